@@ -1,0 +1,276 @@
+//! What only worker and supervisor say to each other, over their private socket pair.
+//!
+//! Beside these the two speak the ordinary protocol: the worker deposits with ADD and DEL, and
+//! gets every deposit back as an ADD after [`Control::Restore`]. These messages use opcodes
+//! from 96 up, which no peer is ever served.
+
+use crate::{Errno, Extended, Tag};
+
+const RESTORE: i16 = 96;
+const SETUP: i16 = 97;
+const LISTENER: i16 = 98;
+const NOTE: i16 = 99;
+const RESTORED: i16 = 100;
+const OPEN: i16 = 101;
+const OPENED: i16 = 102;
+const SERVING: i16 = 103;
+
+/// A message between worker and supervisor.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Control<F> {
+    /// Worker: send me everything, I am new.
+    Restore,
+    /// Supervisor: what you are to work with. The first answer to [`Control::Restore`].
+    Setup(Setup),
+    /// Supervisor: the socket to accept peers on.
+    Listener(F),
+    /// The process (a pidfd) that owns a serial tag, or that nobody does any more. The
+    /// supervisor keeps the last one of each tag and gives them back on [`Control::Restore`].
+    Note {
+        /// The serial tag.
+        tag: Tag,
+        /// The owner's process id, as the worker's namespace numbers it.
+        pid: i32,
+        /// The owner itself; none when the tag is free.
+        process: Option<F>,
+    },
+    /// Supervisor: that was everything.
+    Restored,
+    /// Worker: open a resource, by its position in the policy.
+    Open {
+        /// Which.
+        resource: u32,
+        /// What the answer is to carry; chosen by the worker.
+        ticket: u32,
+    },
+    /// Supervisor: the answer to an [`Control::Open`].
+    Opened {
+        /// The question's.
+        ticket: u32,
+        /// The descriptor, or why there is none.
+        outcome: Result<F, (Errno, String)>,
+    },
+    /// Worker: peers are being served.
+    Serving,
+}
+
+/// Everything that a worker needs to begin; what it reads is as the supervisor read it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Setup {
+    /// A number that differs between any two starts of the broker.
+    pub instance: i64,
+    /// The user id that started the broker: whom the built-in policy allows.
+    pub owner: u32,
+    /// Whom to become; none when the broker was not started by root.
+    pub account: Option<Account>,
+    /// The policy file; none stands for the built-in policy.
+    pub policy: Option<PolicyText>,
+    /// Every name of the policy as the supervisor looked it up, so that the worker reads the
+    /// same policy even if an account has gone meanwhile.
+    pub names: Vec<KnownName>,
+}
+
+/// The account that the worker runs as.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Account {
+    /// Its user id.
+    pub uid: u32,
+    /// Its primary group id; it gets no other.
+    pub gid: u32,
+}
+
+/// A policy file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PolicyText {
+    /// Where it came from, for messages.
+    pub path: String,
+    /// What it says.
+    pub text: String,
+}
+
+/// A name that was looked up.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KnownName {
+    /// Whose name it is.
+    pub kind: NameKind,
+    /// The name.
+    pub name: String,
+    /// Its number.
+    pub id: u32,
+}
+
+/// What a name names.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum NameKind {
+    /// A user.
+    User,
+    /// A group.
+    Group,
+}
+
+/// A message of this channel that does not read as one: the other end is not of this version.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Malformed {
+    /// The opcode.
+    pub op: i16,
+}
+
+impl std::fmt::Display for Malformed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "malformed message with opcode {} on the control channel", self.op)
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+impl<F> Control<F> {
+    /// The message as it is sent.
+    pub fn into_extended(self) -> Extended<F> {
+        let mut out = Body::default();
+        let (op, descriptor) = match self {
+            Self::Restore => (RESTORE, None),
+            Self::Setup(setup) => {
+                out.setup(&setup);
+                (SETUP, None)
+            }
+            Self::Listener(socket) => (LISTENER, Some(socket)),
+            Self::Note { tag, pid, process } => {
+                out.u32(u32::from(tag.get().unsigned_abs())).u32(pid.unsigned_abs());
+                (NOTE, process)
+            }
+            Self::Restored => (RESTORED, None),
+            Self::Open { resource, ticket } => {
+                out.u32(resource).u32(ticket);
+                (OPEN, None)
+            }
+            Self::Opened { ticket, outcome } => (OPENED, out.outcome(ticket, outcome)),
+            Self::Serving => (SERVING, None),
+        };
+        let descriptors = descriptor.into_iter().collect();
+        Extended { op, flags: 0, body: out.0, descriptors }
+    }
+
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// [`Malformed`] when it is none of this channel's.
+    pub fn from_extended(message: Extended<F>) -> Result<Self, Malformed> {
+        let malformed = Malformed { op: message.op };
+        Self::read(message).ok_or(malformed)
+    }
+
+    fn read(message: Extended<F>) -> Option<Self> {
+        let Extended { op, body, mut descriptors, .. } = message;
+        let mut fields = Fields(&body);
+        let descriptor = descriptors.pop();
+        Some(match op {
+            RESTORE => Self::Restore,
+            SETUP => Self::Setup(fields.setup()?),
+            LISTENER => Self::Listener(descriptor?),
+            NOTE => Self::Note {
+                tag: Tag::new(i16::try_from(fields.u32()?).ok()?)?,
+                pid: i32::try_from(fields.u32()?).ok()?,
+                process: descriptor,
+            },
+            RESTORED => Self::Restored,
+            OPEN => Self::Open { resource: fields.u32()?, ticket: fields.u32()? },
+            OPENED => Self::Opened { ticket: fields.u32()?, outcome: fields.outcome(descriptor)? },
+            SERVING => Self::Serving,
+            _ => return None,
+        })
+    }
+}
+
+/// A body being written.
+#[derive(Default)]
+struct Body(Vec<u8>);
+
+impl Body {
+    fn u32(&mut self, value: u32) -> &mut Self {
+        self.0.extend_from_slice(&value.to_ne_bytes());
+        self
+    }
+
+    fn string(&mut self, value: &str) -> &mut Self {
+        self.u32(u32::try_from(value.len()).unwrap_or(u32::MAX));
+        self.0.extend_from_slice(value.as_bytes());
+        self
+    }
+
+    fn setup(&mut self, setup: &Setup) {
+        self.0.extend_from_slice(&setup.instance.to_ne_bytes());
+        self.u32(setup.owner).u32(u32::from(setup.account.is_some()));
+        let account = setup.account.unwrap_or(Account { uid: 0, gid: 0 });
+        self.u32(account.uid).u32(account.gid).u32(u32::from(setup.policy.is_some()));
+        if let Some(policy) = &setup.policy {
+            self.string(&policy.path).string(&policy.text);
+        }
+        for known in &setup.names {
+            let kind = u32::from(known.kind == NameKind::Group);
+            self.u32(kind).u32(known.id).string(&known.name);
+        }
+    }
+
+    fn outcome<F>(&mut self, ticket: u32, outcome: Result<F, (Errno, String)>) -> Option<F> {
+        self.u32(ticket);
+        match outcome {
+            Ok(descriptor) => Some(descriptor),
+            Err((errno, text)) => {
+                self.u32(u32::from(errno.get().unsigned_abs())).string(&text);
+                None
+            }
+        }
+    }
+}
+
+/// A body being read, from the front.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn u32(&mut self) -> Option<u32> {
+        let (value, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(u32::from_ne_bytes(*value))
+    }
+
+    fn i64(&mut self) -> Option<i64> {
+        let (value, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(i64::from_ne_bytes(*value))
+    }
+
+    fn string(&mut self) -> Option<String> {
+        let length = usize::try_from(self.u32()?).ok()?;
+        let (value, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        String::from_utf8(value.to_vec()).ok()
+    }
+
+    fn setup(&mut self) -> Option<Setup> {
+        let (instance, owner) = (self.i64()?, self.u32()?);
+        let drops = self.u32()? != 0;
+        let account = Account { uid: self.u32()?, gid: self.u32()? };
+        let policy = match self.u32()? {
+            0 => None,
+            _ => Some(PolicyText { path: self.string()?, text: self.string()? }),
+        };
+        let mut names = Vec::new();
+        while !self.0.is_empty() {
+            names.push(self.known_name()?);
+        }
+        Some(Setup { instance, owner, account: drops.then_some(account), policy, names })
+    }
+
+    fn known_name(&mut self) -> Option<KnownName> {
+        let kind = if self.u32()? == 0 { NameKind::User } else { NameKind::Group };
+        Some(KnownName { kind, id: self.u32()?, name: self.string()? })
+    }
+
+    fn outcome<F>(&mut self, descriptor: Option<F>) -> Option<Result<F, (Errno, String)>> {
+        if let Some(descriptor) = descriptor {
+            return Some(Ok(descriptor));
+        }
+        let errno = Errno::new(i32::try_from(self.u32()?).ok()?)?;
+        Some(Err((errno, self.string()?)))
+    }
+}

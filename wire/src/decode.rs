@@ -1,0 +1,229 @@
+//! The decoder: takes what recvmsg(2) gave, gives complete messages.
+//!
+//! **Binding descriptors to messages.** A stream's recvmsg may return several messages and the
+//! descriptors of the last of them together, and never reads past a send that carried
+//! descriptors. So descriptors wait in a queue; a complete message that announces n of them
+//! takes n from its front. Descriptors that came no later than the last byte of a message, and
+//! are left when it has taken its own, are a violation by that message: all are dropped, it is
+//! answered with EINVAL, and the connection ends.
+//!
+//! A decoder holds at most one incomplete message and what it was fed since it was last drained.
+
+use std::collections::VecDeque;
+
+use crate::frame::{Frame, Limits, frame, i16_at, i32_at, i64_at, split_flags};
+use crate::{
+    ADD_HEAD, Add, EXTENDED_HEAD, Errno, Extended, Hello, Info, Message, REPLY_HEAD, Reply, Slot,
+    Tag, opcode,
+};
+
+/// Why a message was not one: what to answer, and whether the connection can go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fault {
+    /// What to answer.
+    pub errno: Errno,
+    /// The sentence for the answer and the log.
+    pub reason: &'static str,
+    /// The stream is out of step, or the peer broke the rule about descriptors: answer, then
+    /// end the connection. The decoder gives nothing more.
+    pub fatal: bool,
+}
+
+impl Fault {
+    pub(crate) const fn fatal(errno: Errno, reason: &'static str) -> Self {
+        Self { errno, reason, fatal: true }
+    }
+
+    const fn survivable(errno: Errno, reason: &'static str) -> Self {
+        Self { errno, reason, fatal: false }
+    }
+}
+
+/// Turns a stream of bytes and descriptors (of type `F`) into messages.
+#[derive(Debug)]
+pub struct Decoder<F> {
+    limits: Limits,
+    bytes: Vec<u8>,
+    start: usize,
+    /// How many bytes were fed in all.
+    fed: u64,
+    descriptors: VecDeque<Arrived<F>>,
+    dead: bool,
+}
+
+/// What waits for the message that claims it.
+#[derive(Debug)]
+struct Arrived<F> {
+    /// The descriptor; none stands for all that one read brought when the kernel cut some of
+    /// them off (MSG_CTRUNC). It keeps its place, so that its message does not claim what
+    /// belongs to a later one.
+    descriptor: Option<F>,
+    /// How many bytes had been fed with it: a message that starts there or later has no claim.
+    end: u64,
+}
+
+impl<F> Decoder<F> {
+    /// An empty decoder.
+    pub fn new(limits: Limits) -> Self {
+        let (bytes, descriptors) = (Vec::new(), VecDeque::new());
+        Self { limits, bytes, start: 0, fed: 0, descriptors, dead: false }
+    }
+
+    /// Takes the bytes and descriptors of one recvmsg(2).
+    ///
+    /// `truncated` says that the kernel set MSG_CTRUNC; the descriptors that still came are
+    /// then dropped, and the message concerned is answered with EMFILE. After a fatal fault
+    /// everything is dropped at once.
+    pub fn feed(
+        &mut self,
+        bytes: &[u8],
+        descriptors: impl IntoIterator<Item = F>,
+        truncated: bool,
+    ) {
+        if self.dead {
+            return;
+        }
+        self.compact();
+        self.bytes.extend_from_slice(bytes);
+        self.fed += bytes.len() as u64;
+        let end = self.fed;
+        if truncated {
+            descriptors.into_iter().for_each(drop);
+            self.descriptors.push_back(Arrived { descriptor: None, end });
+        } else {
+            let arrived = descriptors.into_iter().map(|one| Arrived { descriptor: Some(one), end });
+            self.descriptors.extend(arrived);
+        }
+    }
+
+    /// How many bytes wait to be decoded: the part of a message, once [`Decoder::message`] has
+    /// given none.
+    pub fn pending(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
+    /// The next complete message, or what was wrong with it; none until more is fed.
+    pub fn message(&mut self) -> Option<Result<Message<F>, Fault>> {
+        if self.dead {
+            return None;
+        }
+        let found = match frame(&self.bytes[self.start..], self.limits) {
+            Frame::Lost(fault) => Err(fault),
+            Frame::Unknown { descriptors } => self.in_progress(descriptors)?,
+            Frame::Known { length, descriptors } if length > self.pending() => {
+                self.in_progress(descriptors)?
+            }
+            Frame::Known { length, descriptors } => self.complete(length, descriptors),
+        };
+        if let Err(Fault { fatal: true, .. }) = found {
+            self.die();
+        }
+        Some(found)
+    }
+
+    /// Nothing complete is left. Says whether more descriptors came already than the message in
+    /// progress may announce, so that nobody makes us hold more by sending it slowly.
+    fn in_progress(&self, announced: usize) -> Option<Result<Message<F>, Fault>> {
+        let claimed = if self.pending() == 0 { 0 } else { announced };
+        (self.descriptors.len() > claimed).then(|| Err(self.surplus()))
+    }
+
+    fn complete(&mut self, length: usize, announced: usize) -> Result<Message<F>, Fault> {
+        let body = self.start..self.start + length;
+        self.start += length;
+        let claimed = self.claim(announced);
+        let position = self.fed - self.pending() as u64;
+        if self.descriptors.front().is_some_and(|left| left.end <= position) {
+            return Err(self.surplus());
+        }
+        parse(&self.bytes[body], claimed?)
+    }
+
+    /// The descriptors of a message that announced so many. What came for one that cannot have
+    /// all of them is dropped.
+    fn claim(&mut self, announced: usize) -> Result<Vec<F>, Fault> {
+        let mut claimed = Vec::with_capacity(announced.min(self.descriptors.len()));
+        while claimed.len() < announced {
+            let arrived = self.descriptors.pop_front().ok_or(MISSING)?;
+            claimed.push(arrived.descriptor.ok_or(NO_ROOM)?);
+        }
+        Ok(claimed)
+    }
+
+    fn surplus(&self) -> Fault {
+        match self.descriptors.front() {
+            Some(Arrived { descriptor: None, .. }) => NO_ROOM_UNASKED,
+            _ => SURPLUS,
+        }
+    }
+
+    fn compact(&mut self) {
+        self.bytes.drain(..self.start);
+        self.start = 0;
+        if self.bytes.is_empty() && self.bytes.capacity() > KEPT_CAPACITY {
+            self.bytes = Vec::new();
+        }
+    }
+
+    fn die(&mut self) {
+        *self = Self { dead: true, ..Self::new(self.limits) };
+    }
+}
+
+/// The room that an idle decoder keeps.
+const KEPT_CAPACITY: usize = 4096;
+
+/// Reads the fields of one complete message. `frame` has checked its length.
+fn parse<F>(bytes: &[u8], mut descriptors: Vec<F>) -> Result<Message<F>, Fault> {
+    let short = Fault::fatal(Errno::PROTO, "message too short");
+    let op = i16_at(bytes, 0).ok_or(short)?;
+    let second = i16_at(bytes, 2).ok_or(short)?;
+    Ok(match op {
+        opcode::HELLO => Message::Hello(Hello {
+            tags: second,
+            flags: i32_at(bytes, 4).ok_or(short)?,
+            key: i64_at(bytes, 8).ok_or(short)?,
+        }),
+        opcode::ADD => Message::Add(Add {
+            slot: slot(bytes)?,
+            ufd: i32_at(bytes, 8).ok_or(short)?,
+            payload: bytes.get(ADD_HEAD..).ok_or(short)?.to_vec(),
+            descriptor: descriptors.pop(),
+        }),
+        opcode::DEL => Message::Del(slot(bytes)?),
+        opcode::GET => Message::Get(slot(bytes)?),
+        opcode::TAG => Message::Tag(Tag::new(second).ok_or(BAD_TAG)?),
+        opcode::INFO => Message::Info(Info {
+            used: i32_at(bytes, 4).ok_or(short)?,
+            total: i32_at(bytes, 8).ok_or(short)?,
+        }),
+        opcode::REPLY => Message::Reply(Reply { rc: second, text: text(&bytes[REPLY_HEAD..]) }),
+        _ => Message::Extended(Extended {
+            op,
+            flags: split_flags(second).0,
+            body: bytes.get(EXTENDED_HEAD..).ok_or(short)?.to_vec(),
+            descriptors,
+        }),
+    })
+}
+
+const SURPLUS: Fault = Fault::fatal(Errno::INVAL, "more descriptors came than were announced");
+const NO_ROOM_UNASKED: Fault =
+    Fault::fatal(Errno::MFILE, "no room for the descriptors, and none was expected");
+const NO_ROOM: Fault = Fault::survivable(Errno::MFILE, "no room for the descriptor");
+const MISSING: Fault =
+    Fault::survivable(Errno::INVAL, "a descriptor was announced and did not come");
+const BAD_TAG: Fault = Fault::survivable(Errno::INVAL, "tag out of range");
+const BAD_INDEX: Fault = Fault::survivable(Errno::INVAL, "index out of range");
+
+fn slot(bytes: &[u8]) -> Result<Slot, Fault> {
+    let tag = i16_at(bytes, 2).and_then(Tag::new).ok_or(BAD_TAG)?;
+    let index = i32_at(bytes, 4).and_then(crate::Index::new).ok_or(BAD_INDEX)?;
+    Ok(Slot { tag, index })
+}
+
+/// The text up to its NUL; bytes that are no UTF-8 are replaced.
+fn text(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}

@@ -1,0 +1,66 @@
+//! The wire protocol of fdbroker: bytes and descriptors in, messages out.
+//!
+//! This crate does no I/O and makes no system call. It owns the byte layouts
+//! (`docs/protocol.md` shows them on one page), their limits, and the rule by which
+//! descriptors that arrive on a stream are bound to the messages they belong to. It trusts
+//! nobody: whatever bytes and descriptors are fed to a [`Decoder`], it neither panics nor
+//! holds more than its [`Limits`] allow.
+//!
+//! All integers are in native byte order: both ends are on one machine.
+#![forbid(unsafe_code)]
+
+mod control;
+mod decode;
+mod errno;
+mod frame;
+mod message;
+mod slot;
+
+pub use control::{Account, Control, KnownName, Malformed, NameKind, PolicyText, Setup};
+pub use decode::{Decoder, Fault};
+pub use errno::Errno;
+pub use frame::Limits;
+pub use message::{
+    Add, Extended, Hello, Info, Message, Reply, add_head, del, get, hello, info, reply, tag,
+};
+pub use slot::{Index, NotANumber, Slot, Tag};
+
+/// The largest payload of a deposit, in bytes.
+pub const MAX_PAYLOAD: usize = 32768;
+/// The largest text of a [`Reply`], in bytes, its closing NUL included.
+pub const MAX_TEXT: usize = 1024;
+/// The most descriptors that one message may carry: the kernel's `SCM_MAX_FD`, see unix(7).
+pub const MAX_DESCRIPTORS: usize = 253;
+/// The room that one answer of version 1 can take: an ADD with the largest payload.
+pub const MAX_ANSWER: usize = ADD_HEAD + MAX_PAYLOAD;
+/// What the worker puts before each payload that it deposits with the supervisor, in bytes.
+pub const MAX_RECORD: usize = 16;
+
+/// Sizes of the fixed parts, in bytes.
+pub(crate) const HELLO_SIZE: usize = 16;
+pub(crate) const ADD_HEAD: usize = 16;
+pub(crate) const SLOT_SIZE: usize = 8;
+pub(crate) const TAG_SIZE: usize = 4;
+pub(crate) const REPLY_HEAD: usize = 6;
+pub(crate) const INFO_SIZE: usize = 12;
+pub(crate) const EXTENDED_HEAD: usize = 8;
+
+/// Opcodes: 0–6 are version 1, those from [`opcode::FIRST_EXTENDED`] up share one eight-byte head.
+pub mod opcode {
+    /// Asks for version 2; reserved in version 1.
+    pub const HELLO: i16 = 0;
+    /// Deposits; also the answer to a [`GET`].
+    pub const ADD: i16 = 1;
+    /// Deletes a deposit.
+    pub const DEL: i16 = 2;
+    /// Answers an [`ADD`], a [`DEL`], and whatever failed.
+    pub const REPLY: i16 = 3;
+    /// Asks how much a tag holds.
+    pub const TAG: i16 = 4;
+    /// Answers a [`TAG`].
+    pub const INFO: i16 = 5;
+    /// Asks for a deposit.
+    pub const GET: i16 = 6;
+    /// The first opcode with the head that all later ones share.
+    pub const FIRST_EXTENDED: i16 = 64;
+}
