@@ -1,0 +1,114 @@
+//! The account that the worker runs as.
+
+use std::fmt;
+
+use fdbroker_policy::{Account, Gid, Uid};
+use nix::unistd::User;
+
+/// A user with its primary group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The user.
+    pub uid: Uid,
+    /// Its primary group; for a number without an account, the group of the same number.
+    pub gid: Gid,
+    /// Its name, if it has one.
+    pub name: Option<String>,
+}
+
+/// An account that the worker cannot run as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccountError {
+    /// There is no user of this name.
+    NotFound(String),
+    /// Nobody can tell, for the reason given.
+    Lookup {
+        /// The name or number that was looked up.
+        account: Account,
+        /// What the name service says.
+        reason: String,
+    },
+}
+
+/// Looks up the user that a policy names for the worker.
+///
+/// A name must exist. A number need not have an account.
+///
+/// # Errors
+/// [`AccountError`] where the name does not exist or the name service fails.
+pub fn account(account: &Account) -> Result<Identity, AccountError> {
+    let failed = |errno: nix::Error| AccountError::Lookup {
+        account: account.clone(),
+        reason: errno.desc().to_owned(),
+    };
+    match account {
+        Account::Name(name) if name.is_empty() || name.contains('\0') => {
+            Err(AccountError::NotFound(name.clone()))
+        }
+        Account::Name(name) => User::from_name(name)
+            .map_err(failed)?
+            .map(Identity::from)
+            .ok_or_else(|| AccountError::NotFound(name.clone())),
+        Account::Number(uid) => {
+            let found = User::from_uid(uid.0.into()).map_err(failed)?;
+            Ok(found.map_or_else(|| Identity::nameless(*uid), Identity::from))
+        }
+    }
+}
+
+impl Identity {
+    const fn nameless(uid: Uid) -> Self {
+        Self { uid, gid: Gid(uid.0), name: None }
+    }
+}
+
+impl From<User> for Identity {
+    fn from(user: User) -> Self {
+        Self { uid: Uid(user.uid.as_raw()), gid: Gid(user.gid.as_raw()), name: Some(user.name) }
+    }
+}
+
+impl fmt::Display for AccountError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound(name) => write!(f, "there is no user {name:?} for the worker to run as"),
+            Self::Lookup { account, reason } => {
+                write!(
+                    f,
+                    "the worker's user {:?} could not be looked up: {reason}",
+                    account.to_string()
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for AccountError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNUSED: Uid = Uid(3_999_999_999);
+
+    #[test]
+    fn a_name_gives_its_user_and_primary_group() {
+        let root = Identity { uid: Uid(0), gid: Gid(0), name: Some("root".to_owned()) };
+        assert_eq!(account(&Account::Name("root".to_owned())), Ok(root.clone()));
+        assert_eq!(account(&Account::Number(Uid(0))), Ok(root));
+    }
+
+    #[test]
+    fn a_number_without_an_account_gets_the_group_of_the_same_number() {
+        let nameless = Identity { uid: UNUSED, gid: Gid(UNUSED.0), name: None };
+        assert_eq!(account(&Account::Number(UNUSED)), Ok(nameless));
+    }
+
+    #[test]
+    fn a_name_must_exist() {
+        for name in ["no-such-user-here", "root\0", ""] {
+            let name = name.to_owned();
+            assert_eq!(account(&Account::Name(name.clone())), Err(AccountError::NotFound(name)));
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Which rules cover which slots, arranged so that a lookup meets only those that cover the slot asked for.
+
+use std::collections::BTreeMap;
+
+use crate::pattern::Pattern;
+use crate::ranges::{Range, Ranges};
+use crate::rule::RuleNumber;
+use crate::verdict::Scales;
+use crate::{Right, Slot, Tag, Target};
+
+/// The coverage of all rules of a policy.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Coverage {
+    everywhere: Vec<RuleNumber>,
+    tags: BTreeMap<Tag, TagCoverage>,
+}
+
+/// The coverage of one tag, beside what covers everything.
+#[derive(Clone, Debug, Default)]
+struct TagCoverage {
+    whole: Vec<RuleNumber>,
+    parts: Ranges,
+}
+
+impl Coverage {
+    /// Arranges the slots of all rules; `rules` gives those of each rule, in the order of the rules' numbers.
+    pub(crate) fn new<'r>(rules: impl Iterator<Item = &'r [Pattern]>) -> Self {
+        let mut draft = Draft::default();
+        for (position, patterns) in rules.enumerate() {
+            let Some(rule) = RuleNumber::new(position) else { break };
+            patterns.iter().for_each(|pattern| draft.add(*pattern, rule));
+        }
+        draft.finish()
+    }
+
+    /// Weighs every rule that covers the target for the right, and no other.
+    pub(crate) fn weigh(&self, right: Right, target: Target, scales: &mut Scales<'_, '_>) {
+        scales.weigh(&self.everywhere);
+        let Some(tag) = self.tags.get(&target.tag()) else { return };
+        scales.weigh(&tag.whole);
+        // The right to a tag as a whole never comes from, or is lost to, a part of it.
+        if let Target::Slot(Slot { index, .. }) = target
+            && right != Right::Tag
+        {
+            tag.parts.at(index).for_each(|rules| scales.weigh(rules));
+        }
+    }
+}
+
+#[derive(Default)]
+struct Draft {
+    everywhere: Vec<RuleNumber>,
+    whole: BTreeMap<Tag, Vec<RuleNumber>>,
+    parts: BTreeMap<Tag, Vec<Range>>,
+}
+
+impl Draft {
+    fn add(&mut self, pattern: Pattern, rule: RuleNumber) {
+        match pattern {
+            Pattern::Everything => self.everywhere.push(rule),
+            Pattern::Range { tag, .. } if pattern.covers_a_whole_tag() => {
+                self.whole.entry(tag).or_default().push(rule)
+            }
+            Pattern::Range { tag, first, last } => {
+                self.parts.entry(tag).or_default().push(Range { first, last, rule });
+            }
+        }
+    }
+
+    fn finish(self) -> Coverage {
+        let mut tags: BTreeMap<Tag, TagCoverage> = BTreeMap::new();
+        for (tag, whole) in self.whole {
+            tags.entry(tag).or_default().whole = whole;
+        }
+        for (tag, parts) in self.parts {
+            tags.entry(tag).or_default().parts = Ranges::new(&parts);
+        }
+        Coverage { everywhere: self.everywhere, tags }
+    }
+}

@@ -1,0 +1,170 @@
+//! What is wrong with a policy: each with its place and what to do about it, all of them together.
+
+use std::fmt;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+use crate::excerpt::{Place, escape};
+
+/// One thing that is wrong.
+///
+/// Its text is harmless to print: whatever came from the file is escaped. Printed, it shows the line, underlines the
+/// place and ends without a newline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The file.
+    pub path: String,
+    /// The line, from 1; 0 where the file as a whole is meant.
+    pub line: usize,
+    /// The column in characters, from 1; 0 where the file as a whole is meant.
+    pub column: usize,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub remedy: String,
+    place: Option<Place>,
+    related: Option<(Place, &'static str)>,
+}
+
+/// Everything that is wrong with a policy: at least one finding, in the order of their places.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Findings(Vec<Finding>);
+
+impl Finding {
+    /// A finding about the file as a whole, or about a directory above it.
+    #[must_use]
+    pub fn about_file(
+        path: impl AsRef<str>,
+        message: impl AsRef<str>,
+        remedy: impl AsRef<str>,
+    ) -> Self {
+        Self {
+            path: escape(path.as_ref()),
+            line: 0,
+            column: 0,
+            message: escape(message.as_ref()),
+            remedy: escape(remedy.as_ref()),
+            place: None,
+            related: None,
+        }
+    }
+
+    /// A finding about a place; the path is already escaped.
+    pub(crate) fn at(path: &str, place: Place, message: &str, remedy: &str) -> Self {
+        let (line, column) = (place.line, place.column);
+        Self { line, column, place: Some(place), ..Self::about_file(path, message, remedy) }
+    }
+
+    /// Points at a second place too, and says what is there.
+    pub(crate) fn and_at(self, place: Place, what: &'static str) -> Self {
+        Self { related: Some((place, what)), ..self }
+    }
+
+    fn position(&self) -> (usize, usize) {
+        (self.line, self.column)
+    }
+
+    fn heading(&self, place: Option<&Place>, level: &str) -> String {
+        match place {
+            Some(place) => format!("{}:{}:{}: {level}", self.path, place.line, place.column),
+            None => format!("{}: {level}", self.path),
+        }
+    }
+}
+
+impl Findings {
+    /// Puts findings in order; `None` if there are none.
+    #[must_use]
+    pub fn new(mut findings: Vec<Finding>) -> Option<Self> {
+        findings.sort_by_key(Finding::position);
+        if findings.is_empty() { None } else { Some(Self(findings)) }
+    }
+
+    /// Goes through the findings in the order of their places; those about the file as a whole come first.
+    pub fn iter(&self) -> std::slice::Iter<'_, Finding> {
+        self.0.iter()
+    }
+
+    /// All of these and all of those.
+    #[must_use]
+    pub fn and(mut self, others: Self) -> Self {
+        self.0.extend(others.0);
+        self.0.sort_by_key(Finding::position);
+        self
+    }
+}
+
+impl From<Finding> for Findings {
+    fn from(finding: Finding) -> Self {
+        Self(vec![finding])
+    }
+}
+
+impl IntoIterator for Findings {
+    type Item = Finding;
+    type IntoIter = std::vec::IntoIter<Finding>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Findings {
+    type Item = &'a Finding;
+    type IntoIter = std::slice::Iter<'a, Finding>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let error = self.heading(self.place.as_ref(), "error");
+        let title = Level::ERROR.with_name(error).primary_title(self.message.as_str());
+        let help = Level::HELP.message(self.remedy.as_str());
+        let Some(place) = &self.place else {
+            return write_report(f, &[Group::with_title(title).element(help)]);
+        };
+        let main = title.element(snippet(place, AnnotationKind::Primary));
+        let Some((first, what)) = &self.related else {
+            return write_report(f, &[main.element(help)]);
+        };
+        let note = self.heading(Some(first), "note");
+        let second = Level::NOTE
+            .with_name(note)
+            .secondary_title(*what)
+            .element(snippet(first, AnnotationKind::Context));
+        write_report(f, &[main, second.element(help)])
+    }
+}
+
+fn snippet(place: &Place, kind: AnnotationKind) -> Snippet<'_, annotate_snippets::Annotation<'_>> {
+    Snippet::source(place.shown.as_str())
+        .line_start(place.line)
+        .annotation(kind.span(place.underline.clone()))
+}
+
+fn write_report(f: &mut fmt::Formatter<'_>, groups: &[Group<'_>]) -> fmt::Result {
+    f.write_str(&Renderer::plain().term_width(WIDTH).render(groups))
+}
+
+/// Wide enough for every excerpt, so that the renderer never cuts a line by the width of some terminal.
+const WIDTH: usize = 10_000;
+
+impl fmt::Display for Findings {
+    /// All findings, with an empty line between them and no newline at the end.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, finding) in self.0.iter().enumerate() {
+            if at > 0 {
+                f.write_str("\n\n")?;
+            }
+            finding.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Finding {}
+
+impl std::error::Error for Findings {}

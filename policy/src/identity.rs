@@ -1,0 +1,61 @@
+//! Who asks: users, groups, and the peer at the other end of a connection.
+//!
+//! All of these are plain values. Where they come from, and whether the kernel vouches for them, is the caller's
+//! affair.
+
+use std::fmt;
+
+/// The kernel's overflow id: what a user or group of a foreign user namespace looks like from here.
+///
+/// Documented in user_namespaces(7); the value is the default of `/proc/sys/kernel/overflowuid`.
+const OVERFLOW: u32 = 65534;
+
+/// The number of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Uid(pub u32);
+
+/// The number of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Gid(pub u32);
+
+/// The process at the other end of a connection, as the kernel described it.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer<'a> {
+    /// The user it ran as.
+    pub uid: Uid,
+    /// Its primary group.
+    pub gid: Gid,
+    /// Its supplementary groups, in any order.
+    pub groups: &'a [Gid],
+}
+
+impl Uid {
+    /// The administrator.
+    pub const ROOT: Self = Self(0);
+    /// The user in whom all strangers look alike. No rule can name it.
+    pub const OVERFLOW: Self = Self(OVERFLOW);
+}
+
+impl Gid {
+    /// The group in which all strangers look alike. No rule can name it.
+    pub const OVERFLOW: Self = Self(OVERFLOW);
+}
+
+impl Peer<'_> {
+    /// Every group the peer is in: the primary one, then the supplementary ones.
+    pub(crate) fn all_groups(&self) -> impl Iterator<Item = Gid> {
+        std::iter::once(self.gid).chain(self.groups.iter().copied())
+    }
+}
+
+impl fmt::Display for Uid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Gid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

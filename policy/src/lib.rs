@@ -1,0 +1,44 @@
+//! The policy language of fdbroker: text in, verdict out.
+//!
+//! [`load`] reads the text of a policy file and either gives a [`Policy`] or everything that is wrong with the
+//! text, as [`Findings`]. [`Policy::decide`] then says what a [`Peer`] may do. [`built_in`] is the policy that holds
+//! where there is no file.
+//!
+//! This crate makes no system call and opens no file. What it must know of the machine, the numbers of users and
+//! groups, it asks of a [`Names`] that the caller brings. It trusts nobody with the text: every text either loads
+//! or is refused, none makes it panic.
+#![forbid(unsafe_code)]
+
+mod built_in;
+mod capability;
+mod coverage;
+mod excerpt;
+mod finding;
+mod identity;
+mod kind;
+mod load;
+mod names;
+mod pattern;
+mod policy;
+mod ranges;
+mod resource;
+mod right;
+mod rule;
+mod settings;
+mod slot;
+mod tag_settings;
+mod verdict;
+
+pub use built_in::{BUILT_IN_RULE, built_in};
+pub use finding::{Finding, Findings};
+pub use identity::{Gid, Peer, Uid};
+pub use kind::{Accept, Kind, UnknownKind};
+pub use load::load;
+pub use names::{LookupError, Names};
+pub use policy::Policy;
+pub use resource::{Access, DeviceNumber, Opening, Resource, ResourceIndex, Source};
+pub use right::{Right, UnknownRight};
+pub use settings::{Account, Settings};
+pub use slot::{Index, Slot, Tag};
+pub use tag_settings::TagSettings;
+pub use verdict::{Target, Verdict};

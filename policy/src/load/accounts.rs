@@ -1,0 +1,118 @@
+//! Translates the users and groups that a file names, each name once.
+
+use std::collections::HashMap;
+
+use super::reader::{Expected, Value, number, wrong_type};
+use super::report::{Report, Span};
+use crate::{Gid, LookupError, Names, Uid};
+
+/// What a name turned out to be.
+type Answer = Result<Option<u32>, LookupError>;
+
+/// Users or groups: two namespaces that are read alike.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Sort {
+    User,
+    Group,
+}
+
+/// The answers so far, and whom to ask for more.
+pub(super) struct Accounts<'n> {
+    names: &'n dyn Names,
+    answers: HashMap<(Sort, String), Answer>,
+}
+
+impl<'n> Accounts<'n> {
+    pub(super) fn new(names: &'n dyn Names) -> Self {
+        Self { names, answers: HashMap::new() }
+    }
+
+    /// The number of a user or group given by name or number, unless there is a finding about it.
+    pub(super) fn id(
+        &mut self,
+        value: &Value<'_>,
+        sort: Sort,
+        report: &mut Report<'_>,
+    ) -> Option<u32> {
+        if let Some(name) = value.get_ref().as_str() {
+            return self.by_name(name, &value.span(), sort, report);
+        }
+        let Some(integer) = value.get_ref().as_integer() else {
+            wrong_type(value, sort.expected(), report);
+            return None;
+        };
+        // The greatest number is (uid_t) -1, which the kernel takes for "nobody at all".
+        let id = number(integer)
+            .and_then(|number| u32::try_from(number).ok())
+            .filter(|id| *id != u32::MAX);
+        if id.is_none() {
+            let message = format!("{integer} cannot be the number of a {}", sort.noun());
+            report.add(
+                &value.span(),
+                message,
+                format!("write a number from 0 to {}", u32::MAX - 1),
+            );
+        }
+        id
+    }
+
+    fn by_name(
+        &mut self,
+        name: &str,
+        span: &Span,
+        sort: Sort,
+        report: &mut Report<'_>,
+    ) -> Option<u32> {
+        let noun = sort.noun();
+        match self.look_up(name, sort) {
+            Ok(Some(id)) => Some(*id),
+            Ok(None) => {
+                report.add(span, format!("there is no {noun} \"{name}\""), sort.remedy(name));
+                None
+            }
+            Err(LookupError(reason)) => {
+                let message = format!("the {noun} \"{name}\" could not be looked up: {reason}");
+                report.add(
+                    span,
+                    message,
+                    format!("mend the lookup and load again, or write the {noun}'s number"),
+                );
+                None
+            }
+        }
+    }
+
+    fn look_up(&mut self, name: &str, sort: Sort) -> &Answer {
+        let names = self.names;
+        self.answers.entry((sort, name.to_owned())).or_insert_with(|| match sort {
+            Sort::User => names.user(name).map(|user| user.map(|Uid(id)| id)),
+            Sort::Group => names.group(name).map(|group| group.map(|Gid(id)| id)),
+        })
+    }
+}
+
+impl Sort {
+    pub(super) const fn noun(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Group => "group",
+        }
+    }
+
+    pub(super) const fn expected(self) -> Expected {
+        match self {
+            Self::User => Expected { key: "user", write: "a user's name in quotes, or a number" },
+            Self::Group => {
+                Expected { key: "group", write: "a group's name in quotes, or a number" }
+            }
+        }
+    }
+
+    fn remedy(self, name: &str) -> String {
+        let noun = self.noun();
+        if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit()) {
+            return format!("a number is written without quotes: `{noun} = {name}`");
+        }
+        format!("create the {noun}, mend the name, or write a number")
+    }
+}

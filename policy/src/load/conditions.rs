@@ -1,0 +1,93 @@
+//! Reads the conditions of a rule: whom it concerns.
+
+use super::accounts::{Accounts, Sort};
+use super::reader::{Section, Value};
+use super::report::Report;
+use crate::rule::Who;
+use crate::{Gid, Uid};
+
+const ANYONE: &str = "anyone";
+
+/// Whom the rule concerns. A rule that would concern everybody must say so.
+pub(super) fn read(
+    section: Section<'_, '_>,
+    accounts: &mut Accounts<'_>,
+    report: &mut Report<'_>,
+) -> Who {
+    let users = ids(section, Sort::User, accounts, report);
+    let groups = ids(section, Sort::Group, accounts, report);
+    check_anyone(section, report);
+    Who::new(
+        users.map(|ids| ids.into_iter().map(Uid).collect()),
+        groups.map(|ids| ids.into_iter().map(Gid).collect()),
+    )
+}
+
+fn check_anyone(section: Section<'_, '_>, report: &mut Report<'_>) {
+    let anyone = section.boolean(ANYONE, report);
+    let Some(value) = section.get(ANYONE) else {
+        if !has_condition(section) {
+            let remedy =
+                "add a line `user =` or `group =`, or `anyone = true` if everybody is meant";
+            report.add_missing(
+                section.name,
+                "this rule says nothing about whom it concerns",
+                remedy,
+            );
+        }
+        return;
+    };
+    match anyone {
+        Some(true) if has_condition(section) => {
+            let remedy = "take one of them out: with a condition, not everybody is meant";
+            report.add(&value.span(), "`anyone` stands beside a condition", remedy);
+        }
+        Some(false) if !has_condition(section) => {
+            report.add(
+                &value.span(),
+                "this rule concerns nobody",
+                "write `user =` or `group =` instead, or `anyone = true`",
+            );
+        }
+        _ => {}
+    }
+}
+
+fn has_condition(section: Section<'_, '_>) -> bool {
+    [Sort::User, Sort::Group].into_iter().any(|sort| section.get(sort.noun()).is_some())
+}
+
+/// The numbers of one condition, which is one name or number or a list of them. `None` if it is not there.
+fn ids(
+    section: Section<'_, '_>,
+    sort: Sort,
+    accounts: &mut Accounts<'_>,
+    report: &mut Report<'_>,
+) -> Option<Vec<u32>> {
+    let value = section.get(sort.noun())?;
+    let Some(list) = value.get_ref().as_array() else {
+        return Some(id(value, sort, accounts, report).into_iter().collect());
+    };
+    if list.is_empty() {
+        let message = format!("this rule covers nobody: its `{}` is empty", sort.noun());
+        report.add(&value.span(), message, format!("write {}", sort.expected().write));
+    }
+    Some(list.iter().filter_map(|value| id(value, sort, accounts, report)).collect())
+}
+
+fn id(
+    value: &Value<'_>,
+    sort: Sort,
+    accounts: &mut Accounts<'_>,
+    report: &mut Report<'_>,
+) -> Option<u32> {
+    let id = accounts.id(value, sort, report)?;
+    if id != Uid::OVERFLOW.0 {
+        return Some(id);
+    }
+    let message = format!("{} {id} cannot be named: in it all strangers look alike", sort.noun());
+    let remedy =
+        "the kernel shows this number for everybody from another user namespace; take it out";
+    report.add(&value.span(), message, remedy);
+    None
+}

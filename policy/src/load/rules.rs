@@ -1,0 +1,151 @@
+//! Reads the tables `[[rules]]`.
+
+use super::accounts::Accounts;
+use super::conditions;
+use super::declared::{Declared, Once};
+use super::near;
+use super::reader::{Expected, Section};
+use super::report::Report;
+use super::slots;
+use crate::Right;
+use crate::pattern::Pattern;
+use crate::right::Rights;
+use crate::rule::Rule;
+
+const KEYS: [&str; 7] = ["id", "allow", "deny", "slots", "user", "group", "anyone"];
+
+const ID: Expected =
+    Expected { key: "id", write: "a sentence in quotes that says what the rule is for" };
+const ALLOW: Expected =
+    Expected { key: "allow", write: "a list of rights in quotes, such as [\"get\"]" };
+const DENY: Expected =
+    Expected { key: "deny", write: "a list of rights in quotes, such as [\"*\"]" };
+
+/// The word that stands for every right to a slot.
+const ALL: &str = "*";
+
+/// Reads the rules of a file, one after the other.
+pub(super) struct Rules<'d, 'n> {
+    declared: &'d Declared,
+    accounts: &'d mut Accounts<'n>,
+    ids: Once<String>,
+    read: Vec<(Rule, Vec<Pattern>)>,
+}
+
+/// The rights of one list.
+#[derive(Default)]
+struct Listed {
+    rights: Rights,
+    /// Whether the list says `tag` in so many words.
+    names_tag: bool,
+}
+
+impl<'d, 'n> Rules<'d, 'n> {
+    pub(super) fn new(declared: &'d Declared, accounts: &'d mut Accounts<'n>) -> Self {
+        Self { declared, accounts, ids: Once::new(), read: Vec::new() }
+    }
+
+    pub(super) fn read(&mut self, section: Section<'_, '_>, report: &mut Report<'_>) {
+        section.refuse_unknown_keys(&KEYS, report);
+        let id = self.id(section, report);
+        let (allow, deny) = (rights(section, ALLOW, report), rights(section, DENY, report));
+        if section.get(ALLOW.key).is_none() && section.get(DENY.key).is_none() {
+            let remedy = "add a line such as `allow = [\"get\"]` or `deny = [\"*\"]`";
+            report.add_missing(
+                section.name,
+                "this rule covers nothing: it neither allows nor denies",
+                remedy,
+            );
+        }
+        let slots = slots::read(section, self.declared, report);
+        check_tag_right(section, &allow, &deny, slots.as_deref(), report);
+        let who = conditions::read(section, self.accounts, report);
+        let rule = Rule { id, allow: allow.rights, deny: deny.rights, who };
+        self.read.push((rule, slots.unwrap_or_default()));
+    }
+
+    pub(super) fn finish(self) -> Vec<(Rule, Vec<Pattern>)> {
+        self.read
+    }
+
+    fn id(&mut self, section: Section<'_, '_>, report: &mut Report<'_>) -> String {
+        let Some((id, span)) = section.string(ID, report) else {
+            return format!("rule at line {}", report.line(section.name));
+        };
+        if id.trim().is_empty() {
+            report.add(
+                &span,
+                "the `id` is empty",
+                "say what the rule is for, or leave the line out",
+            );
+        } else if id.contains(char::is_control) {
+            let message = "the `id` contains a control character";
+            report.add(&span, message, "write it on one line, without tabs: audit records name it");
+        } else if let Some(first) = self.ids.give(id.to_owned(), &span) {
+            let message = format!("the id \"{id}\" is given twice");
+            report.add_twice(
+                &span,
+                &first,
+                message,
+                "give each rule an id of its own: audit records name it",
+            );
+        }
+        id.to_owned()
+    }
+}
+
+fn rights(section: Section<'_, '_>, expected: Expected, report: &mut Report<'_>) -> Listed {
+    let Some(words) = section.strings(expected, report) else { return Listed::default() };
+    if let Some(value) = section.get(expected.key)
+        && value.get_ref().as_array().is_some_and(|list| list.is_empty())
+    {
+        let message = format!("this rule covers nothing: its `{}` is empty", expected.key);
+        report.add(
+            &value.span(),
+            message,
+            format!("write {}, or leave the line out", expected.write),
+        );
+    }
+    words.into_iter().fold(Listed::default(), |listed, (word, span)| match word.parse::<Right>() {
+        Ok(right) => listed.with(right),
+        Err(_) if word == ALL => Listed { rights: Rights::all(), ..listed },
+        Err(_) => {
+            let known = Right::ALL.into_iter().map(Right::name).chain([ALL]);
+            report.add(
+                &span,
+                format!("there is no right \"{word}\""),
+                near::suggest(word, known, "rights"),
+            );
+            listed
+        }
+    })
+}
+
+impl Listed {
+    fn with(self, right: Right) -> Self {
+        Self { rights: self.rights.with(right), names_tag: self.names_tag || right == Right::Tag }
+    }
+}
+
+/// The right to a whole tag cannot be had for a part of it: whoever writes so means something else.
+fn check_tag_right(
+    section: Section<'_, '_>,
+    allow: &Listed,
+    deny: &Listed,
+    slots: Option<&[Pattern]>,
+    report: &mut Report<'_>,
+) {
+    let Some(slots) = slots else { return };
+    if slots.iter().any(|pattern| pattern.covers_a_whole_tag()) {
+        return;
+    }
+    for (listed, key) in [(allow, ALLOW.key), (deny, DENY.key)] {
+        let Some(value) = section.get(key).filter(|_| listed.names_tag) else { continue };
+        let message = "the right `tag` counts of a whole tag, and these slots cover none";
+        report.add(
+            &value.span(),
+            message,
+            "add a pattern such as \"web/*\" to the slots, or take `tag` out",
+        );
+    }
+}

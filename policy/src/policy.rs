@@ -1,0 +1,126 @@
+//! A policy that loaded: what is declared, and what may be done.
+//!
+//! It never changes. A new text makes a new policy.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::coverage::Coverage;
+use crate::pattern::Pattern;
+use crate::rule::Rule;
+use crate::verdict::Scales;
+use crate::{
+    Peer, Resource, ResourceIndex, Right, Settings, Slot, Tag, TagSettings, Target, Verdict, slot,
+};
+
+/// Everything that a policy file says.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    settings: Settings,
+    tags: BTreeMap<Tag, TagSettings>,
+    tags_by_name: HashMap<String, Tag>,
+    resources: Vec<Resource>,
+    resources_by_slot: HashMap<Slot, ResourceIndex>,
+    slots_by_name: HashMap<String, Slot>,
+    /// Sorted by id, so that the smaller number is the rule to report.
+    rules: Vec<Rule>,
+    coverage: Coverage,
+}
+
+impl Policy {
+    /// The broker's own settings.
+    #[must_use]
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// A declared tag.
+    #[must_use]
+    pub fn tag(&self, tag: Tag) -> Option<&TagSettings> {
+        self.tags.get(&tag)
+    }
+
+    /// The declared tags, in the order of their numbers.
+    pub fn tags(&self) -> impl Iterator<Item = &TagSettings> {
+        self.tags.values()
+    }
+
+    /// The declared resources, in the order of the file. A [`ResourceIndex`] is a position in here.
+    #[must_use]
+    pub fn resources(&self) -> &[Resource] {
+        &self.resources
+    }
+
+    /// The resource that is found at a slot.
+    #[must_use]
+    pub fn resource_at(&self, slot: Slot) -> Option<(ResourceIndex, &Resource)> {
+        let index = *self.resources_by_slot.get(&slot)?;
+        Some((index, self.resources.get(index.position())?))
+    }
+
+    /// The slot that a text means: a resource's name (`tun`), a tag's name or number and an index (`devices/0`, `1/0`).
+    ///
+    /// A tag given by number need not be declared. `None` for anything else.
+    #[must_use]
+    pub fn resolve(&self, text: &str) -> Option<Slot> {
+        let Some((tag, index)) = text.split_once('/') else {
+            return self.slots_by_name.get(text).copied();
+        };
+        Some(Slot { tag: self.resolve_tag(tag)?, index: slot::index(index)? })
+    }
+
+    /// The tag that a text means: its name, or its number. A tag given by number need not be declared.
+    #[must_use]
+    pub fn resolve_tag(&self, text: &str) -> Option<Tag> {
+        self.tags_by_name.get(text).copied().or_else(|| slot::tag(text))
+    }
+
+    /// Whether a peer may do something to a slot or to a whole tag.
+    ///
+    /// A tag that is not declared is always refused. [`Right::Tag`] counts of a whole tag, so a slot stands for its
+    /// tag there; a [`Target::Tag`] looks only at rules that cover all of the tag. The cost grows with the rules
+    /// that cover the target and not with others. Nothing is allocated.
+    pub fn decide<'p>(&'p self, peer: &Peer<'_>, right: Right, target: Target) -> Verdict<'p> {
+        if !self.tags.contains_key(&target.tag()) {
+            return Verdict::Refused { rule: None };
+        }
+        let mut scales = Scales::new(&self.rules, peer, right);
+        self.coverage.weigh(right, target, &mut scales);
+        scales.verdict()
+    }
+}
+
+/// What a policy is made of. Nothing in here is checked any more: names, ids and slots must be unique, and every
+/// slot must lie in one of the tags.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    pub(crate) settings: Settings,
+    pub(crate) tags: Vec<TagSettings>,
+    pub(crate) resources: Vec<Resource>,
+    pub(crate) rules: Vec<(Rule, Vec<Pattern>)>,
+}
+
+impl Parts {
+    /// Arranges the parts for lookup.
+    pub(crate) fn assemble(mut self) -> Policy {
+        self.rules.sort_by(|(one, _), (other, _)| one.id.cmp(&other.id));
+        let coverage = Coverage::new(self.rules.iter().map(|(_, patterns)| patterns.as_slice()));
+        Policy {
+            settings: self.settings,
+            tags_by_name: self.tags.iter().map(|tag| (tag.name.clone(), tag.id)).collect(),
+            tags: self.tags.into_iter().map(|tag| (tag.id, tag)).collect(),
+            resources_by_slot: (0..)
+                .map(ResourceIndex)
+                .zip(&self.resources)
+                .map(|(at, it)| (it.slot, at))
+                .collect(),
+            slots_by_name: self
+                .resources
+                .iter()
+                .map(|resource| (resource.name.clone(), resource.slot))
+                .collect(),
+            resources: self.resources,
+            rules: self.rules.into_iter().map(|(rule, _)| rule).collect(),
+            coverage,
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What a peer may do to a slot.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// One right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Right {
+    /// Take a duplicate of what lies in the slot, or open the resource.
+    Get,
+    /// Deposit something in the slot.
+    Add,
+    /// Delete one's own deposit.
+    Del,
+    /// Open a session on the whole tag, and wait one's turn if it is serial. Counts of a tag, not of a slot.
+    Tag,
+    /// Overwrite or delete what another user deposited.
+    Replace,
+}
+
+/// A set of rights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rights(u8);
+
+/// The text names no right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownRight;
+
+impl Right {
+    /// Every right, in the order of the reference.
+    pub const ALL: [Self; 5] = [Self::Get, Self::Add, Self::Del, Self::Tag, Self::Replace];
+
+    /// The right's name in the language.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Add => "add",
+            Self::Del => "del",
+            Self::Tag => "tag",
+            Self::Replace => "replace",
+        }
+    }
+
+    const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+impl Rights {
+    pub(crate) const NONE: Self = Self(0);
+
+    pub(crate) fn all() -> Self {
+        Right::ALL.into_iter().fold(Self::NONE, Self::with)
+    }
+
+    pub(crate) const fn with(self, right: Right) -> Self {
+        Self(self.0 | right.bit())
+    }
+
+    pub(crate) const fn contains(self, right: Right) -> bool {
+        self.0 & right.bit() != 0
+    }
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Right {
+    type Err = UnknownRight;
+
+    fn from_str(text: &str) -> Result<Self, UnknownRight> {
+        Self::ALL.into_iter().find(|right| right.name() == text).ok_or(UnknownRight)
+    }
+}
+
+impl fmt::Display for UnknownRight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not the name of a right")
+    }
+}
+
+impl std::error::Error for UnknownRight {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_right_is_read_back_from_its_name() {
+        for right in Right::ALL {
+            assert_eq!(right.to_string().parse(), Ok(right));
+        }
+        assert_eq!("operate".parse::<Right>(), Err(UnknownRight));
+    }
+
+    #[test]
+    fn a_set_holds_what_was_put_in_and_nothing_else() {
+        let set = Rights::NONE.with(Right::Get).with(Right::Tag);
+        let held: Vec<_> = Right::ALL.into_iter().filter(|right| set.contains(*right)).collect();
+        assert_eq!(held, [Right::Get, Right::Tag]);
+        assert!(Right::ALL.into_iter().all(|right| Rights::all().contains(right)));
+    }
+}

@@ -1,0 +1,54 @@
+//! The broker's own settings: whom the worker runs as, and the limits that hold for every peer.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::Uid;
+
+/// The table `[broker]` of a policy file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Whom the worker runs as when root starts the broker.
+    pub user: Account,
+    /// Connections at one time, of all users together.
+    pub max_connections: u32,
+    /// Connections at one time, of one user.
+    pub max_connections_per_uid: u32,
+    /// Deposits of one user; resources do not count.
+    pub max_slots_per_uid: u32,
+    /// Bytes of payload in the deposits of one user.
+    pub max_payload_bytes_per_uid: u64,
+    /// Time for the rest of a message whose first byte has come.
+    pub frame_timeout: Duration,
+}
+
+/// A user, by name or by number. The name is not yet looked up, and a number need not have a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Account {
+    /// By name.
+    Name(String),
+    /// By number.
+    Number(Uid),
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            user: Account::Name("fdbroker".to_owned()),
+            max_connections: 4096,
+            max_connections_per_uid: 256,
+            max_slots_per_uid: 16384,
+            max_payload_bytes_per_uid: 64 << 20,
+            frame_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Number(uid) => uid.fmt(f),
+        }
+    }
+}

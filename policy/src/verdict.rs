@@ -1,0 +1,106 @@
+//! What the policy says to a request, and how it comes to say so.
+//!
+//! Of the rules that cover the target and whose conditions the peer meets: one that denies the right refuses; else
+//! one that allows it grants; else it is refused. Neither the order of the rules nor their place in the file counts,
+//! not even for which of several rules is named: it is the one whose id comes first as a string.
+
+use crate::right::Right;
+use crate::rule::{Rule, RuleNumber};
+use crate::{Peer, Slot, Tag};
+
+/// What a right is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// One slot.
+    Slot(Slot),
+    /// A tag as a whole.
+    Tag(Tag),
+}
+
+/// The answer to "may this peer do that?".
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict<'p> {
+    /// It may.
+    Granted {
+        /// The id of the rule that allows it.
+        rule: &'p str,
+    },
+    /// It may not.
+    Refused {
+        /// The id of the rule that denies it; `None` where no rule allows it.
+        rule: Option<&'p str>,
+    },
+}
+
+impl Target {
+    /// The tag that the target is, or lies in.
+    #[must_use]
+    pub const fn tag(self) -> Tag {
+        match self {
+            Self::Slot(slot) => slot.tag,
+            Self::Tag(tag) => tag,
+        }
+    }
+}
+
+impl Verdict<'_> {
+    /// Whether the peer may.
+    #[must_use]
+    pub const fn is_granted(&self) -> bool {
+        matches!(self, Self::Granted { .. })
+    }
+}
+
+/// The rules weighed so far for one request.
+pub(crate) struct Scales<'p, 'a> {
+    rules: &'p [Rule],
+    peer: &'a Peer<'a>,
+    right: Right,
+    denied_by: Option<RuleNumber>,
+    allowed_by: Option<RuleNumber>,
+}
+
+impl<'p, 'a> Scales<'p, 'a> {
+    pub(crate) const fn new(rules: &'p [Rule], peer: &'a Peer<'a>, right: Right) -> Self {
+        Self { rules, peer, right, denied_by: None, allowed_by: None }
+    }
+
+    /// Weighs rules that cover the target, given in ascending order.
+    pub(crate) fn weigh(&mut self, numbers: &[RuleNumber]) {
+        for &number in numbers {
+            // What follows in this list cannot come before the rule that already denies.
+            if self.denied_by.is_some_and(|first| first <= number) {
+                return;
+            }
+            self.weigh_one(number);
+        }
+    }
+
+    fn weigh_one(&mut self, number: RuleNumber) {
+        let Some(rule) = self.rules.get(number.position()) else { return };
+        let denies = rule.deny.contains(self.right);
+        let adds =
+            rule.allow.contains(self.right) && self.allowed_by.is_none_or(|first| number < first);
+        if !(denies || adds) || !rule.who.includes(self.peer) {
+            return;
+        }
+        if denies {
+            self.denied_by = Some(number);
+        } else {
+            self.allowed_by = Some(number);
+        }
+    }
+
+    pub(crate) fn verdict(self) -> Verdict<'p> {
+        let id =
+            |number: RuleNumber| self.rules.get(number.position()).map(|rule| rule.id.as_str());
+        if let Some(rule) = self.denied_by.and_then(id) {
+            return Verdict::Refused { rule: Some(rule) };
+        }
+        match self.allowed_by.and_then(id) {
+            Some(rule) => Verdict::Granted { rule },
+            None => Verdict::Refused { rule: None },
+        }
+    }
+}

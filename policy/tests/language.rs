@@ -1,0 +1,268 @@
+//! What the keys of the language come to once a policy is loaded.
+
+mod support;
+
+use std::time::Duration;
+
+use fdbroker_policy::{
+    Accept, Access, Account, DeviceNumber, Gid, Index, Kind, Opening, Peer, Policy, Right,
+    Settings, Slot, Source, Tag, Target, Uid, Verdict, load,
+};
+use support::Machine;
+
+fn policy(text: &str) -> Policy {
+    load("policy.toml", &format!("version = 1\n{text}"), &Machine)
+        .unwrap_or_else(|findings| panic!("{findings}"))
+}
+
+fn slot(tag: u16, index: u32) -> Slot {
+    Slot { tag: Tag::new(tag).expect("a tag"), index: Index::new(index).expect("an index") }
+}
+
+const WEB: &str =
+    "[tags.web]\nid = 10\n[resources.null]\nslot = \"web/7\"\ndevice = \"/dev/null\"\n";
+
+fn with_rules(rules: &str) -> Policy {
+    policy(&format!("{WEB}{rules}"))
+}
+
+/// What a peer of user 1000, group 1000 may do.
+fn decide(policy: &Policy, right: Right, target: Target) -> Verdict<'_> {
+    policy.decide(&Peer { uid: Uid(1000), gid: Gid(1000), groups: &[] }, right, target)
+}
+
+#[test]
+fn a_file_with_nothing_but_its_version_has_the_defaults_and_grants_nothing() {
+    let policy = policy("");
+    assert_eq!(*policy.settings(), Settings::default());
+    assert_eq!((policy.tags().count(), policy.resources().len()), (0, 0));
+    let verdict = decide(&policy, Right::Get, Target::Slot(slot(0, 0)));
+    assert_eq!(verdict, Verdict::Refused { rule: None });
+}
+
+#[test]
+fn every_setting_is_read() {
+    let settings = policy(
+        "[broker]\nuser = 7\nmax_connections = 1\nmax_connections_per_uid = 2\nmax_slots_per_uid = 3\n\
+         max_payload_bytes_per_uid = \"4KiB\"\nframe_timeout = \"500ms\"\n",
+    );
+    let expected = Settings {
+        user: Account::Number(Uid(7)),
+        max_connections: 1,
+        max_connections_per_uid: 2,
+        max_slots_per_uid: 3,
+        max_payload_bytes_per_uid: 4096,
+        frame_timeout: Duration::from_millis(500),
+    };
+    assert_eq!(*settings.settings(), expected);
+}
+
+#[test]
+fn sizes_and_durations_take_their_units() {
+    for (text, bytes) in
+        [("\"100B\"", 100), ("\"1GiB\"", 1 << 30), ("\"64MiB\"", 64 << 20), ("4096", 4096)]
+    {
+        let policy = policy(&format!("[broker]\nmax_payload_bytes_per_uid = {text}\n"));
+        assert_eq!(policy.settings().max_payload_bytes_per_uid, bytes, "{text}");
+    }
+    for (text, seconds) in [("10s", 10), ("2m", 120), ("1h", 3600), ("1000ms", 1)] {
+        let policy = policy(&format!("[broker]\nframe_timeout = \"{text}\"\n"));
+        assert_eq!(policy.settings().frame_timeout, Duration::from_secs(seconds), "{text}");
+    }
+}
+
+#[test]
+fn a_tag_is_not_serial_and_accepts_the_default_kinds_unless_it_says_so() {
+    let policy = policy(
+        "[tags.plain]\nid = 0x10\n[tags.web]\nid = 10\nserial = true\naccept = [\"tcp\", \"none\"]\n\
+         [tags.all]\nid = 3\naccept = [\"any\"]\n[tags.closed]\nid = 4\naccept = []\n",
+    );
+    let names: Vec<_> =
+        policy.tags().map(|tag| (tag.name.as_str(), tag.id.get(), tag.serial)).collect();
+    assert_eq!(
+        names,
+        [("all", 3, false), ("closed", 4, false), ("web", 10, true), ("plain", 16, false)]
+    );
+    let accepts: Vec<_> = policy.tags().map(|tag| tag.accept).collect();
+    let web = Accept::of(&[Kind::Tcp, Kind::None]);
+    assert_eq!(accepts, [Accept::ANY, Accept::NOTHING, web, Accept::DEFAULT]);
+}
+
+#[test]
+fn resources_stand_in_the_order_of_the_file() {
+    let policy = policy(
+        "[tags.a]\nid = 1\n[resources.z]\nslot = \"a/5\"\nfile = \"/z\"\n[resources.b]\nslot = \"a/4\"\nfile = \"/b\"\n\
+         [resources.m]\nslot = \"a/3\"\nfile = \"/m\"\n",
+    );
+    let names: Vec<_> = policy.resources().iter().map(|resource| resource.name.as_str()).collect();
+    assert_eq!(names, ["z", "b", "m"]);
+    let (index, resource) = policy.resource_at(slot(1, 3)).unwrap();
+    assert_eq!((index.0, resource.name.as_str()), (2, "m"));
+    assert!(policy.resource_at(slot(1, 0)).is_none());
+}
+
+#[test]
+fn every_key_of_a_resource_is_read() {
+    let policy = policy(
+        "[tags.a]\nid = 1\n[resources.full]\nslot = \"a/0\"\ndevice = \"/dev/kmsg\"\naccess = \"read-write\"\n\
+         open = \"startup\"\nnumber = \"1:11\"\nfollow_symlinks = true\ncapabilities = [\"syslog\", \"bpf\", \"syslog\"]\n\
+         [resources.bare]\nslot = \"a/1\"\nfile = \"/etc/motd\"\n",
+    );
+    let [full, bare] = policy.resources() else { panic!("two resources") };
+    assert_eq!((full.source, full.path.as_str()), (Source::Device, "/dev/kmsg"));
+    assert_eq!((full.access, full.opening), (Access::ReadWrite, Opening::Startup));
+    assert_eq!(
+        (full.number, full.follow_symlinks),
+        (Some(DeviceNumber { major: 1, minor: 11 }), true)
+    );
+    assert_eq!(full.capabilities, ["syslog", "bpf"]);
+    assert_eq!(
+        (bare.source, bare.access, bare.opening),
+        (Source::File, Access::Read, Opening::PerRequest)
+    );
+    assert_eq!((bare.number, bare.follow_symlinks, bare.capabilities.len()), (None, false, 0));
+}
+
+#[test]
+fn a_slot_resolves_from_a_resource_a_tags_name_or_its_number() {
+    let policy = with_rules("");
+    for (text, expected) in
+        [("null", slot(10, 7)), ("web/3", slot(10, 3)), ("10/3", slot(10, 3)), ("9/0", slot(9, 0))]
+    {
+        assert_eq!(policy.resolve(text), Some(expected), "{text}");
+    }
+    for text in [
+        "",
+        "web",
+        "web/",
+        "/1",
+        "web/x",
+        "web/2147483648",
+        "32768/0",
+        "null/0",
+        "web/1/2",
+        "-1/0",
+        "web/+1",
+    ] {
+        assert_eq!(policy.resolve(text), None, "{text}");
+    }
+    assert_eq!(policy.resolve_tag("web"), Tag::new(10));
+    assert_eq!(policy.resolve_tag("11"), Tag::new(11));
+    assert_eq!(policy.resolve_tag("null"), None);
+}
+
+#[test]
+fn a_deny_beats_every_allow_wherever_it_stands() {
+    let allow = "[[rules]]\nid = \"a\"\nallow = [\"*\"]\nslots = [\"*\"]\nanyone = true\n";
+    let deny = "[[rules]]\nid = \"z\"\ndeny = [\"del\"]\nslots = [\"null\"]\nuser = 1000\n";
+    for rules in [format!("{allow}{deny}"), format!("{deny}{allow}")] {
+        let policy = with_rules(&rules);
+        let target = Target::Slot(slot(10, 7));
+        assert_eq!(decide(&policy, Right::Del, target), Verdict::Refused { rule: Some("z") });
+        assert_eq!(decide(&policy, Right::Get, target), Verdict::Granted { rule: "a" });
+    }
+}
+
+#[test]
+fn of_several_rules_the_one_with_the_smallest_id_is_named() {
+    let rule = |id| {
+        format!("[[rules]]\nid = \"{id}\"\nallow = [\"get\"]\nslots = [\"web/7\"]\nanyone = true\n")
+    };
+    let everywhere = "[[rules]]\nid = \"b\"\nallow = [\"get\"]\nslots = [\"*\"]\nanyone = true\n";
+    let policy = with_rules(&[rule("c"), rule("a"), everywhere.to_owned()].concat());
+    assert_eq!(
+        decide(&policy, Right::Get, Target::Slot(slot(10, 7))),
+        Verdict::Granted { rule: "a" }
+    );
+    assert_eq!(
+        decide(&policy, Right::Get, Target::Slot(slot(10, 8))),
+        Verdict::Granted { rule: "b" }
+    );
+}
+
+#[test]
+fn a_rule_without_an_id_is_named_by_its_line() {
+    let policy = with_rules("\n[[rules]]\nallow = [\"get\"]\nslots = [\"web/*\"]\nanyone = true\n");
+    let verdict = decide(&policy, Right::Get, Target::Slot(slot(10, 0)));
+    assert_eq!(verdict, Verdict::Granted { rule: "rule at line 8" });
+}
+
+#[test]
+fn the_right_to_a_tag_comes_only_from_rules_that_cover_all_of_it() {
+    let policy = with_rules(
+        "[[rules]]\nid = \"part\"\nallow = [\"*\"]\nslots = [\"web/0-9\"]\nanyone = true\n\
+         [[rules]]\nid = \"denies a part\"\ndeny = [\"*\"]\nslots = [\"web/0-9\"]\nuser = 7\n",
+    );
+    let (whole, part) = (Target::Tag(slot(10, 0).tag), Target::Slot(slot(10, 3)));
+    assert_eq!(decide(&policy, Right::Tag, whole), Verdict::Refused { rule: None });
+    assert_eq!(decide(&policy, Right::Tag, part), Verdict::Refused { rule: None });
+    assert!(decide(&policy, Right::Get, part).is_granted());
+    for slots in ["web/*", "*", "web/0-2147483647"] {
+        let policy = with_rules(&format!(
+            "[[rules]]\nid = \"w\"\nallow = [\"tag\"]\nslots = [\"{slots}\"]\nanyone = true\n"
+        ));
+        assert_eq!(decide(&policy, Right::Tag, whole), Verdict::Granted { rule: "w" }, "{slots}");
+    }
+}
+
+#[test]
+fn a_tag_that_is_not_declared_is_refused_even_where_a_rule_covers_everything() {
+    let policy = with_rules("[[rules]]\nallow = [\"*\"]\nslots = [\"*\"]\nanyone = true\n");
+    assert_eq!(
+        decide(&policy, Right::Get, Target::Slot(slot(11, 0))),
+        Verdict::Refused { rule: None }
+    );
+    assert_eq!(
+        decide(&policy, Right::Tag, Target::Tag(slot(11, 0).tag)),
+        Verdict::Refused { rule: None }
+    );
+}
+
+#[test]
+fn replace_does_not_follow_from_add_or_del() {
+    let policy =
+        with_rules("[[rules]]\nallow = [\"add\", \"del\"]\nslots = [\"web/*\"]\nanyone = true\n");
+    assert!(!decide(&policy, Right::Replace, Target::Slot(slot(10, 0))).is_granted());
+}
+
+#[test]
+fn root_is_not_special() {
+    let policy = with_rules("[[rules]]\nallow = [\"*\"]\nslots = [\"*\"]\nuser = 1000\n");
+    let root = Peer { uid: Uid::ROOT, gid: Gid(0), groups: &[Gid(0)] };
+    assert!(!policy.decide(&root, Right::Get, Target::Slot(slot(10, 0))).is_granted());
+}
+
+#[test]
+fn ten_thousand_rules_and_a_hundred_thousand_slots_load_quickly() {
+    let mut text = String::from("[tags.web]\nid = 10\n");
+    for rule in 0..10_000 {
+        let slots: Vec<_> = (0..10)
+            .map(|at| format!("\"web/{}-{}\"", rule * 10 + at, 200_000 - rule - at))
+            .collect();
+        text += &format!(
+            "[[rules]]\nallow = [\"get\"]\nslots = [{}]\nuser = {rule}\n",
+            slots.join(",")
+        );
+    }
+    let before = std::time::Instant::now();
+    let policy = policy(&text);
+    let took = before.elapsed();
+    eprintln!("10,000 rules with 100,000 ranges: {took:?}");
+    // Generous by far: it is here to catch what grows with the square.
+    assert!(took < Duration::from_secs(30), "{took:?}");
+    assert!(decide(&policy, Right::Get, Target::Slot(slot(10, 100_000))).is_granted());
+}
+
+#[test]
+fn a_hundred_thousand_resources_load_quickly() {
+    let mut text = String::from("[tags.web]\nid = 10\n");
+    for at in 0..100_000 {
+        text += &format!("[resources.r{at}]\nslot = \"web/{at}\"\nfile = \"/f\"\n");
+    }
+    let before = std::time::Instant::now();
+    let policy = policy(&text);
+    let took = before.elapsed();
+    eprintln!("100,000 resources: {took:?}");
+    assert!(took < Duration::from_secs(30), "{took:?}");
+    assert_eq!(policy.resolve("r99999"), Some(slot(10, 99_999)));
+}

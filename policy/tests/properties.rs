@@ -1,0 +1,285 @@
+//! `decide` against a second, naive implementation, and any text against the loader.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use fdbroker_policy::{Gid, Index, Peer, Right, Slot, Tag, Target, Uid, Verdict, load};
+use proptest::prelude::*;
+use proptest::sample::{Index as Pick, subsequence};
+use support::Machine;
+
+/// The tags that every generated policy declares, and one that none does.
+const TAGS: [u16; 3] = [0, 1, 7];
+const UNDECLARED: u16 = 2;
+/// Indices are small, so that ranges overlap; the last one stands for all beyond.
+const INDICES: u32 = 12;
+
+#[derive(Clone, Debug)]
+enum Pattern {
+    Everything,
+    Whole(u16),
+    Range(u16, u32, u32),
+    /// The resource at `tag/0`.
+    Resource(u16),
+}
+
+#[derive(Clone, Debug)]
+struct Rule {
+    id: String,
+    allow: BTreeSet<&'static str>,
+    deny: BTreeSet<&'static str>,
+    slots: Vec<Pattern>,
+    users: Option<Vec<u32>>,
+    groups: Option<Vec<u32>>,
+}
+
+impl Pattern {
+    fn text(&self) -> String {
+        match self {
+            Self::Everything => "*".to_owned(),
+            Self::Whole(tag) => format!("t{tag}/*"),
+            Self::Range(tag, first, last) if first == last => format!("t{tag}/{first}"),
+            Self::Range(tag, first, last) => format!("t{tag}/{first}-{last}"),
+            Self::Resource(tag) => format!("r{tag}"),
+        }
+    }
+
+    fn covers(&self, target: Target, right: Right) -> bool {
+        let whole_only = matches!(target, Target::Tag(_)) || right == Right::Tag;
+        let (asked, index) = match target {
+            Target::Slot(slot) => (slot.tag.get(), Some(slot.index.get())),
+            Target::Tag(tag) => (tag.get(), None),
+        };
+        match *self {
+            Self::Everything => true,
+            Self::Whole(tag) => tag == asked,
+            Self::Range(tag, first, last) => {
+                !whole_only
+                    && tag == asked
+                    && index.is_some_and(|index| first <= index && index <= last)
+            }
+            Self::Resource(tag) => !whole_only && tag == asked && index == Some(0),
+        }
+    }
+}
+
+impl Rule {
+    fn text(&self) -> String {
+        let mut text = format!("[[rules]]\nid = {:?}\n", self.id);
+        for (key, rights) in [("allow", &self.allow), ("deny", &self.deny)] {
+            if !rights.is_empty() {
+                writeln!(text, "{key} = {:?}", rights.iter().collect::<Vec<_>>())
+                    .expect("a string");
+            }
+        }
+        let slots: Vec<_> = self.slots.iter().map(Pattern::text).collect();
+        writeln!(text, "slots = {slots:?}").expect("a string");
+        for (key, ids) in [("user", &self.users), ("group", &self.groups)] {
+            if let Some(ids) = ids {
+                writeln!(text, "{key} = {ids:?}").expect("a string");
+            }
+        }
+        if self.users.is_none() && self.groups.is_none() {
+            text.push_str("anyone = true\n");
+        }
+        text
+    }
+
+    fn concerns(&self, peer: &Peer<'_>) -> bool {
+        let mut groups = peer.groups.to_vec();
+        groups.push(peer.gid);
+        self.users.as_ref().is_none_or(|users| users.contains(&peer.uid.0))
+            && self.groups.as_ref().is_none_or(|any| groups.iter().any(|gid| any.contains(&gid.0)))
+    }
+
+    fn has(rights: &BTreeSet<&'static str>, right: Right) -> bool {
+        rights.contains("*") || rights.contains(right.name())
+    }
+}
+
+/// The reference, read off the language's description: every rule is looked at.
+fn expected<'r>(rules: &'r [Rule], peer: &Peer<'_>, right: Right, target: Target) -> Verdict<'r> {
+    let covering = |rights: fn(&Rule) -> &BTreeSet<&'static str>| {
+        rules
+            .iter()
+            .filter(|rule| rule.slots.iter().any(|pattern| pattern.covers(target, right)))
+            .filter(|rule| rule.concerns(peer) && Rule::has(rights(rule), right))
+            .map(|rule| rule.id.as_str())
+            .min()
+    };
+    if !TAGS.contains(&target.tag().get()) {
+        return Verdict::Refused { rule: None };
+    }
+    match (covering(|rule| &rule.deny), covering(|rule| &rule.allow)) {
+        (Some(rule), _) => Verdict::Refused { rule: Some(rule) },
+        (None, Some(rule)) => Verdict::Granted { rule },
+        (None, None) => Verdict::Refused { rule: None },
+    }
+}
+
+fn policy_text(rules: &[Rule]) -> String {
+    let mut text = "version = 1\n".to_owned();
+    for tag in TAGS {
+        write!(
+            text,
+            "[tags.t{tag}]\nid = {tag}\n[resources.r{tag}]\nslot = \"t{tag}/0\"\nfile = \"/f\"\n"
+        )
+        .expect("a string");
+    }
+    text + &rules.iter().map(Rule::text).collect::<String>()
+}
+
+fn pattern() -> impl Strategy<Value = Pattern> {
+    let tag = || prop::sample::select(TAGS.to_vec());
+    prop_oneof![
+        1 => Just(Pattern::Everything),
+        2 => tag().prop_map(Pattern::Whole),
+        6 => (tag(), 0..INDICES, 0..INDICES).prop_map(|(tag, one, other)| Pattern::Range(tag, one.min(other), one.max(other))),
+        1 => tag().prop_map(|tag| Pattern::Range(tag, 1, Index::MAX.get())),
+        1 => tag().prop_map(Pattern::Resource),
+    ]
+}
+
+fn rights() -> impl Strategy<Value = BTreeSet<&'static str>> {
+    subsequence(vec!["get", "add", "del", "tag", "replace", "*"], 0..=3)
+        .prop_map(BTreeSet::from_iter)
+}
+
+fn ids() -> impl Strategy<Value = Option<Vec<u32>>> {
+    prop::option::of(subsequence(vec![0, 1, 2, 3], 1..=2))
+}
+
+fn rule() -> impl Strategy<Value = Rule> {
+    (rights(), rights(), prop::collection::vec(pattern(), 1..4), ids(), ids()).prop_map(
+        |(mut allow, deny, mut slots, users, groups)| {
+            if allow.is_empty() && deny.is_empty() {
+                allow.insert("get");
+            }
+            // A rule that names `tag` must cover a whole one.
+            if allow.contains("tag") || deny.contains("tag") {
+                slots.push(Pattern::Whole(TAGS[0]));
+            }
+            Rule { id: String::new(), allow, deny, slots, users, groups }
+        },
+    )
+}
+
+/// Rules with different ids, whose order says nothing about the order of the ids.
+fn rules() -> impl Strategy<Value = Vec<Rule>> {
+    prop::collection::vec(rule(), 0..12).prop_flat_map(|rules| {
+        let ids: Vec<_> = (0..rules.len()).map(|number| format!("rule {number}")).collect();
+        Just(ids).prop_shuffle().prop_map(move |ids| {
+            let named = rules.iter().cloned().zip(ids);
+            named.map(|(rule, id)| Rule { id, ..rule }).collect()
+        })
+    })
+}
+
+fn targets() -> Vec<Target> {
+    let tags = || TAGS.into_iter().chain([UNDECLARED]).filter_map(Tag::new);
+    let indices = || (0..=INDICES).chain([Index::MAX.get()]).filter_map(Index::new);
+    let slots =
+        tags().flat_map(|tag| indices().map(move |index| Target::Slot(Slot { tag, index })));
+    slots.chain(tags().map(Target::Tag)).collect()
+}
+
+/// A policy that uses most of the language, to be damaged.
+const SAMPLE: &str = r#"version = 1
+[broker]
+user = "fdbroker"
+frame_timeout = "10s"
+[tags.web]
+id = 10
+accept = ["tcp", "none"]
+[resources.tun]
+slot = "web/0"
+device = "/dev/net/tun"
+number = "10:200"
+[[rules]]
+id = "für alle"
+allow = ["get", "tag"]
+deny = ["*"]
+slots = ["tun", "web/0-99", "web/*"]
+user = ["vpn", 7]
+group = "www-data"
+"#;
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn decide_says_what_the_naive_implementation_says(
+        rules in rules(),
+        uid in 0u32..5,
+        gid in 0u32..5,
+        groups in subsequence(vec![Gid(0), Gid(1), Gid(2), Gid(3)], 0..=2),
+    ) {
+        let policy = load("p", &policy_text(&rules), &Machine).map_err(|findings| TestCaseError::fail(findings.to_string()))?;
+        let peer = Peer { uid: Uid(uid), gid: Gid(gid), groups: &groups };
+        for target in targets() {
+            for right in Right::ALL {
+                prop_assert_eq!(policy.decide(&peer, right, target), expected(&rules, &peer, right, target), "{} {:?}", right, target);
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_of_the_rules_changes_neither_the_verdict_nor_the_rule_that_is_named(
+        (rules, shuffled) in rules().prop_flat_map(|rules| (Just(rules.clone()), Just(rules).prop_shuffle())),
+        uid in 0u32..5,
+        gid in 0u32..5,
+    ) {
+        let load = |rules| load("p", &policy_text(rules), &Machine).map_err(|findings| TestCaseError::fail(findings.to_string()));
+        let (one, other) = (load(&rules)?, load(&shuffled)?);
+        let peer = Peer { uid: Uid(uid), gid: Gid(gid), groups: &[] };
+        for target in targets() {
+            for right in Right::ALL {
+                prop_assert_eq!(one.decide(&peer, right, target), other.decide(&peer, right, target));
+            }
+        }
+    }
+
+    #[test]
+    fn no_text_makes_the_loader_panic(text in any::<String>()) {
+        if let Err(findings) = load("p", &text, &Machine) {
+            prop_assert!(!findings.to_string().is_empty());
+        }
+    }
+
+    #[test]
+    fn no_text_that_looks_like_toml_makes_the_loader_panic(text in "([\\[\\]{}=\"'.,#\\\\a-z0-9é\u{1b}\t \r\n]|\"\"\"|''')*") {
+        if let Err(findings) = load("p", &text, &Machine) {
+            prop_assert!(!findings.to_string().is_empty());
+        }
+    }
+
+    #[test]
+    fn no_damaged_policy_makes_the_loader_panic(
+        cuts in prop::collection::vec((any::<Pick>(), 0usize..8, "[\\[\\]{}=\"'.,#\\\\a*/-z0-9é\n]{0,4}"), 1..6),
+    ) {
+        let mut characters: Vec<char> = SAMPLE.chars().collect();
+        for (at, length, inserted) in cuts {
+            let from = at.index(characters.len());
+            let to = (from + length).min(characters.len());
+            characters.splice(from..to, inserted.chars());
+        }
+        let text: String = characters.into_iter().collect();
+        if let Err(findings) = load("p", &text, &Machine) {
+            let report = findings.to_string();
+            prop_assert!(!report.chars().any(|c| c.is_control() && c != '\n'), "{}", report);
+        }
+    }
+}
+
+#[test]
+fn deep_nesting_is_refused_without_exhausting_the_stack() {
+    for deep in [
+        "a = ".to_owned() + &"[".repeat(200_000),
+        "[".to_owned() + &"a.".repeat(200_000),
+        "{a=".repeat(200_000),
+    ] {
+        assert!(load("p", &deep, &Machine).is_err());
+    }
+}
