@@ -1,0 +1,60 @@
+//! The command line of the daemon.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use crate::log::Format;
+
+/// Where the policy is looked for when no `--policy` names another.
+pub(crate) const DEFAULT_POLICY: &str = "/etc/fdbroker/policy.toml";
+
+/// Opens what ordinary programs may not, keeps descriptors in tagged slots, and hands them to
+/// those whom the policy allows.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "fdbrokerd", version, after_help = EXAMPLES)]
+pub struct Arguments {
+    /// The policy file. Where the default (/etc/fdbroker/policy.toml) does not exist, the
+    /// built-in policy holds: whoever starts the broker may do everything to the slots of tags
+    /// 0 to 31, nobody else anything.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+
+    /// The socket to listen on [default: /run/fdbroker/fdbroker.sock as root, else
+    /// $XDG_RUNTIME_DIR/fdbroker.sock]. Not looked at when a listening socket is passed in
+    /// (LISTEN_FDS).
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+
+    /// How the log is written; standard error, but for journald [default: journald when
+    /// standard error is connected to the journal, else text].
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) log_format: Option<Format>,
+
+    /// Write a newline to this descriptor, and close it, once peers are being served.
+    #[arg(long, value_name = "N")]
+    pub(crate) ready_fd: Option<i32>,
+
+    /// This process is the worker; the supervisor is at the other end of standard input.
+    #[arg(long, hide = true)]
+    pub(crate) worker: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  fdbrokerd                                  serve /etc/fdbroker/policy.toml
+  fdbrokerd --policy p.toml --socket ./s     try a policy out
+  fdbrokerd --log-format json 2>>audit.log   keep the audit trail in a file
+
+Exit status: 0 after SIGTERM or SIGINT; 1 when the broker cannot start or go on;
+2 for a command line, and 78 for a policy, that is not valid.";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Arguments::command().debug_assert();
+    }
+}

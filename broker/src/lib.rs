@@ -1,0 +1,29 @@
+//! fdbrokerd: a privileged file-descriptor broker.
+//!
+//! Two processes of this one binary. The [`supervisor`] keeps the privilege: it opens what the
+//! policy names and holds a copy of every deposit. The [`worker`] has none: it talks to peers,
+//! decides, and records. A request goes: accept ([`worker::accept`]) → identity
+//! ([`worker::identity`]) → decode ([`worker::inbox`]) → decide ([`worker::decision`]) → act
+//! ([`worker::request`]) → record ([`log`]) → answer ([`worker::outbox`]).
+#![deny(unsafe_code)]
+
+mod arguments;
+mod closer;
+mod log;
+mod supervisor;
+mod sys;
+mod transmit;
+mod worker;
+
+pub use arguments::Arguments;
+pub use log::Format;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Runs the daemon as its command line says; gives what the process is to exit with.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if arguments.worker { worker::main(&arguments) } else { supervisor::main(&arguments) }
+}

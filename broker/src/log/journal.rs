@@ -1,0 +1,139 @@
+//! Native journal entries, from a thread of their own.
+//!
+//! The journal's socket blocks when journald does not read: entries go through a bounded queue
+//! to a thread that may wait; those that find the queue full are dropped and counted, and the
+//! count is an entry of its own afterwards. So the journal is a copy for reading, not a trail
+//! that never loses.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use tracing_subscriber::layer::SubscriberExt;
+
+use super::record::{Entry, Level};
+
+const MAX_WAITING: usize = 4096;
+
+pub(super) struct Journal {
+    queue: SyncSender<Owned>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// An entry on its way to the thread.
+struct Owned {
+    level: Level,
+    message: String,
+    audit: Option<OwnedRecord>,
+}
+
+struct OwnedRecord {
+    verdict: &'static str,
+    right: String,
+    slot: String,
+    name: String,
+    uid: u32,
+    gid: u32,
+    pid: i32,
+    rule: Option<String>,
+    reason: String,
+}
+
+/// Whether standard error goes to the journal: JOURNAL_STREAM names its device and inode, see
+/// systemd.exec(5).
+pub(super) fn is_standard_error() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
+    let descriptor = crate::sys::adopt::standard_error();
+    let Ok(file) = descriptor.try_clone_to_owned().map(std::fs::File::from) else { return false };
+    file.metadata().is_ok_and(|found| stream == format!("{}:{}", found.dev(), found.ino()))
+}
+
+impl Journal {
+    pub(super) fn connect() -> io::Result<Self> {
+        let layer = tracing_journald::Layer::new()?
+            .with_field_prefix(Some("FDBROKER".to_owned()))
+            .with_syslog_identifier("fdbrokerd".to_owned());
+        let subscriber = tracing_subscriber::registry().with(layer);
+        let (queue, entries) = sync_channel(MAX_WAITING);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&dropped);
+        std::thread::Builder::new().name("journal".to_owned()).spawn(move || {
+            tracing::subscriber::with_default(subscriber, || drain(&entries, &counted));
+        })?;
+        Ok(Self { queue, dropped })
+    }
+
+    pub(super) fn write(&self, entry: &Entry<'_>) {
+        if self.queue.try_send(Owned::of(entry)).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Owned {
+    fn of(entry: &Entry<'_>) -> Self {
+        let audit = entry.record.as_ref().map(|record| OwnedRecord {
+            verdict: record.verdict.name(),
+            right: record.right.to_owned(),
+            slot: record.subject.to_string(),
+            name: record.name.to_string(),
+            uid: record.uid.0,
+            gid: record.gid.0,
+            pid: record.pid,
+            rule: record.rule.map(str::to_owned),
+            reason: record.reason.to_owned(),
+        });
+        let message = match &entry.record {
+            Some(record) => format!(
+                "{} {} {} to uid {} pid {}: {}",
+                record.verdict.name(),
+                record.right,
+                record.subject,
+                record.uid,
+                record.pid,
+                record.reason
+            ),
+            None => entry.message.to_owned(),
+        };
+        Self { level: entry.level, message, audit }
+    }
+}
+
+fn drain(entries: &Receiver<Owned>, dropped: &AtomicU64) {
+    for entry in entries {
+        emit(&entry);
+        let lost = dropped.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            tracing::warn!("{lost} log entries were dropped: journald did not read them");
+        }
+    }
+}
+
+fn emit(Owned { level, message, audit }: &Owned) {
+    macro_rules! at {
+        ($level:ident) => {
+            match audit {
+                None => tracing::$level!("{message}"),
+                Some(record) => tracing::$level!(
+                    verdict = record.verdict,
+                    right = record.right,
+                    slot = record.slot,
+                    name = record.name,
+                    uid = record.uid,
+                    gid = record.gid,
+                    pid = record.pid,
+                    rule = record.rule.as_deref().unwrap_or("none"),
+                    reason = record.reason,
+                    "{message}"
+                ),
+            }
+        };
+    }
+    match level {
+        Level::Error => at!(error),
+        Level::Warning => at!(warn),
+        Level::Info => at!(info),
+    }
+}

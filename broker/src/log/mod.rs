@@ -1,0 +1,116 @@
+//! The broker's log: what happened, and the audit trail of what was decided.
+//!
+//! Both processes write it. A line is on its way before the answer it speaks of (rule: recorded
+//! before answered), and writing one never waits for its reader: see [`stream`] and [`journal`].
+//! Everything that came from outside is escaped by the form that is written.
+
+mod journal;
+mod json;
+mod record;
+mod stream;
+mod text;
+
+use std::cell::RefCell;
+use std::io;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+pub(crate) use record::{Entry, Level, Name, Record, Subject, Verdict};
+
+/// How often a log that nobody reads is tried again.
+const FLUSH_EVERY: Duration = Duration::from_millis(50);
+
+/// How the log is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Format {
+    /// A line for a person, on standard error.
+    Text,
+    /// A JSON object on a line of its own, on standard error.
+    Json,
+    /// Native entries with fields, to the journal.
+    Journald,
+}
+
+impl Format {
+    /// The journal under a service manager that connected standard error to it, else text.
+    pub(crate) fn detect() -> Self {
+        if journal::is_standard_error() { Self::Journald } else { Self::Text }
+    }
+}
+
+/// Where this process writes its log.
+pub(crate) struct Log {
+    sink: RefCell<Sink>,
+    /// Told when a line has to wait for a slow reader.
+    waits: Notify,
+}
+
+enum Sink {
+    Text(stream::Stream),
+    Json(stream::Stream),
+    Journal(journal::Journal),
+}
+
+impl Log {
+    /// A log in this form.
+    ///
+    /// # Errors
+    /// When the journal's socket cannot be reached.
+    pub(crate) fn open(format: Format) -> io::Result<Self> {
+        let sink = match format {
+            Format::Text => Sink::Text(stream::Stream::standard_error()),
+            Format::Json => Sink::Json(stream::Stream::standard_error()),
+            Format::Journald => Sink::Journal(journal::Journal::connect()?),
+        };
+        Ok(Self { sink: RefCell::new(sink), waits: Notify::new() })
+    }
+
+    /// Writes an entry.
+    pub(crate) fn write(&self, entry: &Entry<'_>) {
+        let written = match &mut *self.sink.borrow_mut() {
+            Sink::Text(stream) => stream.write(text::line(entry)),
+            Sink::Json(stream) => stream.write(json::line(entry)),
+            Sink::Journal(journal) => {
+                journal.write(entry);
+                true
+            }
+        };
+        if !written {
+            self.waits.notify_one();
+        }
+    }
+
+    /// Gives a slow reader what waits for it, also when nothing more happens. Never ends.
+    pub(crate) async fn keep_flushing(&self) {
+        loop {
+            self.waits.notified().await;
+            while self.flush() {
+                tokio::time::sleep(FLUSH_EVERY).await;
+            }
+        }
+    }
+
+    /// Writes what a slow reader left behind; whether something still waits.
+    fn flush(&self) -> bool {
+        match &mut *self.sink.borrow_mut() {
+            Sink::Text(stream) | Sink::Json(stream) => stream.flush(),
+            Sink::Journal(_) => false,
+        }
+    }
+
+    /// Something worth knowing.
+    pub(crate) fn info(&self, message: &str) {
+        self.write(&Entry::event(Level::Info, message));
+    }
+
+    /// Something that will need attention.
+    pub(crate) fn warn(&self, message: &str) {
+        self.write(&Entry::event(Level::Warning, message));
+    }
+
+    /// Something that went wrong.
+    pub(crate) fn error(&self, message: &str) {
+        self.write(&Entry::event(Level::Error, message));
+    }
+}

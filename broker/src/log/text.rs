@@ -1,0 +1,108 @@
+//! The log for a person: one line an entry, `key=value` for the audit trail.
+//!
+//! Text is escaped so that no entry can look like two, or move a terminal's cursor.
+
+use std::fmt::Write as _;
+
+use super::record::{Entry, Name, Record, Subject};
+
+/// The entry as a line, its newline included.
+pub(super) fn line(entry: &Entry<'_>) -> String {
+    let mut line = String::with_capacity(USUAL_LENGTH);
+    // Writing to a String cannot fail.
+    let _ = write!(line, "{:.3} {} ", jiff::Timestamp::now(), entry.level.name());
+    match &entry.record {
+        Some(record) => audit(&mut line, record),
+        None => escape(&mut line, entry.message),
+    }
+    line.push('\n');
+    line
+}
+
+const USUAL_LENGTH: usize = 256;
+
+fn audit(line: &mut String, record: &Record<'_>) {
+    let _ = write!(line, "audit verdict={} right={}", record.verdict.name(), record.right);
+    if record.subject != Subject::Nothing {
+        let _ = write!(line, " slot={}", record.subject);
+    }
+    if record.name != Name::None {
+        line.push_str(" name=\"");
+        let _ = write!(Quoted(line), "{}", record.name);
+        line.push('"');
+    }
+    let _ = write!(line, " uid={} gid={} pid={}", record.uid, record.gid, record.pid);
+    match record.rule {
+        Some(rule) => quoted(line, "rule", rule),
+        None => line.push_str(" rule=none"),
+    }
+    quoted(line, "reason", record.reason);
+}
+
+fn quoted(line: &mut String, key: &str, value: &str) {
+    let _ = write!(line, " {key}=\"");
+    let _ = Quoted(line).write_str(value);
+    line.push('"');
+}
+
+/// Writes what stands between quotation marks.
+struct Quoted<'a>(&'a mut String);
+
+impl std::fmt::Write for Quoted<'_> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        for character in text.chars() {
+            match character {
+                '"' | '\\' => self.0.extend(['\\', character]),
+                _ => push_escaped(self.0, character),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn escape(line: &mut String, text: &str) {
+    for character in text.chars() {
+        push_escaped(line, character);
+    }
+}
+
+/// Control characters, and those that change the direction of text, as `\u{…}`.
+fn push_escaped(line: &mut String, character: char) {
+    let reorders = matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if character.is_control() || reorders {
+        line.extend(character.escape_default());
+    } else {
+        line.push(character);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fdbroker_policy::{Gid, Uid};
+
+    use super::super::record::{Entry, Level, Name, Record, Subject, Verdict};
+    use super::line;
+
+    #[test]
+    fn no_text_can_forge_a_line_or_move_the_cursor() {
+        let text = line(&Entry::event(Level::Info, "a\nb\u{1b}[2Jc\u{202e}\u{85}"));
+        assert!(text.ends_with(" info a\\nb\\u{1b}[2Jc\\u{202e}\\u{85}\n"), "{text}");
+    }
+
+    #[test]
+    fn a_quote_in_a_rule_does_not_end_the_field() {
+        let record = Record {
+            uid: Uid(1),
+            gid: Gid(2),
+            pid: 3,
+            right: "get",
+            subject: Subject::Nothing,
+            name: Name::None,
+            verdict: Verdict::Refused,
+            rule: Some("x\" verdict=granted \\"),
+            reason: "refused",
+        };
+        let text = line(&Entry::audit(record));
+        assert!(text.contains(r#"rule="x\" verdict=granted \\" reason="refused""#), "{text}");
+    }
+}

@@ -1,0 +1,5 @@
+//! The daemon; everything it does is in the library.
+
+fn main() -> std::process::ExitCode {
+    fdbrokerd::main()
+}

@@ -1,0 +1,99 @@
+//! Why the broker does not start, said to the person who started it: what was tried, on what,
+//! what the system said, and what to do.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use fdbroker_host::{AccountError, PolicyFileError};
+
+/// EX_CONFIG of sysexits.h: service managers show it as a matter of configuration.
+const INVALID_POLICY: u8 = 78;
+
+/// A reason not to start, or not to go on.
+#[derive(Debug)]
+pub(crate) enum StartError {
+    Log(io::Error),
+    Seal(io::Error),
+    ReadyDescriptor(i32, io::Error),
+    PassedSocket(String),
+    Policy(PolicyFileError),
+    Account(AccountError),
+    WorkerIsRoot,
+    NoRuntimeDirectory,
+    SocketDirectory(PathBuf, io::Error),
+    SocketLocked(PathBuf),
+    SocketAlive(PathBuf, Option<i32>),
+    SocketInTheWay(PathBuf),
+    Socket(PathBuf, io::Error),
+    Capabilities(String),
+    Resource(String),
+    Runtime(io::Error),
+    Worker(String),
+}
+
+impl StartError {
+    /// Tells standard error, and gives the exit status.
+    pub(crate) fn report(&self) -> ExitCode {
+        eprintln!("fdbrokerd: {self}");
+        match self {
+            Self::Policy(_) | Self::Account(_) | Self::WorkerIsRoot => INVALID_POLICY.into(),
+            _ => ExitCode::FAILURE,
+        }
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Log(error) => {
+                write!(f, "cannot reach the journal: {error}; choose --log-format text or json")
+            }
+            Self::Seal(error) => write!(f, "cannot seal the inherited descriptors: {error}"),
+            Self::ReadyDescriptor(number, error) => write!(
+                f,
+                "--ready-fd {number}: {error}; name a descriptor from 3 up that is open for writing"
+            ),
+            Self::PassedSocket(problem) => write!(f, "LISTEN_FDS: {problem}"),
+            Self::Policy(error) => error.fmt(f),
+            Self::Account(error) => error.fmt(f),
+            Self::WorkerIsRoot => f.write_str(
+                "the worker must not run as root: name an ordinary account as `user` in the \
+                 policy's [broker]",
+            ),
+            Self::NoRuntimeDirectory => f.write_str(
+                "no place for the socket: XDG_RUNTIME_DIR is not set; give --socket PATH",
+            ),
+            Self::SocketDirectory(path, error) => {
+                write!(f, "cannot make {}: {error}; make it, or give --socket PATH", path.display())
+            }
+            Self::SocketLocked(path) => write!(
+                f,
+                "another broker is starting or running on {}; stop it, or give --socket PATH",
+                path.display()
+            ),
+            Self::SocketAlive(path, pid) => {
+                write!(f, "a broker already listens on {}", path.display())?;
+                if let Some(pid) = pid {
+                    write!(f, " (pid {pid})")?;
+                }
+                f.write_str("; stop it, or give --socket PATH")
+            }
+            Self::SocketInTheWay(path) => write!(
+                f,
+                "{} is there and is no socket; it is left alone: move it, or give --socket PATH",
+                path.display()
+            ),
+            Self::Socket(path, error) => {
+                write!(f, "cannot listen on {}: {error}; give --socket PATH", path.display())
+            }
+            Self::Capabilities(problem) => write!(f, "cannot give up privileges: {problem}"),
+            Self::Resource(problem) => f.write_str(problem),
+            Self::Runtime(error) => write!(f, "cannot start the event loop: {error}"),
+            Self::Worker(problem) => write!(f, "the worker does not start: {problem}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}

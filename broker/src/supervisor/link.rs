@@ -1,0 +1,205 @@
+//! The supervisor's end of the socket pair.
+//!
+//! Reads while it writes, so that neither end can make the other wait for ever: what is to be
+//! sent waits in a queue, and when that is long, reading pauses instead.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice};
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use fdbroker_wire::{Control, Decoder, Errno, Limits, Message, add_head, reply};
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+
+use super::deposits::Kept;
+use crate::sys::receive::receive;
+use crate::transmit::transmit;
+
+/// How many queued answers pause reading.
+const MAX_QUEUED: usize = 1024;
+/// How many bytes of answers are held back: 64 of seven bytes, a quarter of the worker's window.
+const HELD_BACK: usize = 64 * 7;
+/// How many bytes are read at once, and gathered into one write.
+const CHUNK: usize = 64 * 1024;
+
+/// A connection to one worker.
+pub(super) struct Link {
+    stream: UnixStream,
+    decoder: Decoder<OwnedFd>,
+    queue: VecDeque<Outgoing>,
+    /// How many bytes of the queue's first have gone.
+    sent: usize,
+    /// Answers that say yes, until they are worth a write.
+    held_back: Vec<u8>,
+    chunk: Box<[u8]>,
+}
+
+enum Outgoing {
+    Bytes(Vec<u8>),
+    Deposit(Rc<Kept>),
+    Noted(Vec<u8>, Rc<OwnedFd>),
+    Opened(Vec<u8>, Arc<OwnedFd>),
+}
+
+impl Link {
+    pub(super) fn new(stream: UnixStream) -> Self {
+        Self {
+            stream,
+            decoder: Decoder::new(Limits::CONTROL),
+            queue: VecDeque::new(),
+            sent: 0,
+            held_back: Vec::new(),
+            chunk: vec![0; CHUNK].into_boxed_slice(),
+        }
+    }
+
+    /// Sends what is queued and gives the worker's next message. Can be dropped and called again.
+    ///
+    /// # Errors
+    /// When the worker has gone (UnexpectedEof), or does not speak the protocol (InvalidData).
+    pub(super) async fn message(&mut self) -> io::Result<Message<OwnedFd>> {
+        loop {
+            match self.decoder.message() {
+                Some(Ok(message)) => return Ok(message),
+                Some(Err(fault)) if fault.fatal => {
+                    return Err(io::Error::new(ErrorKind::InvalidData, fault.reason));
+                }
+                Some(Err(fault)) => self.reply(Err(fault.errno)),
+                None => {}
+            }
+            let ready = self.stream.ready(self.interest()).await?;
+            if ready.is_writable() {
+                self.write()?;
+            }
+            if ready.is_readable() && self.queue.len() <= MAX_QUEUED {
+                self.read()?;
+            }
+        }
+    }
+
+    /// Answers an ADD or DEL. Answers that say yes wait until a few are together, since each
+    /// write wakes the worker; its window is wide enough not to run out meanwhile.
+    pub(super) fn reply(&mut self, outcome: Result<(), Errno>) {
+        match outcome {
+            Ok(()) => self.held_back.extend(reply(0, "")),
+            Err(errno) => self.held_back.extend(reply(-errno.get(), "failed")),
+        }
+        if outcome.is_err() || self.held_back.len() >= HELD_BACK {
+            let together = std::mem::take(&mut self.held_back);
+            self.bytes(together);
+        }
+    }
+
+    /// Sends a message that carries no descriptor.
+    pub(super) fn control(&mut self, message: Control<OwnedFd>) {
+        self.bytes(Message::Extended(message.into_extended()).to_bytes());
+    }
+
+    /// Sends a deposit back.
+    pub(super) fn deposit(&mut self, kept: &Rc<Kept>) {
+        self.queue.push_back(Outgoing::Deposit(Rc::clone(kept)));
+    }
+
+    /// Sends a note back.
+    pub(super) fn note(&mut self, bytes: Control<&OwnedFd>, process: &Rc<OwnedFd>) {
+        let bytes = Message::Extended(bytes.into_extended()).to_bytes();
+        self.queue.push_back(Outgoing::Noted(bytes, Rc::clone(process)));
+    }
+
+    /// Sends a message that carries an opened descriptor.
+    pub(super) fn carry(&mut self, message: Control<&OwnedFd>, opened: Arc<OwnedFd>) {
+        let bytes = Message::Extended(message.into_extended()).to_bytes();
+        self.queue.push_back(Outgoing::Opened(bytes, opened));
+    }
+
+    fn bytes(&mut self, bytes: Vec<u8>) {
+        match self.queue.back_mut() {
+            Some(Outgoing::Bytes(last)) if last.len() < CHUNK => last.extend(bytes),
+            _ => self.queue.push_back(Outgoing::Bytes(bytes)),
+        }
+    }
+
+    fn interest(&self) -> Interest {
+        if self.queue.is_empty() {
+            Interest::READABLE
+        } else if self.queue.len() > MAX_QUEUED {
+            Interest::WRITABLE
+        } else {
+            Interest::READABLE | Interest::WRITABLE
+        }
+    }
+
+    fn read(&mut self) -> io::Result<()> {
+        let Self { stream, decoder, chunk, .. } = self;
+        match stream.try_io(Interest::READABLE, || receive(stream.as_fd(), chunk)) {
+            Ok(received) if received.length == 0 => Err(ErrorKind::UnexpectedEof.into()),
+            Ok(received) => {
+                let bytes = &chunk[..received.length];
+                decoder.feed(bytes, received.descriptors, received.truncated);
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        while let Some(first) = self.queue.front() {
+            let (stream, sent) = (&self.stream, self.sent);
+            match stream.try_io(Interest::WRITABLE, || first.send(stream, sent)) {
+                Ok(more) if sent + more < first.length() => self.sent += more,
+                Ok(_) => {
+                    self.queue.pop_front();
+                    self.sent = 0;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Outgoing {
+    fn length(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) | Self::Noted(bytes, _) | Self::Opened(bytes, _) => bytes.len(),
+            Self::Deposit(kept) => 16 + kept.payload.len(),
+        }
+    }
+
+    /// Sends from byte `sent` on; the descriptor goes with the first byte.
+    fn send(&self, stream: &UnixStream, sent: usize) -> io::Result<usize> {
+        let (head, body, descriptor): (&[u8], &[u8], _) = match self {
+            Self::Bytes(bytes) => (bytes, &[], None),
+            Self::Noted(bytes, process) => (bytes, &[], Some(process.as_fd())),
+            Self::Opened(bytes, opened) => (bytes, &[], Some(opened.as_fd())),
+            Self::Deposit(kept) => {
+                let head = &add_head(kept.slot, kept.ufd, kept.payload.len());
+                return send_from(
+                    stream,
+                    sent,
+                    head,
+                    &kept.payload,
+                    kept.descriptor.as_ref().map(AsFd::as_fd),
+                );
+            }
+        };
+        send_from(stream, sent, head, body, descriptor)
+    }
+}
+
+fn send_from(
+    stream: &UnixStream,
+    sent: usize,
+    head: &[u8],
+    body: &[u8],
+    descriptor: Option<std::os::fd::BorrowedFd<'_>>,
+) -> io::Result<usize> {
+    let head_rest = head.get(sent..).unwrap_or_default();
+    let body_rest = body.get(sent.saturating_sub(head.len())..).unwrap_or_default();
+    let parts = [IoSlice::new(head_rest), IoSlice::new(body_rest)];
+    transmit(stream.as_fd(), &parts, descriptor.filter(|_| sent == 0))
+}

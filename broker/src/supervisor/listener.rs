@@ -1,0 +1,189 @@
+//! The socket that peers connect to: passed in by whoever started the broker, or bound here.
+//!
+//! The supervisor listens, not the worker: what a client's SO_PEERCRED shows is who called
+//! listen(2), and a client wants to see root there. A lock file beside the socket decides
+//! between two brokers that start at once; the socket file itself says whether its broker lives.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
+use rustix::fs::{FlockOperation, Mode, flock};
+use rustix::net::{AddressFamily, SocketType};
+use rustix::process::{geteuid, umask};
+
+use super::StartError;
+use crate::sys::adopt::adopt;
+
+/// A listening socket, and the file to remove at the end if it was made here.
+pub(super) struct Listener {
+    socket: OwnedFd,
+    made: Option<SocketFile>,
+}
+
+/// A socket file of ours.
+struct SocketFile {
+    path: PathBuf,
+    /// Device and inode, so that nobody else's is removed.
+    identity: (u64, u64),
+    _lock: File,
+}
+
+impl Listener {
+    /// Listens on `path`, or where this user's broker is expected.
+    pub(super) fn bind(path: Option<&Path>) -> Result<Self, StartError> {
+        let path = match path {
+            Some(path) => path.to_owned(),
+            None => default_path()?,
+        };
+        let lock = lock_beside(&path)?;
+        clear_stale(&path)?;
+        let socket = listen(&path).map_err(|error| StartError::Socket(path.clone(), error))?;
+        let identity = identity(&path).map_err(|error| StartError::Socket(path.clone(), error))?;
+        let made = Some(SocketFile { path, identity, _lock: lock });
+        Self { socket, made }.with_senders()
+    }
+
+    /// Another owner of the same socket, to be sent to the worker.
+    pub(super) fn share(&self) -> io::Result<OwnedFd> {
+        self.socket.try_clone()
+    }
+
+    /// Removes the socket file, if it was made here and is still the same.
+    pub(super) fn remove(&self) -> io::Result<()> {
+        match &self.made {
+            Some(file) if identity(&file.path).ok() == Some(file.identity) => {
+                fs::remove_file(&file.path)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Has the kernel tell, with everything that is read, who wrote it (SO_PASSCRED). Accepted
+    /// sockets inherit this, so not even what is sent before accept(2) is without.
+    fn with_senders(self) -> Result<Self, StartError> {
+        setsockopt(&self.socket, sockopt::PassCred, &true)
+            .map_err(|error| StartError::PassedSocket(format!("SO_PASSCRED: {error}")))?;
+        Ok(self)
+    }
+}
+
+/// The listening socket that a service manager passed in (sd_listen_fds(3)), if it did.
+pub(super) fn passed_in() -> Result<Option<Listener>, StartError> {
+    let problem = |text: String| StartError::PassedSocket(text);
+    let numbers: Vec<_> =
+        sd_notify::listen_fds().map_err(|error| problem(error.to_string()))?.collect();
+    match numbers.as_slice() {
+        [] => Ok(None),
+        [number] => {
+            let socket = adopt(*number).map_err(|error| problem(error.to_string()))?;
+            if !listens(&socket) {
+                return Err(problem(
+                    "what was passed is no listening Unix stream socket".to_owned(),
+                ));
+            }
+            Listener { socket, made: None }.with_senders().map(Some)
+        }
+        more => Err(problem(format!("{} descriptors were passed; pass one", more.len()))),
+    }
+}
+
+fn listens(socket: &OwnedFd) -> bool {
+    use rustix::net::sockopt::{socket_acceptconn, socket_domain, socket_type};
+    socket_domain(socket).is_ok_and(|domain| domain == AddressFamily::UNIX)
+        && socket_type(socket).is_ok_and(|kind| kind == SocketType::STREAM)
+        && socket_acceptconn(socket).unwrap_or(false)
+}
+
+fn default_path() -> Result<PathBuf, StartError> {
+    if geteuid().is_root() {
+        let directory = Path::new("/run/fdbroker");
+        make_directory(directory)
+            .map_err(|error| StartError::SocketDirectory(directory.to_owned(), error))?;
+        return Ok(directory.join(SOCKET_NAME));
+    }
+    let directory = std::env::var_os("XDG_RUNTIME_DIR").ok_or(StartError::NoRuntimeDirectory)?;
+    Ok(PathBuf::from(directory).join(SOCKET_NAME))
+}
+
+const SOCKET_NAME: &str = "fdbroker.sock";
+
+fn make_directory(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o755).create(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        result => result,
+    }
+}
+
+/// Holds `PATH.lock` for as long as this process lives. The file itself stays: removing it
+/// would let a third broker lock a different one.
+fn lock_beside(path: &Path) -> Result<File, StartError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let failed = |error: io::Error| StartError::Socket(path.to_owned(), error);
+    let nofollow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0);
+    let lock = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(nofollow)
+        .open(PathBuf::from(name))
+        .map_err(failed)?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(lock),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(living(path)),
+        Err(error) => Err(failed(error.into())),
+    }
+}
+
+/// Removes the socket file of a broker that has died; anything else in its place is an error.
+fn clear_stale(path: &Path) -> Result<(), StartError> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(StartError::Socket(path.to_owned(), error)),
+        Ok(found) if !found.file_type().is_socket() => {
+            Err(StartError::SocketInTheWay(path.to_owned()))
+        }
+        Ok(_) => match UnixStream::connect(path) {
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                fs::remove_file(path).map_err(|error| StartError::Socket(path.to_owned(), error))
+            }
+            Err(error) => Err(StartError::Socket(path.to_owned(), error)),
+            Ok(_) => Err(living(path)),
+        },
+    }
+}
+
+/// Somebody holds the lock or answers on the socket: names it as far as the kernel knows it.
+fn living(path: &Path) -> StartError {
+    match UnixStream::connect(path) {
+        Ok(stream) => {
+            let pid = getsockopt(&stream.as_fd(), sockopt::PeerCredentials).map(|peer| peer.pid());
+            StartError::SocketAlive(path.to_owned(), pid.ok().filter(|pid| *pid > 0))
+        }
+        Err(_) => StartError::SocketLocked(path.to_owned()),
+    }
+}
+
+/// Binds under a umask that lets everybody connect to root's broker, since the policy decides
+/// there, and only its own user to any other.
+fn listen(path: &Path) -> io::Result<OwnedFd> {
+    let mask = if geteuid().is_root() { 0o111 } else { 0o177 };
+    let before = umask(Mode::from_raw_mode(mask));
+    let bound = UnixListener::bind(path);
+    umask(before);
+    // As long a queue as the system allows: peers wait there while a worker is being replaced.
+    let socket = OwnedFd::from(bound?);
+    rustix::net::listen(&socket, i32::MAX)?;
+    Ok(socket)
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let found = fs::symlink_metadata(path)?;
+    Ok((found.dev(), found.ino()))
+}

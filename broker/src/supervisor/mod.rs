@@ -1,0 +1,84 @@
+//! The supervisor: the privileged half.
+//!
+//! It owns the policy file's reading, the listening socket, the opening of resources, and a copy
+//! of every deposit. It has one peer, its worker, and trusts it with nothing but the table in
+//! the policy: the worker can name a resource by number and park bytes and descriptors, no more.
+//! It never looks into a payload.
+
+mod capability;
+mod deposits;
+mod error;
+mod lifecycle;
+mod link;
+mod listener;
+mod opener;
+mod policy_source;
+mod readiness;
+mod resource;
+mod spawn;
+
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::arguments::Arguments;
+use crate::log::{Format, Log};
+use crate::sys::{adopt, scheduling};
+
+pub(crate) use error::StartError;
+
+/// Runs the supervisor to its end.
+pub(crate) fn main(arguments: &Arguments) -> ExitCode {
+    let format = arguments.log_format.unwrap_or_else(Format::detect);
+    let log = match Log::open(format) {
+        Ok(log) => Rc::new(log),
+        Err(error) => return StartError::Log(error).report(),
+    };
+    match prepare(arguments, format, &log).and_then(lifecycle::Supervisor::run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The journal's reader finds it there; who started the broker by hand, here.
+            if format == Format::Journald {
+                log.error(&error.to_string());
+            }
+            error.report()
+        }
+    }
+}
+
+/// Everything that can be refused before a worker exists.
+fn prepare(
+    arguments: &Arguments,
+    format: Format,
+    log: &Rc<Log>,
+) -> Result<lifecycle::Supervisor, StartError> {
+    let readiness = readiness::Readiness::take(arguments.ready_fd)?;
+    let passed = listener::passed_in()?;
+    adopt::seal_inherited().map_err(StartError::Seal)?;
+    raise_descriptor_limit(log);
+    let source = policy_source::PolicySource::read(arguments)?;
+    let listener = match passed {
+        Some(listener) => listener,
+        None => listener::Listener::bind(arguments.socket.as_deref())?,
+    };
+    capability::keep_only_needed(&source.policy)?;
+    // What the worker deposits is safe as soon as it lies in the socket's queue: no hurry.
+    if let Err(error) = scheduling::yield_to_others() {
+        log.warn(&format!("the supervisor is scheduled like any other process: {error}"));
+    }
+    let opener = opener::Opener::new(source.policy.resources(), log)?;
+    if source.text.is_none() {
+        log.info("no policy file: the built-in policy holds, for the user that started the broker");
+    }
+    Ok(lifecycle::Supervisor::new(format, Rc::clone(log), readiness, source, listener, opener))
+}
+
+/// As many descriptors as the hard limit allows: each deposit takes one in either process.
+fn raise_descriptor_limit(log: &Log) {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        log.warn(&format!("the limit of open descriptors stays as it is: {error}"));
+    }
+}

@@ -1,0 +1,110 @@
+//! The policy as it was read at start, with what its names meant then.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+
+use fdbroker_host::{PolicyFileError, SystemNames};
+use fdbroker_policy::{Gid, LookupError, Names, Policy, Uid};
+use fdbroker_wire::{Account, KnownName, NameKind, PolicyText, Setup};
+use rustix::process::{getegid, geteuid};
+
+use super::StartError;
+use crate::arguments::{Arguments, DEFAULT_POLICY};
+
+/// A policy, and all that a worker needs to read the very same one.
+pub(super) struct PolicySource {
+    pub(super) policy: Policy,
+    /// None for the built-in policy.
+    pub(super) text: Option<PolicyText>,
+    names: Vec<KnownName>,
+    account: Option<Account>,
+    instance: i64,
+}
+
+impl PolicySource {
+    /// Reads the policy that the command line names, the default one, or else the built-in one.
+    pub(super) fn read(arguments: &Arguments) -> Result<Self, StartError> {
+        let (policy, text, names) = match &arguments.policy {
+            Some(path) => from_file(path)?,
+            None => match from_file(Path::new(DEFAULT_POLICY)) {
+                Err(StartError::Policy(PolicyFileError::NotFound { .. })) => {
+                    (fdbroker_policy::built_in(owner()), None, Vec::new())
+                }
+                read => read?,
+            },
+        };
+        let account = if geteuid().is_root() { Some(worker_account(&policy)?) } else { None };
+        Ok(Self { policy, text, names, account, instance: instance() })
+    }
+
+    /// What the worker is told.
+    pub(super) fn setup(&self) -> Setup {
+        Setup {
+            instance: self.instance,
+            owner: owner().0,
+            account: self.account,
+            policy: self.text.clone(),
+            names: self.names.clone(),
+        }
+    }
+}
+
+type Parts = (Policy, Option<PolicyText>, Vec<KnownName>);
+
+fn from_file(path: &Path) -> Result<Parts, StartError> {
+    let trusted = [Uid(0), owner()];
+    let text = fdbroker_host::read_policy(path, &trusted).map_err(StartError::Policy)?;
+    let path = PathBuf::from(path).display().to_string();
+    let names = Recorder::default();
+    let policy = fdbroker_policy::load(&path, &text, &names)
+        .map_err(|findings| StartError::Policy(PolicyFileError::Findings(findings)))?;
+    Ok((policy, Some(PolicyText { path, text }), names.0.into_inner()))
+}
+
+fn owner() -> Uid {
+    Uid(geteuid().as_raw())
+}
+
+/// Whom the worker becomes; root is no answer.
+fn worker_account(policy: &Policy) -> Result<Account, StartError> {
+    let found = fdbroker_host::account(&policy.settings().user).map_err(StartError::Account)?;
+    if found.uid.0 == 0 || found.gid.0 == getegid().as_raw() {
+        return Err(StartError::WorkerIsRoot);
+    }
+    Ok(Account { uid: found.uid.0, gid: found.gid.0 })
+}
+
+/// A number that no other start of a broker has, as far as 63 random bits go.
+fn instance() -> i64 {
+    let mut bytes = [0; 8];
+    match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
+        Ok(_) => i64::from_ne_bytes(bytes) & i64::MAX,
+        Err(_) => jiff::Timestamp::now().as_microsecond(),
+    }
+}
+
+/// Looks names up and remembers what was found.
+#[derive(Default)]
+struct Recorder(RefCell<Vec<KnownName>>);
+
+impl Names for Recorder {
+    fn user(&self, name: &str) -> Result<Option<Uid>, LookupError> {
+        let found = SystemNames.user(name)?;
+        self.record(NameKind::User, name, found.map(|uid| uid.0));
+        Ok(found)
+    }
+
+    fn group(&self, name: &str) -> Result<Option<Gid>, LookupError> {
+        let found = SystemNames.group(name)?;
+        self.record(NameKind::Group, name, found.map(|gid| gid.0));
+        Ok(found)
+    }
+}
+
+impl Recorder {
+    fn record(&self, kind: NameKind, name: &str, id: Option<u32>) {
+        if let Some(id) = id {
+            self.0.borrow_mut().push(KnownName { kind, name: name.to_owned(), id });
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Telling whoever started the broker that it serves: READY=1 to the service manager
+//! (sd_notify(3)), a newline on `--ready-fd`.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+
+use sd_notify::NotifyState;
+
+use super::StartError;
+use crate::log::Log;
+use crate::sys::adopt::adopt;
+
+/// Whom to tell.
+pub(super) struct Readiness {
+    pipe: Option<OwnedFd>,
+    told: bool,
+}
+
+impl Readiness {
+    /// Takes `--ready-fd`.
+    pub(super) fn take(number: Option<i32>) -> Result<Self, StartError> {
+        let pipe = match number {
+            Some(0) => return Err(StartError::ReadyDescriptor(0, rustix::io::Errno::BADF.into())),
+            Some(number) => {
+                Some(adopt(number).map_err(|error| StartError::ReadyDescriptor(number, error))?)
+            }
+            None => None,
+        };
+        Ok(Self { pipe, told: false })
+    }
+
+    /// Whether it has been told.
+    pub(super) fn is_told(&self) -> bool {
+        self.told
+    }
+
+    /// Tells it, once.
+    pub(super) fn tell(&mut self, log: &Log) {
+        if std::mem::replace(&mut self.told, true) {
+            return;
+        }
+        if let Some(pipe) = self.pipe.take()
+            && let Err(error) = File::from(pipe).write_all(b"\n")
+        {
+            log.warn(&format!("--ready-fd could not be told that the broker serves: {error}"));
+        }
+        notify(&[NotifyState::Ready], log);
+    }
+}
+
+/// Tells the service manager that the broker stops.
+pub(super) fn stopping(log: &Log) {
+    notify(&[NotifyState::Stopping], log);
+}
+
+fn notify(state: &[NotifyState<'_>], log: &Log) {
+    if let Err(error) = sd_notify::notify(state) {
+        log.warn(&format!("the service manager could not be told ({state:?}): {error}"));
+    }
+}

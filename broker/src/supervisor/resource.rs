@@ -1,0 +1,150 @@
+//! Opening one resource as the policy says, and checking that what was opened is what it says.
+
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
+
+use fdbroker_policy::{Access, DeviceNumber, Resource, Source};
+use fdbroker_wire::Errno;
+use rustix::fs::{
+    CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fcntl_getfl, fcntl_setfl, fstat, major, minor,
+    openat2,
+};
+
+/// A resource, and the device number that it must have.
+pub(super) struct Openable {
+    resource: Resource,
+    /// Set when the policy names a number, or by the first look at the device.
+    number: OnceLock<DeviceNumber>,
+}
+
+/// Why a resource was not opened.
+#[derive(Clone, Debug)]
+pub(super) struct OpenFailure {
+    /// What the peer is answered.
+    pub(super) errno: Errno,
+    /// What the log says: the resource, the path, what the system said, what to do.
+    pub(super) text: String,
+}
+
+impl Openable {
+    /// The resource, with its device number as it is now if the policy gives none.
+    ///
+    /// Behind a symlink that the policy allows, numbers may change: there only the type counts.
+    pub(super) fn new(resource: &Resource) -> Self {
+        let openable = Self { resource: resource.clone(), number: OnceLock::new() };
+        if let Some(number) = resource.number.or_else(|| current_number(resource)) {
+            // Just made: nobody else has set it.
+            let _ = openable.number.set(number);
+        }
+        openable
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.resource.name
+    }
+
+    /// Opens it: an open file description of its own, close-on-exec and blocking.
+    ///
+    /// The open itself does not wait for a FIFO's other end or a modem's carrier, and gains no
+    /// controlling terminal.
+    pub(super) fn open(&self) -> Result<OwnedFd, OpenFailure> {
+        let flags = access_flags(self.resource.access)
+            | OFlags::NONBLOCK
+            | OFlags::NOCTTY
+            | OFlags::CLOEXEC;
+        let opened = openat2(CWD, &self.resource.path, flags, Mode::empty(), self.resolution())
+            .map_err(|error| self.not_opened(error))?;
+        let stat = fstat(&opened).map_err(|error| self.not_opened(error))?;
+        self.check(&stat)?;
+        fcntl_getfl(&opened)
+            .and_then(|flags| fcntl_setfl(&opened, flags - OFlags::NONBLOCK))
+            .map_err(|error| self.not_opened(error))?;
+        Ok(opened)
+    }
+
+    fn resolution(&self) -> ResolveFlags {
+        resolution(&self.resource)
+    }
+
+    fn check(&self, stat: &Stat) -> Result<(), OpenFailure> {
+        let found = FileType::from_raw_mode(stat.st_mode);
+        match (self.resource.source, found) {
+            (Source::File, FileType::RegularFile) => Ok(()),
+            (Source::Device, FileType::CharacterDevice | FileType::BlockDevice) => {
+                self.check_number(stat)
+            }
+            (Source::File, _) => Err(self.mistaken(&format!("is {found:?}, not a regular file"))),
+            (Source::Device, _) => Err(self.mistaken(&format!("is {found:?}, not a device"))),
+        }
+    }
+
+    fn check_number(&self, stat: &Stat) -> Result<(), OpenFailure> {
+        let found = number_of(stat);
+        if self.resource.follow_symlinks && self.resource.number.is_none() {
+            return Ok(());
+        }
+        let expected = *self.number.get_or_init(|| found);
+        if expected == found {
+            return Ok(());
+        }
+        Err(self.mistaken(&format!(
+            "is device {}:{}, not {}:{}",
+            found.major, found.minor, expected.major, expected.minor
+        )))
+    }
+
+    fn not_opened(&self, error: rustix::io::Errno) -> OpenFailure {
+        let cure = match error {
+            rustix::io::Errno::LOOP => {
+                "a symlink is in the path; if that is meant, say follow_symlinks = true"
+            }
+            rustix::io::Errno::PERM | rustix::io::Errno::ACCESS => {
+                "if opening it takes a capability, name it in the resource's `capabilities`"
+            }
+            rustix::io::Errno::NOENT | rustix::io::Errno::NXIO | rustix::io::Errno::NODEV => {
+                "is the device plugged in and its driver loaded?"
+            }
+            _ => "see open(2)",
+        };
+        self.failure(Errno::IO, format_args!("cannot be opened: {error}; {cure}"))
+    }
+
+    fn mistaken(&self, what: &str) -> OpenFailure {
+        let cure = "it was closed again; mend the path or the policy, and restart the broker";
+        self.failure(Errno::NODEV, format_args!("{what}; {cure}"))
+    }
+
+    fn failure(&self, errno: Errno, what: fmt::Arguments<'_>) -> OpenFailure {
+        let Resource { name, path, .. } = &self.resource;
+        OpenFailure { errno, text: format!("resource {name:?}: {path} {what}") }
+    }
+}
+
+fn resolution(resource: &Resource) -> ResolveFlags {
+    if resource.follow_symlinks { ResolveFlags::NO_MAGICLINKS } else { ResolveFlags::NO_SYMLINKS }
+}
+
+fn access_flags(access: Access) -> OFlags {
+    match access {
+        Access::Read => OFlags::RDONLY,
+        Access::Write => OFlags::WRONLY,
+        Access::ReadWrite => OFlags::RDWR,
+    }
+}
+
+/// The number that the device has now, looked at without opening it (O_PATH).
+fn current_number(resource: &Resource) -> Option<DeviceNumber> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let found = openat2(CWD, &resource.path, flags, Mode::empty(), resolution(resource)).ok()?;
+    let stat = fstat(found).ok()?;
+    let is_device = matches!(
+        FileType::from_raw_mode(stat.st_mode),
+        FileType::CharacterDevice | FileType::BlockDevice
+    );
+    is_device.then(|| number_of(&stat))
+}
+
+fn number_of(stat: &Stat) -> DeviceNumber {
+    DeviceNumber { major: major(stat.st_rdev), minor: minor(stat.st_rdev) }
+}

@@ -1,0 +1,38 @@
+//! Starting a worker: a fresh exec of this same binary, with the socket pair as its standard
+//! input, an empty environment, and standard error for the log.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdStream;
+use std::process::Stdio;
+
+use clap::ValueEnum;
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+
+use super::link::Link;
+use crate::log::Format;
+
+/// This binary, even if its file has been replaced by a newer one meanwhile.
+const THIS_BINARY: &str = "/proc/self/exe";
+
+/// A worker, and the link to it.
+pub(super) fn worker(format: Format) -> io::Result<(Child, Link)> {
+    let (ours, theirs) = StdStream::pair()?;
+    let name = format.to_possible_value().map(|value| value.get_name().to_owned());
+    let child = Command::new(THIS_BINARY)
+        .arg0("fdbrokerd")
+        .args(["--worker", "--log-format"])
+        .args(name)
+        .env_clear()
+        .current_dir("/")
+        .stdin(OwnedFd::from(theirs))
+        .stdout(Stdio::null())
+        .stderr(Stdio::inherit())
+        // A terminal's ^C is for the supervisor, which ends its worker itself.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()?;
+    ours.set_nonblocking(true)?;
+    Ok((child, Link::new(UnixStream::from_std(ours)?)))
+}

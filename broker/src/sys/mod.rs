@@ -1,0 +1,11 @@
+//! The only unsafe code of the broker: system calls that no crate of ours wraps soundly.
+//!
+//! Every function here is safe to call; each unsafe block says on what that rests.
+#![allow(unsafe_code)]
+
+pub(crate) mod adopt;
+pub(crate) mod peer;
+pub(crate) mod receive;
+pub(crate) mod scheduling;
+pub(crate) mod socket;
+pub(crate) mod watch;

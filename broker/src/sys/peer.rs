@@ -1,0 +1,49 @@
+//! What the kernel says of the process at the other end, where no crate asks it.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use fdbroker_policy::Gid;
+
+/// How many groups are asked for at first; most processes have fewer.
+const USUAL_GROUPS: usize = 64;
+/// The kernel's own limit, NGROUPS_MAX in getgroups(2).
+const MAX_GROUPS: usize = 65536;
+
+/// The supplementary groups of the peer at the time it connected (SO_PEERGROUPS, Linux 4.13).
+///
+/// # Errors
+/// As getsockopt(2).
+pub(crate) fn groups(socket: BorrowedFd<'_>) -> io::Result<Vec<Gid>> {
+    let mut room = USUAL_GROUPS;
+    loop {
+        match groups_into(socket, room) {
+            Err(error) if error.raw_os_error() == Some(libc::ERANGE) && room < MAX_GROUPS => {
+                room = MAX_GROUPS;
+            }
+            result => return result,
+        }
+    }
+}
+
+fn groups_into(socket: BorrowedFd<'_>, room: usize) -> io::Result<Vec<Gid>> {
+    let mut groups: Vec<libc::gid_t> = vec![0; room];
+    let mut size = libc::socklen_t::try_from(size_of_val(groups.as_slice()))
+        .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    // SAFETY: the buffer holds `size` bytes, and any bit pattern the kernel writes into it is
+    // an array of gid_t; `size` is ours to be overwritten.
+    let failed = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERGROUPS,
+            groups.as_mut_ptr().cast(),
+            &raw mut size,
+        )
+    } != 0;
+    if failed {
+        return Err(io::Error::last_os_error());
+    }
+    groups.truncate(size as usize / size_of::<libc::gid_t>());
+    Ok(groups.into_iter().map(Gid).collect())
+}

@@ -1,0 +1,120 @@
+//! recvmsg(2), with every descriptor owned and every credential read.
+//!
+//! Why not a crate: nix loses the descriptors of a truncated control message, and rustix reads
+//! the sender's pid as never zero, which it is for a sender of a foreign pid namespace.
+
+use std::io;
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use fdbroker_wire::MAX_DESCRIPTORS;
+
+/// What one recvmsg(2) brought.
+#[derive(Debug)]
+pub(crate) struct Received {
+    /// How many bytes were written to the buffer; 0 at the end of the stream.
+    pub(crate) length: usize,
+    /// The descriptors, close-on-exec. Empty when `truncated`: then all have been closed.
+    pub(crate) descriptors: Vec<OwnedFd>,
+    /// Who wrote these bytes, where SO_PASSCRED is set on the socket.
+    pub(crate) sender: Option<Sender>,
+    /// The kernel cut descriptors off (MSG_CTRUNC).
+    pub(crate) truncated: bool,
+}
+
+/// The process that wrote a message: its real ids at that moment, or what a process with
+/// CAP_SETUID, CAP_SETGID or CAP_SYS_ADMIN chose to say instead. See SCM_CREDENTIALS in unix(7).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Sender {
+    /// Its process id; 0 when it lives in a pid namespace that ours does not see.
+    pub(crate) pid: i32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+/// Room for the kernel's largest set of descriptors and one set of credentials.
+#[expect(clippy::cast_possible_truncation, reason = "253 descriptors are about a kilobyte")]
+const CONTROL_ROOM: usize = {
+    let rights = (MAX_DESCRIPTORS * size_of::<RawFd>()) as u32;
+    let credentials = size_of::<libc::ucred>() as u32;
+    // SAFETY: CMSG_SPACE only computes with its argument.
+    unsafe { (libc::CMSG_SPACE(rights) + libc::CMSG_SPACE(credentials)) as usize }
+};
+
+/// A control buffer, aligned as `cmsghdr` wants it.
+#[repr(C)]
+union Control {
+    _align: [libc::cmsghdr; 0],
+    bytes: [MaybeUninit<u8>; CONTROL_ROOM],
+}
+
+/// Receives from `socket` into `buffer`, without waiting.
+///
+/// # Errors
+/// As recvmsg(2); WouldBlock when nothing is there.
+pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
+    let mut control = Control { bytes: [MaybeUninit::uninit(); CONTROL_ROOM] };
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: msghdr is a C struct of integers and pointers, for which all zeroes is a value.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = &raw mut part;
+    header.msg_iovlen = 1;
+    header.msg_control = (&raw mut control).cast();
+    header.msg_controllen = CONTROL_ROOM as _;
+    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+    // SAFETY: `header` points at one iovec over `buffer` and at `control`, both of the sizes
+    // given and borrowed by nobody else until this function ends.
+    let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) };
+    let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
+    let (mut descriptors, sender) = ancillary(&header);
+    let truncated = header.msg_flags & libc::MSG_CTRUNC != 0;
+    if truncated {
+        descriptors.clear();
+    }
+    Ok(Received { length, descriptors, sender, truncated })
+}
+
+/// Takes everything out of the control messages of a `header` that recvmsg(2) has just filled.
+fn ancillary(header: &libc::msghdr) -> (Vec<OwnedFd>, Option<Sender>) {
+    let (mut descriptors, mut sender) = (Vec::new(), None);
+    // SAFETY: recvmsg(2) left valid control messages in the buffer that `header` describes;
+    // CMSG_FIRSTHDR and CMSG_NXTHDR stay inside it and give null at its end.
+    let mut message = unsafe { libc::CMSG_FIRSTHDR(header) };
+    while !message.is_null() {
+        // SAFETY: not null, so it points at a complete cmsghdr inside the buffer.
+        let (level, kind, size) =
+            unsafe { ((*message).cmsg_level, (*message).cmsg_type, (*message).cmsg_len) };
+        // SAFETY: CMSG_DATA and CMSG_LEN only compute with their arguments.
+        let (data, head) = unsafe { (libc::CMSG_DATA(message), libc::CMSG_LEN(0) as usize) };
+        let size = size.saturating_sub(head);
+        match (level, kind) {
+            (libc::SOL_SOCKET, libc::SCM_RIGHTS) => take_rights(data, size, &mut descriptors),
+            (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) => sender = credentials(data, size),
+            _ => {}
+        }
+        // SAFETY: as for CMSG_FIRSTHDR above.
+        message = unsafe { libc::CMSG_NXTHDR(header, message) };
+    }
+    (descriptors, sender)
+}
+
+fn take_rights(data: *const u8, size: usize, into: &mut Vec<OwnedFd>) {
+    for position in 0..size / size_of::<RawFd>() {
+        // SAFETY: `data` holds `size` bytes that the kernel wrote as an array of descriptors,
+        // maybe unaligned. Each is open, installed for us alone by this very recvmsg(2), and
+        // taken just once: nobody else owns it.
+        let descriptor =
+            unsafe { OwnedFd::from_raw_fd(data.cast::<RawFd>().add(position).read_unaligned()) };
+        into.push(descriptor);
+    }
+}
+
+fn credentials(data: *const u8, size: usize) -> Option<Sender> {
+    if size < size_of::<libc::ucred>() {
+        return None;
+    }
+    // SAFETY: `data` holds at least a ucred that the kernel wrote, maybe unaligned; every bit
+    // pattern is a value of it.
+    let found = unsafe { data.cast::<libc::ucred>().read_unaligned() };
+    Some(Sender { pid: found.pid, uid: found.uid, gid: found.gid })
+}

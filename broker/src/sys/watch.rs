@@ -1,0 +1,83 @@
+//! Waiting on the event loop for a descriptor.
+//!
+//! Why not tokio's own sockets: they are always watched for writing too, and each time a peer
+//! reads an answer the kernel would wake the worker to say that there is room again, which it
+//! hardly ever wants to know. Measured, that is a tenth of a whole request.
+
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// A descriptor that is watched for reading; for writing only while somebody waits for that.
+pub(crate) struct Watched(AsyncFd<OwnedFd>);
+
+impl Watched {
+    /// Watches `descriptor`.
+    ///
+    /// # Errors
+    /// When it cannot be watched: epoll_ctl(2).
+    pub(crate) fn new(descriptor: OwnedFd) -> io::Result<Self> {
+        watch(descriptor, Interest::READABLE).map(Self)
+    }
+
+    /// Does `step`, which must not block, as soon as it finds something to read. Can be dropped:
+    /// then `step` has not been done.
+    ///
+    /// # Errors
+    /// What `step` gives, but for WouldBlock.
+    pub(crate) async fn read<T>(
+        &self,
+        mut step: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        loop {
+            let mut ready = self.0.readable().await?;
+            if let Ok(result) = ready.try_io(|descriptor| step(descriptor.get_ref().as_fd())) {
+                return result;
+            }
+        }
+    }
+
+    /// Does `step`, which must not block, as soon as there is room to write; the first time at
+    /// once. Can be dropped: then `step` has not been done.
+    ///
+    /// # Errors
+    /// What `step` gives, but for WouldBlock.
+    pub(crate) async fn write<T>(
+        &self,
+        mut step: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        match step(self.as_fd()) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            result => return result,
+        }
+        let other = watch(self.as_fd().try_clone_to_owned()?, Interest::WRITABLE)?;
+        loop {
+            let mut ready = other.writable().await?;
+            if let Ok(result) = ready.try_io(|descriptor| step(descriptor.get_ref().as_fd())) {
+                return result;
+            }
+        }
+    }
+
+    /// Waits until there is something to read.
+    ///
+    /// # Errors
+    /// When the event loop has ended.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        self.0.readable().await.map(drop)
+    }
+}
+
+impl AsFd for Watched {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.get_ref().as_fd()
+    }
+}
+
+fn watch(descriptor: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the AsyncFd owns the descriptor and deregisters it before it is closed; an OwnedFd
+    // gives the same open descriptor for as long as it lives.
+    Ok(unsafe { AsyncFd::register_with_interest(descriptor, interest) }?)
+}

@@ -1,0 +1,86 @@
+//! Accepting peers: identity first, then a charge on its user, then a session.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use fdbroker_wire::{Errno, reply};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::net::{SocketFlags, accept_with};
+
+use super::Worker;
+use super::identity::Identity;
+use super::quota::Exceeded;
+use super::session;
+use crate::log::{Entry, Name, Record, Subject, Verdict};
+use crate::sys::watch::Watched;
+use crate::transmit::transmit;
+
+/// The pause after an accept that failed: it may be for want of descriptors, and those come back
+/// only as others leave.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts peers for as long as the worker lives.
+///
+/// # Errors
+/// When the listening socket cannot be used.
+pub(super) async fn accept(worker: Rc<Worker>, listener: OwnedFd) -> io::Result<()> {
+    set_nonblocking(&listener)?;
+    let listener = Watched::new(listener)?;
+    worker.vault.serving().await?;
+    loop {
+        let next = |socket: BorrowedFd<'_>| Ok(accept_with(socket, SocketFlags::CLOEXEC)?);
+        match listener.read(next).await {
+            Ok(stream) => admit(&worker, stream),
+            Err(error) => {
+                worker.log.error(&format!("a peer could not be accepted: {error}"));
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Accepting must not wait when a peer has left again meanwhile.
+fn set_nonblocking(listener: &OwnedFd) -> io::Result<()> {
+    Ok(fcntl_setfl(listener, fcntl_getfl(listener)? | OFlags::NONBLOCK)?)
+}
+
+fn admit(worker: &Rc<Worker>, stream: OwnedFd) {
+    let identity = match Identity::of(&stream) {
+        Ok(identity) => identity,
+        Err(error) => {
+            worker.log.warn(&format!("a peer was refused: its identity cannot be read: {error}"));
+            return;
+        }
+    };
+    match worker.quotas.connection(identity.uid) {
+        Ok(charge) => match Watched::new(stream) {
+            Ok(stream) => {
+                let session = session::serve(Rc::clone(worker), stream, identity, charge);
+                tokio::task::spawn_local(session);
+            }
+            Err(error) => worker.log.error(&format!("a peer cannot be watched: {error}")),
+        },
+        Err(exceeded) => turn_away(worker, &stream, &identity, exceeded),
+    }
+}
+
+/// Tells a peer for whom there is no room why it is disconnected.
+fn turn_away(worker: &Worker, stream: &OwnedFd, identity: &Identity, exceeded: Exceeded) {
+    let reason = exceeded.to_string();
+    worker.log.write(&Entry::audit(Record {
+        uid: identity.uid,
+        gid: identity.gid,
+        pid: identity.pid,
+        right: "connect",
+        subject: Subject::Nothing,
+        name: Name::None,
+        verdict: Verdict::Refused,
+        rule: None,
+        reason: &reason,
+    }));
+    let answer = reply(-Errno::DQUOT.get(), &reason);
+    // A courtesy: the connection ends in any case.
+    let _ = transmit(stream.as_fd(), &[io::IoSlice::new(&answer)], None);
+}

@@ -1,0 +1,94 @@
+//! What a peer is told, and what the administrator is told beyond it.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+
+use fdbroker_wire::{Errno, Info, Slot, add_head, info, reply};
+
+use super::Worker;
+use super::decision::Decision;
+use super::deposit::Deposit;
+use super::outbox::Outbox;
+use crate::log::Verdict;
+
+/// The answer to one request.
+pub(super) enum Answer {
+    Done,
+    Failed(Errno, String),
+    Info(Info),
+    Deposit(Rc<Deposit>),
+    Resource(Slot, OwnedFd),
+}
+
+/// An answer that says no.
+pub(super) struct Failure {
+    pub(super) verdict: Verdict,
+    pub(super) errno: Errno,
+    /// What the peer is told.
+    pub(super) text: String,
+    /// What the administrator is told.
+    pub(super) reason: String,
+}
+
+/// The one sentence for every refusal by the policy: it tells nothing about the slot.
+const REFUSED: &str = "refused";
+
+impl Answer {
+    /// Sends it.
+    ///
+    /// # Errors
+    /// As [`Outbox::send`].
+    pub(super) async fn send(self, worker: &Worker, outbox: &mut Outbox) -> io::Result<()> {
+        match self {
+            Self::Done => outbox.send(&reply(0, "ok"), &[], None).await,
+            Self::Failed(errno, text) => outbox.send(&reply(-errno.get(), &text), &[], None).await,
+            Self::Info(found) => outbox.send(&info(found), &[], None).await,
+            Self::Deposit(deposit) => {
+                let head = add_head(deposit.slot, deposit.ufd, deposit.payload.len());
+                let descriptor = deposit.descriptor.as_ref().map(AsFd::as_fd);
+                let sent = outbox.send(&head, &deposit.payload, descriptor).await;
+                worker.release(deposit);
+                sent
+            }
+            Self::Resource(slot, descriptor) => {
+                // No process deposited it: 0 stands for the number it had.
+                let head = add_head(slot, 0, 0);
+                let sent = outbox.send(&head, &[], Some(descriptor.as_fd())).await;
+                worker.close(worker.owner_of_resources, descriptor);
+                sent
+            }
+        }
+    }
+}
+
+impl Failure {
+    /// Refused by the policy.
+    pub(super) fn refused(decision: &Decision<'_>) -> Self {
+        Self::denied(&decision.reason)
+    }
+
+    /// Refused like by the policy, for this reason.
+    pub(super) fn denied(reason: &str) -> Self {
+        Self::new(Verdict::Refused, Errno::ACCES, REFUSED, reason)
+    }
+
+    /// Refused for a reason that the peer may know.
+    pub(super) fn plain(errno: Errno, reason: &str) -> Self {
+        Self::new(Verdict::Refused, errno, reason, reason)
+    }
+
+    /// Allowed, and nothing there.
+    pub(super) fn absent() -> Self {
+        Self::new(Verdict::Failed, Errno::NOENT, "the slot is empty", "the slot is empty")
+    }
+
+    /// Allowed, and not opened.
+    pub(super) fn not_opened(errno: Errno, reason: &str) -> Self {
+        Self::new(Verdict::Failed, errno, "the resource cannot be opened", reason)
+    }
+
+    fn new(verdict: Verdict, errno: Errno, text: &str, reason: &str) -> Self {
+        Self { verdict, errno, text: text.to_owned(), reason: reason.to_owned() }
+    }
+}

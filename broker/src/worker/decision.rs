@@ -1,0 +1,79 @@
+//! Whether a request is granted: by the policy, for whoever connected and for whoever wrote it.
+//!
+//! A connection can outlive the rights of its process (setuid(2)), and be handed to another
+//! process. So a request counts only if the connection's identity and the writer's would both be
+//! granted it.
+
+use fdbroker_policy::{Policy, Right, Target, Verdict};
+
+use super::identity::{Identity, Unreadable};
+use super::inbox::Writer;
+
+/// Who asks.
+pub(crate) struct Requester<'a> {
+    connection: &'a Identity,
+    writer: Result<Option<Identity>, Unreadable>,
+}
+
+/// What was decided, and by which rule.
+#[must_use]
+pub(crate) struct Decision<'p> {
+    pub(crate) granted: bool,
+    pub(crate) rule: Option<&'p str>,
+    /// Why, for the audit trail.
+    pub(crate) reason: String,
+}
+
+impl<'a> Requester<'a> {
+    /// The one who connected, and the one who wrote.
+    pub(crate) fn new(connection: &'a Identity, writer: Writer) -> Self {
+        let writer = match writer {
+            Writer::One(sender) if connection.wrote(&sender) => Ok(None),
+            Writer::One(sender) => Identity::of_sender(sender).map(Some),
+            Writer::Several => Err(Unreadable::SEVERAL),
+            Writer::Unknown => Err(Unreadable::NO_CREDENTIALS),
+        };
+        Self { connection, writer }
+    }
+
+    /// Decides.
+    pub(crate) fn decide<'p>(
+        &self,
+        policy: &'p Policy,
+        right: Right,
+        target: Target,
+    ) -> Decision<'p> {
+        let connection = policy.decide(&self.connection.peer(), right, target);
+        let writer = match &self.writer {
+            Err(unreadable) => return Decision::refused(None, unreadable.to_string()),
+            Ok(None) => return Decision::of(connection, String::new()),
+            Ok(Some(writer)) => writer,
+        };
+        if !connection.is_granted() {
+            return Decision::of(connection, String::new());
+        }
+        let who =
+            format!(" to the sender, uid {} gid {} pid {}", writer.uid, writer.gid, writer.pid);
+        Decision::of(policy.decide(&writer.peer(), right, target), who)
+    }
+}
+
+impl<'p> Decision<'p> {
+    fn of(verdict: Verdict<'p>, whom: String) -> Self {
+        match verdict {
+            Verdict::Granted { rule } => {
+                Self { granted: true, rule: Some(rule), reason: String::new() }
+            }
+            Verdict::Refused { rule: Some(rule) } => {
+                Self::refused(Some(rule), format!("a rule denies it{whom}"))
+            }
+            Verdict::Refused { rule: None } => {
+                Self::refused(None, format!("no rule allows it{whom}"))
+            }
+        }
+    }
+
+    pub(crate) fn refused(rule: Option<&'p str>, reason: String) -> Self {
+        Self { granted: false, rule, reason }
+    }
+}

@@ -1,0 +1,171 @@
+//! A session's incoming side: bytes and descriptors in, requests out, each with its writer.
+
+use std::collections::VecDeque;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use fdbroker_wire::{Decoder, Fault, Limits, Message};
+use tokio::time::{Instant, timeout_at};
+
+use super::Worker;
+use crate::sys::receive::{Received, Sender, receive};
+use crate::sys::watch::Watched;
+
+/// How much is read at once, in bytes: the largest message of version 1, and some.
+pub(crate) const CHUNK: usize = 64 * 1024;
+/// How much is read ahead of a request that waits, in bytes.
+const READ_AHEAD: usize = 4096;
+
+/// What a peer sends.
+pub(crate) struct Inbox {
+    stream: Rc<Watched>,
+    decoder: Decoder<OwnedFd>,
+    /// Who wrote the bytes that have not been decoded, oldest first.
+    written: VecDeque<Written>,
+    /// How many bytes have been fed to the decoder, ever.
+    fed: u64,
+    /// Something came ahead of its turn that must be decoded before more is read.
+    full: bool,
+    closed: bool,
+    frame_timeout: Duration,
+}
+
+/// Bytes up to `end`, by one process.
+struct Written {
+    end: u64,
+    writer: Option<Sender>,
+}
+
+/// Who wrote a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Writer {
+    /// One process.
+    One(Sender),
+    /// More than one.
+    Several,
+    /// The kernel did not say.
+    Unknown,
+}
+
+/// A request, or what came in its place.
+pub(crate) struct Incoming {
+    pub(crate) message: Result<Message<OwnedFd>, Fault>,
+    pub(crate) writer: Writer,
+}
+
+/// Why no more requests come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Gone {
+    /// The peer has left, or its socket failed.
+    Left,
+    /// It began a message and did not end it in time.
+    TooSlow,
+}
+
+impl Inbox {
+    pub(crate) fn new(stream: Rc<Watched>, frame_timeout: Duration) -> Self {
+        Self {
+            stream,
+            decoder: Decoder::new(Limits::PEER),
+            written: VecDeque::new(),
+            fed: 0,
+            full: false,
+            closed: false,
+            frame_timeout,
+        }
+    }
+
+    /// The next request. Waits as long as the peer is silent, but not in the middle of a message.
+    ///
+    /// # Errors
+    /// When there is none any more.
+    pub(crate) async fn request(&mut self, worker: &Worker) -> Result<Incoming, Gone> {
+        let mut deadline = None;
+        loop {
+            let start = self.fed - self.waiting();
+            if let Some(message) = self.decoder.message() {
+                self.full = false;
+                return Ok(Incoming { message, writer: self.writer_since(start) });
+            }
+            self.full = false;
+            if self.closed {
+                return Err(Gone::Left);
+            }
+            if self.decoder.pending() == 0 {
+                self.read(worker, CHUNK).await?;
+                continue;
+            }
+            let until = *deadline.get_or_insert_with(|| Instant::now() + self.frame_timeout);
+            let read = timeout_at(until, self.read(worker, CHUNK)).await;
+            read.map_err(|_| Gone::TooSlow)??;
+        }
+    }
+
+    /// Waits until the peer has left, while one of its requests waits for its turn. What it sends
+    /// meanwhile is kept, up to a bound; beyond that its leaving is noticed only later.
+    pub(crate) async fn departed(&mut self, worker: &Worker) {
+        while !self.closed {
+            if self.full || self.decoder.pending() >= READ_AHEAD {
+                std::future::pending::<()>().await;
+            }
+            if self.read(worker, READ_AHEAD).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Reads once, when there is something. Can be dropped.
+    async fn read(&mut self, worker: &Worker, room: usize) -> Result<(), Gone> {
+        let into_chunk =
+            |socket: BorrowedFd<'_>| receive(socket, &mut worker.chunk.borrow_mut()[..room]);
+        match self.stream.read(into_chunk).await {
+            // No other session runs in between: the chunk still holds what was received.
+            Ok(received) => self.feed(received, &worker.chunk.borrow()),
+            Err(_) => {
+                self.closed = true;
+                return Err(Gone::Left);
+            }
+        }
+        Ok(())
+    }
+
+    fn feed(&mut self, received: Received, chunk: &[u8]) {
+        let Received { length, descriptors, sender, truncated } = received;
+        if length == 0 {
+            self.closed = true;
+            return;
+        }
+        self.full = truncated || !descriptors.is_empty();
+        // A usize is at most 64 bits wide.
+        self.fed += length as u64;
+        match self.written.back_mut() {
+            Some(last) if last.writer == sender => last.end = self.fed,
+            _ => self.written.push_back(Written { end: self.fed, writer: sender }),
+        }
+        self.decoder.feed(&chunk[..length], descriptors, truncated);
+    }
+
+    /// Who wrote the bytes from `start` to where the decoder is now.
+    fn writer_since(&mut self, start: u64) -> Writer {
+        let end = self.fed - self.waiting();
+        let mut writers = self.written.iter().filter(|written| written.end > start);
+        let first = writers.next().and_then(|written| {
+            // None of the message's bytes lie beyond this one's, unless another wrote them.
+            (written.end >= end).then_some(written.writer)
+        });
+        let writer = match first {
+            Some(Some(sender)) => Writer::One(sender),
+            Some(None) => Writer::Unknown,
+            None => Writer::Several,
+        };
+        while self.written.front().is_some_and(|written| written.end <= end) {
+            self.written.pop_front();
+        }
+        writer
+    }
+
+    fn waiting(&self) -> u64 {
+        self.decoder.pending() as u64
+    }
+}

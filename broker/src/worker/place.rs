@@ -1,0 +1,77 @@
+//! What a request is about, looked up once: the slot or tag, as the wire and as the policy know it.
+
+use fdbroker_policy::{Policy, Resource, ResourceIndex, TagSettings, Target};
+use fdbroker_wire::{Slot, Tag};
+
+use crate::log::{Name, Subject};
+
+/// A slot or a whole tag, with what the policy says of it.
+pub(super) struct Place<'p> {
+    pub(super) tag: Tag,
+    /// What to decide about; none for what no policy can number.
+    pub(super) target: Option<Target>,
+    /// The tag's settings; none when the policy does not declare it.
+    pub(super) settings: Option<&'p TagSettings>,
+    /// The resource that fills the slot, if one does.
+    pub(super) resource: Option<(ResourceIndex, &'p Resource)>,
+    slot: Option<Slot>,
+}
+
+impl<'p> Place<'p> {
+    /// One slot.
+    pub(super) fn slot(policy: &'p Policy, slot: Slot) -> Self {
+        let known = policy_slot(slot);
+        Self {
+            tag: slot.tag,
+            target: known.map(Target::Slot),
+            settings: policy_tag(slot.tag).and_then(|tag| policy.tag(tag)),
+            resource: known.and_then(|slot| policy.resource_at(slot)),
+            slot: Some(slot),
+        }
+    }
+
+    /// A whole tag.
+    pub(super) fn tag(policy: &'p Policy, tag: Tag) -> Self {
+        let known = policy_tag(tag);
+        Self {
+            tag,
+            target: known.map(Target::Tag),
+            settings: known.and_then(|tag| policy.tag(tag)),
+            resource: None,
+            slot: None,
+        }
+    }
+
+    /// Whether one session at a time may have the tag.
+    pub(super) fn is_serial(&self) -> bool {
+        self.settings.is_some_and(|settings| settings.serial)
+    }
+
+    pub(super) fn subject(&self) -> Subject {
+        match self.slot {
+            Some(slot) => Subject::Slot(slot),
+            None => Subject::Tag(self.tag),
+        }
+    }
+
+    /// What the policy calls it.
+    pub(super) fn name(&self) -> Name<'p> {
+        match (self.resource, self.settings, self.slot) {
+            (Some((_, resource)), _, _) => Name::Plain(&resource.name),
+            (None, Some(settings), Some(slot)) => Name::Indexed(&settings.name, slot.index),
+            (None, Some(settings), None) => Name::Plain(&settings.name),
+            (None, None, _) => Name::None,
+        }
+    }
+}
+
+/// A slot of the wire, as the policy numbers it.
+fn policy_slot(slot: Slot) -> Option<fdbroker_policy::Slot> {
+    let index = u32::try_from(slot.index.get()).ok().and_then(fdbroker_policy::Index::new)?;
+    Some(fdbroker_policy::Slot { tag: policy_tag(slot.tag)?, index })
+}
+
+/// A tag of the wire, as the policy numbers it.
+pub(super) fn policy_tag(tag: Tag) -> Option<fdbroker_policy::Tag> {
+    u16::try_from(tag.get()).ok().and_then(fdbroker_policy::Tag::new)
+}

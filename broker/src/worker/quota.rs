@@ -1,0 +1,212 @@
+//! How much each user may have of the broker: connections, deposits, bytes.
+//!
+//! Charged before anything is held, and given back when the charge is dropped: for a descriptor
+//! that is when its close(2) has ended, so what is slow to close stays on its owner's account.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use fdbroker_policy::{Settings, Uid};
+
+/// The accounts of all users.
+pub(super) struct Quotas {
+    limits: Limits,
+    accounts: RefCell<HashMap<Uid, Arc<Account>>>,
+    connections: Arc<AtomicU32>,
+}
+
+struct Limits {
+    connections: u32,
+    connections_per_uid: u32,
+    slots: u32,
+    bytes: u64,
+}
+
+#[derive(Default)]
+struct Account {
+    connections: AtomicU32,
+    slots: AtomicU32,
+    bytes: AtomicU64,
+}
+
+/// The limit that a charge would pass.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Exceeded {
+    Connections,
+    ConnectionsOfUser,
+    Slots,
+    Bytes,
+}
+
+/// A connection, on its user's account and on the broker's.
+pub(super) struct ConnectionCharge {
+    account: Arc<Account>,
+    all: Arc<AtomicU32>,
+}
+
+/// A deposit, on its owner's account.
+pub(super) struct DepositCharge {
+    account: Arc<Account>,
+    bytes: u64,
+}
+
+/// How many accounts may be kept before those that hold nothing are forgotten.
+const MANY_ACCOUNTS: usize = 1024;
+
+impl Quotas {
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self {
+            limits: Limits {
+                connections: settings.max_connections,
+                connections_per_uid: settings.max_connections_per_uid,
+                slots: settings.max_slots_per_uid,
+                bytes: settings.max_payload_bytes_per_uid,
+            },
+            accounts: RefCell::default(),
+            connections: Arc::default(),
+        }
+    }
+
+    /// Charges a connection of `uid`.
+    ///
+    /// # Errors
+    /// The limit that is reached.
+    pub(super) fn connection(&self, uid: Uid) -> Result<ConnectionCharge, Exceeded> {
+        let account = self.account(uid);
+        if self.connections.load(Ordering::Relaxed) >= self.limits.connections {
+            return Err(Exceeded::Connections);
+        }
+        if account.connections.load(Ordering::Relaxed) >= self.limits.connections_per_uid {
+            return Err(Exceeded::ConnectionsOfUser);
+        }
+        account.connections.fetch_add(1, Ordering::Relaxed);
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        Ok(ConnectionCharge { account, all: Arc::clone(&self.connections) })
+    }
+
+    /// Charges a deposit of `bytes` of payload to `uid`, in the place of one of its own whose
+    /// charge is `replaced`.
+    ///
+    /// # Errors
+    /// The limit that would be passed.
+    pub(super) fn deposit(
+        &self,
+        uid: Uid,
+        bytes: usize,
+        replaced: Option<&DepositCharge>,
+    ) -> Result<DepositCharge, Exceeded> {
+        let charge = self.restored_deposit(uid, bytes);
+        let replaced = replaced.filter(|replaced| Arc::ptr_eq(&replaced.account, &charge.account));
+        let slots = charge.account.slots.load(Ordering::Relaxed) - u32::from(replaced.is_some());
+        let held = charge.account.bytes.load(Ordering::Relaxed);
+        if slots > self.limits.slots {
+            return Err(Exceeded::Slots);
+        }
+        if held - replaced.map_or(0, |replaced| replaced.bytes) > self.limits.bytes {
+            return Err(Exceeded::Bytes);
+        }
+        Ok(charge)
+    }
+
+    /// Charges a deposit that was acknowledged already, whatever the limits are now.
+    pub(super) fn restored_deposit(&self, uid: Uid, bytes: usize) -> DepositCharge {
+        let account = self.account(uid);
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        account.slots.fetch_add(1, Ordering::Relaxed);
+        account.bytes.fetch_add(bytes, Ordering::Relaxed);
+        DepositCharge { account, bytes }
+    }
+
+    fn account(&self, uid: Uid) -> Arc<Account> {
+        let mut accounts = self.accounts.borrow_mut();
+        if accounts.len() >= MANY_ACCOUNTS {
+            accounts.retain(|_, account| Arc::strong_count(account) > 1);
+        }
+        Arc::clone(accounts.entry(uid).or_default())
+    }
+}
+
+impl Drop for ConnectionCharge {
+    fn drop(&mut self) {
+        self.account.connections.fetch_sub(1, Ordering::Relaxed);
+        self.all.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for DepositCharge {
+    fn drop(&mut self) {
+        self.account.slots.fetch_sub(1, Ordering::Relaxed);
+        self.account.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Display for Exceeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connections => "the broker has max_connections already",
+            Self::ConnectionsOfUser => "this user has max_connections_per_uid already",
+            Self::Slots => "this user has max_slots_per_uid already",
+            Self::Bytes => "this user's payloads would pass max_payload_bytes_per_uid",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use fdbroker_policy::{Account, Settings, Uid};
+
+    use super::{Exceeded, Quotas};
+
+    fn quotas() -> Quotas {
+        Quotas::new(&Settings {
+            user: Account::Number(Uid(1)),
+            max_connections: 3,
+            max_connections_per_uid: 2,
+            max_slots_per_uid: 2,
+            max_payload_bytes_per_uid: 10,
+            frame_timeout: Duration::from_secs(1),
+        })
+    }
+
+    #[test]
+    fn one_user_at_its_limit_leaves_the_others_theirs() {
+        let quotas = quotas();
+        let _first = quotas.deposit(Uid(1), 4, None).unwrap();
+        let _second = quotas.deposit(Uid(1), 4, None).unwrap();
+        assert_eq!(quotas.deposit(Uid(1), 0, None).err(), Some(Exceeded::Slots));
+        assert!(quotas.deposit(Uid(2), 10, None).is_ok());
+    }
+
+    #[test]
+    fn what_was_refused_is_not_charged() {
+        let quotas = quotas();
+        assert_eq!(quotas.deposit(Uid(1), 11, None).err(), Some(Exceeded::Bytes));
+        assert!(quotas.deposit(Uid(1), 10, None).is_ok());
+    }
+
+    #[test]
+    fn a_full_account_can_still_replace() {
+        let quotas = quotas();
+        let _first = quotas.deposit(Uid(1), 5, None).unwrap();
+        let second = quotas.deposit(Uid(1), 5, None).unwrap();
+        assert!(quotas.deposit(Uid(1), 5, Some(&second)).is_ok());
+        assert_eq!(quotas.deposit(Uid(1), 6, Some(&second)).err(), Some(Exceeded::Bytes));
+    }
+
+    #[test]
+    fn a_connection_counts_until_it_is_dropped() {
+        let quotas = quotas();
+        let first = quotas.connection(Uid(1)).unwrap();
+        let _second = quotas.connection(Uid(1)).unwrap();
+        assert_eq!(quotas.connection(Uid(1)).err(), Some(Exceeded::ConnectionsOfUser));
+        let third = quotas.connection(Uid(2)).unwrap();
+        assert_eq!(quotas.connection(Uid(3)).err(), Some(Exceeded::Connections));
+        drop((first, third));
+        assert!(quotas.connection(Uid(1)).is_ok());
+    }
+}

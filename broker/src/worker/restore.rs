@@ -1,0 +1,118 @@
+//! A worker's first steps: ask the supervisor for everything, and give up privilege as soon as
+//! it has said whom to become.
+//!
+//! Blocking and single-threaded, before the event loop exists.
+
+use std::io::IoSlice;
+use std::os::fd::{AsFd, OwnedFd};
+
+use fdbroker_policy::{Policy, Uid};
+use fdbroker_wire::{Add, Control, Decoder, Limits, Message, Setup, Tag};
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::names::KnownNames;
+use super::privilege;
+use crate::sys::receive::receive;
+use crate::transmit::transmit;
+
+/// All that a worker begins with.
+pub(super) struct Restored {
+    pub(super) link: OwnedFd,
+    pub(super) policy: Policy,
+    pub(super) listener: OwnedFd,
+    pub(super) deposits: Vec<Add<OwnedFd>>,
+    pub(super) notes: Vec<Note>,
+}
+
+/// Who owned a serial tag when the last worker died.
+pub(super) struct Note {
+    pub(super) tag: Tag,
+    pub(super) pid: i32,
+    pub(super) process: OwnedFd,
+}
+
+/// What has arrived so far.
+#[derive(Default)]
+struct Arrived {
+    policy: Option<Policy>,
+    listener: Option<OwnedFd>,
+    deposits: Vec<Add<OwnedFd>>,
+    notes: Vec<Note>,
+    complete: bool,
+}
+
+/// Restores a worker from the supervisor at the other end of `link`.
+pub(super) fn from(link: OwnedFd) -> Result<Restored, String> {
+    let question = Control::<OwnedFd>::Restore.into_extended();
+    transmit(link.as_fd(), &[IoSlice::new(&question.head())], None)
+        .map_err(|error| format!("the supervisor cannot be asked: {error}"))?;
+    let mut arrived = Arrived::default();
+    let mut decoder = Decoder::new(Limits::CONTROL);
+    let mut chunk = vec![0; 64 * 1024];
+    while !arrived.complete {
+        read(&link, &mut chunk, &mut decoder)?;
+        while let Some(message) = decoder.message() {
+            arrived.take(message.map_err(|fault| fault.reason.to_owned())?)?;
+        }
+    }
+    let Arrived { policy, listener, deposits, notes, .. } = arrived;
+    let policy = policy.ok_or("the supervisor sent no policy")?;
+    let listener = listener.ok_or("the supervisor sent no listening socket")?;
+    Ok(Restored { link, policy, listener, deposits, notes })
+}
+
+fn read(link: &OwnedFd, chunk: &mut [u8], decoder: &mut Decoder<OwnedFd>) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("the supervisor cannot be read: {error}");
+    match poll(&mut [PollFd::new(link, PollFlags::IN)], None) {
+        Err(rustix::io::Errno::INTR) => return Ok(()),
+        result => result.map_err(|error| failed(error.into()))?,
+    };
+    let received = receive(link.as_fd(), chunk).map_err(failed)?;
+    if received.length == 0 {
+        return Err("the supervisor has gone".to_owned());
+    }
+    if received.truncated {
+        return Err("the limit of open descriptors is too low for the deposits".to_owned());
+    }
+    decoder.feed(&chunk[..received.length], received.descriptors, false);
+    Ok(())
+}
+
+impl Arrived {
+    fn take(&mut self, message: Message<OwnedFd>) -> Result<(), String> {
+        match message {
+            Message::Add(add) => self.deposits.push(add),
+            Message::Extended(message) => {
+                let control = Control::from_extended(message).map_err(|error| error.to_string())?;
+                self.take_control(control)?;
+            }
+            _ => return Err("the supervisor sent what only peers send".to_owned()),
+        }
+        Ok(())
+    }
+
+    fn take_control(&mut self, control: Control<OwnedFd>) -> Result<(), String> {
+        match control {
+            Control::Setup(setup) => {
+                privilege::give_up(setup.account)?;
+                self.policy = Some(policy(setup)?);
+            }
+            Control::Listener(listener) => self.listener = Some(listener),
+            Control::Note { tag, pid, process: Some(process) } => {
+                self.notes.push(Note { tag, pid, process });
+            }
+            Control::Restored => self.complete = true,
+            _ => return Err("the supervisor sent what only workers send".to_owned()),
+        }
+        Ok(())
+    }
+}
+
+fn policy(setup: Setup) -> Result<Policy, String> {
+    let Some(source) = setup.policy else {
+        return Ok(fdbroker_policy::built_in(Uid(setup.owner)));
+    };
+    let names = KnownNames::new(setup.names);
+    fdbroker_policy::load(&source.path, &source.text, &names)
+        .map_err(|findings| findings.to_string())
+}

@@ -1,0 +1,100 @@
+//! One peer's session: request by request, answers in their order.
+
+use std::io::ErrorKind;
+use std::rc::Rc;
+
+use fdbroker_wire::Tag;
+
+use super::identity::Identity;
+use super::inbox::{Gone, Inbox};
+use super::outbox::Outbox;
+use super::quota::ConnectionCharge;
+use super::turns::{self, Holder};
+use super::{Worker, request};
+use crate::sys::watch::Watched;
+
+/// How many requests are served before others have their turn on the event loop.
+const BURST: u32 = 32;
+
+/// What a session is, beside its two directions.
+pub(super) struct Session {
+    pub(super) identity: Identity,
+    pub(super) holder: Holder,
+    /// The serial tags that it has touched.
+    pub(super) touched: Vec<Tag>,
+    pub(super) inbox: Inbox,
+    pub(super) outbox: Outbox,
+}
+
+/// Serves a peer until it leaves or has to.
+pub(super) async fn serve(
+    worker: Rc<Worker>,
+    stream: Watched,
+    identity: Identity,
+    charge: ConnectionCharge,
+) {
+    let stream = Rc::new(stream);
+    let patience = worker.policy.settings().frame_timeout;
+    let mut session = Session {
+        holder: worker.turns.holder(&identity),
+        identity,
+        touched: Vec::new(),
+        inbox: Inbox::new(Rc::clone(&stream), patience),
+        outbox: Outbox::new(stream, patience),
+    };
+    if let Some(reason) = session.run(&worker).await {
+        let Identity { uid, pid, .. } = session.identity;
+        worker.log.warn(&format!("the connection of uid {uid} pid {pid} was cut off: {reason}"));
+    }
+    let Session { touched, holder, .. } = session;
+    for tag in touched {
+        turns::leave(&worker, tag, &holder).await;
+    }
+    drop(charge);
+}
+
+impl Session {
+    /// Serves; gives a reason when the peer was cut off.
+    async fn run(&mut self, worker: &Worker) -> Option<String> {
+        let mut served = 0;
+        loop {
+            let incoming = match self.inbox.request(worker).await {
+                Ok(incoming) => incoming,
+                Err(Gone::Left) => return None,
+                Err(Gone::TooSlow) => {
+                    return Some("it began a message and did not end it".to_owned());
+                }
+            };
+            let ends = incoming.message.as_ref().is_err_and(|fault| fault.fatal);
+            let answer = request::serve(worker, self, incoming).await?;
+            match answer.send(worker, &mut self.outbox).await {
+                Ok(()) if ends => return Some("it broke the protocol".to_owned()),
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::TimedOut => {
+                    return Some("it does not read its answers".to_owned());
+                }
+                Err(_) => return None,
+            }
+            served += 1;
+            if served % BURST == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Waits until a serial tag is this session's; false when the peer has left meanwhile.
+    pub(super) async fn take_turn(&mut self, worker: &Worker, tag: Tag) -> bool {
+        if !self.touched.contains(&tag) {
+            self.touched.push(tag);
+        }
+        let newly = tokio::select! {
+            biased;
+            newly = turns::wait(worker, tag, &self.holder) => newly,
+            () = self.inbox.departed(worker) => return false,
+        };
+        if newly {
+            turns::note(worker, tag).await;
+        }
+        true
+    }
+}

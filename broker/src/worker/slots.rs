@@ -1,0 +1,58 @@
+//! The slots: what lies where.
+
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+use fdbroker_wire::{Index, Info, Slot, Tag};
+
+use super::deposit::Deposit;
+
+/// All deposits, by tag and index.
+#[derive(Default)]
+pub(super) struct Slots(HashMap<Tag, Group>);
+
+#[derive(Default)]
+struct Group {
+    deposits: BTreeMap<Index, Rc<Deposit>>,
+    /// The sum of the payloads, in bytes.
+    bytes: usize,
+}
+
+impl Slots {
+    /// What lies in `slot`.
+    pub(super) fn get(&self, slot: Slot) -> Option<&Rc<Deposit>> {
+        self.0.get(&slot.tag)?.deposits.get(&slot.index)
+    }
+
+    /// Puts a deposit in its slot; gives what lay there.
+    pub(super) fn put(&mut self, deposit: Deposit) -> Option<Rc<Deposit>> {
+        let Slot { tag, index } = deposit.slot;
+        let group = self.0.entry(tag).or_default();
+        group.bytes += deposit.payload.len();
+        let before = group.deposits.insert(index, Rc::new(deposit));
+        group.bytes -= before.as_ref().map_or(0, |before| before.payload.len());
+        before
+    }
+
+    /// Empties a slot; gives what lay there.
+    pub(super) fn take(&mut self, slot: Slot) -> Option<Rc<Deposit>> {
+        let group = self.0.get_mut(&slot.tag)?;
+        let taken = group.deposits.remove(&slot.index)?;
+        group.bytes -= taken.payload.len();
+        if group.deposits.is_empty() {
+            self.0.remove(&slot.tag);
+        }
+        Some(taken)
+    }
+
+    /// How much a tag holds, `resources` being the largest index that the policy itself fills.
+    pub(super) fn info(&self, tag: Tag, resources: Option<Index>) -> Info {
+        let group = self.0.get(&tag);
+        let deposits = group.and_then(|group| group.deposits.keys().next_back().copied());
+        let largest = deposits.max(resources);
+        Info {
+            used: largest.map_or(0, |index| index.get().saturating_add(1)),
+            total: group.map_or(0, |group| i32::try_from(group.bytes).unwrap_or(i32::MAX)),
+        }
+    }
+}

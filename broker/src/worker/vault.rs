@@ -1,0 +1,245 @@
+//! The worker's end of the socket pair: where deposits are safe from the worker's own death.
+//!
+//! A deposit counts as kept once the kernel has taken the whole message: it then lies in the
+//! supervisor's receive queue, from which nothing that happens to the worker can take it back.
+//! So the peer's answer need not wait for the supervisor to wake. The supervisor's own answer is
+//! awaited afterwards: it opens the window for more, and tells if the copy could not be kept.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io::{self, ErrorKind, IoSlice};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::rc::Rc;
+
+use fdbroker_wire::{Control, Decoder, Errno, Limits, Message, Slot, add_head, del};
+use tokio::sync::{Mutex, MutexGuard, Notify, oneshot};
+
+use super::Worker;
+use crate::sys::receive::receive;
+use crate::sys::watch::Watched;
+use crate::transmit::transmit;
+
+/// How many messages may lie unanswered at the supervisor: descriptors in flight count against
+/// this user, see unix(7).
+const WINDOW: usize = 256;
+
+/// The way to the supervisor.
+pub(super) struct Vault {
+    stream: Rc<Watched>,
+    /// Held while a message is written: whole messages, in the order in which they were decided.
+    turn: Mutex<()>,
+    unanswered: Cell<usize>,
+    answered: Notify,
+    opening: RefCell<HashMap<u32, oneshot::Sender<Opened>>>,
+    next_ticket: Cell<u32>,
+}
+
+/// What came of opening a resource.
+pub(super) type Opened = Result<OwnedFd, (Errno, String)>;
+
+/// The exclusive right to write to the supervisor. What is decided while holding it stays true
+/// until it is dropped: every change of the slots goes through here.
+pub(super) struct Pen<'a> {
+    vault: &'a Vault,
+    _turn: MutexGuard<'a, ()>,
+}
+
+/// The other direction: what the supervisor sends.
+pub(super) struct Answers {
+    stream: Rc<Watched>,
+    decoder: Decoder<OwnedFd>,
+}
+
+impl Vault {
+    /// A vault over the socket pair, and the reader of its answers.
+    pub(super) fn new(link: OwnedFd) -> io::Result<(Self, Answers)> {
+        let stream = Rc::new(Watched::new(link)?);
+        let answers =
+            Answers { stream: Rc::clone(&stream), decoder: Decoder::new(Limits::CONTROL) };
+        let vault = Self {
+            stream,
+            turn: Mutex::new(()),
+            unanswered: Cell::new(0),
+            answered: Notify::new(),
+            opening: RefCell::default(),
+            next_ticket: Cell::new(0),
+        };
+        Ok((vault, answers))
+    }
+
+    /// Waits for the turn to write. Can be dropped.
+    pub(super) async fn pen(&self) -> Pen<'_> {
+        let turn = self.turn.lock().await;
+        while self.unanswered.get() >= WINDOW {
+            self.answered.notified().await;
+        }
+        Pen { vault: self, _turn: turn }
+    }
+
+    /// Has the supervisor open a resource, by its position in the policy.
+    ///
+    /// # Errors
+    /// When the supervisor has gone.
+    pub(super) async fn open(&self, resource: u32) -> io::Result<oneshot::Receiver<Opened>> {
+        let pen = self.pen().await;
+        let ticket = self.next_ticket.replace(self.next_ticket.get().wrapping_add(1));
+        let (answer, opened) = oneshot::channel();
+        self.opening.borrow_mut().insert(ticket, answer);
+        pen.control(Control::Open { resource, ticket }).await?;
+        Ok(opened)
+    }
+
+    /// Tells the supervisor that peers are being served.
+    ///
+    /// # Errors
+    /// When the supervisor has gone.
+    pub(super) async fn serving(&self) -> io::Result<()> {
+        self.pen().await.control(Control::Serving).await
+    }
+
+    fn settle(&self, rc: i16) -> bool {
+        self.unanswered.set(self.unanswered.get().saturating_sub(1));
+        self.answered.notify_one();
+        rc >= 0
+    }
+}
+
+impl Pen<'_> {
+    /// Keeps a deposit, `record` before its payload.
+    ///
+    /// # Errors
+    /// When the supervisor has gone. Nothing else ends this: it must not be dropped half done.
+    pub(super) async fn keep(
+        &self,
+        slot: Slot,
+        ufd: i32,
+        record: &[u8],
+        payload: &[u8],
+        descriptor: Option<BorrowedFd<'_>>,
+    ) -> io::Result<()> {
+        let head = add_head(slot, ufd, record.len() + payload.len());
+        self.count();
+        self.write(&[&head, record, payload], descriptor).await
+    }
+
+    /// Forgets a deposit.
+    ///
+    /// # Errors
+    /// As [`Pen::keep`].
+    pub(super) async fn forget(&self, slot: Slot) -> io::Result<()> {
+        self.count();
+        self.write(&[&del(slot), &[], &[]], None).await
+    }
+
+    /// Sends what has no answer of its own.
+    ///
+    /// # Errors
+    /// As [`Pen::keep`].
+    pub(super) async fn control(&self, message: Control<BorrowedFd<'_>>) -> io::Result<()> {
+        let message = message.into_extended();
+        let descriptor = message.descriptors.first().copied();
+        self.write(&[&message.head(), &message.body, &[]], descriptor).await
+    }
+
+    fn count(&self) {
+        self.vault.unanswered.set(self.vault.unanswered.get() + 1);
+    }
+
+    async fn write(
+        &self,
+        parts: &[&[u8]; 3],
+        descriptor: Option<BorrowedFd<'_>>,
+    ) -> io::Result<()> {
+        let total: usize = parts.iter().map(|part| part.len()).sum();
+        let mut sent = 0;
+        while sent < total {
+            sent += self.write_some(parts, sent, descriptor.filter(|_| sent == 0)).await?;
+        }
+        Ok(())
+    }
+
+    async fn write_some(
+        &self,
+        parts: &[&[u8]; 3],
+        mut skip: usize,
+        descriptor: Option<BorrowedFd<'_>>,
+    ) -> io::Result<usize> {
+        let rest = parts.map(|part| {
+            let skipped = skip.min(part.len());
+            skip -= skipped;
+            IoSlice::new(&part[skipped..])
+        });
+        loop {
+            match self.vault.stream.write(|link| transmit(link, &rest, descriptor)).await {
+                Err(error) if too_many_in_flight(&error) => tokio::time::sleep(RETRY).await,
+                result => return result,
+            }
+        }
+    }
+}
+
+/// Whether too many descriptors of this user lie unread, with whomever. No event tells when that
+/// is over: the caller tries again.
+pub(super) fn too_many_in_flight(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::TOOMANYREFS.raw_os_error())
+}
+
+/// The pause before what [`too_many_in_flight`] stopped is tried again.
+pub(super) const RETRY: std::time::Duration = std::time::Duration::from_millis(10);
+
+impl Answers {
+    /// Reads what the supervisor sends, until it has gone.
+    ///
+    /// # Errors
+    /// When it does not speak the protocol, or the socket fails.
+    pub(super) async fn read(mut self, worker: &Worker) -> io::Result<()> {
+        let mut chunk = vec![0; 16 * 1024];
+        loop {
+            let received = self.stream.read(|link| receive(link, &mut chunk)).await?;
+            if received.length == 0 {
+                return Ok(());
+            }
+            let bytes = &chunk[..received.length];
+            self.decoder.feed(bytes, received.descriptors, received.truncated);
+            while let Some(message) = self.decoder.message() {
+                match message {
+                    Ok(message) => take(worker, message)?,
+                    Err(fault) if fault.fatal => return Err(invalid(fault.reason)),
+                    // An opened descriptor found no room here; its waiter learns by its time-out.
+                    Err(fault) => worker.log.error(fault.reason),
+                }
+            }
+        }
+    }
+}
+
+fn take(worker: &Worker, message: Message<OwnedFd>) -> io::Result<()> {
+    match message {
+        Message::Reply(reply) => {
+            if !worker.vault.settle(reply.rc) {
+                worker.log.error(&format!(
+                    "the supervisor could not keep a copy ({}): a deposit would not outlive this worker",
+                    reply.text
+                ));
+            }
+            Ok(())
+        }
+        Message::Extended(message) => match Control::from_extended(message) {
+            Ok(Control::Opened { ticket, outcome }) => {
+                let waiter = worker.vault.opening.borrow_mut().remove(&ticket);
+                // Whoever asked may have left: then the descriptor is closed here.
+                if let Some(waiter) = waiter {
+                    let _ = waiter.send(outcome);
+                }
+                Ok(())
+            }
+            Ok(_) => Err(invalid("the supervisor sent what it never sends to a running worker")),
+            Err(error) => Err(invalid(&error.to_string())),
+        },
+        _ => Err(invalid("the supervisor sent what only peers send")),
+    }
+}
+
+fn invalid(problem: &str) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, problem.to_owned())
+}
