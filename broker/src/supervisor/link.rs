@@ -8,6 +8,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use fdbroker_wire::{Control, Decoder, Errno, Limits, Message, add_head, reply};
 use tokio::io::Interest;
@@ -21,6 +22,8 @@ use crate::transmit::transmit;
 const MAX_QUEUED: usize = 1024;
 /// How many bytes of answers are held back: 64 of seven bytes, a quarter of the worker's window.
 const HELD_BACK: usize = 64 * 7;
+/// Reads that follow each other faster than this are a burst.
+const BURST: Duration = Duration::from_millis(1);
 /// How many bytes are read at once, and gathered into one write.
 const CHUNK: usize = 64 * 1024;
 
@@ -33,6 +36,7 @@ pub(super) struct Link {
     sent: usize,
     /// Answers that say yes, until they are worth a write.
     held_back: Vec<u8>,
+    last_read: Instant,
     chunk: Box<[u8]>,
 }
 
@@ -51,6 +55,7 @@ impl Link {
             queue: VecDeque::new(),
             sent: 0,
             held_back: Vec::new(),
+            last_read: Instant::now(),
             chunk: vec![0; CHUNK].into_boxed_slice(),
         }
     }
@@ -74,6 +79,7 @@ impl Link {
                 self.write()?;
             }
             if ready.is_readable() && self.queue.len() <= MAX_QUEUED {
+                self.let_more_come();
                 self.read()?;
             }
         }
@@ -129,6 +135,16 @@ impl Link {
         } else {
             Interest::READABLE | Interest::WRITABLE
         }
+    }
+
+    /// In the middle of many deposits, lets whoever else has work on this CPU go first: what
+    /// waits here is safe, and more of it comes together that way.
+    fn let_more_come(&mut self) {
+        let now = Instant::now();
+        if now.duration_since(self.last_read) < BURST {
+            rustix::thread::sched_yield();
+        }
+        self.last_read = now;
     }
 
     fn read(&mut self) -> io::Result<()> {

@@ -24,7 +24,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::arguments::Arguments;
 use crate::log::{Format, Log};
-use crate::sys::{adopt, scheduling};
+use crate::sys::adopt;
 
 pub(crate) use error::StartError;
 
@@ -63,10 +63,6 @@ fn prepare(
         None => listener::Listener::bind(arguments.socket.as_deref())?,
     };
     capability::keep_only_needed(&source.policy)?;
-    // What the worker deposits is safe as soon as it lies in the socket's queue: no hurry.
-    if let Err(error) = scheduling::yield_to_others() {
-        log.warn(&format!("the supervisor is scheduled like any other process: {error}"));
-    }
     let opener = opener::Opener::new(source.policy.resources(), log)?;
     if source.text.is_none() {
         log.info("no policy file: the built-in policy holds, for the user that started the broker");

@@ -6,6 +6,5 @@
 pub(crate) mod adopt;
 pub(crate) mod peer;
 pub(crate) mod receive;
-pub(crate) mod scheduling;
 pub(crate) mod socket;
 pub(crate) mod watch;

@@ -35,7 +35,6 @@ use crate::arguments::Arguments;
 use crate::closer::Closer;
 use crate::log::{Format, Log};
 use crate::sys::adopt::adopt;
-use crate::sys::scheduling;
 
 /// The user id that no process has, see setreuid(2).
 const NOBODY: Uid = Uid(u32::MAX);
@@ -70,8 +69,6 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
 
 fn run(format: Format) -> Result<(), String> {
     let link = adopt(0).map_err(|error| format!("no supervisor on standard input: {error}"))?;
-    // The supervisor yields to others; its worker does not.
-    scheduling::be_ordinary().map_err(|error| format!("scheduling: {error}"))?;
     // Privileges go in here, before any thread exists and before any byte of a peer's is read.
     let restored = restore::from(link)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
