@@ -1,0 +1,89 @@
+//! How the command fails: one sentence, and an exit status of its own for each thing that a
+//! script may want to tell apart.
+
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+
+use crate::Error;
+
+use super::output;
+
+/// Why the command did not do what it should.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The broker, or the way to it.
+    Broker(Error),
+    /// A policy file has findings, which were printed.
+    Findings,
+    /// The command line asks for what cannot be meant.
+    Usage(String),
+    /// Something here: a file, a descriptor, a socket.
+    Local(String),
+    /// The program to run did not run.
+    NotRun {
+        /// Which.
+        program: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl Failure {
+    /// Something here failed for the reason that the system gave.
+    pub(crate) fn local(what: impl fmt::Display, source: impl fmt::Display) -> Self {
+        Self::Local(format!("{what}: {source}"))
+    }
+
+    /// Says on standard error what happened, and gives the status to exit with.
+    pub(crate) fn report(self) -> ExitCode {
+        if !matches!(self, Self::Findings) {
+            output::complain(format_args!("fdbroker: {self}"));
+        }
+        ExitCode::from(self.status())
+    }
+
+    fn status(&self) -> u8 {
+        match self {
+            Self::Findings => 1,
+            Self::Usage(_) => 2,
+            Self::Broker(error) => status_of(error),
+            Self::Local(_) => 8,
+            Self::NotRun { source, .. } if source.kind() == io::ErrorKind::NotFound => 127,
+            Self::NotRun { .. } => 126,
+        }
+    }
+}
+
+fn status_of(error: &Error) -> u8 {
+    match error {
+        Error::Refused { .. } => 3,
+        Error::Absent { .. } => 4,
+        Error::Quota { .. } => 5,
+        Error::Broken { .. } | Error::Untrusted { .. } => 6,
+        Error::Failed { .. } | Error::Protocol { .. } | Error::Timeout { .. } => 7,
+        Error::NoRoom { .. } | Error::TooLarge { .. } => 8,
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Broker(error)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broker(error @ Error::Untrusted { uid, .. }) => {
+                write!(f, "{error}: --trust-uid {uid}")
+            }
+            Self::Broker(error) => error.fmt(f),
+            Self::Findings => f.write_str("the policy has findings"),
+            Self::Usage(text) | Self::Local(text) => f.write_str(text),
+            Self::NotRun { program, source } => {
+                write!(f, "exec: {program:?} cannot be run: {source}")
+            }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! `fdbroker get`: shows what is in a slot.
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use crate::{Deposit, Slot};
+
+use super::{Failure, Session, descriptor, output};
+
+/// Write a slot's payload to standard output, or tell what is in the slot
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Get {
+    /// The slot, such as 10/3, web/3 or tun
+    slot: String,
+    /// Write one JSON object instead: slot, ufd, payload, descriptor
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  fdbroker get secrets/0 > key         the payload
+  fdbroker get --json 10/3             what is there, with the descriptor's kind and target
+
+In JSON, a payload that is not UTF-8 is the member payload_hex. A deposit without a descriptor
+has ufd -1 and descriptor null. To use a descriptor, see: fdbroker exec --help";
+
+impl Get {
+    /// Runs it.
+    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
+        let slot = session.names().slot(&self.slot)?;
+        let deposit = session.connect()?.get(slot)?;
+        match self.json {
+            true => output::line(object(slot, &deposit)),
+            false => output::write(&deposit.payload),
+        }
+    }
+}
+
+fn object(slot: Slot, deposit: &Deposit) -> Value {
+    let mut object = Map::new();
+    object.insert("slot".into(), json!(slot.to_string()));
+    object.insert("ufd".into(), json!(deposit.ufd));
+    match str::from_utf8(&deposit.payload) {
+        Ok(text) => object.insert("payload".into(), json!(text)),
+        Err(_) => object.insert("payload_hex".into(), json!(hex(&deposit.payload))),
+    };
+    let described = deposit.descriptor.as_ref().map(descriptor::describe);
+    object.insert("descriptor".into(), json!(described));
+    Value::Object(object)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,94 @@
+//! The command `fdbroker`: what its command line is, and which file does which part.
+//!
+//! One file a subcommand. Each gives either nothing, when all is done, or a `Failure`, which
+//! is one sentence on standard error and an exit status that scripts can rely on.
+
+mod add;
+mod check;
+mod del;
+mod descriptor;
+mod exec;
+mod failure;
+mod get;
+mod listen;
+mod output;
+mod session;
+mod slot_names;
+mod tag;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use failure::Failure;
+use session::Session;
+
+/// Get descriptors and payloads from a broker, and leave one's own with it
+///
+/// A broker keeps deposits (a descriptor, a payload of up to 32 KiB, or both) in slots, and opens
+/// devices and files for whom its policy allows. A SLOT is given by number, such as 10/3, or by
+/// the names of a policy file that can be read: web/3, or a resource's name, such as tun.
+#[derive(Parser, Debug)]
+#[command(name = "fdbroker", version, after_long_help = STATUSES)]
+struct CommandLine {
+    #[command(flatten)]
+    session: Session,
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand, Debug)]
+enum Task {
+    Get(get::Get),
+    Add(add::Add),
+    Del(del::Del),
+    Tag(tag::Tag),
+    Exec(exec::Exec),
+    Check(check::Check),
+}
+
+const STATUSES: &str = "\
+Exit statuses:
+  0    done
+  1    check: a policy file has findings
+  2    usage: the command line makes no sense, or names no slot
+  3    refused by the broker's policy
+  4    absent: there is nothing in the slot
+  5    quota: no more room for this user, or in the broker
+  6    the broker cannot be reached, or is not trusted
+  7    the broker answered with another error, with nonsense, or not in time
+  8    something failed here: a file, a descriptor, a socket
+  126  exec: the program cannot be run
+  127  exec: the program is not found
+  exec otherwise ends with the status of the program, which takes its place.
+
+Environment:
+  FDBROKER_SOCKET  the broker's socket, as --socket
+  FDBROKER_POLICY  the policy file that names are looked up in, as --policy";
+
+/// Runs the command with the arguments of this process, and says how to exit.
+pub fn main() -> ExitCode {
+    let CommandLine { session, task } = CommandLine::parse();
+    let outcome = match task {
+        Task::Get(get) => get.run(&session),
+        Task::Add(add) => add.run(&session),
+        Task::Del(del) => del.run(&session),
+        Task::Tag(tag) => tag.run(&session),
+        Task::Exec(exec) => exec.run(&session),
+        Task::Check(check) => check.run(),
+    };
+    outcome.map_or_else(Failure::report, |()| ExitCode::SUCCESS)
+}
+
+/// The definition of the command line, for manual pages and completions.
+pub fn definition() -> clap::Command {
+    CommandLine::command()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_defined_without_contradictions() {
+        super::definition().debug_assert();
+    }
+}

@@ -1,0 +1,85 @@
+//! The options that all subcommands share: which broker, whom to trust, how slots are named.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::{Broker, Connector, Trust};
+
+use super::Failure;
+use super::slot_names::SlotNames;
+
+#[derive(Args, Debug)]
+pub(crate) struct Session {
+    /// The broker's socket [default: $FDBROKER_SOCKET, else /run/fdbroker/fdbroker.sock, else
+    /// $XDG_RUNTIME_DIR/fdbroker.sock]
+    #[arg(long, global = true, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Trust a broker that runs as this user id, instead of root or oneself
+    #[arg(long, global = true, value_name = "UID", conflicts_with = "trust_anyone")]
+    trust_uid: Option<u32>,
+    /// Trust a broker whoever it runs as
+    #[arg(long, global = true)]
+    trust_anyone: bool,
+    /// Wait no longer than this for an answer, such as 500ms, 10s or 2m [default: no limit,
+    /// since a request on a serial tag waits for its turn]
+    #[arg(long, global = true, value_name = "TIME", value_parser = duration)]
+    timeout: Option<Duration>,
+    /// The policy file to look names up in [default: $FDBROKER_POLICY, else
+    /// /etc/fdbroker/policy.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    policy: Option<PathBuf>,
+}
+
+impl Session {
+    /// Connects to the broker.
+    pub(crate) fn connect(&self) -> Result<Broker, Failure> {
+        let trust = match (self.trust_uid, self.trust_anyone) {
+            (Some(uid), _) => Trust::Uid(uid),
+            (None, true) => Trust::Anyone,
+            (None, false) => Trust::RootOrSelf,
+        };
+        let mut connector = Connector::new().trust(trust).timeout(self.timeout);
+        if let Some(path) = &self.socket {
+            connector = connector.socket(path);
+        }
+        Ok(connector.connect()?)
+    }
+
+    /// What slots are called.
+    pub(crate) fn names(&self) -> SlotNames {
+        SlotNames::new(self.policy.clone())
+    }
+}
+
+/// Reads a time: a whole number with `ms`, `s` or `m` behind it; without any, seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u32 = digits.parse().map_err(|_| BAD_TIME.to_owned())?;
+    match &text[digits.len()..] {
+        _ if number == 0 => Err("leave the option out to wait without limit".to_owned()),
+        "ms" => Ok(Duration::from_millis(number.into())),
+        "s" | "" => Ok(Duration::from_secs(number.into())),
+        "m" => Ok(Duration::from_secs(u64::from(number) * 60)),
+        _ => Err(BAD_TIME.to_owned()),
+    }
+}
+
+const BAD_TIME: &str = "give a whole number of ms, s or m, such as 500ms";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_units_and_no_fractions() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(duration("10"), Ok(Duration::from_secs(10)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        for wrong in ["", "0s", "1.5s", "-1s", "1h", "s", "10 s"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

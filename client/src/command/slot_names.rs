@@ -1,0 +1,112 @@
+//! What a slot is called on the command line: `tag/index` by number, or by the names of a
+//! policy file.
+//!
+//! Numbers never need the file. Of the file only the names of tags and resources count here:
+//! the users and groups in it need not exist on this machine.
+
+use std::cell::Cell;
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+
+use fdbroker_policy::{Gid, LookupError, Names, Policy, Uid};
+
+use crate::{Slot, Tag};
+
+use super::Failure;
+
+const POLICY_VARIABLE: &str = "FDBROKER_POLICY";
+/// Where the policy file is when nobody says otherwise.
+pub(crate) const DEFAULT_POLICY: &str = "/etc/fdbroker/policy.toml";
+
+/// Looks up slots; reads the policy file once it needs it.
+#[derive(Debug)]
+pub(crate) struct SlotNames {
+    file: PathBuf,
+    policy: Option<Policy>,
+}
+
+impl SlotNames {
+    /// Names of this policy file, or else of the one of the environment, or else of the default one.
+    pub(crate) fn new(file: Option<PathBuf>) -> Self {
+        let set = || env::var_os(POLICY_VARIABLE).filter(|value| !value.is_empty());
+        let file = file.or_else(|| set().map(PathBuf::from));
+        Self { file: file.unwrap_or_else(|| DEFAULT_POLICY.into()), policy: None }
+    }
+
+    /// The slot that a text means.
+    pub(crate) fn slot(&mut self, text: &str) -> Result<Slot, Failure> {
+        if let Ok(slot) = text.parse() {
+            return Ok(slot);
+        }
+        let found = self.policy("slot", text)?.resolve(text);
+        found.and_then(slot).ok_or_else(|| self.unknown("slot", text, "1/0"))
+    }
+
+    /// The tag that a text means.
+    pub(crate) fn tag(&mut self, text: &str) -> Result<Tag, Failure> {
+        if let Ok(tag) = text.parse() {
+            return Ok(tag);
+        }
+        let found = self.policy("tag", text)?.resolve_tag(text);
+        found.and_then(tag).ok_or_else(|| self.unknown("tag", text, "1"))
+    }
+
+    fn policy(&mut self, what: &str, text: &str) -> Result<&Policy, Failure> {
+        if self.policy.is_none() {
+            self.policy = Some(self.load(what, text)?);
+        }
+        self.policy.as_ref().ok_or(Failure::Findings)
+    }
+
+    fn load(&self, what: &str, name: &str) -> Result<Policy, Failure> {
+        let unusable = |why: &dyn std::fmt::Display| {
+            Failure::Local(format!(
+                "{what} {name:?}: names are looked up in the policy file {:?}, which does not load; give numbers, or another file with --policy: {why}",
+                self.file
+            ))
+        };
+        let text = fs::read_to_string(&self.file).map_err(|error| unusable(&error))?;
+        let names = Anybody::default();
+        fdbroker_policy::load(&self.file.to_string_lossy(), &text, &names)
+            .map_err(|findings| unusable(&format_args!("\n{findings}")))
+    }
+
+    fn unknown(&self, what: &str, text: &str, example: &str) -> Failure {
+        Failure::Usage(format!(
+            "{what} {text:?}: not a number such as {example}, and not a name in the policy file {:?}; see what it declares",
+            self.file
+        ))
+    }
+}
+
+fn tag(tag: fdbroker_policy::Tag) -> Option<Tag> {
+    Tag::new(i16::try_from(tag.get()).ok()?)
+}
+
+fn slot(slot: fdbroker_policy::Slot) -> Option<Slot> {
+    let index = i32::try_from(slot.index.get()).ok()?;
+    Slot::new(tag(slot.tag)?.get(), index)
+}
+
+/// Every name is somebody, each somebody else.
+#[derive(Debug, Default)]
+struct Anybody(Cell<u32>);
+
+impl Anybody {
+    fn next(&self) -> u32 {
+        // From 1 on, and clear of the overflow id 65534, which no policy may name.
+        self.0.set(self.0.get() % 60000 + 1);
+        self.0.get()
+    }
+}
+
+impl Names for Anybody {
+    fn user(&self, _: &str) -> Result<Option<Uid>, LookupError> {
+        Ok(Some(Uid(self.next())))
+    }
+
+    fn group(&self, _: &str) -> Result<Option<Gid>, LookupError> {
+        Ok(Some(Gid(self.next())))
+    }
+}

@@ -1,0 +1,256 @@
+//! What can go wrong, told apart by what the caller can do about it.
+//!
+//! Every message is one sentence: what was tried, on which slot, at which socket, what was
+//! answered, what to do. Text that came from a broker is quoted and escaped, so that it can be
+//! shown on a terminal.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fdbroker_wire::{Errno, MAX_PAYLOAD, Slot, Tag};
+
+/// Why a request failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The broker's policy does not allow it (EACCES). Whether the slot holds anything is not told.
+    Refused {
+        /// What was tried.
+        attempt: Attempt,
+        /// The broker's sentence.
+        text: String,
+    },
+    /// There is nothing in the slot (ENOENT).
+    Absent {
+        /// What was tried.
+        attempt: Attempt,
+        /// The broker's sentence.
+        text: String,
+    },
+    /// A quota of this user is used up (EDQUOT), or the broker's descriptor table is full (EMFILE).
+    Quota {
+        /// What was tried.
+        attempt: Attempt,
+        /// Which of the two.
+        errno: Errno,
+        /// The broker's sentence.
+        text: String,
+    },
+    /// The broker answered with another error, such as EINVAL, ENODEV or EIO.
+    Failed {
+        /// What was tried.
+        attempt: Attempt,
+        /// Which error.
+        errno: Errno,
+        /// The broker's sentence.
+        text: String,
+    },
+    /// The answer makes no sense: the program at the other end is no broker, or of another kind.
+    Protocol {
+        /// What was tried.
+        attempt: Attempt,
+        /// What is wrong with the answer.
+        reason: &'static str,
+    },
+    /// A descriptor came that found no room in this process's own table; it was closed.
+    NoRoom {
+        /// What was tried.
+        attempt: Attempt,
+    },
+    /// The payload is larger than [`MAX_PAYLOAD`]; nothing was sent.
+    TooLarge {
+        /// What was tried.
+        attempt: Attempt,
+        /// The size of the payload, in bytes.
+        size: usize,
+    },
+    /// No answer came within the time set by [`crate::Connector::timeout`]. The request may
+    /// have been carried out, or may yet be.
+    Timeout {
+        /// What was tried.
+        attempt: Attempt,
+        /// How long the answer was waited for.
+        after: Duration,
+    },
+    /// The broker cannot be reached, or the connection was lost and did not come back in time.
+    /// A request that was under way may have been carried out.
+    Broken {
+        /// What was tried.
+        attempt: Attempt,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The broker runs as somebody who is not trusted; nothing was sent to it.
+    Untrusted {
+        /// What was tried.
+        attempt: Attempt,
+        /// The user id that the broker's socket listens as.
+        uid: u32,
+    },
+}
+
+/// What was tried, and where.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Attempt {
+    /// What.
+    pub operation: Operation,
+    /// The broker's socket.
+    pub socket: Arc<Path>,
+}
+
+/// What a client asks of a broker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Operation {
+    /// Connecting.
+    Connect,
+    /// Depositing into a slot.
+    Add(Slot),
+    /// Getting what is in a slot.
+    Get(Slot),
+    /// Deleting what is in a slot.
+    Del(Slot),
+    /// Asking how much a tag holds.
+    Tag(Tag),
+}
+
+impl Error {
+    /// What was tried, and where.
+    pub fn attempt(&self) -> &Attempt {
+        match self {
+            Self::Refused { attempt, .. }
+            | Self::Absent { attempt, .. }
+            | Self::Quota { attempt, .. }
+            | Self::Failed { attempt, .. }
+            | Self::Protocol { attempt, .. }
+            | Self::NoRoom { attempt }
+            | Self::TooLarge { attempt, .. }
+            | Self::Timeout { attempt, .. }
+            | Self::Broken { attempt, .. }
+            | Self::Untrusted { attempt, .. } => attempt,
+        }
+    }
+
+    /// The error number that the broker answered with, see errno(3); none when the error is
+    /// not an answer.
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Refused { .. } => Some(Errno::ACCES),
+            Self::Absent { .. } => Some(Errno::NOENT),
+            Self::Quota { errno, .. } | Self::Failed { errno, .. } => Some(*errno),
+            _ => None,
+        }
+    }
+
+    /// The error that an answer of this error number means.
+    pub(crate) fn answered(attempt: Attempt, errno: Errno, text: String) -> Self {
+        match errno {
+            Errno::ACCES => Self::Refused { attempt, text },
+            Errno::NOENT => Self::Absent { attempt, text },
+            Errno::DQUOT | Errno::MFILE => Self::Quota { attempt, errno, text },
+            _ => Self::Failed { attempt, errno, text },
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = self.attempt();
+        match self {
+            Self::Refused { text, .. } => {
+                write!(
+                    f,
+                    "{what} refused it: {text:?}; ask its administrator for a rule that allows it"
+                )
+            }
+            Self::Absent { text, .. } => {
+                write!(f, "{what} found nothing there: {text:?}; something has to be added first")
+            }
+            Self::Quota { errno, text, .. } => {
+                write!(f, "{what} has no more room ({errno}): {text:?}; {}", room(*errno))
+            }
+            Self::Failed { errno, text, .. } => {
+                write!(f, "{what} answered {errno}: {text:?}; {}", cure(*errno))
+            }
+            Self::Protocol { reason, .. } => {
+                write!(f, "{what} answered nonsense: {reason}; check that it is a broker's socket")
+            }
+            Self::NoRoom { .. } => write!(
+                f,
+                "{what} sent a descriptor that this process has no room for; close some, or raise its limit of open files"
+            ),
+            Self::TooLarge { size, .. } => write!(
+                f,
+                "{what} was not asked: a payload of {size} bytes is too large; the most is {MAX_PAYLOAD}"
+            ),
+            Self::Timeout { after, .. } => write!(
+                f,
+                "{what} did not answer within {after:?}; another session may hold the tag, or the broker may hang"
+            ),
+            Self::Broken { source, .. } => {
+                write!(f, "{what} cannot be reached: {source}; {}", reach(source))
+            }
+            Self::Untrusted { uid, .. } => write!(
+                f,
+                "{what} runs as user id {uid}, which is neither root nor this process's own, and is not trusted; trust that user id explicitly if it is right"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Broken { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: the broker at {:?}", self.operation, self.socket)
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect => f.write_str("connect"),
+            Self::Add(slot) => write!(f, "add {slot}"),
+            Self::Get(slot) => write!(f, "get {slot}"),
+            Self::Del(slot) => write!(f, "del {slot}"),
+            Self::Tag(tag) => write!(f, "tag {tag}"),
+        }
+    }
+}
+
+/// What to do about a quota.
+fn room(errno: Errno) -> &'static str {
+    match errno {
+        Errno::MFILE => "try again when descriptors have been deleted there",
+        _ => "delete deposits or close connections of this user, or ask for a larger quota",
+    }
+}
+
+/// What to do about an answer that is no refusal.
+fn cure(errno: Errno) -> &'static str {
+    match errno {
+        Errno::OPNOTSUPP => "deposit a kind of descriptor that the tag accepts",
+        Errno::AGAIN => "it is starting or stopping: try again",
+        Errno::BUSY | Errno::TIMEDOUT => "try again later",
+        Errno::NODEV | Errno::IO => "its administrator finds the reason in its log",
+        _ => "check that client and broker are of matching versions",
+    }
+}
+
+/// What to do about a broker that cannot be reached.
+fn reach(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => "this user may not connect to that socket",
+        io::ErrorKind::InvalidInput => "a socket's path has at most 107 bytes",
+        _ => "check that it runs, and that this is its socket",
+    }
+}

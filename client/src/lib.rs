@@ -1,0 +1,41 @@
+//! Client of a privileged file-descriptor broker.
+//!
+//! A broker keeps *deposits* — a descriptor, a payload of up to 32 KiB, or both — in *slots*
+//! written `tag/index`, and opens *resources* for callers that its policy allows. This crate
+//! is the blocking client of version 1 of its protocol:
+//!
+//! ```no_run
+//! use std::os::fd::AsFd;
+//!
+//! let mut broker = fdbroker::Broker::connect()?;
+//! let slot = "10/3".parse()?;
+//! let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+//! broker.add(slot, Some(listener.as_fd()), b"what the next instance should know")?;
+//!
+//! let deposit = broker.get(slot)?;
+//! let listener = std::net::TcpListener::from(deposit.descriptor.expect("it was deposited"));
+//! broker.del(slot)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! It trusts a broker that runs as root or as the caller itself, and no other unless told so
+//! (see [`Trust`]). Every descriptor received is close-on-exec and owned; whatever a broken
+//! answer brought is closed. When the broker is restarted, requests are repeated: see
+//! [`Broker`] for what that means.
+//!
+//! With the feature `cli` (on by default) the crate also holds the command of the same name,
+//! which needs more dependencies; a program that only wants the library turns it off.
+#![forbid(unsafe_code)]
+
+mod broker;
+#[cfg(feature = "cli")]
+pub mod command;
+mod connection;
+mod connector;
+mod error;
+mod patience;
+
+pub use broker::{Broker, Deposit};
+pub use connector::{Connector, Trust, default_socket};
+pub use error::{Attempt, Error, Operation};
+pub use fdbroker_wire::{Errno, Index, Info, MAX_PAYLOAD, NotANumber, Slot, Tag};

@@ -1,0 +1,184 @@
+//! A broker for tests: a thread that plays whatever part a test gives it.
+#![allow(dead_code, reason = "each test file uses its own part of this")]
+
+use std::collections::HashMap;
+use std::io::{IoSlice, IoSliceMut, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use fdbroker_wire::{Add, Decoder, Errno, Limits, Message, Slot, add_head, info, reply};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+
+/// A listening thread; its socket's directory goes with it.
+pub(crate) struct Fake {
+    directory: tempfile::TempDir,
+}
+
+impl Fake {
+    /// Plays a part for each connection, one after the other.
+    pub(crate) fn playing(part: impl FnMut(Peer) + Send + 'static) -> Self {
+        let fake = Self { directory: tempfile::tempdir().unwrap() };
+        fake.listen(part);
+        fake
+    }
+
+    /// Plays the part of an honest escrow, for many at once.
+    pub(crate) fn honest() -> Self {
+        let shelf = Shelf::default();
+        Self::playing(move |peer| {
+            let mut shelf = shelf.clone();
+            thread::spawn(move || shelf.serve(peer));
+        })
+    }
+
+    /// Answers every request with the same bytes and descriptors.
+    pub(crate) fn saying(bytes: Vec<u8>, descriptors: Vec<OwnedFd>) -> Self {
+        Self::playing(move |mut peer| {
+            while peer.next().is_some() {
+                peer.send(&bytes, &borrowed(&descriptors));
+            }
+        })
+    }
+
+    /// Answers every request with this error.
+    pub(crate) fn failing(errno: i16, text: &str) -> Self {
+        Self::saying(reply(-errno, text), Vec::new())
+    }
+
+    /// Where nobody listens.
+    pub(crate) fn absent() -> Self {
+        Self { directory: tempfile::tempdir().unwrap() }
+    }
+
+    /// Begins to listen, with this part to play.
+    pub(crate) fn listen(&self, mut part: impl FnMut(Peer) + Send + 'static) {
+        let listener = UnixListener::bind(self.path()).unwrap();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                part(Peer::new(stream.unwrap()));
+            }
+        });
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.directory().join("socket")
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+/// One connection, from the broker's side.
+pub(crate) struct Peer {
+    pub(crate) stream: UnixStream,
+    decoder: Decoder<OwnedFd>,
+}
+
+impl Peer {
+    pub(crate) fn new(stream: UnixStream) -> Self {
+        Self { stream, decoder: Decoder::new(Limits::PEER) }
+    }
+
+    /// The next request; none at the end.
+    pub(crate) fn next(&mut self) -> Option<Message<OwnedFd>> {
+        loop {
+            if let Some(message) = self.decoder.message() {
+                return Some(message.unwrap());
+            }
+            let mut bytes = [0; 4096];
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
+            let mut control = RecvAncillaryBuffer::new(&mut space);
+            let mut parts = [IoSliceMut::new(&mut bytes)];
+            let flags = RecvFlags::CMSG_CLOEXEC;
+            let count =
+                recvmsg(&self.stream, &mut parts, &mut control, flags).map_or(0, |r| r.bytes);
+            let mut descriptors = Vec::new();
+            for message in control.drain() {
+                if let RecvAncillaryMessage::ScmRights(arrived) = message {
+                    descriptors.extend(arrived);
+                }
+            }
+            if count == 0 {
+                return None;
+            }
+            self.decoder.feed(&bytes[..count], descriptors, false);
+        }
+    }
+
+    /// Sends bytes, with descriptors if there are any. A peer that has gone is no matter.
+    pub(crate) fn send(&mut self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(253))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !descriptors.is_empty() {
+            control.push(SendAncillaryMessage::ScmRights(descriptors));
+        }
+        let parts = [IoSlice::new(bytes)];
+        let sent = sendmsg(&self.stream, &parts, &mut control, SendFlags::NOSIGNAL).unwrap_or(0);
+        let _ = self.stream.write_all(&bytes[sent..]);
+    }
+}
+
+/// What an honest escrow holds.
+#[derive(Clone, Default)]
+pub(crate) struct Shelf(Arc<Mutex<HashMap<Slot, Add<OwnedFd>>>>);
+
+impl Shelf {
+    /// Serves a connection to its end.
+    pub(crate) fn serve(&mut self, mut peer: Peer) {
+        while let Some(message) = peer.next() {
+            self.answer(&mut peer, message);
+        }
+    }
+
+    /// Carries out one request and answers it.
+    pub(crate) fn answer(&mut self, peer: &mut Peer, message: Message<OwnedFd>) {
+        let mut slots = self.0.lock().unwrap();
+        let absent = reply(-Errno::NOENT.get(), "nothing in this slot");
+        match message {
+            Message::Add(add) => {
+                slots.insert(add.slot, add);
+                peer.send(&reply(0, "done"), &[]);
+            }
+            Message::Get(slot) => match slots.get(&slot) {
+                Some(add) => peer.send(&bytes_of(add), &borrowed(add.descriptor.as_slice())),
+                None => peer.send(&absent, &[]),
+            },
+            Message::Del(slot) => match slots.remove(&slot) {
+                Some(_) => peer.send(&reply(0, "done"), &[]),
+                None => peer.send(&absent, &[]),
+            },
+            Message::Tag(tag) => {
+                let held = slots.values().filter(|add| add.slot.tag == tag);
+                let (mut used, mut total) = (0, 0);
+                for add in held {
+                    used = used.max(add.slot.index.get() + 1);
+                    total += i32::try_from(add.payload.len()).unwrap();
+                }
+                peer.send(&info(fdbroker_wire::Info { used, total }), &[]);
+            }
+            other => panic!("no request: {other:?}"),
+        }
+    }
+}
+
+fn bytes_of(add: &Add<OwnedFd>) -> Vec<u8> {
+    let mut bytes = add_head(add.slot, add.ufd, add.payload.len()).to_vec();
+    bytes.extend_from_slice(&add.payload);
+    bytes
+}
+
+pub(crate) fn borrowed(descriptors: &[OwnedFd]) -> Vec<BorrowedFd<'_>> {
+    descriptors.iter().map(AsFd::as_fd).collect()
+}
+
+pub(crate) fn slot(text: &str) -> Slot {
+    text.parse().unwrap()
+}

@@ -1,0 +1,58 @@
+//! What worker and supervisor say to each other comes out as it was said.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use fdbroker_wire::{
+    Account, Control, Decoder, Errno, KnownName, Limits, Message, NameKind, PolicyText, Setup, Tag,
+};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+fn control() -> impl Strategy<Value = Control<u32>> {
+    let tag = (0..=i16::MAX).prop_map(|tag| Tag::new(tag).unwrap());
+    let errno = (1..4096_i32).prop_map(|errno| Errno::new(errno).unwrap());
+    let outcome = prop_oneof![any::<u32>().prop_map(Ok), (errno, ".{0,60}").prop_map(Err)];
+    prop_oneof![
+        Just(Control::Restore),
+        setup().prop_map(Control::Setup),
+        any::<u32>().prop_map(Control::Listener),
+        (tag, 0..=i32::MAX, option::of(any::<u32>()))
+            .prop_map(|(tag, pid, process)| Control::Note { tag, pid, process }),
+        Just(Control::Restored),
+        any::<(u32, u32)>().prop_map(|(resource, ticket)| Control::Open { resource, ticket }),
+        (any::<u32>(), outcome).prop_map(|(ticket, outcome)| Control::Opened { ticket, outcome }),
+        Just(Control::Serving),
+    ]
+}
+
+fn setup() -> impl Strategy<Value = Setup> {
+    let account = any::<(u32, u32)>().prop_map(|(uid, gid)| Account { uid, gid });
+    let policy = (".{0,60}", "(.|\n){0,400}").prop_map(|(path, text)| PolicyText { path, text });
+    let name = (any::<bool>(), ".{1,40}", any::<u32>()).prop_map(|(group, name, id)| {
+        let kind = if group { NameKind::Group } else { NameKind::User };
+        KnownName { kind, name, id }
+    });
+    (any::<i64>(), any::<u32>(), option::of(account), option::of(policy), vec(name, 0..5)).prop_map(
+        |(instance, owner, account, policy, names)| Setup {
+            instance,
+            owner,
+            account,
+            policy,
+            names,
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn every_control_message_comes_out_as_it_was_written(sent in control()) {
+        let message = sent.clone().into_extended();
+        let descriptors = message.descriptors.clone();
+        let mut decoder = Decoder::new(Limits::CONTROL);
+        decoder.feed(&Message::Extended(message).to_bytes(), descriptors, false);
+        let Some(Ok(Message::Extended(came))) = decoder.message() else {
+            panic!("no extended message")
+        };
+        prop_assert_eq!(Control::from_extended(came), Ok(sent));
+    }
+}
