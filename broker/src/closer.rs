@@ -1,12 +1,16 @@
 //! Closing descriptors without waiting for them.
 //!
 //! close(2) can block: for a TCP socket that lingers, for a file whose file system must be told.
-//! What cannot is closed at once. For the rest, each key (the uid that deposited, or the tag) has a lane, a thread of its own while there is
-//! something to close in it, so that what blocks in one lane delays nobody else's.
+//! So what came from a peer is [`Held`], which, when dropped, is closed at once only if that
+//! cannot block. For the rest, each key (the uid that brought it, or its tag) has a lane, a
+//! thread of its own while there is something to close in it: what blocks in one lane delays
+//! nobody else's.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -17,48 +21,96 @@ use rustix::net::sockopt::socket_linger;
 const IDLE: Duration = Duration::from_secs(2);
 /// What a thread that only closes needs of a stack, in bytes.
 const STACK: usize = 64 * 1024;
+/// The major number of /dev/null, /dev/zero, /dev/full and the like, see null(4).
+const MEMORY_DEVICES: u32 = 1;
 
 /// Something that is closed by dropping it, with whatever must be given back afterwards.
 type Parcel = Box<dyn Send>;
 
-/// Hands descriptors to the lanes.
-pub(crate) struct Closer<K> {
-    lanes: HashMap<K, Sender<Parcel>>,
+/// The lanes, shared by all who hold something.
+pub(crate) struct Closer<K>(Rc<RefCell<HashMap<K, Sender<Parcel>>>>);
+
+impl<K> Clone for Closer<K> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
 }
 
-impl<K: Eq + Hash> Closer<K> {
+/// A descriptor that is closed on its lane.
+pub(crate) struct Held<K: Copy + Eq + Hash> {
+    /// Only taken out when dropped.
+    descriptor: Option<OwnedFd>,
+    key: K,
+    closer: Closer<K>,
+    /// Dropped when the descriptor has been closed.
+    after: Option<Parcel>,
+}
+
+impl<K: Copy + Eq + Hash> Closer<K> {
     pub(crate) fn new() -> Self {
-        Self { lanes: HashMap::new() }
+        Self(Rc::default())
     }
 
-    /// Closes `descriptor` now or soon, then drops `after`.
-    pub(crate) fn close<T: Send + 'static>(&mut self, key: K, descriptor: OwnedFd, after: T) {
-        if closes_at_once(&descriptor) {
-            return;
-        }
-        // Fields of a tuple are dropped in order: the charge is given back when the close is done.
-        let mut parcel: Parcel = Box::new((descriptor, after));
-        if let Some(lane) = self.lanes.get(&key) {
+    /// Takes a descriptor over, to be closed on the lane of `key`.
+    pub(crate) fn hold(&self, key: K, descriptor: OwnedFd) -> Held<K> {
+        Held { descriptor: Some(descriptor), key, closer: self.clone(), after: None }
+    }
+
+    fn close(&self, key: K, mut parcel: Parcel) {
+        let mut lanes = self.0.borrow_mut();
+        if let Some(lane) = lanes.get(&key) {
             match lane.send(parcel) {
                 Ok(()) => return,
                 Err(returned) => parcel = returned.0,
             }
         }
-        self.open_lane(key, parcel);
+        // Lanes whose thread has ended are forgotten.
+        lanes.retain(|_, lane| lane.send(Box::new(())).is_ok());
+        lanes.extend(open_lane(parcel).map(|lane| (key, lane)));
+    }
+}
+
+impl<K: Copy + Eq + Hash> Held<K> {
+    /// The descriptor.
+    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.descriptor.as_ref().map(AsFd::as_fd)
     }
 
-    fn open_lane(&mut self, key: K, parcel: Parcel) {
-        let (lane, parcels) = channel();
-        // The receiver is at hand, so this send succeeds.
-        let sent = lane.send(parcel);
-        debug_assert!(sent.is_ok());
-        let thread = std::thread::Builder::new().name("closer".to_owned()).stack_size(STACK);
-        if thread.spawn(move || work(&parcels)).is_ok() {
-            self.lanes.retain(|_, lane| lane.send(Box::new(())).is_ok());
-            self.lanes.insert(key, lane);
+    /// Closes it on another lane than at first.
+    pub(crate) fn move_to(&mut self, key: K) {
+        self.key = key;
+    }
+
+    /// Keeps `after` until the descriptor has been closed.
+    pub(crate) fn keep_until_closed(&mut self, after: impl Send + 'static) {
+        self.after = Some(Box::new(after));
+    }
+}
+
+impl<K: Copy + Eq + Hash> Drop for Held<K> {
+    fn drop(&mut self) {
+        let Some(descriptor) = self.descriptor.take() else { return };
+        if closes_at_once(&descriptor) {
+            drop(descriptor);
+        } else {
+            // The fields of a tuple are dropped in their order.
+            self.closer.close(self.key, Box::new((descriptor, self.after.take())));
         }
-        // Without a thread the receiver was dropped with the closure, and the parcel with it:
-        // closed here and now, which is slow at worst.
+    }
+}
+
+/// A new lane with its first parcel. Without a thread the parcel is dropped here and now, which
+/// is slow at worst.
+fn open_lane(parcel: Parcel) -> Option<Sender<Parcel>> {
+    let (lane, parcels) = channel();
+    lane.send(parcel).ok()?;
+    let thread = std::thread::Builder::new().name("closer".to_owned()).stack_size(STACK);
+    thread.spawn(move || work(&parcels)).ok().map(|_| lane)
+}
+
+fn work(parcels: &Receiver<Parcel>) {
+    while let Ok(parcel) = parcels.recv_timeout(IDLE) {
+        drop(parcel);
     }
 }
 
@@ -74,35 +126,42 @@ fn closes_at_once(descriptor: &OwnedFd) -> bool {
     }
 }
 
-/// The major number of /dev/null, /dev/zero, /dev/full and the like, see null(4).
-const MEMORY_DEVICES: u32 = 1;
-
-fn work(parcels: &Receiver<Parcel>) {
-    while let Ok(parcel) = parcels.recv_timeout(IDLE) {
-        drop(parcel);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::{Receiver, channel};
 
     use super::Closer;
 
+    struct Block(Receiver<()>);
+
+    impl Drop for Block {
+        fn drop(&mut self) {
+            let _ = self.0.recv();
+        }
+    }
+
     #[test]
     fn a_lane_that_blocks_does_not_delay_another() {
-        let mut closer = Closer::new();
+        let closer = Closer::new();
         let (blocked, release) = channel::<()>();
-        struct Block(Receiver<()>);
-        impl Drop for Block {
-            fn drop(&mut self) {
-                let _ = self.0.recv();
-            }
-        }
+        let mut first = closer.hold(1, tempfile::tempfile().unwrap().into());
+        first.keep_until_closed(Block(release));
+        drop(first);
         let (done, is_done) = channel::<()>();
-        closer.close(1, tempfile::tempfile().unwrap().into(), Block(release));
-        closer.close(2, tempfile::tempfile().unwrap().into(), done);
+        let mut second = closer.hold(2, tempfile::tempfile().unwrap().into());
+        second.keep_until_closed(done);
+        drop(second);
         assert!(is_done.recv().is_err(), "the second lane closed its own");
         drop(blocked);
+    }
+
+    #[test]
+    fn what_cannot_block_is_closed_when_it_is_dropped() {
+        let closer = Closer::new();
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(closer.hold(1, writer.into()));
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut { reader }, &mut text).unwrap();
+        assert!(closer.0.borrow().is_empty(), "no lane was opened");
     }
 }

@@ -5,20 +5,20 @@ use std::process::ExitStatus;
 use std::rc::Rc;
 use std::time::Duration;
 
-use fdbroker_wire::{Control, Errno, Extended, Message};
-use std::os::fd::OwnedFd;
+use fdbroker_wire::{Control, Errno, Extended, Message, Tag};
 use tokio::process::Child;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::StartError;
 use super::deposits::Deposits;
-use super::link::Link;
+use super::link::{Brought, Link};
 use super::listener::Listener;
 use super::opener::{Opened, Opener};
 use super::policy_source::PolicySource;
 use super::readiness::{self, Readiness};
 use super::spawn;
+use crate::closer::Closer;
 use crate::log::{Format, Log};
 
 /// How long a worker may take to end by itself when the broker stops.
@@ -38,6 +38,7 @@ pub(super) struct Supervisor {
     listener: Listener,
     opener: Opener,
     deposits: Deposits,
+    closer: Closer<Option<Tag>>,
 }
 
 /// Why a worker is no longer attended to.
@@ -64,8 +65,9 @@ impl Supervisor {
         listener: Listener,
         opener: Opener,
     ) -> Self {
-        let deposits = Deposits::new();
-        Self { format, log, readiness, source, listener, opener, deposits }
+        let deposits = Deposits::default();
+        let closer = Closer::new();
+        Self { format, log, readiness, source, listener, opener, deposits, closer }
     }
 
     /// Runs until the broker is told to stop.
@@ -91,7 +93,7 @@ impl Supervisor {
         let mut signals = Signals::heed().map_err(StartError::Runtime)?;
         let mut pause = Duration::ZERO;
         loop {
-            let (child, link) = spawn::worker(self.format)
+            let (child, link) = spawn::worker(self.format, self.closer.clone())
                 .map_err(|error| StartError::Worker(error.to_string()))?;
             match self.attend(child, link, &mut signals).await {
                 End::Stopped => return Ok(()),
@@ -151,7 +153,7 @@ impl Supervisor {
 
     fn answer(
         &mut self,
-        message: Message<OwnedFd>,
+        message: Message<Brought>,
         link: &mut Link,
         answers: &UnboundedSender<Opened>,
         served: &mut bool,
@@ -175,7 +177,7 @@ impl Supervisor {
 
     fn control(
         &mut self,
-        message: Extended<OwnedFd>,
+        message: Extended<Brought>,
         link: &mut Link,
         answers: &UnboundedSender<Opened>,
         served: &mut bool,

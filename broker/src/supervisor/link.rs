@@ -10,30 +10,38 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fdbroker_wire::{Control, Decoder, Errno, Limits, Message, add_head, reply};
+use fdbroker_wire::{Control, Decoder, Errno, Limits, Message, Tag, add_head, reply};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
 use super::deposits::Kept;
+use crate::closer::{Closer, Held};
 use crate::sys::receive::receive;
 use crate::transmit::transmit;
 
 /// How many queued answers pause reading.
 const MAX_QUEUED: usize = 1024;
-/// How many bytes of answers are held back: 64 of seven bytes, a quarter of the worker's window.
-const HELD_BACK: usize = 64 * 7;
+/// How many bytes of answers are held back: 16 of seven bytes, a quarter of the worker's window.
+const HELD_BACK: usize = 16 * 7;
 /// Reads that follow each other faster than this are a burst.
 const BURST: Duration = Duration::from_millis(1);
 /// How many bytes are read at once, and gathered into one write.
 const CHUNK: usize = 64 * 1024;
 
+/// A descriptor from the worker; closed on the lane of the tag that it lies in, once that is known.
+pub(super) type Brought = Held<Option<Tag>>;
+
 /// A connection to one worker.
 pub(super) struct Link {
     stream: UnixStream,
-    decoder: Decoder<OwnedFd>,
+    decoder: Decoder<Brought>,
+    closer: Closer<Option<Tag>>,
     queue: VecDeque<Outgoing>,
     /// How many bytes of the queue's first have gone.
     sent: usize,
+    /// The worker has gone, or does not read: nothing more is sent. What it sent before still
+    /// counts, since its peers were answered as soon as it lay in this end's queue.
+    deaf: bool,
     /// Answers that say yes, until they are worth a write.
     held_back: Vec<u8>,
     last_read: Instant,
@@ -43,17 +51,19 @@ pub(super) struct Link {
 enum Outgoing {
     Bytes(Vec<u8>),
     Deposit(Rc<Kept>),
-    Noted(Vec<u8>, Rc<OwnedFd>),
+    Noted(Vec<u8>, Rc<Brought>),
     Opened(Vec<u8>, Arc<OwnedFd>),
 }
 
 impl Link {
-    pub(super) fn new(stream: UnixStream) -> Self {
+    pub(super) fn new(stream: UnixStream, closer: Closer<Option<Tag>>) -> Self {
         Self {
             stream,
             decoder: Decoder::new(Limits::CONTROL),
+            closer,
             queue: VecDeque::new(),
             sent: 0,
+            deaf: false,
             held_back: Vec::new(),
             last_read: Instant::now(),
             chunk: vec![0; CHUNK].into_boxed_slice(),
@@ -64,7 +74,7 @@ impl Link {
     ///
     /// # Errors
     /// When the worker has gone (UnexpectedEof), or does not speak the protocol (InvalidData).
-    pub(super) async fn message(&mut self) -> io::Result<Message<OwnedFd>> {
+    pub(super) async fn message(&mut self) -> io::Result<Message<Brought>> {
         loop {
             match self.decoder.message() {
                 Some(Ok(message)) => return Ok(message),
@@ -75,8 +85,9 @@ impl Link {
                 None => {}
             }
             let ready = self.stream.ready(self.interest()).await?;
-            if ready.is_writable() {
-                self.write()?;
+            if ready.is_writable() && self.write().is_err() {
+                self.deaf = true;
+                self.queue.clear();
             }
             if ready.is_readable() && self.queue.len() <= MAX_QUEUED {
                 self.let_more_come();
@@ -105,25 +116,31 @@ impl Link {
 
     /// Sends a deposit back.
     pub(super) fn deposit(&mut self, kept: &Rc<Kept>) {
-        self.queue.push_back(Outgoing::Deposit(Rc::clone(kept)));
+        self.push(Outgoing::Deposit(Rc::clone(kept)));
     }
 
     /// Sends a note back.
-    pub(super) fn note(&mut self, bytes: Control<&OwnedFd>, process: &Rc<OwnedFd>) {
+    pub(super) fn note(&mut self, bytes: Control<&Brought>, process: &Rc<Brought>) {
         let bytes = Message::Extended(bytes.into_extended()).to_bytes();
-        self.queue.push_back(Outgoing::Noted(bytes, Rc::clone(process)));
+        self.push(Outgoing::Noted(bytes, Rc::clone(process)));
     }
 
     /// Sends a message that carries an opened descriptor.
     pub(super) fn carry(&mut self, message: Control<&OwnedFd>, opened: Arc<OwnedFd>) {
         let bytes = Message::Extended(message.into_extended()).to_bytes();
-        self.queue.push_back(Outgoing::Opened(bytes, opened));
+        self.push(Outgoing::Opened(bytes, opened));
     }
 
     fn bytes(&mut self, bytes: Vec<u8>) {
         match self.queue.back_mut() {
             Some(Outgoing::Bytes(last)) if last.len() < CHUNK => last.extend(bytes),
-            _ => self.queue.push_back(Outgoing::Bytes(bytes)),
+            _ => self.push(Outgoing::Bytes(bytes)),
+        }
+    }
+
+    fn push(&mut self, outgoing: Outgoing) {
+        if !self.deaf {
+            self.queue.push_back(outgoing);
         }
     }
 
@@ -148,15 +165,20 @@ impl Link {
     }
 
     fn read(&mut self) -> io::Result<()> {
-        let Self { stream, decoder, chunk, .. } = self;
+        let Self { stream, decoder, closer, chunk, .. } = self;
         match stream.try_io(Interest::READABLE, || receive(stream.as_fd(), chunk)) {
             Ok(received) if received.length == 0 => Err(ErrorKind::UnexpectedEof.into()),
             Ok(received) => {
                 let bytes = &chunk[..received.length];
-                decoder.feed(bytes, received.descriptors, received.truncated);
+                let brought = received.descriptors.into_iter().map(|fd| closer.hold(None, fd));
+                decoder.feed(bytes, brought, received.truncated);
                 Ok(())
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+            // It died before it had read everything; what it sent has all been read by now.
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {
+                Err(ErrorKind::UnexpectedEof.into())
+            }
             Err(error) => Err(error),
         }
     }
@@ -190,7 +212,7 @@ impl Outgoing {
     fn send(&self, stream: &UnixStream, sent: usize) -> io::Result<usize> {
         let (head, body, descriptor): (&[u8], &[u8], _) = match self {
             Self::Bytes(bytes) => (bytes, &[], None),
-            Self::Noted(bytes, process) => (bytes, &[], Some(process.as_fd())),
+            Self::Noted(bytes, process) => (bytes, &[], process.descriptor()),
             Self::Opened(bytes, opened) => (bytes, &[], Some(opened.as_fd())),
             Self::Deposit(kept) => {
                 let head = &add_head(kept.slot, kept.ufd, kept.payload.len());
@@ -199,7 +221,7 @@ impl Outgoing {
                     sent,
                     head,
                     &kept.payload,
-                    kept.descriptor.as_ref().map(AsFd::as_fd),
+                    kept.descriptor.as_ref().and_then(Brought::descriptor),
                 );
             }
         };

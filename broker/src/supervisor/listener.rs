@@ -30,7 +30,13 @@ struct SocketFile {
     path: PathBuf,
     /// Device and inode, so that nobody else's is removed.
     identity: (u64, u64),
-    _lock: File,
+    lock: Lock,
+}
+
+/// The lock of the socket's place.
+struct Lock {
+    name: PathBuf,
+    _file: File,
 }
 
 impl Listener {
@@ -44,7 +50,7 @@ impl Listener {
         clear_stale(&path)?;
         let socket = listen(&path).map_err(|error| StartError::Socket(path.clone(), error))?;
         let identity = identity(&path).map_err(|error| StartError::Socket(path.clone(), error))?;
-        let made = Some(SocketFile { path, identity, _lock: lock });
+        let made = Some(SocketFile { path, identity, lock });
         Self { socket, made }.with_senders()
     }
 
@@ -53,14 +59,13 @@ impl Listener {
         self.socket.try_clone()
     }
 
-    /// Removes the socket file, if it was made here and is still the same.
+    /// Removes the socket file, if it was made here and is still the same, and its lock.
     pub(super) fn remove(&self) -> io::Result<()> {
-        match &self.made {
-            Some(file) if identity(&file.path).ok() == Some(file.identity) => {
-                fs::remove_file(&file.path)
-            }
-            _ => Ok(()),
+        let Some(file) = &self.made else { return Ok(()) };
+        if identity(&file.path).ok() == Some(file.identity) {
+            fs::remove_file(&file.path)?;
         }
+        fs::remove_file(&file.lock.name)
     }
 
     /// Has the kernel tell, with everything that is read, who wrote it (SO_PASSCRED). Accepted
@@ -119,26 +124,38 @@ fn make_directory(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Holds `PATH.lock` for as long as this process lives. The file itself stays: removing it
-/// would let a third broker lock a different one.
-fn lock_beside(path: &Path) -> Result<File, StartError> {
+/// Holds `PATH.lock` for as long as this process lives.
+///
+/// The last owner removes the file as it goes: so what was locked counts only if it is still the
+/// one that the path names.
+fn lock_beside(path: &Path) -> Result<Lock, StartError> {
+    let failed = |error: io::Error| StartError::Socket(path.to_owned(), error);
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    let failed = |error: io::Error| StartError::Socket(path.to_owned(), error);
+    let name = PathBuf::from(name);
+    loop {
+        let file = open_lock(&name).map_err(failed)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(living(path)),
+            Err(error) => return Err(failed(error.into())),
+        }
+        let locked = file.metadata().map_err(failed)?;
+        if identity(&name).ok() == Some((locked.dev(), locked.ino())) {
+            return Ok(Lock { name, _file: file });
+        }
+    }
+}
+
+fn open_lock(name: &Path) -> io::Result<File> {
     let nofollow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0);
-    let lock = OpenOptions::new()
+    OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
         .custom_flags(nofollow)
-        .open(PathBuf::from(name))
-        .map_err(failed)?;
-    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(lock),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(living(path)),
-        Err(error) => Err(failed(error.into())),
-    }
+        .open(name)
 }
 
 /// Removes the socket file of a broker that has died; anything else in its place is an error.

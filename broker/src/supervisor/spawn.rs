@@ -7,17 +7,19 @@ use std::os::unix::net::UnixStream as StdStream;
 use std::process::Stdio;
 
 use clap::ValueEnum;
+use fdbroker_wire::Tag;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
 use super::link::Link;
+use crate::closer::Closer;
 use crate::log::Format;
 
 /// This binary, even if its file has been replaced by a newer one meanwhile.
 const THIS_BINARY: &str = "/proc/self/exe";
 
 /// A worker, and the link to it.
-pub(super) fn worker(format: Format) -> io::Result<(Child, Link)> {
+pub(super) fn worker(format: Format, closer: Closer<Option<Tag>>) -> io::Result<(Child, Link)> {
     let (ours, theirs) = StdStream::pair()?;
     let name = format.to_possible_value().map(|value| value.get_name().to_owned());
     let child = Command::new(THIS_BINARY)
@@ -34,5 +36,5 @@ pub(super) fn worker(format: Format) -> io::Result<(Child, Link)> {
         .kill_on_drop(true)
         .spawn()?;
     ours.set_nonblocking(true)?;
-    Ok((child, Link::new(UnixStream::from_std(ours)?)))
+    Ok((child, Link::new(UnixStream::from_std(ours)?, closer)))
 }

@@ -14,7 +14,7 @@ use fdbroker_wire::MAX_DESCRIPTORS;
 pub(crate) struct Received {
     /// How many bytes were written to the buffer; 0 at the end of the stream.
     pub(crate) length: usize,
-    /// The descriptors, close-on-exec. Empty when `truncated`: then all have been closed.
+    /// The descriptors, close-on-exec. When `truncated`, those that found room: to be closed.
     pub(crate) descriptors: Vec<OwnedFd>,
     /// Who wrote these bytes, where SO_PASSCRED is set on the socket.
     pub(crate) sender: Option<Sender>,
@@ -66,11 +66,8 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<R
     // given and borrowed by nobody else until this function ends.
     let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) };
     let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
-    let (mut descriptors, sender) = ancillary(&header);
+    let (descriptors, sender) = ancillary(&header);
     let truncated = header.msg_flags & libc::MSG_CTRUNC != 0;
-    if truncated {
-        descriptors.clear();
-    }
     Ok(Received { length, descriptors, sender, truncated })
 }
 

@@ -1,12 +1,11 @@
 //! What a peer is told, and what the administrator is told beyond it.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
 use fdbroker_wire::{Errno, Info, Slot, add_head, info, reply};
 
-use super::Worker;
+use super::Brought;
 use super::decision::Decision;
 use super::deposit::Deposit;
 use super::outbox::Outbox;
@@ -18,7 +17,7 @@ pub(super) enum Answer {
     Failed(Errno, String),
     Info(Info),
     Deposit(Rc<Deposit>),
-    Resource(Slot, OwnedFd),
+    Resource(Slot, Brought),
 }
 
 /// An answer that says no.
@@ -39,24 +38,20 @@ impl Answer {
     ///
     /// # Errors
     /// As [`Outbox::send`].
-    pub(super) async fn send(self, worker: &Worker, outbox: &mut Outbox) -> io::Result<()> {
+    pub(super) async fn send(self, outbox: &mut Outbox) -> io::Result<()> {
         match self {
             Self::Done => outbox.send(&reply(0, "ok"), &[], None).await,
             Self::Failed(errno, text) => outbox.send(&reply(-errno.get(), &text), &[], None).await,
             Self::Info(found) => outbox.send(&info(found), &[], None).await,
             Self::Deposit(deposit) => {
                 let head = add_head(deposit.slot, deposit.ufd, deposit.payload.len());
-                let descriptor = deposit.descriptor.as_ref().map(AsFd::as_fd);
-                let sent = outbox.send(&head, &deposit.payload, descriptor).await;
-                worker.release(deposit);
-                sent
+                let descriptor = deposit.descriptor.as_ref().and_then(Brought::descriptor);
+                outbox.send(&head, &deposit.payload, descriptor).await
             }
             Self::Resource(slot, descriptor) => {
                 // No process deposited it: 0 stands for the number it had.
                 let head = add_head(slot, 0, 0);
-                let sent = outbox.send(&head, &[], Some(descriptor.as_fd())).await;
-                worker.close(worker.owner_of_resources, descriptor);
-                sent
+                outbox.send(&head, &[], descriptor.descriptor()).await
             }
         }
     }

@@ -1,11 +1,14 @@
 //! A deposit: a descriptor, a payload, or both, with the user that it belongs to.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use fdbroker_policy::Uid;
 use fdbroker_wire::{Add, MAX_RECORD, Slot};
 
+use super::Brought;
 use super::quota::{DepositCharge, Quotas};
+use crate::closer::Closer;
 
 /// What lies in a slot.
 pub(super) struct Deposit {
@@ -15,8 +18,9 @@ pub(super) struct Deposit {
     /// The number that its depositor gave; returned unchanged.
     pub(super) ufd: i32,
     pub(super) payload: Vec<u8>,
-    pub(super) descriptor: Option<OwnedFd>,
-    pub(super) charge: DepositCharge,
+    pub(super) descriptor: Option<Brought>,
+    /// Shared with the descriptor: given back when that has been closed.
+    pub(super) charge: Arc<DepositCharge>,
 }
 
 /// The layout of a record: a mark, the owner's uid, and room for what comes.
@@ -24,22 +28,28 @@ const MARK: u32 = 0x6664_6201;
 
 impl Deposit {
     /// A deposit by `owner`.
-    pub(super) fn new(add: Add<OwnedFd>, owner: Uid, charge: DepositCharge) -> Self {
-        let Add { slot, ufd, payload, descriptor } = add;
+    pub(super) fn new(add: Add<Brought>, owner: Uid, charge: DepositCharge) -> Self {
+        let Add { slot, ufd, payload, mut descriptor } = add;
+        let charge = Arc::new(charge);
+        if let Some(descriptor) = &mut descriptor {
+            descriptor.keep_until_closed(Arc::clone(&charge));
+        }
         Self { slot, owner, ufd, payload, descriptor, charge }
     }
 
     /// A deposit as the supervisor gave it back: the payload starts with the record.
-    pub(super) fn restored(mut add: Add<OwnedFd>, quotas: &Quotas) -> Result<Self, String> {
-        let owner = read_record(&add.payload)
-            .ok_or_else(|| format!("the deposit in slot {} has no record", add.slot))?;
-        add.payload.drain(..MAX_RECORD);
-        let charge = quotas.restored_deposit(owner, add.payload.len());
-        Ok(Self::new(add, owner, charge))
-    }
-
-    pub(super) fn into_parts(self) -> (Uid, Option<OwnedFd>, DepositCharge) {
-        (self.owner, self.descriptor, self.charge)
+    pub(super) fn restored(
+        add: Add<OwnedFd>,
+        quotas: &Quotas,
+        closer: &Closer<Uid>,
+    ) -> Result<Self, String> {
+        let Add { slot, ufd, mut payload, descriptor } = add;
+        let owner = read_record(&payload)
+            .ok_or_else(|| format!("the deposit in slot {slot} has no record"))?;
+        payload.drain(..MAX_RECORD);
+        let charge = quotas.restored_deposit(owner, payload.len(), descriptor.is_some());
+        let descriptor = descriptor.map(|descriptor| closer.hold(owner, descriptor));
+        Ok(Self::new(Add { slot, ufd, payload, descriptor }, owner, charge))
     }
 }
 

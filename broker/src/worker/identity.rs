@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
 use fdbroker_policy::{Gid, Peer, Uid};
+use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, sockopt};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -107,10 +108,17 @@ impl fmt::Display for Unreadable {
 /// The process that connected: from the socket itself (SO_PEERPIDFD, Linux 6.5), else by its
 /// pid, which is then only as good as a pid.
 fn process(socket: &impl AsFd, pid: i32) -> Option<OwnedFd> {
-    if let Ok(process) = getsockopt(socket, sockopt::PeerPidfd) {
-        return Some(process);
+    match getsockopt(socket, sockopt::PeerPidfd) {
+        Ok(process) => Some(process),
+        Err(Errno::ENOPROTOOPT) => pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok(),
+        // It has ended, or its namespace is not ours to see.
+        Err(_) => None,
     }
-    pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()
+}
+
+/// Whether this kernel names the process behind a socket itself.
+pub(crate) fn kernel_names_processes(socket: &OwnedFd) -> bool {
+    !matches!(getsockopt(socket, sockopt::PeerPidfd), Err(Errno::ENOPROTOOPT))
 }
 
 fn ended(process: &OwnedFd) -> bool {

@@ -1,14 +1,15 @@
 //! A session's incoming side: bytes and descriptors in, requests out, each with its writer.
 
 use std::collections::VecDeque;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
+use fdbroker_policy::Uid;
 use fdbroker_wire::{Decoder, Fault, Limits, Message};
 use tokio::time::{Instant, timeout_at};
 
-use super::Worker;
+use super::{Brought, Worker};
 use crate::sys::receive::{Received, Sender, receive};
 use crate::sys::watch::Watched;
 
@@ -20,7 +21,9 @@ const READ_AHEAD: usize = 4096;
 /// What a peer sends.
 pub(crate) struct Inbox {
     stream: Rc<Watched>,
-    decoder: Decoder<OwnedFd>,
+    decoder: Decoder<Brought>,
+    /// Whose lane takes what has to be closed.
+    uid: Uid,
     /// Who wrote the bytes that have not been decoded, oldest first.
     written: VecDeque<Written>,
     /// How many bytes have been fed to the decoder, ever.
@@ -50,7 +53,7 @@ pub(crate) enum Writer {
 
 /// A request, or what came in its place.
 pub(crate) struct Incoming {
-    pub(crate) message: Result<Message<OwnedFd>, Fault>,
+    pub(crate) message: Result<Message<Brought>, Fault>,
     pub(crate) writer: Writer,
 }
 
@@ -64,10 +67,11 @@ pub(crate) enum Gone {
 }
 
 impl Inbox {
-    pub(crate) fn new(stream: Rc<Watched>, frame_timeout: Duration) -> Self {
+    pub(crate) fn new(stream: Rc<Watched>, uid: Uid, frame_timeout: Duration) -> Self {
         Self {
             stream,
             decoder: Decoder::new(Limits::PEER),
+            uid,
             written: VecDeque::new(),
             fed: 0,
             full: false,
@@ -121,7 +125,7 @@ impl Inbox {
             |socket: BorrowedFd<'_>| receive(socket, &mut worker.chunk.borrow_mut()[..room]);
         match self.stream.read(into_chunk).await {
             // No other session runs in between: the chunk still holds what was received.
-            Ok(received) => self.feed(received, &worker.chunk.borrow()),
+            Ok(received) => self.feed(worker, received),
             Err(_) => {
                 self.closed = true;
                 return Err(Gone::Left);
@@ -130,7 +134,7 @@ impl Inbox {
         Ok(())
     }
 
-    fn feed(&mut self, received: Received, chunk: &[u8]) {
+    fn feed(&mut self, worker: &Worker, received: Received) {
         let Received { length, descriptors, sender, truncated } = received;
         if length == 0 {
             self.closed = true;
@@ -143,7 +147,8 @@ impl Inbox {
             Some(last) if last.writer == sender => last.end = self.fed,
             _ => self.written.push_back(Written { end: self.fed, writer: sender }),
         }
-        self.decoder.feed(&chunk[..length], descriptors, truncated);
+        let brought = descriptors.into_iter().map(|fd| worker.closer.hold(self.uid, fd));
+        self.decoder.feed(&worker.chunk.borrow()[..length], brought, truncated);
     }
 
     /// Who wrote the bytes from `start` to where the decoder is now.

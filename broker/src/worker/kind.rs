@@ -1,6 +1,6 @@
 //! What a descriptor is, as the kernel says, and which ones are never held.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use fdbroker_policy::Kind;
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
@@ -8,9 +8,8 @@ use rustix::net::sockopt::{socket_acceptconn, socket_domain, socket_type};
 use rustix::net::{AddressFamily, SocketAddrAny, SocketType, getpeername, getsockname};
 
 /// The kind of a deposit.
-pub(super) fn of(descriptor: Option<&OwnedFd>) -> Kind {
+pub(super) fn of(descriptor: Option<BorrowedFd<'_>>) -> Kind {
     let Some(descriptor) = descriptor else { return Kind::None };
-    let descriptor = descriptor.as_fd();
     match fcntl_getfl(descriptor) {
         Ok(flags) if flags.contains(OFlags::PATH) => return Kind::Path,
         Ok(_) => {}
@@ -84,7 +83,7 @@ impl Guard {
     ///
     /// Told by the address: a connected end has the listener's as its own or as its peer's. Of a
     /// broker without an address (nothing was bound) no peer can exist.
-    pub(super) fn knows(&self, descriptor: Option<&OwnedFd>, kind: Kind) -> bool {
+    pub(super) fn knows(&self, descriptor: Option<BorrowedFd<'_>>, kind: Kind) -> bool {
         let (Some(descriptor), Some(own)) = (descriptor, &self.0) else { return false };
         matches!(kind, Kind::Unix | Kind::UnixListener)
             && (getsockname(descriptor).is_ok_and(|name| name == *own)
@@ -95,7 +94,7 @@ impl Guard {
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, TcpStream, UdpSocket};
-    use std::os::fd::OwnedFd;
+    use std::os::fd::{AsFd, OwnedFd};
     use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
     use fdbroker_policy::Kind;
@@ -104,7 +103,7 @@ mod tests {
     use super::{Guard, of};
 
     fn kind(descriptor: impl Into<OwnedFd>) -> Kind {
-        of(Some(&descriptor.into()))
+        of(Some(descriptor.into().as_fd()))
     }
 
     fn opened(path: &str, flags: OFlags) -> OwnedFd {
@@ -151,9 +150,13 @@ mod tests {
         let accepted = OwnedFd::from(listener.accept().unwrap().0);
         let stranger = OwnedFd::from(UnixStream::pair().unwrap().0);
         let listener = OwnedFd::from(listener);
-        assert!(guard.knows(Some(&client), of(Some(&client))));
-        assert!(guard.knows(Some(&accepted), of(Some(&accepted))));
-        assert!(guard.knows(Some(&listener), of(Some(&listener))));
-        assert!(!guard.knows(Some(&stranger), of(Some(&stranger))));
+        let knows = |socket: &OwnedFd| {
+            let socket = Some(socket.as_fd());
+            guard.knows(socket, of(socket))
+        };
+        assert!(knows(&client));
+        assert!(knows(&accepted));
+        assert!(knows(&listener));
+        assert!(!knows(&stranger));
     }
 }

@@ -21,23 +21,25 @@ mod restore;
 mod session;
 mod slots;
 mod turns;
+mod unread;
 mod vault;
 
 use std::cell::RefCell;
-use std::os::fd::OwnedFd;
+use std::io;
 use std::process::ExitCode;
 use std::rc::Rc;
 
 use fdbroker_policy::{Policy, Uid};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::LocalSet;
 
 use crate::arguments::Arguments;
-use crate::closer::Closer;
+use crate::closer::{Closer, Held};
 use crate::log::{Format, Log};
 use crate::sys::adopt::adopt;
 
-/// The user id that no process has, see setreuid(2).
-const NOBODY: Uid = Uid(u32::MAX);
+/// A descriptor that came from a peer, or that the broker opened for one; closed on its user's lane.
+pub(crate) type Brought = Held<Uid>;
 
 /// What all sessions share. One thread: borrows never outlive a step of the event loop.
 pub(crate) struct Worker {
@@ -46,11 +48,10 @@ pub(crate) struct Worker {
     slots: RefCell<slots::Slots>,
     quotas: quota::Quotas,
     turns: turns::Turns,
+    unread: unread::Unread,
     vault: vault::Vault,
     guard: kind::Guard,
-    closer: RefCell<Closer<Uid>>,
-    /// On whose lane what the broker opened itself is closed: nobody's who deposits.
-    owner_of_resources: Uid,
+    closer: Closer<Uid>,
     /// Where every session reads to, before it decodes.
     chunk: RefCell<Box<[u8]>>,
 }
@@ -68,25 +69,33 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
 }
 
 fn run(format: Format) -> Result<(), String> {
+    // What ps(1) shows; for a person only.
+    let _ = rustix::thread::set_name(c"fdbroker-worker");
     let link = adopt(0).map_err(|error| format!("no supervisor on standard input: {error}"))?;
     // Privileges go in here, before any thread exists and before any byte of a peer's is read.
     let restored = restore::from(link)?;
+    let by_pid = !identity::kernel_names_processes(&restored.link);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("no event loop: {error}"))?;
     let log = Log::open(format).map_err(|error| format!("no log: {error}"))?;
+    if by_pid {
+        log.warn("this kernel has no SO_PEERPIDFD (Linux 6.5): processes are told by their pid");
+    }
     LocalSet::new().block_on(&runtime, serve(restored, log))
 }
 
 async fn serve(restored: restore::Restored, log: Log) -> Result<(), String> {
     let restore::Restored { link, policy, listener, deposits, notes } = restored;
+    let closer = Closer::new();
     let (vault, answers) = vault::Vault::new(link).map_err(|error| error.to_string())?;
     let guard = kind::Guard::of(&listener);
-    let quotas = quota::Quotas::new(policy.settings());
+    let table = leave_room(policy.resources().len()).map_err(|error| error.to_string())?;
+    let quotas = quota::Quotas::new(policy.settings(), table);
     let mut slots = slots::Slots::default();
     for deposit in deposits {
-        slots.put(deposit::Deposit::restored(deposit, &quotas)?);
+        slots.put(deposit::Deposit::restored(deposit, &quotas, &closer)?);
     }
     let worker = Rc::new(Worker {
         policy,
@@ -94,10 +103,10 @@ async fn serve(restored: restore::Restored, log: Log) -> Result<(), String> {
         slots: RefCell::new(slots),
         quotas,
         turns: turns::Turns::default(),
+        unread: unread::Unread::new(table),
         vault,
         guard,
-        closer: RefCell::new(Closer::new()),
-        owner_of_resources: NOBODY,
+        closer,
         chunk: RefCell::new(vec![0; inbox::CHUNK].into_boxed_slice()),
     });
     notes.into_iter().for_each(|note| turns::restore(&worker, note));
@@ -109,20 +118,13 @@ async fn serve(restored: restore::Restored, log: Log) -> Result<(), String> {
     }
 }
 
-impl Worker {
-    /// Closes a descriptor that came from `uid` without waiting for it.
-    fn close(&self, uid: Uid, descriptor: OwnedFd) {
-        self.closer.borrow_mut().close(uid, descriptor, ());
-    }
-
-    /// Lets go of a deposit: closed when nobody is being sent it any more, and only then given
-    /// back to its owner's quota.
-    fn release(&self, deposit: Rc<deposit::Deposit>) {
-        if let Some(deposit) = Rc::into_inner(deposit) {
-            let (uid, descriptor, charge) = deposit.into_parts();
-            if let Some(descriptor) = descriptor {
-                self.closer.borrow_mut().close(uid, descriptor, charge);
-            }
-        }
-    }
+/// Takes fewer descriptors than the supervisor may: it holds a copy of each, and must never be
+/// the first to run out. Gives how many.
+fn leave_room(resources: usize) -> io::Result<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let current = limit.current.unwrap_or(u64::MAX);
+    let others = 64 + u64::try_from(resources).unwrap_or(u64::MAX).saturating_mul(2);
+    let lowered = current.saturating_sub(others).max(current / 2);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(lowered), maximum: limit.maximum })?;
+    Ok(lowered)
 }

@@ -1,48 +1,49 @@
 //! A session's outgoing side: answers, each in one sendmsg(2) where it fits.
 //!
-//! Descriptors that were sent and lie unread count against the worker's user, for all peers
-//! together (unix(7), ETOOMANYREFS). So each session may have only a few lie unread: the next
-//! one waits until the peer has read, and a peer that does not read in time is cut off.
+//! A peer that lets descriptors lie unread waits for its next answer until it has read, and one
+//! that does not read in time is cut off: see [`super::unread`].
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{Shutdown, shutdown};
 use tokio::time::timeout;
 
+use super::unread::{LOOK_AGAIN, Ledger};
 use super::vault::{RETRY, too_many_in_flight};
-use crate::sys::socket::unread;
 use crate::sys::watch::Watched;
 use crate::transmit::transmit;
 
-/// How many descriptors may lie unread on one connection.
-const MAX_UNREAD: u32 = 8;
+/// How seldom a connection that has ended is looked at, while its peer holds it and reads nothing.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a peer is sent.
 pub(crate) struct Outbox {
     stream: Rc<Watched>,
-    /// Descriptors sent since the peer was last seen to have read everything.
-    unread: u32,
+    ledger: Rc<Ledger>,
     patience: Duration,
 }
 
 impl Outbox {
-    pub(crate) fn new(stream: Rc<Watched>, patience: Duration) -> Self {
-        Self { stream, unread: 0, patience }
+    pub(super) fn new(stream: Rc<Watched>, ledger: Rc<Ledger>, patience: Duration) -> Self {
+        Self { stream, ledger, patience }
     }
 
     /// Sends an answer: `head`, then `payload`, with `descriptor` on the first byte.
     ///
     /// # Errors
-    /// When the peer has left, or does not read in time (TimedOut).
+    /// When the peer has left; when it does not read in time (TimedOut); or when so many
+    /// descriptors lie unread with others that none could be sent in time (ETOOMANYREFS).
     pub(crate) async fn send(
         &mut self,
         head: &[u8],
         payload: &[u8],
         descriptor: Option<BorrowedFd<'_>>,
     ) -> io::Result<()> {
-        if descriptor.is_none() || self.may_send_more()? {
+        if descriptor.is_none() || self.ledger.may_send()? {
             // Nearly always there is room, and no timer is needed.
             match self.attempt(head, payload, descriptor) {
                 Ok(sent) if sent == head.len() + payload.len() => return Ok(()),
@@ -63,8 +64,13 @@ impl Outbox {
         descriptor: Option<BorrowedFd<'_>>,
     ) -> io::Result<()> {
         let patience = self.patience;
-        let all = self.send_all(head, payload, sent, descriptor);
-        timeout(patience, all).await.map_err(|_| io::Error::from(ErrorKind::TimedOut))?
+        let mut crowded = false;
+        let all = self.send_all(head, payload, sent, descriptor, &mut crowded);
+        match timeout(patience, all).await {
+            Ok(result) => result,
+            Err(_) if crowded => Err(rustix::io::Errno::TOOMANYREFS.into()),
+            Err(_) => Err(ErrorKind::TimedOut.into()),
+        }
     }
 
     async fn send_all(
@@ -73,16 +79,20 @@ impl Outbox {
         payload: &[u8],
         mut sent: usize,
         descriptor: Option<BorrowedFd<'_>>,
+        crowded: &mut bool,
     ) -> io::Result<()> {
-        if descriptor.is_some() && !self.may_send_more()? {
-            self.drained().await?;
+        while descriptor.is_some() && !self.ledger.may_send()? {
+            self.some_are_read().await?;
         }
         while sent < head.len() + payload.len() {
             let first = descriptor.filter(|_| sent == 0);
             let parts = rest(head, payload, sent);
             match self.stream.write(|socket| transmit(socket, &parts, first)).await {
                 Ok(more) => sent += more,
-                Err(error) if too_many_in_flight(&error) => tokio::time::sleep(RETRY).await,
+                Err(error) if too_many_in_flight(&error) => {
+                    *crowded = true;
+                    tokio::time::sleep(RETRY).await;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -101,29 +111,54 @@ impl Outbox {
         Ok(sent)
     }
 
-    fn count(&mut self, descriptor: Option<BorrowedFd<'_>>) {
-        self.unread += u32::from(descriptor.is_some());
-    }
-
-    /// Whether one more descriptor may lie unread.
-    fn may_send_more(&mut self) -> io::Result<bool> {
-        if self.unread >= MAX_UNREAD && unread(self.stream.as_fd())? == 0 {
-            self.unread = 0;
+    fn count(&self, descriptor: Option<BorrowedFd<'_>>) {
+        if descriptor.is_some() {
+            self.ledger.sent();
         }
-        Ok(self.unread < MAX_UNREAD)
     }
 
-    /// Waits until the peer has read everything: each time it reads, the kernel says that there
-    /// is room again.
-    async fn drained(&mut self) -> io::Result<()> {
-        let empty = |socket: BorrowedFd<'_>| match unread(socket)? {
-            0 => Ok(()),
-            _ => Err(ErrorKind::WouldBlock.into()),
-        };
-        self.stream.write(empty).await?;
-        self.unread = 0;
-        Ok(())
+    /// Waits until the peer has read everything; or, when it is the same user's other connections
+    /// that are full, for a moment.
+    async fn some_are_read(&self) -> io::Result<()> {
+        if self.ledger.is_drained()? {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            return Ok(());
+        }
+        self.drained().await
     }
+
+    /// Waits until the peer has read everything: each time it reads, the kernel says that there is
+    /// room again.
+    ///
+    /// A peer that shuts both directions and reads nothing would say so without end: it has left.
+    async fn drained(&self) -> io::Result<()> {
+        let drained = |socket: BorrowedFd<'_>| match self.ledger.is_drained()? {
+            true => Ok(()),
+            false if is_shut(socket) => Err(ErrorKind::BrokenPipe.into()),
+            false => Err(ErrorKind::WouldBlock.into()),
+        };
+        self.stream.write(drained).await
+    }
+
+    /// Ends the connection, and waits until no descriptor lies unread on it: until then it counts
+    /// as its user's, or cutting off would set free what it is to bound.
+    pub(super) async fn end(self) {
+        // It fails when the peer has gone: then there is nothing left to end.
+        let _ = shutdown(self.stream.as_fd(), Shutdown::Both);
+        let mut pause = LOOK_AGAIN;
+        while self.ledger.is_drained().is_ok_and(|drained| !drained) {
+            // Of a connection that is shut, no event tells what is still read.
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+/// Whether both directions of a connection are shut.
+fn is_shut(socket: BorrowedFd<'_>) -> bool {
+    let mut asked = [PollFd::from_borrowed_fd(socket, PollFlags::empty())];
+    let polled = poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    polled.is_err() || asked[0].revents().contains(PollFlags::HUP)
 }
 
 /// What is left of an answer after its first `sent` bytes.

@@ -23,6 +23,7 @@ struct Limits {
     connections_per_uid: u32,
     slots: u32,
     bytes: u64,
+    descriptors: u32,
 }
 
 #[derive(Default)]
@@ -30,6 +31,7 @@ struct Account {
     connections: AtomicU32,
     slots: AtomicU32,
     bytes: AtomicU64,
+    descriptors: AtomicU32,
 }
 
 /// The limit that a charge would pass.
@@ -39,6 +41,7 @@ pub(super) enum Exceeded {
     ConnectionsOfUser,
     Slots,
     Bytes,
+    Descriptors,
 }
 
 /// A connection, on its user's account and on the broker's.
@@ -51,19 +54,23 @@ pub(super) struct ConnectionCharge {
 pub(super) struct DepositCharge {
     account: Arc<Account>,
     bytes: u64,
+    descriptors: u32,
 }
 
 /// How many accounts may be kept before those that hold nothing are forgotten.
 const MANY_ACCOUNTS: usize = 1024;
 
 impl Quotas {
-    pub(super) fn new(settings: &Settings) -> Self {
+    /// The policy's limits; and of a descriptor table with `table` entries, no user may have more
+    /// than half.
+    pub(super) fn new(settings: &Settings, table: u64) -> Self {
         Self {
             limits: Limits {
                 connections: settings.max_connections,
                 connections_per_uid: settings.max_connections_per_uid,
                 slots: settings.max_slots_per_uid,
                 bytes: settings.max_payload_bytes_per_uid,
+                descriptors: u32::try_from(table / 2).unwrap_or(u32::MAX),
             },
             accounts: RefCell::default(),
             connections: Arc::default(),
@@ -96,9 +103,10 @@ impl Quotas {
         &self,
         uid: Uid,
         bytes: usize,
+        descriptor: bool,
         replaced: Option<&DepositCharge>,
     ) -> Result<DepositCharge, Exceeded> {
-        let charge = self.restored_deposit(uid, bytes);
+        let charge = self.restored_deposit(uid, bytes, descriptor);
         let replaced = replaced.filter(|replaced| Arc::ptr_eq(&replaced.account, &charge.account));
         let slots = charge.account.slots.load(Ordering::Relaxed) - u32::from(replaced.is_some());
         let held = charge.account.bytes.load(Ordering::Relaxed);
@@ -108,16 +116,29 @@ impl Quotas {
         if held - replaced.map_or(0, |replaced| replaced.bytes) > self.limits.bytes {
             return Err(Exceeded::Bytes);
         }
+        let descriptors = charge.account.descriptors.load(Ordering::Relaxed);
+        if descriptors - replaced.map_or(0, |replaced| replaced.descriptors)
+            > self.limits.descriptors
+        {
+            return Err(Exceeded::Descriptors);
+        }
         Ok(charge)
     }
 
     /// Charges a deposit that was acknowledged already, whatever the limits are now.
-    pub(super) fn restored_deposit(&self, uid: Uid, bytes: usize) -> DepositCharge {
+    pub(super) fn restored_deposit(
+        &self,
+        uid: Uid,
+        bytes: usize,
+        descriptor: bool,
+    ) -> DepositCharge {
         let account = self.account(uid);
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         account.slots.fetch_add(1, Ordering::Relaxed);
         account.bytes.fetch_add(bytes, Ordering::Relaxed);
-        DepositCharge { account, bytes }
+        let descriptors = u32::from(descriptor);
+        account.descriptors.fetch_add(descriptors, Ordering::Relaxed);
+        DepositCharge { account, bytes, descriptors }
     }
 
     fn account(&self, uid: Uid) -> Arc<Account> {
@@ -140,6 +161,7 @@ impl Drop for DepositCharge {
     fn drop(&mut self) {
         self.account.slots.fetch_sub(1, Ordering::Relaxed);
         self.account.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.account.descriptors.fetch_sub(self.descriptors, Ordering::Relaxed);
     }
 }
 
@@ -149,6 +171,7 @@ impl fmt::Display for Exceeded {
             Self::Connections => "the broker has max_connections already",
             Self::ConnectionsOfUser => "this user has max_connections_per_uid already",
             Self::Slots => "this user has max_slots_per_uid already",
+            Self::Descriptors => "this user has half of the broker's descriptor table already",
             Self::Bytes => "this user's payloads would pass max_payload_bytes_per_uid",
         })
     }
@@ -163,39 +186,42 @@ mod tests {
     use super::{Exceeded, Quotas};
 
     fn quotas() -> Quotas {
-        Quotas::new(&Settings {
-            user: Account::Number(Uid(1)),
-            max_connections: 3,
-            max_connections_per_uid: 2,
-            max_slots_per_uid: 2,
-            max_payload_bytes_per_uid: 10,
-            frame_timeout: Duration::from_secs(1),
-        })
+        Quotas::new(
+            &Settings {
+                user: Account::Number(Uid(1)),
+                max_connections: 3,
+                max_connections_per_uid: 2,
+                max_slots_per_uid: 2,
+                max_payload_bytes_per_uid: 10,
+                frame_timeout: Duration::from_secs(1),
+            },
+            100,
+        )
     }
 
     #[test]
     fn one_user_at_its_limit_leaves_the_others_theirs() {
         let quotas = quotas();
-        let _first = quotas.deposit(Uid(1), 4, None).unwrap();
-        let _second = quotas.deposit(Uid(1), 4, None).unwrap();
-        assert_eq!(quotas.deposit(Uid(1), 0, None).err(), Some(Exceeded::Slots));
-        assert!(quotas.deposit(Uid(2), 10, None).is_ok());
+        let _first = quotas.deposit(Uid(1), 4, false, None).unwrap();
+        let _second = quotas.deposit(Uid(1), 4, false, None).unwrap();
+        assert_eq!(quotas.deposit(Uid(1), 0, false, None).err(), Some(Exceeded::Slots));
+        assert!(quotas.deposit(Uid(2), 10, false, None).is_ok());
     }
 
     #[test]
     fn what_was_refused_is_not_charged() {
         let quotas = quotas();
-        assert_eq!(quotas.deposit(Uid(1), 11, None).err(), Some(Exceeded::Bytes));
-        assert!(quotas.deposit(Uid(1), 10, None).is_ok());
+        assert_eq!(quotas.deposit(Uid(1), 11, false, None).err(), Some(Exceeded::Bytes));
+        assert!(quotas.deposit(Uid(1), 10, false, None).is_ok());
     }
 
     #[test]
     fn a_full_account_can_still_replace() {
         let quotas = quotas();
-        let _first = quotas.deposit(Uid(1), 5, None).unwrap();
-        let second = quotas.deposit(Uid(1), 5, None).unwrap();
-        assert!(quotas.deposit(Uid(1), 5, Some(&second)).is_ok());
-        assert_eq!(quotas.deposit(Uid(1), 6, Some(&second)).err(), Some(Exceeded::Bytes));
+        let _first = quotas.deposit(Uid(1), 5, false, None).unwrap();
+        let second = quotas.deposit(Uid(1), 5, false, None).unwrap();
+        assert!(quotas.deposit(Uid(1), 5, false, Some(&second)).is_ok());
+        assert_eq!(quotas.deposit(Uid(1), 6, false, Some(&second)).err(), Some(Exceeded::Bytes));
     }
 
     #[test]

@@ -1,11 +1,7 @@
 //! One request: decide, wait for a turn where the tag is serial, act, record, answer.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
-
-use fdbroker_policy::{ResourceIndex, Right, Uid};
+use fdbroker_policy::{ResourceIndex, Right};
 use fdbroker_wire::{Add, Errno, Fault, Index, Message, Slot, Tag};
-use tokio::time::timeout;
 
 use super::answer::{Answer, Failure};
 use super::decision::{Decision, Requester};
@@ -13,16 +9,13 @@ use super::deposit::{Deposit, record};
 use super::inbox::{Incoming, Writer};
 use super::place::{Place, policy_tag};
 use super::session::Session;
-use super::{Worker, kind};
+use super::{Brought, Worker, kind};
 use crate::log::{Entry, Name, Record, Subject, Verdict};
-
-/// How long a resource may take to open.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What version 1 serves.
 enum Request {
     Get(Slot),
-    Add(Add<OwnedFd>),
+    Add(Add<Brought>),
     Del(Slot),
     Count(Tag),
 }
@@ -34,7 +27,7 @@ pub(super) async fn serve(
     incoming: Incoming,
 ) -> Option<Answer> {
     let Incoming { message, writer } = incoming;
-    let request = match Request::of(worker, session.identity.uid, message) {
+    let request = match Request::of(message) {
         Ok(request) => request,
         Err(fault) => return Some(malformed(worker, session, fault)),
     };
@@ -42,38 +35,23 @@ pub(super) async fn serve(
     let right = request.right();
     let decision = decide(worker, session, writer, right, &place);
     let outcome = match may(worker, &request, &place, &decision) {
-        Err(failure) => {
-            request.discard(worker, session.identity.uid);
-            Err(failure)
-        }
-        Ok(()) if place.is_serial() && !session.take_turn(worker, place.tag).await => {
-            request.discard(worker, session.identity.uid);
-            return None;
-        }
+        Err(failure) => Err(failure),
+        Ok(()) if place.is_serial() && !session.take_turn(worker, place.tag).await => return None,
         Ok(()) => request.act(worker, session, writer, &place).await?,
     };
     Some(conclude(worker, session, right, &place, &decision, outcome))
 }
 
 impl Request {
-    fn of(
-        worker: &Worker,
-        uid: Uid,
-        message: Result<Message<OwnedFd>, Fault>,
-    ) -> Result<Self, Fault> {
+    fn of(message: Result<Message<Brought>, Fault>) -> Result<Self, Fault> {
         match message? {
             Message::Get(slot) => Ok(Self::Get(slot)),
             Message::Add(add) => Ok(Self::Add(add)),
             Message::Del(slot) => Ok(Self::Del(slot)),
             Message::Tag(tag) => Ok(Self::Count(tag)),
-            Message::Extended(message) => {
-                message
-                    .descriptors
-                    .into_iter()
-                    .for_each(|descriptor| worker.close(uid, descriptor));
+            Message::Extended(_) | Message::Hello(_) | Message::Reply(_) | Message::Info(_) => {
                 Err(NOT_SERVED)
             }
-            Message::Hello(_) | Message::Reply(_) | Message::Info(_) => Err(NOT_SERVED),
         }
     }
 
@@ -94,13 +72,6 @@ impl Request {
         }
     }
 
-    /// Lets go of what the request brought.
-    fn discard(self, worker: &Worker, uid: Uid) {
-        if let Self::Add(Add { descriptor: Some(descriptor), .. }) = self {
-            worker.close(uid, descriptor);
-        }
-    }
-
     /// Does it; none when the supervisor has gone.
     async fn act(
         self,
@@ -111,7 +82,7 @@ impl Request {
     ) -> Option<Result<Answer, Failure>> {
         match self {
             Self::Get(slot) => Some(match place.resource {
-                Some((resource, _)) => open(worker, slot, resource).await,
+                Some((resource, _)) => open(worker, session, slot, resource).await,
                 None => held(worker, slot),
             }),
             Self::Add(add) => keep(worker, session, writer, place, add).await,
@@ -163,9 +134,10 @@ fn may(
 }
 
 /// Whether a deposit may lie in its tag at all, whoever brings it.
-fn acceptable(worker: &Worker, place: &Place<'_>, add: &Add<OwnedFd>) -> Result<(), Failure> {
-    let kind = kind::of(add.descriptor.as_ref());
-    if worker.guard.knows(add.descriptor.as_ref(), kind) {
+fn acceptable(worker: &Worker, place: &Place<'_>, add: &Add<Brought>) -> Result<(), Failure> {
+    let descriptor = add.descriptor.as_ref().and_then(Brought::descriptor);
+    let kind = kind::of(descriptor);
+    if worker.guard.knows(descriptor, kind) {
         let reason = "the broker does not hold its own sockets";
         return Err(Failure::plain(Errno::OPNOTSUPP, reason));
     }
@@ -181,14 +153,15 @@ fn held(worker: &Worker, slot: Slot) -> Result<Answer, Failure> {
     deposit.map(Answer::Deposit).ok_or_else(Failure::absent)
 }
 
-async fn open(worker: &Worker, slot: Slot, resource: ResourceIndex) -> Result<Answer, Failure> {
-    let opened = worker.vault.open(resource.0).await;
-    let opened = opened.map_err(|error| Failure::not_opened(Errno::AGAIN, &error.to_string()))?;
-    match timeout(OPEN_TIMEOUT, opened).await {
-        Ok(Ok(Ok(descriptor))) => Ok(Answer::Resource(slot, descriptor)),
-        Ok(Ok(Err((errno, reason)))) => Err(Failure::not_opened(errno, &reason)),
-        Ok(Err(_)) => Err(Failure::not_opened(Errno::AGAIN, "the supervisor has gone")),
-        Err(_) => Err(Failure::not_opened(Errno::TIMEDOUT, "it did not open in time")),
+async fn open(
+    worker: &Worker,
+    session: &Session,
+    slot: Slot,
+    resource: ResourceIndex,
+) -> Result<Answer, Failure> {
+    match worker.vault.open(resource.0).await {
+        Ok(opened) => Ok(Answer::Resource(slot, worker.closer.hold(session.identity.uid, opened))),
+        Err((errno, reason)) => Err(Failure::not_opened(errno, &reason)),
     }
 }
 
@@ -206,30 +179,25 @@ async fn keep(
     session: &Session,
     writer: Writer,
     place: &Place<'_>,
-    add: Add<OwnedFd>,
+    add: Add<Brought>,
 ) -> Option<Result<Answer, Failure>> {
     let (slot, owner) = (add.slot, session.identity.uid);
     let pen = worker.vault.pen().await;
     let before = worker.slots.borrow().get(slot).cloned();
     let charge = may_change(worker, session, writer, place, before.as_deref()).and_then(|()| {
-        let replaced = before.as_deref().map(|before| &before.charge);
+        let replaced = before.as_deref().map(|before| &*before.charge);
         worker
             .quotas
-            .deposit(owner, add.payload.len(), replaced)
+            .deposit(owner, add.payload.len(), add.descriptor.is_some(), replaced)
             .map_err(|exceeded| Failure::plain(Errno::DQUOT, &exceeded.to_string()))
     });
-    drop(before);
     let charge = match charge {
         Ok(charge) => charge,
-        Err(failure) => {
-            Request::Add(add).discard(worker, owner);
-            return Some(Err(failure));
-        }
+        Err(failure) => return Some(Err(failure)),
     };
-    let descriptor = add.descriptor.as_ref().map(AsFd::as_fd);
+    let descriptor = add.descriptor.as_ref().and_then(Brought::descriptor);
     pen.keep(slot, add.ufd, &record(owner), &add.payload, descriptor).await.ok()?;
-    let replaced = worker.slots.borrow_mut().put(Deposit::new(add, owner, charge));
-    replaced.into_iter().for_each(|deposit| worker.release(deposit));
+    worker.slots.borrow_mut().put(Deposit::new(add, owner, charge));
     Some(Ok(Answer::Done))
 }
 
@@ -247,10 +215,8 @@ async fn forget(
     if let Err(failure) = may_change(worker, session, writer, place, Some(&before)) {
         return Some(Err(failure));
     }
-    drop(before);
     pen.forget(slot).await.ok()?;
-    let taken = worker.slots.borrow_mut().take(slot);
-    taken.into_iter().for_each(|deposit| worker.release(deposit));
+    worker.slots.borrow_mut().take(slot);
     Some(Ok(Answer::Done))
 }
 

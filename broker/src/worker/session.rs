@@ -10,6 +10,7 @@ use super::inbox::{Gone, Inbox};
 use super::outbox::Outbox;
 use super::quota::ConnectionCharge;
 use super::turns::{self, Holder};
+use super::vault::too_many_in_flight;
 use super::{Worker, request};
 use crate::sys::watch::Watched;
 
@@ -35,21 +36,24 @@ pub(super) async fn serve(
 ) {
     let stream = Rc::new(stream);
     let patience = worker.policy.settings().frame_timeout;
+    let ledger = worker.unread.ledger(identity.uid, &stream);
     let mut session = Session {
         holder: worker.turns.holder(&identity),
+        inbox: Inbox::new(Rc::clone(&stream), identity.uid, patience),
         identity,
         touched: Vec::new(),
-        inbox: Inbox::new(Rc::clone(&stream), patience),
-        outbox: Outbox::new(stream, patience),
+        outbox: Outbox::new(stream, ledger, patience),
     };
     if let Some(reason) = session.run(&worker).await {
         let Identity { uid, pid, .. } = session.identity;
         worker.log.warn(&format!("the connection of uid {uid} pid {pid} was cut off: {reason}"));
     }
-    let Session { touched, holder, .. } = session;
+    let Session { touched, holder, outbox, inbox, .. } = session;
+    drop(inbox);
     for tag in touched {
         turns::leave(&worker, tag, &holder).await;
     }
+    outbox.end().await;
     drop(charge);
 }
 
@@ -67,11 +71,14 @@ impl Session {
             };
             let ends = incoming.message.as_ref().is_err_and(|fault| fault.fatal);
             let answer = request::serve(worker, self, incoming).await?;
-            match answer.send(worker, &mut self.outbox).await {
+            match answer.send(&mut self.outbox).await {
                 Ok(()) if ends => return Some("it broke the protocol".to_owned()),
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::TimedOut => {
                     return Some("it does not read its answers".to_owned());
+                }
+                Err(error) if too_many_in_flight(&error) => {
+                    return Some("others let too many descriptors lie unread".to_owned());
                 }
                 Err(_) => return None,
             }

@@ -24,25 +24,23 @@ impl Slots {
         self.0.get(&slot.tag)?.deposits.get(&slot.index)
     }
 
-    /// Puts a deposit in its slot; gives what lay there.
-    pub(super) fn put(&mut self, deposit: Deposit) -> Option<Rc<Deposit>> {
+    /// Puts a deposit in its slot, in the place of what lay there.
+    pub(super) fn put(&mut self, deposit: Deposit) {
         let Slot { tag, index } = deposit.slot;
         let group = self.0.entry(tag).or_default();
         group.bytes += deposit.payload.len();
         let before = group.deposits.insert(index, Rc::new(deposit));
-        group.bytes -= before.as_ref().map_or(0, |before| before.payload.len());
-        before
+        group.bytes -= before.map_or(0, |before| before.payload.len());
     }
 
-    /// Empties a slot; gives what lay there.
-    pub(super) fn take(&mut self, slot: Slot) -> Option<Rc<Deposit>> {
-        let group = self.0.get_mut(&slot.tag)?;
-        let taken = group.deposits.remove(&slot.index)?;
-        group.bytes -= taken.payload.len();
+    /// Empties a slot.
+    pub(super) fn take(&mut self, slot: Slot) {
+        let Some(group) = self.0.get_mut(&slot.tag) else { return };
+        let taken = group.deposits.remove(&slot.index);
+        group.bytes -= taken.map_or(0, |taken| taken.payload.len());
         if group.deposits.is_empty() {
             self.0.remove(&slot.tag);
         }
-        Some(taken)
     }
 
     /// How much a tag holds, `resources` being the largest index that the policy itself fills.

@@ -10,9 +10,11 @@ use std::collections::HashMap;
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::time::Duration;
 
 use fdbroker_wire::{Control, Decoder, Errno, Limits, Message, Slot, add_head, del};
 use tokio::sync::{Mutex, MutexGuard, Notify, oneshot};
+use tokio::time::timeout;
 
 use super::Worker;
 use crate::sys::receive::receive;
@@ -21,7 +23,10 @@ use crate::transmit::transmit;
 
 /// How many messages may lie unanswered at the supervisor: descriptors in flight count against
 /// this user, see unix(7).
-const WINDOW: usize = 256;
+const WINDOW: usize = 64;
+
+/// How long a resource may take to open.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The way to the supervisor.
 pub(super) struct Vault {
@@ -79,14 +84,22 @@ impl Vault {
     /// Has the supervisor open a resource, by its position in the policy.
     ///
     /// # Errors
-    /// When the supervisor has gone.
-    pub(super) async fn open(&self, resource: u32) -> io::Result<oneshot::Receiver<Opened>> {
-        let pen = self.pen().await;
+    /// What the peer is answered, and why, when it was not opened in time or at all.
+    pub(super) async fn open(&self, resource: u32) -> Opened {
         let ticket = self.next_ticket.replace(self.next_ticket.get().wrapping_add(1));
         let (answer, opened) = oneshot::channel();
         self.opening.borrow_mut().insert(ticket, answer);
-        pen.control(Control::Open { resource, ticket }).await?;
-        Ok(opened)
+        let gone = || (Errno::AGAIN, "the supervisor has gone".to_owned());
+        let asked = self.pen().await.control(Control::Open { resource, ticket }).await;
+        let answered = match asked {
+            Ok(()) => timeout(OPEN_TIMEOUT, opened).await,
+            Err(_) => return Err(gone()),
+        };
+        self.opening.borrow_mut().remove(&ticket);
+        match answered {
+            Ok(answer) => answer.unwrap_or_else(|_| Err(gone())),
+            Err(_) => Err((Errno::TIMEDOUT, "it did not open in time".to_owned())),
+        }
     }
 
     /// Tells the supervisor that peers are being served.
@@ -185,7 +198,7 @@ pub(super) fn too_many_in_flight(error: &io::Error) -> bool {
 }
 
 /// The pause before what [`too_many_in_flight`] stopped is tried again.
-pub(super) const RETRY: std::time::Duration = std::time::Duration::from_millis(10);
+pub(super) const RETRY: Duration = Duration::from_millis(10);
 
 impl Answers {
     /// Reads what the supervisor sends, until it has gone.
