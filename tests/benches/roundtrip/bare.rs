@@ -1,0 +1,116 @@
+//! The bare exchange that everything is compared with, as a C program would write it: 8 bytes
+//! there, 16 bytes and one descriptor back, closed on arrival. Two processes, blocking calls, no
+//! memory taken.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command};
+
+/// The argument by which this program becomes the answering process.
+pub const PONG: &str = "--pong";
+
+const REQUEST: usize = 8;
+const ANSWER: usize = 16;
+/// Room for a control message with one descriptor, in words.
+const CONTROL: usize = 4;
+
+/// The asking end, and the process at the other one.
+pub struct Bare {
+    socket: UnixStream,
+    child: Child,
+}
+
+impl Bare {
+    /// Starts the other process: this very program.
+    pub fn start() -> Self {
+        let (socket, other) = UnixStream::pair().unwrap();
+        let own = std::env::current_exe().unwrap();
+        let child = Command::new(own).arg(PONG).stdin(OwnedFd::from(other)).spawn().unwrap();
+        Self { socket, child }
+    }
+
+    /// The answering process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// One exchange.
+    pub fn exchange(&self) {
+        let request = [0u8; REQUEST];
+        let socket = self.socket.as_raw_fd();
+        // SAFETY: send(2) reads the bytes of `request`, whose length is given.
+        let sent = unsafe { libc::send(socket, request.as_ptr().cast(), REQUEST, 0) };
+        assert_eq!(sent, REQUEST as isize, "{}", io::Error::last_os_error());
+        drop(receive(socket));
+    }
+}
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        // The other process ends when its input does.
+        self.socket.shutdown(std::net::Shutdown::Both).unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+/// Answers until the asking end has gone.
+pub fn pong() {
+    let file = std::fs::File::open("/dev/null").unwrap();
+    let mut request = [0u8; REQUEST];
+    loop {
+        // SAFETY: recv(2) writes at most REQUEST bytes, which `request` has.
+        let length = unsafe { libc::recv(0, request.as_mut_ptr().cast(), REQUEST, 0) };
+        if length <= 0 {
+            return;
+        }
+        send(file.as_raw_fd());
+    }
+}
+
+fn header(part: &mut libc::iovec, control: &mut [usize; CONTROL]) -> libc::msghdr {
+    // SAFETY: msghdr is a C struct of integers and pointers, for which all zeroes is a value.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = part;
+    header.msg_iovlen = 1;
+    header.msg_control = control.as_mut_ptr().cast();
+    header.msg_controllen = size_of_val(control) as _;
+    header
+}
+
+fn send(descriptor: RawFd) {
+    let mut answer = [0u8; ANSWER];
+    let mut control = [0usize; CONTROL];
+    let mut part = libc::iovec { iov_base: answer.as_mut_ptr().cast(), iov_len: ANSWER };
+    let mut header = header(&mut part, &mut control);
+    // SAFETY: CMSG_SPACE and CMSG_LEN only compute; the buffer has room for one descriptor, so
+    // CMSG_FIRSTHDR gives a header inside it and CMSG_DATA room for an int.
+    unsafe {
+        header.msg_controllen = libc::CMSG_SPACE(size_of::<RawFd>() as u32) as _;
+        let message = libc::CMSG_FIRSTHDR(&header);
+        (*message).cmsg_level = libc::SOL_SOCKET;
+        (*message).cmsg_type = libc::SCM_RIGHTS;
+        (*message).cmsg_len = libc::CMSG_LEN(size_of::<RawFd>() as u32) as _;
+        libc::CMSG_DATA(message).cast::<RawFd>().write_unaligned(descriptor);
+    }
+    // SAFETY: `header` points at `answer` and `control`, which live until the call returns.
+    let sent = unsafe { libc::sendmsg(0, &header, libc::MSG_NOSIGNAL) };
+    assert_eq!(sent, ANSWER as isize, "{}", io::Error::last_os_error());
+}
+
+fn receive(socket: RawFd) -> OwnedFd {
+    let mut answer = [0u8; ANSWER];
+    let mut control = [0usize; CONTROL];
+    let mut part = libc::iovec { iov_base: answer.as_mut_ptr().cast(), iov_len: ANSWER };
+    let mut header = header(&mut part, &mut control);
+    // SAFETY: `header` points at `answer` and `control`, which live until the call returns.
+    let length = unsafe { libc::recvmsg(socket, &raw mut header, libc::MSG_CMSG_CLOEXEC) };
+    assert_eq!(length, ANSWER as isize, "{}", io::Error::last_os_error());
+    // SAFETY: the other process sends one descriptor with each answer, so the kernel has written
+    // one control message with it; it was installed for us alone, and is taken once.
+    unsafe {
+        let message = libc::CMSG_FIRSTHDR(&header);
+        assert!(!message.is_null(), "an answer without a descriptor");
+        OwnedFd::from_raw_fd(libc::CMSG_DATA(message).cast::<RawFd>().read_unaligned())
+    }
+}

@@ -1,0 +1,92 @@
+//! What a request through the whole broker costs, beside the least that it could cost.
+//!
+//! `cargo bench -p fdbroker-tests` measures in one run, in turns: a bare SCM_RIGHTS ping-pong
+//! between two processes; GET of a deposited descriptor, ADD with a descriptor, and GET of a
+//! device that is opened for each request, all through our library and a real daemon with
+//! policy and audit on. Everything is pinned: once all on one processor, once the client on one
+//! and everybody else on another, because where the two ends run decides what a wake-up costs.
+//! Then GET with few rules and slots against GET with very many.
+//!
+//! `--quick`, and `cargo test`, only make sure that it runs.
+
+mod bare;
+mod measure;
+mod subjects;
+
+use fdbroker_tests::{skip, sys};
+use measure::{Subject, in_turns};
+use subjects::{BigBroker, SmallBroker};
+
+/// How much is measured.
+pub struct Effort {
+    /// How often each subject has its turn.
+    rounds: usize,
+    /// Exchanges in one turn.
+    exchanges: u32,
+    /// Rules and slots of the large policy.
+    rules: u32,
+    slots: i32,
+}
+
+const FULL: Effort = Effort { rounds: 31, exchanges: 1500, rules: 10_000, slots: 100_000 };
+const QUICK: Effort = Effort { rounds: 2, exchanges: 20, rules: 100, slots: 1_000 };
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let has = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
+    if has(bare::PONG) {
+        return bare::pong();
+    }
+    let quick = has("--quick") || !has("--bench");
+    let effort = if quick { QUICK } else { FULL };
+    let processors = sys::processors();
+    let one = processors[0];
+    let other = processors.get(1).copied();
+    round_trips(&effort, one, one);
+    match other {
+        Some(other) => round_trips(&effort, one, other),
+        None => skip("two processors", "this process may run on one only"),
+    }
+    sizes(&effort, one, other.unwrap_or(one));
+}
+
+/// The client on one processor, all others on another or the same.
+fn round_trips(effort: &Effort, client: usize, others: usize) {
+    let bare = bare::Bare::start();
+    let mut broker = SmallBroker::start();
+    sys::pin(0, client).unwrap();
+    sys::pin(bare.pid(), others).unwrap();
+    broker.daemon.pin(others);
+    let daemon = broker.daemon.log().open();
+    let mut subjects = [
+        Subject::new("bare SCM_RIGHTS ping-pong", || bare.exchange()),
+        Subject::new("GET of a deposited descriptor", broker.get.exchange()).aim(1.25),
+        Subject::new("ADD of a descriptor", broker.add.exchange()).aim(2.0),
+        Subject::new("GET of a per-request device", broker.open.exchange()),
+    ];
+    // The audit trail must not fill the disk.
+    in_turns(&mut subjects, effort, || daemon.set_len(0).unwrap());
+    match client == others {
+        true => println!("\nall on one processor ({client})"),
+        false => println!("\nthe client on processor {client}, all others on {others}"),
+    }
+    measure::print(&subjects);
+}
+
+/// The same request with a small and a large policy and escrow.
+fn sizes(effort: &Effort, client: usize, others: usize) {
+    let mut small = SmallBroker::start();
+    let mut big = BigBroker::start(effort.rules, effort.slots);
+    sys::pin(0, client).unwrap();
+    small.daemon.pin(others);
+    big.daemon.pin(others);
+    let logs = [small.daemon.log().open(), big.daemon.log().open()];
+    let name = format!("GET with {} rules and {} slots", effort.rules, effort.slots);
+    let mut subjects = [
+        Subject::new("GET with ten rules and ten slots", small.get.exchange()),
+        Subject::new(&name, big.get.exchange()).aim(1.1),
+    ];
+    in_turns(&mut subjects, effort, || logs.iter().for_each(|log| log.set_len(0).unwrap()));
+    println!("\nsize, the client on processor {client}, all others on {others}");
+    measure::print(&subjects);
+}

@@ -1,0 +1,111 @@
+//! The helper that acts as somebody else; see the library's `hands`. It has one thread and does
+//! one task after the other until its standard input ends.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+use fdbroker_tests::hands::{Outcome, Task, hear, tell};
+use fdbroker_tests::{PATIENCE, sys};
+
+fn main() {
+    let stdin = io::stdin();
+    let mut kept = Kept::default();
+    while let Some((task, brought)) = hear::<Task>(&stdin).expect("the test speaks to its helper") {
+        let mut given = Vec::new();
+        let outcome = kept.perform(task, brought, &mut given);
+        let outcome = outcome.unwrap_or_else(|error| Outcome::failed(&error));
+        let given: Vec<BorrowedFd<'_>> = given.iter().map(AsFd::as_fd).collect();
+        tell(&stdin, &outcome, &given).expect("the test listens to its helper");
+    }
+}
+
+/// The descriptors that the helper was told to keep; a place is never used again.
+#[derive(Default)]
+struct Kept(Vec<Option<OwnedFd>>);
+
+impl Kept {
+    fn perform(
+        &mut self,
+        task: Task,
+        brought: Vec<OwnedFd>,
+        given: &mut Vec<OwnedFd>,
+    ) -> io::Result<Outcome> {
+        match task {
+            Task::Become(ids) => sys::become_user(&ids).map(|()| Outcome::nothing()),
+            Task::Connect { path, bound } => {
+                let socket = sys_connect(&path, bound.as_deref())?;
+                Ok(self.keep(socket))
+            }
+            Task::Keep => Ok(self.keep(first(brought)?)),
+            Task::Send { on, bytes } => {
+                let brought: Vec<_> = brought.iter().map(AsFd::as_fd).collect();
+                sys::send_all(self.at(on)?, &bytes, &brought).map(|()| Outcome::nothing())
+            }
+            Task::Receive { on, room } => {
+                let received = sys::receive(self.at(on)?, room)?;
+                given.extend(received.descriptors);
+                Ok(Outcome::bytes(received.bytes))
+            }
+            Task::Readable { on, within } => {
+                let found = sys::readable(self.at(on)?, Duration::from_millis(within));
+                Ok(Outcome::number(found.into()))
+            }
+            Task::HangsUp { on, within } => {
+                let found = sys::hangs_up(self.at(on)?, Duration::from_millis(within));
+                Ok(Outcome::number(found.into()))
+            }
+            Task::Write { on, bytes } => {
+                let written = rustix::io::write(self.at(on)?, &bytes)?;
+                Ok(Outcome::number(written as u64))
+            }
+            Task::Read { on, room } => {
+                let mut bytes = vec![0; room];
+                let length = rustix::io::read(self.at(on)?, &mut bytes)?;
+                bytes.truncate(length);
+                Ok(Outcome::bytes(bytes))
+            }
+            Task::Close { on } => {
+                self.0[on] = None;
+                Ok(Outcome::nothing())
+            }
+            Task::Share { on } => {
+                given.push(self.at(on)?.try_clone_to_owned()?);
+                Ok(Outcome::nothing())
+            }
+            Task::Open { path, write } => {
+                given.push(OpenOptions::new().read(true).write(write).open(path)?.into());
+                Ok(Outcome::nothing())
+            }
+            Task::LimitDescriptors { pid, soft } => {
+                sys::limit_descriptors(pid, soft).map(Outcome::number)
+            }
+            Task::StartWithPid { pid, program } => {
+                let program = std::ffi::CString::new(program.as_os_str().as_bytes())?;
+                sys::start_with_pid(pid, &program, first(brought)?).map(|()| Outcome::nothing())
+            }
+        }
+    }
+
+    fn keep(&mut self, descriptor: OwnedFd) -> Outcome {
+        self.0.push(Some(descriptor));
+        Outcome::number(self.0.len() as u64 - 1)
+    }
+
+    fn at(&self, place: usize) -> io::Result<BorrowedFd<'_>> {
+        let kept = self.0.get(place).and_then(Option::as_ref).map(AsFd::as_fd);
+        kept.ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))
+    }
+}
+
+fn first(brought: Vec<OwnedFd>) -> io::Result<OwnedFd> {
+    brought.into_iter().next().ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))
+}
+
+fn sys_connect(path: &std::path::Path, bound: Option<&std::path::Path>) -> io::Result<OwnedFd> {
+    let socket = fdbroker_tests::peer::connected(path, bound)?;
+    sys::receive_timeout(&socket, PATIENCE);
+    Ok(socket)
+}

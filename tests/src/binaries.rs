@@ -1,0 +1,125 @@
+//! The programs under test, built as this test was built.
+//!
+//! Built once in each test process, into the same target directory, so that nothing has to be
+//! done before `cargo test`, `cargo bench` or `cargo run --example demo`. Root's tests use copies
+//! in a directory that every user can reach, because a checkout often lies where only root can.
+//!
+//! `FDBROKER_TEST_BINARIES=DIR` uses the programs in DIR instead of building any.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+/// Where the programs are.
+#[derive(Clone, Debug)]
+pub struct Binaries {
+    /// The daemon.
+    pub daemon: PathBuf,
+    /// The command.
+    pub command: PathBuf,
+    /// The helper that acts as another user.
+    pub peer: PathBuf,
+}
+
+const NAMES: [&str; 3] = ["fdbrokerd", "fdbroker", "fdbroker-test-peer"];
+const READY_MADE: &str = "FDBROKER_TEST_BINARIES";
+
+/// The programs; built by the first call.
+///
+/// # Panics
+/// When they do not build.
+pub fn binaries() -> &'static Binaries {
+    static BINARIES: OnceLock<Binaries> = OnceLock::new();
+    BINARIES.get_or_init(|| match std::env::var_os(READY_MADE) {
+        Some(directory) => in_directory(Path::new(&directory)),
+        None => reachable(&built()),
+    })
+}
+
+fn in_directory(directory: &Path) -> Binaries {
+    let [daemon, command, peer] = NAMES.map(|name| directory.join(name));
+    Binaries { daemon, command, peer }
+}
+
+/// Builds an example of this package in the profile of this process; gives its path.
+pub fn example(name: &str) -> PathBuf {
+    if let Some(directory) = std::env::var_os(READY_MADE) {
+        return Path::new(&directory).join(name);
+    }
+    let built = build(&["-p", "fdbroker-tests", "--example", name]);
+    built.into_iter().find(|path| path.ends_with(name)).unwrap()
+}
+
+fn built() -> [PathBuf; 3] {
+    let packages = ["-p", "fdbrokerd", "-p", "fdbroker", "-p", "fdbroker-tests", "--bins"];
+    let built = build(&packages);
+    NAMES.map(|name| {
+        let found = built.iter().find(|path| path.file_name().is_some_and(|file| file == name));
+        found.unwrap_or_else(|| panic!("cargo built no {name}: {built:?}")).clone()
+    })
+}
+
+/// Runs cargo; gives every program that it made or found to be up to date.
+fn build(what: &[&str]) -> Vec<PathBuf> {
+    let (target, profile) = of_this_process();
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
+    let output = Command::new(cargo)
+        .arg("build")
+        .args(what)
+        .args(["--quiet", "--message-format", "json-render-diagnostics", "--profile", &profile])
+        .arg("--target-dir")
+        .arg(target)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("cargo starts");
+    assert!(output.status.success(), "the programs under test do not build");
+    String::from_utf8_lossy(&output.stdout).lines().filter_map(executable).collect()
+}
+
+fn executable(message: &str) -> Option<PathBuf> {
+    let message: serde_json::Value = serde_json::from_str(message).ok()?;
+    Some(message.get("executable")?.as_str()?.into())
+}
+
+/// The target directory and the profile that this process was built with: it is
+/// `TARGET/PROFILE/deps/NAME` or `TARGET/PROFILE/examples/NAME`.
+fn of_this_process() -> (PathBuf, String) {
+    let own = std::env::current_exe().unwrap();
+    let directory = own.ancestors().nth(2).expect("a program of cargo's lies deep enough");
+    let profile = match directory.file_name().unwrap().to_str().unwrap() {
+        "debug" => "dev",
+        name => name,
+    };
+    (directory.parent().unwrap().to_owned(), profile.to_owned())
+}
+
+/// Copies the programs to where every user can run them.
+fn reachable(built: &[PathBuf; 3]) -> Binaries {
+    if !crate::is_root() {
+        return in_directory(built[0].parent().unwrap());
+    }
+    let directory = tempfile::Builder::new().prefix("fdbroker-programs-").tempdir().unwrap().keep();
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+    for (name, program) in NAMES.iter().zip(built) {
+        let copy = directory.join(name);
+        fs::copy(program, &copy).unwrap();
+        fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    COPIES.set(directory.clone()).expect("programs are copied once");
+    crate::sys::at_exit(remove_copies);
+    in_directory(&directory)
+}
+
+static COPIES: OnceLock<PathBuf> = OnceLock::new();
+
+extern "C" fn remove_copies() {
+    if let Some(directory) = COPIES.get()
+        && let Err(error) = fs::remove_dir_all(directory)
+    {
+        eprintln!("{} is left behind: {error}", directory.display());
+    }
+}

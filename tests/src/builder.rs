@@ -1,0 +1,204 @@
+//! How a daemon is to be started.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use crate::binaries::binaries;
+use crate::{Daemon, Directory, Ids, Log, sys};
+
+/// Gathers what a daemon is started with.
+#[derive(Debug)]
+pub struct Builder {
+    pub(crate) directory: Directory,
+    policy: Option<String>,
+    settings: String,
+    run_as: Option<Ids>,
+    format: &'static str,
+    arguments: Vec<OsString>,
+    environment: Vec<(&'static str, OsString)>,
+    listening: Option<OwnedFd>,
+    own_session: bool,
+    socket: Option<PathBuf>,
+    descriptor_limit: Option<u64>,
+}
+
+/// A daemon's process, and the pipe that tells when it serves.
+pub(crate) struct Started {
+    pub(crate) child: Child,
+    pub(crate) ready: File,
+    pub(crate) log: Log,
+    pub(crate) socket: PathBuf,
+    pub(crate) directory: Directory,
+}
+
+impl Builder {
+    pub(crate) fn new(policy: Option<String>) -> Self {
+        Self {
+            directory: Directory::new(),
+            policy,
+            settings: String::new(),
+            run_as: None,
+            format: "json",
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            listening: None,
+            own_session: false,
+            socket: None,
+            descriptor_limit: None,
+        }
+    }
+
+    /// The directory that everything of this daemon lies in, to put files into before it starts.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Another policy, for one that names files of [`Builder::directory`].
+    pub fn policy(mut self, body: &str) -> Self {
+        self.policy = Some(body.to_owned());
+        self
+    }
+
+    /// A line in the policy's `[broker]`, beside `user`.
+    pub fn setting(mut self, line: &str) -> Self {
+        self.settings.push_str(line);
+        self.settings.push('\n');
+        self
+    }
+
+    /// Starts the daemon as this user. Only for root.
+    pub fn run_as(mut self, ids: Ids) -> Self {
+        self.run_as = Some(ids);
+        self
+    }
+
+    /// The form of the log, in place of JSON.
+    pub fn log_format(mut self, format: &'static str) -> Self {
+        self.format = format;
+        self
+    }
+
+    /// One more argument.
+    pub fn argument(mut self, argument: impl Into<OsString>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// A variable of the environment.
+    pub fn environment(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name, value.into()));
+        self
+    }
+
+    /// Passes a listening socket in, as a service manager does.
+    pub fn listening(mut self, socket: impl Into<OwnedFd>) -> Self {
+        self.listening = Some(socket.into());
+        self
+    }
+
+    /// Another path for the socket.
+    pub fn socket(mut self, path: PathBuf) -> Self {
+        self.socket = Some(path);
+        self
+    }
+
+    /// Makes the supervisor the leader of a session without a terminal.
+    pub fn own_session(mut self) -> Self {
+        self.own_session = true;
+        self
+    }
+
+    /// Lets neither process have more descriptors than this.
+    pub fn descriptor_limit(mut self, limit: u64) -> Self {
+        self.descriptor_limit = Some(limit);
+        self
+    }
+
+    /// Where the policy file lies, once started.
+    pub fn policy_path(&self) -> PathBuf {
+        self.directory.join("policy.toml")
+    }
+
+    /// Starts the daemon and waits until it serves.
+    #[track_caller]
+    pub fn start(self) -> Daemon {
+        let mut started = self.spawn();
+        let mut ready = String::new();
+        started.ready.read_to_string(&mut ready).unwrap();
+        if ready != "\n" {
+            let status = started.child.wait().unwrap();
+            panic!("the daemon is not ready ({status}): {}", started.log.text());
+        }
+        Daemon::new(started)
+    }
+
+    /// Starts a daemon that is expected not to come up; gives its exit status and what it said.
+    #[track_caller]
+    pub fn fail(self) -> (i32, String) {
+        let mut started = self.spawn();
+        let mut ready = String::new();
+        started.ready.read_to_string(&mut ready).unwrap();
+        if ready == "\n" {
+            drop(Daemon::new(started));
+            panic!("the daemon came up, and was not to");
+        }
+        let status = started.child.wait().unwrap();
+        (status.code().unwrap_or(-1), started.log.text())
+    }
+
+    fn spawn(self) -> Started {
+        let socket = self.socket.clone().unwrap_or_else(|| self.directory.join("socket"));
+        let log = Log::new(self.directory.join("log"));
+        let (ready, tells) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+        let mut command = self.program();
+        self.write_policy(&mut command);
+        command.arg("--socket").arg(&socket).args(["--log-format", self.format]);
+        command.args(&self.arguments).envs(self.environment.iter().cloned());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.open());
+        let mut passed: Vec<OwnedFd> = self.listening.into_iter().collect();
+        command.arg("--ready-fd").arg((3 + passed.len()).to_string());
+        passed.push(tells);
+        sys::pass_descriptors(&mut command, passed);
+        if let Some(limit) = self.descriptor_limit {
+            sys::limit_before(&mut command, limit);
+        }
+        if self.own_session {
+            sys::in_own_session(&mut command);
+        }
+        if let Some(ids) = self.run_as {
+            self.directory.give_to(&ids);
+            sys::become_before(&mut command, ids);
+        }
+        let child = command.spawn().expect("the daemon can be executed");
+        drop(command);
+        Started { child, ready: ready.into(), log, socket, directory: self.directory }
+    }
+
+    /// The daemon itself, or a shell that says LISTEN_PID and becomes it.
+    fn program(&self) -> Command {
+        let mut command = match self.listening {
+            None => Command::new(&binaries().daemon),
+            Some(_) => {
+                let mut shell = Command::new("/bin/sh");
+                shell.args(["-c", "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\""]);
+                shell.arg(&binaries().daemon);
+                shell
+            }
+        };
+        command.env_remove("NOTIFY_SOCKET").env_remove("LISTEN_FDS").current_dir("/");
+        command
+    }
+
+    fn write_policy(&self, command: &mut Command) {
+        let Some(body) = &self.policy else { return };
+        let worker = self.settings.contains("user =");
+        let user = if worker { String::new() } else { format!("user = {}\n", crate::WORKER) };
+        let text = format!("version = 1\n[broker]\n{user}{}\n{body}", self.settings);
+        let path = self.directory.file("policy.toml", text, 0o644);
+        command.arg("--policy").arg(path);
+    }
+}

@@ -1,0 +1,181 @@
+//! A running daemon: its socket, its log, its two processes.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus};
+
+use rustix::process::Signal;
+
+use crate::builder::{Builder, Started};
+use crate::{Descriptors, Directory, Ids, Log, Peer, process, wait_for, wait_until};
+
+/// Ends when dropped, and has to end in an orderly way.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+    log: Log,
+    socket: PathBuf,
+    directory: Directory,
+    ended: bool,
+}
+
+/// Whom the built-in policy's daemon runs as where the tests run as root: with it, root would
+/// need an account of the name `fdbroker`.
+pub const TRIER: u32 = 64010;
+
+impl Daemon {
+    /// A daemon with a policy, to which `version` and `[broker]` are added.
+    pub fn with_policy(body: &str) -> Builder {
+        Builder::new(Some(body.to_owned()))
+    }
+
+    /// A daemon without a policy file, as someone who is not root would try it out; none where
+    /// this machine has a policy file of its own.
+    pub fn built_in(what: &str) -> Option<Builder> {
+        if Path::new("/etc/fdbroker/policy.toml").exists() {
+            crate::skip(what, "/etc/fdbroker/policy.toml exists and would be used");
+            return None;
+        }
+        let builder = Builder::new(None);
+        Some(if crate::is_root() { builder.run_as(Ids::plain(TRIER)) } else { builder })
+    }
+
+    /// A daemon with a policy file as it lies there, good or bad.
+    pub fn with_policy_file(policy: &Path) -> Builder {
+        Builder::new(None).argument("--policy").argument(policy)
+    }
+
+    /// A daemon where anyone may do anything to the slots of tag 1 (`open`), which accepts every
+    /// kind that a tag accepts when the policy does not say.
+    pub fn open() -> Builder {
+        Self::with_policy(crate::sample::OPEN)
+    }
+
+    pub(crate) fn new(started: Started) -> Self {
+        let Started { child, log, socket, directory, .. } = started;
+        Self { child, log, socket, directory, ended: false }
+    }
+
+    /// The path of its socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// The directory that its files lie in.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// A new connection of this process.
+    #[track_caller]
+    pub fn connect(&self) -> Peer {
+        Peer::connect(&self.socket).expect("the daemon accepts a connection")
+    }
+
+    /// The supervisor's process id.
+    pub fn supervisor_pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The worker's process id.
+    #[track_caller]
+    pub fn worker_pid(&self) -> u32 {
+        wait_for("there is a worker", || {
+            process::children(self.supervisor_pid()).into_iter().find(|pid| process::runs(*pid))
+        })
+    }
+
+    /// Kills the worker, and waits until it is gone; gives its process id.
+    #[track_caller]
+    pub fn kill_worker(&self) -> u32 {
+        let pid = self.worker_pid();
+        process::signal(pid, Signal::KILL);
+        wait_until("the killed worker is gone", || !process::runs(pid));
+        pid
+    }
+
+    /// How many descriptors are open while `peer` is connected and has asked for something. To
+    /// be taken before anything is deposited or opened: what is closed again is closed a little
+    /// after its answer.
+    ///
+    /// # Panics
+    /// When we may not look.
+    #[track_caller]
+    pub fn descriptors_with(&self, peer: &mut Peer) -> Descriptors {
+        let _accepted = peer.get((1, 32767)).errno();
+        self.descriptors()
+    }
+
+    /// How many descriptors are open.
+    ///
+    /// # Panics
+    /// When we may not look.
+    #[track_caller]
+    pub fn descriptors(&self) -> Descriptors {
+        let count = |pid| process::descriptors(pid).expect("/proc shows open descriptors").len();
+        Descriptors { supervisor: count(self.supervisor_pid()), worker: count(self.worker_pid()) }
+    }
+
+    /// Waits until as many descriptors are open as were.
+    #[track_caller]
+    pub fn wait_for_descriptors(&self, before: Descriptors) {
+        let end = std::time::Instant::now() + crate::PATIENCE;
+        while self.descriptors() != before {
+            if std::time::Instant::now() > end {
+                panic!(
+                    "{before:?} were open, and stay {:?}: supervisor {:?}, worker {:?}",
+                    self.descriptors(),
+                    process::descriptors(self.supervisor_pid()),
+                    process::descriptors(self.worker_pid()),
+                );
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+
+    /// Pins every thread of both processes to one processor.
+    pub fn pin(&self, processor: usize) {
+        for pid in [self.supervisor_pid(), self.worker_pid()] {
+            for thread in process::threads(pid) {
+                crate::sys::pin(thread, processor).expect("a thread of the daemon is pinned");
+            }
+        }
+    }
+
+    /// Sends a signal to the supervisor and waits until it has ended.
+    pub fn end(&mut self, signal: Signal) -> ExitStatus {
+        process::signal(self.supervisor_pid(), signal);
+        self.ended = true;
+        wait_for("the daemon ends", || self.child.try_wait().unwrap())
+    }
+
+    /// Kills the supervisor, as an accident would.
+    pub fn kill(&mut self) {
+        self.end(Signal::KILL);
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        if std::thread::panicking() {
+            eprintln!("--- the daemon's log, its last lines ---\n{}", tail(&self.log.text()));
+            self.child.kill().unwrap();
+            self.child.wait().unwrap();
+            return;
+        }
+        let status = self.end(Signal::TERM);
+        assert!(status.success(), "the daemon ended with {status}: {}", tail(&self.log.text()));
+    }
+}
+
+fn tail(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(15)..].join("\n")
+}

@@ -1,0 +1,77 @@
+//! What a daemon wrote to its standard error: a file of ours, so that writing never waits.
+
+use std::fs::{self, File, OpenOptions};
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// The log of one daemon.
+#[derive(Debug)]
+pub struct Log {
+    path: PathBuf,
+}
+
+/// One line in the JSON form. What only audit records have is empty in other lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Line {
+    pub time: String,
+    pub level: String,
+    pub message: String,
+    pub verdict: String,
+    pub right: String,
+    pub slot: String,
+    pub name: String,
+    pub uid: u32,
+    pub gid: u32,
+    pub pid: i32,
+    pub rule: Option<String>,
+    pub reason: String,
+}
+
+impl Line {
+    /// Whether it is a record of the audit trail.
+    pub fn is_audit(&self) -> bool {
+        self.message == "audit"
+    }
+}
+
+impl Log {
+    /// A log in a file.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// The file, to be appended to.
+    pub fn open(&self) -> File {
+        OpenOptions::new().create(true).append(true).open(&self.path).unwrap()
+    }
+
+    /// Everything written so far.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.path).unwrap_or_default()).into_owned()
+    }
+
+    /// The complete lines written so far that are JSON.
+    pub fn lines(&self) -> Vec<Line> {
+        let text = self.text();
+        let complete = text.rfind('\n').map_or("", |end| &text[..end]);
+        complete.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// The audit records written so far.
+    pub fn audit(&self) -> Vec<Line> {
+        self.lines().into_iter().filter(Line::is_audit).collect()
+    }
+
+    /// The audit records of what was asked for, without those of connections.
+    pub fn decisions(&self) -> Vec<Line> {
+        self.audit().into_iter().filter(|line| line.right != "connect").collect()
+    }
+
+    /// Waits for a line that fits.
+    #[track_caller]
+    pub fn wait_for(&self, what: &str, fits: impl Fn(&Line) -> bool) -> Line {
+        crate::wait_for(what, || self.lines().into_iter().find(&fits))
+    }
+}

@@ -1,0 +1,235 @@
+//! A client that keeps to no rule: it sends any bytes with any descriptors, and reads answers.
+//!
+//! It speaks over a socket of this process, or over one of a [`Person`]'s.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use fdbroker_wire::{Decoder, Limits};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+use crate::person::Connection;
+use crate::sys::{self, Control, Received};
+use crate::{Answer, PATIENCE, Place, request};
+
+/// How much is read at once: the largest answer there is.
+const ROOM: usize = 32784;
+
+/// One connection to a broker.
+#[derive(Debug)]
+pub struct Peer {
+    end: End,
+    decoder: Decoder<OwnedFd>,
+    waiting: VecDeque<Answer>,
+}
+
+#[derive(Debug)]
+enum End {
+    Here(OwnedFd),
+    There(Connection),
+}
+
+/// A connected stream socket, maybe bound to a path of its own before.
+pub fn connected(path: &Path, bound: Option<&Path>) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    if let Some(own) = bound {
+        rustix::net::bind(&socket, &SocketAddrUnix::new(own)?)?;
+    }
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket)
+}
+
+impl Peer {
+    /// Connects from this process.
+    ///
+    /// # Errors
+    /// As connect(2).
+    pub fn connect(path: &Path) -> io::Result<Self> {
+        connected(path, None).map(Self::over)
+    }
+
+    /// Speaks over a socket of this process that is connected already.
+    pub fn over(socket: OwnedFd) -> Self {
+        sys::receive_timeout(&socket, PATIENCE);
+        Self::new(End::Here(socket))
+    }
+
+    pub(crate) fn there(connection: Connection) -> Self {
+        Self::new(End::There(connection))
+    }
+
+    fn new(end: End) -> Self {
+        Self { end, decoder: Decoder::new(Limits::PEER), waiting: VecDeque::new() }
+    }
+
+    /// The socket.
+    ///
+    /// # Panics
+    /// When it is another process's.
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        match &self.end {
+            End::Here(socket) => socket.as_fd(),
+            End::There(_) => panic!("the socket is another process's"),
+        }
+    }
+
+    /// Sends bytes, the descriptors with the first of them.
+    ///
+    /// # Errors
+    /// As sendmsg(2).
+    pub fn try_send(&mut self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        match &mut self.end {
+            End::Here(socket) => sys::send_all(socket, bytes, descriptors),
+            End::There(connection) => connection.send(bytes, descriptors),
+        }
+    }
+
+    /// Sends bytes, the descriptors with the first of them.
+    #[track_caller]
+    pub fn send(&mut self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) {
+        self.try_send(bytes, descriptors).expect("the request is sent");
+    }
+
+    /// Sends bytes with any control messages, from this process.
+    ///
+    /// # Errors
+    /// As sendmsg(2).
+    pub fn send_controls(&mut self, bytes: &[u8], controls: &[Control]) -> io::Result<usize> {
+        sys::send_controls(self.socket(), bytes, controls)
+    }
+
+    /// Whether an answer, or the end, is there within a time.
+    pub fn is_answered(&mut self, within: Duration) -> bool {
+        !self.waiting.is_empty()
+            || match &mut self.end {
+                End::Here(socket) => sys::readable(socket, within),
+                End::There(connection) => connection.readable(within),
+            }
+    }
+
+    /// Waits until the broker has ended the connection, reading nothing; whether it did.
+    pub fn hangs_up(&mut self) -> bool {
+        match &mut self.end {
+            End::Here(socket) => sys::hangs_up(socket, PATIENCE),
+            End::There(connection) => connection.hangs_up(PATIENCE),
+        }
+    }
+
+    /// The next answer.
+    ///
+    /// # Panics
+    /// When none comes for so long that something hangs.
+    #[track_caller]
+    pub fn answer(&mut self) -> Answer {
+        self.try_answer().expect("an answer comes before the patience is over")
+    }
+
+    /// The next answer.
+    ///
+    /// # Errors
+    /// As recvmsg(2): EAGAIN when none comes for too long. A connection that was reset counts
+    /// as ended.
+    pub fn try_answer(&mut self) -> io::Result<Answer> {
+        loop {
+            if let Some(answer) = self.waiting.pop_front() {
+                return Ok(answer);
+            }
+            let received = match self.receive() {
+                Err(error) if error.raw_os_error() == Some(libc::ECONNRESET) => {
+                    return Ok(Answer::Closed);
+                }
+                received => received?,
+            };
+            if received.bytes.is_empty() {
+                return Ok(Answer::Closed);
+            }
+            self.decoder.feed(&received.bytes, received.descriptors, received.truncated);
+            while let Some(message) = self.decoder.message() {
+                let message = message.expect("the broker keeps to the protocol");
+                self.waiting.push_back(Answer::from_message(message));
+            }
+        }
+    }
+
+    /// One recvmsg(2), large enough for any answer.
+    ///
+    /// # Errors
+    /// As recvmsg(2).
+    pub fn receive(&mut self) -> io::Result<Received> {
+        match &mut self.end {
+            End::Here(socket) => sys::receive(socket, ROOM),
+            End::There(connection) => connection.receive(ROOM),
+        }
+    }
+
+    /// Sends a request and waits for its answer; a broker that has already ended the connection
+    /// has answered too, and what it said last counts.
+    #[track_caller]
+    pub fn ask(&mut self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Answer {
+        match self.try_send(bytes, descriptors) {
+            Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {}
+            sent => sent.expect("the request is sent"),
+        }
+        self.answer()
+    }
+
+    /// GET.
+    #[track_caller]
+    pub fn get(&mut self, place: Place) -> Answer {
+        self.ask(&request::get(place), &[])
+    }
+
+    /// DEL.
+    #[track_caller]
+    pub fn del(&mut self, place: Place) -> Answer {
+        self.ask(&request::del(place), &[])
+    }
+
+    /// TAG.
+    #[track_caller]
+    pub fn tag(&mut self, tag: i16) -> Answer {
+        self.ask(&request::tag(tag), &[])
+    }
+
+    /// ADD of a payload.
+    #[track_caller]
+    pub fn add(&mut self, place: Place, payload: impl AsRef<[u8]>) -> Answer {
+        self.ask(&request::add(place, -1, payload.as_ref()), &[])
+    }
+
+    /// ADD of a descriptor with a payload.
+    #[track_caller]
+    pub fn add_descriptor(
+        &mut self,
+        place: Place,
+        descriptor: impl AsFd,
+        payload: impl AsRef<[u8]>,
+    ) -> Answer {
+        self.ask(&request::add(place, 7, payload.as_ref()), &[descriptor.as_fd()])
+    }
+
+    /// Deposits, gets back and deletes something: what every peer that is served can do.
+    #[track_caller]
+    pub fn is_served(&mut self, place: Place) {
+        self.add_descriptor(place, crate::sample::file_saying("served"), "payload").done();
+        let answer = self.get(place);
+        assert_eq!(crate::sample::content(answer.descriptor()), "served");
+        self.del(place).done();
+    }
+
+    /// Waits until the broker has ended the connection; gives what it answered before.
+    #[track_caller]
+    pub fn until_closed(&mut self) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        loop {
+            match self.answer() {
+                Answer::Closed => return answers,
+                answer => answers.push(answer),
+            }
+        }
+    }
+}

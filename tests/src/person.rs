@@ -1,0 +1,256 @@
+//! Another process, of another user or of ours, that a test leads by the hand.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::binaries::binaries;
+use crate::hands::{Outcome, Task, hear, tell};
+use crate::sys::Received;
+use crate::{Daemon, Ids, Peer, process, wait_until};
+
+/// A helper process. Ends when it and all of its [`Peer`]s are dropped.
+#[derive(Clone, Debug)]
+pub struct Person(Arc<Mutex<Helper>>);
+
+/// A socket or other descriptor that a person holds, and closes when this is dropped.
+#[derive(Debug)]
+pub struct Connection {
+    person: Person,
+    on: usize,
+}
+
+#[derive(Debug)]
+struct Helper {
+    /// None for one that another helper started.
+    child: Option<Child>,
+    pid: u32,
+    hands: UnixStream,
+}
+
+impl Person {
+    /// A process of our own user.
+    pub fn same() -> Self {
+        let (hands, input) = UnixStream::pair().unwrap();
+        let child = Command::new(&binaries().peer).stdin(OwnedFd::from(input)).spawn().unwrap();
+        Self::new(child.id(), Some(child), hands)
+    }
+
+    /// A process of another user. Only for root.
+    pub fn who_is(ids: Ids) -> Self {
+        let person = Self::same();
+        person.become_user(ids);
+        person
+    }
+
+    /// A process of this user with a group of the same number. Only for root.
+    pub fn user(uid: u32) -> Self {
+        Self::who_is(Ids::plain(uid))
+    }
+
+    /// A process that has exactly this process id, which must be free. Only for root.
+    ///
+    /// # Errors
+    /// As clone3(2).
+    pub fn with_pid(pid: u32) -> io::Result<Self> {
+        let (hands, input) = UnixStream::pair()?;
+        let program = binaries().peer.clone();
+        let midwife = Self::same();
+        midwife.perform(&Task::StartWithPid { pid, program }, &[input.as_fd()])?;
+        Ok(Self::new(pid, None, hands))
+    }
+
+    fn new(pid: u32, child: Option<Child>, hands: UnixStream) -> Self {
+        // The helper itself may wait as long as it has patience.
+        hands.set_read_timeout(Some(crate::PATIENCE * 2)).unwrap();
+        Self(Arc::new(Mutex::new(Helper { child, pid, hands })))
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.0.lock().unwrap().pid
+    }
+
+    /// Makes it another user.
+    #[track_caller]
+    pub fn become_user(&self, ids: Ids) {
+        self.perform(&Task::Become(ids), &[]).expect("root can become anyone");
+    }
+
+    /// Has it connect to a daemon.
+    #[track_caller]
+    pub fn connect(&self, daemon: &Daemon) -> Peer {
+        self.try_connect(daemon.socket(), None).expect("the daemon accepts a connection")
+    }
+
+    /// Has it connect to a path, maybe from a path of its own.
+    ///
+    /// # Errors
+    /// As bind(2) and connect(2).
+    pub fn try_connect(&self, path: &Path, bound: Option<&Path>) -> io::Result<Peer> {
+        let task = Task::Connect { path: path.into(), bound: bound.map(Into::into) };
+        Ok(Peer::there(self.connection(self.number(&task, &[])?)))
+    }
+
+    /// Has it connect to a path; gives the bare socket.
+    ///
+    /// # Errors
+    /// As connect(2).
+    pub fn open_connection(&self, path: &Path) -> io::Result<Connection> {
+        let task = Task::Connect { path: path.into(), bound: None };
+        Ok(self.connection(self.number(&task, &[])?))
+    }
+
+    /// Hands it a socket that is connected already.
+    #[track_caller]
+    pub fn take_over(&self, socket: impl AsFd) -> Peer {
+        Peer::there(self.keep(socket))
+    }
+
+    /// Hands it a descriptor to hold on to.
+    #[track_caller]
+    pub fn keep(&self, descriptor: impl AsFd) -> Connection {
+        let number = self.number(&Task::Keep, &[descriptor.as_fd()]).unwrap();
+        self.connection(number)
+    }
+
+    /// Has it open a path, for reading or for both.
+    ///
+    /// # Errors
+    /// As open(2).
+    pub fn open(&self, path: &Path, write: bool) -> io::Result<OwnedFd> {
+        let (_, descriptors) = self.perform(&Task::Open { path: path.into(), write }, &[])?;
+        Ok(descriptors.into_iter().next().expect("what was opened is given"))
+    }
+
+    /// Has it set another process's limit of descriptors; gives what it was.
+    ///
+    /// # Errors
+    /// As prlimit(2).
+    pub fn limit_descriptors(&self, pid: u32, soft: u64) -> io::Result<u64> {
+        self.number(&Task::LimitDescriptors { pid, soft }, &[])
+    }
+
+    /// Kills it, and waits until it is gone and its process id is free.
+    #[track_caller]
+    pub fn kill(&self) {
+        let mut helper = self.0.lock().unwrap();
+        let pid = helper.pid;
+        process::signal(pid, rustix::process::Signal::KILL);
+        if let Some(child) = &mut helper.child {
+            child.wait().unwrap();
+        }
+        wait_until("the killed helper is gone", || process::stat(pid).is_none());
+    }
+
+    fn connection(&self, number: u64) -> Connection {
+        Connection { person: self.clone(), on: usize::try_from(number).unwrap() }
+    }
+
+    fn number(&self, task: &Task, descriptors: &[BorrowedFd<'_>]) -> io::Result<u64> {
+        match self.perform(task, descriptors)?.0 {
+            Outcome::Done { number, .. } => Ok(number),
+            Outcome::Failed { errno } => Err(io::Error::from_raw_os_error(errno)),
+        }
+    }
+
+    fn bytes(&self, task: &Task) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
+        match self.perform(task, &[])? {
+            (Outcome::Done { bytes, .. }, descriptors) => Ok((bytes, descriptors)),
+            (Outcome::Failed { errno }, _) => Err(io::Error::from_raw_os_error(errno)),
+        }
+    }
+
+    fn perform(
+        &self,
+        task: &Task,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<(Outcome, Vec<OwnedFd>)> {
+        let helper = self.0.lock().unwrap();
+        tell(&helper.hands, task, descriptors)?;
+        match hear(&helper.hands)?.ok_or(io::ErrorKind::UnexpectedEof)? {
+            (Outcome::Failed { errno }, _) => Err(io::Error::from_raw_os_error(errno)),
+            done => Ok(done),
+        }
+    }
+}
+
+impl Connection {
+    /// Has it sent to.
+    ///
+    /// # Errors
+    /// As sendmsg(2).
+    pub fn send(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let task = Task::Send { on: self.on, bytes: bytes.to_vec() };
+        self.person.perform(&task, descriptors).map(drop)
+    }
+
+    /// Has it received from, once.
+    ///
+    /// # Errors
+    /// As recvmsg(2).
+    pub fn receive(&self, room: usize) -> io::Result<Received> {
+        let (bytes, descriptors) = self.person.bytes(&Task::Receive { on: self.on, room })?;
+        Ok(Received { bytes, descriptors, truncated: false })
+    }
+
+    /// Whether something can be read from it within a time.
+    pub fn readable(&self, within: Duration) -> bool {
+        let within = u64::try_from(within.as_millis()).unwrap();
+        let task = Task::Readable { on: self.on, within };
+        self.person.number(&task, &[]).expect("a kept socket can be asked") != 0
+    }
+
+    /// Whether its other end hangs up within a time.
+    pub fn hangs_up(&self, within: Duration) -> bool {
+        let within = u64::try_from(within.as_millis()).unwrap();
+        let task = Task::HangsUp { on: self.on, within };
+        self.person.number(&task, &[]).expect("a kept socket can be asked") != 0
+    }
+
+    /// Has it written to.
+    ///
+    /// # Errors
+    /// As write(2).
+    pub fn write(&self, bytes: &[u8]) -> io::Result<u64> {
+        self.person.number(&Task::Write { on: self.on, bytes: bytes.to_vec() }, &[])
+    }
+
+    /// Has it read from, once.
+    ///
+    /// # Errors
+    /// As read(2).
+    pub fn read(&self, room: usize) -> io::Result<Vec<u8>> {
+        Ok(self.person.bytes(&Task::Read { on: self.on, room })?.0)
+    }
+
+    /// A duplicate of it.
+    ///
+    /// # Errors
+    /// As dup(2).
+    pub fn share(&self) -> io::Result<OwnedFd> {
+        let (_, descriptors) = self.person.perform(&Task::Share { on: self.on }, &[])?;
+        Ok(descriptors.into_iter().next().expect("the duplicate is given"))
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // A helper that was killed has closed it already.
+        let _ = self.person.perform(&Task::Close { on: self.on }, &[]);
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        // The helper ends when its standard input does.
+        let _ = self.hands.shutdown(std::net::Shutdown::Both);
+        if let Some(child) = &mut self.child {
+            child.wait().unwrap();
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What /proc tells of the daemon's two processes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+/// How many descriptors each of the two processes has open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Descriptors {
+    /// Of the supervisor.
+    pub supervisor: usize,
+    /// Of the worker.
+    pub worker: usize,
+}
+
+/// The children of a process.
+pub fn children(parent: u32) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").unwrap();
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names
+        .filter_map(|name| name.parse().ok())
+        .filter(|pid| parent_of(*pid) == Some(parent))
+        .collect()
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    stat(pid)?.get(1)?.parse().ok()
+}
+
+/// The fields of /proc/PID/stat from the third (the state) on.
+pub fn stat(pid: u32) -> Option<Vec<String>> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields = text.rsplit_once(") ")?.1;
+    Some(fields.split_whitespace().map(str::to_owned).collect())
+}
+
+/// Whether a process runs: it is there, and no zombie.
+pub fn runs(pid: u32) -> bool {
+    stat(pid).is_some_and(|fields| !matches!(fields[0].as_str(), "Z" | "X"))
+}
+
+/// A field of /proc/PID/status.
+#[track_caller]
+pub fn status(pid: u32, field: &str) -> String {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("/proc/{pid}/status has no {field}")).trim().to_owned()
+}
+
+/// A field of /proc/PID/status that is an amount of memory, in bytes.
+pub fn memory(pid: u32, field: &str) -> u64 {
+    let value = status(pid, field);
+    value.trim_end_matches(" kB").trim().parse::<u64>().unwrap() * 1024
+}
+
+/// The open descriptors of a process and what they refer to; none where we may not look.
+pub fn descriptors(pid: u32) -> Option<BTreeMap<u32, String>> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+    Some(entries.filter_map(|entry| descriptor(&entry.ok()?.path())).collect())
+}
+
+fn descriptor(path: &Path) -> Option<(u32, String)> {
+    let number = path.file_name()?.to_str()?.parse().ok()?;
+    let target = fs::read_link(path).map(|target| target.display().to_string());
+    Some((number, target.unwrap_or_default()))
+}
+
+/// The ids of all threads of a process.
+pub fn threads(pid: u32) -> Vec<u32> {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.filter_map(|name| name.parse().ok()).collect()
+}
+
+/// Sends a signal to a process that a test started.
+pub fn signal(pid: u32, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    // A process that has just ended is what the caller wanted, or will notice.
+    let _ = rustix::process::kill_process(pid, signal);
+}

@@ -1,0 +1,44 @@
+//! Requests as bytes, right or wrong: nothing here refuses to write nonsense.
+
+use crate::Place;
+
+/// A GET.
+pub fn get(place: Place) -> Vec<u8> {
+    slot(6, place)
+}
+
+/// A DEL.
+pub fn del(place: Place) -> Vec<u8> {
+    slot(2, place)
+}
+
+/// A TAG.
+pub fn tag(tag: i16) -> Vec<u8> {
+    [4i16.to_ne_bytes(), tag.to_ne_bytes()].concat()
+}
+
+/// An ADD that says the truth about its payload.
+pub fn add(place: Place, ufd: i32, payload: &[u8]) -> Vec<u8> {
+    add_announcing(place, ufd, i32::try_from(payload.len()).unwrap(), payload)
+}
+
+/// An ADD that announces any payload size.
+pub fn add_announcing(place: Place, ufd: i32, nob: i32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = slot(1, place);
+    bytes.extend_from_slice(&ufd.to_ne_bytes());
+    bytes.extend_from_slice(&nob.to_ne_bytes());
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// A HEL.
+pub fn hello() -> Vec<u8> {
+    vec![0; 16]
+}
+
+fn slot(op: i16, (tag, index): Place) -> Vec<u8> {
+    let mut bytes = op.to_ne_bytes().to_vec();
+    bytes.extend_from_slice(&tag.to_ne_bytes());
+    bytes.extend_from_slice(&index.to_ne_bytes());
+    bytes
+}

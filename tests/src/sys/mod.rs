@@ -1,0 +1,18 @@
+//! The system calls that the harness makes itself.
+//!
+//! All unsafe code of the library is here. Every function is safe to call; each unsafe block
+//! says on what that rests.
+
+mod beginning;
+mod message;
+mod process;
+mod unusual;
+mod waiting;
+
+pub use beginning::{
+    become_before, in_own_session, limit_before, pass_descriptors, start_with_pid,
+};
+pub use message::{Control, Received, receive, send, send_all, send_controls};
+pub use process::{at_exit, become_user, limit_descriptors, pin, processors, raise_descriptors};
+pub use unusual::{io_uring, signalfd};
+pub use waiting::{hangs_up, readable, receive_timeout};

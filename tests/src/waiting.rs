@@ -1,0 +1,32 @@
+//! Waiting for a condition, never for a time.
+
+use std::time::{Duration, Instant};
+
+/// When to give up: far beyond what anything here takes, so that only a hang gets there.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+const STEP: Duration = Duration::from_millis(5);
+
+/// Looks again and again until `condition` gives something.
+///
+/// # Panics
+/// After [`PATIENCE`], with `what` was waited for.
+#[track_caller]
+pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = condition() {
+            return found;
+        }
+        assert!(Instant::now() < end, "waited in vain until {what}");
+        std::thread::sleep(STEP);
+    }
+}
+
+/// Looks again and again until `condition` holds.
+///
+/// # Panics
+/// After [`PATIENCE`], with `what` was waited for.
+#[track_caller]
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    wait_for(what, || condition().then_some(()));
+}

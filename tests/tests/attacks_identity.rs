@@ -1,0 +1,308 @@
+//! Peers that pretend to be somebody else, or were somebody else before. All need root, who can
+//! become the users concerned, but for the last.
+
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+
+use fdbroker_tests::binaries::binaries;
+use fdbroker_tests::{Daemon, Directory, Ids, Peer, Person, hands, needs_root, request, skip};
+
+const ALICE: u32 = 64101;
+const BOB: u32 = 64102;
+const MALLORY: u32 = 64103;
+const STAFF: u32 = 64150;
+
+/// Alice and Bob may use tag 1, staff may use tag 2, root tag 3; Mallory nothing.
+const POLICY: &str = r#"
+[tags.first]
+id = 1
+
+[tags.second]
+id = 2
+
+[tags.third]
+id = 3
+
+[[rules]]
+id = "alice and bob"
+allow = ["*"]
+slots = ["first/*"]
+user = [64101, 64102]
+
+[[rules]]
+id = "staff"
+allow = ["*"]
+slots = ["second/*"]
+group = 64150
+
+[[rules]]
+id = "root"
+allow = ["*"]
+slots = ["third/*"]
+user = 0
+"#;
+
+const FIRST: (i16, i32) = (1, 0);
+const SECOND: (i16, i32) = (2, 0);
+const THIRD: (i16, i32) = (3, 0);
+
+fn daemon() -> Daemon {
+    Daemon::with_policy(POLICY).start()
+}
+
+/// Whether a peer may use a slot: all it can see is refusal.
+#[track_caller]
+fn may(peer: &mut Peer, place: (i16, i32)) -> bool {
+    match peer.add(place, "x").errno() {
+        0 => true,
+        libc::EACCES => false,
+        other => panic!("errno {other}"),
+    }
+}
+
+#[test] // attack 19
+fn who_connected_while_allowed_and_became_someone_who_is_not_is_refused() {
+    if !needs_root("a peer that changes its user") {
+        return;
+    }
+    let daemon = daemon();
+    let person = Person::same();
+    // Only a saved user id lets a process change twice; a fresh one each time does as well.
+    let mut peer = person.connect(&daemon);
+    assert!(may(&mut peer, THIRD));
+    person.become_user(Ids::plain(ALICE));
+    assert!(!may(&mut peer, THIRD), "alice used what root had connected");
+    assert!(!may(&mut peer, FIRST), "root's connection had alice's rights");
+}
+
+#[test] // attack 19, both allowed
+fn who_connected_while_allowed_and_became_someone_who_is_allowed_too_is_served() {
+    if !needs_root("a peer that changes its user") {
+        return;
+    }
+    let policy = POLICY.replace("user = [64101, 64102]", "user = [0, 64101]");
+    let daemon = Daemon::with_policy(&policy).start();
+    let person = Person::same();
+    let mut peer = person.connect(&daemon);
+    assert!(may(&mut peer, FIRST));
+    person.become_user(Ids::plain(ALICE));
+    assert!(may(&mut peer, FIRST), "both are allowed");
+    assert!(may(&mut person.connect(&daemon), FIRST));
+}
+
+#[test] // attack 19, a group given up
+fn who_gave_up_the_group_that_allowed_it_is_refused() {
+    if !needs_root("a peer that changes its groups") {
+        return;
+    }
+    let daemon = daemon();
+    let person = Person::same();
+    // Root with the group, then an ordinary user without it.
+    let mut with_group =
+        Person::who_is(Ids { uid: BOB, gid: BOB, groups: vec![STAFF] }).connect(&daemon);
+    assert!(may(&mut with_group, SECOND));
+    let socket = with_group_connection(&daemon);
+    person.become_user(Ids::plain(BOB));
+    let mut peer = person.take_over(socket);
+    assert!(!may(&mut peer, SECOND), "the sender no longer has the group");
+}
+
+/// A connected socket that a member of staff made.
+fn with_group_connection(daemon: &Daemon) -> std::os::fd::OwnedFd {
+    let staff = Person::who_is(Ids { uid: BOB, gid: BOB, groups: vec![STAFF] });
+    shared_connection(&staff, daemon)
+}
+
+/// Has a person connect, and gives a duplicate of the socket.
+fn shared_connection(person: &Person, daemon: &Daemon) -> std::os::fd::OwnedFd {
+    let connection = person.open_connection(daemon.socket()).unwrap();
+    connection.share().unwrap()
+}
+
+#[test] // attack 20
+fn a_connected_socket_handed_to_someone_who_is_not_allowed_is_refused() {
+    if !needs_root("a socket handed to another user") {
+        return;
+    }
+    let daemon = daemon();
+    let (alice, mallory, bob) = (Person::user(ALICE), Person::user(MALLORY), Person::user(BOB));
+    let socket = shared_connection(&alice, &daemon);
+    assert!(!may(&mut mallory.take_over(&socket), FIRST), "mallory used alice's connection");
+    assert!(may(&mut bob.take_over(&socket), FIRST), "bob is allowed as well");
+    assert!(may(&mut alice.take_over(&socket), FIRST));
+    let record = daemon.log().decisions().into_iter().find(|line| line.verdict == "refused");
+    assert!(record.unwrap().reason.contains("64103"), "the record does not name the sender");
+}
+
+#[test] // attack 20, the other way round
+fn someone_who_is_not_allowed_gains_nothing_by_having_an_allowed_one_send() {
+    if !needs_root("a socket handed to another user") {
+        return;
+    }
+    let daemon = daemon();
+    let socket = shared_connection(&Person::user(MALLORY), &daemon);
+    assert!(!may(&mut Person::user(ALICE).take_over(socket), FIRST));
+}
+
+#[test] // attack 20, one message by two processes
+fn a_message_begun_by_one_who_is_allowed_and_ended_by_another_is_refused() {
+    if !needs_root("a socket handed to another user") {
+        return;
+    }
+    let daemon = daemon();
+    let (alice, mallory) = (Person::user(ALICE), Person::user(MALLORY));
+    let socket = shared_connection(&alice, &daemon);
+    let (mut first, mut second) = (alice.take_over(&socket), mallory.take_over(&socket));
+    let bytes = request::add(FIRST, -1, b"x");
+    first.send(&bytes[..9], &[]);
+    assert_eq!(second.ask(&bytes[9..], &[]).errno(), libc::EACCES);
+    second.send(&bytes[..9], &[]);
+    assert_eq!(first.ask(&bytes[9..], &[]).errno(), libc::EACCES);
+    assert!(may(&mut first, FIRST), "alice by herself is allowed as before");
+}
+
+#[test] // attack 21
+fn identity_does_not_follow_a_process_id_to_its_next_owner() {
+    if !needs_root("a process id that is used again") {
+        return;
+    }
+    let daemon = daemon();
+    let mallory = Person::user(MALLORY);
+    let socket = shared_connection(&mallory, &daemon);
+    let pid = mallory.pid();
+    mallory.kill();
+    let next = match Person::with_pid(pid) {
+        Ok(next) => next,
+        Err(error) => return skip("a process id that is used again", &error.to_string()),
+    };
+    assert_eq!(next.pid(), pid);
+    next.become_user(Ids::plain(ALICE));
+    assert!(!may(&mut next.take_over(socket), FIRST), "mallory's connection became alice's");
+    assert!(may(&mut next.connect(&daemon), FIRST));
+}
+
+#[test] // attack 21, the other way round
+fn a_process_with_the_id_of_an_allowed_one_that_has_gone_is_not_taken_for_it() {
+    if !needs_root("a process id that is used again") {
+        return;
+    }
+    let daemon = daemon();
+    let alice = Person::user(ALICE);
+    let socket = shared_connection(&alice, &daemon);
+    let pid = alice.pid();
+    alice.kill();
+    let next = match Person::with_pid(pid) {
+        Ok(next) => next,
+        Err(error) => return skip("a process id that is used again", &error.to_string()),
+    };
+    next.become_user(Ids::plain(MALLORY));
+    assert!(!may(&mut next.take_over(socket), FIRST), "mallory was taken for alice");
+}
+
+#[test] // attack 22
+fn root_of_somebodys_user_namespace_is_not_root() {
+    if !needs_root("root of a user namespace beside the real one") {
+        return;
+    }
+    let daemon = daemon();
+    let (hands, input) = UnixStream::pair().unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user"]).arg(&binaries().peer);
+    command.stdin(std::os::fd::OwnedFd::from(input));
+    fdbroker_tests::sys::become_before(&mut command, Ids::plain(MALLORY));
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) => return skip("root of a user namespace", &format!("unshare: {error}")),
+    };
+    drop(command);
+    let task = hands::Task::Connect { path: daemon.socket().into(), bound: None };
+    let told = hands::tell(&hands, &task, &[]);
+    let heard = told.and_then(|()| hands::hear::<hands::Outcome>(&hands));
+    let Ok(Some((hands::Outcome::Done { .. }, _))) = heard else {
+        child.wait().unwrap();
+        return skip("root of a user namespace", "the kernel lets nobody have one");
+    };
+    let map = std::fs::read_to_string(format!("/proc/{}/uid_map", child.id())).unwrap();
+    assert_eq!(map.split_whitespace().collect::<Vec<_>>(), ["0", "64103", "1"]);
+    for place in [FIRST, SECOND, THIRD] {
+        let bytes = request::add(place, -1, b"x");
+        hands::tell(&hands, &hands::Task::Send { on: 0, bytes }, &[]).unwrap();
+        hands::hear::<hands::Outcome>(&hands).unwrap();
+        hands::tell(&hands, &hands::Task::Receive { on: 0, room: 1024 }, &[]).unwrap();
+        let (outcome, _) = hands::hear::<hands::Outcome>(&hands).unwrap().unwrap();
+        let hands::Outcome::Done { bytes, .. } = outcome else { panic!("{outcome:?}") };
+        assert_eq!(bytes[..4], [3, 0, 243, 255], "not REP −EACCES for {place:?}: {bytes:?}");
+    }
+    drop(hands);
+    child.wait().unwrap();
+    assert!(daemon.log().decisions().iter().all(|line| line.uid != 0 && line.verdict == "refused"));
+}
+
+#[test] // attack 23
+fn a_right_held_only_through_a_supplementary_group_is_granted_by_the_kernels_list() {
+    if !needs_root("supplementary groups") {
+        return;
+    }
+    let daemon = daemon();
+    // A group without a name, which no name service knows.
+    let many: Vec<u32> = (70000..70200).chain([STAFF]).collect();
+    for (groups, allowed) in [
+        (vec![], false),
+        (vec![64149, 64151], false),
+        (vec![STAFF], true),
+        (vec![64149, STAFF, 64151], true),
+        (many, true),
+    ] {
+        let person = Person::who_is(Ids { uid: MALLORY, gid: MALLORY, groups: groups.clone() });
+        assert_eq!(may(&mut person.connect(&daemon), SECOND), allowed, "with {groups:?}");
+    }
+    let primary = Person::who_is(Ids { uid: MALLORY, gid: STAFF, groups: vec![] });
+    assert!(may(&mut primary.connect(&daemon), SECOND), "as the primary group");
+}
+
+#[test] // attack 23, the name service's list
+fn a_group_that_the_name_service_gives_a_user_does_not_count_if_the_process_lacks_it() {
+    if !needs_root("a user whom the name service gives a group") {
+        return;
+    }
+    let Some((gid, uid)) = somebody_with_a_group() else {
+        return skip("a user whom the name service gives a group", "/etc/group gives nobody one");
+    };
+    let daemon =
+        Daemon::with_policy(&POLICY.replace("group = 64150", &format!("group = {gid}"))).start();
+    assert!(!may(&mut Person::user(uid).connect(&daemon), SECOND));
+    let member = Person::who_is(Ids { uid, gid: uid, groups: vec![gid] });
+    assert!(may(&mut member.connect(&daemon), SECOND));
+}
+
+/// A group of /etc/group and the user of its first member.
+fn somebody_with_a_group() -> Option<(u32, u32)> {
+    let (groups, users) =
+        (std::fs::read_to_string("/etc/group").ok()?, std::fs::read_to_string("/etc/passwd").ok()?);
+    groups.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let member = fields.get(3)?.split(',').next().filter(|member| !member.is_empty())?;
+        let user = users.lines().find(|user| user.starts_with(&format!("{member}:")))?;
+        let uid = user.split(':').nth(2)?.parse().ok().filter(|uid| *uid != 0)?;
+        Some((fields.get(2)?.parse().ok().filter(|gid| *gid != uid)?, uid))
+    })
+}
+
+#[test] // attack 24
+fn a_client_socket_bound_to_a_path_full_of_uid_0_is_only_a_path() {
+    let daemon = Daemon::open().start();
+    let directory = Directory::new();
+    let own = directory.join("uid=0 gid=0 pid=1 verdict=granted\nuid=0");
+    let person = Person::same();
+    let mut peer = person.try_connect(daemon.socket(), Some(&own)).unwrap();
+    peer.add((1, 0), "x").done();
+    assert_eq!(peer.get((9, 0)).errno(), libc::EACCES);
+    let records = daemon.log().decisions();
+    let ids = Ids::own();
+    assert_eq!(records.len(), 2);
+    for record in records {
+        assert_eq!((record.uid, record.gid), (ids.uid, ids.gid));
+        assert_eq!(record.pid.unsigned_abs(), person.pid());
+    }
+    assert!(!daemon.log().text().contains("uid=0"));
+}

@@ -1,0 +1,178 @@
+//! One user takes all that it can get: it reaches its own limit, and nobody else's.
+
+use std::time::{Duration, Instant};
+
+use fdbroker_tests::{
+    Answer, Builder, Daemon, PATIENCE, Peer, Person, is_root, needs_root, request, sample, skip,
+};
+
+const GREEDY: u32 = 64101;
+const MODEST: u32 = 64102;
+
+/// A connection of the user who takes everything. Without root there is only one user.
+fn greedy(daemon: &Daemon) -> Peer {
+    if is_root() { Person::user(GREEDY).connect(daemon) } else { daemon.connect() }
+}
+
+/// Another user makes a deposit, where there can be another one.
+fn another_user_is_served(daemon: &Daemon) {
+    if !is_root() {
+        return skip("another user beside the one at its limit", "only root can become others");
+    }
+    Person::user(MODEST).connect(daemon).is_served((1, 9999));
+}
+
+#[test] // attack 11, slots
+fn a_user_at_its_quota_of_slots_is_told_so_and_others_are_not() {
+    let daemon = Daemon::open().setting("max_slots_per_uid = 3").start();
+    let mut peer = greedy(&daemon);
+    for index in 0..3 {
+        peer.add((1, index), "x").done();
+    }
+    assert_eq!(peer.add((1, 3), "x").errno(), libc::EDQUOT);
+    another_user_is_served(&daemon);
+    peer.add((1, 2), "in the place of one's own").done();
+    peer.del((1, 0)).done();
+    peer.add((1, 3), "x").done();
+    assert_eq!(peer.add((1, 4), "x").errno(), libc::EDQUOT);
+}
+
+#[test] // attack 11, slots, in many connections
+fn a_second_connection_of_the_same_user_has_no_quota_of_its_own() {
+    let daemon = Daemon::open().setting("max_slots_per_uid = 3").start();
+    let (mut first, mut second) = (greedy(&daemon), greedy(&daemon));
+    first.add((1, 0), "x").done();
+    second.add((1, 1), "x").done();
+    first.add((1, 2), "x").done();
+    assert_eq!(second.add((1, 3), "x").errno(), libc::EDQUOT);
+}
+
+#[test] // attack 11, bytes
+fn a_user_at_its_quota_of_bytes_is_told_so_and_others_are_not() {
+    let daemon = Daemon::open().setting("max_payload_bytes_per_uid = \"64KiB\"").start();
+    let mut peer = greedy(&daemon);
+    let half = vec![7; 32768];
+    peer.add((1, 0), &half).done();
+    peer.add((1, 1), &half).done();
+    assert_eq!(peer.add((1, 2), "x").errno(), libc::EDQUOT);
+    peer.add((1, 2), "").done();
+    another_user_is_served(&daemon);
+    peer.add((1, 1), &half[1..]).done();
+    peer.add((1, 2), "x").done();
+    assert_eq!(peer.add((1, 3), "x").errno(), libc::EDQUOT);
+}
+
+#[test] // attack 11, and the worker's death
+fn a_quota_that_is_used_up_stays_so_when_the_worker_is_replaced() {
+    let daemon = Daemon::open().setting("max_slots_per_uid = 2").start();
+    let mut peer = greedy(&daemon);
+    peer.add((1, 0), "x").done();
+    peer.add((1, 1), "x").done();
+    daemon.kill_worker();
+    let mut peer = greedy(&daemon);
+    assert_eq!(peer.add((1, 2), "x").errno(), libc::EDQUOT);
+    peer.del((1, 0)).done();
+    peer.add((1, 2), "x").done();
+}
+
+#[test] // attack 11, connections
+fn a_user_at_its_quota_of_connections_is_told_so_and_disconnected() {
+    let daemon = Daemon::open().setting("max_connections_per_uid = 5").start();
+    let mut peers: Vec<Peer> = (0..5).map(|_| greedy(&daemon)).collect();
+    peers.iter_mut().for_each(|peer| peer.is_served((1, 0)));
+    let mut sixth = greedy(&daemon);
+    let answers = sixth.until_closed();
+    let errors: Vec<i32> = answers.iter().map(Answer::errno).collect();
+    assert_eq!(errors, [libc::EDQUOT]);
+    another_user_is_served(&daemon);
+    drop(peers.pop());
+    fdbroker_tests::wait_until("the place that became free is given", || {
+        let mut peer = greedy(&daemon);
+        matches!(peer.get((1, 0)), Answer::Failed(libc::ENOENT, _))
+    });
+}
+
+#[test] // attack 12
+fn thousands_of_connections_that_never_speak_leave_room_for_another_user() {
+    let daemon = Daemon::open().start();
+    if !needs_root("another user beside thousands of silent connections") {
+        return;
+    }
+    let person = Person::user(GREEDY);
+    let before = daemon.descriptors();
+    let mut silent = Vec::new();
+    for _ in 0..2000 {
+        silent.push(person.connect(&daemon));
+    }
+    another_user_is_served(&daemon);
+    let refused = daemon.log().audit().into_iter().filter(|line| line.right == "connect").count();
+    assert_eq!(refused, 2000 - 256, "256 connections is a user's usual limit");
+    let open = daemon.descriptors().worker - before.worker;
+    assert!(open <= 2 * 256, "256 silent connections hold {open} descriptors");
+    drop(silent);
+    daemon.wait_for_descriptors(before);
+}
+
+#[test] // attack 13
+fn a_hundred_connections_that_never_read_their_descriptors_disturb_nobody() {
+    never_reading(100, Daemon::open());
+}
+
+#[test] // attack 13, where descriptors are scarce
+fn those_who_never_read_use_up_nobodys_allowance_of_descriptors_in_flight() {
+    // The kernel counts what lies unread per user: this worker needs one of its own.
+    let builder = Daemon::open().setting("user = 64003").descriptor_limit(1024);
+    never_reading(250, builder);
+}
+
+fn never_reading(connections: usize, builder: Builder) {
+    let daemon = builder.setting("frame_timeout = \"2s\"").start();
+    let mut keeper =
+        if is_root() { Person::user(MODEST).connect(&daemon) } else { daemon.connect() };
+    let before = daemon.descriptors_with(&mut keeper);
+    keeper.add_descriptor((1, 0), sample::file_saying("wanted"), "").done();
+    keeper.get((1, 0)).descriptor();
+    let person = if is_root() { Person::user(GREEDY) } else { Person::same() };
+    let mut hoarders: Vec<Peer> = (0..connections).map(|_| person.connect(&daemon)).collect();
+    for hoarder in &mut hoarders {
+        hoarder.send(&request::get((1, 0)).repeat(200), &[]);
+    }
+    another_user_gets_descriptors(&mut keeper);
+    for hoarder in &mut hoarders {
+        let answers = until_cut_off(hoarder);
+        assert!(answers < 200, "{answers} descriptors lay unread on one connection");
+    }
+    drop(hoarders);
+    keeper.get((1, 0)).descriptor();
+    keeper.del((1, 0)).done();
+    daemon.wait_for_descriptors(before);
+}
+
+fn another_user_gets_descriptors(keeper: &mut Peer) {
+    if !is_root() {
+        return skip("another user beside those who never read", "only root can become others");
+    }
+    let start = Instant::now();
+    for _ in 0..500 {
+        keeper.get((1, 0)).descriptor();
+    }
+    assert!(start.elapsed() < PATIENCE, "500 requests took {:?}", start.elapsed());
+}
+
+/// Reads nothing until the broker has ended the connection, then counts what had been sent.
+fn until_cut_off(peer: &mut Peer) -> usize {
+    assert!(peer.hangs_up(), "a peer that never reads was not cut off");
+    peer.until_closed().len()
+}
+
+#[test] // attack 13, the patient ones
+fn a_peer_that_reads_slowly_gets_every_answer() {
+    let daemon = Daemon::open().start();
+    let mut peer = daemon.connect();
+    peer.add_descriptor((1, 0), sample::file_saying("wanted"), "").done();
+    peer.send(&request::get((1, 0)).repeat(100), &[]);
+    assert!(peer.is_answered(Duration::from_secs(20)));
+    for _ in 0..100 {
+        peer.answer().descriptor();
+    }
+}

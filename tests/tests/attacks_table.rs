@@ -1,0 +1,98 @@
+//! The broker's own descriptor table runs full while descriptors arrive.
+
+use std::os::fd::AsFd;
+
+use fdbroker_tests::{Daemon, Ids, Person, process, request, sample};
+
+const SLOT: (i16, i32) = (1, 5);
+
+#[test] // attack 10
+fn with_one_free_entry_four_descriptors_are_refused_with_emfile_and_none_stays() {
+    refused_while_full(1, 4);
+}
+
+#[test] // attack 10, with no entry at all
+fn with_no_free_entry_a_descriptor_is_refused_with_emfile() {
+    refused_while_full(0, 1);
+}
+
+#[test] // attack 10, many times
+fn a_full_table_can_be_hit_a_hundred_times_and_serves_again() {
+    let daemon = Daemon::open().start();
+    let mut peer = daemon.connect();
+    let before = daemon.descriptors_with(&mut peer);
+    peer.is_served(SLOT);
+    let limit = Limit::of_worker(&daemon, 0);
+    let file = sample::file_saying("too much");
+    for _ in 0..100 {
+        assert_eq!(peer.add_descriptor(SLOT, &file, "").errno(), libc::EMFILE);
+    }
+    limit.lift();
+    peer.is_served(SLOT);
+    daemon.wait_for_descriptors(before);
+}
+
+fn refused_while_full(free: usize, descriptors: usize) {
+    let daemon = Daemon::open().start();
+    let mut peer = daemon.connect();
+    let before = daemon.descriptors_with(&mut peer);
+    peer.is_served(SLOT);
+    let limit = Limit::of_worker(&daemon, free);
+    let file = sample::file_saying("too much");
+    let answer = peer.ask(&request::add(SLOT, 3, b"payload"), &vec![file.as_fd(); descriptors]);
+    assert_eq!(answer.errno(), libc::EMFILE);
+    limit.lift();
+    let mut after = daemon.connect();
+    assert_eq!(after.get(SLOT).errno(), libc::ENOENT, "a payload-only deposit was made of it");
+    after.is_served(SLOT);
+    drop(after);
+    drop(peer);
+    fdbroker_tests::wait_until("nothing is left of it", || {
+        let now = daemon.descriptors();
+        // The peer's connection, and its pidfd where the kernel gives one, have gone too.
+        now.supervisor == before.supervisor && now.worker < before.worker
+    });
+}
+
+/// The worker's limit of descriptors, lowered by a process of its own user: nobody else may,
+/// not even root without CAP_SYS_RESOURCE.
+struct Limit {
+    person: Person,
+    worker: u32,
+    usual: u64,
+}
+
+impl Limit {
+    fn of_worker(daemon: &Daemon, free: usize) -> Self {
+        let worker = daemon.worker_pid();
+        let person = Person::same();
+        if fdbroker_tests::is_root() {
+            person.become_user(Ids {
+                uid: id(worker, "Uid"),
+                gid: id(worker, "Gid"),
+                groups: vec![],
+            });
+        }
+        let lowest = limit_that_leaves(worker, free);
+        let usual = person.limit_descriptors(worker, lowest).expect("one's own may be limited");
+        Self { person, worker, usual }
+    }
+
+    fn lift(self) {
+        self.person.limit_descriptors(self.worker, self.usual).unwrap();
+    }
+}
+
+fn id(pid: u32, field: &str) -> u32 {
+    process::status(pid, field).split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// The smallest limit below which `free` numbers are not in use.
+fn limit_that_leaves(pid: u32, free: usize) -> u64 {
+    let used = process::descriptors(pid).unwrap();
+    let mut unused = (0..).filter(|number| !used.contains_key(number));
+    match free {
+        0 => u64::from(unused.next().unwrap()),
+        free => u64::from(unused.nth(free - 1).unwrap()) + 1,
+    }
+}
