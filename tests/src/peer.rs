@@ -1,6 +1,6 @@
 //! A client that keeps to no rule: it sends any bytes with any descriptors, and reads answers.
 //!
-//! It speaks over a socket of this process, or over one of a [`Person`]'s.
+//! It speaks over a socket of this process, or over one of a [`crate::Person`]'s.
 
 use std::collections::VecDeque;
 use std::io;

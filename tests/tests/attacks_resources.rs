@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use fdbroker_tests::{
-    Answer, Builder, Daemon, PATIENCE, Peer, Person, is_root, needs_root, request, sample, skip,
+    Answer, Builder, Daemon, PATIENCE, Peer, Person, is_root, needs_root, process, request, sample,
+    skip, wait_until,
 };
 
 const GREEDY: u32 = 64101;
@@ -163,6 +164,31 @@ fn another_user_gets_descriptors(keeper: &mut Peer) {
 fn until_cut_off(peer: &mut Peer) -> usize {
     assert!(peer.hangs_up(), "a peer that never reads was not cut off");
     peer.until_closed().len()
+}
+
+#[test] // attack 13, and the processor's time
+fn a_peer_that_shuts_its_connection_and_reads_nothing_keeps_the_worker_not_busy() {
+    let daemon = Daemon::open().start();
+    let mut peer = daemon.connect();
+    peer.add_descriptor((1, 0), sample::file_saying("wanted"), "").done();
+    peer.send(&request::get((1, 0)).repeat(100), &[]);
+    // As many as may lie unread, of 16 bytes each: then the next one waits.
+    wait_until("eight answers lie unread", || {
+        rustix::io::ioctl_fionread(peer.socket()).unwrap() >= 8 * 16
+    });
+    rustix::net::shutdown(peer.socket(), rustix::net::Shutdown::Both).unwrap();
+    daemon.connect().is_served((1, 1));
+    let (before, start) = (worker_ticks(&daemon), Instant::now());
+    wait_until("a second has passed", || start.elapsed() > Duration::from_secs(1));
+    let ticks = worker_ticks(&daemon) - before;
+    assert!(ticks < 50, "the worker was busy for {ticks} hundredths of a second");
+}
+
+/// The processor time of the worker so far, in ticks of a hundredth of a second: the fields utime
+/// and stime of proc_pid_stat(5).
+fn worker_ticks(daemon: &Daemon) -> u64 {
+    let fields = process::stat(daemon.worker_pid()).unwrap();
+    fields[11..=12].iter().map(|field| field.parse::<u64>().unwrap()).sum()
 }
 
 #[test] // attack 13, the patient ones

@@ -10,16 +10,22 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::record::{Entry, Level};
 
 const MAX_WAITING: usize = 4096;
+/// How long the last entries may take when the process ends.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 pub(super) struct Journal {
-    queue: SyncSender<Owned>,
+    /// Only taken out when dropped.
+    queue: Option<SyncSender<Owned>>,
     dropped: Arc<AtomicU64>,
+    /// Ends when the thread has sent everything.
+    finished: Receiver<()>,
 }
 
 /// An entry on its way to the thread.
@@ -59,16 +65,30 @@ impl Journal {
         let (queue, entries) = sync_channel(MAX_WAITING);
         let dropped = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&dropped);
+        let (finish, finished) = sync_channel(1);
         std::thread::Builder::new().name("journal".to_owned()).spawn(move || {
             tracing::subscriber::with_default(subscriber, || drain(&entries, &counted));
+            // Nobody waits for it if the process has been told to go on.
+            let _ = finish.send(());
         })?;
-        Ok(Self { queue, dropped })
+        Ok(Self { queue: Some(queue), dropped, finished })
     }
 
     pub(super) fn write(&self, entry: &Entry<'_>) {
-        if self.queue.try_send(Owned::of(entry)).is_err() {
+        let sent =
+            self.queue.as_ref().is_some_and(|queue| queue.try_send(Owned::of(entry)).is_ok());
+        if !sent {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+}
+
+impl Drop for Journal {
+    /// The last entries say why a process ends: they get a moment to go out.
+    fn drop(&mut self) {
+        self.queue = None;
+        // A journald that does not read must not keep the process.
+        let _ = self.finished.recv_timeout(LAST_WORDS);
     }
 }
 

@@ -123,6 +123,7 @@ impl Supervisor {
     /// Serves one worker until it dies or the broker stops.
     async fn attend(&mut self, mut child: Child, mut link: Link, signals: &mut Signals) -> End {
         let (answers, mut opened) = unbounded_channel();
+        let log = Rc::clone(&self.log);
         let mut served = false;
         let problem = loop {
             tokio::select! {
@@ -143,6 +144,7 @@ impl Supervisor {
                     Err(error) => break error.to_string(),
                 },
                 Some(answer) = opened.recv() => self.pass_on(answer, &mut link),
+                () = log.keep_flushing() => {}
             }
         };
         drop(link);

@@ -99,6 +99,10 @@ impl Openable {
             rustix::io::Errno::LOOP => {
                 "a symlink is in the path; if that is meant, say follow_symlinks = true"
             }
+            rustix::io::Errno::NOSYS => {
+                "openat2(2) takes Linux 5.6, and a service manager's seccomp filter must allow it \
+                 (not RestrictSUIDSGID=)"
+            }
             rustix::io::Errno::PERM | rustix::io::Errno::ACCESS => {
                 "if opening it takes a capability, name it in the resource's `capabilities`"
             }
