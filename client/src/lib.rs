@@ -39,3 +39,8 @@ pub use broker::{Broker, Deposit};
 pub use connector::{Connector, Trust, default_socket};
 pub use error::{Attempt, Error, Operation};
 pub use fdbroker_wire::{Errno, Index, Info, MAX_PAYLOAD, NotANumber, Slot, Tag};
+
+/// The example of the README, so that it stays one that compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
