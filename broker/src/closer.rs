@@ -12,6 +12,7 @@ use std::hash::Hash;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::fs::{FileType, fstat, major};
@@ -28,7 +29,13 @@ const MEMORY_DEVICES: u32 = 1;
 type Parcel = Box<dyn Send>;
 
 /// The lanes, shared by all who hold something.
-pub(crate) struct Closer<K>(Rc<RefCell<HashMap<K, Sender<Parcel>>>>);
+pub(crate) struct Closer<K>(Rc<RefCell<HashMap<K, Lane>>>);
+
+/// A thread that closes, and the way to it.
+struct Lane {
+    parcels: Sender<Parcel>,
+    thread: JoinHandle<()>,
+}
 
 impl<K> Clone for Closer<K> {
     fn clone(&self) -> Self {
@@ -59,13 +66,12 @@ impl<K: Copy + Eq + Hash> Closer<K> {
     fn close(&self, key: K, mut parcel: Parcel) {
         let mut lanes = self.0.borrow_mut();
         if let Some(lane) = lanes.get(&key) {
-            match lane.send(parcel) {
+            match lane.parcels.send(parcel) {
                 Ok(()) => return,
                 Err(returned) => parcel = returned.0,
             }
         }
-        // Lanes whose thread has ended are forgotten.
-        lanes.retain(|_, lane| lane.send(Box::new(())).is_ok());
+        lanes.retain(|_, lane| !lane.thread.is_finished());
         lanes.extend(open_lane(parcel).map(|lane| (key, lane)));
     }
 }
@@ -101,11 +107,12 @@ impl<K: Copy + Eq + Hash> Drop for Held<K> {
 
 /// A new lane with its first parcel. Without a thread the parcel is dropped here and now, which
 /// is slow at worst.
-fn open_lane(parcel: Parcel) -> Option<Sender<Parcel>> {
-    let (lane, parcels) = channel();
-    lane.send(parcel).ok()?;
+fn open_lane(parcel: Parcel) -> Option<Lane> {
+    let (parcels, incoming) = channel();
+    parcels.send(parcel).ok()?;
     let thread = std::thread::Builder::new().name("closer".to_owned()).stack_size(STACK);
-    thread.spawn(move || work(&parcels)).ok().map(|_| lane)
+    let thread = thread.spawn(move || work(&incoming)).ok()?;
+    Some(Lane { parcels, thread })
 }
 
 fn work(parcels: &Receiver<Parcel>) {
