@@ -15,8 +15,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustix::fs::{FileType, fstat, major};
-use rustix::net::sockopt::socket_linger;
+use rustix::fs::{AtFlags, FileType, StatxFlags, statx};
+use rustix::net::sockopt::{set_socket_linger, socket_domain, socket_linger, socket_type};
+use rustix::net::{AddressFamily, SocketType};
 
 /// How long a lane's thread waits for more before it ends.
 const IDLE: Duration = Duration::from_secs(2);
@@ -25,8 +26,11 @@ const STACK: usize = 64 * 1024;
 /// The major number of /dev/null, /dev/zero, /dev/full and the like, see null(4).
 const MEMORY_DEVICES: u32 = 1;
 
-/// Something that is closed by dropping it, with whatever must be given back afterwards.
-type Parcel = Box<dyn Send>;
+/// What is to be closed, and what is given back afterwards.
+struct Parcel {
+    descriptor: OwnedFd,
+    after: Option<Box<dyn Send>>,
+}
 
 /// The lanes, shared by all who hold something.
 pub(crate) struct Closer<K>(Rc<RefCell<HashMap<K, Lane>>>);
@@ -50,7 +54,7 @@ pub(crate) struct Held<K: Copy + Eq + Hash> {
     key: K,
     closer: Closer<K>,
     /// Dropped when the descriptor has been closed.
-    after: Option<Parcel>,
+    after: Option<Box<dyn Send>>,
 }
 
 impl<K: Copy + Eq + Hash> Closer<K> {
@@ -99,8 +103,7 @@ impl<K: Copy + Eq + Hash> Drop for Held<K> {
         if closes_at_once(&descriptor) {
             drop(descriptor);
         } else {
-            // The fields of a tuple are dropped in their order.
-            self.closer.close(self.key, Box::new((descriptor, self.after.take())));
+            self.closer.close(self.key, Parcel { descriptor, after: self.after.take() });
         }
     }
 }
@@ -116,21 +119,37 @@ fn open_lane(parcel: Parcel) -> Option<Lane> {
 }
 
 fn work(parcels: &Receiver<Parcel>) {
-    while let Ok(parcel) = parcels.recv_timeout(IDLE) {
-        drop(parcel);
+    while let Ok(Parcel { descriptor, after }) = parcels.recv_timeout(IDLE) {
+        // A socket that lingers would keep its lane for as long as whoever set it likes: its data
+        // still goes out, but nobody waits for that. An error means that it is no socket.
+        if !matches!(socket_linger(&descriptor), Ok(None) | Err(_)) {
+            let _ = set_socket_linger(&descriptor, None);
+        }
+        drop(descriptor);
+        drop(after);
     }
 }
 
-/// Whether close(2) has nothing to wait for: pipes; sockets that do not linger (socket(7):
-/// SO_LINGER); /dev/null and its like, which have no driver to tell.
+/// Whether close(2) has nothing to wait for: pipes; UDP sockets; /dev/null and its like, which
+/// have no driver to tell. Not TCP, which may linger (SO_LINGER in socket(7)), and not Unix
+/// sockets, which may hold one that does.
+///
+/// The question itself must not wait for a file's server either: hence AT_STATX_DONT_SYNC.
 fn closes_at_once(descriptor: &OwnedFd) -> bool {
-    let Ok(stat) = fstat(descriptor) else { return false };
-    match FileType::from_raw_mode(stat.st_mode) {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    let Ok(found) = statx(descriptor, "", flags, StatxFlags::TYPE) else { return false };
+    match FileType::from_raw_mode(found.stx_mode.into()) {
         FileType::Fifo => true,
-        FileType::Socket => matches!(socket_linger(descriptor), Ok(None)),
-        FileType::CharacterDevice => major(stat.st_rdev) == MEMORY_DEVICES,
+        FileType::Socket => is_udp(descriptor),
+        FileType::CharacterDevice => found.stx_rdev_major == MEMORY_DEVICES,
         _ => false,
     }
+}
+
+fn is_udp(socket: &OwnedFd) -> bool {
+    let internet = socket_domain(socket)
+        .is_ok_and(|family| matches!(family, AddressFamily::INET | AddressFamily::INET6));
+    internet && socket_type(socket).is_ok_and(|kind| kind == SocketType::DGRAM)
 }
 
 #[cfg(test)]

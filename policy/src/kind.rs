@@ -130,14 +130,13 @@ impl Accept {
 
     /// What a tag accepts that does not say.
     ///
-    /// Left out are kinds that can hold other descriptors or give access beyond themselves: unix sockets other
-    /// than listeners, directories, `O_PATH`, epoll, io_uring and pidfds.
+    /// Left out are kinds that can hold other descriptors or give access beyond themselves: unix sockets
+    /// (a listening one through what waits to be accepted), directories, `O_PATH`, epoll, io_uring and pidfds.
     pub const DEFAULT: Self = Self::of(&[
         Kind::None,
         Kind::Tcp,
         Kind::TcpListener,
         Kind::Udp,
-        Kind::UnixListener,
         Kind::File,
         Kind::Pipe,
         Kind::CharDevice,

@@ -25,6 +25,9 @@ pub struct Line {
     pub uid: u32,
     pub gid: u32,
     pub pid: i32,
+    pub sender_uid: Option<u32>,
+    pub sender_gid: Option<u32>,
+    pub sender_pid: Option<i32>,
     pub rule: Option<String>,
     pub reason: String,
 }

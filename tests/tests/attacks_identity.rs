@@ -134,6 +134,30 @@ fn a_connected_socket_handed_to_someone_who_is_not_allowed_is_refused() {
     assert!(record.unwrap().reason.contains("64103"), "the record does not name the sender");
 }
 
+#[test] // attacks 20 and 30 together
+fn what_one_user_deposited_is_not_anothers_to_change_over_a_connection_of_the_first() {
+    if !needs_root("a socket handed to another user") {
+        return;
+    }
+    let daemon = daemon_without_replace();
+    let (alice, bob) = (Person::user(ALICE), Person::user(BOB));
+    let socket = shared_connection(&alice, &daemon);
+    let mut by_alice = alice.take_over(&socket);
+    by_alice.add(FIRST, "alice's").done();
+    let mut by_bob = bob.take_over(&socket);
+    assert_eq!(by_bob.add(FIRST, "bob's").errno(), libc::EACCES);
+    assert_eq!(by_bob.del(FIRST).errno(), libc::EACCES);
+    assert_eq!(by_bob.get(FIRST).payload(), b"alice's");
+    let granted = daemon.log().decisions().into_iter().find(|line| line.right == "get").unwrap();
+    assert_eq!((granted.uid, granted.sender_uid), (ALICE, Some(BOB)), "{granted:?}");
+}
+
+/// Alice and Bob may use tag 1, each what is theirs.
+fn daemon_without_replace() -> Daemon {
+    let rights = r#"allow = ["add", "get", "del"]"#;
+    Daemon::with_policy(&POLICY.replacen(r#"allow = ["*"]"#, rights, 1)).start()
+}
+
 #[test] // attack 20, the other way round
 fn someone_who_is_not_allowed_gains_nothing_by_having_an_allowed_one_send() {
     if !needs_root("a socket handed to another user") {

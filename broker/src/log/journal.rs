@@ -43,6 +43,7 @@ struct OwnedRecord {
     uid: u32,
     gid: u32,
     pid: i32,
+    sender: Option<(u32, u32, i32)>,
     rule: Option<String>,
     reason: String,
 }
@@ -102,6 +103,7 @@ impl Owned {
             uid: record.uid.0,
             gid: record.gid.0,
             pid: record.pid,
+            sender: record.sender.map(|(uid, gid, pid)| (uid.0, gid.0, pid)),
             rule: record.rule.map(str::to_owned),
             reason: record.reason.to_owned(),
         });
@@ -144,6 +146,9 @@ fn emit(Owned { level, message, audit }: &Owned) {
                     uid = record.uid,
                     gid = record.gid,
                     pid = record.pid,
+                    sender_uid = record.sender.map(|(uid, _, _)| uid),
+                    sender_gid = record.sender.map(|(_, gid, _)| gid),
+                    sender_pid = record.sender.map(|(_, _, pid)| pid),
                     rule = record.rule.as_deref().unwrap_or("none"),
                     reason = record.reason,
                     "{message}"

@@ -1,8 +1,11 @@
 //! The log for a program: one JSON object a line, with field names that stay.
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 
 use super::record::Entry;
+use super::text::reorders;
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -22,6 +25,12 @@ struct Audit<'a> {
     uid: u32,
     gid: u32,
     pid: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sender_uid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sender_gid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sender_pid: Option<i32>,
     rule: Option<&'a str>,
     reason: &'a str,
 }
@@ -36,15 +45,32 @@ pub(super) fn line(entry: &Entry<'_>) -> String {
         uid: record.uid.0,
         gid: record.gid.0,
         pid: record.pid,
+        sender_uid: record.sender.map(|(uid, _, _)| uid.0),
+        sender_gid: record.sender.map(|(_, gid, _)| gid.0),
+        sender_pid: record.sender.map(|(_, _, pid)| pid),
         rule: record.rule,
         reason: record.reason,
     });
     let time = format!("{:.3}", jiff::Timestamp::now());
     let line = Line { time, level: entry.level.name(), message: entry.message, audit };
     // Strings and numbers always serialize; an empty line would still be a line.
-    let mut text = serde_json::to_string(&line).unwrap_or_default();
-    text.push('\n');
-    text
+    let text = serde_json::to_string(&line).unwrap_or_default();
+    harmless(&text)
+}
+
+/// The line, with what JSON lets through but a terminal would act on escaped too.
+fn harmless(text: &str) -> String {
+    let mut line = String::with_capacity(text.len() + 1);
+    for character in text.chars() {
+        if reorders(character) || character.is_control() {
+            // All of them are in the basic plane: four digits do. Writing to a String cannot fail.
+            let _ = write!(line, "\\u{:04x}", u32::from(character));
+        } else {
+            line.push(character);
+        }
+    }
+    line.push('\n');
+    line
 }
 
 #[cfg(test)]
@@ -54,10 +80,11 @@ mod tests {
 
     #[test]
     fn an_entry_is_one_line_whatever_it_says() {
-        let text = line(&Entry::event(Level::Error, "a\n\"b\"\u{1b}"));
+        let text = line(&Entry::event(Level::Error, "a\n\"b\"\u{1b}\u{202e}\u{85}"));
+        assert!(text.is_ascii(), "{text}");
         assert_eq!(text.matches('\n').count(), 1);
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(value["message"], "a\n\"b\"\u{1b}");
+        assert_eq!(value["message"], "a\n\"b\"\u{1b}\u{202e}\u{85}");
         assert_eq!(value["level"], "error");
     }
 }

@@ -84,10 +84,11 @@ impl Log {
     /// Gives a slow reader what waits for it, also when nothing more happens. Never ends.
     pub(crate) async fn keep_flushing(&self) {
         loop {
-            self.waits.notified().await;
+            // First, since whoever dropped this in the middle may call it again.
             while self.flush() {
                 tokio::time::sleep(FLUSH_EVERY).await;
             }
+            self.waits.notified().await;
         }
     }
 

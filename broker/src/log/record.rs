@@ -48,6 +48,8 @@ pub(crate) struct Record<'a> {
     pub(crate) verdict: Verdict,
     /// The rule that decided; none when no rule did.
     pub(crate) rule: Option<&'a str>,
+    /// Who wrote the request, where that is not who connected.
+    pub(crate) sender: Option<(Uid, Gid, i32)>,
     /// What came of it, or why it was refused.
     pub(crate) reason: &'a str,
 }

@@ -32,6 +32,9 @@ fn audit(line: &mut String, record: &Record<'_>) {
         line.push('"');
     }
     let _ = write!(line, " uid={} gid={} pid={}", record.uid, record.gid, record.pid);
+    if let Some((uid, gid, pid)) = record.sender {
+        let _ = write!(line, " sender_uid={uid} sender_gid={gid} sender_pid={pid}");
+    }
     match record.rule {
         Some(rule) => quoted(line, "rule", rule),
         None => line.push_str(" rule=none"),
@@ -68,12 +71,16 @@ fn escape(line: &mut String, text: &str) {
 
 /// Control characters, and those that change the direction of text, as `\u{…}`.
 fn push_escaped(line: &mut String, character: char) {
-    let reorders = matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    if character.is_control() || reorders {
+    if character.is_control() || reorders(character) {
         line.extend(character.escape_default());
     } else {
         line.push(character);
     }
+}
+
+/// Whether a character changes the direction of text, or is a line break of its own kind.
+pub(super) fn reorders(character: char) -> bool {
+    matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -99,10 +106,12 @@ mod tests {
             subject: Subject::Nothing,
             name: Name::None,
             verdict: Verdict::Refused,
+            sender: Some((Uid(4), Gid(5), 6)),
             rule: Some("x\" verdict=granted \\"),
             reason: "refused",
         };
         let text = line(&Entry::audit(record));
+        assert!(text.contains(" sender_uid=4 sender_gid=5 sender_pid=6 "), "{text}");
         assert!(text.contains(r#"rule="x\" verdict=granted \\" reason="refused""#), "{text}");
     }
 }

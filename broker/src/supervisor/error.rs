@@ -18,6 +18,7 @@ pub(crate) enum StartError {
     Seal(io::Error),
     ReadyDescriptor(i32, io::Error),
     PassedSocket(String),
+    Credentials(io::Error),
     Policy(PolicyFileError),
     Account(AccountError),
     WorkerIsRoot,
@@ -56,6 +57,10 @@ impl fmt::Display for StartError {
                 "--ready-fd {number}: {error}; name a descriptor from 3 up that is open for writing"
             ),
             Self::PassedSocket(problem) => write!(f, "LISTEN_FDS: {problem}"),
+            Self::Credentials(error) => write!(
+                f,
+                "the kernel does not name the writers on the listening socket (SO_PASSCRED): {error}"
+            ),
             Self::Policy(error) => error.fmt(f),
             Self::Account(error) => error.fmt(f),
             Self::WorkerIsRoot => f.write_str(

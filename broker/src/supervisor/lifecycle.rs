@@ -93,9 +93,11 @@ impl Supervisor {
         let mut signals = Signals::heed().map_err(StartError::Runtime)?;
         let mut pause = Duration::ZERO;
         loop {
-            let (child, link) = spawn::worker(self.format, self.closer.clone())
-                .map_err(|error| StartError::Worker(error.to_string()))?;
-            match self.attend(child, link, &mut signals).await {
+            let end = match spawn::worker(self.format, self.closer.clone()) {
+                Ok((child, link)) => self.attend(child, link, &mut signals).await,
+                Err(error) => End::Died { status: format!("not started: {error}"), served: false },
+            };
+            match end {
                 End::Stopped => return Ok(()),
                 End::Died { status, .. } if !self.readiness.is_told() => {
                     return Err(StartError::Worker(status));
@@ -147,10 +149,22 @@ impl Supervisor {
                 () = log.keep_flushing() => {}
             }
         };
-        drop(link);
+        if !problem.is_empty() {
+            // It may have ended just now; then there is nothing to kill.
+            let _ = child.start_kill();
+        }
+        self.read_to_the_end(link, &answers).await;
         let status = end(&mut child).await;
         let status = if problem.is_empty() { status } else { format!("{problem}; {status}") };
         End::Died { status, served }
+    }
+
+    /// What a worker acknowledged before it ended still counts, however it ended.
+    async fn read_to_the_end(&mut self, mut link: Link, answers: &UnboundedSender<Opened>) {
+        while let Ok(message) = link.message().await {
+            // A message that makes no sense is as good as none: its worker has gone.
+            let _ = self.answer(message, &mut link, answers, &mut false);
+        }
     }
 
     fn answer(
@@ -190,6 +204,9 @@ impl Supervisor {
             Control::Note { tag, pid, process } => self.deposits.note(tag, pid, process),
             Control::Serving => {
                 *served = true;
+                if !self.readiness.is_told() {
+                    self.log.info(&format!("serving {}", self.listener));
+                }
                 self.readiness.tell(&self.log);
             }
             _ => return Err("it sent what only the supervisor sends".to_owned()),

@@ -25,6 +25,8 @@ const MAX_QUEUED: usize = 1024;
 const HELD_BACK: usize = 16 * 7;
 /// Reads that follow each other faster than this are a burst.
 const BURST: Duration = Duration::from_millis(1);
+/// The pause before a write that failed for want of something is tried again.
+const RETRY: Duration = Duration::from_millis(10);
 /// How many bytes are read at once, and gathered into one write.
 const CHUNK: usize = 64 * 1024;
 
@@ -85,9 +87,8 @@ impl Link {
                 None => {}
             }
             let ready = self.stream.ready(self.interest()).await?;
-            if ready.is_writable() && self.write().is_err() {
-                self.deaf = true;
-                self.queue.clear();
+            if ready.is_writable() && !self.deaf {
+                self.write_or_give_up().await;
             }
             if ready.is_readable() && self.queue.len() <= MAX_QUEUED {
                 self.let_more_come();
@@ -180,6 +181,21 @@ impl Link {
                 Err(ErrorKind::UnexpectedEof.into())
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Writes. When the worker has gone nothing more can be sent; when the kernel is short of
+    /// something, it can a moment later.
+    async fn write_or_give_up(&mut self) {
+        match self.write() {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) =>
+            {
+                self.deaf = true;
+                self.queue.clear();
+            }
+            Err(_) => tokio::time::sleep(RETRY).await,
+            Ok(()) => {}
         }
     }
 

@@ -4,6 +4,7 @@
 //! listen(2), and a client wants to see root there. A lock file beside the socket decides
 //! between two brokers that start at once; the socket file itself says whether its broker lives.
 
+use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
@@ -68,12 +69,22 @@ impl Listener {
         fs::remove_file(&file.lock.name)
     }
 
-    /// Has the kernel tell, with everything that is read, who wrote it (SO_PASSCRED). Accepted
-    /// sockets inherit this, so not even what is sent before accept(2) is without.
+    /// Has the kernel tell, with everything that is read, who wrote it (SO_PASSCRED). Connections
+    /// inherit this, since Linux 6.16 when they are made: one that was made to a passed-in socket
+    /// before is without, and the worker ends it.
     fn with_senders(self) -> Result<Self, StartError> {
         setsockopt(&self.socket, sockopt::PassCred, &true)
-            .map_err(|error| StartError::PassedSocket(format!("SO_PASSCRED: {error}")))?;
+            .map_err(|error| StartError::Credentials(error.into()))?;
         Ok(self)
+    }
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.made {
+            Some(file) => write!(f, "on {}", file.path.display()),
+            None => f.write_str("on the socket that was passed in"),
+        }
     }
 }
 
@@ -148,13 +159,15 @@ fn lock_beside(path: &Path) -> Result<Lock, StartError> {
 }
 
 fn open_lock(name: &Path) -> io::Result<File> {
-    let nofollow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0);
+    // Neither through a symlink, nor waiting for a FIFO's other end.
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let flags = i32::try_from(flags.bits()).unwrap_or(0);
     OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
-        .custom_flags(nofollow)
+        .custom_flags(flags)
         .open(name)
 }
 

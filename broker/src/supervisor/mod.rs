@@ -30,44 +30,34 @@ pub(crate) use error::StartError;
 
 /// Runs the supervisor to its end.
 pub(crate) fn main(arguments: &Arguments) -> ExitCode {
-    let format = arguments.log_format.unwrap_or_else(Format::detect);
-    let log = match Log::open(format) {
-        Ok(log) => Rc::new(log),
-        Err(error) => return StartError::Log(error).report(),
-    };
-    match prepare(arguments, format, &log).and_then(lifecycle::Supervisor::run) {
+    match prepare(arguments).and_then(lifecycle::Supervisor::run) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // The journal's reader finds it there; who started the broker by hand, here.
-            if format == Format::Journald {
-                log.error(&error.to_string());
-            }
-            error.report()
-        }
+        Err(error) => error.report(),
     }
 }
 
 /// Everything that can be refused before a worker exists.
-fn prepare(
-    arguments: &Arguments,
-    format: Format,
-    log: &Rc<Log>,
-) -> Result<lifecycle::Supervisor, StartError> {
+///
+/// The order matters: inherited descriptors are taken before anything else opens one, and
+/// privilege is given up before the log may start a thread.
+fn prepare(arguments: &Arguments) -> Result<lifecycle::Supervisor, StartError> {
     let readiness = readiness::Readiness::take(arguments.ready_fd)?;
     let passed = listener::passed_in()?;
     adopt::seal_inherited().map_err(StartError::Seal)?;
-    raise_descriptor_limit(log);
     let source = policy_source::PolicySource::read(arguments)?;
     let listener = match passed {
         Some(listener) => listener,
         None => listener::Listener::bind(arguments.socket.as_deref())?,
     };
     capability::keep_only_needed(&source.policy)?;
-    let opener = opener::Opener::new(source.policy.resources(), log)?;
+    let format = arguments.log_format.unwrap_or_else(Format::detect);
+    let log = Rc::new(Log::open(format).map_err(StartError::Log)?);
+    raise_descriptor_limit(&log);
+    let opener = opener::Opener::new(source.policy.resources(), &log)?;
     if source.text.is_none() {
         log.info("no policy file: the built-in policy holds, for the user that started the broker");
     }
-    Ok(lifecycle::Supervisor::new(format, Rc::clone(log), readiness, source, listener, opener))
+    Ok(lifecycle::Supervisor::new(format, log, readiness, source, listener, opener))
 }
 
 /// As many descriptors as the hard limit allows: each deposit takes one in either process.

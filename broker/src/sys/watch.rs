@@ -6,9 +6,13 @@
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+/// The pause between tries where nothing can be watched.
+const TRY_AGAIN: Duration = Duration::from_millis(10);
 
 /// A descriptor that is watched for reading; for writing only while somebody waits for that.
 pub(crate) struct Watched(AsyncFd<OwnedFd>);
@@ -52,13 +56,35 @@ impl Watched {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             result => return result,
         }
-        let other = watch(self.as_fd().try_clone_to_owned()?, Interest::WRITABLE)?;
+        let other = self.as_fd().try_clone_to_owned();
+        let Ok(other) = other.and_then(|other| watch(other, Interest::WRITABLE)) else {
+            return self.write_by_trying(step).await;
+        };
         loop {
             let mut ready = other.writable().await?;
             if let Ok(result) = ready.try_io(|descriptor| step(descriptor.get_ref().as_fd())) {
                 return result;
             }
         }
+    }
+
+    /// Like [`Watched::write`], where there is no descriptor left to watch with.
+    async fn write_by_trying<T>(
+        &self,
+        mut step: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        loop {
+            tokio::time::sleep(TRY_AGAIN).await;
+            match step(self.as_fd()) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Watches it no longer.
+    pub(crate) fn into_inner(self) -> OwnedFd {
+        self.0.into_inner()
     }
 
     /// Waits until there is something to read.

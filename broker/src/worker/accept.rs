@@ -5,9 +5,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
+use fdbroker_policy::Uid;
 use fdbroker_wire::{Errno, reply};
+use nix::sys::socket::{getsockopt, sockopt};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::net::{SocketFlags, accept_with};
+use rustix::net::{Shutdown, SocketFlags, accept_with, shutdown};
 
 use super::Worker;
 use super::identity::Identity;
@@ -51,19 +53,43 @@ fn admit(worker: &Rc<Worker>, stream: OwnedFd) {
         Ok(identity) => identity,
         Err(error) => {
             worker.log.warn(&format!("a peer was refused: its identity cannot be read: {error}"));
-            return;
+            return end(worker, Uid::OVERFLOW, stream);
         }
     };
+    if !names_writers(&stream) {
+        let Identity { uid, pid, .. } = identity;
+        worker.log.warn(&format!(
+            "the connection of uid {uid} pid {pid} was ended: it was made before the broker could \
+             ask for its writers; set PassCredentials=yes where the socket is made"
+        ));
+        return end(worker, uid, stream);
+    }
     match worker.quotas.connection(identity.uid) {
         Ok(charge) => match Watched::new(stream) {
             Ok(stream) => {
-                let session = session::serve(Rc::clone(worker), stream, identity, charge);
+                let session = session::serve(Rc::clone(worker), stream, Rc::new(identity), charge);
                 tokio::task::spawn_local(session);
             }
             Err(error) => worker.log.error(&format!("a peer cannot be watched: {error}")),
         },
-        Err(exceeded) => turn_away(worker, &stream, &identity, exceeded),
+        Err(exceeded) => {
+            turn_away(worker, &stream, &identity, exceeded);
+            end(worker, identity.uid, stream);
+        }
     }
+}
+
+/// Whether the kernel tells who wrote what is read. A connection has that from the listening
+/// socket: since Linux 6.16 as that was when the peer connected, before as it is at accept.
+fn names_writers(stream: &OwnedFd) -> bool {
+    getsockopt(stream, sockopt::PassCred).unwrap_or(false)
+}
+
+/// Ends a connection that does not become a session.
+fn end(worker: &Worker, uid: Uid, stream: OwnedFd) {
+    // It fails when the peer has gone: then there is nothing left to end.
+    let _ = shutdown(&stream, Shutdown::Both);
+    session::put_away(worker, uid, stream, ());
 }
 
 /// Tells a peer for whom there is no room why it is disconnected.
@@ -78,6 +104,7 @@ fn turn_away(worker: &Worker, stream: &OwnedFd, identity: &Identity, exceeded: E
         name: Name::None,
         verdict: Verdict::Refused,
         rule: None,
+        sender: None,
         reason: &reason,
     }));
     let answer = reply(-Errno::DQUOT.get(), &reason);

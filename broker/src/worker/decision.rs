@@ -4,14 +4,16 @@
 //! process. So a request counts only if the connection's identity and the writer's would both be
 //! granted it.
 
-use fdbroker_policy::{Policy, Right, Target, Verdict};
+use std::rc::Rc;
+
+use fdbroker_policy::{Policy, Right, Target, Uid, Verdict};
 
 use super::identity::{Identity, Unreadable};
 use super::inbox::Writer;
 
 /// Who asks.
-pub(crate) struct Requester<'a> {
-    connection: &'a Identity,
+pub(crate) struct Requester {
+    connection: Rc<Identity>,
     writer: Result<Option<Identity>, Unreadable>,
 }
 
@@ -24,16 +26,32 @@ pub(crate) struct Decision<'p> {
     pub(crate) reason: String,
 }
 
-impl<'a> Requester<'a> {
+impl Requester {
     /// The one who connected, and the one who wrote.
-    pub(crate) fn new(connection: &'a Identity, writer: Writer) -> Self {
+    pub(crate) fn new(connection: &Rc<Identity>, writer: Writer) -> Self {
         let writer = match writer {
             Writer::One(sender) if connection.wrote(&sender) => Ok(None),
             Writer::One(sender) => Identity::of_sender(sender).map(Some),
             Writer::Several => Err(Unreadable::SEVERAL),
             Writer::Unknown => Err(Unreadable::NO_CREDENTIALS),
         };
-        Self { connection, writer }
+        Self { connection: Rc::clone(connection), writer }
+    }
+
+    /// The one who connected.
+    pub(crate) fn connection(&self) -> &Identity {
+        &self.connection
+    }
+
+    /// The one who wrote, where that is somebody else.
+    pub(crate) fn other_writer(&self) -> Option<&Identity> {
+        self.writer.as_ref().ok().and_then(Option::as_ref)
+    }
+
+    /// Whether this is `owner`, in both ways.
+    pub(crate) fn is(&self, owner: Uid) -> bool {
+        let writer = self.other_writer().map_or(self.connection.uid, |writer| writer.uid);
+        self.writer.is_ok() && self.connection.uid == owner && writer == owner
     }
 
     /// Decides.

@@ -64,6 +64,8 @@ pub(crate) enum Gone {
     Left,
     /// It began a message and did not end it in time.
     TooSlow,
+    /// Its user brought more descriptors than can be closed in time.
+    TooMuch,
 }
 
 impl Inbox {
@@ -128,17 +130,16 @@ impl Inbox {
             Ok(received) => self.feed(worker, received),
             Err(_) => {
                 self.closed = true;
-                return Err(Gone::Left);
+                Err(Gone::Left)
             }
         }
-        Ok(())
     }
 
-    fn feed(&mut self, worker: &Worker, received: Received) {
+    fn feed(&mut self, worker: &Worker, received: Received) -> Result<(), Gone> {
         let Received { length, descriptors, sender, truncated } = received;
         if length == 0 {
             self.closed = true;
-            return;
+            return Ok(());
         }
         self.full = truncated || !descriptors.is_empty();
         // A usize is at most 64 bits wide.
@@ -147,8 +148,16 @@ impl Inbox {
             Some(last) if last.writer == sender => last.end = self.fed,
             _ => self.written.push_back(Written { end: self.fed, writer: sender }),
         }
-        let brought = descriptors.into_iter().map(|fd| worker.closer.hold(self.uid, fd));
+        let mut too_many = false;
+        let brought = descriptors.into_iter().map(|descriptor| {
+            let (charge, one_too_many) = worker.quotas.brought(self.uid);
+            too_many |= one_too_many;
+            let mut held = worker.closer.hold(self.uid, descriptor);
+            held.keep_until_closed(charge);
+            held
+        });
         self.decoder.feed(&worker.chunk.borrow()[..length], brought, truncated);
+        if too_many { Err(Gone::TooMuch) } else { Ok(()) }
     }
 
     /// Who wrote the bytes from `start` to where the decoder is now.

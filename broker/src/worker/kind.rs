@@ -3,7 +3,7 @@
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use fdbroker_policy::Kind;
-use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
+use rustix::fs::{AtFlags, FileType, OFlags, StatxFlags, fcntl_getfl, statx};
 use rustix::net::sockopt::{socket_acceptconn, socket_domain, socket_type};
 use rustix::net::{AddressFamily, SocketAddrAny, SocketType, getpeername, getsockname};
 
@@ -15,8 +15,10 @@ pub(super) fn of(descriptor: Option<BorrowedFd<'_>>) -> Kind {
         Ok(_) => {}
         Err(_) => return Kind::Other,
     }
-    let Ok(stat) = fstat(descriptor) else { return Kind::Other };
-    match FileType::from_raw_mode(stat.st_mode) {
+    // Not even a file's server is asked: it may be the peer's own, and never answer.
+    let no_server = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    let Ok(found) = statx(descriptor, "", no_server, StatxFlags::TYPE) else { return Kind::Other };
+    match FileType::from_raw_mode(found.stx_mode.into()) {
         FileType::Socket => socket(descriptor),
         // Some anonymous inodes call themselves regular files: pidfds do, since Linux 6.9.
         FileType::RegularFile => anonymous(descriptor).unwrap_or(Kind::File),

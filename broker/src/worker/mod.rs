@@ -115,6 +115,7 @@ async fn serve(restored: restore::Restored, log: Log) -> Result<(), String> {
         result = answers.read(&worker) => result.map_err(|error| error.to_string()),
         result = peers => result.map_err(|error| format!("cannot accept peers: {error}")),
         () = worker.log.keep_flushing() => Ok(()),
+        () = worker.vault.broken() => Err("the supervisor cannot be written to".to_owned()),
     }
 }
 

@@ -24,6 +24,7 @@ struct Limits {
     slots: u32,
     bytes: u64,
     descriptors: u32,
+    brought: u32,
 }
 
 #[derive(Default)]
@@ -32,6 +33,7 @@ struct Account {
     slots: AtomicU32,
     bytes: AtomicU64,
     descriptors: AtomicU32,
+    brought: AtomicU32,
 }
 
 /// The limit that a charge would pass.
@@ -42,6 +44,7 @@ pub(super) enum Exceeded {
     Slots,
     Bytes,
     Descriptors,
+    Brought,
 }
 
 /// A connection, on its user's account and on the broker's.
@@ -57,12 +60,15 @@ pub(super) struct DepositCharge {
     descriptors: u32,
 }
 
+/// A descriptor that came from a user and is no deposit: not yet, or refused and not yet closed.
+pub(super) struct BroughtCharge(Arc<Account>);
+
 /// How many accounts may be kept before those that hold nothing are forgotten.
 const MANY_ACCOUNTS: usize = 1024;
 
 impl Quotas {
     /// The policy's limits; and of a descriptor table with `table` entries, no user may have more
-    /// than half.
+    /// than half for its deposits, and an eighth for what it brought otherwise.
     pub(super) fn new(settings: &Settings, table: u64) -> Self {
         Self {
             limits: Limits {
@@ -71,6 +77,7 @@ impl Quotas {
                 slots: settings.max_slots_per_uid,
                 bytes: settings.max_payload_bytes_per_uid,
                 descriptors: u32::try_from(table / 2).unwrap_or(u32::MAX),
+                brought: u32::try_from(table / 8).unwrap_or(u32::MAX),
             },
             accounts: RefCell::default(),
             connections: Arc::default(),
@@ -89,9 +96,19 @@ impl Quotas {
         if account.connections.load(Ordering::Relaxed) >= self.limits.connections_per_uid {
             return Err(Exceeded::ConnectionsOfUser);
         }
+        if account.brought.load(Ordering::Relaxed) > self.limits.brought {
+            return Err(Exceeded::Brought);
+        }
         account.connections.fetch_add(1, Ordering::Relaxed);
         self.connections.fetch_add(1, Ordering::Relaxed);
         Ok(ConnectionCharge { account, all: Arc::clone(&self.connections) })
+    }
+
+    /// Charges a descriptor that `uid` has just brought; and whether that was one too many.
+    pub(super) fn brought(&self, uid: Uid) -> (BroughtCharge, bool) {
+        let account = self.account(uid);
+        let before = account.brought.fetch_add(1, Ordering::Relaxed);
+        (BroughtCharge(account), before >= self.limits.brought)
     }
 
     /// Charges a deposit of `bytes` of payload to `uid`, in the place of one of its own whose
@@ -157,6 +174,12 @@ impl Drop for ConnectionCharge {
     }
 }
 
+impl Drop for BroughtCharge {
+    fn drop(&mut self) {
+        self.0.brought.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Drop for DepositCharge {
     fn drop(&mut self) {
         self.account.slots.fetch_sub(1, Ordering::Relaxed);
@@ -171,6 +194,7 @@ impl fmt::Display for Exceeded {
             Self::Connections => "the broker has max_connections already",
             Self::ConnectionsOfUser => "this user has max_connections_per_uid already",
             Self::Slots => "this user has max_slots_per_uid already",
+            Self::Brought => "too many descriptors of this user wait to be closed",
             Self::Descriptors => "this user has half of the broker's descriptor table already",
             Self::Bytes => "this user's payloads would pass max_payload_bytes_per_uid",
         })

@@ -6,7 +6,7 @@ use fdbroker_wire::{Add, Errno, Fault, Index, Message, Slot, Tag};
 use super::answer::{Answer, Failure};
 use super::decision::{Decision, Requester};
 use super::deposit::{Deposit, record};
-use super::inbox::{Incoming, Writer};
+use super::inbox::Incoming;
 use super::place::{Place, policy_tag};
 use super::session::Session;
 use super::{Brought, Worker, kind};
@@ -33,13 +33,14 @@ pub(super) async fn serve(
     };
     let place = request.place(worker);
     let right = request.right();
-    let decision = decide(worker, session, writer, right, &place);
+    let requester = Requester::new(&session.identity, writer);
+    let decision = decide(worker, &requester, right, &place);
     let outcome = match may(worker, &request, &place, &decision) {
         Err(failure) => Err(failure),
         Ok(()) if place.is_serial() && !session.take_turn(worker, place.tag).await => return None,
-        Ok(()) => request.act(worker, session, writer, &place).await?,
+        Ok(()) => request.act(worker, &requester, &place).await?,
     };
-    Some(conclude(worker, session, right, &place, &decision, outcome))
+    Some(conclude(worker, &requester, right, &place, &decision, outcome))
 }
 
 impl Request {
@@ -76,17 +77,16 @@ impl Request {
     async fn act(
         self,
         worker: &Worker,
-        session: &Session,
-        writer: Writer,
+        requester: &Requester,
         place: &Place<'_>,
     ) -> Option<Result<Answer, Failure>> {
         match self {
             Self::Get(slot) => Some(match place.resource {
-                Some((resource, _)) => open(worker, session, slot, resource).await,
+                Some((resource, _)) => open(worker, requester, slot, resource).await,
                 None => held(worker, slot),
             }),
-            Self::Add(add) => keep(worker, session, writer, place, add).await,
-            Self::Del(slot) => forget(worker, session, writer, place, slot).await,
+            Self::Add(add) => keep(worker, requester, place, add).await,
+            Self::Del(slot) => forget(worker, requester, place, slot).await,
             Self::Count(tag) => {
                 let largest = largest_resource(worker, tag);
                 Some(Ok(Answer::Info(worker.slots.borrow().info(tag, largest))))
@@ -100,15 +100,12 @@ const NOT_SERVED: Fault =
 
 fn decide<'w>(
     worker: &'w Worker,
-    session: &Session,
-    writer: Writer,
+    requester: &Requester,
     right: Right,
     place: &Place<'_>,
 ) -> Decision<'w> {
     match place.target {
-        Some(target) => {
-            Requester::new(&session.identity, writer).decide(&worker.policy, right, target)
-        }
+        Some(target) => requester.decide(&worker.policy, right, target),
         None => Decision::refused(None, "no rule allows it".to_owned()),
     }
 }
@@ -155,12 +152,15 @@ fn held(worker: &Worker, slot: Slot) -> Result<Answer, Failure> {
 
 async fn open(
     worker: &Worker,
-    session: &Session,
+    requester: &Requester,
     slot: Slot,
     resource: ResourceIndex,
 ) -> Result<Answer, Failure> {
     match worker.vault.open(resource.0).await {
-        Ok(opened) => Ok(Answer::Resource(slot, worker.closer.hold(session.identity.uid, opened))),
+        Ok(mut opened) => {
+            opened.move_to(requester.connection().uid);
+            Ok(Answer::Resource(slot, opened))
+        }
         Err((errno, reason)) => Err(Failure::not_opened(errno, &reason)),
     }
 }
@@ -176,15 +176,14 @@ fn largest_resource(worker: &Worker, tag: Tag) -> Option<Index> {
 /// Keeps a deposit, at the supervisor first; none when the supervisor has gone.
 async fn keep(
     worker: &Worker,
-    session: &Session,
-    writer: Writer,
+    requester: &Requester,
     place: &Place<'_>,
     add: Add<Brought>,
 ) -> Option<Result<Answer, Failure>> {
-    let (slot, owner) = (add.slot, session.identity.uid);
+    let (slot, owner) = (add.slot, requester.connection().uid);
     let pen = worker.vault.pen().await;
     let before = worker.slots.borrow().get(slot).cloned();
-    let charge = may_change(worker, session, writer, place, before.as_deref()).and_then(|()| {
+    let charge = may_change(worker, requester, place, before.as_deref()).and_then(|()| {
         let replaced = before.as_deref().map(|before| &*before.charge);
         worker
             .quotas
@@ -204,15 +203,14 @@ async fn keep(
 /// Forgets a deposit, at the supervisor first; none when the supervisor has gone.
 async fn forget(
     worker: &Worker,
-    session: &Session,
-    writer: Writer,
+    requester: &Requester,
     place: &Place<'_>,
     slot: Slot,
 ) -> Option<Result<Answer, Failure>> {
     let pen = worker.vault.pen().await;
     let before = worker.slots.borrow().get(slot).cloned();
     let Some(before) = before else { return Some(Err(Failure::absent())) };
-    if let Err(failure) = may_change(worker, session, writer, place, Some(&before)) {
+    if let Err(failure) = may_change(worker, requester, place, Some(&before)) {
         return Some(Err(failure));
     }
     pen.forget(slot).await.ok()?;
@@ -223,15 +221,14 @@ async fn forget(
 /// What another user deposited takes the right to replace.
 fn may_change(
     worker: &Worker,
-    session: &Session,
-    writer: Writer,
+    requester: &Requester,
     place: &Place<'_>,
     before: Option<&Deposit>,
 ) -> Result<(), Failure> {
-    let Some(before) = before.filter(|before| before.owner != session.identity.uid) else {
+    let Some(before) = before.filter(|before| !requester.is(before.owner)) else {
         return Ok(());
     };
-    let decision = decide(worker, session, writer, Right::Replace, place);
+    let decision = decide(worker, requester, Right::Replace, place);
     if decision.granted {
         return Ok(());
     }
@@ -242,7 +239,7 @@ fn may_change(
 /// Records what came of a request, and gives its answer.
 fn conclude(
     worker: &Worker,
-    session: &Session,
+    requester: &Requester,
     right: Right,
     place: &Place<'_>,
     decision: &Decision<'_>,
@@ -252,15 +249,17 @@ fn conclude(
         Ok(_) => (Verdict::Granted, "done"),
         Err(failure) => (failure.verdict, failure.reason.as_str()),
     };
+    let connection = requester.connection();
     worker.log.write(&Entry::audit(Record {
-        uid: session.identity.uid,
-        gid: session.identity.gid,
-        pid: session.identity.pid,
+        uid: connection.uid,
+        gid: connection.gid,
+        pid: connection.pid,
         right: right.name(),
         subject: place.subject(),
         name: place.name(),
         verdict,
         rule: decision.rule,
+        sender: requester.other_writer().map(|writer| (writer.uid, writer.gid, writer.pid)),
         reason,
     }));
     outcome.unwrap_or_else(|failure| Answer::Failed(failure.errno, failure.text))
@@ -277,6 +276,7 @@ fn malformed(worker: &Worker, session: &Session, fault: Fault) -> Answer {
         name: Name::None,
         verdict: Verdict::Refused,
         rule: None,
+        sender: None,
         reason: fault.reason,
     }));
     Answer::Failed(fault.errno, fault.reason.to_owned())

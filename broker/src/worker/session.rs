@@ -1,9 +1,12 @@
 //! One peer's session: request by request, answers in their order.
 
 use std::io::ErrorKind;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
+use fdbroker_policy::Uid;
 use fdbroker_wire::Tag;
+use rustix::io::ioctl_fionread;
 
 use super::identity::Identity;
 use super::inbox::{Gone, Inbox};
@@ -19,7 +22,7 @@ const BURST: u32 = 32;
 
 /// What a session is, beside its two directions.
 pub(super) struct Session {
-    pub(super) identity: Identity,
+    pub(super) identity: Rc<Identity>,
     pub(super) holder: Holder,
     /// The serial tags that it has touched.
     pub(super) touched: Vec<Tag>,
@@ -31,7 +34,7 @@ pub(super) struct Session {
 pub(super) async fn serve(
     worker: Rc<Worker>,
     stream: Watched,
-    identity: Identity,
+    identity: Rc<Identity>,
     charge: ConnectionCharge,
 ) {
     let stream = Rc::new(stream);
@@ -42,19 +45,33 @@ pub(super) async fn serve(
         inbox: Inbox::new(Rc::clone(&stream), identity.uid, patience),
         identity,
         touched: Vec::new(),
-        outbox: Outbox::new(stream, ledger, patience),
+        outbox: Outbox::new(Rc::clone(&stream), ledger, patience),
     };
     if let Some(reason) = session.run(&worker).await {
-        let Identity { uid, pid, .. } = session.identity;
+        let Identity { uid, pid, .. } = *session.identity;
         worker.log.warn(&format!("the connection of uid {uid} pid {pid} was cut off: {reason}"));
     }
+    let uid = session.identity.uid;
     let Session { touched, holder, outbox, inbox, .. } = session;
     drop(inbox);
     for tag in touched {
         turns::leave(&worker, tag, &holder).await;
     }
     outbox.end().await;
-    drop(charge);
+    if let Some(socket) = Rc::into_inner(stream) {
+        put_away(&worker, uid, socket.into_inner(), charge);
+    }
+}
+
+/// Closes a connection that has been shut, and then gives back its `charge`. What its peer sent
+/// and nobody read is closed with it, which may block: then it is done on the user's lane.
+pub(super) fn put_away(worker: &Worker, uid: Uid, socket: OwnedFd, charge: impl Send + 'static) {
+    if ioctl_fionread(&socket) == Ok(0) {
+        drop(socket);
+        drop(charge);
+    } else {
+        worker.closer.hold(uid, socket).keep_until_closed(charge);
+    }
 }
 
 impl Session {
@@ -65,6 +82,9 @@ impl Session {
             let incoming = match self.inbox.request(worker).await {
                 Ok(incoming) => incoming,
                 Err(Gone::Left) => return None,
+                Err(Gone::TooMuch) => {
+                    return Some("too many descriptors of its user wait to be closed".to_owned());
+                }
                 Err(Gone::TooSlow) => {
                     return Some("it began a message and did not end it".to_owned());
                 }
@@ -82,8 +102,8 @@ impl Session {
                 }
                 Err(_) => return None,
             }
-            served += 1;
-            if served % BURST == 0 {
+            served = (served + 1) % BURST;
+            if served == 0 {
                 tokio::task::yield_now().await;
             }
         }

@@ -75,6 +75,8 @@ impl Turns {
             }
             _ => {
                 let (turn, wait) = oneshot::channel();
+                // Those who left while they waited go here, and their descriptors with them.
+                gate.waiting.retain(|(_, turn)| !turn.is_closed());
                 gate.waiting.push_back((holder.clone(), turn));
                 Turn::Wait(wait)
             }
@@ -158,8 +160,8 @@ pub(super) fn restore(worker: &Rc<Worker>, restored: Note) {
     });
 }
 
-/// Tells the supervisor who owns the tag, and must not be dropped half done: as it is when its turn to write comes, so that the
-/// last word is always the right one.
+/// Tells the supervisor who owns the tag: as it is when its turn to write comes, so that the
+/// last word is always the right one. Must not be dropped half done.
 pub(super) async fn note(worker: &Worker, tag: Tag) {
     let pen = worker.vault.pen().await;
     let owner = worker.turns.owner(tag);

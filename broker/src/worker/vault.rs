@@ -12,11 +12,12 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
+use fdbroker_policy::Uid;
 use fdbroker_wire::{Control, Decoder, Errno, Limits, Message, Slot, add_head, del};
 use tokio::sync::{Mutex, MutexGuard, Notify, oneshot};
 use tokio::time::timeout;
 
-use super::Worker;
+use super::{Brought, Worker};
 use crate::sys::receive::receive;
 use crate::sys::watch::Watched;
 use crate::transmit::transmit;
@@ -25,6 +26,8 @@ use crate::transmit::transmit;
 /// this user, see unix(7).
 const WINDOW: usize = 64;
 
+/// The user id that no process has, see setreuid(2).
+const NOBODY: Uid = Uid(u32::MAX);
 /// How long a resource may take to open.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -35,12 +38,14 @@ pub(super) struct Vault {
     turn: Mutex<()>,
     unanswered: Cell<usize>,
     answered: Notify,
+    /// Told when the supervisor cannot be written to: a worker is of no use then.
+    broken: Notify,
     opening: RefCell<HashMap<u32, oneshot::Sender<Opened>>>,
     next_ticket: Cell<u32>,
 }
 
 /// What came of opening a resource.
-pub(super) type Opened = Result<OwnedFd, (Errno, String)>;
+pub(super) type Opened = Result<Brought, (Errno, String)>;
 
 /// The exclusive right to write to the supervisor. What is decided while holding it stays true
 /// until it is dropped: every change of the slots goes through here.
@@ -52,7 +57,7 @@ pub(super) struct Pen<'a> {
 /// The other direction: what the supervisor sends.
 pub(super) struct Answers {
     stream: Rc<Watched>,
-    decoder: Decoder<OwnedFd>,
+    decoder: Decoder<Brought>,
 }
 
 impl Vault {
@@ -66,6 +71,7 @@ impl Vault {
             turn: Mutex::new(()),
             unanswered: Cell::new(0),
             answered: Notify::new(),
+            broken: Notify::new(),
             opening: RefCell::default(),
             next_ticket: Cell::new(0),
         };
@@ -93,7 +99,7 @@ impl Vault {
         let asked = self.pen().await.control(Control::Open { resource, ticket }).await;
         let answered = match asked {
             Ok(()) => timeout(OPEN_TIMEOUT, opened).await,
-            Err(_) => return Err(gone()),
+            Err(_) => Ok(Ok(Err(gone()))),
         };
         self.opening.borrow_mut().remove(&ticket);
         match answered {
@@ -108,6 +114,11 @@ impl Vault {
     /// When the supervisor has gone.
     pub(super) async fn serving(&self) -> io::Result<()> {
         self.pen().await.control(Control::Serving).await
+    }
+
+    /// Waits until the supervisor cannot be written to any more.
+    pub(super) async fn broken(&self) {
+        self.broken.notified().await;
     }
 
     fn settle(&self, rc: i16) -> bool {
@@ -166,7 +177,13 @@ impl Pen<'_> {
         let total: usize = parts.iter().map(|part| part.len()).sum();
         let mut sent = 0;
         while sent < total {
-            sent += self.write_some(parts, sent, descriptor.filter(|_| sent == 0)).await?;
+            match self.write_some(parts, sent, descriptor.filter(|_| sent == 0)).await {
+                Ok(more) => sent += more,
+                Err(error) => {
+                    self.vault.broken.notify_one();
+                    return Err(error);
+                }
+            }
         }
         Ok(())
     }
@@ -213,7 +230,10 @@ impl Answers {
                 return Ok(());
             }
             let bytes = &chunk[..received.length];
-            self.decoder.feed(bytes, received.descriptors, received.truncated);
+            // What comes too late for its peer is closed on a lane of its own.
+            let brought = received.descriptors.into_iter();
+            let brought = brought.map(|descriptor| worker.closer.hold(NOBODY, descriptor));
+            self.decoder.feed(bytes, brought, received.truncated);
             while let Some(message) = self.decoder.message() {
                 match message {
                     Ok(message) => take(worker, message)?,
@@ -226,7 +246,7 @@ impl Answers {
     }
 }
 
-fn take(worker: &Worker, message: Message<OwnedFd>) -> io::Result<()> {
+fn take(worker: &Worker, message: Message<Brought>) -> io::Result<()> {
     match message {
         Message::Reply(reply) => {
             if !worker.vault.settle(reply.rc) {

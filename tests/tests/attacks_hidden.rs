@@ -1,0 +1,152 @@
+//! Descriptors that are nobody's deposit: those that were refused, that wait for the rest of their
+//! message, that lie inside a socket, or that belong to somebody who has left.
+
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use fdbroker_tests::{
+    Daemon, PATIENCE, Peer, Person, is_root, request, sample, skip, sys, wait_until,
+};
+
+const SLOT: (i16, i32) = (1, 0);
+const GREEDY: u32 = 64101;
+
+/// A TCP socket whose last close(2) waits for 25 seconds, and its other end.
+fn lingering() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (other_end, _) = listener.accept().unwrap();
+    stream.set_nonblocking(true).unwrap();
+    while stream.write(&[0; 65536]).is_ok() {}
+    let linger = Some(Duration::from_secs(25));
+    rustix::net::sockopt::set_socket_linger(&stream, linger).unwrap();
+    (stream, other_end)
+}
+
+#[track_caller]
+fn is_served_without_delay(bystander: &mut Peer) {
+    let start = Instant::now();
+    for _ in 0..100 {
+        bystander.is_served((1, 1));
+    }
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(15), "others waited {took:?} for a close");
+}
+
+#[test] // attacks 15 and 17 together
+fn a_refused_socket_that_holds_one_that_lingers_stops_nobody() {
+    let daemon = Daemon::open().start();
+    let mut bystander = daemon.connect();
+    let (held, _other_end) = lingering();
+    let (outer, inner) = UnixStream::pair().unwrap();
+    sys::send(&outer, b"x", &[held.as_fd()]).unwrap();
+    drop(held);
+    let mut peer = daemon.connect();
+    peer.send(&request::add(SLOT, 3, b""), &[inner.as_fd()]);
+    // Before it is refused, so that the broker's is the last one.
+    drop((outer, inner));
+    assert_eq!(peer.answer().errno(), libc::EOPNOTSUPP);
+    is_served_without_delay(&mut bystander);
+}
+
+#[test] // attack 17, in what was never read
+fn a_connection_that_ends_with_a_lingering_socket_unread_stops_nobody() {
+    let daemon = Daemon::open().setting("frame_timeout = \"1s\"").start();
+    let mut bystander = daemon.connect();
+    let (held, _other_end) = lingering();
+    let mut peer = daemon.connect();
+    // Answers that nobody reads: when they fill their buffer, the broker reads no more requests.
+    let payload = vec![7; 32768];
+    peer.add(SLOT, &payload).done();
+    peer.send(&request::get(SLOT).repeat(50), &[]);
+    wait_until("the broker waits for its answers to be read", || {
+        let before = rustix::io::ioctl_fionread(peer.socket()).unwrap();
+        std::thread::yield_now();
+        before > 32768 && before == rustix::io::ioctl_fionread(peer.socket()).unwrap()
+    });
+    peer.send(&request::get(SLOT), &[held.as_fd()]);
+    drop((held, peer));
+    is_served_without_delay(&mut bystander);
+}
+
+#[test] // attack 7, unfinished
+fn descriptors_of_messages_that_never_end_fill_nobodys_table() {
+    let daemon = Daemon::open().setting("frame_timeout = \"2s\"").descriptor_limit(4096).start();
+    let before = daemon.descriptors();
+    let person = if is_root() { Person::user(GREEDY) } else { Person::same() };
+    let file = sample::file_saying("x");
+    let descriptors = vec![file.as_fd(); 253];
+    // The head of a message of 64 KiB that announces as many.
+    let mut head = vec![64, 0, 253, 0];
+    head.extend(65536_i32.to_ne_bytes());
+    let mut hoarders: Vec<Peer> = Vec::new();
+    for _ in 0..60 {
+        let mut peer = person.connect(&daemon);
+        // It fails on connections that were refused by then.
+        let _ = peer.try_send(&head, &descriptors);
+        hoarders.push(peer);
+        let held = daemon.descriptors().worker - before.worker;
+        assert!(held < 1500, "{held} of 4096 descriptors are held by one user");
+    }
+    if is_root() {
+        daemon.connect().is_served((1, 9));
+    } else {
+        skip("another user beside the one who hoards", "only root can become others");
+    }
+    drop(hoarders);
+    daemon.wait_for_descriptors(before);
+}
+
+#[test]
+fn those_who_gave_up_waiting_for_a_serial_tag_leave_nothing_behind() {
+    let daemon = Daemon::with_policy(SERIAL).setting("max_connections_per_uid = 1000").start();
+    let mut owner = daemon.connect();
+    owner.add(SLOT, "x").done();
+    let before = daemon.descriptors();
+    for _ in 0..300 {
+        let mut waiter = daemon.connect();
+        waiter.send(&request::get(SLOT), &[]);
+    }
+    // One that still waits is the last that may be remembered.
+    let waiter = daemon.connect();
+    wait_until("only the owner and the last of those who gave up are remembered", || {
+        daemon.descriptors().worker <= before.worker + 6
+    });
+    drop((waiter, owner));
+}
+
+const SERIAL: &str = r#"
+[tags.first]
+id = 1
+serial = true
+
+[[rules]]
+id = "anyone"
+allow = ["*"]
+slots = ["first/*"]
+anyone = true
+"#;
+
+#[test] // attack 17, while the broker waits for something else
+fn a_lingering_socket_that_was_deposited_and_deleted_leaves_the_supervisor_nothing() {
+    let daemon = Daemon::open().start();
+    let mut peer = daemon.connect();
+    let before = daemon.descriptors_with(&mut peer);
+    let mut others = Vec::new();
+    for _ in 0..20 {
+        let (held, other_end) = lingering();
+        peer.send(&request::add(SLOT, 3, b""), &[held.as_fd()]);
+        drop(held);
+        peer.answer().done();
+        peer.del(SLOT).done();
+        peer.add_descriptor((1, 2), sample::file_saying("x"), "").done();
+        peer.del((1, 2)).done();
+        others.push(other_end);
+    }
+    let start = Instant::now();
+    daemon.wait_for_descriptors(before);
+    assert!(start.elapsed() < PATIENCE, "closing waited for those who do not read");
+}
