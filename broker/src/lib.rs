@@ -10,6 +10,7 @@
 mod arguments;
 mod closer;
 mod log;
+mod look;
 mod supervisor;
 mod sys;
 mod transmit;

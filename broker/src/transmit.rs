@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
@@ -26,3 +27,12 @@ pub(crate) fn transmit(
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
     Ok(sendmsg(socket, parts, &mut control, flags)?)
 }
+
+/// Whether too many descriptors of this user lie unread, with whomever. No event tells when that
+/// is over: the caller tries again.
+pub(crate) fn too_many_in_flight(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::TOOMANYREFS.raw_os_error())
+}
+
+/// The pause before a send that failed for want of something is tried again.
+pub(crate) const RETRY: Duration = Duration::from_millis(10);

@@ -2,8 +2,10 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Anyone may do anything to the slots of tag 1.
 pub const OPEN: &str = r#"
@@ -20,6 +22,23 @@ anyone = true
 /// The same, where tag 1 accepts the kinds given (a list of the policy language).
 pub fn accepting(kinds: &str) -> String {
     OPEN.replace("id = 1\n", &format!("id = 1\naccept = {kinds}\n"))
+}
+
+/// The same, where tag 1 is serial.
+pub fn serial() -> String {
+    OPEN.replace("id = 1\n", "id = 1\nserial = true\n")
+}
+
+/// A TCP socket with a full buffer that nobody reads, whose last close(2) waits for `linger`, and
+/// its other end.
+pub fn full_and_lingering(linger: Duration) -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (other_end, _) = listener.accept().unwrap();
+    stream.set_nonblocking(true).unwrap();
+    while stream.write(&[0; 65536]).is_ok() {}
+    rustix::net::sockopt::set_socket_linger(&stream, Some(linger)).unwrap();
+    (stream, other_end)
 }
 
 /// A file without a name that says `content`, with its offset at the start.

@@ -1,8 +1,6 @@
 //! Descriptors that are nobody's deposit: those that were refused, that wait for the rest of their
 //! message, that lie inside a socket, or that belong to somebody who has left.
 
-use std::io::Write;
-use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -14,17 +12,8 @@ use fdbroker_tests::{
 const SLOT: (i16, i32) = (1, 0);
 const GREEDY: u32 = 64101;
 
-/// A TCP socket whose last close(2) waits for 25 seconds, and its other end.
-fn lingering() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (other_end, _) = listener.accept().unwrap();
-    stream.set_nonblocking(true).unwrap();
-    while stream.write(&[0; 65536]).is_ok() {}
-    let linger = Some(Duration::from_secs(25));
-    rustix::net::sockopt::set_socket_linger(&stream, linger).unwrap();
-    (stream, other_end)
-}
+/// How long the last close(2) of a socket may wait.
+const LINGER: Duration = Duration::from_secs(25);
 
 #[track_caller]
 fn is_served_without_delay(bystander: &mut Peer) {
@@ -40,7 +29,7 @@ fn is_served_without_delay(bystander: &mut Peer) {
 fn a_refused_socket_that_holds_one_that_lingers_stops_nobody() {
     let daemon = Daemon::open().start();
     let mut bystander = daemon.connect();
-    let (held, _other_end) = lingering();
+    let (held, _other_end) = sample::full_and_lingering(LINGER);
     let (outer, inner) = UnixStream::pair().unwrap();
     sys::send(&outer, b"x", &[held.as_fd()]).unwrap();
     drop(held);
@@ -56,7 +45,7 @@ fn a_refused_socket_that_holds_one_that_lingers_stops_nobody() {
 fn a_connection_that_ends_with_a_lingering_socket_unread_stops_nobody() {
     let daemon = Daemon::open().setting("frame_timeout = \"1s\"").start();
     let mut bystander = daemon.connect();
-    let (held, _other_end) = lingering();
+    let (held, _other_end) = sample::full_and_lingering(LINGER);
     let mut peer = daemon.connect();
     // Answers that nobody reads: when they fill their buffer, the broker reads no more requests.
     let payload = vec![7; 32768];
@@ -102,7 +91,8 @@ fn descriptors_of_messages_that_never_end_fill_nobodys_table() {
 
 #[test]
 fn those_who_gave_up_waiting_for_a_serial_tag_leave_nothing_behind() {
-    let daemon = Daemon::with_policy(SERIAL).setting("max_connections_per_uid = 1000").start();
+    let daemon =
+        Daemon::with_policy(&sample::serial()).setting("max_connections_per_uid = 1000").start();
     let mut owner = daemon.connect();
     owner.add(SLOT, "x").done();
     let before = daemon.descriptors();
@@ -118,18 +108,6 @@ fn those_who_gave_up_waiting_for_a_serial_tag_leave_nothing_behind() {
     drop((waiter, owner));
 }
 
-const SERIAL: &str = r#"
-[tags.first]
-id = 1
-serial = true
-
-[[rules]]
-id = "anyone"
-allow = ["*"]
-slots = ["first/*"]
-anyone = true
-"#;
-
 #[test] // attack 17, while the broker waits for something else
 fn a_lingering_socket_that_was_deposited_and_deleted_leaves_the_supervisor_nothing() {
     let daemon = Daemon::open().start();
@@ -137,7 +115,7 @@ fn a_lingering_socket_that_was_deposited_and_deleted_leaves_the_supervisor_nothi
     let before = daemon.descriptors_with(&mut peer);
     let mut others = Vec::new();
     for _ in 0..20 {
-        let (held, other_end) = lingering();
+        let (held, other_end) = sample::full_and_lingering(LINGER);
         peer.send(&request::add(SLOT, 3, b""), &[held.as_fd()]);
         drop(held);
         peer.answer().done();

@@ -2,7 +2,6 @@
 //! harms nobody.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
@@ -174,8 +173,7 @@ fn a_tcp_socket_that_lingers_is_closed_without_stopping_anybody() {
     let daemon = Daemon::open().start();
     let mut bystander = daemon.connect();
     let before = daemon.descriptors_with(&mut bystander);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (lingering, other_end) = full_and_lingering(&listener, Duration::from_secs(25));
+    let (lingering, other_end) = sample::full_and_lingering(Duration::from_secs(25));
     let person = Person::same();
     let mut peer = person.connect(&daemon);
     peer.add_descriptor(SLOT, lingering, "").done();
@@ -194,8 +192,7 @@ fn a_tcp_socket_that_lingers_is_closed_without_stopping_anybody() {
 #[test] // attack 17, replaced in place of deleted
 fn replacing_a_tcp_socket_that_lingers_stops_nobody_either() {
     let daemon = Daemon::open().start();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (lingering, _other_end) = full_and_lingering(&listener, Duration::from_secs(25));
+    let (lingering, _other_end) = sample::full_and_lingering(Duration::from_secs(25));
     let mut peer = daemon.connect();
     peer.add_descriptor(SLOT, lingering, "").done();
     let start = Instant::now();
@@ -205,16 +202,6 @@ fn replacing_a_tcp_socket_that_lingers_stops_nobody_either() {
     }
     let took = start.elapsed();
     assert!(took < Duration::from_secs(15), "others waited {took:?} for a close");
-}
-
-/// A connection with a full buffer that nobody reads, whose last close(2) waits for `linger`.
-fn full_and_lingering(listener: &TcpListener, linger: Duration) -> (TcpStream, TcpStream) {
-    let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (other_end, _) = listener.accept().unwrap();
-    stream.set_nonblocking(true).unwrap();
-    while stream.write(&[0; 65536]).is_ok() {}
-    rustix::net::sockopt::set_socket_linger(&stream, Some(linger)).unwrap();
-    (stream, other_end)
 }
 
 #[test] // attack 18

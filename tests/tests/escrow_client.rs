@@ -40,7 +40,7 @@ fn an_escrow_client_in_c_is_served_with_every_size_with_and_without_a_descriptor
 
 #[test]
 fn an_escrow_client_in_c_is_served_by_a_serial_tag() {
-    let daemon = Daemon::with_policy(&sample::OPEN.replace("id = 1", "id = 1\nserial = true"));
+    let daemon = Daemon::with_policy(&sample::serial());
     run_on(&daemon.start(), 1);
 }
 

@@ -137,7 +137,7 @@ fn text(file: &std::fs::File) -> String {
 
 #[test]
 fn a_client_that_waits_for_a_serial_tag_waits_on_when_the_worker_is_replaced() {
-    let policy = sample::OPEN.replace("id = 1", "id = 1\nserial = true");
+    let policy = sample::serial();
     let daemon = Daemon::with_policy(&policy).start();
     let owner = fdbroker_tests::Person::same();
     owner.connect(&daemon).add((1, 0), "first").done();

@@ -24,7 +24,7 @@ fn it_ends_with_0_on_sigterm_and_on_sigint_and_its_socket_is_gone() {
 
 #[test]
 fn it_ends_at_once_while_peers_are_connected_and_wait() {
-    let policy = sample::OPEN.replace("id = 1", "id = 1\nserial = true");
+    let policy = sample::serial();
     let mut daemon = Daemon::with_policy(&policy).start();
     let mut owner = daemon.connect();
     owner.add((1, 0), "x").done();

@@ -8,10 +8,11 @@
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::fs::{FileType, fstat};
 use rustix::io::write;
 
+use crate::look::look;
 use crate::sys::adopt::standard_error;
 
 /// The longest line in bytes: what pipe(7) takes in one piece whenever it has room at all.
@@ -65,10 +66,7 @@ impl Stream {
     }
 
     fn has_room(&self) -> bool {
-        self.immediate || {
-            let mut asked = [PollFd::new(&self.descriptor, PollFlags::OUT)];
-            poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
-        }
+        self.immediate || look(self.descriptor, PollFlags::OUT).is_ok_and(|found| !found.is_empty())
     }
 
     fn put(&self, line: &str) {

@@ -17,7 +17,7 @@ use tokio::net::UnixStream;
 use super::deposits::Kept;
 use crate::closer::{Closer, Held};
 use crate::sys::receive::receive;
-use crate::transmit::transmit;
+use crate::transmit::{RETRY, transmit};
 
 /// How many queued answers pause reading.
 const MAX_QUEUED: usize = 1024;
@@ -25,8 +25,6 @@ const MAX_QUEUED: usize = 1024;
 const HELD_BACK: usize = 16 * 7;
 /// Reads that follow each other faster than this are a burst.
 const BURST: Duration = Duration::from_millis(1);
-/// The pause before a write that failed for want of something is tried again.
-const RETRY: Duration = Duration::from_millis(10);
 /// How many bytes are read at once, and gathered into one write.
 const CHUNK: usize = 64 * 1024;
 

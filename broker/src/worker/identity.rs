@@ -11,8 +11,10 @@ use std::rc::Rc;
 use fdbroker_policy::{Gid, Peer, Uid};
 use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, sockopt};
+use rustix::event::PollFlags;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use crate::look::look;
 use crate::sys::peer;
 use crate::sys::receive::Sender;
 
@@ -122,9 +124,7 @@ pub(crate) fn kernel_names_processes(socket: &OwnedFd) -> bool {
 }
 
 fn ended(process: &OwnedFd) -> bool {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let mut asked = [PollFd::new(process, PollFlags::IN)];
-    !matches!(poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0))
+    !look(process.as_fd(), PollFlags::IN).is_ok_and(|found| found.is_empty())
 }
 
 /// The user ids (real, effective, saved, file system) and supplementary groups of a

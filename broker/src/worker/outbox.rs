@@ -8,14 +8,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::net::{Shutdown, shutdown};
 use tokio::time::timeout;
 
 use super::unread::{LOOK_AGAIN, Ledger};
-use super::vault::{RETRY, too_many_in_flight};
+use crate::look::look;
 use crate::sys::watch::Watched;
-use crate::transmit::transmit;
+use crate::transmit::{RETRY, too_many_in_flight, transmit};
 
 /// How seldom a connection that has ended is looked at, while its peer holds it and reads nothing.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -156,9 +156,7 @@ impl Outbox {
 
 /// Whether both directions of a connection are shut.
 fn is_shut(socket: BorrowedFd<'_>) -> bool {
-    let mut asked = [PollFd::from_borrowed_fd(socket, PollFlags::empty())];
-    let polled = poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
-    polled.is_err() || asked[0].revents().contains(PollFlags::HUP)
+    look(socket, PollFlags::empty()).map_or(true, |found| found.contains(PollFlags::HUP))
 }
 
 /// What is left of an answer after its first `sent` bytes.

@@ -13,9 +13,9 @@ use super::inbox::{Gone, Inbox};
 use super::outbox::Outbox;
 use super::quota::ConnectionCharge;
 use super::turns::{self, Holder};
-use super::vault::too_many_in_flight;
 use super::{Worker, request};
 use crate::sys::watch::Watched;
+use crate::transmit::too_many_in_flight;
 
 /// How many requests are served before others have their turn on the event loop.
 const BURST: u32 = 32;

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::{Brought, Worker};
 use crate::sys::receive::receive;
 use crate::sys::watch::Watched;
-use crate::transmit::transmit;
+use crate::transmit::{RETRY, too_many_in_flight, transmit};
 
 /// How many messages may lie unanswered at the supervisor: descriptors in flight count against
 /// this user, see unix(7).
@@ -207,15 +207,6 @@ impl Pen<'_> {
         }
     }
 }
-
-/// Whether too many descriptors of this user lie unread, with whomever. No event tells when that
-/// is over: the caller tries again.
-pub(super) fn too_many_in_flight(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(rustix::io::Errno::TOOMANYREFS.raw_os_error())
-}
-
-/// The pause before what [`too_many_in_flight`] stopped is tried again.
-pub(super) const RETRY: Duration = Duration::from_millis(10);
 
 impl Answers {
     /// Reads what the supervisor sends, until it has gone.
