@@ -88,7 +88,10 @@ impl Outbox {
             let first = descriptor.filter(|_| sent == 0);
             let parts = rest(head, payload, sent);
             match self.stream.write(|socket| transmit(socket, &parts, first)).await {
-                Ok(more) => sent += more,
+                Ok(more) => {
+                    self.count(first);
+                    sent += more;
+                }
                 Err(error) if too_many_in_flight(&error) => {
                     *crowded = true;
                     tokio::time::sleep(RETRY).await;
@@ -96,7 +99,6 @@ impl Outbox {
                 Err(error) => return Err(error),
             }
         }
-        self.count(descriptor);
         Ok(())
     }
 
