@@ -5,10 +5,10 @@ use std::process::ExitStatus;
 use std::rc::Rc;
 use std::time::Duration;
 
-use fdbroker_wire::{Control, Errno, Extended, Message, Tag};
+use fdbroker_wire::{Control, Errno, Extended, Message, Slot, Tag};
 use tokio::process::Child;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::StartError;
 use super::deposits::Deposits;
@@ -38,6 +38,8 @@ pub(super) struct Supervisor {
     listener: Listener,
     opener: Opener,
     deposits: Deposits,
+    /// Slots whose former descriptor has been closed, at last.
+    closed: UnboundedReceiver<Slot>,
     closer: Closer<Option<Tag>>,
 }
 
@@ -65,9 +67,10 @@ impl Supervisor {
         listener: Listener,
         opener: Opener,
     ) -> Self {
-        let deposits = Deposits::default();
+        let (closings, closed) = unbounded_channel();
+        let deposits = Deposits::new(closings);
         let closer = Closer::new();
-        Self { format, log, readiness, source, listener, opener, deposits, closer }
+        Self { format, log, readiness, source, listener, opener, deposits, closed, closer }
     }
 
     /// Runs until the broker is told to stop.
@@ -127,6 +130,8 @@ impl Supervisor {
         let (answers, mut opened) = unbounded_channel();
         let log = Rc::clone(&self.log);
         let mut served = false;
+        // What the last worker waited for to be closed, no other one has on an account.
+        while self.closed.try_recv().is_ok() {}
         let problem = loop {
             tokio::select! {
                 biased;
@@ -146,6 +151,7 @@ impl Supervisor {
                     Err(error) => break error.to_string(),
                 },
                 Some(answer) = opened.recv() => self.pass_on(answer, &mut link),
+                Some(slot) = self.closed.recv() => link.control(Control::Closed(slot)),
                 () = log.keep_flushing() => {}
             }
         };
