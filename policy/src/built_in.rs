@@ -32,7 +32,7 @@ fn rule(owner: Uid) -> Rule {
         id: BUILT_IN_RULE.to_owned(),
         allow: Rights::all(),
         deny: Rights::NONE,
-        who: Who::new(Some(vec![owner]), None),
+        who: Who { users: Some(Box::new([owner])), ..Who::default() },
     }
 }
 
@@ -48,7 +48,7 @@ mod tests {
     const OWNER: Uid = Uid(1000);
 
     fn peer(uid: Uid) -> Peer<'static> {
-        Peer { uid, gid: Gid(0), groups: &[Gid(0)] }
+        Peer::new(uid, Gid(0), &[Gid(0)])
     }
 
     fn slot(tag: u16) -> Slot {

@@ -14,6 +14,7 @@ mod capability;
 mod coverage;
 mod excerpt;
 mod finding;
+mod glob;
 mod identity;
 mod kind;
 mod load;

@@ -28,7 +28,7 @@ fn with_rules(rules: &str) -> Policy {
 
 /// What a peer of user 1000, group 1000 may do.
 fn decide(policy: &Policy, right: Right, target: Target) -> Verdict<'_> {
-    policy.decide(&Peer { uid: Uid(1000), gid: Gid(1000), groups: &[] }, right, target)
+    policy.decide(&Peer::new(Uid(1000), Gid(1000), &[]), right, target)
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn replace_does_not_follow_from_add_or_del() {
 #[test]
 fn root_is_not_special() {
     let policy = with_rules("[[rules]]\nallow = [\"*\"]\nslots = [\"*\"]\nuser = 1000\n");
-    let root = Peer { uid: Uid::ROOT, gid: Gid(0), groups: &[Gid(0)] };
+    let root = Peer::new(Uid::ROOT, Gid(0), &[Gid(0)]);
     assert!(!policy.decide(&root, Right::Get, Target::Slot(slot(10, 0))).is_granted());
 }
 

@@ -33,6 +33,37 @@ struct Rule {
     slots: Vec<Pattern>,
     users: Option<Vec<u32>>,
     groups: Option<Vec<u32>>,
+    units: Option<Vec<&'static str>>,
+    cgroups: Option<Vec<&'static str>>,
+    labels: Option<Vec<&'static str>>,
+}
+
+/// Patterns, and what they stand for in the naive implementation: every text below that they match.
+const UNITS: [(&str, &[&str]); 4] = [
+    ("vpn.service", &["vpn.service"]),
+    ("app@*.service", &["app@1.service", "app@.service"]),
+    ("*.service", &["vpn.service", "app@1.service", "app@.service"]),
+    ("app*", &["app@1.service", "app@.service", "app@1.scope"]),
+];
+const CGROUPS: [(&str, &[&str]); 4] = [
+    ("/", &["/"]),
+    ("/a/*", &["/a/b", "/a/c"]),
+    ("/a/**", &["/a/b", "/a/c", "/a/b/c"]),
+    ("/**/c", &["/a/c", "/a/b/c"]),
+];
+const LABELS: [(&str, &[&str]); 2] =
+    [("one (enforce)", &["one (enforce)"]), ("*", &["one (enforce)", "two", "something else"])];
+
+fn stands_for(
+    table: &[(&str, &[&str])],
+    patterns: &Option<Vec<&'static str>>,
+    fact: Option<&str>,
+) -> bool {
+    patterns.as_ref().is_none_or(|patterns| {
+        table.iter().any(|(pattern, texts)| {
+            patterns.contains(pattern) && fact.is_some_and(|fact| texts.contains(&fact))
+        })
+    })
 }
 
 impl Pattern {
@@ -81,7 +112,16 @@ impl Rule {
                 writeln!(text, "{key} = {ids:?}").expect("a string");
             }
         }
-        if self.users.is_none() && self.groups.is_none() {
+        let texts = [("unit", &self.units), ("cgroup", &self.cgroups), ("label", &self.labels)];
+        for (key, patterns) in texts {
+            if let Some(patterns) = patterns {
+                writeln!(text, "{key} = {patterns:?}").expect("a string");
+            }
+        }
+        if self.users.is_none()
+            && self.groups.is_none()
+            && texts.iter().all(|(_, patterns)| patterns.is_none())
+        {
             text.push_str("anyone = true\n");
         }
         text
@@ -92,6 +132,9 @@ impl Rule {
         groups.push(peer.gid);
         self.users.as_ref().is_none_or(|users| users.contains(&peer.uid.0))
             && self.groups.as_ref().is_none_or(|any| groups.iter().any(|gid| any.contains(&gid.0)))
+            && stands_for(&UNITS, &self.units, peer.unit)
+            && stands_for(&CGROUPS, &self.cgroups, peer.cgroup)
+            && stands_for(&LABELS, &self.labels, peer.label)
     }
 
     fn has(rights: &BTreeSet<&'static str>, right: Right) -> bool {
@@ -151,9 +194,39 @@ fn ids() -> impl Strategy<Value = Option<Vec<u32>>> {
     prop::option::of(subsequence(vec![0, 1, 2, 3], 1..=2))
 }
 
+/// Mostly no condition, so that some rules still apply.
+fn texts(
+    table: &[(&'static str, &[&str])],
+) -> impl Strategy<Value = Option<Vec<&'static str>>> + use<> {
+    let patterns: Vec<_> = table.iter().map(|(pattern, _)| *pattern).collect();
+    prop::option::weighted(0.2, subsequence(patterns, 1..=2))
+}
+
+/// A text that some pattern matches, one that none does, or none.
+fn fact(
+    table: &[(&'static str, &[&'static str])],
+) -> impl Strategy<Value = Option<&'static str>> + use<> {
+    let mut texts: Vec<_> = table.iter().flat_map(|(_, texts)| texts.iter().copied()).collect();
+    texts.push("something else");
+    prop::option::weighted(0.9, prop::sample::select(texts))
+}
+
+/// Who asks, but for the groups.
+fn facts() -> impl Strategy<Value = Peer<'static>> {
+    (0u32..5, 0u32..5, fact(&UNITS), fact(&CGROUPS), fact(&LABELS)).prop_map(
+        |(uid, gid, unit, cgroup, label)| Peer {
+            unit,
+            cgroup,
+            label,
+            ..Peer::new(Uid(uid), Gid(gid), &[])
+        },
+    )
+}
+
 fn rule() -> impl Strategy<Value = Rule> {
-    (rights(), rights(), prop::collection::vec(pattern(), 1..4), ids(), ids()).prop_map(
-        |(mut allow, deny, mut slots, users, groups)| {
+    let conditions = (ids(), ids(), texts(&UNITS), texts(&CGROUPS), texts(&LABELS));
+    (rights(), rights(), prop::collection::vec(pattern(), 1..4), conditions).prop_map(
+        |(mut allow, deny, mut slots, (users, groups, units, cgroups, labels))| {
             if allow.is_empty() && deny.is_empty() {
                 allow.insert("get");
             }
@@ -161,7 +234,7 @@ fn rule() -> impl Strategy<Value = Rule> {
             if allow.contains("tag") || deny.contains("tag") {
                 slots.push(Pattern::Whole(TAGS[0]));
             }
-            Rule { id: String::new(), allow, deny, slots, users, groups }
+            Rule { id: String::new(), allow, deny, slots, users, groups, units, cgroups, labels }
         },
     )
 }
@@ -204,6 +277,9 @@ deny = ["*"]
 slots = ["tun", "web/0-99", "web/*"]
 user = ["vpn", 7]
 group = "www-data"
+unit = "app@*.service"
+cgroup = ["/a/**", "/b/*/c"]
+label = "system_u:*"
 "#;
 
 proptest! {
@@ -212,12 +288,11 @@ proptest! {
     #[test]
     fn decide_says_what_the_naive_implementation_says(
         rules in rules(),
-        uid in 0u32..5,
-        gid in 0u32..5,
+        facts in facts(),
         groups in subsequence(vec![Gid(0), Gid(1), Gid(2), Gid(3)], 0..=2),
     ) {
         let policy = load("p", &policy_text(&rules), &Machine).map_err(|findings| TestCaseError::fail(findings.to_string()))?;
-        let peer = Peer { uid: Uid(uid), gid: Gid(gid), groups: &groups };
+        let peer = Peer { groups: &groups, ..facts };
         for target in targets() {
             for right in Right::ALL {
                 prop_assert_eq!(policy.decide(&peer, right, target), expected(&rules, &peer, right, target), "{} {:?}", right, target);
@@ -228,12 +303,10 @@ proptest! {
     #[test]
     fn the_order_of_the_rules_changes_neither_the_verdict_nor_the_rule_that_is_named(
         (rules, shuffled) in rules().prop_flat_map(|rules| (Just(rules.clone()), Just(rules).prop_shuffle())),
-        uid in 0u32..5,
-        gid in 0u32..5,
+        peer in facts(),
     ) {
         let load = |rules| load("p", &policy_text(rules), &Machine).map_err(|findings| TestCaseError::fail(findings.to_string()));
         let (one, other) = (load(&rules)?, load(&shuffled)?);
-        let peer = Peer { uid: Uid(uid), gid: Gid(gid), groups: &[] };
         for target in targets() {
             for right in Right::ALL {
                 prop_assert_eq!(one.decide(&peer, right, target), other.decide(&peer, right, target));

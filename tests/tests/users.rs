@@ -159,7 +159,7 @@ fn slot((tag, index): (i16, i32)) -> Slot {
 
 fn decides(policy: &Policy, ids: &Ids, right: Right, target: Target) -> bool {
     let groups: Vec<Gid> = ids.groups.iter().copied().map(Gid).collect();
-    let peer = fdbroker_policy::Peer { uid: Uid(ids.uid), gid: Gid(ids.gid), groups: &groups };
+    let peer = fdbroker_policy::Peer::new(Uid(ids.uid), Gid(ids.gid), &groups);
     policy.decide(&peer, right, target).is_granted()
 }
 

@@ -8,6 +8,7 @@ mod amount;
 mod conditions;
 mod declared;
 mod document;
+mod globs;
 mod near;
 mod reader;
 mod report;

@@ -12,7 +12,8 @@ use crate::pattern::Pattern;
 use crate::right::Rights;
 use crate::rule::Rule;
 
-const KEYS: [&str; 7] = ["id", "allow", "deny", "slots", "user", "group", "anyone"];
+const KEYS: [&str; 10] =
+    ["id", "allow", "deny", "slots", "user", "group", "unit", "cgroup", "label", "anyone"];
 
 const ID: Expected =
     Expected { key: "id", write: "a sentence in quotes that says what the rule is for" };
