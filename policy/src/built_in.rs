@@ -4,7 +4,7 @@ use crate::pattern::Pattern;
 use crate::policy::Parts;
 use crate::right::Rights;
 use crate::rule::{Rule, Who};
-use crate::{Accept, Policy, Settings, Tag, TagSettings, Uid};
+use crate::{Accept, Policy, Right, Settings, Tag, TagSettings, Uid};
 
 /// The id of the only rule of the built-in policy.
 pub const BUILT_IN_RULE: &str = "built-in: the user that started the broker";
@@ -12,17 +12,14 @@ pub const BUILT_IN_RULE: &str = "built-in: the user that started the broker";
 /// How many tags the built-in policy has, from 0.
 const TAGS: u16 = 32;
 
-/// The built-in policy: tags 0 to 31, each serial, accepting every kind, where the owner has every right.
+/// The built-in policy: tags 0 to 31, each serial, accepting every kind, where the owner has every
+/// right, also to the broker itself.
 ///
 /// Nobody else has any. A tag's name is its number. Where the owner is the kernel's overflow user (65534), not even the
 /// owner has a right: strangers from other user namespaces would look like the owner.
 #[must_use]
 pub fn built_in(owner: Uid) -> Policy {
-    let rules = if owner == Uid::OVERFLOW {
-        Vec::new()
-    } else {
-        vec![(rule(owner), vec![Pattern::Everything])]
-    };
+    let rules = if owner == Uid::OVERFLOW { Vec::new() } else { vec![rule(owner)] };
     let tags = (0..TAGS).filter_map(Tag::new).map(tag).collect();
     Parts { settings: Settings::default(), tags, resources: Vec::new(), rules }.assemble()
 }
@@ -30,8 +27,9 @@ pub fn built_in(owner: Uid) -> Policy {
 fn rule(owner: Uid) -> Rule {
     Rule {
         id: BUILT_IN_RULE.to_owned(),
-        allow: Rights::all(),
+        allow: Rights::of_slots().with(Right::Operate),
         deny: Rights::NONE,
+        slots: Box::new([Pattern::Everything]),
         who: Who { users: Some(Box::new([owner])), ..Who::default() },
     }
 }
@@ -43,7 +41,7 @@ fn tag(id: Tag) -> TagSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Gid, Index, Peer, Right, Slot, Target, Verdict};
+    use crate::{Gid, Index, Peer, Slot, Target, Verdict};
 
     const OWNER: Uid = Uid(1000);
 
@@ -55,21 +53,23 @@ mod tests {
         Slot { tag: Tag::new(tag).unwrap(), index: Index::new(9).unwrap() }
     }
 
+    fn target(right: Right, tag: u16) -> Target {
+        match right {
+            Right::Tag => Target::Tag(slot(tag).tag),
+            Right::Operate => Target::Broker,
+            _ => Target::Slot(slot(tag)),
+        }
+    }
+
     #[test]
     fn the_owner_has_every_right_to_tags_0_to_31_and_none_to_others() {
         let policy = built_in(OWNER);
         for right in Right::ALL {
             for tag in 0..40 {
-                let target = if right == Right::Tag {
-                    Target::Tag(slot(tag).tag)
-                } else {
-                    Target::Slot(slot(tag))
-                };
-                assert_eq!(
-                    policy.decide(&peer(OWNER), right, target).is_granted(),
-                    tag < 32,
-                    "{right} {tag}"
-                );
+                let target = target(right, tag);
+                let expected = tag < 32 || target == Target::Broker;
+                let verdict = policy.decide(&peer(OWNER), right, target);
+                assert_eq!(verdict.is_granted(), expected, "{right} {tag}");
             }
         }
     }
@@ -78,7 +78,7 @@ mod tests {
     fn nobody_else_has_a_right_not_even_root() {
         let policy = built_in(OWNER);
         for right in Right::ALL {
-            let verdict = policy.decide(&peer(Uid::ROOT), right, Target::Slot(slot(0)));
+            let verdict = policy.decide(&peer(Uid::ROOT), right, target(right, 0));
             assert_eq!(verdict, Verdict::Refused { rule: None }, "{right}");
         }
     }

@@ -1,15 +1,18 @@
-//! A rule as `decide` sees it: who, and which rights. Which slots it covers stands in the coverage.
+//! A rule: who, which rights, and what of.
 
 use crate::glob::Glob;
+use crate::pattern::Pattern;
 use crate::right::Rights;
 use crate::{Gid, Peer, Uid};
 
-/// One `[[rules]]` table, without its slots.
+/// One `[[rules]]` table.
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
     pub(crate) id: String,
     pub(crate) allow: Rights,
     pub(crate) deny: Rights,
+    /// What it covers. The right to the broker needs none of it.
+    pub(crate) slots: Box<[Pattern]>,
     pub(crate) who: Who,
 }
 
@@ -26,6 +29,13 @@ pub(crate) struct Who {
     pub(crate) units: Option<Box<[Glob]>>,
     pub(crate) cgroups: Option<Box<[Glob]>>,
     pub(crate) labels: Option<Box<[Glob]>>,
+}
+
+impl Rule {
+    /// Every right that it says something about.
+    pub(crate) const fn rights(&self) -> Rights {
+        self.allow.and(self.deny)
+    }
 }
 
 impl RuleNumber {

@@ -15,6 +15,8 @@ pub enum Target {
     Slot(Slot),
     /// A tag as a whole.
     Tag(Tag),
+    /// The broker itself.
+    Broker,
 }
 
 /// The answer to "may this peer do that?".
@@ -36,10 +38,11 @@ pub enum Verdict<'p> {
 impl Target {
     /// The tag that the target is, or lies in.
     #[must_use]
-    pub const fn tag(self) -> Tag {
+    pub const fn tag(self) -> Option<Tag> {
         match self {
-            Self::Slot(slot) => slot.tag,
-            Self::Tag(tag) => tag,
+            Self::Slot(slot) => Some(slot.tag),
+            Self::Tag(tag) => Some(tag),
+            Self::Broker => None,
         }
     }
 }

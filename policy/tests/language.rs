@@ -226,6 +226,31 @@ fn replace_does_not_follow_from_add_or_del() {
 }
 
 #[test]
+fn operate_counts_of_the_broker_and_a_star_does_not_include_it() {
+    let star = with_rules("[[rules]]\nallow = [\"*\"]\nslots = [\"*\"]\nanyone = true\n");
+    assert!(!decide(&star, Right::Operate, Target::Broker).is_granted());
+    assert!(decide(&star, Right::List, Target::Slot(slot(10, 0))).is_granted());
+    let operator = with_rules("[[rules]]\nid = \"o\"\nallow = [\"operate\"]\nuser = 1000\n");
+    let verdict = decide(&operator, Right::Operate, Target::Broker);
+    assert_eq!(verdict, Verdict::Granted { rule: "o" });
+    for target in [Target::Slot(slot(10, 0)), Target::Tag(slot(10, 0).tag)] {
+        assert!(!decide(&operator, Right::Operate, target).is_granted());
+    }
+    assert!(!decide(&operator, Right::Get, Target::Broker).is_granted());
+}
+
+#[test]
+fn one_rule_can_be_about_the_broker_and_about_slots() {
+    let policy = with_rules(
+        "[[rules]]\nallow = [\"*\", \"operate\"]\nslots = [\"web/0\"]\nanyone = true\n\
+         [[rules]]\nid = \"no\"\ndeny = [\"get\", \"operate\"]\nslots = [\"web/1\"]\nuser = 1000\n",
+    );
+    assert!(decide(&policy, Right::Get, Target::Slot(slot(10, 0))).is_granted());
+    let verdict = decide(&policy, Right::Operate, Target::Broker);
+    assert_eq!(verdict, Verdict::Refused { rule: Some("no") });
+}
+
+#[test]
 fn root_is_not_special() {
     let policy = with_rules("[[rules]]\nallow = [\"*\"]\nslots = [\"*\"]\nuser = 1000\n");
     let root = Peer::new(Uid::ROOT, Gid(0), &[Gid(0)]);

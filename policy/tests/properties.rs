@@ -80,6 +80,7 @@ impl Pattern {
     fn covers(&self, target: Target, right: Right) -> bool {
         let whole_only = matches!(target, Target::Tag(_)) || right == Right::Tag;
         let (asked, index) = match target {
+            Target::Broker => return false,
             Target::Slot(slot) => (slot.tag.get(), Some(slot.index.get())),
             Target::Tag(tag) => (tag.get(), None),
         };
@@ -105,8 +106,10 @@ impl Rule {
                     .expect("a string");
             }
         }
-        let slots: Vec<_> = self.slots.iter().map(Pattern::text).collect();
-        writeln!(text, "slots = {slots:?}").expect("a string");
+        if self.allow.iter().chain(&self.deny).any(|right| *right != "operate") {
+            let slots: Vec<_> = self.slots.iter().map(Pattern::text).collect();
+            writeln!(text, "slots = {slots:?}").expect("a string");
+        }
         for (key, ids) in [("user", &self.users), ("group", &self.groups)] {
             if let Some(ids) = ids {
                 writeln!(text, "{key} = {ids:?}").expect("a string");
@@ -138,7 +141,17 @@ impl Rule {
     }
 
     fn has(rights: &BTreeSet<&'static str>, right: Right) -> bool {
-        rights.contains("*") || rights.contains(right.name())
+        rights.contains(right.name()) || (rights.contains("*") && right != Right::Operate)
+    }
+
+    fn covers(&self, target: Target, right: Right) -> bool {
+        match target {
+            Target::Broker => right == Right::Operate,
+            _ => {
+                right != Right::Operate
+                    && self.slots.iter().any(|pattern| pattern.covers(target, right))
+            }
+        }
     }
 }
 
@@ -147,12 +160,12 @@ fn expected<'r>(rules: &'r [Rule], peer: &Peer<'_>, right: Right, target: Target
     let covering = |rights: fn(&Rule) -> &BTreeSet<&'static str>| {
         rules
             .iter()
-            .filter(|rule| rule.slots.iter().any(|pattern| pattern.covers(target, right)))
+            .filter(|rule| rule.covers(target, right))
             .filter(|rule| rule.concerns(peer) && Rule::has(rights(rule), right))
             .map(|rule| rule.id.as_str())
             .min()
     };
-    if !TAGS.contains(&target.tag().get()) {
+    if target.tag().is_some_and(|tag| !TAGS.contains(&tag.get())) {
         return Verdict::Refused { rule: None };
     }
     match (covering(|rule| &rule.deny), covering(|rule| &rule.allow)) {
@@ -186,7 +199,7 @@ fn pattern() -> impl Strategy<Value = Pattern> {
 }
 
 fn rights() -> impl Strategy<Value = BTreeSet<&'static str>> {
-    subsequence(vec!["get", "add", "del", "tag", "replace", "*"], 0..=3)
+    subsequence(vec!["get", "add", "del", "tag", "replace", "list", "operate", "*"], 0..=3)
         .prop_map(BTreeSet::from_iter)
 }
 
@@ -255,7 +268,7 @@ fn targets() -> Vec<Target> {
     let indices = || (0..=INDICES).chain([Index::MAX.get()]).filter_map(Index::new);
     let slots =
         tags().flat_map(|tag| indices().map(move |index| Target::Slot(Slot { tag, index })));
-    slots.chain(tags().map(Target::Tag)).collect()
+    slots.chain(tags().map(Target::Tag)).chain([Target::Broker]).collect()
 }
 
 /// A policy that uses most of the language, to be damaged.
