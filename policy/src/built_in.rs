@@ -4,7 +4,7 @@ use crate::pattern::Pattern;
 use crate::policy::Parts;
 use crate::right::Rights;
 use crate::rule::{Rule, Who};
-use crate::{Accept, Policy, Right, Settings, Tag, TagSettings, Uid};
+use crate::{Accept, Policy, Right, Settings, Tag, TagSettings, Uid, Validity};
 
 /// The id of the only rule of the built-in policy.
 pub const BUILT_IN_RULE: &str = "built-in: the user that started the broker";
@@ -31,6 +31,7 @@ fn rule(owner: Uid) -> Rule {
         deny: Rights::NONE,
         slots: Box::new([Pattern::Everything]),
         who: Who { users: Some(Box::new([owner])), ..Who::default() },
+        valid: Validity::default(),
     }
 }
 
@@ -41,9 +42,10 @@ fn tag(id: Tag) -> TagSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Gid, Index, Peer, Slot, Target, Verdict};
+    use crate::{Gid, Index, Moment, Peer, Slot, Target, Verdict};
 
     const OWNER: Uid = Uid(1000);
+    const NOW: Moment = Moment::new(0, 0);
 
     fn peer(uid: Uid) -> Peer<'static> {
         Peer::new(uid, Gid(0), &[Gid(0)])
@@ -68,7 +70,7 @@ mod tests {
             for tag in 0..40 {
                 let target = target(right, tag);
                 let expected = tag < 32 || target == Target::Broker;
-                let verdict = policy.decide(&peer(OWNER), right, target);
+                let verdict = policy.decide(&peer(OWNER), right, target, NOW);
                 assert_eq!(verdict.is_granted(), expected, "{right} {tag}");
             }
         }
@@ -78,7 +80,7 @@ mod tests {
     fn nobody_else_has_a_right_not_even_root() {
         let policy = built_in(OWNER);
         for right in Right::ALL {
-            let verdict = policy.decide(&peer(Uid::ROOT), right, target(right, 0));
+            let verdict = policy.decide(&peer(Uid::ROOT), right, target(right, 0), NOW);
             assert_eq!(verdict, Verdict::Refused { rule: None }, "{right}");
         }
     }
@@ -87,7 +89,9 @@ mod tests {
     fn the_overflow_user_has_no_right_even_as_owner() {
         let policy = built_in(Uid::OVERFLOW);
         assert!(
-            !policy.decide(&peer(Uid::OVERFLOW), Right::Get, Target::Slot(slot(0))).is_granted()
+            !policy
+                .decide(&peer(Uid::OVERFLOW), Right::Get, Target::Slot(slot(0)), NOW)
+                .is_granted()
         );
     }
 

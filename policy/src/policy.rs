@@ -8,7 +8,8 @@ use crate::coverage::Coverage;
 use crate::rule::Rule;
 use crate::verdict::Scales;
 use crate::{
-    Peer, Resource, ResourceIndex, Right, Settings, Slot, Tag, TagSettings, Target, Verdict, slot,
+    Moment, Peer, Resource, ResourceIndex, Right, Settings, Slot, Tag, TagSettings, Target,
+    Verdict, slot,
 };
 
 /// Everything that a policy file says.
@@ -23,6 +24,7 @@ pub struct Policy {
     /// Sorted by id, so that the smaller number is the rule to report.
     rules: Vec<Rule>,
     coverage: Coverage,
+    timed: bool,
 }
 
 impl Policy {
@@ -79,17 +81,29 @@ impl Policy {
         self.rules.len()
     }
 
-    /// Whether a peer may do something to a slot, to a whole tag or to the broker.
+    /// Whether the time can make a difference. Where it cannot, any moment will do for [`Policy::decide`].
+    #[must_use]
+    pub const fn is_timed(&self) -> bool {
+        self.timed
+    }
+
+    /// Whether a peer may do something to a slot, to a whole tag or to the broker, at a moment.
     ///
     /// A tag that is not declared is always refused, and so is [`Right::Operate`] on a slot or tag, or any other
     /// right on the broker. [`Right::Tag`] counts of a whole tag, so a slot stands for its
     /// tag there; a [`Target::Tag`] looks only at rules that cover all of the tag. The cost grows with the rules
     /// that cover the target and not with others. Nothing is allocated.
-    pub fn decide<'p>(&'p self, peer: &Peer<'_>, right: Right, target: Target) -> Verdict<'p> {
+    pub fn decide<'p>(
+        &'p self,
+        peer: &Peer<'_>,
+        right: Right,
+        target: Target,
+        at: Moment,
+    ) -> Verdict<'p> {
         if !self.can_be_asked(right, target) {
             return Verdict::Refused { rule: None };
         }
-        let mut scales = Scales::new(&self.rules, peer, right);
+        let mut scales = Scales::new(&self.rules, peer, right, at);
         self.coverage.weigh(right, target, &mut scales);
         scales.verdict()
     }
@@ -117,6 +131,7 @@ impl Parts {
         self.rules.sort_by(|one, other| one.id.cmp(&other.id));
         let coverage = Coverage::new(&self.rules);
         Policy {
+            timed: self.rules.iter().any(|rule| rule.valid.is_limited()),
             settings: self.settings,
             tags_by_name: self.tags.iter().map(|tag| (tag.name.clone(), tag.id)).collect(),
             tags: self.tags.into_iter().map(|tag| (tag.id, tag)).collect(),

@@ -3,7 +3,7 @@
 use crate::glob::Glob;
 use crate::pattern::Pattern;
 use crate::right::Rights;
-use crate::{Gid, Peer, Uid};
+use crate::{Gid, Peer, Uid, Validity};
 
 /// One `[[rules]]` table.
 #[derive(Clone, Debug)]
@@ -14,6 +14,8 @@ pub(crate) struct Rule {
     /// What it covers. The right to the broker needs none of it.
     pub(crate) slots: Box<[Pattern]>,
     pub(crate) who: Who,
+    /// Outside it the rule does not count at all: neither what it allows nor what it denies.
+    pub(crate) valid: Validity,
 }
 
 /// The position of a rule among all rules of a policy, sorted by their ids.

@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use fdbroker_policy::{Gid, Index, Peer, Right, Slot, Tag, Target, Uid, Verdict, load};
+use fdbroker_policy::{Gid, Index, Moment, Peer, Right, Slot, Tag, Target, Uid, Verdict, load};
 use proptest::prelude::*;
 use proptest::sample::{Index as Pick, subsequence};
 use support::Machine;
@@ -36,6 +36,9 @@ struct Rule {
     units: Option<Vec<&'static str>>,
     cgroups: Option<Vec<&'static str>>,
     labels: Option<Vec<&'static str>>,
+    /// In seconds, both small.
+    from: Option<i64>,
+    until: Option<i64>,
 }
 
 /// Patterns, and what they stand for in the naive implementation: every text below that they match.
@@ -115,6 +118,11 @@ impl Rule {
                 writeln!(text, "{key} = {ids:?}").expect("a string");
             }
         }
+        for (key, seconds) in [("valid_from", self.from), ("valid_until", self.until)] {
+            if let Some(seconds) = seconds {
+                writeln!(text, "{key} = {}", Moment::new(seconds, 0)).expect("a string");
+            }
+        }
         let texts = [("unit", &self.units), ("cgroup", &self.cgroups), ("label", &self.labels)];
         for (key, patterns) in texts {
             if let Some(patterns) = patterns {
@@ -140,6 +148,11 @@ impl Rule {
             && stands_for(&LABELS, &self.labels, peer.label)
     }
 
+    fn counts(&self, seconds: i64) -> bool {
+        self.from.is_none_or(|from| seconds >= from)
+            && self.until.is_none_or(|until| seconds < until)
+    }
+
     fn has(rights: &BTreeSet<&'static str>, right: Right) -> bool {
         rights.contains(right.name()) || (rights.contains("*") && right != Right::Operate)
     }
@@ -156,11 +169,17 @@ impl Rule {
 }
 
 /// The reference, read off the language's description: every rule is looked at.
-fn expected<'r>(rules: &'r [Rule], peer: &Peer<'_>, right: Right, target: Target) -> Verdict<'r> {
+fn expected<'r>(
+    rules: &'r [Rule],
+    peer: &Peer<'_>,
+    right: Right,
+    target: Target,
+    seconds: i64,
+) -> Verdict<'r> {
     let covering = |rights: fn(&Rule) -> &BTreeSet<&'static str>| {
         rules
             .iter()
-            .filter(|rule| rule.covers(target, right))
+            .filter(|rule| rule.covers(target, right) && rule.counts(seconds))
             .filter(|rule| rule.concerns(peer) && Rule::has(rights(rule), right))
             .map(|rule| rule.id.as_str())
             .min()
@@ -236,10 +255,14 @@ fn facts() -> impl Strategy<Value = Peer<'static>> {
     )
 }
 
+fn validity() -> impl Strategy<Value = (Option<i64>, Option<i64>)> {
+    (prop::option::weighted(0.2, 0i64..3), prop::option::weighted(0.2, 3i64..6))
+}
+
 fn rule() -> impl Strategy<Value = Rule> {
     let conditions = (ids(), ids(), texts(&UNITS), texts(&CGROUPS), texts(&LABELS));
-    (rights(), rights(), prop::collection::vec(pattern(), 1..4), conditions).prop_map(
-        |(mut allow, deny, mut slots, (users, groups, units, cgroups, labels))| {
+    (rights(), rights(), prop::collection::vec(pattern(), 1..4), conditions, validity()).prop_map(
+        |(mut allow, deny, mut slots, (users, groups, units, cgroups, labels), (from, until))| {
             if allow.is_empty() && deny.is_empty() {
                 allow.insert("get");
             }
@@ -247,7 +270,19 @@ fn rule() -> impl Strategy<Value = Rule> {
             if allow.contains("tag") || deny.contains("tag") {
                 slots.push(Pattern::Whole(TAGS[0]));
             }
-            Rule { id: String::new(), allow, deny, slots, users, groups, units, cgroups, labels }
+            Rule {
+                id: String::new(),
+                allow,
+                deny,
+                slots,
+                users,
+                groups,
+                units,
+                cgroups,
+                labels,
+                from,
+                until,
+            }
         },
     )
 }
@@ -293,6 +328,8 @@ group = "www-data"
 unit = "app@*.service"
 cgroup = ["/a/**", "/b/*/c"]
 label = "system_u:*"
+valid_from = 2026-01-01T00:00:00Z
+valid_until = 2027-01-01 00:00:00.5-03:30
 "#;
 
 proptest! {
@@ -302,13 +339,14 @@ proptest! {
     fn decide_says_what_the_naive_implementation_says(
         rules in rules(),
         facts in facts(),
+        seconds in 0i64..7,
         groups in subsequence(vec![Gid(0), Gid(1), Gid(2), Gid(3)], 0..=2),
     ) {
         let policy = load("p", &policy_text(&rules), &Machine).map_err(|findings| TestCaseError::fail(findings.to_string()))?;
         let peer = Peer { groups: &groups, ..facts };
         for target in targets() {
             for right in Right::ALL {
-                prop_assert_eq!(policy.decide(&peer, right, target), expected(&rules, &peer, right, target), "{} {:?}", right, target);
+                prop_assert_eq!(policy.decide(&peer, right, target, Moment::new(seconds, 0)), expected(&rules, &peer, right, target, seconds), "{} {:?}", right, target);
             }
         }
     }
@@ -317,12 +355,14 @@ proptest! {
     fn the_order_of_the_rules_changes_neither_the_verdict_nor_the_rule_that_is_named(
         (rules, shuffled) in rules().prop_flat_map(|rules| (Just(rules.clone()), Just(rules).prop_shuffle())),
         peer in facts(),
+        seconds in 0i64..7,
     ) {
         let load = |rules| load("p", &policy_text(rules), &Machine).map_err(|findings| TestCaseError::fail(findings.to_string()));
         let (one, other) = (load(&rules)?, load(&shuffled)?);
+        let at = Moment::new(seconds, 0);
         for target in targets() {
             for right in Right::ALL {
-                prop_assert_eq!(one.decide(&peer, right, target), other.decide(&peer, right, target));
+                prop_assert_eq!(one.decide(&peer, right, target, at), other.decide(&peer, right, target, at));
             }
         }
     }

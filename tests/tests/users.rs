@@ -160,7 +160,7 @@ fn slot((tag, index): (i16, i32)) -> Slot {
 fn decides(policy: &Policy, ids: &Ids, right: Right, target: Target) -> bool {
     let groups: Vec<Gid> = ids.groups.iter().copied().map(Gid).collect();
     let peer = fdbroker_policy::Peer::new(Uid(ids.uid), Gid(ids.gid), &groups);
-    policy.decide(&peer, right, target).is_granted()
+    policy.decide(&peer, right, target, fdbroker_policy::Moment::new(0, 0)).is_granted()
 }
 
 /// What must come of it: 0, or an error number.

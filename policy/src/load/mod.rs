@@ -17,6 +17,7 @@ mod rules;
 mod settings;
 mod slots;
 mod tags;
+mod times;
 
 use toml::de::DeTable;
 

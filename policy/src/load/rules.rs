@@ -7,13 +7,26 @@ use super::near;
 use super::reader::{Expected, Section};
 use super::report::Report;
 use super::slots;
+use super::times;
 use crate::Right;
 use crate::pattern::Pattern;
 use crate::right::Rights;
 use crate::rule::Rule;
 
-const KEYS: [&str; 10] =
-    ["id", "allow", "deny", "slots", "user", "group", "unit", "cgroup", "label", "anyone"];
+const KEYS: [&str; 12] = [
+    "id",
+    "allow",
+    "deny",
+    "slots",
+    "user",
+    "group",
+    "unit",
+    "cgroup",
+    "label",
+    "anyone",
+    "valid_from",
+    "valid_until",
+];
 
 const ID: Expected =
     Expected { key: "id", write: "a sentence in quotes that says what the rule is for" };
@@ -64,7 +77,8 @@ impl<'d, 'n> Rules<'d, 'n> {
         check_tag_right(section, &allow, &deny, slots.as_deref(), report);
         let who = conditions::read(section, self.accounts, report);
         let slots = slots.unwrap_or_default().into_boxed_slice();
-        self.read.push(Rule { id, allow: allow.rights, deny: deny.rights, slots, who });
+        let valid = times::validity(section, report);
+        self.read.push(Rule { id, allow: allow.rights, deny: deny.rights, slots, who, valid });
     }
 
     /// What the rule covers. One that is only about the broker has no slots.
