@@ -4,7 +4,7 @@ use crate::pattern::Pattern;
 use crate::policy::Parts;
 use crate::right::Rights;
 use crate::rule::{Rule, Who};
-use crate::{Accept, Policy, Settings, Tag, TagSettings, Uid};
+use crate::{Accept, Policy, Right, Settings, Tag, TagSettings, Uid, Validity};
 
 /// The id of the only rule of the built-in policy.
 pub const BUILT_IN_RULE: &str = "built-in: the user that started the broker";
@@ -12,17 +12,14 @@ pub const BUILT_IN_RULE: &str = "built-in: the user that started the broker";
 /// How many tags the built-in policy has, from 0.
 const TAGS: u16 = 32;
 
-/// The built-in policy: tags 0 to 31, each serial, accepting every kind, where the owner has every right.
+/// The built-in policy: tags 0 to 31, each serial, accepting every kind, where the owner has every
+/// right, also to the broker itself.
 ///
 /// Nobody else has any. A tag's name is its number. Where the owner is the kernel's overflow user (65534), not even the
 /// owner has a right: strangers from other user namespaces would look like the owner.
 #[must_use]
 pub fn built_in(owner: Uid) -> Policy {
-    let rules = if owner == Uid::OVERFLOW {
-        Vec::new()
-    } else {
-        vec![(rule(owner), vec![Pattern::Everything])]
-    };
+    let rules = if owner == Uid::OVERFLOW { Vec::new() } else { vec![rule(owner)] };
     let tags = (0..TAGS).filter_map(Tag::new).map(tag).collect();
     Parts { settings: Settings::default(), tags, resources: Vec::new(), rules }.assemble()
 }
@@ -30,9 +27,11 @@ pub fn built_in(owner: Uid) -> Policy {
 fn rule(owner: Uid) -> Rule {
     Rule {
         id: BUILT_IN_RULE.to_owned(),
-        allow: Rights::all(),
+        allow: Rights::of_slots().with(Right::Operate),
         deny: Rights::NONE,
-        who: Who::new(Some(vec![owner]), None),
+        slots: Box::new([Pattern::Everything]),
+        who: Who { users: Some(Box::new([owner])), ..Who::default() },
+        valid: Validity::default(),
     }
 }
 
@@ -43,16 +42,25 @@ fn tag(id: Tag) -> TagSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Gid, Index, Peer, Right, Slot, Target, Verdict};
+    use crate::{Gid, Index, Moment, Peer, Slot, Target, Verdict};
 
     const OWNER: Uid = Uid(1000);
+    const NOW: Moment = Moment::new(0, 0);
 
     fn peer(uid: Uid) -> Peer<'static> {
-        Peer { uid, gid: Gid(0), groups: &[Gid(0)] }
+        Peer::new(uid, Gid(0), &[Gid(0)])
     }
 
     fn slot(tag: u16) -> Slot {
         Slot { tag: Tag::new(tag).unwrap(), index: Index::new(9).unwrap() }
+    }
+
+    fn target(right: Right, tag: u16) -> Target {
+        match right {
+            Right::Tag => Target::Tag(slot(tag).tag),
+            Right::Operate => Target::Broker,
+            _ => Target::Slot(slot(tag)),
+        }
     }
 
     #[test]
@@ -60,16 +68,10 @@ mod tests {
         let policy = built_in(OWNER);
         for right in Right::ALL {
             for tag in 0..40 {
-                let target = if right == Right::Tag {
-                    Target::Tag(slot(tag).tag)
-                } else {
-                    Target::Slot(slot(tag))
-                };
-                assert_eq!(
-                    policy.decide(&peer(OWNER), right, target).is_granted(),
-                    tag < 32,
-                    "{right} {tag}"
-                );
+                let target = target(right, tag);
+                let expected = tag < 32 || target == Target::Broker;
+                let verdict = policy.decide(&peer(OWNER), right, target, NOW);
+                assert_eq!(verdict.is_granted(), expected, "{right} {tag}");
             }
         }
     }
@@ -78,7 +80,7 @@ mod tests {
     fn nobody_else_has_a_right_not_even_root() {
         let policy = built_in(OWNER);
         for right in Right::ALL {
-            let verdict = policy.decide(&peer(Uid::ROOT), right, Target::Slot(slot(0)));
+            let verdict = policy.decide(&peer(Uid::ROOT), right, target(right, 0), NOW);
             assert_eq!(verdict, Verdict::Refused { rule: None }, "{right}");
         }
     }
@@ -87,7 +89,9 @@ mod tests {
     fn the_overflow_user_has_no_right_even_as_owner() {
         let policy = built_in(Uid::OVERFLOW);
         assert!(
-            !policy.decide(&peer(Uid::OVERFLOW), Right::Get, Target::Slot(slot(0))).is_granted()
+            !policy
+                .decide(&peer(Uid::OVERFLOW), Right::Get, Target::Slot(slot(0)), NOW)
+                .is_granted()
         );
     }
 

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use crate::pattern::Pattern;
 use crate::ranges::{Range, Ranges};
-use crate::rule::RuleNumber;
+use crate::rule::{Rule, RuleNumber};
 use crate::verdict::Scales;
 use crate::{Right, Slot, Tag, Target};
 
 /// The coverage of all rules of a policy.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Coverage {
+    /// Those that say something about the right to the broker.
+    broker: Vec<RuleNumber>,
     everywhere: Vec<RuleNumber>,
     tags: BTreeMap<Tag, TagCoverage>,
 }
@@ -23,20 +25,24 @@ struct TagCoverage {
 }
 
 impl Coverage {
-    /// Arranges the slots of all rules; `rules` gives those of each rule, in the order of the rules' numbers.
-    pub(crate) fn new<'r>(rules: impl Iterator<Item = &'r [Pattern]>) -> Self {
+    /// Arranges what all rules cover; they come in the order of their numbers.
+    pub(crate) fn new(rules: &[Rule]) -> Self {
         let mut draft = Draft::default();
-        for (position, patterns) in rules.enumerate() {
-            let Some(rule) = RuleNumber::new(position) else { break };
-            patterns.iter().for_each(|pattern| draft.add(*pattern, rule));
+        for (position, rule) in rules.iter().enumerate() {
+            let Some(number) = RuleNumber::new(position) else { break };
+            rule.slots.iter().for_each(|pattern| draft.add(*pattern, number));
+            if rule.rights().contains(Right::Operate) {
+                draft.broker.push(number);
+            }
         }
         draft.finish()
     }
 
     /// Weighs every rule that covers the target for the right, and no other.
     pub(crate) fn weigh(&self, right: Right, target: Target, scales: &mut Scales<'_, '_>) {
+        let Some(tag) = target.tag() else { return scales.weigh(&self.broker) };
         scales.weigh(&self.everywhere);
-        let Some(tag) = self.tags.get(&target.tag()) else { return };
+        let Some(tag) = self.tags.get(&tag) else { return };
         scales.weigh(&tag.whole);
         // The right to a tag as a whole never comes from, or is lost to, a part of it.
         if let Target::Slot(Slot { index, .. }) = target
@@ -49,6 +55,7 @@ impl Coverage {
 
 #[derive(Default)]
 struct Draft {
+    broker: Vec<RuleNumber>,
     everywhere: Vec<RuleNumber>,
     whole: BTreeMap<Tag, Vec<RuleNumber>>,
     parts: BTreeMap<Tag, Vec<Range>>,
@@ -75,6 +82,6 @@ impl Draft {
         for (tag, parts) in self.parts {
             tags.entry(tag).or_default().parts = Ranges::new(&parts);
         }
-        Coverage { everywhere: self.everywhere, tags }
+        Coverage { broker: self.broker, everywhere: self.everywhere, tags }
     }
 }

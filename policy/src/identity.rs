@@ -19,6 +19,8 @@ pub struct Uid(pub u32);
 pub struct Gid(pub u32);
 
 /// The process at the other end of a connection, as the kernel described it.
+///
+/// What could not be read, or what there is none of, is `None` and matches no condition.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer<'a> {
     /// The user it ran as.
@@ -27,6 +29,12 @@ pub struct Peer<'a> {
     pub gid: Gid,
     /// Its supplementary groups, in any order.
     pub groups: &'a [Gid],
+    /// The service manager's unit that it runs in, such as `vpn.service`.
+    pub unit: Option<&'a str>,
+    /// The path of its control group, such as `/system.slice/vpn.service`.
+    pub cgroup: Option<&'a str>,
+    /// Its security label, as the kernel writes it.
+    pub label: Option<&'a str>,
 }
 
 impl Uid {
@@ -41,7 +49,13 @@ impl Gid {
     pub const OVERFLOW: Self = Self(OVERFLOW);
 }
 
-impl Peer<'_> {
+impl<'a> Peer<'a> {
+    /// A peer of whom only users and groups are known.
+    #[must_use]
+    pub const fn new(uid: Uid, gid: Gid, groups: &'a [Gid]) -> Self {
+        Self { uid, gid, groups, unit: None, cgroup: None, label: None }
+    }
+
     /// Every group the peer is in: the primary one, then the supplementary ones.
     pub(crate) fn all_groups(&self) -> impl Iterator<Item = Gid> {
         std::iter::once(self.gid).chain(self.groups.iter().copied())

@@ -5,11 +5,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::coverage::Coverage;
-use crate::pattern::Pattern;
 use crate::rule::Rule;
 use crate::verdict::Scales;
 use crate::{
-    Peer, Resource, ResourceIndex, Right, Settings, Slot, Tag, TagSettings, Target, Verdict, slot,
+    Moment, Peer, Resource, ResourceIndex, Right, Settings, Slot, Tag, TagSettings, Target,
+    Verdict, slot,
 };
 
 /// Everything that a policy file says.
@@ -24,6 +24,7 @@ pub struct Policy {
     /// Sorted by id, so that the smaller number is the rule to report.
     rules: Vec<Rule>,
     coverage: Coverage,
+    timed: bool,
 }
 
 impl Policy {
@@ -74,18 +75,43 @@ impl Policy {
         self.tags_by_name.get(text).copied().or_else(|| slot::tag(text))
     }
 
-    /// Whether a peer may do something to a slot or to a whole tag.
+    /// How many rules there are.
+    #[must_use]
+    pub const fn rule_count(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// Whether the time can make a difference. Where it cannot, any moment will do for [`Policy::decide`].
+    #[must_use]
+    pub const fn is_timed(&self) -> bool {
+        self.timed
+    }
+
+    /// Whether a peer may do something to a slot, to a whole tag or to the broker, at a moment.
     ///
-    /// A tag that is not declared is always refused. [`Right::Tag`] counts of a whole tag, so a slot stands for its
+    /// A tag that is not declared is always refused, and so is [`Right::Operate`] on a slot or tag, or any other
+    /// right on the broker. [`Right::Tag`] counts of a whole tag, so a slot stands for its
     /// tag there; a [`Target::Tag`] looks only at rules that cover all of the tag. The cost grows with the rules
     /// that cover the target and not with others. Nothing is allocated.
-    pub fn decide<'p>(&'p self, peer: &Peer<'_>, right: Right, target: Target) -> Verdict<'p> {
-        if !self.tags.contains_key(&target.tag()) {
+    pub fn decide<'p>(
+        &'p self,
+        peer: &Peer<'_>,
+        right: Right,
+        target: Target,
+        at: Moment,
+    ) -> Verdict<'p> {
+        if !self.can_be_asked(right, target) {
             return Verdict::Refused { rule: None };
         }
-        let mut scales = Scales::new(&self.rules, peer, right);
+        let mut scales = Scales::new(&self.rules, peer, right, at);
         self.coverage.weigh(right, target, &mut scales);
         scales.verdict()
+    }
+
+    /// Whether the target exists and the right counts of it.
+    fn can_be_asked(&self, right: Right, target: Target) -> bool {
+        let exists = target.tag().is_none_or(|tag| self.tags.contains_key(&tag));
+        exists && right.is_of_broker() == (target == Target::Broker)
     }
 }
 
@@ -96,15 +122,16 @@ pub(crate) struct Parts {
     pub(crate) settings: Settings,
     pub(crate) tags: Vec<TagSettings>,
     pub(crate) resources: Vec<Resource>,
-    pub(crate) rules: Vec<(Rule, Vec<Pattern>)>,
+    pub(crate) rules: Vec<Rule>,
 }
 
 impl Parts {
     /// Arranges the parts for lookup.
     pub(crate) fn assemble(mut self) -> Policy {
-        self.rules.sort_by(|(one, _), (other, _)| one.id.cmp(&other.id));
-        let coverage = Coverage::new(self.rules.iter().map(|(_, patterns)| patterns.as_slice()));
+        self.rules.sort_by(|one, other| one.id.cmp(&other.id));
+        let coverage = Coverage::new(&self.rules);
         Policy {
+            timed: self.rules.iter().any(|rule| rule.valid.is_limited()),
             settings: self.settings,
             tags_by_name: self.tags.iter().map(|tag| (tag.name.clone(), tag.id)).collect(),
             tags: self.tags.into_iter().map(|tag| (tag.id, tag)).collect(),
@@ -119,7 +146,7 @@ impl Parts {
                 .map(|resource| (resource.name.clone(), resource.slot))
                 .collect(),
             resources: self.resources,
-            rules: self.rules.into_iter().map(|(rule, _)| rule).collect(),
+            rules: self.rules,
             coverage,
         }
     }

@@ -1,4 +1,4 @@
-//! What a peer may do to a slot.
+//! What a peer may do to a slot, or to the broker.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,6 +16,10 @@ pub enum Right {
     Tag,
     /// Overwrite or delete what another user deposited.
     Replace,
+    /// See that there is something in the slot, what it is called and of which kind it is.
+    List,
+    /// Reload, purge, ask how the broker is. Counts of the broker, not of a slot.
+    Operate,
 }
 
 /// A set of rights.
@@ -28,7 +32,8 @@ pub struct UnknownRight;
 
 impl Right {
     /// Every right, in the order of the reference.
-    pub const ALL: [Self; 5] = [Self::Get, Self::Add, Self::Del, Self::Tag, Self::Replace];
+    pub const ALL: [Self; 7] =
+        [Self::Get, Self::Add, Self::Del, Self::Tag, Self::Replace, Self::List, Self::Operate];
 
     /// The right's name in the language.
     #[must_use]
@@ -39,7 +44,15 @@ impl Right {
             Self::Del => "del",
             Self::Tag => "tag",
             Self::Replace => "replace",
+            Self::List => "list",
+            Self::Operate => "operate",
         }
+    }
+
+    /// Whether it counts of the broker, and not of slots. `"*"` does not include it.
+    #[must_use]
+    pub const fn is_of_broker(self) -> bool {
+        matches!(self, Self::Operate)
     }
 
     const fn bit(self) -> u8 {
@@ -50,8 +63,10 @@ impl Right {
 impl Rights {
     pub(crate) const NONE: Self = Self(0);
 
-    pub(crate) fn all() -> Self {
-        Right::ALL.into_iter().fold(Self::NONE, Self::with)
+    /// Every right to a slot, and to a tag.
+    pub(crate) fn of_slots() -> Self {
+        let of_slots = Right::ALL.into_iter().filter(|right| !right.is_of_broker());
+        of_slots.fold(Self::NONE, Self::with)
     }
 
     pub(crate) const fn with(self, right: Right) -> Self {
@@ -60,6 +75,18 @@ impl Rights {
 
     pub(crate) const fn contains(self, right: Right) -> bool {
         self.0 & right.bit() != 0
+    }
+
+    pub(crate) const fn and(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
+    pub(crate) const fn common(self, others: Self) -> Self {
+        Self(self.0 & others.0)
+    }
+
+    pub(crate) const fn is_empty(self) -> bool {
+        self.0 == 0
     }
 }
 
@@ -94,7 +121,7 @@ mod tests {
         for right in Right::ALL {
             assert_eq!(right.to_string().parse(), Ok(right));
         }
-        assert_eq!("operate".parse::<Right>(), Err(UnknownRight));
+        assert_eq!("claim".parse::<Right>(), Err(UnknownRight));
     }
 
     #[test]
@@ -102,6 +129,12 @@ mod tests {
         let set = Rights::NONE.with(Right::Get).with(Right::Tag);
         let held: Vec<_> = Right::ALL.into_iter().filter(|right| set.contains(*right)).collect();
         assert_eq!(held, [Right::Get, Right::Tag]);
-        assert!(Right::ALL.into_iter().all(|right| Rights::all().contains(right)));
+    }
+
+    #[test]
+    fn the_rights_to_slots_are_all_but_the_one_to_the_broker() {
+        let others: Vec<_> =
+            Right::ALL.into_iter().filter(|right| !Rights::of_slots().contains(*right)).collect();
+        assert_eq!(others, [Right::Operate]);
     }
 }

@@ -1,26 +1,43 @@
-//! A rule as `decide` sees it: who, and which rights. Which slots it covers stands in the coverage.
+//! A rule: who, which rights, and what of.
 
+use crate::glob::Glob;
+use crate::pattern::Pattern;
 use crate::right::Rights;
-use crate::{Gid, Peer, Uid};
+use crate::{Gid, Peer, Uid, Validity};
 
-/// One `[[rules]]` table, without its slots.
+/// One `[[rules]]` table.
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
     pub(crate) id: String,
     pub(crate) allow: Rights,
     pub(crate) deny: Rights,
+    /// What it covers. The right to the broker needs none of it.
+    pub(crate) slots: Box<[Pattern]>,
     pub(crate) who: Who,
+    /// Outside it the rule does not count at all: neither what it allows nor what it denies.
+    pub(crate) valid: Validity,
 }
 
 /// The position of a rule among all rules of a policy, sorted by their ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RuleNumber(u32);
 
-/// The conditions of a rule. All that are present must hold; none present means anyone.
-#[derive(Clone, Debug, Default)]
+/// The conditions of a rule. All that are present must hold; none present means anyone. Of each list, which is sorted,
+/// any one is enough.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Who {
-    users: Option<Box<[Uid]>>,
-    groups: Option<Box<[Gid]>>,
+    pub(crate) users: Option<Box<[Uid]>>,
+    pub(crate) groups: Option<Box<[Gid]>>,
+    pub(crate) units: Option<Box<[Glob]>>,
+    pub(crate) cgroups: Option<Box<[Glob]>>,
+    pub(crate) labels: Option<Box<[Glob]>>,
+}
+
+impl Rule {
+    /// Every right that it says something about.
+    pub(crate) const fn rights(&self) -> Rights {
+        self.allow.and(self.deny)
+    }
 }
 
 impl RuleNumber {
@@ -35,31 +52,62 @@ impl RuleNumber {
 }
 
 impl Who {
-    /// Any of these users, and any of these groups; `None` is no condition.
-    pub(crate) fn new(users: Option<Vec<Uid>>, groups: Option<Vec<Gid>>) -> Self {
-        Self { users: users.map(sorted), groups: groups.map(sorted) }
+    pub(crate) fn includes(&self, peer: &Peer<'_>) -> bool {
+        self.includes_user(peer.uid)
+            && self.includes_a_group(peer)
+            && any_matches(self.units.as_deref(), peer.unit)
+            && any_matches(self.cgroups.as_deref(), peer.cgroup)
+            && any_matches(self.labels.as_deref(), peer.label)
     }
 
-    pub(crate) fn includes(&self, peer: &Peer<'_>) -> bool {
-        let user = self.users.as_ref().is_none_or(|users| users.binary_search(&peer.uid).is_ok());
-        user && self
-            .groups
+    pub(crate) fn includes_user(&self, uid: Uid) -> bool {
+        self.users.as_ref().is_none_or(|users| users.binary_search(&uid).is_ok())
+    }
+
+    pub(crate) fn includes_a_group(&self, peer: &Peer<'_>) -> bool {
+        self.groups
             .as_ref()
             .is_none_or(|groups| peer.all_groups().any(|gid| groups.binary_search(&gid).is_ok()))
     }
 }
 
-fn sorted<T: Ord>(mut ids: Vec<T>) -> Box<[T]> {
-    ids.sort_unstable();
-    ids.dedup();
-    ids.into_boxed_slice()
+/// Whether a condition holds; without a condition, whatever is known.
+pub(crate) fn any_matches(condition: Option<&[Glob]>, fact: Option<&str>) -> bool {
+    let Some(globs) = condition else { return true };
+    fact.is_some_and(|fact| globs.iter().any(|glob| glob.matches(fact)))
+}
+
+/// A list in order, each once.
+pub(crate) fn sorted<T: Ord>(list: impl IntoIterator<Item = T>) -> Box<[T]> {
+    let mut list: Vec<T> = list.into_iter().collect();
+    list.sort_unstable();
+    list.dedup();
+    list.into_boxed_slice()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const PEER: Peer<'static> = Peer { uid: Uid(7), gid: Gid(70), groups: &[Gid(71), Gid(72)] };
+    use crate::glob::Star;
+
+    const PEER: Peer<'static> = Peer {
+        unit: Some("app@1.service"),
+        cgroup: Some("/system.slice/app@1.service"),
+        ..Peer::new(Uid(7), Gid(70), &[Gid(71), Gid(72)])
+    };
+
+    fn users(users: &[u32]) -> Who {
+        Who { users: Some(sorted(users.iter().copied().map(Uid))), ..Who::default() }
+    }
+
+    fn groups(groups: &[u32]) -> Option<Box<[Gid]>> {
+        Some(sorted(groups.iter().copied().map(Gid)))
+    }
+
+    fn globs(patterns: &[&str], star: Star) -> Option<Box<[Glob]>> {
+        Some(sorted(patterns.iter().map(|pattern| Glob::new(pattern, star))))
+    }
 
     #[test]
     fn no_condition_means_anyone() {
@@ -68,22 +116,33 @@ mod tests {
 
     #[test]
     fn a_list_means_any_of_them() {
-        assert!(Who::new(Some(vec![Uid(9), Uid(7), Uid(1)]), None).includes(&PEER));
-        assert!(!Who::new(Some(vec![Uid(9), Uid(1)]), None).includes(&PEER));
+        assert!(users(&[9, 7, 1]).includes(&PEER));
+        assert!(!users(&[9, 1]).includes(&PEER));
+        let units = globs(&["vpn.service", "app@*.service"], Star::Anything);
+        assert!(Who { units, ..Who::default() }.includes(&PEER));
     }
 
     #[test]
     fn a_group_counts_whether_primary_or_supplementary() {
         for gid in [70, 71, 72] {
-            assert!(Who::new(None, Some(vec![Gid(gid)])).includes(&PEER), "{gid}");
+            assert!(Who { groups: groups(&[gid]), ..Who::default() }.includes(&PEER), "{gid}");
         }
-        assert!(!Who::new(None, Some(vec![Gid(7)])).includes(&PEER));
+        assert!(!Who { groups: groups(&[7]), ..Who::default() }.includes(&PEER));
     }
 
     #[test]
     fn all_conditions_must_hold() {
-        assert!(Who::new(Some(vec![Uid(7)]), Some(vec![Gid(72)])).includes(&PEER));
-        assert!(!Who::new(Some(vec![Uid(7)]), Some(vec![Gid(1)])).includes(&PEER));
-        assert!(!Who::new(Some(vec![Uid(1)]), Some(vec![Gid(72)])).includes(&PEER));
+        let both = |uid, gid| Who { groups: groups(&[gid]), ..users(&[uid]) };
+        assert!(both(7, 72).includes(&PEER));
+        assert!(!both(7, 1).includes(&PEER) && !both(1, 72).includes(&PEER));
+        let cgroups = globs(&["/system.slice/*"], Star::WithinComponent);
+        assert!(Who { cgroups: cgroups.clone(), ..users(&[7]) }.includes(&PEER));
+        assert!(!Who { cgroups, ..users(&[8]) }.includes(&PEER));
+    }
+
+    #[test]
+    fn what_is_not_known_of_a_peer_matches_nothing() {
+        let labels = globs(&["*"], Star::Anything);
+        assert!(!Who { labels, ..Who::default() }.includes(&PEER));
     }
 }

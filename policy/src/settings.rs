@@ -20,6 +20,18 @@ pub struct Settings {
     pub max_payload_bytes_per_uid: u64,
     /// Time for the rest of a message whose first byte has come.
     pub frame_timeout: Duration,
+    /// What becomes of a request whose decision cannot be recorded.
+    pub audit: Audit,
+}
+
+/// What becomes of a request whose decision cannot be recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Audit {
+    /// It is refused.
+    Required,
+    /// It is served, and the loss is told.
+    #[default]
+    BestEffort,
 }
 
 /// A user, by name or by number. The name is not yet looked up, and a number need not have a name.
@@ -31,6 +43,20 @@ pub enum Account {
     Number(Uid),
 }
 
+impl Audit {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Required, Self::BestEffort];
+
+    /// The name in the language.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Required => "required",
+            Self::BestEffort => "best-effort",
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -40,7 +66,14 @@ impl Default for Settings {
             max_slots_per_uid: 16384,
             max_payload_bytes_per_uid: 64 << 20,
             frame_timeout: Duration::from_secs(10),
+            audit: Audit::default(),
         }
+    }
+}
+
+impl fmt::Display for Audit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 

@@ -1,12 +1,12 @@
 //! What the policy says to a request, and how it comes to say so.
 //!
-//! Of the rules that cover the target and whose conditions the peer meets: one that denies the right refuses; else
+//! Of the rules that cover the target, count at this time and whose conditions the peer meets: one that denies the right refuses; else
 //! one that allows it grants; else it is refused. Neither the order of the rules nor their place in the file counts,
 //! not even for which of several rules is named: it is the one whose id comes first as a string.
 
 use crate::right::Right;
 use crate::rule::{Rule, RuleNumber};
-use crate::{Peer, Slot, Tag};
+use crate::{Moment, Peer, Slot, Tag};
 
 /// What a right is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,6 +15,8 @@ pub enum Target {
     Slot(Slot),
     /// A tag as a whole.
     Tag(Tag),
+    /// The broker itself.
+    Broker,
 }
 
 /// The answer to "may this peer do that?".
@@ -36,10 +38,11 @@ pub enum Verdict<'p> {
 impl Target {
     /// The tag that the target is, or lies in.
     #[must_use]
-    pub const fn tag(self) -> Tag {
+    pub const fn tag(self) -> Option<Tag> {
         match self {
-            Self::Slot(slot) => slot.tag,
-            Self::Tag(tag) => tag,
+            Self::Slot(slot) => Some(slot.tag),
+            Self::Tag(tag) => Some(tag),
+            Self::Broker => None,
         }
     }
 }
@@ -57,13 +60,19 @@ pub(crate) struct Scales<'p, 'a> {
     rules: &'p [Rule],
     peer: &'a Peer<'a>,
     right: Right,
+    at: Moment,
     denied_by: Option<RuleNumber>,
     allowed_by: Option<RuleNumber>,
 }
 
 impl<'p, 'a> Scales<'p, 'a> {
-    pub(crate) const fn new(rules: &'p [Rule], peer: &'a Peer<'a>, right: Right) -> Self {
-        Self { rules, peer, right, denied_by: None, allowed_by: None }
+    pub(crate) const fn new(
+        rules: &'p [Rule],
+        peer: &'a Peer<'a>,
+        right: Right,
+        at: Moment,
+    ) -> Self {
+        Self { rules, peer, right, at, denied_by: None, allowed_by: None }
     }
 
     /// Weighs rules that cover the target, given in ascending order.
@@ -82,7 +91,8 @@ impl<'p, 'a> Scales<'p, 'a> {
         let denies = rule.deny.contains(self.right);
         let adds =
             rule.allow.contains(self.right) && self.allowed_by.is_none_or(|first| number < first);
-        if !(denies || adds) || !rule.who.includes(self.peer) {
+        let says_something = denies || adds;
+        if !says_something || !rule.valid.holds_at(self.at) || !rule.who.includes(self.peer) {
             return;
         }
         if denies {

@@ -5,8 +5,8 @@ mod support;
 use std::time::Duration;
 
 use fdbroker_policy::{
-    Accept, Access, Account, DeviceNumber, Gid, Index, Kind, Opening, Peer, Policy, Right,
-    Settings, Slot, Source, Tag, Target, Uid, Verdict, load,
+    Accept, Access, Account, Audit, DeviceNumber, Gid, Index, Kind, Moment, Opening, Peer, Policy,
+    Right, Settings, Slot, Source, Tag, Target, Uid, Verdict, load,
 };
 use support::Machine;
 
@@ -26,9 +26,11 @@ fn with_rules(rules: &str) -> Policy {
     policy(&format!("{WEB}{rules}"))
 }
 
+const NOW: Moment = Moment::new(0, 0);
+
 /// What a peer of user 1000, group 1000 may do.
 fn decide(policy: &Policy, right: Right, target: Target) -> Verdict<'_> {
-    policy.decide(&Peer { uid: Uid(1000), gid: Gid(1000), groups: &[] }, right, target)
+    policy.decide(&Peer::new(Uid(1000), Gid(1000), &[]), right, target, NOW)
 }
 
 #[test]
@@ -44,7 +46,7 @@ fn a_file_with_nothing_but_its_version_has_the_defaults_and_grants_nothing() {
 fn every_setting_is_read() {
     let settings = policy(
         "[broker]\nuser = 7\nmax_connections = 1\nmax_connections_per_uid = 2\nmax_slots_per_uid = 3\n\
-         max_payload_bytes_per_uid = \"4KiB\"\nframe_timeout = \"500ms\"\n",
+         max_payload_bytes_per_uid = \"4KiB\"\nframe_timeout = \"500ms\"\naudit = \"required\"\n",
     );
     let expected = Settings {
         user: Account::Number(Uid(7)),
@@ -53,6 +55,7 @@ fn every_setting_is_read() {
         max_slots_per_uid: 3,
         max_payload_bytes_per_uid: 4096,
         frame_timeout: Duration::from_millis(500),
+        audit: Audit::Required,
     };
     assert_eq!(*settings.settings(), expected);
 }
@@ -226,10 +229,52 @@ fn replace_does_not_follow_from_add_or_del() {
 }
 
 #[test]
+fn operate_counts_of_the_broker_and_a_star_does_not_include_it() {
+    let star = with_rules("[[rules]]\nallow = [\"*\"]\nslots = [\"*\"]\nanyone = true\n");
+    assert!(!decide(&star, Right::Operate, Target::Broker).is_granted());
+    assert!(decide(&star, Right::List, Target::Slot(slot(10, 0))).is_granted());
+    let operator = with_rules("[[rules]]\nid = \"o\"\nallow = [\"operate\"]\nuser = 1000\n");
+    let verdict = decide(&operator, Right::Operate, Target::Broker);
+    assert_eq!(verdict, Verdict::Granted { rule: "o" });
+    for target in [Target::Slot(slot(10, 0)), Target::Tag(slot(10, 0).tag)] {
+        assert!(!decide(&operator, Right::Operate, target).is_granted());
+    }
+    assert!(!decide(&operator, Right::Get, Target::Broker).is_granted());
+}
+
+#[test]
+fn one_rule_can_be_about_the_broker_and_about_slots() {
+    let policy = with_rules(
+        "[[rules]]\nallow = [\"*\", \"operate\"]\nslots = [\"web/0\"]\nanyone = true\n\
+         [[rules]]\nid = \"no\"\ndeny = [\"get\", \"operate\"]\nslots = [\"web/1\"]\nuser = 1000\n",
+    );
+    assert!(decide(&policy, Right::Get, Target::Slot(slot(10, 0))).is_granted());
+    let verdict = decide(&policy, Right::Operate, Target::Broker);
+    assert_eq!(verdict, Verdict::Refused { rule: Some("no") });
+}
+
+#[test]
+fn outside_its_time_a_rule_neither_allows_nor_denies() {
+    let policy = with_rules(
+        "[[rules]]\nid = \"a\"\nallow = [\"get\"]\nslots = [\"web/*\"]\nanyone = true\nvalid_until = 1970-01-01T00:00:30Z\n\
+         [[rules]]\nid = \"d\"\ndeny = [\"get\"]\nslots = [\"web/*\"]\nanyone = true\n\
+         valid_from = 1970-01-01T00:00:10Z\nvalid_until = 1970-01-01 00:00:20+00:00\n",
+    );
+    assert!(policy.is_timed() && policy.rule_count() == 2 && !with_rules("").is_timed());
+    let peer = Peer::new(Uid(1000), Gid(1000), &[]);
+    let granted = |seconds| {
+        let target = Target::Slot(slot(10, 0));
+        policy.decide(&peer, Right::Get, target, Moment::new(seconds, 0)).is_granted()
+    };
+    let seconds: Vec<_> = (0..40).step_by(5).filter(|seconds| granted(*seconds)).collect();
+    assert_eq!(seconds, [0, 5, 20, 25]);
+}
+
+#[test]
 fn root_is_not_special() {
     let policy = with_rules("[[rules]]\nallow = [\"*\"]\nslots = [\"*\"]\nuser = 1000\n");
-    let root = Peer { uid: Uid::ROOT, gid: Gid(0), groups: &[Gid(0)] };
-    assert!(!policy.decide(&root, Right::Get, Target::Slot(slot(10, 0))).is_granted());
+    let root = Peer::new(Uid::ROOT, Gid(0), &[Gid(0)]);
+    assert!(!policy.decide(&root, Right::Get, Target::Slot(slot(10, 0)), NOW).is_granted());
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use fdbroker_policy::{Gid, Index, Peer, Right, Slot, Tag, Target, Uid, Verdict, load};
+use fdbroker_policy::{Gid, Index, Moment, Peer, Right, Slot, Tag, Target, Uid, Verdict, load};
 use proptest::prelude::*;
 use proptest::sample::{Index as Pick, subsequence};
 use support::Machine;
@@ -33,6 +33,40 @@ struct Rule {
     slots: Vec<Pattern>,
     users: Option<Vec<u32>>,
     groups: Option<Vec<u32>>,
+    units: Option<Vec<&'static str>>,
+    cgroups: Option<Vec<&'static str>>,
+    labels: Option<Vec<&'static str>>,
+    /// In seconds, both small.
+    from: Option<i64>,
+    until: Option<i64>,
+}
+
+/// Patterns, and what they stand for in the naive implementation: every text below that they match.
+const UNITS: [(&str, &[&str]); 4] = [
+    ("vpn.service", &["vpn.service"]),
+    ("app@*.service", &["app@1.service", "app@.service"]),
+    ("*.service", &["vpn.service", "app@1.service", "app@.service"]),
+    ("app*", &["app@1.service", "app@.service", "app@1.scope"]),
+];
+const CGROUPS: [(&str, &[&str]); 4] = [
+    ("/", &["/"]),
+    ("/a/*", &["/a/b", "/a/c"]),
+    ("/a/**", &["/a/b", "/a/c", "/a/b/c"]),
+    ("/**/c", &["/a/c", "/a/b/c"]),
+];
+const LABELS: [(&str, &[&str]); 2] =
+    [("one (enforce)", &["one (enforce)"]), ("*", &["one (enforce)", "two", "something else"])];
+
+fn stands_for(
+    table: &[(&str, &[&str])],
+    patterns: &Option<Vec<&'static str>>,
+    fact: Option<&str>,
+) -> bool {
+    patterns.as_ref().is_none_or(|patterns| {
+        table.iter().any(|(pattern, texts)| {
+            patterns.contains(pattern) && fact.is_some_and(|fact| texts.contains(&fact))
+        })
+    })
 }
 
 impl Pattern {
@@ -49,6 +83,7 @@ impl Pattern {
     fn covers(&self, target: Target, right: Right) -> bool {
         let whole_only = matches!(target, Target::Tag(_)) || right == Right::Tag;
         let (asked, index) = match target {
+            Target::Broker => return false,
             Target::Slot(slot) => (slot.tag.get(), Some(slot.index.get())),
             Target::Tag(tag) => (tag.get(), None),
         };
@@ -74,14 +109,30 @@ impl Rule {
                     .expect("a string");
             }
         }
-        let slots: Vec<_> = self.slots.iter().map(Pattern::text).collect();
-        writeln!(text, "slots = {slots:?}").expect("a string");
+        if self.allow.iter().chain(&self.deny).any(|right| *right != "operate") {
+            let slots: Vec<_> = self.slots.iter().map(Pattern::text).collect();
+            writeln!(text, "slots = {slots:?}").expect("a string");
+        }
         for (key, ids) in [("user", &self.users), ("group", &self.groups)] {
             if let Some(ids) = ids {
                 writeln!(text, "{key} = {ids:?}").expect("a string");
             }
         }
-        if self.users.is_none() && self.groups.is_none() {
+        for (key, seconds) in [("valid_from", self.from), ("valid_until", self.until)] {
+            if let Some(seconds) = seconds {
+                writeln!(text, "{key} = {}", Moment::new(seconds, 0)).expect("a string");
+            }
+        }
+        let texts = [("unit", &self.units), ("cgroup", &self.cgroups), ("label", &self.labels)];
+        for (key, patterns) in texts {
+            if let Some(patterns) = patterns {
+                writeln!(text, "{key} = {patterns:?}").expect("a string");
+            }
+        }
+        if self.users.is_none()
+            && self.groups.is_none()
+            && texts.iter().all(|(_, patterns)| patterns.is_none())
+        {
             text.push_str("anyone = true\n");
         }
         text
@@ -92,24 +143,48 @@ impl Rule {
         groups.push(peer.gid);
         self.users.as_ref().is_none_or(|users| users.contains(&peer.uid.0))
             && self.groups.as_ref().is_none_or(|any| groups.iter().any(|gid| any.contains(&gid.0)))
+            && stands_for(&UNITS, &self.units, peer.unit)
+            && stands_for(&CGROUPS, &self.cgroups, peer.cgroup)
+            && stands_for(&LABELS, &self.labels, peer.label)
+    }
+
+    fn counts(&self, seconds: i64) -> bool {
+        self.from.is_none_or(|from| seconds >= from)
+            && self.until.is_none_or(|until| seconds < until)
     }
 
     fn has(rights: &BTreeSet<&'static str>, right: Right) -> bool {
-        rights.contains("*") || rights.contains(right.name())
+        rights.contains(right.name()) || (rights.contains("*") && right != Right::Operate)
+    }
+
+    fn covers(&self, target: Target, right: Right) -> bool {
+        match target {
+            Target::Broker => right == Right::Operate,
+            _ => {
+                right != Right::Operate
+                    && self.slots.iter().any(|pattern| pattern.covers(target, right))
+            }
+        }
     }
 }
 
 /// The reference, read off the language's description: every rule is looked at.
-fn expected<'r>(rules: &'r [Rule], peer: &Peer<'_>, right: Right, target: Target) -> Verdict<'r> {
+fn expected<'r>(
+    rules: &'r [Rule],
+    peer: &Peer<'_>,
+    right: Right,
+    target: Target,
+    seconds: i64,
+) -> Verdict<'r> {
     let covering = |rights: fn(&Rule) -> &BTreeSet<&'static str>| {
         rules
             .iter()
-            .filter(|rule| rule.slots.iter().any(|pattern| pattern.covers(target, right)))
+            .filter(|rule| rule.covers(target, right) && rule.counts(seconds))
             .filter(|rule| rule.concerns(peer) && Rule::has(rights(rule), right))
             .map(|rule| rule.id.as_str())
             .min()
     };
-    if !TAGS.contains(&target.tag().get()) {
+    if target.tag().is_some_and(|tag| !TAGS.contains(&tag.get())) {
         return Verdict::Refused { rule: None };
     }
     match (covering(|rule| &rule.deny), covering(|rule| &rule.allow)) {
@@ -143,7 +218,7 @@ fn pattern() -> impl Strategy<Value = Pattern> {
 }
 
 fn rights() -> impl Strategy<Value = BTreeSet<&'static str>> {
-    subsequence(vec!["get", "add", "del", "tag", "replace", "*"], 0..=3)
+    subsequence(vec!["get", "add", "del", "tag", "replace", "list", "operate", "*"], 0..=3)
         .prop_map(BTreeSet::from_iter)
 }
 
@@ -151,9 +226,43 @@ fn ids() -> impl Strategy<Value = Option<Vec<u32>>> {
     prop::option::of(subsequence(vec![0, 1, 2, 3], 1..=2))
 }
 
+/// Mostly no condition, so that some rules still apply.
+fn texts(
+    table: &[(&'static str, &[&str])],
+) -> impl Strategy<Value = Option<Vec<&'static str>>> + use<> {
+    let patterns: Vec<_> = table.iter().map(|(pattern, _)| *pattern).collect();
+    prop::option::weighted(0.2, subsequence(patterns, 1..=2))
+}
+
+/// A text that some pattern matches, one that none does, or none.
+fn fact(
+    table: &[(&'static str, &[&'static str])],
+) -> impl Strategy<Value = Option<&'static str>> + use<> {
+    let mut texts: Vec<_> = table.iter().flat_map(|(_, texts)| texts.iter().copied()).collect();
+    texts.push("something else");
+    prop::option::weighted(0.9, prop::sample::select(texts))
+}
+
+/// Who asks, but for the groups.
+fn facts() -> impl Strategy<Value = Peer<'static>> {
+    (0u32..5, 0u32..5, fact(&UNITS), fact(&CGROUPS), fact(&LABELS)).prop_map(
+        |(uid, gid, unit, cgroup, label)| Peer {
+            unit,
+            cgroup,
+            label,
+            ..Peer::new(Uid(uid), Gid(gid), &[])
+        },
+    )
+}
+
+fn validity() -> impl Strategy<Value = (Option<i64>, Option<i64>)> {
+    (prop::option::weighted(0.2, 0i64..3), prop::option::weighted(0.2, 3i64..6))
+}
+
 fn rule() -> impl Strategy<Value = Rule> {
-    (rights(), rights(), prop::collection::vec(pattern(), 1..4), ids(), ids()).prop_map(
-        |(mut allow, deny, mut slots, users, groups)| {
+    let conditions = (ids(), ids(), texts(&UNITS), texts(&CGROUPS), texts(&LABELS));
+    (rights(), rights(), prop::collection::vec(pattern(), 1..4), conditions, validity()).prop_map(
+        |(mut allow, deny, mut slots, (users, groups, units, cgroups, labels), (from, until))| {
             if allow.is_empty() && deny.is_empty() {
                 allow.insert("get");
             }
@@ -161,7 +270,19 @@ fn rule() -> impl Strategy<Value = Rule> {
             if allow.contains("tag") || deny.contains("tag") {
                 slots.push(Pattern::Whole(TAGS[0]));
             }
-            Rule { id: String::new(), allow, deny, slots, users, groups }
+            Rule {
+                id: String::new(),
+                allow,
+                deny,
+                slots,
+                users,
+                groups,
+                units,
+                cgroups,
+                labels,
+                from,
+                until,
+            }
         },
     )
 }
@@ -182,7 +303,7 @@ fn targets() -> Vec<Target> {
     let indices = || (0..=INDICES).chain([Index::MAX.get()]).filter_map(Index::new);
     let slots =
         tags().flat_map(|tag| indices().map(move |index| Target::Slot(Slot { tag, index })));
-    slots.chain(tags().map(Target::Tag)).collect()
+    slots.chain(tags().map(Target::Tag)).chain([Target::Broker]).collect()
 }
 
 /// A policy that uses most of the language, to be damaged.
@@ -204,6 +325,11 @@ deny = ["*"]
 slots = ["tun", "web/0-99", "web/*"]
 user = ["vpn", 7]
 group = "www-data"
+unit = "app@*.service"
+cgroup = ["/a/**", "/b/*/c"]
+label = "system_u:*"
+valid_from = 2026-01-01T00:00:00Z
+valid_until = 2027-01-01 00:00:00.5-03:30
 "#;
 
 proptest! {
@@ -212,15 +338,15 @@ proptest! {
     #[test]
     fn decide_says_what_the_naive_implementation_says(
         rules in rules(),
-        uid in 0u32..5,
-        gid in 0u32..5,
+        facts in facts(),
+        seconds in 0i64..7,
         groups in subsequence(vec![Gid(0), Gid(1), Gid(2), Gid(3)], 0..=2),
     ) {
         let policy = load("p", &policy_text(&rules), &Machine).map_err(|findings| TestCaseError::fail(findings.to_string()))?;
-        let peer = Peer { uid: Uid(uid), gid: Gid(gid), groups: &groups };
+        let peer = Peer { groups: &groups, ..facts };
         for target in targets() {
             for right in Right::ALL {
-                prop_assert_eq!(policy.decide(&peer, right, target), expected(&rules, &peer, right, target), "{} {:?}", right, target);
+                prop_assert_eq!(policy.decide(&peer, right, target, Moment::new(seconds, 0)), expected(&rules, &peer, right, target, seconds), "{} {:?}", right, target);
             }
         }
     }
@@ -228,15 +354,15 @@ proptest! {
     #[test]
     fn the_order_of_the_rules_changes_neither_the_verdict_nor_the_rule_that_is_named(
         (rules, shuffled) in rules().prop_flat_map(|rules| (Just(rules.clone()), Just(rules).prop_shuffle())),
-        uid in 0u32..5,
-        gid in 0u32..5,
+        peer in facts(),
+        seconds in 0i64..7,
     ) {
         let load = |rules| load("p", &policy_text(rules), &Machine).map_err(|findings| TestCaseError::fail(findings.to_string()));
         let (one, other) = (load(&rules)?, load(&shuffled)?);
-        let peer = Peer { uid: Uid(uid), gid: Gid(gid), groups: &[] };
+        let at = Moment::new(seconds, 0);
         for target in targets() {
             for right in Right::ALL {
-                prop_assert_eq!(one.decide(&peer, right, target), other.decide(&peer, right, target));
+                prop_assert_eq!(one.decide(&peer, right, target, at), other.decide(&peer, right, target, at));
             }
         }
     }

@@ -159,8 +159,8 @@ fn slot((tag, index): (i16, i32)) -> Slot {
 
 fn decides(policy: &Policy, ids: &Ids, right: Right, target: Target) -> bool {
     let groups: Vec<Gid> = ids.groups.iter().copied().map(Gid).collect();
-    let peer = fdbroker_policy::Peer { uid: Uid(ids.uid), gid: Gid(ids.gid), groups: &groups };
-    policy.decide(&peer, right, target).is_granted()
+    let peer = fdbroker_policy::Peer::new(Uid(ids.uid), Gid(ids.gid), &groups);
+    policy.decide(&peer, right, target, fdbroker_policy::Moment::new(0, 0)).is_granted()
 }
 
 /// What must come of it: 0, or an error number.
@@ -199,7 +199,9 @@ fn ask(peer: &mut Peer, right: Right, place: (i16, i32)) -> Answer {
         Right::Get => peer.get(place),
         Right::Add => peer.add(place, "new"),
         Right::Del => peer.del(place),
-        Right::Tag | Right::Replace => unreachable!("not a request about a slot"),
+        Right::Tag | Right::Replace | Right::List | Right::Operate => {
+            unreachable!("not a request about a slot")
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! granted it.
 
 use std::rc::Rc;
+use std::time::SystemTime;
 
 use fdbroker_policy::{Policy, Right, Target, Uid, Verdict};
 
@@ -61,7 +62,8 @@ impl Requester {
         right: Right,
         target: Target,
     ) -> Decision<'p> {
-        let connection = policy.decide(&self.connection.peer(), right, target);
+        let at = SystemTime::now().into();
+        let connection = policy.decide(&self.connection.peer(), right, target, at);
         let writer = match &self.writer {
             Err(unreadable) => return Decision::refused(None, unreadable.to_string()),
             Ok(None) => return Decision::of(connection, String::new()),
@@ -72,7 +74,7 @@ impl Requester {
         }
         let who =
             format!(" to the sender, uid {} gid {} pid {}", writer.uid, writer.gid, writer.pid);
-        Decision::of(policy.decide(&writer.peer(), right, target), who)
+        Decision::of(policy.decide(&writer.peer(), right, target, at), who)
     }
 }
 

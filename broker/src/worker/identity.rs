@@ -86,7 +86,7 @@ impl Identity {
 
     /// What the policy asks of it.
     pub(crate) fn peer(&self) -> Peer<'_> {
-        Peer { uid: self.uid, gid: self.gid, groups: &self.groups }
+        Peer::new(self.uid, self.gid, &self.groups)
     }
 }
 

@@ -245,7 +245,7 @@ impl fmt::Display for Exceeded {
 mod tests {
     use std::time::Duration;
 
-    use fdbroker_policy::{Account, Settings, Uid};
+    use fdbroker_policy::{Account, Audit, Settings, Uid};
 
     use super::{Exceeded, Quotas};
 
@@ -258,6 +258,7 @@ mod tests {
                 max_slots_per_uid: 2,
                 max_payload_bytes_per_uid: 10,
                 frame_timeout: Duration::from_secs(1),
+                audit: Audit::default(),
             },
             100,
         )

@@ -1,12 +1,16 @@
 //! Reads the conditions of a rule: whom it concerns.
 
 use super::accounts::{Accounts, Sort};
+use super::globs::{self, CGROUP, LABEL, UNIT};
 use super::reader::{Section, Value};
 use super::report::Report;
-use crate::rule::Who;
+use crate::rule::{Who, sorted};
 use crate::{Gid, Uid};
 
 const ANYONE: &str = "anyone";
+
+/// The keys of all conditions.
+const CONDITIONS: [&str; 5] = ["user", "group", UNIT.key, CGROUP.key, LABEL.key];
 
 /// Whom the rule concerns. A rule that would concern everybody must say so.
 pub(super) fn read(
@@ -17,18 +21,20 @@ pub(super) fn read(
     let users = ids(section, Sort::User, accounts, report);
     let groups = ids(section, Sort::Group, accounts, report);
     check_anyone(section, report);
-    Who::new(
-        users.map(|ids| ids.into_iter().map(Uid).collect()),
-        groups.map(|ids| ids.into_iter().map(Gid).collect()),
-    )
+    Who {
+        users: users.map(|ids| sorted(ids.into_iter().map(Uid))),
+        groups: groups.map(|ids| sorted(ids.into_iter().map(Gid))),
+        units: globs::read(section, UNIT, report).map(sorted),
+        cgroups: globs::read(section, CGROUP, report).map(sorted),
+        labels: globs::read(section, LABEL, report).map(sorted),
+    }
 }
 
 fn check_anyone(section: Section<'_, '_>, report: &mut Report<'_>) {
     let anyone = section.boolean(ANYONE, report);
     let Some(value) = section.get(ANYONE) else {
         if !has_condition(section) {
-            let remedy =
-                "add a line `user =` or `group =`, or `anyone = true` if everybody is meant";
+            let remedy = "add a line `user =`, `group =` or `unit =`, or `anyone = true` if everybody is meant";
             report.add_missing(
                 section.name,
                 "this rule says nothing about whom it concerns",
@@ -54,7 +60,7 @@ fn check_anyone(section: Section<'_, '_>, report: &mut Report<'_>) {
 }
 
 fn has_condition(section: Section<'_, '_>) -> bool {
-    [Sort::User, Sort::Group].into_iter().any(|sort| section.get(sort.noun()).is_some())
+    CONDITIONS.into_iter().any(|key| section.get(key).is_some())
 }
 
 /// The numbers of one condition, which is one name or number or a list of them. `None` if it is not there.

@@ -120,7 +120,7 @@ fn rules(
     declared: &Declared,
     accounts: &mut Accounts<'_>,
     report: &mut Report<'_>,
-) -> Vec<(crate::rule::Rule, Vec<crate::pattern::Pattern>)> {
+) -> Vec<crate::rule::Rule> {
     let mut rules = Rules::new(declared, accounts);
     let Some(value) = file.get(RULES.key) else { return Vec::new() };
     let Some(list) = value.get_ref().as_array() else {

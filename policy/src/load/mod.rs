@@ -8,6 +8,7 @@ mod amount;
 mod conditions;
 mod declared;
 mod document;
+mod globs;
 mod near;
 mod reader;
 mod report;
@@ -16,6 +17,7 @@ mod rules;
 mod settings;
 mod slots;
 mod tags;
+mod times;
 
 use toml::de::DeTable;
 

@@ -7,12 +7,26 @@ use super::near;
 use super::reader::{Expected, Section};
 use super::report::Report;
 use super::slots;
+use super::times;
 use crate::Right;
 use crate::pattern::Pattern;
 use crate::right::Rights;
 use crate::rule::Rule;
 
-const KEYS: [&str; 7] = ["id", "allow", "deny", "slots", "user", "group", "anyone"];
+const KEYS: [&str; 12] = [
+    "id",
+    "allow",
+    "deny",
+    "slots",
+    "user",
+    "group",
+    "unit",
+    "cgroup",
+    "label",
+    "anyone",
+    "valid_from",
+    "valid_until",
+];
 
 const ID: Expected =
     Expected { key: "id", write: "a sentence in quotes that says what the rule is for" };
@@ -29,7 +43,7 @@ pub(super) struct Rules<'d, 'n> {
     declared: &'d Declared,
     accounts: &'d mut Accounts<'n>,
     ids: Once<String>,
-    read: Vec<(Rule, Vec<Pattern>)>,
+    read: Vec<Rule>,
 }
 
 /// The rights of one list.
@@ -38,6 +52,8 @@ struct Listed {
     rights: Rights,
     /// Whether the list says `tag` in so many words.
     names_tag: bool,
+    /// Whether there is a word in it that is no right.
+    names_unknown: bool,
 }
 
 impl<'d, 'n> Rules<'d, 'n> {
@@ -57,14 +73,39 @@ impl<'d, 'n> Rules<'d, 'n> {
                 remedy,
             );
         }
-        let slots = slots::read(section, self.declared, report);
+        let slots = self.slots(section, &allow, &deny, report);
         check_tag_right(section, &allow, &deny, slots.as_deref(), report);
         let who = conditions::read(section, self.accounts, report);
-        let rule = Rule { id, allow: allow.rights, deny: deny.rights, who };
-        self.read.push((rule, slots.unwrap_or_default()));
+        let slots = slots.unwrap_or_default().into_boxed_slice();
+        let valid = times::validity(section, report);
+        self.read.push(Rule { id, allow: allow.rights, deny: deny.rights, slots, who, valid });
     }
 
-    pub(super) fn finish(self) -> Vec<(Rule, Vec<Pattern>)> {
+    /// What the rule covers. One that is only about the broker has no slots.
+    fn slots(
+        &self,
+        section: Section<'_, '_>,
+        allow: &Listed,
+        deny: &Listed,
+        report: &mut Report<'_>,
+    ) -> Option<Vec<Pattern>> {
+        let rights = allow.rights.and(deny.rights);
+        let unknown = allow.names_unknown || deny.names_unknown;
+        if rights.common(Rights::of_slots()).is_empty()
+            && (rights.contains(Right::Operate) || unknown)
+        {
+            // What is not known may be a right to slots.
+            let span = section.key_span(slots::KEY).filter(|_| !unknown);
+            if let Some(span) = span {
+                let message = "the right `operate` counts of the broker, and of no slot";
+                report.add(&span, message, "take the line `slots` out, or name a right to slots");
+            }
+            return None;
+        }
+        slots::read(section, self.declared, report)
+    }
+
+    pub(super) fn finish(self) -> Vec<Rule> {
         self.read
     }
 
@@ -108,7 +149,7 @@ fn rights(section: Section<'_, '_>, expected: Expected, report: &mut Report<'_>)
     }
     words.into_iter().fold(Listed::default(), |listed, (word, span)| match word.parse::<Right>() {
         Ok(right) => listed.with(right),
-        Err(_) if word == ALL => Listed { rights: Rights::all(), ..listed },
+        Err(_) if word == ALL => listed.with_all(),
         Err(_) => {
             let known = Right::ALL.into_iter().map(Right::name).chain([ALL]);
             report.add(
@@ -116,14 +157,19 @@ fn rights(section: Section<'_, '_>, expected: Expected, report: &mut Report<'_>)
                 format!("there is no right \"{word}\""),
                 near::suggest(word, known, "rights"),
             );
-            listed
+            Listed { names_unknown: true, ..listed }
         }
     })
 }
 
 impl Listed {
     fn with(self, right: Right) -> Self {
-        Self { rights: self.rights.with(right), names_tag: self.names_tag || right == Right::Tag }
+        let names_tag = self.names_tag || right == Right::Tag;
+        Self { rights: self.rights.with(right), names_tag, ..self }
+    }
+
+    fn with_all(self) -> Self {
+        Self { rights: self.rights.and(Rights::of_slots()), ..self }
     }
 }
 

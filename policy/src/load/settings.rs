@@ -2,18 +2,21 @@
 
 use super::accounts::{Accounts, Sort};
 use super::amount::{count, duration, size};
-use super::reader::Section;
+use super::reader::{Expected, Section};
 use super::report::Report;
-use crate::{Account, Settings, Uid};
+use crate::{Account, Audit, Settings, Uid};
 
-const KEYS: [&str; 6] = [
+const KEYS: [&str; 7] = [
     "user",
     "max_connections",
     "max_connections_per_uid",
     "max_slots_per_uid",
     "max_payload_bytes_per_uid",
     "frame_timeout",
+    "audit",
 ];
+
+const AUDIT: Expected = Expected { key: "audit", write: "\"required\" or \"best-effort\"" };
 
 /// The settings. What is not given, or wrongly given, stays at its default.
 pub(super) fn read(
@@ -34,6 +37,9 @@ pub(super) fn read(
         max_payload_bytes_per_uid: size(section, "max_payload_bytes_per_uid", report)
             .unwrap_or(default.max_payload_bytes_per_uid),
         frame_timeout: duration(section, "frame_timeout", report).unwrap_or(default.frame_timeout),
+        audit: section
+            .word(AUDIT, &Audit::ALL.map(|audit| (audit.name(), audit)), report)
+            .unwrap_or(default.audit),
     }
 }
 

@@ -6,10 +6,10 @@ use super::reader::{Expected, Section};
 use super::report::{Report, Span};
 use crate::pattern::Pattern;
 
-const SLOTS: Expected = Expected {
-    key: "slots",
-    write: "a list in quotes, such as [\"tun\", \"web/0-99\", \"web/*\"]",
-};
+pub(super) const KEY: &str = "slots";
+
+const SLOTS: Expected =
+    Expected { key: KEY, write: "a list in quotes, such as [\"tun\", \"web/0-99\", \"web/*\"]" };
 
 const FORMS: &str = "write a resource's name, \"tag/7\", \"tag/0-99\", \"tag/*\" or \"*\"";
 
