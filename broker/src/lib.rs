@@ -8,6 +8,7 @@
 #![deny(unsafe_code)]
 
 mod arguments;
+mod audit;
 mod closer;
 mod log;
 mod look;

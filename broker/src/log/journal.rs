@@ -12,9 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
+use tracing::dispatcher::{Dispatch, with_default};
 use tracing_subscriber::layer::SubscriberExt;
 
-use super::record::{Entry, Level};
+use super::record::{Entry, Kind, Level, OwnedRecord, Record};
 
 const MAX_WAITING: usize = 4096;
 /// How long the last entries may take when the process ends.
@@ -35,19 +36,6 @@ struct Owned {
     audit: Option<OwnedRecord>,
 }
 
-struct OwnedRecord {
-    verdict: &'static str,
-    right: String,
-    slot: String,
-    name: String,
-    uid: u32,
-    gid: u32,
-    pid: i32,
-    sender: Option<(u32, u32, i32)>,
-    rule: Option<String>,
-    reason: String,
-}
-
 /// Whether standard error goes to the journal: JOURNAL_STREAM names its device and inode, see
 /// systemd.exec(5).
 pub(super) fn is_standard_error() -> bool {
@@ -59,16 +47,13 @@ pub(super) fn is_standard_error() -> bool {
 
 impl Journal {
     pub(super) fn connect() -> io::Result<Self> {
-        let layer = tracing_journald::Layer::new()?
-            .with_field_prefix(Some("FDBROKER".to_owned()))
-            .with_syslog_identifier("fdbrokerd".to_owned());
-        let subscriber = tracing_subscriber::registry().with(layer);
+        let ways = Ways::open()?;
         let (queue, entries) = sync_channel(MAX_WAITING);
         let dropped = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&dropped);
         let (finish, finished) = sync_channel(1);
         std::thread::Builder::new().name("journal".to_owned()).spawn(move || {
-            tracing::subscriber::with_default(subscriber, || drain(&entries, &counted));
+            drain(&entries, &counted, &ways);
             // Nobody waits for it if the process has been told to go on.
             let _ = finish.send(());
         })?;
@@ -95,62 +80,80 @@ impl Drop for Journal {
 
 impl Owned {
     fn of(entry: &Entry<'_>) -> Self {
-        let audit = entry.record.as_ref().map(|record| OwnedRecord {
-            verdict: record.verdict.name(),
-            right: record.right.to_owned(),
-            slot: record.subject.to_string(),
-            name: record.name.to_string(),
-            uid: record.uid.0,
-            gid: record.gid.0,
-            pid: record.pid,
-            sender: record.sender.map(|(uid, gid, pid)| (uid.0, gid.0, pid)),
-            rule: record.rule.map(str::to_owned),
-            reason: record.reason.to_owned(),
-        });
+        let audit = entry.record.map(Record::to_owned);
         let message = match &entry.record {
-            Some(record) => format!(
-                "{} {} {} to uid {} pid {}: {}",
-                record.verdict.name(),
-                record.right,
-                record.subject,
-                record.uid,
-                record.pid,
-                record.reason
-            ),
+            Some(record) => record.sentence(),
             None => entry.message.to_owned(),
         };
         Self { level: entry.level, message, audit }
     }
 }
 
-fn drain(entries: &Receiver<Owned>, dropped: &AtomicU64) {
+/// The ways to the journal: one for each kind of record, since a MESSAGE_ID belongs to a way and
+/// not to an entry; and one for what is no record.
+struct Ways {
+    records: [Dispatch; Kind::ALL.len()],
+    plain: Dispatch,
+}
+
+impl Ways {
+    fn open() -> io::Result<Self> {
+        let plain = way(None)?;
+        let mut records = Kind::ALL.map(|_| plain.clone());
+        for (place, kind) in records.iter_mut().zip(Kind::ALL) {
+            *place = way(Some(kind))?;
+        }
+        Ok(Self { records, plain })
+    }
+
+    fn of(&self, entry: &Owned) -> &Dispatch {
+        let kind = entry.audit.as_ref().map(|record| record.borrow().kind);
+        kind.and_then(|kind| self.records.get(kind as usize)).unwrap_or(&self.plain)
+    }
+}
+
+fn way(kind: Option<Kind>) -> io::Result<Dispatch> {
+    let layer = tracing_journald::Layer::new()?
+        .with_field_prefix(Some("FDBROKER".to_owned()))
+        .with_syslog_identifier("fdbrokerd".to_owned())
+        .with_custom_fields(kind.map(|kind| ("MESSAGE_ID", kind.message_id())));
+    Ok(Dispatch::new(tracing_subscriber::registry().with(layer)))
+}
+
+fn drain(entries: &Receiver<Owned>, dropped: &AtomicU64, ways: &Ways) {
     for entry in entries {
-        emit(&entry);
+        with_default(ways.of(&entry), || emit(&entry));
         let lost = dropped.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            tracing::warn!("{lost} log entries were dropped: journald did not read them");
+            with_default(&ways.plain, || {
+                tracing::warn!("{lost} log entries were dropped: journald did not read them");
+            });
         }
     }
 }
 
 fn emit(Owned { level, message, audit }: &Owned) {
+    let audit = audit.as_ref().map(OwnedRecord::borrow);
     macro_rules! at {
         ($level:ident) => {
             match audit {
                 None => tracing::$level!("{message}"),
                 Some(record) => tracing::$level!(
-                    verdict = record.verdict,
+                    kind = record.kind.name(),
+                    verdict = record.verdict.name(),
                     right = record.right,
-                    slot = record.slot,
-                    name = record.name,
-                    uid = record.uid,
-                    gid = record.gid,
+                    slot = record.subject.to_string(),
+                    name = record.name.to_string(),
+                    uid = record.uid.0,
+                    gid = record.gid.0,
                     pid = record.pid,
-                    sender_uid = record.sender.map(|(uid, _, _)| uid),
-                    sender_gid = record.sender.map(|(_, gid, _)| gid),
+                    unit = record.unit,
+                    sender_uid = record.sender.map(|(uid, _, _)| uid.0),
+                    sender_gid = record.sender.map(|(_, gid, _)| gid.0),
                     sender_pid = record.sender.map(|(_, _, pid)| pid),
-                    rule = record.rule.as_deref().unwrap_or("none"),
+                    rule = record.rule.unwrap_or("none"),
                     reason = record.reason,
+                    count = record.count,
                     "{message}"
                 ),
             }

@@ -18,6 +18,7 @@ struct Line<'a> {
 
 #[derive(Serialize)]
 struct Audit<'a> {
+    kind: &'a str,
     verdict: &'a str,
     right: &'a str,
     slot: String,
@@ -25,6 +26,7 @@ struct Audit<'a> {
     uid: u32,
     gid: u32,
     pid: i32,
+    unit: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     sender_uid: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,11 +35,20 @@ struct Audit<'a> {
     sender_pid: Option<i32>,
     rule: Option<&'a str>,
     reason: &'a str,
+    #[serde(skip_serializing_if = "is_one")]
+    count: u32,
+}
+
+/// A count that need not be said. Serde asks with a reference.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's own convention")]
+fn is_one(count: &u32) -> bool {
+    *count == 1
 }
 
 /// The entry as a line, its newline included.
 pub(super) fn line(entry: &Entry<'_>) -> String {
     let audit = entry.record.as_ref().map(|record| Audit {
+        kind: record.kind.name(),
         verdict: record.verdict.name(),
         right: record.right,
         slot: record.subject.to_string(),
@@ -45,11 +56,13 @@ pub(super) fn line(entry: &Entry<'_>) -> String {
         uid: record.uid.0,
         gid: record.gid.0,
         pid: record.pid,
+        unit: record.unit,
         sender_uid: record.sender.map(|(uid, _, _)| uid.0),
         sender_gid: record.sender.map(|(_, gid, _)| gid.0),
         sender_pid: record.sender.map(|(_, _, pid)| pid),
         rule: record.rule,
         reason: record.reason,
+        count: record.count,
     });
     let time = format!("{:.3}", jiff::Timestamp::now());
     let line = Line { time, level: entry.level.name(), message: entry.message, audit };
@@ -59,7 +72,7 @@ pub(super) fn line(entry: &Entry<'_>) -> String {
 }
 
 /// The line, with what JSON lets through but a terminal would act on escaped too.
-fn harmless(text: &str) -> String {
+pub(crate) fn harmless(text: &str) -> String {
     let mut line = String::with_capacity(text.len() + 1);
     for character in text.chars() {
         if reorders(character) || character.is_control() {

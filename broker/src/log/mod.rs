@@ -16,7 +16,10 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-pub(crate) use record::{Entry, Level, Name, Record, Subject, Verdict};
+pub(crate) use json::harmless;
+#[cfg(test)]
+pub(crate) use record::sample;
+pub(crate) use record::{Entry, Kind, Level, Name, OwnedRecord, Record, Subject, Verdict};
 
 /// How often a log that nobody reads is tried again.
 const FLUSH_EVERY: Duration = Duration::from_millis(50);

@@ -31,17 +31,29 @@ impl Level {
             Self::Info => "info",
         }
     }
+
+    /// Its number in syslog(3).
+    pub(crate) fn priority(self) -> u8 {
+        match self {
+            Self::Error => 3,
+            Self::Warning => 4,
+            Self::Info => 6,
+        }
+    }
 }
 
 /// One record of the audit trail: who asked for what, what was decided by which rule, and what
 /// came of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Record<'a> {
+    pub(crate) kind: Kind,
     pub(crate) uid: Uid,
     pub(crate) gid: Gid,
     /// 0 for a process in a pid namespace that the broker does not see.
     pub(crate) pid: i32,
-    /// What was asked for: a right, or `connect`.
+    /// The service manager's unit that it runs in; `none`, or `unknown` when it could not be read.
+    pub(crate) unit: &'a str,
+    /// What was asked for: a right, or `connect`, `open`, `reload`.
     pub(crate) right: &'a str,
     pub(crate) subject: Subject,
     pub(crate) name: Name<'a>,
@@ -52,14 +64,58 @@ pub(crate) struct Record<'a> {
     pub(crate) sender: Option<(Uid, Gid, i32)>,
     /// What came of it, or why it was refused.
     pub(crate) reason: &'a str,
+    /// How many equal ones it stands for.
+    pub(crate) count: u32,
+}
+
+/// What a record is about. Each kind has its MESSAGE_ID, which never changes: see
+/// systemd.journal-fields(7).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Kind {
+    /// A request was decided.
+    Decision,
+    /// A resource was opened, or could not be.
+    Open,
+    /// The policy was read anew.
+    Reload,
+    /// A connection was ended by the broker.
+    CutOff,
+    /// A connection was refused.
+    Connection,
+}
+
+impl Kind {
+    /// In the order of their discriminants.
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Decision, Self::Open, Self::Reload, Self::CutOff, Self::Connection];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Decision => "decision",
+            Self::Open => "open",
+            Self::Reload => "reload",
+            Self::CutOff => "cut-off",
+            Self::Connection => "connection",
+        }
+    }
+
+    pub(crate) fn message_id(self) -> &'static str {
+        match self {
+            Self::Decision => "a520fbdd8c1948bf8a2e79fe9d4d2b78",
+            Self::Open => "82627873eb4d428da9c2df07ea8bf6cb",
+            Self::Reload => "5843d019f5f4410d8cb4a1166e9443d9",
+            Self::CutOff => "170fe7c695654831a2c328deab9ede6a",
+            Self::Connection => "7d292cd6da7a4443a745b59b6f58d07e",
+        }
+    }
 }
 
 /// What a request was about. Shown as `tag/index`, `tag/*` for a whole tag, or nothing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Subject {
     Slot(Slot),
     Tag(Tag),
-    /// A connection, or something that was no request.
+    /// A connection, the broker, or something that was no request.
     Nothing,
 }
 
@@ -72,7 +128,7 @@ pub(crate) enum Name<'a> {
 }
 
 /// What was decided.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Verdict {
     /// Allowed, and done.
     Granted,
@@ -89,6 +145,67 @@ impl Verdict {
             Self::Refused => "refused",
             Self::Failed => "failed",
         }
+    }
+}
+
+/// A record that outlives what it speaks of.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnedRecord {
+    /// The same, but for its texts.
+    rest: Record<'static>,
+    unit: String,
+    right: String,
+    name: String,
+    rule: Option<String>,
+    reason: String,
+    pub(crate) count: u32,
+}
+
+impl OwnedRecord {
+    pub(crate) fn borrow(&self) -> Record<'_> {
+        Record {
+            unit: &self.unit,
+            right: &self.right,
+            name: if self.name.is_empty() { Name::None } else { Name::Plain(&self.name) },
+            rule: self.rule.as_deref(),
+            reason: &self.reason,
+            count: self.count,
+            ..self.rest
+        }
+    }
+}
+
+impl Record<'_> {
+    pub(crate) fn to_owned(self) -> OwnedRecord {
+        let rest = Record { unit: "", right: "", name: Name::None, rule: None, reason: "", ..self };
+        OwnedRecord {
+            rest,
+            unit: self.unit.to_owned(),
+            right: self.right.to_owned(),
+            name: self.name.to_string(),
+            rule: self.rule.map(str::to_owned),
+            reason: self.reason.to_owned(),
+            count: self.count,
+        }
+    }
+
+    /// What makes two records of one process equal.
+    pub(crate) fn question(&self) -> impl std::hash::Hash {
+        let who = (self.uid.0, self.gid.0, self.pid, self.sender.map(|(uid, gid, pid)| (uid.0, gid.0, pid)));
+        (who, self.kind, self.right, self.subject, self.verdict, self.rule, self.reason)
+    }
+
+    /// The record as a sentence.
+    pub(crate) fn sentence(&self) -> String {
+        let Self { kind, verdict, right, subject, uid, pid, reason, count, .. } = self;
+        let what = match kind {
+            Kind::Decision => format!("{} {right} {subject}", verdict.name()),
+            Kind::Connection | Kind::CutOff | Kind::Open | Kind::Reload => {
+                format!("{} {} {subject}", kind.name(), verdict.name())
+            }
+        };
+        let times = if *count > 1 { format!(" ({count} times)") } else { String::new() };
+        format!("{} to uid {uid} pid {pid}: {reason}{times}", what.trim_end())
     }
 }
 
@@ -125,5 +242,25 @@ impl<'a> Entry<'a> {
             Verdict::Refused | Verdict::Failed => Level::Warning,
         };
         Self { level, message: "audit", record: Some(record) }
+    }
+}
+
+/// A refusal of some process, for tests.
+#[cfg(test)]
+pub(crate) fn sample(pid: i32) -> Record<'static> {
+    Record {
+        kind: Kind::Decision,
+        uid: Uid(1),
+        gid: Gid(2),
+        pid,
+        unit: "none",
+        right: "get",
+        subject: Subject::Nothing,
+        name: Name::None,
+        verdict: Verdict::Refused,
+        rule: None,
+        sender: None,
+        reason: "no rule allows it",
+        count: 1,
     }
 }

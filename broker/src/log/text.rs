@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::record::{Entry, Name, Record, Subject};
+use super::record::{Entry, Kind, Name, Record, Subject};
 
 /// The entry as a line, its newline included.
 pub(super) fn line(entry: &Entry<'_>) -> String {
@@ -22,7 +22,11 @@ pub(super) fn line(entry: &Entry<'_>) -> String {
 const USUAL_LENGTH: usize = 256;
 
 fn audit(line: &mut String, record: &Record<'_>) {
-    let _ = write!(line, "audit verdict={} right={}", record.verdict.name(), record.right);
+    line.push_str("audit");
+    if record.kind != Kind::Decision {
+        let _ = write!(line, " kind={}", record.kind.name());
+    }
+    let _ = write!(line, " verdict={} right={}", record.verdict.name(), record.right);
     if record.subject != Subject::Nothing {
         let _ = write!(line, " slot={}", record.subject);
     }
@@ -32,6 +36,7 @@ fn audit(line: &mut String, record: &Record<'_>) {
         line.push('"');
     }
     let _ = write!(line, " uid={} gid={} pid={}", record.uid, record.gid, record.pid);
+    quoted(line, "unit", record.unit);
     if let Some((uid, gid, pid)) = record.sender {
         let _ = write!(line, " sender_uid={uid} sender_gid={gid} sender_pid={pid}");
     }
@@ -40,6 +45,9 @@ fn audit(line: &mut String, record: &Record<'_>) {
         None => line.push_str(" rule=none"),
     }
     quoted(line, "reason", record.reason);
+    if record.count > 1 {
+        let _ = write!(line, " count={}", record.count);
+    }
 }
 
 fn quoted(line: &mut String, key: &str, value: &str) {
@@ -87,7 +95,7 @@ pub(super) fn reorders(character: char) -> bool {
 mod tests {
     use fdbroker_policy::{Gid, Uid};
 
-    use super::super::record::{Entry, Level, Name, Record, Subject, Verdict};
+    use super::super::record::{Entry, Level, Record, sample};
     use super::line;
 
     #[test]
@@ -99,16 +107,10 @@ mod tests {
     #[test]
     fn a_quote_in_a_rule_does_not_end_the_field() {
         let record = Record {
-            uid: Uid(1),
-            gid: Gid(2),
-            pid: 3,
-            right: "get",
-            subject: Subject::Nothing,
-            name: Name::None,
-            verdict: Verdict::Refused,
             sender: Some((Uid(4), Gid(5), 6)),
             rule: Some("x\" verdict=granted \\"),
             reason: "refused",
+            ..sample(3)
         };
         let text = line(&Entry::audit(record));
         assert!(text.contains(" sender_uid=4 sender_gid=5 sender_pid=6 "), "{text}");
