@@ -4,6 +4,7 @@
 //! gets every deposit back as an ADD after [`Control::Restore`]. These messages use opcodes
 //! from 96 up, which no peer is ever served.
 
+use crate::fields::{Body, Fields};
 use crate::{Errno, Extended, Index, Slot, Tag};
 
 const RESTORE: i16 = 96;
@@ -191,25 +192,13 @@ impl<F> Control<F> {
     }
 }
 
-/// A body being written.
-#[derive(Default)]
-struct Body(Vec<u8>);
-
 impl Body {
-    fn u32(&mut self, value: u32) -> &mut Self {
-        self.0.extend_from_slice(&value.to_ne_bytes());
-        self
-    }
-
     fn string(&mut self, value: &str) -> &mut Self {
-        self.u32(u32::try_from(value.len()).unwrap_or(u32::MAX));
-        self.0.extend_from_slice(value.as_bytes());
-        self
+        self.u32(u32::try_from(value.len()).unwrap_or(u32::MAX)).bytes(value.as_bytes())
     }
 
     fn setup(&mut self, setup: &Setup) {
-        self.0.extend_from_slice(&setup.instance.to_ne_bytes());
-        self.u32(setup.owner).u32(u32::from(setup.account.is_some()));
+        self.i64(setup.instance).u32(setup.owner).u32(u32::from(setup.account.is_some()));
         let account = setup.account.unwrap_or(Account { uid: 0, gid: 0 });
         self.u32(account.uid).u32(account.gid).u32(u32::from(setup.policy.is_some()));
         if let Some(policy) = &setup.policy {
@@ -233,16 +222,7 @@ impl Body {
     }
 }
 
-/// A body being read, from the front.
-struct Fields<'a>(&'a [u8]);
-
 impl Fields<'_> {
-    fn u32(&mut self) -> Option<u32> {
-        let (value, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(u32::from_ne_bytes(*value))
-    }
-
     fn tag(&mut self) -> Option<Tag> {
         Tag::new(i16::try_from(self.u32()?).ok()?)
     }
@@ -251,17 +231,9 @@ impl Fields<'_> {
         Index::new(i32::try_from(self.u32()?).ok()?)
     }
 
-    fn i64(&mut self) -> Option<i64> {
-        let (value, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(i64::from_ne_bytes(*value))
-    }
-
     fn string(&mut self) -> Option<String> {
         let length = usize::try_from(self.u32()?).ok()?;
-        let (value, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        String::from_utf8(value.to_vec()).ok()
+        self.text(length).map(str::to_owned)
     }
 
     fn setup(&mut self) -> Option<Setup> {

@@ -34,7 +34,7 @@ impl Fault {
         Self { errno, reason, fatal: true }
     }
 
-    const fn survivable(errno: Errno, reason: &'static str) -> Self {
+    pub(crate) const fn survivable(errno: Errno, reason: &'static str) -> Self {
         Self { errno, reason, fatal: false }
     }
 }

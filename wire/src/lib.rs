@@ -12,9 +12,11 @@
 mod control;
 mod decode;
 mod errno;
+mod fields;
 mod frame;
 mod message;
 mod slot;
+pub mod version2;
 
 pub use control::{Account, Control, KnownName, Malformed, NameKind, PolicyText, Setup};
 pub use decode::{Decoder, Fault};
@@ -45,7 +47,9 @@ pub(crate) const REPLY_HEAD: usize = 6;
 pub(crate) const INFO_SIZE: usize = 12;
 pub(crate) const EXTENDED_HEAD: usize = 8;
 
-/// Opcodes: 0–6 are version 1, those from [`opcode::FIRST_EXTENDED`] up share one eight-byte head.
+/// Opcodes: 0–6 are version 1, those from [`opcode::FIRST_EXTENDED`] up share one eight-byte
+/// head and are version 2; of these, the ones from [`opcode::FIRST_PRIVATE`] up are spoken
+/// between worker and supervisor alone.
 pub mod opcode {
     /// Asks for version 2; reserved in version 1.
     pub const HELLO: i16 = 0;
@@ -63,4 +67,22 @@ pub mod opcode {
     pub const GET: i16 = 6;
     /// The first opcode with the head that all later ones share.
     pub const FIRST_EXTENDED: i16 = 64;
+    /// Asks which slot or tag a name means.
+    pub const FIND: i16 = 64;
+    /// Answers a [`FIND`].
+    pub const FOUND: i16 = 65;
+    /// Asks which slots there are.
+    pub const LIST: i16 = 66;
+    /// Answers a [`LIST`].
+    pub const LISTING: i16 = 67;
+    /// Asks the broker to read its policy again.
+    pub const RELOAD: i16 = 68;
+    /// Answers a [`RELOAD`], a [`PURGE`] and a [`STATUS`].
+    pub const REPORT: i16 = 69;
+    /// Asks to delete deposits, whoever left them.
+    pub const PURGE: i16 = 70;
+    /// Asks how the broker is doing.
+    pub const STATUS: i16 = 72;
+    /// The first opcode that is never served to a peer.
+    pub const FIRST_PRIVATE: i16 = 96;
 }

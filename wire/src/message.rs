@@ -179,8 +179,12 @@ pub fn reply(rc: i16, text: &str) -> Vec<u8> {
 }
 
 fn fitting(text: &str) -> &str {
-    let text = text.split('\0').next().unwrap_or_default();
-    let mut end = text.len().min(MAX_TEXT - 1);
+    cut(text.split('\0').next().unwrap_or_default(), MAX_TEXT - 1)
+}
+
+/// As much of the text as fits into so many bytes, cut at a character's edge.
+pub(crate) fn cut(text: &str, most: usize) -> &str {
+    let mut end = text.len().min(most);
     while !text.is_char_boundary(end) {
         end -= 1;
     }

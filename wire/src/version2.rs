@@ -1,0 +1,541 @@
+//! Version 2 of the protocol: what may be asked once HEL has been answered with HEL.
+//!
+//! A client that sends HEL and gets HEL back may send a [`Request`] wherever it may send one of
+//! version 1; it is answered by one [`Answer`], or by a [`crate::Reply`] that tells a failure.
+//! Both travel as [`Extended`] messages, without descriptors.
+//!
+//! Where the layout says zero, zero is written, and anything is read; the same holds for the flags.
+
+use crate::fields::{Body, Fields};
+use crate::message::cut;
+use crate::{Errno, Extended, Fault, Hello, Index, Limits, Slot, Tag, opcode};
+
+/// The longest name that can be asked for, in bytes.
+pub const MAX_NAME: usize = 255;
+/// The longest text of a [`Report`], in bytes.
+pub const MAX_REPORT: usize = 60_000;
+
+/// What of version 2 a client knows, or a broker grants: the flags of a HEL.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Features(i32);
+
+impl Features {
+    /// FIND and LIST.
+    pub const LISTING: Self = Self(1);
+    /// RELOAD, PURGE and STATUS.
+    pub const OPERATE: Self = Self(2);
+    /// All that are specified.
+    pub const ALL: Self = Self(Self::LISTING.0 | Self::OPERATE.0);
+
+    /// The features of a HEL, those that nobody knows included.
+    pub const fn from_flags(flags: i32) -> Self {
+        Self(flags)
+    }
+
+    /// As they stand in a HEL.
+    pub const fn flags(self) -> i32 {
+        self.0
+    }
+
+    /// Whether all of these are among them.
+    pub const fn contains(self, others: Self) -> bool {
+        self.0 & others.0 == others.0
+    }
+
+    /// Those that are among both: what a broker that serves these grants to whom asks for those.
+    pub const fn and(self, others: Self) -> Self {
+        Self(self.0 & others.0)
+    }
+}
+
+/// The HEL that a client begins version 2 with.
+pub const fn greeting(known: Features) -> Hello {
+    Hello { tags: 0, flags: known.0, key: 0 }
+}
+
+/// What a client asks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Request {
+    /// FIND: which slot or tag is it that has this name?
+    Find(Name),
+    /// LIST: which slots are there?
+    List {
+        /// In this tag; none stands for all.
+        tag: Option<Tag>,
+        /// Only those behind this slot, in the order of tag and index.
+        after: Option<Slot>,
+    },
+    /// RELOAD: read the policy again.
+    Reload,
+    /// PURGE: delete what is in this slot; none stands for every deposit that no rule reaches.
+    Purge(Option<Slot>),
+    /// STATUS: how are you?
+    Status,
+}
+
+/// What a broker answers when it does not fail.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// FOUND answers FIND.
+    Found(Found),
+    /// LISTING answers LIST.
+    Listing(Listing),
+    /// REPORT answers RELOAD, PURGE and STATUS.
+    Report(Report),
+}
+
+/// A name to look up: 1 to [`MAX_NAME`] bytes of UTF-8 without NUL.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Name(String);
+
+impl Name {
+    /// The name of this text; none when it is empty, too long, or has a NUL in it.
+    pub fn new(text: impl Into<String>) -> Option<Self> {
+        let text = text.into();
+        let fits = (1..=MAX_NAME).contains(&text.len()) && !text.contains('\0');
+        fits.then_some(Self(text))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What a name means.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Found {
+    /// A slot.
+    Slot(Slot),
+    /// A whole tag.
+    Tag(Tag),
+}
+
+/// One slot of a listing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// Which.
+    pub slot: Slot,
+    /// What it holds; none when that is not known, as of a device that is opened for each request.
+    pub kind: Option<Kind>,
+    /// The broker itself fills the slot.
+    pub resource: bool,
+    /// No rule of the policy reaches the slot. Only operators are told.
+    pub unreachable: bool,
+    /// The user id of who left it there; none when that is not told.
+    pub owner: Option<u32>,
+    /// How many bytes of payload it has; none when that is not told.
+    pub payload: Option<u32>,
+    /// The resource's name, or the slot's by the name of its tag; may be empty.
+    pub name: String,
+}
+
+/// A part of the answer to a LIST, as large as one message may be.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Listing {
+    more: bool,
+    entries: Vec<Entry>,
+    /// Of all entries, in bytes.
+    size: usize,
+}
+
+impl Listing {
+    /// An empty one, with nothing behind it.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes another entry; or says no, and that there is more, when there is no room for it.
+    /// In an empty listing there is room for every name of up to 65000 bytes.
+    #[must_use = "an entry that found no room belongs into the next listing"]
+    pub fn push(&mut self, entry: Entry) -> bool {
+        let size = self.size + ENTRY_HEAD + entry.name.len();
+        let fits = LISTING_HEAD + size <= Limits::PEER.body && self.entries.len() < MAX_ENTRIES;
+        match fits {
+            true => {
+                self.entries.push(entry);
+                self.size = size;
+            }
+            false => self.more = true,
+        }
+        fits
+    }
+
+    /// Says that there is more, though there was room left.
+    pub fn break_off(&mut self) {
+        self.more = true;
+    }
+
+    /// Whether there is more to ask for, behind the last of these.
+    pub fn more(&self) -> bool {
+        self.more
+    }
+
+    /// The entries.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The entries, to keep.
+    pub fn into_entries(self) -> Vec<Entry> {
+        self.entries
+    }
+}
+
+/// What became of a request, in sentences for people.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Report {
+    /// Why it was not done; none when it was.
+    pub error: Option<Errno>,
+    /// What there is to say. Sent as [`MAX_REPORT`] bytes at most.
+    pub text: String,
+}
+
+/// What a slot holds.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "the names are what there is to say")]
+pub enum Kind {
+    /// A payload without descriptor.
+    PayloadOnly = 0,
+    File = 1,
+    Directory = 2,
+    Pipe = 3,
+    CharDevice = 4,
+    BlockDevice = 5,
+    Tcp = 6,
+    TcpListener = 7,
+    Udp = 8,
+    Unix = 9,
+    UnixListener = 10,
+    UnixDatagram = 11,
+    /// Another socket.
+    Socket = 12,
+    /// A descriptor opened with O_PATH.
+    Path = 13,
+    Epoll = 14,
+    Eventfd = 15,
+    Timerfd = 16,
+    Signalfd = 17,
+    Inotify = 18,
+    Pidfd = 19,
+    IoUring = 20,
+    /// A descriptor that is none of these.
+    Other = 21,
+}
+
+impl Kind {
+    /// Every kind, in the order of the numbers.
+    pub const ALL: [Self; 22] = [
+        Self::PayloadOnly,
+        Self::File,
+        Self::Directory,
+        Self::Pipe,
+        Self::CharDevice,
+        Self::BlockDevice,
+        Self::Tcp,
+        Self::TcpListener,
+        Self::Udp,
+        Self::Unix,
+        Self::UnixListener,
+        Self::UnixDatagram,
+        Self::Socket,
+        Self::Path,
+        Self::Epoll,
+        Self::Eventfd,
+        Self::Timerfd,
+        Self::Signalfd,
+        Self::Inotify,
+        Self::Pidfd,
+        Self::IoUring,
+        Self::Other,
+    ];
+
+    /// The kind of this number; none for a number that stands for no kind.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
+
+    /// The number, as it stands on the wire.
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The name, as a policy's `accept` spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PayloadOnly => "none",
+            Self::File => "file",
+            Self::Directory => "directory",
+            Self::Pipe => "pipe",
+            Self::CharDevice => "char-device",
+            Self::BlockDevice => "block-device",
+            Self::Tcp => "tcp",
+            Self::TcpListener => "tcp-listener",
+            Self::Udp => "udp",
+            Self::Unix => "unix",
+            Self::UnixListener => "unix-listener",
+            Self::UnixDatagram => "unix-datagram",
+            Self::Socket => "socket",
+            Self::Path => "path",
+            Self::Epoll => "epoll",
+            Self::Eventfd => "eventfd",
+            Self::Timerfd => "timerfd",
+            Self::Signalfd => "signalfd",
+            Self::Inotify => "inotify",
+            Self::Pidfd => "pidfd",
+            Self::IoUring => "io-uring",
+            Self::Other => "other",
+        }
+    }
+
+    /// The kind of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+impl Request {
+    /// The message as it is sent.
+    pub fn into_extended<F>(self) -> Extended<F> {
+        let mut out = Body::default();
+        let op = match self {
+            Self::Find(Name(name)) => {
+                out.0 = name.into_bytes();
+                opcode::FIND
+            }
+            Self::List { tag, after } => {
+                out.i16(tag.map_or(NONE_16, Tag::get)).i16(0);
+                out.i16(after.map_or(NONE_16, |slot| slot.tag.get())).i16(0);
+                out.i32(after.map_or(NONE_32, |slot| slot.index.get()));
+                opcode::LIST
+            }
+            Self::Reload => opcode::RELOAD,
+            Self::Purge(slot) => {
+                out.i16(slot.map_or(NONE_16, |slot| slot.tag.get())).i16(0);
+                out.i32(slot.map_or(NONE_32, |slot| slot.index.get()));
+                opcode::PURGE
+            }
+            Self::Status => opcode::STATUS,
+        };
+        extended(op, out)
+    }
+
+    /// Reads a request; its descriptors, if somebody gave it any, are dropped.
+    ///
+    /// # Errors
+    /// What to answer instead: EPROTO when it is no request of this version, EINVAL when it is
+    /// one and makes no sense. The connection goes on.
+    pub fn from_extended<F>(message: Extended<F>) -> Result<Self, Fault> {
+        let Extended { op, body, descriptors, .. } = message;
+        if !matches!(
+            op,
+            opcode::FIND | opcode::LIST | opcode::RELOAD | opcode::PURGE | opcode::STATUS
+        ) {
+            return Err(UNKNOWN);
+        }
+        if !descriptors.is_empty() {
+            return Err(UNASKED);
+        }
+        if op == opcode::FIND {
+            let name = String::from_utf8(body).ok().and_then(Name::new).ok_or(BAD_NAME)?;
+            return Ok(Self::Find(name));
+        }
+        Self::read(op, &mut Fields(&body)).ok_or(BAD_REQUEST)
+    }
+
+    fn read(op: i16, fields: &mut Fields<'_>) -> Option<Self> {
+        let request = match op {
+            opcode::LIST => {
+                let tag = fields.optional_tag()?;
+                fields.i16()?;
+                Self::List { tag, after: fields.after()? }
+            }
+            opcode::RELOAD => Self::Reload,
+            opcode::PURGE => Self::Purge(fields.optional_slot()?),
+            opcode::STATUS => Self::Status,
+            _ => return None,
+        };
+        fields.end().map(|()| request)
+    }
+}
+
+impl Answer {
+    /// The message as it is sent.
+    pub fn into_extended<F>(self) -> Extended<F> {
+        let mut out = Body::default();
+        let op = match self {
+            Self::Found(found) => {
+                out.found(found);
+                opcode::FOUND
+            }
+            Self::Listing(listing) => {
+                out.0.reserve_exact(LISTING_HEAD + listing.size);
+                out.listing(&listing);
+                opcode::LISTING
+            }
+            Self::Report(report) => {
+                out.i32(-report.error.map_or(0, |errno| i32::from(errno.get())));
+                out.bytes(cut(&report.text, MAX_REPORT).as_bytes());
+                opcode::REPORT
+            }
+        };
+        extended(op, out)
+    }
+
+    /// Reads an answer; its descriptors, if somebody gave it any, are dropped.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn from_extended<F>(message: Extended<F>) -> Result<Self, Fault> {
+        if !message.descriptors.is_empty() {
+            return Err(UNASKED);
+        }
+        let mut fields = Fields(&message.body);
+        match message.op {
+            opcode::FOUND => fields.found().map(Self::Found),
+            opcode::LISTING => fields.listing().map(Self::Listing),
+            opcode::REPORT => fields.report().map(Self::Report),
+            _ => return Err(UNKNOWN),
+        }
+        .ok_or(BAD_ANSWER)
+    }
+}
+
+const NONE_16: i16 = -1;
+const NONE_32: i32 = -1;
+const IS_SLOT: i16 = 0;
+const IS_TAG: i16 = 1;
+const RESOURCE: u8 = 1;
+const UNREACHABLE: u8 = 2;
+const KIND_UNKNOWN: u8 = 255;
+const OWNER_UNTOLD: u32 = u32::MAX;
+const LISTING_HEAD: usize = 4;
+const ENTRY_HEAD: usize = 18;
+const MAX_ENTRIES: usize = 32767;
+
+const UNKNOWN: Fault = Fault::survivable(Errno::PROTO, "the opcode is not served");
+const UNASKED: Fault = Fault::survivable(Errno::INVAL, "this opcode takes no descriptors");
+const BAD_NAME: Fault =
+    Fault::survivable(Errno::INVAL, "a name is 1 to 255 bytes of UTF-8 without NUL");
+const BAD_REQUEST: Fault = Fault::survivable(Errno::INVAL, "malformed request");
+const BAD_ANSWER: Fault = Fault::survivable(Errno::INVAL, "malformed answer");
+
+fn extended<F>(op: i16, body: Body) -> Extended<F> {
+    Extended { op, flags: 0, body: body.0, descriptors: Vec::new() }
+}
+
+impl Body {
+    fn found(&mut self, found: Found) {
+        match found {
+            Found::Slot(slot) => {
+                self.i16(slot.tag.get()).i16(IS_SLOT).i32(slot.index.get());
+            }
+            Found::Tag(tag) => {
+                self.i16(tag.get()).i16(IS_TAG).i32(NONE_32);
+            }
+        }
+    }
+
+    fn listing(&mut self, listing: &Listing) {
+        let count = i16::try_from(listing.entries.len()).unwrap_or(i16::MAX);
+        self.i16(listing.more.into()).i16(count);
+        listing.entries.iter().for_each(|entry| self.entry(entry));
+    }
+
+    fn entry(&mut self, entry: &Entry) {
+        let marks = u8::from(entry.resource) * RESOURCE + u8::from(entry.unreachable) * UNREACHABLE;
+        let payload = entry.payload.map_or(NONE_32, |size| i32::try_from(size).unwrap_or(i32::MAX));
+        self.i16(entry.slot.tag.get());
+        self.bytes(&[entry.kind.map_or(KIND_UNKNOWN, Kind::number), marks]);
+        self.i32(entry.slot.index.get()).u32(entry.owner.unwrap_or(OWNER_UNTOLD)).i32(payload);
+        // No longer than the message that `Listing::push` found room in.
+        self.u16(u16::try_from(entry.name.len()).unwrap_or(u16::MAX)).bytes(entry.name.as_bytes());
+    }
+}
+
+impl Fields<'_> {
+    fn optional_tag(&mut self) -> Option<Option<Tag>> {
+        match self.i16()? {
+            NONE_16 => Some(None),
+            tag => Tag::new(tag).map(Some),
+        }
+    }
+
+    /// Where a listing goes on; without a tag, the index may be anything.
+    fn after(&mut self) -> Option<Option<Slot>> {
+        let tag = self.optional_tag()?;
+        self.i16()?;
+        let index = self.i32()?;
+        match tag {
+            Some(tag) => Some(Some(Slot { tag, index: Index::new(index)? })),
+            None => Some(None),
+        }
+    }
+
+    /// A slot, or −1 twice.
+    fn optional_slot(&mut self) -> Option<Option<Slot>> {
+        let tag = self.i16()?;
+        self.i16()?;
+        match (tag, self.i32()?) {
+            (NONE_16, NONE_32) => Some(None),
+            (tag, index) => Slot::new(tag, index).map(Some),
+        }
+    }
+
+    fn found(&mut self) -> Option<Found> {
+        let tag = Tag::new(self.i16()?)?;
+        let found = match (self.i16()?, self.i32()?) {
+            (IS_SLOT, index) => Found::Slot(Slot { tag, index: Index::new(index)? }),
+            (IS_TAG, NONE_32) => Found::Tag(tag),
+            _ => return None,
+        };
+        self.end().map(|()| found)
+    }
+
+    fn listing(&mut self) -> Option<Listing> {
+        let more = match self.i16()? {
+            0 => false,
+            1 => true,
+            _ => return None,
+        };
+        let count = usize::try_from(self.i16()?).ok()?;
+        let mut listing = Listing { more, ..Listing::new() };
+        for _ in 0..count {
+            // Never refused, since all of them came in one message.
+            listing.push(self.entry()?).then_some(())?;
+        }
+        self.end().map(|()| listing)
+    }
+
+    fn entry(&mut self) -> Option<Entry> {
+        let tag = Tag::new(self.i16()?)?;
+        let kind = Kind::from_number(self.u8()?);
+        let marks = self.u8()?;
+        let index = Index::new(self.i32()?)?;
+        let owner = Some(self.u32()?).filter(|&uid| uid != OWNER_UNTOLD);
+        let payload = match self.i32()? {
+            NONE_32 => None,
+            size => Some(u32::try_from(size).ok()?),
+        };
+        let length = self.u16()?;
+        Some(Entry {
+            slot: Slot { tag, index },
+            kind,
+            resource: marks & RESOURCE != 0,
+            unreachable: marks & UNREACHABLE != 0,
+            owner,
+            payload,
+            name: self.text(length.into())?.to_owned(),
+        })
+    }
+
+    fn report(&mut self) -> Option<Report> {
+        let error = match self.i32()? {
+            0 => None,
+            rc => Some(Errno::new(rc.checked_neg()?)?),
+        };
+        let text = self.rest().filter(|text| text.len() <= MAX_REPORT)?;
+        Some(Report { error, text: text.to_owned() })
+    }
+}

@@ -1,0 +1,301 @@
+//! Version 2: what is written comes out again, byte for byte as the page says; and what is not
+//! of it is refused, whatever it is.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use fdbroker_wire::version2::{
+    Answer, Entry, Features, Found, Kind, Listing, MAX_NAME, MAX_REPORT, Name, Report, Request,
+    greeting,
+};
+use fdbroker_wire::{
+    Decoder, Errno, Extended, Fault, Hello, Index, Limits, Message, Slot, Tag, opcode,
+};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+fn tag() -> impl Strategy<Value = Tag> {
+    prop_oneof![0..=i16::MAX, Just(0), Just(i16::MAX)].prop_map(|tag| Tag::new(tag).unwrap())
+}
+
+fn slot() -> impl Strategy<Value = Slot> {
+    let index = prop_oneof![0..=i32::MAX, Just(0), Just(i32::MAX)];
+    (tag(), index).prop_map(|(tag, index)| Slot { tag, index: Index::new(index).unwrap() })
+}
+
+fn request() -> impl Strategy<Value = Request> {
+    prop_oneof![
+        "[^\\x00]{1,60}".prop_map(|name| Request::Find(Name::new(name).unwrap())),
+        (option::of(tag()), option::of(slot()))
+            .prop_map(|(tag, after)| Request::List { tag, after }),
+        Just(Request::Reload),
+        option::of(slot()).prop_map(Request::Purge),
+        Just(Request::Status),
+    ]
+}
+
+fn answer() -> impl Strategy<Value = Answer> {
+    let errno = (1..4096_i32).prop_map(|errno| Errno::new(errno).unwrap());
+    prop_oneof![
+        slot().prop_map(|slot| Answer::Found(Found::Slot(slot))),
+        tag().prop_map(|tag| Answer::Found(Found::Tag(tag))),
+        (any::<bool>(), vec(entry(), 0..20)).prop_map(|(more, entries)| {
+            let mut listing = Listing::new();
+            for entry in entries {
+                assert!(listing.push(entry));
+            }
+            if more {
+                listing.break_off();
+            }
+            Answer::Listing(listing)
+        }),
+        (option::of(errno), "(.|\n){0,200}")
+            .prop_map(|(error, text)| Answer::Report(Report { error, text })),
+    ]
+}
+
+fn entry() -> impl Strategy<Value = Entry> {
+    let kind = (0..22_u8).prop_map(|number| Kind::from_number(number).unwrap());
+    let owner = option::of(0..u32::MAX);
+    let payload = option::of(0..=i32::MAX.unsigned_abs());
+    (slot(), option::of(kind), any::<(bool, bool)>(), owner, payload, ".{0,80}").prop_map(
+        |(slot, kind, (resource, unreachable), owner, payload, name)| Entry {
+            slot,
+            kind,
+            resource,
+            unreachable,
+            owner,
+            payload,
+            name,
+        },
+    )
+}
+
+/// What arrives at the other end.
+fn carried(message: Extended<u32>) -> Extended<u32> {
+    let mut decoder = Decoder::new(Limits::PEER);
+    let descriptors = message.descriptors.clone();
+    decoder.feed(&Message::Extended(message).to_bytes(), descriptors, false);
+    let Some(Ok(Message::Extended(came))) = decoder.message() else { panic!("no message") };
+    came
+}
+
+fn message(op: i16, body: &[u8]) -> Extended<u32> {
+    Extended { op, flags: 0, body: body.to_vec(), descriptors: Vec::new() }
+}
+
+fn refused<T: std::fmt::Debug>(outcome: Result<T, Fault>) -> Errno {
+    let fault = outcome.unwrap_err();
+    assert!(!fault.fatal, "{fault:?}");
+    fault.errno
+}
+
+/// An entry of which nothing is told but slot and name.
+fn plain_entry(index: i32, name: String) -> Entry {
+    Entry {
+        slot: Slot::new(1, index).unwrap(),
+        kind: None,
+        resource: false,
+        unreachable: false,
+        owner: None,
+        payload: None,
+        name,
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_request_comes_out_as_it_was_written(sent in request()) {
+        let came = Request::from_extended(carried(sent.clone().into_extended()));
+        prop_assert_eq!(came, Ok(sent));
+    }
+
+    #[test]
+    fn every_answer_comes_out_as_it_was_written(sent in answer()) {
+        let came = Answer::from_extended(carried(sent.clone().into_extended()));
+        prop_assert_eq!(came, Ok(sent));
+    }
+
+    #[test]
+    fn no_body_makes_reading_panic_and_what_is_read_is_written_the_same_way(
+        op in opcode::FIRST_EXTENDED..80,
+        body in vec(prop_oneof![any::<u8>(), 0..3_u8, Just(0xff)], 0..80),
+        descriptors in vec(any::<u32>(), 0..3),
+    ) {
+        let sent = Extended { op, flags: 0, body, descriptors };
+        if let Ok(request) = Request::from_extended(sent.clone()) {
+            let again = Request::from_extended(request.clone().into_extended::<u32>());
+            prop_assert_eq!(again, Ok(request));
+        }
+        if let Ok(answer) = Answer::from_extended(sent) {
+            let again = Answer::from_extended(answer.clone().into_extended::<u32>());
+            prop_assert_eq!(again, Ok(answer));
+        }
+    }
+
+    #[test]
+    fn damage_to_a_listing_is_told_or_makes_another_listing(
+        sent in answer(), at in any::<prop::sample::Index>(), byte in any::<u8>(), end in any::<prop::sample::Index>(),
+    ) {
+        let mut message = sent.into_extended::<u32>();
+        let position = at.index(message.body.len());
+        message.body[position] = byte;
+        message.body.truncate(end.index(message.body.len()) + 1);
+        if let Ok(Answer::Listing(listing)) = Answer::from_extended(message.clone()) {
+            prop_assert!(listing.entries().len() * 18 <= message.body.len());
+        }
+    }
+}
+
+#[test]
+fn the_bytes_are_those_of_the_page() {
+    let slot = Slot::new(10, 3).unwrap();
+    let [tag, index] = [&10_i16.to_ne_bytes()[..], &3_i32.to_ne_bytes()];
+    let (none16, none32) = (&[0xff; 2][..], &[0xff; 4][..]);
+    let zero = &[0, 0][..];
+    let requests = [
+        (64, Request::Find(Name::new("web/3").unwrap()), b"web/3".to_vec()),
+        (
+            66,
+            Request::List { tag: None, after: None },
+            [none16, zero, none16, zero, none32].concat(),
+        ),
+        (
+            66,
+            Request::List { tag: Some(slot.tag), after: Some(slot) },
+            [tag, zero, tag, zero, index].concat(),
+        ),
+        (68, Request::Reload, Vec::new()),
+        (70, Request::Purge(None), [none16, zero, none32].concat()),
+        (70, Request::Purge(Some(slot)), [tag, zero, index].concat()),
+        (72, Request::Status, Vec::new()),
+    ];
+    for (op, request, body) in requests {
+        assert_eq!(request.into_extended(), message(op, &body));
+    }
+
+    let mut listing = Listing::new();
+    let mut entry = plain_entry(3, "web/3".into());
+    entry.slot = slot;
+    assert!(listing.push(entry.clone()));
+    entry.kind = Some(Kind::TcpListener);
+    (entry.resource, entry.unreachable) = (true, true);
+    (entry.owner, entry.payload) = (Some(33), Some(5));
+    entry.name.clear();
+    assert!(listing.push(entry));
+    listing.break_off();
+    let two = 2_i16.to_ne_bytes();
+    let one = 1_i16.to_ne_bytes();
+    let length = 5_u16.to_ne_bytes();
+    let untold = [tag, &[255, 0], index, none32, none32, &length, b"web/3"].concat();
+    let owner = 33_u32.to_ne_bytes();
+    let size = 5_i32.to_ne_bytes();
+    let told = [tag, &[7, 3], index, &owner, &size, zero].concat();
+    let refused = (-13_i32).to_ne_bytes();
+    let answers = [
+        (65, Answer::Found(Found::Slot(slot)), [tag, zero, index].concat()),
+        (65, Answer::Found(Found::Tag(slot.tag)), [tag, &one, none32].concat()),
+        (67, Answer::Listing(listing), [&one[..], &two, &untold, &told].concat()),
+        (
+            69,
+            Answer::Report(Report { error: Some(Errno::ACCES), text: "no".into() }),
+            [&refused[..], b"no"].concat(),
+        ),
+    ];
+    for (op, answer, body) in answers {
+        assert_eq!(answer.into_extended(), message(op, &body));
+    }
+}
+
+#[test]
+fn what_is_no_request_is_told_apart_from_one_that_makes_no_sense() {
+    for op in [65, 67, 69, 71, 73, 95, 96, 103, i16::MAX] {
+        assert_eq!(refused(Request::from_extended(message(op, &[]))), Errno::PROTO, "{op}");
+    }
+    let minus_two = (-2_i16).to_ne_bytes();
+    let one = 1_i16.to_ne_bytes();
+    let senseless = [
+        (64, vec![]),
+        (64, vec![b'x'; MAX_NAME + 1]),
+        (64, b"a\0b".to_vec()),
+        (64, vec![0xff]),
+        (66, vec![]),
+        (66, vec![0xff; 11]),
+        (66, vec![0xff; 13]),
+        (66, [&minus_two[..], &[0xff; 10]].concat()),
+        (66, [&[0xff; 4][..], &one, &[0, 0], &[0xff; 4]].concat()),
+        (68, vec![0]),
+        (70, vec![]),
+        (70, [&one[..], &[0; 2], &[0xff; 4]].concat()),
+        (70, [&[0xff; 2][..], &[0; 6]].concat()),
+        (72, vec![0]),
+    ];
+    for (op, body) in senseless {
+        let outcome = Request::from_extended(message(op, &body));
+        assert_eq!(refused(outcome), Errno::INVAL, "{op} {body:?}");
+    }
+    let with_descriptor = Extended { descriptors: vec![7], ..message(72, &[]) };
+    assert_eq!(refused(Request::from_extended(with_descriptor)), Errno::INVAL);
+    assert!(Name::new("x".repeat(MAX_NAME)).is_some());
+}
+
+#[test]
+fn a_listing_takes_as_much_as_a_message_may_have_and_says_that_there_is_more() {
+    for name in [0, 1, 13, 255] {
+        let mut listing = Listing::new();
+        let mut count = 0;
+        while listing.push(plain_entry(count, "x".repeat(name))) {
+            count += 1;
+        }
+        assert!(listing.more());
+        assert_eq!(usize::try_from(count).unwrap(), (65536 - 4) / (18 + name));
+        let came = Answer::from_extended(carried(Answer::Listing(listing.clone()).into_extended()));
+        assert_eq!(came, Ok(Answer::Listing(listing)));
+    }
+    let mut listing = Listing::new();
+    assert!(listing.push(plain_entry(0, "x".repeat(65000))));
+    assert!(!Listing::new().push(plain_entry(0, "x".repeat(65536))));
+}
+
+#[test]
+fn a_listing_that_announces_more_entries_than_it_has_is_refused() {
+    let body = [&0_i16.to_ne_bytes()[..], &i16::MAX.to_ne_bytes(), &[0; 18]].concat();
+    refused(Answer::from_extended(message(67, &body)));
+    let body = [&0_i16.to_ne_bytes()[..], &0_i16.to_ne_bytes(), &[0; 18]].concat();
+    refused(Answer::from_extended(message(67, &body)));
+}
+
+#[test]
+fn a_report_that_is_too_long_is_cut_at_a_character() {
+    let text = format!("x{}", "é".repeat(MAX_REPORT));
+    let report = Report { error: None, text: text.clone() };
+    let Ok(Answer::Report(came)) =
+        Answer::from_extended(Answer::Report(report).into_extended::<u32>())
+    else {
+        panic!("no report")
+    };
+    assert_eq!(came.text.len(), MAX_REPORT - 1);
+    assert!(text.starts_with(&came.text));
+    for rc in [5, i32::MIN, -4096] {
+        refused(Answer::from_extended(message(69, &i32::to_ne_bytes(rc))));
+    }
+}
+
+#[test]
+fn numbers_and_names_of_kinds_are_each_others() {
+    for (number, kind) in (0..).zip(Kind::ALL) {
+        assert_eq!(kind.number(), number);
+        assert_eq!(Kind::from_number(number), Some(kind));
+        assert_eq!(Kind::from_name(kind.name()), Some(kind));
+    }
+    assert_eq!(Kind::from_number(22), None);
+    assert_eq!(Kind::from_number(255), None);
+}
+
+#[test]
+fn features_are_asked_for_in_a_hello() {
+    assert_eq!(greeting(Features::ALL), Hello { tags: 0, flags: 3, key: 0 });
+    let asked = Features::from_flags(0x7fff_fff1);
+    let granted = asked.and(Features::ALL);
+    assert_eq!(granted.flags(), 1);
+    assert!(granted.contains(Features::LISTING) && !granted.contains(Features::OPERATE));
+}
