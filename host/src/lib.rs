@@ -1,7 +1,7 @@
 //! What a policy needs from the machine that it is to hold on.
 //!
 //! The policy crate makes no system call. This one looks up the users and groups that a policy names
-//! ([`SystemNames`]), the account that the worker runs as ([`account()`]), and reads the policy file itself, provided
+//! ([`SystemNames`]), the account that the worker runs as ([`account()`]), and reads the policy file and its drop-ins, provided
 //! that nobody but the administrator and the broker's own user could have written it ([`load_policy`]).
 //!
 //! It trusts the kernel and the name service. It runs in the supervisor, so it follows nothing that a peer says.
@@ -14,4 +14,4 @@ mod writers;
 
 pub use account::{AccountError, Identity, account};
 pub use names::SystemNames;
-pub use policy_file::{MAX_POLICY_BYTES, PolicyFileError, load_policy, read_policy};
+pub use policy_file::{MAX_POLICY_BYTES, PolicyFileError, load_policy, policy_files, read_policy};

@@ -1,20 +1,25 @@
-//! Reads the policy file, provided that nobody untrusted could have written it.
+//! Reads the policy file and its drop-ins, provided that nobody untrusted could have written them.
 //!
-//! What is judged is what is read: the file is found by walking its path directory by directory, and the checks are
+//! What is judged is what is read: each file is found by walking its path directory by directory, and the checks are
 //! made on the very descriptors that the walk goes through and the text is read from.
 
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use fdbroker_policy::{Finding, Findings, Policy, Uid, load};
+use fdbroker_policy::{Finding, Findings, Policy, SourceText, Uid, load};
 
 use crate::SystemNames;
-use crate::writers::{self, Found};
+use crate::writers::{self, Found, Listed};
 
-/// The greatest policy file that is read, in bytes: 16 MiB.
+/// The most that is read of a policy, in bytes and all files together: 16 MiB.
 pub const MAX_POLICY_BYTES: u64 = 16 << 20;
+
+/// The directory of drop-ins, beside the policy file.
+const DROP_INS: &str = "policy.d";
 
 /// Why there is no policy from a file.
 #[derive(Debug)]
@@ -32,31 +37,32 @@ pub enum PolicyFileError {
     Findings(Findings),
 }
 
-/// Reads the text of a policy file that only `trusted` users could have written.
+/// Reads the texts of a policy that only `trusted` users could have written: the file, then its drop-ins.
 ///
-/// The file must be a regular file of at most [`MAX_POLICY_BYTES`] in UTF-8. It and every directory that leads to it,
-/// also by way of symbolic links, must belong to a trusted user and be writable neither for a group nor for others;
-/// a directory with the sticky bit may be.
+/// Drop-ins are the files `*.toml` of the directory `policy.d` beside the file, in the order of their names; those that
+/// begin with a dot are left out. Each must be a regular file in UTF-8, all of them together at most
+/// [`MAX_POLICY_BYTES`]. They and every directory that leads to them, also by way of symbolic links, must belong to a
+/// trusted user and be writable neither for a group nor for others; a directory with the sticky bit may be.
 ///
 /// # Errors
 /// [`PolicyFileError`], with everything that is wrong in one go.
-pub fn read_policy(path: &Path, trusted: &[Uid]) -> Result<String, PolicyFileError> {
-    let (text, findings) = read(path, trusted)?;
-    Findings::new(findings).map_or(Ok(text), |findings| Err(PolicyFileError::Findings(findings)))
+pub fn read_policy(path: &Path, trusted: &[Uid]) -> Result<Vec<SourceText>, PolicyFileError> {
+    let (sources, findings) = read(path, trusted)?;
+    Findings::new(findings).map_or(Ok(sources), |findings| Err(PolicyFileError::Findings(findings)))
 }
 
-/// Reads and loads a policy file that only root and the effective user of this process could have written.
+/// Reads and loads a policy that only root and the effective user of this process could have written.
 ///
-/// Gives its text too, for whoever must judge by the same policy. Names are looked up in [`SystemNames`]; this can block.
+/// Gives its texts too, for whoever must judge by the same policy. Names are looked up in [`SystemNames`]; this can block.
 ///
 /// # Errors
-/// [`PolicyFileError`], with everything that is wrong with the file and its text in one go.
-pub fn load_policy(path: &Path) -> Result<(String, Policy), PolicyFileError> {
+/// [`PolicyFileError`], with everything that is wrong with the files and their texts in one go.
+pub fn load_policy(path: &Path) -> Result<(Vec<SourceText>, Policy), PolicyFileError> {
     let trusted = [Uid::ROOT, Uid(rustix::process::geteuid().as_raw())];
-    let (text, findings) = read(path, &trusted)?;
-    let loaded = load(&path.to_string_lossy(), &text, &SystemNames);
+    let (sources, findings) = read(path, &trusted)?;
+    let loaded = load(&sources, &SystemNames);
     match (Findings::new(findings), loaded) {
-        (None, Ok(policy)) => Ok((text, policy)),
+        (None, Ok(policy)) => Ok((sources, policy)),
         (Some(findings), Ok(_)) | (None, Err(findings)) => Err(PolicyFileError::Findings(findings)),
         (Some(about_file), Err(about_text)) => {
             Err(PolicyFileError::Findings(about_file.and(about_text)))
@@ -64,26 +70,117 @@ pub fn load_policy(path: &Path) -> Result<(String, Policy), PolicyFileError> {
     }
 }
 
-/// The text, and what is wrong with who could have written it.
-fn read(path: &Path, trusted: &[Uid]) -> Result<(String, Vec<Finding>), PolicyFileError> {
-    let Found { file, findings } = writers::open(path, trusted)?;
-    match text(file) {
-        Ok(text) => Ok((text, findings)),
-        Err(Unusable::Unreadable(source)) => Err(unreadable(path, source)),
-        Err(Unusable::TooLarge) => {
-            let wrong = Finding::about_file(
-                shown(path),
-                "the file is larger than 16 MiB",
-                "make it smaller",
-            );
-            Err(refused(findings, wrong))
+/// The files of a policy whoever could have written them: the file itself, then its drop-ins.
+///
+/// For whoever only wants to know what they say. The file need not exist.
+///
+/// # Errors
+/// What the kernel says where the directory of drop-ins is there and cannot be read.
+pub fn policy_files(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let directory = drop_in_directory(path);
+    let mut drop_ins = Vec::new();
+    match std::fs::read_dir(&directory) {
+        Ok(entries) => {
+            for entry in entries {
+                drop_ins.push(entry?.file_name());
+            }
         }
-        Err(Unusable::NotUtf8) => {
-            let wrong =
-                Finding::about_file(shown(path), "the file is not UTF-8", "save it as UTF-8");
-            Err(refused(findings, wrong))
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let drop_ins = in_order(drop_ins).into_iter().map(|name| directory.join(name));
+    Ok(std::iter::once(path.to_owned()).chain(drop_ins).collect())
+}
+
+/// The texts, and what is wrong with who could have written them.
+fn read(path: &Path, trusted: &[Uid]) -> Result<(Vec<SourceText>, Vec<Finding>), PolicyFileError> {
+    let mut files = Reading { trusted, left: MAX_POLICY_BYTES, ..Reading::default() };
+    let drop_ins = files.drop_ins(path)?;
+    files.read(path).map_err(|error| match error {
+        // A policy was meant to be there: going on as if there were none would be something else.
+        PolicyFileError::NotFound(path) if !drop_ins.is_empty() => gone(&path),
+        error => error,
+    })?;
+    for drop_in in drop_ins {
+        files.read(&drop_in).map_err(|error| match error {
+            PolicyFileError::NotFound(path) => gone(&path),
+            error => error,
+        })?;
+    }
+    Ok((files.sources, files.findings))
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Reading<'a> {
+    trusted: &'a [Uid],
+    /// Bytes that may still be read.
+    left: u64,
+    sources: Vec<SourceText>,
+    findings: Vec<Finding>,
+}
+
+impl Reading<'_> {
+    /// The paths of the drop-ins, in order.
+    fn drop_ins(&mut self, path: &Path) -> Result<Vec<PathBuf>, PolicyFileError> {
+        let directory = drop_in_directory(path);
+        let Some(Listed { names, findings }) = writers::list(&directory, self.trusted)? else {
+            return Ok(Vec::new());
+        };
+        self.find(findings);
+        Ok(in_order(names).into_iter().map(|name| directory.join(name)).collect())
+    }
+
+    fn read(&mut self, path: &Path) -> Result<(), PolicyFileError> {
+        let Found { file, findings } = writers::open(path, self.trusted)?;
+        self.find(findings);
+        let (message, remedy) = match text(file, self.left) {
+            Ok(text) => {
+                self.left = self.left.saturating_sub(u64::try_from(text.len()).unwrap_or(u64::MAX));
+                self.sources.push(SourceText { path: shown(path), text });
+                return Ok(());
+            }
+            Err(Unusable::Unreadable(source)) => return Err(unreadable(path, source)),
+            Err(Unusable::NotUtf8) => ("the file is not UTF-8", "save it as UTF-8"),
+            Err(Unusable::TooLarge) if self.sources.is_empty() => {
+                ("the file is larger than 16 MiB", "make it smaller")
+            }
+            Err(Unusable::TooLarge) => {
+                ("with this file the policy is larger than 16 MiB", "make it smaller")
+            }
+        };
+        let wrong = Finding::about_file(shown(path), message, remedy);
+        Err(refused(std::mem::take(&mut self.findings), wrong))
+    }
+
+    /// Takes findings down, each once: several files lie in one directory.
+    fn find(&mut self, findings: Vec<Finding>) {
+        for finding in findings {
+            if !self.findings.contains(&finding) {
+                self.findings.push(finding);
+            }
         }
     }
+}
+
+fn drop_in_directory(path: &Path) -> PathBuf {
+    path.parent().unwrap_or(Path::new("")).join(DROP_INS)
+}
+
+/// The names that are drop-ins, in order.
+fn in_order(mut names: Vec<OsString>) -> Vec<OsString> {
+    let is_drop_in = |name: &OsStr| {
+        let name = name.as_bytes();
+        name.ends_with(b".toml") && !name.starts_with(b".")
+    };
+    names.retain(|name| is_drop_in(name));
+    names.sort();
+    names
+}
+
+/// Of a file that must be there.
+fn gone(path: &Path) -> PolicyFileError {
+    unreadable(path, io::Error::from(io::ErrorKind::NotFound))
 }
 
 enum Unusable {
@@ -93,10 +190,10 @@ enum Unusable {
 }
 
 /// The content of a file. The limit counts what is read, whatever size the file claims to have.
-fn text(file: File) -> Result<String, Unusable> {
+fn text(file: File, limit: u64) -> Result<String, Unusable> {
     let mut bytes = Vec::new();
-    file.take(MAX_POLICY_BYTES + 1).read_to_end(&mut bytes).map_err(Unusable::Unreadable)?;
-    if u64::try_from(bytes.len()).map_or(true, |length| length > MAX_POLICY_BYTES) {
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(Unusable::Unreadable)?;
+    if u64::try_from(bytes.len()).map_or(true, |length| length > limit) {
         return Err(Unusable::TooLarge);
     }
     String::from_utf8(bytes).map_err(|_| Unusable::NotUtf8)

@@ -11,7 +11,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
 use fdbroker_policy::{Finding, Uid};
-use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open as open_path, openat, readlinkat};
+use rustix::fs::{Dir, FileType, Mode, OFlags, Stat, fstat, open as open_path, openat, readlinkat};
 use rustix::io::Errno;
 
 use crate::policy_file::{PolicyFileError, refused, shown, unreadable};
@@ -28,6 +28,12 @@ pub(crate) struct Found {
     pub(crate) findings: Vec<Finding>,
 }
 
+/// The names in a directory, and what is wrong with who could have put them there.
+pub(crate) struct Listed {
+    pub(crate) names: Vec<OsString>,
+    pub(crate) findings: Vec<Finding>,
+}
+
 /// Opens a regular file for reading and judges the way to it.
 ///
 /// # Errors
@@ -40,6 +46,25 @@ pub(crate) fn open(path: &Path, trusted: &[Uid]) -> Result<Found, PolicyFileErro
             return Ok(Found { file, findings: walk.findings });
         }
     }
+}
+
+/// Lists the names in a directory and judges the way to it. `None` if there is none.
+///
+/// # Errors
+/// Unreadable or no directory.
+pub(crate) fn list(path: &Path, trusted: &[Uid]) -> Result<Option<Listed>, PolicyFileError> {
+    let absolute = std::path::absolute(path).map_err(|source| unreadable(path, source))?;
+    let mut walk = Walk::begin(&absolute, trusted)?;
+    while !walk.ahead.is_empty() {
+        match walk.step() {
+            Ok(None) => {}
+            Ok(Some(_)) => return Err(unreadable(path, Errno::NOTDIR)),
+            Err(PolicyFileError::NotFound(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+    let names = walk.names().map_err(|errno| unreadable(path, errno))?;
+    Ok(Some(Listed { names, findings: walk.findings }))
 }
 
 /// Where the walk has come to.
@@ -63,6 +88,7 @@ struct Step {
 }
 
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+const LISTED: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 const ENTRY: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 const READ: OFlags = OFlags::RDONLY
     .union(OFlags::NONBLOCK)
@@ -111,6 +137,19 @@ impl<'a> Walk<'a> {
             }
             kind => self.read_last(&step, kind, path).map(Some),
         }
+    }
+
+    /// The names in the directory that the walk has come to, but for `.` and `..`.
+    fn names(&self) -> Result<Vec<OsString>, Errno> {
+        let mut names = Vec::new();
+        let readable = openat(&self.directory, ".", LISTED, Mode::empty())?;
+        for entry in Dir::new(readable)? {
+            let name = OsString::from_vec(entry?.file_name().to_bytes().to_vec());
+            if name != "." && name != ".." {
+                names.push(name);
+            }
+        }
+        Ok(names)
     }
 
     fn enter(&mut self, step: &Step) -> Result<(), PolicyFileError> {

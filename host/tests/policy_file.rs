@@ -4,8 +4,8 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 
-use fdbroker_host::{MAX_POLICY_BYTES, PolicyFileError, load_policy, read_policy};
-use fdbroker_policy::Uid;
+use fdbroker_host::{MAX_POLICY_BYTES, PolicyFileError, load_policy, policy_files, read_policy};
+use fdbroker_policy::{SourceText, Uid};
 use tempfile::TempDir;
 
 const STRANGER: u32 = 4242;
@@ -49,8 +49,11 @@ fn me() -> Uid {
     Uid(rustix::process::geteuid().as_raw())
 }
 
+/// Reads a policy that has no drop-ins.
 fn read(path: &Path) -> Result<String, PolicyFileError> {
-    read_policy(path, &[Uid::ROOT, me()])
+    let mut sources = read_policy(path, &[Uid::ROOT, me()])?;
+    assert_eq!(sources.len(), 1);
+    Ok(sources.remove(0).text)
 }
 
 fn is_root() -> bool {
@@ -262,8 +265,9 @@ fn a_file_that_is_not_utf_8_is_refused() {
 #[test]
 fn a_good_policy_is_loaded_with_its_text() {
     let place = Place::new();
-    let (text, policy) = load_policy(&place.policy()).unwrap();
-    assert_eq!(text, "version = 1\n");
+    let (sources, policy) = load_policy(&place.policy()).unwrap();
+    let path = place.policy().into_os_string().into_string().unwrap();
+    assert_eq!(sources, [SourceText::new(path, "version = 1\n")]);
     assert_eq!(policy.settings().max_connections, 4096);
 }
 
@@ -299,4 +303,120 @@ fn a_report_names_the_command_that_mends_the_mode() {
         report.contains(&format!("= help: chmod go-w {}", place.policy().display())),
         "{report}"
     );
+}
+
+/// The names of the files that a policy is read from, without their directory.
+fn names_of(place: &Place) -> Vec<String> {
+    let sources = read_policy(&place.policy(), &[Uid::ROOT, me()]).expect("the sources");
+    let listed = policy_files(&place.policy()).expect("the files");
+    assert_eq!(
+        sources.iter().map(|source| PathBuf::from(&source.path)).collect::<Vec<_>>(),
+        listed
+    );
+    let name = |path: &PathBuf| {
+        let name = path.strip_prefix(place.directory.path()).expect("in the directory");
+        name.to_str().expect("UTF-8").to_owned()
+    };
+    listed.iter().map(name).collect()
+}
+
+#[test]
+fn drop_ins_are_read_in_the_order_of_their_names() {
+    let place = Place::new();
+    assert_eq!(names_of(&place), ["policy.toml"]);
+    place.make_directory("policy.d", 0o755);
+    assert_eq!(names_of(&place), ["policy.toml"]);
+    for name in
+        ["20-b.toml", "10-c.toml", "1.toml", ".hidden.toml", "10-c.toml~", "README", "x.TOML"]
+    {
+        place.write(&format!("policy.d/{name}"), "version = 1\n");
+    }
+    place.make_directory("policy.d/sub", 0o755);
+    let expected = ["policy.toml", "policy.d/1.toml", "policy.d/10-c.toml", "policy.d/20-b.toml"];
+    assert_eq!(names_of(&place), expected);
+}
+
+#[test]
+fn a_drop_in_and_its_directory_are_judged_as_the_file_is() {
+    let place = Place::new();
+    place.make_directory("policy.d", 0o755);
+    place.write("policy.d/10.toml", "version = 1\n");
+    place.mode("policy.d/10.toml", 0o666);
+    assert_refused(
+        read_policy(&place.policy(), &[Uid::ROOT, me()]),
+        &place.path("policy.d/10.toml"),
+        "everybody",
+    );
+    place.mode("policy.d/10.toml", 0o644);
+    place.mode("policy.d", 0o777);
+    assert_refused(
+        read_policy(&place.policy(), &[Uid::ROOT, me()]),
+        &place.path("policy.d"),
+        "everybody",
+    );
+    fs::remove_file(place.path("policy.d/10.toml")).unwrap();
+    // Whoever can write an empty directory can fill it.
+    assert_refused(read(&place.policy()), &place.path("policy.d"), "everybody");
+}
+
+#[test]
+fn a_drop_in_may_be_a_link_to_what_nobody_untrusted_can_write() {
+    let place = Place::new();
+    place.make_directory("policy.d", 0o755);
+    place.make_directory("elsewhere", 0o755);
+    place.write("elsewhere/x", "version = 1\n");
+    symlink("../elsewhere/x", place.path("policy.d/10.toml")).unwrap();
+    assert_eq!(names_of(&place), ["policy.toml", "policy.d/10.toml"]);
+    place.mode("elsewhere", 0o777);
+    let refused = read_policy(&place.policy(), &[Uid::ROOT, me()]);
+    assert_refused(refused, &place.path("elsewhere"), "everybody");
+}
+
+#[test]
+fn what_should_be_a_drop_in_and_cannot_be_read_is_not_passed_over() {
+    let place = Place::new();
+    place.make_directory("policy.d", 0o755);
+    symlink("nowhere", place.path("policy.d/10.toml")).unwrap();
+    assert!(matches!(read(&place.policy()), Err(PolicyFileError::Unreadable { .. })));
+    fs::remove_file(place.path("policy.d/10.toml")).unwrap();
+    place.make_directory("policy.d/10.toml", 0o755);
+    assert_refused(read(&place.policy()), &place.path("policy.d/10.toml"), "no regular file");
+    fs::remove_dir(place.path("policy.d/10.toml")).unwrap();
+    fs::remove_dir(place.path("policy.d")).unwrap();
+    place.write("policy.d", "version = 1\n");
+    assert!(matches!(read(&place.policy()), Err(PolicyFileError::Unreadable { .. })));
+}
+
+#[test]
+fn drop_ins_without_a_main_file_are_no_absent_policy() {
+    let place = Place::new();
+    place.make_directory("policy.d", 0o755);
+    fs::remove_file(place.policy()).unwrap();
+    assert!(matches!(read(&place.policy()), Err(PolicyFileError::NotFound(_))));
+    place.write("policy.d/10.toml", "version = 1\n");
+    assert!(matches!(read(&place.policy()), Err(PolicyFileError::Unreadable { .. })));
+}
+
+#[test]
+fn the_limit_counts_all_files_together() {
+    let place = Place::new();
+    place.make_directory("policy.d", 0o755);
+    let size = usize::try_from(MAX_POLICY_BYTES).unwrap();
+    place.write("policy.toml", vec![b'\n'; size - 1]);
+    place.write("policy.d/10.toml", "\n");
+    assert_eq!(names_of(&place).len(), 2);
+    place.write("policy.d/10.toml", "\n\n");
+    assert_refused(read(&place.policy()), &place.path("policy.d/10.toml"), "larger than 16 MiB");
+}
+
+#[test]
+fn a_drop_in_is_loaded_with_the_main_file_and_its_findings_name_it() {
+    let place = Place::new();
+    place.make_directory("policy.d", 0o755);
+    place.write("policy.toml", "version = 1\n[tags.a]\nid = 1\n");
+    let rule = "version = 1\n[[rules]]\nallow = [\"get\"]\nslots = [\"a/*\"]\nuser = 0\n";
+    place.write("policy.d/10.toml", rule);
+    assert_eq!(load_policy(&place.policy()).unwrap().1.rule_count(), 1);
+    place.write("policy.d/10.toml", rule.replace("a/*", "b/*"));
+    assert_refused(load_policy(&place.policy()), &place.path("policy.d/10.toml"), "no tag");
 }

@@ -22,11 +22,21 @@ pub struct Finding {
     pub message: String,
     /// What to do.
     pub remedy: String,
+    /// Which of the files, in their order.
+    file: usize,
     place: Option<Place>,
-    related: Option<(Place, &'static str)>,
+    related: Option<Related>,
 }
 
-/// Everything that is wrong with a policy: at least one finding, in the order of their places.
+/// A second place that a finding points at, with what is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Related {
+    path: String,
+    place: Place,
+    what: &'static str,
+}
+
+/// Everything that is wrong with a policy: at least one finding, in the order of files and places.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Findings(Vec<Finding>);
 
@@ -44,6 +54,7 @@ impl Finding {
             column: 0,
             message: escape(message.as_ref()),
             remedy: escape(remedy.as_ref()),
+            file: 0,
             place: None,
             related: None,
         }
@@ -55,20 +66,19 @@ impl Finding {
         Self { line, column, place: Some(place), ..Self::about_file(path, message, remedy) }
     }
 
-    /// Points at a second place too, and says what is there.
-    pub(crate) fn and_at(self, place: Place, what: &'static str) -> Self {
-        Self { related: Some((place, what)), ..self }
+    /// Says which of several files it is about.
+    pub(crate) fn in_file(self, file: usize) -> Self {
+        Self { file, ..self }
     }
 
-    fn position(&self) -> (usize, usize) {
-        (self.line, self.column)
+    /// Points at a second place too, and says what is there; the path is already escaped.
+    pub(crate) fn and_at(self, path: &str, place: Place, what: &'static str) -> Self {
+        Self { related: Some(Related { path: path.to_owned(), place, what }), ..self }
     }
 
-    fn heading(&self, place: Option<&Place>, level: &str) -> String {
-        match place {
-            Some(place) => format!("{}:{}:{}: {level}", self.path, place.line, place.column),
-            None => format!("{}: {level}", self.path),
-        }
+    /// What is about whole files comes first.
+    fn position(&self) -> (bool, usize, usize, usize) {
+        (self.place.is_some(), self.file, self.line, self.column)
     }
 }
 
@@ -80,7 +90,7 @@ impl Findings {
         if findings.is_empty() { None } else { Some(Self(findings)) }
     }
 
-    /// Goes through the findings in the order of their places; those about the file as a whole come first.
+    /// Goes through the findings in the order of files and places; those about a file as a whole come first.
     pub fn iter(&self) -> std::slice::Iter<'_, Finding> {
         self.0.iter()
     }
@@ -120,22 +130,29 @@ impl<'a> IntoIterator for &'a Findings {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let error = self.heading(self.place.as_ref(), "error");
+        let error = heading(&self.path, self.place.as_ref(), "error");
         let title = Level::ERROR.with_name(error).primary_title(self.message.as_str());
         let help = Level::HELP.message(self.remedy.as_str());
         let Some(place) = &self.place else {
             return write_report(f, &[Group::with_title(title).element(help)]);
         };
         let main = title.element(snippet(place, AnnotationKind::Primary));
-        let Some((first, what)) = &self.related else {
+        let Some(Related { path, place: first, what }) = &self.related else {
             return write_report(f, &[main.element(help)]);
         };
-        let note = self.heading(Some(first), "note");
+        let note = heading(path, Some(first), "note");
         let second = Level::NOTE
             .with_name(note)
             .secondary_title(*what)
             .element(snippet(first, AnnotationKind::Context));
         write_report(f, &[main, second.element(help)])
+    }
+}
+
+fn heading(path: &str, place: Option<&Place>, level: &str) -> String {
+    match place {
+        Some(place) => format!("{path}:{}:{}: {level}", place.line, place.column),
+        None => format!("{path}: {level}"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The policy language of fdbroker: text in, verdict out.
 //!
-//! [`load()`] reads the text of a policy file and either gives a [`Policy`] or everything that is wrong with the
-//! text, as [`Findings`]. [`Policy::decide`] then says what a [`Peer`] may do. [`built_in()`] is the policy that holds
+//! [`load()`] reads the texts of a policy's files and either gives a [`Policy`] or everything that is wrong with them,
+//! as [`Findings`]. [`Policy::decide`] then says what a [`Peer`] may do. [`built_in()`] is the policy that holds
 //! where there is no file.
 //!
 //! This crate makes no system call and opens no file. What it must know of the machine, the numbers of users and
@@ -35,7 +35,7 @@ pub use built_in::{BUILT_IN_RULE, built_in};
 pub use finding::{Finding, Findings};
 pub use identity::{Gid, Peer, Uid};
 pub use kind::{Accept, Kind, UnknownKind};
-pub use load::load;
+pub use load::{SourceText, load};
 pub use moment::{Moment, NotAMoment, Validity};
 pub use names::{LookupError, Names};
 pub use policy::Policy;

@@ -1,4 +1,5 @@
-//! Every diagnostic: each `tests/findings/NAME.toml` is refused with exactly the report in `NAME.txt`.
+//! Every diagnostic: each `tests/findings/NAME.toml` is refused with exactly the report in `NAME.txt`. Where `NAME` is a
+//! directory, its `policy.toml` is the main file and the others are drop-ins.
 //!
 //! `REWRITE=1 cargo test -p fdbroker-policy --test findings` writes the reports anew; then read the difference.
 
@@ -7,28 +8,41 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fdbroker_policy::{Findings, load};
-use support::Machine;
+use fdbroker_policy::{Findings, SourceText, load};
+use support::{Machine, load_one};
 
 fn cases() -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/findings");
     let entries = fs::read_dir(directory).expect("the cases");
     let mut paths: Vec<_> = entries.map(|entry| entry.expect("a case").path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    paths.retain(|path| path.extension().is_none_or(|extension| extension == "toml"));
     paths.sort();
     paths
 }
 
+/// The main file of a case, and its drop-ins.
+fn sources(path: &Path) -> Vec<SourceText> {
+    let read = |path: &Path| fs::read_to_string(path).expect("a case");
+    if !path.is_dir() {
+        return vec![SourceText::new("policy.toml", read(path))];
+    }
+    let entries = fs::read_dir(path).expect("a case");
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.expect("a file").file_name().into_string().expect("a name"))
+        .collect();
+    names.sort_by_key(|name| (name != "policy.toml", name.clone()));
+    names.iter().map(|name| SourceText::new(name, read(&path.join(name)))).collect()
+}
+
 fn report(path: &Path) -> String {
-    let text = fs::read_to_string(path).expect("a case");
-    match load("policy.toml", &text, &Machine) {
+    match load(&sources(path), &Machine) {
         Err(findings) => format!("{findings}\n"),
         Ok(_) => "no finding\n".to_owned(),
     }
 }
 
 fn refuse(text: &str) -> Findings {
-    load("policy.toml", text, &Machine).expect_err("a refusal")
+    load_one("policy.toml", text).expect_err("a refusal")
 }
 
 #[test]
@@ -50,7 +64,7 @@ fn every_case_is_refused_with_exactly_the_report_beside_it() {
 fn no_case_loads_and_every_finding_says_what_to_do() {
     assert!(cases().len() >= 20);
     for path in cases() {
-        for finding in &refuse(&fs::read_to_string(&path).unwrap()) {
+        for finding in &load(&sources(&path), &Machine).expect_err("a refusal") {
             assert!(
                 !finding.message.is_empty() && !finding.remedy.is_empty(),
                 "{}",
@@ -79,7 +93,7 @@ fn findings_come_in_the_order_of_their_places() {
 #[test]
 fn no_byte_of_the_file_reaches_the_terminal_as_a_control_character() {
     let text = "version = 1\n\"\\u001b[31m\\u009b\\u202e\" = 1\n\u{1b}]0;title\u{7} = 1\n[tags.\"a\\nb\"]\nid = 1\n";
-    let report = load("p\u{1b}[2J.toml", text, &Machine).unwrap_err().to_string();
+    let report = load_one("p\u{1b}[2J.toml", text).unwrap_err().to_string();
     assert!(report.contains("\\u{1b}[31m"), "{report}");
     let harmful: Vec<_> =
         report.chars().filter(|c| c.is_control() && *c != '\n' || *c == '\u{202e}').collect();

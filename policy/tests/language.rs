@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use fdbroker_policy::{
     Accept, Access, Account, Audit, DeviceNumber, Gid, Index, Kind, Moment, Opening, Peer, Policy,
-    Right, Settings, Slot, Source, Tag, Target, Uid, Verdict, load,
+    Right, Settings, Slot, Source, SourceText, Tag, Target, Uid, Verdict, load,
 };
-use support::Machine;
+use support::{Machine, load_one};
 
 fn policy(text: &str) -> Policy {
-    load("policy.toml", &format!("version = 1\n{text}"), &Machine)
+    load_one("policy.toml", &format!("version = 1\n{text}"))
         .unwrap_or_else(|findings| panic!("{findings}"))
 }
 
@@ -188,6 +188,25 @@ fn a_rule_without_an_id_is_named_by_its_line() {
     let policy = with_rules("\n[[rules]]\nallow = [\"get\"]\nslots = [\"web/*\"]\nanyone = true\n");
     let verdict = decide(&policy, Right::Get, Target::Slot(slot(10, 0)));
     assert_eq!(verdict, Verdict::Granted { rule: "rule at line 8" });
+}
+
+#[test]
+fn drop_ins_may_hold_tags_resources_and_rules_and_refer_to_each_other() {
+    let main = SourceText::new("policy.toml", "version = 1\n[tags.a]\nid = 1\n");
+    let one =
+        "version = 1\n[[rules]]\nallow = [\"get\"]\nslots = [\"null\", \"a/1\"]\nanyone = true\n";
+    let other = "version = 1\n[tags.b]\nid = 2\n[resources.null]\nslot = \"b/0\"\nfile = \"/f\"\n";
+    let drop_ins = [SourceText::new("/d/10.toml", one), SourceText::new("/d/20.toml", other)];
+    let policy = load(&[&[main][..], &drop_ins].concat(), &Machine).unwrap();
+    for slot in [slot(1, 1), slot(2, 0)] {
+        let verdict = decide(&policy, Right::Get, Target::Slot(slot));
+        assert_eq!(verdict, Verdict::Granted { rule: "rule at line 2 of 10.toml" });
+    }
+}
+
+#[test]
+fn without_a_file_there_is_no_policy() {
+    assert!(load(&[], &Machine).is_err());
 }
 
 #[test]

@@ -5,10 +5,12 @@ mod support;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use fdbroker_policy::{Gid, Index, Moment, Peer, Right, Slot, Tag, Target, Uid, Verdict, load};
+use fdbroker_policy::{
+    Gid, Index, Moment, Peer, Right, Slot, SourceText, Tag, Target, Uid, Verdict, load,
+};
 use proptest::prelude::*;
 use proptest::sample::{Index as Pick, subsequence};
-use support::Machine;
+use support::{Machine, load_one};
 
 /// The tags that every generated policy declares, and one that none does.
 const TAGS: [u16; 3] = [0, 1, 7];
@@ -342,7 +344,7 @@ proptest! {
         seconds in 0i64..7,
         groups in subsequence(vec![Gid(0), Gid(1), Gid(2), Gid(3)], 0..=2),
     ) {
-        let policy = load("p", &policy_text(&rules), &Machine).map_err(|findings| TestCaseError::fail(findings.to_string()))?;
+        let policy = load_one("p", &policy_text(&rules)).map_err(|findings| TestCaseError::fail(findings.to_string()))?;
         let peer = Peer { groups: &groups, ..facts };
         for target in targets() {
             for right in Right::ALL {
@@ -357,7 +359,7 @@ proptest! {
         peer in facts(),
         seconds in 0i64..7,
     ) {
-        let load = |rules| load("p", &policy_text(rules), &Machine).map_err(|findings| TestCaseError::fail(findings.to_string()));
+        let load = |rules| load_one("p", &policy_text(rules)).map_err(|findings| TestCaseError::fail(findings.to_string()));
         let (one, other) = (load(&rules)?, load(&shuffled)?);
         let at = Moment::new(seconds, 0);
         for target in targets() {
@@ -368,15 +370,37 @@ proptest! {
     }
 
     #[test]
+    fn how_the_rules_are_spread_over_files_changes_nothing(
+        rules in rules(),
+        places in prop::collection::vec(0usize..4, 12),
+        peer in facts(),
+        seconds in 0i64..7,
+    ) {
+        let one = load_one("p", &policy_text(&rules)).map_err(|findings| TestCaseError::fail(findings.to_string()))?;
+        let mut texts = [policy_text(&[]), "version = 1\n".to_owned(), "version = 1\n".to_owned(), "version = 1\n".to_owned()];
+        for (rule, place) in rules.iter().zip(places) {
+            texts[place] += &rule.text();
+        }
+        let sources: Vec<_> = texts.into_iter().map(|text| SourceText::new("p", text)).collect();
+        let spread = load(&sources, &Machine).map_err(|findings| TestCaseError::fail(findings.to_string()))?;
+        let at = Moment::new(seconds, 0);
+        for target in targets() {
+            for right in Right::ALL {
+                prop_assert_eq!(one.decide(&peer, right, target, at), spread.decide(&peer, right, target, at));
+            }
+        }
+    }
+
+    #[test]
     fn no_text_makes_the_loader_panic(text in any::<String>()) {
-        if let Err(findings) = load("p", &text, &Machine) {
+        if let Err(findings) = load_one("p", &text) {
             prop_assert!(!findings.to_string().is_empty());
         }
     }
 
     #[test]
     fn no_text_that_looks_like_toml_makes_the_loader_panic(text in "([\\[\\]{}=\"'.,#\\\\a-z0-9é\u{1b}\t \r\n]|\"\"\"|''')*") {
-        if let Err(findings) = load("p", &text, &Machine) {
+        if let Err(findings) = load_one("p", &text) {
             prop_assert!(!findings.to_string().is_empty());
         }
     }
@@ -392,7 +416,7 @@ proptest! {
             characters.splice(from..to, inserted.chars());
         }
         let text: String = characters.into_iter().collect();
-        if let Err(findings) = load("p", &text, &Machine) {
+        if let Err(findings) = load_one("p", &text) {
             let report = findings.to_string();
             prop_assert!(!report.chars().any(|c| c.is_control() && c != '\n'), "{}", report);
         }
@@ -406,6 +430,6 @@ fn deep_nesting_is_refused_without_exhausting_the_stack() {
         "[".to_owned() + &"a.".repeat(200_000),
         "{a=".repeat(200_000),
     ] {
-        assert!(load("p", &deep, &Machine).is_err());
+        assert!(load_one("p", &deep).is_err());
     }
 }

@@ -5,8 +5,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use fdbroker_policy::load;
-use support::Machine;
+use support::load_one;
 
 /// The blocks that are marked `toml`; those marked `toml,fragment` are no whole policy.
 fn examples(page: &str) -> Vec<String> {
@@ -31,7 +30,7 @@ fn every_example_of_the_reference_loads() {
     let examples = examples(&page());
     assert!(examples.len() >= 2, "{}", examples.len());
     for example in examples {
-        if let Err(findings) = load("policy.md", &example, &Machine) {
+        if let Err(findings) = load_one("policy.md", &example) {
             panic!("{findings}");
         }
     }

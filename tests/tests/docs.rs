@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fdbroker_policy::{Gid, LookupError, Names, Uid};
+use fdbroker_policy::{Gid, LookupError, Names, SourceText, Uid, load};
 
 /// A machine that has every user and group.
 struct EveryName;
@@ -70,7 +70,7 @@ fn every_policy_of_the_readme_and_the_example_for_systemd_load() {
         policies.into_iter().filter(|text| text.starts_with("version")).collect();
     assert!(!policies.is_empty(), "the README shows a policy");
     for text in policies.iter().chain([&read("systemd/policy.example.toml")]) {
-        if let Err(findings) = fdbroker_policy::load("policy.toml", text, &EveryName) {
+        if let Err(findings) = load(&[SourceText::new("policy.toml", text)], &EveryName) {
             panic!("{findings}");
         }
     }

@@ -1,7 +1,7 @@
 //! Real users ask for every right on every kind of slot; what they get is compared with what the
 //! policy says, as the policy crate decides it, and with a table written by hand.
 
-use fdbroker_policy::{Gid, LookupError, Names, Policy, Right, Slot, Tag, Target, Uid};
+use fdbroker_policy::{Gid, LookupError, Names, Policy, Right, Slot, SourceText, Tag, Target, Uid};
 use fdbroker_tests::{Answer, Daemon, Ids, Peer, Person, needs_root, sample};
 
 /// Deposits what others find; may do everything.
@@ -147,7 +147,8 @@ fn daemon() -> (Daemon, Policy) {
     let file = builder.directory().private_file("config", "content");
     let body = POLICY.replace("FILE", file.to_str().unwrap());
     let text = format!("version = 1\n{body}");
-    let policy = fdbroker_policy::load("policy", &text, &NoNames).expect("the policy loads");
+    let policy = fdbroker_policy::load(&[SourceText::new("policy", text)], &NoNames)
+        .expect("the policy loads");
     (builder.policy(&body).start(), policy)
 }
 

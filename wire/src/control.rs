@@ -68,8 +68,8 @@ pub struct Setup {
     pub owner: u32,
     /// Whom to become; none when the broker was not started by root.
     pub account: Option<Account>,
-    /// The policy file; none stands for the built-in policy.
-    pub policy: Option<PolicyText>,
+    /// The policy file and its drop-ins; none stands for the built-in policy.
+    pub policy: Vec<PolicyText>,
     /// Every name of the policy as the supervisor looked it up, so that the worker reads the
     /// same policy even if an account has gone meanwhile.
     pub names: Vec<KnownName>,
@@ -200,8 +200,10 @@ impl Body {
     fn setup(&mut self, setup: &Setup) {
         self.i64(setup.instance).u32(setup.owner).u32(u32::from(setup.account.is_some()));
         let account = setup.account.unwrap_or(Account { uid: 0, gid: 0 });
-        self.u32(account.uid).u32(account.gid).u32(u32::from(setup.policy.is_some()));
-        if let Some(policy) = &setup.policy {
+        self.u32(account.uid)
+            .u32(account.gid)
+            .u32(u32::try_from(setup.policy.len()).unwrap_or(u32::MAX));
+        for policy in &setup.policy {
             self.string(&policy.path).string(&policy.text);
         }
         for known in &setup.names {
@@ -240,10 +242,10 @@ impl Fields<'_> {
         let (instance, owner) = (self.i64()?, self.u32()?);
         let drops = self.u32()? != 0;
         let account = Account { uid: self.u32()?, gid: self.u32()? };
-        let policy = match self.u32()? {
-            0 => None,
-            _ => Some(PolicyText { path: self.string()?, text: self.string()? }),
-        };
+        let mut policy = Vec::new();
+        for _ in 0..self.u32()? {
+            policy.push(PolicyText { path: self.string()?, text: self.string()? });
+        }
         let mut names = Vec::new();
         while !self.0.is_empty() {
             names.push(self.known_name()?);

@@ -35,7 +35,7 @@ fn setup() -> impl Strategy<Value = Setup> {
         let kind = if group { NameKind::Group } else { NameKind::User };
         KnownName { kind, name, id }
     });
-    (any::<i64>(), any::<u32>(), option::of(account), option::of(policy), vec(name, 0..5)).prop_map(
+    (any::<i64>(), any::<u32>(), option::of(account), vec(policy, 0..3), vec(name, 0..5)).prop_map(
         |(instance, owner, account, policy, names)| Setup {
             instance,
             owner,

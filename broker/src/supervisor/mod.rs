@@ -54,7 +54,7 @@ fn prepare(arguments: &Arguments) -> Result<lifecycle::Supervisor, StartError> {
     let log = Rc::new(Log::open(format).map_err(StartError::Log)?);
     raise_descriptor_limit(&log);
     let opener = opener::Opener::new(source.policy.resources(), &log)?;
-    if source.text.is_none() {
+    if source.texts.is_empty() {
         log.info("no policy file: the built-in policy holds, for the user that started the broker");
     }
     Ok(lifecycle::Supervisor::new(format, log, readiness, source, listener, opener))

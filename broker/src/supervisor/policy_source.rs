@@ -1,7 +1,7 @@
 //! The policy as it was read at start, with what its names meant then.
 
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use fdbroker_host::{PolicyFileError, SystemNames};
 use fdbroker_policy::{Gid, LookupError, Names, Policy, Uid};
@@ -14,8 +14,8 @@ use crate::arguments::{Arguments, DEFAULT_POLICY};
 /// A policy, and all that a worker needs to read the very same one.
 pub(super) struct PolicySource {
     pub(super) policy: Policy,
-    /// None for the built-in policy.
-    pub(super) text: Option<PolicyText>,
+    /// The file and its drop-ins; none for the built-in policy.
+    pub(super) texts: Vec<PolicyText>,
     names: Vec<KnownName>,
     account: Option<Account>,
     instance: i64,
@@ -24,17 +24,17 @@ pub(super) struct PolicySource {
 impl PolicySource {
     /// Reads the policy that the command line names, the default one, or else the built-in one.
     pub(super) fn read(arguments: &Arguments) -> Result<Self, StartError> {
-        let (policy, text, names) = match &arguments.policy {
+        let (policy, texts, names) = match &arguments.policy {
             Some(path) => from_file(path)?,
             None => match from_file(Path::new(DEFAULT_POLICY)) {
                 Err(StartError::Policy(PolicyFileError::NotFound { .. })) => {
-                    (fdbroker_policy::built_in(owner()), None, Vec::new())
+                    (fdbroker_policy::built_in(owner()), Vec::new(), Vec::new())
                 }
                 read => read?,
             },
         };
         let account = if geteuid().is_root() { Some(worker_account(&policy)?) } else { None };
-        Ok(Self { policy, text, names, account, instance: instance() })
+        Ok(Self { policy, texts, names, account, instance: instance() })
     }
 
     /// What the worker is told.
@@ -43,22 +43,23 @@ impl PolicySource {
             instance: self.instance,
             owner: owner().0,
             account: self.account,
-            policy: self.text.clone(),
+            policy: self.texts.clone(),
             names: self.names.clone(),
         }
     }
 }
 
-type Parts = (Policy, Option<PolicyText>, Vec<KnownName>);
+type Parts = (Policy, Vec<PolicyText>, Vec<KnownName>);
 
 fn from_file(path: &Path) -> Result<Parts, StartError> {
     let trusted = [Uid(0), owner()];
-    let text = fdbroker_host::read_policy(path, &trusted).map_err(StartError::Policy)?;
-    let path = PathBuf::from(path).display().to_string();
+    let sources = fdbroker_host::read_policy(path, &trusted).map_err(StartError::Policy)?;
     let names = Recorder::default();
-    let policy = fdbroker_policy::load(&path, &text, &names)
+    let policy = fdbroker_policy::load(&sources, &names)
         .map_err(|findings| StartError::Policy(PolicyFileError::Findings(findings)))?;
-    Ok((policy, Some(PolicyText { path, text }), names.0.into_inner()))
+    let texts =
+        sources.into_iter().map(|source| PolicyText { path: source.path, text: source.text });
+    Ok((policy, texts.collect(), names.0.into_inner()))
 }
 
 fn owner() -> Uid {

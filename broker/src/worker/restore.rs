@@ -6,7 +6,7 @@
 use std::io::IoSlice;
 use std::os::fd::{AsFd, OwnedFd};
 
-use fdbroker_policy::{Policy, Uid};
+use fdbroker_policy::{Policy, SourceText, Uid};
 use fdbroker_wire::{Add, Control, Decoder, Limits, Message, Setup, Tag};
 use rustix::event::{PollFd, PollFlags, poll};
 
@@ -109,10 +109,14 @@ impl Arrived {
 }
 
 fn policy(setup: Setup) -> Result<Policy, String> {
-    let Some(source) = setup.policy else {
+    if setup.policy.is_empty() {
         return Ok(fdbroker_policy::built_in(Uid(setup.owner)));
-    };
+    }
     let names = KnownNames::new(setup.names);
-    fdbroker_policy::load(&source.path, &source.text, &names)
-        .map_err(|findings| findings.to_string())
+    let sources: Vec<_> = setup
+        .policy
+        .into_iter()
+        .map(|file| SourceText { path: file.path, text: file.text })
+        .collect();
+    fdbroker_policy::load(&sources, &names).map_err(|findings| findings.to_string())
 }

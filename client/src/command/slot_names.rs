@@ -9,7 +9,7 @@ use std::env;
 use std::fs;
 use std::path::PathBuf;
 
-use fdbroker_policy::{Gid, LookupError, Names, Policy, Uid};
+use fdbroker_policy::{Gid, LookupError, Names, Policy, SourceText, Uid};
 
 use crate::{Index, Slot, Tag};
 
@@ -68,9 +68,14 @@ impl SlotNames {
                 self.file
             ))
         };
-        let text = fs::read_to_string(&self.file).map_err(|error| unusable(&error))?;
+        let files = fdbroker_host::policy_files(&self.file).map_err(|error| unusable(&error))?;
+        let read = |file: &PathBuf| -> Result<SourceText, Failure> {
+            let text = fs::read_to_string(file).map_err(|error| unusable(&error))?;
+            Ok(SourceText::new(file.to_string_lossy(), text))
+        };
+        let sources: Vec<_> = files.iter().map(read).collect::<Result<_, _>>()?;
         let names = Anybody::default();
-        fdbroker_policy::load(&self.file.to_string_lossy(), &text, &names)
+        fdbroker_policy::load(&sources, &names)
             .map_err(|findings| unusable(&format_args!("\n{findings}")))
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
 use super::near;
-use super::report::{Report, Span};
+use super::report::{Mark, Report, Span};
 use crate::{Index, Slot, Tag, slot};
 
 /// A name longer than this is refused.
@@ -19,7 +19,7 @@ pub(super) struct Declared {
 }
 
 /// Things that may be given only once, and where each was given.
-pub(super) struct Once<T>(HashMap<T, Span>);
+pub(super) struct Once<T>(HashMap<T, Mark>);
 
 impl Declared {
     /// The tag of this name. `None` if there is a finding about it.
@@ -27,7 +27,11 @@ impl Declared {
         match self.tags.get(name) {
             Some(tag) => *tag,
             None => {
-                report.add(span, format!("there is no tag \"{name}\""), self.tag_remedy(name));
+                report.add_undeclared(
+                    span,
+                    format!("there is no tag \"{name}\""),
+                    self.tag_remedy(name),
+                );
                 None
             }
         }
@@ -84,10 +88,10 @@ impl<T: Hash + Eq> Once<T> {
     }
 
     /// Takes down where something is given. `Some` is where it was given before.
-    pub(super) fn give(&mut self, thing: T, span: &Span) -> Option<Span> {
+    pub(super) fn give(&mut self, thing: T, here: Mark) -> Option<Mark> {
         let first = self.0.get(&thing).cloned();
         if first.is_none() {
-            self.0.insert(thing, span.clone());
+            self.0.insert(thing, here);
         }
         first
     }

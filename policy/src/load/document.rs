@@ -1,4 +1,4 @@
-//! Reads the file as a whole: its version, and its tables in the order in which they refer to each other.
+//! Reads the files as a whole: their versions, and their tables in the order in which they refer to each other.
 
 use toml::de::DeTable;
 
@@ -28,19 +28,34 @@ const START: Span = 0..0;
 
 /// Everything that could be read. It makes a policy only if nothing was reported.
 pub(super) fn read(
-    root: &DeTable<'_>,
+    roots: &[&DeTable<'_>],
     accounts: &mut Accounts<'_>,
     report: &mut Report<'_>,
 ) -> Parts {
-    let file = Section { what: "the file", name: &START, table: root };
-    file.refuse_unknown_keys(&KEYS, report);
-    check_version(file, report);
+    let section = |root| Section { what: "the file", name: &START, table: root };
+    let files: Vec<_> = roots.iter().map(|root| section(*root)).collect();
+    each(&files, report, |file, report| {
+        file.refuse_unknown_keys(&KEYS, report);
+        check_version(file, report);
+    });
     let mut declared = Declared::default();
     Parts {
-        settings: broker(file, accounts, report),
-        tags: tags(file, &mut declared, report),
-        resources: resources(file, &mut declared, report),
-        rules: rules(file, &declared, accounts, report),
+        settings: settings(&files, accounts, report),
+        tags: tags(&files, &mut declared, report),
+        resources: resources(&files, &mut declared, report),
+        rules: rules(&files, &declared, accounts, report),
+    }
+}
+
+/// Goes through the files; what is reported meanwhile is about the file at hand.
+fn each<'a, 't>(
+    files: &[Section<'a, 't>],
+    report: &mut Report<'_>,
+    mut read: impl FnMut(Section<'a, 't>, &mut Report<'_>),
+) {
+    for (number, file) in files.iter().enumerate() {
+        report.enter(number);
+        read(*file, report);
     }
 }
 
@@ -68,71 +83,96 @@ fn check_version(file: Section<'_, '_>, report: &mut Report<'_>) {
     }
 }
 
-fn broker(
-    file: Section<'_, '_>,
+/// The settings, which only the main file may have.
+fn settings(
+    files: &[Section<'_, '_>],
     accounts: &mut Accounts<'_>,
     report: &mut Report<'_>,
 ) -> crate::Settings {
-    let (Some(table), Some(name)) = (table(file, BROKER, report), file.key_span(BROKER.key)) else {
-        return crate::Settings::default();
-    };
-    settings::read(Section { what: "[broker]", name: &name, table }, accounts, report)
+    let mut found = None;
+    each(files, report, |file, report| {
+        let Some(name) = file.key_span(BROKER.key) else { return };
+        if report.is_in_main_file() {
+            found = table(file, BROKER, report).map(|table| {
+                let section = Section { what: "[broker]", name: &name, table };
+                settings::read(section, accounts, report)
+            });
+        } else {
+            let message = "the table [broker] stands in a drop-in file";
+            report.add(&name, message, "move it to the main file: the settings stand in one place");
+        }
+    });
+    found.unwrap_or_default()
 }
 
 fn tags(
-    file: Section<'_, '_>,
+    files: &[Section<'_, '_>],
     declared: &mut Declared,
     report: &mut Report<'_>,
 ) -> Vec<crate::TagSettings> {
     let mut tags = Tags::new(declared);
-    for (name, span, value) in named(file, TAGS, report) {
-        match inner_table(value, TAGS, report) {
-            None => tags.declare(name),
-            Some(table) => {
-                let what = format!("[tags.{name}]");
-                tags.read(name, Section { what: &what, name: &span, table }, report);
+    each(files, report, |file, report| {
+        for (name, span, value) in named(file, TAGS, report) {
+            match inner_table(value, TAGS, report) {
+                None => tags.declare(name),
+                Some(table) => {
+                    let what = format!("[tags.{name}]");
+                    tags.read(name, Section { what: &what, name: &span, table }, report);
+                }
             }
         }
-    }
+    });
     tags.finish()
 }
 
 fn resources(
-    file: Section<'_, '_>,
+    files: &[Section<'_, '_>],
     declared: &mut Declared,
     report: &mut Report<'_>,
 ) -> Vec<crate::Resource> {
     let mut resources = Resources::new(declared);
-    for (name, span, value) in named(file, RESOURCES, report) {
-        match inner_table(value, RESOURCES, report) {
-            None => resources.declare(name),
-            Some(table) => {
-                let what = format!("[resources.{name}]");
-                resources.read(name, Section { what: &what, name: &span, table }, report);
+    each(files, report, |file, report| {
+        for (name, span, value) in named(file, RESOURCES, report) {
+            match inner_table(value, RESOURCES, report) {
+                None => resources.declare(name),
+                Some(table) => {
+                    let what = format!("[resources.{name}]");
+                    resources.read(name, Section { what: &what, name: &span, table }, report);
+                }
             }
         }
-    }
+    });
     resources.finish()
 }
 
 fn rules(
-    file: Section<'_, '_>,
+    files: &[Section<'_, '_>],
     declared: &Declared,
     accounts: &mut Accounts<'_>,
     report: &mut Report<'_>,
 ) -> Vec<crate::rule::Rule> {
     let mut rules = Rules::new(declared, accounts);
-    let Some(value) = file.get(RULES.key) else { return Vec::new() };
+    each(files, report, |file, report| {
+        for (span, table) in listed(file, RULES, report) {
+            rules.read(Section { what: "this rule", name: &span, table }, report);
+        }
+    });
+    rules.finish()
+}
+
+/// The tables of a list of tables.
+fn listed<'a, 't>(
+    file: Section<'a, 't>,
+    expected: Expected,
+    report: &mut Report<'_>,
+) -> Vec<(Span, &'a DeTable<'t>)> {
+    let Some(value) = file.get(expected.key) else { return Vec::new() };
     let Some(list) = value.get_ref().as_array() else {
-        wrong_type(value, RULES, report);
+        wrong_type(value, expected, report);
         return Vec::new();
     };
-    for value in list.iter() {
-        if let Some(table) = inner_table(value, RULES, report) {
-            rules.read(Section { what: "this rule", name: &value.span(), table }, report);
-        }
-    }
-    rules.finish()
+    let table = |value: &'a Value<'t>| Some((value.span(), inner_table(value, expected, report)?));
+    list.iter().filter_map(table).collect()
 }
 
 /// The tables of a table, in the order of the file.

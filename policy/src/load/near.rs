@@ -14,7 +14,7 @@ pub(super) fn suggest<'k>(
 ) -> String {
     match nearest(word, known.clone().take(SEARCHED)) {
         Some(near) => format!("did you mean `{near}`?"),
-        None if known.clone().next().is_none() => "none is declared in this file".to_owned(),
+        None if known.clone().next().is_none() => "none is declared".to_owned(),
         None => format!("{list}: {}", listed(known)),
     }
 }
@@ -101,7 +101,7 @@ mod tests {
             suggest("colour", known.into_iter(), "known"),
             "known: `user`, `group`, `anyone`"
         );
-        assert_eq!(suggest("x", [].into_iter(), "known"), "none is declared in this file");
+        assert_eq!(suggest("x", [].into_iter(), "known"), "none is declared");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Collects what is wrong with a text.
+//! Collects what is wrong with the texts.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -11,25 +11,60 @@ pub(super) type Span = Range<usize>;
 
 /// The findings so far.
 pub(super) struct Report<'t> {
-    text: &'t Text<'t>,
+    texts: &'t [Text<'t>],
+    /// The text that is being read: every span is about it.
+    file: usize,
     findings: Vec<Finding>,
-    /// Lines with broken syntax: what was recovered from them is a guess.
-    broken: BTreeSet<usize>,
-    /// The header of a table is broken, so nobody knows which table the keys after it belong to.
-    headless: bool,
+    /// Lines with broken syntax, by file: what was recovered from them is a guess.
+    broken: BTreeSet<(usize, usize)>,
+    /// Files in which the header of a table is broken, so nobody knows which table the keys after it belong to.
+    headless: BTreeSet<usize>,
+}
+
+/// A place in one of the texts.
+#[derive(Clone, Debug)]
+pub(super) struct Mark {
+    file: usize,
+    span: Span,
 }
 
 impl<'t> Report<'t> {
-    pub(super) const fn new(text: &'t Text<'t>) -> Self {
-        Self { text, findings: Vec::new(), broken: BTreeSet::new(), headless: false }
+    pub(super) const fn new(texts: &'t [Text<'t>]) -> Self {
+        Self {
+            texts,
+            file: 0,
+            findings: Vec::new(),
+            broken: BTreeSet::new(),
+            headless: BTreeSet::new(),
+        }
+    }
+
+    /// From here on, spans are about this text.
+    pub(super) const fn enter(&mut self, file: usize) {
+        self.file = file;
+    }
+
+    /// Whether the text that is being read is the first one.
+    pub(super) const fn is_in_main_file(&self) -> bool {
+        self.file == 0
+    }
+
+    /// A place in the text that is being read, to be remembered.
+    pub(super) fn mark(&self, span: &Span) -> Mark {
+        Mark { file: self.file, span: span.clone() }
     }
 
     /// Takes down an error of the parser. All of them must come before anything else.
     pub(super) fn syntax(&mut self, error: &toml::de::Error) {
         let span = error.span().unwrap_or_default();
-        let line = self.text.line(span.start);
-        self.broken.insert(line);
-        self.headless |= self.text.content(line).1.trim_start().starts_with('[');
+        let (line, headless) = self.text().map_or((1, false), |text| {
+            let line = text.line(span.start);
+            (line, text.content(line).1.trim_start().starts_with('['))
+        });
+        self.broken.insert((self.file, line));
+        if headless {
+            self.headless.insert(self.file);
+        }
         let (message, remedy) = explain(error.message());
         self.push(&span, &message, remedy);
     }
@@ -41,18 +76,33 @@ impl<'t> Report<'t> {
         }
     }
 
+    /// What stands at a place names something that is declared nowhere, as far as every text can be read.
+    pub(super) fn add_undeclared(
+        &mut self,
+        span: &Span,
+        message: impl AsRef<str>,
+        remedy: impl AsRef<str>,
+    ) {
+        if self.headless.is_empty() {
+            self.add(span, message, remedy);
+        }
+    }
+
     /// Something that may stand only once stands at a second place; `first` is where it stood before.
     pub(super) fn add_twice(
         &mut self,
         span: &Span,
-        first: &Span,
+        first: &Mark,
         message: impl AsRef<str>,
         remedy: impl AsRef<str>,
     ) {
         if self.is_sound(span) {
-            let place = self.text.place(span);
-            let finding = Finding::at(self.text.path(), place, message.as_ref(), remedy.as_ref());
-            self.findings.push(finding.and_at(self.text.place(first), "first given here"));
+            self.push(span, message.as_ref(), remedy.as_ref());
+            let place =
+                self.texts.get(first.file).map(|text| (text.path(), text.place(&first.span)));
+            if let (Some((path, place)), Some(finding)) = (place, self.findings.pop()) {
+                self.findings.push(finding.and_at(path, place, "first given here"));
+            }
         }
     }
 
@@ -63,14 +113,18 @@ impl<'t> Report<'t> {
         message: impl AsRef<str>,
         remedy: impl AsRef<str>,
     ) {
-        if self.broken.is_empty() {
+        if !self.broken.iter().any(|(file, _)| *file == self.file) {
             self.add(span, message, remedy);
         }
     }
 
-    /// The line of a place, from 1.
-    pub(super) fn line(&self, span: &Span) -> usize {
-        self.text.line(span.start)
+    /// What to call something that begins at a place and has no name, as in "rule at line 7".
+    pub(super) fn name_by_line(&self, noun: &str, span: &Span) -> String {
+        let line = self.line(span);
+        match self.text().map(|text| text.path().rsplit('/').next().unwrap_or_default()) {
+            Some(file) if !self.is_in_main_file() => format!("{noun} at line {line} of {file}"),
+            _ => format!("{noun} at line {line}"),
+        }
     }
 
     /// The findings, if there are any.
@@ -79,12 +133,22 @@ impl<'t> Report<'t> {
     }
 
     fn is_sound(&self, span: &Span) -> bool {
-        !self.headless && !self.broken.contains(&self.line(span))
+        !self.headless.contains(&self.file) && !self.broken.contains(&(self.file, self.line(span)))
+    }
+
+    fn line(&self, span: &Span) -> usize {
+        self.text().map_or(1, |text| text.line(span.start))
+    }
+
+    fn text(&self) -> Option<&'t Text<'t>> {
+        self.texts.get(self.file)
     }
 
     fn push(&mut self, span: &Span, message: &str, remedy: &str) {
-        let place = self.text.place(span);
-        self.findings.push(Finding::at(self.text.path(), place, message, remedy));
+        if let Some(text) = self.text() {
+            let finding = Finding::at(text.path(), text.place(span), message, remedy);
+            self.findings.push(finding.in_file(self.file));
+        }
     }
 }
 

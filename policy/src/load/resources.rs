@@ -36,17 +36,23 @@ const LONGEST_PATH: usize = 4095;
 /// Reads the resources of a file, one after the other.
 pub(super) struct Resources<'d> {
     declared: &'d mut Declared,
+    names: Once<String>,
     slots: Once<Slot>,
     read: Vec<Resource>,
 }
 
 impl<'d> Resources<'d> {
     pub(super) fn new(declared: &'d mut Declared) -> Self {
-        Self { declared, slots: Once::new(), read: Vec::new() }
+        Self { declared, names: Once::new(), slots: Once::new(), read: Vec::new() }
     }
 
     pub(super) fn read(&mut self, name: &str, section: Section<'_, '_>, report: &mut Report<'_>) {
         check_name(name, "resource", section.name, report);
+        if let Some(first) = self.names.give(name.to_owned(), report.mark(section.name)) {
+            let message = format!("the resource \"{name}\" is given twice");
+            report.add_twice(section.name, &first, message, "give each resource a name of its own");
+            return;
+        }
         section.refuse_unknown_keys(&KEYS, report);
         let slot = self.slot(section, report);
         self.declared.resources.insert(name.to_owned(), slot);
@@ -59,7 +65,7 @@ impl<'d> Resources<'d> {
 
     /// Takes down a name under which nothing can be read.
     pub(super) fn declare(&mut self, name: &str) {
-        self.declared.resources.insert(name.to_owned(), None);
+        self.declared.resources.entry(name.to_owned()).or_insert(None);
     }
 
     pub(super) fn finish(self) -> Vec<Resource> {
@@ -77,7 +83,7 @@ impl<'d> Resources<'d> {
         }
         let (text, span) = section.string(SLOT, report)?;
         let slot = self.parse_slot(text, &span, report)?;
-        if let Some(first) = self.slots.give(slot, &span) {
+        if let Some(first) = self.slots.give(slot, report.mark(&span)) {
             let message = format!("the slot \"{text}\" is given twice");
             report.add_twice(&span, &first, message, "give each resource a slot of its own");
         }
@@ -142,7 +148,12 @@ fn source<'a>(section: Section<'a, '_>, report: &mut Report<'_>) -> Option<(Sour
             let message = format!("{} has both `device` and `file`", section.what);
             let (first, second) =
                 if device.start < file.start { (device, file) } else { (file, device) };
-            report.add_twice(&second, &first, message, "keep the one that says what the path is");
+            report.add_twice(
+                &second,
+                &report.mark(&first),
+                message,
+                "keep the one that says what the path is",
+            );
             return None;
         }
         (None, None) => {

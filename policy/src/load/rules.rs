@@ -111,7 +111,7 @@ impl<'d, 'n> Rules<'d, 'n> {
 
     fn id(&mut self, section: Section<'_, '_>, report: &mut Report<'_>) -> String {
         let Some((id, span)) = section.string(ID, report) else {
-            return format!("rule at line {}", report.line(section.name));
+            return report.name_by_line("rule", section.name);
         };
         if id.trim().is_empty() {
             report.add(
@@ -122,7 +122,7 @@ impl<'d, 'n> Rules<'d, 'n> {
         } else if id.contains(char::is_control) {
             let message = "the `id` contains a control character";
             report.add(&span, message, "write it on one line, without tabs: audit records name it");
-        } else if let Some(first) = self.ids.give(id.to_owned(), &span) {
+        } else if let Some(first) = self.ids.give(id.to_owned(), report.mark(&span)) {
             let message = format!("the id \"{id}\" is given twice");
             report.add_twice(
                 &span,

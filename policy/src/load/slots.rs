@@ -64,7 +64,7 @@ fn resource(
     } else {
         near::suggest(name, declared.resources.keys().map(String::as_str), "declared resources")
     };
-    report.add(span, format!("there is no resource \"{name}\""), remedy);
+    report.add_undeclared(span, format!("there is no resource \"{name}\""), remedy);
     None
 }
 

@@ -19,17 +19,23 @@ const ANY: &str = "any";
 /// Reads the tags of a file, one after the other.
 pub(super) struct Tags<'d> {
     declared: &'d mut Declared,
+    names: Once<String>,
     ids: Once<Tag>,
     read: Vec<TagSettings>,
 }
 
 impl<'d> Tags<'d> {
     pub(super) fn new(declared: &'d mut Declared) -> Self {
-        Self { declared, ids: Once::new(), read: Vec::new() }
+        Self { declared, names: Once::new(), ids: Once::new(), read: Vec::new() }
     }
 
     pub(super) fn read(&mut self, name: &str, section: Section<'_, '_>, report: &mut Report<'_>) {
         check_name(name, "tag", section.name, report);
+        if let Some(first) = self.names.give(name.to_owned(), report.mark(section.name)) {
+            let message = format!("the tag \"{name}\" is given twice");
+            report.add_twice(section.name, &first, message, "give each tag a name of its own");
+            return;
+        }
         section.refuse_unknown_keys(&KEYS, report);
         let id = self.id(section, report);
         let serial = section.boolean("serial", report).unwrap_or(false);
@@ -40,7 +46,7 @@ impl<'d> Tags<'d> {
 
     /// Takes down a name under which nothing can be read.
     pub(super) fn declare(&mut self, name: &str) {
-        self.declared.tags.insert(name.to_owned(), None);
+        self.declared.tags.entry(name.to_owned()).or_insert(None);
     }
 
     pub(super) fn finish(self) -> Vec<TagSettings> {
@@ -74,7 +80,7 @@ impl<'d> Tags<'d> {
     }
 
     fn check_given_once(&mut self, id: Tag, span: &Span, report: &mut Report<'_>) {
-        if let Some(first) = self.ids.give(id, span) {
+        if let Some(first) = self.ids.give(id, report.mark(span)) {
             report.add_twice(
                 span,
                 &first,

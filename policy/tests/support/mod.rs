@@ -1,8 +1,13 @@
 //! A machine with a few users and groups, whose name service fails for some names.
 
-use fdbroker_policy::{Gid, LookupError, Names, Uid};
+use fdbroker_policy::{Findings, Gid, LookupError, Names, Policy, SourceText, Uid, load};
 
 pub(crate) struct Machine;
+
+/// Loads a policy of one file on this machine.
+pub(crate) fn load_one(path: &str, text: &str) -> Result<Policy, Findings> {
+    load(&[SourceText::new(path, text)], &Machine)
+}
 
 impl Names for Machine {
     fn user(&self, name: &str) -> Result<Option<Uid>, LookupError> {
