@@ -16,6 +16,11 @@ const OPEN: i16 = 101;
 const OPENED: i16 = 102;
 const SERVING: i16 = 103;
 const CLOSED: i16 = 104;
+const POLICY: i16 = 105;
+const RELOAD: i16 = 106;
+const RELOADED: i16 = 107;
+const IN_FORCE: i16 = 108;
+const TRAIL: i16 = 109;
 
 /// A message between worker and supervisor.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,6 +45,9 @@ pub enum Control<F> {
     Restored,
     /// Worker: open a resource, by its position in the policy.
     Open {
+        /// Of which policy: see [`Setup::generation`]. When that is not the supervisor's any more, the
+        /// answer is ESTALE, and the newer policy was sent before it.
+        generation: u32,
         /// Which.
         resource: u32,
         /// What the answer is to carry; chosen by the worker.
@@ -57,6 +65,30 @@ pub enum Control<F> {
     /// Supervisor: the copy of a deposit that was replaced or deleted has been closed, after it
     /// had to be closed apart because that could block.
     Closed(Slot),
+    /// Supervisor: the policy to go on with from now on.
+    Policy(Setup),
+    /// Worker: read the policy again.
+    Reload {
+        /// What the answer is to carry; chosen by the worker.
+        ticket: u32,
+    },
+    /// Supervisor: the answer to a [`Control::Reload`].
+    Reloaded {
+        /// The question's.
+        ticket: u32,
+        /// The generation of the policy that the supervisor has now. When the outcome is good, the
+        /// worker was sent it before this.
+        generation: u32,
+        /// What there is to say, or why the policy stays as it was.
+        outcome: Result<String, (Errno, String)>,
+    },
+    /// Worker: requests are decided by this policy now.
+    InForce {
+        /// See [`Setup::generation`].
+        generation: u32,
+    },
+    /// Supervisor: the audit file to append to from now on.
+    Trail(F),
 }
 
 /// Everything that a worker needs to begin; what it reads is as the supervisor read it.
@@ -64,6 +96,8 @@ pub enum Control<F> {
 pub struct Setup {
     /// A number that differs between any two starts of the broker.
     pub instance: i64,
+    /// Which policy this is: counted from the start of the broker.
+    pub generation: u32,
     /// The user id that started the broker: whom the built-in policy allows.
     pub owner: u32,
     /// Whom to become; none when the broker was not started by root.
@@ -144,8 +178,8 @@ impl<F> Control<F> {
                 (NOTE, process)
             }
             Self::Restored => (RESTORED, None),
-            Self::Open { resource, ticket } => {
-                out.u32(resource).u32(ticket);
+            Self::Open { generation, resource, ticket } => {
+                out.u32(generation).u32(resource).u32(ticket);
                 (OPEN, None)
             }
             Self::Opened { ticket, outcome } => (OPENED, out.outcome(ticket, outcome)),
@@ -155,6 +189,23 @@ impl<F> Control<F> {
                 out.u32(slot.index.get().unsigned_abs());
                 (CLOSED, None)
             }
+            Self::Policy(setup) => {
+                out.setup(&setup);
+                (POLICY, None)
+            }
+            Self::Reload { ticket } => {
+                out.u32(ticket);
+                (RELOAD, None)
+            }
+            Self::Reloaded { ticket, generation, outcome } => {
+                out.u32(ticket).u32(generation).told(outcome);
+                (RELOADED, None)
+            }
+            Self::InForce { generation } => {
+                out.u32(generation);
+                (IN_FORCE, None)
+            }
+            Self::Trail(file) => (TRAIL, Some(file)),
         };
         let descriptors = descriptor.into_iter().collect();
         Extended { op, flags: 0, body: out.0, descriptors }
@@ -183,10 +234,23 @@ impl<F> Control<F> {
                 process: descriptor,
             },
             RESTORED => Self::Restored,
-            OPEN => Self::Open { resource: fields.u32()?, ticket: fields.u32()? },
+            OPEN => Self::Open {
+                generation: fields.u32()?,
+                resource: fields.u32()?,
+                ticket: fields.u32()?,
+            },
             OPENED => Self::Opened { ticket: fields.u32()?, outcome: fields.outcome(descriptor)? },
             SERVING => Self::Serving,
             CLOSED => Self::Closed(Slot { tag: fields.tag()?, index: fields.index()? }),
+            POLICY => Self::Policy(fields.setup()?),
+            RELOAD => Self::Reload { ticket: fields.u32()? },
+            RELOADED => Self::Reloaded {
+                ticket: fields.u32()?,
+                generation: fields.u32()?,
+                outcome: fields.told()?,
+            },
+            IN_FORCE => Self::InForce { generation: fields.u32()? },
+            TRAIL => Self::Trail(descriptor?),
             _ => return None,
         })
     }
@@ -198,7 +262,10 @@ impl Body {
     }
 
     fn setup(&mut self, setup: &Setup) {
-        self.i64(setup.instance).u32(setup.owner).u32(u32::from(setup.account.is_some()));
+        self.i64(setup.instance)
+            .u32(setup.generation)
+            .u32(setup.owner)
+            .u32(u32::from(setup.account.is_some()));
         let account = setup.account.unwrap_or(Account { uid: 0, gid: 0 });
         self.u32(account.uid)
             .u32(account.gid)
@@ -210,6 +277,15 @@ impl Body {
             let kind = u32::from(known.kind == NameKind::Group);
             self.u32(kind).u32(known.id).string(&known.name);
         }
+    }
+
+    /// Zero and a text, or an error number and a text.
+    fn told(&mut self, outcome: Result<String, (Errno, String)>) {
+        let (rc, text) = match outcome {
+            Ok(text) => (0, text),
+            Err((errno, text)) => (u32::from(errno.get().unsigned_abs()), text),
+        };
+        self.u32(rc).string(&text);
     }
 
     fn outcome<F>(&mut self, ticket: u32, outcome: Result<F, (Errno, String)>) -> Option<F> {
@@ -239,7 +315,7 @@ impl Fields<'_> {
     }
 
     fn setup(&mut self) -> Option<Setup> {
-        let (instance, owner) = (self.i64()?, self.u32()?);
+        let (instance, generation, owner) = (self.i64()?, self.u32()?, self.u32()?);
         let drops = self.u32()? != 0;
         let account = Account { uid: self.u32()?, gid: self.u32()? };
         let mut policy = Vec::new();
@@ -250,12 +326,27 @@ impl Fields<'_> {
         while !self.0.is_empty() {
             names.push(self.known_name()?);
         }
-        Some(Setup { instance, owner, account: drops.then_some(account), policy, names })
+        Some(Setup {
+            instance,
+            generation,
+            owner,
+            account: drops.then_some(account),
+            policy,
+            names,
+        })
     }
 
     fn known_name(&mut self) -> Option<KnownName> {
         let kind = if self.u32()? == 0 { NameKind::User } else { NameKind::Group };
         Some(KnownName { kind, id: self.u32()?, name: self.string()? })
+    }
+
+    fn told(&mut self) -> Option<Result<String, (Errno, String)>> {
+        let (rc, text) = (i32::try_from(self.u32()?).ok()?, self.string()?);
+        match rc {
+            0 => Some(Ok(text)),
+            _ => Some(Err((Errno::new(rc)?, text))),
+        }
     }
 
     fn outcome<F>(&mut self, descriptor: Option<F>) -> Option<Result<F, (Errno, String)>> {

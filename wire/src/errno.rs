@@ -51,6 +51,8 @@ errnos! {
     IO = EIO;
     /// The broker is stopping or starting.
     AGAIN = EAGAIN;
+    /// The question was asked under a policy that is not in force any more. Never sent to a peer.
+    STALE = ESTALE;
 }
 
 impl Errno {

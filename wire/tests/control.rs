@@ -13,6 +13,8 @@ fn control() -> impl Strategy<Value = Control<u32>> {
     let tag = (0..=i16::MAX).prop_map(|tag| Tag::new(tag).unwrap());
     let slot = (0..=i16::MAX, 0..=i32::MAX).prop_map(|(tag, index)| Slot::new(tag, index).unwrap());
     let errno = (1..4096_i32).prop_map(|errno| Errno::new(errno).unwrap());
+    let failure = (errno.clone(), ".{0,60}");
+    let report = prop_oneof![".{0,60}".prop_map(Ok), failure.prop_map(Err)];
     let outcome = prop_oneof![any::<u32>().prop_map(Ok), (errno, ".{0,60}").prop_map(Err)];
     prop_oneof![
         Just(Control::Restore),
@@ -21,10 +23,21 @@ fn control() -> impl Strategy<Value = Control<u32>> {
         (tag, 0..=i32::MAX, option::of(any::<u32>()))
             .prop_map(|(tag, pid, process)| Control::Note { tag, pid, process }),
         Just(Control::Restored),
-        any::<(u32, u32)>().prop_map(|(resource, ticket)| Control::Open { resource, ticket }),
+        any::<(u32, u32, u32)>().prop_map(|(generation, resource, ticket)| Control::Open {
+            generation,
+            resource,
+            ticket
+        }),
         (any::<u32>(), outcome).prop_map(|(ticket, outcome)| Control::Opened { ticket, outcome }),
         Just(Control::Serving),
         slot.prop_map(Control::Closed),
+        setup().prop_map(Control::Policy),
+        any::<u32>().prop_map(|ticket| Control::Reload { ticket }),
+        (any::<(u32, u32)>(), report).prop_map(|((ticket, generation), outcome)| {
+            Control::Reloaded { ticket, generation, outcome }
+        }),
+        any::<u32>().prop_map(|generation| Control::InForce { generation }),
+        any::<u32>().prop_map(Control::Trail),
     ]
 }
 
@@ -35,15 +48,15 @@ fn setup() -> impl Strategy<Value = Setup> {
         let kind = if group { NameKind::Group } else { NameKind::User };
         KnownName { kind, name, id }
     });
-    (any::<i64>(), any::<u32>(), option::of(account), vec(policy, 0..3), vec(name, 0..5)).prop_map(
-        |(instance, owner, account, policy, names)| Setup {
+    (any::<(i64, u32)>(), any::<u32>(), option::of(account), vec(policy, 0..3), vec(name, 0..5))
+        .prop_map(|((instance, generation), owner, account, policy, names)| Setup {
             instance,
+            generation,
             owner,
             account,
             policy,
             names,
-        },
-    )
+        })
 }
 
 proptest! {

@@ -191,7 +191,12 @@ impl Record<'_> {
 
     /// What makes two records of one process equal.
     pub(crate) fn question(&self) -> impl std::hash::Hash {
-        let who = (self.uid.0, self.gid.0, self.pid, self.sender.map(|(uid, gid, pid)| (uid.0, gid.0, pid)));
+        let who = (
+            self.uid.0,
+            self.gid.0,
+            self.pid,
+            self.sender.map(|(uid, gid, pid)| (uid.0, gid.0, pid)),
+        );
         (who, self.kind, self.right, self.subject, self.verdict, self.rule, self.reason)
     }
 
