@@ -4,7 +4,7 @@ use crate::pattern::Pattern;
 use crate::policy::Parts;
 use crate::right::Rights;
 use crate::rule::{Rule, Who};
-use crate::{Accept, Policy, Right, Settings, Tag, TagSettings, Uid, Validity};
+use crate::{Accept, Policy, Right, Tag, TagSettings, Uid, Validity};
 
 /// The id of the only rule of the built-in policy.
 pub const BUILT_IN_RULE: &str = "built-in: the user that started the broker";
@@ -21,7 +21,7 @@ const TAGS: u16 = 32;
 pub fn built_in(owner: Uid) -> Policy {
     let rules = if owner == Uid::OVERFLOW { Vec::new() } else { vec![rule(owner)] };
     let tags = (0..TAGS).filter_map(Tag::new).map(tag).collect();
-    Parts { settings: Settings::default(), tags, resources: Vec::new(), rules }.assemble()
+    Parts { tags, rules, ..Parts::default() }.assemble()
 }
 
 fn rule(owner: Uid) -> Rule {

@@ -47,6 +47,8 @@ impl Uid {
 impl Gid {
     /// The group in which all strangers look alike. No rule can name it.
     pub const OVERFLOW: Self = Self(OVERFLOW);
+    /// No group: `(gid_t) -1`, which the kernel gives to nobody and no rule can name.
+    pub const NONE: Self = Self(u32::MAX);
 }
 
 impl<'a> Peer<'a> {

@@ -35,7 +35,7 @@ pub use built_in::{BUILT_IN_RULE, built_in};
 pub use finding::{Finding, Findings};
 pub use identity::{Gid, Peer, Uid};
 pub use kind::{Accept, Kind, UnknownKind};
-pub use load::{SourceText, load};
+pub use load::{SourceText, load, load_untested};
 pub use moment::{Moment, NotAMoment, Validity};
 pub use names::{LookupError, Names};
 pub use policy::Policy;

@@ -1,6 +1,6 @@
 //! The slots that one entry of a rule's `slots` covers, once its names are resolved.
 
-use crate::{Index, Slot, Tag};
+use crate::{Index, Slot, Tag, Target};
 
 /// One entry of `slots`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,20 @@ impl Pattern {
 
     pub(crate) const fn slot(slot: Slot) -> Self {
         Self::Range { tag: slot.tag, first: slot.index, last: slot.index }
+    }
+
+    /// Whether it covers all of a target, given that its tag is declared. The broker is covered by no pattern.
+    pub(crate) fn covers(self, target: Target) -> bool {
+        match (self, target) {
+            (_, Target::Broker) => false,
+            (Self::Everything, _) => true,
+            (Self::Range { tag, .. }, Target::Tag(asked)) => {
+                tag == asked && self.covers_a_whole_tag()
+            }
+            (Self::Range { tag, first, last }, Target::Slot(slot)) => {
+                tag == slot.tag && (first..=last).contains(&slot.index)
+            }
+        }
     }
 
     /// Whether a right that counts of a whole tag can come from it.

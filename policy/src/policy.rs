@@ -25,6 +25,7 @@ pub struct Policy {
     rules: Vec<Rule>,
     coverage: Coverage,
     timed: bool,
+    tests: usize,
 }
 
 impl Policy {
@@ -81,6 +82,12 @@ impl Policy {
         self.rules.len()
     }
 
+    /// How many tests of its own it has passed.
+    #[must_use]
+    pub const fn test_count(&self) -> usize {
+        self.tests
+    }
+
     /// Whether the time can make a difference. Where it cannot, any moment will do for [`Policy::decide`].
     #[must_use]
     pub const fn is_timed(&self) -> bool {
@@ -108,6 +115,23 @@ impl Policy {
         scales.verdict()
     }
 
+    /// Moments so that between two of them, before and after, the verdict stays the same. There is at least one.
+    pub(crate) fn turning_points(
+        &self,
+        peer: &Peer<'_>,
+        right: Right,
+        target: Target,
+    ) -> Vec<Moment> {
+        let limited = self.rules.iter().filter(|rule| self.timed && rule.valid.is_limited());
+        let counting =
+            limited.filter(|rule| rule.concerns(right, target) && rule.who.includes(peer));
+        let ends = counting.flat_map(|rule| [rule.valid.from, rule.valid.until]).flatten();
+        let mut moments: Vec<_> = ends.chain([Moment::new(i64::MIN, 0)]).collect();
+        moments.sort_unstable();
+        moments.dedup();
+        moments
+    }
+
     /// Whether the target exists and the right counts of it.
     fn can_be_asked(&self, right: Right, target: Target) -> bool {
         let exists = target.tag().is_none_or(|tag| self.tags.contains_key(&tag));
@@ -123,6 +147,8 @@ pub(crate) struct Parts {
     pub(crate) tags: Vec<TagSettings>,
     pub(crate) resources: Vec<Resource>,
     pub(crate) rules: Vec<Rule>,
+    /// How many tests the policy must pass.
+    pub(crate) tests: usize,
 }
 
 impl Parts {
@@ -131,6 +157,7 @@ impl Parts {
         self.rules.sort_by(|one, other| one.id.cmp(&other.id));
         let coverage = Coverage::new(&self.rules);
         Policy {
+            tests: self.tests,
             timed: self.rules.iter().any(|rule| rule.valid.is_limited()),
             settings: self.settings,
             tags_by_name: self.tags.iter().map(|tag| (tag.name.clone(), tag.id)).collect(),

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::Target;
+
 /// One right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Right {
@@ -53,6 +55,14 @@ impl Right {
     #[must_use]
     pub const fn is_of_broker(self) -> bool {
         matches!(self, Self::Operate)
+    }
+
+    /// What the right counts of when it is asked for a target: [`Right::Tag`] counts of the slot's tag.
+    pub(crate) const fn subject(self, target: Target) -> Target {
+        match (self, target) {
+            (Self::Tag, Target::Slot(slot)) => Target::Tag(slot.tag),
+            _ => target,
+        }
     }
 
     const fn bit(self) -> u8 {

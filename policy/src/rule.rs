@@ -3,7 +3,7 @@
 use crate::glob::Glob;
 use crate::pattern::Pattern;
 use crate::right::Rights;
-use crate::{Gid, Peer, Uid, Validity};
+use crate::{Gid, Peer, Right, Target, Uid, Validity};
 
 /// One `[[rules]]` table.
 #[derive(Clone, Debug)]
@@ -37,6 +37,18 @@ impl Rule {
     /// Every right that it says something about.
     pub(crate) const fn rights(&self) -> Rights {
         self.allow.and(self.deny)
+    }
+
+    /// Whether it says something about a right to a target, given that its tag is declared.
+    pub(crate) fn concerns(&self, right: Right, target: Target) -> bool {
+        self.rights().contains(right) && self.covers(right, target)
+    }
+
+    /// Whether it covers what a right counts of.
+    pub(crate) fn covers(&self, right: Right, target: Target) -> bool {
+        let target = right.subject(target);
+        let of_broker = target == Target::Broker && self.rights().contains(Right::Operate);
+        of_broker || self.slots.iter().any(|pattern| pattern.covers(target))
     }
 }
 

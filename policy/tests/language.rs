@@ -289,6 +289,53 @@ fn outside_its_time_a_rule_neither_allows_nor_denies() {
     assert_eq!(seconds, [0, 5, 20, 25]);
 }
 
+/// The sentence of each finding about a test that follows these rules.
+fn failing(rules: &str, test: &str) -> Vec<String> {
+    match load_one("p", &format!("version = 1\n{WEB}{rules}[[tests]]\n{test}")) {
+        Ok(policy) => {
+            assert_eq!(policy.test_count(), 1);
+            Vec::new()
+        }
+        Err(findings) => findings.into_iter().map(|finding| finding.message).collect(),
+    }
+}
+
+#[test]
+fn a_policy_whose_own_tests_fail_does_not_load() {
+    let rule = "[[rules]]\nallow = [\"get\", \"tag\"]\nslots = [\"web/*\"]\ngroup = 33\nunit = \"x@*.service\"\n\
+                cgroup = \"/s/*\"\nlabel = \"l*\"\n[[rules]]\nallow = [\"operate\"]\nuser = 7\n";
+    let who =
+        "user = 1\ngroup = [32, 33]\nunit = \"x@1.service\"\ncgroup = \"/s/a\"\nlabel = \"l*\"\n";
+    let granted = "right = \"get\"\nslot = \"null\"\nexpect = \"granted\"\n";
+    assert!(failing(rule, &format!("{who}{granted}")).is_empty());
+    for line in who.lines().skip(1) {
+        let without = who.replace(&format!("{line}\n"), "");
+        let found = failing(rule, &format!("{without}{granted}"));
+        assert_eq!(found, ["this test fails: it is refused, since no rule allows it"], "{line}");
+    }
+    let whole = "right = \"tag\"\nslot = \"web/*\"\nexpect = \"granted\"\n";
+    assert!(failing(rule, &format!("{who}{whole}")).is_empty());
+    let operate =
+        "user = 7\nright = \"operate\"\nexpect = \"granted\"\nrule = \"rule at line 14\"\n";
+    assert_eq!(failing(rule, operate), Vec::<String>::new());
+}
+
+#[test]
+fn a_test_names_a_time_only_where_it_makes_a_difference() {
+    let timed = "[[rules]]\nallow = [\"get\"]\nslots = [\"web/*\"]\nuser = 7\nvalid_until = 2026-01-01T00:00:00Z\n";
+    let test = |user, expect| {
+        format!("user = {user}\nright = \"get\"\nslot = \"web/0\"\nexpect = \"{expect}\"\n")
+    };
+    let differs = ["this test passes at some times and fails at others"];
+    assert_eq!(failing(timed, &test(7, "granted")), differs);
+    assert_eq!(failing(timed, &test(7, "refused")), differs);
+    assert!(failing(timed, &test(8, "refused")).is_empty());
+    let denied = "[[rules]]\ndeny = [\"*\"]\nslots = [\"*\"]\nanyone = true\n";
+    assert!(failing(&format!("{timed}{denied}"), &test(7, "refused")).is_empty());
+    let at = "at = 2025-12-31T23:59:59Z\n";
+    assert!(failing(timed, &format!("{at}{}", test(7, "granted"))).is_empty());
+}
+
 #[test]
 fn root_is_not_special() {
     let policy = with_rules("[[rules]]\nallow = [\"*\"]\nslots = [\"*\"]\nuser = 1000\n");

@@ -332,6 +332,13 @@ cgroup = ["/a/**", "/b/*/c"]
 label = "system_u:*"
 valid_from = 2026-01-01T00:00:00Z
 valid_until = 2027-01-01 00:00:00.5-03:30
+[[tests]]
+user = 7
+group = [1, "www-data"]
+at = 2026-01-01T00:00:00Z
+right = "get"
+slot = "tun"
+expect = "refused"
 "#;
 
 proptest! {

@@ -3,6 +3,7 @@
 use toml::de::DeTable;
 
 use super::accounts::Accounts;
+use super::cases::{Case, Cases};
 use super::declared::Declared;
 use super::reader::{Expected, Section, Value, number, wrong_type};
 use super::report::{Report, Span};
@@ -12,7 +13,7 @@ use super::settings;
 use super::tags::Tags;
 use crate::policy::Parts;
 
-const KEYS: [&str; 5] = ["version", "broker", "tags", "resources", "rules"];
+const KEYS: [&str; 6] = ["version", "broker", "tags", "resources", "rules", "tests"];
 
 /// The only version of the language so far.
 const VERSION: i128 = 1;
@@ -22,16 +23,23 @@ const TAGS: Expected = Expected { key: "tags", write: "each tag under [tags.NAME
 const RESOURCES: Expected =
     Expected { key: "resources", write: "each resource under [resources.NAME]" };
 const RULES: Expected = Expected { key: "rules", write: "each rule under [[rules]]" };
+const TESTS: Expected = Expected { key: "tests", write: "each test under [[tests]]" };
 
 /// Where to point when something is missing from the file.
 const START: Span = 0..0;
+
+/// What becomes a policy if nothing was reported, and what it must then pass.
+pub(super) struct Draft {
+    pub(super) parts: Parts,
+    pub(super) cases: Vec<Case>,
+}
 
 /// Everything that could be read. It makes a policy only if nothing was reported.
 pub(super) fn read(
     roots: &[&DeTable<'_>],
     accounts: &mut Accounts<'_>,
     report: &mut Report<'_>,
-) -> Parts {
+) -> Draft {
     let section = |root| Section { what: "the file", name: &START, table: root };
     let files: Vec<_> = roots.iter().map(|root| section(*root)).collect();
     each(&files, report, |file, report| {
@@ -39,12 +47,18 @@ pub(super) fn read(
         check_version(file, report);
     });
     let mut declared = Declared::default();
-    Parts {
-        settings: settings(&files, accounts, report),
-        tags: tags(&files, &mut declared, report),
-        resources: resources(&files, &mut declared, report),
-        rules: rules(&files, &declared, accounts, report),
-    }
+    let settings = settings(&files, accounts, report);
+    let tags = tags(&files, &mut declared, report);
+    let resources = resources(&files, &mut declared, report);
+    let rules = rules(&files, &declared, accounts, report);
+    let mut reader = Cases::new(&declared, &rules, accounts);
+    each(&files, report, |file, report| {
+        for (span, table) in listed(file, TESTS, report) {
+            reader.read(Section { what: "this test", name: &span, table }, report);
+        }
+    });
+    let cases = reader.finish();
+    Draft { parts: Parts { settings, tags, resources, rules, tests: cases.len() }, cases }
 }
 
 /// Goes through the files; what is reported meanwhile is about the file at hand.

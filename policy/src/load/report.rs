@@ -76,6 +76,17 @@ impl<'t> Report<'t> {
         }
     }
 
+    /// Something is wrong with what stands at a place remembered.
+    pub(super) fn add_at(
+        &mut self,
+        mark: &Mark,
+        message: impl AsRef<str>,
+        remedy: impl AsRef<str>,
+    ) {
+        self.enter(mark.file);
+        self.add(&mark.span, message, remedy);
+    }
+
     /// What stands at a place names something that is declared nowhere, as far as every text can be read.
     pub(super) fn add_undeclared(
         &mut self,
@@ -127,9 +138,9 @@ impl<'t> Report<'t> {
         }
     }
 
-    /// The findings, if there are any.
-    pub(super) fn finish(self) -> Option<Findings> {
-        Findings::new(self.findings)
+    /// The findings so far, if there are any.
+    pub(super) fn take(&mut self) -> Option<Findings> {
+        Findings::new(std::mem::take(&mut self.findings))
     }
 
     fn is_sound(&self, span: &Span) -> bool {

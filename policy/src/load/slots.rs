@@ -35,7 +35,8 @@ pub(super) fn read(
     (given > 0 && patterns.len() == given).then_some(patterns)
 }
 
-fn pattern(
+/// What one text covers, unless there is a finding about it.
+pub(super) fn pattern(
     text: &str,
     span: &Span,
     declared: &Declared,
