@@ -53,6 +53,16 @@ impl Coverage {
     }
 }
 
+impl Coverage {
+    /// Every rule that covers a slot.
+    pub(crate) fn covering(&self, slot: Slot) -> impl Iterator<Item = RuleNumber> {
+        let tag = self.tags.get(&slot.tag);
+        let whole = tag.into_iter().flat_map(|tag| &tag.whole);
+        let parts = tag.into_iter().flat_map(move |tag| tag.parts.at(slot.index)).flatten();
+        self.everywhere.iter().chain(whole).chain(parts).copied()
+    }
+}
+
 #[derive(Default)]
 struct Draft {
     broker: Vec<RuleNumber>,

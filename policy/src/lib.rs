@@ -23,6 +23,7 @@ mod names;
 mod pattern;
 mod policy;
 mod ranges;
+mod reach;
 mod resource;
 mod right;
 mod rule;

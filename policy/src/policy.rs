@@ -132,6 +132,16 @@ impl Policy {
         moments
     }
 
+    /// The rules that cover a slot.
+    pub(crate) fn covering(&self, slot: Slot) -> impl Iterator<Item = &Rule> {
+        let numbers = self.coverage.covering(slot);
+        numbers.filter_map(|number| self.rules.get(number.position()))
+    }
+
+    pub(crate) fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.iter()
+    }
+
     /// Whether the target exists and the right counts of it.
     fn can_be_asked(&self, right: Right, target: Target) -> bool {
         let exists = target.tag().is_none_or(|tag| self.tags.contains_key(&tag));

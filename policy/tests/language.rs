@@ -192,7 +192,7 @@ fn a_rule_without_an_id_is_named_by_its_line() {
 
 #[test]
 fn drop_ins_may_hold_tags_resources_and_rules_and_refer_to_each_other() {
-    let main = SourceText::new("policy.toml", "version = 1\n[tags.a]\nid = 1\n");
+    let main = SourceText::new("policy.toml", "[tags.a]\nid = 1\n");
     let one =
         "version = 1\n[[rules]]\nallow = [\"get\"]\nslots = [\"null\", \"a/1\"]\nanyone = true\n";
     let other = "version = 1\n[tags.b]\nid = 2\n[resources.null]\nslot = \"b/0\"\nfile = \"/f\"\n";
@@ -376,4 +376,24 @@ fn a_hundred_thousand_resources_load_quickly() {
     eprintln!("100,000 resources: {took:?}");
     assert!(took < Duration::from_secs(30), "{took:?}");
     assert_eq!(policy.resolve("r99999"), Some(slot(10, 99_999)));
+}
+
+#[test]
+fn a_slot_is_out_of_reach_when_no_rule_allows_anybody_anything_there() {
+    let policy = policy(
+        "[tags.a]\nid = 1\n[tags.b]\nid = 2\n\
+         [[rules]]\nallow = [\"get\"]\nslots = [\"a/0-9\"]\nuser = 7\n\
+         [[rules]]\nallow = [\"get\"]\nslots = [\"a/20\"]\nuser = 7\n\
+         valid_until = 2026-01-01T00:00:00Z\n\
+         [[rules]]\ndeny = [\"*\"]\nslots = [\"*\"]\nanyone = true\n",
+    );
+    let (before, after) = (Moment::new(0, 0), Moment::new(1_800_000_000, 0));
+    let reaches = |text: &str, at| policy.reaches(policy.resolve(text).unwrap(), at);
+    assert!(reaches("a/9", after));
+    assert!(!reaches("a/10", after));
+    assert!(reaches("a/20", before) && !reaches("a/20", after));
+    assert!(!reaches("b/0", after) && !reaches("3/0", after));
+    let peer = |uid| Peer::new(Uid(uid), Gid(7), &[]);
+    assert_eq!(policy.tags_for(&peer(7), after), 1);
+    assert_eq!(policy.tags_for(&peer(8), after), 0);
 }
