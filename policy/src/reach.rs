@@ -2,7 +2,7 @@
 
 use crate::pattern::Pattern;
 use crate::right::Rights;
-use crate::{Moment, Peer, Policy, Slot};
+use crate::{Moment, Peer, Policy, Right, Slot};
 
 impl Policy {
     /// Whether some rule allows somebody something on a slot, at a moment or after it. A slot of a tag that is not

@@ -192,7 +192,7 @@ fn a_rule_without_an_id_is_named_by_its_line() {
 
 #[test]
 fn drop_ins_may_hold_tags_resources_and_rules_and_refer_to_each_other() {
-    let main = SourceText::new("policy.toml", "[tags.a]\nid = 1\n");
+    let main = SourceText::new("policy.toml", "version = 1\n[tags.a]\nid = 1\n");
     let one =
         "version = 1\n[[rules]]\nallow = [\"get\"]\nslots = [\"null\", \"a/1\"]\nanyone = true\n";
     let other = "version = 1\n[tags.b]\nid = 2\n[resources.null]\nslot = \"b/0\"\nfile = \"/f\"\n";
