@@ -20,9 +20,13 @@ impl Policy {
     /// grows with the number of rules.
     #[must_use]
     pub fn tags_for(&self, peer: &Peer<'_>, at: Moment) -> usize {
-        let of_slots =
-            |rule: &&crate::rule::Rule| rule.allow.and(Rights::of_slots()) != Rights::NONE;
-        let rules = self.rules().filter(of_slots);
+        let of_slots = |right: &Right| !right.is_of_broker();
+        let rules = self.rules().filter(|rule| {
+            Right::ALL
+                .iter()
+                .filter(|right| of_slots(right))
+                .any(|right| rule.allow.contains(*right))
+        });
         let mut tags = std::collections::BTreeSet::new();
         for rule in rules.filter(|rule| rule.valid.holds_at(at) && rule.who.includes(peer)) {
             for pattern in &rule.slots {
