@@ -1,0 +1,114 @@
+//! A request being decided: who asks for what, under which policy; and what is recorded of it.
+
+use fdbroker_policy::Right;
+use fdbroker_wire::Errno;
+
+use super::Worker;
+use super::answer::{Answer, Failure};
+use super::decision::{Decision, Requester};
+use super::in_force::Rules;
+use super::place::Place;
+use crate::audit::NotRecorded;
+use crate::log::{Kind, Record, Verdict};
+
+/// One request, decided.
+pub(super) struct Case<'a> {
+    pub(super) worker: &'a Worker,
+    pub(super) rules: &'a Rules,
+    pub(super) requester: &'a Requester,
+    pub(super) place: Place<'a>,
+    pub(super) decision: Decision<'a>,
+    right: Right,
+}
+
+/// What came of a request.
+pub(super) enum Outcome {
+    /// To be recorded, and answered.
+    Done(Answer),
+    /// The same, for what must be recorded in words of its own.
+    Told(Answer, String),
+    /// Recorded already, before it was done.
+    Recorded(Answer),
+    Failed(Failure),
+}
+
+impl<'a> Case<'a> {
+    /// Decides.
+    pub(super) fn new(
+        worker: &'a Worker,
+        rules: &'a Rules,
+        requester: &'a Requester,
+        right: Right,
+        place: Place<'a>,
+    ) -> Self {
+        let decision = requester.decide(rules, right, place.target);
+        Self { worker, rules, requester, place, decision, right }
+    }
+
+    /// Whether another right to the same place is granted.
+    pub(super) fn also(&self, right: Right) -> Decision<'a> {
+        self.requester.decide(self.rules, right, self.place.target)
+    }
+
+    /// Records that the request is granted, before it is done.
+    ///
+    /// # Errors
+    /// When it could not be recorded and must not be done.
+    pub(super) fn record_first(&self) -> Result<(), Failure> {
+        self.record(Kind::Decision, Verdict::Granted, "done").map_err(|_| unrecorded())
+    }
+
+    /// Records something else that was done for the request.
+    pub(super) fn record(
+        &self,
+        kind: Kind,
+        verdict: Verdict,
+        reason: &str,
+    ) -> Result<(), NotRecorded> {
+        self.worker.audit.record(&Record {
+            kind,
+            right: self.right.name(),
+            subject: self.place.subject(),
+            name: self.place.name(),
+            verdict,
+            rule: self.decision.rule,
+            sender: self
+                .requester
+                .other_writer()
+                .map(|writer| (writer.uid, writer.gid, writer.pid)),
+            reason,
+            ..self.requester.connection().record()
+        })
+    }
+
+    /// Records what came of the request, and gives its answer.
+    pub(super) fn conclude(&self, outcome: Outcome) -> Answer {
+        let (answer, reason) = match outcome {
+            Outcome::Recorded(answer) => return answer,
+            Outcome::Failed(failure) => return self.fail(failure),
+            Outcome::Done(answer) => (answer, "done".to_owned()),
+            Outcome::Told(answer, reason) => (answer, reason),
+        };
+        match self.record(Kind::Decision, Verdict::Granted, &reason) {
+            Ok(()) => answer,
+            Err(NotRecorded) => self.fail(unrecorded()),
+        }
+    }
+
+    /// Records that the request failed, and gives its answer.
+    pub(super) fn fail(&self, failure: Failure) -> Answer {
+        // What is not done need not be recorded first.
+        let _ = self.record(Kind::Decision, failure.verdict, &failure.reason);
+        Answer::Failed(failure.errno, failure.text)
+    }
+}
+
+impl From<Result<Answer, Failure>> for Outcome {
+    fn from(result: Result<Answer, Failure>) -> Self {
+        result.map_or_else(Self::Failed, Self::Done)
+    }
+}
+
+fn unrecorded() -> Failure {
+    Failure::plain(Errno::IO, "the audit trail cannot be written, and nothing is done unrecorded")
+}

@@ -1,0 +1,208 @@
+//! What can be asked of slots: decide, wait for a turn where the tag is serial, act, record.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use fdbroker_policy::{ResourceIndex, Right};
+use fdbroker_wire::{Add, Errno, Index, Slot, Tag};
+use tokio::time::timeout;
+
+use super::answer::{Answer, Failure};
+use super::case::{Case, Outcome};
+use super::decision::Requester;
+use super::deposit::{Deposit, record};
+use super::in_force::Rules;
+use super::place::{Place, policy_tag};
+use super::request::Escrow;
+use super::session::Session;
+use super::{Brought, Worker, kind};
+use crate::log::{Kind, Verdict};
+
+/// How long a policy that the supervisor has sent may take to be in force here.
+const SWAP: Duration = Duration::from_secs(30);
+
+/// Serves a request; none when the peer has left while it waited, or the supervisor has gone.
+pub(super) async fn serve(
+    worker: &Worker,
+    session: &mut Session,
+    requester: &Requester,
+    request: Escrow,
+) -> Option<Answer> {
+    loop {
+        let rules = worker.in_force.now();
+        let place = request.place(&rules);
+        let case = Case::new(worker, &rules, requester, request.right(), place);
+        if let Err(failure) = may(&case, &request) {
+            return Some(case.fail(failure));
+        }
+        if case.place.is_serial() {
+            if !session.take_turn(worker, case.place.tag?).await {
+                return None;
+            }
+            if !worker.in_force.are(&rules) {
+                continue;
+            }
+        }
+        let outcome = match request {
+            Escrow::Get(slot) => match get(&case, slot).await {
+                Some(outcome) => outcome,
+                // The policy has been replaced meanwhile: decided anew under the next one.
+                None => match next(worker, &rules).await {
+                    Ok(()) => continue,
+                    Err(failure) => Outcome::Failed(failure),
+                },
+            },
+            Escrow::Add(add) => keep(&case, add).await?,
+            Escrow::Del(slot) => forget(&case, slot).await?,
+            Escrow::Count(tag) => Outcome::Done(count(&case, tag)),
+        };
+        return Some(case.conclude(outcome));
+    }
+}
+
+async fn next(worker: &Worker, rules: &Rc<Rules>) -> Result<(), Failure> {
+    let late = |_| Failure::not_opened(Errno::AGAIN, "the policy is being replaced");
+    timeout(SWAP, worker.in_force.reached(rules.generation + 1)).await.map_err(late)
+}
+
+impl Escrow {
+    fn place<'p>(&self, rules: &'p Rules) -> Place<'p> {
+        match self {
+            Self::Get(slot) | Self::Del(slot) => Place::slot(&rules.policy, *slot),
+            Self::Add(add) => Place::slot(&rules.policy, add.slot),
+            Self::Count(tag) => Place::tag(&rules.policy, *tag),
+        }
+    }
+}
+
+/// Whether the request may be done, as far as that can be told before it has its turn.
+fn may(case: &Case<'_>, request: &Escrow) -> Result<(), Failure> {
+    if !case.decision.granted {
+        return Err(Failure::refused(&case.decision));
+    }
+    let changes = matches!(request, Escrow::Add(_) | Escrow::Del(_));
+    if changes && case.place.resource.is_some() {
+        return Err(Failure::denied("a resource's slot is the policy's own"));
+    }
+    match request {
+        Escrow::Add(add) => acceptable(case, add),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a deposit may lie in its tag at all, whoever brings it.
+fn acceptable(case: &Case<'_>, add: &Add<Brought>) -> Result<(), Failure> {
+    let descriptor = add.descriptor.as_ref().and_then(Brought::descriptor);
+    let kind = kind::of(descriptor);
+    if case.worker.guard.knows(descriptor, kind) {
+        let reason = "the broker does not hold its own sockets";
+        return Err(Failure::plain(Errno::OPNOTSUPP, reason));
+    }
+    if case.place.settings.is_some_and(|settings| settings.accept.contains(kind)) {
+        return Ok(());
+    }
+    let reason = format!("the tag does not accept a deposit of kind {}", kind.name());
+    Err(Failure::plain(Errno::OPNOTSUPP, &reason))
+}
+
+/// Gives what lies in a slot, or opens it; none when that was asked under a policy that is not the
+/// supervisor's any more.
+async fn get(case: &Case<'_>, slot: Slot) -> Option<Outcome> {
+    match case.place.resource {
+        Some((resource, _)) => open(case, slot, resource).await,
+        None => {
+            let deposit = case.worker.slots.borrow().get(slot).cloned();
+            Some(deposit.map(Answer::Deposit).ok_or_else(Failure::absent).into())
+        }
+    }
+}
+
+async fn open(case: &Case<'_>, slot: Slot, resource: ResourceIndex) -> Option<Outcome> {
+    let uid = case.requester.connection().uid;
+    let charge = case.worker.quotas.opening(uid);
+    let opened = case.worker.vault.open(case.rules.generation, resource.0, charge).await;
+    match opened {
+        Ok(mut opened) => {
+            opened.move_to(uid);
+            // The record of the decision, which follows, is the one that counts.
+            let _ = case.record(Kind::Open, Verdict::Granted, "opened");
+            Some(Outcome::Done(Answer::Resource(slot, opened)))
+        }
+        Err((Errno::STALE, _)) => None,
+        Err((errno, reason)) => {
+            let _ = case.record(Kind::Open, Verdict::Failed, &reason);
+            Some(Outcome::Failed(Failure::not_opened(errno, &reason)))
+        }
+    }
+}
+
+fn count(case: &Case<'_>, tag: Tag) -> Answer {
+    let largest = largest_resource(case.rules, tag);
+    Answer::Info(case.worker.slots.borrow().info(tag, largest))
+}
+
+/// The largest index of `tag` that the policy itself fills.
+fn largest_resource(rules: &Rules, tag: Tag) -> Option<Index> {
+    let tag = policy_tag(tag)?;
+    let resources = rules.policy.resources().iter().filter(|resource| resource.slot.tag == tag);
+    let largest = resources.map(|resource| resource.slot.index.get()).max()?;
+    i32::try_from(largest).ok().and_then(Index::new)
+}
+
+/// Keeps a deposit, at the supervisor first; none when the supervisor has gone.
+async fn keep(case: &Case<'_>, add: Add<Brought>) -> Option<Outcome> {
+    let (worker, slot) = (case.worker, add.slot);
+    let owner = case.requester.connection().uid;
+    let pen = worker.vault.pen().await;
+    let before = worker.slots.borrow().get(slot).cloned();
+    let charge = may_change(case, before.as_deref()).and_then(|()| {
+        let replaced = before.as_deref().map(|before| &*before.charge);
+        worker
+            .quotas
+            .deposit(owner, add.payload.len(), add.descriptor.is_some(), replaced)
+            .map_err(|exceeded| Failure::plain(Errno::DQUOT, &exceeded.to_string()))
+    });
+    // From here on nothing but the supervisor's end keeps it from being done.
+    let charge = match charge.and_then(|charge| case.record_first().map(|()| charge)) {
+        Ok(charge) => charge,
+        Err(failure) => return Some(Outcome::Failed(failure)),
+    };
+    let descriptor = add.descriptor.as_ref().and_then(Brought::descriptor);
+    pen.keep(slot, add.ufd, &record(owner), &add.payload, descriptor).await.ok()?;
+    before.iter().for_each(|before| worker.vault.leaves(before));
+    worker.slots.borrow_mut().put(Deposit::new(add, owner, charge));
+    Some(Outcome::Recorded(Answer::Done))
+}
+
+/// Forgets a deposit, at the supervisor first; none when the supervisor has gone.
+async fn forget(case: &Case<'_>, slot: Slot) -> Option<Outcome> {
+    let worker = case.worker;
+    let pen = worker.vault.pen().await;
+    let before = worker.slots.borrow().get(slot).cloned();
+    let may = before.ok_or_else(Failure::absent).and_then(|before| {
+        may_change(case, Some(&before))?;
+        case.record_first()?;
+        Ok(before)
+    });
+    let before = match may {
+        Ok(before) => before,
+        Err(failure) => return Some(Outcome::Failed(failure)),
+    };
+    pen.forget(slot).await.ok()?;
+    worker.vault.leaves(&before);
+    worker.slots.borrow_mut().take(slot);
+    Some(Outcome::Recorded(Answer::Done))
+}
+
+/// What another user deposited takes the right to replace.
+fn may_change(case: &Case<'_>, before: Option<&Deposit>) -> Result<(), Failure> {
+    let Some(before) = before.filter(|before| !case.requester.is(before.owner)) else {
+        return Ok(());
+    };
+    let decision = case.also(Right::Replace);
+    if decision.granted {
+        return Ok(());
+    }
+    let reason = &decision.reason;
+    Err(Failure::denied(&format!("uid {} deposited it; to replace it: {reason}", before.owner)))
+}

@@ -1,0 +1,111 @@
+//! The policy in force. A reload swaps it between two requests: each request keeps the one that it
+//! began with, and what waits for its turn is decided anew when that comes.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use fdbroker_policy::{Audit, Moment, Policy, SourceText, Uid};
+use fdbroker_wire::{Control, Setup};
+use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::names::KnownNames;
+use super::{Worker, unreachable};
+
+/// A policy, and which one it is.
+pub(super) struct Rules {
+    pub(super) policy: Policy,
+    /// Counted from the start of the broker.
+    pub(super) generation: u32,
+}
+
+/// Where the policy in force is found.
+pub(super) struct InForce {
+    rules: RefCell<Rc<Rules>>,
+    swapped: Notify,
+}
+
+impl Rules {
+    /// Reads the policy that the supervisor has read already; this takes as long as it is large.
+    pub(super) fn read(setup: Setup) -> Result<Self, String> {
+        let generation = setup.generation;
+        if setup.policy.is_empty() {
+            let policy = fdbroker_policy::built_in(Uid(setup.owner));
+            return Ok(Self { policy, generation });
+        }
+        let names = KnownNames::new(setup.names);
+        let sources = setup.policy.into_iter();
+        let sources: Vec<_> = sources.map(|file| SourceText::new(file.path, file.text)).collect();
+        match fdbroker_policy::load(&sources, &names) {
+            Ok(policy) => Ok(Self { policy, generation }),
+            Err(findings) => Err(findings.to_string()),
+        }
+    }
+
+    /// The time to decide at; any will do where no rule begins or ends by itself.
+    pub(super) fn now(&self) -> Moment {
+        if self.policy.is_timed() { SystemTime::now().into() } else { Moment::new(0, 0) }
+    }
+
+    /// Whether what cannot be recorded may not be done.
+    pub(super) fn requires_audit(&self) -> bool {
+        self.policy.settings().audit == Audit::Required
+    }
+}
+
+impl InForce {
+    pub(super) fn new(rules: Rules) -> Self {
+        Self { rules: RefCell::new(Rc::new(rules)), swapped: Notify::new() }
+    }
+
+    /// The policy in force now.
+    pub(super) fn now(&self) -> Rc<Rules> {
+        Rc::clone(&self.rules.borrow())
+    }
+
+    /// Whether `rules` are still in force.
+    pub(super) fn are(&self, rules: &Rc<Rules>) -> bool {
+        Rc::ptr_eq(&self.rules.borrow(), rules)
+    }
+
+    /// Waits until a policy of this generation, or a later one, is in force.
+    pub(super) async fn reached(&self, generation: u32) {
+        loop {
+            let swapped = self.swapped.notified();
+            if self.rules.borrow().generation >= generation {
+                return;
+            }
+            swapped.await;
+        }
+    }
+
+    fn swap(&self, rules: Rules) {
+        self.rules.replace(Rc::new(rules));
+        self.swapped.notify_waiters();
+    }
+}
+
+/// Puts each policy that the supervisor sends in force.
+///
+/// # Errors
+/// When one does not read as it did at the supervisor: another worker must begin with it then.
+pub(super) async fn keep_up(
+    worker: &Worker,
+    mut coming: UnboundedReceiver<Setup>,
+) -> Result<(), String> {
+    while let Some(setup) = coming.recv().await {
+        // A large policy takes its time, in which others are served under the old one.
+        let read = tokio::task::spawn_blocking(|| Rules::read(setup)).await;
+        let rules = read.map_err(|error| error.to_string())??;
+        let generation = rules.generation;
+        worker.quotas.limit(rules.policy.settings());
+        worker.audit.require(rules.requires_audit());
+        worker.in_force.swap(rules);
+        worker.log().info(&format!("policy {generation} is in force"));
+        unreachable::tell(worker).await;
+        // It fails when the supervisor has gone; then this worker ends too.
+        let _ = worker.vault.pen().await.control(Control::InForce { generation }).await;
+    }
+    Ok(())
+}

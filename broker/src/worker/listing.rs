@@ -1,0 +1,154 @@
+//! What of the broker a peer may see: HEL, a slot by its name, and what there is.
+
+use fdbroker_policy::{Policy, Right, Source};
+use fdbroker_wire::version2::{Entry, Features, Found, Kind, Listing, Name};
+use fdbroker_wire::{Hello, Slot, Tag};
+
+use super::answer::{Answer, Failure};
+use super::case::{Case, Outcome};
+use super::decision::{Decision, Requester};
+use super::in_force::Rules;
+use super::place::{Place, wire_slot, wire_tag};
+use super::session::Session;
+use super::unreachable::is_unreachable;
+use super::{Brought, Worker, kind};
+
+/// How many slots are looked at before others have their turn on the event loop.
+const AT_ONCE: usize = 256;
+
+/// Answers HEL: from here on this connection speaks version 2.
+pub(super) fn greet(
+    worker: &Worker,
+    session: &mut Session,
+    requester: &Requester,
+    hello: Hello,
+) -> Answer {
+    session.speaks_version2 = true;
+    let rules = worker.in_force.now();
+    let tags = rules.policy.tags_for(&requester.connection().peer(), rules.now());
+    let granted = Features::from_flags(hello.flags).and(Features::ALL);
+    Answer::Hello(Hello {
+        tags: i16::try_from(tags).unwrap_or(i16::MAX),
+        flags: granted.flags(),
+        key: worker.instance,
+    })
+}
+
+/// Answers FIND: the slot or tag of a name, for whoever has any right to it. For others it is as
+/// if there were none of that name.
+pub(super) fn find(worker: &Worker, requester: &Requester, name: &Name) -> Answer {
+    let rules = worker.in_force.now();
+    let (found, place) = match meaning(&rules.policy, name.as_str()) {
+        Some(Found::Slot(slot)) => (Some(Found::Slot(slot)), Place::slot(&rules.policy, slot)),
+        Some(Found::Tag(tag)) => (Some(Found::Tag(tag)), Place::tag(&rules.policy, tag)),
+        None => (None, Place::nowhere()),
+    };
+    let mut case = Case::new(worker, &rules, requester, Right::List, place);
+    if let (false, Some(decision)) = (case.decision.granted, any_right(&case)) {
+        case.decision = decision;
+    }
+    let outcome = match found.filter(|_| case.decision.granted) {
+        Some(found) => Outcome::Told(Answer::Found(found), "found by its name".to_owned()),
+        None => Outcome::Failed(Failure::refused(&case.decision)),
+    };
+    case.conclude(outcome)
+}
+
+/// The decision about another right that is granted; any of them lets its holder know the name.
+fn any_right<'a>(case: &Case<'a>) -> Option<Decision<'a>> {
+    let others = Right::ALL.into_iter().filter(|right| !right.is_of_broker());
+    others.map(|right| case.also(right)).find(|decision| decision.granted)
+}
+
+fn meaning(policy: &Policy, name: &str) -> Option<Found> {
+    let slot = policy.resolve(name).and_then(wire_slot).map(Found::Slot);
+    slot.or_else(|| policy.resolve_tag(name).and_then(wire_tag).map(Found::Tag))
+}
+
+/// Answers LIST: the slots that hold something and that this peer may list; for operators also
+/// those that no rule reaches.
+pub(super) async fn list(
+    worker: &Worker,
+    requester: &Requester,
+    tag: Option<Tag>,
+    after: Option<Slot>,
+) -> Answer {
+    let rules = worker.in_force.now();
+    let place = tag.map_or_else(Place::nowhere, |tag| Place::tag(&rules.policy, tag));
+    let operator = requester.decide(&rules, Right::Operate, Place::broker().target);
+    let case = Case { decision: operator, ..Case::new(worker, &rules, requester, Right::List, place) };
+    let (mut listing, mut last) = (Listing::new(), after);
+    'full: loop {
+        let some = some_slots(&case, tag, last);
+        let Some(end) = some.last() else { break };
+        last = Some(*end);
+        for slot in some {
+            if let Some(entry) = entry(&case, slot)
+                && !listing.push(entry)
+            {
+                break 'full;
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+    let told = format!("{} slots were listed", listing.entries().len());
+    case.conclude(Outcome::Told(Answer::Listing(listing), told))
+}
+
+/// The next slots that hold something, in order: deposits and resources.
+fn some_slots(case: &Case<'_>, tag: Option<Tag>, after: Option<Slot>) -> Vec<Slot> {
+    let resources = case.rules.policy.resources().iter();
+    let resources = resources.filter_map(|resource| wire_slot(resource.slot));
+    let wanted = |slot: &Slot| tag.is_none_or(|tag| tag == slot.tag) && after < Some(*slot);
+    let mut slots: Vec<Slot> = resources.filter(wanted).collect();
+    slots.extend(case.worker.slots.borrow().after(tag, after).take(AT_ONCE));
+    slots.sort_unstable();
+    slots.dedup();
+    slots.truncate(AT_ONCE);
+    slots
+}
+
+/// What the peer is told of a slot, if anything. The case's decision says whether it operates the
+/// broker.
+fn entry(case: &Case<'_>, slot: Slot) -> Option<Entry> {
+    let (rules, operates) = (case.rules, case.decision.granted);
+    let place = Place::slot(&rules.policy, slot);
+    let unreachable = operates && is_unreachable(rules, slot);
+    let listed = case.requester.decide(rules, Right::List, place.target).granted;
+    if !listed && !unreachable {
+        return None;
+    }
+    let deposits = case.worker.slots.borrow();
+    let deposit = deposits.get(slot).filter(|_| place.resource.is_none());
+    let kind = match place.resource {
+        Some((_, resource)) => (resource.source == Source::File).then_some(Kind::File),
+        None => kind_of(deposit?.descriptor.as_ref()),
+    };
+    let told = deposit.filter(|_| operates);
+    Some(Entry {
+        slot,
+        kind,
+        resource: place.resource.is_some(),
+        unreachable,
+        owner: told.map(|deposit| deposit.owner.0),
+        payload: told.and_then(|deposit| u32::try_from(deposit.payload.len()).ok()),
+        name: place.name().to_string(),
+    })
+}
+
+fn kind_of(descriptor: Option<&Brought>) -> Option<Kind> {
+    Kind::from_name(kind::of(descriptor.and_then(Brought::descriptor)).name())
+}
+
+/// What a listing begins with, for those that only want to decide.
+#[cfg(test)]
+mod tests {
+    use fdbroker_policy::Kind;
+
+    #[test]
+    fn every_kind_of_the_policy_has_its_number_on_the_wire() {
+        for kind in Kind::ALL {
+            assert!(super::Kind::from_name(kind.name()).is_some(), "{}", kind.name());
+        }
+    }
+}

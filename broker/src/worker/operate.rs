@@ -1,0 +1,129 @@
+//! What operators ask of the broker itself: reload, purge, status.
+
+use std::fmt::Write;
+
+use fdbroker_policy::Right;
+use fdbroker_wire::version2::Report;
+use fdbroker_wire::{Errno, Slot};
+
+use super::answer::{Answer, Failure};
+use super::case::{Case, Outcome};
+use super::decision::Requester;
+use super::in_force::Rules;
+use super::place::Place;
+use super::unreachable::{self, is_unreachable};
+use super::Worker;
+use crate::log::{Kind, Verdict};
+
+fn case<'a>(worker: &'a Worker, rules: &'a Rules, requester: &'a Requester) -> Case<'a> {
+    Case::new(worker, rules, requester, Right::Operate, Place::broker())
+}
+
+/// Has the supervisor read the policy again, and waits until it is in force; none when the
+/// supervisor has gone.
+pub(super) async fn reload(worker: &Worker, requester: &Requester) -> Option<Answer> {
+    let rules = worker.in_force.now();
+    let case = case(worker, &rules, requester);
+    if !case.decision.granted {
+        return Some(case.fail(Failure::refused(&case.decision)));
+    }
+    if let Err(failure) = case.record_first() {
+        return Some(case.conclude(Outcome::Failed(failure)));
+    }
+    let reloaded = worker.vault.reload().await?;
+    let report = match reloaded.outcome {
+        Ok(text) => {
+            worker.in_force.reached(reloaded.generation).await;
+            Report { error: None, text }
+        }
+        Err((errno, text)) => Report { error: Some(errno), text },
+    };
+    Some(case.conclude(Outcome::Recorded(Answer::Report(report))))
+}
+
+/// Deletes a deposit that no rule reaches, or all of them; none when the supervisor has gone.
+pub(super) async fn purge(
+    worker: &Worker,
+    requester: &Requester,
+    slot: Option<Slot>,
+) -> Option<Answer> {
+    let rules = worker.in_force.now();
+    let case = case(worker, &rules, requester);
+    if !case.decision.granted {
+        return Some(case.fail(Failure::refused(&case.decision)));
+    }
+    if let Some(slot) = slot
+        && let Err(failure) = may_purge(&case, slot)
+    {
+        return Some(case.fail(failure));
+    }
+    let slots = match slot {
+        Some(slot) => vec![slot],
+        None => unreachable::all(worker).await,
+    };
+    let mut text = String::new();
+    for slot in slots {
+        match purge_one(&case, slot).await? {
+            // Writing to a String cannot fail.
+            Ok(()) => drop(writeln!(text, "{slot}")),
+            Err(failure) => return Some(case.fail(failure)),
+        }
+    }
+    let told = format!("{} deposits were purged", text.lines().count());
+    Some(case.conclude(Outcome::Told(Answer::Report(Report { error: None, text }), told)))
+}
+
+fn may_purge(case: &Case<'_>, slot: Slot) -> Result<(), Failure> {
+    if case.worker.slots.borrow().get(slot).is_none() {
+        return Err(Failure::absent());
+    }
+    if is_unreachable(case.rules, slot) {
+        return Ok(());
+    }
+    let reason = "a rule reaches the slot: whoever it allows to can delete what is there";
+    Err(Failure::plain(Errno::BUSY, reason))
+}
+
+/// Deletes one, if it is still there and out of reach.
+async fn purge_one(case: &Case<'_>, slot: Slot) -> Option<Result<(), Failure>> {
+    let worker = case.worker;
+    let pen = worker.vault.pen().await;
+    let found = worker.slots.borrow().get(slot).cloned();
+    let Some(deposit) = found.filter(|_| is_unreachable(&worker.in_force.now(), slot)) else {
+        return Some(Ok(()));
+    };
+    let place = Place::slot(&case.rules.policy, slot);
+    let reason = format!("purged; uid {} deposited it", deposit.owner);
+    if let Err(failure) = case.record_elsewhere(&place, Kind::Decision, Verdict::Granted, &reason) {
+        return Some(Err(failure));
+    }
+    pen.forget(slot).await.ok()?;
+    worker.vault.leaves(&deposit);
+    worker.slots.borrow_mut().take(slot);
+    Some(Ok(()))
+}
+
+/// Says how the broker is, in lines of `key=value`.
+pub(super) fn status(worker: &Worker, requester: &Requester) -> Answer {
+    let rules = worker.in_force.now();
+    let case = case(worker, &rules, requester);
+    if !case.decision.granted {
+        return case.fail(Failure::refused(&case.decision));
+    }
+    let usage = worker.quotas.usage();
+    let policy = &rules.policy;
+    let lines = [
+        ("instance", worker.instance.to_string()),
+        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("policy", rules.generation.to_string()),
+        ("rules", policy.rule_count().to_string()),
+        ("tags", policy.tags().count().to_string()),
+        ("resources", policy.resources().len().to_string()),
+        ("connections", usage.connections.to_string()),
+        ("deposits", worker.slots.borrow().len().to_string()),
+        ("descriptors", usage.descriptors.to_string()),
+        ("descriptor_limit", usage.descriptor_limit.to_string()),
+    ];
+    let text = lines.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+    case.conclude(Outcome::Done(Answer::Report(Report { error: None, text })))
+}
