@@ -212,6 +212,7 @@ fn a_policy_file_that_is_named_and_not_there_is_refused() {
     let (status, said) = with_policy_file(std::path::Path::new("/nonexistent/policy.toml"));
     assert_ne!(status, 0);
     assert!(said.contains("/nonexistent/policy.toml"), "{said}");
+    assert!(said.contains("name one that is there"), "no cure: {said}");
 }
 
 #[test]
@@ -238,6 +239,7 @@ fn root_does_not_start_with_the_built_in_policy_without_the_account_for_the_work
     let (status, said) = builder.run_as(fdbroker_tests::Ids::own()).fail();
     assert_eq!(status, 78, "{said}");
     assert!(said.contains("fdbroker"), "{said}");
+    assert!(said.contains("useradd") && said.contains("[broker]"), "no cure: {said}");
 }
 
 #[test]
