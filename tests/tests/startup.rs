@@ -69,6 +69,35 @@ fn the_socket_of_a_living_broker_is_an_error_that_names_it() {
 }
 
 #[test]
+fn a_living_broker_whose_socket_file_was_deleted_is_named_all_the_same() {
+    let directory = Directory::new();
+    let path = directory.join("socket");
+    // The lock file of one that died says its pid, until another writes its own.
+    let mut dead = Daemon::open().socket(path.clone()).start();
+    dead.kill();
+    let living = Daemon::open().socket(path.clone()).start();
+    fs::remove_file(&path).unwrap();
+    let (status, said) = Daemon::open().socket(path.clone()).fail();
+    assert_eq!(status, 1, "{said}");
+    assert!(said.contains(path.to_str().unwrap()), "{said}");
+    assert!(said.contains(&format!("(pid {})", living.supervisor_pid())), "{said}");
+}
+
+#[test]
+fn a_listener_whose_queue_is_full_keeps_no_other_broker_waiting() {
+    let directory = Directory::new();
+    let path = directory.join("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    rustix::net::listen(&listener, 0).unwrap();
+    let waiting = fdbroker_tests::sys::fill_queue(&path);
+    let (status, said) = Daemon::open().socket(path.clone()).fail();
+    assert_eq!(status, 1, "{said}");
+    assert!(said.contains("already listens") && said.contains(path.to_str().unwrap()), "{said}");
+    assert!(path.exists(), "the socket of somebody who listens was removed");
+    drop(waiting);
+}
+
+#[test]
 fn of_ten_brokers_that_start_at_once_on_a_stale_socket_just_one_comes_up() {
     let directory = Directory::new();
     let path = directory.join("socket");

@@ -15,4 +15,4 @@ pub use beginning::{
 pub use message::{Control, Received, receive, send, send_all, send_controls};
 pub use process::{at_exit, become_user, limit_descriptors, pin, processors, raise_descriptors};
 pub use unusual::{io_uring, signalfd};
-pub use waiting::{hangs_up, readable, receive_timeout};
+pub use waiting::{fill_queue, hangs_up, readable, receive_timeout};
