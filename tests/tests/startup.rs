@@ -166,6 +166,37 @@ fn a_socket_passed_in_is_used_and_not_removed() {
 }
 
 #[test]
+fn a_socket_passed_in_that_sends_pidfds_and_labels_is_rid_of_them() {
+    use fdbroker_tests::sys::{flag, set_flag};
+    let directory = Directory::new();
+    let path = directory.join("passed");
+    let listener = UnixListener::bind(&path).unwrap();
+    let surplus: Vec<i32> = [libc::SO_PASSPIDFD, libc::SO_PASSSEC]
+        .into_iter()
+        .filter(|option| set_flag(&listener, *option).is_ok())
+        .collect();
+    if surplus.is_empty() {
+        return skip("SO_PASSPIDFD and SO_PASSSEC", "this kernel has neither");
+    }
+    // A connection that is made before the daemon starts has it from the listener as it was.
+    set_flag(&listener, libc::SO_PASSCRED).unwrap();
+    let mut early = Peer::connect(&path).unwrap();
+    let kept = listener.try_clone().unwrap();
+    let daemon = Daemon::open().listening(listener).start();
+    for option in surplus {
+        assert!(!flag(&kept, option).unwrap(), "option {option} is still on");
+    }
+    let mut peer = Peer::connect(&path).unwrap();
+    early.del((1, 0));
+    let before = daemon.descriptors_with(&mut peer);
+    for _ in 0..100 {
+        early.add((1, 0), "x").done();
+        peer.add((1, 0), "x").done();
+    }
+    daemon.wait_for_descriptors(before);
+}
+
+#[test]
 fn what_is_passed_in_and_is_no_listening_socket_is_refused() {
     let (status, said) = Daemon::open().listening(tempfile::tempfile().unwrap()).fail();
     assert_eq!(status, 1, "{said}");

@@ -18,6 +18,7 @@ pub(crate) enum StartError {
     Seal(io::Error),
     ReadyDescriptor(i32, io::Error),
     PassedSocket(String),
+    Surplus(io::Error),
     Credentials(io::Error),
     Policy(PolicyFileError),
     Account(AccountError),
@@ -57,6 +58,11 @@ impl fmt::Display for StartError {
                 "--ready-fd {number}: {error}; name a descriptor from 3 up that is open for writing"
             ),
             Self::PassedSocket(problem) => write!(f, "LISTEN_FDS: {problem}"),
+            Self::Surplus(error) => write!(
+                f,
+                "the listening socket's SO_PASSPIDFD and SO_PASSSEC cannot be switched off: {error}; \
+                 pass in another socket, or give --socket PATH"
+            ),
             Self::Credentials(error) => write!(
                 f,
                 "the kernel does not name the writers on the listening socket (SO_PASSCRED): {error}"

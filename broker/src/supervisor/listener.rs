@@ -21,6 +21,7 @@ use rustix::process::{Pid, geteuid, getpid, test_kill_process, umask};
 
 use super::StartError;
 use crate::sys::adopt::adopt;
+use crate::sys::socket::without_surplus;
 
 /// A listening socket, and the file to remove at the end if it was made here.
 pub(super) struct Listener {
@@ -73,8 +74,10 @@ impl Listener {
 
     /// Has the kernel tell, with everything that is read, who wrote it (SO_PASSCRED). Connections
     /// inherit this, since Linux 6.16 when they are made: one that was made to a passed-in socket
-    /// before is without, and the worker ends it.
+    /// before is without, and the worker ends it. They inherit as well what else a passed-in
+    /// socket was made to tell, at the price of a descriptor for each message: that goes.
     fn with_senders(self) -> Result<Self, StartError> {
+        without_surplus(self.socket.as_fd()).map_err(StartError::Surplus)?;
         setsockopt(&self.socket, sockopt::PassCred, &true)
             .map_err(|error| StartError::Credentials(error.into()))?;
         Ok(self)
