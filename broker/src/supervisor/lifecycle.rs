@@ -96,7 +96,7 @@ impl Supervisor {
         let mut signals = Signals::heed().map_err(StartError::Runtime)?;
         let mut pause = Duration::ZERO;
         loop {
-            let end = match spawn::worker(self.format, self.closer.clone()) {
+            let end = match spawn::worker(self.format, &self.log, self.closer.clone()) {
                 Ok((child, link)) => self.attend(child, link, &mut signals).await,
                 Err(error) => End::Died { status: format!("not started: {error}"), served: false },
             };
