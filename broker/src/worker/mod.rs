@@ -25,7 +25,7 @@ mod unread;
 mod vault;
 
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::rc::Rc;
 
@@ -62,7 +62,8 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
     match run(format) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
-            eprintln!("fdbrokerd: worker: {problem}");
+            // Not eprintln, which panics where nobody reads standard error.
+            let _ = writeln!(io::stderr(), "fdbrokerd: worker: {problem}");
             ExitCode::FAILURE
         }
     }
