@@ -16,8 +16,8 @@ const RELOAD: &str = "\
 Example:
   fdbroker check && fdbroker reload
 
-Takes the right operate. When the new policy has findings, they go to standard error, the broker goes on
-with the old one, and the exit status is 1.";
+Takes the right operate. When the new policy has findings, they go to standard error, the broker
+goes on with the old one, and the exit status is 1.";
 
 /// Delete what is in a slot whoever left it there, or everything that no rule reaches
 #[derive(Args, Debug)]
