@@ -1,4 +1,5 @@
-//! A broker as its clients see it: four requests, and what is done when it is restarted.
+//! A broker as its clients see it: the requests of version 1, and what is done when it is
+//! restarted.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -27,7 +28,7 @@ use crate::{Attempt, Connector, Error, Operation};
 pub struct Broker {
     connector: Connector,
     socket: Arc<Path>,
-    connection: Option<Connection>,
+    pub(crate) connection: Option<Connection>,
 }
 
 /// What a slot holds.
@@ -105,12 +106,13 @@ impl Broker {
     ) -> Result<(), Error> {
         let operation = Operation::Add(slot);
         if payload.len() > MAX_PAYLOAD {
-            return Err(Error::TooLarge { attempt: self.attempt(operation), size: payload.len() });
+            return Err(Error::TooLarge { attempt: self.attempt(&operation), size: payload.len() });
         }
         let head = add_head(slot, ufd, payload.len());
-        match self.ask(operation, Request { head: &head, payload, descriptor })?.message {
-            Message::Reply(reply) => self.done(operation, reply),
-            _ => Err(self.nonsense(operation)),
+        let request = Request { head: &head, payload, descriptor };
+        match self.ask(&operation, request, Version::One)?.message {
+            Message::Reply(reply) => self.done(&operation, reply),
+            _ => Err(self.nonsense(&operation)),
         }
     }
 
@@ -120,12 +122,12 @@ impl Broker {
     /// [`Error::Absent`] when the slot is empty; every other but [`Error::TooLarge`].
     pub fn get(&mut self, slot: Slot) -> Result<Deposit, Error> {
         let operation = Operation::Get(slot);
-        match self.ask(operation, plain(&get(slot)))?.message {
+        match self.ask(&operation, plain(&get(slot)), Version::One)?.message {
             Message::Add(add) if add.slot == slot => {
                 Ok(Deposit { descriptor: add.descriptor, ufd: add.ufd, payload: add.payload })
             }
-            Message::Reply(reply) => Err(self.failed(operation, reply)),
-            _ => Err(self.nonsense(operation)),
+            Message::Reply(reply) => Err(self.failed(&operation, reply)),
+            _ => Err(self.nonsense(&operation)),
         }
     }
 
@@ -135,14 +137,14 @@ impl Broker {
     /// [`Error::Absent`] when the slot is empty; every other but [`Error::TooLarge`].
     pub fn del(&mut self, slot: Slot) -> Result<(), Error> {
         let operation = Operation::Del(slot);
-        let answer = self.ask(operation, plain(&del(slot)))?;
+        let answer = self.ask(&operation, plain(&del(slot)), Version::One)?;
         match answer.message {
             // The request before this one was carried out, and its answer lost.
             Message::Reply(reply) if answer.repeated && reply.error() == Some(Errno::NOENT) => {
                 Ok(())
             }
-            Message::Reply(reply) => self.done(operation, reply),
-            _ => Err(self.nonsense(operation)),
+            Message::Reply(reply) => self.done(&operation, reply),
+            _ => Err(self.nonsense(&operation)),
         }
     }
 
@@ -153,10 +155,10 @@ impl Broker {
     /// All but [`Error::TooLarge`] and [`Error::Absent`].
     pub fn tag(&mut self, number: Tag) -> Result<Info, Error> {
         let operation = Operation::Tag(number);
-        match self.ask(operation, plain(&tag(number)))?.message {
+        match self.ask(&operation, plain(&tag(number)), Version::One)?.message {
             Message::Info(info) if info.used >= 0 && info.total >= 0 => Ok(info),
-            Message::Reply(reply) => Err(self.failed(operation, reply)),
-            _ => Err(self.nonsense(operation)),
+            Message::Reply(reply) => Err(self.failed(&operation, reply)),
+            _ => Err(self.nonsense(&operation)),
         }
     }
 
@@ -166,11 +168,16 @@ impl Broker {
     }
 
     /// Sends a request until it is answered, or patience ends.
-    fn ask(&mut self, operation: Operation, request: Request<'_>) -> Result<Answer, Error> {
+    pub(crate) fn ask(
+        &mut self,
+        operation: &Operation,
+        request: Request<'_>,
+        version: Version,
+    ) -> Result<Answer, Error> {
         let mut patience = self.connector.patience();
         let mut repeated = false;
         loop {
-            let lost = match self.ask_once(operation, request) {
+            let lost = match self.ask_once(operation, request, version) {
                 Ok(Message::Reply(reply)) if starting(&reply) && patience.again() => continue,
                 Ok(message) => return Ok(Answer { message, repeated }),
                 Err(Trouble::Passing { error, sent }) => {
@@ -187,7 +194,22 @@ impl Broker {
 
     fn ask_once(
         &mut self,
-        operation: Operation,
+        operation: &Operation,
+        request: Request<'_>,
+        version: Version,
+    ) -> Result<Message<OwnedFd>, Trouble> {
+        if matches!(version, Version::Two)
+            && let Some(starting) = self.greet(operation)?
+        {
+            return Ok(Message::Reply(starting));
+        }
+        self.exchange(operation, request)
+    }
+
+    /// Sends a request once, on a connection that is made if there is none.
+    pub(crate) fn exchange(
+        &mut self,
+        operation: &Operation,
         request: Request<'_>,
     ) -> Result<Message<OwnedFd>, Trouble> {
         let connection = self.connection(operation).map_err(Trouble::of_connecting)?;
@@ -200,25 +222,25 @@ impl Broker {
     }
 
     /// The connection, made if there is none.
-    pub(crate) fn connection(&mut self, operation: Operation) -> Result<&mut Connection, Error> {
+    pub(crate) fn connection(&mut self, operation: &Operation) -> Result<&mut Connection, Error> {
         match self.connection {
             Some(ref mut connection) => Ok(connection),
             None => {
-                let attempt = Attempt { operation, socket: self.socket.clone() };
+                let attempt = self.attempt(operation);
                 let connection = self.connector.open(&attempt)?;
                 Ok(self.connection.insert(connection))
             }
         }
     }
 
-    fn done(&mut self, operation: Operation, reply: Reply) -> Result<(), Error> {
+    fn done(&mut self, operation: &Operation, reply: Reply) -> Result<(), Error> {
         match reply.rc {
             0 => Ok(()),
             _ => Err(self.failed(operation, reply)),
         }
     }
 
-    fn failed(&mut self, operation: Operation, reply: Reply) -> Error {
+    pub(crate) fn failed(&mut self, operation: &Operation, reply: Reply) -> Error {
         match reply.error() {
             Some(errno) => Error::answered(self.attempt(operation), errno, reply.text),
             None => self.nonsense(operation),
@@ -226,29 +248,39 @@ impl Broker {
     }
 
     /// An answer of the wrong kind; the connection is out of step, and goes.
-    fn nonsense(&mut self, operation: Operation) -> Error {
-        self.connection = None;
-        Error::Protocol {
-            attempt: self.attempt(operation),
-            reason: "the answer does not belong to the question",
-        }
+    pub(crate) fn nonsense(&mut self, operation: &Operation) -> Error {
+        self.protocol(operation, "the answer does not belong to the question")
     }
 
-    fn attempt(&self, operation: Operation) -> Attempt {
-        Attempt { operation, socket: self.socket.clone() }
+    pub(crate) fn protocol(&mut self, operation: &Operation, reason: &'static str) -> Error {
+        self.connection = None;
+        Error::Protocol { attempt: self.attempt(operation), reason }
+    }
+
+    pub(crate) fn attempt(&self, operation: &Operation) -> Attempt {
+        Attempt { operation: operation.clone(), socket: self.socket.clone() }
     }
 }
 
 /// An answer, and whether the question may have been carried out before.
 #[derive(Debug)]
-struct Answer {
-    message: Message<OwnedFd>,
+pub(crate) struct Answer {
+    pub(crate) message: Message<OwnedFd>,
     repeated: bool,
+}
+
+/// Which version of the protocol a request is of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Version {
+    /// The first, which every broker serves.
+    One,
+    /// The second, which takes a HEL before it.
+    Two,
 }
 
 /// What kept a request from being answered.
 #[derive(Debug)]
-enum Trouble {
+pub(crate) enum Trouble {
     /// The broker may be restarting. `sent`: the request may have been carried out.
     Passing { error: Error, sent: bool },
     /// Trying again would not help.
@@ -256,10 +288,18 @@ enum Trouble {
 }
 
 impl Trouble {
-    fn of_connecting(error: Error) -> Self {
+    pub(crate) fn of_connecting(error: Error) -> Self {
         match &error {
             Error::Broken { source, .. } if absent(source) => Self::Passing { error, sent: false },
             _ => Self::Lasting(error),
+        }
+    }
+
+    /// The same of a request that changes nothing.
+    pub(crate) fn harmless(self) -> Self {
+        match self {
+            Self::Passing { error, .. } => Self::Passing { error, sent: false },
+            lasting @ Self::Lasting(_) => lasting,
         }
     }
 
@@ -282,10 +322,10 @@ fn absent(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionRefused | ConnectionReset | NotFound)
 }
 
-fn starting(reply: &Reply) -> bool {
+pub(crate) fn starting(reply: &Reply) -> bool {
     reply.error() == Some(Errno::AGAIN)
 }
 
-fn plain(head: &[u8]) -> Request<'_> {
+pub(crate) fn plain(head: &[u8]) -> Request<'_> {
     Request { head, payload: &[], descriptor: None }
 }

@@ -24,6 +24,8 @@ pub(crate) struct Connection {
     /// Room for the largest answer, taken once.
     buffer: Box<[u8]>,
     timeout: Option<Duration>,
+    /// Whether HEL has been answered with HEL.
+    pub(crate) greeted: bool,
 }
 
 /// A request, ready to be sent.
@@ -72,7 +74,8 @@ impl Connection {
     /// Takes a connected socket; `timeout` is the socket's own for receiving and sending.
     pub(crate) fn new(socket: OwnedFd, timeout: Option<Duration>) -> Self {
         let buffer = vec![0; MAX_ANSWER].into_boxed_slice();
-        Self { socket, decoder: Decoder::new(Limits::PEER), buffer, timeout }
+        let decoder = Decoder::new(Limits::PEER);
+        Self { socket, decoder, buffer, timeout, greeted: false }
     }
 
     /// Sends a request and waits for its answer.

@@ -95,7 +95,7 @@ impl Connector {
             None => default_socket().into(),
         };
         let mut broker = Broker::new(self, socket);
-        broker.connection(Operation::Connect)?;
+        broker.connection(&Operation::Connect)?;
         Ok(broker)
     }
 

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fdbroker_wire::version2::MAX_NAME;
 use fdbroker_wire::{Errno, MAX_PAYLOAD, Slot, Tag};
 
 /// Why a request failed.
@@ -48,6 +49,20 @@ pub enum Error {
         /// The broker's sentence.
         text: String,
     },
+    /// The broker was asked to operate, did not do it, and says why at length.
+    Reported {
+        /// What was tried.
+        attempt: Attempt,
+        /// Which error.
+        errno: Errno,
+        /// Its report, of any number of lines; not escaped.
+        text: String,
+    },
+    /// The broker speaks version 1 of the protocol only, which has no such request.
+    Version1 {
+        /// What was tried.
+        attempt: Attempt,
+    },
     /// The answer makes no sense: the program at the other end is no broker, or of another kind.
     Protocol {
         /// What was tried.
@@ -66,6 +81,11 @@ pub enum Error {
         attempt: Attempt,
         /// The size of the payload, in bytes.
         size: usize,
+    },
+    /// The name is empty, has a NUL in it, or more than 255 bytes; nothing was sent.
+    BadName {
+        /// What was tried.
+        attempt: Attempt,
     },
     /// No answer came within the time set by [`crate::Connector::timeout`]. The request may
     /// have been carried out, or may yet be.
@@ -102,7 +122,8 @@ pub struct Attempt {
 }
 
 /// What a client asks of a broker.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Operation {
     /// Connecting.
     Connect,
@@ -114,6 +135,18 @@ pub enum Operation {
     Del(Slot),
     /// Asking how much a tag holds.
     Tag(Tag),
+    /// Asking what a name means.
+    Find(Arc<str>),
+    /// Asking which slots there are, of a tag or of all.
+    List(Option<Tag>),
+    /// Having the policy read again.
+    Reload,
+    /// Deleting what is in a slot whoever left it there, or every deposit that no rule reaches.
+    Purge(Option<Slot>),
+    /// Asking how the broker is doing.
+    Status,
+    /// Asking for the broker's instance number.
+    Instance,
 }
 
 impl Error {
@@ -124,9 +157,12 @@ impl Error {
             | Self::Absent { attempt, .. }
             | Self::Quota { attempt, .. }
             | Self::Failed { attempt, .. }
+            | Self::Reported { attempt, .. }
+            | Self::Version1 { attempt }
             | Self::Protocol { attempt, .. }
             | Self::NoRoom { attempt }
             | Self::TooLarge { attempt, .. }
+            | Self::BadName { attempt }
             | Self::Timeout { attempt, .. }
             | Self::Broken { attempt, .. }
             | Self::Untrusted { attempt, .. } => attempt,
@@ -139,7 +175,10 @@ impl Error {
         match self {
             Self::Refused { .. } => Some(Errno::ACCES),
             Self::Absent { .. } => Some(Errno::NOENT),
-            Self::Quota { errno, .. } | Self::Failed { errno, .. } => Some(*errno),
+            Self::Quota { errno, .. }
+            | Self::Failed { errno, .. }
+            | Self::Reported { errno, .. } => Some(*errno),
+            Self::Version1 { .. } => Some(Errno::PROTO),
             _ => None,
         }
     }
@@ -160,10 +199,7 @@ impl fmt::Display for Error {
         let what = self.attempt();
         match self {
             Self::Refused { text, .. } => {
-                write!(
-                    f,
-                    "{what} refused it: {text:?}; ask its administrator for a rule that allows it"
-                )
+                write!(f, "{what} refused it: {text:?}; {}", plea(&what.operation))
             }
             Self::Absent { text, .. } => {
                 write!(f, "{what} found nothing there: {text:?}; something has to be added first")
@@ -174,6 +210,13 @@ impl fmt::Display for Error {
             Self::Failed { errno, text, .. } => {
                 write!(f, "{what} answered {errno}: {text:?}; {}", cure(*errno))
             }
+            Self::Reported { errno, text, .. } => {
+                write!(f, "{what} did not do it ({errno}), and reports: {text:?}")
+            }
+            Self::Version1 { .. } => write!(
+                f,
+                "{what} speaks version 1 of the protocol only, which has no such request; it has to be a newer broker"
+            ),
             Self::Protocol { reason, .. } => {
                 write!(f, "{what} answered nonsense: {reason}; check that it is a broker's socket")
             }
@@ -185,6 +228,9 @@ impl fmt::Display for Error {
                 f,
                 "{what} was not asked: a payload of {size} bytes is too large; the most is {MAX_PAYLOAD}"
             ),
+            Self::BadName { .. } => {
+                write!(f, "{what} was not asked: a name has 1 to {MAX_NAME} bytes, and no NUL")
+            }
             Self::Timeout { after, .. } => write!(
                 f,
                 "{what} did not answer within {after:?}; another session may hold the tag, or the broker may hang"
@@ -223,7 +269,28 @@ impl fmt::Display for Operation {
             Self::Get(slot) => write!(f, "get {slot}"),
             Self::Del(slot) => write!(f, "del {slot}"),
             Self::Tag(tag) => write!(f, "tag {tag}"),
+            Self::Find(name) => write!(f, "find {name:?}"),
+            Self::List(Some(tag)) => write!(f, "list {tag}"),
+            Self::List(None) => f.write_str("list"),
+            Self::Reload => f.write_str("reload"),
+            Self::Purge(Some(slot)) => write!(f, "purge {slot}"),
+            Self::Purge(None) => f.write_str("purge of what no rule reaches"),
+            Self::Status => f.write_str("status"),
+            Self::Instance => f.write_str("instance"),
         }
+    }
+}
+
+/// What to do about a refusal.
+fn plea(operation: &Operation) -> &'static str {
+    match operation {
+        Operation::Find(_) => {
+            "check the name; if it is right, ask its administrator for a rule that allows anything there"
+        }
+        Operation::Reload | Operation::Purge(_) | Operation::Status => {
+            "ask its administrator for a rule that allows to operate the broker"
+        }
+        _ => "ask its administrator for a rule that allows it",
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A broker keeps *deposits* — a descriptor, a payload of up to 32 KiB, or both — in *slots*
 //! written `tag/index`, and opens *resources* for callers that its policy allows. This crate
-//! is the blocking client of version 1 of its protocol:
+//! is the blocking client of its protocol, versions 1 and 2:
 //!
 //! ```no_run
 //! use std::os::fd::AsFd;
@@ -34,10 +34,12 @@ mod connection;
 mod connector;
 mod error;
 mod patience;
+mod version2;
 
 pub use broker::{Broker, Deposit};
 pub use connector::{Connector, Trust, default_socket};
 pub use error::{Attempt, Error, Operation};
+pub use fdbroker_wire::version2::{Entry as Listed, Found, Kind};
 pub use fdbroker_wire::{Errno, Index, Info, MAX_PAYLOAD, NotANumber, Slot, Tag};
 
 /// The example of the README, so that it stays one that compiles.

@@ -11,6 +11,7 @@ use std::process::{Command, Output, Stdio};
 
 use fdbroker::Broker;
 use fdbroker_wire::Errno;
+use support::command::{at, fdbroker, status};
 use support::{Fake, slot};
 
 const POLICY: &str = r#"
@@ -34,29 +35,11 @@ slots = ["web/*", "zero"]
 user = "nobody-has-this-name"
 "#;
 
-fn fdbroker(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fdbroker"));
-    command.args(arguments).env_remove("FDBROKER_SOCKET").env_remove("FDBROKER_POLICY");
-    command.stdin(Stdio::null());
-    command
-}
-
-/// Runs the command against a broker.
-fn at(fake: &Fake, arguments: &[&str]) -> Output {
-    fdbroker(arguments).env("FDBROKER_SOCKET", fake.path()).output().unwrap()
-}
-
-#[track_caller]
-fn status(output: &Output, expected: i32) -> (String, String) {
-    let out = String::from_utf8_lossy(&output.stdout).into_owned();
-    let err = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(expected), "stdout: {out}\nstderr: {err}");
-    (out, err)
-}
-
 #[test]
 fn every_subcommand_has_help_with_an_example() {
-    for subcommand in ["get", "add", "del", "tag", "exec", "check"] {
+    for subcommand in
+        ["get", "add", "del", "tag", "list", "exec", "reload", "purge", "status", "check"]
+    {
         let (out, _) = status(&fdbroker(&[subcommand, "--help"]).output().unwrap(), 0);
         assert!(
             out.contains("Example") && out.contains(&format!("fdbroker {subcommand}")),
@@ -80,6 +63,8 @@ fn a_command_line_that_makes_no_sense_exits_with_2() {
         &["add", "1/0", "--payload", "-", "--access", "write"],
         &["add", "1/0", "--listen", "udp:1"],
         &["exec", "1/0"],
+        &["purge"],
+        &["purge", "1/0", "--all"],
         &["exec", "1/0=a:b", "--", "true"],
         &["get", "1/0", "--timeout", "soon"],
         &["get", "1/0", "--trust-uid", "5", "--trust-anyone"],

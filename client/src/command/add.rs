@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -60,10 +60,14 @@ enum Access {
 impl Add {
     /// Runs it.
     pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let slot = session.names().slot(&self.slot)?;
+        // First of all, or what this process itself opens could be taken for it.
+        let inherited = self.fd.map(inherited).transpose()?;
+        let mut contact = session.contact();
+        let slot = contact.slot(&self.slot)?;
         let payload = self.payload.as_deref().map_or(Ok(Vec::new()), payload)?;
-        let descriptor = self.descriptor()?;
-        let mut broker = session.connect()?;
+        let descriptor =
+            inherited.map_or_else(|| self.made(), |descriptor| Ok(Some(descriptor)))?;
+        let broker = contact.broker()?;
         match (&descriptor, self.fd) {
             // The next owner shall see the number that was meant, not that of the duplicate.
             (Some(descriptor), Some(number)) => {
@@ -74,12 +78,12 @@ impl Add {
         Ok(())
     }
 
-    fn descriptor(&self) -> Result<Option<OwnedFd>, Failure> {
-        match (self.fd, &self.open, &self.listen) {
-            (Some(number), ..) => inherited(number).map(Some),
-            (_, Some(path), _) => opened(path, self.access).map(Some),
-            (.., Some(address)) => address.listen().map(Some),
-            _ => Ok(None),
+    /// The descriptor that is made for the purpose, if one is.
+    fn made(&self) -> Result<Option<OwnedFd>, Failure> {
+        match (&self.open, &self.listen) {
+            (Some(path), _) => opened(path, self.access).map(Some),
+            (None, Some(address)) => address.listen().map(Some),
+            (None, None) => Ok(None),
         }
     }
 }
@@ -127,5 +131,9 @@ fn inherited(number: u32) -> Result<OwnedFd, Failure> {
 fn duplicate(number: u32) -> io::Result<OwnedFd> {
     let number = i32::try_from(number).map_err(|_| rustix::io::Errno::BADF)?;
     let own = pidfd_open(getpid(), PidfdFlags::empty())?;
+    if own.as_raw_fd() == number {
+        // It was free, then.
+        return Err(rustix::io::Errno::BADF.into());
+    }
     Ok(pidfd_getfd(own, number, PidfdGetfdFlags::empty())?)
 }

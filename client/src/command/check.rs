@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use fdbroker_host::PolicyFileError;
 
-use super::slot_names::DEFAULT_POLICY;
+use super::policy_names::DEFAULT_POLICY;
 use super::{Failure, output};
 
 /// Check policy files as the broker does, and tell everything that is wrong with them

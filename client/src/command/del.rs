@@ -15,7 +15,8 @@ pub(crate) struct Del {
 impl Del {
     /// Runs it.
     pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let slot = session.names().slot(&self.slot)?;
-        Ok(session.connect()?.del(slot)?)
+        let mut contact = session.contact();
+        let slot = contact.slot(&self.slot)?;
+        Ok(contact.broker()?.del(slot)?)
     }
 }

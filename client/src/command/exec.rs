@@ -15,7 +15,7 @@ use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 
 use crate::{Broker, Slot};
 
-use super::slot_names::SlotNames;
+use super::contact::Contact;
 use super::{Failure, Session};
 
 /// Run a program with the descriptors of slots as 3, 4, ... the way socket activation does
@@ -55,8 +55,9 @@ struct Wanted {
 impl Exec {
     /// Runs it; comes back only if that fails.
     pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let slots = self.slots(&mut session.names())?;
-        let descriptors = fetch(session.connect()?, &slots)?;
+        let mut contact = session.contact();
+        let slots = self.slots(&mut contact)?;
+        let descriptors = fetch(contact.into_broker()?, &slots)?;
         let passed = place(descriptors)
             .map_err(|error| Failure::local("exec: passing descriptors on", error))?;
         let names: Vec<&str> = self.slots.iter().map(|wanted| wanted.name.as_str()).collect();
@@ -73,8 +74,8 @@ impl Exec {
         Err(Failure::NotRun { program: program.to_string_lossy().into_owned(), source })
     }
 
-    fn slots(&self, names: &mut SlotNames) -> Result<Vec<Slot>, Failure> {
-        self.slots.iter().map(|wanted| names.slot(&wanted.slot)).collect()
+    fn slots(&self, contact: &mut Contact<'_>) -> Result<Vec<Slot>, Failure> {
+        self.slots.iter().map(|wanted| contact.slot(&wanted.slot)).collect()
     }
 }
 

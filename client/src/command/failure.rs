@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-use crate::Error;
+use crate::{Errno, Error, Operation};
 
 use super::output;
 
@@ -37,6 +37,9 @@ impl Failure {
 
     /// Says on standard error what happened, and gives the status to exit with.
     pub(crate) fn report(self) -> ExitCode {
+        if let Self::Broker(Error::Reported { text, .. }) = &self {
+            output::complain(format_args!("{}", text.trim_end()));
+        }
         if !matches!(self, Self::Findings) {
             output::complain(format_args!("fdbroker: {self}"));
         }
@@ -57,11 +60,17 @@ impl Failure {
 
 fn status_of(error: &Error) -> u8 {
     match error {
+        Error::Reported { attempt, .. } if attempt.operation == Operation::Reload => 1,
+        Error::BadName { .. } => 2,
         Error::Refused { .. } => 3,
-        Error::Absent { .. } => 4,
+        Error::Absent { .. } | Error::Reported { errno: Errno::NOENT, .. } => 4,
         Error::Quota { .. } => 5,
         Error::Broken { .. } | Error::Untrusted { .. } => 6,
-        Error::Failed { .. } | Error::Protocol { .. } | Error::Timeout { .. } => 7,
+        Error::Failed { .. }
+        | Error::Reported { .. }
+        | Error::Version1 { .. }
+        | Error::Protocol { .. }
+        | Error::Timeout { .. } => 7,
         Error::NoRoom { .. } | Error::TooLarge { .. } => 8,
     }
 }
@@ -77,6 +86,9 @@ impl fmt::Display for Failure {
         match self {
             Self::Broker(error @ Error::Untrusted { uid, .. }) => {
                 write!(f, "{error}: --trust-uid {uid}")
+            }
+            Self::Broker(Error::Reported { attempt, errno, .. }) => {
+                write!(f, "{attempt} did not do it ({errno}), as reported above")
             }
             Self::Broker(error) => error.fmt(f),
             Self::Findings => f.write_str("the policy has findings"),

@@ -30,10 +30,11 @@ has ufd -1 and descriptor null. To use a descriptor, see: fdbroker exec --help";
 impl Get {
     /// Runs it.
     pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let slot = session.names().slot(&self.slot)?;
-        let deposit = session.connect()?.get(slot)?;
+        let mut contact = session.contact();
+        let slot = contact.slot(&self.slot)?;
+        let deposit = contact.broker()?.get(slot)?;
         if self.json {
-            return output::line(object(slot, &deposit));
+            return output::json(&object(slot, &deposit));
         }
         if let (Some(descriptor), true) = (&deposit.descriptor, deposit.payload.is_empty()) {
             output::complain(format_args!(

@@ -5,15 +5,18 @@
 
 mod add;
 mod check;
+mod contact;
 mod del;
 mod descriptor;
 mod exec;
 mod failure;
 mod get;
+mod list;
 mod listen;
+mod operate;
 mod output;
+mod policy_names;
 mod session;
-mod slot_names;
 mod tag;
 
 use std::process::ExitCode;
@@ -27,7 +30,7 @@ use session::Session;
 ///
 /// A broker keeps deposits (a descriptor, a payload of up to 32 KiB, or both) in slots, and opens
 /// devices and files for whom its policy allows. A SLOT is given by number, such as 10/3, or by
-/// the names of a policy file that can be read: web/3, or a resource's name, such as tun.
+/// the names of the broker's policy: web/3, or a resource's name, such as tun.
 #[derive(Parser, Debug)]
 #[command(name = "fdbroker", version, after_long_help = STATUSES)]
 struct CommandLine {
@@ -43,20 +46,25 @@ enum Task {
     Add(add::Add),
     Del(del::Del),
     Tag(tag::Tag),
+    List(list::List),
     Exec(exec::Exec),
+    Reload(operate::Reload),
+    Purge(operate::Purge),
+    Status(operate::Status),
     Check(check::Check),
 }
 
 const STATUSES: &str = "\
 Exit statuses:
   0    done
-  1    check: a policy file has findings
+  1    check, reload: the policy has findings, or the broker could not take it up
   2    usage: the command line makes no sense, or names no slot
-  3    refused by the broker's policy
+  3    refused by the broker's policy, or a name that the broker does not tell
   4    absent: there is nothing in the slot
   5    quota: no more room for this user, or in the broker
   6    the broker cannot be reached, or is not trusted
-  7    the broker answered with another error, with nonsense, or not in time
+  7    the broker answered with another error, with nonsense, or not in time, or is too old
+       for the request
   8    something failed here: a file, a descriptor, a socket
   126  exec: the program cannot be run
   127  exec: the program is not found
@@ -64,7 +72,7 @@ Exit statuses:
 
 Environment:
   FDBROKER_SOCKET  the broker's socket, as --socket
-  FDBROKER_POLICY  the policy file that names are looked up in, as --policy";
+  FDBROKER_POLICY  a policy file to look names up in, as --policy";
 
 /// Runs the command with the arguments of this process, and says how to exit.
 pub fn main() -> ExitCode {
@@ -74,7 +82,11 @@ pub fn main() -> ExitCode {
         Task::Add(add) => add.run(&session),
         Task::Del(del) => del.run(&session),
         Task::Tag(tag) => tag.run(&session),
+        Task::List(list) => list.run(&session),
         Task::Exec(exec) => exec.run(&session),
+        Task::Reload(reload) => reload.run(&session),
+        Task::Purge(purge) => purge.run(&session),
+        Task::Status(status) => status.run(&session),
         Task::Check(check) => check.run(),
     };
     outcome.map_or_else(Failure::report, |()| ExitCode::SUCCESS)

@@ -1,7 +1,10 @@
-//! Standard output and standard error, whose readers may leave at any time.
+//! Standard output and standard error, whose readers may leave at any time, and may be a
+//! terminal: but for payloads, nothing is written that one would obey.
 
 use std::fmt;
 use std::io::{self, Write};
+
+use serde_json::Value;
 
 use super::Failure;
 
@@ -14,13 +17,49 @@ pub(crate) fn write(bytes: &[u8]) -> Result<(), Failure> {
     }
 }
 
-/// Writes a line to standard output.
+/// Writes lines to standard output, escaped.
 pub(crate) fn line(text: impl fmt::Display) -> Result<(), Failure> {
-    write(format!("{text}\n").as_bytes())
+    write(format!("{}\n", shown(&text.to_string())).as_bytes())
 }
 
-/// Writes a line to standard error.
+/// Writes a value to standard output, on one line. JSON has a way of its own to escape what a
+/// terminal would obey.
+pub(crate) fn json(value: &Value) -> Result<(), Failure> {
+    let mut line = String::new();
+    for character in value.to_string().chars() {
+        match character.is_control() {
+            true => line.push_str(&format!("\\u{:04x}", u32::from(character))),
+            false => line.push(character),
+        }
+    }
+    write(format!("{line}\n").as_bytes())
+}
+
+/// Writes lines to standard error, escaped.
 pub(crate) fn complain(text: fmt::Arguments<'_>) {
     // Where nobody listens there is nobody to tell.
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = writeln!(io::stderr().lock(), "{}", shown(&text.to_string()));
+}
+
+/// The text with everything escaped that a terminal would not show as it is, but line ends.
+pub(crate) fn shown(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' | '\'' | '"' | '\\' => shown.push(character),
+            _ => shown.extend(character.escape_debug()),
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_escaped_and_the_rest_is_not() {
+        assert_eq!(shown("\"a\\b\"\n'é'"), "\"a\\b\"\n'é'");
+        assert_eq!(shown("\x1b[2J\r\u{9b}\u{202e}"), r"\u{1b}[2J\r\u{9b}\u{202e}");
+    }
 }

@@ -1,5 +1,6 @@
 //! The options that all subcommands share: which broker, whom to trust, how slots are named.
 
+use std::env;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +9,9 @@ use clap::Args;
 use crate::{Broker, Connector, Trust};
 
 use super::Failure;
-use super::slot_names::SlotNames;
+use super::contact::Contact;
+
+const POLICY_VARIABLE: &str = "FDBROKER_POLICY";
 
 #[derive(Args, Debug)]
 pub(crate) struct Session {
@@ -26,8 +29,8 @@ pub(crate) struct Session {
     /// since a request on a serial tag waits for its turn]
     #[arg(long, global = true, value_name = "TIME", value_parser = duration)]
     timeout: Option<Duration>,
-    /// The policy file to look names up in [default: $FDBROKER_POLICY, else
-    /// /etc/fdbroker/policy.toml]
+    /// Look names up in this policy file instead of asking the broker [default:
+    /// $FDBROKER_POLICY; without either, the broker is asked]
     #[arg(long, global = true, value_name = "FILE")]
     policy: Option<PathBuf>,
 }
@@ -47,9 +50,15 @@ impl Session {
         Ok(connector.connect()?)
     }
 
-    /// What slots are called.
-    pub(crate) fn names(&self) -> SlotNames {
-        SlotNames::new(self.policy.clone())
+    /// The policy file that names are to be looked up in, if somebody named one.
+    pub(crate) fn policy(&self) -> Option<PathBuf> {
+        let set = || env::var_os(POLICY_VARIABLE).filter(|value| !value.is_empty());
+        self.policy.clone().or_else(|| set().map(PathBuf::from))
+    }
+
+    /// The broker, and what slots are called.
+    pub(crate) fn contact(&self) -> Contact<'_> {
+        Contact::new(self)
     }
 }
 

@@ -27,10 +27,11 @@ payloads in bytes.";
 impl Tag {
     /// Runs it.
     pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let tag = session.names().tag(&self.tag)?;
-        let info = session.connect()?.tag(tag)?;
+        let mut contact = session.contact();
+        let tag = contact.tag(&self.tag)?;
+        let info = contact.broker()?.tag(tag)?;
         match self.json {
-            true => output::line(json!({
+            true => output::json(&json!({
                 "tag": tag.get(), "used": info.used, "total": info.total,
             })),
             false => output::line(format_args!("used {} total {}", info.used, info.total)),

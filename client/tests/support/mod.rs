@@ -1,6 +1,9 @@
 //! A broker for tests: a thread that plays whatever part a test gives it.
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
+#[cfg(feature = "cli")]
+pub(crate) mod command;
+
 use std::collections::HashMap;
 use std::io::{IoSlice, IoSliceMut, Write};
 use std::mem::MaybeUninit;
@@ -10,7 +13,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use fdbroker_wire::{Add, Decoder, Errno, Limits, Message, Slot, add_head, info, reply};
+use fdbroker_wire::version2::{Answer, Features, Request};
+use fdbroker_wire::{
+    Add, Decoder, Errno, Hello, Limits, Message, Slot, add_head, hello, info, reply,
+};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
@@ -44,6 +50,35 @@ impl Fake {
             while peer.next().is_some() {
                 peer.send(&bytes, &borrowed(&descriptors));
             }
+        })
+    }
+
+    /// Answers HEL, and has every other request answered by this, for many at once.
+    pub(crate) fn greeting(
+        answer: impl Fn(&mut Peer, Message<OwnedFd>) + Send + Sync + 'static,
+    ) -> Self {
+        let answer = Arc::new(answer);
+        Self::playing(move |mut peer| {
+            let answer = Arc::clone(&answer);
+            thread::spawn(move || {
+                while let Some(message) = peer.next() {
+                    match message {
+                        Message::Hello(_) => peer.send(&hello(GREETING), &[]),
+                        message => answer(&mut peer, message),
+                    }
+                }
+            });
+        })
+    }
+
+    /// Answers HEL and requests of version 2, and is an honest escrow besides.
+    pub(crate) fn answering(answer: impl Fn(Request) -> Answer + Send + Sync + 'static) -> Self {
+        let shelf = Shelf::default();
+        Self::greeting(move |peer, message| match message {
+            Message::Extended(message) => {
+                peer.answer(answer(Request::from_extended(message).unwrap()));
+            }
+            message => shelf.clone().answer(peer, message),
         })
     }
 
@@ -113,6 +148,11 @@ impl Peer {
         }
     }
 
+    /// Sends an answer of version 2.
+    pub(crate) fn answer(&mut self, answer: Answer) {
+        self.send(&Message::<OwnedFd>::Extended(answer.into_extended()).to_bytes(), &[]);
+    }
+
     /// Sends bytes, with descriptors if there are any. A peer that has gone is no matter.
     pub(crate) fn send(&mut self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(253))];
@@ -126,7 +166,10 @@ impl Peer {
     }
 }
 
-/// What an honest escrow holds.
+/// The answer to HEL.
+const GREETING: Hello = Hello { tags: 2, flags: Features::ALL.flags(), key: 1 };
+
+/// What an honest escrow of version 1 holds.
 #[derive(Clone, Default)]
 pub(crate) struct Shelf(Arc<Mutex<HashMap<Slot, Add<OwnedFd>>>>);
 
@@ -163,6 +206,9 @@ impl Shelf {
                     total += i32::try_from(add.payload.len()).unwrap();
                 }
                 peer.send(&info(fdbroker_wire::Info { used, total }), &[]);
+            }
+            Message::Hello(_) | Message::Extended(_) => {
+                peer.send(&reply(-Errno::PROTO.get(), "the opcode is not served"), &[]);
             }
             other => panic!("no request: {other:?}"),
         }

@@ -1,55 +1,49 @@
-//! What a slot is called on the command line: `tag/index` by number, or by the names of a
-//! policy file.
+//! What slots are called in a policy file.
 //!
-//! Numbers never need the file. Of the file only the names of tags and resources count here:
-//! the users and groups in it need not exist on this machine.
+//! Of the file only the names of tags and resources count here: the users and groups in it need
+//! not exist on this machine.
 
 use std::cell::Cell;
-use std::env;
 use std::fs;
 use std::path::PathBuf;
 
 use fdbroker_policy::{Gid, LookupError, Names, Policy, SourceText, Uid};
 
-use crate::{Index, Slot, Tag};
+use crate::{Slot, Tag};
 
 use super::Failure;
 
-const POLICY_VARIABLE: &str = "FDBROKER_POLICY";
 /// Where the policy file is when nobody says otherwise.
 pub(crate) const DEFAULT_POLICY: &str = "/etc/fdbroker/policy.toml";
 
 /// Looks up slots; reads the policy file once it needs it.
 #[derive(Debug)]
-pub(crate) struct SlotNames {
+pub(crate) struct PolicyNames {
     file: PathBuf,
+    /// Nobody named the file: it counts because the broker cannot be asked.
+    fallback: bool,
     policy: Option<Policy>,
 }
 
-impl SlotNames {
-    /// Names of this policy file, or else of the one of the environment, or else of the default one.
-    pub(crate) fn new(file: Option<PathBuf>) -> Self {
-        let set = || env::var_os(POLICY_VARIABLE).filter(|value| !value.is_empty());
-        let file = file.or_else(|| set().map(PathBuf::from));
-        Self { file: file.unwrap_or_else(|| DEFAULT_POLICY.into()), policy: None }
+impl PolicyNames {
+    /// The names of this policy file.
+    pub(crate) fn new(file: PathBuf) -> Self {
+        Self { file, fallback: false, policy: None }
     }
 
-    /// The slot that a text means.
+    /// The names of the default policy file, for want of a broker that tells them.
+    pub(crate) fn of_this_machine() -> Self {
+        Self { file: DEFAULT_POLICY.into(), fallback: true, policy: None }
+    }
+
+    /// The slot of this name.
     pub(crate) fn slot(&mut self, text: &str) -> Result<Slot, Failure> {
-        if let Ok(slot) = text.parse() {
-            return Ok(slot);
-        }
-        in_range(text)?;
         let found = self.policy("slot", text)?.resolve(text);
         found.and_then(slot).ok_or_else(|| self.unknown("slot", text, "1/0"))
     }
 
-    /// The tag that a text means.
+    /// The tag of this name.
     pub(crate) fn tag(&mut self, text: &str) -> Result<Tag, Failure> {
-        if let Ok(tag) = text.parse() {
-            return Ok(tag);
-        }
-        tag_in_range("tag", text, text)?;
         let found = self.policy("tag", text)?.resolve_tag(text);
         found.and_then(tag).ok_or_else(|| self.unknown("tag", text, "1"))
     }
@@ -64,7 +58,8 @@ impl SlotNames {
     fn load(&self, what: &str, name: &str) -> Result<Policy, Failure> {
         let unusable = |why: &dyn std::fmt::Display| {
             Failure::Local(format!(
-                "{what} {name:?}: names are looked up in the policy file {:?}, which does not load; give numbers, or another file with --policy: {why}",
+                "{what} {name:?}: {}names are looked up in the policy file {:?}, which does not load; give numbers, or another file with --policy: {why}",
+                self.excuse(),
                 self.file
             ))
         };
@@ -81,9 +76,17 @@ impl SlotNames {
 
     fn unknown(&self, what: &str, text: &str, example: &str) -> Failure {
         Failure::Usage(format!(
-            "{what} {text:?}: not a number such as {example}, and not a name in the policy file {:?}; see what it declares",
+            "{what} {text:?}: {}not a number such as {example}, and not a name in the policy file {:?}; see what it declares",
+            self.excuse(),
             self.file
         ))
+    }
+
+    fn excuse(&self) -> &'static str {
+        match self.fallback {
+            true => "the broker speaks version 1 of the protocol only, and tells no names; ",
+            false => "",
+        }
     }
 }
 
@@ -94,33 +97,6 @@ fn tag(tag: fdbroker_policy::Tag) -> Option<Tag> {
 fn slot(slot: fdbroker_policy::Slot) -> Option<Slot> {
     let index = i32::try_from(slot.index.get()).ok()?;
     Slot::new(tag(slot.tag)?.get(), index)
-}
-
-/// Refuses a slot one of whose numbers is too large, which no name could mend.
-fn in_range(text: &str) -> Result<(), Failure> {
-    let Some((tag, index)) = text.split_once('/') else { return Ok(()) };
-    tag_in_range("slot", text, tag)?;
-    match is_number(index) && index.parse::<Index>().is_err() {
-        true => Err(Failure::Usage(format!(
-            "slot {text:?}: the index is too large; it is a number from 0 to {}",
-            i32::MAX
-        ))),
-        false => Ok(()),
-    }
-}
-
-fn tag_in_range(what: &str, text: &str, tag: &str) -> Result<(), Failure> {
-    match is_number(tag) && tag.parse::<Tag>().is_err() {
-        true => Err(Failure::Usage(format!(
-            "{what} {text:?}: the tag is too large; it is a name, or a number from 0 to {}",
-            i16::MAX
-        ))),
-        false => Ok(()),
-    }
-}
-
-fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Every name is somebody, each somebody else.

@@ -1,0 +1,114 @@
+//! The broker as a subcommand needs it: connected to when there is something to ask, and the
+//! one who knows what slots are called.
+//!
+//! Numbers need nobody. Names are asked of the broker, unless somebody named a policy file to
+//! look them up in; a broker that is too old to be asked leaves the default policy file.
+
+use crate::{Broker, Error, Found, Index, Slot, Tag};
+
+use super::policy_names::PolicyNames;
+use super::{Failure, Session};
+
+/// A broker, and names.
+#[derive(Debug)]
+pub(crate) struct Contact<'a> {
+    session: &'a Session,
+    broker: Option<Broker>,
+    /// The policy file that counts instead of the broker.
+    policy: Option<PolicyNames>,
+}
+
+impl<'a> Contact<'a> {
+    /// Asks nothing yet.
+    pub(crate) fn new(session: &'a Session) -> Self {
+        let policy = session.policy().map(PolicyNames::new);
+        Self { session, broker: None, policy }
+    }
+
+    /// The broker, connected to.
+    pub(crate) fn broker(&mut self) -> Result<&mut Broker, Failure> {
+        match self.broker {
+            Some(ref mut broker) => Ok(broker),
+            None => Ok(self.broker.insert(self.session.connect()?)),
+        }
+    }
+
+    /// The broker, for itself.
+    pub(crate) fn into_broker(self) -> Result<Broker, Failure> {
+        self.broker.map_or_else(|| self.session.connect(), Ok)
+    }
+
+    /// The slot that a text means.
+    pub(crate) fn slot(&mut self, text: &str) -> Result<Slot, Failure> {
+        if let Ok(slot) = text.parse() {
+            return Ok(slot);
+        }
+        in_range(text)?;
+        match self.find(text)? {
+            Some(Found::Slot(slot)) => Ok(slot),
+            Some(Found::Tag(_)) => Err(Failure::Usage(format!(
+                "slot {text:?}: that is a tag; name a slot in it, such as {text}/0"
+            ))),
+            None => self.policy().slot(text),
+        }
+    }
+
+    /// The tag that a text means.
+    pub(crate) fn tag(&mut self, text: &str) -> Result<Tag, Failure> {
+        if let Ok(tag) = text.parse() {
+            return Ok(tag);
+        }
+        tag_in_range("tag", text, text)?;
+        match self.find(text)? {
+            Some(Found::Tag(tag)) => Ok(tag),
+            Some(Found::Slot(slot)) => Err(Failure::Usage(format!(
+                "tag {text:?}: that is a slot, {slot}; its tag is {}",
+                slot.tag
+            ))),
+            None => self.policy().tag(text),
+        }
+    }
+
+    /// What a name means to the broker; none when it is to be looked up in a policy file.
+    fn find(&mut self, name: &str) -> Result<Option<Found>, Failure> {
+        if self.policy.is_some() {
+            return Ok(None);
+        }
+        match self.broker()?.find(name) {
+            Ok(found) => Ok(Some(found)),
+            Err(Error::Version1 { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn policy(&mut self) -> &mut PolicyNames {
+        self.policy.get_or_insert_with(PolicyNames::of_this_machine)
+    }
+}
+
+/// Refuses a slot one of whose numbers is too large, which no name could mend.
+fn in_range(text: &str) -> Result<(), Failure> {
+    let Some((tag, index)) = text.split_once('/') else { return Ok(()) };
+    tag_in_range("slot", text, tag)?;
+    match is_number(index) && index.parse::<Index>().is_err() {
+        true => Err(Failure::Usage(format!(
+            "slot {text:?}: the index is too large; it is a number from 0 to {}",
+            i32::MAX
+        ))),
+        false => Ok(()),
+    }
+}
+
+fn tag_in_range(what: &str, text: &str, tag: &str) -> Result<(), Failure> {
+    match is_number(tag) && tag.parse::<Tag>().is_err() {
+        true => Err(Failure::Usage(format!(
+            "{what} {text:?}: the tag is too large; it is a name, or a number from 0 to {}",
+            i16::MAX
+        ))),
+        false => Ok(()),
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}

@@ -1,0 +1,84 @@
+//! `fdbroker reload`, `purge` and `status`: what an operator asks of the broker itself.
+//!
+//! Each writes what the broker reports: to standard output when it was done, else to standard
+//! error.
+
+use clap::Args;
+
+use super::{Failure, Session, output};
+
+/// Have the broker read its policy file again
+#[derive(Args, Debug)]
+#[command(after_help = RELOAD)]
+pub(crate) struct Reload {}
+
+const RELOAD: &str = "\
+Example:
+  fdbroker check && fdbroker reload
+
+Takes the right operate. When the new policy has findings, they go to standard error, the broker
+goes on with the old one, and the exit status is 1.";
+
+/// Delete what is in a slot whoever left it there, or everything that no rule reaches
+#[derive(Args, Debug)]
+#[command(after_help = PURGE)]
+pub(crate) struct Purge {
+    /// The slot, such as 10/3 or web/3
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    slot: Option<String>,
+    /// Every deposit that no rule of the policy reaches
+    #[arg(long)]
+    all: bool,
+}
+
+const PURGE: &str = "\
+Examples:
+  fdbroker list                  says unreachable of what --all would delete
+  fdbroker purge --all
+  fdbroker purge web/3
+
+Takes the right operate. What is deleted is gone, with the sockets in it.";
+
+/// Tell how the broker is doing
+#[derive(Args, Debug)]
+#[command(after_help = STATUS)]
+pub(crate) struct Status {}
+
+const STATUS: &str = "\
+Example:
+  fdbroker status
+
+Takes the right operate.";
+
+impl Reload {
+    /// Runs it.
+    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
+        let report = session.connect()?.reload()?;
+        written(&report)
+    }
+}
+
+impl Purge {
+    /// Runs it.
+    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
+        let mut contact = session.contact();
+        let slot = self.slot.as_deref().map(|slot| contact.slot(slot)).transpose()?;
+        let report = contact.broker()?.purge(slot)?;
+        written(&report)
+    }
+}
+
+impl Status {
+    /// Runs it.
+    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
+        let report = session.connect()?.status()?;
+        written(&report)
+    }
+}
+
+fn written(report: &str) -> Result<(), Failure> {
+    match report.trim_end() {
+        "" => Ok(()),
+        report => output::line(report),
+    }
+}
