@@ -16,6 +16,7 @@ const WORDS: usize = TOO_LONG / WORD;
 #[derive(Clone)]
 pub(crate) struct Glob {
     text: Box<str>,
+    star: Star,
     /// What the text must begin with.
     prefix: Box<str>,
     /// What follows the prefix: nothing, or a run first.
@@ -23,7 +24,7 @@ pub(crate) struct Glob {
 }
 
 /// What `*` stands for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Star {
     /// Any run of characters, also none.
     Anything,
@@ -31,7 +32,8 @@ pub(crate) enum Star {
     WithinComponent,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// One piece of a pattern.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) enum Piece {
     Byte(u8),
     /// Any run of bytes but `/`.
@@ -51,7 +53,36 @@ impl Glob {
         let literal = pieces.iter().take_while(|piece| matches!(piece, Piece::Byte(_))).count();
         let prefix = text.get(..literal).unwrap_or_default();
         let rest = pieces.get(literal..).unwrap_or_default();
-        Self { text: text.into(), prefix: prefix.into(), pieces: rest.into() }
+        Self { text: text.into(), star, prefix: prefix.into(), pieces: rest.into() }
+    }
+
+    /// The pattern of these pieces.
+    pub(crate) fn of(pieces: &[Piece], star: Star) -> Self {
+        let mut text = Vec::new();
+        for piece in pieces {
+            match (piece, star) {
+                (Piece::Byte(byte), _) => text.push(*byte),
+                (Piece::LongRun, Star::WithinComponent) => text.extend(b"**"),
+                (Piece::Run | Piece::LongRun, _) => text.push(b'*'),
+            }
+        }
+        let text = String::from_utf8_lossy(&text);
+        Self::new(&text, star)
+    }
+
+    /// The pattern as it was written.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What its stars stand for.
+    pub(crate) const fn star(&self) -> Star {
+        self.star
+    }
+
+    /// All its pieces.
+    pub(crate) fn pieces(&self) -> Vec<Piece> {
+        self.prefix.bytes().map(Piece::Byte).chain(self.pieces.iter().copied()).collect()
     }
 
     /// Whether the pattern matches all of a text.

@@ -1,7 +1,8 @@
 //! The policy language of fdbroker: text in, verdict out.
 //!
 //! [`load()`] reads the texts of a policy's files and either gives a [`Policy`] or everything that is wrong with them,
-//! as [`Findings`]. [`Policy::decide`] then says what a [`Peer`] may do. [`built_in()`] is the policy that holds
+//! as [`Findings`]. [`Policy::decide`] then says what a [`Peer`] may do,
+//! [`Policy::explain`] why, and [`Policy::who`] who else may. [`built_in()`] is the policy that holds
 //! where there is no file.
 //!
 //! This crate makes no system call and opens no file. What it must know of the machine, the numbers of users and
@@ -13,13 +14,17 @@ mod built_in;
 mod capability;
 mod coverage;
 mod excerpt;
+mod explanation;
+mod extent;
 mod finding;
 mod glob;
+mod holder;
 mod identity;
 mod kind;
 mod load;
 mod moment;
 mod names;
+mod overlap;
 mod pattern;
 mod policy;
 mod ranges;
@@ -29,11 +34,15 @@ mod right;
 mod rule;
 mod settings;
 mod slot;
+mod someone;
 mod tag_settings;
 mod verdict;
 
 pub use built_in::{BUILT_IN_RULE, built_in};
+pub use explanation::{Considered, Effect, Explanation, Reason};
+pub use extent::Extent;
 pub use finding::{Finding, Findings};
+pub use holder::{Exception, Holder};
 pub use identity::{Gid, Peer, Uid};
 pub use kind::{Accept, Kind, UnknownKind};
 pub use load::{SourceText, load, load_untested};
@@ -44,5 +53,6 @@ pub use resource::{Access, DeviceNumber, Opening, Resource, ResourceIndex, Sourc
 pub use right::{Right, UnknownRight};
 pub use settings::{Account, Audit, Settings};
 pub use slot::{Index, Slot, Tag};
+pub use someone::Someone;
 pub use tag_settings::TagSettings;
 pub use verdict::{Target, Verdict};

@@ -14,7 +14,7 @@ pub(crate) enum Pattern {
 impl Pattern {
     /// Every slot of one tag.
     pub(crate) const fn whole(tag: Tag) -> Self {
-        Self::Range { tag, first: Self::FIRST, last: Index::MAX }
+        Self::Range { tag, first: Index::MIN, last: Index::MAX }
     }
 
     pub(crate) const fn slot(slot: Slot) -> Self {
@@ -39,12 +39,7 @@ impl Pattern {
     pub(crate) fn covers_a_whole_tag(self) -> bool {
         match self {
             Self::Everything => true,
-            Self::Range { first, last, .. } => (first, last) == (Self::FIRST, Index::MAX),
+            Self::Range { first, last, .. } => (first, last) == (Index::MIN, Index::MAX),
         }
     }
-
-    const FIRST: Index = match Index::new(0) {
-        Some(index) => index,
-        None => Index::MAX,
-    };
 }

@@ -8,8 +8,8 @@ use crate::coverage::Coverage;
 use crate::rule::Rule;
 use crate::verdict::Scales;
 use crate::{
-    Moment, Peer, Resource, ResourceIndex, Right, Settings, Slot, Tag, TagSettings, Target,
-    Verdict, slot,
+    Gid, Moment, Peer, Resource, ResourceIndex, Right, Settings, Slot, Tag, TagSettings, Target,
+    Uid, Verdict, slot,
 };
 
 /// Everything that a policy file says.
@@ -26,6 +26,7 @@ pub struct Policy {
     coverage: Coverage,
     timed: bool,
     tests: usize,
+    names: KnownNames,
 }
 
 impl Policy {
@@ -80,6 +81,18 @@ impl Policy {
     #[must_use]
     pub const fn rule_count(&self) -> usize {
         self.rules.len()
+    }
+
+    /// What the policy calls a user, if it names it. Of several names the first in the alphabet.
+    #[must_use]
+    pub fn user_name(&self, uid: Uid) -> Option<&str> {
+        self.names.users.get(&uid).map(String::as_str)
+    }
+
+    /// What the policy calls a group, if it names it. Of several names the first in the alphabet.
+    #[must_use]
+    pub fn group_name(&self, gid: Gid) -> Option<&str> {
+        self.names.groups.get(&gid).map(String::as_str)
     }
 
     /// How many tests of its own it has passed.
@@ -138,12 +151,13 @@ impl Policy {
         numbers.filter_map(|number| self.rules.get(number.position()))
     }
 
-    pub(crate) fn rules(&self) -> impl Iterator<Item = &Rule> {
-        self.rules.iter()
+    /// The rules, in the order of their ids.
+    pub(crate) fn rules(&self) -> &[Rule] {
+        &self.rules
     }
 
     /// Whether the target exists and the right counts of it.
-    fn can_be_asked(&self, right: Right, target: Target) -> bool {
+    pub(crate) fn can_be_asked(&self, right: Right, target: Target) -> bool {
         let exists = target.tag().is_none_or(|tag| self.tags.contains_key(&tag));
         exists && right.is_of_broker() == (target == Target::Broker)
     }
@@ -159,6 +173,14 @@ pub(crate) struct Parts {
     pub(crate) rules: Vec<Rule>,
     /// How many tests the policy must pass.
     pub(crate) tests: usize,
+    pub(crate) names: KnownNames,
+}
+
+/// The users and groups that were given by name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct KnownNames {
+    pub(crate) users: BTreeMap<Uid, String>,
+    pub(crate) groups: BTreeMap<Gid, String>,
 }
 
 impl Parts {
@@ -168,6 +190,7 @@ impl Parts {
         let coverage = Coverage::new(&self.rules);
         Policy {
             tests: self.tests,
+            names: self.names,
             timed: self.rules.iter().any(|rule| rule.valid.is_limited()),
             settings: self.settings,
             tags_by_name: self.tags.iter().map(|tag| (tag.name.clone(), tag.id)).collect(),

@@ -21,7 +21,7 @@ impl Policy {
     #[must_use]
     pub fn tags_for(&self, peer: &Peer<'_>, at: Moment) -> usize {
         let of_slots = |right: &Right| !right.is_of_broker();
-        let rules = self.rules().filter(|rule| {
+        let rules = self.rules().iter().filter(|rule| {
             Right::ALL
                 .iter()
                 .filter(|right| of_slots(right))

@@ -37,6 +37,8 @@ impl Tag {
 }
 
 impl Index {
+    /// The first one.
+    pub const MIN: Self = Self(0);
     /// The greatest index: on the wire an index is a signed 32-bit number, and not negative.
     pub const MAX: Self = Self(i32::MAX.unsigned_abs());
 

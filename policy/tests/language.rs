@@ -337,6 +337,15 @@ fn a_test_names_a_time_only_where_it_makes_a_difference() {
 }
 
 #[test]
+fn the_policy_knows_the_names_that_it_uses() {
+    let policy = with_rules(
+        "[[rules]]\nallow = [\"get\"]\nslots = [\"*\"]\nuser = [\"vpn\", 7]\ngroup = \"www-data\"\n",
+    );
+    assert_eq!((policy.user_name(Uid(501)), policy.user_name(Uid(7))), (Some("vpn"), None));
+    assert_eq!((policy.group_name(Gid(33)), policy.group_name(Gid(501))), (Some("www-data"), None));
+}
+
+#[test]
 fn root_is_not_special() {
     let policy = with_rules("[[rules]]\nallow = [\"*\"]\nslots = [\"*\"]\nuser = 1000\n");
     let root = Peer::new(Uid::ROOT, Gid(0), &[Gid(0)]);

@@ -36,7 +36,7 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: OwnedFd) -> io::Result<
         match listener.read(next).await {
             Ok(stream) => admit(&worker, stream),
             Err(error) => {
-                worker.log.error(&format!("a peer could not be accepted: {error}"));
+                worker.log().error(&format!("a peer could not be accepted: {error}"));
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -52,13 +52,13 @@ fn admit(worker: &Rc<Worker>, stream: OwnedFd) {
     let identity = match Identity::of(&stream) {
         Ok(identity) => identity,
         Err(error) => {
-            worker.log.warn(&format!("a peer was refused: its identity cannot be read: {error}"));
+            worker.log().warn(&format!("a peer was refused: its identity cannot be read: {error}"));
             return end(worker, Uid::OVERFLOW, stream);
         }
     };
     if !names_writers(&stream) {
         let Identity { uid, pid, .. } = identity;
-        worker.log.warn(&format!(
+        worker.log().warn(&format!(
             "the connection of uid {uid} pid {pid} was ended: it was made before the broker could \
              ask for its writers; set PassCredentials=yes where the socket is made"
         ));
@@ -70,7 +70,7 @@ fn admit(worker: &Rc<Worker>, stream: OwnedFd) {
                 let session = session::serve(Rc::clone(worker), stream, Rc::new(identity), charge);
                 tokio::task::spawn_local(session);
             }
-            Err(error) => worker.log.error(&format!("a peer cannot be watched: {error}")),
+            Err(error) => worker.log().error(&format!("a peer cannot be watched: {error}")),
         },
         Err(exceeded) => {
             turn_away(worker, &stream, &identity, exceeded);
@@ -95,7 +95,7 @@ fn end(worker: &Worker, uid: Uid, stream: OwnedFd) {
 /// Tells a peer for whom there is no room why it is disconnected.
 fn turn_away(worker: &Worker, stream: &OwnedFd, identity: &Identity, exceeded: Exceeded) {
     let reason = exceeded.to_string();
-    worker.log.write(&Entry::audit(Record {
+    worker.log().write(&Entry::audit(Record {
         uid: identity.uid,
         gid: identity.gid,
         pid: identity.pid,

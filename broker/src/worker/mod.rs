@@ -6,12 +6,17 @@
 
 pub(crate) mod accept;
 mod answer;
+mod case;
 pub(crate) mod decision;
 mod deposit;
+mod escrow;
 pub(crate) mod identity;
+mod in_force;
 pub(crate) mod inbox;
 mod kind;
+mod listing;
 mod names;
+mod operate;
 pub(crate) mod outbox;
 mod place;
 mod privilege;
@@ -21,6 +26,7 @@ mod restore;
 mod session;
 mod slots;
 mod turns;
+mod unreachable;
 mod unread;
 mod vault;
 
@@ -29,22 +35,29 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::rc::Rc;
 
-use fdbroker_policy::{Policy, Uid};
+use fdbroker_policy::Uid;
+use fdbroker_wire::Setup;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
 
 use crate::arguments::Arguments;
+use crate::audit::Audit;
 use crate::closer::{Closer, Held};
 use crate::log::{Format, Log};
 use crate::sys::adopt::adopt;
+
+use in_force::InForce;
 
 /// A descriptor that came from a peer, or that the broker opened for one; closed on its user's lane.
 pub(crate) type Brought = Held<Uid>;
 
 /// What all sessions share. One thread: borrows never outlive a step of the event loop.
 pub(crate) struct Worker {
-    policy: Policy,
-    log: Log,
+    /// A number that differs between any two starts of the broker.
+    instance: i64,
+    in_force: InForce,
+    audit: Audit,
     slots: RefCell<slots::Slots>,
     quotas: quota::Quotas,
     turns: turns::Turns,
@@ -54,6 +67,15 @@ pub(crate) struct Worker {
     closer: Closer<Uid>,
     /// Where every session reads to, before it decodes.
     chunk: RefCell<Box<[u8]>>,
+    /// Policies to be put in force.
+    coming: UnboundedSender<Setup>,
+}
+
+impl Worker {
+    /// For what is no record.
+    fn log(&self) -> &Log {
+        self.audit.log()
+    }
 }
 
 /// Runs the worker to its end: when the supervisor has gone, or told it to go.
@@ -99,7 +121,8 @@ fn end_on_panic() {
 }
 
 async fn serve(restored: restore::Restored, log: Log) -> Result<(), String> {
-    let restore::Restored { link, policy, listener, deposits, notes } = restored;
+    let restore::Restored { link, instance, rules, listener, trail, deposits, notes } = restored;
+    let policy = &rules.policy;
     let closer = Closer::new();
     let (vault, answers) = vault::Vault::new(link).map_err(|error| error.to_string())?;
     let guard = kind::Guard::of(&listener);
@@ -110,9 +133,13 @@ async fn serve(restored: restore::Restored, log: Log) -> Result<(), String> {
     for deposit in deposits {
         slots.put(deposit::Deposit::restored(deposit, &quotas, &closer)?);
     }
+    let audit = Audit::new(log, trail);
+    audit.require(rules.requires_audit());
+    let (coming, policies) = unbounded_channel();
     let worker = Rc::new(Worker {
-        policy,
-        log,
+        instance,
+        in_force: InForce::new(rules),
+        audit,
         slots: RefCell::new(slots),
         quotas,
         turns: turns::Turns::default(),
@@ -121,16 +148,21 @@ async fn serve(restored: restore::Restored, log: Log) -> Result<(), String> {
         guard,
         closer,
         chunk: RefCell::new(vec![0; inbox::CHUNK].into_boxed_slice()),
+        coming,
     });
     notes.into_iter().for_each(|note| turns::restore(&worker, note));
     let peers = accept::accept(Rc::clone(&worker), listener);
-    tokio::select! {
+    let result = tokio::select! {
         result = answers.read(&worker) => result.map_err(|error| error.to_string()),
         result = peers => result.map_err(|error| format!("cannot accept peers: {error}")),
-        () = worker.log.keep_flushing() => Ok(()),
+        result = in_force::keep_up(&worker, policies) => result,
+        () = worker.log().keep_flushing() => Ok(()),
+        () = worker.audit.keep_counting() => Ok(()),
         () = vault::keep_again(&worker) => Ok(()),
         () = worker.vault.broken() => Err("the supervisor cannot be written to".to_owned()),
-    }
+    };
+    worker.audit.settle();
+    result
 }
 
 /// Takes fewer descriptors than the supervisor may: it holds a copy of each, beside what it has

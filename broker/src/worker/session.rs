@@ -49,7 +49,7 @@ pub(super) async fn serve(
     };
     if let Some(reason) = session.run(&worker).await {
         let Identity { uid, pid, .. } = *session.identity;
-        worker.log.warn(&format!("the connection of uid {uid} pid {pid} was cut off: {reason}"));
+        worker.log().warn(&format!("the connection of uid {uid} pid {pid} was cut off: {reason}"));
     }
     let uid = session.identity.uid;
     let Session { touched, holder, outbox, inbox, .. } = session;

@@ -300,7 +300,7 @@ impl Answers {
                     Err(fault) if fault.fatal => return Err(invalid(fault.reason)),
                     // Whose it was, nobody knows now: all are to ask again.
                     Err(_) => {
-                        worker.log.error(NO_ROOM);
+                        worker.log().error(NO_ROOM);
                         worker.vault.opening.borrow_mut().clear();
                     }
                 }
@@ -316,7 +316,7 @@ fn take(worker: &Worker, message: Message<Brought>) -> io::Result<()> {
             let unkept = worker.vault.settle(reply.rc);
             let unkept = unkept.filter(|slot| worker.slots.borrow().get(*slot).is_some());
             if let Some(slot) = unkept {
-                worker.log.error(&format!(
+                worker.log().error(&format!(
                     "the supervisor could not keep a copy of slot {slot} (error {}): until it can, \
                      the deposit would not outlive this worker; raise LimitNOFILE= if this stays",
                     -reply.rc

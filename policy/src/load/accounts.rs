@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::reader::{Expected, Value, number, wrong_type};
 use super::report::{Report, Span};
+use crate::policy::KnownNames;
 use crate::{Gid, LookupError, Names, Uid};
 
 /// What a name turned out to be.
@@ -54,6 +55,21 @@ impl<'n> Accounts<'n> {
             );
         }
         id
+    }
+
+    /// The names that were found.
+    pub(super) fn names(&self) -> KnownNames {
+        let mut names = KnownNames::default();
+        let mut found: Vec<_> = self.answers.iter().collect();
+        found.sort_by(|((_, one), _), ((_, other), _)| one.cmp(other));
+        for ((sort, name), answer) in found {
+            let Ok(Some(id)) = answer else { continue };
+            match sort {
+                Sort::User => names.users.entry(Uid(*id)).or_insert_with(|| name.clone()),
+                Sort::Group => names.groups.entry(Gid(*id)).or_insert_with(|| name.clone()),
+            };
+        }
+        names
     }
 
     fn by_name(

@@ -58,7 +58,8 @@ pub(super) fn read(
         }
     });
     let cases = reader.finish();
-    Draft { parts: Parts { settings, tags, resources, rules, tests: cases.len() }, cases }
+    let (tests, names) = (cases.len(), accounts.names());
+    Draft { parts: Parts { settings, tags, resources, rules, tests, names }, cases }
 }
 
 /// Goes through the files; what is reported meanwhile is about the file at hand.

@@ -1,0 +1,97 @@
+//! What the language's description says, read off it without any cleverness: every rule is looked at.
+
+use std::collections::BTreeSet;
+
+use fdbroker_policy::{Peer, Right, Target, Verdict};
+
+use crate::random::{CGROUPS, LABELS, Pattern, Rule, TAGS, UNITS};
+
+/// The reference, read off the language's description: every rule is looked at.
+pub(crate) fn expected<'r>(
+    rules: &'r [Rule],
+    peer: &Peer<'_>,
+    right: Right,
+    target: Target,
+    seconds: i64,
+) -> Verdict<'r> {
+    let covering = |rights: fn(&Rule) -> &BTreeSet<&'static str>| {
+        rules
+            .iter()
+            .filter(|rule| rule.covers(target, right) && rule.counts(seconds))
+            .filter(|rule| rule.concerns(peer) && Rule::has(rights(rule), right))
+            .map(|rule| rule.id.as_str())
+            .min()
+    };
+    if target.tag().is_some_and(|tag| !TAGS.contains(&tag.get())) {
+        return Verdict::Refused { rule: None };
+    }
+    match (covering(|rule| &rule.deny), covering(|rule| &rule.allow)) {
+        (Some(rule), _) => Verdict::Refused { rule: Some(rule) },
+        (None, Some(rule)) => Verdict::Granted { rule },
+        (None, None) => Verdict::Refused { rule: None },
+    }
+}
+
+fn stands_for(
+    table: &[(&str, &[&str])],
+    patterns: &Option<Vec<&'static str>>,
+    fact: Option<&str>,
+) -> bool {
+    patterns.as_ref().is_none_or(|patterns| {
+        table.iter().any(|(pattern, texts)| {
+            patterns.contains(pattern) && fact.is_some_and(|fact| texts.contains(&fact))
+        })
+    })
+}
+
+impl Pattern {
+    fn covers(&self, target: Target, right: Right) -> bool {
+        let whole_only = matches!(target, Target::Tag(_)) || right == Right::Tag;
+        let (asked, index) = match target {
+            Target::Broker => return false,
+            Target::Slot(slot) => (slot.tag.get(), Some(slot.index.get())),
+            Target::Tag(tag) => (tag.get(), None),
+        };
+        match *self {
+            Self::Everything => true,
+            Self::Whole(tag) => tag == asked,
+            Self::Range(tag, first, last) => {
+                !whole_only
+                    && tag == asked
+                    && index.is_some_and(|index| first <= index && index <= last)
+            }
+            Self::Resource(tag) => !whole_only && tag == asked && index == Some(0),
+        }
+    }
+}
+
+impl Rule {
+    fn concerns(&self, peer: &Peer<'_>) -> bool {
+        let mut groups = peer.groups.to_vec();
+        groups.push(peer.gid);
+        self.users.as_ref().is_none_or(|users| users.contains(&peer.uid.0))
+            && self.groups.as_ref().is_none_or(|any| groups.iter().any(|gid| any.contains(&gid.0)))
+            && stands_for(&UNITS, &self.units, peer.unit)
+            && stands_for(&CGROUPS, &self.cgroups, peer.cgroup)
+            && stands_for(&LABELS, &self.labels, peer.label)
+    }
+
+    fn counts(&self, seconds: i64) -> bool {
+        self.from.is_none_or(|from| seconds >= from)
+            && self.until.is_none_or(|until| seconds < until)
+    }
+
+    fn has(rights: &BTreeSet<&'static str>, right: Right) -> bool {
+        rights.contains(right.name()) || (rights.contains("*") && right != Right::Operate)
+    }
+
+    fn covers(&self, target: Target, right: Right) -> bool {
+        match target {
+            Target::Broker => right == Right::Operate,
+            _ => {
+                right != Right::Operate
+                    && self.slots.iter().any(|pattern| pattern.covers(target, right))
+            }
+        }
+    }
+}
