@@ -31,6 +31,12 @@ pub struct Arguments {
     #[arg(long, value_name = "FORMAT")]
     pub(crate) log_format: Option<Format>,
 
+    /// Also append each record of the audit trail to this file, a JSON object a line. It is made
+    /// when it is not there, and opened anew on SIGHUP. What is to be recorded and cannot be
+    /// is refused where the policy says audit = "required".
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audit_file: Option<PathBuf>,
+
     /// Write a newline to this descriptor, and close it, once peers are being served.
     #[arg(long, value_name = "N")]
     pub(crate) ready_fd: Option<i32>,
@@ -44,7 +50,8 @@ const EXAMPLES: &str = "\
 Examples:
   fdbrokerd                                  serve /etc/fdbroker/policy.toml
   fdbrokerd --policy p.toml --socket ./s     try a policy out
-  fdbrokerd --log-format json 2>>audit.log   keep the audit trail in a file
+  fdbrokerd --audit-file /var/log/fdbroker/audit.log   keep the audit trail in a file
+  kill -HUP PID                              read the policy again, and open the audit file anew
 
 Exit status: 0 after SIGTERM or SIGINT; 1 when the broker cannot start or go on;
 2 for a command line, and 78 for a policy, that is not valid.";

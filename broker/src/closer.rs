@@ -96,6 +96,11 @@ impl<K: Copy + Eq + Hash> Held<K> {
         *self.at_once.get_or_init(ask)
     }
 
+    /// The descriptor itself, to be closed by whoever has it then.
+    pub(crate) fn into_inner(mut self) -> Option<OwnedFd> {
+        self.descriptor.take()
+    }
+
     /// Closes it on another lane than at first.
     pub(crate) fn move_to(&mut self, key: K) {
         self.key = key;

@@ -18,6 +18,7 @@ pub struct Line {
     pub time: String,
     pub level: String,
     pub message: String,
+    pub kind: String,
     pub verdict: String,
     pub right: String,
     pub slot: String,
@@ -25,11 +26,14 @@ pub struct Line {
     pub uid: u32,
     pub gid: u32,
     pub pid: i32,
+    pub unit: String,
     pub sender_uid: Option<u32>,
     pub sender_gid: Option<u32>,
     pub sender_pid: Option<i32>,
     pub rule: Option<String>,
     pub reason: String,
+    /// 0 where it is not said: one.
+    pub count: u32,
 }
 
 impl Line {
@@ -69,7 +73,7 @@ impl Log {
 
     /// The audit records of what was asked for, without those of connections.
     pub fn decisions(&self) -> Vec<Line> {
-        self.audit().into_iter().filter(|line| line.right != "connect").collect()
+        self.audit().into_iter().filter(|line| line.kind == "decision").collect()
     }
 
     /// Waits for a line that fits.

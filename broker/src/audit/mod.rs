@@ -10,6 +10,7 @@ mod trail;
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -23,7 +24,7 @@ const COUNTS_EVERY: Duration = Duration::from_secs(1);
 
 /// Where this process records.
 pub(crate) struct Audit {
-    log: Log,
+    log: Rc<Log>,
     trail: RefCell<Option<Trail>>,
     required: Cell<bool>,
     repeats: RefCell<Repeats>,
@@ -37,7 +38,7 @@ pub(crate) struct NotRecorded;
 
 impl Audit {
     /// Records to `log`, and to `trail`.
-    pub(crate) fn new(log: Log, trail: Option<OwnedFd>) -> Self {
+    pub(crate) fn new(log: Rc<Log>, trail: Option<OwnedFd>) -> Self {
         Self {
             log,
             trail: RefCell::new(trail.map(Trail::new)),
@@ -48,7 +49,7 @@ impl Audit {
     }
 
     /// The log, for what is no record.
-    pub(crate) fn log(&self) -> &Log {
+    pub(crate) fn log(&self) -> &Rc<Log> {
         &self.log
     }
 

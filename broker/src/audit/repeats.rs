@@ -49,7 +49,7 @@ impl Repeats {
         }
         match &mut seen.counted {
             Some(counted) => counted.count = counted.count.saturating_add(1),
-            None => seen.counted = Some(record.to_owned()),
+            None => seen.counted = Some(record.owned()),
         }
         true
     }
@@ -80,6 +80,12 @@ mod tests {
     use super::{REMEMBERED, Repeats};
     use crate::log::sample;
 
+    fn many(times: u32, mut step: impl FnMut() -> bool) {
+        for _ in 0..times {
+            step();
+        }
+    }
+
     #[test]
     fn a_thousand_equal_refusals_in_a_second_are_three_records_and_a_count() {
         let (mut repeats, start) = (Repeats::default(), Instant::now());
@@ -95,7 +101,7 @@ mod tests {
     fn while_it_goes_on_each_second_is_one_record_and_afterwards_all_is_forgotten() {
         let (mut repeats, start) = (Repeats::default(), Instant::now());
         let second = |number| start + Duration::from_secs(number);
-        (0..10).for_each(|_| drop(repeats.only_counts(&sample(7), start)));
+        many(10, || repeats.only_counts(&sample(7), start));
         repeats.due(Some(second(1)));
         assert!((0..10).all(|_| repeats.only_counts(&sample(7), second(1))));
         assert_eq!(repeats.due(Some(second(2))).0[0].count, 10);
@@ -107,14 +113,14 @@ mod tests {
     #[test]
     fn the_refusals_of_another_process_are_records_all_the_while() {
         let (mut repeats, start) = (Repeats::default(), Instant::now());
-        (0..100).for_each(|_| drop(repeats.only_counts(&sample(7), start)));
+        many(100, || repeats.only_counts(&sample(7), start));
         assert!(!repeats.only_counts(&sample(8), start));
     }
 
     #[test]
     fn no_more_is_remembered_than_there_is_room_for_and_no_count_is_lost() {
         let (mut repeats, start) = (Repeats::default(), Instant::now());
-        (0..5).for_each(|_| drop(repeats.only_counts(&sample(1), start)));
+        many(5, || repeats.only_counts(&sample(1), start));
         for pid in 2..=i32::try_from(REMEMBERED).unwrap() + 1 {
             repeats.only_counts(&sample(pid), start);
         }
@@ -125,7 +131,7 @@ mod tests {
     #[test]
     fn at_the_end_every_count_is_told() {
         let mut repeats = Repeats::default();
-        (0..5).for_each(|_| drop(repeats.only_counts(&sample(7), Instant::now())));
+        many(5, || repeats.only_counts(&sample(7), Instant::now()));
         let (counts, more) = repeats.due(None);
         assert_eq!(counts[0].count, 2);
         assert!(!more);

@@ -80,7 +80,7 @@ impl Drop for Journal {
 
 impl Owned {
     fn of(entry: &Entry<'_>) -> Self {
-        let audit = entry.record.map(Record::to_owned);
+        let audit = entry.record.map(Record::owned);
         let message = match &entry.record {
             Some(record) => record.sentence(),
             None => entry.message.to_owned(),

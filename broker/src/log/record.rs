@@ -176,7 +176,7 @@ impl OwnedRecord {
 }
 
 impl Record<'_> {
-    pub(crate) fn to_owned(self) -> OwnedRecord {
+    pub(crate) fn owned(self) -> OwnedRecord {
         let rest = Record { unit: "", right: "", name: Name::None, rule: None, reason: "", ..self };
         OwnedRecord {
             rest,

@@ -43,6 +43,23 @@ pub(super) fn keep_only_needed(policy: &Policy) -> Result<(), StartError> {
     caps::clear(None, CapSet::Inheritable).map_err(failed)
 }
 
+/// Whether what another policy needs beyond this one is still held: what was given up does not
+/// come back.
+///
+/// # Errors
+/// The capability that is not.
+pub(super) fn are_held(before: &Policy, after: &Policy) -> Result<(), StartError> {
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    let held = caps::read(None, CapSet::Permitted).map_err(failed)?;
+    let before = needed(before.resources())?;
+    match needed(after.resources())?.difference(&before).find(|needed| !held.contains(needed)) {
+        None => Ok(()),
+        Some(missing) => Err(StartError::CapabilityGone(missing.to_string())),
+    }
+}
+
 fn limit_bounding(kept: &CapsHashSet) -> Result<(), StartError> {
     for capability in caps::read(None, CapSet::Bounding).map_err(failed)? {
         if !kept.contains(&capability) {

@@ -30,6 +30,11 @@ pub(crate) enum StartError {
     SocketInTheWay(PathBuf),
     Socket(PathBuf, io::Error),
     Capabilities(String),
+    CapabilityGone(String),
+    AccountChanges,
+    PolicyGone(PathBuf),
+    NoAuditFile,
+    AuditFile(PathBuf, io::Error),
     Resource(String),
     Runtime(io::Error),
     Worker(String),
@@ -40,7 +45,9 @@ impl StartError {
     pub(crate) fn report(&self) -> ExitCode {
         eprintln!("fdbrokerd: {self}");
         match self {
-            Self::Policy(_) | Self::Account(_) | Self::WorkerIsRoot => INVALID_POLICY.into(),
+            Self::Policy(_) | Self::Account(_) | Self::WorkerIsRoot | Self::NoAuditFile => {
+                INVALID_POLICY.into()
+            }
             _ => ExitCode::FAILURE,
         }
     }
@@ -95,6 +102,29 @@ impl fmt::Display for StartError {
             Self::Socket(path, error) => {
                 write!(f, "cannot listen on {}: {error}; give --socket PATH", path.display())
             }
+            Self::CapabilityGone(name) => write!(
+                f,
+                "the policy needs {name}, which the broker gave up when it started; restart it"
+            ),
+            Self::AccountChanges => f.write_str(
+                "the policy names another `user` in [broker] than the worker runs as; restart the \
+                 broker",
+            ),
+            Self::PolicyGone(path) => write!(
+                f,
+                "there is no policy file {} any more; put it back, or restart the broker to have \
+                 the built-in policy",
+                path.display()
+            ),
+            Self::NoAuditFile => f.write_str(
+                "the policy says audit = \"required\", and there is no file to record in; start the \
+                 broker with --audit-file PATH",
+            ),
+            Self::AuditFile(path, error) => write!(
+                f,
+                "--audit-file {}: {error}; name a regular file, in a directory that exists",
+                path.display()
+            ),
             Self::Capabilities(problem) => write!(f, "cannot give up privileges: {problem}"),
             Self::Resource(problem) => f.write_str(problem),
             Self::Runtime(error) => write!(f, "cannot start the event loop: {error}"),

@@ -15,12 +15,14 @@ use super::StartError;
 use super::deposits::Deposits;
 use super::link::{Brought, Link};
 use super::listener::Listener;
-use super::opener::{Opened, Opener};
+use super::opener::{Opened, Opener, stale};
 use super::policy_source::PolicySource;
 use super::readiness::{self, Readiness};
+use super::records::Records;
+use super::reload::{self, Asker, Done, Fresh, Reloads};
 use super::spawn;
 use crate::closer::Closer;
-use crate::log::{Format, Log};
+use crate::log::{Format, Log, Verdict};
 
 /// How long a worker may take to end by itself when the broker stops.
 const GRACE: Duration = Duration::from_secs(2);
@@ -41,6 +43,8 @@ const MAX_OPENERS: usize = 256;
 pub(super) struct Supervisor {
     format: Format,
     log: Rc<Log>,
+    records: Records,
+    reloads: Reloads,
     readiness: Readiness,
     source: PolicySource,
     listener: Listener,
@@ -68,6 +72,10 @@ enum Event {
     Opened(Opened),
     /// What lay in the slot before has been closed, at last.
     Closed(Slot),
+    /// The policy is to be read again.
+    Hangup,
+    /// It has been.
+    Reloaded(Done),
 }
 
 /// The signals that the supervisor heeds.
@@ -80,7 +88,7 @@ struct Signals {
 impl Supervisor {
     pub(super) fn new(
         format: Format,
-        log: Rc<Log>,
+        records: Records,
         readiness: Readiness,
         source: PolicySource,
         listener: Listener,
@@ -88,8 +96,19 @@ impl Supervisor {
     ) -> Self {
         let (closings, closed) = unbounded_channel();
         let deposits = Deposits::new(closings);
-        let closer = Closer::new();
-        Self { format, log, readiness, source, listener, opener, deposits, closed, closer }
+        Self {
+            format,
+            log: Rc::clone(records.log()),
+            records,
+            reloads: Reloads::new(),
+            readiness,
+            source,
+            listener,
+            opener,
+            deposits,
+            closed,
+            closer: Closer::new(),
+        }
     }
 
     /// Runs until the broker is told to stop.
@@ -131,7 +150,7 @@ impl Supervisor {
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = signals.stop(&self.log) => return Ok(()),
+                () = signals.stop() => return Ok(()),
             }
         }
     }
@@ -151,14 +170,16 @@ impl Supervisor {
         let mut served = false;
         // What the last worker waited for to be closed, no other one has on an account.
         while self.closed.try_recv().is_ok() {}
+        self.reloads.forget_tickets();
         let patience = patience(self.deposits.all().len());
         let mut waited = pin!(tokio::time::sleep(patience));
         let problem = loop {
             // Stopping comes first; the others take turns, so that none can keep the rest waiting.
             let event = tokio::select! {
                 biased;
-                () = signals.stop(&self.log) => Event::Stop,
+                event = signals.next() => event,
                 () = &mut waited, if !served => Event::Waited,
+                done = self.reloads.done() => Event::Reloaded(done),
                 event = next(&mut link, &mut opened, &mut self.closed, &log) => event,
             };
             match event {
@@ -182,6 +203,8 @@ impl Supervisor {
                 Event::Message(Err(error)) => break error.to_string(),
                 Event::Opened(answer) => self.pass_on(answer, &mut link),
                 Event::Closed(slot) => link.control(Control::Closed(slot)),
+                Event::Hangup => self.hang_up(&mut link),
+                Event::Reloaded(done) => self.reloaded(done, &mut link),
             }
             // A link that always has a message would keep signals and timers from being noticed.
             tokio::task::consume_budget().await;
@@ -241,7 +264,19 @@ impl Supervisor {
     ) -> Result<(), String> {
         match Control::from_extended(message).map_err(|error| error.to_string())? {
             Control::Restore => self.restore(link).map_err(|error| error.to_string())?,
-            Control::Open { resource, ticket } => self.opener.open(resource, ticket, answers),
+            Control::Open { generation, resource, ticket } => {
+                if generation == self.source.generation {
+                    self.opener.open(resource, ticket, answers);
+                } else {
+                    // A closed channel means that the worker has gone, and its question with it.
+                    let _ = answers.send((ticket, Err(stale())));
+                }
+            }
+            Control::Reload { ticket } => self.reload(Some(ticket)),
+            Control::InForce { generation } if generation == self.source.generation => {
+                readiness::reloaded("serving under the new policy", &self.log);
+            }
+            Control::InForce { .. } => {}
             Control::Note { tag, pid, process } => self.deposits.note(tag, pid, process),
             Control::Serving => {
                 *served = true;
@@ -260,6 +295,10 @@ impl Supervisor {
         link.control(Control::Setup(self.source.setup()));
         let listener = std::sync::Arc::new(self.listener.share()?);
         link.carry(Control::Listener(&*listener), std::sync::Arc::clone(&listener));
+        if let Some(file) = self.records.for_worker()? {
+            let file = std::sync::Arc::new(file);
+            link.carry(Control::Trail(&*file), std::sync::Arc::clone(&file));
+        }
         for note in self.deposits.notes() {
             let process = Some(&*note.process);
             link.note(Control::Note { tag: note.tag, pid: note.pid, process }, &note.process);
@@ -280,11 +319,72 @@ impl Supervisor {
                 );
             }
             Err(failure) => {
-                self.log.error(&failure.text);
+                // A question under the last policy is asked again, and no news.
+                if failure.errno != Errno::STALE {
+                    self.log.error(&failure.text);
+                }
                 let outcome = Err((failure.errno, failure.text));
                 link.control(Control::Opened { ticket, outcome });
             }
         }
+    }
+}
+
+/// Reading the policy again.
+impl Supervisor {
+    /// SIGHUP: the policy, and the audit file, which may have been moved away.
+    fn hang_up(&mut self, link: &mut Link) {
+        if self.records.reopen() {
+            match self.records.for_worker() {
+                Ok(Some(file)) => {
+                    let file = std::sync::Arc::new(file);
+                    link.carry(Control::Trail(&*file), std::sync::Arc::clone(&file));
+                }
+                Ok(None) => {}
+                Err(error) => self.log.error(&format!(
+                    "the worker goes on in the old audit file: {error}; send SIGHUP again"
+                )),
+            }
+        }
+        self.reload(None);
+    }
+
+    fn reload(&mut self, asker: Asker) {
+        readiness::reloading(&self.log);
+        self.reloads.ask(asker, &self.source, &self.opener);
+    }
+
+    /// Takes the new policy over and hands it to the worker; or leaves everything as it was.
+    fn reloaded(&mut self, (outcome, askers): Done, link: &mut Link) {
+        let outcome = outcome.and_then(|fresh| {
+            self.records.suffice(&fresh.source.policy)?;
+            Ok(fresh)
+        });
+        let outcome = match outcome {
+            Ok(fresh) => Ok(self.take_over(*fresh, link)),
+            Err(error) => {
+                reload::lines(&error).iter().for_each(|line| self.log.error(line));
+                self.records.reloaded(Verdict::Failed, "the policy stays as it was");
+                readiness::reloaded("the policy could not be reloaded; see the log", &self.log);
+                Err(reload::failure(&error))
+            }
+        };
+        let generation = self.source.generation;
+        for ticket in askers.into_iter().flatten() {
+            link.control(Control::Reloaded { ticket, generation, outcome: outcome.clone() });
+        }
+        self.reloads.begin(&self.source, &self.opener);
+    }
+
+    fn take_over(&mut self, fresh: Fresh, link: &mut Link) -> String {
+        let Fresh { source, opener, changes } = fresh;
+        let policy = &source.policy;
+        let (rules, tags) = (policy.rule_count(), policy.tags().count());
+        let text = format!("{rules} rules, {tags} tags; {changes}");
+        link.control(Control::Policy(source.setup()));
+        (self.source, self.opener) = (source, opener);
+        self.records.reloaded(Verdict::Granted, &text);
+        text
     }
 }
 
@@ -297,16 +397,22 @@ impl Signals {
         })
     }
 
+    /// Waits for a signal.
+    async fn next(&mut self) -> Event {
+        let Self { terminate, interrupt, hangup } = self;
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => Event::Stop,
+            _ = interrupt.recv() => Event::Stop,
+            _ = hangup.recv() => Event::Hangup,
+        }
+    }
+
     /// Waits until the broker is told to stop.
-    async fn stop(&mut self, log: &Log) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => {
-                    log.warn("SIGHUP is not heeded: the policy is read when the broker starts");
-                }
-            }
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
 }
@@ -365,13 +471,15 @@ mod tests {
 
     fn supervisor(directory: &tempfile::TempDir) -> Supervisor {
         let log = Rc::new(Log::open(Format::Text).unwrap());
+        let source = PolicySource::built_in();
+        let records = Records::new(log, None, &source.policy).unwrap();
         Supervisor::new(
             Format::Text,
-            Rc::clone(&log),
+            records,
             Readiness::take(None).unwrap(),
-            PolicySource::built_in(),
+            source,
             Listener::bind(Some(&directory.path().join("socket"))).unwrap(),
-            Opener::new(&[], &log).unwrap(),
+            Opener::new(&[]).unwrap(),
         )
     }
 

@@ -5,6 +5,7 @@
 //! the policy: the worker can name a resource by number and park bytes and descriptors, no more.
 //! It never looks into a payload.
 
+mod audit_file;
 mod capability;
 mod deposits;
 mod error;
@@ -14,6 +15,8 @@ mod listener;
 mod opener;
 mod policy_source;
 mod readiness;
+mod records;
+mod reload;
 mod resource;
 mod spawn;
 
@@ -25,6 +28,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::arguments::Arguments;
 use crate::log::{Format, Log, StandardError};
 use crate::sys::{adopt, signal};
+use audit_file::AuditFile;
 
 pub(crate) use error::StartError;
 
@@ -56,11 +60,26 @@ fn prepare(arguments: &Arguments) -> Result<lifecycle::Supervisor, StartError> {
     let format = arguments.log_format.unwrap_or_else(Format::detect);
     let log = Rc::new(Log::to(format, standard_error).map_err(StartError::Log)?);
     raise_descriptor_limit(&log);
-    let opener = opener::Opener::new(source.policy.resources(), &log)?;
+    let records = open_records(arguments, &source, &log)?;
+    let opener = opener::Opener::new(source.policy.resources())?;
+    opener.open_ones().for_each(|resource| records.opened(resource));
     if source.texts.is_empty() {
         log.info("no policy file: the built-in policy holds, for the user that started the broker");
     }
-    Ok(lifecycle::Supervisor::new(format, log, readiness, source, listener, opener))
+    Ok(lifecycle::Supervisor::new(format, records, readiness, source, listener, opener))
+}
+
+/// The audit trail, with its file where there is one.
+fn open_records(
+    arguments: &Arguments,
+    source: &policy_source::PolicySource,
+    log: &Rc<Log>,
+) -> Result<records::Records, StartError> {
+    let path = arguments.audit_file.as_deref();
+    let file = path.map(|path| {
+        AuditFile::open(path).map_err(|error| StartError::AuditFile(path.to_owned(), error))
+    });
+    records::Records::new(Rc::clone(log), file.transpose()?, &source.policy)
 }
 
 /// As many descriptors as the hard limit allows: each deposit takes one in either process.

@@ -1,7 +1,6 @@
 //! Opening resources on threads of their own: an open that hangs stops nobody else.
 
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,7 +10,6 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::StartError;
 use super::resource::{OpenFailure, Openable};
-use crate::log::Log;
 
 /// How many may wait for the same resource to open; one more is refused.
 const MAX_OPENING: usize = 32;
@@ -20,8 +18,10 @@ const MAX_OPENING: usize = 32;
 pub(super) type Opened = (u32, Result<Arc<OwnedFd>, OpenFailure>);
 
 /// The policy's resources, ready to be opened.
+#[derive(Clone)]
 pub(super) struct Opener(Vec<Entry>);
 
+#[derive(Clone)]
 struct Entry {
     openable: Arc<Openable>,
     /// Opened once, at start, where the policy says so.
@@ -31,17 +31,35 @@ struct Entry {
 
 impl Opener {
     /// Takes the resources, and opens those that are opened at start.
-    pub(super) fn new(resources: &[Resource], log: &Rc<Log>) -> Result<Self, StartError> {
+    pub(super) fn new(resources: &[Resource]) -> Result<Self, StartError> {
+        resources.iter().map(Entry::new).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Takes other resources: those that are the same as before stay as they are, the others are
+    /// opened where they are opened at start. Says what changes.
+    pub(super) fn again(&self, resources: &[Resource]) -> Result<(Self, String), StartError> {
+        let same = |resource: &Resource| self.0.iter().find(|entry| entry.openable.is(resource));
         let mut entries = Vec::with_capacity(resources.len());
+        let mut kept = 0;
         for resource in resources {
-            let openable = Arc::new(Openable::new(resource));
-            let shared = match resource.opening {
-                Opening::PerRequest => None,
-                Opening::Startup => Some(Arc::new(at_start(&openable, log)?)),
-            };
-            entries.push(Entry { openable, shared, opening: Arc::default() });
+            entries.push(match same(resource) {
+                Some(entry) => {
+                    kept += 1;
+                    entry.clone()
+                }
+                None => Entry::new(resource)?,
+            });
         }
-        Ok(Self(entries))
+        let (new, gone) = (entries.len() - kept, self.0.len().saturating_sub(kept));
+        let changes =
+            format!("{kept} resources stay as they are, {gone} are given up, {new} are new");
+        Ok((Self(entries), changes))
+    }
+
+    /// Those that are open, shared by all who may have them.
+    pub(super) fn open_ones(&self) -> impl Iterator<Item = &Resource> {
+        let open = self.0.iter().filter(|entry| entry.shared.is_some());
+        open.map(|entry| entry.openable.resource())
     }
 
     /// Opens resource number `position` of the policy and sends what came of it to `answer`.
@@ -58,6 +76,15 @@ impl Opener {
 }
 
 impl Entry {
+    fn new(resource: &Resource) -> Result<Self, StartError> {
+        let openable = Arc::new(Openable::new(resource));
+        let shared = match resource.opening {
+            Opening::PerRequest => None,
+            Opening::Startup => Some(Arc::new(at_start(&openable)?)),
+        };
+        Ok(Self { openable, shared, opening: Arc::default() })
+    }
+
     fn open_elsewhere(&self, ticket: u32, answer: UnboundedSender<Opened>) {
         if self.opening.fetch_add(1, Ordering::Relaxed) >= MAX_OPENING {
             self.opening.fetch_sub(1, Ordering::Relaxed);
@@ -73,10 +100,8 @@ impl Entry {
     }
 }
 
-fn at_start(openable: &Openable, log: &Log) -> Result<OwnedFd, StartError> {
-    let opened = openable.open().map_err(|failure| StartError::Resource(failure.text))?;
-    log.info(&format!("resource {:?} is open, shared by all who may have it", openable.name()));
-    Ok(opened)
+fn at_start(openable: &Openable) -> Result<OwnedFd, StartError> {
+    openable.open().map_err(|failure| StartError::Resource(failure.text))
 }
 
 fn busy(name: &str) -> OpenFailure {
@@ -84,6 +109,11 @@ fn busy(name: &str) -> OpenFailure {
         "resource {name:?}: {MAX_OPENING} callers wait for it to open already; its device does not answer"
     );
     OpenFailure { errno: Errno::BUSY, text }
+}
+
+/// The answer to a question about another policy than the one in force.
+pub(super) fn stale() -> OpenFailure {
+    OpenFailure { errno: Errno::STALE, text: "the policy has been replaced".to_owned() }
 }
 
 fn unknown(position: u32) -> OpenFailure {

@@ -1,7 +1,7 @@
 //! The policy as it was read at start, with what its names meant then.
 
 use std::cell::RefCell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fdbroker_host::{PolicyFileError, SystemNames};
 use fdbroker_policy::{Gid, LookupError, Names, Policy, Uid};
@@ -12,7 +12,12 @@ use super::StartError;
 use crate::arguments::{Arguments, DEFAULT_POLICY};
 
 /// A policy, and all that a worker needs to read the very same one.
+#[derive(Clone)]
 pub(super) struct PolicySource {
+    /// The file that the command line names.
+    named: Option<PathBuf>,
+    /// Counted from the start of the broker.
+    pub(super) generation: u32,
     pub(super) policy: Policy,
     /// The file and its drop-ins; none for the built-in policy.
     pub(super) texts: Vec<PolicyText>,
@@ -24,7 +29,31 @@ pub(super) struct PolicySource {
 impl PolicySource {
     /// Reads the policy that the command line names, the default one, or else the built-in one.
     pub(super) fn read(arguments: &Arguments) -> Result<Self, StartError> {
-        let (policy, texts, names) = match &arguments.policy {
+        Self::read_named(arguments.policy.clone(), 0, instance())
+    }
+
+    /// Reads it again, from the same place.
+    ///
+    /// # Errors
+    /// When it is not valid; when its files have gone; or when it takes a restart.
+    pub(super) fn read_again(&self) -> Result<Self, StartError> {
+        let next = self.generation.wrapping_add(1);
+        let again = Self::read_named(self.named.clone(), next, self.instance)?;
+        if again.texts.is_empty() && !self.texts.is_empty() {
+            return Err(StartError::PolicyGone(DEFAULT_POLICY.into()));
+        }
+        if again.account != self.account {
+            return Err(StartError::AccountChanges);
+        }
+        Ok(again)
+    }
+
+    fn read_named(
+        named: Option<PathBuf>,
+        generation: u32,
+        instance: i64,
+    ) -> Result<Self, StartError> {
+        let (policy, texts, names) = match &named {
             Some(path) => from_file(path)?,
             None => match from_file(Path::new(DEFAULT_POLICY)) {
                 Err(StartError::Policy(PolicyFileError::NotFound { .. })) => {
@@ -34,20 +63,29 @@ impl PolicySource {
             },
         };
         let account = if geteuid().is_root() { Some(worker_account(&policy)?) } else { None };
-        Ok(Self { policy, texts, names, account, instance: instance() })
+        Ok(Self { named, generation, policy, texts, names, account, instance })
     }
 
     /// The built-in policy, whoever asks.
     #[cfg(test)]
     pub(super) fn built_in() -> Self {
         let policy = fdbroker_policy::built_in(owner());
-        Self { policy, text: None, names: Vec::new(), account: None, instance: instance() }
+        Self {
+            named: None,
+            generation: 0,
+            policy,
+            texts: Vec::new(),
+            names: Vec::new(),
+            account: None,
+            instance: instance(),
+        }
     }
 
     /// What the worker is told.
     pub(super) fn setup(&self) -> Setup {
         Setup {
             instance: self.instance,
+            generation: self.generation,
             owner: owner().0,
             account: self.account,
             policy: self.texts.clone(),

@@ -49,6 +49,19 @@ impl Readiness {
     }
 }
 
+/// Tells the service manager that the policy is being read again.
+pub(super) fn reloading(log: &Log) {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now], log),
+        Err(error) => log.warn(&format!("the monotonic clock cannot be read: {error}")),
+    }
+}
+
+/// Tells the service manager what came of it: the broker serves as before, or anew.
+pub(super) fn reloaded(status: &str, log: &Log) {
+    notify(&[NotifyState::Ready, NotifyState::Status(status)], log);
+}
+
 /// Tells the service manager that the broker stops.
 pub(super) fn stopping(log: &Log) {
     notify(&[NotifyState::Stopping], log);

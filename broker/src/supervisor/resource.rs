@@ -40,6 +40,15 @@ impl Openable {
         openable
     }
 
+    /// Whether it is exactly this one.
+    pub(super) fn is(&self, resource: &Resource) -> bool {
+        self.resource == *resource
+    }
+
+    pub(super) fn resource(&self) -> &Resource {
+        &self.resource
+    }
+
     pub(super) fn name(&self) -> &str {
         &self.resource.name
     }

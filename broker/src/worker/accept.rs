@@ -15,7 +15,7 @@ use super::Worker;
 use super::identity::Identity;
 use super::quota::Exceeded;
 use super::session;
-use crate::log::{Entry, Name, Record, Subject, Verdict};
+use crate::log::{Kind, Record, Verdict};
 use crate::sys::watch::Watched;
 use crate::transmit::transmit;
 
@@ -57,12 +57,8 @@ fn admit(worker: &Rc<Worker>, stream: OwnedFd) {
         }
     };
     if !names_writers(&stream) {
-        let Identity { uid, pid, .. } = identity;
-        worker.log().warn(&format!(
-            "the connection of uid {uid} pid {pid} was ended: it was made before the broker could \
-             ask for its writers; set PassCredentials=yes where the socket is made"
-        ));
-        return end(worker, uid, stream);
+        refuse(worker, &identity, NO_WRITERS);
+        return end(worker, identity.uid, stream);
     }
     match worker.quotas.connection(identity.uid) {
         Ok(charge) => match Watched::new(stream) {
@@ -92,21 +88,25 @@ fn end(worker: &Worker, uid: Uid, stream: OwnedFd) {
     session::put_away(worker, uid, stream, ());
 }
 
+const NO_WRITERS: &str = "it was made before the broker could ask for its writers; set \
+     PassCredentials=yes where the socket is made";
+
+/// Records that a connection does not become a session.
+fn refuse(worker: &Worker, identity: &Identity, reason: &str) {
+    // What is not done need not be recorded first.
+    let _ = worker.audit.record(&Record {
+        kind: Kind::Connection,
+        right: "connect",
+        verdict: Verdict::Refused,
+        reason,
+        ..identity.record()
+    });
+}
+
 /// Tells a peer for whom there is no room why it is disconnected.
 fn turn_away(worker: &Worker, stream: &OwnedFd, identity: &Identity, exceeded: Exceeded) {
     let reason = exceeded.to_string();
-    worker.log().write(&Entry::audit(Record {
-        uid: identity.uid,
-        gid: identity.gid,
-        pid: identity.pid,
-        right: "connect",
-        subject: Subject::Nothing,
-        name: Name::None,
-        verdict: Verdict::Refused,
-        rule: None,
-        sender: None,
-        reason: &reason,
-    }));
+    refuse(worker, identity, &reason);
     let answer = reply(-Errno::DQUOT.get(), &reason);
     // A courtesy: the connection ends in any case.
     let _ = transmit(stream.as_fd(), &[io::IoSlice::new(&answer)], None);

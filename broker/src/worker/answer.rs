@@ -3,7 +3,8 @@
 use std::io;
 use std::rc::Rc;
 
-use fdbroker_wire::{Errno, Info, Slot, add_head, info, reply};
+use fdbroker_wire::version2::{Answer as Version2, Found, Listing, Report};
+use fdbroker_wire::{Errno, Extended, Hello, Info, Slot, add_head, hello, info, reply};
 
 use super::Brought;
 use super::decision::Decision;
@@ -18,6 +19,10 @@ pub(super) enum Answer {
     Info(Info),
     Deposit(Rc<Deposit>),
     Resource(Slot, Brought),
+    Hello(Hello),
+    Found(Found),
+    Listing(Listing),
+    Report(Report),
 }
 
 /// An answer that says no.
@@ -53,8 +58,17 @@ impl Answer {
                 let head = add_head(slot, 0, 0);
                 outbox.send(&head, &[], descriptor.descriptor()).await
             }
+            Self::Hello(greeting) => outbox.send(&hello(greeting), &[], None).await,
+            Self::Found(found) => version2(outbox, Version2::Found(found)).await,
+            Self::Listing(listing) => version2(outbox, Version2::Listing(listing)).await,
+            Self::Report(report) => version2(outbox, Version2::Report(report)).await,
         }
     }
+}
+
+async fn version2(outbox: &mut Outbox, answer: Version2) -> io::Result<()> {
+    let message: Extended<Brought> = answer.into_extended();
+    outbox.send(&message.head(), &message.body, None).await
 }
 
 impl Failure {

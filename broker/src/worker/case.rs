@@ -65,11 +65,22 @@ impl<'a> Case<'a> {
         verdict: Verdict,
         reason: &str,
     ) -> Result<(), NotRecorded> {
+        self.record_elsewhere(&self.place, kind, verdict, reason)
+    }
+
+    /// The same, of another place than the one that was asked for.
+    pub(super) fn record_elsewhere(
+        &self,
+        place: &Place<'_>,
+        kind: Kind,
+        verdict: Verdict,
+        reason: &str,
+    ) -> Result<(), NotRecorded> {
         self.worker.audit.record(&Record {
             kind,
             right: self.right.name(),
-            subject: self.place.subject(),
-            name: self.place.name(),
+            subject: place.subject(),
+            name: place.name(),
             verdict,
             rule: self.decision.rule,
             sender: self
@@ -109,6 +120,6 @@ impl From<Result<Answer, Failure>> for Outcome {
     }
 }
 
-fn unrecorded() -> Failure {
+pub(super) fn unrecorded() -> Failure {
     Failure::plain(Errno::IO, "the audit trail cannot be written, and nothing is done unrecorded")
 }

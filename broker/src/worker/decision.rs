@@ -5,11 +5,11 @@
 //! granted it.
 
 use std::rc::Rc;
-use std::time::SystemTime;
 
-use fdbroker_policy::{Policy, Right, Target, Uid, Verdict};
+use fdbroker_policy::{Right, Target, Uid, Verdict};
 
 use super::identity::{Identity, Unreadable};
+use super::in_force::Rules;
 use super::inbox::Writer;
 
 /// Who asks.
@@ -55,14 +55,17 @@ impl Requester {
         self.writer.is_ok() && self.connection.uid == owner && writer == owner
     }
 
-    /// Decides.
-    pub(crate) fn decide<'p>(
+    /// Decides; about what no policy knows, it is no.
+    pub(super) fn decide<'p>(
         &self,
-        policy: &'p Policy,
+        rules: &'p Rules,
         right: Right,
-        target: Target,
+        target: Option<Target>,
     ) -> Decision<'p> {
-        let at = SystemTime::now().into();
+        let Some(target) = target else {
+            return Decision::refused(None, "no rule allows it".to_owned());
+        };
+        let (policy, at) = (&rules.policy, rules.now());
         let connection = policy.decide(&self.connection.peer(), right, target, at);
         let writer = match &self.writer {
             Err(unreadable) => return Decision::refused(None, unreadable.to_string()),

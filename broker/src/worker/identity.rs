@@ -14,6 +14,7 @@ use nix::sys::socket::{getsockopt, sockopt};
 use rustix::event::PollFlags;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use crate::log::{Kind, Name, Record, Subject, Verdict};
 use crate::look::look;
 use crate::sys::peer;
 use crate::sys::receive::Sender;
@@ -87,6 +88,25 @@ impl Identity {
     /// What the policy asks of it.
     pub(crate) fn peer(&self) -> Peer<'_> {
         Peer::new(self.uid, self.gid, &self.groups)
+    }
+
+    /// A record of a request of its, that says nothing yet.
+    pub(crate) fn record(&self) -> Record<'_> {
+        Record {
+            kind: Kind::Decision,
+            uid: self.uid,
+            gid: self.gid,
+            pid: self.pid,
+            unit: "none",
+            right: "none",
+            subject: Subject::Nothing,
+            name: Name::None,
+            verdict: Verdict::Granted,
+            rule: None,
+            sender: None,
+            reason: "",
+            count: 1,
+        }
     }
 }
 

@@ -7,7 +7,6 @@ use fdbroker_wire::{Hello, Slot, Tag};
 use super::answer::{Answer, Failure};
 use super::case::{Case, Outcome};
 use super::decision::{Decision, Requester};
-use super::in_force::Rules;
 use super::place::{Place, wire_slot, wire_tag};
 use super::session::Session;
 use super::unreachable::is_unreachable;
@@ -75,15 +74,15 @@ pub(super) async fn list(
 ) -> Answer {
     let rules = worker.in_force.now();
     let place = tag.map_or_else(Place::nowhere, |tag| Place::tag(&rules.policy, tag));
-    let operator = requester.decide(&rules, Right::Operate, Place::broker().target);
-    let case = Case { decision: operator, ..Case::new(worker, &rules, requester, Right::List, place) };
+    let case = Case::new(worker, &rules, requester, Right::List, place);
+    let operates = requester.decide(&rules, Right::Operate, Place::broker().target).granted;
     let (mut listing, mut last) = (Listing::new(), after);
     'full: loop {
         let some = some_slots(&case, tag, last);
         let Some(end) = some.last() else { break };
         last = Some(*end);
         for slot in some {
-            if let Some(entry) = entry(&case, slot)
+            if let Some(entry) = entry(&case, operates, slot)
                 && !listing.push(entry)
             {
                 break 'full;
@@ -108,10 +107,9 @@ fn some_slots(case: &Case<'_>, tag: Option<Tag>, after: Option<Slot>) -> Vec<Slo
     slots
 }
 
-/// What the peer is told of a slot, if anything. The case's decision says whether it operates the
-/// broker.
-fn entry(case: &Case<'_>, slot: Slot) -> Option<Entry> {
-    let (rules, operates) = (case.rules, case.decision.granted);
+/// What the peer is told of a slot, if anything; more if it operates the broker.
+fn entry(case: &Case<'_>, operates: bool, slot: Slot) -> Option<Entry> {
+    let rules = case.rules;
     let place = Place::slot(&rules.policy, slot);
     let unreachable = operates && is_unreachable(rules, slot);
     let listed = case.requester.decide(rules, Right::List, place.target).granted;
@@ -140,7 +138,6 @@ fn kind_of(descriptor: Option<&Brought>) -> Option<Kind> {
     Kind::from_name(kind::of(descriptor.and_then(Brought::descriptor)).name())
 }
 
-/// What a listing begins with, for those that only want to decide.
 #[cfg(test)]
 mod tests {
     use fdbroker_policy::Kind;

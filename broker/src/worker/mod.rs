@@ -73,7 +73,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// For what is no record.
-    fn log(&self) -> &Log {
+    fn log(&self) -> &Rc<Log> {
         self.audit.log()
     }
 }
@@ -133,7 +133,7 @@ async fn serve(restored: restore::Restored, log: Log) -> Result<(), String> {
     for deposit in deposits {
         slots.put(deposit::Deposit::restored(deposit, &quotas, &closer)?);
     }
-    let audit = Audit::new(log, trail);
+    let audit = Audit::new(Rc::new(log), trail);
     audit.require(rules.requires_audit());
     let (coming, policies) = unbounded_channel();
     let worker = Rc::new(Worker {

@@ -6,13 +6,13 @@ use fdbroker_policy::Right;
 use fdbroker_wire::version2::Report;
 use fdbroker_wire::{Errno, Slot};
 
+use super::Worker;
 use super::answer::{Answer, Failure};
-use super::case::{Case, Outcome};
+use super::case::{Case, Outcome, unrecorded};
 use super::decision::Requester;
 use super::in_force::Rules;
 use super::place::Place;
 use super::unreachable::{self, is_unreachable};
-use super::Worker;
 use crate::log::{Kind, Verdict};
 
 fn case<'a>(worker: &'a Worker, rules: &'a Rules, requester: &'a Requester) -> Case<'a> {
@@ -94,8 +94,8 @@ async fn purge_one(case: &Case<'_>, slot: Slot) -> Option<Result<(), Failure>> {
     };
     let place = Place::slot(&case.rules.policy, slot);
     let reason = format!("purged; uid {} deposited it", deposit.owner);
-    if let Err(failure) = case.record_elsewhere(&place, Kind::Decision, Verdict::Granted, &reason) {
-        return Some(Err(failure));
+    if case.record_elsewhere(&place, Kind::Decision, Verdict::Granted, &reason).is_err() {
+        return Some(Err(unrecorded()));
     }
     pen.forget(slot).await.ok()?;
     worker.vault.leaves(&deposit);

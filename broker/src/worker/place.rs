@@ -1,13 +1,14 @@
 //! What a request is about, looked up once: the slot or tag, as the wire and as the policy know it.
 
 use fdbroker_policy::{Policy, Resource, ResourceIndex, TagSettings, Target};
-use fdbroker_wire::{Slot, Tag};
+use fdbroker_wire::{Index, Slot, Tag};
 
 use crate::log::{Name, Subject};
 
 /// A slot or a whole tag, with what the policy says of it.
 pub(super) struct Place<'p> {
-    pub(super) tag: Tag,
+    /// None for what is neither a slot nor a tag.
+    pub(super) tag: Option<Tag>,
     /// What to decide about; none for what no policy can number.
     pub(super) target: Option<Target>,
     /// The tag's settings; none when the policy does not declare it.
@@ -22,7 +23,7 @@ impl<'p> Place<'p> {
     pub(super) fn slot(policy: &'p Policy, slot: Slot) -> Self {
         let known = policy_slot(slot);
         Self {
-            tag: slot.tag,
+            tag: Some(slot.tag),
             target: known.map(Target::Slot),
             settings: policy_tag(slot.tag).and_then(|tag| policy.tag(tag)),
             resource: known.and_then(|slot| policy.resource_at(slot)),
@@ -34,12 +35,22 @@ impl<'p> Place<'p> {
     pub(super) fn tag(policy: &'p Policy, tag: Tag) -> Self {
         let known = policy_tag(tag);
         Self {
-            tag,
+            tag: Some(tag),
             target: known.map(Target::Tag),
             settings: known.and_then(|tag| policy.tag(tag)),
             resource: None,
             slot: None,
         }
+    }
+
+    /// The broker itself.
+    pub(super) fn broker() -> Self {
+        Self { target: Some(Target::Broker), ..Self::nowhere() }
+    }
+
+    /// What is nothing that the policy knows: nobody has a right to it.
+    pub(super) fn nowhere() -> Self {
+        Self { tag: None, target: None, settings: None, resource: None, slot: None }
     }
 
     /// Whether one session at a time may have the tag.
@@ -48,9 +59,10 @@ impl<'p> Place<'p> {
     }
 
     pub(super) fn subject(&self) -> Subject {
-        match self.slot {
-            Some(slot) => Subject::Slot(slot),
-            None => Subject::Tag(self.tag),
+        match (self.slot, self.tag) {
+            (Some(slot), _) => Subject::Slot(slot),
+            (None, Some(tag)) => Subject::Tag(tag),
+            (None, None) => Subject::Nothing,
         }
     }
 
@@ -66,7 +78,7 @@ impl<'p> Place<'p> {
 }
 
 /// A slot of the wire, as the policy numbers it.
-fn policy_slot(slot: Slot) -> Option<fdbroker_policy::Slot> {
+pub(super) fn policy_slot(slot: Slot) -> Option<fdbroker_policy::Slot> {
     let index = u32::try_from(slot.index.get()).ok().and_then(fdbroker_policy::Index::new)?;
     Some(fdbroker_policy::Slot { tag: policy_tag(slot.tag)?, index })
 }
@@ -74,4 +86,17 @@ fn policy_slot(slot: Slot) -> Option<fdbroker_policy::Slot> {
 /// A tag of the wire, as the policy numbers it.
 pub(super) fn policy_tag(tag: Tag) -> Option<fdbroker_policy::Tag> {
     u16::try_from(tag.get()).ok().and_then(fdbroker_policy::Tag::new)
+}
+
+/// A slot of the policy, as the wire numbers it.
+pub(super) fn wire_slot(slot: fdbroker_policy::Slot) -> Option<Slot> {
+    Some(Slot {
+        tag: wire_tag(slot.tag)?,
+        index: Index::new(i32::try_from(slot.index.get()).ok()?)?,
+    })
+}
+
+/// A tag of the policy, as the wire numbers it.
+pub(super) fn wire_tag(tag: fdbroker_policy::Tag) -> Option<Tag> {
+    i16::try_from(tag.get()).ok().and_then(Tag::new)
 }

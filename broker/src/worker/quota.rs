@@ -3,7 +3,7 @@
 //! Charged before anything is held, and given back when the charge is dropped: for a descriptor
 //! that is when its close(2) has ended, so what is slow to close stays on its owner's account.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -13,12 +13,14 @@ use fdbroker_policy::{Settings, Uid};
 
 /// The accounts of all users.
 pub(super) struct Quotas {
-    limits: Limits,
+    limits: Cell<Limits>,
+    table: u64,
     accounts: RefCell<HashMap<Uid, Arc<Account>>>,
     connections: Arc<AtomicU32>,
     descriptors: Arc<AtomicU32>,
 }
 
+#[derive(Clone, Copy)]
 struct Limits {
     connections: u32,
     connections_per_uid: u32,
@@ -39,6 +41,28 @@ struct Account {
     opening: AtomicU32,
     /// The deposited descriptors of all users, the same for every account.
     all_descriptors: Arc<AtomicU32>,
+}
+
+impl Limits {
+    fn of(settings: &Settings, table: u64) -> Self {
+        let part = |part: u64| u32::try_from(part).unwrap_or(u32::MAX);
+        Self {
+            connections: settings.max_connections,
+            connections_per_uid: settings.max_connections_per_uid,
+            slots: settings.max_slots_per_uid,
+            bytes: settings.max_payload_bytes_per_uid,
+            descriptors: part(table / 2),
+            all_descriptors: part(table - table / 4),
+            brought: part(table / 8),
+        }
+    }
+}
+
+/// How much all users have.
+pub(super) struct Usage {
+    pub(super) connections: u32,
+    pub(super) descriptors: u32,
+    pub(super) descriptor_limit: u32,
 }
 
 /// The limit that a charge would pass.
@@ -84,18 +108,25 @@ impl Quotas {
     /// three quarters, those of one user half; and what one user brought otherwise an eighth.
     pub(super) fn new(settings: &Settings, table: u64) -> Self {
         Self {
-            limits: Limits {
-                connections: settings.max_connections,
-                connections_per_uid: settings.max_connections_per_uid,
-                slots: settings.max_slots_per_uid,
-                bytes: settings.max_payload_bytes_per_uid,
-                descriptors: u32::try_from(table / 2).unwrap_or(u32::MAX),
-                all_descriptors: u32::try_from(table - table / 4).unwrap_or(u32::MAX),
-                brought: u32::try_from(table / 8).unwrap_or(u32::MAX),
-            },
+            limits: Cell::new(Limits::of(settings, table)),
+            table,
             accounts: RefCell::default(),
             connections: Arc::default(),
             descriptors: Arc::default(),
+        }
+    }
+
+    /// Other limits from now on; what is held already stays.
+    pub(super) fn limit(&self, settings: &Settings) {
+        self.limits.set(Limits::of(settings, self.table));
+    }
+
+    /// What is held now.
+    pub(super) fn usage(&self) -> Usage {
+        Usage {
+            connections: self.connections.load(Ordering::Relaxed),
+            descriptors: self.descriptors.load(Ordering::Relaxed),
+            descriptor_limit: self.limits.get().all_descriptors,
         }
     }
 
@@ -105,13 +136,13 @@ impl Quotas {
     /// The limit that is reached.
     pub(super) fn connection(&self, uid: Uid) -> Result<ConnectionCharge, Exceeded> {
         let account = self.account(uid);
-        if self.connections.load(Ordering::Relaxed) >= self.limits.connections {
+        if self.connections.load(Ordering::Relaxed) >= self.limits.get().connections {
             return Err(Exceeded::Connections);
         }
-        if account.connections.load(Ordering::Relaxed) >= self.limits.connections_per_uid {
+        if account.connections.load(Ordering::Relaxed) >= self.limits.get().connections_per_uid {
             return Err(Exceeded::ConnectionsOfUser);
         }
-        if account.brought.load(Ordering::Relaxed) > self.limits.brought {
+        if account.brought.load(Ordering::Relaxed) > self.limits.get().brought {
             return Err(Exceeded::Brought);
         }
         account.connections.fetch_add(1, Ordering::Relaxed);
@@ -123,7 +154,7 @@ impl Quotas {
     pub(super) fn brought(&self, uid: Uid) -> (BroughtCharge, bool) {
         let account = self.account(uid);
         let before = account.brought.fetch_add(1, Ordering::Relaxed);
-        (BroughtCharge(account), before >= self.limits.brought)
+        (BroughtCharge(account), before >= self.limits.get().brought)
     }
 
     /// Charges the opening of a resource for `uid`.
@@ -154,17 +185,21 @@ impl Quotas {
         let replaced = replaced.filter(|replaced| Arc::ptr_eq(&replaced.account, &charge.account));
         let slots = charge.account.slots.load(Ordering::Relaxed) - u32::from(replaced.is_some());
         let held = charge.account.bytes.load(Ordering::Relaxed);
-        if slots > self.limits.slots {
+        if slots > self.limits.get().slots {
             return Err(Exceeded::Slots);
         }
-        if held - replaced.map_or(0, |replaced| replaced.bytes) > self.limits.bytes {
+        if held - replaced.map_or(0, |replaced| replaced.bytes) > self.limits.get().bytes {
             return Err(Exceeded::Bytes);
         }
         let freed = replaced.map_or(0, |replaced| replaced.descriptors);
-        if charge.account.descriptors.load(Ordering::Relaxed) - freed > self.limits.descriptors {
+        if charge.account.descriptors.load(Ordering::Relaxed) - freed
+            > self.limits.get().descriptors
+        {
             return Err(Exceeded::Descriptors);
         }
-        if descriptor && self.descriptors.load(Ordering::Relaxed) > self.limits.all_descriptors {
+        if descriptor
+            && self.descriptors.load(Ordering::Relaxed) > self.limits.get().all_descriptors
+        {
             return Err(Exceeded::AllDescriptors);
         }
         Ok(charge)

@@ -6,11 +6,10 @@
 use std::io::IoSlice;
 use std::os::fd::{AsFd, OwnedFd};
 
-use fdbroker_policy::{Policy, SourceText, Uid};
-use fdbroker_wire::{Add, Control, Decoder, Limits, Message, Setup, Tag};
+use fdbroker_wire::{Add, Control, Decoder, Limits, Message, Tag};
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::names::KnownNames;
+use super::in_force::Rules;
 use super::privilege;
 use crate::sys::receive::receive;
 use crate::transmit::transmit;
@@ -18,8 +17,11 @@ use crate::transmit::transmit;
 /// All that a worker begins with.
 pub(super) struct Restored {
     pub(super) link: OwnedFd,
-    pub(super) policy: Policy,
+    pub(super) instance: i64,
+    pub(super) rules: Rules,
     pub(super) listener: OwnedFd,
+    /// The audit file, where there is one.
+    pub(super) trail: Option<OwnedFd>,
     pub(super) deposits: Vec<Add<OwnedFd>>,
     pub(super) notes: Vec<Note>,
 }
@@ -34,8 +36,10 @@ pub(super) struct Note {
 /// What has arrived so far.
 #[derive(Default)]
 struct Arrived {
-    policy: Option<Policy>,
+    instance: i64,
+    rules: Option<Rules>,
     listener: Option<OwnedFd>,
+    trail: Option<OwnedFd>,
     deposits: Vec<Add<OwnedFd>>,
     notes: Vec<Note>,
     complete: bool,
@@ -55,10 +59,10 @@ pub(super) fn from(link: OwnedFd) -> Result<Restored, String> {
             arrived.take(message.map_err(|fault| fault.reason.to_owned())?)?;
         }
     }
-    let Arrived { policy, listener, deposits, notes, .. } = arrived;
-    let policy = policy.ok_or("the supervisor sent no policy")?;
+    let Arrived { instance, rules, listener, trail, deposits, notes, .. } = arrived;
+    let rules = rules.ok_or("the supervisor sent no policy")?;
     let listener = listener.ok_or("the supervisor sent no listening socket")?;
-    Ok(Restored { link, policy, listener, deposits, notes })
+    Ok(Restored { link, instance, rules, listener, trail, deposits, notes })
 }
 
 fn read(link: &OwnedFd, chunk: &mut [u8], decoder: &mut Decoder<OwnedFd>) -> Result<(), String> {
@@ -95,8 +99,10 @@ impl Arrived {
         match control {
             Control::Setup(setup) => {
                 privilege::give_up(setup.account)?;
-                self.policy = Some(policy(setup)?);
+                self.instance = setup.instance;
+                self.rules = Some(Rules::read(setup)?);
             }
+            Control::Trail(file) => self.trail = Some(file),
             Control::Listener(listener) => self.listener = Some(listener),
             Control::Note { tag, pid, process: Some(process) } => {
                 self.notes.push(Note { tag, pid, process });
@@ -106,17 +112,4 @@ impl Arrived {
         }
         Ok(())
     }
-}
-
-fn policy(setup: Setup) -> Result<Policy, String> {
-    if setup.policy.is_empty() {
-        return Ok(fdbroker_policy::built_in(Uid(setup.owner)));
-    }
-    let names = KnownNames::new(setup.names);
-    let sources: Vec<_> = setup
-        .policy
-        .into_iter()
-        .map(|file| SourceText { path: file.path, text: file.text })
-        .collect();
-    fdbroker_policy::load(&sources, &names).map_err(|findings| findings.to_string())
 }

@@ -14,6 +14,7 @@ use super::outbox::Outbox;
 use super::quota::ConnectionCharge;
 use super::turns::{self, Holder};
 use super::{Worker, request};
+use crate::log::{Kind, Record, Verdict};
 use crate::sys::watch::Watched;
 use crate::transmit::too_many_in_flight;
 
@@ -28,6 +29,8 @@ pub(super) struct Session {
     pub(super) touched: Vec<Tag>,
     pub(super) inbox: Inbox,
     pub(super) outbox: Outbox,
+    /// It has said HEL.
+    pub(super) speaks_version2: bool,
 }
 
 /// Serves a peer until it leaves or has to.
@@ -38,7 +41,7 @@ pub(super) async fn serve(
     charge: ConnectionCharge,
 ) {
     let stream = Rc::new(stream);
-    let patience = worker.policy.settings().frame_timeout;
+    let patience = worker.in_force.now().policy.settings().frame_timeout;
     let ledger = worker.unread.ledger(identity.uid, &stream);
     let mut session = Session {
         holder: worker.turns.holder(&identity),
@@ -46,10 +49,17 @@ pub(super) async fn serve(
         identity,
         touched: Vec::new(),
         outbox: Outbox::new(Rc::clone(&stream), ledger, patience),
+        speaks_version2: false,
     };
     if let Some(reason) = session.run(&worker).await {
-        let Identity { uid, pid, .. } = *session.identity;
-        worker.log().warn(&format!("the connection of uid {uid} pid {pid} was cut off: {reason}"));
+        // It ends in any case.
+        let _ = worker.audit.record(&Record {
+            kind: Kind::CutOff,
+            right: "connect",
+            verdict: Verdict::Refused,
+            reason: &reason,
+            ..session.identity.record()
+        });
     }
     let uid = session.identity.uid;
     let Session { touched, holder, outbox, inbox, .. } = session;

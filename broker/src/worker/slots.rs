@@ -1,6 +1,7 @@
 //! The slots: what lies where.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::rc::Rc;
 
 use fdbroker_wire::{Index, Info, Slot, Tag};
@@ -9,7 +10,7 @@ use super::deposit::Deposit;
 
 /// All deposits, by tag and index.
 #[derive(Default)]
-pub(super) struct Slots(HashMap<Tag, Group>);
+pub(super) struct Slots(BTreeMap<Tag, Group>);
 
 #[derive(Default)]
 struct Group {
@@ -41,6 +42,31 @@ impl Slots {
         if group.deposits.is_empty() {
             self.0.remove(&slot.tag);
         }
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.values().map(|group| group.deposits.len()).sum()
+    }
+
+    /// Those of one tag, or of all, that come behind a slot, in order.
+    pub(super) fn after(
+        &self,
+        within: Option<Tag>,
+        after: Option<Slot>,
+    ) -> impl Iterator<Item = Slot> {
+        let from = within.or(after.map(|after| after.tag));
+        let from = from.map_or(Bound::Unbounded, Bound::Included);
+        let groups = self.0.range((from, Bound::Unbounded));
+        let groups = groups.take_while(move |(tag, _)| within.is_none_or(|within| within == **tag));
+        groups.flat_map(move |(tag, group)| {
+            let behind = match after {
+                Some(after) if after.tag == *tag => Bound::Excluded(after.index),
+                _ => Bound::Unbounded,
+            };
+            let deposits = group.deposits.range((behind, Bound::Unbounded));
+            deposits.map(|(index, _)| Slot { tag: *tag, index: *index })
+        })
     }
 
     /// How much a tag holds, `resources` being the largest index that the policy itself fills.

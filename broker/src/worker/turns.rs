@@ -138,7 +138,9 @@ pub(super) async fn leave(worker: &Worker, tag: Tag, holder: &Holder) {
 pub(super) fn restore(worker: &Rc<Worker>, restored: Note) {
     let Note { tag, pid, process } = restored;
     let Ok(watched) = process.try_clone() else {
-        worker.log().error(&format!("tag {tag}: its owner, pid {pid}, cannot be watched; it is free"));
+        worker
+            .log()
+            .error(&format!("tag {tag}: its owner, pid {pid}, cannot be watched; it is free"));
         return;
     };
     let owner = Owner::Process { pid, process: Rc::new(process) };
@@ -148,7 +150,9 @@ pub(super) fn restore(worker: &Rc<Worker>, restored: Note) {
         // A pidfd is readable when its process has ended, see pidfd_open(2).
         let ended = async { Watched::new(watched)?.readable().await };
         if let Err(error) = ended.await {
-            worker.log().error(&format!("tag {tag}: its owner, pid {pid}, cannot be watched: {error}"));
+            worker
+                .log()
+                .error(&format!("tag {tag}: its owner, pid {pid}, cannot be watched: {error}"));
         }
         if worker.turns.pass_on(tag, |owner| matches!(owner, Owner::Process { .. })) {
             note(&worker, tag).await;

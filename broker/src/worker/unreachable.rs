@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use fdbroker_wire::{Slot, Tag};
+use fdbroker_wire::Slot;
 
 use super::Worker;
 use super::in_force::Rules;
@@ -63,9 +63,6 @@ fn range(first: &Slot, last: &Slot) -> Option<String> {
     }
     Some(text)
 }
-
-/// The deposits of one tag or of all.
-pub(super) type Within = Option<Tag>;
 
 #[cfg(test)]
 mod tests {

@@ -56,11 +56,18 @@ pub(super) struct Vault {
     /// Told when the supervisor cannot be written to: a worker is of no use then.
     broken: Notify,
     opening: RefCell<HashMap<u32, Waiter>>,
+    reloading: RefCell<HashMap<u32, oneshot::Sender<Reloaded>>>,
     next_ticket: Cell<u32>,
 }
 
 /// What came of opening a resource.
 pub(super) type Opened = Result<Brought, (Errno, String)>;
+
+/// What came of reading the policy again.
+pub(super) struct Reloaded {
+    pub(super) generation: u32,
+    pub(super) outcome: Result<String, (Errno, String)>,
+}
 
 /// Who waits for a resource; the charge stays until the supervisor has answered, whether or not
 /// anybody still waits.
@@ -98,6 +105,7 @@ impl Vault {
             closing: RefCell::default(),
             broken: Notify::new(),
             opening: RefCell::default(),
+            reloading: RefCell::default(),
             next_ticket: Cell::new(0),
         };
         Ok((vault, answers))
@@ -112,13 +120,14 @@ impl Vault {
         Pen { vault: self, _turn: turn }
     }
 
-    /// Has the supervisor open a resource, by its position in the policy, on account of whom the
-    /// `charge` names.
+    /// Has the supervisor open a resource, by its position in the policy of that generation, on
+    /// account of whom the `charge` names.
     ///
     /// # Errors
     /// What the peer is answered, and why, when it was not opened in time or at all.
     pub(super) async fn open(
         &self,
+        generation: u32,
         resource: u32,
         charge: Result<OpeningCharge, Exceeded>,
     ) -> Opened {
@@ -126,12 +135,25 @@ impl Vault {
         let late = |_| (Errno::TIMEDOUT, "it did not open in time".to_owned());
         let until = Instant::now() + OPEN_TIMEOUT;
         let pen = timeout_at(until, self.pen()).await.map_err(late)?;
-        let ticket = self.next_ticket.replace(self.next_ticket.get().wrapping_add(1));
+        let ticket = self.ticket();
         let (answer, opened) = oneshot::channel();
         self.opening.borrow_mut().insert(ticket, Waiter { answer, _charge: charge });
-        pen.control(Control::Open { resource, ticket }).await.map_err(|_| again())?;
+        pen.control(Control::Open { generation, resource, ticket }).await.map_err(|_| again())?;
         drop(pen);
         timeout_at(until, opened).await.map_err(late)?.unwrap_or_else(|_| Err(again()))
+    }
+
+    /// Has the supervisor read the policy again; none when it has gone.
+    pub(super) async fn reload(&self) -> Option<Reloaded> {
+        let ticket = self.ticket();
+        let (answer, reloaded) = oneshot::channel();
+        self.reloading.borrow_mut().insert(ticket, answer);
+        self.pen().await.control(Control::Reload { ticket }).await.ok()?;
+        reloaded.await.ok()
+    }
+
+    fn ticket(&self) -> u32 {
+        self.next_ticket.replace(self.next_ticket.get().wrapping_add(1))
     }
 
     /// What a supervisor's copy was charged for: `deposit` has just left its slot. Where closing
@@ -332,6 +354,22 @@ fn take(worker: &Worker, message: Message<Brought>) -> io::Result<()> {
                 if let Some(waiter) = waiter {
                     let _ = waiter.answer.send(outcome);
                 }
+                Ok(())
+            }
+            Ok(Control::Reloaded { ticket, generation, outcome }) => {
+                if let Some(waiter) = worker.vault.reloading.borrow_mut().remove(&ticket) {
+                    // Whoever asked may have left.
+                    let _ = waiter.send(Reloaded { generation, outcome });
+                }
+                Ok(())
+            }
+            Ok(Control::Policy(setup)) => {
+                // It fails when this worker ends.
+                let _ = worker.coming.send(setup);
+                Ok(())
+            }
+            Ok(Control::Trail(file)) => {
+                file.into_inner().into_iter().for_each(|file| worker.audit.go_on_in(file));
                 Ok(())
             }
             Ok(Control::Closed(slot)) => {

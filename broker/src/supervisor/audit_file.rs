@@ -1,0 +1,60 @@
+//! The file of `--audit-file`: opened by the supervisor, which may, and appended to by both.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
+
+/// Where the audit file is.
+pub(super) struct AuditFile {
+    path: PathBuf,
+    file: OwnedFd,
+}
+
+impl AuditFile {
+    /// Opens the file, or makes it, for root alone.
+    ///
+    /// # Errors
+    /// When it cannot be opened for appending, or is no regular file.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), file: open(path)? })
+    }
+
+    /// Opens it anew: what it was may have been moved away.
+    ///
+    /// # Errors
+    /// As [`AuditFile::open`]; then the old one goes on.
+    pub(super) fn reopen(&mut self) -> io::Result<()> {
+        self.file = open(&self.path)?;
+        Ok(())
+    }
+
+    /// Another descriptor of it.
+    ///
+    /// # Errors
+    /// When none is left.
+    pub(super) fn share(&self) -> io::Result<OwnedFd> {
+        self.file.try_clone()
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn open(path: &Path) -> io::Result<OwnedFd> {
+    // Neither through a symlink that somebody put there, nor waiting for a FIFO's other end.
+    let flags = OFlags::WRONLY
+        | OFlags::APPEND
+        | OFlags::CREATE
+        | OFlags::NOFOLLOW
+        | OFlags::NONBLOCK
+        | OFlags::NOCTTY
+        | OFlags::CLOEXEC;
+    let file = openat(CWD, path, flags, Mode::RUSR | Mode::WUSR)?;
+    if FileType::from_raw_mode(fstat(&file)?.st_mode) == FileType::RegularFile {
+        return Ok(file);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
+}

@@ -1,0 +1,126 @@
+//! What the supervisor itself records, and the audit file that it and its worker append to.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use fdbroker_policy::{Audit as Setting, Gid, Policy, Resource, Uid};
+use fdbroker_wire::{Index, Slot, Tag};
+use rustix::process::{getegid, geteuid, getpid};
+
+use super::StartError;
+use super::audit_file::AuditFile;
+use crate::audit::Audit;
+use crate::log::{Kind, Log, Name, Record, Subject, Verdict};
+
+/// The supervisor's audit trail.
+pub(super) struct Records {
+    pub(super) audit: Audit,
+    file: Option<AuditFile>,
+}
+
+impl Records {
+    /// Records to the log, and to `file`.
+    ///
+    /// # Errors
+    /// When the policy requires a file and there is none.
+    pub(super) fn new(
+        log: Rc<Log>,
+        file: Option<AuditFile>,
+        policy: &Policy,
+    ) -> Result<Self, StartError> {
+        let shared = file.as_ref().map(AuditFile::share).transpose().map_err(StartError::Seal)?;
+        let records = Self { audit: Audit::new(log, shared), file };
+        records.suffice(policy)?;
+        Ok(records)
+    }
+
+    /// Whether a policy gets the audit trail that it requires.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub(super) fn suffice(&self, policy: &Policy) -> Result<(), StartError> {
+        match policy.settings().audit {
+            Setting::Required if self.file.is_none() => Err(StartError::NoAuditFile),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn log(&self) -> &Rc<Log> {
+        self.audit.log()
+    }
+
+    /// A descriptor of the audit file for a worker, where there is one.
+    pub(super) fn for_worker(&self) -> io::Result<Option<OwnedFd>> {
+        self.file.as_ref().map(AuditFile::share).transpose()
+    }
+
+    /// Opens the audit file anew, since it may have been moved away; whether it was.
+    pub(super) fn reopen(&mut self) -> bool {
+        let Some(file) = &mut self.file else { return false };
+        match file.reopen().and_then(|()| file.share()) {
+            Ok(shared) => {
+                self.audit.go_on_in(shared);
+                true
+            }
+            Err(error) => {
+                let path = file.path().display();
+                self.audit.log().error(&format!(
+                    "--audit-file {path} cannot be opened anew: {error}; the old one goes on"
+                ));
+                false
+            }
+        }
+    }
+
+    /// Records that a resource was opened, to be shared by all who may have it.
+    pub(super) fn opened(&self, resource: &Resource) {
+        let subject = slot(resource).map_or(Subject::Nothing, Subject::Slot);
+        // It is open already; nobody has it yet.
+        let _ = self.audit.record(&Record {
+            kind: Kind::Open,
+            right: "open",
+            subject,
+            name: Name::Plain(&resource.name),
+            reason: "opened once, shared by all who may have it",
+            ..own()
+        });
+    }
+
+    /// Records what came of reading the policy again.
+    pub(super) fn reloaded(&self, verdict: Verdict, reason: &str) {
+        // The old policy or the new one holds in any case.
+        let _ = self.audit.record(&Record {
+            kind: Kind::Reload,
+            right: "reload",
+            verdict,
+            reason,
+            ..own()
+        });
+    }
+}
+
+/// A record of something that this process did by itself.
+fn own() -> Record<'static> {
+    Record {
+        kind: Kind::Open,
+        uid: Uid(geteuid().as_raw()),
+        gid: Gid(getegid().as_raw()),
+        pid: getpid().as_raw_nonzero().get(),
+        unit: "none",
+        right: "none",
+        subject: Subject::Nothing,
+        name: Name::None,
+        verdict: Verdict::Granted,
+        rule: None,
+        sender: None,
+        reason: "",
+        count: 1,
+    }
+}
+
+fn slot(resource: &Resource) -> Option<Slot> {
+    let tag = i16::try_from(resource.slot.tag.get()).ok().and_then(Tag::new)?;
+    let index = i32::try_from(resource.slot.index.get()).ok().and_then(Index::new)?;
+    Some(Slot { tag, index })
+}
