@@ -91,16 +91,18 @@ impl<'d, 'n> Rules<'d, 'n> {
     ) -> Option<Vec<Pattern>> {
         let rights = allow.rights.and(deny.rights);
         let unknown = allow.names_unknown || deny.names_unknown;
-        if rights.common(Rights::of_slots()).is_empty()
-            && (rights.contains(Right::Operate) || unknown)
-        {
-            // What is not known may be a right to slots.
-            let span = section.key_span(slots::KEY).filter(|_| !unknown);
-            if let Some(span) = span {
+        let of_slots = !rights.common(Rights::of_slots()).is_empty();
+        let given = section.key_span(slots::KEY);
+        match given {
+            // What is not known may be a right to slots, or may not.
+            None if unknown && !of_slots => return None,
+            Some(span) if rights.contains(Right::Operate) && !of_slots && !unknown => {
                 let message = "the right `operate` counts of the broker, and of no slot";
                 report.add(&span, message, "take the line `slots` out, or name a right to slots");
+                return None;
             }
-            return None;
+            None if rights.contains(Right::Operate) && !of_slots => return None,
+            _ => {}
         }
         slots::read(section, self.declared, report)
     }
