@@ -45,6 +45,8 @@ pub(super) struct Supervisor {
     log: Rc<Log>,
     records: Records,
     reloads: Reloads,
+    /// The service manager has been told that a reload began, and not yet that it ended.
+    told_reloading: bool,
     readiness: Readiness,
     source: PolicySource,
     listener: Listener,
@@ -101,6 +103,7 @@ impl Supervisor {
             log: Rc::clone(records.log()),
             records,
             reloads: Reloads::new(),
+            told_reloading: false,
             readiness,
             source,
             listener,
@@ -274,7 +277,7 @@ impl Supervisor {
             }
             Control::Reload { ticket } => self.reload(Some(ticket)),
             Control::InForce { generation } if generation == self.source.generation => {
-                readiness::reloaded("serving under the new policy", &self.log);
+                self.tell_reloaded("serving under the new policy");
             }
             Control::InForce { .. } => {}
             Control::Note { tag, pid, process } => self.deposits.note(tag, pid, process),
@@ -284,6 +287,9 @@ impl Supervisor {
                     self.log.info(&format!("serving {}", self.listener));
                 }
                 self.readiness.tell(&self.log);
+                // A worker that died meanwhile cannot say that the new policy is in force; this
+                // one began with it.
+                self.tell_reloaded("serving");
             }
             _ => return Err("it sent what only the supervisor sends".to_owned()),
         }
@@ -351,6 +357,7 @@ impl Supervisor {
 
     fn reload(&mut self, asker: Asker) {
         readiness::reloading(&self.log);
+        self.told_reloading = true;
         self.reloads.ask(asker, &self.source, &self.opener);
     }
 
@@ -365,7 +372,7 @@ impl Supervisor {
             Err(error) => {
                 reload::lines(&error).iter().for_each(|line| self.log.error(line));
                 self.records.reloaded(Verdict::Failed, "the policy stays as it was");
-                readiness::reloaded("the policy could not be reloaded; see the log", &self.log);
+                self.tell_reloaded("the policy could not be reloaded; see the log");
                 Err(reload::failure(&error))
             }
         };
@@ -374,6 +381,14 @@ impl Supervisor {
             link.control(Control::Reloaded { ticket, generation, outcome: outcome.clone() });
         }
         self.reloads.begin(&self.source, &self.opener);
+    }
+
+    /// Unless another reload is under way, which will tell.
+    fn tell_reloaded(&mut self, status: &str) {
+        if self.told_reloading && self.reloads.are_over() {
+            self.told_reloading = false;
+            readiness::reloaded(status, &self.log);
+        }
     }
 
     fn take_over(&mut self, fresh: Fresh, link: &mut Link) -> String {

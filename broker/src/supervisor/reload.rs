@@ -76,6 +76,11 @@ impl Reloads {
         }
     }
 
+    /// Whether none is under way or asked for.
+    pub(super) fn are_over(&self) -> bool {
+        self.under_way.is_none() && self.waiting.is_empty()
+    }
+
     /// Forgets the tickets of a worker that has died.
     pub(super) fn forget_tickets(&mut self) {
         let askers = self.under_way.iter_mut().flatten().chain(&mut self.waiting);
