@@ -6,8 +6,10 @@
 mod add;
 mod check;
 mod del;
+mod describe;
 mod descriptor;
 mod exec;
+mod explain;
 mod failure;
 mod get;
 mod listen;
@@ -15,6 +17,7 @@ mod output;
 mod session;
 mod slot_names;
 mod tag;
+mod who;
 
 use std::process::ExitCode;
 
@@ -45,12 +48,14 @@ enum Task {
     Tag(tag::Tag),
     Exec(exec::Exec),
     Check(check::Check),
+    Explain(explain::Explain),
+    Who(who::Who),
 }
 
 const STATUSES: &str = "\
 Exit statuses:
   0    done
-  1    check: a policy file has findings
+  1    check, explain, who: a policy file has findings
   2    usage: the command line makes no sense, or names no slot
   3    refused by the broker's policy
   4    absent: there is nothing in the slot
@@ -76,6 +81,8 @@ pub fn main() -> ExitCode {
         Task::Tag(tag) => tag.run(&session),
         Task::Exec(exec) => exec.run(&session),
         Task::Check(check) => check.run(),
+        Task::Explain(explain) => explain.run(&session),
+        Task::Who(who) => who.run(&session),
     };
     outcome.map_or_else(Failure::report, |()| ExitCode::SUCCESS)
 }

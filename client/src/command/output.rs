@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io::{self, Write};
 
+use fdbroker_policy::escape;
+
 use super::Failure;
 
 /// Writes to standard output. A reader that has gone has seen enough: that is no failure.
@@ -17,6 +19,38 @@ pub(crate) fn write(bytes: &[u8]) -> Result<(), Failure> {
 /// Writes a line to standard output.
 pub(crate) fn line(text: impl fmt::Display) -> Result<(), Failure> {
     write(format!("{text}\n").as_bytes())
+}
+
+/// Writes a JSON value to standard output, on one line. What a terminal could take for a command is escaped in it too.
+pub(crate) fn json(value: &serde_json::Value) -> Result<(), Failure> {
+    let mut text = String::new();
+    for character in value.to_string().chars() {
+        // Beyond ASCII, JSON leaves control characters as they are. They can stand only in strings.
+        if escape(character.encode_utf8(&mut [0; 4])).starts_with('\\') && character != '\\' {
+            text += &format!("\\u{:04x}", u32::from(character));
+        } else {
+            text.push(character);
+        }
+    }
+    line(text)
+}
+
+/// Writes a table to standard output: its columns as wide as they must be, each cell made harmless.
+pub(crate) fn table<const N: usize>(
+    heading: [&str; N],
+    rows: Vec<[String; N]>,
+) -> Result<(), Failure> {
+    let rows: Vec<_> = std::iter::once(heading.map(str::to_owned)).chain(rows).collect();
+    let rows: Vec<_> = rows.iter().map(|row| row.each_ref().map(|cell| escape(cell))).collect();
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
+    };
+    let widths: Vec<_> = (0..N).map(|column| width(column).unwrap_or(0)).collect();
+    for row in &rows {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        line(cells.collect::<Vec<_>>().join("  ").trim_end())?;
+    }
+    Ok(())
 }
 
 /// Writes a line to standard error.

@@ -1,5 +1,6 @@
 //! The options that all subcommands share: which broker, whom to trust, how slots are named.
 
+use std::env;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +10,8 @@ use crate::{Broker, Connector, Trust};
 
 use super::Failure;
 use super::slot_names::SlotNames;
+
+const POLICY_VARIABLE: &str = "FDBROKER_POLICY";
 
 #[derive(Args, Debug)]
 pub(crate) struct Session {
@@ -47,9 +50,15 @@ impl Session {
         Ok(connector.connect()?)
     }
 
+    /// The policy file that somebody named.
+    pub(crate) fn policy(&self) -> Option<PathBuf> {
+        let set = || env::var_os(POLICY_VARIABLE).filter(|value| !value.is_empty());
+        self.policy.clone().or_else(|| set().map(PathBuf::from))
+    }
+
     /// What slots are called.
     pub(crate) fn names(&self) -> SlotNames {
-        SlotNames::new(self.policy.clone())
+        SlotNames::new(self.policy())
     }
 }
 

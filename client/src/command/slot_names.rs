@@ -5,7 +5,6 @@
 //! the users and groups in it need not exist on this machine.
 
 use std::cell::Cell;
-use std::env;
 use std::fs;
 use std::path::PathBuf;
 
@@ -15,7 +14,6 @@ use crate::{Slot, Tag};
 
 use super::Failure;
 
-const POLICY_VARIABLE: &str = "FDBROKER_POLICY";
 /// Where the policy file is when nobody says otherwise.
 pub(crate) const DEFAULT_POLICY: &str = "/etc/fdbroker/policy.toml";
 
@@ -27,10 +25,8 @@ pub(crate) struct SlotNames {
 }
 
 impl SlotNames {
-    /// Names of this policy file, or else of the one of the environment, or else of the default one.
+    /// Names of this policy file, or else of the default one.
     pub(crate) fn new(file: Option<PathBuf>) -> Self {
-        let set = || env::var_os(POLICY_VARIABLE).filter(|value| !value.is_empty());
-        let file = file.or_else(|| set().map(PathBuf::from));
         Self { file: file.unwrap_or_else(|| DEFAULT_POLICY.into()), policy: None }
     }
 
