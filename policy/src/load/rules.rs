@@ -90,17 +90,20 @@ impl<'d, 'n> Rules<'d, 'n> {
         report: &mut Report<'_>,
     ) -> Option<Vec<Pattern>> {
         let rights = allow.rights.and(deny.rights);
-        let unknown = allow.names_unknown || deny.names_unknown;
-        if rights.common(Rights::of_slots()).is_empty()
-            && (rights.contains(Right::Operate) || unknown)
-        {
-            // What is not known may be a right to slots.
-            let span = section.key_span(slots::KEY).filter(|_| !unknown);
-            if let Some(span) = span {
-                let message = "the right `operate` counts of the broker, and of no slot";
-                report.add(&span, message, "take the line `slots` out, or name a right to slots");
+        let given = section.key_span(slots::KEY);
+        if rights.common(Rights::of_slots()).is_empty() {
+            let unknown = allow.names_unknown || deny.names_unknown;
+            match given {
+                // What is not known may be a right to slots, and may be none.
+                None if unknown || rights.contains(Right::Operate) => return None,
+                Some(span) if !unknown && rights.contains(Right::Operate) => {
+                    let message = "the right `operate` counts of the broker, and of no slot";
+                    let remedy = "take the line `slots` out, or name a right to slots";
+                    report.add(&span, message, remedy);
+                    return None;
+                }
+                _ => {}
             }
-            return None;
         }
         slots::read(section, self.declared, report)
     }
