@@ -4,6 +4,7 @@
 //! is one sentence on standard error and an exit status that scripts can rely on.
 
 mod add;
+mod asker;
 mod check;
 mod del;
 mod describe;
