@@ -6,7 +6,7 @@
 //! thread of its own while there is something to close in it: what blocks in one lane delays
 //! nobody else's.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -53,6 +53,8 @@ pub(crate) struct Held<K: Copy + Eq + Hash> {
     descriptor: Option<OwnedFd>,
     key: K,
     closer: Closer<K>,
+    /// Whether close(2) has nothing to wait for; asked once.
+    at_once: OnceCell<bool>,
     /// Dropped when the descriptor has been closed.
     after: Option<Box<dyn Send>>,
 }
@@ -64,7 +66,8 @@ impl<K: Copy + Eq + Hash> Closer<K> {
 
     /// Takes a descriptor over, to be closed on the lane of `key`.
     pub(crate) fn hold(&self, key: K, descriptor: OwnedFd) -> Held<K> {
-        Held { descriptor: Some(descriptor), key, closer: self.clone(), after: None }
+        let (closer, at_once) = (self.clone(), OnceCell::new());
+        Held { descriptor: Some(descriptor), key, closer, at_once, after: None }
     }
 
     fn close(&self, key: K, mut parcel: Parcel) {
@@ -86,6 +89,13 @@ impl<K: Copy + Eq + Hash> Held<K> {
         self.descriptor.as_ref().map(AsFd::as_fd)
     }
 
+    /// Whether it is closed when it is dropped, and not on a lane. The same for every descriptor
+    /// of one open file description.
+    pub(crate) fn closes_at_once(&self) -> bool {
+        let ask = || self.descriptor.as_ref().is_none_or(closes_at_once);
+        *self.at_once.get_or_init(ask)
+    }
+
     /// Closes it on another lane than at first.
     pub(crate) fn move_to(&mut self, key: K) {
         self.key = key;
@@ -99,8 +109,9 @@ impl<K: Copy + Eq + Hash> Held<K> {
 
 impl<K: Copy + Eq + Hash> Drop for Held<K> {
     fn drop(&mut self) {
+        let at_once = self.closes_at_once();
         let Some(descriptor) = self.descriptor.take() else { return };
-        if closes_at_once(&descriptor) {
+        if at_once {
             drop(descriptor);
         } else {
             self.closer.close(self.key, Parcel { descriptor, after: self.after.take() });

@@ -13,7 +13,7 @@ use fdbroker_wire::{Decoder, Errno, Fault, Limits, MAX_ANSWER, MAX_DESCRIPTORS, 
 use rustix::io::Errno as Os;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+    SendAncillaryMessage, SendFlags, recvmsg, send, sendmsg,
 };
 
 /// A connected socket and what was read from it.
@@ -52,6 +52,22 @@ pub(crate) enum Failure {
     NoRoom,
 }
 
+impl Request<'_> {
+    /// Sends as much as goes at once. What has a head alone goes the cheaper way.
+    fn send(&self, socket: &OwnedFd) -> rustix::io::Result<usize> {
+        if self.payload.is_empty() && self.descriptor.is_none() {
+            return send(socket, self.head, SendFlags::NOSIGNAL);
+        }
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if let Some(descriptor) = &self.descriptor {
+            control.push(SendAncillaryMessage::ScmRights(std::slice::from_ref(descriptor)));
+        }
+        let parts = [IoSlice::new(self.head), IoSlice::new(self.payload)];
+        sendmsg(socket, &parts, &mut control, SendFlags::NOSIGNAL)
+    }
+}
+
 impl Connection {
     /// Takes a connected socket; `timeout` is the socket's own for receiving and sending.
     pub(crate) fn new(socket: OwnedFd, timeout: Option<Duration>) -> Self {
@@ -86,14 +102,8 @@ impl Connection {
     }
 
     fn send_with(&self, request: Request<'_>) -> Result<usize, Failure> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        if let Some(descriptor) = &request.descriptor {
-            control.push(SendAncillaryMessage::ScmRights(std::slice::from_ref(descriptor)));
-        }
-        let parts = [IoSlice::new(request.head), IoSlice::new(request.payload)];
         loop {
-            match sendmsg(&self.socket, &parts, &mut control, SendFlags::NOSIGNAL) {
+            match request.send(&self.socket) {
                 Err(Os::INTR) => {}
                 sent => return sent.map_err(|errno| self.failure(errno)),
             }
@@ -124,15 +134,11 @@ impl Connection {
                 received => break received.map_err(|errno| self.failure(errno))?,
             }
         };
-        let truncated = received.flags.contains(ReturnFlags::CTRUNC);
-        let mut descriptors = owned(&mut control);
-        if truncated {
-            descriptors.clear();
-        }
         if received.bytes == 0 {
             return Err(self.ended(io::ErrorKind::UnexpectedEof.into()));
         }
-        self.decoder.feed(&self.buffer[..received.bytes], descriptors, truncated);
+        let truncated = received.flags.contains(ReturnFlags::CTRUNC);
+        self.decoder.feed(&self.buffer[..received.bytes], owned(&mut control), truncated);
         Ok(())
     }
 
@@ -175,15 +181,13 @@ impl Failure {
     }
 }
 
-/// Everything that came, taken out to the last one: what rustix is left holding would leak.
-fn owned(control: &mut RecvAncillaryBuffer<'_>) -> Vec<OwnedFd> {
-    let mut descriptors = Vec::new();
-    for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(arrived) = message {
-            descriptors.extend(arrived);
-        }
-    }
-    descriptors
+/// Every descriptor that came. Those that nobody takes are closed with the buffer.
+fn owned(control: &mut RecvAncillaryBuffer<'_>) -> impl Iterator<Item = OwnedFd> {
+    let rights = control.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(arrived) => Some(arrived),
+        _ => None,
+    });
+    rights.flatten()
 }
 
 /// What of a request is left to send behind its first `sent` bytes.

@@ -141,6 +141,40 @@ fn a_payload_goes_in_and_comes_out() {
 }
 
 #[test]
+fn get_says_what_came_when_a_descriptor_came_and_no_payload() {
+    let fake = Fake::honest();
+    status(&at(&fake, &["add", "1/0", "--open", "/dev/null"]), 0);
+    let (out, err) = status(&at(&fake, &["get", "1/0"]), 0);
+    assert!(out.is_empty() && err.lines().count() == 1, "{out}{err}");
+    for word in ["1/0", "char-device", "/dev/null", "--json", "exec"] {
+        assert!(err.contains(word), "{word} is missing: {err}");
+    }
+    let (_, err) = status(&at(&fake, &["get", "1/0", "--json"]), 0);
+    assert!(err.is_empty(), "{err}");
+    let named = fake.directory().join("a\x1b[2Jname");
+    std::fs::write(&named, "").unwrap();
+    status(&at(&fake, &["add", "1/1", "--open", named.to_str().unwrap()]), 0);
+    let (_, err) = status(&at(&fake, &["get", "1/1"]), 0);
+    assert!(!err.contains('\x1b') && err.lines().count() == 1, "{err:?}");
+    status(&at(&fake, &["add", "1/2", "--payload", "/dev/null"]), 0);
+    let (out, err) = status(&at(&fake, &["get", "1/2"]), 0);
+    assert!(out.is_empty() && err.is_empty(), "an empty payload is all there is: {out}{err}");
+}
+
+#[test]
+fn a_number_that_is_too_large_is_said_to_be_so() {
+    let fake = Fake::honest();
+    for slot in ["devices/99999999999", "1/99999999999", "1/2147483648"] {
+        let (_, err) = status(&at(&fake, &["get", slot]), 2);
+        assert!(err.contains(slot) && err.contains("from 0 to 2147483647"), "{err}");
+    }
+    for arguments in [["get", "32768/0"], ["tag", "99999999999"]] {
+        let (_, err) = status(&at(&fake, &arguments), 2);
+        assert!(err.contains("from 0 to 32767"), "{err}");
+    }
+}
+
+#[test]
 fn a_payload_that_is_too_large_or_not_there_is_a_local_failure() {
     let fake = Fake::honest();
     let file = fake.directory().join("large");

@@ -214,28 +214,39 @@ fn a_broker_that_runs_as_somebody_else_is_sent_nothing_and_its_uid_is_told() {
 
 #[test]
 fn an_answer_that_does_not_come_in_time_is_a_timeout_and_the_next_request_starts_afresh() {
-    let mut first = true;
+    let (gave_up, has_given_up) = mpsc::channel();
+    let (answered, was_answered) = mpsc::channel();
+    let mut late = Some((has_given_up, answered));
     let fake = Fake::playing(move |mut peer| {
         while peer.next().is_some() {
-            if std::mem::take(&mut first) {
-                thread::sleep(Duration::from_millis(200));
-            }
-            peer.send(&info(Info { used: 1, total: 2 }), &[]);
+            let Some((has_given_up, answered)) = late.take() else {
+                peer.send(&info(Info { used: 1, total: 2 }), &[]);
+                continue;
+            };
+            has_given_up.recv().unwrap();
+            peer.send(&info(Info { used: 7, total: 7 }), &[]);
+            answered.send(()).unwrap();
         }
     });
-    let limit = Some(Duration::from_millis(50));
+    let limit = Some(Duration::from_millis(300));
     let mut broker = Connector::new().socket(fake.path()).timeout(limit).connect().unwrap();
     let error = broker.tag(slot("1/0").tag).unwrap_err();
     assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
-    thread::sleep(Duration::from_millis(300));
+    gave_up.send(()).unwrap();
+    was_answered.recv().unwrap();
     assert_eq!(broker.tag(slot("1/0").tag).unwrap(), Info { used: 1, total: 2 });
 }
 
 #[test]
 fn an_answer_that_was_sent_before_the_question_was_read_counts() {
-    let fake = Fake::playing(|mut peer| peer.send(&reply(-122, "too many connections"), &[]));
+    let (left, has_left) = mpsc::channel();
+    let fake = Fake::playing(move |mut peer| {
+        peer.send(&reply(-122, "too many connections"), &[]);
+        drop(peer);
+        left.send(()).unwrap();
+    });
     let mut broker = Broker::connect_to(fake.path()).unwrap();
-    thread::sleep(Duration::from_millis(50));
+    has_left.recv().unwrap();
     let error = broker.add(slot("1/1"), None, &[7; 32768]).unwrap_err();
     assert!(matches!(error, Error::Quota { .. }), "{error:?}");
 }

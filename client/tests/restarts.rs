@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -76,12 +76,17 @@ fn only_a_repeated_del_may_find_nothing() {
 
 #[test]
 fn a_broker_that_comes_back_at_a_new_socket_file_is_found() {
-    let fake = Arc::new(Fake::playing(|mut peer| drop(peer.next())));
+    let (died, has_died) = mpsc::channel();
+    let fake = Arc::new(Fake::playing(move |mut peer| {
+        peer.next();
+        drop(peer);
+        died.send(()).unwrap();
+    }));
     let mut broker = Broker::connect_to(fake.path()).unwrap();
     std::fs::remove_file(fake.path()).unwrap();
     let later = Arc::clone(&fake);
     thread::spawn(move || {
-        thread::sleep(Duration::from_millis(150));
+        has_died.recv().unwrap();
         let mut shelf = Shelf::default();
         later.listen(move |peer| shelf.serve(peer));
     });

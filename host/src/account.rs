@@ -86,14 +86,18 @@ impl From<User> for Identity {
 impl fmt::Display for AccountError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotFound(name) => write!(f, "there is no user {name:?} for the worker to run as"),
-            Self::Lookup { account, reason } => {
-                write!(
-                    f,
-                    "the worker's user {:?} could not be looked up: {reason}",
-                    account.to_string()
-                )
-            }
+            Self::NotFound(name) => write!(
+                f,
+                "there is no user {name:?} for the worker to run as: create it (`useradd --system \
+                 --user-group --shell /usr/sbin/nologin NAME`), or name another as `user` in the \
+                 policy's [broker]"
+            ),
+            Self::Lookup { account, reason } => write!(
+                f,
+                "the worker's user {:?} could not be looked up: {reason}; mend the name service, or \
+                 write the user's number",
+                account.to_string()
+            ),
         }
     }
 }
@@ -132,5 +136,12 @@ mod tests {
             let name = name.to_owned();
             assert_eq!(account(&Account::Name(name.clone())), Err(AccountError::NotFound(name)));
         }
+    }
+
+    #[test]
+    fn an_error_says_what_to_do() {
+        let missing = AccountError::NotFound("fdbroker".to_owned()).to_string();
+        assert!(missing.contains("\"fdbroker\"") && missing.contains("useradd"), "{missing}");
+        assert!(missing.contains("`user`") && missing.contains("[broker]"), "{missing}");
     }
 }

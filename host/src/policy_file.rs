@@ -215,7 +215,9 @@ pub(crate) fn shown(path: &Path) -> String {
 impl fmt::Display for PolicyFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotFound(path) => write!(f, "there is no policy file {path:?}"),
+            Self::NotFound(path) => {
+                write!(f, "there is no policy file {path:?}: write it, or name one that is there")
+            }
             Self::Unreadable { path, source } => write!(f, "{path:?} cannot be read: {source}"),
             Self::Findings(findings) => findings.fmt(f),
         }

@@ -140,6 +140,11 @@ impl Builder {
     #[track_caller]
     pub fn fail(self) -> (i32, String) {
         let mut started = self.spawn();
+        if !sys::readable(&started.ready, crate::PATIENCE) {
+            started.child.kill().unwrap();
+            started.child.wait().unwrap();
+            panic!("the daemon neither came up nor gave up: {}", started.log.text());
+        }
         let mut ready = String::new();
         started.ready.read_to_string(&mut ready).unwrap();
         if ready == "\n" {

@@ -5,6 +5,9 @@
 //! that has become that user does ([`Person`]). Nothing here waits by hoping: [`wait_until`] looks
 //! for a condition and gives up after [`PATIENCE`], which only a hang can reach.
 //!
+//! Where the broker is to run under a service manager, the machine's own is booted in namespaces
+//! ([`systemd::ServiceManager`]).
+//!
 //! What needs root or a feature of the kernel is skipped aloud, with [`skip`].
 
 pub mod answer;
@@ -20,6 +23,7 @@ pub mod process;
 pub mod request;
 pub mod sample;
 pub mod sys;
+pub mod systemd;
 pub mod waiting;
 
 pub use answer::Answer;

@@ -14,6 +14,8 @@ const GREEDY: u32 = 64101;
 
 /// How long the last close(2) of a socket may wait.
 const LINGER: Duration = Duration::from_secs(25);
+/// The same, where the test waits for all of them.
+const SHORT_LINGER: Duration = Duration::from_secs(2);
 
 #[track_caller]
 fn is_served_without_delay(bystander: &mut Peer) {
@@ -127,4 +129,63 @@ fn a_lingering_socket_that_was_deposited_and_deleted_leaves_the_supervisor_nothi
     let start = Instant::now();
     daemon.wait_for_descriptors(before);
     assert!(start.elapsed() < PATIENCE, "closing waited for those who do not read");
+}
+
+#[test] // attack 17, inside a Unix socket: only the last close lingers, and that is the supervisor's
+fn what_the_supervisor_has_not_closed_yet_stays_on_its_owners_account() {
+    let daemon = Daemon::with_policy(&sample::accepting(r#"["unix", "none"]"#))
+        .setting("max_slots_per_uid = 4")
+        .start();
+    let mut peer = daemon.connect();
+    let before = daemon.descriptors_with(&mut peer);
+    let mut others = Vec::new();
+    for _ in 0..4 {
+        let (held, other_end) = sample::full_and_lingering(SHORT_LINGER);
+        let (outer, inner) = UnixStream::pair().unwrap();
+        sys::send(&outer, b"x", &[held.as_fd()]).unwrap();
+        drop(held);
+        peer.send(&request::add(SLOT, 3, b""), &[inner.as_fd()]);
+        drop((outer, inner));
+        peer.answer().done();
+        peer.del(SLOT).done();
+        others.push(other_end);
+    }
+    // One lane closes them one after the other, and nobody reads what the first waits for.
+    assert_eq!(peer.add(SLOT, "x").errno(), libc::EDQUOT);
+    wait_until("all have been closed, and the account is free again", || {
+        peer.add(SLOT, "x").errno() == 0
+    });
+    peer.del(SLOT).done();
+    daemon.wait_for_descriptors(before);
+}
+
+#[test]
+fn a_waiter_that_sent_much_ahead_and_leaves_is_noticed() {
+    let daemon =
+        Daemon::with_policy(&sample::serial()).setting("max_connections_per_uid = 2").start();
+    let mut owner = daemon.connect();
+    owner.add(SLOT, "x").done();
+    let mut waiter = daemon.connect();
+    waiter.send(&request::get(SLOT).repeat(2000), &[]);
+    drop(waiter);
+    wait_until("the place of the waiter that left is free", || {
+        let mut newcomer = daemon.connect();
+        // It fails where the broker has turned this connection away already.
+        let _ = newcomer.try_send(&request::get((7, 0)), &[]);
+        newcomer.try_answer().is_ok_and(|answer| answer.errno() == libc::EACCES)
+    });
+}
+
+#[test]
+fn what_a_waiter_sent_ahead_is_served_when_its_turn_comes() {
+    let daemon = Daemon::with_policy(&sample::serial()).start();
+    let mut owner = daemon.connect();
+    owner.add(SLOT, "x").done();
+    let mut waiter = daemon.connect();
+    waiter.send(&request::get(SLOT).repeat(2000), &[]);
+    assert!(!waiter.is_answered(Duration::from_millis(200)), "served before its turn");
+    drop(owner);
+    for number in 0..2000 {
+        assert_eq!(waiter.answer().payload(), b"x", "answer {number}");
+    }
 }

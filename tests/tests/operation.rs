@@ -1,6 +1,12 @@
 //! What an operator relies on: a worker without any privilege, and a record of every decision.
 
-use fdbroker_tests::{Daemon, Ids, Line, Person, WORKER, is_root, needs_root, process, sample};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use fdbroker_tests::{
+    Daemon, Directory, Ids, Line, Peer, Person, WORKER, is_root, needs_root, process, sample, skip,
+    sys, wait_for,
+};
 
 #[test]
 fn the_worker_runs_as_the_policys_user_without_capability_or_group() {
@@ -152,27 +158,82 @@ fn the_record_says_why_a_resource_could_not_be_opened_and_the_peer_is_not_told()
 
 #[test]
 fn a_log_that_nobody_reads_stops_nobody() {
-    // Standard error is a pipe that is full: the daemon is started by hand.
-    let directory = fdbroker_tests::Directory::new();
-    let body = format!("version = 1\n[broker]\nuser = {WORKER}\n{}", sample::OPEN);
-    let policy = directory.file("policy.toml", body, 0o644);
-    let socket = directory.join("socket");
-    let (unread, full) = rustix::pipe::pipe().unwrap();
-    let mut daemon = std::process::Command::new(&fdbroker_tests::binaries::binaries().daemon);
-    daemon.arg("--policy").arg(policy).arg("--socket").arg(&socket);
-    daemon.args(["--log-format", "json"]).stderr(full);
-    let mut child = daemon.spawn().unwrap();
-    drop(daemon);
-    let mut peer = fdbroker_tests::wait_for("the daemon listens", || {
-        fdbroker_tests::Peer::connect(&socket).ok()
-    });
-    // Far more than the pipe holds.
-    for _ in 0..3000 {
+    let (_unread, pipe) = rustix::pipe::pipe().unwrap();
+    assert_serves_with_a_log_on("a pipe", pipe);
+    let (_unread, socket) = std::os::unix::net::UnixStream::pair().unwrap();
+    assert_serves_with_a_log_on("a socket", socket.into());
+    match sys::terminal() {
+        Ok((_unread, terminal)) => assert_serves_with_a_log_on("a terminal", terminal),
+        Err(error) => skip("a terminal that nobody reads", &error.to_string()),
+    }
+}
+
+/// Serves far more than its standard error holds; it is started by hand.
+fn assert_serves_with_a_log_on(what: &str, log: OwnedFd) {
+    let flags = sample::flags(&log);
+    let kept = log.try_clone().unwrap();
+    let (directory, mut command) = by_hand();
+    let mut daemon = ByHand(command.stderr(log).spawn().unwrap());
+    drop(command);
+    let mut peer = connect_to(&directory);
+    for number in 0..3000 {
+        assert_eq!(peer.get((1, 0)).errno(), libc::ENOENT, "{what}: request {number}");
+    }
+    assert_eq!(sample::flags(&kept), flags, "{what}: others who have it open find it changed");
+    assert!(daemon.end().success(), "{what}");
+}
+
+#[test]
+fn a_terminal_that_stops_background_programs_stops_no_worker() {
+    let (reader, terminal) = match sys::terminal() {
+        Ok(pair) => pair,
+        Err(error) => return skip("a terminal with tostop", &error.to_string()),
+    };
+    sys::stop_background_writers(&terminal);
+    let (directory, mut command) = by_hand();
+    sys::on_terminal(&mut command, terminal.try_clone().unwrap());
+    let mut daemon = ByHand(command.stderr(terminal).spawn().unwrap());
+    drop(command);
+    let mut peer = connect_to(&directory);
+    for _ in 0..3 {
         assert_eq!(peer.get((1, 0)).errno(), libc::ENOENT);
     }
-    process::signal(child.id(), rustix::process::Signal::TERM);
-    assert!(fdbroker_tests::wait_for("it ends", || child.try_wait().unwrap()).success());
-    drop(unread);
+    assert!(daemon.end().success());
+    drop(reader);
+}
+
+/// A daemon with a policy and a socket in the directory given, whose standard error is still to
+/// be said.
+fn by_hand() -> (Directory, Command) {
+    let directory = Directory::new();
+    let body = format!("version = 1\n[broker]\nuser = {WORKER}\n{}", sample::OPEN);
+    let policy = directory.file("policy.toml", body, 0o644);
+    let mut command = Command::new(&fdbroker_tests::binaries::binaries().daemon);
+    command.arg("--policy").arg(policy).arg("--socket").arg(directory.join("socket"));
+    command.args(["--log-format", "json"]).stdin(Stdio::null());
+    (directory, command)
+}
+
+/// Killed when dropped, unless it has ended.
+struct ByHand(Child);
+
+impl ByHand {
+    fn end(&mut self) -> ExitStatus {
+        process::signal(self.0.id(), rustix::process::Signal::TERM);
+        wait_for("it ends", || self.0.try_wait().unwrap())
+    }
+}
+
+impl Drop for ByHand {
+    fn drop(&mut self) {
+        // One that has ended cannot be killed.
+        let _ = self.0.kill();
+        self.0.wait().unwrap();
+    }
+}
+
+fn connect_to(directory: &Directory) -> Peer {
+    wait_for("the daemon listens", || Peer::connect(&directory.join("socket")).ok())
 }
 
 #[test]

@@ -69,6 +69,35 @@ fn the_socket_of_a_living_broker_is_an_error_that_names_it() {
 }
 
 #[test]
+fn a_living_broker_whose_socket_file_was_deleted_is_named_all_the_same() {
+    let directory = Directory::new();
+    let path = directory.join("socket");
+    // The lock file of one that died says its pid, until another writes its own.
+    let mut dead = Daemon::open().socket(path.clone()).start();
+    dead.kill();
+    let living = Daemon::open().socket(path.clone()).start();
+    fs::remove_file(&path).unwrap();
+    let (status, said) = Daemon::open().socket(path.clone()).fail();
+    assert_eq!(status, 1, "{said}");
+    assert!(said.contains(path.to_str().unwrap()), "{said}");
+    assert!(said.contains(&format!("(pid {})", living.supervisor_pid())), "{said}");
+}
+
+#[test]
+fn a_listener_whose_queue_is_full_keeps_no_other_broker_waiting() {
+    let directory = Directory::new();
+    let path = directory.join("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    rustix::net::listen(&listener, 0).unwrap();
+    let waiting = fdbroker_tests::sys::fill_queue(&path);
+    let (status, said) = Daemon::open().socket(path.clone()).fail();
+    assert_eq!(status, 1, "{said}");
+    assert!(said.contains("already listens") && said.contains(path.to_str().unwrap()), "{said}");
+    assert!(path.exists(), "the socket of somebody who listens was removed");
+    drop(waiting);
+}
+
+#[test]
 fn of_ten_brokers_that_start_at_once_on_a_stale_socket_just_one_comes_up() {
     let directory = Directory::new();
     let path = directory.join("socket");
@@ -134,6 +163,37 @@ fn a_socket_passed_in_is_used_and_not_removed() {
     Peer::connect(&path).unwrap().is_served((1, 0));
     assert_eq!(daemon.end(Signal::TERM).code(), Some(0));
     assert!(path.exists(), "a socket passed in is not the broker's to remove");
+}
+
+#[test]
+fn a_socket_passed_in_that_sends_pidfds_and_labels_is_rid_of_them() {
+    use fdbroker_tests::sys::{flag, set_flag};
+    let directory = Directory::new();
+    let path = directory.join("passed");
+    let listener = UnixListener::bind(&path).unwrap();
+    let surplus: Vec<i32> = [libc::SO_PASSPIDFD, libc::SO_PASSSEC]
+        .into_iter()
+        .filter(|option| set_flag(&listener, *option).is_ok())
+        .collect();
+    if surplus.is_empty() {
+        return skip("SO_PASSPIDFD and SO_PASSSEC", "this kernel has neither");
+    }
+    // A connection that is made before the daemon starts has it from the listener as it was.
+    set_flag(&listener, libc::SO_PASSCRED).unwrap();
+    let mut early = Peer::connect(&path).unwrap();
+    let kept = listener.try_clone().unwrap();
+    let daemon = Daemon::open().listening(listener).start();
+    for option in surplus {
+        assert!(!flag(&kept, option).unwrap(), "option {option} is still on");
+    }
+    let mut peer = Peer::connect(&path).unwrap();
+    early.del((1, 0));
+    let before = daemon.descriptors_with(&mut peer);
+    for _ in 0..100 {
+        early.add((1, 0), "x").done();
+        peer.add((1, 0), "x").done();
+    }
+    daemon.wait_for_descriptors(before);
 }
 
 #[test]
@@ -212,6 +272,7 @@ fn a_policy_file_that_is_named_and_not_there_is_refused() {
     let (status, said) = with_policy_file(std::path::Path::new("/nonexistent/policy.toml"));
     assert_ne!(status, 0);
     assert!(said.contains("/nonexistent/policy.toml"), "{said}");
+    assert!(said.contains("name one that is there"), "no cure: {said}");
 }
 
 #[test]
@@ -238,6 +299,7 @@ fn root_does_not_start_with_the_built_in_policy_without_the_account_for_the_work
     let (status, said) = builder.run_as(fdbroker_tests::Ids::own()).fail();
     assert_eq!(status, 78, "{said}");
     assert!(said.contains("fdbroker"), "{said}");
+    assert!(said.contains("useradd") && said.contains("[broker]"), "no cure: {said}");
 }
 
 #[test]

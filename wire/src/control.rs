@@ -4,7 +4,7 @@
 //! gets every deposit back as an ADD after [`Control::Restore`]. These messages use opcodes
 //! from 96 up, which no peer is ever served.
 
-use crate::{Errno, Extended, Tag};
+use crate::{Errno, Extended, Index, Slot, Tag};
 
 const RESTORE: i16 = 96;
 const SETUP: i16 = 97;
@@ -14,6 +14,7 @@ const RESTORED: i16 = 100;
 const OPEN: i16 = 101;
 const OPENED: i16 = 102;
 const SERVING: i16 = 103;
+const CLOSED: i16 = 104;
 
 /// A message between worker and supervisor.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,6 +53,9 @@ pub enum Control<F> {
     },
     /// Worker: peers are being served.
     Serving,
+    /// Supervisor: the copy of a deposit that was replaced or deleted has been closed, after it
+    /// had to be closed apart because that could block.
+    Closed(Slot),
 }
 
 /// Everything that a worker needs to begin; what it reads is as the supervisor read it.
@@ -145,6 +149,11 @@ impl<F> Control<F> {
             }
             Self::Opened { ticket, outcome } => (OPENED, out.outcome(ticket, outcome)),
             Self::Serving => (SERVING, None),
+            Self::Closed(slot) => {
+                out.u32(u32::from(slot.tag.get().unsigned_abs()));
+                out.u32(slot.index.get().unsigned_abs());
+                (CLOSED, None)
+            }
         };
         let descriptors = descriptor.into_iter().collect();
         Extended { op, flags: 0, body: out.0, descriptors }
@@ -168,7 +177,7 @@ impl<F> Control<F> {
             SETUP => Self::Setup(fields.setup()?),
             LISTENER => Self::Listener(descriptor?),
             NOTE => Self::Note {
-                tag: Tag::new(i16::try_from(fields.u32()?).ok()?)?,
+                tag: fields.tag()?,
                 pid: i32::try_from(fields.u32()?).ok()?,
                 process: descriptor,
             },
@@ -176,6 +185,7 @@ impl<F> Control<F> {
             OPEN => Self::Open { resource: fields.u32()?, ticket: fields.u32()? },
             OPENED => Self::Opened { ticket: fields.u32()?, outcome: fields.outcome(descriptor)? },
             SERVING => Self::Serving,
+            CLOSED => Self::Closed(Slot { tag: fields.tag()?, index: fields.index()? }),
             _ => return None,
         })
     }
@@ -233,6 +243,14 @@ impl Fields<'_> {
         let (value, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(u32::from_ne_bytes(*value))
+    }
+
+    fn tag(&mut self) -> Option<Tag> {
+        Tag::new(i16::try_from(self.u32()?).ok()?)
+    }
+
+    fn index(&mut self) -> Option<Index> {
+        Index::new(i32::try_from(self.u32()?).ok()?)
     }
 
     fn i64(&mut self) -> Option<i64> {

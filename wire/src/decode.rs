@@ -125,36 +125,38 @@ impl<F> Decoder<F> {
     /// progress may announce, so that nobody makes us hold more by sending it slowly.
     fn in_progress(&self, announced: usize) -> Option<Result<Message<F>, Fault>> {
         let claimed = if self.pending() == 0 { 0 } else { announced };
-        (self.descriptors.len() > claimed).then(|| Err(self.surplus()))
+        (self.descriptors.len() > claimed).then(|| Err(surplus(self.descriptors.front())))
     }
 
     fn complete(&mut self, length: usize, announced: usize) -> Result<Message<F>, Fault> {
         let body = self.start..self.start + length;
         self.start += length;
-        let claimed = self.claim(announced);
+        let claim = self.claim(announced);
         let position = self.fed - self.pending() as u64;
-        if self.descriptors.front().is_some_and(|left| left.end <= position) {
-            return Err(self.surplus());
+        let left = self.descriptors.get(claim.unwrap_or(0));
+        if left.is_some_and(|left| left.end <= position) {
+            return Err(surplus(left));
         }
-        parse(&self.bytes[body], claimed?)
+        let claimed = self.descriptors.drain(..claim?);
+        parse(&self.bytes[body], claimed.filter_map(|arrived| arrived.descriptor))
     }
 
-    /// The descriptors of a message that announced so many. What came for one that cannot have
-    /// all of them is dropped.
-    fn claim(&mut self, announced: usize) -> Result<Vec<F>, Fault> {
-        let mut claimed = Vec::with_capacity(announced.min(self.descriptors.len()));
-        while claimed.len() < announced {
-            let arrived = self.descriptors.pop_front().ok_or(MISSING)?;
-            claimed.push(arrived.descriptor.ok_or(NO_ROOM)?);
-        }
-        Ok(claimed)
-    }
-
-    fn surplus(&self) -> Fault {
-        match self.descriptors.front() {
-            Some(Arrived { descriptor: None, .. }) => NO_ROOM_UNASKED,
-            _ => SURPLUS,
-        }
+    /// How many descriptors from the front of the queue belong to a message that announced so
+    /// many: all of them. What came for one that cannot have all is dropped.
+    fn claim(&mut self, announced: usize) -> Result<usize, Fault> {
+        let cut_off = |arrived: &Arrived<F>| arrived.descriptor.is_none();
+        let fault = match self.descriptors.iter().take(announced).position(cut_off) {
+            Some(position) => {
+                self.descriptors.drain(..=position);
+                NO_ROOM
+            }
+            None if self.descriptors.len() < announced => {
+                self.descriptors.clear();
+                MISSING
+            }
+            None => return Ok(announced),
+        };
+        Err(fault)
     }
 
     fn compact(&mut self) {
@@ -170,11 +172,19 @@ impl<F> Decoder<F> {
     }
 }
 
+/// What is wrong with a message that left this one in the queue.
+fn surplus<F>(left: Option<&Arrived<F>>) -> Fault {
+    match left {
+        Some(Arrived { descriptor: None, .. }) => NO_ROOM_UNASKED,
+        _ => SURPLUS,
+    }
+}
+
 /// The room that an idle decoder keeps.
 const KEPT_CAPACITY: usize = 4096;
 
 /// Reads the fields of one complete message. `frame` has checked its length.
-fn parse<F>(bytes: &[u8], mut descriptors: Vec<F>) -> Result<Message<F>, Fault> {
+fn parse<F>(bytes: &[u8], mut descriptors: impl Iterator<Item = F>) -> Result<Message<F>, Fault> {
     let short = Fault::fatal(Errno::PROTO, "message too short");
     let op = i16_at(bytes, 0).ok_or(short)?;
     let second = i16_at(bytes, 2).ok_or(short)?;
@@ -188,7 +198,7 @@ fn parse<F>(bytes: &[u8], mut descriptors: Vec<F>) -> Result<Message<F>, Fault> 
             slot: slot(bytes)?,
             ufd: i32_at(bytes, 8).ok_or(short)?,
             payload: bytes.get(ADD_HEAD..).ok_or(short)?.to_vec(),
-            descriptor: descriptors.pop(),
+            descriptor: descriptors.next(),
         }),
         opcode::DEL => Message::Del(slot(bytes)?),
         opcode::GET => Message::Get(slot(bytes)?),
@@ -202,7 +212,7 @@ fn parse<F>(bytes: &[u8], mut descriptors: Vec<F>) -> Result<Message<F>, Fault> 
             op,
             flags: split_flags(second).0,
             body: bytes.get(EXTENDED_HEAD..).ok_or(short)?.to_vec(),
-            descriptors,
+            descriptors: descriptors.collect(),
         }),
     })
 }

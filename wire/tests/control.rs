@@ -2,7 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use fdbroker_wire::{
-    Account, Control, Decoder, Errno, KnownName, Limits, Message, NameKind, PolicyText, Setup, Tag,
+    Account, Control, Decoder, Errno, KnownName, Limits, Message, NameKind, PolicyText, Setup,
+    Slot, Tag,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -10,6 +11,7 @@ use proptest::prelude::*;
 
 fn control() -> impl Strategy<Value = Control<u32>> {
     let tag = (0..=i16::MAX).prop_map(|tag| Tag::new(tag).unwrap());
+    let slot = (0..=i16::MAX, 0..=i32::MAX).prop_map(|(tag, index)| Slot::new(tag, index).unwrap());
     let errno = (1..4096_i32).prop_map(|errno| Errno::new(errno).unwrap());
     let outcome = prop_oneof![any::<u32>().prop_map(Ok), (errno, ".{0,60}").prop_map(Err)];
     prop_oneof![
@@ -22,6 +24,7 @@ fn control() -> impl Strategy<Value = Control<u32>> {
         any::<(u32, u32)>().prop_map(|(resource, ticket)| Control::Open { resource, ticket }),
         (any::<u32>(), outcome).prop_map(|(ticket, outcome)| Control::Opened { ticket, outcome }),
         Just(Control::Serving),
+        slot.prop_map(Control::Closed),
     ]
 }
 

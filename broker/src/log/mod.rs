@@ -1,22 +1,26 @@
 //! The broker's log: what happened, and the audit trail of what was decided.
 //!
 //! Both processes write it. A line is on its way before the answer it speaks of (rule: recorded
-//! before answered), and writing one never waits for its reader: see [`stream`] and [`journal`].
+//! before answered), and writing one never waits for its reader: see [`stream`],
+//! [`standard_error`] and [`journal`].
 //! Everything that came from outside is escaped by the form that is written.
 
 mod journal;
 mod json;
 mod record;
+mod standard_error;
 mod stream;
 mod text;
 
 use std::cell::RefCell;
 use std::io;
+use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 pub(crate) use record::{Entry, Level, Name, Record, Subject, Verdict};
+pub(crate) use standard_error::StandardError;
 
 /// How often a log that nobody reads is tried again.
 const FLUSH_EVERY: Duration = Duration::from_millis(50);
@@ -58,12 +62,31 @@ impl Log {
     /// # Errors
     /// When the journal's socket cannot be reached.
     pub(crate) fn open(format: Format) -> io::Result<Self> {
+        Self::to(format, StandardError::open())
+    }
+
+    /// A log in this form; for those that go to standard error, to what was opened for it.
+    ///
+    /// # Errors
+    /// When the journal's socket cannot be reached.
+    pub(crate) fn to(format: Format, standard_error: StandardError) -> io::Result<Self> {
         let sink = match format {
-            Format::Text => Sink::Text(stream::Stream::standard_error()),
-            Format::Json => Sink::Json(stream::Stream::standard_error()),
+            Format::Text => Sink::Text(stream::Stream::new(standard_error)),
+            Format::Json => Sink::Json(stream::Stream::new(standard_error)),
             Format::Journald => Sink::Journal(journal::Journal::connect()?),
         };
         Ok(Self { sink: RefCell::new(sink), waits: Notify::new() })
+    }
+
+    /// What the worker is to have as its standard error.
+    ///
+    /// # Errors
+    /// When no descriptor is left.
+    pub(crate) fn for_worker(&self) -> io::Result<Stdio> {
+        match &*self.sink.borrow() {
+            Sink::Text(stream) | Sink::Json(stream) => stream.target().for_worker(),
+            Sink::Journal(_) => Ok(Stdio::inherit()),
+        }
     }
 
     /// Writes an entry.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use fdbroker_wire::{Add, Slot, Tag};
+use tokio::sync::mpsc::UnboundedSender;
 
 use super::link::Brought;
 
@@ -25,19 +26,41 @@ pub(super) struct Note {
 }
 
 /// All of them.
-#[derive(Default)]
 pub(super) struct Deposits {
     kept: BTreeMap<Slot, Rc<Kept>>,
     notes: BTreeMap<Tag, Note>,
+    /// Told each slot whose former descriptor has been closed on its lane: until then the worker
+    /// has it on its owner's account.
+    closed: UnboundedSender<Slot>,
+}
+
+/// Tells that a descriptor of `slot` has been closed, when it is dropped.
+struct Notice {
+    slot: Slot,
+    closed: UnboundedSender<Slot>,
+}
+
+impl Drop for Notice {
+    fn drop(&mut self) {
+        // Nobody listens when the broker ends.
+        let _ = self.closed.send(self.slot);
+    }
 }
 
 impl Deposits {
+    pub(super) fn new(closed: UnboundedSender<Slot>) -> Self {
+        Self { kept: BTreeMap::new(), notes: BTreeMap::new(), closed }
+    }
+
     /// Keeps a deposit in the place of what was there.
     pub(super) fn keep(&mut self, add: Add<Brought>) {
         let Add { slot, ufd, payload, mut descriptor } = add;
         if let Some(descriptor) = &mut descriptor {
             // Tags are mostly one service's each: what blocks when it is closed delays only it.
             descriptor.move_to(Some(slot.tag));
+            if !descriptor.closes_at_once() {
+                descriptor.keep_until_closed(Notice { slot, closed: self.closed.clone() });
+            }
         }
         self.kept.insert(slot, Rc::new(Kept { slot, ufd, payload, descriptor }));
     }

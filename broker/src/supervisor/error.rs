@@ -18,13 +18,14 @@ pub(crate) enum StartError {
     Seal(io::Error),
     ReadyDescriptor(i32, io::Error),
     PassedSocket(String),
+    Surplus(io::Error),
     Credentials(io::Error),
     Policy(PolicyFileError),
     Account(AccountError),
     WorkerIsRoot,
     NoRuntimeDirectory,
     SocketDirectory(PathBuf, io::Error),
-    SocketLocked(PathBuf),
+    SocketLocked(PathBuf, Option<i32>),
     SocketAlive(PathBuf, Option<i32>),
     SocketInTheWay(PathBuf),
     Socket(PathBuf, io::Error),
@@ -57,6 +58,11 @@ impl fmt::Display for StartError {
                 "--ready-fd {number}: {error}; name a descriptor from 3 up that is open for writing"
             ),
             Self::PassedSocket(problem) => write!(f, "LISTEN_FDS: {problem}"),
+            Self::Surplus(error) => write!(
+                f,
+                "the listening socket's SO_PASSPIDFD and SO_PASSSEC cannot be switched off: {error}; \
+                 pass in another socket, or give --socket PATH"
+            ),
             Self::Credentials(error) => write!(
                 f,
                 "the kernel does not name the writers on the listening socket (SO_PASSCRED): {error}"
@@ -73,17 +79,13 @@ impl fmt::Display for StartError {
             Self::SocketDirectory(path, error) => {
                 write!(f, "cannot make {}: {error}; make it, or give --socket PATH", path.display())
             }
-            Self::SocketLocked(path) => write!(
-                f,
-                "another broker is starting or running on {}; stop it, or give --socket PATH",
-                path.display()
-            ),
+            Self::SocketLocked(path, pid) => {
+                write!(f, "another broker is starting or running on {}", path.display())?;
+                stop_it(f, *pid)
+            }
             Self::SocketAlive(path, pid) => {
                 write!(f, "a broker already listens on {}", path.display())?;
-                if let Some(pid) = pid {
-                    write!(f, " (pid {pid})")?;
-                }
-                f.write_str("; stop it, or give --socket PATH")
+                stop_it(f, *pid)
             }
             Self::SocketInTheWay(path) => write!(
                 f,
@@ -99,6 +101,14 @@ impl fmt::Display for StartError {
             Self::Worker(problem) => write!(f, "the worker does not start: {problem}"),
         }
     }
+}
+
+/// What to do about another broker, which is named where it is known.
+fn stop_it(f: &mut fmt::Formatter<'_>, pid: Option<i32>) -> fmt::Result {
+    if let Some(pid) = pid {
+        write!(f, " (pid {pid})")?;
+    }
+    f.write_str("; stop it, or give --socket PATH")
 }
 
 impl std::error::Error for StartError {}

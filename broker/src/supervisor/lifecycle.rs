@@ -1,14 +1,15 @@
 //! The supervisor's life: start a worker, serve it, start another when it dies, stop when told.
 
 use std::io;
+use std::pin::pin;
 use std::process::ExitStatus;
 use std::rc::Rc;
 use std::time::Duration;
 
-use fdbroker_wire::{Control, Errno, Extended, Message, Tag};
+use fdbroker_wire::{Control, Errno, Extended, Message, Slot, Tag};
 use tokio::process::Child;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::StartError;
 use super::deposits::Deposits;
@@ -25,6 +26,13 @@ use crate::log::{Format, Log};
 const GRACE: Duration = Duration::from_secs(2);
 /// The longest pause before a worker that never came to serve is started again.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// How long a worker may take to come to serve, and how much longer for each deposit that it has
+/// to be given.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE_PER_DEPOSIT: Duration = Duration::from_millis(1);
+/// How long what a dead worker left behind is read: only somebody whom it gave its end of the
+/// link to can make that last.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Threads for opening; each resource may take a part of them only.
 const MAX_OPENERS: usize = 256;
@@ -38,6 +46,8 @@ pub(super) struct Supervisor {
     listener: Listener,
     opener: Opener,
     deposits: Deposits,
+    /// Slots whose former descriptor has been closed, at last.
+    closed: UnboundedReceiver<Slot>,
     closer: Closer<Option<Tag>>,
 }
 
@@ -47,6 +57,17 @@ enum End {
     Stopped,
     /// The worker died or was ended, after it had served or before.
     Died { status: String, served: bool },
+}
+
+/// What a supervisor with a worker has to do next.
+enum Event {
+    Stop,
+    /// The worker has had its time to come to serve.
+    Waited,
+    Message(io::Result<Message<Brought>>),
+    Opened(Opened),
+    /// What lay in the slot before has been closed, at last.
+    Closed(Slot),
 }
 
 /// The signals that the supervisor heeds.
@@ -65,9 +86,10 @@ impl Supervisor {
         listener: Listener,
         opener: Opener,
     ) -> Self {
-        let deposits = Deposits::default();
+        let (closings, closed) = unbounded_channel();
+        let deposits = Deposits::new(closings);
         let closer = Closer::new();
-        Self { format, log, readiness, source, listener, opener, deposits, closer }
+        Self { format, log, readiness, source, listener, opener, deposits, closed, closer }
     }
 
     /// Runs until the broker is told to stop.
@@ -93,7 +115,7 @@ impl Supervisor {
         let mut signals = Signals::heed().map_err(StartError::Runtime)?;
         let mut pause = Duration::ZERO;
         loop {
-            let end = match spawn::worker(self.format, self.closer.clone()) {
+            let end = match spawn::worker(self.format, &self.log, self.closer.clone()) {
                 Ok((child, link)) => self.attend(child, link, &mut signals).await,
                 Err(error) => End::Died { status: format!("not started: {error}"), served: false },
             };
@@ -122,38 +144,56 @@ impl Supervisor {
         ));
     }
 
-    /// Serves one worker until it dies or the broker stops.
+    /// Serves one worker until it dies, or is ended, or the broker stops.
     async fn attend(&mut self, mut child: Child, mut link: Link, signals: &mut Signals) -> End {
         let (answers, mut opened) = unbounded_channel();
         let log = Rc::clone(&self.log);
         let mut served = false;
+        // What the last worker waited for to be closed, no other one has on an account.
+        while self.closed.try_recv().is_ok() {}
+        let patience = patience(self.deposits.all().len());
+        let mut waited = pin!(tokio::time::sleep(patience));
         let problem = loop {
-            tokio::select! {
+            // Stopping comes first; the others take turns, so that none can keep the rest waiting.
+            let event = tokio::select! {
                 biased;
-                () = signals.stop(&self.log) => {
+                () = signals.stop(&self.log) => Event::Stop,
+                () = &mut waited, if !served => Event::Waited,
+                event = next(&mut link, &mut opened, &mut self.closed, &log) => event,
+            };
+            match event {
+                Event::Stop => {
                     readiness::stopping(&self.log);
                     drop(link);
                     end(&mut child).await;
                     return End::Stopped;
                 }
-                message = link.message() => match message {
-                    Ok(message) => {
-                        if let Err(problem) = self.answer(message, &mut link, &answers, &mut served) {
-                            break problem;
-                        }
+                Event::Waited => {
+                    break format!("it did not come to serve in {} s", patience.as_secs());
+                }
+                Event::Message(Ok(message)) => {
+                    if let Err(problem) = self.answer(message, &mut link, &answers, &mut served) {
+                        break problem;
                     }
-                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break String::new(),
-                    Err(error) => break error.to_string(),
-                },
-                Some(answer) = opened.recv() => self.pass_on(answer, &mut link),
-                () = log.keep_flushing() => {}
+                }
+                Event::Message(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    break String::new();
+                }
+                Event::Message(Err(error)) => break error.to_string(),
+                Event::Opened(answer) => self.pass_on(answer, &mut link),
+                Event::Closed(slot) => link.control(Control::Closed(slot)),
             }
+            // A link that always has a message would keep signals and timers from being noticed.
+            tokio::task::consume_budget().await;
         };
         if !problem.is_empty() {
             // It may have ended just now; then there is nothing to kill.
             let _ = child.start_kill();
         }
-        self.read_to_the_end(link, &answers).await;
+        let read = self.read_to_the_end(link, &answers);
+        if tokio::time::timeout(LAST_WORDS, read).await.is_err() {
+            self.log.warn("the dead worker's link is still open elsewhere; it is read no further");
+        }
         let status = end(&mut child).await;
         let status = if problem.is_empty() { status } else { format!("{problem}; {status}") };
         End::Died { status, served }
@@ -164,6 +204,7 @@ impl Supervisor {
         while let Ok(message) = link.message().await {
             // A message that makes no sense is as good as none: its worker has gone.
             let _ = self.answer(message, &mut link, answers, &mut false);
+            tokio::task::consume_budget().await;
         }
     }
 
@@ -270,6 +311,28 @@ impl Signals {
     }
 }
 
+/// Whichever is there; when several are, none has precedence. Can be dropped and called again.
+async fn next(
+    link: &mut Link,
+    opened: &mut UnboundedReceiver<Opened>,
+    closed: &mut UnboundedReceiver<Slot>,
+    log: &Log,
+) -> Event {
+    loop {
+        tokio::select! {
+            message = link.message() => return Event::Message(message),
+            Some(answer) = opened.recv() => return Event::Opened(answer),
+            Some(slot) = closed.recv() => return Event::Closed(slot),
+            () = log.keep_flushing() => {}
+        }
+    }
+}
+
+fn patience(deposits: usize) -> Duration {
+    let deposits = u32::try_from(deposits).unwrap_or(u32::MAX);
+    PATIENCE.saturating_add(PATIENCE_PER_DEPOSIT.saturating_mul(deposits))
+}
+
 fn longer(pause: Duration) -> Duration {
     (pause * 2).clamp(FIRST_PAUSE, MAX_PAUSE)
 }
@@ -285,4 +348,99 @@ async fn end(child: &mut Child) -> String {
         }
     };
     status.map_or_else(|error| error.to_string(), |status: ExitStatus| status.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream as StdStream;
+    use std::sync::Arc;
+
+    use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+    use tokio::net::UnixStream;
+    use tokio::process::Command;
+
+    use super::*;
+    use crate::supervisor::opener::Opener;
+
+    fn supervisor(directory: &tempfile::TempDir) -> Supervisor {
+        let log = Rc::new(Log::open(Format::Text).unwrap());
+        Supervisor::new(
+            Format::Text,
+            Rc::clone(&log),
+            Readiness::take(None).unwrap(),
+            PolicySource::built_in(),
+            Listener::bind(Some(&directory.path().join("socket"))).unwrap(),
+            Opener::new(&[], &log).unwrap(),
+        )
+    }
+
+    /// A link, and the worker's end of it.
+    fn link() -> (Link, StdStream) {
+        let (ours, theirs) = StdStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        (Link::new(UnixStream::from_std(ours).unwrap(), Closer::new()), theirs)
+    }
+
+    /// The clock of these tests runs on by itself whenever nothing else is to be done.
+    const LONG: Duration = Duration::from_secs(3600);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_never_comes_to_serve_is_ended_also_if_its_link_stays_open() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut supervisor = supervisor(&directory);
+        let mut signals = Signals::heed().unwrap();
+        // It has ended, unnoticed: the clock does not stand still while a process is killed.
+        let child = Command::new("true").spawn().unwrap();
+        let pid = Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
+        waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
+        let (link, _open) = link();
+        let attended = supervisor.attend(child, link, &mut signals);
+        let end = tokio::time::timeout(LONG, attended).await.expect("waited for ever");
+        let End::Died { status, served: false } = end else { panic!("it did not die") };
+        assert!(status.starts_with("it did not come to serve in 30 s; "), "{status}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_serves_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut supervisor = supervisor(&directory);
+        let mut signals = Signals::heed().unwrap();
+        let child = Command::new("sleep").arg("1000").kill_on_drop(true).spawn().unwrap();
+        let (link, mut theirs) = link();
+        let serving = Control::<std::os::fd::OwnedFd>::Serving.into_extended();
+        theirs.write_all(&Message::Extended(serving).to_bytes()).unwrap();
+        let attended = supervisor.attend(child, link, &mut signals);
+        assert!(tokio::time::timeout(LONG, attended).await.is_err(), "it was ended");
+    }
+
+    #[tokio::test]
+    async fn a_link_that_always_has_a_message_keeps_no_opened_resource_waiting() {
+        let (mut link, mut theirs) = link();
+        let slot = fdbroker_wire::Slot::new(1, 0).unwrap();
+        let messages: Vec<u8> = (0..4000).flat_map(|_| fdbroker_wire::del(slot)).collect();
+        theirs.write_all(&messages).unwrap();
+        let (answers, mut opened) = unbounded_channel();
+        let (_closings, mut closed) = unbounded_channel();
+        let log = Log::open(Format::Text).unwrap();
+        // From the first on, all of them have been read and wait to be taken.
+        assert!(matches!(
+            next(&mut link, &mut opened, &mut closed, &log).await,
+            Event::Message(Ok(_))
+        ));
+        answers.send((1, Ok(Arc::new(theirs.into())))).ok().unwrap();
+        for _ in 0..200 {
+            if let Event::Opened(_) = next(&mut link, &mut opened, &mut closed, &log).await {
+                return;
+            }
+        }
+        panic!("200 messages came first");
+    }
+
+    #[test]
+    fn many_deposits_take_longer_to_be_given_back() {
+        assert_eq!(patience(0), PATIENCE);
+        assert_eq!(patience(60_000), PATIENCE + Duration::from_secs(60));
+        assert!(patience(usize::MAX) > patience(60_000));
+    }
 }

@@ -2,23 +2,26 @@
 //!
 //! The supervisor listens, not the worker: what a client's SO_PEERCRED shows is who called
 //! listen(2), and a client wants to see root there. A lock file beside the socket decides
-//! between two brokers that start at once; the socket file itself says whether its broker lives.
+//! between two brokers that start at once, and says who holds it; the socket file itself says
+//! whether its broker lives. Nothing here waits for another process.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use rustix::fs::{FlockOperation, Mode, flock};
-use rustix::net::{AddressFamily, SocketType};
-use rustix::process::{geteuid, umask};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::process::{Pid, geteuid, getpid, test_kill_process, umask};
 
 use super::StartError;
 use crate::sys::adopt::adopt;
+use crate::sys::socket::without_surplus;
 
 /// A listening socket, and the file to remove at the end if it was made here.
 pub(super) struct Listener {
@@ -71,8 +74,10 @@ impl Listener {
 
     /// Has the kernel tell, with everything that is read, who wrote it (SO_PASSCRED). Connections
     /// inherit this, since Linux 6.16 when they are made: one that was made to a passed-in socket
-    /// before is without, and the worker ends it.
+    /// before is without, and the worker ends it. They inherit as well what else a passed-in
+    /// socket was made to tell, at the price of a descriptor for each message: that goes.
     fn with_senders(self) -> Result<Self, StartError> {
+        without_surplus(self.socket.as_fd()).map_err(StartError::Surplus)?;
         setsockopt(&self.socket, sockopt::PassCred, &true)
             .map_err(|error| StartError::Credentials(error.into()))?;
         Ok(self)
@@ -145,14 +150,16 @@ fn lock_beside(path: &Path) -> Result<Lock, StartError> {
     name.push(".lock");
     let name = PathBuf::from(name);
     loop {
-        let file = open_lock(&name).map_err(failed)?;
+        let mut file = open_lock(&name).map_err(failed)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(living(path)),
+            Err(Errno::WOULDBLOCK) => return Err(held(path, &mut file)),
             Err(error) => return Err(failed(error.into())),
         }
         let locked = file.metadata().map_err(failed)?;
         if identity(&name).ok() == Some((locked.dev(), locked.ino())) {
+            // Only a name for those who find it held: a full disk is no reason not to start.
+            let _ = sign(&mut file);
             return Ok(Lock { name, _file: file });
         }
     }
@@ -163,6 +170,7 @@ fn open_lock(name: &Path) -> io::Result<File> {
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let flags = i32::try_from(flags.bits()).unwrap_or(0);
     OpenOptions::new()
+        .read(true)
         .write(true)
         .create(true)
         .truncate(false)
@@ -171,32 +179,66 @@ fn open_lock(name: &Path) -> io::Result<File> {
         .open(name)
 }
 
+/// Writes our process id into the lock file, in the place of what a dead broker left there.
+fn sign(file: &mut File) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{}", getpid())
+}
+
+/// Who signed a lock file, provided that it lives: in between taking the lock and signing it,
+/// what a dead broker wrote is still there.
+fn signature(file: &mut File) -> Option<i32> {
+    let mut text = String::new();
+    file.take(MAX_SIGNATURE).read_to_string(&mut text).ok()?;
+    let pid = text.trim().parse().ok().and_then(Pid::from_raw)?;
+    match test_kill_process(pid) {
+        Ok(()) | Err(Errno::PERM) => Some(pid.as_raw_pid()),
+        Err(_) => None,
+    }
+}
+
+const MAX_SIGNATURE: u64 = 32;
+
 /// Removes the socket file of a broker that has died; anything else in its place is an error.
 fn clear_stale(path: &Path) -> Result<(), StartError> {
+    let failed = |error| StartError::Socket(path.to_owned(), error);
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(StartError::Socket(path.to_owned(), error)),
+        Err(error) => Err(failed(error)),
         Ok(found) if !found.file_type().is_socket() => {
             Err(StartError::SocketInTheWay(path.to_owned()))
         }
-        Ok(_) => match UnixStream::connect(path) {
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-                fs::remove_file(path).map_err(|error| StartError::Socket(path.to_owned(), error))
-            }
-            Err(error) => Err(StartError::Socket(path.to_owned(), error)),
-            Ok(_) => Err(living(path)),
+        Ok(_) => match listening(path) {
+            Ok(None) => fs::remove_file(path).map_err(failed),
+            Ok(Some(pid)) => Err(StartError::SocketAlive(path.to_owned(), pid)),
+            Err(error) => Err(failed(error)),
         },
     }
 }
 
-/// Somebody holds the lock or answers on the socket: names it as far as the kernel knows it.
-fn living(path: &Path) -> StartError {
-    match UnixStream::connect(path) {
-        Ok(stream) => {
-            let pid = getsockopt(&stream.as_fd(), sockopt::PeerCredentials).map(|peer| peer.pid());
-            StartError::SocketAlive(path.to_owned(), pid.ok().filter(|pid| *pid > 0))
+/// Another broker holds the lock: names it as far as its socket, or else its lock file, does.
+fn held(path: &Path, lock: &mut File) -> StartError {
+    let signed = signature(lock);
+    match listening(path) {
+        Ok(Some(pid)) => StartError::SocketAlive(path.to_owned(), pid.or(signed)),
+        _ => StartError::SocketLocked(path.to_owned(), signed),
+    }
+}
+
+/// Whether somebody listens on a socket file, and who, as far as the kernel tells. Does not wait:
+/// the queue of a listener that does not accept may be full, and it listens all the same.
+fn listening(path: &Path) -> io::Result<Option<Option<i32>>> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    match connect(&socket, &SocketAddrUnix::new(path)?) {
+        Ok(()) => {
+            let peer = getsockopt(&socket.as_fd(), sockopt::PeerCredentials);
+            Ok(Some(peer.map(|peer| peer.pid()).ok().filter(|pid| *pid > 0)))
         }
-        Err(_) => StartError::SocketLocked(path.to_owned()),
+        Err(Errno::AGAIN) => Ok(Some(None)),
+        Err(Errno::CONNREFUSED) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -23,8 +23,8 @@ use std::rc::Rc;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::arguments::Arguments;
-use crate::log::{Format, Log};
-use crate::sys::adopt;
+use crate::log::{Format, Log, StandardError};
+use crate::sys::{adopt, signal};
 
 pub(crate) use error::StartError;
 
@@ -38,12 +38,15 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
 
 /// Everything that can be refused before a worker exists.
 ///
-/// The order matters: inherited descriptors are taken before anything else opens one, and
-/// privilege is given up before the log may start a thread.
+/// The order matters: inherited descriptors are taken before anything else opens one, standard
+/// error is opened anew while there is the privilege for it, and privilege is given up before the
+/// log may start a thread.
 fn prepare(arguments: &Arguments) -> Result<lifecycle::Supervisor, StartError> {
     let readiness = readiness::Readiness::take(arguments.ready_fd)?;
     let passed = listener::passed_in()?;
     adopt::seal_inherited().map_err(StartError::Seal)?;
+    signal::write_from_the_background();
+    let standard_error = StandardError::open();
     let source = policy_source::PolicySource::read(arguments)?;
     let listener = match passed {
         Some(listener) => listener,
@@ -51,7 +54,7 @@ fn prepare(arguments: &Arguments) -> Result<lifecycle::Supervisor, StartError> {
     };
     capability::keep_only_needed(&source.policy)?;
     let format = arguments.log_format.unwrap_or_else(Format::detect);
-    let log = Rc::new(Log::open(format).map_err(StartError::Log)?);
+    let log = Rc::new(Log::to(format, standard_error).map_err(StartError::Log)?);
     raise_descriptor_limit(&log);
     let opener = opener::Opener::new(source.policy.resources(), &log)?;
     if source.texts.is_empty() {

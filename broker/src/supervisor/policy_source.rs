@@ -37,6 +37,13 @@ impl PolicySource {
         Ok(Self { policy, texts, names, account, instance: instance() })
     }
 
+    /// The built-in policy, whoever asks.
+    #[cfg(test)]
+    pub(super) fn built_in() -> Self {
+        let policy = fdbroker_policy::built_in(owner());
+        Self { policy, texts: Vec::new(), names: Vec::new(), account: None, instance: instance() }
+    }
+
     /// What the worker is told.
     pub(super) fn setup(&self) -> Setup {
         Setup {

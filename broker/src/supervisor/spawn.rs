@@ -13,13 +13,17 @@ use tokio::process::{Child, Command};
 
 use super::link::Link;
 use crate::closer::Closer;
-use crate::log::Format;
+use crate::log::{Format, Log};
 
 /// This binary, even if its file has been replaced by a newer one meanwhile.
 const THIS_BINARY: &str = "/proc/self/exe";
 
 /// A worker, and the link to it.
-pub(super) fn worker(format: Format, closer: Closer<Option<Tag>>) -> io::Result<(Child, Link)> {
+pub(super) fn worker(
+    format: Format,
+    log: &Log,
+    closer: Closer<Option<Tag>>,
+) -> io::Result<(Child, Link)> {
     let (ours, theirs) = StdStream::pair()?;
     let name = format.to_possible_value().map(|value| value.get_name().to_owned());
     let child = Command::new(THIS_BINARY)
@@ -30,7 +34,7 @@ pub(super) fn worker(format: Format, closer: Closer<Option<Tag>>) -> io::Result<
         .current_dir("/")
         .stdin(OwnedFd::from(theirs))
         .stdout(Stdio::null())
-        .stderr(Stdio::inherit())
+        .stderr(log.for_worker()?)
         // A terminal's ^C is for the supervisor, which ends its worker itself.
         .process_group(0)
         .kill_on_drop(true)

@@ -6,5 +6,6 @@
 pub(crate) mod adopt;
 pub(crate) mod peer;
 pub(crate) mod receive;
+pub(crate) mod signal;
 pub(crate) mod socket;
 pub(crate) mod watch;

@@ -32,14 +32,21 @@ pub(crate) struct Sender {
     pub(crate) gid: u32,
 }
 
-/// Room for the kernel's largest set of descriptors and one set of credentials.
+/// Room for the kernel's largest set of descriptors, one set of credentials, and one pidfd.
 #[expect(clippy::cast_possible_truncation, reason = "253 descriptors are about a kilobyte")]
 const CONTROL_ROOM: usize = {
     let rights = (MAX_DESCRIPTORS * size_of::<RawFd>()) as u32;
     let credentials = size_of::<libc::ucred>() as u32;
+    let process = size_of::<RawFd>() as u32;
     // SAFETY: CMSG_SPACE only computes with its argument.
-    unsafe { (libc::CMSG_SPACE(rights) + libc::CMSG_SPACE(credentials)) as usize }
+    unsafe {
+        (libc::CMSG_SPACE(rights) + libc::CMSG_SPACE(credentials) + libc::CMSG_SPACE(process))
+            as usize
+    }
 };
+
+/// From the kernel's include/linux/socket.h (Linux 6.5); libc has no name for it yet.
+const SCM_PIDFD: libc::c_int = 4;
 
 /// A control buffer, aligned as `cmsghdr` wants it.
 #[repr(C)]
@@ -87,12 +94,28 @@ fn ancillary(header: &libc::msghdr) -> (Vec<OwnedFd>, Option<Sender>) {
         match (level, kind) {
             (libc::SOL_SOCKET, libc::SCM_RIGHTS) => take_rights(data, size, &mut descriptors),
             (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) => sender = credentials(data, size),
+            (libc::SOL_SOCKET, SCM_PIDFD) => close_process(data, size),
             _ => {}
         }
         // SAFETY: as for CMSG_FIRSTHDR above.
         message = unsafe { libc::CMSG_NXTHDR(header, message) };
     }
     (descriptors, sender)
+}
+
+/// Closes a pidfd of the sender's. Nobody wants one: it comes only where somebody else has set
+/// SO_PASSPIDFD on the socket, for instance before it was passed in.
+fn close_process(data: *const u8, size: usize) {
+    if size < size_of::<RawFd>() {
+        return;
+    }
+    // SAFETY: `data` holds at least an int that the kernel wrote, maybe unaligned.
+    let number = unsafe { data.cast::<RawFd>().read_unaligned() };
+    // Below zero it is the error for which the kernel could make none.
+    if number >= 0 {
+        // SAFETY: open, installed for us alone by this very recvmsg(2), and taken just once.
+        drop(unsafe { OwnedFd::from_raw_fd(number) });
+    }
 }
 
 fn take_rights(data: *const u8, size: usize, into: &mut Vec<OwnedFd>) {
@@ -114,4 +137,72 @@ fn credentials(data: *const u8, size: usize) -> Option<Sender> {
     // pattern is a value of it.
     let found = unsafe { data.cast::<libc::ucred>().read_unaligned() };
     Some(Sender { pid: found.pid, uid: found.uid, gid: found.gid })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::sys::socket::without_surplus;
+
+    /// How many pidfds of this very process it has open: no other test of this crate opens any.
+    fn process_descriptors() -> usize {
+        let own = format!("Pid:\t{}", std::process::id());
+        let open = std::fs::read_dir("/proc/self/fdinfo").unwrap();
+        let texts = open.filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok());
+        texts.filter(|text| text.lines().any(|line| line == own)).count()
+    }
+
+    /// Switches SO_PASSPIDFD on; whether this kernel has it.
+    fn pass_processes(socket: BorrowedFd<'_>) -> bool {
+        let on: libc::c_int = 1;
+        let size = libc::socklen_t::try_from(size_of_val(&on)).unwrap();
+        // SAFETY: the kernel reads one int at the address given, which is ours.
+        let result = unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PASSPIDFD,
+                (&raw const on).cast(),
+                size,
+            )
+        };
+        result == 0
+    }
+
+    fn send(socket: BorrowedFd<'_>, descriptors: &[BorrowedFd<'_>]) {
+        use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+        let mut room = vec![MaybeUninit::uninit(); CONTROL_ROOM];
+        let mut control = SendAncillaryBuffer::new(&mut room);
+        if !descriptors.is_empty() {
+            assert!(control.push(SendAncillaryMessage::ScmRights(descriptors)));
+        }
+        let bytes = [std::io::IoSlice::new(b"x")];
+        sendmsg(socket, &bytes, &mut control, SendFlags::empty()).unwrap();
+    }
+
+    #[test]
+    fn a_pidfd_that_nobody_asked_for_is_closed_and_one_that_is_not_sent_need_not_be() {
+        let (reader, mut writer) = UnixStream::pair().unwrap();
+        nix::sys::socket::setsockopt(&reader, nix::sys::socket::sockopt::PassCred, &true).unwrap();
+        if !pass_processes(reader.as_fd()) {
+            // Before Linux 6.5: nothing to be closed.
+            return;
+        }
+        let sent: Vec<_> = (0..MAX_DESCRIPTORS).map(|_| writer.as_fd()).collect();
+        for descriptors in [&[][..], &sent[..1], &sent] {
+            send(writer.as_fd(), descriptors);
+            let received = receive(reader.as_fd(), &mut [0; 8]).unwrap();
+            assert_eq!(received.descriptors.len(), descriptors.len());
+            assert!(received.sender.is_some() && !received.truncated, "{received:?}");
+            assert_eq!(process_descriptors(), 0, "a pidfd has leaked");
+        }
+        without_surplus(reader.as_fd()).unwrap();
+        writer.write_all(b"x").unwrap();
+        assert!(receive(reader.as_fd(), &mut [0; 8]).unwrap().sender.is_some());
+        assert_eq!(process_descriptors(), 0, "a pidfd still comes");
+    }
 }

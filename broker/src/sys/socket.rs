@@ -1,4 +1,4 @@
-//! Questions about a socket that no crate asks.
+//! Questions about a socket that no crate asks, and options that none sets.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -17,3 +17,32 @@ pub(crate) fn unread(socket: BorrowedFd<'_>) -> io::Result<usize> {
     }
     Ok(usize::try_from(size).unwrap_or(0))
 }
+
+/// Has the kernel send no pidfd and no security label with what is read from a Unix socket
+/// (SO_PASSPIDFD, SO_PASSSEC, see unix(7)). A kernel that knows neither sends neither.
+///
+/// # Errors
+/// As setsockopt(2).
+pub(crate) fn without_surplus(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let off: libc::c_int = 0;
+    for option in [libc::SO_PASSPIDFD, libc::SO_PASSSEC] {
+        // SAFETY: the kernel reads one int at the address given, which is ours.
+        let failed = unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                option,
+                (&raw const off).cast(),
+                INT_SIZE,
+            )
+        } != 0;
+        let error = io::Error::last_os_error();
+        if failed && error.raw_os_error() != Some(libc::ENOPROTOOPT) {
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "an int has four bytes")]
+const INT_SIZE: libc::socklen_t = size_of::<libc::c_int>() as libc::socklen_t;

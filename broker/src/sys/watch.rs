@@ -4,6 +4,7 @@
 //! reads an answer the kernel would wake the worker to say that there is room again, which it
 //! hardly ever wants to know. Measured, that is a tenth of a whole request.
 
+use std::cell::Cell;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -15,7 +16,11 @@ use tokio::io::unix::AsyncFd;
 const TRY_AGAIN: Duration = Duration::from_millis(10);
 
 /// A descriptor that is watched for reading; for writing only while somebody waits for that.
-pub(crate) struct Watched(AsyncFd<OwnedFd>);
+pub(crate) struct Watched {
+    descriptor: AsyncFd<OwnedFd>,
+    /// Something to read was set aside: the next read must look by itself.
+    unsure: Cell<bool>,
+}
 
 impl Watched {
     /// Watches `descriptor`.
@@ -23,7 +28,8 @@ impl Watched {
     /// # Errors
     /// When it cannot be watched: epoll_ctl(2).
     pub(crate) fn new(descriptor: OwnedFd) -> io::Result<Self> {
-        watch(descriptor, Interest::READABLE).map(Self)
+        let descriptor = watch(descriptor, Interest::READABLE)?;
+        Ok(Self { descriptor, unsure: Cell::new(false) })
     }
 
     /// Does `step`, which must not block, as soon as it finds something to read. Can be dropped:
@@ -35,8 +41,14 @@ impl Watched {
         &self,
         mut step: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> io::Result<T> {
+        if self.unsure.get() {
+            match step(self.as_fd()) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.unsure.set(false),
+                result => return result,
+            }
+        }
         loop {
-            let mut ready = self.0.readable().await?;
+            let mut ready = self.descriptor.readable().await?;
             if let Ok(result) = ready.try_io(|descriptor| step(descriptor.get_ref().as_fd())) {
                 return result;
             }
@@ -82,9 +94,24 @@ impl Watched {
         }
     }
 
+    /// Waits until the other end is shut, whatever lies unread here. Can be dropped.
+    ///
+    /// # Errors
+    /// When the event loop has ended.
+    pub(crate) async fn closed(&self) -> io::Result<()> {
+        loop {
+            let mut ready = self.descriptor.readable().await?;
+            if ready.ready().is_read_closed() {
+                return Ok(());
+            }
+            ready.clear_ready();
+            self.unsure.set(true);
+        }
+    }
+
     /// Watches it no longer.
     pub(crate) fn into_inner(self) -> OwnedFd {
-        self.0.into_inner()
+        self.descriptor.into_inner()
     }
 
     /// Waits until there is something to read.
@@ -92,13 +119,13 @@ impl Watched {
     /// # Errors
     /// When the event loop has ended.
     pub(crate) async fn readable(&self) -> io::Result<()> {
-        self.0.readable().await.map(drop)
+        self.descriptor.readable().await.map(drop)
     }
 }
 
 impl AsFd for Watched {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.get_ref().as_fd()
+        self.descriptor.get_ref().as_fd()
     }
 }
 

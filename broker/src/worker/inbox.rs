@@ -34,11 +34,15 @@ pub(crate) struct Inbox {
     frame_timeout: Duration,
 }
 
-/// Bytes up to `end`, by one process.
+/// Bytes up to `end`, and who wrote them.
 struct Written {
     end: u64,
-    writer: Option<Sender>,
+    writer: Writer,
 }
+
+/// How many changes of the writer are remembered: a message in which more bytes than this are
+/// each of another process than the one before them has several writers in any case.
+const MANY_WRITERS: usize = 64;
 
 /// Who wrote a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,11 +113,12 @@ impl Inbox {
     }
 
     /// Waits until the peer has left, while one of its requests waits for its turn. What it sends
-    /// meanwhile is kept, up to a bound; beyond that its leaving is noticed only later.
+    /// meanwhile is kept, up to a bound, and lost if it leaves.
     pub(crate) async fn departed(&mut self, worker: &Worker) {
         while !self.closed {
             if self.full || self.decoder.pending() >= READ_AHEAD {
-                std::future::pending::<()>().await;
+                // When even that is not told, it has failed.
+                return self.stream.closed().await.unwrap_or(());
             }
             if self.read(worker, READ_AHEAD).await.is_err() {
                 return;
@@ -144,10 +149,7 @@ impl Inbox {
         self.full = truncated || !descriptors.is_empty();
         // A usize is at most 64 bits wide.
         self.fed += length as u64;
-        match self.written.back_mut() {
-            Some(last) if last.writer == sender => last.end = self.fed,
-            _ => self.written.push_back(Written { end: self.fed, writer: sender }),
-        }
+        self.note_writer(sender.map_or(Writer::Unknown, Writer::One));
         let mut too_many = false;
         let brought = descriptors.into_iter().map(|descriptor| {
             let (charge, one_too_many) = worker.quotas.brought(self.uid);
@@ -160,6 +162,17 @@ impl Inbox {
         if too_many { Err(Gone::TooMuch) } else { Ok(()) }
     }
 
+    /// Remembers who wrote the bytes that have just been fed.
+    fn note_writer(&mut self, writer: Writer) {
+        let end = self.fed;
+        let many = self.written.len() >= MANY_WRITERS;
+        match self.written.back_mut() {
+            Some(last) if last.writer == writer => last.end = end,
+            Some(last) if many => *last = Written { end, writer: Writer::Several },
+            _ => self.written.push_back(Written { end, writer }),
+        }
+    }
+
     /// Who wrote the bytes from `start` to where the decoder is now.
     fn writer_since(&mut self, start: u64) -> Writer {
         let end = self.fed - self.waiting();
@@ -168,11 +181,7 @@ impl Inbox {
             // None of the message's bytes lie beyond this one's, unless another wrote them.
             (written.end >= end).then_some(written.writer)
         });
-        let writer = match first {
-            Some(Some(sender)) => Writer::One(sender),
-            Some(None) => Writer::Unknown,
-            None => Writer::Several,
-        };
+        let writer = first.unwrap_or(Writer::Several);
         while self.written.front().is_some_and(|written| written.end <= end) {
             self.written.pop_front();
         }

@@ -25,7 +25,7 @@ mod unread;
 mod vault;
 
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::rc::Rc;
 
@@ -62,13 +62,15 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
     match run(format) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
-            eprintln!("fdbrokerd: worker: {problem}");
+            // Not eprintln, which panics where nobody reads standard error.
+            let _ = writeln!(io::stderr(), "fdbrokerd: worker: {problem}");
             ExitCode::FAILURE
         }
     }
 }
 
 fn run(format: Format) -> Result<(), String> {
+    end_on_panic();
     // What ps(1) shows; for a person only.
     let _ = rustix::thread::set_name(c"fdbroker-worker");
     let link = adopt(0).map_err(|error| format!("no supervisor on standard input: {error}"))?;
@@ -86,12 +88,23 @@ fn run(format: Format) -> Result<(), String> {
     LocalSet::new().block_on(&runtime, serve(restored, log))
 }
 
+/// A fault of ours ends the whole worker, not one session in the middle of a change: another
+/// worker starts from what the supervisor knows.
+fn end_on_panic() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        std::process::abort();
+    }));
+}
+
 async fn serve(restored: restore::Restored, log: Log) -> Result<(), String> {
     let restore::Restored { link, policy, listener, deposits, notes } = restored;
     let closer = Closer::new();
     let (vault, answers) = vault::Vault::new(link).map_err(|error| error.to_string())?;
     let guard = kind::Guard::of(&listener);
-    let table = leave_room(policy.resources().len()).map_err(|error| error.to_string())?;
+    let known = policy.resources().len() + policy.tags().count();
+    let table = leave_room(known).map_err(|error| error.to_string())?;
     let quotas = quota::Quotas::new(policy.settings(), table);
     let mut slots = slots::Slots::default();
     for deposit in deposits {
@@ -115,16 +128,18 @@ async fn serve(restored: restore::Restored, log: Log) -> Result<(), String> {
         result = answers.read(&worker) => result.map_err(|error| error.to_string()),
         result = peers => result.map_err(|error| format!("cannot accept peers: {error}")),
         () = worker.log.keep_flushing() => Ok(()),
+        () = vault::keep_again(&worker) => Ok(()),
         () = worker.vault.broken() => Err("the supervisor cannot be written to".to_owned()),
     }
 }
 
-/// Takes fewer descriptors than the supervisor may: it holds a copy of each, and must never be
-/// the first to run out. Gives how many.
-fn leave_room(resources: usize) -> io::Result<u64> {
+/// Takes fewer descriptors than the supervisor may: it holds a copy of each, beside what it has
+/// for each resource and tag that the policy knows, and must never be the first to run out.
+/// Gives how many.
+fn leave_room(known: usize) -> io::Result<u64> {
     let limit = getrlimit(Resource::Nofile);
     let current = limit.current.unwrap_or(u64::MAX);
-    let others = 64 + u64::try_from(resources).unwrap_or(u64::MAX).saturating_mul(2);
+    let others = 64 + u64::try_from(known).unwrap_or(u64::MAX).saturating_mul(2);
     let lowered = current.saturating_sub(others).max(current / 2);
     setrlimit(Resource::Nofile, Rlimit { current: Some(lowered), maximum: limit.maximum })?;
     Ok(lowered)

@@ -16,6 +16,7 @@ pub(super) struct Quotas {
     limits: Limits,
     accounts: RefCell<HashMap<Uid, Arc<Account>>>,
     connections: Arc<AtomicU32>,
+    descriptors: Arc<AtomicU32>,
 }
 
 struct Limits {
@@ -24,6 +25,7 @@ struct Limits {
     slots: u32,
     bytes: u64,
     descriptors: u32,
+    all_descriptors: u32,
     brought: u32,
 }
 
@@ -34,6 +36,9 @@ struct Account {
     bytes: AtomicU64,
     descriptors: AtomicU32,
     brought: AtomicU32,
+    opening: AtomicU32,
+    /// The deposited descriptors of all users, the same for every account.
+    all_descriptors: Arc<AtomicU32>,
 }
 
 /// The limit that a charge would pass.
@@ -44,7 +49,9 @@ pub(super) enum Exceeded {
     Slots,
     Bytes,
     Descriptors,
+    AllDescriptors,
     Brought,
+    Opening,
 }
 
 /// A connection, on its user's account and on the broker's.
@@ -63,12 +70,18 @@ pub(super) struct DepositCharge {
 /// A descriptor that came from a user and is no deposit: not yet, or refused and not yet closed.
 pub(super) struct BroughtCharge(Arc<Account>);
 
+/// A resource that is being opened for a user.
+pub(super) struct OpeningCharge(Arc<Account>);
+
+/// How many resources may be opened for one user at once: more wait only where something hangs.
+const MAX_OPENING: u32 = 8;
+
 /// How many accounts may be kept before those that hold nothing are forgotten.
 const MANY_ACCOUNTS: usize = 1024;
 
 impl Quotas {
-    /// The policy's limits; and of a descriptor table with `table` entries, no user may have more
-    /// than half for its deposits, and an eighth for what it brought otherwise.
+    /// The policy's limits; and of a descriptor table with `table` entries, deposits may have
+    /// three quarters, those of one user half; and what one user brought otherwise an eighth.
     pub(super) fn new(settings: &Settings, table: u64) -> Self {
         Self {
             limits: Limits {
@@ -77,10 +90,12 @@ impl Quotas {
                 slots: settings.max_slots_per_uid,
                 bytes: settings.max_payload_bytes_per_uid,
                 descriptors: u32::try_from(table / 2).unwrap_or(u32::MAX),
+                all_descriptors: u32::try_from(table - table / 4).unwrap_or(u32::MAX),
                 brought: u32::try_from(table / 8).unwrap_or(u32::MAX),
             },
             accounts: RefCell::default(),
             connections: Arc::default(),
+            descriptors: Arc::default(),
         }
     }
 
@@ -111,6 +126,18 @@ impl Quotas {
         (BroughtCharge(account), before >= self.limits.brought)
     }
 
+    /// Charges the opening of a resource for `uid`.
+    ///
+    /// # Errors
+    /// When as many are being opened for it as may be.
+    pub(super) fn opening(&self, uid: Uid) -> Result<OpeningCharge, Exceeded> {
+        let charge = OpeningCharge(self.account(uid));
+        match charge.0.opening.fetch_add(1, Ordering::Relaxed) {
+            MAX_OPENING.. => Err(Exceeded::Opening),
+            _ => Ok(charge),
+        }
+    }
+
     /// Charges a deposit of `bytes` of payload to `uid`, in the place of one of its own whose
     /// charge is `replaced`.
     ///
@@ -133,11 +160,12 @@ impl Quotas {
         if held - replaced.map_or(0, |replaced| replaced.bytes) > self.limits.bytes {
             return Err(Exceeded::Bytes);
         }
-        let descriptors = charge.account.descriptors.load(Ordering::Relaxed);
-        if descriptors - replaced.map_or(0, |replaced| replaced.descriptors)
-            > self.limits.descriptors
-        {
+        let freed = replaced.map_or(0, |replaced| replaced.descriptors);
+        if charge.account.descriptors.load(Ordering::Relaxed) - freed > self.limits.descriptors {
             return Err(Exceeded::Descriptors);
+        }
+        if descriptor && self.descriptors.load(Ordering::Relaxed) > self.limits.all_descriptors {
+            return Err(Exceeded::AllDescriptors);
         }
         Ok(charge)
     }
@@ -155,6 +183,7 @@ impl Quotas {
         account.bytes.fetch_add(bytes, Ordering::Relaxed);
         let descriptors = u32::from(descriptor);
         account.descriptors.fetch_add(descriptors, Ordering::Relaxed);
+        account.all_descriptors.fetch_add(descriptors, Ordering::Relaxed);
         DepositCharge { account, bytes, descriptors }
     }
 
@@ -163,7 +192,9 @@ impl Quotas {
         if accounts.len() >= MANY_ACCOUNTS {
             accounts.retain(|_, account| Arc::strong_count(account) > 1);
         }
-        Arc::clone(accounts.entry(uid).or_default())
+        let all_descriptors = Arc::clone(&self.descriptors);
+        let new = || Arc::new(Account { all_descriptors, ..Account::default() });
+        Arc::clone(accounts.entry(uid).or_insert_with(new))
     }
 }
 
@@ -180,11 +211,18 @@ impl Drop for BroughtCharge {
     }
 }
 
+impl Drop for OpeningCharge {
+    fn drop(&mut self) {
+        self.0.opening.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Drop for DepositCharge {
     fn drop(&mut self) {
         self.account.slots.fetch_sub(1, Ordering::Relaxed);
         self.account.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
         self.account.descriptors.fetch_sub(self.descriptors, Ordering::Relaxed);
+        self.account.all_descriptors.fetch_sub(self.descriptors, Ordering::Relaxed);
     }
 }
 
@@ -196,6 +234,8 @@ impl fmt::Display for Exceeded {
             Self::Slots => "this user has max_slots_per_uid already",
             Self::Brought => "too many descriptors of this user wait to be closed",
             Self::Descriptors => "this user has half of the broker's descriptor table already",
+            Self::AllDescriptors => "deposits have three quarters of the broker's descriptor table",
+            Self::Opening => "as many resources are being opened for this user as may be",
             Self::Bytes => "this user's payloads would pass max_payload_bytes_per_uid",
         })
     }
@@ -247,6 +287,27 @@ mod tests {
         let second = quotas.deposit(Uid(1), 5, false, None).unwrap();
         assert!(quotas.deposit(Uid(1), 5, false, Some(&second)).is_ok());
         assert_eq!(quotas.deposit(Uid(1), 6, false, Some(&second)).err(), Some(Exceeded::Bytes));
+    }
+
+    #[test]
+    fn no_user_may_have_many_resources_opened_at_once() {
+        let quotas = quotas();
+        let mut under_way: Vec<_> =
+            (0..8).map(|_| quotas.opening(Uid(1)).expect("not too many yet")).collect();
+        assert_eq!(quotas.opening(Uid(1)).err(), Some(Exceeded::Opening));
+        assert!(quotas.opening(Uid(2)).is_ok());
+        under_way.pop();
+        assert!(quotas.opening(Uid(1)).is_ok());
+    }
+
+    #[test]
+    fn all_users_together_leave_the_broker_some_descriptors() {
+        let quotas = quotas();
+        let charge = |uid| quotas.deposit(Uid(uid), 0, true, None);
+        let held: Vec<_> = (1..).map_while(|uid| charge(uid).ok()).collect();
+        assert_eq!(held.len(), 75);
+        assert_eq!(charge(1000).err(), Some(Exceeded::AllDescriptors));
+        assert!(quotas.deposit(Uid(1000), 0, false, None).is_ok());
     }
 
     #[test]

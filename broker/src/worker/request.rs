@@ -156,9 +156,10 @@ async fn open(
     slot: Slot,
     resource: ResourceIndex,
 ) -> Result<Answer, Failure> {
-    match worker.vault.open(resource.0).await {
+    let uid = requester.connection().uid;
+    match worker.vault.open(resource.0, worker.quotas.opening(uid)).await {
         Ok(mut opened) => {
-            opened.move_to(requester.connection().uid);
+            opened.move_to(uid);
             Ok(Answer::Resource(slot, opened))
         }
         Err((errno, reason)) => Err(Failure::not_opened(errno, &reason)),
@@ -196,6 +197,7 @@ async fn keep(
     };
     let descriptor = add.descriptor.as_ref().and_then(Brought::descriptor);
     pen.keep(slot, add.ufd, &record(owner), &add.payload, descriptor).await.ok()?;
+    before.iter().for_each(|before| worker.vault.leaves(before));
     worker.slots.borrow_mut().put(Deposit::new(add, owner, charge));
     Some(Ok(Answer::Done))
 }
@@ -214,6 +216,7 @@ async fn forget(
         return Some(Err(failure));
     }
     pen.forget(slot).await.ok()?;
+    worker.vault.leaves(&before);
     worker.slots.borrow_mut().take(slot);
     Some(Ok(Answer::Done))
 }

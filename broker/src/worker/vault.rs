@@ -3,20 +3,27 @@
 //! A deposit counts as kept once the kernel has taken the whole message: it then lies in the
 //! supervisor's receive queue, from which nothing that happens to the worker can take it back.
 //! So the peer's answer need not wait for the supervisor to wake. The supervisor's own answer is
-//! awaited afterwards: it opens the window for more, and tells if the copy could not be kept.
+//! awaited afterwards: it opens the window for more, and tells if the copy could not be kept, for
+//! which it is then sent again.
+//!
+//! What was replaced or deleted stays on its owner's account until the supervisor has closed its
+//! copy too: or else what is slow to close would fill the supervisor's descriptor table.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fdbroker_policy::Uid;
 use fdbroker_wire::{Control, Decoder, Errno, Limits, Message, Slot, add_head, del};
 use tokio::sync::{Mutex, MutexGuard, Notify, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
+use super::deposit::{Deposit, record};
+use super::quota::{DepositCharge, Exceeded, OpeningCharge};
 use super::{Brought, Worker};
 use crate::sys::receive::receive;
 use crate::sys::watch::Watched;
@@ -30,22 +37,37 @@ const WINDOW: usize = 64;
 const NOBODY: Uid = Uid(u32::MAX);
 /// How long a resource may take to open.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// The pause before copies that could not be kept are sent again.
+const KEEP_AGAIN: Duration = Duration::from_millis(200);
 
 /// The way to the supervisor.
 pub(super) struct Vault {
     stream: Rc<Watched>,
     /// Held while a message is written: whole messages, in the order in which they were decided.
     turn: Mutex<()>,
-    unanswered: Cell<usize>,
+    /// What the supervisor has not answered yet, oldest first.
+    unanswered: RefCell<VecDeque<Slot>>,
     answered: Notify,
+    /// Whose copies could not be kept.
+    unkept: RefCell<BTreeSet<Slot>>,
+    keep_again: Notify,
+    /// What has left each slot and has still to be closed at the supervisor, oldest first.
+    closing: RefCell<HashMap<Slot, VecDeque<Arc<DepositCharge>>>>,
     /// Told when the supervisor cannot be written to: a worker is of no use then.
     broken: Notify,
-    opening: RefCell<HashMap<u32, oneshot::Sender<Opened>>>,
+    opening: RefCell<HashMap<u32, Waiter>>,
     next_ticket: Cell<u32>,
 }
 
 /// What came of opening a resource.
 pub(super) type Opened = Result<Brought, (Errno, String)>;
+
+/// Who waits for a resource; the charge stays until the supervisor has answered, whether or not
+/// anybody still waits.
+struct Waiter {
+    answer: oneshot::Sender<Opened>,
+    _charge: OpeningCharge,
+}
 
 /// The exclusive right to write to the supervisor. What is decided while holding it stays true
 /// until it is dropped: every change of the slots goes through here.
@@ -69,8 +91,11 @@ impl Vault {
         let vault = Self {
             stream,
             turn: Mutex::new(()),
-            unanswered: Cell::new(0),
+            unanswered: RefCell::default(),
             answered: Notify::new(),
+            unkept: RefCell::default(),
+            keep_again: Notify::new(),
+            closing: RefCell::default(),
             broken: Notify::new(),
             opening: RefCell::default(),
             next_ticket: Cell::new(0),
@@ -81,30 +106,50 @@ impl Vault {
     /// Waits for the turn to write. Can be dropped.
     pub(super) async fn pen(&self) -> Pen<'_> {
         let turn = self.turn.lock().await;
-        while self.unanswered.get() >= WINDOW {
+        while self.unanswered.borrow().len() >= WINDOW {
             self.answered.notified().await;
         }
         Pen { vault: self, _turn: turn }
     }
 
-    /// Has the supervisor open a resource, by its position in the policy.
+    /// Has the supervisor open a resource, by its position in the policy, on account of whom the
+    /// `charge` names.
     ///
     /// # Errors
     /// What the peer is answered, and why, when it was not opened in time or at all.
-    pub(super) async fn open(&self, resource: u32) -> Opened {
+    pub(super) async fn open(
+        &self,
+        resource: u32,
+        charge: Result<OpeningCharge, Exceeded>,
+    ) -> Opened {
+        let charge = charge.map_err(|exceeded| (Errno::BUSY, exceeded.to_string()))?;
+        let late = |_| (Errno::TIMEDOUT, "it did not open in time".to_owned());
+        let until = Instant::now() + OPEN_TIMEOUT;
+        let pen = timeout_at(until, self.pen()).await.map_err(late)?;
         let ticket = self.next_ticket.replace(self.next_ticket.get().wrapping_add(1));
         let (answer, opened) = oneshot::channel();
-        self.opening.borrow_mut().insert(ticket, answer);
-        let gone = || (Errno::AGAIN, "the supervisor has gone".to_owned());
-        let asked = self.pen().await.control(Control::Open { resource, ticket }).await;
-        let answered = match asked {
-            Ok(()) => timeout(OPEN_TIMEOUT, opened).await,
-            Err(_) => Ok(Ok(Err(gone()))),
-        };
-        self.opening.borrow_mut().remove(&ticket);
-        match answered {
-            Ok(answer) => answer.unwrap_or_else(|_| Err(gone())),
-            Err(_) => Err((Errno::TIMEDOUT, "it did not open in time".to_owned())),
+        self.opening.borrow_mut().insert(ticket, Waiter { answer, _charge: charge });
+        pen.control(Control::Open { resource, ticket }).await.map_err(|_| again())?;
+        drop(pen);
+        timeout_at(until, opened).await.map_err(late)?.unwrap_or_else(|_| Err(again()))
+    }
+
+    /// What a supervisor's copy was charged for: `deposit` has just left its slot. Where closing
+    /// the copy may take time, the charge stays until the supervisor says that it is done.
+    pub(super) fn leaves(&self, deposit: &Deposit) {
+        let waits = deposit.descriptor.as_ref().is_some_and(|fd| !fd.closes_at_once());
+        if waits {
+            let mut closing = self.closing.borrow_mut();
+            closing.entry(deposit.slot).or_default().push_back(Arc::clone(&deposit.charge));
+        }
+    }
+
+    fn closed(&self, slot: Slot) {
+        let mut closing = self.closing.borrow_mut();
+        let Some(charges) = closing.get_mut(&slot) else { return };
+        charges.pop_front();
+        if charges.is_empty() {
+            closing.remove(&slot);
         }
     }
 
@@ -121,10 +166,34 @@ impl Vault {
         self.broken.notified().await;
     }
 
-    fn settle(&self, rc: i16) -> bool {
-        self.unanswered.set(self.unanswered.get().saturating_sub(1));
+    /// The oldest message has been answered; gives its slot if the copy could not be kept.
+    fn settle(&self, rc: i16) -> Option<Slot> {
+        let slot = self.unanswered.borrow_mut().pop_front();
         self.answered.notify_one();
-        rc >= 0
+        slot.filter(|_| rc < 0)
+    }
+
+    fn not_kept(&self, slot: Slot) {
+        self.unkept.borrow_mut().insert(slot);
+        self.keep_again.notify_one();
+    }
+}
+
+/// Sends again what the supervisor could not keep, until it can. Never ends.
+pub(super) async fn keep_again(worker: &Worker) {
+    let vault = &worker.vault;
+    loop {
+        while let Some(slot) = { vault.unkept.borrow_mut().pop_first() } {
+            tokio::time::sleep(KEEP_AGAIN).await;
+            let pen = vault.pen().await;
+            let deposit = worker.slots.borrow().get(slot).cloned();
+            let Some(deposit) = deposit else { continue };
+            let descriptor = deposit.descriptor.as_ref().and_then(Brought::descriptor);
+            let record = record(deposit.owner);
+            // It fails when the supervisor has gone; then this worker ends too.
+            let _ = pen.keep(slot, deposit.ufd, &record, &deposit.payload, descriptor).await;
+        }
+        vault.keep_again.notified().await;
     }
 }
 
@@ -142,7 +211,7 @@ impl Pen<'_> {
         descriptor: Option<BorrowedFd<'_>>,
     ) -> io::Result<()> {
         let head = add_head(slot, ufd, record.len() + payload.len());
-        self.count();
+        self.count(slot);
         self.write(&[&head, record, payload], descriptor).await
     }
 
@@ -151,7 +220,7 @@ impl Pen<'_> {
     /// # Errors
     /// As [`Pen::keep`].
     pub(super) async fn forget(&self, slot: Slot) -> io::Result<()> {
-        self.count();
+        self.count(slot);
         self.write(&[&del(slot), &[], &[]], None).await
     }
 
@@ -165,8 +234,8 @@ impl Pen<'_> {
         self.write(&[&message.head(), &message.body, &[]], descriptor).await
     }
 
-    fn count(&self) {
-        self.vault.unanswered.set(self.vault.unanswered.get() + 1);
+    fn count(&self, slot: Slot) {
+        self.vault.unanswered.borrow_mut().push_back(slot);
     }
 
     async fn write(
@@ -229,8 +298,11 @@ impl Answers {
                 match message {
                     Ok(message) => take(worker, message)?,
                     Err(fault) if fault.fatal => return Err(invalid(fault.reason)),
-                    // An opened descriptor found no room here; its waiter learns by its time-out.
-                    Err(fault) => worker.log.error(fault.reason),
+                    // Whose it was, nobody knows now: all are to ask again.
+                    Err(_) => {
+                        worker.log.error(NO_ROOM);
+                        worker.vault.opening.borrow_mut().clear();
+                    }
                 }
             }
         }
@@ -240,11 +312,16 @@ impl Answers {
 fn take(worker: &Worker, message: Message<Brought>) -> io::Result<()> {
     match message {
         Message::Reply(reply) => {
-            if !worker.vault.settle(reply.rc) {
+            // Of an empty slot there is nothing left to keep.
+            let unkept = worker.vault.settle(reply.rc);
+            let unkept = unkept.filter(|slot| worker.slots.borrow().get(*slot).is_some());
+            if let Some(slot) = unkept {
                 worker.log.error(&format!(
-                    "the supervisor could not keep a copy ({}): a deposit would not outlive this worker",
-                    reply.text
+                    "the supervisor could not keep a copy of slot {slot} (error {}): until it can, \
+                     the deposit would not outlive this worker; raise LimitNOFILE= if this stays",
+                    -reply.rc
                 ));
+                worker.vault.not_kept(slot);
             }
             Ok(())
         }
@@ -253,8 +330,12 @@ fn take(worker: &Worker, message: Message<Brought>) -> io::Result<()> {
                 let waiter = worker.vault.opening.borrow_mut().remove(&ticket);
                 // Whoever asked may have left: then the descriptor is closed here.
                 if let Some(waiter) = waiter {
-                    let _ = waiter.send(outcome);
+                    let _ = waiter.answer.send(outcome);
                 }
+                Ok(())
+            }
+            Ok(Control::Closed(slot)) => {
+                worker.vault.closed(slot);
                 Ok(())
             }
             Ok(_) => Err(invalid("the supervisor sent what it never sends to a running worker")),
@@ -262,6 +343,14 @@ fn take(worker: &Worker, message: Message<Brought>) -> io::Result<()> {
         },
         _ => Err(invalid("the supervisor sent what only peers send")),
     }
+}
+
+const NO_ROOM: &str = "a resource was opened, and the worker's descriptor table had no room for \
+     it: whoever waits for one has to ask again; raise LimitNOFILE= of the broker";
+
+/// What a peer is told whose question got no answer from the supervisor.
+fn again() -> (Errno, String) {
+    (Errno::AGAIN, "the supervisor did not answer".to_owned())
 }
 
 fn invalid(problem: &str) -> io::Error {

@@ -18,11 +18,10 @@ use serde_json::{Map, Value, json};
 /// `/proc/self/fd`), `access`, and where there are: `device` (`major`, `minor`), `local` and
 /// `peer` (addresses).
 pub(crate) fn describe(descriptor: &OwnedFd) -> Value {
-    let target = fs::read_link(format!("/proc/self/fd/{}", descriptor.as_raw_fd()))
-        .map(|path| path.to_string_lossy().into_owned());
+    let target = target(descriptor);
     let mut object = Map::new();
-    object.insert("kind".into(), json!(kind(descriptor, target.as_deref().ok()).name()));
-    if let Ok(target) = target {
+    object.insert("kind".into(), json!(kind(descriptor, target.as_deref()).name()));
+    if let Some(target) = target {
         object.insert("target".into(), json!(target));
     }
     if let Ok(flags) = fcntl_getfl(descriptor) {
@@ -38,6 +37,21 @@ pub(crate) fn describe(descriptor: &OwnedFd) -> Value {
         }
     }
     Value::Object(object)
+}
+
+/// Kind and target of a descriptor, in words that a terminal can show.
+pub(crate) fn summary(descriptor: &OwnedFd) -> String {
+    let target = target(descriptor);
+    let kind = kind(descriptor, target.as_deref()).name();
+    match target {
+        Some(target) => format!("a descriptor (kind {kind}, target {target:?})"),
+        None => format!("a descriptor (kind {kind})"),
+    }
+}
+
+fn target(descriptor: &OwnedFd) -> Option<String> {
+    let path = fs::read_link(format!("/proc/self/fd/{}", descriptor.as_raw_fd())).ok()?;
+    Some(path.to_string_lossy().into_owned())
 }
 
 fn kind(descriptor: &OwnedFd, target: Option<&str>) -> Kind {

@@ -23,7 +23,8 @@ Examples:
   fdbroker get secrets/0 > key         the payload
   fdbroker get --json 10/3             what is there, with the descriptor's kind and target
 
-In JSON, a payload that is not UTF-8 is the member payload_hex. A deposit without a descriptor
+Of a deposit that is a descriptor and no payload, standard output gets nothing, and standard error
+one line that says what it is. In JSON, a payload that is not UTF-8 is the member payload_hex. A deposit without a descriptor
 has ufd -1 and descriptor null. To use a descriptor, see: fdbroker exec --help";
 
 impl Get {
@@ -31,10 +32,16 @@ impl Get {
     pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
         let slot = session.names().slot(&self.slot)?;
         let deposit = session.connect()?.get(slot)?;
-        match self.json {
-            true => output::line(object(slot, &deposit)),
-            false => output::write(&deposit.payload),
+        if self.json {
+            return output::line(object(slot, &deposit));
         }
+        if let (Some(descriptor), true) = (&deposit.descriptor, deposit.payload.is_empty()) {
+            output::complain(format_args!(
+                "fdbroker: get {slot}: no payload, but {}: --json tells more, exec hands it to a program",
+                descriptor::summary(descriptor)
+            ));
+        }
+        output::write(&deposit.payload)
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use fdbroker_policy::{Gid, LookupError, Names, Policy, SourceText, Uid};
 
-use crate::{Slot, Tag};
+use crate::{Index, Slot, Tag};
 
 use super::Failure;
 
@@ -35,6 +35,7 @@ impl SlotNames {
         if let Ok(slot) = text.parse() {
             return Ok(slot);
         }
+        in_range(text)?;
         let found = self.policy("slot", text)?.resolve(text);
         found.and_then(slot).ok_or_else(|| self.unknown("slot", text, "1/0"))
     }
@@ -44,6 +45,7 @@ impl SlotNames {
         if let Ok(tag) = text.parse() {
             return Ok(tag);
         }
+        tag_in_range("tag", text, text)?;
         let found = self.policy("tag", text)?.resolve_tag(text);
         found.and_then(tag).ok_or_else(|| self.unknown("tag", text, "1"))
     }
@@ -88,6 +90,33 @@ fn tag(tag: fdbroker_policy::Tag) -> Option<Tag> {
 fn slot(slot: fdbroker_policy::Slot) -> Option<Slot> {
     let index = i32::try_from(slot.index.get()).ok()?;
     Slot::new(tag(slot.tag)?.get(), index)
+}
+
+/// Refuses a slot one of whose numbers is too large, which no name could mend.
+fn in_range(text: &str) -> Result<(), Failure> {
+    let Some((tag, index)) = text.split_once('/') else { return Ok(()) };
+    tag_in_range("slot", text, tag)?;
+    match is_number(index) && index.parse::<Index>().is_err() {
+        true => Err(Failure::Usage(format!(
+            "slot {text:?}: the index is too large; it is a number from 0 to {}",
+            i32::MAX
+        ))),
+        false => Ok(()),
+    }
+}
+
+fn tag_in_range(what: &str, text: &str, tag: &str) -> Result<(), Failure> {
+    match is_number(tag) && tag.parse::<Tag>().is_err() {
+        true => Err(Failure::Usage(format!(
+            "{what} {text:?}: the tag is too large; it is a name, or a number from 0 to {}",
+            i16::MAX
+        ))),
+        false => Ok(()),
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Every name is somebody, each somebody else.

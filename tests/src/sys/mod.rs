@@ -6,6 +6,7 @@
 mod beginning;
 mod message;
 mod process;
+mod terminal;
 mod unusual;
 mod waiting;
 
@@ -14,5 +15,6 @@ pub use beginning::{
 };
 pub use message::{Control, Received, receive, send, send_all, send_controls};
 pub use process::{at_exit, become_user, limit_descriptors, pin, processors, raise_descriptors};
-pub use unusual::{io_uring, signalfd};
-pub use waiting::{hangs_up, readable, receive_timeout};
+pub use terminal::{on_terminal, stop_background_writers, terminal};
+pub use unusual::{flag, io_uring, set_flag, signalfd};
+pub use waiting::{fill_queue, hangs_up, readable, receive_timeout};

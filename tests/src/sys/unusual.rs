@@ -1,7 +1,7 @@
-//! Descriptors that no crate in use makes.
+//! Descriptors that no crate in use makes, and socket options that none sets.
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 /// An io_uring instance.
 pub fn io_uring() -> io::Result<OwnedFd> {
@@ -23,4 +23,30 @@ pub fn signalfd() -> OwnedFd {
     assert!(number >= 0, "signalfd: {}", io::Error::last_os_error());
     // SAFETY: the kernel has just installed this descriptor for us alone.
     unsafe { OwnedFd::from_raw_fd(number) }
+}
+
+/// Switches a flag of a socket on (an option of SOL_SOCKET).
+pub fn set_flag(socket: impl AsFd, option: libc::c_int) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    let size = libc::socklen_t::try_from(size_of_val(&on)).unwrap();
+    let number = socket.as_fd().as_raw_fd();
+    let value = (&raw const on).cast();
+    // SAFETY: setsockopt(2) reads one int at the address given, which is ours.
+    match unsafe { libc::setsockopt(number, libc::SOL_SOCKET, option, value, size) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Whether a flag of a socket is on (an option of SOL_SOCKET).
+pub fn flag(socket: impl AsFd, option: libc::c_int) -> io::Result<bool> {
+    let mut value: libc::c_int = 0;
+    let mut size = libc::socklen_t::try_from(size_of_val(&value)).unwrap();
+    let number = socket.as_fd().as_raw_fd();
+    let into = (&raw mut value).cast();
+    // SAFETY: getsockopt(2) writes at most one int to the address given, which is ours.
+    match unsafe { libc::getsockopt(number, libc::SOL_SOCKET, option, into, &raw mut size) } {
+        0 => Ok(value != 0),
+        _ => Err(io::Error::last_os_error()),
+    }
 }

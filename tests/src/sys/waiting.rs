@@ -1,7 +1,26 @@
 //! Waiting on sockets.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
+
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+/// Connects to a listener that accepts nobody until its queue is full; gives the connections.
+pub fn fill_queue(path: &Path) -> Vec<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let address = SocketAddrUnix::new(path).unwrap();
+    let mut waiting = Vec::new();
+    loop {
+        let socket =
+            rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+        match rustix::net::connect(&socket, &address) {
+            Ok(()) => waiting.push(socket),
+            Err(rustix::io::Errno::AGAIN) => return waiting,
+            Err(error) => panic!("connect: {error}"),
+        }
+    }
+}
 
 /// Makes receiving on `socket` give up after a time.
 pub fn receive_timeout(socket: impl AsFd, timeout: Duration) {

@@ -1,0 +1,84 @@
+//! Standard error, to be written to without waiting.
+//!
+//! O_NONBLOCK belongs to the open file description, which others share: a shell, a service
+//! manager, the next program in line. So a pipe or a terminal is opened anew, and the flag set on
+//! what is this broker's alone. The worker may not open anew what belongs to another user: it
+//! inherits what the supervisor opened.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::process::Stdio;
+
+use rustix::event::PollFlags;
+use rustix::fs::{FileType, Mode, OFlags, fstat, open};
+use rustix::io::{Errno, write};
+use rustix::net::{SendFlags, send};
+use rustix::termios::isatty;
+
+use crate::look::look;
+use crate::sys::adopt::standard_error;
+
+/// Standard error, as it can be written to.
+pub(crate) enum StandardError {
+    /// A regular file: a write ends by itself, whoever reads it.
+    File(BorrowedFd<'static>),
+    /// A socket, which is told with each write not to wait.
+    Socket(BorrowedFd<'static>),
+    /// A pipe or a terminal, opened anew.
+    Own(OwnedFd),
+    /// Anything else, and what cannot be opened anew: it is asked whether there is room. In the
+    /// worker it does not block, since the supervisor opened it; elsewhere a write may wait
+    /// where somebody else writes in between.
+    Shared(BorrowedFd<'static>),
+}
+
+impl StandardError {
+    /// Finds out what standard error is. Root needs its capabilities for that: the pipe or
+    /// terminal may belong to another user.
+    pub(crate) fn open() -> Self {
+        Self::over(standard_error())
+    }
+
+    pub(super) fn over(descriptor: BorrowedFd<'static>) -> Self {
+        let kind = fstat(descriptor).map(|stat| FileType::from_raw_mode(stat.st_mode));
+        match kind {
+            Ok(FileType::RegularFile) => Self::File(descriptor),
+            Ok(FileType::Socket) => Self::Socket(descriptor),
+            Ok(FileType::Fifo) => Self::anew(descriptor),
+            Ok(FileType::CharacterDevice) if isatty(descriptor) => Self::anew(descriptor),
+            _ => Self::Shared(descriptor),
+        }
+    }
+
+    fn anew(descriptor: BorrowedFd<'static>) -> Self {
+        let path = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        open(path, flags, Mode::empty()).map_or(Self::Shared(descriptor), Self::Own)
+    }
+
+    /// The same, to be the standard error of the worker.
+    pub(crate) fn for_worker(&self) -> io::Result<Stdio> {
+        match self {
+            Self::Own(own) => Ok(own.try_clone()?.into()),
+            Self::File(_) | Self::Socket(_) | Self::Shared(_) => Ok(Stdio::inherit()),
+        }
+    }
+
+    /// Writes as much as there is room for.
+    ///
+    /// # Errors
+    /// As write(2); AGAIN when there is no room.
+    pub(super) fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
+        match self {
+            Self::File(file) => write(file, bytes),
+            Self::Socket(socket) => send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL),
+            Self::Own(own) => write(own, bytes),
+            Self::Shared(shared) if has_room(shared.as_fd()) => write(shared, bytes),
+            Self::Shared(_) => Err(Errno::AGAIN),
+        }
+    }
+}
+
+fn has_room(descriptor: BorrowedFd<'_>) -> bool {
+    look(descriptor, PollFlags::OUT).is_ok_and(|found| !found.is_empty())
+}

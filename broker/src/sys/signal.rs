@@ -1,0 +1,9 @@
+//! What this process does about a signal, where tokio has no say.
+
+/// Lets no terminal stop this process, and the programs that it starts, for writing to it from
+/// the background (SIGTTOU, which `stty tostop` has sent).
+pub(crate) fn write_from_the_background() {
+    // SAFETY: SIG_IGN installs no handler: no code of ours runs. SIGTTOU can be ignored, so that
+    // this cannot fail.
+    unsafe { libc::signal(libc::SIGTTOU, libc::SIG_IGN) };
+}
