@@ -19,6 +19,7 @@ pub(super) struct Quotas {
     descriptors: Arc<AtomicU32>,
 }
 
+#[derive(Clone, Copy)]
 struct Limits {
     connections: u32,
     connections_per_uid: u32,
@@ -27,6 +28,22 @@ struct Limits {
     descriptors: u32,
     all_descriptors: u32,
     brought: u32,
+}
+
+impl Limits {
+    fn of(settings: &Settings, table: u64) -> Self {
+        let part = |part: u64| u32::try_from(part).unwrap_or(u32::MAX);
+        let connections = part(table / 8).max(4);
+        Self {
+            connections: settings.max_connections.min(connections),
+            connections_per_uid: settings.max_connections_per_uid.min(connections / 4),
+            slots: settings.max_slots_per_uid,
+            bytes: settings.max_payload_bytes_per_uid,
+            descriptors: part(table / 2),
+            all_descriptors: part(table / 8 * 5),
+            brought: part(table / 16),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -80,23 +97,27 @@ const MAX_OPENING: u32 = 8;
 const MANY_ACCOUNTS: usize = 1024;
 
 impl Quotas {
-    /// The policy's limits; and of a descriptor table with `table` entries, deposits may have
-    /// three quarters, those of one user half; and what one user brought otherwise an eighth.
+    /// The policy's limits; and of a descriptor table with `table` entries, deposits may have five
+    /// eighths, those of one user half; connections, which take two each, a quarter, those of one
+    /// user a quarter of that; and what one user brought otherwise a sixteenth.
     pub(super) fn new(settings: &Settings, table: u64) -> Self {
         Self {
-            limits: Limits {
-                connections: settings.max_connections,
-                connections_per_uid: settings.max_connections_per_uid,
-                slots: settings.max_slots_per_uid,
-                bytes: settings.max_payload_bytes_per_uid,
-                descriptors: u32::try_from(table / 2).unwrap_or(u32::MAX),
-                all_descriptors: u32::try_from(table - table / 4).unwrap_or(u32::MAX),
-                brought: u32::try_from(table / 8).unwrap_or(u32::MAX),
-            },
+            limits: Limits::of(settings, table),
             accounts: RefCell::default(),
             connections: Arc::default(),
             descriptors: Arc::default(),
         }
+    }
+
+    /// What of the policy's limits the descriptor table is too small for, in a sentence.
+    pub(super) fn shortfall(&self, settings: &Settings) -> Option<String> {
+        let (all, each) = (self.limits.connections, self.limits.connections_per_uid);
+        (all < settings.max_connections || each < settings.max_connections_per_uid).then(|| {
+            format!(
+                "the limit of open descriptors leaves room for {all} connections, {each} for each \
+                 user; for max_connections and max_connections_per_uid raise LimitNOFILE="
+            )
+        })
     }
 
     /// Charges a connection of `uid`.
@@ -229,12 +250,14 @@ impl Drop for DepositCharge {
 impl fmt::Display for Exceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Connections => "the broker has max_connections already",
-            Self::ConnectionsOfUser => "this user has max_connections_per_uid already",
+            Self::Connections => "the broker has as many connections as it may have",
+            Self::ConnectionsOfUser => "this user has as many connections as it may have",
             Self::Slots => "this user has max_slots_per_uid already",
             Self::Brought => "too many descriptors of this user wait to be closed",
             Self::Descriptors => "this user has half of the broker's descriptor table already",
-            Self::AllDescriptors => "deposits have three quarters of the broker's descriptor table",
+            Self::AllDescriptors => {
+                "deposits have their whole share of the broker's descriptor table"
+            }
             Self::Opening => "as many resources are being opened for this user as may be",
             Self::Bytes => "this user's payloads would pass max_payload_bytes_per_uid",
         })
@@ -249,18 +272,19 @@ mod tests {
 
     use super::{Exceeded, Quotas};
 
+    fn settings() -> Settings {
+        Settings {
+            user: Account::Number(Uid(1)),
+            max_connections: 3,
+            max_connections_per_uid: 2,
+            max_slots_per_uid: 2,
+            max_payload_bytes_per_uid: 10,
+            frame_timeout: Duration::from_secs(1),
+        }
+    }
+
     fn quotas() -> Quotas {
-        Quotas::new(
-            &Settings {
-                user: Account::Number(Uid(1)),
-                max_connections: 3,
-                max_connections_per_uid: 2,
-                max_slots_per_uid: 2,
-                max_payload_bytes_per_uid: 10,
-                frame_timeout: Duration::from_secs(1),
-            },
-            100,
-        )
+        Quotas::new(&settings(), 1000)
     }
 
     #[test]
@@ -289,6 +313,17 @@ mod tests {
     }
 
     #[test]
+    fn connections_of_one_user_leave_others_room_in_a_small_table() {
+        let many = Settings { max_connections: 256, max_connections_per_uid: 256, ..settings() };
+        let small = Quotas::new(&many, 128);
+        let held: Vec<_> = (0..).map_while(|_| small.connection(Uid(1)).ok()).collect();
+        assert_eq!(held.len(), 4, "two descriptors each, and a sixteenth of the table");
+        assert!(small.connection(Uid(2)).is_ok());
+        assert!(small.shortfall(&many).is_some());
+        assert!(quotas().shortfall(&settings()).is_none());
+    }
+
+    #[test]
     fn no_user_may_have_many_resources_opened_at_once() {
         let quotas = quotas();
         let mut under_way: Vec<_> =
@@ -304,7 +339,7 @@ mod tests {
         let quotas = quotas();
         let charge = |uid| quotas.deposit(Uid(uid), 0, true, None);
         let held: Vec<_> = (1..).map_while(|uid| charge(uid).ok()).collect();
-        assert_eq!(held.len(), 75);
+        assert_eq!(held.len(), 625);
         assert_eq!(charge(1000).err(), Some(Exceeded::AllDescriptors));
         assert!(quotas.deposit(Uid(1000), 0, false, None).is_ok());
     }

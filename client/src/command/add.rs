@@ -61,17 +61,20 @@ impl Add {
     /// Runs it.
     pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
         let slot = session.names().slot(&self.slot)?;
+        let mut broker = session.connect()?;
         let payload = self.payload.as_deref().map_or(Ok(Vec::new()), payload)?;
         let descriptor = self.descriptor()?;
-        let mut broker = session.connect()?;
-        match (&descriptor, self.fd) {
+        let added = match (&descriptor, self.fd) {
             // The next owner shall see the number that was meant, not that of the duplicate.
             (Some(descriptor), Some(number)) => {
-                broker.add_numbered(slot, descriptor.as_fd(), number, &payload)?;
+                broker.add_numbered(slot, descriptor.as_fd(), number, &payload)
             }
-            _ => broker.add(slot, descriptor.as_ref().map(AsFd::as_fd), &payload)?,
+            _ => broker.add(slot, descriptor.as_ref().map(AsFd::as_fd), &payload),
+        };
+        if let (Err(_), Some(address)) = (&added, &self.listen) {
+            address.take_back();
         }
-        Ok(())
+        Ok(added?)
     }
 
     fn descriptor(&self) -> Result<Option<OwnedFd>, Failure> {

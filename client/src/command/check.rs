@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use fdbroker_host::PolicyFileError;
+use fdbroker_policy::{Policy, Uid};
 
 use super::slot_names::DEFAULT_POLICY;
 use super::{Failure, output};
@@ -43,6 +44,9 @@ impl Check {
 fn check(file: &Path) -> Result<Result<(), Failure>, Failure> {
     match fdbroker_host::load_policy(file) {
         Ok((_, policy)) => {
+            if let Err(failure) = account(file, &policy) {
+                return Ok(Err(failure));
+            }
             let (tags, resources) = (policy.tags().count(), policy.resources().len());
             let shown = file.display();
             output::line(format_args!(
@@ -59,6 +63,25 @@ fn check(file: &Path) -> Result<Result<(), Failure>, Failure> {
         Err(error) => {
             output::complain(format_args!("fdbroker: check: {error}"));
             Ok(Err(Failure::Findings))
+        }
+    }
+}
+
+/// Whether root's broker would find an account for its worker, here and now. One that is missing
+/// may be made yet, or be there on another machine; root is never one.
+fn account(file: &Path, policy: &Policy) -> Result<(), Failure> {
+    let shown = file.display();
+    match fdbroker_host::account(&policy.settings().user) {
+        Ok(found) if found.uid == Uid::ROOT => {
+            output::complain(format_args!(
+                "{shown}: the worker must not run as root: name an ordinary account as `user` in [broker]"
+            ));
+            Err(Failure::Findings)
+        }
+        Ok(_) => Ok(()),
+        Err(error) => {
+            output::complain(format_args!("{shown}: note: root's broker would not start: {error}"));
+            Ok(())
         }
     }
 }
