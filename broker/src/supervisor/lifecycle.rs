@@ -161,7 +161,8 @@ impl Supervisor {
     fn tell_death(&self, status: &str, pause: Duration) {
         let held = self.deposits.all().len();
         self.log.error(&format!(
-            "the worker has died ({status}); another is started in {} ms and is given the {held} deposits",
+            "the worker has died ({status}); another is started in {} ms and is given the {held} \
+             deposits; log lines that still waited in it for a reader are lost",
             pause.as_millis()
         ));
     }
