@@ -119,19 +119,26 @@ impl Session {
         }
     }
 
-    /// Waits until a serial tag is this session's; false when the peer has left meanwhile.
-    pub(super) async fn take_turn(&mut self, worker: &Worker, tag: Tag) -> bool {
+    /// Waits until a serial tag is this session's; gives whether it was not before, or none when
+    /// the peer has left meanwhile.
+    pub(super) async fn take_turn(&mut self, worker: &Worker, tag: Tag) -> Option<bool> {
         if !self.touched.contains(&tag) {
             self.touched.push(tag);
         }
         let newly = tokio::select! {
             biased;
             newly = turns::wait(worker, tag, &self.holder) => newly,
-            () = self.inbox.departed(worker) => return false,
+            () = self.inbox.departed(worker) => return None,
         };
         if newly {
             turns::note(worker, tag).await;
         }
-        true
+        Some(newly)
+    }
+
+    /// Gives a serial tag up, for whoever is next.
+    pub(super) async fn give_up_turn(&mut self, worker: &Worker, tag: Tag) {
+        self.touched.retain(|touched| *touched != tag);
+        turns::leave(worker, tag, &self.holder).await;
     }
 }
