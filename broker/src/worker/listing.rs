@@ -111,13 +111,14 @@ fn some_slots(case: &Case<'_>, tag: Option<Tag>, after: Option<Slot>) -> Vec<Slo
 fn entry(case: &Case<'_>, operates: bool, slot: Slot) -> Option<Entry> {
     let rules = case.rules;
     let place = Place::slot(&rules.policy, slot);
-    let unreachable = operates && is_unreachable(rules, slot);
+    let held = case.worker.slots.borrow().get(slot).is_some();
+    let unreachable = operates && held && is_unreachable(rules, slot);
     let listed = case.requester.decide(rules, Right::List, place.target).granted;
     if !listed && !unreachable {
         return None;
     }
     let deposits = case.worker.slots.borrow();
-    let deposit = deposits.get(slot).filter(|_| place.resource.is_none());
+    let deposit = deposits.get(slot);
     let kind = match place.resource {
         Some((_, resource)) => (resource.source == Source::File).then_some(Kind::File),
         None => kind_of(deposit?.descriptor.as_ref()),
