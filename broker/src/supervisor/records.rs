@@ -32,7 +32,13 @@ impl Records {
         let shared = file.as_ref().map(AuditFile::share).transpose().map_err(StartError::Seal)?;
         let records = Self { audit: Audit::new(log, shared), file };
         records.suffice(policy)?;
+        records.require(policy);
         Ok(records)
+    }
+
+    /// Heeds whether a policy requires the trail.
+    pub(super) fn require(&self, policy: &Policy) {
+        self.audit.require(policy.settings().audit == Setting::Required);
     }
 
     /// Whether a policy gets the audit trail that it requires.

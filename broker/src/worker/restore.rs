@@ -107,8 +107,6 @@ impl Arrived {
             Control::Note { tag, pid, process: Some(process) } => {
                 self.notes.push(Note { tag, pid, process });
             }
-            // Of a deposit that the last worker had on an account; this one never did.
-            Control::Closed(_) => {}
             Control::Restored => self.complete = true,
             _ => return Err("the supervisor sent what only workers send".to_owned()),
         }
