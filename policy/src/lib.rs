@@ -43,6 +43,7 @@ mod witness;
 
 pub use built_in::{BUILT_IN_RULE, built_in};
 pub use diff::{Change, Unless, diff};
+pub use excerpt::escape;
 pub use explanation::{Considered, Effect, Explanation, Reason};
 pub use extent::Extent;
 pub use finding::{Finding, Findings};
