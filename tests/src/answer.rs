@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use fdbroker_wire::Message;
+use fdbroker_wire::{Hello, Message};
 
 /// An answer, or the end of the connection in its place.
 #[derive(Debug)]
@@ -27,6 +27,15 @@ pub enum Answer {
         /// The sum of the payload sizes.
         total: i32,
     },
+    /// HEL.
+    Hello(Hello),
+    /// A message of version 2: its opcode and its body.
+    Extended {
+        /// The opcode.
+        op: i16,
+        /// What follows the head.
+        body: Vec<u8>,
+    },
     /// The broker ended the connection.
     Closed,
 }
@@ -41,6 +50,8 @@ impl Answer {
             Message::Add(add) => {
                 Self::Deposit { ufd: add.ufd, payload: add.payload, descriptor: add.descriptor }
             }
+            Message::Hello(hello) => Self::Hello(hello),
+            Message::Extended(message) => Self::Extended { op: message.op, body: message.body },
             other => panic!("the broker sent a message that is no answer: {other:?}"),
         }
     }

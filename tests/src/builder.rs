@@ -33,6 +33,7 @@ pub(crate) struct Started {
     pub(crate) log: Log,
     pub(crate) socket: PathBuf,
     pub(crate) directory: Directory,
+    pub(crate) head: String,
 }
 
 impl Builder {
@@ -160,7 +161,8 @@ impl Builder {
         let log = Log::new(self.directory.join("log"));
         let (ready, tells) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
         let mut command = self.program();
-        self.write_policy(&mut command);
+        let head = self.head();
+        self.write_policy(&head, &mut command);
         command.arg("--socket").arg(&socket).args(["--log-format", self.format]);
         command.args(&self.arguments).envs(self.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.open());
@@ -180,7 +182,7 @@ impl Builder {
         }
         let child = command.spawn().expect("the daemon can be executed");
         drop(command);
-        Started { child, ready: ready.into(), log, socket, directory: self.directory }
+        Started { child, ready: ready.into(), log, socket, directory: self.directory, head }
     }
 
     /// The daemon itself, or a shell that says LISTEN_PID and becomes it.
@@ -198,12 +200,16 @@ impl Builder {
         command
     }
 
-    fn write_policy(&self, command: &mut Command) {
-        let Some(body) = &self.policy else { return };
+    /// What stands before a policy's body.
+    fn head(&self) -> String {
         let worker = self.settings.contains("user =");
         let user = if worker { String::new() } else { format!("user = {}\n", crate::WORKER) };
-        let text = format!("version = 1\n[broker]\n{user}{}\n{body}", self.settings);
-        let path = self.directory.file("policy.toml", text, 0o644);
+        format!("version = 1\n[broker]\n{user}{}\n", self.settings)
+    }
+
+    fn write_policy(&self, head: &str, command: &mut Command) {
+        let Some(body) = &self.policy else { return };
+        let path = self.directory.file("policy.toml", format!("{head}{body}"), 0o644);
         command.arg("--policy").arg(path);
     }
 }

@@ -6,7 +6,10 @@ use std::process::{Child, ExitStatus};
 use rustix::process::Signal;
 
 use crate::builder::{Builder, Started};
-use crate::{Descriptors, Directory, Ids, Log, Peer, process, wait_for, wait_until};
+use crate::{Descriptors, Directory, Ids, Line, Log, Peer, process, wait_for, wait_until};
+
+/// What the log says of each policy that a running worker was given.
+const IN_FORCE: &str = " is in force";
 
 /// Ends when dropped, and has to end in an orderly way.
 #[derive(Debug)]
@@ -15,6 +18,8 @@ pub struct Daemon {
     log: Log,
     socket: PathBuf,
     directory: Directory,
+    /// What stands before the policy's body.
+    head: String,
     ended: bool,
 }
 
@@ -51,8 +56,8 @@ impl Daemon {
     }
 
     pub(crate) fn new(started: Started) -> Self {
-        let Started { child, log, socket, directory, .. } = started;
-        Self { child, log, socket, directory, ended: false }
+        let Started { child, log, socket, directory, head, .. } = started;
+        Self { child, log, socket, directory, head, ended: false }
     }
 
     /// The path of its socket.
@@ -87,6 +92,57 @@ impl Daemon {
         wait_for("there is a worker", || {
             process::children(self.supervisor_pid()).into_iter().find(|pid| process::runs(*pid))
         })
+    }
+
+    /// Where the policy file lies.
+    pub fn policy_path(&self) -> PathBuf {
+        self.directory.join("policy.toml")
+    }
+
+    /// Puts another policy in the place of the file, at once and as a whole; `[broker]` stays.
+    pub fn write_policy(&self, body: &str) {
+        self.write_policy_text(&format!("{}{body}", self.head));
+    }
+
+    /// The same, with every line of the file.
+    pub fn write_policy_text(&self, text: &str) {
+        let new = self.directory.file("policy.new", text, 0o644);
+        std::fs::rename(new, self.policy_path()).unwrap();
+    }
+
+    /// Has the supervisor read its policy again (SIGHUP); waits for nothing.
+    pub fn hang_up(&self) {
+        process::signal(self.supervisor_pid(), Signal::HUP);
+    }
+
+    /// Puts another policy in force.
+    #[track_caller]
+    pub fn reload(&self, body: &str) {
+        self.write_policy(body);
+        self.reload_files();
+    }
+
+    /// Puts in force what lies in the files.
+    #[track_caller]
+    pub fn reload_files(&self) {
+        let swaps = || self.log.text().matches(IN_FORCE).count();
+        let before = swaps();
+        self.hang_up();
+        wait_until("the new policy is in force", || swaps() > before);
+    }
+
+    /// Has it read what it has to refuse; gives what the log said about it before its record.
+    #[track_caller]
+    pub fn reload_in_vain(&self) -> String {
+        let before = self.log.lines().len();
+        self.hang_up();
+        let failed = |line: &Line| line.kind == "reload" && line.verdict == "failed";
+        let lines = wait_for("the reload is recorded as failed", || {
+            let lines = self.log.lines().split_off(before);
+            lines.iter().any(failed).then_some(lines)
+        });
+        let said = lines.iter().take_while(|line| !failed(line));
+        said.map(|line| format!("{}\n", line.message)).collect()
     }
 
     /// Kills the worker, and waits until it is gone; gives its process id.

@@ -13,6 +13,7 @@
 pub mod answer;
 pub mod binaries;
 pub mod builder;
+pub mod command;
 pub mod daemon;
 pub mod directory;
 pub mod hands;
@@ -28,6 +29,7 @@ pub mod waiting;
 
 pub use answer::Answer;
 pub use builder::Builder;
+pub use command::Said;
 pub use daemon::Daemon;
 pub use directory::Directory;
 pub use log::{Line, Log};

@@ -36,6 +36,12 @@ pub fn hello() -> Vec<u8> {
     vec![0; 16]
 }
 
+/// A message of version 2.
+pub fn extended(op: i16, body: &[u8]) -> Vec<u8> {
+    let length = i32::try_from(body.len()).unwrap();
+    [&op.to_ne_bytes()[..], &0i16.to_ne_bytes(), &length.to_ne_bytes(), body].concat()
+}
+
 fn slot(op: i16, (tag, index): Place) -> Vec<u8> {
     let mut bytes = op.to_ne_bytes().to_vec();
     bytes.extend_from_slice(&tag.to_ne_bytes());

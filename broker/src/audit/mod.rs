@@ -64,6 +64,11 @@ impl Audit {
         self.trail.replace(Some(Trail::new(file)));
     }
 
+    /// Ends the part of a line that a full disk or a dead process left in the file.
+    pub(crate) fn mend(&self) {
+        self.trail.borrow_mut().iter_mut().for_each(Trail::mend);
+    }
+
     /// Records.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! The file of `--audit-file`: opened by the supervisor, which may, and appended to by both.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
@@ -21,21 +21,36 @@ impl AuditFile {
         Ok(Self { path: path.to_owned(), file: open(path)? })
     }
 
-    /// Opens it anew: what it was may have been moved away.
+    /// Opens it anew: what it was may have been moved away. Gives whether it is another file now.
     ///
     /// # Errors
     /// As [`AuditFile::open`]; then the old one goes on.
-    pub(super) fn reopen(&mut self) -> io::Result<()> {
-        self.file = open(&self.path)?;
-        Ok(())
+    pub(super) fn reopen(&mut self) -> io::Result<bool> {
+        let file = open(&self.path)?;
+        let (before, now) = (fstat(&self.file)?, fstat(&file)?);
+        let another = (before.st_dev, before.st_ino) != (now.st_dev, now.st_ino);
+        if another {
+            self.file = file;
+        }
+        Ok(another)
     }
 
-    /// Another descriptor of it.
+    /// A descriptor of it for this process, which may also read how it ends.
     ///
     /// # Errors
     /// When none is left.
     pub(super) fn share(&self) -> io::Result<OwnedFd> {
         self.file.try_clone()
+    }
+
+    /// A descriptor of it for a worker, which may append and no more.
+    ///
+    /// # Errors
+    /// When none is left, or there is no /proc.
+    pub(super) fn for_appending(&self) -> io::Result<OwnedFd> {
+        let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC;
+        Ok(openat(CWD, path, flags, Mode::empty())?)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -45,7 +60,7 @@ impl AuditFile {
 
 fn open(path: &Path) -> io::Result<OwnedFd> {
     // Neither through a symlink that somebody put there, nor waiting for a FIFO's other end.
-    let flags = OFlags::WRONLY
+    let flags = OFlags::RDWR
         | OFlags::APPEND
         | OFlags::CREATE
         | OFlags::NOFOLLOW

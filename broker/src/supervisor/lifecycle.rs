@@ -45,16 +45,27 @@ pub(super) struct Supervisor {
     log: Rc<Log>,
     records: Records,
     reloads: Reloads,
-    /// The service manager has been told that a reload began, and not yet that it ended.
-    told_reloading: bool,
     readiness: Readiness,
     source: PolicySource,
     listener: Listener,
     opener: Opener,
+    /// What the worker was given at its start.
+    given: Given,
+    /// The policy of which the service manager is to hear that it is in force.
+    awaited: Option<u32>,
     deposits: Deposits,
     /// Slots whose former descriptor has been closed, at last.
     closed: UnboundedReceiver<Slot>,
     closer: Closer<Option<Tag>>,
+}
+
+/// What a worker was given at its start, and what has become of it before it came to serve: until
+/// then it is told nothing but what it asked for.
+#[derive(Default)]
+struct Given {
+    generation: u32,
+    /// The audit file has been opened anew.
+    other_trail: bool,
 }
 
 /// Why a worker is no longer attended to.
@@ -103,11 +114,12 @@ impl Supervisor {
             log: Rc::clone(records.log()),
             records,
             reloads: Reloads::new(),
-            told_reloading: false,
             readiness,
             source,
             listener,
             opener,
+            given: Given::default(),
+            awaited: None,
             deposits,
             closed,
             closer: Closer::new(),
@@ -127,6 +139,7 @@ impl Supervisor {
         let result = runtime.block_on(self.serve());
         // An open that hangs must not keep the process.
         runtime.shutdown_background();
+        self.records.audit.settle();
         if let Err(error) = self.listener.remove() {
             self.log.warn(&format!("the socket file could not be removed: {error}"));
         }
@@ -161,7 +174,8 @@ impl Supervisor {
     fn tell_death(&self, status: &str, pause: Duration) {
         let held = self.deposits.all().len();
         self.log.error(&format!(
-            "the worker has died ({status}); another is started in {} ms and is given the {held} deposits",
+            "the worker has died ({status}); another is started in {} ms and is given the {held} \
+             deposits; log lines that still waited in it for a reader are lost",
             pause.as_millis()
         ));
     }
@@ -169,7 +183,6 @@ impl Supervisor {
     /// Serves one worker until it dies, or is ended, or the broker stops.
     async fn attend(&mut self, mut child: Child, mut link: Link, signals: &mut Signals) -> End {
         let (answers, mut opened) = unbounded_channel();
-        let log = Rc::clone(&self.log);
         let mut served = false;
         // What the last worker waited for to be closed, no other one has on an account.
         while self.closed.try_recv().is_ok() {}
@@ -183,7 +196,7 @@ impl Supervisor {
                 event = signals.next() => event,
                 () = &mut waited, if !served => Event::Waited,
                 done = self.reloads.done() => Event::Reloaded(done),
-                event = next(&mut link, &mut opened, &mut self.closed, &log) => event,
+                event = next(&mut link, &mut opened, &mut self.closed, &self.records) => event,
             };
             match event {
                 Event::Stop => {
@@ -205,9 +218,11 @@ impl Supervisor {
                 }
                 Event::Message(Err(error)) => break error.to_string(),
                 Event::Opened(answer) => self.pass_on(answer, &mut link),
-                Event::Closed(slot) => link.control(Control::Closed(slot)),
-                Event::Hangup => self.hang_up(&mut link),
-                Event::Reloaded(done) => self.reloaded(done, &mut link),
+                Event::Closed(slot) if served => link.control(Control::Closed(slot)),
+                // It had nothing there on an account yet.
+                Event::Closed(_) => {}
+                Event::Hangup => self.hang_up(served.then_some(&mut link)),
+                Event::Reloaded(done) => self.reloaded(done, served.then_some(&mut link)),
             }
             // A link that always has a message would keep signals and timers from being noticed.
             tokio::task::consume_budget().await;
@@ -276,10 +291,7 @@ impl Supervisor {
                 }
             }
             Control::Reload { ticket } => self.reload(Some(ticket)),
-            Control::InForce { generation } if generation == self.source.generation => {
-                self.tell_reloaded("serving under the new policy");
-            }
-            Control::InForce { .. } => {}
+            Control::InForce { generation } => self.in_force(generation),
             Control::Note { tag, pid, process } => self.deposits.note(tag, pid, process),
             Control::Serving => {
                 *served = true;
@@ -287,9 +299,7 @@ impl Supervisor {
                     self.log.info(&format!("serving {}", self.listener));
                 }
                 self.readiness.tell(&self.log);
-                // A worker that died meanwhile cannot say that the new policy is in force; this
-                // one began with it.
-                self.tell_reloaded("serving");
+                self.catch_up(link);
             }
             _ => return Err("it sent what only the supervisor sends".to_owned()),
         }
@@ -297,14 +307,12 @@ impl Supervisor {
     }
 
     /// Gives a new worker everything it needs.
-    fn restore(&self, link: &mut Link) -> io::Result<()> {
+    fn restore(&mut self, link: &mut Link) -> io::Result<()> {
+        self.given = Given { generation: self.source.generation, other_trail: false };
         link.control(Control::Setup(self.source.setup()));
         let listener = std::sync::Arc::new(self.listener.share()?);
         link.carry(Control::Listener(&*listener), std::sync::Arc::clone(&listener));
-        if let Some(file) = self.records.for_worker()? {
-            let file = std::sync::Arc::new(file);
-            link.carry(Control::Trail(&*file), std::sync::Arc::clone(&file));
-        }
+        self.give_trail(link)?;
         for note in self.deposits.notes() {
             let process = Some(&*note.process);
             link.note(Control::Note { tag: note.tag, pid: note.pid, process }, &note.process);
@@ -339,36 +347,73 @@ impl Supervisor {
 /// Reading the policy again.
 impl Supervisor {
     /// SIGHUP: the policy, and the audit file, which may have been moved away.
-    fn hang_up(&mut self, link: &mut Link) {
+    fn hang_up(&mut self, serving: Option<&mut Link>) {
         if self.records.reopen() {
-            match self.records.for_worker() {
-                Ok(Some(file)) => {
-                    let file = std::sync::Arc::new(file);
-                    link.carry(Control::Trail(&*file), std::sync::Arc::clone(&file));
-                }
-                Ok(None) => {}
-                Err(error) => self.log.error(&format!(
-                    "the worker goes on in the old audit file: {error}; send SIGHUP again"
-                )),
+            match serving {
+                Some(link) => self.give_other_trail(link),
+                None => self.given.other_trail = true,
             }
         }
         self.reload(None);
     }
 
+    fn give_other_trail(&self, link: &mut Link) {
+        if let Err(error) = self.give_trail(link) {
+            self.log.error(&format!(
+                "the worker goes on in the old audit file: {error}; send SIGHUP again"
+            ));
+        }
+    }
+
+    /// Gives a worker the audit file, where there is one.
+    fn give_trail(&self, link: &mut Link) -> io::Result<()> {
+        if let Some(file) = self.records.for_worker()? {
+            let file = std::sync::Arc::new(file);
+            link.carry(Control::Trail(&*file), std::sync::Arc::clone(&file));
+        }
+        Ok(())
+    }
+
+    /// Tells a worker that has come to serve what has changed since it was given everything.
+    fn catch_up(&mut self, link: &mut Link) {
+        if std::mem::take(&mut self.given.other_trail) {
+            self.give_other_trail(link);
+        }
+        if self.given.generation == self.source.generation {
+            self.in_force(self.given.generation);
+        } else {
+            link.control(Control::Policy(self.source.setup()));
+        }
+    }
+
+    /// A policy is in force at the worker.
+    fn in_force(&mut self, generation: u32) {
+        if self.awaited == Some(generation) {
+            self.awaited = None;
+            self.tell_reloaded("serving under the new policy");
+        }
+    }
+
+    /// Tells the service manager, unless another reload is under way, which then tells.
+    fn tell_reloaded(&self, status: &str) {
+        if self.reloads.are_over() {
+            readiness::reloaded(status, &self.log);
+        }
+    }
+
     fn reload(&mut self, asker: Asker) {
         readiness::reloading(&self.log);
-        self.told_reloading = true;
         self.reloads.ask(asker, &self.source, &self.opener);
     }
 
     /// Takes the new policy over and hands it to the worker; or leaves everything as it was.
-    fn reloaded(&mut self, (outcome, askers): Done, link: &mut Link) {
+    fn reloaded(&mut self, (outcome, askers): Done, mut serving: Option<&mut Link>) {
         let outcome = outcome.and_then(|fresh| {
             self.records.suffice(&fresh.source.policy)?;
             Ok(fresh)
         });
         let outcome = match outcome {
-            Ok(fresh) => Ok(self.take_over(*fresh, link)),
+            Ok(fresh) => Ok(self.take_over(*fresh, serving.as_deref_mut())),
             Err(error) => {
                 reload::lines(&error).iter().for_each(|line| self.log.error(line));
                 self.records.reloaded(Verdict::Failed, "the policy stays as it was");
@@ -377,27 +422,26 @@ impl Supervisor {
             }
         };
         let generation = self.source.generation;
-        for ticket in askers.into_iter().flatten() {
-            link.control(Control::Reloaded { ticket, generation, outcome: outcome.clone() });
+        if let Some(link) = serving {
+            for ticket in askers.into_iter().flatten() {
+                link.control(Control::Reloaded { ticket, generation, outcome: outcome.clone() });
+            }
         }
         self.reloads.begin(&self.source, &self.opener);
     }
 
-    /// Unless another reload is under way, which will tell.
-    fn tell_reloaded(&mut self, status: &str) {
-        if self.told_reloading && self.reloads.are_over() {
-            self.told_reloading = false;
-            readiness::reloaded(status, &self.log);
-        }
-    }
-
-    fn take_over(&mut self, fresh: Fresh, link: &mut Link) -> String {
-        let Fresh { source, opener, changes } = fresh;
+    fn take_over(&mut self, fresh: Fresh, serving: Option<&mut Link>) -> String {
+        let Fresh { source, opener, opened, changes } = fresh;
         let policy = &source.policy;
         let (rules, tags) = (policy.rule_count(), policy.tags().count());
         let text = format!("{rules} rules, {tags} tags; {changes}");
-        link.control(Control::Policy(source.setup()));
+        if let Some(link) = serving {
+            link.control(Control::Policy(source.setup()));
+        }
+        self.awaited = Some(source.generation);
         (self.source, self.opener) = (source, opener);
+        self.records.require(&self.source.policy);
+        opened.iter().for_each(|resource| self.records.opened(resource));
         self.records.reloaded(Verdict::Granted, &text);
         text
     }
@@ -437,14 +481,15 @@ async fn next(
     link: &mut Link,
     opened: &mut UnboundedReceiver<Opened>,
     closed: &mut UnboundedReceiver<Slot>,
-    log: &Log,
+    records: &Records,
 ) -> Event {
     loop {
         tokio::select! {
             message = link.message() => return Event::Message(message),
             Some(answer) = opened.recv() => return Event::Opened(answer),
             Some(slot) = closed.recv() => return Event::Closed(slot),
-            () = log.keep_flushing() => {}
+            () = records.log().keep_flushing() => {}
+            () = records.audit.keep_counting() => {}
         }
     }
 }
@@ -545,15 +590,16 @@ mod tests {
         theirs.write_all(&messages).unwrap();
         let (answers, mut opened) = unbounded_channel();
         let (_closings, mut closed) = unbounded_channel();
-        let log = Log::open(Format::Text).unwrap();
+        let log = Rc::new(Log::open(Format::Text).unwrap());
+        let records = Records::new(log, None, &PolicySource::built_in().policy).unwrap();
         // From the first on, all of them have been read and wait to be taken.
         assert!(matches!(
-            next(&mut link, &mut opened, &mut closed, &log).await,
+            next(&mut link, &mut opened, &mut closed, &records).await,
             Event::Message(Ok(_))
         ));
         answers.send((1, Ok(Arc::new(theirs.into())))).ok().unwrap();
         for _ in 0..200 {
-            if let Event::Opened(_) = next(&mut link, &mut opened, &mut closed, &log).await {
+            if let Event::Opened(_) = next(&mut link, &mut opened, &mut closed, &records).await {
                 return;
             }
         }

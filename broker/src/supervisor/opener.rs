@@ -1,5 +1,6 @@
 //! Opening resources on threads of their own: an open that hangs stops nobody else.
 
+use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,6 +22,15 @@ pub(super) type Opened = (u32, Result<Arc<OwnedFd>, OpenFailure>);
 #[derive(Clone)]
 pub(super) struct Opener(Vec<Entry>);
 
+/// What becomes of the resources when the policy changes.
+pub(super) struct Changes {
+    kept: usize,
+    gone: usize,
+    new: usize,
+    /// Those that have been opened, to be shared by all who may have them.
+    pub(super) opened: Vec<Resource>,
+}
+
 #[derive(Clone)]
 struct Entry {
     openable: Arc<Openable>,
@@ -37,23 +47,25 @@ impl Opener {
 
     /// Takes other resources: those that are the same as before stay as they are, the others are
     /// opened where they are opened at start. Says what changes.
-    pub(super) fn again(&self, resources: &[Resource]) -> Result<(Self, String), StartError> {
+    pub(super) fn again(&self, resources: &[Resource]) -> Result<(Self, Changes), StartError> {
         let same = |resource: &Resource| self.0.iter().find(|entry| entry.openable.is(resource));
         let mut entries = Vec::with_capacity(resources.len());
-        let mut kept = 0;
+        let (mut kept, mut opened) = (0, Vec::new());
         for resource in resources {
             entries.push(match same(resource) {
                 Some(entry) => {
                     kept += 1;
                     entry.clone()
                 }
-                None => Entry::new(resource)?,
+                None => {
+                    let entry = Entry::new(resource)?;
+                    opened.extend(entry.shared.is_some().then(|| resource.clone()));
+                    entry
+                }
             });
         }
         let (new, gone) = (entries.len() - kept, self.0.len().saturating_sub(kept));
-        let changes =
-            format!("{kept} resources stay as they are, {gone} are given up, {new} are new");
-        Ok((Self(entries), changes))
+        Ok((Self(entries), Changes { kept, gone, new, opened }))
     }
 
     /// Those that are open, shared by all who may have them.
@@ -72,6 +84,13 @@ impl Opener {
         };
         // A closed channel means that the worker has gone, and its question with it.
         let _ = answer.send((ticket, now));
+    }
+}
+
+impl fmt::Display for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kept, gone, new, .. } = self;
+        write!(f, "{kept} resources stay as they are, {gone} are given up, {new} are new")
     }
 }
 

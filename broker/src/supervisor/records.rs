@@ -32,7 +32,13 @@ impl Records {
         let shared = file.as_ref().map(AuditFile::share).transpose().map_err(StartError::Seal)?;
         let records = Self { audit: Audit::new(log, shared), file };
         records.suffice(policy)?;
+        records.require(policy);
         Ok(records)
+    }
+
+    /// Heeds whether a policy requires the trail.
+    pub(super) fn require(&self, policy: &Policy) {
+        self.audit.require(policy.settings().audit == Setting::Required);
     }
 
     /// Whether a policy gets the audit trail that it requires.
@@ -52,14 +58,17 @@ impl Records {
 
     /// A descriptor of the audit file for a worker, where there is one.
     pub(super) fn for_worker(&self) -> io::Result<Option<OwnedFd>> {
-        self.file.as_ref().map(AuditFile::share).transpose()
+        self.audit.mend();
+        self.file.as_ref().map(AuditFile::for_appending).transpose()
     }
 
-    /// Opens the audit file anew, since it may have been moved away; whether it was.
+    /// Opens the audit file anew, since it may have been moved away; whether it is another one now.
     pub(super) fn reopen(&mut self) -> bool {
         let Some(file) = &mut self.file else { return false };
-        match file.reopen().and_then(|()| file.share()) {
-            Ok(shared) => {
+        let reopened = file.reopen();
+        match reopened.and_then(|another| another.then(|| file.share()).transpose()) {
+            Ok(None) => false,
+            Ok(Some(shared)) => {
                 self.audit.go_on_in(shared);
                 true
             }

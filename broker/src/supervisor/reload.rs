@@ -7,6 +7,7 @@
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use fdbroker_host::PolicyFileError;
+use fdbroker_policy::Resource;
 use fdbroker_wire::Errno;
 
 use super::StartError;
@@ -18,6 +19,8 @@ use super::policy_source::PolicySource;
 pub(super) struct Fresh {
     pub(super) source: PolicySource,
     pub(super) opener: Opener,
+    /// The resources that have been opened, to be shared by all who may have them.
+    pub(super) opened: Vec<Resource>,
     /// What was opened, closed and kept.
     pub(super) changes: String,
 }
@@ -92,7 +95,8 @@ fn fresh(before: &PolicySource, opener: &Opener) -> Result<Fresh, StartError> {
     let source = before.read_again()?;
     capability::are_held(&before.policy, &source.policy)?;
     let (opener, changes) = opener.again(source.policy.resources())?;
-    Ok(Fresh { source, opener, changes })
+    let text = changes.to_string();
+    Ok(Fresh { source, opener, opened: changes.opened, changes: text })
 }
 
 /// What a peer that asked for the reload is told, and its error number.

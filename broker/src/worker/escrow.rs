@@ -28,17 +28,23 @@ pub(super) async fn serve(
     requester: &Requester,
     request: Escrow,
 ) -> Option<Answer> {
+    // The tag whose turn has come by this request.
+    let mut taken = None;
     loop {
         let rules = worker.in_force.now();
         let place = request.place(&rules);
         let case = Case::new(worker, &rules, requester, request.right(), place);
         if let Err(failure) = may(&case, &request) {
+            // Whoever may not do it any more keeps nobody waiting for it.
+            if let Some(tag) = taken {
+                session.give_up_turn(worker, tag).await;
+            }
             return Some(case.fail(failure));
         }
         if case.place.is_serial() {
-            if !session.take_turn(worker, case.place.tag?).await {
-                return None;
-            }
+            let tag = case.place.tag?;
+            let newly = session.take_turn(worker, tag).await?;
+            taken = taken.or(newly.then_some(tag));
             if !worker.in_force.are(&rules) {
                 continue;
             }

@@ -129,6 +129,7 @@ async fn serve(restored: restore::Restored, log: Log) -> Result<(), String> {
     let known = policy.resources().len() + policy.tags().count();
     let table = leave_room(known).map_err(|error| error.to_string())?;
     let quotas = quota::Quotas::new(policy.settings(), table);
+    quotas.shortfall(policy.settings()).iter().for_each(|told| log.warn(told));
     let mut slots = slots::Slots::default();
     for deposit in deposits {
         slots.put(deposit::Deposit::restored(deposit, &quotas, &closer)?);

@@ -107,13 +107,6 @@ impl Arrived {
             Control::Note { tag, pid, process: Some(process) } => {
                 self.notes.push(Note { tag, pid, process });
             }
-            // Of a deposit that the last worker had on an account; this one never did.
-            Control::Closed(_) => {}
-            // Before the setup, which then has it already, it says nothing.
-            Control::Policy(setup) if self.rules.is_some() => {
-                self.rules = Some(Rules::read(setup)?);
-            }
-            Control::Policy(_) => {}
             Control::Restored => self.complete = true,
             _ => return Err("the supervisor sent what only workers send".to_owned()),
         }

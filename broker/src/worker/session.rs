@@ -10,6 +10,7 @@ use rustix::io::ioctl_fionread;
 
 use super::identity::Identity;
 use super::inbox::{Gone, Inbox};
+use super::listing::Greeted;
 use super::outbox::Outbox;
 use super::quota::ConnectionCharge;
 use super::turns::{self, Holder};
@@ -29,8 +30,8 @@ pub(super) struct Session {
     pub(super) touched: Vec<Tag>,
     pub(super) inbox: Inbox,
     pub(super) outbox: Outbox,
-    /// It has said HEL.
-    pub(super) speaks_version2: bool,
+    /// The answer to the last HEL, once there was one: how many tags it may see, under which policy.
+    pub(super) greeted: Option<Greeted>,
 }
 
 /// Serves a peer until it leaves or has to.
@@ -49,7 +50,7 @@ pub(super) async fn serve(
         identity,
         touched: Vec::new(),
         outbox: Outbox::new(Rc::clone(&stream), ledger, patience),
-        speaks_version2: false,
+        greeted: None,
     };
     if let Some(reason) = session.run(&worker).await {
         // It ends in any case.
@@ -119,19 +120,26 @@ impl Session {
         }
     }
 
-    /// Waits until a serial tag is this session's; false when the peer has left meanwhile.
-    pub(super) async fn take_turn(&mut self, worker: &Worker, tag: Tag) -> bool {
+    /// Waits until a serial tag is this session's; gives whether it was not before, or none when
+    /// the peer has left meanwhile.
+    pub(super) async fn take_turn(&mut self, worker: &Worker, tag: Tag) -> Option<bool> {
         if !self.touched.contains(&tag) {
             self.touched.push(tag);
         }
         let newly = tokio::select! {
             biased;
             newly = turns::wait(worker, tag, &self.holder) => newly,
-            () = self.inbox.departed(worker) => return false,
+            () = self.inbox.departed(worker) => return None,
         };
         if newly {
             turns::note(worker, tag).await;
         }
-        true
+        Some(newly)
+    }
+
+    /// Gives a serial tag up, for whoever is next.
+    pub(super) async fn give_up_turn(&mut self, worker: &Worker, tag: Tag) {
+        self.touched.retain(|touched| *touched != tag);
+        turns::leave(worker, tag, &self.holder).await;
     }
 }

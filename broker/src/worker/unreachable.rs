@@ -14,9 +14,12 @@ const AT_ONCE: usize = 1024;
 /// How many ranges of slots one line of the log names.
 const A_LINE: usize = 100;
 
-/// Whether no rule reaches a slot.
+/// Whether no rule reaches a deposit in this slot: none reaches the slot, or a resource lies over
+/// the deposit.
 pub(super) fn is_unreachable(rules: &Rules, slot: Slot) -> bool {
-    policy_slot(slot).is_none_or(|slot| !rules.policy.reaches(slot, rules.now()))
+    policy_slot(slot).is_none_or(|slot| {
+        rules.policy.resource_at(slot).is_some() || !rules.policy.reaches(slot, rules.now())
+    })
 }
 
 /// The slots of all deposits that no rule reaches, in order.

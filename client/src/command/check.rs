@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use clap::Args;
 use fdbroker_host::PolicyFileError;
-use fdbroker_policy::{Change, Moment, Policy, diff, escape};
+use fdbroker_policy::{Change, Moment, Policy, Uid, diff, escape};
 use serde_json::{Value, json};
 
 use super::describe::{Describer, right_names, rights};
@@ -104,7 +104,28 @@ fn check(file: &Path) -> Result<Result<(), Failure>, Failure> {
         counts.push(format!("with {}", counted(drop_ins, "drop-in")));
     }
     let shown = escape(&file.to_string_lossy());
+    if let Err(failure) = account(&shown, &policy) {
+        return Ok(Err(failure));
+    }
     output::line(format_args!("{shown}: ok: {}", counts.join(", "))).map(Ok)
+}
+
+/// Whether root's broker would find an account for its worker, here and now. One that is missing
+/// may be made yet, or be there on another machine; root is never one.
+fn account(shown: &str, policy: &Policy) -> Result<(), Failure> {
+    match fdbroker_host::account(&policy.settings().user) {
+        Ok(found) if found.uid == Uid::ROOT => {
+            output::complain(format_args!(
+                "{shown}: the worker must not run as root: name an ordinary account as `user` in [broker]"
+            ));
+            Err(Failure::Findings)
+        }
+        Ok(_) => Ok(()),
+        Err(error) => {
+            output::complain(format_args!("{shown}: note: root's broker would not start: {error}"));
+            Ok(())
+        }
+    }
 }
 
 fn counted(number: usize, noun: &str) -> String {

@@ -63,8 +63,7 @@ enum Task {
 const STATUSES: &str = "\
 Exit statuses:
   0    done
-  1    check, explain, who: a policy file has findings; reload: the broker's policy has, or the
-       broker could not take it up
+  1    check, explain, who, reload: the policy has findings, or the broker could not take it up
   2    usage: the command line makes no sense, or names no slot
   3    refused by the broker's policy, or a name that the broker does not tell
   4    absent: there is nothing in the slot

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 use fdbroker_policy::escape;
+use serde_json::Value;
 
 use super::Failure;
 
@@ -22,8 +23,9 @@ pub(crate) fn line(text: impl fmt::Display) -> Result<(), Failure> {
     write(format!("{}\n", shown(&text.to_string())).as_bytes())
 }
 
-/// Writes a JSON value to standard output, on one line. What a terminal could take for a command is escaped in it too.
-pub(crate) fn json(value: &serde_json::Value) -> Result<(), Failure> {
+/// Writes a value to standard output, on one line. JSON has a way of its own to escape what a
+/// terminal would obey.
+pub(crate) fn json(value: &Value) -> Result<(), Failure> {
     let mut text = String::new();
     for character in value.to_string().chars() {
         // Beyond ASCII, JSON leaves control characters as they are. They can stand only in strings.
