@@ -35,7 +35,7 @@ pub(crate) fn json(value: &Value) -> Result<(), Failure> {
             text.push(character);
         }
     }
-    line(text)
+    write(format!("{text}\n").as_bytes())
 }
 
 /// Writes a table to standard output: its columns as wide as they must be, each cell made harmless.
