@@ -14,6 +14,7 @@ mod decode;
 mod errno;
 mod fields;
 mod frame;
+pub mod many;
 mod message;
 mod slot;
 pub mod version2;
@@ -83,6 +84,16 @@ pub mod opcode {
     pub const PURGE: i16 = 70;
     /// Asks how the broker is doing.
     pub const STATUS: i16 = 72;
+    /// Asks for, or takes, what lies in many slots.
+    pub const GET_MANY: i16 = 74;
+    /// Answers a [`GET_MANY`].
+    pub const GOT_MANY: i16 = 75;
+    /// Deposits in many slots.
+    pub const ADD_MANY: i16 = 76;
+    /// Answers an [`ADD_MANY`] and a [`DEL_MANY`].
+    pub const DONE_MANY: i16 = 77;
+    /// Deletes what lies in many slots.
+    pub const DEL_MANY: i16 = 78;
     /// The first opcode that is never served to a peer.
     pub const FIRST_PRIVATE: i16 = 96;
 }

@@ -1,0 +1,109 @@
+//! Messages about many slots come out as they were said, and no bytes make their readers fail.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use fdbroker_wire::many::{Deposit, ManyAnswer, ManyRequest};
+use fdbroker_wire::{Decoder, Errno, Extended, Index, Limits, Message, Tag};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+fn tag() -> impl Strategy<Value = Tag> {
+    (0..=i16::MAX).prop_map(|tag| Tag::new(tag).unwrap())
+}
+
+fn index() -> impl Strategy<Value = Index> {
+    (0..=i32::MAX).prop_map(|index| Index::new(index).unwrap())
+}
+
+fn errno() -> impl Strategy<Value = Errno> {
+    (1..4096_i32).prop_map(|errno| Errno::new(errno).unwrap())
+}
+
+fn deposit() -> impl Strategy<Value = Deposit<u32>> {
+    let rest = (vec(any::<u8>(), 0..40), prop_oneof![Just(None), any::<u32>().prop_map(Some)]);
+    (index(), 0..=i32::MAX, rest).prop_map(|(index, number, (payload, descriptor))| Deposit {
+        index,
+        ufd: descriptor.map_or(-1, |_| number),
+        payload,
+        descriptor,
+    })
+}
+
+fn request() -> impl Strategy<Value = ManyRequest<u32>> {
+    let indices = || vec(index(), 1..=253);
+    prop_oneof![
+        (tag(), indices(), any::<bool>()).prop_map(|(tag, indices, take)| ManyRequest::Get {
+            tag,
+            indices,
+            take
+        }),
+        (tag(), vec(deposit(), 1..=253))
+            .prop_map(|(tag, deposits)| ManyRequest::Add { tag, deposits }),
+        (tag(), indices()).prop_map(|(tag, indices)| ManyRequest::Del { tag, indices }),
+    ]
+}
+
+fn answer() -> impl Strategy<Value = ManyAnswer<u32>> {
+    let got = prop_oneof![deposit().prop_map(Ok), (index(), errno()).prop_map(Err)];
+    let done = prop_oneof![Just(Ok(())), errno().prop_map(Err)];
+    prop_oneof![
+        (tag(), vec(got, 1..=253)).prop_map(|(tag, outcomes)| ManyAnswer::Got { tag, outcomes }),
+        (tag(), vec(done, 1..=253)).prop_map(|(tag, outcomes)| ManyAnswer::Done { tag, outcomes }),
+    ]
+}
+
+/// The message as it arrives.
+fn sent(message: Extended<u32>) -> Extended<u32> {
+    let descriptors = message.descriptors.clone();
+    let mut decoder = Decoder::new(Limits::PEER);
+    decoder.feed(&Message::Extended(message).to_bytes(), descriptors, false);
+    match decoder.message() {
+        Some(Ok(Message::Extended(message))) => message,
+        other => panic!("{other:?}"),
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_request_comes_out_as_it_was_written(request in request()) {
+        let came = ManyRequest::from_extended(sent(request.clone().into_extended()));
+        prop_assert_eq!(came, Ok(request));
+    }
+
+    #[test]
+    fn every_answer_comes_out_as_it_was_written(answer in answer()) {
+        let came = ManyAnswer::from_extended(sent(answer.clone().into_extended()));
+        prop_assert_eq!(came, Ok(answer));
+    }
+
+    #[test]
+    fn no_body_makes_a_reader_fail(
+        op in 70..80_i16,
+        body in vec(any::<u8>(), 0..300),
+        descriptors in vec(any::<u32>(), 0..5),
+    ) {
+        let message = Extended { op, flags: 0, body, descriptors };
+        let _ = ManyRequest::from_extended(message.clone());
+        let _ = ManyAnswer::from_extended(message);
+    }
+
+    #[test]
+    fn a_descriptor_too_many_or_too_few_is_refused(request in request(), more in any::<bool>()) {
+        let mut message = request.into_extended();
+        let had = message.descriptors.pop();
+        prop_assume!(more || had.is_some());
+        if more {
+            message.descriptors.extend(had.into_iter().chain([7]));
+        }
+        prop_assert!(ManyRequest::from_extended(message).is_err());
+    }
+}
+
+#[test]
+fn none_and_more_than_a_message_has_room_for_are_refused() {
+    let tag = Tag::new(1).unwrap();
+    for number in [0, 254, 1000] {
+        let indices = vec![Index::new(5).unwrap(); number];
+        let request = ManyRequest::<u32>::Del { tag, indices };
+        assert!(ManyRequest::from_extended(request.into_extended()).is_err(), "{number}");
+    }
+}
