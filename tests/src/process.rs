@@ -23,6 +23,19 @@ pub fn children(parent: u32) -> Vec<u32> {
         .collect()
 }
 
+/// The child of a process that has this name (/proc/PID/comm).
+///
+/// # Panics
+/// When there is none.
+#[track_caller]
+pub fn named_below(parent: u32, name: &str) -> u32 {
+    let named = |pid: &u32| {
+        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|found| found.trim() == name)
+    };
+    let found = children(parent).into_iter().find(named);
+    found.unwrap_or_else(|| panic!("process {parent} has no child {name}"))
+}
+
 fn parent_of(pid: u32) -> Option<u32> {
     stat(pid)?.get(1)?.parse().ok()
 }

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use rustix::process::Signal;
@@ -175,6 +175,16 @@ impl ServiceManager {
     pub fn journal(&self, unit: &str) -> Vec<serde_json::Value> {
         let lines = self.succeed(&["journalctl", "--no-pager", "-o", "json", "-u", unit]);
         lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The process id of its init.
+    pub fn init(&self) -> u32 {
+        self.init
+    }
+
+    /// Where something in it is found from outside.
+    pub fn path(&self, inside: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{inside}", self.init))
     }
 
     /// Ends it, and sees that nothing of it is left.

@@ -1,6 +1,10 @@
 //! The broker under systemd, with the units that come with it.
 
-use fdbroker_tests::{skip, systemd::ServiceManager, wait_for};
+use std::fs;
+
+use fdbroker_tests::{Peer, process, skip, systemd::ServiceManager, wait_for, wait_until};
+use rustix::process::Signal;
+use serde_json::Value;
 
 const SERVICE: &str = "fdbrokerd.service";
 const SOCKET: &str = "fdbrokerd.socket";
@@ -60,6 +64,106 @@ fn a_client_starts_it_and_the_journal_has_what_was_decided() {
     manager.succeed(&["systemctl", "stop", SERVICE, SOCKET]);
     assert!(!manager.run(&["test", "-e", PATH]).status.success(), "the socket unit left its file");
     manager.end();
+}
+
+#[test]
+fn a_reload_of_the_unit_takes_a_policy_over_and_the_journal_tells_by_message_id() {
+    let manager = match ServiceManager::boot(POLICY) {
+        Ok(manager) => manager,
+        Err(reason) => return skip("a reload under systemd", &reason),
+    };
+    manager.succeed(&["systemctl", "start", SERVICE]);
+    let get = || manager.run_as(12345, &["fdbroker", "get", "10/3"]).status.code();
+    assert_eq!(get(), Some(3));
+    let policy = manager.path("/etc/fdbroker/policy.toml");
+    let pid = manager.property(SERVICE, "MainPID");
+    fs::write(&policy, POLICY.replace("user = \"root\"", "anyone = true")).unwrap();
+    manager.succeed(&["systemctl", "reload", SERVICE]);
+    // Nothing lies there, but now that is told.
+    wait_until("the new policy is in force", || get() == Some(4));
+    wait_until("the service manager knows", || {
+        manager.property(SERVICE, "StatusText") == "serving under the new policy"
+    });
+    assert_eq!(manager.property(SERVICE, "ActiveState"), "active");
+
+    fs::write(&policy, "nonsense").unwrap();
+    manager.succeed(&["systemctl", "reload", SERVICE]);
+    wait_until("the service manager knows", || {
+        manager.property(SERVICE, "StatusText").contains("could not be reloaded")
+    });
+    assert_eq!(manager.property(SERVICE, "ActiveState"), "active");
+    assert_eq!(manager.property(SERVICE, "MainPID"), pid);
+    assert_eq!(get(), Some(4));
+
+    let reloaded = wait_for_record(&manager, "granted", "reload");
+    assert_eq!(reloaded["MESSAGE_ID"], "5843d019f5f4410d8cb4a1166e9443d9");
+    assert_eq!(
+        (&reloaded["FDBROKER_KIND"], &reloaded["FDBROKER_PID"]),
+        (&"reload".into(), &pid.into())
+    );
+    let failed = wait_for_record(&manager, "failed", "reload");
+    assert_eq!(
+        (&failed["MESSAGE_ID"], &failed["PRIORITY"]),
+        (&reloaded["MESSAGE_ID"], &"4".into())
+    );
+    let refused = wait_for_record(&manager, "refused", "get");
+    assert_eq!(refused["MESSAGE_ID"], "a520fbdd8c1948bf8a2e79fe9d4d2b78");
+    for (field, value) in [
+        ("KIND", "decision"),
+        ("SLOT", "10/3"),
+        ("NAME", "services/3"),
+        ("UID", "12345"),
+        ("GID", "12345"),
+        ("RULE", "none"),
+        ("REASON", "no rule allows it"),
+        ("COUNT", "1"),
+    ] {
+        assert_eq!(refused[format!("FDBROKER_{field}")], value, "{field}: {refused:#}");
+    }
+    assert!(refused["FDBROKER_UNIT"].is_string(), "{refused:#}");
+    let findings = manager.journal(SERVICE);
+    let finding = findings.iter().find(|entry| {
+        entry["MESSAGE"].as_str().is_some_and(|text| text.contains("/etc/fdbroker/policy.toml:1:"))
+    });
+    // What is no record has no such id.
+    assert_eq!(finding.expect("the findings are in the journal")["MESSAGE_ID"], Value::Null);
+    manager.end();
+}
+
+#[test]
+fn a_stopped_journald_keeps_nobody_waiting_and_what_was_dropped_is_told_when_it_goes_on() {
+    const REQUESTS: u64 = 8000;
+    let manager = match ServiceManager::boot(POLICY) {
+        Ok(manager) => manager,
+        Err(reason) => return skip("a stopped journald", &reason),
+    };
+    manager.succeed(&["systemctl", "start", SERVICE]);
+    let mut peer = Peer::connect(&manager.path(PATH)).unwrap();
+    peer.add((10, 1), "kept").done();
+    wait_for_record(&manager, "granted", "add");
+    let journald = process::named_below(manager.init(), "systemd-journal");
+    process::signal(journald, Signal::STOP);
+    for _ in 0..REQUESTS {
+        assert_eq!(peer.get((10, 1)).payload(), b"kept");
+    }
+    // Another peer, too.
+    Peer::connect(&manager.path(PATH)).unwrap().get((10, 1)).payload();
+    process::signal(journald, Signal::CONT);
+    let mut told = (0, 0);
+    wait_until("each request is in the journal or told to be missing", || {
+        let entries = manager.journal(SERVICE);
+        let got = entries.iter().filter(|entry| entry["FDBROKER_RIGHT"] == "get").count() as u64;
+        let dropped = entries.iter().filter_map(|entry| dropped(entry["MESSAGE"].as_str()?)).sum();
+        told = (got, dropped);
+        got + dropped == REQUESTS + 1
+    });
+    assert!(told.0 > 0 && told.1 > 0, "{told:?}");
+    manager.end();
+}
+
+/// How many entries a message says were dropped.
+fn dropped(message: &str) -> Option<u64> {
+    message.strip_suffix(" log entries were dropped: journald did not read them")?.parse().ok()
 }
 
 /// The audit record of this kind, which the journal has a little later.

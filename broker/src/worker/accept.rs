@@ -15,7 +15,7 @@ use super::Worker;
 use super::identity::Identity;
 use super::quota::Exceeded;
 use super::session;
-use crate::log::{Kind, Name, Record, Subject, Verdict};
+use crate::log::{Kind, Record, Verdict};
 use crate::sys::watch::Watched;
 use crate::transmit::transmit;
 
@@ -93,18 +93,9 @@ fn end(worker: &Worker, uid: Uid, stream: OwnedFd) {
 /// Whom nobody could name.
 const STRANGER: Record<'_> = Record {
     kind: Kind::Connection,
-    uid: Uid::OVERFLOW,
-    gid: Gid::OVERFLOW,
-    pid: 0,
-    unit: "unknown",
     right: "connect",
-    subject: Subject::Nothing,
-    name: Name::None,
     verdict: Verdict::Refused,
-    rule: None,
-    sender: None,
-    reason: "",
-    count: 1,
+    ..Record::of(Uid::OVERFLOW, Gid::OVERFLOW, 0, "unknown")
 };
 
 const NO_WRITERS: &str = "it was made before the broker could ask for its writers; set \

@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, sockopt};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::log::{Kind, Name, Record, Subject, Verdict};
+use crate::log::Record;
 use crate::sys::peer;
 use crate::sys::receive::Sender;
 
@@ -131,21 +131,7 @@ impl Identity {
 
     /// A record of a request of its, that says nothing yet.
     pub(crate) fn record(&self) -> Record<'_> {
-        Record {
-            kind: Kind::Decision,
-            uid: self.uid,
-            gid: self.gid,
-            pid: self.pid,
-            unit: self.unit(),
-            right: "none",
-            subject: Subject::Nothing,
-            name: Name::None,
-            verdict: Verdict::Granted,
-            rule: None,
-            sender: None,
-            reason: "",
-            count: 1,
-        }
+        Record::of(self.uid, self.gid, self.pid, self.unit())
     }
 }
 
