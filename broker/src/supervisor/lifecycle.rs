@@ -431,7 +431,10 @@ impl Supervisor {
             link.control(Control::Policy(source.setup()));
         }
         self.awaited = Some(source.generation);
-        (self.source, self.opener) = (source, opener);
+        self.source = source;
+        let before = std::mem::replace(&mut self.opener, opener);
+        // Closing can block.
+        tokio::task::spawn_blocking(move || drop(before));
         self.records.require(&self.source.policy);
         opened.iter().for_each(|resource| self.records.opened(resource));
         self.records.reloaded(Verdict::Granted, &text);
