@@ -35,6 +35,9 @@ pub struct Peer<'a> {
     pub cgroup: Option<&'a str>,
     /// Its security label, as the kernel writes it.
     pub label: Option<&'a str>,
+    /// Its unit and control group could not be read, as of a process that has ended: then no rule that asks for one
+    /// allows it anything, and every rule that does may deny.
+    pub out_of_sight: bool,
 }
 
 impl Uid {
@@ -55,7 +58,7 @@ impl<'a> Peer<'a> {
     /// A peer of whom only users and groups are known.
     #[must_use]
     pub const fn new(uid: Uid, gid: Gid, groups: &'a [Gid]) -> Self {
-        Self { uid, gid, groups, unit: None, cgroup: None, label: None }
+        Self { uid, gid, groups, unit: None, cgroup: None, label: None, out_of_sight: false }
     }
 
     /// Every group the peer is in: the primary one, then the supplementary ones.

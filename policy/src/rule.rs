@@ -72,6 +72,16 @@ impl Who {
             && any_matches(self.labels.as_deref(), peer.label)
     }
 
+    /// Whether a rule that denies counts for a peer: what could not be read of it counts against it. Or else whoever is to
+    /// be kept out by its unit would only have to end before somebody looks.
+    pub(crate) fn keeps_out(&self, peer: &Peer<'_>) -> bool {
+        self.includes(peer)
+            || peer.out_of_sight
+                && self.includes_user(peer.uid)
+                && self.includes_a_group(peer)
+                && any_matches(self.labels.as_deref(), peer.label)
+    }
+
     pub(crate) fn includes_user(&self, uid: Uid) -> bool {
         self.users.as_ref().is_none_or(|users| users.binary_search(&uid).is_ok())
     }
@@ -124,6 +134,16 @@ mod tests {
     #[test]
     fn no_condition_means_anyone() {
         assert!(Who::default().includes(&PEER));
+    }
+
+    #[test]
+    fn where_a_peer_runs_counts_against_it_when_it_is_out_of_sight() {
+        let unit = Who { units: globs(&["vpn.service"], Star::Anything), ..Who::default() };
+        let hidden = Peer { out_of_sight: true, ..Peer::new(Uid(7), Gid(70), &[]) };
+        assert!(unit.keeps_out(&hidden) && !unit.includes(&hidden));
+        assert!(!unit.keeps_out(&Peer { out_of_sight: false, ..hidden }));
+        let another = Who { users: users(&[8]).users, ..unit };
+        assert!(!another.keeps_out(&hidden));
     }
 
     #[test]

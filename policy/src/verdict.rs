@@ -5,7 +5,7 @@
 //! not even for which of several rules is named: it is the one whose id comes first as a string.
 
 use crate::right::Right;
-use crate::rule::{Rule, RuleNumber};
+use crate::rule::{Rule, RuleNumber, Who};
 use crate::{Moment, Peer, Slot, Tag};
 
 /// What a right is asked for.
@@ -92,7 +92,9 @@ impl<'p, 'a> Scales<'p, 'a> {
         let adds =
             rule.allow.contains(self.right) && self.allowed_by.is_none_or(|first| number < first);
         let says_something = denies || adds;
-        if !says_something || !rule.valid.holds_at(self.at) || !rule.who.includes(self.peer) {
+        let concerns =
+            |who: &Who| if denies { who.keeps_out(self.peer) } else { who.includes(self.peer) };
+        if !says_something || !rule.valid.holds_at(self.at) || !concerns(&rule.who) {
             return;
         }
         if denies {

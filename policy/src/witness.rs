@@ -99,6 +99,7 @@ impl Witness {
         let [unit, cgroup, label] =
             [&self.unit, &self.cgroup, &self.label].map(|glob| glob.as_ref().map(sample));
         ask(&Peer {
+            out_of_sight: false,
             uid,
             gid: Gid::NONE,
             groups: &gids,

@@ -5,7 +5,10 @@ use std::os::unix::net::UnixStream;
 use std::process::Command;
 
 use fdbroker_tests::binaries::binaries;
-use fdbroker_tests::{Daemon, Directory, Ids, Peer, Person, hands, needs_root, request, skip};
+use fdbroker_tests::{
+    Daemon, Directory, Ids, Peer, Person, hands, needs_root, process, request, sample, skip,
+};
+use rustix::process::Signal;
 
 const ALICE: u32 = 64101;
 const BOB: u32 = 64102;
@@ -329,4 +332,30 @@ fn a_client_socket_bound_to_a_path_full_of_uid_0_is_only_a_path() {
         assert_eq!(record.pid.unsigned_abs(), person.pid());
     }
     assert!(!daemon.log().text().contains("uid=0"));
+}
+
+#[test] // attack 20, by a process that is gone before anybody looks
+fn who_ends_before_it_is_seen_does_not_escape_a_rule_that_denies_by_control_group() {
+    let policy = format!(
+        "{}[[rules]]\nid = \"not from there\"\ndeny = [\"get\"]\nslots = [\"*\"]\n\
+         cgroup = \"/nowhere/at/all\"\n",
+        sample::OPEN
+    );
+    let daemon = Daemon::with_policy(&policy).start();
+    daemon.connect().add((1, 0), "secret").done();
+    let visible = Person::same();
+    assert_eq!(visible.connect(&daemon).get((1, 0)).payload(), b"secret", "it runs elsewhere");
+
+    let worker = daemon.worker_pid();
+    process::signal(worker, Signal::STOP);
+    let hasty = Person::same();
+    let connection = hasty.open_connection(daemon.socket()).unwrap();
+    connection.send(&request::get((1, 0)), &[]).unwrap();
+    let mut child = Peer::over(connection.share().unwrap());
+    hasty.kill();
+    process::signal(worker, Signal::CONT);
+    assert_eq!(child.answer().errno(), libc::EACCES);
+    daemon.log().wait_for("its record says that its unit is unknown", |line| {
+        line.unit == "unknown" && line.rule.as_deref() == Some("not from there")
+    });
 }

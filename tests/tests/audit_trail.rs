@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use fdbroker_tests::{
-    Answer, Builder, Daemon, Directory, Ids, Peer, Person, needs_root, request, sample, skip,
+    Answer, Builder, Daemon, Directory, Ids, Peer, Person, is_root, process, request, sample, skip,
     wait_until,
 };
 use rustix::process::Signal;
@@ -169,7 +169,7 @@ fn each_kind_of_record_is_in_the_file_with_all_its_fields_and_its_id() {
         let id = MESSAGE_IDS.iter().find(|(known, _)| *known == kind).unwrap().1;
         assert_eq!(record["MESSAGE_ID"], id);
         let granted = record["FDBROKER_VERDICT"] == "granted";
-        assert_eq!(record["PRIORITY"], if granted { 6 } else { 4 });
+        assert_eq!(record["PRIORITY"], if granted { 5 } else { 4 });
         assert_eq!(record["FDBROKER_UID"], Ids::own().uid);
         assert_eq!(count(record), 1);
         assert!(
@@ -206,8 +206,11 @@ fn the_file_is_for_its_owner_alone_and_what_was_in_it_stays() {
     let daemon = builder.start();
     assert_eq!(fs::metadata(&trail.0).unwrap().permissions().mode() & 0o7777, 0o600);
     daemon.connect().add((1, 0), "x").done();
-    daemon.kill_worker();
-    daemon.connect().add((1, 1), "x").done();
+    for _ in 0..2 {
+        assert_eq!(flags_in(daemon.worker_pid(), &trail.0), libc::O_WRONLY | libc::O_APPEND);
+        daemon.kill_worker();
+        daemon.connect().add((1, 1), "x").done();
+    }
     let first = trail.records();
     let path = trail.0.clone();
 
@@ -215,10 +218,22 @@ fn the_file_is_for_its_owner_alone_and_what_was_in_it_stays() {
     second.connect().add((1, 2), "x").done();
     let all = trail.records();
     assert_eq!(all[..first.len()], first);
-    for index in 0..3 {
-        let slot = format!("1/{index}");
-        assert_eq!(trail.count(|record| is(record, "decision", "granted", "add", &slot)), 1);
+    for (slot, times) in [("1/0", 1), ("1/1", 2), ("1/2", 1)] {
+        assert_eq!(trail.count(|record| is(record, "decision", "granted", "add", slot)), times);
     }
+}
+
+/// How a process may use the one descriptor that it has of a file.
+fn flags_in(pid: u32, path: &Path) -> i32 {
+    let held = process::descriptors(pid).expect("root, or their owner, may look");
+    let mut numbers = held.iter().filter(|(_, target)| *target == path.to_str().unwrap());
+    let (number, _) = numbers.next().expect("it has the file open");
+    assert_eq!(numbers.next(), None);
+    let text = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).unwrap();
+    let flags = text.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
+    let flags = i32::from_str_radix(flags.trim(), 8).unwrap();
+    assert_ne!(flags & libc::O_CLOEXEC, 0);
+    flags & (libc::O_ACCMODE | libc::O_APPEND)
 }
 
 #[test]
@@ -313,7 +328,8 @@ struct SmallDisk(Directory);
 
 impl SmallDisk {
     fn mount(what: &str) -> Option<Self> {
-        if !needs_root(what) {
+        if !is_root() {
+            skip(what, "only root can mount a file system");
             return None;
         }
         let directory = Directory::new();
@@ -350,7 +366,58 @@ impl Drop for SmallDisk {
     }
 }
 
-/// Every line parses but those that a full disk tore, which end; gives the records, and how many
+#[test]
+fn kills_reloads_and_rotations_together_lose_no_record_of_what_was_answered() {
+    const KILLS: usize = 30;
+    let (builder, trail) = with_trail(Daemon::with_policy(POLICY));
+    let daemon = builder.start();
+    daemon.connect().add((1, 0), "x").done();
+    let (answered, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    let mut files = vec![trail.0.clone()];
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            let (answered, stop) = (&answered, &stop);
+            let mut broker = fdbroker::Broker::connect_to(daemon.socket()).unwrap();
+            scope.spawn(move || {
+                let slot = fdbroker::Slot::new(1, 0).unwrap();
+                while !stop.load(Ordering::Relaxed) {
+                    assert_eq!(broker.get(slot).expect("a client sees no error").payload, b"x");
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for number in 0..KILLS {
+            let goal = answered.load(Ordering::Relaxed) + 40;
+            wait_until("they are served", || answered.load(Ordering::Relaxed) >= goal);
+            let moved = daemon.directory().join(&format!("audit.log.{number}"));
+            if fs::rename(&trail.0, &moved).is_ok() {
+                files.push(moved);
+            }
+            daemon.hang_up();
+            if number % 2 == 0 {
+                daemon.hang_up();
+            }
+            daemon.kill_worker();
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    daemon.reload(POLICY);
+    let mut granted = 0;
+    for path in files {
+        let (records, _) = untorn(&Trail(path));
+        let got = records.iter().filter(|record| is(record, "decision", "granted", "get", "1/0"));
+        granted += got.count() as u64;
+    }
+    let answered = answered.load(Ordering::Relaxed);
+    // A request whose answer was lost with its worker is recorded twice.
+    assert!(granted >= answered, "{granted} records of {answered} answers");
+    let log = daemon.log().text();
+    let deaths: Vec<_> = log.split('\n').filter(|line| line.contains("has died")).collect();
+    assert_eq!(deaths.len(), KILLS, "{deaths:#?}");
+    assert!(deaths.iter().all(|line| line.contains("(signal: 9")), "{deaths:#?}");
+}
+
+/// Every line parses but those that a full disk or a death tore, which end; gives the records, and how many
 /// lines were torn.
 fn untorn(trail: &Trail) -> (Vec<Value>, usize) {
     let text = fs::read_to_string(&trail.0).unwrap();

@@ -180,3 +180,48 @@ fn status(manager: &ServiceManager) -> String {
     let shown = manager.run(&["systemctl", "status", "--no-pager", "-l", SERVICE, SOCKET]);
     String::from_utf8_lossy(&shown.stdout).into_owned()
 }
+
+const BY_UNIT: &str = r#"
+version = 1
+
+[tags.services]
+id = 10
+
+[[rules]]
+id = "the service may"
+allow = ["get", "add"]
+slots = ["services/*"]
+unit = "vpn@*.service"
+
+[[rules]]
+id = "what runs in this slice may see"
+allow = ["list"]
+slots = ["services/*"]
+cgroup = "/system.slice/**"
+"#;
+
+#[test]
+fn a_service_has_what_its_unit_is_allowed_and_nobody_else_has() {
+    let manager = match ServiceManager::boot(BY_UNIT) {
+        Ok(manager) => manager,
+        Err(reason) => return skip("rights by unit", &reason),
+    };
+    manager.succeed(&["systemctl", "start", SOCKET]);
+    let run_in = |unit: &str, command: &[&str]| {
+        let unit = format!("--unit={unit}");
+        let run = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", &unit];
+        manager.run(&[&run, command].concat()).status.code()
+    };
+    let add = &["/usr/local/bin/fdbroker", "add", "10/3", "--payload", "/etc/hostname"];
+    let get = &["/usr/local/bin/fdbroker", "get", "10/3"];
+    assert_eq!(run_in("vpn@one.service", add), Some(0), "{}", status(&manager));
+    assert_eq!(run_in("vpn@two.service", get), Some(0));
+    assert_eq!(run_in("vpn.service", get), Some(3), "another unit");
+    assert_eq!(run_in("not-vpn@one.service", get), Some(3), "another unit");
+    assert_eq!(manager.run(&["fdbroker", "get", "10/3"]).status.code(), Some(3), "no unit");
+    let granted = wait_for_record(&manager, "granted", "add");
+    assert_eq!(granted["FDBROKER_UNIT"], "vpn@one.service");
+    let listed = &["/usr/local/bin/fdbroker", "list"];
+    assert_eq!(run_in("any.service", listed), Some(0));
+    manager.end();
+}

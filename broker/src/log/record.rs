@@ -37,7 +37,8 @@ impl Level {
         match self {
             Self::Error => 3,
             Self::Warning => 4,
-            Self::Info => 6,
+            // Notice: as the journal has it from tracing-journald.
+            Self::Info => 5,
         }
     }
 }
@@ -224,15 +225,23 @@ impl Record<'_> {
     /// The record as a sentence.
     pub(crate) fn sentence(&self) -> String {
         let Self { kind, verdict, right, subject, uid, pid, reason, count, .. } = self;
-        let what = match kind {
-            Kind::Decision => format!("{} {right} {subject}", verdict.name()),
-            Kind::Connection | Kind::CutOff | Kind::Open | Kind::Reload => {
-                format!("{} {} {subject}", kind.name(), verdict.name())
-            }
+        let (verdict, times) = (verdict.name(), times(*count));
+        let who = format!("uid {uid} pid {pid}");
+        let what = match (kind, subject) {
+            (Kind::Decision, Subject::Nothing) => format!("{verdict} {right} to {who}"),
+            (Kind::Decision, subject) => format!("{verdict} {right} {subject} to {who}"),
+            (Kind::Open, subject) => format!("opening {subject} for {who}"),
+            (Kind::Reload, _) => format!("reloading the policy: {verdict}"),
+            (Kind::CutOff, _) => format!("cut off {who}"),
+            (Kind::Connection, _) => format!("refused the connection of {who}"),
         };
-        let times = if *count > 1 { format!(" ({count} times)") } else { String::new() };
-        format!("{} to uid {uid} pid {pid}: {reason}{times}", what.trim_end())
+        format!("{what}: {reason}{times}")
     }
+}
+
+/// How often, where that is more than once.
+fn times(count: u32) -> String {
+    if count > 1 { format!(" ({count} times)") } else { String::new() }
 }
 
 impl fmt::Display for Subject {

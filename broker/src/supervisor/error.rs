@@ -33,6 +33,7 @@ pub(crate) enum StartError {
     CapabilityGone(String),
     AccountChanges,
     PolicyGone(PathBuf),
+    ReloadHangs,
     NoAuditFile,
     AuditFile(PathBuf, io::Error),
     Resource(String),
@@ -115,6 +116,10 @@ impl fmt::Display for StartError {
                 "there is no policy file {} any more; put it back, or restart the broker to have \
                  the built-in policy",
                 path.display()
+            ),
+            Self::ReloadHangs => f.write_str(
+                "reading the policy again does not come to an end: a resource that is opened at \
+                 start does not open, or a lookup of accounts does not answer",
             ),
             Self::NoAuditFile => f.write_str(
                 "the policy says audit = \"required\", and there is no file to record in; start the \

@@ -51,6 +51,7 @@ fn prepare(arguments: &Arguments) -> Result<lifecycle::Supervisor, StartError> {
     let passed = listener::passed_in()?;
     adopt::seal_inherited().map_err(StartError::Seal)?;
     signal::write_from_the_background();
+    signal::wait_with_reloads();
     let standard_error = StandardError::open();
     let source = policy_source::PolicySource::read(arguments)?;
     let listener = match passed {

@@ -1,16 +1,19 @@
 //! Reading the policy again, on a thread of its own: looking names up and opening what is opened
 //! at start can take their time, and whoever asks meanwhile is served under the old policy.
 //!
+//! Within bounds: one that does not come to an end is given up, and what it opens later is closed.
 //! All or nothing: a policy that does not load, a resource that does not open, or what takes a
 //! restart leave everything as it was.
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fdbroker_host::PolicyFileError;
 use fdbroker_policy::Resource;
 use fdbroker_wire::{Control, Errno};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::{Instant, sleep_until};
 
 use super::StartError;
 use super::capability;
@@ -20,6 +23,11 @@ use super::opener::Opener;
 use super::policy_source::PolicySource;
 use super::readiness;
 use crate::log::Verdict;
+
+/// How long one may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How many that were given up may still be under way before no other is begun.
+const MAX_STUCK: usize = 4;
 
 /// A policy that was read again, with its resources ready.
 pub(super) struct Fresh {
@@ -35,22 +43,33 @@ pub(super) struct Fresh {
 pub(super) type Asker = Option<u32>;
 
 /// What came of reading again, for those who asked before it began.
-pub(super) type Done = (Result<Box<Fresh>, StartError>, Vec<Asker>);
+pub(super) type Done = (Outcome, Vec<Asker>);
+
+type Outcome = Result<Box<Fresh>, StartError>;
 
 /// Reloads, one at a time: those who ask while one is under way have the next one together, since
 /// the files may have changed after they were read.
 pub(super) struct Reloads {
-    /// Those whose reload is under way.
-    under_way: Option<Vec<Asker>>,
+    under_way: Option<UnderWay>,
     waiting: Vec<Asker>,
-    outcomes: UnboundedSender<Result<Box<Fresh>, StartError>>,
-    done: UnboundedReceiver<Result<Box<Fresh>, StartError>>,
+    /// How many have been given up and have not ended.
+    stuck: usize,
+    next: u64,
+    outcomes: UnboundedSender<(u64, Outcome)>,
+    done: UnboundedReceiver<(u64, Outcome)>,
+}
+
+/// The one that is under way.
+struct UnderWay {
+    number: u64,
+    askers: Vec<Asker>,
+    until: Instant,
 }
 
 impl Reloads {
     pub(super) fn new() -> Self {
         let (outcomes, done) = unbounded_channel();
-        Self { under_way: None, waiting: Vec::new(), outcomes, done }
+        Self { under_way: None, waiting: Vec::new(), stuck: 0, next: 0, outcomes, done }
     }
 
     /// Asks for a reload; one is begun unless one is under way.
@@ -61,27 +80,55 @@ impl Reloads {
 
     /// Begins the next reload, if one is asked for and none is under way.
     pub(super) fn begin(&mut self, source: &PolicySource, opener: &Opener) {
-        if self.under_way.is_some() || self.waiting.is_empty() {
-            return;
-        }
-        self.under_way = Some(std::mem::take(&mut self.waiting));
-        let (source, opener) = (source.clone(), opener.clone());
-        let outcomes = self.outcomes.clone();
-        let begun = std::thread::Builder::new().name("reload".to_owned()).spawn(move || {
-            // Nobody listens when the broker ends.
-            let _ = outcomes.send(fresh(&source, &opener).map(Box::new));
-        });
-        if let Err(error) = begun {
-            // As above.
-            let _ = self.outcomes.send(Err(StartError::Runtime(error)));
+        if self.under_way.is_none() && !self.waiting.is_empty() {
+            let (source, opener) = (source.clone(), opener.clone());
+            self.begin_with(move || fresh(&source, &opener).map(Box::new));
         }
     }
 
-    /// Waits for a reload to end. Can be dropped and called again.
+    fn begin_with(&mut self, read: impl FnOnce() -> Outcome + Send + 'static) {
+        let (number, askers) = (self.next, std::mem::take(&mut self.waiting));
+        self.next += 1;
+        self.under_way = Some(UnderWay { number, askers, until: Instant::now() + PATIENCE });
+        if self.stuck >= MAX_STUCK {
+            // This end is open as long as the other.
+            let _ = self.outcomes.send((number, Err(StartError::ReloadHangs)));
+            return;
+        }
+        let outcomes = self.outcomes.clone();
+        let begun = std::thread::Builder::new().name("reload".to_owned()).spawn(move || {
+            // Nobody listens when the broker ends.
+            let _ = outcomes.send((number, read()));
+        });
+        if let Err(error) = begun {
+            // As above.
+            let _ = self.outcomes.send((number, Err(StartError::Runtime(error))));
+        }
+    }
+
+    /// Waits for a reload to end, or gives it up. Can be dropped and called again.
     pub(super) async fn done(&mut self) -> Done {
-        match self.done.recv().await {
-            Some(outcome) => (outcome, self.under_way.take().unwrap_or_default()),
-            None => std::future::pending().await,
+        loop {
+            let under_way = self.under_way.as_ref();
+            let until = under_way.map_or_else(Instant::now, |reload| reload.until);
+            let outcome = tokio::select! {
+                biased;
+                Some((number, outcome)) = self.done.recv() => {
+                    if under_way.is_none_or(|reload| reload.number != number) {
+                        self.stuck -= 1;
+                        // Closing can block.
+                        tokio::task::spawn_blocking(move || drop(outcome));
+                        continue;
+                    }
+                    outcome
+                }
+                () = sleep_until(until), if under_way.is_some() => {
+                    self.stuck += 1;
+                    Err(StartError::ReloadHangs)
+                }
+            };
+            let askers = self.under_way.take().map(|reload| reload.askers);
+            return (outcome, askers.unwrap_or_default());
         }
     }
 
@@ -92,7 +139,8 @@ impl Reloads {
 
     /// Forgets the tickets of a worker that has died.
     pub(super) fn forget_tickets(&mut self) {
-        let askers = self.under_way.iter_mut().flatten().chain(&mut self.waiting);
+        let under_way = self.under_way.iter_mut().flat_map(|reload| &mut reload.askers);
+        let askers = under_way.chain(&mut self.waiting);
         askers.for_each(|asker| *asker = None);
     }
 }
@@ -192,7 +240,10 @@ impl Supervisor {
             link.control(Control::Policy(source.setup()));
         }
         self.awaited = Some(source.generation);
-        (self.source, self.opener) = (source, opener);
+        self.source = source;
+        let before = std::mem::replace(&mut self.opener, opener);
+        // Closing can block.
+        tokio::task::spawn_blocking(move || drop(before));
         self.records.require(&self.source.policy);
         opened.iter().for_each(|resource| self.records.opened(resource));
         self.records.reloaded(Verdict::Granted, &text);
@@ -227,5 +278,73 @@ fn lines(error: &StartError) -> Vec<String> {
             })
             .collect(),
         error => vec![error.to_string()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_come_to_an_end_is_given_up_and_the_next_one_is_begun() {
+        let mut reloads = Reloads::new();
+        let (end, ended) = channel::<()>();
+        reloads.waiting.push(Some(7));
+        reloads.begin_with(move || {
+            // It ends with the test.
+            let _ = ended.recv();
+            Err(StartError::AccountChanges)
+        });
+        let (outcome, askers) = reloads.done().await;
+        assert!(matches!(outcome, Err(StartError::ReloadHangs)));
+        assert_eq!(askers, [Some(7)]);
+
+        tokio::time::resume();
+        reloads.waiting.push(Some(8));
+        reloads.begin_with(|| Err(StartError::WorkerIsRoot));
+        let (outcome, askers) = reloads.done().await;
+        assert!(matches!(outcome, Err(StartError::WorkerIsRoot)));
+        assert_eq!((askers, reloads.stuck), (vec![Some(8)], 1));
+        drop(end);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_ends_too_late_is_no_news_and_not_stuck_any_more() {
+        let mut reloads = Reloads::new();
+        let (end, ended) = channel::<()>();
+        reloads.begin_with(move || {
+            // As above.
+            let _ = ended.recv();
+            Err(StartError::AccountChanges)
+        });
+        assert!(matches!(reloads.done().await.0, Err(StartError::ReloadHangs)));
+        reloads.outcomes.send((0, Err(StartError::AccountChanges))).ok().unwrap();
+        tokio::time::resume();
+        reloads.begin_with(|| Err(StartError::WorkerIsRoot));
+        assert!(matches!(reloads.done().await.0, Err(StartError::WorkerIsRoot)));
+        assert_eq!(reloads.stuck, 0);
+        drop(end);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn behind_a_few_that_are_stuck_none_is_begun() {
+        let mut reloads = Reloads::new();
+        let (end, ended) = channel::<()>();
+        let ended = std::sync::Arc::new(std::sync::Mutex::new(ended));
+        for _ in 0..MAX_STUCK {
+            let ended = std::sync::Arc::clone(&ended);
+            reloads.begin_with(move || {
+                // As above.
+                let _ = ended.lock().map(|ended| ended.recv());
+                Err(StartError::AccountChanges)
+            });
+            assert!(reloads.done().await.0.is_err());
+        }
+        reloads.begin_with(|| unreachable!("it was begun"));
+        assert!(matches!(reloads.done().await.0, Err(StartError::ReloadHangs)));
+        assert_eq!(reloads.stuck, MAX_STUCK);
+        drop(end);
     }
 }

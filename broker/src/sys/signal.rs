@@ -7,3 +7,10 @@ pub(crate) fn write_from_the_background() {
     // this cannot fail.
     unsafe { libc::signal(libc::SIGTTOU, libc::SIG_IGN) };
 }
+
+/// Lets a SIGHUP that comes before anybody heeds it end nothing: the policy is being read for the
+/// first time then.
+pub(crate) fn wait_with_reloads() {
+    // SAFETY: as above; SIGHUP can be ignored too.
+    unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
+}

@@ -45,6 +45,11 @@ impl<'a> Case<'a> {
         Self { worker, rules, requester, place, decision, right }
     }
 
+    /// The same, about another right to the same place.
+    pub(super) fn about(self, right: Right) -> Self {
+        Self { decision: self.also(right), right, ..self }
+    }
+
     /// Whether another right to the same place is granted.
     pub(super) fn also(&self, right: Right) -> Decision<'a> {
         self.requester.decide(self.rules, right, self.place.target)
@@ -54,8 +59,8 @@ impl<'a> Case<'a> {
     ///
     /// # Errors
     /// When it could not be recorded and must not be done.
-    pub(super) fn record_first(&self) -> Result<(), Failure> {
-        self.record(Kind::Decision, Verdict::Granted, "done").map_err(|_| unrecorded())
+    pub(super) fn record_first(&self, reason: &str) -> Result<(), Failure> {
+        self.record(Kind::Decision, Verdict::Granted, reason).map_err(|_| unrecorded())
     }
 
     /// Records something else that was done for the request.

@@ -169,7 +169,7 @@ async fn keep(case: &Case<'_>, add: Add<Brought>) -> Option<Outcome> {
             .map_err(|exceeded| Failure::plain(Errno::DQUOT, &exceeded.to_string()))
     });
     // From here on nothing but the supervisor's end keeps it from being done.
-    let charge = match charge.and_then(|charge| case.record_first().map(|()| charge)) {
+    let charge = match charge.and_then(|charge| case.record_first("done").map(|()| charge)) {
         Ok(charge) => charge,
         Err(failure) => return Some(Outcome::Failed(failure)),
     };
@@ -187,7 +187,7 @@ async fn forget(case: &Case<'_>, slot: Slot) -> Option<Outcome> {
     let before = worker.slots.borrow().get(slot).cloned();
     let may = before.ok_or_else(Failure::absent).and_then(|before| {
         may_change(case, Some(&before))?;
-        case.record_first()?;
+        case.record_first("done")?;
         Ok(before)
     });
     let before = match may {

@@ -117,6 +117,7 @@ impl Identity {
             unit: place.and_then(ControlGroup::unit),
             cgroup: place.and_then(ControlGroup::path),
             label: self.label.as_deref(),
+            out_of_sight: place.is_none_or(|place| place.path().is_none()),
             ..Peer::new(self.uid, self.gid, &self.groups)
         }
     }

@@ -6,7 +6,7 @@ use fdbroker_wire::{Hello, Slot, Tag};
 
 use super::answer::{Answer, Failure};
 use super::case::{Case, Outcome};
-use super::decision::{Decision, Requester};
+use super::decision::Requester;
 use super::place::{Place, wire_slot, wire_tag};
 use super::session::Session;
 use super::unreachable::is_unreachable;
@@ -51,10 +51,7 @@ pub(super) fn find(worker: &Worker, requester: &Requester, name: &Name) -> Answe
         Some(Found::Tag(tag)) => (Some(Found::Tag(tag)), Place::tag(&rules.policy, tag)),
         None => (None, Place::nowhere()),
     };
-    let mut case = Case::new(worker, &rules, requester, Right::List, place);
-    if let (false, Some(decision)) = (case.decision.granted, any_right(&case)) {
-        case.decision = decision;
-    }
+    let case = with_any_right(Case::new(worker, &rules, requester, Right::List, place));
     let outcome = match found.filter(|_| case.decision.granted) {
         Some(found) => Outcome::Told(Answer::Found(found), "found by its name".to_owned()),
         None => Outcome::Failed(Failure::refused(&case.decision)),
@@ -62,10 +59,14 @@ pub(super) fn find(worker: &Worker, requester: &Requester, name: &Name) -> Answe
     case.conclude(outcome)
 }
 
-/// The decision about another right that is granted; any of them lets its holder know the name.
-fn any_right<'a>(case: &Case<'a>) -> Option<Decision<'a>> {
-    let others = Right::ALL.into_iter().filter(|right| !right.is_of_broker());
-    others.map(|right| case.also(right)).find(|decision| decision.granted)
+/// The case as it is about a right that is granted, if any is: each of them lets its holder know
+/// the name.
+fn with_any_right(case: Case<'_>) -> Case<'_> {
+    let mut others = Right::ALL.into_iter().filter(|right| !right.is_of_broker());
+    match others.find(|right| case.also(*right).granted) {
+        Some(right) if !case.decision.granted => case.about(right),
+        _ => case,
+    }
 }
 
 fn meaning(policy: &Policy, name: &str) -> Option<Found> {

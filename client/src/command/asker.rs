@@ -109,6 +109,7 @@ impl Asker {
             groups: &self.groups,
             unit: self.unit.as_deref(),
             cgroup: self.cgroup.as_deref(),
+            out_of_sight: false,
             label: self.label.as_deref(),
         }
     }

@@ -238,6 +238,7 @@ impl Case {
 
     fn peer(&self) -> Peer<'_> {
         Peer {
+            out_of_sight: false,
             uid: self.uid,
             gid: Gid::NONE,
             groups: &self.groups,
