@@ -5,9 +5,10 @@ use std::mem::MaybeUninit;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
+use fdbroker_wire::MAX_DESCRIPTORS;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
-/// Sends as much of `parts` as there is room for, `descriptor` on the first byte; gives how many
+/// Sends as much of `parts` as there is room for, `descriptors` on the first byte; gives how many
 /// bytes went.
 ///
 /// # Errors
@@ -16,11 +17,10 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 pub(crate) fn transmit(
     socket: BorrowedFd<'_>,
     parts: &[IoSlice<'_>],
-    descriptor: Option<BorrowedFd<'_>>,
+    descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<usize> {
-    let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = SendAncillaryBuffer::new(&mut room);
-    let descriptors = descriptor.as_slice();
     if !descriptors.is_empty() {
         control.push(SendAncillaryMessage::ScmRights(descriptors));
     }

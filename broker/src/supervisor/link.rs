@@ -253,5 +253,5 @@ fn send_from(
     let head_rest = head.get(sent..).unwrap_or_default();
     let body_rest = body.get(sent.saturating_sub(head.len())..).unwrap_or_default();
     let parts = [IoSlice::new(head_rest), IoSlice::new(body_rest)];
-    transmit(stream.as_fd(), &parts, descriptor.filter(|_| sent == 0))
+    transmit(stream.as_fd(), &parts, descriptor.filter(|_| sent == 0).as_slice())
 }

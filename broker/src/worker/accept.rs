@@ -119,5 +119,5 @@ fn turn_away(worker: &Worker, stream: &OwnedFd, identity: &Identity, exceeded: E
     refuse(worker, identity, &reason);
     let answer = reply(-Errno::DQUOT.get(), &reason);
     // A courtesy: the connection ends in any case.
-    let _ = transmit(stream.as_fd(), &[io::IoSlice::new(&answer)], None);
+    let _ = transmit(stream.as_fd(), &[io::IoSlice::new(&answer)], &[]);
 }

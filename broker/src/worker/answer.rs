@@ -3,13 +3,15 @@
 use std::io;
 use std::rc::Rc;
 
+use fdbroker_wire::many::ManyAnswer;
 use fdbroker_wire::version2::{Answer as Version2, Found, Listing, Report};
-use fdbroker_wire::{Errno, Extended, Hello, Info, Slot, add_head, hello, info, reply};
+use fdbroker_wire::{Errno, Extended, Hello, Info, Slot, Tag, add_head, hello, info, reply};
 
-use super::Brought;
 use super::decision::Decision;
 use super::deposit::Deposit;
+use super::many::Got;
 use super::outbox::Outbox;
+use super::{Brought, Worker};
 use crate::log::Verdict;
 
 /// The answer to one request.
@@ -23,6 +25,8 @@ pub(super) enum Answer {
     Found(Found),
     Listing(Listing),
     Report(Report),
+    Got(Got),
+    DoneMany(Tag, Vec<Result<(), Errno>>),
 }
 
 /// An answer that says no.
@@ -43,32 +47,48 @@ impl Answer {
     ///
     /// # Errors
     /// As [`Outbox::send`].
-    pub(super) async fn send(self, outbox: &mut Outbox) -> io::Result<()> {
+    pub(super) async fn send(&self, outbox: &mut Outbox) -> io::Result<()> {
         match self {
-            Self::Done => outbox.send(&reply(0, "ok"), &[], None).await,
-            Self::Failed(errno, text) => outbox.send(&reply(-errno.get(), &text), &[], None).await,
-            Self::Info(found) => outbox.send(&info(found), &[], None).await,
+            Self::Done => outbox.send(&reply(0, "ok"), &[], &[]).await,
+            Self::Failed(errno, text) => outbox.send(&reply(-errno.get(), text), &[], &[]).await,
+            Self::Info(found) => outbox.send(&info(*found), &[], &[]).await,
             Self::Deposit(deposit) => {
                 let head = add_head(deposit.slot, deposit.ufd, deposit.payload.len());
                 let descriptor = deposit.descriptor.as_ref().and_then(Brought::descriptor);
-                outbox.send(&head, &deposit.payload, descriptor).await
+                outbox.send(&head, &deposit.payload, descriptor.as_slice()).await
             }
             Self::Resource(slot, descriptor) => {
                 // No process deposited it: 0 stands for the number it had.
-                let head = add_head(slot, 0, 0);
-                outbox.send(&head, &[], descriptor.descriptor()).await
+                let head = add_head(*slot, 0, 0);
+                outbox.send(&head, &[], descriptor.descriptor().as_slice()).await
             }
-            Self::Hello(greeting) => outbox.send(&hello(greeting), &[], None).await,
-            Self::Found(found) => version2(outbox, Version2::Found(found)).await,
-            Self::Listing(listing) => version2(outbox, Version2::Listing(listing)).await,
-            Self::Report(report) => version2(outbox, Version2::Report(report)).await,
+            Self::Hello(greeting) => outbox.send(&hello(*greeting), &[], &[]).await,
+            Self::Found(found) => version2(outbox, Version2::Found(*found)).await,
+            Self::Listing(listing) => version2(outbox, Version2::Listing(listing.clone())).await,
+            Self::Report(report) => version2(outbox, Version2::Report(report.clone())).await,
+            Self::Got(got) => got.send(outbox).await,
+            Self::DoneMany(tag, outcomes) => {
+                let answer = ManyAnswer::Done { tag: *tag, outcomes: outcomes.clone() };
+                let message: Extended<Brought> = answer.into_extended();
+                outbox.send(&message.head(), &message.body, &[]).await
+            }
+        }
+    }
+}
+
+impl Answer {
+    /// Does what was to be done once it has been sent; none when the supervisor has gone.
+    pub(super) async fn sent(self, worker: &Worker) -> Option<()> {
+        match self {
+            Self::Got(got) => got.sent(worker).await,
+            _ => Some(()),
         }
     }
 }
 
 async fn version2(outbox: &mut Outbox, answer: Version2) -> io::Result<()> {
     let message: Extended<Brought> = answer.into_extended();
-    outbox.send(&message.head(), &message.body, None).await
+    outbox.send(&message.head(), &message.body, &[]).await
 }
 
 impl Failure {

@@ -82,7 +82,7 @@ impl Escrow {
 }
 
 /// Whether the request may be done, as far as that can be told before it has its turn.
-fn may(case: &Case<'_>, request: &Escrow) -> Result<(), Failure> {
+pub(super) fn may(case: &Case<'_>, request: &Escrow) -> Result<(), Failure> {
     if !case.decision.granted {
         return Err(Failure::refused(&case.decision));
     }
@@ -118,6 +118,7 @@ async fn get(case: &Case<'_>, slot: Slot) -> Option<Outcome> {
         Some((resource, _)) => open(case, slot, resource).await,
         None => {
             let deposit = case.worker.slots.borrow().get(slot).cloned();
+            let deposit = deposit.filter(|_| !case.worker.taking.has(slot));
             Some(deposit.map(Answer::Deposit).ok_or_else(Failure::absent).into())
         }
     }
@@ -200,8 +201,32 @@ async fn forget(case: &Case<'_>, slot: Slot) -> Option<Outcome> {
     Some(Outcome::Recorded(Answer::Done))
 }
 
+/// Deletes what was given away, unless somebody has put something else there meanwhile; none when
+/// the supervisor has gone.
+pub(super) async fn take(
+    worker: &Worker,
+    requester: &Requester,
+    deposit: &Rc<Deposit>,
+) -> Option<()> {
+    let slot = deposit.slot;
+    let pen = worker.vault.pen().await;
+    let same = worker.slots.borrow().get(slot).is_some_and(|found| Rc::ptr_eq(found, deposit));
+    if !same {
+        return Some(());
+    }
+    let rules = worker.in_force.now();
+    let place = Place::slot(&rules.policy, slot);
+    let case = Case::new(worker, &rules, requester, Right::Del, place);
+    // It has been given away: that it is not here any more follows, whoever hears of it.
+    let _ = case.record(Kind::Decision, Verdict::Granted, "taken");
+    pen.forget(slot).await.ok()?;
+    worker.vault.leaves(deposit);
+    worker.slots.borrow_mut().take(slot);
+    Some(())
+}
+
 /// What another user deposited takes the right to replace.
-fn may_change(case: &Case<'_>, before: Option<&Deposit>) -> Result<(), Failure> {
+pub(super) fn may_change(case: &Case<'_>, before: Option<&Deposit>) -> Result<(), Failure> {
     let Some(before) = before.filter(|before| !case.requester.is(before.owner)) else {
         return Ok(());
     };

@@ -15,6 +15,7 @@ mod in_force;
 pub(crate) mod inbox;
 mod kind;
 mod listing;
+mod many;
 mod names;
 mod operate;
 pub(crate) mod outbox;
@@ -70,6 +71,7 @@ pub(crate) struct Worker {
     chunk: RefCell<Box<[u8]>>,
     /// Policies to be put in force.
     coming: UnboundedSender<Setup>,
+    taking: many::Taking,
 }
 
 impl Worker {
@@ -151,6 +153,7 @@ async fn serve(restored: restore::Restored, log: Log) -> Result<(), String> {
         closer,
         chunk: RefCell::new(vec![0; inbox::CHUNK].into_boxed_slice()),
         coming,
+        taking: many::Taking::default(),
     });
     notes.into_iter().for_each(|note| turns::restore(&worker, note));
     let peers = accept::accept(Rc::clone(&worker), listener);

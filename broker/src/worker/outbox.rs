@@ -32,7 +32,7 @@ impl Outbox {
         Self { stream, ledger, patience }
     }
 
-    /// Sends an answer: `head`, then `payload`, with `descriptor` on the first byte.
+    /// Sends an answer: `head`, then `payload`, with `descriptors` on the first byte.
     ///
     /// # Errors
     /// When the peer has left; when it does not read in time (TimedOut); or when so many
@@ -41,19 +41,19 @@ impl Outbox {
         &mut self,
         head: &[u8],
         payload: &[u8],
-        descriptor: Option<BorrowedFd<'_>>,
+        descriptors: &[BorrowedFd<'_>],
     ) -> io::Result<()> {
-        if descriptor.is_none() || self.ledger.may_send()? {
+        if self.ledger.may_send(descriptors.len())? {
             // Nearly always there is room, and no timer is needed.
-            match self.attempt(head, payload, descriptor) {
+            match self.attempt(head, payload, descriptors) {
                 Ok(sent) if sent == head.len() + payload.len() => return Ok(()),
-                Ok(sent) => return self.finish(head, payload, sent, None).await,
+                Ok(sent) => return self.finish(head, payload, sent, &[]).await,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) if too_many_in_flight(&error) => {}
                 Err(error) => return Err(error),
             }
         }
-        self.finish(head, payload, 0, descriptor).await
+        self.finish(head, payload, 0, descriptors).await
     }
 
     async fn finish(
@@ -61,11 +61,11 @@ impl Outbox {
         head: &[u8],
         payload: &[u8],
         sent: usize,
-        descriptor: Option<BorrowedFd<'_>>,
+        descriptors: &[BorrowedFd<'_>],
     ) -> io::Result<()> {
         let patience = self.patience;
         let mut crowded = false;
-        let all = self.send_all(head, payload, sent, descriptor, &mut crowded);
+        let all = self.send_all(head, payload, sent, descriptors, &mut crowded);
         match timeout(patience, all).await {
             Ok(result) => result,
             Err(_) if crowded => Err(rustix::io::Errno::TOOMANYREFS.into()),
@@ -78,18 +78,18 @@ impl Outbox {
         head: &[u8],
         payload: &[u8],
         mut sent: usize,
-        descriptor: Option<BorrowedFd<'_>>,
+        descriptors: &[BorrowedFd<'_>],
         crowded: &mut bool,
     ) -> io::Result<()> {
-        while descriptor.is_some() && !self.ledger.may_send()? {
+        while !self.ledger.may_send(descriptors.len())? {
             self.some_are_read().await?;
         }
         while sent < head.len() + payload.len() {
-            let first = descriptor.filter(|_| sent == 0);
+            let first = if sent == 0 { descriptors } else { &[] };
             let parts = rest(head, payload, sent);
             match self.stream.write(|socket| transmit(socket, &parts, first)).await {
                 Ok(more) => {
-                    self.count(first);
+                    self.ledger.sent(first.len());
                     sent += more;
                 }
                 Err(error) if too_many_in_flight(&error) => {
@@ -106,17 +106,11 @@ impl Outbox {
         &mut self,
         head: &[u8],
         payload: &[u8],
-        descriptor: Option<BorrowedFd<'_>>,
+        descriptors: &[BorrowedFd<'_>],
     ) -> io::Result<usize> {
-        let sent = transmit(self.stream.as_fd(), &rest(head, payload, 0), descriptor)?;
-        self.count(descriptor);
+        let sent = transmit(self.stream.as_fd(), &rest(head, payload, 0), descriptors)?;
+        self.ledger.sent(descriptors.len());
         Ok(sent)
-    }
-
-    fn count(&self, descriptor: Option<BorrowedFd<'_>>) {
-        if descriptor.is_some() {
-            self.ledger.sent();
-        }
     }
 
     /// Waits until the peer has read everything; or, when it is the same user's other connections

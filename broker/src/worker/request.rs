@@ -3,6 +3,7 @@
 //! broker in [`super::operate`].
 
 use fdbroker_policy::Right;
+use fdbroker_wire::many::ManyRequest;
 use fdbroker_wire::version2::Request as Version2;
 use fdbroker_wire::{Add, Errno, Fault, Hello, Message, Slot, Tag};
 
@@ -10,7 +11,7 @@ use super::answer::Answer;
 use super::decision::Requester;
 use super::inbox::Incoming;
 use super::session::Session;
-use super::{Brought, Worker, escrow, listing, operate};
+use super::{Brought, Worker, escrow, listing, many, operate};
 use crate::log::{Record, Verdict};
 
 /// What is served.
@@ -18,6 +19,7 @@ enum Request {
     Hello(Hello),
     Escrow(Escrow),
     Version2(Version2),
+    Many(ManyRequest<Brought>),
 }
 
 /// What is asked of a slot or tag.
@@ -43,6 +45,7 @@ pub(super) async fn serve(
     match request {
         Request::Escrow(request) => escrow::serve(worker, session, &requester, request).await,
         Request::Hello(hello) => Some(listing::greet(worker, session, &requester, hello)),
+        Request::Many(request) => many::serve(worker, session, requester, request).await,
         Request::Version2(Version2::Find(name)) => Some(listing::find(worker, &requester, &name)),
         Request::Version2(Version2::List { tag, after }) => {
             Some(listing::list(worker, &requester, tag, after).await)
@@ -62,6 +65,9 @@ impl Request {
             Message::Tag(tag) => Self::Escrow(Escrow::Count(tag)),
             Message::Hello(hello) => Self::Hello(hello),
             Message::Extended(_) if !version2 => return Err(NOT_GREETED),
+            Message::Extended(message) if ManyRequest::<Brought>::is(message.op) => {
+                Self::Many(ManyRequest::from_extended(message)?)
+            }
             Message::Extended(message) => Self::Version2(Version2::from_extended(message)?),
             Message::Reply(_) | Message::Info(_) => return Err(NOT_SERVED),
         })

@@ -48,7 +48,7 @@ struct Arrived {
 /// Restores a worker from the supervisor at the other end of `link`.
 pub(super) fn from(link: OwnedFd) -> Result<Restored, String> {
     let question = Control::<OwnedFd>::Restore.into_extended();
-    transmit(link.as_fd(), &[IoSlice::new(&question.head())], None)
+    transmit(link.as_fd(), &[IoSlice::new(&question.head())], &[])
         .map_err(|error| format!("the supervisor cannot be asked: {error}"))?;
     let mut arrived = Arrived::default();
     let mut decoder = Decoder::new(Limits::CONTROL);

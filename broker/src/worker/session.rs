@@ -104,7 +104,7 @@ impl Session {
             let answer = request::serve(worker, self, incoming).await?;
             match answer.send(&mut self.outbox).await {
                 Ok(()) if ends => return Some("it broke the protocol".to_owned()),
-                Ok(()) => {}
+                Ok(()) => answer.sent(worker).await?,
                 Err(error) if error.kind() == ErrorKind::TimedOut => {
                     return Some("it does not read its answers".to_owned());
                 }

@@ -74,25 +74,26 @@ impl Unread {
 }
 
 impl Ledger {
-    /// Whether one more descriptor may be sent.
+    /// Whether so many more descriptors may be sent: more than a few only when nothing lies unread.
     ///
     /// # Errors
     /// When the kernel does not tell what has been read.
-    pub(super) fn may_send(&self) -> io::Result<bool> {
-        if !self.is_full() {
+    pub(super) fn may_send(&self, more: usize) -> io::Result<bool> {
+        let more = counted(more);
+        if more == 0 || self.has_room(more) {
             return Ok(true);
         }
         self.refresh()?;
-        if self.count.get() < PER_CONNECTION && self.user.sum.get() >= self.budget {
+        if fits(self.count.get(), more, PER_CONNECTION) {
             self.user.refresh()?;
         }
-        Ok(!self.is_full())
+        Ok(self.has_room(more))
     }
 
-    /// One more has been sent.
-    pub(super) fn sent(&self) {
-        self.count.set(self.count.get() + 1);
-        self.user.sum.set(self.user.sum.get() + 1);
+    /// So many more have been sent.
+    pub(super) fn sent(&self, more: usize) {
+        self.count.set(self.count.get() + counted(more));
+        self.user.sum.set(self.user.sum.get() + counted(more));
     }
 
     /// Whether this connection's peer has read everything.
@@ -104,8 +105,8 @@ impl Ledger {
         Ok(self.count.get() == 0)
     }
 
-    fn is_full(&self) -> bool {
-        self.count.get() >= PER_CONNECTION || self.user.sum.get() >= self.budget
+    fn has_room(&self, more: u32) -> bool {
+        fits(self.count.get(), more, PER_CONNECTION) && fits(self.user.sum.get(), more, self.budget)
     }
 
     fn refresh(&self) -> io::Result<()> {
@@ -118,6 +119,16 @@ impl Ledger {
     fn forget(&self) {
         self.user.sum.set(self.user.sum.get() - self.count.replace(0));
     }
+}
+
+/// Whether there is room for more; where nothing lies unread, there is for one message.
+fn fits(unread: u32, more: u32, room: u32) -> bool {
+    unread == 0 || unread.saturating_add(more) <= room
+}
+
+/// A message carries at most 253, see unix(7).
+fn counted(descriptors: usize) -> u32 {
+    u32::try_from(descriptors).unwrap_or(u32::MAX)
 }
 
 impl User {

@@ -298,7 +298,8 @@ impl Pen<'_> {
             IoSlice::new(&part[skipped..])
         });
         loop {
-            match self.vault.stream.write(|link| transmit(link, &rest, descriptor)).await {
+            match self.vault.stream.write(|link| transmit(link, &rest, descriptor.as_slice())).await
+            {
                 Err(error) if too_many_in_flight(&error) => tokio::time::sleep(RETRY).await,
                 result => return result,
             }
