@@ -22,7 +22,12 @@ pub use log::Format;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+
+/// The definition of the command line, for manual pages and completions.
+pub fn definition() -> clap::Command {
+    Arguments::command()
+}
 
 /// Runs the daemon as its command line says; gives what the process is to exit with.
 pub fn main() -> ExitCode {

@@ -316,7 +316,10 @@ fn check_tells_what_is_wrong_with_each_file_and_exits_with_1() {
             .unwrap();
         path.to_str().unwrap().to_owned()
     };
-    let good = file("good.toml", &POLICY.replace("\"nobody-has-this-name\"", "0"));
+    let good = POLICY.replace("\"nobody-has-this-name\"", "0");
+    // Not every machine has the account that is the default.
+    let good = good.replacen("version = 1\n", "version = 1\n[broker]\nuser = 64001\n", 1);
+    let good = file("good.toml", &good);
     let bad = file("bad.toml", POLICY);
     let (out, err) = status(&fdbroker(&["check", &good]).output().unwrap(), 0);
     assert!(
@@ -339,4 +342,20 @@ fn a_reader_that_leaves_early_is_no_failure() {
     command.env("FDBROKER_SOCKET", fake.path()).stdout(Stdio::from(writing)).stderr(Stdio::piped());
     let (_, err) = status(&command.spawn().unwrap().wait_with_output().unwrap(), 0);
     assert!(err.is_empty(), "{err}");
+}
+
+#[test]
+fn check_refuses_root_as_the_workers_user_and_notes_one_that_is_missing() {
+    let directory = tempfile::tempdir().unwrap();
+    let policy = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let root = policy("root.toml", "version = 1\n[broker]\nuser = 0\n");
+    let (_, err) = status(&fdbroker(&["check", &root]).output().unwrap(), 1);
+    assert!(err.contains("must not run as root"), "{err}");
+    let number = policy("number.toml", "version = 1\n[broker]\nuser = 64001\n");
+    let (out, err) = status(&fdbroker(&["check", &number]).output().unwrap(), 0);
+    assert!(out.contains(": ok: ") && err.is_empty(), "{out}{err}");
 }

@@ -1,9 +1,10 @@
 //! The account that the worker runs as.
 
+use std::ffi::CString;
 use std::fmt;
 
 use fdbroker_policy::{Account, Gid, Uid};
-use nix::unistd::User;
+use nix::unistd::{User, getgrouplist};
 
 /// A user with its primary group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +58,20 @@ pub fn account(account: &Account) -> Result<Identity, AccountError> {
 }
 
 impl Identity {
+    /// Every group of the user, the primary one too, as it would get at login. A user without an account is in none.
+    ///
+    /// # Errors
+    /// [`AccountError::Lookup`] where the name service fails.
+    pub fn groups(&self) -> Result<Vec<Gid>, AccountError> {
+        let Some(name) = &self.name else { return Ok(Vec::new()) };
+        let failed =
+            |reason: String| AccountError::Lookup { account: Account::Name(name.clone()), reason };
+        let c_name = CString::new(name.as_str()).map_err(|error| failed(error.to_string()))?;
+        let groups = getgrouplist(&c_name, self.gid.0.into())
+            .map_err(|errno| failed(errno.desc().to_owned()))?;
+        Ok(groups.into_iter().map(|gid| Gid(gid.as_raw())).collect())
+    }
+
     const fn nameless(uid: Uid) -> Self {
         Self { uid, gid: Gid(uid.0), name: None }
     }
@@ -106,6 +121,13 @@ mod tests {
     fn a_number_without_an_account_gets_the_group_of_the_same_number() {
         let nameless = Identity { uid: UNUSED, gid: Gid(UNUSED.0), name: None };
         assert_eq!(account(&Account::Number(UNUSED)), Ok(nameless));
+    }
+
+    #[test]
+    fn a_user_is_in_its_primary_group_and_a_number_without_an_account_in_none() {
+        let root = account(&Account::Name("root".to_owned())).unwrap();
+        assert!(root.groups().unwrap().contains(&Gid(0)));
+        assert_eq!(account(&Account::Number(UNUSED)).unwrap().groups(), Ok(Vec::new()));
     }
 
     #[test]

@@ -4,14 +4,18 @@
 //! ([`SystemNames`]), the account that the worker runs as ([`account()`]), and reads the policy file and its drop-ins, provided
 //! that nobody but the administrator and the broker's own user could have written it ([`load_policy`]).
 //!
+//! It also reads what the kernel says of a living process ([`Process`]), and which unit that is ([`unit_of_cgroup()`]).
+//!
 //! It trusts the kernel and the name service. It runs in the supervisor, so it follows nothing that a peer says.
 #![forbid(unsafe_code)]
 
 mod account;
 mod names;
 mod policy_file;
+mod process;
 mod writers;
 
 pub use account::{AccountError, Identity, account};
 pub use names::SystemNames;
 pub use policy_file::{MAX_POLICY_BYTES, PolicyFileError, load_policy, policy_files, read_policy};
+pub use process::{Process, ProcessError, cgroup_of, unit_of_cgroup};

@@ -74,8 +74,10 @@ impl<'t> Text<'t> {
     }
 }
 
-/// Makes a text harmless to print on one line.
-pub(crate) fn escape(text: &str) -> String {
+/// Makes a text harmless to print on one line: control characters, and those that change the direction of writing or are
+/// invisible, are escaped.
+#[must_use]
+pub fn escape(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut escaped, character| {
         if is_harmful(character) {
             escaped.extend(character.escape_unicode());

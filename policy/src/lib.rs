@@ -2,7 +2,8 @@
 //!
 //! [`load()`] reads the texts of a policy's files and either gives a [`Policy`] or everything that is wrong with them,
 //! as [`Findings`]. [`Policy::decide`] then says what a [`Peer`] may do,
-//! [`Policy::explain`] why, and [`Policy::who`] who else may. [`built_in()`] is the policy that holds
+//! [`Policy::explain`] why, and [`Policy::who`] who else may; [`diff()`]
+//! compares two policies. [`built_in()`] is the policy that holds
 //! where there is no file.
 //!
 //! This crate makes no system call and opens no file. What it must know of the machine, the numbers of users and
@@ -13,6 +14,7 @@
 mod built_in;
 mod capability;
 mod coverage;
+mod diff;
 mod excerpt;
 mod explanation;
 mod extent;
@@ -37,8 +39,11 @@ mod slot;
 mod someone;
 mod tag_settings;
 mod verdict;
+mod witness;
 
 pub use built_in::{BUILT_IN_RULE, built_in};
+pub use diff::{Change, Unless, diff};
+pub use excerpt::escape;
 pub use explanation::{Considered, Effect, Explanation, Reason};
 pub use extent::Extent;
 pub use finding::{Finding, Findings};

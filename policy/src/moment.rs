@@ -4,7 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
-use toml_datetime::{Date, Datetime, Offset, Time};
+use jiff::SignedDuration;
+use jiff::civil::DateTime;
+use jiff::fmt::temporal::Pieces;
 
 /// A moment, in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,7 +29,8 @@ pub struct Validity {
 pub struct NotAMoment;
 
 const BILLION: u32 = 1_000_000_000;
-const DAY: i64 = 86_400;
+/// The beginning of 1970. Not a time stamp of that crate, which ends a day before the year 9999 does.
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 impl Moment {
     /// The moment this long after the beginning of 1970 in UTC. Nanoseconds beyond a second are added to the seconds.
@@ -48,35 +51,6 @@ impl Moment {
     pub const fn nanoseconds(self) -> u32 {
         self.nanoseconds
     }
-
-    /// The moment that a text of the file means; `None` without an offset, which says nothing without a place.
-    pub(crate) fn from_datetime(datetime: &Datetime) -> Option<Self> {
-        let Datetime { date: Some(date), time: Some(time), offset: Some(offset) } = *datetime
-        else {
-            return None;
-        };
-        let Time { hour, minute, second, nanosecond } = time;
-        let minutes = match offset {
-            Offset::Z => 0,
-            Offset::Custom { minutes } => i64::from(minutes),
-        };
-        let of_day = (i64::from(hour) * 60 + i64::from(minute) - minutes) * 60;
-        let seconds = days_since_1970(date) * DAY + of_day + i64::from(second.unwrap_or(0));
-        Some(Self::new(seconds, nanosecond.unwrap_or(0)))
-    }
-
-    fn datetime(self) -> Option<Datetime> {
-        let date = date_after_1970(self.seconds.div_euclid(DAY))?;
-        let of_day = self.seconds.rem_euclid(DAY);
-        let part = |number: i64| u8::try_from(number).ok();
-        let time = Time {
-            hour: part(of_day / 3600)?,
-            minute: part(of_day / 60 % 60)?,
-            second: Some(part(of_day % 60)?),
-            nanosecond: Some(self.nanoseconds).filter(|nanoseconds| *nanoseconds != 0),
-        };
-        Some(Datetime { date: Some(date), time: Some(time), offset: Some(Offset::Z) })
-    }
 }
 
 impl Validity {
@@ -92,41 +66,6 @@ impl Validity {
         self.from.is_some() || self.until.is_some()
     }
 }
-
-/// Days from the first of January 1970 to a date; the calendar of today, also before there was one.
-fn days_since_1970(Date { year, month, day }: Date) -> i64 {
-    // Years begin in March here, so that the day that a leap year adds is the last of one.
-    let (month, year) = (i64::from(month), i64::from(year) - i64::from(month <= 2));
-    let from_march = (month + 9) % 12;
-    let day_of_year = (153 * from_march + 2) / 5 + i64::from(day) - 1;
-    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * DAYS_OF_ERA + day_of_era - DAYS_BEFORE_1970
-}
-
-/// The reverse; `None` outside the years 0 to 9999.
-fn date_after_1970(days: i64) -> Option<Date> {
-    let days = days.checked_add(DAYS_BEFORE_1970)?;
-    let (era, day_of_era) = (days.div_euclid(DAYS_OF_ERA), days.rem_euclid(DAYS_OF_ERA));
-    let leap_days = day_of_era / 1460 - day_of_era / 36_524 + day_of_era / 146_096;
-    let year_of_era = (day_of_era - leap_days) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    Some(Date {
-        year: u16::try_from(year).ok().filter(|year| *year <= 9999)?,
-        month: u8::try_from(month).ok()?,
-        day: u8::try_from(day).ok()?,
-    })
-}
-
-/// 400 years, after which the calendar repeats.
-const DAYS_OF_ERA: i64 = 146_097;
-
-/// From the first of March of the year 0.
-const DAYS_BEFORE_1970: i64 = 719_468;
 
 impl From<SystemTime> for Moment {
     fn from(time: SystemTime) -> Self {
@@ -151,17 +90,26 @@ impl FromStr for Moment {
     type Err = NotAMoment;
 
     fn from_str(text: &str) -> Result<Self, NotAMoment> {
-        let datetime = text.parse().map_err(|_| NotAMoment)?;
-        Self::from_datetime(&datetime).ok_or(NotAMoment)
+        let pieces = Pieces::parse(text).map_err(|_| NotAMoment)?;
+        let (Some(time), Some(offset)) = (pieces.time(), pieces.to_numeric_offset()) else {
+            return Err(NotAMoment);
+        };
+        let since = pieces.date().to_datetime(time).duration_since(EPOCH);
+        let whole = since.as_nanos().div_euclid(BILLION.into()) - i128::from(offset.seconds());
+        let rest = since.as_nanos().rem_euclid(BILLION.into());
+        let seconds = i64::try_from(whole).map_err(|_| NotAMoment)?;
+        Ok(Self::new(seconds, u32::try_from(rest).map_err(|_| NotAMoment)?))
     }
 }
 
 impl fmt::Display for Moment {
     /// As in `2026-12-31T23:00:00Z`; outside the years 0 to 9999 the seconds since 1970.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.datetime() {
-            Some(datetime) => datetime.fmt(f),
-            None => write!(f, "@{}", self.seconds),
+        let nanoseconds = i32::try_from(self.nanoseconds).map_err(|_| fmt::Error)?;
+        let since = SignedDuration::new(self.seconds, nanoseconds);
+        match EPOCH.checked_add(since) {
+            Ok(datetime) => write!(f, "{datetime}Z"),
+            Err(_) => write!(f, "@{}", self.seconds),
         }
     }
 }
@@ -177,6 +125,8 @@ impl std::error::Error for NotAMoment {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const DAY: i64 = 86_400;
 
     fn moment(text: &str) -> Moment {
         text.parse().unwrap()

@@ -1,12 +1,12 @@
-//! `explain` and `who` against `decide`, for random policies and peers, and what they say of a policy that is known.
+//! `explain`, `who` and `diff` against `decide`, for random policies and peers, and what they say of a policy that is known.
 
 #[path = "support/random.rs"]
 mod random;
 mod support;
 
 use fdbroker_policy::{
-    Effect, Exception, Gid, Holder, Index, Moment, Peer, Policy, Reason, Right, Slot, Tag, Target,
-    Uid, Verdict,
+    Change, Effect, Exception, Gid, Holder, Index, Moment, Peer, Policy, Reason, Right, Slot,
+    Someone, Tag, Target, Uid, Verdict, diff,
 };
 use proptest::prelude::*;
 use proptest::sample::subsequence;
@@ -32,6 +32,81 @@ fn holds(holders: &[Holder<'_>], peer: &Peer<'_>, right: Right, target: Target) 
     };
     let mut fitting = holders.iter().filter(|it| it.rights.contains(&right) && held(it));
     fitting.any(|holder| holder.who.includes(peer) && !excepted(holder))
+}
+
+/// A change about this right to this target that concerns this peer.
+fn covering<'c>(
+    changes: &'c [Change],
+    peer: &Peer<'_>,
+    right: Right,
+    target: Target,
+    gains: bool,
+) -> Option<&'c Change> {
+    changes.iter().find(|change| {
+        change.gains == gains
+            && change.rights.contains(&right)
+            && change.on.iter().any(|extent| extent.contains(target))
+            && change.who.includes(peer)
+    })
+}
+
+/// Of each list one, in every combination; of an empty one nothing.
+fn combined<T: Clone>(lists: &[Vec<T>]) -> Vec<Vec<T>> {
+    lists.iter().fold(vec![Vec::new()], |found, list| {
+        let with = |begin: &Vec<T>| -> Vec<Vec<T>> {
+            list.iter().map(|last| [&begin[..], std::slice::from_ref(last)].concat()).collect()
+        };
+        found.iter().flat_map(with).collect()
+    })
+}
+
+/// The texts that stand for these patterns, or none at all.
+fn samples(patterns: &[String]) -> Vec<Option<String>> {
+    if patterns.is_empty() {
+        return vec![None];
+    }
+    patterns.iter().map(|it| Some(it.replace("**", "*").replace('*', "strange"))).collect()
+}
+
+/// Asks about everybody who meets these conditions and no others.
+fn for_each_simplest(who: &Someone, mut ask: impl FnMut(&Peer<'_>)) {
+    let users = if who.users.is_empty() { vec![Uid(4242)] } else { who.users.clone() };
+    for uid in users {
+        for groups in combined(&who.groups) {
+            for unit in samples(&who.units) {
+                for cgroup in samples(&who.cgroups) {
+                    for label in samples(&who.labels) {
+                        ask(&Peer {
+                            unit: unit.as_deref(),
+                            cgroup: cgroup.as_deref(),
+                            label: label.as_deref(),
+                            ..Peer::new(uid, Gid::NONE, &groups)
+                        });
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Rules of a policy and of one that came of it: some are gone, some are new, the others are as they were.
+fn before_and_after() -> impl Strategy<Value = (Vec<random::Rule>, Vec<random::Rule>)> {
+    let change = prop::collection::vec(0u8..4, 12);
+    (rules(), rules(), change).prop_map(|(old, other, change)| {
+        let place = |rule: &random::Rule| rule.id.rsplit(' ').next().map_or(0, |it| it.len() * 3);
+        let mut new: Vec<_> = old
+            .iter()
+            .zip(&change)
+            .filter(|(_, it)| **it != 0)
+            .map(|(rule, _)| rule.clone())
+            .collect();
+        let more = other.into_iter().zip(change.iter().rev()).filter(|(_, it)| **it == 1);
+        new.extend(more.map(|(rule, _)| random::Rule {
+            id: format!("new {} {}", rule.id, place(&rule)),
+            ..rule
+        }));
+        (old, new)
+    })
 }
 
 proptest! {
@@ -97,6 +172,59 @@ proptest! {
                 }
             }
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_difference_is_covered_by_a_change_and_each_change_is_a_difference(
+        (old, new) in before_and_after(),
+        peers in prop::collection::vec((facts(), subsequence(vec![Gid(0), Gid(1), Gid(2), Gid(3)], 0..=4)), 20),
+        seconds in 0i64..7,
+    ) {
+        let (old, new, at) = (loaded(&old)?, loaded(&new)?, Moment::new(seconds, 0));
+        let changes = diff(&old, &new, at);
+        let decide = |peer: &Peer<'_>, right, target| {
+            [&old, &new].map(|policy| policy.decide(peer, right, target, at).is_granted())
+        };
+        for (facts, groups) in &peers {
+            let peer = Peer { groups, ..*facts };
+            for target in targets() {
+                for right in Right::ALL {
+                    // Of a tag as a whole only the right to it is compared.
+                    if matches!(target, Target::Tag(_)) != (right == Right::Tag) {
+                        continue;
+                    }
+                    let [before, after] = decide(&peer, right, target);
+                    if before != after {
+                        let change = covering(&changes, &peer, right, target, after);
+                        prop_assert!(change.is_some(), "{:?} {} {:?}: {:?}", peer, right, target, changes);
+                    }
+                }
+            }
+        }
+        for change in &changes {
+            let mut wrong = None;
+            let on = targets().into_iter().filter(|target| change.on.iter().any(|it| it.contains(*target)));
+            for target in on {
+                for right in &change.rights {
+                    for_each_simplest(&change.who, |peer| {
+                        if decide(peer, *right, target) != [!change.gains, change.gains] {
+                            wrong = Some(format!("{peer:?} {right} {target:?}"));
+                        }
+                    });
+                }
+            }
+            prop_assert_eq!(wrong, None, "{:?}", change);
+        }
+    }
+
+    #[test]
+    fn a_policy_does_not_differ_from_itself(rules in rules()) {
+        let policy = loaded(&rules)?;
+        prop_assert_eq!(diff(&policy, &policy, Moment::new(3, 0)), Vec::new());
     }
 }
 
@@ -189,4 +317,84 @@ fn what_a_rule_takes_from_everybody_nobody_holds() {
     );
     let policy = load_one("p", &closed).unwrap();
     assert!(policy.who(slot(5), Moment::new(0, 0)).is_empty());
+}
+
+/// The differences that it makes when one text takes the place of another, in short.
+fn differences(old: &str, new: &str) -> Vec<String> {
+    let (old, new) = (load_one("old", old).expect("loads"), load_one("new", new).expect("loads"));
+    let changes = diff(&old, &new, Moment::new(0, 0));
+    let short = |it: &Change| {
+        let sign = if it.gains { '+' } else { '-' };
+        let rights: Vec<_> = it.rights.iter().map(Right::to_string).collect();
+        let unless: Vec<_> = it.unless.iter().map(|it| it.rule.as_str()).collect();
+        let on: Vec<_> = it.on.iter().map(|it| format!("{it:?}")).collect();
+        let who = &it.who;
+        format!(
+            "{sign}{} {} users {:?} groups {:?} units {:?} unless {unless:?}",
+            rights.join(","),
+            on.join(" "),
+            who.users,
+            who.groups,
+            who.units
+        )
+    };
+    changes.iter().map(short).collect()
+}
+
+#[test]
+fn the_same_rules_in_another_order_or_with_other_ids_make_no_difference() {
+    let renamed = POLICY.replace("admins", "zz admins");
+    assert_eq!(differences(POLICY, &renamed), [""; 0]);
+}
+
+#[test]
+fn a_rule_that_comes_is_a_gain_of_those_whom_it_concerns() {
+    let rule = "[[rules]]\nid = \"r\"\nallow = [\"get\", \"add\"]\nslots = [\"web/5-8\", \"web/9\"]\nuser = [7, 8]\n";
+    let who = "Slots { tag: Tag(10), first: Index(5), last: Index(9) } users [Uid(7), Uid(8)] groups [] units []";
+    // Admins had both; and to get is denied to some units.
+    let expected = [
+        format!("+get {who} unless [\"admins\", \"not the first ten\"]"),
+        format!("+add {who} unless [\"admins\"]"),
+    ];
+    assert_eq!(differences(POLICY, &format!("{POLICY}{rule}")), expected);
+}
+
+#[test]
+fn a_denial_takes_only_what_was_held() {
+    let rule = "[[rules]]\nid = \"d\"\ndeny = [\"*\"]\nslots = [\"web/*\"]\nuser = 7\n";
+    let found = differences(POLICY, &format!("{POLICY}{rule}"));
+    assert!(found.iter().all(|line| line.contains("users [Uid(7)] groups [[Gid(33)]]") && line.starts_with('-')), "{found:#?}");
+    assert!(found.iter().any(|line| line.starts_with("-tag Tag(Tag(10))")), "{found:#?}");
+}
+
+#[test]
+fn a_tag_that_goes_takes_its_rights_with_it() {
+    let old = "version = 1\n[tags.a]\nid = 1\n[[rules]]\nid = \"r\"\nallow = [\"get\"]\nslots = [\"*\"]\nanyone = true\n";
+    let found = differences(old, &old.replace("id = 1\n", "id = 2\n"));
+    let all = |tag| {
+        format!(
+            "get Slots {{ tag: Tag({tag}), first: Index(0), last: Index(2147483647) }} users [] groups [] units [] unless []"
+        )
+    };
+    assert_eq!(found, [format!("-{}", all(1)), format!("+{}", all(2))]);
+}
+
+#[test]
+fn two_large_policies_are_compared_in_reasonable_time() {
+    let text = |more: u32| {
+        let mut text = String::from("version = 1\n[tags.web]\nid = 10\n");
+        for rule in 0..500 {
+            text += &format!(
+                "[[rules]]\nallow = [\"get\", \"add\"]\nslots = [\"web/{}-{}\"]\nuser = {}\ngroup = {}\n",
+                rule * 10,
+                rule * 10 + 20,
+                rule + more,
+                rule % 7
+            );
+        }
+        text
+    };
+    let before = std::time::Instant::now();
+    assert!(differences(&text(0), &text(1)).len() >= 1000);
+    assert!(before.elapsed().as_secs() < 30, "{:?}", before.elapsed());
 }

@@ -170,7 +170,7 @@ fn exec_hands_over_several_descriptors_in_their_order_and_nothing_else() {
     peer.add_descriptor((1, 1), sample::file_saying("one"), "").done();
     peer.add_descriptor((1, 2), sample::file_saying("two"), "").done();
     let script = "cat <&4; cat <&3; echo \" $LISTEN_FDS $LISTEN_FDNAMES $((LISTEN_PID - $$))\"; \
-                  ls /proc/$$/fd | tr '\\n' ' '";
+                  ls /proc/$$/fd";
     let out = says(&daemon, &["exec", "1/1=a", "store/2", "--", "sh", "-c", script]);
     let (first, descriptors) = out.split_once('\n').unwrap();
     assert_eq!(first, "twoone 2 a:store.2 0");

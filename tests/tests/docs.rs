@@ -1,21 +1,37 @@
 //! What the documentation shows is what the programs take: its policies load, its commands parse,
 //! its options exist, its links lead somewhere.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use fdbroker_policy::{Gid, LookupError, Names, SourceText, Uid, load};
+use fdbroker_tests::Daemon;
 
 /// A machine that has every user and group.
-struct EveryName;
+#[derive(Default)]
+struct EveryName(RefCell<Vec<String>>);
+
+impl EveryName {
+    /// Each name has its own number.
+    fn number(&self, name: &str) -> u32 {
+        let mut known = self.0.borrow_mut();
+        let place = known.iter().position(|it| it == name).unwrap_or_else(|| {
+            known.push(name.to_owned());
+            known.len() - 1
+        });
+        u32::try_from(place).unwrap() + 1
+    }
+}
 
 impl Names for EveryName {
-    fn user(&self, _: &str) -> Result<Option<Uid>, LookupError> {
-        Ok(Some(Uid(1)))
+    fn user(&self, name: &str) -> Result<Option<Uid>, LookupError> {
+        Ok(Some(Uid(self.number(name))))
     }
 
-    fn group(&self, _: &str) -> Result<Option<Gid>, LookupError> {
-        Ok(Some(Gid(1)))
+    fn group(&self, name: &str) -> Result<Option<Gid>, LookupError> {
+        Ok(Some(Gid(self.number(name))))
     }
 }
 
@@ -70,7 +86,8 @@ fn every_policy_of_the_readme_and_the_example_for_systemd_load() {
         policies.into_iter().filter(|text| text.starts_with("version")).collect();
     assert!(!policies.is_empty(), "the README shows a policy");
     for text in policies.iter().chain([&read("systemd/policy.example.toml")]) {
-        if let Err(findings) = load(&[SourceText::new("policy.toml", text)], &EveryName) {
+        if let Err(findings) = load(&[SourceText::new("policy.toml", text)], &EveryName::default())
+        {
             panic!("{findings}");
         }
     }
@@ -143,5 +160,154 @@ fn every_link_between_the_pages_leads_to_a_file() {
                 page.display()
             );
         }
+    }
+}
+
+/// A table of the policy: where it is described, and a file in which it has a key that is none.
+const TABLES: [(&str, &str); 5] = [
+    ("## `[broker]`", "version = 1\n[broker]\n"),
+    ("## `[tags.NAME]`", "version = 1\n[tags.a]\n"),
+    ("## `[resources.NAME]`", "version = 1\n[resources.a]\n"),
+    ("## `[[rules]]`", "version = 1\n[[rules]]\n"),
+    ("## `[[tests]]`", "version = 1\n[[tests]]\n"),
+];
+
+/// The keys that may stand where `text` ends.
+fn keys(text: &str) -> Vec<String> {
+    let text = format!("{text}no-such-key-in-any-version = 1\n");
+    let source = [SourceText::new("policy.toml", &text)];
+    let findings = load(&source, &EveryName::default()).expect_err("an unknown key");
+    let remedy =
+        findings.iter().find_map(|finding| finding.remedy.strip_prefix("keys known here:"));
+    let remedy = remedy.unwrap_or_else(|| panic!("no list of keys: {findings}"));
+    remedy.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_key_of_the_policy_is_on_its_page_and_in_its_manual_page() {
+    let (page, manual) = (read("docs/policy.md"), read("man/fdbroker-policy.5"));
+    for (heading, text) in TABLES {
+        let keys = keys(text);
+        assert!(keys.len() > 2, "{heading}: {keys:?}");
+        let section = page.split(&format!("{heading}\n")).nth(1);
+        let section = section.unwrap_or_else(|| panic!("docs/policy.md has no {heading}"));
+        let section = section.split("\n## ").next().unwrap();
+        let title = format!(".SH {}\n", heading.trim_start_matches("## ").replace('`', ""));
+        let manual = manual.split(&title).nth(1).unwrap_or_else(|| panic!("no {title}"));
+        let manual = manual.split("\n.SH ").next().unwrap();
+        for key in keys {
+            assert!(section.contains(&format!("\n| `{key}` |")), "{key} is not below {heading}");
+            assert!(manual.contains(&format!(".TP\n\\fB{key}\\fR\n")), "{key}: not in {title}");
+        }
+    }
+    for key in keys("version = 1\n") {
+        let named = |heading: &str| {
+            let heading = heading.trim_matches(['`', '[', ']']);
+            heading == key || heading == format!("{key}.NAME")
+        };
+        let headings = page.lines().filter_map(|line| line.strip_prefix("## "));
+        assert!(headings.into_iter().any(named), "docs/policy.md has no heading for {key}");
+    }
+}
+
+/// Everything in a text that could be a MESSAGE_ID.
+fn message_ids(text: &str) -> BTreeSet<String> {
+    let hexadecimal =
+        |word: &&str| word.len() == 32 && word.chars().all(|it| it.is_ascii_hexdigit());
+    let words = text.split(|character: char| !character.is_ascii_alphanumeric());
+    words.filter(hexadecimal).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_kind_of_record_has_its_message_id_in_the_catalog_and_on_the_pages() {
+    let source = message_ids(&read("broker/src/log/record.rs"));
+    assert_eq!(source.len(), 5, "{source:?}");
+    for page in ["systemd/fdbroker.catalog", "docs/audit.md", "man/fdbrokerd.8"] {
+        assert_eq!(message_ids(&read(page)), source, "{page}");
+    }
+    let catalog = read("systemd/fdbroker.catalog");
+    let entries: BTreeSet<_> =
+        catalog.lines().filter_map(|line| line.strip_prefix("-- ")).map(str::to_owned).collect();
+    assert_eq!(entries, source);
+    for entry in catalog.split("\n-- ").skip(1) {
+        let (head, text) = entry.split_once("\n\n").expect("an empty line ends the head");
+        assert!(head.contains("\nSubject: ") && head.contains("\nDefined-By: "), "{head}");
+        assert!(!text.trim().is_empty(), "{head}");
+    }
+}
+
+#[test]
+fn the_examples_of_records_have_the_fields_of_records() {
+    let page = read("docs/audit.md");
+    let json = blocks(&page, "json");
+    let text = blocks(&page, "text");
+    let object = |line: &str| match serde_json::from_str(line).unwrap() {
+        serde_json::Value::Object(object) => object,
+        other => panic!("{other}"),
+    };
+    let (log, file) = (object(&json[0]), object(&json[1]));
+    let policy = "[tags.t]\nid = 1\n[resources.latency]\nslot = \"t/0\"\ndevice = \"/dev/null\"\n\
+                  [[rules]]\nid = \"anyone may read the latency limit\"\nallow = [\"get\"]\n\
+                  slots = [\"latency\"]\nanyone = true\n";
+    let records = |format: &'static str| {
+        let builder = Daemon::with_policy(policy).log_format(format);
+        let trail = builder.directory().join("audit");
+        let daemon = builder.argument("--audit-file").argument(&trail).start();
+        daemon.connect().get((1, 0)).descriptor();
+        (daemon.log().text(), fs::read_to_string(&trail).unwrap())
+    };
+    let last_with = |text: &str, what: &str| {
+        let line = text.lines().rfind(|line| line.contains(what));
+        line.unwrap_or_else(|| panic!("no {what} in {text}")).to_owned()
+    };
+
+    let (found, trail) = records("json");
+    let found = object(&last_with(&found, "\"decision\""));
+    assert_eq!(log.keys().collect::<Vec<_>>(), found.keys().collect::<Vec<_>>());
+    let found = object(&last_with(&trail, "\"decision\""));
+    assert_eq!(file.keys().collect::<Vec<_>>(), found.keys().collect::<Vec<_>>());
+    assert_same_but_for_whom(&file, &found);
+
+    let (found, _) = records("text");
+    assert_eq!(names(&text[0]), names(&last_with(&found, " audit verdict=")));
+
+    // The journal has the fields of the file, and its own; it is looked at where there is one.
+    let journal: BTreeSet<_> =
+        text[1].lines().map(|line| line.split('=').next().unwrap().to_owned()).collect();
+    let mut expected: BTreeSet<_> = file.keys().cloned().collect();
+    expected.remove("time");
+    expected.insert("SYSLOG_IDENTIFIER".to_owned());
+    assert_eq!(journal, expected);
+}
+
+/// The names of a line's fields, without what stands between quotation marks.
+fn names(line: &str) -> Vec<String> {
+    let unquoted: String = line.split('"').step_by(2).collect();
+    let fields = unquoted.split_whitespace().filter_map(|word| word.split_once('='));
+    fields.map(|(name, _)| name.to_owned()).collect()
+}
+
+type Object = serde_json::Map<String, serde_json::Value>;
+
+fn assert_same_but_for_whom(example: &Object, found: &Object) {
+    let changing =
+        ["time", "MESSAGE", "FDBROKER_UID", "FDBROKER_GID", "FDBROKER_PID", "FDBROKER_UNIT"];
+    for (key, value) in example.iter().filter(|(key, _)| !changing.contains(&key.as_str())) {
+        assert_eq!(Some(value), found.get(key), "{key}");
+    }
+}
+
+#[test]
+fn every_field_of_a_record_is_in_the_table_of_fields() {
+    let page = read("docs/audit.md");
+    let table = page.split("## Fields").nth(1).unwrap().split("## Forms").next().unwrap();
+    let line = read("broker/src/audit/line.rs");
+    let fields: Vec<_> = line
+        .lines()
+        .filter_map(|line| line.split("rename = \"").nth(1)?.split('"').next())
+        .collect();
+    assert!(fields.len() > 15, "{fields:?}");
+    for field in fields {
+        assert!(table.contains(&format!("`{field}`")), "{field} is not in the table");
     }
 }

@@ -54,8 +54,7 @@ pub(crate) struct Log {
 }
 
 enum Sink {
-    Text(stream::Stream),
-    Json(stream::Stream),
+    Stream(stream::Stream),
     Journal(journal::Journal),
 }
 
@@ -74,8 +73,8 @@ impl Log {
     /// When the journal's socket cannot be reached.
     pub(crate) fn to(format: Format, standard_error: StandardError) -> io::Result<Self> {
         let sink = match format {
-            Format::Text => Sink::Text(stream::Stream::new(standard_error)),
-            Format::Json => Sink::Json(stream::Stream::new(standard_error)),
+            Format::Text => Sink::Stream(stream::Stream::new(standard_error, text::line)),
+            Format::Json => Sink::Stream(stream::Stream::new(standard_error, json::line)),
             Format::Journald => Sink::Journal(journal::Journal::connect()?),
         };
         Ok(Self { sink: RefCell::new(sink), waits: Notify::new() })
@@ -87,7 +86,7 @@ impl Log {
     /// When no descriptor is left.
     pub(crate) fn for_worker(&self) -> io::Result<Stdio> {
         match &*self.sink.borrow() {
-            Sink::Text(stream) | Sink::Json(stream) => stream.target().for_worker(),
+            Sink::Stream(stream) => stream.target().for_worker(),
             Sink::Journal(_) => Ok(Stdio::inherit()),
         }
     }
@@ -95,8 +94,7 @@ impl Log {
     /// Writes an entry.
     pub(crate) fn write(&self, entry: &Entry<'_>) {
         let written = match &mut *self.sink.borrow_mut() {
-            Sink::Text(stream) => stream.write(text::line(entry)),
-            Sink::Json(stream) => stream.write(json::line(entry)),
+            Sink::Stream(stream) => stream.write(entry),
             Sink::Journal(journal) => {
                 journal.write(entry);
                 true
@@ -121,7 +119,7 @@ impl Log {
     /// Writes what a slow reader left behind; whether something still waits.
     fn flush(&self) -> bool {
         match &mut *self.sink.borrow_mut() {
-            Sink::Text(stream) | Sink::Json(stream) => stream.flush(),
+            Sink::Stream(stream) => stream.flush(),
             Sink::Journal(_) => false,
         }
     }

@@ -175,6 +175,27 @@ impl OwnedRecord {
     }
 }
 
+impl<'a> Record<'a> {
+    /// A record of a process that says nothing yet.
+    pub(crate) const fn of(uid: Uid, gid: Gid, pid: i32, unit: &'a str) -> Self {
+        Self {
+            kind: Kind::Decision,
+            uid,
+            gid,
+            pid,
+            unit,
+            right: "none",
+            subject: Subject::Nothing,
+            name: Name::None,
+            verdict: Verdict::Granted,
+            rule: None,
+            sender: None,
+            reason: "",
+            count: 1,
+        }
+    }
+}
+
 impl Record<'_> {
     pub(crate) fn owned(self) -> OwnedRecord {
         let rest = Record { unit: "", right: "", name: Name::None, rule: None, reason: "", ..self };
@@ -254,18 +275,9 @@ impl<'a> Entry<'a> {
 #[cfg(test)]
 pub(crate) fn sample(pid: i32) -> Record<'static> {
     Record {
-        kind: Kind::Decision,
-        uid: Uid(1),
-        gid: Gid(2),
-        pid,
-        unit: "none",
         right: "get",
-        subject: Subject::Nothing,
-        name: Name::None,
         verdict: Verdict::Refused,
-        rule: None,
-        sender: None,
         reason: "no rule allows it",
-        count: 1,
+        ..Record::of(Uid(1), Gid(2), pid, "none")
     }
 }

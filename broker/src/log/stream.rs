@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use super::record::{Entry, Level};
 use super::standard_error::StandardError;
 
 /// The longest line in bytes: what pipe(7) takes in one piece whenever it has room at all.
@@ -15,6 +16,8 @@ const MAX_WAITING: usize = 4096;
 
 pub(super) struct Stream {
     target: StandardError,
+    /// The form of a line.
+    form: fn(&Entry<'_>) -> String,
     waiting: VecDeque<String>,
     /// How many bytes of the first waiting line have been written.
     written: usize,
@@ -22,16 +25,17 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(target: StandardError) -> Self {
-        Self { target, waiting: VecDeque::new(), written: 0, dropped: 0 }
+    pub(super) fn new(target: StandardError, form: fn(&Entry<'_>) -> String) -> Self {
+        Self { target, form, waiting: VecDeque::new(), written: 0, dropped: 0 }
     }
 
     pub(super) fn target(&self) -> &StandardError {
         &self.target
     }
 
-    /// Writes a line, now or when there is room; whether it was now.
-    pub(super) fn write(&mut self, mut line: String) -> bool {
+    /// Writes an entry as a line, now or when there is room; whether it was now.
+    pub(super) fn write(&mut self, entry: &Entry<'_>) -> bool {
+        let mut line = (self.form)(entry);
         shorten(&mut line);
         if self.waiting.len() >= MAX_WAITING && self.flush() && self.waiting.len() >= MAX_WAITING {
             self.dropped += 1;
@@ -48,7 +52,8 @@ impl Stream {
                 if self.dropped == 0 {
                     return false;
                 }
-                self.waiting.push_back(missing(std::mem::take(&mut self.dropped)));
+                let notice = missing(std::mem::take(&mut self.dropped));
+                self.waiting.push_back((self.form)(&Entry::event(Level::Warning, &notice)));
                 continue;
             };
             let rest = line.as_bytes().get(self.written..).unwrap_or_default();
@@ -67,7 +72,7 @@ impl Stream {
 }
 
 fn missing(lines: u64) -> String {
-    format!("{lines} log lines were dropped: nobody read standard error\n")
+    format!("{lines} log lines were dropped: nobody read standard error")
 }
 
 fn shorten(line: &mut String) {
@@ -113,6 +118,15 @@ mod tests {
         fcntl_setfl(descriptor, before).unwrap();
     }
 
+    /// Nothing but what it says.
+    fn plain(entry: &Entry<'_>) -> String {
+        format!("{}\n", entry.message)
+    }
+
+    fn line(message: &str) -> Entry<'_> {
+        Entry::event(Level::Info, message)
+    }
+
     fn over(descriptor: &'static OwnedFd) -> StandardError {
         StandardError::over(descriptor.as_fd())
     }
@@ -127,11 +141,11 @@ mod tests {
     #[test]
     fn a_pipe_that_another_writer_has_filled_makes_no_write_wait_and_loses_no_line() {
         let (reader, writer) = pipe();
-        let mut stream = Stream::new(over(writer));
-        assert!(stream.write("first\n".to_owned()));
+        let mut stream = Stream::new(over(writer), plain);
+        assert!(stream.write(&line("first")));
         fill(writer);
         for number in 0..3 {
-            assert!(!stream.write(format!("line {number}\n")));
+            assert!(!stream.write(&line(&format!("line {number}"))));
         }
         let text = read_all(&reader);
         assert!(text.starts_with("first\n.") && text.ends_with('.'));
@@ -142,8 +156,8 @@ mod tests {
     #[test]
     fn what_others_have_open_keeps_blocking() {
         let (_reader, writer) = pipe();
-        let mut stream = Stream::new(over(writer));
-        assert!(stream.write("x\n".to_owned()));
+        let mut stream = Stream::new(over(writer), plain);
+        assert!(stream.write(&line("x")));
         assert!(!fcntl_getfl(writer).unwrap().contains(OFlags::NONBLOCK));
     }
 
@@ -152,11 +166,11 @@ mod tests {
         let (reader, writer) = UnixStream::pair().unwrap();
         reader.set_nonblocking(true).unwrap();
         let writer = for_ever(writer.into());
-        let mut stream = Stream::new(over(writer));
+        let mut stream = Stream::new(over(writer), plain);
         // Longer than any buffer: put there as it is, since a line is written whole or not at all.
         let long = format!("{}\n", "long ".repeat(1 << 20));
         stream.waiting.push_back(long.clone());
-        assert!(!stream.write("next\n".to_owned()));
+        assert!(!stream.write(&line("next")));
         assert!(stream.written > 0);
         let mut text = String::new();
         while stream.flush() {
@@ -170,23 +184,23 @@ mod tests {
     #[test]
     fn lines_beyond_what_may_wait_are_dropped_and_their_number_is_told() {
         let (reader, writer) = pipe();
-        let mut stream = Stream::new(over(writer));
+        let mut stream = Stream::new(over(writer), plain);
         fill(writer);
         for _ in 0..MAX_WAITING + 7 {
-            assert!(!stream.write("x\n".to_owned()));
+            assert!(!stream.write(&line("x")));
         }
         read_all(&reader);
         assert!(!stream.flush());
         let text = read_all(&reader);
         assert_eq!(text.lines().filter(|line| *line == "x").count(), MAX_WAITING);
-        assert!(text.ends_with(&missing(7)), "{text:?}");
+        assert!(text.ends_with(&(missing(7) + "\n")), "{text:?}");
     }
 
     #[test]
     fn a_log_that_fails_stops_nothing() {
         let (reader, writer) = pipe();
-        let mut stream = Stream::new(over(writer));
+        let mut stream = Stream::new(over(writer), plain);
         drop(reader);
-        assert!(stream.write("x\n".to_owned()));
+        assert!(stream.write(&line("x")));
     }
 }

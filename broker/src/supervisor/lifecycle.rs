@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 use std::rc::Rc;
 use std::time::Duration;
 
-use fdbroker_wire::{Control, Errno, Extended, Message, Slot, Tag};
+use fdbroker_wire::{Control, Message, Slot, Tag};
 use tokio::process::Child;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -15,14 +15,14 @@ use super::StartError;
 use super::deposits::Deposits;
 use super::link::{Brought, Link};
 use super::listener::Listener;
-use super::opener::{Opened, Opener, stale};
+use super::opener::{Opened, Opener};
 use super::policy_source::PolicySource;
 use super::readiness::{self, Readiness};
 use super::records::Records;
-use super::reload::{self, Asker, Done, Fresh, Reloads};
+use super::reload::{Done, Reloads};
 use super::spawn;
 use crate::closer::Closer;
-use crate::log::{Format, Log, Verdict};
+use crate::log::{Format, Log};
 
 /// How long a worker may take to end by itself when the broker stops.
 const GRACE: Duration = Duration::from_secs(2);
@@ -42,18 +42,18 @@ const MAX_OPENERS: usize = 256;
 /// The supervisor, ready to run.
 pub(super) struct Supervisor {
     format: Format,
-    log: Rc<Log>,
-    records: Records,
-    reloads: Reloads,
-    readiness: Readiness,
-    source: PolicySource,
-    listener: Listener,
-    opener: Opener,
+    pub(super) log: Rc<Log>,
+    pub(super) records: Records,
+    pub(super) reloads: Reloads,
+    pub(super) readiness: Readiness,
+    pub(super) source: PolicySource,
+    pub(super) listener: Listener,
+    pub(super) opener: Opener,
     /// What the worker was given at its start.
-    given: Given,
+    pub(super) given: Given,
     /// The policy of which the service manager is to hear that it is in force.
-    awaited: Option<u32>,
-    deposits: Deposits,
+    pub(super) awaited: Option<u32>,
+    pub(super) deposits: Deposits,
     /// Slots whose former descriptor has been closed, at last.
     closed: UnboundedReceiver<Slot>,
     closer: Closer<Option<Tag>>,
@@ -62,10 +62,10 @@ pub(super) struct Supervisor {
 /// What a worker was given at its start, and what has become of it before it came to serve: until
 /// then it is told nothing but what it asked for.
 #[derive(Default)]
-struct Given {
-    generation: u32,
+pub(super) struct Given {
+    pub(super) generation: u32,
     /// The audit file has been opened anew.
-    other_trail: bool,
+    pub(super) other_trail: bool,
 }
 
 /// Why a worker is no longer attended to.
@@ -174,7 +174,8 @@ impl Supervisor {
     fn tell_death(&self, status: &str, pause: Duration) {
         let held = self.deposits.all().len();
         self.log.error(&format!(
-            "the worker has died ({status}); another is started in {} ms and is given the {held} deposits",
+            "the worker has died ({status}); another is started in {} ms and is given the {held} \
+             deposits; log lines that still waited in it for a reader are lost",
             pause.as_millis()
         ));
     }
@@ -246,199 +247,6 @@ impl Supervisor {
             let _ = self.answer(message, &mut link, answers, &mut false);
             tokio::task::consume_budget().await;
         }
-    }
-
-    fn answer(
-        &mut self,
-        message: Message<Brought>,
-        link: &mut Link,
-        answers: &UnboundedSender<Opened>,
-        served: &mut bool,
-    ) -> Result<(), String> {
-        match message {
-            Message::Add(add) => {
-                self.deposits.keep(add);
-                link.reply(Ok(()));
-            }
-            Message::Del(slot) => {
-                let found = self.deposits.forget(slot);
-                link.reply(if found { Ok(()) } else { Err(Errno::NOENT) });
-            }
-            Message::Extended(message) => {
-                return self.control(message, link, answers, served);
-            }
-            _ => return Err("it sent what only peers send".to_owned()),
-        }
-        Ok(())
-    }
-
-    fn control(
-        &mut self,
-        message: Extended<Brought>,
-        link: &mut Link,
-        answers: &UnboundedSender<Opened>,
-        served: &mut bool,
-    ) -> Result<(), String> {
-        match Control::from_extended(message).map_err(|error| error.to_string())? {
-            Control::Restore => self.restore(link).map_err(|error| error.to_string())?,
-            Control::Open { generation, resource, ticket } => {
-                if generation == self.source.generation {
-                    self.opener.open(resource, ticket, answers);
-                } else {
-                    // A closed channel means that the worker has gone, and its question with it.
-                    let _ = answers.send((ticket, Err(stale())));
-                }
-            }
-            Control::Reload { ticket } => self.reload(Some(ticket)),
-            Control::InForce { generation } => self.in_force(generation),
-            Control::Note { tag, pid, process } => self.deposits.note(tag, pid, process),
-            Control::Serving => {
-                *served = true;
-                if !self.readiness.is_told() {
-                    self.log.info(&format!("serving {}", self.listener));
-                }
-                self.readiness.tell(&self.log);
-                self.catch_up(link);
-            }
-            _ => return Err("it sent what only the supervisor sends".to_owned()),
-        }
-        Ok(())
-    }
-
-    /// Gives a new worker everything it needs.
-    fn restore(&mut self, link: &mut Link) -> io::Result<()> {
-        self.given = Given { generation: self.source.generation, other_trail: false };
-        link.control(Control::Setup(self.source.setup()));
-        let listener = std::sync::Arc::new(self.listener.share()?);
-        link.carry(Control::Listener(&*listener), std::sync::Arc::clone(&listener));
-        self.give_trail(link)?;
-        for note in self.deposits.notes() {
-            let process = Some(&*note.process);
-            link.note(Control::Note { tag: note.tag, pid: note.pid, process }, &note.process);
-        }
-        for kept in self.deposits.all() {
-            link.deposit(kept);
-        }
-        link.control(Control::Restored);
-        Ok(())
-    }
-
-    fn pass_on(&self, (ticket, outcome): Opened, link: &mut Link) {
-        match outcome {
-            Ok(opened) => {
-                link.carry(
-                    Control::Opened { ticket, outcome: Ok(&*opened) },
-                    std::sync::Arc::clone(&opened),
-                );
-            }
-            Err(failure) => {
-                // A question under the last policy is asked again, and no news.
-                if failure.errno != Errno::STALE {
-                    self.log.error(&failure.text);
-                }
-                let outcome = Err((failure.errno, failure.text));
-                link.control(Control::Opened { ticket, outcome });
-            }
-        }
-    }
-}
-
-/// Reading the policy again.
-impl Supervisor {
-    /// SIGHUP: the policy, and the audit file, which may have been moved away.
-    fn hang_up(&mut self, serving: Option<&mut Link>) {
-        if self.records.reopen() {
-            match serving {
-                Some(link) => self.give_other_trail(link),
-                None => self.given.other_trail = true,
-            }
-        }
-        self.reload(None);
-    }
-
-    fn give_other_trail(&self, link: &mut Link) {
-        if let Err(error) = self.give_trail(link) {
-            self.log.error(&format!(
-                "the worker goes on in the old audit file: {error}; send SIGHUP again"
-            ));
-        }
-    }
-
-    /// Gives a worker the audit file, where there is one.
-    fn give_trail(&self, link: &mut Link) -> io::Result<()> {
-        if let Some(file) = self.records.for_worker()? {
-            let file = std::sync::Arc::new(file);
-            link.carry(Control::Trail(&*file), std::sync::Arc::clone(&file));
-        }
-        Ok(())
-    }
-
-    /// Tells a worker that has come to serve what has changed since it was given everything.
-    fn catch_up(&mut self, link: &mut Link) {
-        if std::mem::take(&mut self.given.other_trail) {
-            self.give_other_trail(link);
-        }
-        if self.given.generation == self.source.generation {
-            self.in_force(self.given.generation);
-        } else {
-            link.control(Control::Policy(self.source.setup()));
-        }
-    }
-
-    /// A policy is in force at the worker.
-    fn in_force(&mut self, generation: u32) {
-        if self.awaited == Some(generation) {
-            self.awaited = None;
-            readiness::reloaded("serving under the new policy", &self.log);
-        }
-    }
-
-    fn reload(&mut self, asker: Asker) {
-        readiness::reloading(&self.log);
-        self.reloads.ask(asker, &self.source, &self.opener);
-    }
-
-    /// Takes the new policy over and hands it to the worker; or leaves everything as it was.
-    fn reloaded(&mut self, (outcome, askers): Done, mut serving: Option<&mut Link>) {
-        let outcome = outcome.and_then(|fresh| {
-            self.records.suffice(&fresh.source.policy)?;
-            Ok(fresh)
-        });
-        let outcome = match outcome {
-            Ok(fresh) => Ok(self.take_over(*fresh, serving.as_deref_mut())),
-            Err(error) => {
-                reload::lines(&error).iter().for_each(|line| self.log.error(line));
-                self.records.reloaded(Verdict::Failed, "the policy stays as it was");
-                readiness::reloaded("the policy could not be reloaded; see the log", &self.log);
-                Err(reload::failure(&error))
-            }
-        };
-        let generation = self.source.generation;
-        if let Some(link) = serving {
-            for ticket in askers.into_iter().flatten() {
-                link.control(Control::Reloaded { ticket, generation, outcome: outcome.clone() });
-            }
-        }
-        self.reloads.begin(&self.source, &self.opener);
-    }
-
-    fn take_over(&mut self, fresh: Fresh, serving: Option<&mut Link>) -> String {
-        let Fresh { source, opener, opened, changes } = fresh;
-        let policy = &source.policy;
-        let (rules, tags) = (policy.rule_count(), policy.tags().count());
-        let text = format!("{rules} rules, {tags} tags; {changes}");
-        if let Some(link) = serving {
-            link.control(Control::Policy(source.setup()));
-        }
-        self.awaited = Some(source.generation);
-        self.source = source;
-        let before = std::mem::replace(&mut self.opener, opener);
-        // Closing can block.
-        tokio::task::spawn_blocking(move || drop(before));
-        self.records.require(&self.source.policy);
-        opened.iter().for_each(|resource| self.records.opened(resource));
-        self.records.reloaded(Verdict::Granted, &text);
-        text
     }
 }
 

@@ -5,6 +5,7 @@
 //! the policy: the worker can name a resource by number and park bytes and descriptors, no more.
 //! It never looks into a payload.
 
+mod attendance;
 mod audit_file;
 mod capability;
 mod deposits;

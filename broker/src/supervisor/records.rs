@@ -111,21 +111,8 @@ impl Records {
 
 /// A record of something that this process did by itself.
 fn own() -> Record<'static> {
-    Record {
-        kind: Kind::Open,
-        uid: Uid(geteuid().as_raw()),
-        gid: Gid(getegid().as_raw()),
-        pid: getpid().as_raw_nonzero().get(),
-        unit: "none",
-        right: "none",
-        subject: Subject::Nothing,
-        name: Name::None,
-        verdict: Verdict::Granted,
-        rule: None,
-        sender: None,
-        reason: "",
-        count: 1,
-    }
+    let (uid, gid) = (Uid(geteuid().as_raw()), Gid(getegid().as_raw()));
+    Record::of(uid, gid, getpid().as_raw_nonzero().get(), "none")
 }
 
 fn slot(resource: &Resource) -> Option<Slot> {

@@ -5,18 +5,24 @@
 //! All or nothing: a policy that does not load, a resource that does not open, or what takes a
 //! restart leave everything as it was.
 
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fdbroker_host::PolicyFileError;
 use fdbroker_policy::Resource;
-use fdbroker_wire::Errno;
+use fdbroker_wire::{Control, Errno};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
 
 use super::StartError;
 use super::capability;
+use super::lifecycle::Supervisor;
+use super::link::Link;
 use super::opener::Opener;
 use super::policy_source::PolicySource;
+use super::readiness;
+use crate::log::Verdict;
 
 /// How long one may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -126,11 +132,122 @@ impl Reloads {
         }
     }
 
+    /// Whether none is under way or asked for.
+    pub(super) fn are_over(&self) -> bool {
+        self.under_way.is_none() && self.waiting.is_empty()
+    }
+
     /// Forgets the tickets of a worker that has died.
     pub(super) fn forget_tickets(&mut self) {
         let under_way = self.under_way.iter_mut().flat_map(|reload| &mut reload.askers);
         let askers = under_way.chain(&mut self.waiting);
         askers.for_each(|asker| *asker = None);
+    }
+}
+
+/// Reading the policy again.
+impl Supervisor {
+    /// SIGHUP: the policy, and the audit file, which may have been moved away.
+    pub(super) fn hang_up(&mut self, serving: Option<&mut Link>) {
+        if self.records.reopen() {
+            match serving {
+                Some(link) => self.give_other_trail(link),
+                None => self.given.other_trail = true,
+            }
+        }
+        self.reload(None);
+    }
+
+    fn give_other_trail(&self, link: &mut Link) {
+        if let Err(error) = self.give_trail(link) {
+            self.log.error(&format!(
+                "the worker goes on in the old audit file: {error}; send SIGHUP again"
+            ));
+        }
+    }
+
+    /// Gives a worker the audit file, where there is one.
+    pub(super) fn give_trail(&self, link: &mut Link) -> io::Result<()> {
+        if let Some(file) = self.records.for_worker()? {
+            let file = Arc::new(file);
+            link.carry(Control::Trail(&*file), Arc::clone(&file));
+        }
+        Ok(())
+    }
+
+    /// Tells a worker that has come to serve what has changed since it was given everything.
+    pub(super) fn catch_up(&mut self, link: &mut Link) {
+        if std::mem::take(&mut self.given.other_trail) {
+            self.give_other_trail(link);
+        }
+        if self.given.generation == self.source.generation {
+            self.in_force(self.given.generation);
+        } else {
+            link.control(Control::Policy(self.source.setup()));
+        }
+    }
+
+    /// A policy is in force at the worker.
+    pub(super) fn in_force(&mut self, generation: u32) {
+        if self.awaited == Some(generation) {
+            self.awaited = None;
+            self.tell_reloaded("serving under the new policy");
+        }
+    }
+
+    /// Tells the service manager, unless another reload is under way, which then tells.
+    fn tell_reloaded(&self, status: &str) {
+        if self.reloads.are_over() {
+            readiness::reloaded(status, &self.log);
+        }
+    }
+
+    pub(super) fn reload(&mut self, asker: Asker) {
+        readiness::reloading(&self.log);
+        self.reloads.ask(asker, &self.source, &self.opener);
+    }
+
+    /// Takes the new policy over and hands it to the worker; or leaves everything as it was.
+    pub(super) fn reloaded(&mut self, (outcome, askers): Done, mut serving: Option<&mut Link>) {
+        let outcome = outcome.and_then(|fresh| {
+            self.records.suffice(&fresh.source.policy)?;
+            Ok(fresh)
+        });
+        let outcome = match outcome {
+            Ok(fresh) => Ok(self.take_over(*fresh, serving.as_deref_mut())),
+            Err(error) => {
+                lines(&error).iter().for_each(|line| self.log.error(line));
+                self.records.reloaded(Verdict::Failed, "the policy stays as it was");
+                self.tell_reloaded("the policy could not be reloaded; see the log");
+                Err(failure(&error))
+            }
+        };
+        let generation = self.source.generation;
+        if let Some(link) = serving {
+            for ticket in askers.into_iter().flatten() {
+                link.control(Control::Reloaded { ticket, generation, outcome: outcome.clone() });
+            }
+        }
+        self.reloads.begin(&self.source, &self.opener);
+    }
+
+    fn take_over(&mut self, fresh: Fresh, serving: Option<&mut Link>) -> String {
+        let Fresh { source, opener, opened, changes } = fresh;
+        let policy = &source.policy;
+        let (rules, tags) = (policy.rule_count(), policy.tags().count());
+        let text = format!("{rules} rules, {tags} tags; {changes}");
+        if let Some(link) = serving {
+            link.control(Control::Policy(source.setup()));
+        }
+        self.awaited = Some(source.generation);
+        self.source = source;
+        let before = std::mem::replace(&mut self.opener, opener);
+        // Closing can block.
+        tokio::task::spawn_blocking(move || drop(before));
+        self.records.require(&self.source.policy);
+        opened.iter().for_each(|resource| self.records.opened(resource));
+        self.records.reloaded(Verdict::Granted, &text);
+        text
     }
 }
 
@@ -143,12 +260,12 @@ fn fresh(before: &PolicySource, opener: &Opener) -> Result<Fresh, StartError> {
 }
 
 /// What a peer that asked for the reload is told, and its error number.
-pub(super) fn failure(error: &StartError) -> (Errno, String) {
+fn failure(error: &StartError) -> (Errno, String) {
     (Errno::INVAL, format!("the policy stays as it was:\n{error}"))
 }
 
 /// One line for each thing that is wrong.
-pub(super) fn lines(error: &StartError) -> Vec<String> {
+fn lines(error: &StartError) -> Vec<String> {
     match error {
         StartError::Policy(PolicyFileError::Findings(findings)) => findings
             .iter()

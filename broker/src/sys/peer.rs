@@ -10,6 +10,9 @@ const USUAL_GROUPS: usize = 64;
 /// The kernel's own limit, NGROUPS_MAX in getgroups(2).
 const MAX_GROUPS: usize = 65536;
 
+/// The longest label that is asked for, in bytes; a longer one is none.
+const MAX_LABEL: usize = 4096;
+
 /// The supplementary groups of the peer at the time it connected (SO_PEERGROUPS, Linux 4.13).
 ///
 /// # Errors
@@ -46,4 +49,28 @@ fn groups_into(socket: BorrowedFd<'_>, room: usize) -> io::Result<Vec<Gid>> {
     }
     groups.truncate(size as usize / size_of::<libc::gid_t>());
     Ok(groups.into_iter().map(Gid).collect())
+}
+
+/// The security label of the peer at the time it connected (SO_PEERSEC), as the kernel writes it;
+/// none where no security module gives one.
+pub(crate) fn label(socket: BorrowedFd<'_>) -> Option<String> {
+    let mut label = vec![0_u8; MAX_LABEL];
+    let mut size = libc::socklen_t::try_from(label.len()).ok()?;
+    // SAFETY: the buffer holds `size` bytes, into which the kernel may write anything; `size` is
+    // ours to be overwritten.
+    let failed = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERSEC,
+            label.as_mut_ptr().cast(),
+            &raw mut size,
+        )
+    } != 0;
+    if failed {
+        return None;
+    }
+    label.truncate(usize::try_from(size).ok()?);
+    let text = String::from_utf8(label).ok()?;
+    Some(text.trim_end_matches(['\n', '\0']).to_owned()).filter(|label| !label.is_empty())
 }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use fdbroker_policy::Uid;
+use fdbroker_policy::{Gid, Uid};
 use fdbroker_wire::{Errno, reply};
 use nix::sys::socket::{getsockopt, sockopt};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
@@ -52,7 +52,9 @@ fn admit(worker: &Rc<Worker>, stream: OwnedFd) {
     let identity = match Identity::of(&stream) {
         Ok(identity) => identity,
         Err(error) => {
-            worker.log().warn(&format!("a peer was refused: its identity cannot be read: {error}"));
+            let reason = format!("its identity cannot be read: {error}");
+            // What is not done need not be recorded first.
+            let _ = worker.audit.record(&Record { reason: &reason, ..STRANGER });
             return end(worker, Uid::OVERFLOW, stream);
         }
     };
@@ -87,6 +89,14 @@ fn end(worker: &Worker, uid: Uid, stream: OwnedFd) {
     let _ = shutdown(&stream, Shutdown::Both);
     session::put_away(worker, uid, stream, ());
 }
+
+/// Whom nobody could name.
+const STRANGER: Record<'_> = Record {
+    kind: Kind::Connection,
+    right: "connect",
+    verdict: Verdict::Refused,
+    ..Record::of(Uid::OVERFLOW, Gid::OVERFLOW, 0, "unknown")
+};
 
 const NO_WRITERS: &str = "it was made before the broker could ask for its writers; set \
      PassCredentials=yes where the socket is made";

@@ -8,14 +8,13 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
+use fdbroker_host::{Process, ProcessError, unit_of_cgroup};
 use fdbroker_policy::{Gid, Peer, Uid};
 use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, sockopt};
-use rustix::event::PollFlags;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::log::{Kind, Name, Record, Subject, Verdict};
-use crate::look::look;
+use crate::log::Record;
 use crate::sys::peer;
 use crate::sys::receive::Sender;
 
@@ -32,6 +31,25 @@ pub(crate) struct Identity {
     pub(crate) pid: i32,
     /// The process itself, where the kernel gives it.
     pub(crate) process: Option<Rc<OwnedFd>>,
+    /// Where it runs; none when that could not be read, because it has ended or its namespace is
+    /// not ours to see.
+    place: Option<ControlGroup>,
+    /// Its security label, where there is one.
+    label: Option<String>,
+}
+
+/// The control group that a process is in; none where it cannot be named from here.
+#[derive(Clone, Debug)]
+struct ControlGroup(Option<String>);
+
+impl ControlGroup {
+    fn path(&self) -> Option<&str> {
+        self.0.as_deref()
+    }
+
+    fn unit(&self) -> Option<&str> {
+        self.path().and_then(unit_of_cgroup)
+    }
 }
 
 impl Identity {
@@ -42,13 +60,17 @@ impl Identity {
     pub(crate) fn of(socket: impl AsFd) -> io::Result<Self> {
         let socket = socket.as_fd();
         let credentials = getsockopt(&socket, sockopt::PeerCredentials)?;
-        let pid = credentials.pid();
+        let (pid, uid) = (credentials.pid(), Uid(credentials.uid()));
+        let process = process(&socket, pid);
+        let read = process.as_ref().and_then(|process| read(pid, process, uid));
         Ok(Self {
-            uid: Uid(credentials.uid()),
+            uid,
             gid: Gid(credentials.gid()),
             groups: peer::groups(socket)?,
             pid,
-            process: process(&socket, pid).map(Rc::new),
+            process: process.map(Rc::new),
+            place: read.map(|read| ControlGroup(read.cgroup)),
+            label: peer::label(socket),
         })
     }
 
@@ -62,21 +84,24 @@ impl Identity {
             Pid::from_raw(sender.pid).ok_or(Unreadable("it lives in a foreign pid namespace"))?;
         let process =
             pidfd_open(pid, PidfdFlags::empty()).map_err(|_| Unreadable("it has ended"))?;
-        let status = std::fs::read_to_string(format!("/proc/{}/status", sender.pid))
-            .map_err(|_| Unreadable("its groups cannot be read"))?;
-        let (uids, groups) =
-            parse_status(&status).ok_or(Unreadable("its groups cannot be read"))?;
-        // Signal 0: the process of the pidfd still exists, so the status read was its own, unless
-        // the pid was recycled before pidfd_open; then its user must at least be the same one.
-        if !uids.contains(&sender.uid) || ended(&process) {
+        let read = Process::read(pid, process.as_fd()).map_err(|error| match error {
+            ProcessError::Ended => Unreadable("it has ended"),
+            ProcessError::Unreadable { .. } => Unreadable("its groups cannot be read"),
+        })?;
+        // What was read is the pidfd's own, unless the pid was recycled before pidfd_open; then
+        // its user must at least be the same one.
+        let uid = Uid(sender.uid);
+        if !read.uids.contains(&uid) {
             return Err(Unreadable("it is no longer the same"));
         }
         Ok(Self {
-            uid: Uid(sender.uid),
+            uid,
             gid: Gid(sender.gid),
-            groups,
+            groups: read.groups,
             pid: sender.pid,
             process: Some(Rc::new(process)),
+            place: Some(ControlGroup(read.cgroup)),
+            label: read.label,
         })
     }
 
@@ -87,26 +112,26 @@ impl Identity {
 
     /// What the policy asks of it.
     pub(crate) fn peer(&self) -> Peer<'_> {
-        Peer::new(self.uid, self.gid, &self.groups)
+        let place = self.place.as_ref();
+        Peer {
+            unit: place.and_then(ControlGroup::unit),
+            cgroup: place.and_then(ControlGroup::path),
+            label: self.label.as_deref(),
+            ..Peer::new(self.uid, self.gid, &self.groups)
+        }
+    }
+
+    /// The unit that it runs in, for the audit trail.
+    fn unit(&self) -> &str {
+        match &self.place {
+            None => "unknown",
+            Some(place) => place.unit().unwrap_or("none"),
+        }
     }
 
     /// A record of a request of its, that says nothing yet.
     pub(crate) fn record(&self) -> Record<'_> {
-        Record {
-            kind: Kind::Decision,
-            uid: self.uid,
-            gid: self.gid,
-            pid: self.pid,
-            unit: "none",
-            right: "none",
-            subject: Subject::Nothing,
-            name: Name::None,
-            verdict: Verdict::Granted,
-            rule: None,
-            sender: None,
-            reason: "",
-            count: 1,
-        }
+        Record::of(self.uid, self.gid, self.pid, self.unit())
     }
 }
 
@@ -143,28 +168,20 @@ pub(crate) fn kernel_names_processes(socket: &OwnedFd) -> bool {
     !matches!(getsockopt(socket, sockopt::PeerPidfd), Err(Errno::ENOPROTOOPT))
 }
 
-fn ended(process: &OwnedFd) -> bool {
-    !look(process.as_fd(), PollFlags::IN).is_ok_and(|found| found.is_empty())
-}
-
-/// The user ids (real, effective, saved, file system) and supplementary groups of a
-/// /proc/PID/status, see proc_pid_status(5).
-fn parse_status(status: &str) -> Option<(Vec<u32>, Vec<Gid>)> {
-    let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
-    let numbers = |text: &str| -> Option<Vec<u32>> {
-        text.split_whitespace().map(|number| number.parse().ok()).collect()
-    };
-    let groups = numbers(line("Groups:")?)?.into_iter().map(Gid).collect();
-    Some((numbers(line("Uid:")?)?, groups))
+/// What else the kernel says of the process that connected as `uid`.
+///
+/// Where the kernel named the process itself, it is the very same. Where it was found by its pid,
+/// that may have been recycled: then at least one of its users must be the one who connected.
+fn read(pid: i32, process: &OwnedFd, uid: Uid) -> Option<Process> {
+    let read = Process::read(Pid::from_raw(pid)?, process.as_fd()).ok()?;
+    read.uids.contains(&uid).then_some(read)
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixStream;
 
-    use fdbroker_policy::Gid;
-
-    use super::{Identity, parse_status};
+    use super::Identity;
     use crate::sys::receive::Sender;
 
     #[test]
@@ -193,12 +210,5 @@ mod tests {
         assert!(Identity::of_sender(Sender { pid: 0, uid: 0, gid: 0 }).is_err());
         let pid = rustix::process::getpid().as_raw_nonzero().get();
         assert!(Identity::of_sender(Sender { pid, uid: 4_000_000, gid: 0 }).is_err());
-    }
-
-    #[test]
-    fn a_status_without_groups_is_no_status() {
-        assert_eq!(parse_status("Uid:\t1\t2\t3\t4\n"), None);
-        let (uids, groups) = parse_status("Uid:\t1\t2\t3\t4\nGroups:\t5 6 \n").unwrap();
-        assert_eq!((uids, groups), (vec![1, 2, 3, 4], vec![Gid(5), Gid(6)]));
     }
 }

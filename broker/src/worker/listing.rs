@@ -15,6 +15,13 @@ use super::{Brought, Worker, kind};
 /// How many slots are looked at before others have their turn on the event loop.
 const AT_ONCE: usize = 256;
 
+/// What a peer was told when it said HEL.
+#[derive(Clone, Copy)]
+pub(super) struct Greeted {
+    generation: u32,
+    tags: i16,
+}
+
 /// Answers HEL: from here on this connection speaks version 2.
 pub(super) fn greet(
     worker: &Worker,
@@ -22,15 +29,17 @@ pub(super) fn greet(
     requester: &Requester,
     hello: Hello,
 ) -> Answer {
-    session.speaks_version2 = true;
     let rules = worker.in_force.now();
-    let tags = rules.policy.tags_for(&requester.connection().peer(), rules.now());
+    // Counting looks at every rule: not again for each HEL of a peer that says it all the time.
+    let known = session.greeted.filter(|greeted| greeted.generation == rules.generation);
+    let greeted = known.unwrap_or_else(|| {
+        let tags = rules.policy.tags_for(&requester.connection().peer(), rules.now());
+        let tags = i16::try_from(tags).unwrap_or(i16::MAX);
+        Greeted { generation: rules.generation, tags }
+    });
+    session.greeted = Some(greeted);
     let granted = Features::from_flags(hello.flags).and(Features::ALL);
-    Answer::Hello(Hello {
-        tags: i16::try_from(tags).unwrap_or(i16::MAX),
-        flags: granted.flags(),
-        key: worker.instance,
-    })
+    Answer::Hello(Hello { tags: greeted.tags, flags: granted.flags(), key: worker.instance })
 }
 
 /// Answers FIND: the slot or tag of a name, for whoever has any right to it. For others it is as

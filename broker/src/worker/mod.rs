@@ -25,6 +25,7 @@ pub(crate) mod request;
 mod restore;
 mod session;
 mod slots;
+mod supervision;
 mod turns;
 mod unreachable;
 mod unread;
@@ -124,11 +125,12 @@ async fn serve(restored: restore::Restored, log: Log) -> Result<(), String> {
     let restore::Restored { link, instance, rules, listener, trail, deposits, notes } = restored;
     let policy = &rules.policy;
     let closer = Closer::new();
-    let (vault, answers) = vault::Vault::new(link).map_err(|error| error.to_string())?;
+    let (vault, link) = vault::Vault::new(link).map_err(|error| error.to_string())?;
     let guard = kind::Guard::of(&listener);
     let known = policy.resources().len() + policy.tags().count();
     let table = leave_room(known).map_err(|error| error.to_string())?;
     let quotas = quota::Quotas::new(policy.settings(), table);
+    quotas.shortfall(policy.settings()).iter().for_each(|told| log.warn(told));
     let mut slots = slots::Slots::default();
     for deposit in deposits {
         slots.put(deposit::Deposit::restored(deposit, &quotas, &closer)?);
@@ -153,7 +155,7 @@ async fn serve(restored: restore::Restored, log: Log) -> Result<(), String> {
     notes.into_iter().for_each(|note| turns::restore(&worker, note));
     let peers = accept::accept(Rc::clone(&worker), listener);
     let result = tokio::select! {
-        result = answers.read(&worker) => result.map_err(|error| error.to_string()),
+        result = supervision::heed(&worker, &link) => result.map_err(|error| error.to_string()),
         result = peers => result.map_err(|error| format!("cannot accept peers: {error}")),
         result = in_force::keep_up(&worker, policies) => result,
         () = worker.log().keep_flushing() => Ok(()),

@@ -31,6 +31,22 @@ struct Limits {
     brought: u32,
 }
 
+impl Limits {
+    fn of(settings: &Settings, table: u64) -> Self {
+        let part = |part: u64| u32::try_from(part).unwrap_or(u32::MAX);
+        let connections = part(table / 8).max(4);
+        Self {
+            connections: settings.max_connections.min(connections),
+            connections_per_uid: settings.max_connections_per_uid.min(connections / 4),
+            slots: settings.max_slots_per_uid,
+            bytes: settings.max_payload_bytes_per_uid,
+            descriptors: part(table / 2),
+            all_descriptors: part(table / 8 * 5),
+            brought: part(table / 16),
+        }
+    }
+}
+
 #[derive(Default)]
 struct Account {
     connections: AtomicU32,
@@ -41,21 +57,6 @@ struct Account {
     opening: AtomicU32,
     /// The deposited descriptors of all users, the same for every account.
     all_descriptors: Arc<AtomicU32>,
-}
-
-impl Limits {
-    fn of(settings: &Settings, table: u64) -> Self {
-        let part = |part: u64| u32::try_from(part).unwrap_or(u32::MAX);
-        Self {
-            connections: settings.max_connections,
-            connections_per_uid: settings.max_connections_per_uid,
-            slots: settings.max_slots_per_uid,
-            bytes: settings.max_payload_bytes_per_uid,
-            descriptors: part(table / 2),
-            all_descriptors: part(table - table / 4),
-            brought: part(table / 8),
-        }
-    }
 }
 
 /// How much all users have.
@@ -104,8 +105,9 @@ const MAX_OPENING: u32 = 8;
 const MANY_ACCOUNTS: usize = 1024;
 
 impl Quotas {
-    /// The policy's limits; and of a descriptor table with `table` entries, deposits may have
-    /// three quarters, those of one user half; and what one user brought otherwise an eighth.
+    /// The policy's limits; and of a descriptor table with `table` entries, deposits may have five
+    /// eighths, those of one user half; connections, which take two each, a quarter, those of one
+    /// user a quarter of that; and what one user brought otherwise a sixteenth.
     pub(super) fn new(settings: &Settings, table: u64) -> Self {
         Self {
             limits: Cell::new(Limits::of(settings, table)),
@@ -128,6 +130,18 @@ impl Quotas {
             descriptors: self.descriptors.load(Ordering::Relaxed),
             descriptor_limit: self.limits.get().all_descriptors,
         }
+    }
+
+    /// What of the policy's limits the descriptor table is too small for, in a sentence.
+    pub(super) fn shortfall(&self, settings: &Settings) -> Option<String> {
+        let limits = self.limits.get();
+        let (all, each) = (limits.connections, limits.connections_per_uid);
+        (all < settings.max_connections || each < settings.max_connections_per_uid).then(|| {
+            format!(
+                "the limit of open descriptors leaves room for {all} connections, {each} for each \
+                 user; for max_connections and max_connections_per_uid raise LimitNOFILE="
+            )
+        })
     }
 
     /// Charges a connection of `uid`.
@@ -264,12 +278,14 @@ impl Drop for DepositCharge {
 impl fmt::Display for Exceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Connections => "the broker has max_connections already",
-            Self::ConnectionsOfUser => "this user has max_connections_per_uid already",
+            Self::Connections => "the broker has as many connections as it may have",
+            Self::ConnectionsOfUser => "this user has as many connections as it may have",
             Self::Slots => "this user has max_slots_per_uid already",
             Self::Brought => "too many descriptors of this user wait to be closed",
             Self::Descriptors => "this user has half of the broker's descriptor table already",
-            Self::AllDescriptors => "deposits have three quarters of the broker's descriptor table",
+            Self::AllDescriptors => {
+                "deposits have their whole share of the broker's descriptor table"
+            }
             Self::Opening => "as many resources are being opened for this user as may be",
             Self::Bytes => "this user's payloads would pass max_payload_bytes_per_uid",
         })
@@ -284,19 +300,20 @@ mod tests {
 
     use super::{Exceeded, Quotas};
 
+    fn settings() -> Settings {
+        Settings {
+            user: Account::Number(Uid(1)),
+            max_connections: 3,
+            max_connections_per_uid: 2,
+            max_slots_per_uid: 2,
+            max_payload_bytes_per_uid: 10,
+            frame_timeout: Duration::from_secs(1),
+            audit: Audit::default(),
+        }
+    }
+
     fn quotas() -> Quotas {
-        Quotas::new(
-            &Settings {
-                user: Account::Number(Uid(1)),
-                max_connections: 3,
-                max_connections_per_uid: 2,
-                max_slots_per_uid: 2,
-                max_payload_bytes_per_uid: 10,
-                frame_timeout: Duration::from_secs(1),
-                audit: Audit::default(),
-            },
-            100,
-        )
+        Quotas::new(&settings(), 1000)
     }
 
     #[test]
@@ -325,6 +342,17 @@ mod tests {
     }
 
     #[test]
+    fn connections_of_one_user_leave_others_room_in_a_small_table() {
+        let many = Settings { max_connections: 256, max_connections_per_uid: 256, ..settings() };
+        let small = Quotas::new(&many, 128);
+        let held: Vec<_> = (0..).map_while(|_| small.connection(Uid(1)).ok()).collect();
+        assert_eq!(held.len(), 4, "two descriptors each, and a sixteenth of the table");
+        assert!(small.connection(Uid(2)).is_ok());
+        assert!(small.shortfall(&many).is_some());
+        assert!(quotas().shortfall(&settings()).is_none());
+    }
+
+    #[test]
     fn no_user_may_have_many_resources_opened_at_once() {
         let quotas = quotas();
         let mut under_way: Vec<_> =
@@ -340,7 +368,7 @@ mod tests {
         let quotas = quotas();
         let charge = |uid| quotas.deposit(Uid(uid), 0, true, None);
         let held: Vec<_> = (1..).map_while(|uid| charge(uid).ok()).collect();
-        assert_eq!(held.len(), 75);
+        assert_eq!(held.len(), 625);
         assert_eq!(charge(1000).err(), Some(Exceeded::AllDescriptors));
         assert!(quotas.deposit(Uid(1000), 0, false, None).is_ok());
     }

@@ -35,7 +35,7 @@ pub(super) async fn serve(
     incoming: Incoming,
 ) -> Option<Answer> {
     let Incoming { message, writer } = incoming;
-    let request = match Request::of(message, session.speaks_version2) {
+    let request = match Request::of(message, session.greeted.is_some()) {
         Ok(request) => request,
         Err(fault) => return Some(malformed(worker, session, fault)),
     };

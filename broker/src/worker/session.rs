@@ -10,6 +10,7 @@ use rustix::io::ioctl_fionread;
 
 use super::identity::Identity;
 use super::inbox::{Gone, Inbox};
+use super::listing::Greeted;
 use super::outbox::Outbox;
 use super::quota::ConnectionCharge;
 use super::turns::{self, Holder};
@@ -29,8 +30,8 @@ pub(super) struct Session {
     pub(super) touched: Vec<Tag>,
     pub(super) inbox: Inbox,
     pub(super) outbox: Outbox,
-    /// It has said HEL.
-    pub(super) speaks_version2: bool,
+    /// The answer to the last HEL, once there was one: how many tags it may see, under which policy.
+    pub(super) greeted: Option<Greeted>,
 }
 
 /// Serves a peer until it leaves or has to.
@@ -49,7 +50,7 @@ pub(super) async fn serve(
         identity,
         touched: Vec::new(),
         outbox: Outbox::new(Rc::clone(&stream), ledger, patience),
-        speaks_version2: false,
+        greeted: None,
     };
     if let Some(reason) = session.run(&worker).await {
         // It ends in any case.

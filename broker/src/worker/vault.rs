@@ -11,21 +11,19 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, IoSlice};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fdbroker_policy::Uid;
-use fdbroker_wire::{Control, Decoder, Errno, Limits, Message, Slot, add_head, del};
+use fdbroker_wire::{Control, Errno, Slot, add_head, del};
 use tokio::sync::{Mutex, MutexGuard, Notify, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::deposit::{Deposit, record};
 use super::quota::{DepositCharge, Exceeded, OpeningCharge};
 use super::{Brought, Worker};
-use crate::sys::receive::receive;
 use crate::sys::watch::Watched;
 use crate::transmit::{RETRY, too_many_in_flight, transmit};
 
@@ -33,8 +31,6 @@ use crate::transmit::{RETRY, too_many_in_flight, transmit};
 /// this user, see unix(7).
 const WINDOW: usize = 64;
 
-/// The user id that no process has, see setreuid(2).
-const NOBODY: Uid = Uid(u32::MAX);
 /// How long a resource may take to open.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause before copies that could not be kept are sent again.
@@ -83,20 +79,12 @@ pub(super) struct Pen<'a> {
     _turn: MutexGuard<'a, ()>,
 }
 
-/// The other direction: what the supervisor sends.
-pub(super) struct Answers {
-    stream: Rc<Watched>,
-    decoder: Decoder<Brought>,
-}
-
 impl Vault {
-    /// A vault over the socket pair, and the reader of its answers.
-    pub(super) fn new(link: OwnedFd) -> io::Result<(Self, Answers)> {
+    /// A vault over the socket pair, which is to be read too.
+    pub(super) fn new(link: OwnedFd) -> io::Result<(Self, Rc<Watched>)> {
         let stream = Rc::new(Watched::new(link)?);
-        let answers =
-            Answers { stream: Rc::clone(&stream), decoder: Decoder::new(Limits::CONTROL) };
         let vault = Self {
-            stream,
+            stream: Rc::clone(&stream),
             turn: Mutex::new(()),
             unanswered: RefCell::default(),
             answered: Notify::new(),
@@ -108,7 +96,7 @@ impl Vault {
             reloading: RefCell::default(),
             next_ticket: Cell::new(0),
         };
-        Ok((vault, answers))
+        Ok((vault, stream))
     }
 
     /// Waits for the turn to write. Can be dropped.
@@ -166,13 +154,31 @@ impl Vault {
         }
     }
 
-    fn closed(&self, slot: Slot) {
+    /// The supervisor has closed its copy of what left `slot`, the oldest first.
+    pub(super) fn closed(&self, slot: Slot) {
         let mut closing = self.closing.borrow_mut();
         let Some(charges) = closing.get_mut(&slot) else { return };
         charges.pop_front();
         if charges.is_empty() {
             closing.remove(&slot);
         }
+    }
+
+    /// A resource was opened, or was not. Whoever asked may have left: then it is closed here.
+    pub(super) fn opened(&self, ticket: u32, outcome: Opened) {
+        let waiter = self.opening.borrow_mut().remove(&ticket);
+        let _ = waiter.map(|waiter| waiter.answer.send(outcome));
+    }
+
+    /// Everybody who waits for a resource has to ask again.
+    pub(super) fn forget_opening(&self) {
+        self.opening.borrow_mut().clear();
+    }
+
+    /// The policy was read again. Whoever asked may have left.
+    pub(super) fn reloaded(&self, ticket: u32, outcome: Reloaded) {
+        let waiter = self.reloading.borrow_mut().remove(&ticket);
+        let _ = waiter.map(|waiter| waiter.send(outcome));
     }
 
     /// Tells the supervisor that peers are being served.
@@ -189,13 +195,14 @@ impl Vault {
     }
 
     /// The oldest message has been answered; gives its slot if the copy could not be kept.
-    fn settle(&self, rc: i16) -> Option<Slot> {
+    pub(super) fn settle(&self, rc: i16) -> Option<Slot> {
         let slot = self.unanswered.borrow_mut().pop_front();
         self.answered.notify_one();
         slot.filter(|_| rc < 0)
     }
 
-    fn not_kept(&self, slot: Slot) {
+    /// A copy has to be sent again.
+    pub(super) fn not_kept(&self, slot: Slot) {
         self.unkept.borrow_mut().insert(slot);
         self.keep_again.notify_one();
     }
@@ -299,98 +306,7 @@ impl Pen<'_> {
     }
 }
 
-impl Answers {
-    /// Reads what the supervisor sends, until it has gone.
-    ///
-    /// # Errors
-    /// When it does not speak the protocol, or the socket fails.
-    pub(super) async fn read(mut self, worker: &Worker) -> io::Result<()> {
-        let mut chunk = vec![0; 16 * 1024];
-        loop {
-            let received = self.stream.read(|link| receive(link, &mut chunk)).await?;
-            if received.length == 0 {
-                return Ok(());
-            }
-            let bytes = &chunk[..received.length];
-            // What comes too late for its peer is closed on a lane of its own.
-            let brought = received.descriptors.into_iter();
-            let brought = brought.map(|descriptor| worker.closer.hold(NOBODY, descriptor));
-            self.decoder.feed(bytes, brought, received.truncated);
-            while let Some(message) = self.decoder.message() {
-                match message {
-                    Ok(message) => take(worker, message)?,
-                    Err(fault) if fault.fatal => return Err(invalid(fault.reason)),
-                    // Whose it was, nobody knows now: all are to ask again.
-                    Err(_) => {
-                        worker.log().error(NO_ROOM);
-                        worker.vault.opening.borrow_mut().clear();
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn take(worker: &Worker, message: Message<Brought>) -> io::Result<()> {
-    match message {
-        Message::Reply(reply) => {
-            // Of an empty slot there is nothing left to keep.
-            let unkept = worker.vault.settle(reply.rc);
-            let unkept = unkept.filter(|slot| worker.slots.borrow().get(*slot).is_some());
-            if let Some(slot) = unkept {
-                worker.log().error(&format!(
-                    "the supervisor could not keep a copy of slot {slot} (error {}): until it can, \
-                     the deposit would not outlive this worker; raise LimitNOFILE= if this stays",
-                    -reply.rc
-                ));
-                worker.vault.not_kept(slot);
-            }
-            Ok(())
-        }
-        Message::Extended(message) => match Control::from_extended(message) {
-            Ok(Control::Opened { ticket, outcome }) => {
-                let waiter = worker.vault.opening.borrow_mut().remove(&ticket);
-                // Whoever asked may have left: then the descriptor is closed here.
-                if let Some(waiter) = waiter {
-                    let _ = waiter.answer.send(outcome);
-                }
-                Ok(())
-            }
-            Ok(Control::Reloaded { ticket, generation, outcome }) => {
-                if let Some(waiter) = worker.vault.reloading.borrow_mut().remove(&ticket) {
-                    // Whoever asked may have left.
-                    let _ = waiter.send(Reloaded { generation, outcome });
-                }
-                Ok(())
-            }
-            Ok(Control::Policy(setup)) => {
-                // It fails when this worker ends.
-                let _ = worker.coming.send(setup);
-                Ok(())
-            }
-            Ok(Control::Trail(file)) => {
-                file.into_inner().into_iter().for_each(|file| worker.audit.go_on_in(file));
-                Ok(())
-            }
-            Ok(Control::Closed(slot)) => {
-                worker.vault.closed(slot);
-                Ok(())
-            }
-            Ok(_) => Err(invalid("the supervisor sent what it never sends to a running worker")),
-            Err(error) => Err(invalid(&error.to_string())),
-        },
-        _ => Err(invalid("the supervisor sent what only peers send")),
-    }
-}
-
-const NO_ROOM: &str = "a resource was opened, and the worker's descriptor table had no room for \
-     it: whoever waits for one has to ask again; raise LimitNOFILE= of the broker";
-
 /// What a peer is told whose question got no answer from the supervisor.
 fn again() -> (Errno, String) {
     (Errno::AGAIN, "the supervisor did not answer".to_owned())
-}
-
-fn invalid(problem: &str) -> io::Error {
-    io::Error::new(ErrorKind::InvalidData, problem.to_owned())
 }

@@ -64,18 +64,23 @@ impl Add {
         let inherited = self.fd.map(inherited).transpose()?;
         let mut contact = session.contact();
         let slot = contact.slot(&self.slot)?;
+        // Before anything is made that would have to be taken back.
+        contact.broker()?;
         let payload = self.payload.as_deref().map_or(Ok(Vec::new()), payload)?;
         let descriptor =
             inherited.map_or_else(|| self.made(), |descriptor| Ok(Some(descriptor)))?;
         let broker = contact.broker()?;
-        match (&descriptor, self.fd) {
+        let added = match (&descriptor, self.fd) {
             // The next owner shall see the number that was meant, not that of the duplicate.
             (Some(descriptor), Some(number)) => {
-                broker.add_numbered(slot, descriptor.as_fd(), number, &payload)?;
+                broker.add_numbered(slot, descriptor.as_fd(), number, &payload)
             }
-            _ => broker.add(slot, descriptor.as_ref().map(AsFd::as_fd), &payload)?,
+            _ => broker.add(slot, descriptor.as_ref().map(AsFd::as_fd), &payload),
+        };
+        if let (Err(_), Some(address)) = (&added, &self.listen) {
+            address.take_back();
         }
-        Ok(())
+        Ok(added?)
     }
 
     /// The descriptor that is made for the purpose, if one is.

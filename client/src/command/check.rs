@@ -1,33 +1,56 @@
-//! `fdbroker check`: the policy's compiler.
+//! `fdbroker check`: the policy's compiler, and what a new policy would change.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use clap::Args;
 use fdbroker_host::PolicyFileError;
+use fdbroker_policy::{Change, Moment, Policy, Uid, diff, escape};
+use serde_json::{Value, json};
 
+use super::describe::{Describer, right_names, rights};
 use super::policy_names::DEFAULT_POLICY;
-use super::{Failure, output};
+use super::{Failure, Session, output};
 
 /// Check policy files as the broker does, and tell everything that is wrong with them
+///
+/// With each file its drop-ins are read, policy.d/*.toml beside it, and the tests in them are made.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Check {
     /// The policy files [default: /etc/fdbroker/policy.toml]
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Tell who gains and who loses which right when NEW takes the place of OLD
+    #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], conflicts_with = "files")]
+    diff: Option<Vec<PathBuf>>,
+    /// With --diff: compare for this time, such as 2026-12-31T23:00:00Z [default: now]
+    #[arg(long, value_name = "TIME", requires = "diff")]
+    at: Option<Moment>,
+    /// With --diff: write one JSON object instead of a table
+    #[arg(long, requires = "diff")]
+    json: bool,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   fdbroker check                       the policy of this machine
   fdbroker check new.toml && install -m 644 new.toml /etc/fdbroker/policy.toml
+  fdbroker check --diff /etc/fdbroker/policy.toml new.toml
 
-Each finding has its place, the line, and what to do. Exits with 0 when there is none, else with 1.
-Who could write a file is judged for who runs the check: check as root what root's broker will read.";
+Each finding has its place, the line, and what to do. Exits with 0 when there is none, else with 1;
+with --diff too, whether or not the two differ. Who could write a file is judged for who runs the
+check: check as root what root's broker will read.
+
+A line of the table that --diff prints is about everybody who meets the conditions of its column
+who; those for whom it may be otherwise, since another rule concerns them too, follow it.";
 
 impl Check {
     /// Runs it.
     pub(crate) fn run(mut self) -> Result<(), Failure> {
+        if let Some([old, new]) = self.diff.as_deref() {
+            return compare(old, new, self.at.unwrap_or_else(now), self.json);
+        }
         if self.files.is_empty() {
             self.files.push(DEFAULT_POLICY.into());
         }
@@ -39,26 +62,68 @@ impl Check {
     }
 }
 
-/// Prints what there is to say of one file; gives whether it is good.
-fn check(file: &Path) -> Result<Result<(), Failure>, Failure> {
+/// The time by the clock of this machine, in whole seconds.
+pub(crate) fn now() -> Moment {
+    Moment::new(Moment::from(SystemTime::now()).seconds(), 0)
+}
+
+/// The policy that a session is about. Findings are printed.
+pub(crate) fn load(session: &Session) -> Result<Policy, Failure> {
+    let file = session.policy().unwrap_or_else(|| DEFAULT_POLICY.into());
+    Ok(load_file(&file)?.0)
+}
+
+/// A policy, and how many drop-ins belong to it. Findings are printed.
+fn load_file(file: &Path) -> Result<(Policy, usize), Failure> {
     match fdbroker_host::load_policy(file) {
-        Ok((_, policy)) => {
-            let (tags, resources) = (policy.tags().count(), policy.resources().len());
-            let shown = file.display();
-            output::line(format_args!(
-                "{shown}: ok: {}, {}",
-                counted(tags, "tag"),
-                counted(resources, "resource"),
-            ))
-            .map(Ok)
-        }
+        Ok((sources, policy)) => Ok((policy, sources.len().saturating_sub(1))),
         Err(PolicyFileError::Findings(findings)) => {
             output::complain(format_args!("{findings}"));
-            Ok(Err(Failure::Findings))
+            Err(Failure::Findings)
         }
         Err(error) => {
-            output::complain(format_args!("fdbroker: check: {error}"));
-            Ok(Err(Failure::Findings))
+            output::complain(format_args!("fdbroker: {error}"));
+            Err(Failure::Findings)
+        }
+    }
+}
+
+/// Prints what there is to say of one file; gives whether it is good.
+fn check(file: &Path) -> Result<Result<(), Failure>, Failure> {
+    let (policy, drop_ins) = match load_file(file) {
+        Ok(loaded) => loaded,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    let mut counts = vec![
+        counted(policy.tags().count(), "tag"),
+        counted(policy.resources().len(), "resource"),
+        counted(policy.rule_count(), "rule"),
+        format!("{} passed", counted(policy.test_count(), "test")),
+    ];
+    if drop_ins > 0 {
+        counts.push(format!("with {}", counted(drop_ins, "drop-in")));
+    }
+    let shown = escape(&file.to_string_lossy());
+    if let Err(failure) = account(&shown, &policy) {
+        return Ok(Err(failure));
+    }
+    output::line(format_args!("{shown}: ok: {}", counts.join(", "))).map(Ok)
+}
+
+/// Whether root's broker would find an account for its worker, here and now. One that is missing
+/// may be made yet, or be there on another machine; root is never one.
+fn account(shown: &str, policy: &Policy) -> Result<(), Failure> {
+    match fdbroker_host::account(&policy.settings().user) {
+        Ok(found) if found.uid == Uid::ROOT => {
+            output::complain(format_args!(
+                "{shown}: the worker must not run as root: name an ordinary account as `user` in [broker]"
+            ));
+            Err(Failure::Findings)
+        }
+        Ok(_) => Ok(()),
+        Err(error) => {
+            output::complain(format_args!("{shown}: note: root's broker would not start: {error}"));
+            Ok(())
         }
     }
 }
@@ -66,4 +131,69 @@ fn check(file: &Path) -> Result<Result<(), Failure>, Failure> {
 fn counted(number: usize, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{plural}")
+}
+
+fn compare(old: &Path, new: &Path, at: Moment, json: bool) -> Result<(), Failure> {
+    // The findings of both are printed.
+    let (old, new) = (load_file(old), load_file(new));
+    let ((old, _), (new, _)) = (old?, new?);
+    let changes = diff(&old, &new, at);
+    let describer = Describer(vec![&new, &old]);
+    if json {
+        return output::json(&object(&changes, at, &describer));
+    }
+    if changes.is_empty() {
+        return output::line("nobody gains and nobody loses a right");
+    }
+    let rows = changes.iter().flat_map(|change| rows(change, &describer));
+    output::table(["", "right", "on", "who", "before", "after"], rows.collect())
+}
+
+/// The line of a change, and one for each of those who are spared.
+fn rows(change: &Change, describer: &Describer<'_>) -> Vec<[String; 6]> {
+    let verb = if change.gains { "gains" } else { "loses" };
+    let decided = |rule: &Option<String>, granted: bool| match rule {
+        Some(rule) if granted => format!("allowed by \"{rule}\""),
+        Some(rule) => format!("denied by \"{rule}\""),
+        None => "no rule allows it".to_owned(),
+    };
+    let first = [
+        verb.to_owned(),
+        rights(&change.rights),
+        describer.extents(&change.on),
+        describer.someone(&change.who),
+        decided(&change.before, !change.gains),
+        decided(&change.after, change.gains),
+    ];
+    let unless = change.unless.iter().map(|unless| {
+        let who = describer.someone(&unless.who);
+        let empty = String::new;
+        [
+            empty(),
+            empty(),
+            empty(),
+            format!("  unless {who}"),
+            format!("rule \"{}\"", unless.rule),
+            empty(),
+        ]
+    });
+    std::iter::once(first).chain(unless).collect()
+}
+
+fn object(changes: &[Change], at: Moment, describer: &Describer<'_>) -> Value {
+    let change = |change: &Change| {
+        let unless = change.unless.iter().map(
+            |unless| json!({ "rule": unless.rule, "who": describer.someone_object(&unless.who) }),
+        );
+        json!({
+            "change": if change.gains { "gains" } else { "loses" },
+            "rights": right_names(&change.rights),
+            "on": describer.extents_object(&change.on),
+            "who": describer.someone_object(&change.who),
+            "before": change.before,
+            "after": change.after,
+            "unless": unless.collect::<Vec<_>>(),
+        })
+    };
+    json!({ "at": at.to_string(), "changes": changes.iter().map(change).collect::<Vec<_>>() })
 }

@@ -28,6 +28,16 @@ impl Address {
     }
 }
 
+impl Address {
+    /// Removes what [`Address::listen`] made and nobody took over.
+    pub(crate) fn take_back(&self) {
+        if let Self::Unix(path) = self {
+            // The failure that led here is the one to tell.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
 impl FromStr for Address {
     type Err = &'static str;
 

@@ -4,11 +4,14 @@
 //! is one sentence on standard error and an exit status that scripts can rely on.
 
 mod add;
+mod asker;
 mod check;
 mod contact;
 mod del;
+mod describe;
 mod descriptor;
 mod exec;
+mod explain;
 mod failure;
 mod get;
 mod list;
@@ -18,6 +21,7 @@ mod output;
 mod policy_names;
 mod session;
 mod tag;
+mod who;
 
 use std::process::ExitCode;
 
@@ -52,12 +56,14 @@ enum Task {
     Purge(operate::Purge),
     Status(operate::Status),
     Check(check::Check),
+    Explain(explain::Explain),
+    Who(who::Who),
 }
 
 const STATUSES: &str = "\
 Exit statuses:
   0    done
-  1    check, reload: the policy has findings, or the broker could not take it up
+  1    check, explain, who, reload: the policy has findings, or the broker could not take it up
   2    usage: the command line makes no sense, or names no slot
   3    refused by the broker's policy, or a name that the broker does not tell
   4    absent: there is nothing in the slot
@@ -88,6 +94,8 @@ pub fn main() -> ExitCode {
         Task::Purge(purge) => purge.run(&session),
         Task::Status(status) => status.run(&session),
         Task::Check(check) => check.run(),
+        Task::Explain(explain) => explain.run(&session),
+        Task::Who(who) => who.run(&session),
     };
     outcome.map_or_else(Failure::report, |()| ExitCode::SUCCESS)
 }

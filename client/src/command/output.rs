@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io::{self, Write};
 
+use fdbroker_policy::escape;
 use serde_json::Value;
 
 use super::Failure;
@@ -25,14 +26,34 @@ pub(crate) fn line(text: impl fmt::Display) -> Result<(), Failure> {
 /// Writes a value to standard output, on one line. JSON has a way of its own to escape what a
 /// terminal would obey.
 pub(crate) fn json(value: &Value) -> Result<(), Failure> {
-    let mut line = String::new();
+    let mut text = String::new();
     for character in value.to_string().chars() {
-        match character.is_control() {
-            true => line.push_str(&format!("\\u{:04x}", u32::from(character))),
-            false => line.push(character),
+        // Beyond ASCII, JSON leaves control characters as they are. They can stand only in strings.
+        if escape(character.encode_utf8(&mut [0; 4])).starts_with('\\') && character != '\\' {
+            text += &format!("\\u{:04x}", u32::from(character));
+        } else {
+            text.push(character);
         }
     }
-    write(format!("{line}\n").as_bytes())
+    write(format!("{text}\n").as_bytes())
+}
+
+/// Writes a table to standard output: its columns as wide as they must be, each cell made harmless.
+pub(crate) fn table<const N: usize>(
+    heading: [&str; N],
+    rows: Vec<[String; N]>,
+) -> Result<(), Failure> {
+    let rows: Vec<_> = std::iter::once(heading.map(str::to_owned)).chain(rows).collect();
+    let rows: Vec<_> = rows.iter().map(|row| row.each_ref().map(|cell| escape(cell))).collect();
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
+    };
+    let widths: Vec<_> = (0..N).map(|column| width(column).unwrap_or(0)).collect();
+    for row in &rows {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        line(cells.collect::<Vec<_>>().join("  ").trim_end())?;
+    }
+    Ok(())
 }
 
 /// Writes lines to standard error, escaped.

@@ -90,19 +90,20 @@ impl<'d, 'n> Rules<'d, 'n> {
         report: &mut Report<'_>,
     ) -> Option<Vec<Pattern>> {
         let rights = allow.rights.and(deny.rights);
-        let unknown = allow.names_unknown || deny.names_unknown;
-        let of_slots = !rights.common(Rights::of_slots()).is_empty();
         let given = section.key_span(slots::KEY);
-        match given {
-            // What is not known may be a right to slots, or may not.
-            None if unknown && !of_slots => return None,
-            Some(span) if rights.contains(Right::Operate) && !of_slots && !unknown => {
-                let message = "the right `operate` counts of the broker, and of no slot";
-                report.add(&span, message, "take the line `slots` out, or name a right to slots");
-                return None;
+        if rights.common(Rights::of_slots()).is_empty() {
+            let unknown = allow.names_unknown || deny.names_unknown;
+            match given {
+                // What is not known may be a right to slots, and may be none.
+                None if unknown || rights.contains(Right::Operate) => return None,
+                Some(span) if !unknown && rights.contains(Right::Operate) => {
+                    let message = "the right `operate` counts of the broker, and of no slot";
+                    let remedy = "take the line `slots` out, or name a right to slots";
+                    report.add(&span, message, remedy);
+                    return None;
+                }
+                _ => {}
             }
-            None if rights.contains(Right::Operate) && !of_slots => return None,
-            _ => {}
         }
         slots::read(section, self.declared, report)
     }

@@ -35,7 +35,8 @@ pub(super) fn moment(
         wrong_type(value, expected, report);
         return None;
     };
-    let moment = Moment::from_datetime(datetime);
+    // Without an offset, which says nothing without a place, it is none.
+    let moment: Option<Moment> = datetime.to_string().parse().ok();
     if moment.is_none() {
         let message = format!("`{}` means a different moment in each time zone", expected.key);
         report.add(&value.span(), message, format!("write {}", expected.write));

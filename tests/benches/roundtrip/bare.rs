@@ -3,12 +3,16 @@
 //! memory taken.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command};
 
+use nix::sys::socket::{setsockopt, sockopt::PassCred};
+
 /// The argument by which this program becomes the answering process.
 pub const PONG: &str = "--pong";
+/// The same, where it has the kernel tell who wrote each request (SO_PASSCRED).
+pub const PONG_TO_SENDER: &str = "--pong-to-sender";
 
 const REQUEST: usize = 8;
 const ANSWER: usize = 16;
@@ -22,11 +26,11 @@ pub struct Bare {
 }
 
 impl Bare {
-    /// Starts the other process: this very program.
-    pub fn start() -> Self {
+    /// Starts the other process: this very program, as this argument says.
+    pub fn start(role: &str) -> Self {
         let (socket, other) = UnixStream::pair().unwrap();
         let own = std::env::current_exe().unwrap();
-        let child = Command::new(own).arg(PONG).stdin(OwnedFd::from(other)).spawn().unwrap();
+        let child = Command::new(own).arg(role).stdin(OwnedFd::from(other)).spawn().unwrap();
         Self { socket, child }
     }
 
@@ -64,6 +68,28 @@ pub fn pong() {
         if length <= 0 {
             return;
         }
+        send(file.as_raw_fd());
+    }
+}
+
+/// The same, with the credentials of who asks.
+pub fn pong_to_sender() {
+    let file = std::fs::File::open("/dev/null").unwrap();
+    // SAFETY: descriptor 0 is open for as long as this process lives.
+    let socket = unsafe { BorrowedFd::borrow_raw(0) };
+    setsockopt(&socket, PassCred, &true).unwrap();
+    let mut request = [0u8; REQUEST];
+    loop {
+        let mut control = [0usize; CONTROL];
+        let mut part = libc::iovec { iov_base: request.as_mut_ptr().cast(), iov_len: REQUEST };
+        let mut header = header(&mut part, &mut control);
+        // SAFETY: `header` points at `request` and `control`, which live until the call returns.
+        let length = unsafe { libc::recvmsg(0, &raw mut header, 0) };
+        if length <= 0 {
+            return;
+        }
+        // SAFETY: recvmsg(2) left valid control messages in `control`.
+        assert!(!unsafe { libc::CMSG_FIRSTHDR(&header) }.is_null(), "no credentials came");
         send(file.as_raw_fd());
     }
 }

@@ -37,6 +37,9 @@ fn main() {
     if has(bare::PONG) {
         return bare::pong();
     }
+    if has(bare::PONG_TO_SENDER) {
+        return bare::pong_to_sender();
+    }
     let quick = has("--quick") || !has("--bench");
     let effort = if quick { QUICK } else { FULL };
     let processors = sys::processors();
@@ -52,14 +55,17 @@ fn main() {
 
 /// The client on one processor, all others on another or the same.
 fn round_trips(effort: &Effort, client: usize, others: usize) {
-    let bare = bare::Bare::start();
+    let bare = bare::Bare::start(bare::PONG);
+    let to_sender = bare::Bare::start(bare::PONG_TO_SENDER);
     let mut broker = SmallBroker::start();
     sys::pin(0, client).unwrap();
     sys::pin(bare.pid(), others).unwrap();
+    sys::pin(to_sender.pid(), others).unwrap();
     broker.daemon.pin(others);
     let daemon = broker.daemon.log().open();
     let mut subjects = [
         Subject::new("bare SCM_RIGHTS ping-pong", || bare.exchange()),
+        Subject::new("the same, with the sender's credentials", || to_sender.exchange()),
         Subject::new("GET of a deposited descriptor", broker.get.exchange()).aim(1.25),
         Subject::new("ADD of a descriptor", broker.add.exchange()).aim(2.0),
         Subject::new("GET of a per-request device", broker.open.exchange()),

@@ -1,0 +1,105 @@
+//! What a worker says, and what it is given: deposits to keep, resources to open, everything at
+//! its start.
+
+use std::io;
+use std::sync::Arc;
+
+use fdbroker_wire::{Control, Errno, Extended, Message};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::lifecycle::{Given, Supervisor};
+use super::link::{Brought, Link};
+use super::opener::{Opened, stale};
+
+impl Supervisor {
+    pub(super) fn answer(
+        &mut self,
+        message: Message<Brought>,
+        link: &mut Link,
+        answers: &UnboundedSender<Opened>,
+        served: &mut bool,
+    ) -> Result<(), String> {
+        match message {
+            Message::Add(add) => {
+                self.deposits.keep(add);
+                link.reply(Ok(()));
+            }
+            Message::Del(slot) => {
+                let found = self.deposits.forget(slot);
+                link.reply(if found { Ok(()) } else { Err(Errno::NOENT) });
+            }
+            Message::Extended(message) => {
+                return self.control(message, link, answers, served);
+            }
+            _ => return Err("it sent what only peers send".to_owned()),
+        }
+        Ok(())
+    }
+
+    fn control(
+        &mut self,
+        message: Extended<Brought>,
+        link: &mut Link,
+        answers: &UnboundedSender<Opened>,
+        served: &mut bool,
+    ) -> Result<(), String> {
+        match Control::from_extended(message).map_err(|error| error.to_string())? {
+            Control::Restore => self.restore(link).map_err(|error| error.to_string())?,
+            Control::Open { generation, resource, ticket } => {
+                if generation == self.source.generation {
+                    self.opener.open(resource, ticket, answers);
+                } else {
+                    // A closed channel means that the worker has gone, and its question with it.
+                    let _ = answers.send((ticket, Err(stale())));
+                }
+            }
+            Control::Reload { ticket } => self.reload(Some(ticket)),
+            Control::InForce { generation } => self.in_force(generation),
+            Control::Note { tag, pid, process } => self.deposits.note(tag, pid, process),
+            Control::Serving => {
+                *served = true;
+                if !self.readiness.is_told() {
+                    self.log.info(&format!("serving {}", self.listener));
+                }
+                self.readiness.tell(&self.log);
+                self.catch_up(link);
+            }
+            _ => return Err("it sent what only the supervisor sends".to_owned()),
+        }
+        Ok(())
+    }
+
+    /// Gives a new worker everything it needs.
+    fn restore(&mut self, link: &mut Link) -> io::Result<()> {
+        self.given = Given { generation: self.source.generation, other_trail: false };
+        link.control(Control::Setup(self.source.setup()));
+        let listener = Arc::new(self.listener.share()?);
+        link.carry(Control::Listener(&*listener), Arc::clone(&listener));
+        self.give_trail(link)?;
+        for note in self.deposits.notes() {
+            let process = Some(&*note.process);
+            link.note(Control::Note { tag: note.tag, pid: note.pid, process }, &note.process);
+        }
+        for kept in self.deposits.all() {
+            link.deposit(kept);
+        }
+        link.control(Control::Restored);
+        Ok(())
+    }
+
+    pub(super) fn pass_on(&self, (ticket, outcome): Opened, link: &mut Link) {
+        match outcome {
+            Ok(opened) => {
+                link.carry(Control::Opened { ticket, outcome: Ok(&*opened) }, Arc::clone(&opened));
+            }
+            Err(failure) => {
+                // A question under the last policy is asked again, and no news.
+                if failure.errno != Errno::STALE {
+                    self.log.error(&failure.text);
+                }
+                let outcome = Err((failure.errno, failure.text));
+                link.control(Control::Opened { ticket, outcome });
+            }
+        }
+    }
+}

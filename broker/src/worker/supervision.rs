@@ -1,0 +1,88 @@
+//! What the supervisor sends to a running worker.
+
+use std::io::{self, ErrorKind};
+
+use fdbroker_policy::Uid;
+use fdbroker_wire::{Control, Decoder, Limits, Message};
+
+use super::vault::Reloaded;
+use super::{Brought, Worker};
+use crate::sys::receive::receive;
+use crate::sys::watch::Watched;
+
+/// The user id that no process has, see setreuid(2).
+const NOBODY: Uid = Uid(u32::MAX);
+
+/// Reads what the supervisor sends, until it has gone.
+///
+/// # Errors
+/// When it does not speak the protocol, or the socket fails.
+pub(super) async fn heed(worker: &Worker, link: &Watched) -> io::Result<()> {
+    let mut decoder = Decoder::new(Limits::CONTROL);
+    let mut chunk = vec![0; 16 * 1024];
+    loop {
+        let received = link.read(|link| receive(link, &mut chunk)).await?;
+        if received.length == 0 {
+            return Ok(());
+        }
+        let bytes = &chunk[..received.length];
+        // What comes too late for its peer is closed on a lane of its own.
+        let brought = received.descriptors.into_iter();
+        let brought = brought.map(|descriptor| worker.closer.hold(NOBODY, descriptor));
+        decoder.feed(bytes, brought, received.truncated);
+        while let Some(message) = decoder.message() {
+            match message {
+                Ok(message) => take(worker, message)?,
+                Err(fault) if fault.fatal => return Err(invalid(fault.reason)),
+                // Whose it was, nobody knows now: all are to ask again.
+                Err(_) => {
+                    worker.log().error(NO_ROOM);
+                    worker.vault.forget_opening();
+                }
+            }
+        }
+    }
+}
+
+fn take(worker: &Worker, message: Message<Brought>) -> io::Result<()> {
+    match message {
+        Message::Reply(reply) => settle(worker, reply.rc),
+        Message::Extended(message) => match Control::from_extended(message) {
+            Ok(Control::Opened { ticket, outcome }) => worker.vault.opened(ticket, outcome),
+            Ok(Control::Reloaded { ticket, generation, outcome }) => {
+                worker.vault.reloaded(ticket, Reloaded { generation, outcome });
+            }
+            // It fails when this worker ends.
+            Ok(Control::Policy(setup)) => drop(worker.coming.send(setup)),
+            Ok(Control::Trail(file)) => {
+                file.into_inner().into_iter().for_each(|file| worker.audit.go_on_in(file));
+            }
+            Ok(Control::Closed(slot)) => worker.vault.closed(slot),
+            Ok(_) => return Err(invalid("the supervisor sent what only a new worker is sent")),
+            Err(error) => return Err(invalid(&error.to_string())),
+        },
+        _ => return Err(invalid("the supervisor sent what only peers send")),
+    }
+    Ok(())
+}
+
+/// An ADD or DEL has been answered.
+fn settle(worker: &Worker, rc: i16) {
+    // Of an empty slot there is nothing left to keep.
+    let unkept = worker.vault.settle(rc);
+    if let Some(slot) = unkept.filter(|slot| worker.slots.borrow().get(*slot).is_some()) {
+        worker.log().error(&format!(
+            "the supervisor could not keep a copy of slot {slot} (error {}): until it can, the \
+             deposit would not outlive this worker; raise LimitNOFILE= if this stays",
+            -rc
+        ));
+        worker.vault.not_kept(slot);
+    }
+}
+
+const NO_ROOM: &str = "a resource was opened, and the worker's descriptor table had no room for \
+     it: whoever waits for one has to ask again; raise LimitNOFILE= of the broker";
+
+fn invalid(problem: &str) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, problem.to_owned())
+}

@@ -1,0 +1,124 @@
+//! Who asks the policy: somebody described on the command line, or a living process.
+
+use clap::Args;
+use fdbroker_host::{AccountError, Process, SystemNames, account, unit_of_cgroup};
+use fdbroker_policy::{Account, Gid, Names, Peer, Uid};
+use rustix::process::Pid;
+
+use super::Failure;
+
+/// The options that say who asks.
+#[derive(Args, Debug)]
+#[group(skip)]
+pub(crate) struct Identity {
+    /// Ask for this user, by name or number
+    #[arg(long, group = "identity")]
+    user: Option<String>,
+    /// Ask for a member of this group, by name or number; can be given several times [default: the
+    /// groups that the user has on this machine]
+    #[arg(long, conflicts_with = "pid")]
+    group: Vec<String>,
+    /// Ask for a process of this unit [default: the unit that --cgroup belongs to]
+    #[arg(long, conflicts_with = "pid")]
+    unit: Option<String>,
+    /// Ask for a process of this control group
+    #[arg(long, value_name = "PATH", conflicts_with = "pid")]
+    cgroup: Option<String>,
+    /// Ask for a process with this security label
+    #[arg(long, conflicts_with = "pid")]
+    label: Option<String>,
+    /// Ask for this living process: its user, groups, unit, control group and label
+    #[arg(long, group = "identity", value_parser = clap::value_parser!(i32).range(1..))]
+    pid: Option<i32>,
+}
+
+/// Who asks.
+pub(crate) struct Asker {
+    pub(crate) uid: Uid,
+    gid: Gid,
+    groups: Vec<Gid>,
+    pub(crate) unit: Option<String>,
+    pub(crate) cgroup: Option<String>,
+    pub(crate) label: Option<String>,
+}
+
+impl Identity {
+    /// Whom the options mean.
+    pub(crate) fn asker(&self) -> Result<Asker, Failure> {
+        match (&self.user, self.pid.and_then(Pid::from_raw)) {
+            (Some(user), _) => self.asker_named(user),
+            (None, Some(pid)) => Asker::of_process(pid),
+            (None, None) => Err(Failure::Usage("explain: --user or --pid is missing".to_owned())),
+        }
+    }
+
+    fn asker_named(&self, user: &str) -> Result<Asker, Failure> {
+        let failed = |error: AccountError| match error {
+            AccountError::NotFound(name) => {
+                Failure::Usage(format!("explain: there is no user {name:?}"))
+            }
+            error => Failure::local("explain", error),
+        };
+        let number = user.parse().map(|number| Account::Number(Uid(number)));
+        let identity = account(&number.unwrap_or_else(|_| Account::Name(user.to_owned())));
+        let identity = identity.map_err(failed)?;
+        let groups = if self.group.is_empty() {
+            identity.groups().map_err(failed)?
+        } else {
+            self.group.iter().map(|group| group_number(group)).collect::<Result<_, _>>()?
+        };
+        let unit = || self.cgroup.as_deref().and_then(unit_of_cgroup).map(str::to_owned);
+        Ok(Asker {
+            uid: identity.uid,
+            gid: Gid::NONE,
+            groups,
+            unit: self.unit.clone().or_else(unit),
+            cgroup: self.cgroup.clone(),
+            label: self.label.clone(),
+        })
+    }
+}
+
+fn group_number(group: &str) -> Result<Gid, Failure> {
+    if let Ok(number) = group.parse() {
+        return Ok(Gid(number));
+    }
+    let found = SystemNames.group(group).map_err(|error| Failure::local("explain", error))?;
+    found.ok_or_else(|| Failure::Usage(format!("explain: there is no group {group:?}")))
+}
+
+impl Asker {
+    fn of_process(pid: Pid) -> Result<Self, Failure> {
+        let what = format!("explain: process {}", pid.as_raw_nonzero());
+        let process = Process::of(pid).map_err(|error| Failure::local(what, error))?;
+        let peer = process.peer();
+        Ok(Self {
+            uid: peer.uid,
+            gid: peer.gid,
+            groups: peer.groups.to_vec(),
+            unit: peer.unit.map(str::to_owned),
+            cgroup: process.cgroup.clone(),
+            label: process.label.clone(),
+        })
+    }
+
+    pub(crate) fn peer(&self) -> Peer<'_> {
+        Peer {
+            uid: self.uid,
+            gid: self.gid,
+            groups: &self.groups,
+            unit: self.unit.as_deref(),
+            cgroup: self.cgroup.as_deref(),
+            label: self.label.as_deref(),
+        }
+    }
+
+    /// Each group once, in order.
+    pub(crate) fn all_groups(&self) -> Vec<Gid> {
+        let primary = Some(self.gid).filter(|gid| *gid != Gid::NONE);
+        let mut groups: Vec<_> = primary.into_iter().chain(self.groups.iter().copied()).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        groups
+    }
+}

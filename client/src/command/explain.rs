@@ -1,0 +1,259 @@
+//! `fdbroker explain`: what the policy says to somebody, and why.
+
+use clap::{ArgGroup, Args};
+use fdbroker_policy::{
+    Considered, Effect, Explanation, Moment, Policy, Reason, Right, Target, Verdict, escape,
+};
+use serde_json::{Value, json};
+
+use super::asker::{Asker, Identity};
+use super::check::{load, now};
+use super::describe::{Describer, right_names, rights};
+use super::who::{target, target_object};
+use super::{Failure, Session, output};
+
+/// Tell whether the policy grants somebody a right, and what each rule has to do with it
+///
+/// The policy is that of --policy, of $FDBROKER_POLICY, or /etc/fdbroker/policy.toml. No broker is
+/// asked.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES, group = ArgGroup::new("identity").required(true))]
+pub(crate) struct Explain {
+    /// The right: get, add, del, tag, replace, list, operate
+    right: Right,
+    /// The slot, such as 10/3, web/3 or tun; for the right tag also a tag; for operate nothing
+    slot: Option<String>,
+    #[command(flatten)]
+    identity: Identity,
+    /// Ask for this time, such as 2026-12-31T23:00:00Z [default: now]
+    #[arg(long, value_name = "TIME")]
+    at: Option<Moment>,
+    /// Write one JSON object instead
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  fdbroker explain --user vpn get tun
+  fdbroker explain --user www-data --unit web@1.service add web/3
+  fdbroker explain --pid 4711 get devices/0
+  fdbroker explain --user ann operate
+  fdbroker explain --user vpn --at 2027-01-01T00:00:00Z --policy new.toml --json get tun
+
+Exits with 0 whatever the verdict is, once there is one; a program reads it from --json.";
+
+impl Explain {
+    /// Runs it.
+    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
+        let policy = load(session)?;
+        let target = self.target(&policy)?;
+        let asker = self.identity.asker()?;
+        let at = self.at.unwrap_or_else(now);
+        let explanation = policy.explain(&asker.peer(), self.right, target, at);
+        let describer = Describer(vec![&policy]);
+        let answer = Answer { explanation, asker, right: self.right, target, at, describer };
+        if self.json { output::json(&answer.object()) } else { answer.print() }
+    }
+
+    fn target(&self, policy: &Policy) -> Result<Target, Failure> {
+        let usage = |text: &str| Err(Failure::Usage(format!("explain: {text}")));
+        match &self.slot {
+            None if self.right.is_of_broker() => Ok(Target::Broker),
+            None => usage("say which slot is meant"),
+            Some(_) if self.right.is_of_broker() => {
+                usage("the right operate counts of the broker: leave the slot out")
+            }
+            Some(text) => match target(policy, text)? {
+                Target::Tag(_) if self.right != Right::Tag => {
+                    usage("that is a tag: say which slot is meant, such as web/3")
+                }
+                target => Ok(target),
+            },
+        }
+    }
+}
+
+/// An explanation with its question.
+struct Answer<'p> {
+    explanation: Explanation<'p>,
+    asker: Asker,
+    right: Right,
+    target: Target,
+    at: Moment,
+    describer: Describer<'p>,
+}
+
+impl Answer<'_> {
+    fn print(&self) -> Result<(), Failure> {
+        output::line(escape(&self.verdict()))?;
+        output::line(escape(&format!("  asked for: {}", self.identity())))?;
+        if self.explanation.rules.is_empty() {
+            let why = if self.explanation.can_be_asked {
+                "no rule covers it"
+            } else {
+                "its tag is not declared"
+            };
+            return output::line(format_args!("  {why}"));
+        }
+        for considered in &self.explanation.rules {
+            output::line(escape(&format!(
+                "  rule \"{}\": {}",
+                considered.rule,
+                self.effect(considered)
+            )))?;
+        }
+        Ok(())
+    }
+
+    fn verdict(&self) -> String {
+        let user = self.describer.user(self.asker.uid);
+        let what = format!("{} {}", self.right, self.place());
+        match self.explanation.verdict {
+            Verdict::Granted { rule } => {
+                format!("granted: {user} may {what}, by the rule \"{rule}\"")
+            }
+            Verdict::Refused { rule: Some(rule) } => {
+                format!("refused: {user} may not {what}, by the rule \"{rule}\"")
+            }
+            Verdict::Refused { rule: None } => {
+                format!("refused: {user} may not {what}, since no rule allows it")
+            }
+        }
+    }
+
+    fn place(&self) -> String {
+        match self.target {
+            Target::Slot(slot) => self.describer.slot(slot),
+            Target::Tag(tag) => self.describer.tag(tag),
+            Target::Broker => "the broker".to_owned(),
+        }
+    }
+
+    fn identity(&self) -> String {
+        let groups: Vec<_> =
+            self.asker.all_groups().into_iter().map(|gid| self.describer.group(gid)).collect();
+        let groups = if groups.is_empty() { "none".to_owned() } else { groups.join(" ") };
+        let known = |fact: &Option<String>| fact.clone().unwrap_or_else(|| "not known".to_owned());
+        format!(
+            "uid {}, groups {groups}, unit {}, cgroup {}, label {}, at {}",
+            self.asker.uid,
+            known(&self.asker.unit),
+            known(&self.asker.cgroup),
+            known(&self.asker.label),
+            self.at
+        )
+    }
+
+    fn effect(&self, considered: &Considered<'_>) -> String {
+        match &considered.effect {
+            Effect::Decides => "decides".to_owned(),
+            Effect::AlsoAllows => "also allows it".to_owned(),
+            Effect::AlsoDenies => "also denies it".to_owned(),
+            Effect::Overruled => "allows it, but a rule that denies is stronger".to_owned(),
+            Effect::DoesNotCount(reasons) => {
+                let reasons: Vec<_> = reasons.iter().map(|reason| self.reason(reason)).collect();
+                format!("does not count: {}", reasons.join("; "))
+            }
+        }
+    }
+
+    fn reason(&self, reason: &Reason<'_>) -> String {
+        let or = |list: Vec<String>| list.join(" or ");
+        match reason {
+            Reason::OtherRights { allows, denies } => {
+                let part = |verb: &str, list: &[Right]| {
+                    (!list.is_empty()).then(|| format!("{verb} {}", rights(list)))
+                };
+                let parts: Vec<_> = [part("allows", allows), part("denies", denies)]
+                    .into_iter()
+                    .flatten()
+                    .collect();
+                format!("it {}, and says nothing about {}", parts.join(" and "), self.right)
+            }
+            Reason::PartOfTag => "it covers only a part of the tag".to_owned(),
+            Reason::NotYet(from) => format!("it counts from {from} on"),
+            Reason::NoLonger(until) => format!("it counted until {until}"),
+            Reason::User { wanted, is } => {
+                let wanted = or(wanted.iter().map(|uid| self.describer.user(*uid)).collect());
+                format!("the user is {}, not {wanted}", self.describer.user(*is))
+            }
+            Reason::Group { wanted, are: _ } => {
+                let wanted = or(wanted.iter().map(|gid| self.describer.group(*gid)).collect());
+                format!("not in the group {wanted}")
+            }
+            Reason::Text { key, wanted, is } => {
+                let wanted = wanted.join(" or ");
+                match is {
+                    Some(is) => format!("the {key} is {is}, not {wanted}"),
+                    None => format!("the {key} is not known, and must be {wanted}"),
+                }
+            }
+        }
+    }
+
+    fn object(&self) -> Value {
+        let verdict = self.explanation.verdict;
+        let rule = match verdict {
+            Verdict::Granted { rule } => Some(rule),
+            Verdict::Refused { rule } => rule,
+        };
+        let groups = self.asker.all_groups();
+        let rules = self.explanation.rules.iter().map(|it| self.rule_object(it));
+        json!({
+            "verdict": if verdict.is_granted() { "granted" } else { "refused" },
+            "rule": rule,
+            "right": self.right.name(),
+            "on": target_object(self.target, &self.describer),
+            "at": self.at.to_string(),
+            "peer": {
+                "user": self.describer.user_object(self.asker.uid),
+                "groups": groups.iter().map(|gid| self.describer.group_object(*gid)).collect::<Vec<_>>(),
+                "unit": self.asker.unit,
+                "cgroup": self.asker.cgroup,
+                "label": self.asker.label,
+            },
+            "rules": rules.collect::<Vec<_>>(),
+        })
+    }
+
+    fn rule_object(&self, considered: &Considered<'_>) -> Value {
+        let (effect, reasons) = match &considered.effect {
+            Effect::Decides => ("decides", &[][..]),
+            Effect::AlsoAllows => ("also-allows", &[][..]),
+            Effect::AlsoDenies => ("also-denies", &[][..]),
+            Effect::Overruled => ("overruled", &[][..]),
+            Effect::DoesNotCount(reasons) => ("does-not-count", &reasons[..]),
+        };
+        let reasons: Vec<_> = reasons.iter().map(|reason| self.reason_object(reason)).collect();
+        json!({ "rule": considered.rule, "effect": effect, "reasons": reasons })
+    }
+
+    fn reason_object(&self, reason: &Reason<'_>) -> Value {
+        match reason {
+            Reason::OtherRights { allows, denies } => json!({
+                "reason": "other-rights",
+                "allows": right_names(allows),
+                "denies": right_names(denies),
+            }),
+            Reason::PartOfTag => json!({ "reason": "part-of-tag" }),
+            Reason::NotYet(from) => json!({ "reason": "not-yet", "valid_from": from.to_string() }),
+            Reason::NoLonger(until) => {
+                json!({ "reason": "no-longer", "valid_until": until.to_string() })
+            }
+            Reason::User { wanted, is } => json!({
+                "reason": "user",
+                "wanted": wanted.iter().map(|uid| self.describer.user_object(*uid)).collect::<Vec<_>>(),
+                "is": self.describer.user_object(*is),
+            }),
+            Reason::Group { wanted, are } => json!({
+                "reason": "group",
+                "wanted": wanted.iter().map(|gid| self.describer.group_object(*gid)).collect::<Vec<_>>(),
+                "is": are.iter().map(|gid| self.describer.group_object(*gid)).collect::<Vec<_>>(),
+            }),
+            Reason::Text { key, wanted, is } => {
+                json!({ "reason": key, "wanted": wanted, "is": is })
+            }
+        }
+    }
+}

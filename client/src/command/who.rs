@@ -1,0 +1,120 @@
+//! `fdbroker who`: everybody that holds a right.
+
+use clap::Args;
+use fdbroker_policy::{Exception, Holder, Moment, Policy, Target};
+use serde_json::{Value, json};
+
+use super::check::{load, now};
+use super::describe::{Describer, right_names, rights, validity, validity_object};
+use super::{Failure, Session, output};
+
+/// Tell who holds which right to a slot, by the rules of a policy file
+///
+/// Everybody whom a rule gives a right, by its conditions, and who else's rule takes from it. What
+/// is taken from all of them is left out. The policy is that of --policy, of $FDBROKER_POLICY, or
+/// /etc/fdbroker/policy.toml. No broker is asked.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Who {
+    /// The slot, such as 10/3, web/3 or tun; or a tag, such as web or web/*, with all of its parts
+    /// [default: the broker itself, with the right to operate it]
+    slot: Option<String>,
+    /// Tell for this time, such as 2026-12-31T23:00:00Z [default: now]
+    #[arg(long, value_name = "TIME")]
+    at: Option<Moment>,
+    /// Write one JSON object instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  fdbroker who tun                     who may get the tun device?
+  fdbroker who 'web/*'                 who may do something in the tag web?
+  fdbroker who --policy new.toml --json web/3
+  fdbroker who                         who may operate the broker?";
+
+impl Who {
+    /// Runs it.
+    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
+        let policy = load(session)?;
+        let target = match &self.slot {
+            Some(text) => target(&policy, text)?,
+            None => Target::Broker,
+        };
+        let at = self.at.unwrap_or_else(now);
+        let holders = policy.who(target, at);
+        let describer = Describer(vec![&policy]);
+        if self.json {
+            let holders: Vec<_> = holders.iter().map(|holder| object(holder, &describer)).collect();
+            let on = target_object(target, &describer);
+            return output::json(&json!({ "on": on, "at": at.to_string(), "holders": holders }));
+        }
+        if holders.is_empty() {
+            return output::line("nobody holds a right to it");
+        }
+        let rows = holders.iter().flat_map(|holder| rows(holder, &describer));
+        output::table(["who", "right", "on", "rule", ""], rows.collect())
+    }
+}
+
+/// What a text means: a slot or a tag.
+pub(crate) fn target(policy: &Policy, text: &str) -> Result<Target, Failure> {
+    let tag = || policy.resolve_tag(text.strip_suffix("/*").unwrap_or(text));
+    let found = policy.resolve(text).map(Target::Slot).or_else(|| tag().map(Target::Tag));
+    found.ok_or_else(|| {
+        Failure::Usage(format!(
+            "{text:?}: no slot or tag such as 10/3 or 10, and not a name in the policy file"
+        ))
+    })
+}
+
+/// What is asked about, for a program.
+pub(crate) fn target_object(target: Target, describer: &Describer<'_>) -> Value {
+    match target {
+        Target::Slot(slot) => describer.slot_object(slot),
+        Target::Tag(tag) => describer.tag_object(tag),
+        Target::Broker => json!({ "broker": true }),
+    }
+}
+
+fn rows(holder: &Holder<'_>, describer: &Describer<'_>) -> Vec<[String; 5]> {
+    let first = [
+        describer.someone(&holder.who),
+        rights(&holder.rights),
+        describer.extents(&holder.on),
+        format!("\"{}\"", holder.rule),
+        validity(holder.valid),
+    ];
+    let except = holder.except.iter().map(|exception| {
+        [
+            format!("  but not {}", describer.someone(&exception.who)),
+            rights(&exception.rights),
+            describer.extents(&exception.on),
+            format!("\"{}\"", exception.rule),
+            validity(exception.valid),
+        ]
+    });
+    std::iter::once(first).chain(except).collect()
+}
+
+fn object(holder: &Holder<'_>, describer: &Describer<'_>) -> Value {
+    let except = holder.except.iter().map(|exception| {
+        let Exception { rule, who, rights, on, valid } = exception;
+        json!({
+            "rule": rule,
+            "who": describer.someone_object(who),
+            "rights": right_names(rights),
+            "on": describer.extents_object(on),
+            "valid": validity_object(*valid),
+        })
+    });
+    json!({
+        "rule": holder.rule,
+        "who": describer.someone_object(&holder.who),
+        "rights": right_names(&holder.rights),
+        "on": describer.extents_object(&holder.on),
+        "valid": validity_object(holder.valid),
+        "except": except.collect::<Vec<_>>(),
+    })
+}

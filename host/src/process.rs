@@ -1,0 +1,393 @@
+//! What the kernel says of a living process: its users and groups, its control group, its security label.
+//!
+//! Everything is read under a descriptor of the process, and counts only if the process still lives afterwards: so what
+//! was read is its own, and a number that was used again cannot lie.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use fdbroker_policy::{Gid, Peer, Uid};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+/// The greatest file of /proc that is read, in bytes: 65536 groups take less.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// The identity of a process, as plain values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its user: real, effective, saved, and of the file system.
+    pub uids: [Uid; 4],
+    /// Its group, in the same order.
+    pub gids: [Gid; 4],
+    /// Its supplementary groups.
+    pub groups: Vec<Gid>,
+    /// The path of its control group. `None` if there is none, or none that can be named from here.
+    pub cgroup: Option<String>,
+    /// Its security label. `None` if there is none.
+    pub label: Option<String>,
+}
+
+/// A process of which nothing certain can be said.
+#[derive(Debug)]
+pub enum ProcessError {
+    /// It has ended, or there never was one of this number.
+    Ended,
+    /// What must be known of it cannot be read.
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel says.
+        source: io::Error,
+    },
+}
+
+impl Process {
+    /// Reads what the kernel says of the process `pid`, which `pidfd` names too. Each file is read once.
+    ///
+    /// # Errors
+    /// [`ProcessError`] when it has ended, also meanwhile, or its users and groups cannot be read. A control group or a label
+    /// that cannot be read is none.
+    pub fn read(pid: Pid, pidfd: BorrowedFd<'_>) -> Result<Self, ProcessError> {
+        let status =
+            read(pid, "status").map_err(|source| ProcessError::of(pid, "status", source))?;
+        let (cgroup, label) = (cgroup(pid), label(pid));
+        if !is_alive(pidfd) {
+            return Err(ProcessError::Ended);
+        }
+        let (uids, gids, groups) = parse_status(&String::from_utf8_lossy(&status))
+            .ok_or_else(|| ProcessError::of(pid, "status", io::ErrorKind::InvalidData.into()))?;
+        Ok(Self { uids, gids, groups, cgroup, label })
+    }
+
+    /// Opens the process of this number, and reads what the kernel says of it.
+    ///
+    /// # Errors
+    /// As [`Process::read`].
+    pub fn of(pid: Pid) -> Result<Self, ProcessError> {
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| ProcessError::Ended)?;
+        Self::read(pid, pidfd.as_fd())
+    }
+
+    /// The service manager's unit that it runs in.
+    #[must_use]
+    pub fn unit(&self) -> Option<&str> {
+        self.cgroup.as_deref().and_then(unit_of_cgroup)
+    }
+
+    /// What the policy asks of it, were it to connect now: that is its effective user and group.
+    #[must_use]
+    pub fn peer(&self) -> Peer<'_> {
+        let ([_, uid, ..], [_, gid, ..]) = (self.uids, self.gids);
+        Peer {
+            unit: self.unit(),
+            cgroup: self.cgroup.as_deref(),
+            label: self.label.as_deref(),
+            ..Peer::new(uid, gid, &self.groups)
+        }
+    }
+}
+
+/// The path of the control group of the process `pid`, which `pidfd` names too; `None` where it cannot be told.
+#[must_use]
+pub fn cgroup_of(pid: Pid, pidfd: BorrowedFd<'_>) -> Option<String> {
+    cgroup(pid).filter(|_| is_alive(pidfd))
+}
+
+/// The unit that processes of a control group belong to.
+///
+/// As the service manager itself reads it: the first component that is no slice. What a unit makes of its own part of the
+/// tree does not count, so nothing inside `user@1000.service` can pass itself off as `vpn.service`. A path that leads
+/// out of what can be seen from here (`..`) says nothing.
+#[must_use]
+pub fn unit_of_cgroup(path: &str) -> Option<&str> {
+    let mut components = path.strip_prefix('/')?.split('/');
+    if path.split('/').any(|component| component == "..") {
+        return None;
+    }
+    let first = components.find(|component| !component.is_empty() && !is_slice(component))?;
+    let unit = unescaped(first);
+    (kind_of_unit(unit).is_some_and(|kind| kind != "slice")).then_some(unit)
+}
+
+fn is_slice(component: &str) -> bool {
+    let name = unescaped(component);
+    kind_of_unit(name) == Some("slice") && !name.contains('@')
+}
+
+/// A component that could be taken for a file of the kernel has an underscore in front.
+fn unescaped(component: &str) -> &str {
+    component.strip_prefix('_').unwrap_or(component)
+}
+
+/// The kinds of unit, as systemd.unit(5) lists them.
+const KINDS: [&str; 11] = [
+    "service",
+    "socket",
+    "device",
+    "mount",
+    "automount",
+    "swap",
+    "target",
+    "path",
+    "timer",
+    "slice",
+    "scope",
+];
+
+/// The greatest length of a unit's name.
+const LONGEST_UNIT: usize = 255;
+
+/// The kind of a unit, if this is the name of one: plain, or an instance, but no template.
+fn kind_of_unit(name: &str) -> Option<&str> {
+    let (stem, kind) = name.rsplit_once('.')?;
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
+    let instance = stem.split_once('@');
+    let good_instance =
+        instance.is_none_or(|(prefix, instance)| !prefix.is_empty() && !instance.is_empty());
+    let good = !stem.is_empty() && stem.bytes().all(allowed) && good_instance;
+    (good && name.len() <= LONGEST_UNIT && KINDS.contains(&kind)).then_some(kind)
+}
+
+fn cgroup(pid: Pid) -> Option<String> {
+    let text = String::from_utf8(read(pid, "cgroup").ok()?).ok()?;
+    parse_cgroup(&text).map(str::to_owned)
+}
+
+/// The path in a /proc/PID/cgroup, see cgroups(7): that of the unified hierarchy, else that of the service manager.
+fn parse_cgroup(text: &str) -> Option<&str> {
+    let of = |which: &str| {
+        text.lines().find_map(|line| {
+            let (_, rest) = line.split_once(':')?;
+            rest.strip_prefix(which)?.strip_prefix(':')
+        })
+    };
+    let path = of("").or_else(|| of("name=systemd"))?;
+    // From inside a control group namespace, what lies outside it is shown by its way there.
+    let foreign = path.split('/').any(|component| component == "..");
+    (path.starts_with('/') && !foreign).then_some(path)
+}
+
+/// The label, which some security modules end with a newline or a NUL.
+fn label(pid: Pid) -> Option<String> {
+    let label = String::from_utf8(read(pid, "attr/current").ok()?).ok()?;
+    Some(label.trim_end_matches(['\n', '\0']).to_owned()).filter(|label| !label.is_empty())
+}
+
+/// The users, groups and supplementary groups in a /proc/PID/status, see proc_pid_status(5).
+fn parse_status(status: &str) -> Option<([Uid; 4], [Gid; 4], Vec<Gid>)> {
+    let numbers = |name: &str| -> Option<Vec<u32>> {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_whitespace().map(|number| number.parse().ok()).collect()
+    };
+    let uids: [u32; 4] = numbers("Uid:")?.try_into().ok()?;
+    let gids: [u32; 4] = numbers("Gid:")?.try_into().ok()?;
+    let groups = numbers("Groups:")?.into_iter().map(Gid).collect();
+    Some((uids.map(Uid), gids.map(Gid), groups))
+}
+
+fn read(pid: Pid, name: &str) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    File::open(path(pid, name))?.take(MAX_BYTES).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+fn path(pid: Pid, name: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/{}/{name}", pid.as_raw_nonzero()))
+}
+
+/// Whether the process has not ended. While it has not, nobody else has its number.
+fn is_alive(pidfd: BorrowedFd<'_>) -> bool {
+    let mut ended = [PollFd::new(&pidfd, PollFlags::IN)];
+    let at_once = Timespec::try_from(Duration::ZERO).ok();
+    loop {
+        match poll(&mut ended, at_once.as_ref()) {
+            Ok(found) => return found == 0,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return false,
+        }
+    }
+}
+
+impl ProcessError {
+    fn of(pid: Pid, name: &str, source: io::Error) -> Self {
+        match source.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
+            Some(rustix::io::Errno::NOENT | rustix::io::Errno::SRCH) => Self::Ended,
+            _ => Self::Unreadable { path: path(pid, name), source },
+        }
+    }
+}
+
+impl fmt::Display for ProcessError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ended => f.write_str("there is no such process, or it has ended"),
+            Self::Unreadable { path, source } => write!(f, "{path:?} cannot be read: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for ProcessError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Ended => None,
+            Self::Unreadable { source, .. } => Some(source),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn a_process_in_a_units_control_group_is_in_the_unit() {
+        for (path, unit) in [
+            ("/system.slice/vpn.service", "vpn.service"),
+            ("/system.slice/vpn.service/", "vpn.service"),
+            ("/system.slice/vpn.service/workers/1", "vpn.service"),
+            ("/system.slice/system-getty.slice/getty@tty1.service", "getty@tty1.service"),
+            ("/init.scope", "init.scope"),
+            ("/vpn.service", "vpn.service"),
+            ("/user.slice/user-1000.slice/session-3.scope", "session-3.scope"),
+            (
+                "/machine.slice/systemd-nspawn@web.service/payload/system.slice/vpn.service",
+                "systemd-nspawn@web.service",
+            ),
+            ("/system.slice/docker-0123456789abcdef.scope", "docker-0123456789abcdef.scope"),
+            ("/system.slice/dev-hugepages.mount", "dev-hugepages.mount"),
+            ("/system.slice/a\\x2db.service", "a\\x2db.service"),
+            ("/system.slice/_tasks.service", "tasks.service"),
+            ("/_cpu.slice/_vpn.service", "vpn.service"),
+            ("/system.slice/app@a@b.service", "app@a@b.service"),
+        ] {
+            assert_eq!(unit_of_cgroup(path), Some(unit), "{path}");
+        }
+    }
+
+    #[test]
+    fn nothing_inside_a_unit_can_pass_itself_off_as_another() {
+        let user = "/user.slice/user-1000.slice/user@1000.service";
+        for inner in
+            ["app.slice/vpn.service", "vpn.service", "system.slice/vpn.service", "init.scope"]
+        {
+            assert_eq!(unit_of_cgroup(&format!("{user}/{inner}")), Some("user@1000.service"));
+        }
+    }
+
+    #[test]
+    fn a_control_group_that_is_no_units_has_none() {
+        for path in [
+            "",
+            "/",
+            "vpn.service",
+            "system.slice/vpn.service",
+            "/system.slice",
+            "/a.slice/b.slice",
+            "/docker/0123456789abcdef",
+            "/docker/vpn.service",
+            "/system.slice/x/vpn.service",
+            "/system.slice/.service",
+            "/system.slice/vpn.",
+            "/system.slice/vpn.servic",
+            "/system.slice/app@.service",
+            "/system.slice/@1.service",
+            "/system.slice/v pn.service",
+            "/system.slice/vpn.service (deleted)",
+            "/system.slice/vün.service",
+            "/a@b.slice/vpn.service",
+            "/.slice/vpn.service",
+            "/__vpn service/x.service",
+        ] {
+            assert_eq!(unit_of_cgroup(path), None, "{path}");
+        }
+        assert_eq!(
+            unit_of_cgroup(&format!("/{}.service", "x".repeat(247))).map(str::len),
+            Some(255)
+        );
+        assert_eq!(unit_of_cgroup(&format!("/{}.service", "x".repeat(248))), None);
+    }
+
+    #[test]
+    fn a_path_from_outside_this_namespace_says_nothing() {
+        for path in [
+            "/../vpn.service",
+            "/../../system.slice/vpn.service",
+            "/system.slice/../vpn.service",
+            "/vpn.service/..",
+        ] {
+            assert_eq!(unit_of_cgroup(path), None, "{path}");
+            assert_eq!(parse_cgroup(&format!("0::{path}\n")), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_unified_hierarchy_comes_before_the_service_managers_own() {
+        let old = "12:pids:/x\n1:name=systemd:/system.slice/vpn.service\n";
+        assert_eq!(parse_cgroup(old), Some("/system.slice/vpn.service"));
+        assert_eq!(
+            parse_cgroup(&format!("{old}0::/system.slice/a:b.service\n")),
+            Some("/system.slice/a:b.service")
+        );
+        assert_eq!(parse_cgroup("5:name=systemdx:/a\n4:xname=systemd:/a\n3:cpu:/a\n"), None);
+        assert_eq!(parse_cgroup(""), None);
+        assert_eq!(parse_cgroup("0::\n"), None);
+    }
+
+    #[test]
+    fn a_status_without_groups_is_no_status() {
+        assert_eq!(parse_status("Uid:\t1\t2\t3\t4\nGid:\t1\t2\t3\t4\n"), None);
+        assert_eq!(parse_status("Uid:\t1\t2\t3\nGid:\t1\t2\t3\t4\nGroups:\t\n"), None);
+        let (uids, gids, groups) =
+            parse_status("Name:\tUid:\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t9 10 \n")
+                .unwrap();
+        assert_eq!((uids, gids), ([1, 2, 3, 4].map(Uid), [5, 6, 7, 8].map(Gid)));
+        assert_eq!(groups, [Gid(9), Gid(10)]);
+    }
+
+    #[test]
+    fn this_process_is_read() {
+        let process = Process::of(rustix::process::getpid()).unwrap();
+        assert_eq!(process.uids[1], Uid(rustix::process::geteuid().as_raw()));
+        assert_eq!(process.peer().gid, Gid(rustix::process::getegid().as_raw()));
+        let mut groups: Vec<_> =
+            nix::unistd::getgroups().unwrap().into_iter().map(|gid| Gid(gid.as_raw())).collect();
+        let mut found = process.groups.clone();
+        groups.sort_unstable();
+        found.sort_unstable();
+        assert_eq!(found, groups);
+    }
+
+    #[test]
+    fn a_process_that_has_ended_is_not_read_even_before_it_is_reaped() {
+        let mut child =
+            Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).unwrap();
+        assert!(Process::read(pid, pidfd.as_fd()).is_ok());
+        drop(child.stdin.take());
+        let mut ended = [PollFd::new(&pidfd, PollFlags::IN)];
+        poll(&mut ended, None).unwrap();
+        assert!(matches!(Process::read(pid, pidfd.as_fd()), Err(ProcessError::Ended)));
+        assert_eq!(cgroup_of(pid, pidfd.as_fd()), None);
+        child.wait().unwrap();
+        assert!(matches!(Process::read(pid, pidfd.as_fd()), Err(ProcessError::Ended)));
+        assert!(matches!(Process::of(pid), Err(ProcessError::Ended)));
+    }
+
+    #[test]
+    fn a_descriptor_of_a_process_that_has_ended_does_not_vouch_for_another() {
+        let mut child = Command::new("true").spawn().unwrap();
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).unwrap();
+        child.wait().unwrap();
+        let another = rustix::process::getpid();
+        assert!(matches!(Process::read(another, pidfd.as_fd()), Err(ProcessError::Ended)));
+    }
+}

@@ -1,0 +1,369 @@
+//! What changes when one policy takes the place of another: who gains and who loses which right.
+//!
+//! A peer loses a right if a rule allowed it and none denied it, and now a rule denies it or none allows it any more. So
+//! each loss shows in a peer that meets the conditions of one rule that allowed, or those of that rule and of one that now
+//! denies, and of whom nothing else is true: the others that meet more conditions are meant too. Gains are the losses
+//! the other way round. Slots that the same rules cover are looked at once.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::extent::joined;
+use crate::overlap::slashes;
+use crate::pattern::Pattern;
+use crate::rule::{Rule, Who};
+use crate::witness::{Classes, Witness};
+use crate::{Extent, Gid, Index, Moment, Peer, Policy, Right, Slot, Someone, Tag, Target};
+
+/// Somebody gains or loses rights.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Change {
+    /// What of.
+    pub on: Vec<Extent>,
+    /// Whom it concerns: everybody who meets these conditions, but for `unless`.
+    pub who: Someone,
+    /// Whether they gain the rights; else they lose them.
+    pub gains: bool,
+    /// Which rights.
+    pub rights: Vec<Right>,
+    /// The rule that decided before, for whoever meets no other condition; `None` where no rule allowed.
+    pub before: Option<String>,
+    /// The rule that decides now.
+    pub after: Option<String>,
+    /// Those for whom it may be otherwise: other rules concern them too.
+    pub unless: Vec<Unless>,
+}
+
+/// Somebody for whom nothing changes, since another rule concerns them too.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unless {
+    /// The rule.
+    pub rule: String,
+    /// Whom it concerns.
+    pub who: Someone,
+}
+
+/// Who gains and who loses which right when `new` takes the place of `old`, at a moment.
+///
+/// Every peer for whom [`Policy::decide`] says something else is in the `who` of a change, and the simplest peer of each
+/// `who`, of whom nothing else is true, does gain or lose. (Patterns with so many stars that two of them overlap in more
+/// than 256 ways are not followed to the end.) What is opened for a resource is not compared.
+#[must_use]
+pub fn diff(old: &Policy, new: &Policy, at: Moment) -> Vec<Change> {
+    Comparison::new([old, new], at).changes()
+}
+
+/// Which of the two policies.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+enum Side {
+    Old,
+    New,
+}
+
+/// A rule of one of the policies: the number of its conditions, and its place in the order of ids.
+type RuleOf = (usize, usize);
+
+/// What one policy says about one right to one place: the rules, in the order of their ids.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+struct Says {
+    allow: Vec<RuleOf>,
+    deny: Vec<RuleOf>,
+}
+
+/// One who gains or loses.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Found {
+    witness: Witness,
+    gains: bool,
+    before: Option<usize>,
+    after: Option<usize>,
+    unless: Vec<(Side, usize)>,
+}
+
+/// Slots, a tag or the broker, of which the same is true everywhere, and the rights that count of it.
+struct Place {
+    extent: Extent,
+    target: Target,
+    rights: Vec<Right>,
+}
+
+struct Comparison<'p> {
+    policies: [&'p Policy; 2],
+    /// The rules that count at the moment, with the number of their conditions.
+    rules: [Vec<(usize, &'p Rule)>; 2],
+    /// All different conditions.
+    whos: Vec<&'p Who>,
+    classes: Classes,
+    /// The most slashes in a pattern.
+    depth: usize,
+}
+
+impl<'p> Comparison<'p> {
+    fn new(policies: [&'p Policy; 2], at: Moment) -> Self {
+        let mut numbers = HashMap::new();
+        let mut whos = Vec::new();
+        let rules = policies.map(|policy| {
+            let counting = policy.rules().iter().filter(|rule| rule.valid.holds_at(at));
+            let numbered = counting.map(|rule| {
+                let number = *numbers.entry(&rule.who).or_insert_with(|| {
+                    whos.push(&rule.who);
+                    whos.len() - 1
+                });
+                (number, rule)
+            });
+            numbered.collect()
+        });
+        let cgroups = whos.iter().filter_map(|who| who.cgroups.as_deref()).flatten();
+        let depth = cgroups.map(slashes).max().unwrap_or(0);
+        Self { policies, rules, classes: Classes::new(&whos), whos, depth }
+    }
+
+    fn changes(&self) -> Vec<Change> {
+        let mut known: HashMap<[Says; 2], Vec<Found>> = HashMap::new();
+        let mut by_right: BTreeMap<(Found, Right), Vec<Extent>> = BTreeMap::new();
+        for place in self.places() {
+            for (right, says) in self.says(&place) {
+                let found = known.entry(says).or_insert_with_key(|says| self.compare(says));
+                for found in found {
+                    by_right.entry((found.clone(), right)).or_default().push(place.extent);
+                }
+            }
+        }
+        let mut by_extent: BTreeMap<(Found, Vec<Extent>), Vec<Right>> = BTreeMap::new();
+        for ((found, right), extents) in by_right {
+            by_extent.entry((found, joined(extents))).or_default().push(right);
+        }
+        let changes =
+            by_extent.into_iter().map(|((found, on), rights)| self.change(found, on, rights));
+        united(changes.collect())
+    }
+
+    fn change(&self, found: Found, on: Vec<Extent>, rights: Vec<Right>) -> Change {
+        let unless = found.unless.iter().filter_map(|(side, rule)| {
+            let rule = self.rule(*side, *rule)?;
+            Some(Unless { rule: rule.id.clone(), who: Someone::from(&rule.who) })
+        });
+        let unless: BTreeSet<_> = unless.collect();
+        let id = |side, rule: Option<usize>| Some(self.rule(side, rule?)?.id.clone());
+        Change {
+            on,
+            who: found.witness.someone(&self.classes),
+            gains: found.gains,
+            rights,
+            before: id(Side::Old, found.before),
+            after: id(Side::New, found.after),
+            unless: unless.into_iter().collect(),
+        }
+    }
+
+    fn rule(&self, side: Side, place: usize) -> Option<&'p Rule> {
+        self.rules_of(side).get(place).map(|(_, rule)| *rule)
+    }
+
+    fn rules_of(&self, side: Side) -> &[(usize, &'p Rule)] {
+        let [old, new] = &self.rules;
+        if side == Side::Old { old } else { new }
+    }
+
+    /// Everything that there are rights to, cut wherever a rule begins or ends.
+    fn places(&self) -> Vec<Place> {
+        let broker =
+            Place { extent: Extent::Broker, target: Target::Broker, rights: vec![Right::Operate] };
+        let mut places = vec![broker];
+        let tags: BTreeSet<Tag> =
+            self.policies.iter().flat_map(|policy| policy.tags().map(|tag| tag.id)).collect();
+        let mut begins = self.begins();
+        for tag in tags {
+            let rights = vec![Right::Tag];
+            places.push(Place { extent: Extent::Tag(tag), target: Target::Tag(tag), rights });
+            let begins = begins.remove(&tag).unwrap_or_default();
+            let begins: Vec<_> = std::iter::once(Index::MIN).chain(begins).collect();
+            for (at, first) in begins.iter().enumerate() {
+                let last = begins.get(at + 1).and_then(|next| Index::new(next.get() - 1));
+                let slot = Slot { tag, index: *first };
+                let last = last.unwrap_or(Index::MAX);
+                places.push(Place {
+                    extent: Extent::Slots { tag, first: *first, last },
+                    target: Target::Slot(slot),
+                    rights: of_slots(),
+                });
+            }
+        }
+        places
+    }
+
+    /// The slots of each tag, but the first, at which a rule begins or before which one ends.
+    fn begins(&self) -> BTreeMap<Tag, BTreeSet<Index>> {
+        let mut begins: BTreeMap<Tag, BTreeSet<Index>> = BTreeMap::new();
+        let patterns = self.rules.iter().flatten().flat_map(|(_, rule)| &rule.slots);
+        for pattern in patterns {
+            if let Pattern::Range { tag, first, last } = *pattern {
+                let ends = [Some(first), last.get().checked_add(1).and_then(Index::new)];
+                let inner = ends.into_iter().flatten().filter(|index| *index != Index::MIN);
+                begins.entry(tag).or_default().extend(inner);
+            }
+        }
+        begins
+    }
+
+    /// What both policies say about a place, for each right about which they could differ.
+    fn says(&self, place: &Place) -> Vec<(Right, [Says; 2])> {
+        let covering = [Side::Old, Side::New].map(|side| self.covering(side, place));
+        let says = place.rights.iter().map(|right| {
+            let [old, new] = &covering;
+            (*right, [says(old, *right), says(new, *right)])
+        });
+        says.filter(|(_, [old, new])| !old.concerns_the_same_as(new)).collect()
+    }
+
+    fn covering(&self, side: Side, place: &Place) -> Vec<(RuleOf, &'p Rule)> {
+        let [old, new] = self.policies;
+        let policy = if side == Side::Old { old } else { new };
+        let rules = self.rules_of(side).iter().enumerate();
+        let covers = |right: &Right, rule: &Rule| {
+            policy.can_be_asked(*right, place.target) && rule.covers(*right, place.target)
+        };
+        rules
+            .filter(|(_, (_, rule))| place.rights.first().is_some_and(|right| covers(right, rule)))
+            .map(|(at, (who, rule))| ((*who, at), *rule))
+            .collect()
+    }
+
+    /// Those who gain or lose.
+    fn compare(&self, [old, new]: &[Says; 2]) -> Vec<Found> {
+        let mut found = self.losing(old, new, false);
+        found.extend(self.losing(new, old, true));
+        found
+    }
+
+    /// Those to whom `before` grants and `after` refuses. `reversed`: the later policy is `before`.
+    fn losing(&self, before: &Says, after: &Says, reversed: bool) -> Vec<Found> {
+        let candidates = self.candidates(before, after);
+        let losing: BTreeSet<_> =
+            candidates.iter().flat_map(|it| self.narrowed(it, before, after)).collect();
+        let implied = |it: &Witness| losing.iter().any(|other| other != it && other.is_part_of(it));
+        let simplest = losing.iter().filter(|it| !implied(it));
+        simplest.map(|it| self.found(it, before, after, reversed)).collect()
+    }
+
+    /// Peers among whom everybody who loses is represented.
+    fn candidates(&self, before: &Says, after: &Says) -> BTreeSet<Witness> {
+        let mut candidates = BTreeSet::new();
+        let denied: BTreeSet<usize> = before.deny.iter().map(|(who, _)| *who).collect();
+        let allowed: BTreeSet<usize> = after.allow.iter().map(|(who, _)| *who).collect();
+        let new_denials: BTreeSet<usize> =
+            after.deny.iter().map(|(who, _)| *who).filter(|who| !denied.contains(who)).collect();
+        for (who, _) in &before.allow {
+            let meeting = self.meeting(&Witness::default(), *who);
+            for denial in &new_denials {
+                candidates.extend(meeting.iter().flat_map(|it| self.meeting(it, *denial)));
+            }
+            if !allowed.contains(who) {
+                candidates.extend(meeting);
+            }
+        }
+        candidates
+    }
+
+    fn meeting(&self, witness: &Witness, who: usize) -> Vec<Witness> {
+        self.whos.get(who).map(|who| witness.meeting(who, &self.classes)).unwrap_or_default()
+    }
+
+    /// The part of a witness that loses: all of it, or only with some control groups.
+    fn narrowed(&self, witness: &Witness, before: &Says, after: &Says) -> Vec<Witness> {
+        let parts = witness.parts(self.depth);
+        let total = parts.len();
+        let losing: Vec<_> = parts.into_iter().filter(|it| self.loses(it, before, after)).collect();
+        if losing.len() == total { vec![witness.clone()] } else { losing }
+    }
+
+    fn loses(&self, witness: &Witness, before: &Says, after: &Says) -> bool {
+        witness
+            .ask(&self.classes, |peer| self.decides(before, peer).0 && !self.decides(after, peer).0)
+    }
+
+    /// Whether a peer is granted it, and by the word of which rule.
+    fn decides(&self, says: &Says, peer: &Peer<'_>) -> (bool, Option<usize>) {
+        let first = |rules: &[RuleOf]| {
+            let includes =
+                |(who, _): &&RuleOf| self.whos.get(*who).is_some_and(|who| who.includes(peer));
+            rules.iter().find(includes).map(|(_, rule)| *rule)
+        };
+        match (first(&says.deny), first(&says.allow)) {
+            (Some(rule), _) => (false, Some(rule)),
+            (None, rule) => (rule.is_some(), rule),
+        }
+    }
+
+    fn found(&self, witness: &Witness, before: &Says, after: &Says, reversed: bool) -> Found {
+        let rule = |says| witness.ask(&self.classes, |peer| self.decides(says, peer).1);
+        let (rule_before, rule_after) = (rule(before), rule(after));
+        let (earlier, later) =
+            if reversed { (Side::New, Side::Old) } else { (Side::Old, Side::New) };
+        let denied = before.deny.iter().map(|rule| (earlier, rule));
+        let allowed = after.allow.iter().map(|rule| (later, rule));
+        let spared = denied.chain(allowed).filter(|(_, (who, _))| {
+            let meeting = self.meeting(witness, *who);
+            meeting.iter().any(|it| it != witness && !self.loses(it, before, after))
+        });
+        let unless = spared.map(|(side, (_, rule))| (side, *rule)).collect();
+        let (before, after) =
+            if reversed { (rule_after, rule_before) } else { (rule_before, rule_after) };
+        Found { witness: witness.clone(), gains: reversed, before, after, unless }
+    }
+}
+
+impl Says {
+    /// Whether the same people are allowed and denied, by whatever rules.
+    fn concerns_the_same_as(&self, other: &Self) -> bool {
+        let whos = |rules: &[RuleOf]| rules.iter().map(|(who, _)| *who).collect::<BTreeSet<_>>();
+        whos(&self.allow) == whos(&other.allow) && whos(&self.deny) == whos(&other.deny)
+    }
+}
+
+fn says(covering: &[(RuleOf, &Rule)], right: Right) -> Says {
+    let rules = |says: fn(&Rule) -> crate::right::Rights| {
+        let saying = covering.iter().filter(|(_, rule)| says(rule).contains(right));
+        saying.map(|(rule, _)| *rule).collect()
+    };
+    Says { allow: rules(|rule| rule.allow), deny: rules(|rule| rule.deny) }
+}
+
+fn of_slots() -> Vec<Right> {
+    let of_slot = |right: &Right| !right.is_of_broker() && *right != Right::Tag;
+    Right::ALL.into_iter().filter(of_slot).collect()
+}
+
+/// Makes one change of those that differ only in a user, a group, a unit, a control group or a label.
+fn united(changes: Vec<Change>) -> Vec<Change> {
+    let changes = united_by(changes, |who| Some(&mut who.users));
+    let changes = united_by(changes, |who| match &mut who.groups[..] {
+        [groups] => Some(groups),
+        _ => None::<&mut Vec<Gid>>,
+    });
+    let changes = united_by(changes, |who| Some(&mut who.units));
+    let changes = united_by(changes, |who| Some(&mut who.cgroups));
+    united_by(changes, |who| Some(&mut who.labels))
+}
+
+fn united_by<T: Ord>(
+    changes: Vec<Change>,
+    list: fn(&mut Someone) -> Option<&mut Vec<T>>,
+) -> Vec<Change> {
+    let mut united: BTreeMap<(Change, bool), Vec<T>> = BTreeMap::new();
+    for mut change in changes {
+        let taken = list(&mut change.who).map(std::mem::take).unwrap_or_default();
+        let key = (change, taken.is_empty());
+        united.entry(key).or_default().extend(taken);
+    }
+    let restored = united.into_iter().map(|((mut change, _), mut taken)| {
+        taken.sort_unstable();
+        taken.dedup();
+        if let Some(list) = list(&mut change.who) {
+            *list = taken;
+        }
+        change
+    });
+    let mut restored: Vec<_> = restored.collect();
+    restored.sort_unstable();
+    restored
+}

@@ -1,0 +1,195 @@
+//! Peers that stand for all others when two policies are compared.
+//!
+//! A witness is what is known of a peer, and nothing else is true of it: it is another user than any rule names, in no
+//! group, in no unit, unless it says so. Users that the same rules name are one class, and so are groups.
+
+use std::collections::BTreeMap;
+use std::hash::Hash;
+
+use crate::glob::Glob;
+use crate::overlap::{includes, overlaps, sample, variants};
+use crate::rule::Who;
+use crate::{Gid, Peer, Someone, Uid};
+
+/// What is known of a peer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Witness {
+    user: Option<usize>,
+    groups: Vec<usize>,
+    unit: Option<Glob>,
+    cgroup: Option<Glob>,
+    label: Option<Glob>,
+}
+
+/// The users and groups of all rules, those together that the same rules name.
+pub(crate) struct Classes {
+    users: Division<Uid>,
+    groups: Division<Gid>,
+    /// A user that no rule names.
+    stranger: Uid,
+}
+
+impl Witness {
+    /// Every way in which a peer of which this is known can meet these conditions too.
+    pub(crate) fn meeting(&self, who: &Who, classes: &Classes) -> Vec<Self> {
+        let mut found = vec![self.clone()];
+        found = also(found, |it| it.users_meeting(who.users.as_deref(), classes));
+        found = also(found, |it| it.groups_meeting(who.groups.as_deref(), classes));
+        found = also(found, |it| {
+            let globs = meeting(it.unit.as_ref(), who.units.as_deref());
+            globs.into_iter().map(|unit| Self { unit, ..it.clone() }).collect()
+        });
+        found = also(found, |it| {
+            let globs = meeting(it.cgroup.as_ref(), who.cgroups.as_deref());
+            globs.into_iter().map(|cgroup| Self { cgroup, ..it.clone() }).collect()
+        });
+        also(found, |it| {
+            let globs = meeting(it.label.as_ref(), who.labels.as_deref());
+            globs.into_iter().map(|label| Self { label, ..it.clone() }).collect()
+        })
+    }
+
+    fn users_meeting(&self, users: Option<&[Uid]>, classes: &Classes) -> Vec<Self> {
+        let Some(users) = users else { return vec![self.clone()] };
+        let named = classes.users.of(users);
+        match self.user {
+            None => {
+                named.into_iter().map(|user| Self { user: Some(user), ..self.clone() }).collect()
+            }
+            Some(user) if named.contains(&user) => vec![self.clone()],
+            Some(_) => Vec::new(),
+        }
+    }
+
+    fn groups_meeting(&self, groups: Option<&[Gid]>, classes: &Classes) -> Vec<Self> {
+        let Some(groups) = groups else { return vec![self.clone()] };
+        let named = classes.groups.of(groups);
+        if self.groups.iter().any(|group| named.contains(group)) {
+            return vec![self.clone()];
+        }
+        let with = |group| {
+            let mut groups = [&self.groups[..], &[group]].concat();
+            groups.sort_unstable();
+            Self { groups, ..self.clone() }
+        };
+        named.into_iter().map(with).collect()
+    }
+
+    /// The witness, taken apart so that each part stands for all that it says of the control group; see [`variants`].
+    pub(crate) fn parts(&self, depth: usize) -> Vec<Self> {
+        let Some(cgroup) = &self.cgroup else { return vec![self.clone()] };
+        let with = |cgroup| Self { cgroup: Some(cgroup), ..self.clone() };
+        variants(cgroup, depth).into_iter().map(with).collect()
+    }
+
+    /// Whether all that is known of this one is known of the other too, or follows from it.
+    pub(crate) fn is_part_of(&self, other: &Self) -> bool {
+        (self.user.is_none() || self.user == other.user)
+            && self.groups.iter().all(|group| other.groups.contains(group))
+            && follows(self.unit.as_ref(), other.unit.as_ref())
+            && follows(self.cgroup.as_ref(), other.cgroup.as_ref())
+            && follows(self.label.as_ref(), other.label.as_ref())
+    }
+
+    /// Asks something about the peer.
+    pub(crate) fn ask<T>(&self, classes: &Classes, ask: impl FnOnce(&Peer<'_>) -> T) -> T {
+        let uid = self.user.and_then(|user| classes.users.first(user)).unwrap_or(classes.stranger);
+        let gids: Vec<_> =
+            self.groups.iter().filter_map(|group| classes.groups.first(*group)).collect();
+        let [unit, cgroup, label] =
+            [&self.unit, &self.cgroup, &self.label].map(|glob| glob.as_ref().map(sample));
+        ask(&Peer {
+            uid,
+            gid: Gid::NONE,
+            groups: &gids,
+            unit: unit.as_deref(),
+            cgroup: cgroup.as_deref(),
+            label: label.as_deref(),
+        })
+    }
+
+    pub(crate) fn someone(&self, classes: &Classes) -> Someone {
+        let text = |glob: &Option<Glob>| glob.iter().map(|glob| glob.text().to_owned()).collect();
+        let members = |group: &usize| classes.groups.members(*group).to_vec();
+        Someone {
+            users: self.user.map(|user| classes.users.members(user).to_vec()).unwrap_or_default(),
+            groups: self.groups.iter().map(members).collect(),
+            units: text(&self.unit),
+            cgroups: text(&self.cgroup),
+            labels: text(&self.label),
+        }
+    }
+}
+
+fn also(found: Vec<Witness>, more: impl Fn(&Witness) -> Vec<Witness>) -> Vec<Witness> {
+    found.iter().flat_map(more).collect()
+}
+
+/// What can be known of a text that matches one of these patterns too.
+fn meeting(known: Option<&Glob>, globs: Option<&[Glob]>) -> Vec<Option<Glob>> {
+    match (known, globs) {
+        (known, None) => vec![known.cloned()],
+        (None, Some(globs)) => globs.iter().cloned().map(Some).collect(),
+        (Some(known), Some(globs)) => {
+            globs.iter().flat_map(|glob| overlaps(known, glob)).map(Some).collect()
+        }
+    }
+}
+
+fn follows(known: Option<&Glob>, from: Option<&Glob>) -> bool {
+    known.is_none_or(|known| from.is_some_and(|from| includes(known, from)))
+}
+
+impl Classes {
+    pub(crate) fn new(whos: &[&Who]) -> Self {
+        let users = Division::new(whos.iter().map(|who| who.users.as_deref()));
+        let groups = Division::new(whos.iter().map(|who| who.groups.as_deref()));
+        let unnamed = (0..u32::MAX).map(Uid).find(|uid| !users.class_of.contains_key(uid));
+        Self { stranger: unnamed.unwrap_or(Uid::OVERFLOW), users, groups }
+    }
+}
+
+/// Ids, divided into classes.
+struct Division<T> {
+    class_of: BTreeMap<T, usize>,
+    classes: Vec<Vec<T>>,
+}
+
+impl<T: Ord + Copy + Hash> Division<T> {
+    fn new<'l>(lists: impl Iterator<Item = Option<&'l [T]>>) -> Self
+    where
+        T: 'l,
+    {
+        let mut named_by: BTreeMap<T, Vec<usize>> = BTreeMap::new();
+        for (number, list) in lists.enumerate() {
+            for id in list.unwrap_or_default() {
+                named_by.entry(*id).or_default().push(number);
+            }
+        }
+        let mut classes: BTreeMap<Vec<usize>, Vec<T>> = BTreeMap::new();
+        for (id, lists) in named_by {
+            classes.entry(lists).or_default().push(id);
+        }
+        let classes: Vec<_> = classes.into_values().collect();
+        let numbered = classes.iter().enumerate();
+        let class_of = numbered.flat_map(|(class, ids)| ids.iter().map(move |id| (*id, class)));
+        Self { class_of: class_of.collect(), classes }
+    }
+
+    /// The classes that a list consists of.
+    fn of(&self, list: &[T]) -> Vec<usize> {
+        let mut classes: Vec<_> =
+            list.iter().filter_map(|id| self.class_of.get(id).copied()).collect();
+        classes.sort_unstable();
+        classes.dedup();
+        classes
+    }
+
+    fn members(&self, class: usize) -> &[T] {
+        self.classes.get(class).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    fn first(&self, class: usize) -> Option<T> {
+        self.members(class).first().copied()
+    }
+}
