@@ -141,7 +141,7 @@ pub enum Operation {
     List(Option<Tag>),
     /// Having the policy read again.
     Reload,
-    /// Deleting what is in a slot whoever left it there, or every deposit that no rule reaches.
+    /// Deleting a deposit that no rule reaches, or all of those.
     Purge(Option<Slot>),
     /// Asking how the broker is doing.
     Status,

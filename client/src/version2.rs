@@ -70,7 +70,7 @@ impl Broker {
         self.operate(&Operation::Reload, Asked::Reload)
     }
 
-    /// Deletes what is in a slot, whoever left it there; none stands for every deposit that no
+    /// Deletes a deposit that no rule reaches, whoever left it there; none stands for every one that no
     /// rule reaches. Gives what the broker says about it. Needs the right `operate`. When the
     /// broker is restarted meanwhile, what it says is about what was left to delete.
     ///

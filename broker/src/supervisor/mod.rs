@@ -52,6 +52,7 @@ fn prepare(arguments: &Arguments) -> Result<lifecycle::Supervisor, StartError> {
     adopt::seal_inherited().map_err(StartError::Seal)?;
     signal::write_from_the_background();
     signal::wait_with_reloads();
+    signal::hear_of_full_files();
     let standard_error = StandardError::open();
     let source = policy_source::PolicySource::read(arguments)?;
     let listener = match passed {

@@ -215,12 +215,7 @@ impl Supervisor {
         });
         let outcome = match outcome {
             Ok(fresh) => Ok(self.take_over(*fresh, serving.as_deref_mut())),
-            Err(error) => {
-                lines(&error).iter().for_each(|line| self.log.error(line));
-                self.records.reloaded(Verdict::Failed, "the policy stays as it was");
-                self.tell_reloaded("the policy could not be reloaded; see the log");
-                Err(failure(&error))
-            }
+            Err(error) => Err(self.stay(&error)),
         };
         let generation = self.source.generation;
         if let Some(link) = serving {
@@ -229,6 +224,18 @@ impl Supervisor {
             }
         }
         self.reloads.begin(&self.source, &self.opener);
+    }
+
+    /// Says why the policy stays as it was.
+    fn stay(&self, error: &StartError) -> (Errno, String) {
+        let found = lines(error);
+        found.iter().for_each(|line| self.log.error(line));
+        let more = if found.len() > 1 { ", and more" } else { "" };
+        let first = found.first().map_or("", String::as_str);
+        let reason = format!("the policy stays as it was: {first}{more}");
+        self.records.reloaded(Verdict::Failed, &reason);
+        self.tell_reloaded("the policy could not be reloaded; see the log");
+        failure(error)
     }
 
     fn take_over(&mut self, fresh: Fresh, serving: Option<&mut Link>) -> String {

@@ -8,6 +8,13 @@ pub(crate) fn write_from_the_background() {
     unsafe { libc::signal(libc::SIGTTOU, libc::SIG_IGN) };
 }
 
+/// Has a write past the limit of a file's size fail with EFBIG, instead of ending the process
+/// (SIGXFSZ, see setrlimit(2)).
+pub(crate) fn hear_of_full_files() {
+    // SAFETY: as above; SIGXFSZ can be ignored too.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
 /// Lets a SIGHUP that comes before anybody heeds it end nothing: the policy is being read for the
 /// first time then.
 pub(crate) fn wait_with_reloads() {

@@ -19,7 +19,7 @@ Example:
 Takes the right operate. When the new policy has findings, they go to standard error, the broker
 goes on with the old one, and the exit status is 1.";
 
-/// Delete what is in a slot whoever left it there, or everything that no rule reaches
+/// Delete a deposit that no rule of the policy reaches any more, or all of those
 #[derive(Args, Debug)]
 #[command(after_help = PURGE)]
 pub(crate) struct Purge {
