@@ -109,7 +109,7 @@ impl Broker {
             return Err(Error::TooLarge { attempt: self.attempt(&operation), size: payload.len() });
         }
         let head = add_head(slot, ufd, payload.len());
-        let request = Request { head: &head, payload, descriptor };
+        let request = Request { head: &head, payload, descriptors: descriptor.as_slice() };
         match self.ask(&operation, request, Version::One)?.message {
             Message::Reply(reply) => self.done(&operation, reply),
             _ => Err(self.nonsense(&operation)),
@@ -327,5 +327,5 @@ pub(crate) fn starting(reply: &Reply) -> bool {
 }
 
 pub(crate) fn plain(head: &[u8]) -> Request<'_> {
-    Request { head, payload: &[], descriptor: None }
+    Request { head, payload: &[], descriptors: &[] }
 }

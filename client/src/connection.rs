@@ -36,7 +36,7 @@ pub(crate) struct Request<'a> {
     /// What follows.
     pub(crate) payload: &'a [u8],
     /// What travels with its first byte.
-    pub(crate) descriptor: Option<BorrowedFd<'a>>,
+    pub(crate) descriptors: &'a [BorrowedFd<'a>],
 }
 
 /// Why there is no answer.
@@ -57,13 +57,13 @@ pub(crate) enum Failure {
 impl Request<'_> {
     /// Sends as much as goes at once. What has a head alone goes the cheaper way.
     fn send(&self, socket: &OwnedFd) -> rustix::io::Result<usize> {
-        if self.payload.is_empty() && self.descriptor.is_none() {
+        if self.payload.is_empty() && self.descriptors.is_empty() {
             return send(socket, self.head, SendFlags::NOSIGNAL);
         }
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
         let mut control = SendAncillaryBuffer::new(&mut space);
-        if let Some(descriptor) = &self.descriptor {
-            control.push(SendAncillaryMessage::ScmRights(std::slice::from_ref(descriptor)));
+        if !self.descriptors.is_empty() {
+            control.push(SendAncillaryMessage::ScmRights(self.descriptors));
         }
         let parts = [IoSlice::new(self.head), IoSlice::new(self.payload)];
         sendmsg(socket, &parts, &mut control, SendFlags::NOSIGNAL)
@@ -99,7 +99,7 @@ impl Connection {
         while sent < length {
             // The descriptor went with the first part.
             let (head, payload) = behind(request, sent);
-            sent += self.send_with(Request { head, payload, descriptor: None })?;
+            sent += self.send_with(Request { head, payload, descriptors: &[] })?;
         }
         Ok(())
     }

@@ -147,6 +147,12 @@ pub enum Operation {
     Status,
     /// Asking for the broker's instance number.
     Instance,
+    /// Getting or taking what is in many slots of a tag.
+    GetMany(Tag),
+    /// Depositing into many slots of a tag.
+    AddMany(Tag),
+    /// Deleting what is in many slots of a tag.
+    DelMany(Tag),
 }
 
 impl Error {
@@ -277,6 +283,9 @@ impl fmt::Display for Operation {
             Self::Purge(None) => f.write_str("purge of what no rule reaches"),
             Self::Status => f.write_str("status"),
             Self::Instance => f.write_str("instance"),
+            Self::GetMany(tag) => write!(f, "get {tag}/*"),
+            Self::AddMany(tag) => write!(f, "add {tag}/*"),
+            Self::DelMany(tag) => write!(f, "del {tag}/*"),
         }
     }
 }

@@ -33,6 +33,7 @@ pub mod command;
 mod connection;
 mod connector;
 mod error;
+mod many;
 mod patience;
 mod version2;
 
@@ -41,6 +42,7 @@ pub use connector::{Connector, Trust, default_socket};
 pub use error::{Attempt, Error, Operation};
 pub use fdbroker_wire::version2::{Entry as Listed, Found, Kind};
 pub use fdbroker_wire::{Errno, Index, Info, MAX_PAYLOAD, NotANumber, Slot, Tag};
+pub use many::{ManyDeposits, NewDeposit};
 
 /// The example of the README, so that it stays one that compiles.
 #[cfg(doctest)]

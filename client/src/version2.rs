@@ -112,7 +112,7 @@ impl Broker {
     /// Asks on a connection on which HEL has been said.
     fn ask_version2(&mut self, operation: &Operation, asked: Asked) -> Result<Answer, Error> {
         let message: Extended<OwnedFd> = asked.into_extended();
-        let request = Request { head: &message.head(), payload: &message.body, descriptor: None };
+        let request = Request { head: &message.head(), payload: &message.body, descriptors: &[] };
         match self.ask(operation, request, Version::Two)?.message {
             Message::Extended(answer) => Answer::from_extended(answer)
                 .map_err(|fault| self.protocol(operation, fault.reason)),

@@ -24,8 +24,10 @@ impl Features {
     pub const LISTING: Self = Self(1);
     /// RELOAD, PURGE and STATUS.
     pub const OPERATE: Self = Self(2);
+    /// GET_MANY, ADD_MANY and DEL_MANY.
+    pub const MANY: Self = Self(4);
     /// All that are specified.
-    pub const ALL: Self = Self(Self::LISTING.0 | Self::OPERATE.0);
+    pub const ALL: Self = Self(Self::LISTING.0 | Self::OPERATE.0 | Self::MANY.0);
 
     /// The features of a HEL, those that nobody knows included.
     pub const fn from_flags(flags: i32) -> Self {
