@@ -98,6 +98,8 @@ pub struct Setup {
     pub instance: i64,
     /// Which policy this is: counted from the start of the broker.
     pub generation: u32,
+    /// Whether control groups are seen from where the service manager sees them.
+    pub sees_units: bool,
     /// The user id that started the broker: whom the built-in policy allows.
     pub owner: u32,
     /// Whom to become; none when the broker was not started by root.
@@ -264,6 +266,7 @@ impl Body {
     fn setup(&mut self, setup: &Setup) {
         self.i64(setup.instance)
             .u32(setup.generation)
+            .u32(u32::from(setup.sees_units))
             .u32(setup.owner)
             .u32(u32::from(setup.account.is_some()));
         let account = setup.account.unwrap_or(Account { uid: 0, gid: 0 });
@@ -315,7 +318,8 @@ impl Fields<'_> {
     }
 
     fn setup(&mut self) -> Option<Setup> {
-        let (instance, generation, owner) = (self.i64()?, self.u32()?, self.u32()?);
+        let (instance, generation) = (self.i64()?, self.u32()?);
+        let (sees_units, owner) = (self.u32()? != 0, self.u32()?);
         let drops = self.u32()? != 0;
         let account = Account { uid: self.u32()?, gid: self.u32()? };
         let mut policy = Vec::new();
@@ -329,6 +333,7 @@ impl Fields<'_> {
         Some(Setup {
             instance,
             generation,
+            sees_units,
             owner,
             account: drops.then_some(account),
             policy,

@@ -48,14 +48,15 @@ fn setup() -> impl Strategy<Value = Setup> {
         let kind = if group { NameKind::Group } else { NameKind::User };
         KnownName { kind, name, id }
     });
-    (any::<(i64, u32)>(), any::<u32>(), option::of(account), vec(policy, 0..3), vec(name, 0..5))
-        .prop_map(|((instance, generation), owner, account, policy, names)| Setup {
-            instance,
-            generation,
-            owner,
-            account,
-            policy,
-            names,
+    (
+        any::<(i64, u32, bool)>(),
+        any::<u32>(),
+        option::of(account),
+        vec(policy, 0..3),
+        vec(name, 0..5),
+    )
+        .prop_map(|((instance, generation, sees_units), owner, account, policy, names)| {
+            Setup { instance, generation, sees_units, owner, account, policy, names }
         })
 }
 

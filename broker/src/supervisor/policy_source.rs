@@ -18,6 +18,7 @@ pub(super) struct PolicySource {
     named: Option<PathBuf>,
     /// Counted from the start of the broker.
     pub(super) generation: u32,
+    sees_units: bool,
     pub(super) policy: Policy,
     /// The file and its drop-ins; none for the built-in policy.
     pub(super) texts: Vec<PolicyText>,
@@ -29,7 +30,7 @@ pub(super) struct PolicySource {
 impl PolicySource {
     /// Reads the policy that the command line names, the default one, or else the built-in one.
     pub(super) fn read(arguments: &Arguments) -> Result<Self, StartError> {
-        Self::read_named(arguments.policy.clone(), 0, instance())
+        Self::read_named(arguments.policy.clone(), 0, instance(), fdbroker_host::sees_units())
     }
 
     /// Reads it again, from the same place.
@@ -38,7 +39,7 @@ impl PolicySource {
     /// When it is not valid; when its files have gone; or when it takes a restart.
     pub(super) fn read_again(&self) -> Result<Self, StartError> {
         let next = self.generation.wrapping_add(1);
-        let again = Self::read_named(self.named.clone(), next, self.instance)?;
+        let again = Self::read_named(self.named.clone(), next, self.instance, self.sees_units)?;
         if again.texts.is_empty() && !self.texts.is_empty() {
             return Err(StartError::PolicyGone(DEFAULT_POLICY.into()));
         }
@@ -52,6 +53,7 @@ impl PolicySource {
         named: Option<PathBuf>,
         generation: u32,
         instance: i64,
+        sees_units: bool,
     ) -> Result<Self, StartError> {
         let (policy, texts, names) = match &named {
             Some(path) => from_file(path)?,
@@ -63,7 +65,7 @@ impl PolicySource {
             },
         };
         let account = if geteuid().is_root() { Some(worker_account(&policy)?) } else { None };
-        Ok(Self { named, generation, policy, texts, names, account, instance })
+        Ok(Self { named, generation, sees_units, policy, texts, names, account, instance })
     }
 
     /// The built-in policy, whoever asks.
@@ -73,6 +75,7 @@ impl PolicySource {
         Self {
             named: None,
             generation: 0,
+            sees_units: true,
             policy,
             texts: Vec::new(),
             names: Vec::new(),
@@ -86,6 +89,7 @@ impl PolicySource {
         Setup {
             instance: self.instance,
             generation: self.generation,
+            sees_units: self.sees_units,
             owner: owner().0,
             account: self.account,
             policy: self.texts.clone(),

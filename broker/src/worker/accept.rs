@@ -49,7 +49,7 @@ fn set_nonblocking(listener: &OwnedFd) -> io::Result<()> {
 }
 
 fn admit(worker: &Rc<Worker>, stream: OwnedFd) {
-    let identity = match Identity::of(&stream) {
+    let identity = match Identity::of(&stream, worker.sees_units) {
         Ok(identity) => identity,
         Err(error) => {
             let reason = format!("its identity cannot be read: {error}");

@@ -32,7 +32,7 @@ impl Requester {
     pub(crate) fn new(connection: &Rc<Identity>, writer: Writer) -> Self {
         let writer = match writer {
             Writer::One(sender) if connection.wrote(&sender) => Ok(None),
-            Writer::One(sender) => Identity::of_sender(sender).map(Some),
+            Writer::One(sender) => Identity::of_sender(sender, connection.sees_units()).map(Some),
             Writer::Several => Err(Unreadable::SEVERAL),
             Writer::Unknown => Err(Unreadable::NO_CREDENTIALS),
         };

@@ -36,6 +36,8 @@ pub(crate) struct Identity {
     place: Option<ControlGroup>,
     /// Its security label, where there is one.
     label: Option<String>,
+    /// Whether what is read of control groups means anything here.
+    sees_units: bool,
 }
 
 /// The control group that a process is in; none where it cannot be named from here.
@@ -57,7 +59,7 @@ impl Identity {
     ///
     /// # Errors
     /// When the kernel does not tell: such a peer must not be served.
-    pub(crate) fn of(socket: impl AsFd) -> io::Result<Self> {
+    pub(crate) fn of(socket: impl AsFd, sees_units: bool) -> io::Result<Self> {
         let socket = socket.as_fd();
         let credentials = getsockopt(&socket, sockopt::PeerCredentials)?;
         let (pid, uid) = (credentials.pid(), Uid(credentials.uid()));
@@ -71,6 +73,7 @@ impl Identity {
             process: process.map(Rc::new),
             place: read.map(|read| ControlGroup(read.cgroup)),
             label: peer::label(socket),
+            sees_units,
         })
     }
 
@@ -79,7 +82,7 @@ impl Identity {
     ///
     /// # Errors
     /// When its groups cannot be read, or it is no longer the same: it must not be served.
-    pub(crate) fn of_sender(sender: Sender) -> Result<Self, Unreadable> {
+    pub(crate) fn of_sender(sender: Sender, sees_units: bool) -> Result<Self, Unreadable> {
         let pid =
             Pid::from_raw(sender.pid).ok_or(Unreadable("it lives in a foreign pid namespace"))?;
         let process =
@@ -102,6 +105,7 @@ impl Identity {
             process: Some(Rc::new(process)),
             place: Some(ControlGroup(read.cgroup)),
             label: read.label,
+            sees_units,
         })
     }
 
@@ -112,19 +116,30 @@ impl Identity {
 
     /// What the policy asks of it.
     pub(crate) fn peer(&self) -> Peer<'_> {
-        let place = self.place.as_ref();
+        let place = self.place();
         Peer {
             unit: place.and_then(ControlGroup::unit),
             cgroup: place.and_then(ControlGroup::path),
             label: self.label.as_deref(),
-            out_of_sight: place.is_none_or(|place| place.path().is_none()),
+            out_of_sight: place.is_none(),
             ..Peer::new(self.uid, self.gid, &self.groups)
         }
     }
 
+    /// Where it runs, as far as that can be told.
+    fn place(&self) -> Option<&ControlGroup> {
+        let place = self.place.as_ref().filter(|place| place.path().is_some());
+        place.filter(|_| self.sees_units)
+    }
+
+    /// Whether what is read of control groups means anything here.
+    pub(crate) fn sees_units(&self) -> bool {
+        self.sees_units
+    }
+
     /// The unit that it runs in, for the audit trail.
     fn unit(&self) -> &str {
-        match &self.place {
+        match self.place() {
             None => "unknown",
             Some(place) => place.unit().unwrap_or("none"),
         }
@@ -188,7 +203,7 @@ mod tests {
     #[test]
     fn a_connection_tells_who_made_it() {
         let (ours, _theirs) = UnixStream::pair().unwrap();
-        let identity = Identity::of(&ours).unwrap();
+        let identity = Identity::of(&ours, true).unwrap();
         assert_eq!(identity.uid.0, rustix::process::geteuid().as_raw());
         assert_eq!(identity.pid, rustix::process::getpid().as_raw_nonzero().get());
     }
@@ -197,7 +212,7 @@ mod tests {
     fn a_sender_is_read_with_the_groups_the_kernel_lists() {
         let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
         let pid = rustix::process::getpid().as_raw_nonzero().get();
-        let identity = Identity::of_sender(Sender { pid, uid, gid }).unwrap();
+        let identity = Identity::of_sender(Sender { pid, uid, gid }, true).unwrap();
         let mut groups: Vec<u32> = identity.groups.iter().map(|gid| gid.0).collect();
         let mut expected: Vec<u32> =
             nix::unistd::getgroups().unwrap().iter().map(|gid| gid.as_raw()).collect();
@@ -208,8 +223,8 @@ mod tests {
 
     #[test]
     fn a_sender_that_cannot_be_seen_is_not_known() {
-        assert!(Identity::of_sender(Sender { pid: 0, uid: 0, gid: 0 }).is_err());
+        assert!(Identity::of_sender(Sender { pid: 0, uid: 0, gid: 0 }, true).is_err());
         let pid = rustix::process::getpid().as_raw_nonzero().get();
-        assert!(Identity::of_sender(Sender { pid, uid: 4_000_000, gid: 0 }).is_err());
+        assert!(Identity::of_sender(Sender { pid, uid: 4_000_000, gid: 0 }, true).is_err());
     }
 }

@@ -58,6 +58,8 @@ pub(crate) type Brought = Held<Uid>;
 pub(crate) struct Worker {
     /// A number that differs between any two starts of the broker.
     instance: i64,
+    /// Control groups are seen from where the service manager sees them.
+    sees_units: bool,
     in_force: InForce,
     audit: Audit,
     slots: RefCell<slots::Slots>,
@@ -113,6 +115,10 @@ fn run(format: Format) -> Result<(), String> {
     LocalSet::new().block_on(&runtime, serve(restored, log))
 }
 
+const NO_UNITS: &str = "the broker is in a control group namespace of its own: units and control \
+     groups of peers are not known here; rules that deny by them deny everybody they otherwise fit, \
+     rules that allow by them nobody";
+
 /// A fault of ours ends the whole worker, not one session in the middle of a change: another
 /// worker starts from what the supervisor knows.
 fn end_on_panic() {
@@ -124,7 +130,11 @@ fn end_on_panic() {
 }
 
 async fn serve(restored: restore::Restored, log: Log) -> Result<(), String> {
-    let restore::Restored { link, instance, rules, listener, trail, deposits, notes } = restored;
+    let restore::Restored { link, instance, sees_units, rules, listener, trail, deposits, notes } =
+        restored;
+    if !sees_units {
+        log.warn(NO_UNITS);
+    }
     let policy = &rules.policy;
     let closer = Closer::new();
     let (vault, link) = vault::Vault::new(link).map_err(|error| error.to_string())?;
@@ -142,6 +152,7 @@ async fn serve(restored: restore::Restored, log: Log) -> Result<(), String> {
     let (coming, policies) = unbounded_channel();
     let worker = Rc::new(Worker {
         instance,
+        sees_units,
         in_force: InForce::new(rules),
         audit,
         slots: RefCell::new(slots),

@@ -18,6 +18,7 @@ use crate::transmit::transmit;
 pub(super) struct Restored {
     pub(super) link: OwnedFd,
     pub(super) instance: i64,
+    pub(super) sees_units: bool,
     pub(super) rules: Rules,
     pub(super) listener: OwnedFd,
     /// The audit file, where there is one.
@@ -37,6 +38,7 @@ pub(super) struct Note {
 #[derive(Default)]
 struct Arrived {
     instance: i64,
+    sees_units: bool,
     rules: Option<Rules>,
     listener: Option<OwnedFd>,
     trail: Option<OwnedFd>,
@@ -59,10 +61,10 @@ pub(super) fn from(link: OwnedFd) -> Result<Restored, String> {
             arrived.take(message.map_err(|fault| fault.reason.to_owned())?)?;
         }
     }
-    let Arrived { instance, rules, listener, trail, deposits, notes, .. } = arrived;
+    let Arrived { instance, sees_units, rules, listener, trail, deposits, notes, .. } = arrived;
     let rules = rules.ok_or("the supervisor sent no policy")?;
     let listener = listener.ok_or("the supervisor sent no listening socket")?;
-    Ok(Restored { link, instance, rules, listener, trail, deposits, notes })
+    Ok(Restored { link, instance, sees_units, rules, listener, trail, deposits, notes })
 }
 
 fn read(link: &OwnedFd, chunk: &mut [u8], decoder: &mut Decoder<OwnedFd>) -> Result<(), String> {
@@ -100,6 +102,7 @@ impl Arrived {
             Control::Setup(setup) => {
                 privilege::give_up(setup.account)?;
                 self.instance = setup.instance;
+                self.sees_units = setup.sees_units;
                 self.rules = Some(Rules::read(setup)?);
             }
             Control::Trail(file) => self.trail = Some(file),
