@@ -73,6 +73,14 @@ def open_descriptors() -> List[str]:
     return sorted(names)
 
 
+def runs(pid: int) -> bool:
+    try:
+        state = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state[0] not in "ZX"
+
+
 class Daemon:
     """A broker, ended by its process id."""
 
@@ -107,8 +115,11 @@ class Daemon:
         os.kill(self.worker(), signal.SIGKILL)
 
     def kill(self) -> None:
+        """Kills it; its worker notices, and is gone when this returns."""
+        worker = self.worker()
         self.process.kill()
         self.process.wait()
+        until("the worker is gone", lambda: not runs(worker))
 
     def end(self) -> None:
         if self.process.poll() is None:

@@ -210,7 +210,8 @@ static int init(const char *path, int flags, int tags)
     int result = escrow_init(strcmp(path, "-") ? path : NULL, flags, tags, &escrow);
     close(ends[1]);
     watched.fd = ends[0];
-    expect("poll", 1, poll(&watched, 1, 0));
+    /* What could not be executed may still be ending. */
+    expect("the pipe ends", 1, poll(&watched, 1, 5000));
     expect("nobody else has the pipe", POLLHUP, watched.revents);
     close(ends[0]);
     expect("there is no child to wait for", -1, waitpid(-1, NULL, WNOHANG));

@@ -533,6 +533,13 @@ fn the_next_program_waits_until_the_one_that_holds_a_serial_tag_has_ended() {
     second.ends();
 }
 
+/// Kills a broker; its worker notices, and is gone when this returns.
+fn kill(daemon: &mut Daemon) {
+    let worker = daemon.worker_pid();
+    daemon.kill();
+    wait_until("the worker is gone", || !process::runs(worker));
+}
+
 #[test]
 fn a_session_outlives_the_worker_and_the_whole_broker() {
     let policy = sample::OPEN;
@@ -546,13 +553,13 @@ fn a_session_outlives_the_worker_and_the_whole_broker() {
     program.step();
     program.says("0");
     // The program asks while nobody listens; it is answered by the next broker, whose slots are empty.
-    daemon.kill();
+    kill(&mut daemon);
     program.step();
     let next = start();
     program.says(&(-libc::ENOENT).to_string());
     // And when none comes back, it is told, and SIGPIPE does not end it.
     daemon = next;
-    daemon.kill();
+    kill(&mut daemon);
     for _ in 0..2 {
         program.step();
         program.says(&(-libc::ECONNREFUSED).to_string());
