@@ -2,14 +2,14 @@
  *
  * usage: capi round SOCKET TAG      every request, with what has to come of it
  *        capi errors SOCKET TAG     what makes no sense, or is not there; tag TAG + 1 is refused
- *        capi init SOCKET FLAGS TAGS  says what escrow_init gives ("-" for no path), and, if that is 0,
+ *        capi init SOCKET FLAGS TAGS  says what escrow_init gives, and, if that is 0,
  *                                   what comes of an ADD, a GET and a DEL on tag 0
  *        capi turn SOCKET TAG       says "asking", asks how much the tag holds, says "has it", waits
  *                                   for the end of standard input, and ends
  *        capi steps SOCKET TAG      deposits, and then, for each line of standard input, gets what
  *                                   it deposited, and says what came of it
  *
- * Says what failed and exits with 1, or exits with 0.
+ * "-" is no SOCKET. Says what failed and exits with 1, or exits with 0.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -34,10 +34,15 @@ static void expect(const char *what, long expected, long found)
     exit(1);
 }
 
+static const char *socket_named(const char *path)
+{
+    return strcmp(path, "-") ? path : NULL;
+}
+
 static struct escrow *begin(const char *path)
 {
     struct escrow *escrow = NULL;
-    expect("escrow_init", 0, escrow_init(path, 0, 1, &escrow));
+    expect("escrow_init", 0, escrow_init(socket_named(path), 0, 1, &escrow));
     expect("there is a handle", 1, escrow != NULL);
     return escrow;
 }
@@ -207,7 +212,7 @@ static int init(const char *path, int flags, int tags)
     int32_t nob = 0;
     /* As a program does that knows nothing of close-on-exec. */
     expect("pipe", 0, pipe(ends));
-    int result = escrow_init(strcmp(path, "-") ? path : NULL, flags, tags, &escrow);
+    int result = escrow_init(socket_named(path), flags, tags, &escrow);
     close(ends[1]);
     watched.fd = ends[0];
     /* What could not be executed may still be ending. */

@@ -478,6 +478,35 @@ fn the_program_in_the_documentation_prints_what_it_says_there() {
     assert_eq!((blocks("c").len(), blocks("sh").len(), blocks("text").len()), (1, 2, 1));
 }
 
+#[test]
+fn a_program_with_more_rights_than_its_caller_takes_nothing_from_the_environment() {
+    let what = "a set-user-ID program in C";
+    if !fdbroker_tests::needs_root(what) {
+        return;
+    }
+    let daemon = Daemon::open().start();
+    let directory = Directory::new();
+    let no_suid = rustix::fs::statvfs(directory.path()).unwrap().f_flag;
+    let no_privileges = process::status(std::process::id(), "NoNewPrivs") != "0";
+    if no_privileges || no_suid.contains(rustix::fs::StatVfsMountFlags::NOSUID) {
+        return skip(what, "nothing is set-user-ID here");
+    }
+    let gives = |mode: u32| {
+        let program = directory.join("capi");
+        fs::copy(&installed().fixed, &program).unwrap();
+        std::os::unix::fs::chown(&program, Some(TRIER), Some(TRIER)).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(mode)).unwrap();
+        let mut command = Command::new(program);
+        command.args(["steps", "-", "1"]).env("ESCROW_PATH", daemon.socket());
+        sys::become_before(&mut command, Ids::plain(TRIER + 1));
+        command.stdin(Stdio::null()).output().unwrap()
+    };
+    assert!(gives(0o755).status.success());
+    let output = gives(0o4755);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains(&format!("found {}", -libc::EINVAL)), "{said}");
+}
+
 /// A program that is led through its standard input.
 struct Led {
     child: Child,
