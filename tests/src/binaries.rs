@@ -52,6 +52,16 @@ pub fn example(name: &str) -> PathBuf {
     built.into_iter().find(|path| path.ends_with(name)).unwrap()
 }
 
+/// Builds the library for C, and gives the directory that its two files are in.
+pub fn escrow_library() -> PathBuf {
+    if let Some(directory) = std::env::var_os(READY_MADE) {
+        return directory.into();
+    }
+    build(&["-p", "fdbroker-capi"]);
+    let own = std::env::current_exe().unwrap();
+    own.ancestors().nth(2).expect("a program of cargo's lies deep enough").to_owned()
+}
+
 fn built() -> [PathBuf; 3] {
     let packages = ["-p", "fdbrokerd", "-p", "fdbroker", "-p", "fdbroker-tests", "--bins"];
     let built = build(&packages);
