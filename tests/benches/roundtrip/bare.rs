@@ -2,17 +2,27 @@
 //! there, 16 bytes and one descriptor back, closed on arrival. Two processes, blocking calls, no
 //! memory taken.
 
-use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command};
 
 use nix::sys::socket::{setsockopt, sockopt::PassCred};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
 
 /// The argument by which this program becomes the answering process.
 pub const PONG: &str = "--pong";
 /// The same, where it has the kernel tell who wrote each request (SO_PASSCRED).
 pub const PONG_TO_SENDER: &str = "--pong-to-sender";
+
+/// The same, with as many descriptors in each answer as a message carries.
+pub const PONG_MANY: &str = "--pong-many";
+/// How many that are.
+pub const MANY: usize = 253;
 
 const REQUEST: usize = 8;
 const ANSWER: usize = 16;
@@ -37,6 +47,21 @@ impl Bare {
     /// The answering process.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// One exchange of many descriptors.
+    pub fn exchange_many(&self, buffer: &mut [u8]) {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MANY))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        rustix::io::write(&self.socket, &[0; REQUEST]).unwrap();
+        let mut parts = [IoSliceMut::new(buffer)];
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        recvmsg(&self.socket, &mut parts, &mut control, flags).unwrap();
+        let came = control.drain().map(|message| match message {
+            RecvAncillaryMessage::ScmRights(descriptors) => descriptors.count(),
+            _ => 0,
+        });
+        assert_eq!(came.sum::<usize>(), MANY);
     }
 
     /// One exchange.
@@ -69,6 +94,22 @@ pub fn pong() {
             return;
         }
         send(file.as_raw_fd());
+    }
+}
+
+/// As many descriptors at a time as a message carries, each with an answer's bytes.
+pub fn pong_many() {
+    let file = std::fs::File::open("/dev/null").unwrap();
+    let mut request = [0u8; REQUEST];
+    let answer = vec![0u8; ANSWER * MANY];
+    // SAFETY: descriptor 0 is open for as long as this process lives.
+    let socket = unsafe { BorrowedFd::borrow_raw(0) };
+    let descriptors = vec![file.as_fd(); MANY];
+    while rustix::io::read(socket, &mut request).is_ok_and(|length| length > 0) {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MANY))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(&descriptors));
+        sendmsg(socket, &[IoSlice::new(&answer)], &mut control, SendFlags::NOSIGNAL).unwrap();
     }
 }
 

@@ -18,6 +18,7 @@ use measure::{Subject, in_turns};
 use subjects::{BigBroker, SmallBroker};
 
 /// How much is measured.
+#[derive(Clone, Copy)]
 pub struct Effort {
     /// How often each subject has its turn.
     rounds: usize,
@@ -40,6 +41,9 @@ fn main() {
     if has(bare::PONG_TO_SENDER) {
         return bare::pong_to_sender();
     }
+    if has(bare::PONG_MANY) {
+        return bare::pong_many();
+    }
     let quick = has("--quick") || !has("--bench");
     let effort = if quick { QUICK } else { FULL };
     let processors = sys::processors();
@@ -51,6 +55,7 @@ fn main() {
         None => skip("two processors", "this process may run on one only"),
     }
     sizes(&effort, one, other.unwrap_or(one));
+    many(&effort, one, other.unwrap_or(one));
 }
 
 /// The client on one processor, all others on another or the same.
@@ -94,5 +99,26 @@ fn sizes(effort: &Effort, client: usize, others: usize) {
     ];
     in_turns(&mut subjects, effort, || logs.iter().for_each(|log| log.set_len(0).unwrap()));
     println!("\nsize, the client on processor {client}, all others on {others}");
+    measure::print(&subjects);
+}
+
+/// Many descriptors: bare, in bulk, and one by one.
+fn many(effort: &Effort, client: usize, others: usize) {
+    let bare = bare::Bare::start(bare::PONG_MANY);
+    let mut broker = subjects::ManyBroker::start(bare::MANY);
+    sys::pin(0, client).unwrap();
+    sys::pin(bare.pid(), others).unwrap();
+    broker.daemon.pin(others);
+    let daemon = broker.daemon.log().open();
+    let mut buffer = vec![0; 65536];
+    let effort = Effort { exchanges: effort.exchanges / 50 + 1, ..*effort };
+    let (bulk, single) = broker.exchanges();
+    let mut subjects = [
+        Subject::new("bare: 253 descriptors in one message", || bare.exchange_many(&mut buffer)),
+        Subject::new("GET_MANY of 253 deposits", bulk).aim(1.5),
+        Subject::new("253 times GET", single),
+    ];
+    in_turns(&mut subjects, &effort, || daemon.set_len(0).unwrap());
+    println!("\nmany, the client on processor {client}, all others on {others}");
     measure::print(&subjects);
 }
