@@ -455,7 +455,8 @@ fn on_a_full_disk_a_required_trail_refuses_requests_and_does_not_do_them() {
     assert_eq!(peer.get((1, 901)).errno(), libc::EIO);
     daemon.complains(7, &["list"]);
     daemon.complains(7, &["reload"]);
-    daemon.complains(7, &["status"]);
+    // What changes nothing is told, so that it can be seen how the broker is.
+    assert_eq!(daemon.run(&["status"]).status, 0);
     // A refusal is one all the same.
     assert_eq!(peer.get((1, 13)).errno(), libc::EACCES);
     let mut other = Person::same().connect(&daemon);
@@ -773,6 +774,27 @@ fn refusals_of_more_different_slots_than_are_remembered_lose_no_count() {
     }
     daemon.end(Signal::TERM);
     assert_eq!(trail.count(|record| record["FDBROKER_VERDICT"] == "refused"), 10_000);
+}
+
+#[test]
+fn names_that_somebody_tries_are_in_the_trail_each_of_them() {
+    let (builder, trail) = with_trail(Daemon::with_policy(POLICY));
+    let mut daemon = builder.start();
+    let mut peer = daemon.connect();
+    peer.ask(&request::hello(), &[]);
+    let long = "x".repeat(255);
+    let names: Vec<String> =
+        (0..20).map(|number| format!("try-{number}\n")).chain([long]).collect();
+    for name in &names {
+        assert_eq!(peer.ask(&request::extended(64, name.as_bytes()), &[]).errno(), libc::EACCES);
+    }
+    daemon.end(Signal::TERM);
+    for name in names {
+        let tried = trail.count(|record| {
+            is(record, "decision", "refused", "list", "") && record["FDBROKER_NAME"] == name
+        });
+        assert_eq!(tried, 1, "{name}");
+    }
 }
 
 #[test]

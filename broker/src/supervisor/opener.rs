@@ -90,7 +90,10 @@ impl Opener {
 impl fmt::Display for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kept, gone, new, .. } = self;
-        write!(f, "{kept} resources stay as they are, {gone} are given up, {new} are new")
+        let stay =
+            if *kept == 1 { "resource stays as it is" } else { "resources stay as they are" };
+        let are = |number: usize| if number == 1 { "is" } else { "are" };
+        write!(f, "{kept} {stay}, {gone} {} given up, {new} {} new", are(*gone), are(*new))
     }
 }
 
