@@ -118,3 +118,56 @@ impl Trail {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::{AsRawFd, OwnedFd};
+
+    use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, memfd_create, openat};
+
+    use super::{Appended, Trail};
+    use crate::log::sample;
+
+    fn open(file: &OwnedFd, access: OFlags) -> OwnedFd {
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        openat(CWD, path, access | OFlags::APPEND, Mode::empty()).unwrap()
+    }
+
+    fn append(trail: &mut Trail, times: usize) {
+        (0..times).for_each(|_| assert!(matches!(trail.append(&sample(7)), Appended::Yes)));
+    }
+
+    /// For each line whether it is a record; none for an empty one.
+    fn lines(file: &OwnedFd) -> Vec<Option<bool>> {
+        let text = std::fs::read_to_string(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap();
+        let is_record = |line: &str| serde_json::from_str::<serde_json::Value>(line).is_ok();
+        text.lines().map(|line| (!line.is_empty()).then(|| is_record(line))).collect()
+    }
+
+    #[test]
+    fn whoever_tears_a_line_it_takes_none_of_another_writer_with_it() {
+        for access in [OFlags::WRONLY, OFlags::RDWR] {
+            let file = memfd_create("trail", MemfdFlags::CLOEXEC).unwrap();
+            let mut trail = Trail::new(open(&file, access));
+            append(&mut trail, 2);
+            let other = open(&file, OFlags::WRONLY);
+            rustix::io::write(&other, b"{\"time\":").unwrap();
+            append(&mut trail, 2);
+            let (yes, no) = (Some(true), Some(false));
+            assert_eq!(lines(&file), [yes, yes, no, yes, yes]);
+        }
+    }
+
+    #[test]
+    fn who_cannot_look_begins_with_a_newline_behind_what_others_wrote_and_not_behind_its_own() {
+        let file = memfd_create("trail", MemfdFlags::CLOEXEC).unwrap();
+        let mut looks = Trail::new(open(&file, OFlags::RDWR));
+        append(&mut looks, 1);
+        let mut blind = Trail::new(open(&file, OFlags::WRONLY));
+        append(&mut blind, 2);
+        append(&mut looks, 2);
+        append(&mut blind, 1);
+        let yes = Some(true);
+        assert_eq!(lines(&file), [yes, None, yes, yes, yes, yes, None, yes]);
+    }
+}

@@ -146,3 +146,15 @@ fn unknown(position: u32) -> OpenFailure {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Changes;
+
+    #[test]
+    fn one_is_said_as_one() {
+        let said = |kept, gone, new| Changes { kept, gone, new, opened: Vec::new() }.to_string();
+        assert_eq!(said(1, 1, 1), "1 resource stays as it is, 1 is given up, 1 is new");
+        assert_eq!(said(2, 0, 3), "2 resources stay as they are, 0 are given up, 3 are new");
+    }
+}
