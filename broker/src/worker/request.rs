@@ -3,7 +3,7 @@
 //! broker in [`super::operate`].
 
 use fdbroker_policy::Right;
-use fdbroker_wire::version2::Request as Version2;
+use fdbroker_wire::version2::{Features, Request as Version2};
 use fdbroker_wire::{Add, Errno, Fault, Hello, Message, Slot, Tag};
 
 use super::answer::Answer;
@@ -35,7 +35,7 @@ pub(super) async fn serve(
     incoming: Incoming,
 ) -> Option<Answer> {
     let Incoming { message, writer } = incoming;
-    let request = match Request::of(message, session.greeted.is_some()) {
+    let request = match Request::of(message, session.greeted.map(|greeted| greeted.features)) {
         Ok(request) => request,
         Err(fault) => return Some(malformed(worker, session, fault)),
     };
@@ -54,17 +54,34 @@ pub(super) async fn serve(
 }
 
 impl Request {
-    fn of(message: Result<Message<Brought>, Fault>, version2: bool) -> Result<Self, Fault> {
+    fn of(
+        message: Result<Message<Brought>, Fault>,
+        granted: Option<Features>,
+    ) -> Result<Self, Fault> {
         Ok(match message? {
             Message::Get(slot) => Self::Escrow(Escrow::Get(slot)),
             Message::Add(add) => Self::Escrow(Escrow::Add(add)),
             Message::Del(slot) => Self::Escrow(Escrow::Del(slot)),
             Message::Tag(tag) => Self::Escrow(Escrow::Count(tag)),
             Message::Hello(hello) => Self::Hello(hello),
-            Message::Extended(_) if !version2 => return Err(NOT_GREETED),
-            Message::Extended(message) => Self::Version2(Version2::from_extended(message)?),
+            Message::Extended(message) => {
+                let granted = granted.ok_or(NOT_GREETED)?;
+                let request = Version2::from_extended(message)?;
+                if !granted.contains(feature(&request)) {
+                    return Err(NOT_GRANTED);
+                }
+                Self::Version2(request)
+            }
             Message::Reply(_) | Message::Info(_) => return Err(NOT_SERVED),
         })
+    }
+}
+
+/// The feature that a request is of.
+fn feature(request: &Version2) -> Features {
+    match request {
+        Version2::Find(_) | Version2::List { .. } => Features::LISTING,
+        Version2::Reload | Version2::Purge(_) | Version2::Status => Features::OPERATE,
     }
 }
 
@@ -83,6 +100,8 @@ const NOT_SERVED: Fault =
     Fault { errno: Errno::PROTO, reason: "the opcode is not served", fatal: false };
 const NOT_GREETED: Fault =
     Fault { errno: Errno::PROTO, reason: "version 2 begins with HEL", fatal: false };
+const NOT_GRANTED: Fault =
+    Fault { errno: Errno::PROTO, reason: "not granted by HEL", fatal: false };
 
 /// Records and answers what was no request.
 fn malformed(worker: &Worker, session: &Session, fault: Fault) -> Answer {
