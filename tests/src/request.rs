@@ -33,7 +33,12 @@ pub fn add_announcing(place: Place, ufd: i32, nob: i32, payload: &[u8]) -> Vec<u
 
 /// A HEL.
 pub fn hello() -> Vec<u8> {
-    vec![0; 16]
+    hello_for(7)
+}
+
+/// HEL, for these features.
+pub fn hello_for(features: i32) -> Vec<u8> {
+    [&[0; 4][..], &features.to_ne_bytes(), &[0; 8]].concat()
 }
 
 /// A message of version 2.

@@ -80,6 +80,7 @@ const FOUND: i16 = 65;
 const LIST: i16 = 66;
 const LISTING: i16 = 67;
 const REPORT: i16 = 69;
+const PURGE: i16 = 70;
 const STATUS: i16 = 72;
 
 #[track_caller]
@@ -121,10 +122,33 @@ fn only_known_features_are_granted() {
     let daemon = daemon();
     let mut peer = daemon.connect();
     for (asked, granted) in [(0, 0), (1, 1), (2, 2), (-1, 7), (i32::MIN | 9, 1)] {
-        let mut hello = request::hello();
-        hello[4..8].copy_from_slice(&i32::to_ne_bytes(asked));
+        let hello = request::hello_for(asked);
         let Answer::Hello(answer) = peer.ask(&hello, &[]) else { panic!("no HEL") };
         assert_eq!(answer.flags, granted, "{asked}");
+    }
+}
+
+#[test]
+fn what_hel_did_not_grant_is_not_served() {
+    let daemon = daemon();
+    let mut peer = daemon.connect();
+    for features in [0, 1, 2, 3, 0] {
+        peer.ask(&request::hello_for(features), &[]);
+        let list = [&(-1i16).to_ne_bytes()[..], &[0; 2], &(-1i16).to_ne_bytes(), &[0; 6]].concat();
+        let purge = [&10i16.to_ne_bytes()[..], &[0; 6]].concat();
+        let asked =
+            [(FIND, &b"web"[..], 1), (LIST, &list, 1), (PURGE, &purge, 2), (STATUS, b"", 2)];
+        for (op, body, feature) in asked {
+            let answer = peer.ask(&request::extended(op, body), &[]);
+            match answer {
+                Answer::Failed(libc::EPROTO, text) => {
+                    assert_eq!(text, "not granted by HEL");
+                    assert_eq!(features & feature, 0, "opcode {op} with {features}");
+                }
+                _ => assert_eq!(features & feature, feature, "opcode {op} with {features}"),
+            }
+        }
+        peer.is_served((10, 0));
     }
 }
 

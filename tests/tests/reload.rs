@@ -233,7 +233,7 @@ fn a_purge_deletes_what_no_rule_reaches_and_nothing_else() {
     };
     assert_eq!(held(&daemon).len(), 5);
     let said = daemon.complains(7, &["purge", "1/0"]);
-    assert!(said.contains("reaches"), "{said}");
+    assert!(said.contains("`fdbroker who SLOT` names them"), "{said}");
     daemon.complains(4, &["purge", "1/77"]);
     assert_eq!(daemon.says(&["purge", "1/5"]), "1/5\n");
     daemon.complains(4, &["purge", "1/5"]);

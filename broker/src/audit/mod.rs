@@ -61,7 +61,10 @@ impl Audit {
     /// Goes on in another file: the old one has been moved away.
     pub(crate) fn go_on_in(&self, file: OwnedFd) {
         self.settle();
-        self.trail.replace(Some(Trail::new(file)));
+        match &mut *self.trail.borrow_mut() {
+            Some(trail) => trail.go_on_in(file),
+            none => *none = Some(Trail::new(file)),
+        }
     }
 
     /// Ends the part of a line that a full disk or a dead process left in the file.

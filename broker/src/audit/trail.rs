@@ -2,8 +2,11 @@
 //!
 //! A regular file, so that a write never waits for a reader. Supervisor and worker both append;
 //! each line is one write(2) with O_APPEND, which the kernel does not mix with another's. Of a line
-//! for which the disk has no room a part may be left: the next one begins a new line. The worker
-//! knows of its own; the supervisor can look, and mends the file before a worker is given it.
+//! for which the disk has no room, or whose writer is killed, a part may be left. So whoever does not
+//! know that the file ends with a whole line begins with a newline; where it did, this leaves an
+//! empty line, which means nothing. The supervisor can look how the file ends. The worker's
+//! descriptor is for writing only: it knows nothing before its first line, after a failure, or when
+//! somebody else has written since, which the file's size tells.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -18,8 +21,10 @@ pub(super) struct Trail {
     file: OwnedFd,
     /// It can be looked at how the file ends.
     readable: bool,
-    /// The last write left a part of its line.
-    torn: bool,
+    /// Where the last line of this process ended, if it was whole.
+    end: Option<u64>,
+    /// The last record could not be written.
+    failing: bool,
     /// Records that could not be written since the last one that could.
     lost: u64,
 }
@@ -41,43 +46,63 @@ pub(super) enum Appended {
 impl Trail {
     pub(super) fn new(file: OwnedFd) -> Self {
         let readable = fcntl_getfl(&file).is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::RDWR);
-        Self { file, readable, torn: false, lost: 0 }
+        Self { file, readable, end: None, failing: false, lost: 0 }
+    }
+
+    /// Goes on in another file. What the old one has lost is told when this one takes a record.
+    pub(super) fn go_on_in(&mut self, file: OwnedFd) {
+        *self = Self { lost: self.lost, ..Self::new(file) };
     }
 
     /// Ends what is left of a line, whoever wrote it; if that cannot be written, the next record
     /// does it.
     pub(super) fn mend(&mut self) {
-        if self.ends_torn() && rustix::io::write(&self.file, b"\n") == Ok(1) {
-            self.torn = false;
+        if self.readable && !self.ends_whole(self.size()) {
+            // It was asked for by nobody, and so is missed by nobody.
+            let _ = rustix::io::write(&self.file, b"\n");
         }
     }
 
-    fn ends_torn(&self) -> bool {
-        if !self.readable {
-            return self.torn;
+    /// How large the file is, where that can be known.
+    fn size(&self) -> Option<u64> {
+        u64::try_from(fstat(&self.file).ok()?.st_size).ok()
+    }
+
+    /// Whether it is known that a file of this size ends with a whole line.
+    fn ends_whole(&self, size: Option<u64>) -> bool {
+        match size {
+            None => false,
+            Some(0) => true,
+            Some(size) if self.readable => {
+                let mut last = [0];
+                pread(&self.file, &mut last, size - 1) == Ok(1) && last == [b'\n']
+            }
+            size => size == self.end,
         }
-        let mut last = [b'\n'];
-        let end = fstat(&self.file).map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0));
-        let looked = end == 0 || pread(&self.file, &mut last, end - 1).is_ok();
-        last != [b'\n'] || (!looked && self.torn)
     }
 
     /// Appends a record.
     pub(super) fn append(&mut self, record: &Record<'_>) -> Appended {
         match self.write(&line(record)) {
-            Ok(()) => match std::mem::take(&mut self.lost) {
-                0 => Appended::Yes,
-                lost => Appended::Again { lost },
-            },
+            Ok(()) => {
+                self.failing = false;
+                match std::mem::take(&mut self.lost) {
+                    0 => Appended::Yes,
+                    lost => Appended::Again { lost },
+                }
+            }
             Err(error) => {
                 self.lost += 1;
-                Appended::No { error: (self.lost == 1).then_some(error) }
+                let first = !std::mem::replace(&mut self.failing, true);
+                Appended::No { error: first.then_some(error) }
             }
         }
     }
 
     fn write(&mut self, line: &str) -> io::Result<()> {
-        let whole = if self.ends_torn() { format!("\n{line}") } else { line.to_owned() };
+        let size = self.size();
+        let whole = if self.ends_whole(size) { line.to_owned() } else { format!("\n{line}") };
+        self.end = None;
         let written = loop {
             match rustix::io::write(&self.file, whole.as_bytes()) {
                 Err(rustix::io::Errno::INTR) => {}
@@ -85,11 +110,64 @@ impl Trail {
             }
         };
         // A disk that fills takes the first part of a line.
-        if written == whole.len() {
-            self.torn = false;
-            return Ok(());
+        if written < whole.len() {
+            return Err(rustix::io::Errno::NOSPC.into());
         }
-        self.torn |= written > 0;
-        Err(rustix::io::Errno::NOSPC.into())
+        // Too small, if somebody else has written meanwhile: then it is not known how the file ends.
+        self.end = size.and_then(|size| size.checked_add(u64::try_from(written).ok()?));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::{AsRawFd, OwnedFd};
+
+    use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, memfd_create, openat};
+
+    use super::{Appended, Trail};
+    use crate::log::sample;
+
+    fn open(file: &OwnedFd, access: OFlags) -> OwnedFd {
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        openat(CWD, path, access | OFlags::APPEND, Mode::empty()).unwrap()
+    }
+
+    fn append(trail: &mut Trail, times: usize) {
+        (0..times).for_each(|_| assert!(matches!(trail.append(&sample(7)), Appended::Yes)));
+    }
+
+    /// For each line whether it is a record; none for an empty one.
+    fn lines(file: &OwnedFd) -> Vec<Option<bool>> {
+        let text = std::fs::read_to_string(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap();
+        let is_record = |line: &str| serde_json::from_str::<serde_json::Value>(line).is_ok();
+        text.lines().map(|line| (!line.is_empty()).then(|| is_record(line))).collect()
+    }
+
+    #[test]
+    fn whoever_tears_a_line_it_takes_none_of_another_writer_with_it() {
+        for access in [OFlags::WRONLY, OFlags::RDWR] {
+            let file = memfd_create("trail", MemfdFlags::CLOEXEC).unwrap();
+            let mut trail = Trail::new(open(&file, access));
+            append(&mut trail, 2);
+            let other = open(&file, OFlags::WRONLY);
+            rustix::io::write(&other, b"{\"time\":").unwrap();
+            append(&mut trail, 2);
+            let (yes, no) = (Some(true), Some(false));
+            assert_eq!(lines(&file), [yes, yes, no, yes, yes]);
+        }
+    }
+
+    #[test]
+    fn who_cannot_look_begins_with_a_newline_behind_what_others_wrote_and_not_behind_its_own() {
+        let file = memfd_create("trail", MemfdFlags::CLOEXEC).unwrap();
+        let mut looks = Trail::new(open(&file, OFlags::RDWR));
+        append(&mut looks, 1);
+        let mut blind = Trail::new(open(&file, OFlags::WRONLY));
+        append(&mut blind, 2);
+        append(&mut looks, 2);
+        append(&mut blind, 1);
+        let yes = Some(true);
+        assert_eq!(lines(&file), [yes, None, yes, yes, yes, yes, None, yes]);
     }
 }

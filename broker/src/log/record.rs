@@ -120,8 +120,9 @@ pub(crate) enum Subject {
     Nothing,
 }
 
-/// What the policy calls the subject: a resource's name, `tag/index`, a tag's name, or nothing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What the policy calls the subject: a resource's name, `tag/index`, a tag's name, or nothing. Of a
+/// name that the policy does not know, the name as it was asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Name<'a> {
     Plain(&'a str),
     Indexed(&'a str, Index),
@@ -219,7 +220,8 @@ impl Record<'_> {
             self.pid,
             self.sender.map(|(uid, gid, pid)| (uid.0, gid.0, pid)),
         );
-        (who, self.kind, self.right, self.subject, self.verdict, self.rule, self.reason)
+        let what = (self.right, self.subject, self.name);
+        (who, self.kind, what, self.verdict, self.rule, self.reason)
     }
 
     /// The record as a sentence.

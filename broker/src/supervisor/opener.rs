@@ -90,7 +90,10 @@ impl Opener {
 impl fmt::Display for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kept, gone, new, .. } = self;
-        write!(f, "{kept} resources stay as they are, {gone} are given up, {new} are new")
+        let stay =
+            if *kept == 1 { "resource stays as it is" } else { "resources stay as they are" };
+        let are = |number: usize| if number == 1 { "is" } else { "are" };
+        write!(f, "{kept} {stay}, {gone} {} given up, {new} {} new", are(*gone), are(*new))
     }
 }
 
@@ -141,5 +144,17 @@ fn unknown(position: u32) -> OpenFailure {
         text: format!(
             "the worker asked for resource number {position}, which the policy does not have"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Changes;
+
+    #[test]
+    fn one_is_said_as_one() {
+        let said = |kept, gone, new| Changes { kept, gone, new, opened: Vec::new() }.to_string();
+        assert_eq!(said(1, 1, 1), "1 resource stays as it is, 1 is given up, 1 is new");
+        assert_eq!(said(2, 0, 3), "2 resources stay as they are, 0 are given up, 3 are new");
     }
 }

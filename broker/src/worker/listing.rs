@@ -18,6 +18,8 @@ const AT_ONCE: usize = 256;
 /// What a peer was told when it said HEL.
 #[derive(Clone, Copy)]
 pub(super) struct Greeted {
+    /// What it was granted.
+    pub(super) features: Features,
     generation: u32,
     tags: i16,
 }
@@ -32,14 +34,16 @@ pub(super) fn greet(
     let rules = worker.in_force.now();
     // Counting looks at every rule: not again for each HEL of a peer that says it all the time.
     let known = session.greeted.filter(|greeted| greeted.generation == rules.generation);
-    let greeted = known.unwrap_or_else(|| {
-        let tags = rules.policy.tags_for(&requester.connection().peer(), rules.now());
-        let tags = i16::try_from(tags).unwrap_or(i16::MAX);
-        Greeted { generation: rules.generation, tags }
-    });
-    session.greeted = Some(greeted);
-    let granted = Features::from_flags(hello.flags).and(Features::ALL);
-    Answer::Hello(Hello { tags: greeted.tags, flags: granted.flags(), key: worker.instance })
+    let tags = known.map_or_else(
+        || {
+            let tags = rules.policy.tags_for(&requester.connection().peer(), rules.now());
+            i16::try_from(tags).unwrap_or(i16::MAX)
+        },
+        |greeted| greeted.tags,
+    );
+    let features = Features::from_flags(hello.flags).and(Features::ALL);
+    session.greeted = Some(Greeted { features, generation: rules.generation, tags });
+    Answer::Hello(Hello { tags, flags: features.flags(), key: worker.instance })
 }
 
 /// Answers FIND: the slot or tag of a name, for whoever has any right to it. For others it is as
@@ -49,7 +53,7 @@ pub(super) fn find(worker: &Worker, requester: &Requester, name: &Name) -> Answe
     let (found, place) = match meaning(&rules.policy, name.as_str()) {
         Some(Found::Slot(slot)) => (Some(Found::Slot(slot)), Place::slot(&rules.policy, slot)),
         Some(Found::Tag(tag)) => (Some(Found::Tag(tag)), Place::tag(&rules.policy, tag)),
-        None => (None, Place::nowhere()),
+        None => (None, Place::unknown(name.as_str())),
     };
     let case = with_any_right(Case::new(worker, &rules, requester, Right::List, place));
     let outcome = match found.filter(|_| case.decision.granted) {

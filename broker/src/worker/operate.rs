@@ -80,7 +80,8 @@ fn may_purge(case: &Case<'_>, slot: Slot) -> Result<(), Failure> {
     if is_unreachable(case.rules, slot) {
         return Ok(());
     }
-    let reason = "a rule reaches the slot: whoever it allows to can delete what is there";
+    let reason = "some rule still allows somebody to get, replace or delete what is there; \
+                  `fdbroker who SLOT` names them";
     Err(Failure::plain(Errno::BUSY, reason))
 }
 
@@ -103,7 +104,8 @@ async fn purge_one(case: &Case<'_>, slot: Slot) -> Option<Result<(), Failure>> {
     Some(Ok(()))
 }
 
-/// Says how the broker is, in lines of `key=value`.
+/// Says how the broker is, in lines of `key=value`; also where that cannot be recorded: it changes
+/// nothing and gives nothing away, and whoever is to mend the audit trail looks here.
 pub(super) fn status(worker: &Worker, requester: &Requester) -> Answer {
     let rules = worker.in_force.now();
     let case = case(worker, &rules, requester);
@@ -125,6 +127,6 @@ pub(super) fn status(worker: &Worker, requester: &Requester) -> Answer {
         ("descriptor_limit", usage.descriptor_limit.to_string()),
     ];
     let text = lines.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
-    let told = "the status was told".to_owned();
-    case.conclude(Outcome::Told(Answer::Report(Report { error: None, text }), told))
+    let _ = case.record(Kind::Decision, Verdict::Granted, "the status was told");
+    case.conclude(Outcome::Recorded(Answer::Report(Report { error: None, text })))
 }

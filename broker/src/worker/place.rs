@@ -16,6 +16,8 @@ pub(super) struct Place<'p> {
     /// The resource that fills the slot, if one does.
     pub(super) resource: Option<(ResourceIndex, &'p Resource)>,
     slot: Option<Slot>,
+    /// The name that was asked for, where the policy knows none such.
+    asked: Option<&'p str>,
 }
 
 impl<'p> Place<'p> {
@@ -28,6 +30,7 @@ impl<'p> Place<'p> {
             settings: policy_tag(slot.tag).and_then(|tag| policy.tag(tag)),
             resource: known.and_then(|slot| policy.resource_at(slot)),
             slot: Some(slot),
+            asked: None,
         }
     }
 
@@ -40,6 +43,7 @@ impl<'p> Place<'p> {
             settings: known.and_then(|tag| policy.tag(tag)),
             resource: None,
             slot: None,
+            asked: None,
         }
     }
 
@@ -50,7 +54,12 @@ impl<'p> Place<'p> {
 
     /// What is nothing that the policy knows: nobody has a right to it.
     pub(super) fn nowhere() -> Self {
-        Self { tag: None, target: None, settings: None, resource: None, slot: None }
+        Self { tag: None, target: None, settings: None, resource: None, slot: None, asked: None }
+    }
+
+    /// The same, of which a peer has said the name.
+    pub(super) fn unknown(name: &'p str) -> Self {
+        Self { asked: Some(name), ..Self::nowhere() }
     }
 
     /// Whether one session at a time may have the tag.
@@ -66,13 +75,13 @@ impl<'p> Place<'p> {
         }
     }
 
-    /// What the policy calls it.
+    /// What the policy calls it; or what the peer did, where the policy knows none such.
     pub(super) fn name(&self) -> Name<'p> {
         match (self.resource, self.settings, self.slot) {
             (Some((_, resource)), _, _) => Name::Plain(&resource.name),
             (None, Some(settings), Some(slot)) => Name::Indexed(&settings.name, slot.index),
             (None, Some(settings), None) => Name::Plain(&settings.name),
-            (None, None, _) => Name::None,
+            (None, None, _) => self.asked.map_or(Name::None, Name::Plain),
         }
     }
 }

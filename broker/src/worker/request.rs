@@ -4,8 +4,8 @@
 
 use fdbroker_policy::Right;
 use fdbroker_wire::many::ManyRequest;
-use fdbroker_wire::version2::Request as Version2;
-use fdbroker_wire::{Add, Errno, Fault, Hello, Message, Slot, Tag};
+use fdbroker_wire::version2::{Features, Request as Version2};
+use fdbroker_wire::{Add, Errno, Extended, Fault, Hello, Message, Slot, Tag};
 
 use super::answer::Answer;
 use super::decision::Requester;
@@ -37,7 +37,7 @@ pub(super) async fn serve(
     incoming: Incoming,
 ) -> Option<Answer> {
     let Incoming { message, writer } = incoming;
-    let request = match Request::of(message, session.greeted.is_some()) {
+    let request = match Request::of(message, session.greeted.map(|greeted| greeted.features)) {
         Ok(request) => request,
         Err(fault) => return Some(malformed(worker, session, fault)),
     };
@@ -57,20 +57,43 @@ pub(super) async fn serve(
 }
 
 impl Request {
-    fn of(message: Result<Message<Brought>, Fault>, version2: bool) -> Result<Self, Fault> {
+    fn of(
+        message: Result<Message<Brought>, Fault>,
+        granted: Option<Features>,
+    ) -> Result<Self, Fault> {
         Ok(match message? {
             Message::Get(slot) => Self::Escrow(Escrow::Get(slot)),
             Message::Add(add) => Self::Escrow(Escrow::Add(add)),
             Message::Del(slot) => Self::Escrow(Escrow::Del(slot)),
             Message::Tag(tag) => Self::Escrow(Escrow::Count(tag)),
             Message::Hello(hello) => Self::Hello(hello),
-            Message::Extended(_) if !version2 => return Err(NOT_GREETED),
-            Message::Extended(message) if ManyRequest::<Brought>::is(message.op) => {
-                Self::Many(ManyRequest::from_extended(message)?)
+            Message::Extended(message) => {
+                let granted = granted.ok_or(NOT_GREETED)?;
+                let request = Self::of_version2(message)?;
+                if !granted.contains(request.feature()) {
+                    return Err(NOT_GRANTED);
+                }
+                request
             }
-            Message::Extended(message) => Self::Version2(Version2::from_extended(message)?),
             Message::Reply(_) | Message::Info(_) => return Err(NOT_SERVED),
         })
+    }
+
+    fn of_version2(message: Extended<Brought>) -> Result<Self, Fault> {
+        match ManyRequest::<Brought>::is(message.op) {
+            true => ManyRequest::from_extended(message).map(Self::Many),
+            false => Version2::from_extended(message).map(Self::Version2),
+        }
+    }
+
+    /// The feature that a request of version 2 is of.
+    fn feature(&self) -> Features {
+        match self {
+            Self::Version2(Version2::Find(_) | Version2::List { .. }) => Features::LISTING,
+            Self::Version2(_) => Features::OPERATE,
+            Self::Many(_) => Features::MANY,
+            Self::Hello(_) | Self::Escrow(_) => Features::default(),
+        }
     }
 }
 
@@ -89,6 +112,8 @@ const NOT_SERVED: Fault =
     Fault { errno: Errno::PROTO, reason: "the opcode is not served", fatal: false };
 const NOT_GREETED: Fault =
     Fault { errno: Errno::PROTO, reason: "version 2 begins with HEL", fatal: false };
+const NOT_GRANTED: Fault =
+    Fault { errno: Errno::PROTO, reason: "not granted by HEL", fatal: false };
 
 /// Records and answers what was no request.
 fn malformed(worker: &Worker, session: &Session, fault: Fault) -> Answer {

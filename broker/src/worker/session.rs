@@ -30,7 +30,7 @@ pub(super) struct Session {
     pub(super) touched: Vec<Tag>,
     pub(super) inbox: Inbox,
     pub(super) outbox: Outbox,
-    /// The answer to the last HEL, once there was one: how many tags it may see, under which policy.
+    /// The answer to the last HEL, once there was one: what it was granted, and how many tags it may see.
     pub(super) greeted: Option<Greeted>,
 }
 
