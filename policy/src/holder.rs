@@ -3,7 +3,7 @@
 use crate::explanation::listed;
 use crate::extent::joined;
 use crate::glob::Glob;
-use crate::overlap::{any_includes, overlaps};
+use crate::overlap::{any_includes, are_disjoint};
 use crate::right::Rights;
 use crate::rule::{Rule, Who};
 use crate::{Extent, Index, Moment, Policy, Right, Someone, Target, Validity};
@@ -200,5 +200,5 @@ fn is_disjoint(one: &Who, other: &Who) -> bool {
 
 fn nothing_common(one: &Option<Box<[Glob]>>, other: &Option<Box<[Glob]>>) -> bool {
     let (Some(one), Some(other)) = (one, other) else { return false };
-    one.iter().all(|one| other.iter().all(|other| overlaps(one, other).is_empty()))
+    one.iter().all(|one| other.iter().all(|other| are_disjoint(one, other)))
 }

@@ -43,7 +43,9 @@ with --diff too, whether or not the two differ. Who could write a file is judged
 check: check as root what root's broker will read.
 
 A line of the table that --diff prints is about everybody who meets the conditions of its column
-who; those for whom it may be otherwise, since another rule concerns them too, follow it.";
+who, but for those that follow it as unless: another rule concerns them too, and for them nothing
+changes, or another line tells of them. Where patterns have so many stars that it is too much work
+to tell whom they have in common, the line says may gain or may lose.";
 
 impl Check {
     /// Runs it.
@@ -151,7 +153,12 @@ fn compare(old: &Path, new: &Path, at: Moment, json: bool) -> Result<(), Failure
 
 /// The line of a change, and one for each of those who are spared.
 fn rows(change: &Change, describer: &Describer<'_>) -> Vec<[String; 6]> {
-    let verb = if change.gains { "gains" } else { "loses" };
+    let verb = match (change.gains, change.is_vague) {
+        (true, false) => "gains",
+        (false, false) => "loses",
+        (true, true) => "may gain",
+        (false, true) => "may lose",
+    };
     let decided = |rule: &Option<String>, granted: bool| match rule {
         Some(rule) if granted => format!("allowed by \"{rule}\""),
         Some(rule) => format!("denied by \"{rule}\""),
@@ -192,6 +199,7 @@ fn object(changes: &[Change], at: Moment, describer: &Describer<'_>) -> Value {
             "who": describer.someone_object(&change.who),
             "before": change.before,
             "after": change.after,
+            "vague": change.is_vague,
             "unless": unless.collect::<Vec<_>>(),
         })
     };
