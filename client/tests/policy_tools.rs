@@ -374,3 +374,43 @@ fn a_policy_with_findings_exits_with_1() {
         assert!(place.says(1, arguments).contains("policy.toml:1:11"));
     }
 }
+
+#[test]
+fn the_tools_say_that_a_resources_slot_is_the_policys_own() {
+    let place = Place::new();
+    let rule = "version = 1\n[[rules]]\nid = \"all\"\nallow = [\"*\"]\nslots = [\"devices/*\"]\nuser = 0\n";
+    place.write("policy.d/10.toml", rule);
+    let said = place.says(0, &["explain", "--user", "0", "add", "zero"]);
+    assert!(
+        said.starts_with(
+            "refused: root may not add zero (devices/0): a resource's slot is the policy's own\n"
+        ),
+        "{said}"
+    );
+    assert!(said.contains("\"all\": allows it, but a resource's slot is"), "{said}");
+    let object = place.object(&["explain", "--user", "0", "add", "zero"]);
+    assert_eq!((&object["verdict"], &object["policys_own"]), (&json!("refused"), &json!(true)));
+    let said = place.says(0, &["who", "zero"]);
+    assert!(!said.contains("add") && !said.contains("del") && said.contains("list"), "{said}");
+}
+
+#[test]
+fn explain_knows_the_unit_of_a_control_group() {
+    let place = Place::new();
+    let asked = |more: &[&str]| -> Vec<String> {
+        let begin = ["explain", "--user", "4242", "get", "web/1"];
+        begin.iter().chain(more).map(|word| (*word).to_owned()).collect()
+    };
+    let says = |status, more: &[&str]| {
+        let arguments = asked(more);
+        place.says(status, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let cgroup = ["--cgroup", "/system.slice/app@1.service"];
+    assert!(says(0, &cgroup).starts_with("granted"));
+    assert!(says(0, &[cgroup[0], cgroup[1], "--unit", "app@1.service"]).starts_with("granted"));
+    let said = says(2, &[cgroup[0], cgroup[1], "--unit", "app@2.service"]);
+    assert!(said.contains("no process is both in the unit \"app@2.service\""), "{said}");
+    let said = says(0, &["--cgroup", "/docker/x"]);
+    assert!(said.contains("no unit, cgroup /docker/x, label not known"), "{said}");
+    assert!(said.contains("there is no unit, and it must be app@*.service"), "{said}");
+}

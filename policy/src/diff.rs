@@ -48,7 +48,7 @@ pub struct Unless {
 
 /// Who gains and who loses which right when `new` takes the place of `old`, at a moment.
 ///
-/// Every peer for whom [`Policy::decide`] says something else, and whose unit and control group can be read, is in the
+/// Every peer for whom [`Policy::outcome`] says something else, and whose unit and control group can be read, is in the
 /// `who` of a change and in none of its `unless`; and the simplest peer of each `who`, of whom nothing else is true, does
 /// gain or lose, unless the change is vague. What is opened for a resource, and the settings, are not compared here.
 #[must_use]
@@ -170,6 +170,11 @@ impl<'p> Comparison<'p> {
         self.rules_of(side).get(place).map(|(_, rule)| *rule)
     }
 
+    fn policy(&self, side: Side) -> &'p Policy {
+        let [old, new] = self.policies;
+        if side == Side::Old { old } else { new }
+    }
+
     fn rules_of(&self, side: Side) -> &[(usize, &'p Rule)] {
         let [old, new] = &self.rules;
         if side == Side::Old { old } else { new }
@@ -202,12 +207,17 @@ impl<'p> Comparison<'p> {
         places
     }
 
-    /// The slots of each tag, but the first, at which a rule begins or before which one ends.
+    /// The slots of each tag, but the first, at which a rule or a resource begins or before which one ends.
     fn begins(&self) -> BTreeMap<Tag, BTreeSet<Index>> {
         let mut begins: BTreeMap<Tag, BTreeSet<Index>> = BTreeMap::new();
-        let patterns = self.rules.iter().flatten().flat_map(|(_, rule)| &rule.slots);
-        for pattern in patterns {
-            if let Pattern::Range { tag, first, last } = *pattern {
+        let patterns = self.rules.iter().flatten().flat_map(|(_, rule)| rule.slots.iter().copied());
+        let resources = self.policies.into_iter().flat_map(Policy::resources);
+        let resources = resources.map(|resource| {
+            let Slot { tag, index } = resource.slot;
+            Pattern::Range { tag, first: index, last: index }
+        });
+        for pattern in patterns.chain(resources) {
+            if let Pattern::Range { tag, first, last } = pattern {
                 let ends = [Some(first), last.get().checked_add(1).and_then(Index::new)];
                 let inner = ends.into_iter().flatten().filter(|index| *index != Index::MIN);
                 begins.entry(tag).or_default().extend(inner);
@@ -221,14 +231,17 @@ impl<'p> Comparison<'p> {
         let covering = [Side::Old, Side::New].map(|side| self.covering(side, place));
         let says = place.rights.iter().map(|right| {
             let [old, new] = &covering;
-            (*right, [says(old, *right), says(new, *right)])
+            let of = |side, covering| {
+                let kept = self.policy(side).keeps(*right, place.target);
+                if kept { Says::default() } else { says(covering, *right) }
+            };
+            (*right, [of(Side::Old, old), of(Side::New, new)])
         });
         says.filter(|(_, [old, new])| !old.concerns_the_same_as(new)).collect()
     }
 
     fn covering(&self, side: Side, place: &Place) -> Vec<(RuleOf, &'p Rule)> {
-        let [old, new] = self.policies;
-        let policy = if side == Side::Old { old } else { new };
+        let policy = self.policy(side);
         let rules = self.rules_of(side).iter().enumerate();
         let covers = |right: &Right, rule: &Rule| {
             policy.can_be_asked(*right, place.target) && rule.covers(*right, place.target)

@@ -38,6 +38,7 @@ mod settings;
 mod slot;
 mod someone;
 mod tag_settings;
+mod unit;
 mod verdict;
 mod witness;
 
@@ -60,4 +61,5 @@ pub use settings::{Account, Audit, Settings};
 pub use slot::{Index, Slot, Tag};
 pub use someone::Someone;
 pub use tag_settings::TagSettings;
+pub use unit::unit_of_cgroup;
 pub use verdict::{Target, Verdict};

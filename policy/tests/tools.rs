@@ -153,7 +153,7 @@ proptest! {
         for target in targets() {
             for right in Right::ALL {
                 let explanation = policy.explain(&peer, right, target, at);
-                let verdict = policy.decide(&peer, right, target, at);
+                let verdict = policy.outcome(&peer, right, target, at);
                 prop_assert_eq!(explanation.verdict, verdict);
                 let deciding: Vec<_> = explanation.rules.iter().filter(|it| it.effect == Effect::Decides).map(|it| it.rule).collect();
                 let named = match verdict {
@@ -164,7 +164,7 @@ proptest! {
                 for considered in &explanation.rules {
                     let fits = match (&considered.effect, verdict) {
                         (Effect::Decides, _) | (Effect::AlsoAllows, Verdict::Granted { .. }) => true,
-                        (Effect::AlsoDenies | Effect::Overruled, Verdict::Refused { rule }) => rule.is_some(),
+                        (Effect::AlsoDenies | Effect::Overruled, Verdict::Refused { rule }) => rule.is_some() || explanation.is_kept,
                         (Effect::DoesNotCount(reasons), _) => !reasons.is_empty(),
                         _ => false,
                     };
@@ -175,7 +175,7 @@ proptest! {
     }
 
     #[test]
-    fn who_names_exactly_those_that_decide_grants(
+    fn who_names_exactly_those_that_are_granted_it(
         rules in rules(),
         facts in facts(),
         seconds in 0i64..7,
@@ -190,13 +190,13 @@ proptest! {
                 if matches!(target, Target::Tag(_)) && right != Right::Tag {
                     continue;
                 }
-                let granted = policy.decide(&peer, right, target, at).is_granted();
+                let granted = policy.outcome(&peer, right, target, at).is_granted();
                 prop_assert_eq!(holds(&holders, &peer, right, target), granted, "{} {:?} {:?}", right, target, holders);
             }
             if let Target::Tag(tag) = target {
                 for index in (0..13).chain([Index::MAX.get()]).filter_map(Index::new) {
                     let slot = Target::Slot(Slot { tag, index });
-                    let granted = policy.decide(&peer, Right::Get, slot, at).is_granted();
+                    let granted = policy.outcome(&peer, Right::Get, slot, at).is_granted();
                     prop_assert_eq!(holds(&holders, &peer, Right::Get, slot), granted, "{:?} {:?}", slot, holders);
                 }
             }
@@ -216,7 +216,7 @@ proptest! {
         let (old, new, at) = (loaded(&old)?, loaded(&new)?, Moment::new(seconds, 0));
         let changes = diff(&old, &new, at);
         let decide = |peer: &Peer<'_>, right, target| {
-            [&old, &new].map(|policy| policy.decide(peer, right, target, at).is_granted())
+            [&old, &new].map(|policy| policy.outcome(peer, right, target, at).is_granted())
         };
         for (facts, groups) in &peers {
             let peer = Peer { groups, ..*facts };
@@ -262,7 +262,7 @@ proptest! {
             for (facts, groups) in &peers {
                 let peer = Peer { groups, ..*facts };
                 let [before, after] = [old, new]
-                    .map(|policy| policy.decide(&peer, Right::Get, slot, Moment::new(0, 0)).is_granted());
+                    .map(|policy| policy.outcome(&peer, Right::Get, slot, Moment::new(0, 0)).is_granted());
                 let change = covering(&changes, &peer, Right::Get, slot, after);
                 prop_assert!(before == after || change.is_some(), "{:?}: {:#?}", peer, changes);
             }
@@ -487,4 +487,56 @@ fn patterns_with_many_stars_are_told_of_vaguely_and_soon() {
         assert_eq!(old.who(slot(0), Moment::new(0, 0)).len(), 1);
     }
     assert!(before.elapsed().as_secs() < 10, "{:?}", before.elapsed());
+}
+
+#[test]
+fn nobody_changes_what_lies_in_a_resources_slot() {
+    let text = about_web(&[]).replace(
+        "id = 10\n",
+        "id = 10\n[resources.tun]\nslot = \"web/3\"\nfile = \"/f\"\n[[rules]]\nid = \"all\"\nallow = [\"*\"]\nslots = [\"web/*\"]\nuser = 7\n",
+    );
+    let policy = load_one("p", &text).unwrap();
+    let (peer, at) = (Peer::new(Uid(7), Gid(70), &[]), Moment::new(0, 0));
+    for right in [Right::Add, Right::Del, Right::Replace] {
+        let explanation = policy.explain(&peer, right, slot(3), at);
+        assert_eq!(explanation.verdict, Verdict::Refused { rule: None });
+        assert!(explanation.is_kept);
+        assert_eq!(explanation.rules[0].effect, Effect::Overruled);
+        assert!(!holds(&policy.who(slot(3), at), &peer, right, slot(3)));
+        let whole = policy.who(Target::Tag(Tag::new(10).unwrap()), at);
+        let held: Vec<_> = (2..5).map(|at| holds(&whole, &peer, right, slot(at))).collect();
+        assert_eq!(held, [true, false, true]);
+    }
+    assert!(policy.explain(&peer, Right::Get, slot(3), at).verdict.is_granted());
+    let test = "[[tests]]\nuser = 7\nright = \"add\"\nslot = \"tun\"\nexpect = \"granted\"\n";
+    let findings = load_one("p", &format!("{text}{test}")).unwrap_err().to_string();
+    assert!(
+        findings.contains("refused, since a resource's slot is the policy's own"),
+        "{findings}"
+    );
+    // Without the resource they gain it.
+    let without = text.replace("[resources.tun]\nslot = \"web/3\"\nfile = \"/f\"\n", "");
+    let changes = diff(&policy, &load_one("p", &without).unwrap(), at);
+    assert!(covering(&changes, &peer, Right::Add, slot(3), true).is_some(), "{changes:?}");
+}
+
+#[test]
+fn a_test_with_a_control_group_is_of_its_unit() {
+    let rules = about_web(&[("allow", "unit = \"a.service\"")]);
+    let test = |lines: &str| {
+        format!(
+            "{rules}[[tests]]\nuser = 7\nright = \"get\"\nslot = \"web/0\"\nexpect = \"granted\"\n{lines}\n"
+        )
+    };
+    let findings = |lines: &str| load_one("p", &test(lines)).err().map(|it| it.to_string());
+    assert_eq!(findings("cgroup = \"/system.slice/a.service\""), None);
+    assert_eq!(findings("cgroup = \"/system.slice/a.service/x\"\nunit = \"a.service\""), None);
+    assert!(
+        findings("cgroup = \"/system.slice/b.service\"").is_some_and(|it| it.contains("fails"))
+    );
+    for cgroup in ["/system.slice/b.service", "/docker/a.service"] {
+        let lines = format!("cgroup = \"{cgroup}\"\nunit = \"a.service\"");
+        let said = findings(&lines).expect("a finding");
+        assert!(said.contains("no process is both in the unit \"a.service\""), "{said}");
+    }
 }
