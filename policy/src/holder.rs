@@ -158,7 +158,15 @@ impl<'p> Share<'p> {
         if rights.contains(Right::Operate) {
             on.push(Extent::Broker);
         }
-        on.extend(self.slots.iter().copied());
+        if let Some(Extent::Slots { tag, .. }) =
+            self.slots.first().filter(|_| rights.contains(Right::Tag))
+        {
+            on.push(Extent::Tag(*tag));
+        }
+        let of_slots = |right: &Right| !matches!(right, Right::Tag | Right::Operate);
+        if listed(rights).iter().any(of_slots) {
+            on.extend(self.slots.iter().copied());
+        }
         on
     }
 }

@@ -11,6 +11,7 @@
 //! or is refused, none makes it panic.
 #![forbid(unsafe_code)]
 
+mod alteration;
 mod built_in;
 mod capability;
 mod coverage;
@@ -42,6 +43,7 @@ mod unit;
 mod verdict;
 mod witness;
 
+pub use alteration::{Alteration, Alterations, Altered, Field, TimedRules};
 pub use built_in::{BUILT_IN_RULE, built_in};
 pub use diff::{Change, Unless, diff};
 pub use excerpt::escape;
