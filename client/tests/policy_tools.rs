@@ -161,8 +161,11 @@ fn check_diff_tells_who_gains_and_who_loses() {
     let arguments =
         ["check", "--diff", old.to_str().unwrap(), &new, "--at", "2029-01-01T00:00:00Z"];
     let said = place.says(0, &arguments);
-    let lines: Vec<Vec<&str>> = said
+    let (first, table) = said.split_once('\n').unwrap();
+    assert_eq!(first, "as of 2029-01-01T00:00:00Z:");
+    let lines: Vec<Vec<&str>> = table
         .lines()
+        .take_while(|line| !line.starts_with("OLD"))
         .map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect())
         .collect();
     let services = "services of 4242 keep their sockets";
@@ -372,5 +375,96 @@ fn a_policy_with_findings_exits_with_1() {
     place.write("policy.toml", "version = 2\n");
     for arguments in [&["explain", "--user", "root", "get", "1/0"][..], &["who", "1/0"]] {
         assert!(place.says(1, arguments).contains("policy.toml:1:11"));
+    }
+}
+
+#[test]
+fn the_tools_say_that_a_resources_slot_is_the_policys_own() {
+    let place = Place::new();
+    let rule = "version = 1\n[[rules]]\nid = \"all\"\nallow = [\"*\"]\nslots = [\"devices/*\"]\nuser = 0\n";
+    place.write("policy.d/10.toml", rule);
+    let said = place.says(0, &["explain", "--user", "0", "add", "zero"]);
+    assert!(
+        said.starts_with(
+            "refused: root may not add zero (devices/0): a resource's slot is the policy's own\n"
+        ),
+        "{said}"
+    );
+    assert!(said.contains("\"all\": allows it, but a resource's slot is"), "{said}");
+    let object = place.object(&["explain", "--user", "0", "add", "zero"]);
+    assert_eq!((&object["verdict"], &object["policys_own"]), (&json!("refused"), &json!(true)));
+    let said = place.says(0, &["who", "zero"]);
+    assert!(!said.contains("add") && !said.contains("del") && said.contains("list"), "{said}");
+}
+
+#[test]
+fn explain_knows_the_unit_of_a_control_group() {
+    let place = Place::new();
+    let asked = |more: &[&str]| -> Vec<String> {
+        let begin = ["explain", "--user", "4242", "get", "web/1"];
+        begin.iter().chain(more).map(|word| (*word).to_owned()).collect()
+    };
+    let says = |status, more: &[&str]| {
+        let arguments = asked(more);
+        place.says(status, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let cgroup = ["--cgroup", "/system.slice/app@1.service"];
+    assert!(says(0, &cgroup).starts_with("granted"));
+    assert!(says(0, &[cgroup[0], cgroup[1], "--unit", "app@1.service"]).starts_with("granted"));
+    let said = says(2, &[cgroup[0], cgroup[1], "--unit", "app@2.service"]);
+    assert!(said.contains("no process is both in the unit \"app@2.service\""), "{said}");
+    let said = says(0, &["--cgroup", "/docker/x"]);
+    assert!(said.contains("no unit, cgroup /docker/x, label not known"), "{said}");
+    assert!(said.contains("there is no unit, and it must be app@*.service"), "{said}");
+}
+
+#[test]
+fn check_diff_tells_what_else_changes_and_as_of_when() {
+    let place = Place::new();
+    let old = place.path("policy.toml").to_str().unwrap().to_owned();
+    let mut new =
+        POLICY.replace("device = \"/dev/zero\"", "device = \"/dev/null\"\naccess = \"write\"");
+    new = new.replace("id = 10\n", "id = 10\nserial = true\naccept = [\"tcp\"]\n");
+    new +=
+        "[broker]\naudit = \"required\"\n[resources.more]\nslot = \"devices/1\"\nfile = \"/f\"\n";
+    let new = place.write("new/new.toml", &new);
+    place.write("new/policy.d/1.toml", "version = 1\n[tags.more]\nid = 11\n");
+    let at = "2029-01-01T00:00:00Z";
+    for arguments in [
+        ["check", "--diff", &old, &new, "--at", at],
+        ["check", "--diff", "--at", at, &old, &new],
+        ["check", "--at", at, &old, "--diff", &new],
+    ] {
+        let said = place.says(0, &arguments);
+        for line in [
+            "as of 2029-01-01T00:00:00Z: nobody gains and nobody loses a right",
+            "OLD has 1 rule that ends later",
+            "NEW has 1 rule that ends later",
+            "tag added: more",
+            "resource added: more",
+            "resource changed: zero: path was device /dev/zero, is device /dev/null; access was read, is write",
+            "setting changed: audit was best-effort, is required",
+            "NEW was read with 1 drop-in",
+        ] {
+            assert!(said.lines().any(|it| it == line), "{line}: {said}");
+        }
+        assert!(
+            said.contains("tag changed: web: serial was false, is true; accept was "),
+            "{said}"
+        );
+    }
+    let object = place.object(&["check", "--diff", &new, "--at", "2031-01-01T00:00:00Z", &old]);
+    assert_eq!(object["drop_ins"], json!({ "old": 1, "new": 0 }));
+    assert_eq!(
+        object["timed_rules"]["new"],
+        json!({ "begin_later": 0, "end_later": 0, "ended": 1 })
+    );
+    assert_eq!(object["resources"][0], json!({ "name": "more", "change": "gone", "fields": [] }));
+    assert_eq!(
+        object["settings"],
+        json!([{ "key": "audit", "before": "required", "after": "best-effort" }])
+    );
+    for wrong in [&["check", "--diff", old.as_str()][..], &["check", "--diff"]] {
+        assert!(place.says(2, wrong).contains("check --diff OLD NEW"));
     }
 }

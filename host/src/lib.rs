@@ -17,7 +17,8 @@ mod process;
 mod writers;
 
 pub use account::{AccountError, Identity, account};
+pub use fdbroker_policy::unit_of_cgroup;
 pub use names::SystemNames;
 pub use namespace::sees_units;
 pub use policy_file::{MAX_POLICY_BYTES, PolicyFileError, load_policy, policy_files, read_policy};
-pub use process::{Process, ProcessError, cgroup_of, unit_of_cgroup};
+pub use process::{Process, ProcessError, cgroup_of};

@@ -2,8 +2,10 @@
 //!
 //! A peer loses a right if a rule allowed it and none denied it, and now a rule denies it or none allows it any more. So
 //! each loss shows in a peer that meets the conditions of one rule that allowed, or those of that rule and of one that now
-//! denies, and of whom nothing else is true: the others that meet more conditions are meant too. Gains are the losses
-//! the other way round. Slots that the same rules cover are looked at once.
+//! denies, and of whom nothing else is true: the others that meet more conditions are meant too. Of them are spared, in
+//! both cases, those who were denied it before; where nothing denies it now, also those who are allowed it now, and for
+//! these a line of its own says whom a rule denies it all the same. Gains are the losses the other way round. Slots that
+//! the same rules cover are looked at once.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -29,11 +31,13 @@ pub struct Change {
     pub before: Option<String>,
     /// The rule that decides now.
     pub after: Option<String>,
-    /// Those for whom it may be otherwise: other rules concern them too.
+    /// Those for whom nothing changes, or of whom another change tells: other rules concern them too.
     pub unless: Vec<Unless>,
+    /// Whether it was too much work to tell whom of these it concerns: their patterns have many stars. It may be nobody.
+    pub is_vague: bool,
 }
 
-/// Somebody for whom nothing changes, since another rule concerns them too.
+/// Somebody who is not meant, since another rule concerns them too.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Unless {
     /// The rule.
@@ -44,9 +48,9 @@ pub struct Unless {
 
 /// Who gains and who loses which right when `new` takes the place of `old`, at a moment.
 ///
-/// Every peer for whom [`Policy::decide`] says something else is in the `who` of a change, and the simplest peer of each
-/// `who`, of whom nothing else is true, does gain or lose. (Patterns with so many stars that two of them overlap in more
-/// than 256 ways are not followed to the end.) What is opened for a resource is not compared.
+/// Every peer for whom [`Policy::outcome`] says something else, and whose unit and control group can be read, is in the
+/// `who` of a change and in none of its `unless`; and the simplest peer of each `who`, of whom nothing else is true, does
+/// gain or lose, unless the change is vague. What is opened for a resource, and the settings, are not compared here.
 #[must_use]
 pub fn diff(old: &Policy, new: &Policy, at: Moment) -> Vec<Change> {
     Comparison::new([old, new], at).changes()
@@ -77,6 +81,12 @@ struct Found {
     before: Option<usize>,
     after: Option<usize>,
     unless: Vec<(Side, usize)>,
+}
+
+/// A witness that loses, and those of the rules that allow now which spare some.
+struct Loss {
+    witness: Witness,
+    spared_now: Vec<RuleOf>,
 }
 
 /// Slots, a tag or the broker, of which the same is true everywhere, and the rights that count of it.
@@ -152,11 +162,17 @@ impl<'p> Comparison<'p> {
             before: id(Side::Old, found.before),
             after: id(Side::New, found.after),
             unless: unless.into_iter().collect(),
+            is_vague: found.witness.is_vague,
         }
     }
 
     fn rule(&self, side: Side, place: usize) -> Option<&'p Rule> {
         self.rules_of(side).get(place).map(|(_, rule)| *rule)
+    }
+
+    fn policy(&self, side: Side) -> &'p Policy {
+        let [old, new] = self.policies;
+        if side == Side::Old { old } else { new }
     }
 
     fn rules_of(&self, side: Side) -> &[(usize, &'p Rule)] {
@@ -191,12 +207,17 @@ impl<'p> Comparison<'p> {
         places
     }
 
-    /// The slots of each tag, but the first, at which a rule begins or before which one ends.
+    /// The slots of each tag, but the first, at which a rule or a resource begins or before which one ends.
     fn begins(&self) -> BTreeMap<Tag, BTreeSet<Index>> {
         let mut begins: BTreeMap<Tag, BTreeSet<Index>> = BTreeMap::new();
-        let patterns = self.rules.iter().flatten().flat_map(|(_, rule)| &rule.slots);
-        for pattern in patterns {
-            if let Pattern::Range { tag, first, last } = *pattern {
+        let patterns = self.rules.iter().flatten().flat_map(|(_, rule)| rule.slots.iter().copied());
+        let resources = self.policies.into_iter().flat_map(Policy::resources);
+        let resources = resources.map(|resource| {
+            let Slot { tag, index } = resource.slot;
+            Pattern::Range { tag, first: index, last: index }
+        });
+        for pattern in patterns.chain(resources) {
+            if let Pattern::Range { tag, first, last } = pattern {
                 let ends = [Some(first), last.get().checked_add(1).and_then(Index::new)];
                 let inner = ends.into_iter().flatten().filter(|index| *index != Index::MIN);
                 begins.entry(tag).or_default().extend(inner);
@@ -210,14 +231,17 @@ impl<'p> Comparison<'p> {
         let covering = [Side::Old, Side::New].map(|side| self.covering(side, place));
         let says = place.rights.iter().map(|right| {
             let [old, new] = &covering;
-            (*right, [says(old, *right), says(new, *right)])
+            let of = |side, covering| {
+                let kept = self.policy(side).keeps(*right, place.target);
+                if kept { Says::default() } else { says(covering, *right) }
+            };
+            (*right, [of(Side::Old, old), of(Side::New, new)])
         });
         says.filter(|(_, [old, new])| !old.concerns_the_same_as(new)).collect()
     }
 
     fn covering(&self, side: Side, place: &Place) -> Vec<(RuleOf, &'p Rule)> {
-        let [old, new] = self.policies;
-        let policy = if side == Side::Old { old } else { new };
+        let policy = self.policy(side);
         let rules = self.rules_of(side).iter().enumerate();
         let covers = |right: &Right, rule: &Rule| {
             policy.can_be_asked(*right, place.target) && rule.covers(*right, place.target)
@@ -240,9 +264,35 @@ impl<'p> Comparison<'p> {
         let candidates = self.candidates(before, after);
         let losing: BTreeSet<_> =
             candidates.iter().flat_map(|it| self.narrowed(it, before, after)).collect();
-        let implied = |it: &Witness| losing.iter().any(|other| other != it && other.is_part_of(it));
-        let simplest = losing.iter().filter(|it| !implied(it));
-        simplest.map(|it| self.found(it, before, after, reversed)).collect()
+        let losses: Vec<_> = losing.into_iter().map(|it| self.loss(it, after)).collect();
+        let implied = |at: usize, it: &Loss| {
+            let tells = |(place, other): (usize, &Loss)| {
+                let first = place < at || !self.tells_of(it, &other.witness);
+                place != at && self.tells_of(other, &it.witness) && first
+            };
+            losses.iter().enumerate().any(tells)
+        };
+        let told = losses.iter().enumerate().filter(|(at, it)| !implied(*at, it));
+        told.map(|(_, it)| self.found(it, before, after, reversed)).collect()
+    }
+
+    fn loss(&self, witness: Witness, after: &Says) -> Loss {
+        let concerns = |who: usize| !self.meeting(&witness, who).is_empty();
+        let is_denied = |part: &Witness| {
+            part.ask(&self.classes, |peer| after.deny.iter().any(|rule| self.includes(rule, peer)))
+        };
+        // Whom a rule denies, no other can spare.
+        let denied = witness.is_vague || witness.parts(self.depth).iter().all(is_denied);
+        let allowed = after.allow.iter().filter(|(who, _)| !denied && concerns(*who));
+        Loss { spared_now: allowed.copied().collect(), witness }
+    }
+
+    /// Whether whatever is true of a loser is told by the line of a loss: it is not spared there.
+    fn tells_of(&self, loss: &Loss, loser: &Witness) -> bool {
+        let spared = |(who, _): &RuleOf| !self.meeting(loser, *who).is_empty();
+        !loss.witness.is_vague
+            && loss.witness.is_part_of(loser)
+            && !loss.spared_now.iter().any(spared)
     }
 
     /// Peers among whom everybody who loses is represented.
@@ -276,17 +326,16 @@ impl<'p> Comparison<'p> {
         if losing.len() == total { vec![witness.clone()] } else { losing }
     }
 
+    /// A vague witness may always lose.
     fn loses(&self, witness: &Witness, before: &Says, after: &Says) -> bool {
-        witness
-            .ask(&self.classes, |peer| self.decides(before, peer).0 && !self.decides(after, peer).0)
+        let loses = |peer: &Peer<'_>| self.decides(before, peer).0 && !self.decides(after, peer).0;
+        witness.is_vague || witness.ask(&self.classes, loses)
     }
 
     /// Whether a peer is granted it, and by the word of which rule.
     fn decides(&self, says: &Says, peer: &Peer<'_>) -> (bool, Option<usize>) {
         let first = |rules: &[RuleOf]| {
-            let includes =
-                |(who, _): &&RuleOf| self.whos.get(*who).is_some_and(|who| who.includes(peer));
-            rules.iter().find(includes).map(|(_, rule)| *rule)
+            rules.iter().find(|rule| self.includes(rule, peer)).map(|(_, rule)| *rule)
         };
         match (first(&says.deny), first(&says.allow)) {
             (Some(rule), _) => (false, Some(rule)),
@@ -294,18 +343,25 @@ impl<'p> Comparison<'p> {
         }
     }
 
-    fn found(&self, witness: &Witness, before: &Says, after: &Says, reversed: bool) -> Found {
-        let rule = |says| witness.ask(&self.classes, |peer| self.decides(says, peer).1);
-        let (rule_before, rule_after) = (rule(before), rule(after));
+    fn includes(&self, (who, _): &RuleOf, peer: &Peer<'_>) -> bool {
+        self.whos.get(*who).is_some_and(|who| who.includes(peer))
+    }
+
+    fn found(&self, loss: &Loss, before: &Says, after: &Says, reversed: bool) -> Found {
+        let Loss { witness, spared_now } = loss;
+        let concerns = |(who, _): &&RuleOf| !self.meeting(witness, *who).is_empty();
+        let first = |rules: &[RuleOf]| rules.iter().find(concerns).map(|(_, rule)| *rule);
+        let decides = |says| witness.ask(&self.classes, |peer| self.decides(says, peer).1);
+        let (rule_before, rule_after) = if witness.is_vague {
+            (first(&before.allow), first(&after.deny))
+        } else {
+            (decides(before), decides(after))
+        };
         let (earlier, later) =
             if reversed { (Side::New, Side::Old) } else { (Side::Old, Side::New) };
-        let denied = before.deny.iter().map(|rule| (earlier, rule));
-        let allowed = after.allow.iter().map(|rule| (later, rule));
-        let spared = denied.chain(allowed).filter(|(_, (who, _))| {
-            let meeting = self.meeting(witness, *who);
-            meeting.iter().any(|it| it != witness && !self.loses(it, before, after))
-        });
-        let unless = spared.map(|(side, (_, rule))| (side, *rule)).collect();
+        let denied = before.deny.iter().filter(concerns).map(|(_, rule)| (earlier, *rule));
+        let allowed = spared_now.iter().map(|(_, rule)| (later, *rule));
+        let unless = denied.chain(allowed).collect();
         let (before, after) =
             if reversed { (rule_after, rule_before) } else { (rule_before, rule_after) };
         Found { witness: witness.clone(), gains: reversed, before, after, unless }

@@ -9,8 +9,10 @@ use crate::{Gid, Moment, Peer, Policy, Right, Target, Uid, Verdict};
 /// A verdict, and how every rule comes into it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation<'p> {
-    /// What [`Policy::decide`] says.
+    /// What [`Policy::outcome`] says.
     pub verdict: Verdict<'p>,
+    /// Whether it is to change what lies in a resource's slot, which nobody may: then a rule that allows it is overruled.
+    pub is_kept: bool,
     /// Whether the target exists, and the right counts of it. If not, no rule has to do with it.
     pub can_be_asked: bool,
     /// Every rule that covers the target or a part of it: the one that decides first, the others in the order of their ids.
@@ -35,7 +37,7 @@ pub enum Effect<'p> {
     AlsoAllows,
     /// It denies too, and another that denies comes first.
     AlsoDenies,
-    /// It allows, and a rule that denies beats it.
+    /// It allows, and a rule that denies beats it, or a resource lies in the slot.
     Overruled,
     /// It does not count, for each of these reasons.
     DoesNotCount(Vec<Reason<'p>>),
@@ -83,7 +85,7 @@ pub enum Reason<'p> {
 }
 
 impl Policy {
-    /// Why [`Policy::decide`] says what it says. Looks at every rule.
+    /// Why [`Policy::outcome`] says what it says. Looks at every rule.
     #[must_use]
     pub fn explain(
         &self,
@@ -92,13 +94,13 @@ impl Policy {
         target: Target,
         at: Moment,
     ) -> Explanation<'_> {
-        let verdict = self.decide(peer, right, target, at);
+        let verdict = self.outcome(peer, right, target, at);
         let question = Question { peer, right, target, at, verdict };
         let can_be_asked = self.can_be_asked(right, target);
         let touching = self.rules().iter().filter(|rule| can_be_asked && touches(rule, target));
         let mut rules: Vec<_> = touching.map(|rule| question.considered(rule)).collect();
         rules.sort_by_key(|considered| considered.effect != Effect::Decides);
-        Explanation { verdict, can_be_asked, rules }
+        Explanation { verdict, is_kept: self.keeps(right, target), can_be_asked, rules }
     }
 }
 

@@ -3,10 +3,10 @@
 use crate::explanation::listed;
 use crate::extent::joined;
 use crate::glob::Glob;
-use crate::overlap::{any_includes, overlaps};
+use crate::overlap::{any_includes, are_disjoint};
 use crate::right::Rights;
 use crate::rule::{Rule, Who};
-use crate::{Extent, Index, Moment, Policy, Right, Someone, Target, Validity};
+use crate::{Extent, Index, Moment, Policy, Right, Slot, Someone, Target, Validity};
 
 /// Whom a rule gives rights to, and what is left of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,8 +54,29 @@ impl Policy {
             .map(|rule| Share::of(rule, rule.deny, target))
             .filter(|share| !share.rights.is_empty())
             .collect();
-        let allows = counting().map(|rule| Share::of(rule, rule.allow, target));
+        let allows = counting().flat_map(|rule| self.kept(Share::of(rule, rule.allow, target)));
         allows.filter_map(|share| share.holder(&denies)).collect()
+    }
+
+    /// Takes off the rights to change what lies in the slots of resources; what is left can be two shares.
+    fn kept<'p>(&self, share: Share<'p>) -> Vec<Share<'p>> {
+        let changing = |right: &Right| right.is_to_change() && share.rights.contains(*right);
+        let slots = self.resources().iter().map(|resource| resource.slot);
+        let kept: Vec<_> = slots
+            .filter(|slot| share.slots.iter().any(|it| it.contains(Target::Slot(*slot))))
+            .collect();
+        if kept.is_empty() || !Right::ALL.iter().any(changing) {
+            return vec![share];
+        }
+        let only = |change: bool| {
+            let some =
+                listed(share.rights).into_iter().filter(|right| right.is_to_change() == change);
+            some.fold(Rights::NONE, Rights::with)
+        };
+        let changed = Share { rights: only(true), slots: without(&share.slots, kept), ..share };
+        let unchanged = Share { rights: only(false), slots: share.slots, ..changed };
+        let anything = |share: &Share<'_>| !share.slots.is_empty();
+        [unchanged, changed].into_iter().filter(anything).collect()
     }
 }
 
@@ -137,7 +158,15 @@ impl<'p> Share<'p> {
         if rights.contains(Right::Operate) {
             on.push(Extent::Broker);
         }
-        on.extend(self.slots.iter().copied());
+        if let Some(Extent::Slots { tag, .. }) =
+            self.slots.first().filter(|_| rights.contains(Right::Tag))
+        {
+            on.push(Extent::Tag(*tag));
+        }
+        let of_slots = |right: &Right| !matches!(right, Right::Tag | Right::Operate);
+        if listed(rights).iter().any(of_slots) {
+            on.extend(self.slots.iter().copied());
+        }
         on
     }
 }
@@ -145,6 +174,29 @@ impl<'p> Share<'p> {
 fn shared(rule: &Rule, target: Target, range: (Index, Index)) -> Vec<Extent> {
     let Some(tag) = target.tag() else { return Vec::new() };
     rule.slots.iter().filter_map(|pattern| Extent::shared(*pattern, tag, range)).collect()
+}
+
+/// These slots but for some.
+fn without(slots: &[Extent], mut some: Vec<Slot>) -> Vec<Extent> {
+    some.sort_unstable_by_key(|slot| slot.index);
+    let mut left = Vec::new();
+    for extent in slots {
+        let Extent::Slots { tag, first, last } = *extent else { continue };
+        let mut begin = Some(first);
+        for index in some.iter().map(|slot| slot.index).filter(|it| (first..=last).contains(it)) {
+            let end = index.get().checked_sub(1).and_then(Index::new);
+            if let (Some(first), Some(last)) = (begin, end)
+                && first <= last
+            {
+                left.push(Extent::Slots { tag, first, last });
+            }
+            begin = index.get().checked_add(1).and_then(Index::new);
+        }
+        if let Some(first) = begin.filter(|first| *first <= last) {
+            left.push(Extent::Slots { tag, first, last });
+        }
+    }
+    left
 }
 
 /// The slots that are in both.
@@ -200,5 +252,5 @@ fn is_disjoint(one: &Who, other: &Who) -> bool {
 
 fn nothing_common(one: &Option<Box<[Glob]>>, other: &Option<Box<[Glob]>>) -> bool {
     let (Some(one), Some(other)) = (one, other) else { return false };
-    one.iter().all(|one| other.iter().all(|other| overlaps(one, other).is_empty()))
+    one.iter().all(|one| other.iter().all(|other| are_disjoint(one, other)))
 }

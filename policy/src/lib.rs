@@ -11,6 +11,7 @@
 //! or is refused, none makes it panic.
 #![forbid(unsafe_code)]
 
+mod alteration;
 mod built_in;
 mod capability;
 mod coverage;
@@ -38,9 +39,11 @@ mod settings;
 mod slot;
 mod someone;
 mod tag_settings;
+mod unit;
 mod verdict;
 mod witness;
 
+pub use alteration::{Alteration, Alterations, Altered, Field, TimedRules};
 pub use built_in::{BUILT_IN_RULE, built_in};
 pub use diff::{Change, Unless, diff};
 pub use excerpt::escape;
@@ -60,4 +63,5 @@ pub use settings::{Account, Audit, Settings};
 pub use slot::{Index, Slot, Tag};
 pub use someone::Someone;
 pub use tag_settings::TagSettings;
+pub use unit::unit_of_cgroup;
 pub use verdict::{Target, Verdict};

@@ -4,6 +4,7 @@
 //! matches that text does so by stars of its own, so it matches every other text of the pattern too. Two stars in a path are
 //! several such texts, by how many `/` they stand for.
 
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashSet};
 
 use crate::glob::{Glob, Piece, Star};
@@ -11,13 +12,53 @@ use crate::glob::{Glob, Piece, Star};
 /// Stands for a star. The loader refuses patterns with control characters.
 const STRANGE: &str = "\u{1}";
 
-/// Patterns with many stars can overlap in very many ways; more than these are not looked at.
-const MOST: usize = 256;
+/// Patterns with many stars can overlap in very many ways; more than these are not followed.
+const MOST: usize = 64;
 
-/// Patterns that together match exactly the texts that both of these match.
-pub(crate) fn overlaps(one: &Glob, other: &Glob) -> Vec<Glob> {
-    let mut product = Product { one: one.pieces(), other: other.pieces(), ..Product::default() };
+/// A pattern is not taken apart into more than these.
+const MOST_VARIANTS: usize = 512;
+
+/// The most steps for two patterns.
+const STEPS_OF_PAIR: u32 = 50_000;
+
+/// The steps that a pattern costs which two have in common: somebody has to look at it.
+const STEPS_OF_GLOB: usize = 1000;
+
+/// How much work may still be done for patterns. Their writer must not be able to keep anybody waiting.
+pub(crate) struct Budget(Cell<u32>);
+
+impl Budget {
+    /// A second or a few of work.
+    pub(crate) const fn new() -> Self {
+        Self(Cell::new(5_000_000))
+    }
+
+    fn take(&self, steps: usize) -> bool {
+        let left = u32::try_from(steps).ok().and_then(|steps| self.0.get().checked_sub(steps));
+        self.0.set(left.unwrap_or(0));
+        left.is_some()
+    }
+}
+
+/// Patterns that together match exactly the texts that both of these match. `None`: there are such texts, and too many
+/// ways to say which.
+pub(crate) fn overlaps(one: &Glob, other: &Glob, budget: &Budget) -> Option<Vec<Glob>> {
+    if are_disjoint(one, other) {
+        return Some(Vec::new());
+    }
+    let mut product = Product {
+        one: one.pieces(),
+        other: other.pieces(),
+        steps: budget.0.get().min(STEPS_OF_PAIR),
+        ..Product::default()
+    };
+    let before = product.steps;
     product.follow(0, 0);
+    let spent = usize::try_from(before - product.steps).unwrap_or(usize::MAX);
+    let enough = budget.take(spent.saturating_add(product.found.len() * STEPS_OF_GLOB));
+    if product.gave_up || !enough {
+        return None;
+    }
     let globs: Vec<_> = product.found.iter().map(|pieces| Glob::of(pieces, one.star())).collect();
     // Of two equal ones the first stays.
     let is_part = |at: usize, glob: &Glob| {
@@ -27,7 +68,40 @@ pub(crate) fn overlaps(one: &Glob, other: &Glob) -> Vec<Glob> {
         globs.iter().enumerate().any(includes)
     };
     let whole = globs.iter().enumerate().filter(|(at, glob)| !is_part(*at, glob));
-    whole.map(|(_, glob)| glob.clone()).collect()
+    Some(whole.map(|(_, glob)| glob.clone()).collect())
+}
+
+/// Whether no text matches both. The time grows with the product of their lengths, and never more.
+pub(crate) fn are_disjoint(one: &Glob, other: &Glob) -> bool {
+    let (one, other) = (one.pieces(), other.pieces());
+    let mut seen = HashSet::new();
+    let mut ways = vec![(0, 0)];
+    while let Some((i, j)) = ways.pop() {
+        if !seen.insert((i, j)) {
+            continue;
+        }
+        match (one.get(i).copied(), other.get(j).copied()) {
+            (None, None) => return false,
+            (Some(Piece::Byte(one)), Some(Piece::Byte(other))) if one == other => {
+                ways.push((i + 1, j + 1));
+            }
+            (Some(Piece::Byte(byte)), Some(run @ (Piece::Run | Piece::LongRun))) => {
+                ways.push((i, j + 1));
+                ways.extend(accepts(run, byte).then_some((i + 1, j)));
+            }
+            (Some(run @ (Piece::Run | Piece::LongRun)), Some(Piece::Byte(byte))) => {
+                ways.push((i + 1, j));
+                ways.extend(accepts(run, byte).then_some((i, j + 1)));
+            }
+            (Some(Piece::Run | Piece::LongRun), Some(Piece::Run | Piece::LongRun)) => {
+                ways.extend([(i + 1, j), (i, j + 1)]);
+            }
+            (Some(Piece::Run | Piece::LongRun), None) => ways.push((i + 1, j)),
+            (None, Some(Piece::Run | Piece::LongRun)) => ways.push((i, j + 1)),
+            (Some(Piece::Byte(_)), _) | (None, Some(Piece::Byte(_))) => {}
+        }
+    }
+    true
 }
 
 /// Whether one pattern matches everything that another does.
@@ -35,13 +109,14 @@ pub(crate) fn includes(one: &Glob, other: &Glob) -> bool {
     any_includes(std::slice::from_ref(one), other)
 }
 
-/// Whether each text of a pattern is matched by one of several.
+/// Whether each text of a pattern is matched by one of several. Where that is too much work to tell: no.
 pub(crate) fn any_includes(several: &[Glob], one: &Glob) -> bool {
     let depth = several.iter().map(slashes).max().unwrap_or(0);
-    variants(one, depth).iter().all(|variant| {
+    let includes = |variant: &Glob| {
         let sample = sample(variant);
         several.iter().any(|glob| glob.matches(&sample))
-    })
+    };
+    variants(one, depth).is_some_and(|variants| variants.iter().all(includes))
 }
 
 /// How many `/` a pattern has.
@@ -50,26 +125,32 @@ pub(crate) fn slashes(glob: &Glob) -> usize {
 }
 
 /// The pattern, taken apart so that one text each stands for all that it matches, as long as other patterns have no more
-/// than `depth` times `/`.
-pub(crate) fn variants(glob: &Glob, depth: usize) -> Vec<Glob> {
+/// than `depth` times `/`. `None` where these would be too many.
+pub(crate) fn variants(glob: &Glob, depth: usize) -> Option<Vec<Glob>> {
     if glob.star() == Star::Anything || !glob.pieces().contains(&Piece::LongRun) {
-        return vec![glob.clone()];
+        return Some(vec![glob.clone()]);
     }
     let mut done: Vec<Vec<Piece>> = vec![Vec::new()];
     for piece in glob.pieces() {
         done = match piece {
-            Piece::LongRun if done.len() < MOST => {
+            Piece::LongRun => {
                 let long = (0..=depth + 1).map(|depth| run(depth, Piece::Run));
                 let longer = std::iter::once(run(depth + 2, Piece::LongRun));
                 let runs: Vec<_> = long.chain(longer).collect();
+                if done.len() * runs.len() > MOST_VARIANTS {
+                    return None;
+                }
                 let each =
                     |begin: Vec<Piece>| runs.iter().map(move |run| [&begin[..], run].concat());
                 done.into_iter().flat_map(each).collect()
             }
-            piece => done.into_iter().map(|begin| [&begin[..], &[piece]].concat()).collect(),
+            piece => {
+                done.iter_mut().for_each(|begin| begin.push(piece));
+                done
+            }
         };
     }
-    done.iter().map(|pieces| Glob::of(pieces, glob.star())).collect()
+    Some(done.iter().map(|pieces| Glob::of(pieces, glob.star())).collect())
 }
 
 /// Components with as many slashes between them, the last one of this kind.
@@ -94,15 +175,25 @@ struct Product {
     found: BTreeSet<Vec<Piece>>,
     /// Places from which there is no way to both ends.
     dead: HashSet<(usize, usize)>,
+    /// How many steps may still be made.
+    steps: u32,
+    /// Whether there was more to find.
+    gave_up: bool,
 }
 
 impl Product {
     /// Goes on from a place in each. Says whether both ends were reached.
     fn follow(&mut self, i: usize, j: usize) -> bool {
-        if self.dead.contains(&(i, j)) {
-            return false;
+        if self.gave_up || self.dead.contains(&(i, j)) {
+            return self.gave_up;
         }
-        let reached = self.found.len() >= MOST || self.step(i, j);
+        let left = self.steps.checked_sub(1).filter(|_| self.found.len() <= MOST);
+        let Some(left) = left else {
+            self.gave_up = true;
+            return true;
+        };
+        self.steps = left;
+        let reached = self.step(i, j);
         if !reached {
             self.dead.insert((i, j));
         }
@@ -159,7 +250,9 @@ mod tests {
     use super::*;
 
     fn common(one: &str, other: &str, star: Star) -> Vec<String> {
-        let overlaps = overlaps(&Glob::new(one, star), &Glob::new(other, star));
+        let (one, other) = (Glob::new(one, star), Glob::new(other, star));
+        let overlaps = overlaps(&one, &other, &Budget::new()).expect("few");
+        assert_eq!(are_disjoint(&one, &other), overlaps.is_empty());
         overlaps.iter().map(|glob| glob.text().to_owned()).collect()
     }
 
@@ -180,6 +273,20 @@ mod tests {
         assert_eq!(paths("/a/*", "/a/**"), ["/a/*"]);
         assert_eq!(paths("/a/**", "/**/b"), ["/a/b", "/a/**/b"]);
         assert_eq!(paths("/a/*", "/*/b/*"), [""; 0]);
+    }
+
+    #[test]
+    fn patterns_with_many_stars_are_given_up_on_soon() {
+        let before = std::time::Instant::now();
+        let (letters, digits) = ("*a*b*c*d*e*f*g*h*i*j*", "*0*1*2*3*4*5*6*7*8*9*");
+        let unit = |text: &str| Glob::new(&format!("{text}.service"), Star::Anything);
+        assert!(overlaps(&unit(letters), &unit(digits), &Budget::new()).is_none());
+        assert!(!are_disjoint(&unit(letters), &unit(digits)));
+        let scope = Glob::new(&format!("{digits}.scope"), Star::Anything);
+        assert_eq!(overlaps(&unit(letters), &scope, &Budget::new()), Some(Vec::new()));
+        let path = Glob::new(&"/**/a".repeat(200), Star::WithinComponent);
+        assert!(variants(&path, 400).is_none() && !includes(&path, &path));
+        assert!(before.elapsed().as_secs() < 5, "{:?}", before.elapsed());
     }
 
     #[test]

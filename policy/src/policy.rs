@@ -128,6 +128,27 @@ impl Policy {
         scales.verdict()
     }
 
+    /// What the broker answers: as [`Policy::decide`], but that nobody may change what lies in a resource's slot.
+    pub fn outcome<'p>(
+        &'p self,
+        peer: &Peer<'_>,
+        right: Right,
+        target: Target,
+        at: Moment,
+    ) -> Verdict<'p> {
+        match self.decide(peer, right, target, at) {
+            Verdict::Granted { .. } if self.keeps(right, target) => Verdict::Refused { rule: None },
+            verdict => verdict,
+        }
+    }
+
+    /// Whether a right is to change what lies in a resource's slot: that is the policy's own, and nobody may, whatever the
+    /// rules say.
+    #[must_use]
+    pub fn keeps(&self, right: Right, target: Target) -> bool {
+        matches!(target, Target::Slot(slot) if right.is_to_change() && self.resource_at(slot).is_some())
+    }
+
     /// Moments so that between two of them, before and after, the verdict stays the same. There is at least one.
     pub(crate) fn turning_points(
         &self,

@@ -2,18 +2,27 @@
 
 use crate::pattern::Pattern;
 use crate::right::Rights;
+use crate::rule::Who;
 use crate::{Moment, Peer, Policy, Right, Slot};
 
 impl Policy {
-    /// Whether some rule allows somebody something on a slot, at a moment or after it. A slot of a tag that is not
+    /// Whether somebody may take what lies in a slot, or change it, at a moment or after it: some rule that has not ended
+    /// allows to get, add, del or replace, and none denies that to everybody at all times. A slot of a tag that is not
     /// declared is out of reach. The cost grows with the rules that cover the slot.
     #[must_use]
     pub fn reaches(&self, slot: Slot, at: Moment) -> bool {
-        self.tag(slot.tag).is_some()
-            && self.covering(slot).any(|rule| {
-                let ended = rule.valid.until.is_some_and(|until| until <= at);
-                rule.allow != Rights::NONE && !ended
-            })
+        let (mut allowed, mut denied) = (Rights::NONE, Rights::NONE);
+        for rule in self.covering(slot) {
+            if rule.valid.until.is_none_or(|until| at < until) {
+                allowed = allowed.and(rule.allow);
+            }
+            if rule.who == Who::default() && !rule.valid.is_limited() {
+                denied = denied.and(rule.deny);
+            }
+        }
+        let open = |right: &Right| allowed.contains(*right) && !denied.contains(*right);
+        let rights = Right::ALL.iter().filter(|it| **it == Right::Get || it.is_to_change());
+        self.tag(slot.tag).is_some() && rights.into_iter().any(open)
     }
 
     /// In how many tags some rule allows a peer something, at a moment. What is denied to it is not taken off. The cost
@@ -37,5 +46,62 @@ impl Policy {
             }
         }
         tags.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{LookupError, Names, SourceText, load};
+
+    struct Nobody;
+
+    impl Names for Nobody {
+        fn user(&self, _: &str) -> Result<Option<crate::Uid>, LookupError> {
+            Ok(None)
+        }
+
+        fn group(&self, _: &str) -> Result<Option<crate::Gid>, LookupError> {
+            Ok(None)
+        }
+    }
+
+    /// Whether a policy of these rules about the slot reaches it.
+    fn reaches(rules: &[&str]) -> bool {
+        let rule = |rule: &&str| format!("[[rules]]\nslots = [\"web/*\"]\n{rule}\n");
+        let rules: String = rules.iter().map(rule).collect();
+        let text = format!("version = 1\n[tags.web]\nid = 10\n{rules}");
+        let policy = load(&[SourceText::new("p", text)], &Nobody).expect("loads");
+        let slot = policy.resolve("web/3").expect("a slot");
+        policy.reaches(slot, Moment::new(1_000_000_000, 0))
+    }
+
+    #[test]
+    fn a_slot_is_reached_where_somebody_may_take_or_change_what_is_in_it() {
+        for right in ["get", "add", "del", "replace", "*"] {
+            assert!(reaches(&[&format!("allow = [\"{right}\"]\nuser = 7")]), "{right}");
+        }
+        for right in ["list", "tag"] {
+            assert!(!reaches(&[&format!("allow = [\"{right}\"]\nuser = 7")]), "{right}");
+        }
+    }
+
+    #[test]
+    fn a_rule_that_has_ended_reaches_nothing_and_one_that_is_to_come_does() {
+        let rule = "allow = [\"get\"]\nuser = 7";
+        assert!(!reaches(&[&format!("{rule}\nvalid_until = 2000-01-01T00:00:00Z")]));
+        assert!(reaches(&[&format!("{rule}\nvalid_from = 2030-01-01T00:00:00Z")]));
+    }
+
+    #[test]
+    fn what_is_denied_to_everybody_for_ever_reaches_nothing() {
+        let rule = "allow = [\"get\", \"list\"]\nuser = 7";
+        assert!(!reaches(&[rule, "deny = [\"get\"]\nanyone = true"]));
+        assert!(reaches(&[rule, "deny = [\"add\"]\nanyone = true"]));
+        assert!(reaches(&[rule, "deny = [\"get\"]\nuser = 7"]));
+        assert!(reaches(&[
+            rule,
+            "deny = [\"get\"]\nanyone = true\nvalid_until = 2030-01-01T00:00:00Z"
+        ]));
     }
 }

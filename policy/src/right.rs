@@ -57,6 +57,12 @@ impl Right {
         matches!(self, Self::Operate)
     }
 
+    /// Whether it is a right to change what lies in a slot.
+    #[must_use]
+    pub const fn is_to_change(self) -> bool {
+        matches!(self, Self::Add | Self::Del | Self::Replace)
+    }
+
     /// What the right counts of when it is asked for a target: [`Right::Tag`] counts of the slot's tag.
     pub(crate) const fn subject(self, target: Target) -> Target {
         match (self, target) {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::hash::Hash;
 
 use crate::glob::Glob;
-use crate::overlap::{includes, overlaps, sample, variants};
+use crate::overlap::{Budget, includes, overlaps, sample, variants};
 use crate::rule::Who;
 use crate::{Gid, Peer, Someone, Uid};
 
@@ -19,6 +19,8 @@ pub(crate) struct Witness {
     unit: Option<Glob>,
     cgroup: Option<Glob>,
     label: Option<Glob>,
+    /// It meets more conditions than this says, too many to tell apart: of the peers it stands for, some may, some may not.
+    pub(crate) is_vague: bool,
 }
 
 /// The users and groups of all rules, those together that the same rules name.
@@ -27,6 +29,7 @@ pub(crate) struct Classes {
     groups: Division<Gid>,
     /// A user that no rule names.
     stranger: Uid,
+    budget: Budget,
 }
 
 impl Witness {
@@ -36,16 +39,21 @@ impl Witness {
         found = also(found, |it| it.users_meeting(who.users.as_deref(), classes));
         found = also(found, |it| it.groups_meeting(who.groups.as_deref(), classes));
         found = also(found, |it| {
-            let globs = meeting(it.unit.as_ref(), who.units.as_deref());
-            globs.into_iter().map(|unit| Self { unit, ..it.clone() }).collect()
+            let globs = meeting(it.unit.as_ref(), who.units.as_deref(), &classes.budget);
+            let with = |(unit, vague)| Self { unit, is_vague: it.is_vague || vague, ..it.clone() };
+            globs.into_iter().map(with).collect()
         });
         found = also(found, |it| {
-            let globs = meeting(it.cgroup.as_ref(), who.cgroups.as_deref());
-            globs.into_iter().map(|cgroup| Self { cgroup, ..it.clone() }).collect()
+            let globs = meeting(it.cgroup.as_ref(), who.cgroups.as_deref(), &classes.budget);
+            let with =
+                |(cgroup, vague)| Self { cgroup, is_vague: it.is_vague || vague, ..it.clone() };
+            globs.into_iter().map(with).collect()
         });
         also(found, |it| {
-            let globs = meeting(it.label.as_ref(), who.labels.as_deref());
-            globs.into_iter().map(|label| Self { label, ..it.clone() }).collect()
+            let globs = meeting(it.label.as_ref(), who.labels.as_deref(), &classes.budget);
+            let with =
+                |(label, vague)| Self { label, is_vague: it.is_vague || vague, ..it.clone() };
+            globs.into_iter().map(with).collect()
         })
     }
 
@@ -79,7 +87,10 @@ impl Witness {
     pub(crate) fn parts(&self, depth: usize) -> Vec<Self> {
         let Some(cgroup) = &self.cgroup else { return vec![self.clone()] };
         let with = |cgroup| Self { cgroup: Some(cgroup), ..self.clone() };
-        variants(cgroup, depth).into_iter().map(with).collect()
+        match variants(cgroup, depth) {
+            Some(variants) => variants.into_iter().map(with).collect(),
+            None => vec![Self { is_vague: true, ..self.clone() }],
+        }
     }
 
     /// Whether all that is known of this one is known of the other too, or follows from it.
@@ -126,15 +137,21 @@ fn also(found: Vec<Witness>, more: impl Fn(&Witness) -> Vec<Witness>) -> Vec<Wit
     found.iter().flat_map(more).collect()
 }
 
-/// What can be known of a text that matches one of these patterns too.
-fn meeting(known: Option<&Glob>, globs: Option<&[Glob]>) -> Vec<Option<Glob>> {
-    match (known, globs) {
-        (known, None) => vec![known.cloned()],
-        (None, Some(globs)) => globs.iter().cloned().map(Some).collect(),
-        (Some(known), Some(globs)) => {
-            globs.iter().flat_map(|glob| overlaps(known, glob)).map(Some).collect()
-        }
-    }
+/// What can be known of a text that matches one of these patterns too, and whether that is too little.
+fn meeting(
+    known: Option<&Glob>,
+    globs: Option<&[Glob]>,
+    budget: &Budget,
+) -> Vec<(Option<Glob>, bool)> {
+    let Some(globs) = globs else { return vec![(known.cloned(), false)] };
+    let Some(known) = known else {
+        return globs.iter().map(|glob| (Some(glob.clone()), false)).collect();
+    };
+    let common = |glob| match overlaps(known, glob, budget) {
+        Some(common) => common.into_iter().map(|glob| (Some(glob), false)).collect(),
+        None => vec![(Some(known.clone()), true)],
+    };
+    globs.iter().flat_map(common).collect()
 }
 
 fn follows(known: Option<&Glob>, from: Option<&Glob>) -> bool {
@@ -146,7 +163,7 @@ impl Classes {
         let users = Division::new(whos.iter().map(|who| who.users.as_deref()));
         let groups = Division::new(whos.iter().map(|who| who.groups.as_deref()));
         let unnamed = (0..u32::MAX).map(Uid).find(|uid| !users.class_of.contains_key(uid));
-        Self { stranger: unnamed.unwrap_or(Uid::OVERFLOW), users, groups }
+        Self { stranger: unnamed.unwrap_or(Uid::OVERFLOW), users, groups, budget: Budget::new() }
     }
 }
 

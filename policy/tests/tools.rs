@@ -47,6 +47,7 @@ fn covering<'c>(
             && change.rights.contains(&right)
             && change.on.iter().any(|extent| extent.contains(target))
             && change.who.includes(peer)
+            && !change.unless.iter().any(|unless| unless.who.includes(peer))
     })
 }
 
@@ -109,6 +110,34 @@ fn before_and_after() -> impl Strategy<Value = (Vec<random::Rule>, Vec<random::R
     })
 }
 
+/// A policy of a few rules about one slot, each with conditions of one or two kinds.
+fn few_rules() -> impl Strategy<Value = String> {
+    let conditions = vec![
+        "user = 0",
+        "user = [1, 2]",
+        "group = 0",
+        "group = [1, 2]",
+        "unit = \"vpn.service\"",
+        "unit = \"app*\"",
+        "unit = \"*.service\"",
+        "cgroup = \"/a/**\"",
+        "cgroup = \"/**/c\"",
+        "label = \"*\"",
+    ];
+    let rule = (any::<bool>(), prop::sample::subsequence(conditions, 1..=2));
+    prop::collection::vec(rule, 1..6).prop_map(|rules| {
+        let mut text = "version = 1\n[tags.web]\nid = 1\n".to_owned();
+        for (allow, mut conditions) in rules {
+            // A key stands in a table once.
+            conditions.dedup_by_key(|condition| condition.split(' ').next());
+            let says = if allow { "allow" } else { "deny" };
+            text += "[[rules]]\nslots = [\"web/*\"]\n";
+            text += &format!("{says} = [\"get\"]\n{}\n", conditions.join("\n"));
+        }
+        text
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -124,7 +153,7 @@ proptest! {
         for target in targets() {
             for right in Right::ALL {
                 let explanation = policy.explain(&peer, right, target, at);
-                let verdict = policy.decide(&peer, right, target, at);
+                let verdict = policy.outcome(&peer, right, target, at);
                 prop_assert_eq!(explanation.verdict, verdict);
                 let deciding: Vec<_> = explanation.rules.iter().filter(|it| it.effect == Effect::Decides).map(|it| it.rule).collect();
                 let named = match verdict {
@@ -135,7 +164,7 @@ proptest! {
                 for considered in &explanation.rules {
                     let fits = match (&considered.effect, verdict) {
                         (Effect::Decides, _) | (Effect::AlsoAllows, Verdict::Granted { .. }) => true,
-                        (Effect::AlsoDenies | Effect::Overruled, Verdict::Refused { rule }) => rule.is_some(),
+                        (Effect::AlsoDenies | Effect::Overruled, Verdict::Refused { rule }) => rule.is_some() || explanation.is_kept,
                         (Effect::DoesNotCount(reasons), _) => !reasons.is_empty(),
                         _ => false,
                     };
@@ -146,7 +175,7 @@ proptest! {
     }
 
     #[test]
-    fn who_names_exactly_those_that_decide_grants(
+    fn who_names_exactly_those_that_are_granted_it(
         rules in rules(),
         facts in facts(),
         seconds in 0i64..7,
@@ -161,13 +190,13 @@ proptest! {
                 if matches!(target, Target::Tag(_)) && right != Right::Tag {
                     continue;
                 }
-                let granted = policy.decide(&peer, right, target, at).is_granted();
+                let granted = policy.outcome(&peer, right, target, at).is_granted();
                 prop_assert_eq!(holds(&holders, &peer, right, target), granted, "{} {:?} {:?}", right, target, holders);
             }
             if let Target::Tag(tag) = target {
                 for index in (0..13).chain([Index::MAX.get()]).filter_map(Index::new) {
                     let slot = Target::Slot(Slot { tag, index });
-                    let granted = policy.decide(&peer, Right::Get, slot, at).is_granted();
+                    let granted = policy.outcome(&peer, Right::Get, slot, at).is_granted();
                     prop_assert_eq!(holds(&holders, &peer, Right::Get, slot), granted, "{:?} {:?}", slot, holders);
                 }
             }
@@ -187,7 +216,7 @@ proptest! {
         let (old, new, at) = (loaded(&old)?, loaded(&new)?, Moment::new(seconds, 0));
         let changes = diff(&old, &new, at);
         let decide = |peer: &Peer<'_>, right, target| {
-            [&old, &new].map(|policy| policy.decide(peer, right, target, at).is_granted())
+            [&old, &new].map(|policy| policy.outcome(peer, right, target, at).is_granted())
         };
         for (facts, groups) in &peers {
             let peer = Peer { groups, ..*facts };
@@ -218,6 +247,25 @@ proptest! {
                 }
             }
             prop_assert_eq!(wrong, None, "{:?}", change);
+        }
+    }
+
+    #[test]
+    fn whoever_gains_or_loses_among_many_rules_is_in_a_line_and_not_spared_in_it(
+        (old, new) in (few_rules(), few_rules()),
+        peers in prop::collection::vec((facts(), subsequence(vec![Gid(0), Gid(1), Gid(2), Gid(3)], 0..=4)), 60),
+    ) {
+        let (old, new) = (load_one("old", &old).expect("loads"), load_one("new", &new).expect("loads"));
+        let slot = Target::Slot(Slot { tag: Tag::new(1).expect("a tag"), index: Index::MIN });
+        for [old, new] in [[&old, &new], [&new, &old]] {
+            let changes = diff(old, new, Moment::new(0, 0));
+            for (facts, groups) in &peers {
+                let peer = Peer { groups, ..*facts };
+                let [before, after] = [old, new]
+                    .map(|policy| policy.outcome(&peer, Right::Get, slot, Moment::new(0, 0)).is_granted());
+                let change = covering(&changes, &peer, Right::Get, slot, after);
+                prop_assert!(before == after || change.is_some(), "{:?}: {:#?}", peer, changes);
+            }
         }
     }
 
@@ -397,4 +445,98 @@ fn two_large_policies_are_compared_in_reasonable_time() {
     let before = std::time::Instant::now();
     assert!(differences(&text(0), &text(1)).len() >= 1000);
     assert!(before.elapsed().as_secs() < 30, "{:?}", before.elapsed());
+}
+
+/// A policy of rules about getting what lies in the tag web.
+fn about_web(rules: &[(&str, &str)]) -> String {
+    let rule = |(verb, condition): &(&str, &str)| {
+        format!("[[rules]]\n{verb} = [\"get\"]\nslots = [\"web/*\"]\n{condition}\n")
+    };
+    let rules: String = rules.iter().map(rule).collect();
+    format!("version = 1\n[tags.web]\nid = 10\n{rules}")
+}
+
+#[test]
+fn whom_a_former_allow_was_denied_to_is_not_spared() {
+    let old = about_web(&[("allow", "unit = \"a.service\""), ("deny", "group = 60")]);
+    let new = about_web(&[("allow", "user = 8")]);
+    for (old, new, gains) in [(&old, &new, true), (&new, &old, false)] {
+        let (old, new) = (load_one("old", old).unwrap(), load_one("new", new).unwrap());
+        let changes = diff(&old, &new, Moment::new(0, 0));
+        let peer = Peer { unit: Some("a.service"), ..Peer::new(Uid(8), Gid(60), &[]) };
+        assert!(covering(&changes, &peer, Right::Get, slot(0), gains).is_some(), "{changes:?}");
+        let spared = Peer { gid: Gid(61), ..peer };
+        assert!(covering(&changes, &spared, Right::Get, slot(0), gains).is_none(), "{changes:?}");
+    }
+}
+
+#[test]
+fn patterns_with_many_stars_are_told_of_vaguely_and_soon() {
+    let before = std::time::Instant::now();
+    let (letters, digits) = ("*a*b*c*d*e*f*g*h*i*j*", "*1*2*3*4*5*6*7*8*9*0*");
+    let (allow, deny) =
+        (format!("unit = \"{letters}.service\""), format!("unit = \"{digits}.service\""));
+    let all = load_one("all", &about_web(&[("allow", &allow)])).unwrap();
+    let fewer = load_one("fewer", &about_web(&[("allow", &allow), ("deny", &deny)])).unwrap();
+    let unit = "a1b2c3d4e5f6g7h8i9j0.service";
+    let peer = Peer { unit: Some(unit), ..Peer::new(Uid(8), Gid(60), &[]) };
+    for (old, new, gains) in [(&all, &fewer, false), (&fewer, &all, true)] {
+        let changes = diff(old, new, Moment::new(0, 0));
+        let change = covering(&changes, &peer, Right::Get, slot(0), gains);
+        assert!(change.is_some_and(|change| change.is_vague), "{changes:?}");
+        assert_eq!(old.who(slot(0), Moment::new(0, 0)).len(), 1);
+    }
+    assert!(before.elapsed().as_secs() < 10, "{:?}", before.elapsed());
+}
+
+#[test]
+fn nobody_changes_what_lies_in_a_resources_slot() {
+    let text = about_web(&[]).replace(
+        "id = 10\n",
+        "id = 10\n[resources.tun]\nslot = \"web/3\"\nfile = \"/f\"\n[[rules]]\nid = \"all\"\nallow = [\"*\"]\nslots = [\"web/*\"]\nuser = 7\n",
+    );
+    let policy = load_one("p", &text).unwrap();
+    let (peer, at) = (Peer::new(Uid(7), Gid(70), &[]), Moment::new(0, 0));
+    for right in [Right::Add, Right::Del, Right::Replace] {
+        let explanation = policy.explain(&peer, right, slot(3), at);
+        assert_eq!(explanation.verdict, Verdict::Refused { rule: None });
+        assert!(explanation.is_kept);
+        assert_eq!(explanation.rules[0].effect, Effect::Overruled);
+        assert!(!holds(&policy.who(slot(3), at), &peer, right, slot(3)));
+        let whole = policy.who(Target::Tag(Tag::new(10).unwrap()), at);
+        let held: Vec<_> = (2..5).map(|at| holds(&whole, &peer, right, slot(at))).collect();
+        assert_eq!(held, [true, false, true]);
+    }
+    assert!(policy.explain(&peer, Right::Get, slot(3), at).verdict.is_granted());
+    let test = "[[tests]]\nuser = 7\nright = \"add\"\nslot = \"tun\"\nexpect = \"granted\"\n";
+    let findings = load_one("p", &format!("{text}{test}")).unwrap_err().to_string();
+    assert!(
+        findings.contains("refused, since a resource's slot is the policy's own"),
+        "{findings}"
+    );
+    // Without the resource they gain it.
+    let without = text.replace("[resources.tun]\nslot = \"web/3\"\nfile = \"/f\"\n", "");
+    let changes = diff(&policy, &load_one("p", &without).unwrap(), at);
+    assert!(covering(&changes, &peer, Right::Add, slot(3), true).is_some(), "{changes:?}");
+}
+
+#[test]
+fn a_test_with_a_control_group_is_of_its_unit() {
+    let rules = about_web(&[("allow", "unit = \"a.service\"")]);
+    let test = |lines: &str| {
+        format!(
+            "{rules}[[tests]]\nuser = 7\nright = \"get\"\nslot = \"web/0\"\nexpect = \"granted\"\n{lines}\n"
+        )
+    };
+    let findings = |lines: &str| load_one("p", &test(lines)).err().map(|it| it.to_string());
+    assert_eq!(findings("cgroup = \"/system.slice/a.service\""), None);
+    assert_eq!(findings("cgroup = \"/system.slice/a.service/x\"\nunit = \"a.service\""), None);
+    assert!(
+        findings("cgroup = \"/system.slice/b.service\"").is_some_and(|it| it.contains("fails"))
+    );
+    for cgroup in ["/system.slice/b.service", "/docker/a.service"] {
+        let lines = format!("cgroup = \"{cgroup}\"\nunit = \"a.service\"");
+        let said = findings(&lines).expect("a finding");
+        assert!(said.contains("no process is both in the unit \"a.service\""), "{said}");
+    }
 }

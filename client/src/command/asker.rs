@@ -40,6 +40,8 @@ pub(crate) struct Asker {
     pub(crate) unit: Option<String>,
     pub(crate) cgroup: Option<String>,
     pub(crate) label: Option<String>,
+    /// Whether it is a living process that was looked at: then what is not there is not merely unknown.
+    pub(crate) is_read: bool,
 }
 
 impl Identity {
@@ -67,15 +69,33 @@ impl Identity {
         } else {
             self.group.iter().map(|group| group_number(group)).collect::<Result<_, _>>()?
         };
-        let unit = || self.cgroup.as_deref().and_then(unit_of_cgroup).map(str::to_owned);
+        let unit = match self.cgroup.as_deref() {
+            Some(cgroup) => self.unit_in(cgroup)?,
+            None => self.unit.as_deref(),
+        };
         Ok(Asker {
             uid: identity.uid,
             gid: Gid::NONE,
             groups,
-            unit: self.unit.clone().or_else(unit),
+            unit: unit.map(str::to_owned),
             cgroup: self.cgroup.clone(),
             label: self.label.clone(),
+            is_read: false,
         })
+    }
+
+    /// The unit of that control group, as the broker reads it; another one is an error.
+    fn unit_in<'c>(&self, cgroup: &'c str) -> Result<Option<&'c str>, Failure> {
+        let its = unit_of_cgroup(cgroup);
+        match &self.unit {
+            Some(unit) if its != Some(unit) => {
+                let its = its.map_or("no unit".to_owned(), |its| format!("the unit {its:?}"));
+                Err(Failure::Usage(format!(
+                    "explain: no process is both in the unit {unit:?} and in the control group {cgroup:?}: that is of {its}"
+                )))
+            }
+            _ => Ok(its),
+        }
     }
 }
 
@@ -99,6 +119,7 @@ impl Asker {
             unit: peer.unit.map(str::to_owned),
             cgroup: process.cgroup.clone(),
             label: process.label.clone(),
+            is_read: true,
         })
     }
 

@@ -5,7 +5,9 @@ use std::time::SystemTime;
 
 use clap::Args;
 use fdbroker_host::PolicyFileError;
-use fdbroker_policy::{Change, Moment, Policy, Uid, diff, escape};
+use fdbroker_policy::{
+    Alteration, Alterations, Altered, Change, Field, Moment, Policy, TimedRules, Uid, diff, escape,
+};
 use serde_json::{Value, json};
 
 use super::describe::{Describer, right_names, rights};
@@ -21,9 +23,10 @@ pub(crate) struct Check {
     /// The policy files [default: /etc/fdbroker/policy.toml]
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Tell who gains and who loses which right when NEW takes the place of OLD
-    #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], conflicts_with = "files")]
-    diff: Option<Vec<PathBuf>>,
+    /// Tell what changes when the second of two files, NEW, takes the place of the first, OLD: who
+    /// gains and who loses which right, and which resources, tags and settings are others
+    #[arg(long)]
+    diff: bool,
     /// With --diff: compare for this time, such as 2026-12-31T23:00:00Z [default: now]
     #[arg(long, value_name = "TIME", requires = "diff")]
     at: Option<Moment>,
@@ -43,12 +46,18 @@ with --diff too, whether or not the two differ. Who could write a file is judged
 check: check as root what root's broker will read.
 
 A line of the table that --diff prints is about everybody who meets the conditions of its column
-who; those for whom it may be otherwise, since another rule concerns them too, follow it.";
+who, but for those that follow it as unless: another rule concerns them too, and for them nothing
+changes, or another line tells of them. Where patterns have so many stars that it is too much work
+to tell whom they have in common, the line says may gain or may lose.";
 
 impl Check {
     /// Runs it.
     pub(crate) fn run(mut self) -> Result<(), Failure> {
-        if let Some([old, new]) = self.diff.as_deref() {
+        if self.diff {
+            let [old, new] = &self.files[..] else {
+                let text = "check: --diff compares two files: check --diff OLD NEW";
+                return Err(Failure::Usage(text.to_owned()));
+            };
             return compare(old, new, self.at.unwrap_or_else(now), self.json);
         }
         if self.files.is_empty() {
@@ -136,22 +145,129 @@ fn counted(number: usize, noun: &str) -> String {
 fn compare(old: &Path, new: &Path, at: Moment, json: bool) -> Result<(), Failure> {
     // The findings of both are printed.
     let (old, new) = (load_file(old), load_file(new));
-    let ((old, _), (new, _)) = (old?, new?);
-    let changes = diff(&old, &new, at);
-    let describer = Describer(vec![&new, &old]);
-    if json {
-        return output::json(&object(&changes, at, &describer));
+    let ((old, old_drop_ins), (new, new_drop_ins)) = (old?, new?);
+    let comparison = Comparison {
+        changes: diff(&old, &new, at),
+        others: Alterations::of(&old, &new, at),
+        at,
+        drop_ins: [old_drop_ins, new_drop_ins],
+        describer: Describer(vec![&new, &old]),
+    };
+    if json { output::json(&comparison.object()) } else { comparison.print() }
+}
+
+/// What is said of two policies.
+struct Comparison<'p> {
+    changes: Vec<Change>,
+    others: Alterations,
+    at: Moment,
+    drop_ins: [usize; 2],
+    describer: Describer<'p>,
+}
+
+impl Comparison<'_> {
+    fn print(&self) -> Result<(), Failure> {
+        if self.changes.is_empty() {
+            output::line(format_args!("as of {}: nobody gains and nobody loses a right", self.at))?;
+        } else {
+            output::line(format_args!("as of {}:", self.at))?;
+            let rows = self.changes.iter().flat_map(|change| rows(change, &self.describer));
+            output::table(["", "right", "on", "who", "before", "after"], rows.collect())?;
+        }
+        let Alterations { timed, resources, tags, settings } = &self.others;
+        let sides = ["OLD", "NEW"];
+        for (side, timed) in sides.iter().zip(timed) {
+            timed_line(side, timed).map_or(Ok(()), output::line)?;
+        }
+        for (noun, list) in [("tag", tags), ("resource", resources)] {
+            list.iter().try_for_each(|it| output::line(escape(&altered_line(noun, it))))?;
+        }
+        settings.iter().try_for_each(|it| {
+            output::line(escape(&format!("setting changed: {}", field_text(it))))
+        })?;
+        for (side, count) in sides.iter().zip(self.drop_ins).filter(|(_, count)| *count > 0) {
+            output::line(format_args!("{side} was read with {}", counted(count, "drop-in")))?;
+        }
+        Ok(())
     }
-    if changes.is_empty() {
-        return output::line("nobody gains and nobody loses a right");
+
+    fn object(&self) -> Value {
+        let Alterations { timed: [old, new], resources, tags, settings } = &self.others;
+        let list = |list: &[Altered]| list.iter().map(altered_object).collect::<Vec<_>>();
+        let [old_drop_ins, new_drop_ins] = self.drop_ins;
+        let changes = self.changes.iter().map(|change| object(change, &self.describer));
+        json!({
+            "at": self.at.to_string(),
+            "changes": changes.collect::<Vec<_>>(),
+            "resources": list(resources),
+            "tags": list(tags),
+            "settings": settings.iter().map(field_object).collect::<Vec<_>>(),
+            "timed_rules": { "old": timed_object(old), "new": timed_object(new) },
+            "drop_ins": { "old": old_drop_ins, "new": new_drop_ins },
+        })
     }
-    let rows = changes.iter().flat_map(|change| rows(change, &describer));
-    output::table(["", "right", "on", "who", "before", "after"], rows.collect())
+}
+
+/// What the moment leaves out, if there is anything.
+fn timed_line(side: &str, timed: &TimedRules) -> Option<String> {
+    let TimedRules { begin_later, end_later, ended } = *timed;
+    let parts = [
+        (begin_later, "begins", "begin", " later"),
+        (end_later, "ends", "end", " later"),
+        (ended, "has", "have", " ended"),
+    ];
+    let parts = parts.iter().filter(|(count, ..)| *count > 0);
+    let parts = parts.map(|(count, one, more, when)| {
+        let verb = if *count == 1 { one } else { more };
+        format!("{} that {verb}{when}", counted(*count, "rule"))
+    });
+    let parts: Vec<_> = parts.collect();
+    (!parts.is_empty()).then(|| format!("{side} has {}", parts.join(", ")))
+}
+
+fn timed_object(timed: &TimedRules) -> Value {
+    let TimedRules { begin_later, end_later, ended } = timed;
+    json!({ "begin_later": begin_later, "end_later": end_later, "ended": ended })
+}
+
+fn altered_line(noun: &str, altered: &Altered) -> String {
+    let name = &altered.name;
+    match &altered.how {
+        Alteration::Added => format!("{noun} added: {name}"),
+        Alteration::Gone => format!("{noun} gone: {name}"),
+        Alteration::Changed(fields) => {
+            let fields: Vec<_> = fields.iter().map(field_text).collect();
+            format!("{noun} changed: {name}: {}", fields.join("; "))
+        }
+    }
+}
+
+fn altered_object(altered: &Altered) -> Value {
+    let (how, fields) = match &altered.how {
+        Alteration::Added => ("added", &[][..]),
+        Alteration::Gone => ("gone", &[][..]),
+        Alteration::Changed(fields) => ("changed", &fields[..]),
+    };
+    let fields: Vec<_> = fields.iter().map(field_object).collect();
+    json!({ "name": altered.name, "change": how, "fields": fields })
+}
+
+fn field_text(field: &Field) -> String {
+    format!("{} was {}, is {}", field.key, field.before, field.after)
+}
+
+fn field_object(field: &Field) -> Value {
+    json!({ "key": field.key, "before": field.before, "after": field.after })
 }
 
 /// The line of a change, and one for each of those who are spared.
 fn rows(change: &Change, describer: &Describer<'_>) -> Vec<[String; 6]> {
-    let verb = if change.gains { "gains" } else { "loses" };
+    let verb = match (change.gains, change.is_vague) {
+        (true, false) => "gains",
+        (false, false) => "loses",
+        (true, true) => "may gain",
+        (false, true) => "may lose",
+    };
     let decided = |rule: &Option<String>, granted: bool| match rule {
         Some(rule) if granted => format!("allowed by \"{rule}\""),
         Some(rule) => format!("denied by \"{rule}\""),
@@ -180,20 +296,19 @@ fn rows(change: &Change, describer: &Describer<'_>) -> Vec<[String; 6]> {
     std::iter::once(first).chain(unless).collect()
 }
 
-fn object(changes: &[Change], at: Moment, describer: &Describer<'_>) -> Value {
-    let change = |change: &Change| {
-        let unless = change.unless.iter().map(
-            |unless| json!({ "rule": unless.rule, "who": describer.someone_object(&unless.who) }),
-        );
-        json!({
-            "change": if change.gains { "gains" } else { "loses" },
-            "rights": right_names(&change.rights),
-            "on": describer.extents_object(&change.on),
-            "who": describer.someone_object(&change.who),
-            "before": change.before,
-            "after": change.after,
-            "unless": unless.collect::<Vec<_>>(),
-        })
-    };
-    json!({ "at": at.to_string(), "changes": changes.iter().map(change).collect::<Vec<_>>() })
+fn object(change: &Change, describer: &Describer<'_>) -> Value {
+    let unless = change
+        .unless
+        .iter()
+        .map(|unless| json!({ "rule": unless.rule, "who": describer.someone_object(&unless.who) }));
+    json!({
+        "change": if change.gains { "gains" } else { "loses" },
+        "rights": right_names(&change.rights),
+        "on": describer.extents_object(&change.on),
+        "who": describer.someone_object(&change.who),
+        "before": change.before,
+        "after": change.after,
+        "vague": change.is_vague,
+        "unless": unless.collect::<Vec<_>>(),
+    })
 }

@@ -116,6 +116,9 @@ impl Answer<'_> {
             Verdict::Refused { rule: Some(rule) } => {
                 format!("refused: {user} may not {what}, by the rule \"{rule}\"")
             }
+            Verdict::Refused { rule: None } if self.explanation.is_kept => {
+                format!("refused: {user} may not {what}: a resource's slot is the policy's own")
+            }
             Verdict::Refused { rule: None } => {
                 format!("refused: {user} may not {what}, since no rule allows it")
             }
@@ -134,15 +137,28 @@ impl Answer<'_> {
         let groups: Vec<_> =
             self.asker.all_groups().into_iter().map(|gid| self.describer.group(gid)).collect();
         let groups = if groups.is_empty() { "none".to_owned() } else { groups.join(" ") };
-        let known = |fact: &Option<String>| fact.clone().unwrap_or_else(|| "not known".to_owned());
+        let known = |key, fact: &Option<String>| match fact {
+            Some(fact) => format!("{key} {fact}"),
+            None if self.has_none(key) => format!("no {key}"),
+            None => format!("{key} not known"),
+        };
         format!(
-            "uid {}, groups {groups}, unit {}, cgroup {}, label {}, at {}",
+            "uid {}, groups {groups}, {}, {}, {}, at {}",
             self.asker.uid,
-            known(&self.asker.unit),
-            known(&self.asker.cgroup),
-            known(&self.asker.label),
+            known("unit", &self.asker.unit),
+            known("cgroup", &self.asker.cgroup),
+            known("label", &self.asker.label),
             self.at
         )
+    }
+
+    /// Whether it is known that there is none: of a process that was read, or of a unit whose control group is known.
+    fn has_none(&self, key: &str) -> bool {
+        match key {
+            "unit" => self.asker.cgroup.is_some(),
+            "label" => self.asker.is_read,
+            _ => false,
+        }
     }
 
     fn effect(&self, considered: &Considered<'_>) -> String {
@@ -150,6 +166,9 @@ impl Answer<'_> {
             Effect::Decides => "decides".to_owned(),
             Effect::AlsoAllows => "also allows it".to_owned(),
             Effect::AlsoDenies => "also denies it".to_owned(),
+            Effect::Overruled if self.explanation.verdict == (Verdict::Refused { rule: None }) => {
+                "allows it, but a resource's slot is the policy's own".to_owned()
+            }
             Effect::Overruled => "allows it, but a rule that denies is stronger".to_owned(),
             Effect::DoesNotCount(reasons) => {
                 let reasons: Vec<_> = reasons.iter().map(|reason| self.reason(reason)).collect();
@@ -186,6 +205,9 @@ impl Answer<'_> {
                 let wanted = wanted.join(" or ");
                 match is {
                     Some(is) => format!("the {key} is {is}, not {wanted}"),
+                    None if self.has_none(key) => {
+                        format!("there is no {key}, and it must be {wanted}")
+                    }
                     None => format!("the {key} is not known, and must be {wanted}"),
                 }
             }
@@ -203,6 +225,7 @@ impl Answer<'_> {
         json!({
             "verdict": if verdict.is_granted() { "granted" } else { "refused" },
             "rule": rule,
+            "policys_own": self.explanation.is_kept,
             "right": self.right.name(),
             "on": target_object(self.target, &self.describer),
             "at": self.at.to_string(),

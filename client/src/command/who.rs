@@ -8,7 +8,7 @@ use super::check::{load, now};
 use super::describe::{Describer, right_names, rights, validity, validity_object};
 use super::{Failure, Session, output};
 
-/// Tell who holds which right to a slot, by the rules of a policy file
+/// Tell who holds which right to a slot, or on the broker itself, by the rules of a policy file
 ///
 /// Everybody whom a rule gives a right, by its conditions, and who else's rule takes from it. What
 /// is taken from all of them is left out. The policy is that of --policy, of $FDBROKER_POLICY, or
@@ -17,7 +17,7 @@ use super::{Failure, Session, output};
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Who {
     /// The slot, such as 10/3, web/3 or tun; or a tag, such as web or web/*, with all of its parts
-    /// [default: the broker itself, with the right to operate it]
+    /// [default: the broker itself: who has the right to operate it?]
     slot: Option<String>,
     /// Tell for this time, such as 2026-12-31T23:00:00Z [default: now]
     #[arg(long, value_name = "TIME")]
@@ -51,7 +51,8 @@ impl Who {
             return output::json(&json!({ "on": on, "at": at.to_string(), "holders": holders }));
         }
         if holders.is_empty() {
-            return output::line("nobody holds a right to it");
+            let what = if target == Target::Broker { "on the broker itself" } else { "to it" };
+            return output::line(format_args!("nobody holds a right {what}"));
         }
         let rows = holders.iter().flat_map(|holder| rows(holder, &describer));
         output::table(["who", "right", "on", "rule", ""], rows.collect())

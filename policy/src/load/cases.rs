@@ -12,7 +12,7 @@ use super::slots;
 use super::times;
 use crate::pattern::Pattern;
 use crate::rule::Rule;
-use crate::{Gid, Moment, Peer, Policy, Right, Slot, Target, Uid, Verdict};
+use crate::{Gid, Moment, Peer, Policy, Right, Slot, Target, Uid, Verdict, unit_of_cgroup};
 
 const KEYS: [&str; 11] =
     ["id", "user", "group", "unit", "cgroup", "label", "at", "right", "slot", "expect", "rule"];
@@ -74,6 +74,7 @@ impl<'d, 'n> Cases<'d, 'n> {
         let unit = fact(section, UNIT, report);
         let cgroup = fact(section, CGROUP, report);
         let label = fact(section, LABEL, report);
+        let unit = of_cgroup(unit, cgroup.as_deref(), section, report);
         let at = times::moment(section, AT, report);
         let right = right(section, report);
         let target = right.and_then(|right| self.target(right, section, report));
@@ -188,6 +189,27 @@ fn right(section: Section<'_, '_>, report: &mut Report<'_>) -> Option<Right> {
     section.word(RIGHT, &Right::ALL.map(|right| (right.name(), right)), report)
 }
 
+/// The unit of a peer with this control group, as the broker reads it. Another one is a finding.
+fn of_cgroup(
+    unit: Option<String>,
+    cgroup: Option<&str>,
+    section: Section<'_, '_>,
+    report: &mut Report<'_>,
+) -> Option<String> {
+    let Some(cgroup) = cgroup else { return unit };
+    let its = unit_of_cgroup(cgroup);
+    if let (Some(unit), Some(value)) = (&unit, section.get(UNIT.key))
+        && its != Some(unit.as_str())
+    {
+        let its = its.map_or("no unit".to_owned(), |its| format!("the unit \"{its}\""));
+        let message = format!("no process is both in the unit \"{unit}\" and in this `cgroup`");
+        let remedy =
+            format!("that control group is of {its}: take the line `unit` out, or mend `cgroup`");
+        report.add(&value.span(), message, remedy);
+    }
+    its.map(str::to_owned)
+}
+
 /// One text about the peer: no pattern.
 fn fact(section: Section<'_, '_>, expected: Expected, report: &mut Report<'_>) -> Option<String> {
     let value = section.get(expected.key)?;
@@ -213,7 +235,7 @@ impl Case {
     pub(super) fn run(&self, policy: &Policy, report: &mut Report<'_>) {
         let moments = self.moments(policy);
         let verdicts = moments.iter().map(|at| self.verdict(policy, *at));
-        let mut failures = verdicts.filter_map(|verdict| self.failure(verdict));
+        let mut failures = verdicts.filter_map(|verdict| self.failure(policy, verdict));
         let Some((mark, what)) = failures.next() else { return };
         if failures.count() + 1 < moments.len() {
             let message = format!("{} passes at some times and fails at others", self.name);
@@ -233,7 +255,7 @@ impl Case {
     }
 
     fn verdict<'p>(&self, policy: &'p Policy, at: Moment) -> Verdict<'p> {
-        policy.decide(&self.peer(), self.right, self.target, at)
+        policy.outcome(&self.peer(), self.right, self.target, at)
     }
 
     fn peer(&self) -> Peer<'_> {
@@ -249,13 +271,16 @@ impl Case {
     }
 
     /// Where a verdict is not the expected one, and what it is.
-    fn failure(&self, verdict: Verdict<'_>) -> Option<(&Mark, String)> {
+    fn failure(&self, policy: &Policy, verdict: Verdict<'_>) -> Option<(&Mark, String)> {
         let (outcome, rule) = match verdict {
             Verdict::Granted { rule } => ("granted", Some(rule)),
             Verdict::Refused { rule } => ("refused", rule),
         };
         let by = match rule {
             Some(rule) => format!("by the rule \"{rule}\""),
+            None if policy.keeps(self.right, self.target) => {
+                "since a resource's slot is the policy's own".to_owned()
+            }
             None => "since no rule allows it".to_owned(),
         };
         if verdict.is_granted() != self.granted {

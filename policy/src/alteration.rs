@@ -1,0 +1,186 @@
+//! What else differs between two policies: resources, tags, settings, and the rules that the moment leaves out.
+
+use std::collections::BTreeMap;
+
+use crate::{Moment, Policy, Resource, Settings, TagSettings};
+
+/// What differs between two policies beside the rights; see [`diff()`](crate::diff()).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Alterations {
+    /// The rules with a time limit, of the earlier policy and of the later.
+    pub timed: [TimedRules; 2],
+    /// The resources, by name.
+    pub resources: Vec<Altered>,
+    /// The tags, by number; each under its later name.
+    pub tags: Vec<Altered>,
+    /// The settings of `[broker]`, by key.
+    pub settings: Vec<Field>,
+}
+
+/// How many rules will or did count at another moment than the one in question.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TimedRules {
+    /// They begin later.
+    pub begin_later: usize,
+    /// They count now, and end later.
+    pub end_later: usize,
+    /// They have ended.
+    pub ended: usize,
+}
+
+/// A resource or a tag that is not the same in both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Altered {
+    /// What it is called.
+    pub name: String,
+    /// In what way.
+    pub how: Alteration,
+}
+
+/// In what way something is not the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Alteration {
+    /// Only the later policy has it.
+    Added,
+    /// Only the earlier policy has it.
+    Gone,
+    /// These of its keys are others.
+    Changed(Vec<Field>),
+}
+
+/// A key, and what it means in each policy: a default is written out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// The key of the language.
+    pub key: &'static str,
+    /// What it was.
+    pub before: String,
+    /// What it is.
+    pub after: String,
+}
+
+/// A key, and what stands there.
+type Entry = (&'static str, String);
+
+impl Alterations {
+    /// What else differs when `new` takes the place of `old`, at a moment.
+    #[must_use]
+    pub fn of(old: &Policy, new: &Policy, at: Moment) -> Self {
+        let timed = [old, new].map(|policy| TimedRules::of(policy, at));
+        let resources = |policy: &Policy| {
+            let named = policy.resources().iter();
+            named.map(|it| (it.name.clone(), (it.name.clone(), of_resource(it)))).collect()
+        };
+        let tags = |policy: &Policy| {
+            policy.tags().map(|tag| (tag.id, (tag.name.clone(), of_tag(tag)))).collect()
+        };
+        Self {
+            timed,
+            resources: altered(resources(old), resources(new)),
+            tags: altered(tags(old), tags(new)),
+            settings: fields(of_settings(old.settings()), of_settings(new.settings())),
+        }
+    }
+}
+
+impl TimedRules {
+    fn of(policy: &Policy, at: Moment) -> Self {
+        let count = |some: &dyn Fn(Option<Moment>, Option<Moment>) -> bool| {
+            policy.rules().iter().filter(|rule| some(rule.valid.from, rule.valid.until)).count()
+        };
+        let begins = |from: Option<Moment>| from.is_some_and(|from| at < from);
+        let ended = |until: Option<Moment>| until.is_some_and(|until| until <= at);
+        Self {
+            begin_later: count(&|from, _| begins(from)),
+            end_later: count(&|from, until| until.is_some() && !begins(from) && !ended(until)),
+            ended: count(&|_, until| ended(until)),
+        }
+    }
+}
+
+fn altered<K: Ord>(
+    mut old: BTreeMap<K, (String, Vec<Entry>)>,
+    new: BTreeMap<K, (String, Vec<Entry>)>,
+) -> Vec<Altered> {
+    let mut found = Vec::new();
+    for (key, (name, after)) in new {
+        let how = match old.remove(&key) {
+            None => Alteration::Added,
+            Some((_, before)) => Alteration::Changed(fields(before, after)),
+        };
+        if how != Alteration::Changed(Vec::new()) {
+            found.push(Altered { name, how });
+        }
+    }
+    found.extend(old.into_values().map(|(name, _)| Altered { name, how: Alteration::Gone }));
+    found.sort_by(|one, other| one.name.cmp(&other.name));
+    found
+}
+
+/// Both have the same keys in the same order.
+fn fields(before: Vec<Entry>, after: Vec<Entry>) -> Vec<Field> {
+    let pairs = before.into_iter().zip(after);
+    let field = |((key, before), (_, after)): (Entry, Entry)| {
+        (before != after).then_some(Field { key, before, after })
+    };
+    pairs.filter_map(field).collect()
+}
+
+fn of_resource(resource: &Resource) -> Vec<Entry> {
+    let Resource {
+        name: _,
+        slot,
+        source,
+        path,
+        access,
+        opening,
+        number,
+        follow_symlinks,
+        capabilities,
+    } = resource;
+    vec![
+        ("slot", format!("{}/{}", slot.tag, slot.index)),
+        ("path", format!("{source} {path}")),
+        ("access", access.to_string()),
+        ("open", opening.to_string()),
+        ("number", number.map_or("any".to_owned(), |number| number.to_string())),
+        ("follow_symlinks", follow_symlinks.to_string()),
+        ("capabilities", listed(capabilities.iter().map(String::as_str))),
+    ]
+}
+
+fn of_tag(tag: &TagSettings) -> Vec<Entry> {
+    let TagSettings { name, id: _, serial, accept } = tag;
+    vec![
+        ("name", name.clone()),
+        ("serial", serial.to_string()),
+        ("accept", listed(accept.iter().map(|kind| kind.name()))),
+    ]
+}
+
+fn of_settings(settings: &Settings) -> Vec<Entry> {
+    let Settings {
+        user,
+        max_connections,
+        max_connections_per_uid,
+        max_slots_per_uid,
+        max_payload_bytes_per_uid,
+        frame_timeout,
+        audit,
+    } = settings;
+    vec![
+        ("user", user.to_string()),
+        ("max_connections", max_connections.to_string()),
+        ("max_connections_per_uid", max_connections_per_uid.to_string()),
+        ("max_slots_per_uid", max_slots_per_uid.to_string()),
+        ("max_payload_bytes_per_uid", format!("{max_payload_bytes_per_uid}B")),
+        ("frame_timeout", format!("{}ms", frame_timeout.as_millis())),
+        ("audit", audit.to_string()),
+    ]
+}
+
+fn listed<'t>(words: impl Iterator<Item = &'t str>) -> String {
+    let mut words: Vec<_> = words.collect();
+    words.sort_unstable();
+    if words.is_empty() { "nothing".to_owned() } else { words.join(" ") }
+}
