@@ -28,9 +28,9 @@ const STEPS_OF_GLOB: usize = 1000;
 pub(crate) struct Budget(Cell<u32>);
 
 impl Budget {
-    /// A second or a few of work.
+    /// A few seconds of work at most.
     pub(crate) const fn new() -> Self {
-        Self(Cell::new(5_000_000))
+        Self(Cell::new(1_500_000))
     }
 
     fn take(&self, steps: usize) -> bool {

