@@ -1,6 +1,7 @@
 //! Many slots of a tag in one message: the same as slot by slot, and faster.
 
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use fdbroker::{Broker, Error, Index, NewDeposit, Tag};
 use fdbroker_tests::{Daemon, Person, needs_root, request, sample, wait_until};
@@ -185,4 +186,30 @@ fn who_leaves_before_it_has_taken_leaves_everything_there() {
         let got = owner.get_many(tag(), &indices(0..30)).unwrap();
         got.iter().filter(|(_, found)| found.is_ok()).count() >= 15
     });
+}
+
+#[test]
+fn what_grew_while_the_asker_waited_for_its_turn_is_split_as_it_is_then() {
+    let daemon = Daemon::with_policy(&sample::serial()).start();
+    let mut owner = daemon.connect();
+    owner.add((TAG, 0), "x").done();
+    owner.add((TAG, 1), vec![1; 32768]).done();
+    owner.add((TAG, 2), vec![2; 32700]).done();
+    let waiter = Person::same();
+    let mut asker = waiter.connect(&daemon);
+    asker.send(&request::hello(), &[]);
+    asker.receive().unwrap();
+    let body: Vec<u8> =
+        [&TAG.to_ne_bytes()[..], &[0, 0], &[0_i32, 1, 2].map(i32::to_ne_bytes).concat()].concat();
+    asker.send(&request::extended(74, &body), &[]);
+    assert!(!asker.is_answered(Duration::from_millis(200)), "answered before its turn");
+    owner.add((TAG, 0), vec![0; 32768]).done();
+    drop(owner);
+    // The head of the answer: how long it is, and no longer than a message may be.
+    let mut answer = Vec::new();
+    while answer.len() < 8 {
+        answer.extend(asker.receive().unwrap().bytes);
+    }
+    let length = i32::from_ne_bytes(answer[4..8].try_into().unwrap());
+    assert!(length <= 65536, "{length}");
 }

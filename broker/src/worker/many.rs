@@ -122,13 +122,15 @@ async fn get(
         if size > room && !outcomes.is_empty() {
             break;
         }
-        room = room.saturating_sub(size);
+        room = room.saturating_sub(DEPOSIT_HEAD);
         if take && let Err(errno) = may_take(worker, &requester, slot) {
             outcomes.push(Err((index, errno)));
             continue;
         }
         let outcome = match escrow::serve(worker, session, &requester, Escrow::Get(slot)).await? {
             Answer::Deposit(deposit) => {
+                // As it is now: it may have been replaced while this waited for its turn.
+                room = room.saturating_sub(deposit.payload.len());
                 taken.extend(take.then(|| worker.taking.begin(&deposit)));
                 Ok(Found::Deposit(deposit))
             }
