@@ -12,6 +12,7 @@ mod audit;
 mod closer;
 mod log;
 mod look;
+mod numbering;
 mod supervisor;
 mod sys;
 mod transmit;

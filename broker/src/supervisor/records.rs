@@ -5,13 +5,13 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use fdbroker_policy::{Audit as Setting, Gid, Policy, Resource, Uid};
-use fdbroker_wire::{Index, Slot, Tag};
 use rustix::process::{getegid, geteuid, getpid};
 
 use super::StartError;
 use super::audit_file::AuditFile;
 use crate::audit::Audit;
 use crate::log::{Kind, Log, Name, Record, Subject, Verdict};
+use crate::numbering::wire_slot;
 
 /// The supervisor's audit trail.
 pub(super) struct Records {
@@ -84,7 +84,7 @@ impl Records {
 
     /// Records that a resource was opened, to be shared by all who may have it.
     pub(super) fn opened(&self, resource: &Resource) {
-        let subject = slot(resource).map_or(Subject::Nothing, Subject::Slot);
+        let subject = wire_slot(resource.slot).map_or(Subject::Nothing, Subject::Slot);
         // It is open already; nobody has it yet.
         let _ = self.audit.record(&Record {
             kind: Kind::Open,
@@ -113,10 +113,4 @@ impl Records {
 fn own() -> Record<'static> {
     let (uid, gid) = (Uid(geteuid().as_raw()), Gid(getegid().as_raw()));
     Record::of(uid, gid, getpid().as_raw_nonzero().get(), "none")
-}
-
-fn slot(resource: &Resource) -> Option<Slot> {
-    let tag = i16::try_from(resource.slot.tag.get()).ok().and_then(Tag::new)?;
-    let index = i32::try_from(resource.slot.index.get()).ok().and_then(Index::new)?;
-    Some(Slot { tag, index })
 }

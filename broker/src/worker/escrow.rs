@@ -12,11 +12,13 @@ use super::case::{Case, Outcome};
 use super::decision::Requester;
 use super::deposit::{Deposit, record};
 use super::in_force::Rules;
-use super::place::{Place, policy_tag};
+use super::place::Place;
 use super::request::Escrow;
 use super::session::Session;
+use super::vault::Pen;
 use super::{Brought, Worker, kind};
 use crate::log::{Kind, Verdict};
+use crate::numbering::policy_tag;
 
 /// How long a policy that the supervisor has sent may take to be in force here.
 const SWAP: Duration = Duration::from_secs(30);
@@ -195,10 +197,16 @@ async fn forget(case: &Case<'_>, slot: Slot) -> Option<Outcome> {
         Ok(before) => before,
         Err(failure) => return Some(Outcome::Failed(failure)),
     };
-    pen.forget(slot).await.ok()?;
-    worker.vault.leaves(&before);
-    worker.slots.borrow_mut().take(slot);
+    delete(worker, &pen, &before).await?;
     Some(Outcome::Recorded(Answer::Done))
+}
+
+/// Deletes what is in a slot, at the supervisor first; none when the supervisor has gone.
+pub(super) async fn delete(worker: &Worker, pen: &Pen<'_>, deposit: &Deposit) -> Option<()> {
+    pen.forget(deposit.slot).await.ok()?;
+    worker.vault.leaves(deposit);
+    worker.slots.borrow_mut().take(deposit.slot);
+    Some(())
 }
 
 /// Deletes what was given away, unless somebody has put something else there meanwhile; none when
@@ -219,10 +227,7 @@ pub(super) async fn take(
     let case = Case::new(worker, &rules, requester, Right::Del, place);
     // It has been given away: that it is not here any more follows, whoever hears of it.
     let _ = case.record(Kind::Decision, Verdict::Granted, "taken");
-    pen.forget(slot).await.ok()?;
-    worker.vault.leaves(deposit);
-    worker.slots.borrow_mut().take(slot);
-    Some(())
+    delete(worker, &pen, deposit).await
 }
 
 /// What another user deposited takes the right to replace.

@@ -7,10 +7,11 @@ use fdbroker_wire::{Hello, Slot, Tag};
 use super::answer::{Answer, Failure};
 use super::case::{Case, Outcome};
 use super::decision::Requester;
-use super::place::{Place, wire_slot, wire_tag};
+use super::place::Place;
 use super::session::Session;
 use super::unreachable::is_unreachable;
 use super::{Brought, Worker, kind};
+use crate::numbering::{wire_slot, wire_tag};
 
 /// How many slots are looked at before others have their turn on the event loop.
 const AT_ONCE: usize = 256;
@@ -66,10 +67,13 @@ pub(super) fn find(worker: &Worker, requester: &Requester, name: &Name) -> Answe
 /// The case as it is about a right that is granted, if any is: each of them lets its holder know
 /// the name.
 fn with_any_right(case: Case<'_>) -> Case<'_> {
+    if case.decision.granted {
+        return case;
+    }
     let mut others = Right::ALL.into_iter().filter(|right| !right.is_of_broker());
     match others.find(|right| case.also(*right).granted) {
-        Some(right) if !case.decision.granted => case.about(right),
-        _ => case,
+        Some(right) => case.about(right),
+        None => case,
     }
 }
 

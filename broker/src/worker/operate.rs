@@ -10,6 +10,7 @@ use super::Worker;
 use super::answer::{Answer, Failure};
 use super::case::{Case, Outcome, unrecorded};
 use super::decision::Requester;
+use super::escrow::delete;
 use super::in_force::Rules;
 use super::place::Place;
 use super::unreachable::{self, is_unreachable};
@@ -98,10 +99,7 @@ async fn purge_one(case: &Case<'_>, slot: Slot) -> Option<Result<(), Failure>> {
     if case.record_elsewhere(&place, Kind::Decision, Verdict::Granted, &reason).is_err() {
         return Some(Err(unrecorded()));
     }
-    pen.forget(slot).await.ok()?;
-    worker.vault.leaves(&deposit);
-    worker.slots.borrow_mut().take(slot);
-    Some(Ok(()))
+    delete(worker, &pen, &deposit).await.map(Ok)
 }
 
 /// Says how the broker is, in lines of `key=value`; also where that cannot be recorded: it changes

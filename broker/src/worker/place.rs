@@ -1,9 +1,10 @@
 //! What a request is about, looked up once: the slot or tag, as the wire and as the policy know it.
 
 use fdbroker_policy::{Policy, Resource, ResourceIndex, TagSettings, Target};
-use fdbroker_wire::{Index, Slot, Tag};
+use fdbroker_wire::{Slot, Tag};
 
 use crate::log::{Name, Subject};
+use crate::numbering::{policy_slot, policy_tag};
 
 /// A slot or a whole tag, with what the policy says of it.
 pub(super) struct Place<'p> {
@@ -84,28 +85,4 @@ impl<'p> Place<'p> {
             (None, None, _) => self.asked.map_or(Name::None, Name::Plain),
         }
     }
-}
-
-/// A slot of the wire, as the policy numbers it.
-pub(super) fn policy_slot(slot: Slot) -> Option<fdbroker_policy::Slot> {
-    let index = u32::try_from(slot.index.get()).ok().and_then(fdbroker_policy::Index::new)?;
-    Some(fdbroker_policy::Slot { tag: policy_tag(slot.tag)?, index })
-}
-
-/// A tag of the wire, as the policy numbers it.
-pub(super) fn policy_tag(tag: Tag) -> Option<fdbroker_policy::Tag> {
-    u16::try_from(tag.get()).ok().and_then(fdbroker_policy::Tag::new)
-}
-
-/// A slot of the policy, as the wire numbers it.
-pub(super) fn wire_slot(slot: fdbroker_policy::Slot) -> Option<Slot> {
-    Some(Slot {
-        tag: wire_tag(slot.tag)?,
-        index: Index::new(i32::try_from(slot.index.get()).ok()?)?,
-    })
-}
-
-/// A tag of the policy, as the wire numbers it.
-pub(super) fn wire_tag(tag: fdbroker_policy::Tag) -> Option<Tag> {
-    i16::try_from(tag.get()).ok().and_then(Tag::new)
 }

@@ -7,7 +7,7 @@ use fdbroker_wire::Slot;
 
 use super::Worker;
 use super::in_force::Rules;
-use super::place::policy_slot;
+use crate::numbering::policy_slot;
 
 /// How many slots are looked at before others have their turn on the event loop.
 const AT_ONCE: usize = 1024;
