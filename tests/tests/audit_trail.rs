@@ -553,12 +553,17 @@ fn what_was_lost_is_told_once_another_file_takes_a_record() {
         peer.get((1, 0)).payload();
         daemon.reload_files();
         let said = "the audit file can be written again; ";
-        let lines = daemon.log().lines().into_iter().map(|line| line.message);
-        let lost: Vec<usize> = lines
-            .filter_map(|message| message.strip_prefix(said)?.split(' ').next()?.parse().ok())
-            .collect();
-        // The worker's, and the supervisor's of the first reload.
-        assert!(lost.len() == 2 && lost[0] > 5 && lost[1] == 1, "{lost:?}");
+        let told = || -> Vec<usize> {
+            let lines = daemon.log().lines().into_iter().map(|line| line.message);
+            let count =
+                |message: String| message.strip_prefix(said)?.split(' ').next()?.parse().ok();
+            lines.filter_map(count).collect()
+        };
+        // The worker's; and the supervisor's of the first reload, unless the kernel still had a page
+        // for that: tmpfs counts its pages for each processor apart. What was told must add up.
+        let lost = told();
+        assert!(lost[0] > 5 && lost.len() <= 2, "{lost:?}");
+        assert!(lost[1..].iter().all(|supervisors| *supervisors == 1), "{lost:?}");
         let old = fs::read_to_string(&old).unwrap();
         let whole = old.lines().filter(|line| record(line).is_some()).count();
         let written = whole + trail.records().len() + lost.iter().sum::<usize>();
