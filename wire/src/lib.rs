@@ -9,6 +9,7 @@
 //! All integers are in native byte order: both ends are on one machine.
 #![forbid(unsafe_code)]
 
+pub mod claim;
 mod control;
 mod decode;
 mod errno;
@@ -94,6 +95,18 @@ pub mod opcode {
     pub const DONE_MANY: i16 = 77;
     /// Deletes what lies in many slots.
     pub const DEL_MANY: i16 = 78;
+    /// Asks to take a tag over.
+    pub const CLAIM: i16 = 80;
+    /// Answers a [`CLAIM`].
+    pub const CLAIMED: i16 = 81;
+    /// The owner lets its claimant take over what it left.
+    pub const RELEASE: i16 = 82;
+    /// The claimant is the owner from now on.
+    pub const READY: i16 = 83;
+    /// Gives up a claim, or a tag.
+    pub const WITHDRAW: i16 = 84;
+    /// Tells, unasked, what happened to a tag that is owned or claimed.
+    pub const EVENT: i16 = 85;
     /// The first opcode that is never served to a peer.
     pub const FIRST_PRIVATE: i16 = 96;
 }

@@ -26,6 +26,8 @@ impl Features {
     pub const OPERATE: Self = Self(2);
     /// GET_MANY, ADD_MANY and DEL_MANY.
     pub const MANY: Self = Self(4);
+    /// CLAIM, RELEASE, READY and WITHDRAW; and being told by EVENT.
+    pub const CLAIM: Self = Self(8);
     /// All that are specified.
     pub const ALL: Self = Self(Self::LISTING.0 | Self::OPERATE.0 | Self::MANY.0);
 
