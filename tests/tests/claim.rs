@@ -92,6 +92,57 @@ fn take(peer: &mut Peer, tag: i16) -> i32 {
 }
 
 #[test]
+fn a_change_that_was_decided_before_the_claim_was_granted_does_not_land_after_it() {
+    let daemon = Daemon::of_claims();
+    for tag in BOTH {
+        for change in [request::add((tag, 0), -1, b"too late"), request::del((tag, 0))] {
+            let mut old = daemon.owner(tag);
+            old.add((tag, 0), "as it was").done();
+            let (mut new, mut filler) = (daemon.greeted(), daemon.connect());
+            // As many changes as may lie unanswered at the supervisor: whatever comes behind them waits.
+            daemon.stop_supervisor();
+            while {
+                filler.send_and_be_read(&request::add((WEB, 100), -1, b"x"));
+                filler.is_answered(MEANWHILE)
+            } {
+                filler.answer().done();
+            }
+            new.send_and_be_read(&request::claim(tag, LIVE, LONG));
+            old.send_and_be_read(&change);
+            assert!(!new.answers_within(MEANWHILE) && !old.answers_within(Duration::ZERO));
+            daemon.go_on();
+            assert_eq!(new.answer().claimed().state, State::Granted);
+            assert_eq!(old.answer().errno(), libc::EBUSY);
+            assert_eq!(new.get((tag, 0)).payload(), b"as it was");
+        }
+    }
+}
+
+#[test]
+fn nothing_changes_under_a_claimant_however_its_owner_writes() {
+    let daemon = Daemon::of_claims();
+    for tag in BOTH {
+        let mut old = daemon.owner(tag);
+        old.add((tag, 0), "0").done();
+        std::thread::scope(|scope| {
+            let writes = scope.spawn(|| {
+                (1..=2000)
+                    .filter(|number| old.add((tag, 0), number.to_string()).errno() == 0)
+                    .count()
+            });
+            let mut new = daemon.greeted();
+            while !writes.is_finished() {
+                assert_eq!(new.claim(tag, LIVE), State::Granted);
+                let seen = new.get((tag, 0)).payload();
+                (0..3).for_each(|_| assert_eq!(new.get((tag, 0)).payload(), seen));
+                new.withdraw(tag).done();
+            }
+            assert!(writes.join().unwrap() > 0, "the owner never wrote");
+        });
+    }
+}
+
+#[test]
 fn others_go_by_the_policy_alone_where_the_tag_is_not_serial() {
     let daemon = Daemon::of_claims();
     let (mut owner, mut claimant, mut third) =
