@@ -129,7 +129,7 @@ pub(crate) fn pattern() -> impl Strategy<Value = Pattern> {
 }
 
 pub(crate) fn rights() -> impl Strategy<Value = BTreeSet<&'static str>> {
-    subsequence(vec!["get", "add", "del", "tag", "replace", "list", "operate", "*"], 0..=3)
+    subsequence(vec!["get", "add", "del", "tag", "claim", "replace", "list", "operate", "*"], 0..=3)
         .prop_map(BTreeSet::from_iter)
 }
 
@@ -178,7 +178,7 @@ pub(crate) fn rule() -> impl Strategy<Value = Rule> {
                 allow.insert("get");
             }
             // A rule that names `tag` must cover a whole one.
-            if allow.contains("tag") || deny.contains("tag") {
+            if allow.union(&deny).any(|right| ["tag", "claim"].contains(right)) {
                 slots.push(Pattern::Whole(TAGS[0]));
             }
             Rule {
