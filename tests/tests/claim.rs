@@ -373,6 +373,26 @@ fn an_owner_that_never_claimed_is_not_told_and_its_claimant_waits() {
 }
 
 #[test]
+fn an_owner_that_claims_again_is_told_again_of_the_claim_that_is_under_way() {
+    let daemon = Daemon::of_claims();
+    for tag in BOTH {
+        for (mode, what) in [(LIVE, What::ClaimedLive), (QUIESCED, What::ClaimedQuiesced)] {
+            let (mut old, mut new) = (daemon.owner(tag), daemon.greeted());
+            let claim = new.claim_for(tag, mode, LONG).claim;
+            assert_eq!(old.is_told(tag, what).claim, claim);
+            assert_eq!(old.claim(tag, AGAIN), State::Owned);
+            assert_eq!(old.is_told(tag, what).claim, claim);
+            if mode == QUIESCED {
+                old.release(tag).done();
+                new.is_told(tag, What::Granted);
+            }
+            new.is_told_nothing(MEANWHILE);
+            new.ready(tag).done();
+        }
+    }
+}
+
+#[test]
 fn an_owner_that_never_claimed_leaves_the_tag_to_its_claimant_and_not_to_who_waits() {
     let daemon = Daemon::of_claims();
     let mut old = daemon.connect();
