@@ -18,8 +18,8 @@ use fdbroker_wire::claim::{Mode, State, What};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::claim::{Claim, End, Happened, Refusal};
 use super::holder::{Holder, Stake};
-use super::identity::Identity;
 use super::mailbox::Other;
 use crate::log::Verdict;
 
@@ -48,64 +48,16 @@ enum Owner {
     },
 }
 
-/// Somebody wants to own the tag.
-struct Claim {
-    number: i32,
-    holder: Rc<Holder>,
-    mode: Mode,
-    time: Duration,
-    /// When its time is up, once it is the current one.
-    due: Option<Instant>,
-    /// Whether the owner knows.
-    told: bool,
-    granted: bool,
-}
-
 /// Whose request waits, and how it is told that it may go on; with true if the tag is its own by that.
 struct Waiter {
     holder: Rc<Holder>,
     turn: oneshot::Sender<bool>,
 }
 
-/// Something that happened to a claim.
-pub(super) struct Happened {
-    /// The claimant.
-    pub(super) who: Rc<Identity>,
-    pub(super) verdict: Verdict,
-    pub(super) what: String,
-}
-
 /// Whether the turn has come.
 pub(super) enum Turn {
     Mine { newly: bool },
     Wait(oneshot::Receiver<bool>),
-}
-
-/// Why something cannot be done about the ownership of a tag.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// Another process owns it.
-    Owned,
-    /// This session claims it already.
-    Twice,
-    /// This session has too much at stake.
-    TooMany,
-    /// The owner has not released yet, or has not been told.
-    NotGranted,
-    /// Nobody claims it.
-    Unclaimed,
-    /// Another claim is the current one now.
-    Ended,
-    /// This session neither claims nor owns it.
-    Nothing,
-}
-
-/// How a claim, or an ownership, is given up.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
-    Withdrawn,
-    /// With the connection.
-    Left,
 }
 
 /// What tells one owner from another.
@@ -229,6 +181,8 @@ impl Gate {
         holder.mailbox.forget(self.tag);
         if self.is_owned_by(holder) || self.is_to_be_had_by(holder) {
             self.is_now_owned_by(holder);
+            // What it has been told before may be forgotten by now.
+            self.claims.front_mut().into_iter().for_each(|claim| claim.told = false);
             self.go_on();
             return State::Owned;
         }
@@ -379,7 +333,7 @@ impl Gate {
         let Owner::Session { holder: owner_session, aware: true } = &self.owner else {
             return self.note_begin(begins, &owner);
         };
-        let tells = !claim.told;
+        let (tells, granted) = (!claim.told, claim.granted);
         claim.told = true;
         let (live, what) = match claim.mode {
             Mode::Live => (true, What::ClaimedLive),
@@ -390,7 +344,7 @@ impl Gate {
             owner_session.tell(self.tag, what, claim.number, claimant, claim.due);
         }
         self.note_begin(begins, &owner);
-        if tells && live {
+        if tells && live && !granted {
             self.grant();
         }
     }
@@ -448,19 +402,5 @@ impl Gate {
             }
             Owner::Process { pid, .. } => format!("pid {pid}"),
         }
-    }
-}
-
-impl Claim {
-    fn new(number: i32, holder: &Rc<Holder>, mode: Mode, time: Duration) -> Self {
-        let holder = Rc::clone(holder);
-        Self { number, holder, mode, time, due: None, told: false, granted: false }
-    }
-}
-
-impl Happened {
-    fn to(claim: &Claim, verdict: Verdict, what: &str) -> Self {
-        let what = format!("claim {}: {what}", claim.number);
-        Self { who: Rc::clone(&claim.holder.identity), verdict, what }
     }
 }
