@@ -273,12 +273,12 @@ fn claims_are_not_repeated_on_another_connection_and_their_loss_is_told() {
         let fake = claimed_and(|_| ());
         let broker = Broker::connect_to(fake.path()).await.unwrap();
         broker.claim(tag(1), Mode::Live, MINUTE).await.unwrap();
-        let error = broker.event(None).await.unwrap_err();
+        let error = broker.event(Some(MINUTE)).await.unwrap_err();
         assert!(error.is_lost(), "{error:?}");
         assert!(broker.ready(tag(1)).await.unwrap_err().is_lost());
         let claimed = broker.claim(tag(1), Mode::Again, MINUTE).await.unwrap();
         assert_eq!(claimed.state, State::Owned);
-        assert!(broker.event(None).await.unwrap_err().is_lost());
+        assert!(broker.event(Some(MINUTE)).await.unwrap_err().is_lost());
     });
 }
 
