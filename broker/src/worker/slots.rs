@@ -25,6 +25,12 @@ impl Slots {
         self.0.get(&slot.tag)?.deposits.get(&slot.index)
     }
 
+    /// What lies in the slots of a tag from a first to a last one, in order.
+    pub(super) fn run(&self, first: Slot, last: Index) -> impl Iterator<Item = &Rc<Deposit>> {
+        let group = self.0.get(&first.tag).into_iter();
+        group.flat_map(move |group| group.deposits.range(first.index..=last)).map(|(_, it)| it)
+    }
+
     /// Puts a deposit in its slot, in the place of what lay there.
     pub(super) fn put(&mut self, deposit: Deposit) {
         let Slot { tag, index } = deposit.slot;
