@@ -145,6 +145,8 @@ impl<F, P: AsRef<[u8]>> ManyAnswer<F, P> {
         let mut descriptors = Vec::new();
         let op = match self {
             Self::Got { tag, outcomes } => {
+                out.0.reserve(HEAD + outcomes.len() * DEPOSIT_HEAD);
+                descriptors.reserve(outcomes.len());
                 out.i16(tag.get()).i16(count(outcomes.len()));
                 outcomes.into_iter().for_each(|one| out.one_of_many(one, &mut descriptors));
                 opcode::GOT_MANY
@@ -244,7 +246,10 @@ impl Fields<'_> {
 
     fn indices(&mut self) -> Option<Vec<Index>> {
         let number = in_range(self.0.len() / size_of::<i32>())?;
-        let indices = (0..number).map(|_| self.many_index()).collect::<Option<_>>()?;
+        let mut indices = Vec::with_capacity(number);
+        for _ in 0..number {
+            indices.push(self.many_index()?);
+        }
         self.end().map(|()| indices)
     }
 
@@ -261,7 +266,10 @@ impl Fields<'_> {
         descriptors: &mut impl Iterator<Item = F>,
     ) -> Option<Vec<Outcome<F>>> {
         let number = in_range(usize::try_from(number).ok()?)?;
-        let outcomes = (0..number).map(|_| self.deposit(descriptors)).collect::<Option<_>>()?;
+        let mut outcomes = Vec::with_capacity(number);
+        for _ in 0..number {
+            outcomes.push(self.deposit(descriptors)?);
+        }
         self.end().map(|()| outcomes)
     }
 

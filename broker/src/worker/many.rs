@@ -49,7 +49,8 @@ pub(super) struct Mark {
 /// What was found in a slot.
 enum Found {
     Deposit(Rc<Deposit>),
-    Resource(Slot, Brought),
+    /// Apart, since there are few of them.
+    Resource(Box<(Slot, Brought)>),
 }
 
 /// Serves a request; none when the peer has left while it waited, or the supervisor has gone.
@@ -187,7 +188,7 @@ impl Gathered {
     }
 
     fn resource(&mut self, slot: Slot, opened: Brought) {
-        self.push(0, Ok(Found::Resource(slot, opened)));
+        self.push(0, Ok(Found::Resource(Box::new((slot, opened)))));
     }
 
     /// Adds that nothing came of a slot.
@@ -239,7 +240,7 @@ impl Found {
     fn index(&self) -> Index {
         match self {
             Self::Deposit(deposit) => deposit.slot.index,
-            Self::Resource(slot, _) => slot.index,
+            Self::Resource(resource) => resource.0.index,
         }
     }
 
@@ -252,7 +253,8 @@ impl Found {
                 descriptor: deposit.descriptor.as_ref().and_then(Brought::descriptor),
             },
             // No process deposited it: 0 stands for the number it had.
-            Self::Resource(slot, opened) => {
+            Self::Resource(resource) => {
+                let (slot, opened) = &**resource;
                 Entry { index: slot.index, ufd: 0, payload: &[], descriptor: opened.descriptor() }
             }
         }

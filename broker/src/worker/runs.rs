@@ -4,7 +4,6 @@
 //! Nothing is waited for here: resources, and tags that have to be waited for, are left to
 //! [`super::escrow`].
 
-use std::iter::Peekable;
 use std::rc::Rc;
 
 use fdbroker_policy::Right;
@@ -37,7 +36,6 @@ pub(super) struct Question<'a> {
 /// Gets slots from the front of `indices`, until one has to be waited for, or the answer is full.
 pub(super) fn get(worker: &Worker, question: Question<'_>, indices: &[Index], got: &mut Gathered) {
     let rules = worker.in_force.now();
-    let slots = worker.slots.borrow();
     let mut runs = Runs { worker, question, decided: None, run: None };
     let mut rest = indices;
     while let Some(first) = rest.first().map(|index| Slot { tag: question.tag, index: *index }) {
@@ -49,7 +47,7 @@ pub(super) fn get(worker: &Worker, question: Question<'_>, indices: &[Index], go
         let (alike, others) = rest.split_at(neighbours(rest, alike_until(&rules, first)));
         runs.decide(&rules, place, got);
         let last = alike.last().copied().unwrap_or(first.index);
-        runs.look_through(alike, slots.run(first, last).peekable(), got);
+        runs.look_through(alike, worker.slots.borrow().run(first, last), got);
         rest = others;
     }
     runs.record(got);
@@ -120,14 +118,10 @@ impl<'a> Runs<'a> {
     }
 
     /// Gives what lies in slots that are alike, as long as there is room.
-    fn look_through<'d>(
-        &mut self,
-        indices: &[Index],
-        mut deposits: Peekable<impl Iterator<Item = &'d Rc<Deposit>>>,
-        got: &mut Gathered,
-    ) {
-        for index in indices {
-            let slot = Slot { tag: self.question.tag, index: *index };
+    fn look_through(&mut self, indices: &[Index], deposits: Vec<Rc<Deposit>>, got: &mut Gathered) {
+        let mut deposits = deposits.into_iter().peekable();
+        for &index in indices {
+            let slot = Slot { tag: self.question.tag, index };
             let found = self.look(slot, deposits.next_if(|deposit| deposit.slot == slot));
             if !got.has_room(found.as_ref().map_or(0, |deposit| deposit.payload.len())) {
                 return;
@@ -135,27 +129,23 @@ impl<'a> Runs<'a> {
             match found {
                 Ok(deposit) => {
                     self.join(slot, Ok(()), got);
-                    got.deposit(Rc::clone(deposit), self.taken(deposit));
+                    let taken = self.taken(&deposit);
+                    got.deposit(deposit, taken);
                 }
                 Err(nothing) => {
                     let errno = nothing.errno();
                     self.join(slot, Err(nothing), got);
-                    got.nothing(*index, errno);
+                    got.nothing(index, errno);
                 }
             }
         }
     }
 
     /// What may be given of what lies in a slot.
-    fn look<'d>(
-        &self,
-        slot: Slot,
-        there: Option<&'d Rc<Deposit>>,
-    ) -> Result<&'d Rc<Deposit>, Nothing> {
+    fn look(&self, slot: Slot, there: Option<Rc<Deposit>>) -> Result<Rc<Deposit>, Nothing> {
         let Some(Decided { get, del }) = &self.decided else { return Err(Nothing::Refused) };
         if let Some(del) = del {
-            let before = there.map(|deposit| &**deposit);
-            may_take(del, slot, before).map_err(Nothing::NotTaken)?;
+            may_take(del, slot, there.as_deref()).map_err(Nothing::NotTaken)?;
         }
         if !get.decision.granted {
             return Err(Nothing::Refused);

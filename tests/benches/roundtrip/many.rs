@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
-use fdbroker::{Broker, Deposit, Index, NewDeposit, Slot, Tag};
+use fdbroker::{Broker, Deposit, Index, ManyDeposits, NewDeposit, Slot, Tag};
 use fdbroker_tests::{Daemon, Person, is_root, skip, sys};
 
 use crate::bare::{self, Bare};
@@ -90,9 +90,10 @@ fn bare_loop(bare: &Bare, number: usize, buffer: &mut [u8]) -> Vec<OwnedFd> {
     came
 }
 
-fn in_bulk(broker: &mut Broker, indices: &[Index]) -> Vec<Deposit> {
+fn in_bulk(broker: &mut Broker, indices: &[Index]) -> ManyDeposits {
     let got = broker.get_many(tag(), indices).unwrap();
-    got.into_iter().map(|(_, deposit)| deposit.unwrap()).collect()
+    assert!(got.iter().all(|(_, deposit)| deposit.is_ok()));
+    got
 }
 
 fn one_by_one(broker: &mut Broker, indices: &[Index]) -> Vec<Deposit> {
