@@ -127,11 +127,11 @@ impl Broker {
         Ok(done)
     }
 
-    fn done_many<F>(
+    fn done_many<F, P: AsRef<[u8]>>(
         &mut self,
         operation: &Operation,
         tag: Tag,
-        question: ManyRequest<F>,
+        question: ManyRequest<F, P>,
         descriptors: &[BorrowedFd<'_>],
         number: usize,
     ) -> Result<Vec<Result<(), Errno>>, Error> {
@@ -143,10 +143,10 @@ impl Broker {
         }
     }
 
-    fn ask_many<F>(
+    fn ask_many<F, P: AsRef<[u8]>>(
         &mut self,
         operation: &Operation,
-        question: ManyRequest<F>,
+        question: ManyRequest<F, P>,
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<ManyAnswer<OwnedFd>, Error> {
         let message = question.into_extended();
@@ -189,11 +189,11 @@ fn fitting<'s, 'a>(deposits: &'s [NewDeposit<'a>]) -> &'s [NewDeposit<'a>] {
     &deposits[..number]
 }
 
-fn entry<'a>(new: &NewDeposit<'a>) -> many::Deposit<BorrowedFd<'a>> {
+fn entry<'a>(new: &NewDeposit<'a>) -> many::Deposit<BorrowedFd<'a>, &'a [u8]> {
     many::Deposit {
         index: new.index,
         ufd: new.descriptor.map_or(-1, |descriptor| descriptor.as_raw_fd()),
-        payload: new.payload.to_vec(),
+        payload: new.payload,
         descriptor: new.descriptor,
     }
 }
