@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fdbroker::{Broker, Error, Index, ManyDeposits, NewDeposit, Tag};
-use fdbroker_tests::{Daemon, Ids, Line, Person, needs_root, request, sample, wait_for};
+use fdbroker_tests::claims::{BOTH, LIVE, SERIAL};
+use fdbroker_tests::{
+    Answer, Daemon, Ids, Line, Peer, Person, needs_root, request, sample, wait_for,
+};
+use fdbroker_wire::claim::State;
 
 /// One tag in which what may be got changes: by rules that allow and one that denies, and around a
 /// resource.
@@ -220,6 +224,45 @@ fn a_serial_tag_is_waited_for_once_and_then_served_in_runs() {
     let records = of(&daemon, "get");
     let slots: Vec<_> = records.iter().map(|line| (&*line.verdict, &*line.slot)).collect();
     assert_eq!(slots, [("granted", "1/0"), ("granted", "1/1-99")]);
+}
+
+#[test]
+fn of_a_tag_that_is_taken_over_neither_side_takes_a_run_and_the_old_one_never_again() {
+    let daemon = Daemon::of_claims();
+    for tag in BOTH {
+        let mut old = daemon.owner(tag);
+        for index in 0..5 {
+            old.add((tag, index), "x").done();
+        }
+        let mut new = daemon.greeted();
+        assert_eq!(new.claim(tag, LIVE), State::Granted);
+        for side in [&mut old, &mut new] {
+            assert_eq!(many(side, tag, true), [libc::EBUSY; 5]);
+            assert_eq!(many(side, tag, false), [0; 5]);
+        }
+        new.ready(tag).done();
+        assert_eq!(many(&mut old, tag, true), [libc::ESTALE; 5]);
+        let of_a_serial_tag = if tag == SERIAL { libc::ESTALE } else { 0 };
+        assert_eq!(many(&mut old, tag, false), [of_a_serial_tag; 5]);
+        assert_eq!(many(&mut new, tag, true), [0; 5]);
+    }
+}
+
+/// GET_MANY of the first five slots, with take or without; gives the error number of each.
+fn many(peer: &mut Peer, tag: i16, take: bool) -> [i32; 5] {
+    let indices: Vec<u8> = (0..5).flat_map(i32::to_ne_bytes).collect();
+    let head = [tag, i16::from(take)].map(i16::to_ne_bytes).concat();
+    let answer = match peer.ask(&request::extended(74, &[&head[..], &indices].concat()), &[]) {
+        Answer::Extended { op: 75, body } => body,
+        other => panic!("expected GOT_MANY, got {other:?}"),
+    };
+    let mut rest = &answer[4..];
+    [(); 5].map(|()| {
+        let [rc, _, nob] =
+            [4, 8, 12].map(|at| i32::from_ne_bytes(rest[at..at + 4].try_into().unwrap()));
+        rest = &rest[16 + usize::try_from(nob).unwrap()..];
+        -rc
+    })
 }
 
 #[test]
