@@ -45,10 +45,15 @@ fn in_directory(directory: &Path) -> Binaries {
 
 /// Builds an example of this package in the profile of this process; gives its path.
 pub fn example(name: &str) -> PathBuf {
+    example_of("fdbroker-tests", name)
+}
+
+/// The same of another package.
+pub fn example_of(package: &str, name: &str) -> PathBuf {
     if let Some(directory) = std::env::var_os(READY_MADE) {
         return Path::new(&directory).join(name);
     }
-    let built = build(&["-p", "fdbroker-tests", "--example", name]);
+    let built = build(&["-p", package, "--example", name]);
     built.into_iter().find(|path| path.ends_with(name)).unwrap()
 }
 
