@@ -2,14 +2,16 @@
 //! restarted.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fdbroker_wire::{Errno, Info, MAX_PAYLOAD, Message, Reply, Slot, Tag, add_head, del, get, tag};
 
-use crate::connection::{Connection, Failure, Request};
-use crate::{Attempt, Connector, Error, Operation};
+use crate::claim::Claims;
+use crate::connection::{Connection, Failure};
+use crate::transfer::Request;
+use crate::{Attempt, Connector, Error, Feature, Operation};
 
 /// A session with a broker. Requests block until they are answered.
 ///
@@ -28,7 +30,9 @@ use crate::{Attempt, Connector, Error, Operation};
 pub struct Broker {
     connector: Connector,
     socket: Arc<Path>,
-    pub(crate) connection: Option<Connection>,
+    /// The present one, or the one that was ended last.
+    pub(crate) connection: Connection,
+    pub(crate) claims: Claims,
 }
 
 /// What a slot holds.
@@ -59,8 +63,8 @@ impl Broker {
         Connector::new().socket(path).connect()
     }
 
-    pub(crate) fn new(connector: Connector, socket: Arc<Path>) -> Self {
-        Self { connector, socket, connection: None }
+    pub(crate) fn new(connector: Connector, socket: Arc<Path>, connection: Connection) -> Self {
+        Self { connector, socket, connection, claims: Claims::default() }
     }
 
     /// Deposits a descriptor, or a payload, or both; what was in the slot is replaced at once.
@@ -122,7 +126,7 @@ impl Broker {
     /// [`Error::Absent`] when the slot is empty; every other but [`Error::TooLarge`].
     pub fn get(&mut self, slot: Slot) -> Result<Deposit, Error> {
         let operation = Operation::Get(slot);
-        match self.ask(&operation, plain(&get(slot)), Version::One)?.message {
+        match self.ask(&operation, Request::plain(&get(slot)), Version::One)?.message {
             Message::Add(add) if add.slot == slot => {
                 Ok(Deposit { descriptor: add.descriptor, ufd: add.ufd, payload: add.payload })
             }
@@ -137,7 +141,7 @@ impl Broker {
     /// [`Error::Absent`] when the slot is empty; every other but [`Error::TooLarge`].
     pub fn del(&mut self, slot: Slot) -> Result<(), Error> {
         let operation = Operation::Del(slot);
-        let answer = self.ask(&operation, plain(&del(slot)), Version::One)?;
+        let answer = self.ask(&operation, Request::plain(&del(slot)), Version::One)?;
         match answer.message {
             // The request before this one was carried out, and its answer lost.
             Message::Reply(reply) if answer.repeated && reply.error() == Some(Errno::NOENT) => {
@@ -155,7 +159,7 @@ impl Broker {
     /// All but [`Error::TooLarge`] and [`Error::Absent`].
     pub fn tag(&mut self, number: Tag) -> Result<Info, Error> {
         let operation = Operation::Tag(number);
-        match self.ask(&operation, plain(&tag(number)), Version::One)?.message {
+        match self.ask(&operation, Request::plain(&tag(number)), Version::One)?.message {
             Message::Info(info) if info.used >= 0 && info.total >= 0 => Ok(info),
             Message::Reply(reply) => Err(self.failed(&operation, reply)),
             _ => Err(self.nonsense(&operation)),
@@ -180,11 +184,11 @@ impl Broker {
             let lost = match self.ask_once(operation, request, version) {
                 Ok(Message::Reply(reply)) if starting(&reply) && patience.again() => continue,
                 Ok(message) => return Ok(Answer { message, repeated }),
-                Err(Trouble::Passing { error, sent }) => {
+                Err(Trouble::Passing { error, sent }) if version.repeats() || !sent => {
                     repeated |= sent;
                     error
                 }
-                Err(Trouble::Lasting(error)) => return Err(error),
+                Err(Trouble::Passing { error, .. } | Trouble::Lasting(error)) => return Err(error),
             };
             if !patience.again() {
                 return Err(lost);
@@ -198,8 +202,8 @@ impl Broker {
         request: Request<'_>,
         version: Version,
     ) -> Result<Message<OwnedFd>, Trouble> {
-        if matches!(version, Version::Two)
-            && let Some(starting) = self.greet(operation)?
+        if let Some(feature) = version.feature()
+            && let Some(starting) = self.greet(operation, feature)?
         {
             return Ok(Message::Reply(starting));
         }
@@ -212,28 +216,30 @@ impl Broker {
         operation: &Operation,
         request: Request<'_>,
     ) -> Result<Message<OwnedFd>, Trouble> {
-        let connection = self.connection(operation).map_err(Trouble::of_connecting)?;
-        connection.exchange(request).map_err(|failure| {
+        self.open(operation).map_err(Trouble::of_connecting)?;
+        self.connection.exchange(request).map_err(|failure| {
             if !matches!(failure, Failure::NoRoom) {
-                self.connection = None;
+                self.end();
             }
             Trouble::of_exchange(self.attempt(operation), failure)
         })
     }
 
-    /// The connection, made if there is none.
-    pub(crate) fn connection(&mut self, operation: &Operation) -> Result<&mut Connection, Error> {
-        match self.connection {
-            Some(ref mut connection) => Ok(connection),
-            None => {
-                let attempt = self.attempt(operation);
-                let connection = self.connector.open(&attempt)?;
-                Ok(self.connection.insert(connection))
-            }
+    /// Connects, if there is no connection.
+    pub(crate) fn open(&mut self, operation: &Operation) -> Result<(), Error> {
+        if self.connection.is_over() {
+            self.connection = self.connector.open(&self.attempt(operation))?;
         }
+        Ok(())
     }
 
-    fn done(&mut self, operation: &Operation, reply: Reply) -> Result<(), Error> {
+    /// Ends the connection, and what was claimed on it.
+    pub(crate) fn end(&mut self) {
+        self.connection.end();
+        self.claims.end();
+    }
+
+    pub(crate) fn done(&mut self, operation: &Operation, reply: Reply) -> Result<(), Error> {
         match reply.rc {
             0 => Ok(()),
             _ => Err(self.failed(operation, reply)),
@@ -253,12 +259,20 @@ impl Broker {
     }
 
     pub(crate) fn protocol(&mut self, operation: &Operation, reason: &'static str) -> Error {
-        self.connection = None;
+        self.end();
         Error::Protocol { attempt: self.attempt(operation), reason }
     }
 
     pub(crate) fn attempt(&self, operation: &Operation) -> Attempt {
         Attempt { operation: operation.clone(), socket: self.socket.clone() }
+    }
+}
+
+/// Readable when there may be an event (see [`Broker::pending_event`]), or the connection was
+/// lost. Another descriptor, after each reconnection.
+impl AsFd for Broker {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.connection.as_fd()
     }
 }
 
@@ -274,8 +288,22 @@ pub(crate) struct Answer {
 pub(crate) enum Version {
     /// The first, which every broker serves.
     One,
-    /// The second, which takes a HEL before it.
-    Two,
+    /// The second, which takes a HEL before it, and this of what HEL grants.
+    Two(Feature),
+}
+
+impl Version {
+    fn feature(self) -> Option<Feature> {
+        match self {
+            Self::One => None,
+            Self::Two(feature) => Some(feature),
+        }
+    }
+
+    /// Whether a request counts on another connection, too: claims end with theirs.
+    fn repeats(self) -> bool {
+        !matches!(self, Self::Two(Feature::Claim))
+    }
 }
 
 /// What kept a request from being answered.
@@ -295,6 +323,12 @@ impl Trouble {
         }
     }
 
+    pub(crate) fn into_error(self) -> Error {
+        match self {
+            Self::Passing { error, .. } | Self::Lasting(error) => error,
+        }
+    }
+
     /// The same of a request that changes nothing.
     pub(crate) fn harmless(self) -> Self {
         match self {
@@ -303,7 +337,7 @@ impl Trouble {
         }
     }
 
-    fn of_exchange(attempt: Attempt, failure: Failure) -> Self {
+    pub(crate) fn of_exchange(attempt: Attempt, failure: Failure) -> Self {
         match failure {
             Failure::Lost(source) => {
                 Self::Passing { error: Error::Broken { attempt, source }, sent: true }
@@ -324,8 +358,4 @@ fn absent(error: &io::Error) -> bool {
 
 pub(crate) fn starting(reply: &Reply) -> bool {
     reply.error() == Some(Errno::AGAIN)
-}
-
-pub(crate) fn plain(head: &[u8]) -> Request<'_> {
-    Request { head, payload: &[], descriptors: &[] }
 }

@@ -1,42 +1,31 @@
-//! One connection: sends a request, receives its answer.
+//! One connection that blocks: sends a request, receives its answer, waits for an event.
 //!
-//! It never has more than one request under way. Descriptors are received close-on-exec, are
-//! owned from the moment they arrive, and are closed when the answer cannot claim them. After
-//! any failure but [`Failure::NoRoom`] the connection is out of step and must be dropped.
+//! It never has more than one request under way. After any failure but [`Failure::NoRoom`] it is
+//! out of step and must be ended.
 
-use std::io::{self, IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use fdbroker_wire::{Decoder, Errno, Fault, Limits, MAX_ANSWER, MAX_DESCRIPTORS, Message};
+use fdbroker_wire::claim::Event;
+use fdbroker_wire::version2::Features;
+use fdbroker_wire::{MAX_ANSWER, Message};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno as Os;
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, send, sendmsg,
-};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, socketpair};
+
+use crate::core::{Core, NoRoom};
+use crate::transfer::{Request, receive};
 
 /// A connected socket and what was read from it.
 #[derive(Debug)]
 pub(crate) struct Connection {
     socket: OwnedFd,
-    decoder: Decoder<OwnedFd>,
+    core: Core<OwnedFd>,
     /// Room for the largest answer, taken once.
     buffer: Box<[u8]>,
     timeout: Option<Duration>,
-    /// Whether HEL has been answered with HEL.
-    pub(crate) greeted: bool,
-}
-
-/// A request, ready to be sent.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Request<'a> {
-    /// Its fixed part.
-    pub(crate) head: &'a [u8],
-    /// What follows.
-    pub(crate) payload: &'a [u8],
-    /// What travels with its first byte.
-    pub(crate) descriptors: &'a [BorrowedFd<'a>],
+    over: bool,
 }
 
 /// Why there is no answer.
@@ -54,28 +43,39 @@ pub(crate) enum Failure {
     NoRoom,
 }
 
-impl Request<'_> {
-    /// Sends as much as goes at once. What has a head alone goes the cheaper way.
-    fn send(&self, socket: &OwnedFd) -> rustix::io::Result<usize> {
-        if self.payload.is_empty() && self.descriptors.is_empty() {
-            return send(socket, self.head, SendFlags::NOSIGNAL);
-        }
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        if !self.descriptors.is_empty() {
-            control.push(SendAncillaryMessage::ScmRights(self.descriptors));
-        }
-        let parts = [IoSlice::new(self.head), IoSlice::new(self.payload)];
-        sendmsg(socket, &parts, &mut control, SendFlags::NOSIGNAL)
-    }
+/// How long an answer may take from here on.
+#[derive(Debug)]
+struct Clock {
+    began: Instant,
+    answering: bool,
 }
 
 impl Connection {
     /// Takes a connected socket; `timeout` is the socket's own for receiving and sending.
     pub(crate) fn new(socket: OwnedFd, timeout: Option<Duration>) -> Self {
         let buffer = vec![0; MAX_ANSWER].into_boxed_slice();
-        let decoder = Decoder::new(Limits::PEER);
-        Self { socket, decoder, buffer, timeout, greeted: false }
+        Self { socket, core: Core::new(), buffer, timeout, over: false }
+    }
+
+    /// What HEL was granted; none while it has not been answered with HEL.
+    pub(crate) fn features(&self) -> Option<Features> {
+        self.core.features()
+    }
+
+    /// Whether it was ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// Ends the connection: the broker sees it close. What is left is a descriptor at which
+    /// poll(2) finds the end of a stream, for who waits there.
+    pub(crate) fn end(&mut self) {
+        self.over = true;
+        // Without room for another descriptor, the old one has to do.
+        match dead_end() {
+            Ok(end) => self.socket = end,
+            Err(_) => drop(rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both)),
+        }
     }
 
     /// Sends a request and waits for its answer.
@@ -83,6 +83,7 @@ impl Connection {
     /// # Errors
     /// Every [`Failure`].
     pub(crate) fn exchange(&mut self, request: Request<'_>) -> Result<Message<OwnedFd>, Failure> {
+        self.core.ask();
         match self.send(request) {
             Ok(()) => self.receive(RecvFlags::empty()),
             // A broker may answer and leave before it has read the request; that counts.
@@ -93,110 +94,123 @@ impl Connection {
         }
     }
 
-    fn send(&self, request: Request<'_>) -> Result<(), Failure> {
-        let mut sent = self.send_with(request)?;
-        let length = request.head.len() + request.payload.len();
-        while sent < length {
-            // The descriptor went with the first part.
-            let (head, payload) = behind(request, sent);
-            sent += self.send_with(Request { head, payload, descriptors: &[] })?;
-        }
-        Ok(())
-    }
-
-    fn send_with(&self, request: Request<'_>) -> Result<usize, Failure> {
+    /// Waits for an event; none when `end` has come. An event that is there already is given
+    /// without a look at the socket.
+    ///
+    /// # Errors
+    /// Every [`Failure`] but [`Failure::NoRoom`].
+    pub(crate) fn event(&mut self, end: Option<Instant>) -> Result<Option<Event>, Failure> {
         loop {
-            match request.send(&self.socket) {
-                Err(Os::INTR) => {}
-                sent => return sent.map_err(|errno| self.failure(errno)),
+            if let Some(event) = self.core.event() {
+                return Ok(Some(event));
+            }
+            let over = end.is_some_and(|end| Instant::now() >= end);
+            match self.receive_part(RecvFlags::DONTWAIT)? {
+                true => self.take_in()?,
+                false if over => return Ok(None),
+                false => self.wait(end)?,
             }
         }
+    }
+
+    fn send(&self, request: Request<'_>) -> Result<(), Failure> {
+        let mut sent = 0;
+        while sent < request.length() {
+            let rest = request.behind(sent);
+            sent +=
+                rest.send(&self.socket, SendFlags::empty()).map_err(|errno| self.failure(errno))?;
+        }
+        Ok(())
     }
 
     fn receive(&mut self, flags: RecvFlags) -> Result<Message<OwnedFd>, Failure> {
-        let mut began = None;
+        let mut clock = None;
         loop {
-            self.receive_part(flags)?;
-            if let Some(found) = self.decoder.message() {
-                let answer = found.map_err(Failure::of_answer);
-                return self.alone().and(answer);
+            if !self.receive_part(flags)? {
+                return Err(self.late());
             }
-            self.check_time(began.get_or_insert_with(Instant::now))?;
-        }
-    }
-
-    /// One recvmsg(2), fed to the decoder.
-    fn receive_part(&mut self, flags: RecvFlags) -> Result<(), Failure> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let flags = flags | RecvFlags::CMSG_CLOEXEC;
-        let received = loop {
-            let mut parts = [IoSliceMut::new(&mut self.buffer)];
-            match recvmsg(&self.socket, &mut parts, &mut control, flags) {
-                Err(Os::INTR) => {}
-                received => break received.map_err(|errno| self.failure(errno))?,
+            if let Some((_, answer)) = self.core.answer().map_err(Failure::Nonsense)? {
+                self.take_in()?;
+                return answer.map_err(|NoRoom| Failure::NoRoom);
             }
-        };
-        if received.bytes == 0 {
-            return Err(self.ended(io::ErrorKind::UnexpectedEof.into()));
+            self.check_time(clock.get_or_insert_with(Clock::new))?;
         }
-        let truncated = received.flags.contains(ReturnFlags::CTRUNC);
-        self.decoder.feed(&self.buffer[..received.bytes], owned(&mut control), truncated);
-        Ok(())
     }
 
-    /// Nothing may follow an answer, since nothing else was asked.
-    fn alone(&mut self) -> Result<(), Failure> {
-        if self.decoder.pending() == 0 {
-            return Ok(());
-        }
-        Err(Failure::Nonsense("more than one answer came to one request"))
+    /// What came while nothing is asked: events, or it should not have come.
+    fn take_in(&mut self) -> Result<(), Failure> {
+        self.core.answer().map(|_none| ()).map_err(Failure::Nonsense)
     }
 
-    /// An answer that comes in small pieces has as long for all of them as for the first.
-    fn check_time(&self, began: &Instant) -> Result<(), Failure> {
+    /// Says whether anything was there to read.
+    fn receive_part(&mut self, flags: RecvFlags) -> Result<bool, Failure> {
+        match receive(&self.socket, &mut self.buffer, flags, &mut self.core) {
+            Ok(0) => Err(self.ended(io::ErrorKind::UnexpectedEof.into())),
+            Ok(_) => Ok(true),
+            Err(Os::AGAIN) => Ok(false),
+            Err(errno) => Err(self.failure(errno)),
+        }
+    }
+
+    /// An answer that comes in small pieces has as long for all of them as for the first, and
+    /// events do not give it more.
+    fn check_time(&self, clock: &mut Clock) -> Result<(), Failure> {
+        if self.core.mid_answer() && !clock.answering {
+            *clock = Clock { answering: true, ..Clock::new() };
+        }
         match self.timeout {
-            Some(timeout) if began.elapsed() >= timeout => Err(Failure::Timeout(timeout)),
+            Some(timeout) if clock.began.elapsed() >= timeout => Err(Failure::Timeout(timeout)),
             _ => Ok(()),
         }
     }
 
+    /// Until there is something to read, or the end has come, or a signal.
+    fn wait(&self, end: Option<Instant>) -> Result<(), Failure> {
+        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+        let left = left.and_then(|left| Timespec::try_from(left).ok());
+        match poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], left.as_ref()) {
+            Ok(_) | Err(Os::INTR) => Ok(()),
+            Err(errno) => Err(Failure::Cut(errno.into())),
+        }
+    }
+
     fn failure(&self, errno: Os) -> Failure {
-        match (errno, self.timeout) {
-            // On a blocking socket this is its SO_RCVTIMEO or SO_SNDTIMEO, see socket(7).
-            (Os::AGAIN, Some(timeout)) => Failure::Timeout(timeout),
-            (Os::CONNRESET | Os::PIPE | Os::NOTCONN, _) => self.ended(errno.into()),
+        match errno {
+            Os::AGAIN => self.late(),
+            Os::CONNRESET | Os::PIPE | Os::NOTCONN => self.ended(errno.into()),
             _ => Failure::Cut(errno.into()),
         }
     }
 
-    fn ended(&self, error: io::Error) -> Failure {
-        if self.decoder.pending() == 0 { Failure::Lost(error) } else { Failure::Cut(error) }
-    }
-}
-
-impl Failure {
-    fn of_answer(fault: Fault) -> Self {
-        match fault.errno {
-            Errno::MFILE if !fault.fatal => Self::NoRoom,
-            _ => Self::Nonsense(fault.reason),
+    /// On a blocking socket, EAGAIN is its SO_RCVTIMEO or SO_SNDTIMEO, see socket(7).
+    fn late(&self) -> Failure {
+        match self.timeout {
+            Some(timeout) => Failure::Timeout(timeout),
+            None => Failure::Cut(Os::AGAIN.into()),
         }
     }
-}
 
-/// Every descriptor that came. Those that nobody takes are closed with the buffer.
-fn owned(control: &mut RecvAncillaryBuffer<'_>) -> impl Iterator<Item = OwnedFd> {
-    let rights = control.drain().filter_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(arrived) => Some(arrived),
-        _ => None,
-    });
-    rights.flatten()
-}
-
-/// What of a request is left to send behind its first `sent` bytes.
-fn behind(request: Request<'_>, sent: usize) -> (&[u8], &[u8]) {
-    match sent.checked_sub(request.head.len()) {
-        Some(payload) => (&[], &request.payload[payload..]),
-        None => (&request.head[sent..], request.payload),
+    fn ended(&self, error: io::Error) -> Failure {
+        if self.core.mid_answer() { Failure::Cut(error) } else { Failure::Lost(error) }
     }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Clock {
+    fn new() -> Self {
+        Self { began: Instant::now(), answering: false }
+    }
+}
+
+/// A stream whose other end has been closed.
+fn dead_end() -> rustix::io::Result<OwnedFd> {
+    let (end, other) =
+        socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    drop(other);
+    Ok(end)
 }

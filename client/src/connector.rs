@@ -94,9 +94,9 @@ impl Connector {
             Some(path) => path.into(),
             None => default_socket().into(),
         };
-        let mut broker = Broker::new(self, socket);
-        broker.connection(&Operation::Connect)?;
-        Ok(broker)
+        let attempt = Attempt { operation: Operation::Connect, socket: Arc::clone(&socket) };
+        let connection = self.open(&attempt)?;
+        Ok(Broker::new(self, socket, connection))
     }
 
     pub(crate) fn patience(&self) -> crate::patience::Patience {

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fdbroker_wire::version2::MAX_NAME;
+use fdbroker_wire::version2::{Features, MAX_NAME};
 use fdbroker_wire::{Errno, MAX_PAYLOAD, Slot, Tag};
 
 /// Why a request failed.
@@ -62,6 +62,28 @@ pub enum Error {
     Version1 {
         /// What was tried.
         attempt: Attempt,
+    },
+    /// The broker speaks version 2 of the protocol without this part of it.
+    Unserved {
+        /// What was tried.
+        attempt: Attempt,
+        /// What it does not serve.
+        feature: Feature,
+    },
+    /// The tag is being taken over, and this session is one of the two sides: nothing changes
+    /// there until that has ended (EBUSY).
+    Claimed {
+        /// What was tried.
+        attempt: Attempt,
+        /// The broker's sentence.
+        text: String,
+    },
+    /// Another process has taken the tag over, or owns it (ESTALE).
+    TakenOver {
+        /// What was tried.
+        attempt: Attempt,
+        /// The broker's sentence.
+        text: String,
     },
     /// The answer makes no sense: the program at the other end is no broker, or of another kind.
     Protocol {
@@ -153,6 +175,46 @@ pub enum Operation {
     AddMany(Tag),
     /// Deleting what is in many slots of a tag.
     DelMany(Tag),
+    /// Getting and deleting what is in a slot.
+    Take(Slot),
+    /// Getting and deleting what is in many slots of a tag.
+    TakeMany(Tag),
+    /// Claiming a tag.
+    Claim(Tag),
+    /// Releasing a tag to its claimant.
+    Release(Tag),
+    /// Being ready to own a tag.
+    Ready(Tag),
+    /// Giving up a claim, or a tag.
+    Withdraw(Tag),
+    /// Waiting for an event.
+    Event,
+}
+
+/// A part of version 2 of the protocol, which a broker serves or not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Feature {
+    /// Names and listings.
+    Listing,
+    /// Operating the broker.
+    Operate,
+    /// Many slots in one message.
+    Many,
+    /// Claims of tags, and their events.
+    Claim,
+}
+
+impl Feature {
+    /// As HEL has it.
+    pub(crate) const fn flag(self) -> Features {
+        match self {
+            Self::Listing => Features::LISTING,
+            Self::Operate => Features::OPERATE,
+            Self::Many => Features::MANY,
+            Self::Claim => Features::CLAIM,
+        }
+    }
 }
 
 impl Error {
@@ -165,6 +227,9 @@ impl Error {
             | Self::Failed { attempt, .. }
             | Self::Reported { attempt, .. }
             | Self::Version1 { attempt }
+            | Self::Unserved { attempt, .. }
+            | Self::Claimed { attempt, .. }
+            | Self::TakenOver { attempt, .. }
             | Self::Protocol { attempt, .. }
             | Self::NoRoom { attempt }
             | Self::TooLarge { attempt, .. }
@@ -185,8 +250,22 @@ impl Error {
             | Self::Failed { errno, .. }
             | Self::Reported { errno, .. } => Some(*errno),
             Self::Version1 { .. } => Some(Errno::PROTO),
+            Self::Claimed { .. } => Some(Errno::BUSY),
+            Self::TakenOver { .. } => Some(Errno::STALE),
             _ => None,
         }
+    }
+
+    /// Whether there is no connection any more, so that what was claimed on it is claimed no
+    /// more. The next request connects anew.
+    pub fn is_lost(&self) -> bool {
+        matches!(
+            self,
+            Self::Broken { .. }
+                | Self::Timeout { .. }
+                | Self::Protocol { .. }
+                | Self::Untrusted { .. }
+        )
     }
 
     /// The error that an answer of this error number means.
@@ -195,6 +274,8 @@ impl Error {
             Errno::ACCES => Self::Refused { attempt, text },
             Errno::NOENT => Self::Absent { attempt, text },
             Errno::DQUOT | Errno::MFILE => Self::Quota { attempt, errno, text },
+            Errno::BUSY if attempt.operation.changes() => Self::Claimed { attempt, text },
+            Errno::STALE => Self::TakenOver { attempt, text },
             _ => Self::Failed { attempt, errno, text },
         }
     }
@@ -222,6 +303,17 @@ impl fmt::Display for Error {
             Self::Version1 { .. } => write!(
                 f,
                 "{what} speaks version 1 of the protocol only, which has no such request; it has to be a newer broker"
+            ),
+            Self::Unserved { feature, .. } => {
+                write!(f, "{what} does not serve {feature}; it has to be a newer broker")
+            }
+            Self::Claimed { text, .. } => write!(
+                f,
+                "{what} changes nothing now: {text:?}; the tag is being taken over: try again when that has ended"
+            ),
+            Self::TakenOver { text, .. } => write!(
+                f,
+                "{what} belongs to another process: {text:?}; the tag has been taken over: claim it to have it back"
             ),
             Self::Protocol { reason, .. } => {
                 write!(f, "{what} answered nonsense: {reason}; check that it is a broker's socket")
@@ -286,7 +378,40 @@ impl fmt::Display for Operation {
             Self::GetMany(tag) => write!(f, "get {tag}/*"),
             Self::AddMany(tag) => write!(f, "add {tag}/*"),
             Self::DelMany(tag) => write!(f, "del {tag}/*"),
+            Self::Take(slot) => write!(f, "take {slot}"),
+            Self::TakeMany(tag) => write!(f, "take {tag}/*"),
+            Self::Claim(tag) => write!(f, "claim {tag}"),
+            Self::Release(tag) => write!(f, "release {tag}"),
+            Self::Ready(tag) => write!(f, "ready {tag}"),
+            Self::Withdraw(tag) => write!(f, "withdraw {tag}"),
+            Self::Event => f.write_str("event"),
         }
+    }
+}
+
+impl fmt::Display for Feature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Listing => "names and listings (LISTING)",
+            Self::Operate => "operators (OPERATE)",
+            Self::Many => "many slots in one message (MANY)",
+            Self::Claim => "claims (CLAIM)",
+        })
+    }
+}
+
+impl Operation {
+    /// Whether it changes what lies in a slot.
+    fn changes(&self) -> bool {
+        matches!(
+            self,
+            Self::Add(_)
+                | Self::Del(_)
+                | Self::Take(_)
+                | Self::AddMany(_)
+                | Self::DelMany(_)
+                | Self::TakeMany(_)
+        )
     }
 }
 

@@ -28,18 +28,22 @@
 #![forbid(unsafe_code)]
 
 mod broker;
+mod claim;
 #[cfg(feature = "cli")]
 pub mod command;
 mod connection;
 mod connector;
+mod core;
 mod error;
 mod many;
 mod patience;
+mod transfer;
 mod version2;
 
 pub use broker::{Broker, Deposit};
 pub use connector::{Connector, Trust, default_socket};
-pub use error::{Attempt, Error, Operation};
+pub use error::{Attempt, Error, Feature, Operation};
+pub use fdbroker_wire::claim::{Claimed, Event, Mode, State, What};
 pub use fdbroker_wire::version2::{Entry as Listed, Found, Kind};
 pub use fdbroker_wire::{Errno, Index, Info, MAX_PAYLOAD, NotANumber, Slot, Tag};
 pub use many::{ManyDeposits, NewDeposit};

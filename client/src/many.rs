@@ -9,8 +9,8 @@ use fdbroker_wire::many::{self, DEPOSIT_HEAD, ManyAnswer, ManyRequest, ROOM};
 use fdbroker_wire::{Errno, Index, MAX_DESCRIPTORS, MAX_PAYLOAD, Message, Slot, Tag};
 
 use crate::broker::Version;
-use crate::connection::Request;
-use crate::{Broker, Deposit, Error, Operation};
+use crate::transfer::Request;
+use crate::{Broker, Deposit, Error, Feature, Operation};
 
 /// A deposit to be made, among many of its tag.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +50,7 @@ impl Broker {
         while got.len() < indices.len() {
             let rest = &indices[got.len()..];
             let asked = rest[..rest.len().min(MAX_DESCRIPTORS)].to_vec();
-            let operation = Operation::GetMany(tag);
+            let operation = if take { Operation::TakeMany(tag) } else { Operation::GetMany(tag) };
             let question = ManyRequest::<OwnedFd>::Get { tag, indices: asked, take };
             let ManyAnswer::Got { tag: of, outcomes } = self.ask_many(&operation, question, &[])?
             else {
@@ -63,18 +63,24 @@ impl Broker {
             if of != tag || !in_order {
                 return Err(self.nonsense(&operation));
             }
-            got.extend(outcomes.into_iter().map(|outcome| self.found(tag, outcome)));
+            got.extend(outcomes.into_iter().map(|outcome| self.found(tag, outcome, take)));
         }
         Ok(got)
     }
 
-    fn found(&self, tag: Tag, outcome: many::Outcome<OwnedFd>) -> (Index, Result<Deposit, Error>) {
+    fn found(
+        &self,
+        tag: Tag,
+        outcome: many::Outcome<OwnedFd>,
+        take: bool,
+    ) -> (Index, Result<Deposit, Error>) {
+        let operation = if take { Operation::Take } else { Operation::Get };
         match outcome {
             Ok(many::Deposit { index, ufd, payload, descriptor }) => {
                 (index, Ok(Deposit { descriptor, ufd, payload }))
             }
             Err((index, errno)) => {
-                (index, Err(self.answered(&Operation::Get(Slot { tag, index }), errno)))
+                (index, Err(self.answered(&operation(Slot { tag, index }), errno)))
             }
         }
     }
@@ -151,7 +157,7 @@ impl Broker {
     ) -> Result<ManyAnswer<OwnedFd>, Error> {
         let message = question.into_extended();
         let request = Request { head: &message.head(), payload: &message.body, descriptors };
-        match self.ask(operation, request, Version::Two)?.message {
+        match self.ask(operation, request, Version::Two(Feature::Many))?.message {
             Message::Extended(answer) => ManyAnswer::from_extended(answer)
                 .map_err(|fault| self.protocol(operation, fault.reason)),
             Message::Reply(reply) => Err(self.failed(operation, reply)),

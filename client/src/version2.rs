@@ -10,9 +10,9 @@ use fdbroker_wire::version2::{
 };
 use fdbroker_wire::{Errno, Extended, Hello, Message, Reply, Slot, Tag, hello};
 
-use crate::broker::{Trouble, Version, plain, starting};
-use crate::connection::Request;
-use crate::{Broker, Error, Operation};
+use crate::broker::{Trouble, Version, starting};
+use crate::transfer::Request;
+use crate::{Broker, Error, Feature, Operation};
 
 impl Broker {
     /// Asks what a name means: a resource's name, `tagname/7`, `7/3`, or a tag's name alone.
@@ -25,7 +25,7 @@ impl Broker {
         let Some(name) = Name::new(name) else {
             return Err(Error::BadName { attempt: self.attempt(&operation) });
         };
-        match self.ask_version2(&operation, Asked::Find(name))? {
+        match self.ask_version2(&operation, Feature::Listing, Asked::Find(name))? {
             Answer::Found(found) => Ok(found),
             _ => Err(self.nonsense(&operation)),
         }
@@ -45,7 +45,8 @@ impl Broker {
         loop {
             let after = listed.last().map(|entry| entry.slot);
             let asked = Asked::List { tag, after };
-            let Answer::Listing(page) = self.ask_version2(&operation, asked)? else {
+            let Answer::Listing(page) = self.ask_version2(&operation, Feature::Listing, asked)?
+            else {
                 return Err(self.nonsense(&operation));
             };
             let more = page.more();
@@ -95,12 +96,12 @@ impl Broker {
     /// [`Error::Version1`], or what may happen to every request.
     pub fn instance(&mut self) -> Result<i64, Error> {
         let operation = Operation::Instance;
-        let answer = self.ask(&operation, plain(&greeting()), Version::One)?;
+        let answer = self.ask(&operation, Request::plain(&greeting()), Version::One)?;
         Ok(self.welcomed(&operation, answer.message)?.key)
     }
 
     fn operate(&mut self, operation: &Operation, asked: Asked) -> Result<String, Error> {
-        match self.ask_version2(operation, asked)? {
+        match self.ask_version2(operation, Feature::Operate, asked)? {
             Answer::Report(Report { error: None, text }) => Ok(text),
             Answer::Report(Report { error: Some(errno), text }) => {
                 Err(Error::Reported { attempt: self.attempt(operation), errno, text })
@@ -110,10 +111,15 @@ impl Broker {
     }
 
     /// Asks on a connection on which HEL has been said.
-    fn ask_version2(&mut self, operation: &Operation, asked: Asked) -> Result<Answer, Error> {
+    fn ask_version2(
+        &mut self,
+        operation: &Operation,
+        feature: Feature,
+        asked: Asked,
+    ) -> Result<Answer, Error> {
         let message: Extended<OwnedFd> = asked.into_extended();
         let request = Request { head: &message.head(), payload: &message.body, descriptors: &[] };
-        match self.ask(operation, request, Version::Two)?.message {
+        match self.ask(operation, request, Version::Two(feature))?.message {
             Message::Extended(answer) => Answer::from_extended(answer)
                 .map_err(|fault| self.protocol(operation, fault.reason)),
             Message::Reply(reply) => Err(self.failed(operation, reply)),
@@ -121,15 +127,34 @@ impl Broker {
         }
     }
 
-    /// Says HEL on a connection on which it has not been said. Gives the answer of a broker
-    /// that is starting or stopping, and is to be asked again.
-    pub(crate) fn greet(&mut self, operation: &Operation) -> Result<Option<Reply>, Trouble> {
-        if self.connection(operation).map_err(Trouble::of_connecting)?.greeted {
-            return Ok(None);
+    /// Says HEL on a connection on which it has not been said, and looks for a feature among
+    /// what it was granted. Gives the answer of a broker that is starting or stopping, and is
+    /// to be asked again.
+    pub(crate) fn greet(
+        &mut self,
+        operation: &Operation,
+        feature: Feature,
+    ) -> Result<Option<Reply>, Trouble> {
+        self.open(operation).map_err(Trouble::of_connecting)?;
+        if self.connection.features().is_none() {
+            match self
+                .exchange(operation, Request::plain(&greeting()))
+                .map_err(Trouble::harmless)?
+            {
+                Message::Reply(reply) if starting(&reply) => return Ok(Some(reply)),
+                message => {
+                    self.welcomed(operation, message).map_err(Trouble::Lasting)?;
+                }
+            }
         }
-        match self.exchange(operation, plain(&greeting())).map_err(Trouble::harmless)? {
-            Message::Reply(reply) if starting(&reply) => Ok(Some(reply)),
-            message => self.welcomed(operation, message).map(|_| None).map_err(Trouble::Lasting),
+        self.check_granted(operation, feature).map(|()| None).map_err(Trouble::Lasting)
+    }
+
+    fn check_granted(&self, operation: &Operation, feature: Feature) -> Result<(), Error> {
+        let granted = self.connection.features().unwrap_or_default();
+        match granted.contains(feature.flag()) {
+            true => Ok(()),
+            false => Err(Error::Unserved { attempt: self.attempt(operation), feature }),
         }
     }
 
@@ -140,12 +165,7 @@ impl Broker {
         message: Message<OwnedFd>,
     ) -> Result<Hello, Error> {
         match message {
-            Message::Hello(hello) if hello.key > 0 => {
-                if let Some(connection) = &mut self.connection {
-                    connection.greeted = true;
-                }
-                Ok(hello)
-            }
+            Message::Hello(hello) if hello.key > 0 => Ok(hello),
             Message::Reply(reply) if reply.error() == Some(Errno::PROTO) => {
                 Err(Error::Version1 { attempt: self.attempt(operation) })
             }

@@ -99,7 +99,12 @@ impl<F> Decoder<F> {
     /// How many bytes wait to be decoded: the part of a message, once [`Decoder::message`] has
     /// given none.
     pub fn pending(&self) -> usize {
-        self.bytes.len() - self.start
+        self.rest().len()
+    }
+
+    /// The bytes that wait to be decoded.
+    pub fn rest(&self) -> &[u8] {
+        &self.bytes[self.start..]
     }
 
     /// The next complete message, or what was wrong with it; none until more is fed.

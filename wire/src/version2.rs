@@ -29,7 +29,7 @@ impl Features {
     /// CLAIM, RELEASE, READY and WITHDRAW; and being told by EVENT.
     pub const CLAIM: Self = Self(8);
     /// All that are specified.
-    pub const ALL: Self = Self(Self::LISTING.0 | Self::OPERATE.0 | Self::MANY.0);
+    pub const ALL: Self = Self(Self::LISTING.0 | Self::OPERATE.0 | Self::MANY.0 | Self::CLAIM.0);
 
     /// The features of a HEL, those that nobody knows included.
     pub const fn from_flags(flags: i32) -> Self {

@@ -293,7 +293,7 @@ fn numbers_and_names_of_kinds_are_each_others() {
 
 #[test]
 fn features_are_asked_for_in_a_hello() {
-    assert_eq!(greeting(Features::ALL), Hello { tags: 0, flags: 7, key: 0 });
+    assert_eq!(greeting(Features::ALL), Hello { tags: 0, flags: 15, key: 0 });
     let asked = Features::from_flags(0x7fff_fff1);
     let granted = asked.and(Features::ALL);
     assert_eq!(granted.flags(), 1);

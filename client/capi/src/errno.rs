@@ -26,7 +26,11 @@ impl From<&Error> for Errno {
             Error::Quota { errno, .. }
             | Error::Failed { errno, .. }
             | Error::Reported { errno, .. } => i32::from(errno.get()),
-            Error::Version1 { .. } | Error::Protocol { .. } => libc::EPROTO,
+            Error::Version1 { .. } | Error::Unserved { .. } | Error::Protocol { .. } => {
+                libc::EPROTO
+            }
+            Error::Claimed { .. } => libc::EBUSY,
+            Error::TakenOver { .. } => libc::ESTALE,
             Error::NoRoom { .. } => libc::EMFILE,
             Error::TooLarge { .. } | Error::BadName { .. } => libc::EINVAL,
             Error::Timeout { .. } => libc::ETIMEDOUT,

@@ -69,6 +69,9 @@ fn status_of(error: &Error) -> u8 {
         Error::Failed { .. }
         | Error::Reported { .. }
         | Error::Version1 { .. }
+        | Error::Unserved { .. }
+        | Error::Claimed { .. }
+        | Error::TakenOver { .. }
         | Error::Protocol { .. }
         | Error::Timeout { .. } => 7,
         Error::NoRoom { .. } | Error::TooLarge { .. } => 8,

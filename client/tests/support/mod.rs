@@ -153,6 +153,11 @@ impl Peer {
         self.send(&Message::<OwnedFd>::Extended(answer.into_extended()).to_bytes(), &[]);
     }
 
+    /// Sends bytes; says whether anybody takes them.
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).is_ok()
+    }
+
     /// Sends bytes, with descriptors if there are any. A peer that has gone is no matter.
     pub(crate) fn send(&mut self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(253))];
@@ -167,7 +172,7 @@ impl Peer {
 }
 
 /// The answer to HEL.
-const GREETING: Hello = Hello { tags: 2, flags: Features::ALL.flags(), key: 1 };
+pub(crate) const GREETING: Hello = Hello { tags: 2, flags: Features::ALL.flags(), key: 1 };
 
 /// What an honest escrow of version 1 holds.
 #[derive(Clone, Default)]
