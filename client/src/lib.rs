@@ -38,6 +38,7 @@ mod error;
 mod many;
 mod patience;
 mod transfer;
+pub mod upgrader;
 mod version2;
 
 pub use broker::{Broker, Deposit};
@@ -47,6 +48,7 @@ pub use fdbroker_wire::claim::{Claimed, Event, Mode, State, What};
 pub use fdbroker_wire::version2::{Entry as Listed, Found, Kind};
 pub use fdbroker_wire::{Errno, Index, Info, MAX_PAYLOAD, NotANumber, Slot, Tag};
 pub use many::{ManyDeposits, NewDeposit};
+pub use upgrader::{UpgradeError, Upgrader};
 
 /// The example of the README, so that it stays one that compiles.
 #[cfg(doctest)]
