@@ -57,7 +57,7 @@ mod tests {
 
     fn target(right: Right, tag: u16) -> Target {
         match right {
-            Right::Tag => Target::Tag(slot(tag).tag),
+            Right::Tag | Right::Claim => Target::Tag(slot(tag).tag),
             Right::Operate => Target::Broker,
             _ => Target::Slot(slot(tag)),
         }

@@ -46,7 +46,7 @@ impl Coverage {
         scales.weigh(&tag.whole);
         // The right to a tag as a whole never comes from, or is lost to, a part of it.
         if let Target::Slot(Slot { index, .. }) = target
-            && right != Right::Tag
+            && !right.is_of_tag()
         {
             tag.parts.at(index).for_each(|rules| scales.weigh(rules));
         }

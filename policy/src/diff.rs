@@ -192,7 +192,7 @@ impl<'p> Comparison<'p> {
             self.policies.iter().flat_map(|policy| policy.tags().map(|tag| tag.id)).collect();
         let mut begins = self.begins();
         for tag in tags {
-            let rights = vec![Right::Tag];
+            let rights = of_tags();
             places.push(Place { extent: Extent::Tag(tag), target: Target::Tag(tag), rights });
             let begins = begins.remove(&tag).unwrap_or_default();
             let begins: Vec<_> = std::iter::once(Index::MIN).chain(begins).collect();
@@ -390,8 +390,12 @@ fn says(covering: &[(RuleOf, &Rule)], right: Right) -> Says {
 }
 
 fn of_slots() -> Vec<Right> {
-    let of_slot = |right: &Right| !right.is_of_broker() && *right != Right::Tag;
+    let of_slot = |right: &Right| !right.is_of_broker() && !right.is_of_tag();
     Right::ALL.into_iter().filter(of_slot).collect()
+}
+
+fn of_tags() -> Vec<Right> {
+    Right::ALL.into_iter().filter(|right| right.is_of_tag()).collect()
 }
 
 /// Makes one change of those that differ only in a user, a group, a unit, a control group or a label.

@@ -99,7 +99,7 @@ impl<'p> Share<'p> {
         let whole = target.tag().is_some() && rule.covers(Right::Tag, target);
         let of = |right| match right {
             Right::Operate => target == Target::Broker,
-            Right::Tag => whole,
+            Right::Tag | Right::Claim => whole,
             _ => !slots.is_empty(),
         };
         let rights = listed(rights).into_iter().filter(|right| of(*right));
@@ -124,7 +124,7 @@ impl<'p> Share<'p> {
         let taken = |right: &Right| {
             let everywhere = match right {
                 Right::Operate => true,
-                Right::Tag => self.whole,
+                Right::Tag | Right::Claim => self.whole,
                 _ => all_slots,
             };
             everywhere && self.rights.contains(*right)
@@ -142,7 +142,7 @@ impl<'p> Share<'p> {
         };
         if common.slots.is_empty() {
             let others = listed(common.rights).into_iter();
-            let others = others.filter(|right| matches!(right, Right::Tag | Right::Operate));
+            let others = others.filter(|right| right.is_of_tag() || right.is_of_broker());
             common.rights = others.fold(Rights::NONE, Rights::with);
         }
         if common.rights.is_empty() || is_disjoint(&self.rule.who, &holder.rule.who) {
@@ -159,11 +159,11 @@ impl<'p> Share<'p> {
             on.push(Extent::Broker);
         }
         if let Some(Extent::Slots { tag, .. }) =
-            self.slots.first().filter(|_| rights.contains(Right::Tag))
+            self.slots.first().filter(|_| listed(rights).into_iter().any(Right::is_of_tag))
         {
             on.push(Extent::Tag(*tag));
         }
-        let of_slots = |right: &Right| !matches!(right, Right::Tag | Right::Operate);
+        let of_slots = |right: &Right| !right.is_of_tag() && !right.is_of_broker();
         if listed(rights).iter().any(of_slots) {
             on.extend(self.slots.iter().copied());
         }

@@ -110,7 +110,7 @@ impl Policy {
     /// Whether a peer may do something to a slot, to a whole tag or to the broker, at a moment.
     ///
     /// A tag that is not declared is always refused, and so is [`Right::Operate`] on a slot or tag, or any other
-    /// right on the broker. [`Right::Tag`] counts of a whole tag, so a slot stands for its
+    /// right on the broker. [`Right::Tag`] and [`Right::Claim`] count of a whole tag, so a slot stands for its
     /// tag there; a [`Target::Tag`] looks only at rules that cover all of the tag. The cost grows with the rules
     /// that cover the target and not with others. Nothing is allocated.
     pub fn decide<'p>(

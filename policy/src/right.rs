@@ -22,6 +22,8 @@ pub enum Right {
     List,
     /// Reload, purge, ask how the broker is. Counts of the broker, not of a slot.
     Operate,
+    /// Take the tag over from whoever owns it. Counts of a tag, not of a slot.
+    Claim,
 }
 
 /// A set of rights.
@@ -34,8 +36,16 @@ pub struct UnknownRight;
 
 impl Right {
     /// Every right, in the order of the reference.
-    pub const ALL: [Self; 7] =
-        [Self::Get, Self::Add, Self::Del, Self::Tag, Self::Replace, Self::List, Self::Operate];
+    pub const ALL: [Self; 8] = [
+        Self::Get,
+        Self::Add,
+        Self::Del,
+        Self::Tag,
+        Self::Claim,
+        Self::Replace,
+        Self::List,
+        Self::Operate,
+    ];
 
     /// The right's name in the language.
     #[must_use]
@@ -48,6 +58,7 @@ impl Right {
             Self::Replace => "replace",
             Self::List => "list",
             Self::Operate => "operate",
+            Self::Claim => "claim",
         }
     }
 
@@ -57,16 +68,23 @@ impl Right {
         matches!(self, Self::Operate)
     }
 
+    /// Whether it counts of a whole tag: a rule that covers a part of one says nothing about it.
+    #[must_use]
+    pub const fn is_of_tag(self) -> bool {
+        matches!(self, Self::Tag | Self::Claim)
+    }
+
     /// Whether it is a right to change what lies in a slot.
     #[must_use]
     pub const fn is_to_change(self) -> bool {
         matches!(self, Self::Add | Self::Del | Self::Replace)
     }
 
-    /// What the right counts of when it is asked for a target: [`Right::Tag`] counts of the slot's tag.
+    /// What the right counts of when it is asked for a target: [`Right::Tag`] and [`Right::Claim`] count of the slot's
+    /// tag.
     pub(crate) const fn subject(self, target: Target) -> Target {
         match (self, target) {
-            (Self::Tag, Target::Slot(slot)) => Target::Tag(slot.tag),
+            (Self::Tag | Self::Claim, Target::Slot(slot)) => Target::Tag(slot.tag),
             _ => target,
         }
     }
@@ -137,7 +155,7 @@ mod tests {
         for right in Right::ALL {
             assert_eq!(right.to_string().parse(), Ok(right));
         }
-        assert_eq!("claim".parse::<Right>(), Err(UnknownRight));
+        assert_eq!("own".parse::<Right>(), Err(UnknownRight));
     }
 
     #[test]

@@ -20,14 +20,14 @@ fn loaded(rules: &[random::Rule]) -> Result<Policy, TestCaseError> {
 /// Whether the list of holders says that a peer has a right.
 fn holds(holders: &[Holder<'_>], peer: &Peer<'_>, right: Right, target: Target) -> bool {
     let on = |exception: &Exception<'_>| match right {
-        Right::Tag | Right::Operate => true,
+        Right::Tag | Right::Claim | Right::Operate => true,
         _ => exception.on.iter().any(|extent| extent.contains(target)),
     };
     let excepted = |holder: &Holder<'_>| {
         holder.except.iter().any(|it| it.rights.contains(&right) && on(it) && it.who.includes(peer))
     };
     let held = |holder: &Holder<'_>| match right {
-        Right::Tag | Right::Operate => true,
+        Right::Tag | Right::Claim | Right::Operate => true,
         _ => holder.on.iter().any(|extent| extent.contains(target)),
     };
     let mut fitting = holders.iter().filter(|it| it.rights.contains(&right) && held(it));
@@ -187,7 +187,7 @@ proptest! {
             let holders = policy.who(target, at);
             for right in Right::ALL {
                 // Of a tag, `who` also names those who hold a part of it.
-                if matches!(target, Target::Tag(_)) && right != Right::Tag {
+                if matches!(target, Target::Tag(_)) && !right.is_of_tag() {
                     continue;
                 }
                 let granted = policy.outcome(&peer, right, target, at).is_granted();
@@ -223,7 +223,7 @@ proptest! {
             for target in targets() {
                 for right in Right::ALL {
                     // Of a tag as a whole only the right to it is compared.
-                    if matches!(target, Target::Tag(_)) != (right == Right::Tag) {
+                    if matches!(target, Target::Tag(_)) != right.is_of_tag() {
                         continue;
                     }
                     let [before, after] = decide(&peer, right, target);

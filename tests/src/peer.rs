@@ -8,7 +8,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use fdbroker_wire::{Decoder, Limits};
+use fdbroker_wire::claim::Event;
+use fdbroker_wire::{Decoder, Extended, Limits, Message};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::person::Connection;
@@ -24,6 +25,8 @@ pub struct Peer {
     end: End,
     decoder: Decoder<OwnedFd>,
     waiting: VecDeque<Answer>,
+    /// What nobody asked for, and came between answers.
+    events: VecDeque<Event>,
 }
 
 #[derive(Debug)]
@@ -63,7 +66,12 @@ impl Peer {
     }
 
     fn new(end: End) -> Self {
-        Self { end, decoder: Decoder::new(Limits::PEER), waiting: VecDeque::new() }
+        Self {
+            end,
+            decoder: Decoder::new(Limits::PEER),
+            waiting: VecDeque::new(),
+            events: VecDeque::new(),
+        }
     }
 
     /// The socket.
@@ -104,11 +112,7 @@ impl Peer {
 
     /// Whether an answer, or the end, is there within a time.
     pub fn is_answered(&mut self, within: Duration) -> bool {
-        !self.waiting.is_empty()
-            || match &mut self.end {
-                End::Here(socket) => sys::readable(socket, within),
-                End::There(connection) => connection.readable(within),
-            }
+        !self.waiting.is_empty() || self.is_readable(within)
     }
 
     /// Waits until the broker has ended the connection, reading nothing; whether it did.
@@ -138,20 +142,74 @@ impl Peer {
             if let Some(answer) = self.waiting.pop_front() {
                 return Ok(answer);
             }
-            let received = match self.receive() {
-                Err(error) if error.raw_os_error() == Some(libc::ECONNRESET) => {
-                    return Ok(Answer::Closed);
-                }
-                received => received?,
-            };
-            if received.bytes.is_empty() {
-                return Ok(Answer::Closed);
+            self.take_in()?;
+        }
+    }
+
+    /// Reads once, and sets what comes in order: answers, and events.
+    fn take_in(&mut self) -> io::Result<()> {
+        let received = match self.receive() {
+            Err(error) if error.raw_os_error() == Some(libc::ECONNRESET) => Received::default(),
+            received => received?,
+        };
+        if received.bytes.is_empty() {
+            self.waiting.push_back(Answer::Closed);
+            return Ok(());
+        }
+        self.decoder.feed(&received.bytes, received.descriptors, received.truncated);
+        while let Some(message) = self.decoder.message() {
+            match message.expect("the broker keeps to the protocol") {
+                Message::Extended(message) if Event::is(&message) => self.take_event(message),
+                message => self.waiting.push_back(Answer::from_message(message)),
             }
-            self.decoder.feed(&received.bytes, received.descriptors, received.truncated);
-            while let Some(message) = self.decoder.message() {
-                let message = message.expect("the broker keeps to the protocol");
-                self.waiting.push_back(Answer::from_message(message));
+        }
+        Ok(())
+    }
+
+    fn take_event(&mut self, message: Extended<OwnedFd>) {
+        let event = Event::from_extended(message).expect("the broker sends whole events");
+        self.events.push_back(event.expect("the broker sends events of this version"));
+    }
+
+    /// The next event.
+    ///
+    /// # Panics
+    /// When none comes for so long that something hangs, or the connection ends.
+    #[track_caller]
+    pub fn event(&mut self) -> Event {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return event;
             }
+            self.take_in().expect("an event comes before the patience is over");
+            let closed = self.waiting.back().is_some_and(Answer::is_closed);
+            assert!(!closed, "the broker ended the connection in place of an event");
+        }
+    }
+
+    /// An event, if one comes within a time; answers are kept.
+    pub fn event_within(&mut self, within: Duration) -> Option<Event> {
+        while self.events.is_empty() && self.is_readable(within) {
+            self.take_in().expect("what is there can be read");
+            if self.waiting.back().is_some_and(Answer::is_closed) {
+                break;
+            }
+        }
+        self.events.pop_front()
+    }
+
+    /// Whether an answer comes within a time, whatever events do.
+    pub fn answers_within(&mut self, within: Duration) -> bool {
+        while self.waiting.is_empty() && self.is_readable(within) {
+            self.take_in().expect("what is there can be read");
+        }
+        !self.waiting.is_empty()
+    }
+
+    fn is_readable(&mut self, within: Duration) -> bool {
+        match &mut self.end {
+            End::Here(socket) => sys::readable(socket, within),
+            End::There(connection) => connection.readable(within),
         }
     }
 

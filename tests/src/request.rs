@@ -33,7 +33,7 @@ pub fn add_announcing(place: Place, ufd: i32, nob: i32, payload: &[u8]) -> Vec<u
 
 /// A HEL.
 pub fn hello() -> Vec<u8> {
-    hello_for(7)
+    hello_for(15)
 }
 
 /// HEL, for these features.
@@ -45,6 +45,31 @@ pub fn hello_for(features: i32) -> Vec<u8> {
 pub fn extended(op: i16, body: &[u8]) -> Vec<u8> {
     let length = i32::try_from(body.len()).unwrap();
     [&op.to_ne_bytes()[..], &0i16.to_ne_bytes(), &length.to_ne_bytes(), body].concat()
+}
+
+/// CLAIM of a tag: in this mode, for so many milliseconds.
+pub fn claim(tag: i16, mode: i16, time: i32) -> Vec<u8> {
+    let (tag, mode) = (tag.to_ne_bytes(), mode.to_ne_bytes());
+    extended(80, &[&tag[..], &mode, &time.to_ne_bytes()].concat())
+}
+
+/// RELEASE of a tag.
+pub fn release(tag: i16) -> Vec<u8> {
+    of_tag(82, tag)
+}
+
+/// READY, to own a tag.
+pub fn ready(tag: i16) -> Vec<u8> {
+    of_tag(83, tag)
+}
+
+/// WITHDRAW from a tag.
+pub fn withdraw(tag: i16) -> Vec<u8> {
+    of_tag(84, tag)
+}
+
+fn of_tag(op: i16, tag: i16) -> Vec<u8> {
+    extended(op, &[tag.to_ne_bytes(), [0; 2]].concat())
 }
 
 fn slot(op: i16, (tag, index): Place) -> Vec<u8> {

@@ -43,7 +43,8 @@ errnos! {
     OPNOTSUPP = EOPNOTSUPP;
     /// The resource is not what the policy says it is.
     NODEV = ENODEV;
-    /// The resource is being opened by as many callers as may wait for it.
+    /// The resource is being opened by as many callers as may wait for it; or the tag is being taken
+    /// over, and nothing changes there until that has ended.
     BUSY = EBUSY;
     /// The resource did not open in time.
     TIMEDOUT = ETIMEDOUT;
@@ -51,7 +52,8 @@ errnos! {
     IO = EIO;
     /// The broker is stopping or starting.
     AGAIN = EAGAIN;
-    /// The question was asked under a policy that is not in force any more. Never sent to a peer.
+    /// Another process has taken the tag over, or owns it. Between the broker's own two processes: the
+    /// question was asked under a policy that is not in force any more.
     STALE = ESTALE;
 }
 

@@ -83,12 +83,14 @@ pub(crate) enum Kind {
     CutOff,
     /// A connection was refused.
     Connection,
+    /// Something happened to a claim of a tag.
+    TakeOver,
 }
 
 impl Kind {
     /// In the order of their discriminants.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Decision, Self::Open, Self::Reload, Self::CutOff, Self::Connection];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Decision, Self::Open, Self::Reload, Self::CutOff, Self::Connection, Self::TakeOver];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -97,6 +99,7 @@ impl Kind {
             Self::Reload => "reload",
             Self::CutOff => "cut-off",
             Self::Connection => "connection",
+            Self::TakeOver => "take-over",
         }
     }
 
@@ -107,6 +110,7 @@ impl Kind {
             Self::Reload => "5843d019f5f4410d8cb4a1166e9443d9",
             Self::CutOff => "170fe7c695654831a2c328deab9ede6a",
             Self::Connection => "7d292cd6da7a4443a745b59b6f58d07e",
+            Self::TakeOver => "f3059c1e1d074179940853ceeff8bdad",
         }
     }
 }
@@ -235,6 +239,7 @@ impl Record<'_> {
             (Kind::Open, subject) => format!("opening {subject} for {who}"),
             (Kind::Reload, _) => format!("reloading the policy: {verdict}"),
             (Kind::CutOff, _) => format!("cut off {who}"),
+            (Kind::TakeOver, subject) => format!("taking over {subject} by {who}"),
             (Kind::Connection, _) => format!("refused the connection of {who}"),
         };
         format!("{what}: {reason}{times}")

@@ -3,6 +3,7 @@
 use std::io;
 use std::rc::Rc;
 
+use fdbroker_wire::claim::Claimed;
 use fdbroker_wire::many::ManyAnswer;
 use fdbroker_wire::version2::{Answer as Version2, Found, Listing, Report};
 use fdbroker_wire::{Errno, Extended, Hello, Info, Slot, Tag, add_head, hello, info, reply};
@@ -25,6 +26,7 @@ pub(super) enum Answer {
     Found(Found),
     Listing(Listing),
     Report(Report),
+    Claimed(Claimed),
     Got(Got),
     DoneMany(Tag, Vec<Result<(), Errno>>),
 }
@@ -66,6 +68,10 @@ impl Answer {
             Self::Found(found) => version2(outbox, Version2::Found(*found)).await,
             Self::Listing(listing) => version2(outbox, Version2::Listing(listing.clone())).await,
             Self::Report(report) => version2(outbox, Version2::Report(report.clone())).await,
+            Self::Claimed(claimed) => {
+                let message: Extended<Brought> = claimed.into_extended();
+                outbox.send(&message.head(), &message.body, &[]).await
+            }
             Self::Got(got) => got.send(outbox).await,
             Self::DoneMany(tag, outcomes) => {
                 let answer = ManyAnswer::Done { tag: *tag, outcomes: outcomes.clone() };
@@ -110,6 +116,11 @@ impl Failure {
     /// Allowed, and nothing there.
     pub(super) fn absent() -> Self {
         Self::new(Verdict::Failed, Errno::NOENT, "the slot is empty", "the slot is empty")
+    }
+
+    /// Allowed, and cannot be done as things are.
+    pub(super) fn in_vain(errno: Errno, reason: &str) -> Self {
+        Self::new(Verdict::Failed, errno, reason, reason)
     }
 
     /// Allowed, and not opened.

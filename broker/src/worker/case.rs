@@ -45,9 +45,26 @@ impl<'a> Case<'a> {
         Self { worker, rules, requester, place, decision, right }
     }
 
+    /// One that takes no right.
+    pub(super) fn without_rule(
+        worker: &'a Worker,
+        rules: &'a Rules,
+        requester: &'a Requester,
+        right: Right,
+        place: Place<'a>,
+    ) -> Self {
+        let decision = Decision { granted: true, rule: None, reason: String::new() };
+        Self { worker, rules, requester, place, decision, right }
+    }
+
     /// The same, about another right to the same place.
     pub(super) fn about(self, right: Right) -> Self {
         Self { decision: self.also(right), right, ..self }
+    }
+
+    /// What is asked for.
+    pub(super) fn right(&self) -> Right {
+        self.right
     }
 
     /// Whether another right to the same place is granted.

@@ -49,6 +49,11 @@ impl Requester {
         self.writer.as_ref().ok().and_then(Option::as_ref)
     }
 
+    /// Whether who connected wrote it, and nobody else.
+    pub(crate) fn wrote_itself(&self) -> bool {
+        matches!(self.writer, Ok(None))
+    }
+
     /// Whether this is `owner`, in both ways.
     pub(crate) fn is(&self, owner: Uid) -> bool {
         let writer = self.other_writer().map_or(self.connection.uid, |writer| writer.uid);

@@ -11,6 +11,7 @@ use super::answer::{Answer, Failure};
 use super::case::{Case, Outcome};
 use super::decision::Requester;
 use super::deposit::{Deposit, record};
+use super::holder::Holder;
 use super::in_force::Rules;
 use super::place::Place;
 use super::request::Escrow;
@@ -43,6 +44,9 @@ pub(super) async fn serve(
             }
             return Some(case.fail(failure));
         }
+        if let Err(failure) = fence(&case, &session.holder) {
+            return Some(case.fail(failure));
+        }
         if case.place.is_serial() {
             let tag = case.place.tag?;
             let newly = session.take_turn(worker, tag).await?;
@@ -60,8 +64,8 @@ pub(super) async fn serve(
                     Err(failure) => Outcome::Failed(failure),
                 },
             },
-            Escrow::Add(add) => keep(&case, add).await?,
-            Escrow::Del(slot) => forget(&case, slot).await?,
+            Escrow::Add(add) => keep(&case, &session.holder, add).await?,
+            Escrow::Del(slot) => forget(&case, &session.holder, slot).await?,
             Escrow::Count(tag) => Outcome::Done(count(&case, tag)),
         };
         return Some(case.conclude(outcome));
@@ -159,12 +163,13 @@ fn largest_resource(rules: &Rules, tag: Tag) -> Option<Index> {
 }
 
 /// Keeps a deposit, at the supervisor first; none when the supervisor has gone.
-async fn keep(case: &Case<'_>, add: Add<Brought>) -> Option<Outcome> {
+async fn keep(case: &Case<'_>, holder: &Holder, add: Add<Brought>) -> Option<Outcome> {
     let (worker, slot) = (case.worker, add.slot);
     let owner = case.requester.connection().uid;
     let pen = worker.vault.pen().await;
     let before = worker.slots.borrow().get(slot).cloned();
-    let charge = may_change(case, before.as_deref()).and_then(|()| {
+    let may = fence(case, holder).and_then(|()| may_change(case, before.as_deref()));
+    let charge = may.and_then(|()| {
         let replaced = before.as_deref().map(|before| &*before.charge);
         worker
             .quotas
@@ -184,11 +189,12 @@ async fn keep(case: &Case<'_>, add: Add<Brought>) -> Option<Outcome> {
 }
 
 /// Forgets a deposit, at the supervisor first; none when the supervisor has gone.
-async fn forget(case: &Case<'_>, slot: Slot) -> Option<Outcome> {
+async fn forget(case: &Case<'_>, holder: &Holder, slot: Slot) -> Option<Outcome> {
     let worker = case.worker;
     let pen = worker.vault.pen().await;
     let before = worker.slots.borrow().get(slot).cloned();
-    let may = before.ok_or_else(Failure::absent).and_then(|before| {
+    let may = fence(case, holder).and_then(|()| before.ok_or_else(Failure::absent));
+    let may = may.and_then(|before| {
         may_change(case, Some(&before))?;
         case.record_first("done")?;
         Ok(before)
@@ -209,17 +215,19 @@ pub(super) async fn delete(worker: &Worker, pen: &Pen<'_>, deposit: &Deposit) ->
     Some(())
 }
 
-/// Deletes what was given away, unless somebody has put something else there meanwhile; none when
-/// the supervisor has gone.
+/// Deletes what was given away, unless somebody has put something else there meanwhile, or takes
+/// the tag over; none when the supervisor has gone.
 pub(super) async fn take(
     worker: &Worker,
     requester: &Requester,
+    holder: &Holder,
     deposit: &Rc<Deposit>,
 ) -> Option<()> {
     let slot = deposit.slot;
     let pen = worker.vault.pen().await;
     let same = worker.slots.borrow().get(slot).is_some_and(|found| Rc::ptr_eq(found, deposit));
-    if !same {
+    // Whoever takes the tag over finds it there.
+    if !same || worker.turns.fence(holder, slot.tag, true, false).is_err() {
         return Some(());
     }
     let rules = worker.in_force.now();
@@ -228,6 +236,14 @@ pub(super) async fn take(
     // It has been given away: that it is not here any more follows, whoever hears of it.
     let _ = case.record(Kind::Decision, Verdict::Granted, "taken");
     delete(worker, &pen, deposit).await
+}
+
+/// Whether a session's request may be done as far as the ownership of the tag goes: see
+/// [`super::claims`].
+pub(super) fn fence(case: &Case<'_>, holder: &Holder) -> Result<(), Failure> {
+    let Some(tag) = case.place.tag else { return Ok(()) };
+    let changes = matches!(case.right(), Right::Add | Right::Del);
+    case.worker.turns.fence(holder, tag, changes, case.place.is_serial())
 }
 
 /// What another user deposited takes the right to replace.

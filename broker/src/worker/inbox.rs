@@ -31,6 +31,8 @@ pub(crate) struct Inbox {
     /// Something came ahead of its turn that must be decoded before more is read.
     full: bool,
     closed: bool,
+    /// When the rest of a message that has begun must be here.
+    deadline: Option<Instant>,
     frame_timeout: Duration,
 }
 
@@ -82,20 +84,21 @@ impl Inbox {
             fed: 0,
             full: false,
             closed: false,
+            deadline: None,
             frame_timeout,
         }
     }
 
     /// The next request. Waits as long as the peer is silent, but not in the middle of a message.
+    /// Can be dropped: nothing is lost then, and a message that has begun gets no more time.
     ///
     /// # Errors
     /// When there is none any more.
     pub(crate) async fn request(&mut self, worker: &Worker) -> Result<Incoming, Gone> {
-        let mut deadline = None;
         loop {
             let start = self.fed - self.waiting();
             if let Some(message) = self.decoder.message() {
-                self.full = false;
+                (self.full, self.deadline) = (false, None);
                 return Ok(Incoming { message, writer: self.writer_since(start) });
             }
             self.full = false;
@@ -106,7 +109,7 @@ impl Inbox {
                 self.read(worker, CHUNK).await?;
                 continue;
             }
-            let until = *deadline.get_or_insert_with(|| Instant::now() + self.frame_timeout);
+            let until = *self.deadline.get_or_insert_with(|| Instant::now() + self.frame_timeout);
             let read = timeout_at(until, self.read(worker, CHUNK)).await;
             read.map_err(|_| Gone::TooSlow)??;
         }

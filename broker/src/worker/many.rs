@@ -14,6 +14,7 @@ use super::answer::Answer;
 use super::case::Case;
 use super::decision::Requester;
 use super::deposit::Deposit;
+use super::holder::Holder;
 use super::outbox::Outbox;
 use super::place::Place;
 use super::request::Escrow;
@@ -27,6 +28,7 @@ pub(super) struct Got {
     /// To be deleted when they have been sent.
     taken: Vec<Taken>,
     requester: Requester,
+    holder: Rc<Holder>,
 }
 
 /// What was found in a slot.
@@ -123,7 +125,7 @@ async fn get(
             break;
         }
         room = room.saturating_sub(DEPOSIT_HEAD);
-        if take && let Err(errno) = may_take(worker, &requester, slot) {
+        if take && let Err(errno) = may_take(worker, &requester, &session.holder, slot) {
             outcomes.push(Err((index, errno)));
             continue;
         }
@@ -140,7 +142,8 @@ async fn get(
         };
         outcomes.push(outcome);
     }
-    Some(Got { tag, outcomes, taken, requester })
+    let holder = Rc::clone(&session.holder);
+    Some(Got { tag, outcomes, taken, requester, holder })
 }
 
 fn payload_of(worker: &Worker, slot: Slot) -> usize {
@@ -148,12 +151,18 @@ fn payload_of(worker: &Worker, slot: Slot) -> usize {
 }
 
 /// Whether a peer may delete what it wants to take, which it must before it is given it.
-fn may_take(worker: &Worker, requester: &Requester, slot: Slot) -> Result<(), Errno> {
+fn may_take(
+    worker: &Worker,
+    requester: &Requester,
+    holder: &Holder,
+    slot: Slot,
+) -> Result<(), Errno> {
     let rules = worker.in_force.now();
     let place = Place::slot(&rules.policy, slot);
     let case = Case::new(worker, &rules, requester, Right::Del, place);
     let before = worker.slots.borrow().get(slot).cloned();
     let may = escrow::may(&case, &Escrow::Del(slot))
+        .and_then(|()| escrow::fence(&case, holder))
         .and_then(|()| escrow::may_change(&case, before.as_deref()));
     may.map_err(|failure| {
         let errno = failure.errno;
@@ -181,7 +190,7 @@ impl Got {
     /// Deletes what was to be taken, now that it has been sent; none when the supervisor has gone.
     pub(super) async fn sent(self, worker: &Worker) -> Option<()> {
         for taken in self.taken {
-            escrow::take(worker, &self.requester, &taken.deposit).await?;
+            escrow::take(worker, &self.requester, &self.holder, &taken.deposit).await?;
         }
         Some(())
     }

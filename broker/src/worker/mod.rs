@@ -7,14 +7,18 @@
 pub(crate) mod accept;
 mod answer;
 mod case;
+mod claims;
 pub(crate) mod decision;
 mod deposit;
 mod escrow;
+mod gate;
+mod holder;
 pub(crate) mod identity;
 mod in_force;
 pub(crate) mod inbox;
 mod kind;
 mod listing;
+mod mailbox;
 mod many;
 mod names;
 mod operate;
@@ -175,6 +179,7 @@ async fn serve(restored: restore::Restored, log: Log) -> Result<(), String> {
         () = worker.log().keep_flushing() => Ok(()),
         () = worker.audit.keep_counting() => Ok(()),
         () = vault::keep_again(&worker) => Ok(()),
+        () = turns::keep_time(&worker) => Ok(()),
         () = worker.vault.broken() => Err("the supervisor cannot be written to".to_owned()),
     };
     worker.audit.settle();

@@ -14,11 +14,16 @@ use tokio::time::timeout;
 
 use super::unread::{LOOK_AGAIN, Ledger};
 use crate::look::look;
+use crate::sys::socket::unread;
 use crate::sys::watch::Watched;
 use crate::transmit::{RETRY, too_many_in_flight, transmit};
 
-/// How seldom a connection that has ended is looked at, while its peer holds it and reads nothing.
+/// How seldom a connection is looked at whose peer holds it and reads nothing.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How much may lie unread, in bytes of the kernel's memory, that events are still sent: a few small
+/// answers. Who does not read is neither flooded with what it did not ask for nor cut off for it.
+const ROOM_FOR_EVENTS: usize = 16 * 1024;
 
 /// What a peer is sent.
 pub(crate) struct Outbox {
@@ -111,6 +116,21 @@ impl Outbox {
         let sent = transmit(self.stream.as_fd(), &rest(head, payload, 0), descriptors)?;
         self.ledger.sent(descriptors.len());
         Ok(sent)
+    }
+
+    /// Whether so little lies unread that events may be sent.
+    pub(super) fn has_room_for_events(&self) -> bool {
+        // When the kernel does not tell, sending fails too, and that ends the session.
+        unread(self.stream.as_fd()).map_or(true, |unread| unread <= ROOM_FOR_EVENTS)
+    }
+
+    /// Waits until so little lies unread that events may be sent. Can be dropped.
+    pub(super) async fn room_for_events(&self) {
+        let mut pause = LOOK_AGAIN;
+        while !self.has_room_for_events() {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
     }
 
     /// Waits until the peer has read everything; or, when it is the same user's other connections

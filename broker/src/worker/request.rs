@@ -1,8 +1,9 @@
 //! One request: who wrote it, which kind it is, and where it is served. What can be asked of slots
-//! is in [`super::escrow`]; names and listings in [`super::listing`]; what operators ask of the
+//! is in [`super::escrow`], many at once in [`super::many`]; who owns a tag in [`super::claims`]; names and listings in [`super::listing`]; what operators ask of the
 //! broker in [`super::operate`].
 
 use fdbroker_policy::Right;
+use fdbroker_wire::claim::ClaimRequest;
 use fdbroker_wire::many::ManyRequest;
 use fdbroker_wire::version2::{Features, Request as Version2};
 use fdbroker_wire::{Add, Errno, Extended, Fault, Hello, Message, Slot, Tag};
@@ -11,7 +12,7 @@ use super::answer::Answer;
 use super::decision::Requester;
 use super::inbox::Incoming;
 use super::session::Session;
-use super::{Brought, Worker, escrow, listing, many, operate};
+use super::{Brought, Worker, claims, escrow, listing, many, operate};
 use crate::log::{Record, Verdict};
 
 /// What is served.
@@ -20,6 +21,7 @@ enum Request {
     Escrow(Escrow),
     Version2(Version2),
     Many(ManyRequest<Brought>),
+    Claim(ClaimRequest),
 }
 
 /// What is asked of a slot or tag.
@@ -46,6 +48,7 @@ pub(super) async fn serve(
         Request::Escrow(request) => escrow::serve(worker, session, &requester, request).await,
         Request::Hello(hello) => Some(listing::greet(worker, session, &requester, hello)),
         Request::Many(request) => many::serve(worker, session, requester, request).await,
+        Request::Claim(request) => Some(claims::serve(worker, session, &requester, request).await),
         Request::Version2(Version2::Find(name)) => Some(listing::find(worker, &requester, &name)),
         Request::Version2(Version2::List { tag, after }) => {
             Some(listing::list(worker, &requester, tag, after).await)
@@ -80,9 +83,12 @@ impl Request {
     }
 
     fn of_version2(message: Extended<Brought>) -> Result<Self, Fault> {
-        match ManyRequest::<Brought>::is(message.op) {
-            true => ManyRequest::from_extended(message).map(Self::Many),
-            false => Version2::from_extended(message).map(Self::Version2),
+        match message.op {
+            op if ManyRequest::<Brought>::is(op) => {
+                ManyRequest::from_extended(message).map(Self::Many)
+            }
+            op if ClaimRequest::is(op) => ClaimRequest::from_extended(message).map(Self::Claim),
+            _ => Version2::from_extended(message).map(Self::Version2),
         }
     }
 
@@ -92,6 +98,7 @@ impl Request {
             Self::Version2(Version2::Find(_) | Version2::List { .. }) => Features::LISTING,
             Self::Version2(_) => Features::OPERATE,
             Self::Many(_) => Features::MANY,
+            Self::Claim(_) => Features::CLAIM,
             Self::Hello(_) | Self::Escrow(_) => Features::default(),
         }
     }

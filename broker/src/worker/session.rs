@@ -2,18 +2,21 @@
 
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::rc::Rc;
 
 use fdbroker_policy::Uid;
 use fdbroker_wire::Tag;
 use rustix::io::ioctl_fionread;
 
+use super::gate::End;
+use super::holder::Holder;
 use super::identity::Identity;
-use super::inbox::{Gone, Inbox};
+use super::inbox::{Gone, Inbox, Incoming};
 use super::listing::Greeted;
 use super::outbox::Outbox;
 use super::quota::ConnectionCharge;
-use super::turns::{self, Holder};
+use super::turns;
 use super::{Worker, request};
 use crate::log::{Kind, Record, Verdict};
 use crate::sys::watch::Watched;
@@ -25,8 +28,8 @@ const BURST: u32 = 32;
 /// What a session is, beside its two directions.
 pub(super) struct Session {
     pub(super) identity: Rc<Identity>,
-    pub(super) holder: Holder,
-    /// The serial tags that it has touched.
+    pub(super) holder: Rc<Holder>,
+    /// The serial tags that it has touched, and those that it has claimed.
     pub(super) touched: Vec<Tag>,
     pub(super) inbox: Inbox,
     pub(super) outbox: Outbox,
@@ -66,7 +69,7 @@ pub(super) async fn serve(
     let Session { touched, holder, outbox, inbox, .. } = session;
     drop(inbox);
     for tag in touched {
-        turns::leave(&worker, tag, &holder).await;
+        turns::leave(&worker, tag, &holder, End::Left).await;
     }
     outbox.end().await;
     if let Some(socket) = Rc::into_inner(stream) {
@@ -90,7 +93,7 @@ impl Session {
     async fn run(&mut self, worker: &Worker) -> Option<String> {
         let mut served = 0;
         loop {
-            let incoming = match self.inbox.request(worker).await {
+            let incoming = match self.incoming(worker).await {
                 Ok(incoming) => incoming,
                 Err(Gone::Left) => return None,
                 Err(Gone::TooMuch) => {
@@ -120,16 +123,52 @@ impl Session {
         }
     }
 
-    /// Waits until a serial tag is this session's; gives whether it was not before, or none when
-    /// the peer has left meanwhile.
-    pub(super) async fn take_turn(&mut self, worker: &Worker, tag: Tag) -> Option<bool> {
+    /// The next request. What is to be told goes out while there is none.
+    async fn incoming(&mut self, worker: &Worker) -> Result<Incoming, Gone> {
+        while self.holder.listens() {
+            if self.has_news() {
+                self.tell().await?;
+            }
+            tokio::select! {
+                biased;
+                incoming = self.inbox.request(worker) => return incoming,
+                () = may_tell(&self.holder, &self.outbox) => {}
+            }
+        }
+        self.inbox.request(worker).await
+    }
+
+    fn has_news(&self) -> bool {
+        !self.holder.mailbox.is_empty() && self.outbox.has_room_for_events()
+    }
+
+    /// Sends what is to be told.
+    async fn tell(&mut self) -> Result<(), Gone> {
+        let events = self.holder.mailbox.take();
+        self.outbox.send(&events, &[], &[]).await.map_err(|_| Gone::Left)
+    }
+
+    /// Remembers that something of a tag may have to be given up in the end.
+    pub(super) fn touch(&mut self, tag: Tag) {
         if !self.touched.contains(&tag) {
             self.touched.push(tag);
         }
-        let newly = tokio::select! {
-            biased;
-            newly = turns::wait(worker, tag, &self.holder) => newly,
-            () = self.inbox.departed(worker) => return None,
+    }
+
+    /// Waits until a serial tag is this session's; gives whether it was not before, or none when
+    /// the peer has left meanwhile.
+    pub(super) async fn take_turn(&mut self, worker: &Worker, tag: Tag) -> Option<bool> {
+        self.touch(tag);
+        let holder = Rc::clone(&self.holder);
+        let mut turn = pin!(turns::wait(worker, tag, &holder));
+        let newly = loop {
+            tokio::select! {
+                biased;
+                newly = &mut turn => break newly,
+                () = self.inbox.departed(worker) => return None,
+                () = may_tell(&self.holder, &self.outbox), if self.holder.listens() => {}
+            }
+            self.tell().await.ok()?;
         };
         if newly {
             turns::note(worker, tag).await;
@@ -140,6 +179,12 @@ impl Session {
     /// Gives a serial tag up, for whoever is next.
     pub(super) async fn give_up_turn(&mut self, worker: &Worker, tag: Tag) {
         self.touched.retain(|touched| *touched != tag);
-        turns::leave(worker, tag, &self.holder).await;
+        turns::leave(worker, tag, &self.holder, End::Withdrawn).await;
     }
+}
+
+/// Waits until there is something to be told, and room for it. Can be dropped.
+async fn may_tell(holder: &Holder, outbox: &Outbox) {
+    holder.mailbox.filled().await;
+    outbox.room_for_events().await;
 }

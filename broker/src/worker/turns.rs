@@ -1,124 +1,166 @@
-//! Serial tags: the first session that touches one owns it until it disconnects; the next one's
-//! request waits.
+//! Who owns which tag. Of a serial tag the first session that touches it is the owner until it
+//! disconnects, and the next one's request waits; of any tag, who claimed it, see [`super::claims`].
 //!
 //! The supervisor is told which process owns a tag. If this worker dies, the next one keeps the
 //! tag for that process until it connects again or ends: a crash of the broker must not hand one
 //! instance's sockets to another that was waiting.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
-use std::os::fd::{AsFd, OwnedFd};
+use std::collections::{BTreeSet, HashMap};
+use std::os::fd::AsFd;
 use std::rc::Rc;
 
-use fdbroker_wire::{Control, Tag};
-use tokio::sync::oneshot;
+use fdbroker_wire::{Control, Errno, Tag};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 
 use super::Worker;
+use super::answer::Failure;
+use super::gate::{End, Gate, Happened, OwnerId, Turn};
+use super::holder::Holder;
 use super::identity::Identity;
 use super::restore::Note;
+use super::vault::Pen;
+use crate::log::{Kind, Name, Record, Subject};
+use crate::numbering::policy_tag;
 use crate::sys::watch::Watched;
 
-/// The serial tags that have an owner.
+/// The tags that have an owner.
 #[derive(Default)]
 pub(super) struct Turns {
     gates: RefCell<HashMap<Tag, Gate>>,
     next: Cell<u64>,
-}
-
-/// A session, as far as turns go.
-#[derive(Clone)]
-pub(super) struct Holder {
-    id: u64,
-    pid: i32,
-    process: Option<Rc<OwnedFd>>,
-}
-
-struct Gate {
-    owner: Owner,
-    waiting: VecDeque<(Holder, oneshot::Sender<()>)>,
-}
-
-enum Owner {
-    Session(Holder),
-    /// It owned the tag when the last worker died, and lives.
-    Process {
-        pid: i32,
-        process: Rc<OwnedFd>,
-    },
-}
-
-/// Whether the turn has come.
-enum Turn {
-    Mine { newly: bool },
-    Wait(oneshot::Receiver<()>),
+    next_claim: Cell<i32>,
+    /// When the time of each current claim is up: the claim's number, and its tag.
+    clocks: RefCell<BTreeSet<(Instant, i32, Tag)>>,
+    wound: Notify,
 }
 
 impl Turns {
     /// A new session.
-    pub(super) fn holder(&self, identity: &Identity) -> Holder {
+    pub(super) fn holder(&self, identity: &Rc<Identity>) -> Rc<Holder> {
         let id = self.next.replace(self.next.get() + 1);
-        Holder { id, pid: identity.pid, process: identity.process.clone() }
+        Rc::new(Holder::new(id, Rc::clone(identity)))
     }
 
-    fn ask(&self, tag: Tag, holder: &Holder) -> Turn {
+    /// The number of a new claim, above 0.
+    pub(super) fn number(&self) -> i32 {
+        let number = self.next_claim.get().checked_add(1).unwrap_or(1);
+        self.next_claim.set(number);
+        number
+    }
+
+    /// Whether a session's request must not be done, which `changes` something or is of a `serial` tag.
+    ///
+    /// # Errors
+    /// When another process has taken the tag over, or is about to. Never for whoever claimed nothing.
+    pub(super) fn fence(
+        &self,
+        holder: &Holder,
+        tag: Tag,
+        changes: bool,
+        serial: bool,
+    ) -> Result<(), Failure> {
+        if holder.stake(tag).is_none() {
+            return Ok(());
+        }
+        let (fenced, granted) =
+            self.look(tag, |gate| (gate.is_fenced_for(holder), gate.is_granted_to(holder)));
+        if changes && fenced {
+            return Err(Failure::in_vain(Errno::BUSY, FENCED));
+        }
+        if holder.is_overtaken(tag) && (changes || serial && !granted) {
+            return Err(Failure::in_vain(Errno::STALE, OVERTAKEN));
+        }
+        Ok(())
+    }
+
+    /// Looks at a tag; one without owner is looked at as such.
+    pub(super) fn look<T>(&self, tag: Tag, look: impl FnOnce(&Gate) -> T) -> T {
+        match self.gates.borrow().get(&tag) {
+            Some(gate) => look(gate),
+            None => look(&Gate::free(tag)),
+        }
+    }
+
+    /// Changes what is so of a tag; gives also what happened by that, and whether it has another owner.
+    fn change<T>(&self, tag: Tag, change: impl FnOnce(&mut Gate) -> T) -> (T, Vec<Happened>, bool) {
         let mut gates = self.gates.borrow_mut();
-        let Some(gate) = gates.get_mut(&tag) else {
-            let owner = Owner::Session(holder.clone());
-            gates.insert(tag, Gate { owner, waiting: VecDeque::new() });
-            return Turn::Mine { newly: true };
-        };
-        match &gate.owner {
-            Owner::Session(owner) if owner.id == holder.id => Turn::Mine { newly: false },
-            Owner::Process { pid, .. } if *pid == holder.pid && *pid != 0 => {
-                gate.owner = Owner::Session(holder.clone());
-                Turn::Mine { newly: true }
-            }
-            _ => {
-                let (turn, wait) = oneshot::channel();
-                // Those who left while they waited go here, and their descriptors with them.
-                gate.waiting.retain(|(_, turn)| !turn.is_closed());
-                gate.waiting.push_back((holder.clone(), turn));
-                Turn::Wait(wait)
-            }
+        let gate = gates.entry(tag).or_insert_with(|| Gate::free(tag));
+        let (due, owner) = (gate.due(), gate.owner_id());
+        let result = change(gate);
+        let happened = gate.take_happened();
+        self.wind(tag, due, gate.due());
+        let passed = owner != gate.owner_id();
+        if gate.owner_id() == OwnerId::Nobody {
+            gates.remove(&tag);
         }
+        (result, happened, passed)
     }
 
-    /// Gives the tag to the next who still waits, if `leaves` says that its owner goes; whether
-    /// anything changed.
-    fn pass_on(&self, tag: Tag, leaves: impl FnOnce(&Owner) -> bool) -> bool {
-        let mut gates = self.gates.borrow_mut();
-        let Some(gate) = gates.get_mut(&tag) else { return false };
-        if !leaves(&gate.owner) {
-            return false;
+    fn wind(&self, tag: Tag, before: Option<(Instant, i32)>, after: Option<(Instant, i32)>) {
+        if before == after {
+            return;
         }
-        while let Some((next, turn)) = gate.waiting.pop_front() {
-            if turn.send(()).is_ok() {
-                gate.owner = Owner::Session(next);
-                return true;
-            }
-        }
-        gates.remove(&tag);
-        true
+        let mut clocks = self.clocks.borrow_mut();
+        before.map(|(due, number)| clocks.remove(&(due, number, tag)));
+        after.map(|(due, number)| clocks.insert((due, number, tag)));
+        self.wound.notify_one();
     }
 
-    /// Who owns the tag now, for the supervisor.
-    fn owner(&self, tag: Tag) -> Option<(i32, Rc<OwnedFd>)> {
-        match &self.gates.borrow().get(&tag)?.owner {
-            Owner::Session(holder) => Some((holder.pid, Rc::clone(holder.process.as_ref()?))),
-            Owner::Process { pid, process } => Some((*pid, Rc::clone(process))),
-        }
+    fn next_due(&self) -> Option<(Instant, Tag)> {
+        self.clocks.borrow().first().map(|(due, _, tag)| (*due, *tag))
     }
 }
 
-/// Waits until `tag` is this session's; gives whether that is news for [`note`]. Can be dropped:
-/// a place in the queue is then lost, and what was won is given up by [`leave`].
-pub(super) async fn wait(worker: &Worker, tag: Tag, holder: &Holder) -> bool {
+const OVERTAKEN: &str = "another process has taken the tag over";
+const FENCED: &str = "the tag is being taken over: nothing changes there until that has ended";
+
+/// Changes what is so of a tag, while nothing else is written to the supervisor: whatever was decided
+/// before has been done. Records what happened by that, and tells the supervisor who owns it.
+pub(super) async fn alter<T>(
+    worker: &Worker,
+    pen: &Pen<'_>,
+    tag: Tag,
+    change: impl FnOnce(&mut Gate) -> T,
+) -> T {
+    let (result, happened, passed) = worker.turns.change(tag, change);
+    record(worker, tag, &happened);
+    if passed {
+        note_with(worker, pen, tag).await;
+    }
+    result
+}
+
+fn record(worker: &Worker, tag: Tag, happened: &[Happened]) {
+    let rules = worker.in_force.now();
+    let settings = policy_tag(tag).and_then(|tag| rules.policy.tag(tag));
+    let name = settings.map_or(Name::None, |settings| Name::Plain(&settings.name));
+    for Happened { who, verdict, what } in happened {
+        // It has happened, whoever hears of it.
+        let _ = worker.audit.record(&Record {
+            kind: Kind::TakeOver,
+            right: "claim",
+            subject: Subject::Tag(tag),
+            name,
+            verdict: *verdict,
+            reason: what,
+            ..who.record()
+        });
+    }
+}
+
+/// Waits until `tag` is this session's, or may be taken over by it; gives whether that is news for
+/// [`note`]. Can be dropped: a place in the queue is then lost, and what was won is given up by
+/// [`leave`].
+pub(super) async fn wait(worker: &Worker, tag: Tag, holder: &Rc<Holder>) -> bool {
     loop {
-        match worker.turns.ask(tag, holder) {
+        let (turn, ..) = worker.turns.change(tag, |gate| gate.turn(holder));
+        match turn {
             Turn::Mine { newly } => return newly,
-            // When whoever passes it on has gone, ask anew.
+            // What else it is woken for may be over already: then it asks anew, and waits again.
             Turn::Wait(turn) => {
-                if turn.await.is_ok() {
+                if let Ok(true) = turn.await {
                     return true;
                 }
             }
@@ -126,11 +168,29 @@ pub(super) async fn wait(worker: &Worker, tag: Tag, holder: &Holder) -> bool {
     }
 }
 
-/// Gives up a tag, if it is this session's.
-pub(super) async fn leave(worker: &Worker, tag: Tag, holder: &Holder) {
-    let mine = |owner: &Owner| matches!(owner, Owner::Session(owner) if owner.id == holder.id);
-    if worker.turns.pass_on(tag, mine) {
-        note(worker, tag).await;
+/// Gives up what a session has of a tag.
+pub(super) async fn leave(worker: &Worker, tag: Tag, holder: &Holder, end: End) {
+    if worker.turns.look(tag, |gate| gate.may_withdraw(holder).is_ok()) {
+        let pen = worker.vault.pen().await;
+        alter(worker, &pen, tag, |gate| gate.leave(holder, end)).await;
+    }
+}
+
+/// Ends claims whose time is up. Never ends.
+pub(super) async fn keep_time(worker: &Worker) {
+    loop {
+        let wound = worker.turns.wound.notified();
+        let Some((due, tag)) = worker.turns.next_due() else {
+            wound.await;
+            continue;
+        };
+        tokio::select! {
+            () = wound => {}
+            () = sleep_until(due) => {
+                let pen = worker.vault.pen().await;
+                alter(worker, &pen, tag, |gate| gate.expire(Instant::now())).await;
+            }
+        }
     }
 }
 
@@ -143,8 +203,7 @@ pub(super) fn restore(worker: &Rc<Worker>, restored: Note) {
             .error(&format!("tag {tag}: its owner, pid {pid}, cannot be watched; it is free"));
         return;
     };
-    let owner = Owner::Process { pid, process: Rc::new(process) };
-    worker.turns.gates.borrow_mut().insert(tag, Gate { owner, waiting: VecDeque::new() });
+    worker.turns.gates.borrow_mut().insert(tag, Gate::kept(tag, pid, Rc::new(process)));
     let worker = Rc::clone(worker);
     tokio::task::spawn_local(async move {
         // A pidfd is readable when its process has ended, see pidfd_open(2).
@@ -154,9 +213,8 @@ pub(super) fn restore(worker: &Rc<Worker>, restored: Note) {
                 .log()
                 .error(&format!("tag {tag}: its owner, pid {pid}, cannot be watched: {error}"));
         }
-        if worker.turns.pass_on(tag, |owner| matches!(owner, Owner::Process { .. })) {
-            note(&worker, tag).await;
-        }
+        let pen = worker.vault.pen().await;
+        alter(&worker, &pen, tag, Gate::process_ended).await;
     });
 }
 
@@ -164,7 +222,11 @@ pub(super) fn restore(worker: &Rc<Worker>, restored: Note) {
 /// last word is always the right one. Must not be dropped half done.
 pub(super) async fn note(worker: &Worker, tag: Tag) {
     let pen = worker.vault.pen().await;
-    let owner = worker.turns.owner(tag);
+    note_with(worker, &pen, tag).await;
+}
+
+async fn note_with(worker: &Worker, pen: &Pen<'_>, tag: Tag) {
+    let owner = worker.turns.look(tag, Gate::process);
     let pid = owner.as_ref().map_or(0, |(pid, _)| *pid);
     let process = owner.as_ref().map(|(_, process)| process.as_fd());
     // It fails when the supervisor has gone; then this worker ends too.

@@ -19,9 +19,9 @@ use super::{Failure, Session, output};
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES, group = ArgGroup::new("identity").required(true))]
 pub(crate) struct Explain {
-    /// The right: get, add, del, tag, replace, list, operate
+    /// The right: get, add, del, tag, claim, replace, list, operate
     right: Right,
-    /// The slot, such as 10/3, web/3 or tun; for the right tag also a tag; for operate nothing
+    /// The slot, such as 10/3, web/3 or tun; for the rights tag and claim also a tag; for operate nothing
     slot: Option<String>,
     #[command(flatten)]
     identity: Identity,
@@ -65,7 +65,7 @@ impl Explain {
                 usage("the right operate counts of the broker: leave the slot out")
             }
             Some(text) => match target(policy, text)? {
-                Target::Tag(_) if self.right != Right::Tag => {
+                Target::Tag(_) if !self.right.is_of_tag() => {
                     usage("that is a tag: say which slot is meant, such as web/3")
                 }
                 target => Ok(target),

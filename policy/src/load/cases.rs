@@ -147,11 +147,14 @@ impl<'d, 'n> Cases<'d, 'n> {
             Pattern::Range { tag, first, last } if first == last => {
                 Some(Target::Slot(Slot { tag, index: first }))
             }
-            Pattern::Range { tag, .. } if right == Right::Tag && text.ends_with("/*") => {
+            Pattern::Range { tag, .. } if right.is_of_tag() && text.ends_with("/*") => {
                 Some(Target::Tag(tag))
             }
             _ => {
-                let remedy = format!("write {}; for the right `tag` also \"web/*\"", SLOT.write);
+                let remedy = format!(
+                    "write {}; for the rights `tag` and `claim` also \"web/*\"",
+                    SLOT.write
+                );
                 report.add(&value.span(), "a test asks for one slot", remedy);
                 None
             }

@@ -50,8 +50,8 @@ pub(super) struct Rules<'d, 'n> {
 #[derive(Default)]
 struct Listed {
     rights: Rights,
-    /// Whether the list says `tag` in so many words.
-    names_tag: bool,
+    /// The right to a whole tag that the list names in so many words, the first of them.
+    of_tag: Option<Right>,
     /// Whether there is a word in it that is no right.
     names_unknown: bool,
 }
@@ -167,8 +167,8 @@ fn rights(section: Section<'_, '_>, expected: Expected, report: &mut Report<'_>)
 
 impl Listed {
     fn with(self, right: Right) -> Self {
-        let names_tag = self.names_tag || right == Right::Tag;
-        Self { rights: self.rights.with(right), names_tag, ..self }
+        let of_tag = self.of_tag.or_else(|| right.is_of_tag().then_some(right));
+        Self { rights: self.rights.with(right), of_tag, ..self }
     }
 
     fn with_all(self) -> Self {
@@ -176,7 +176,7 @@ impl Listed {
     }
 }
 
-/// The right to a whole tag cannot be had for a part of it: whoever writes so means something else.
+/// A right to a whole tag cannot be had for a part of it: whoever writes so means something else.
 fn check_tag_right(
     section: Section<'_, '_>,
     allow: &Listed,
@@ -189,12 +189,13 @@ fn check_tag_right(
         return;
     }
     for (listed, key) in [(allow, ALLOW.key), (deny, DENY.key)] {
-        let Some(value) = section.get(key).filter(|_| listed.names_tag) else { continue };
-        let message = "the right `tag` counts of a whole tag, and these slots cover none";
+        let (Some(value), Some(right)) = (section.get(key), listed.of_tag) else { continue };
+        let message =
+            format!("the right `{right}` counts of a whole tag, and these slots cover none");
         report.add(
             &value.span(),
             message,
-            "add a pattern such as \"web/*\" to the slots, or take `tag` out",
+            format!("add a pattern such as \"web/*\" to the slots, or take `{right}` out"),
         );
     }
 }

@@ -46,7 +46,8 @@ fn stands_for(
 
 impl Pattern {
     fn covers(&self, target: Target, right: Right) -> bool {
-        let whole_only = matches!(target, Target::Tag(_)) || right == Right::Tag;
+        let whole_only =
+            matches!(target, Target::Tag(_)) || matches!(right, Right::Tag | Right::Claim);
         let (asked, index) = match target {
             Target::Broker => return false,
             Target::Slot(slot) => (slot.tag.get(), Some(slot.index.get())),

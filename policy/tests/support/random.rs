@@ -129,7 +129,7 @@ pub(crate) fn pattern() -> impl Strategy<Value = Pattern> {
 }
 
 pub(crate) fn rights() -> impl Strategy<Value = BTreeSet<&'static str>> {
-    subsequence(vec!["get", "add", "del", "tag", "replace", "list", "operate", "*"], 0..=3)
+    subsequence(vec!["get", "add", "del", "tag", "claim", "replace", "list", "operate", "*"], 0..=3)
         .prop_map(BTreeSet::from_iter)
 }
 

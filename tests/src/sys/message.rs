@@ -16,7 +16,7 @@ pub struct Control {
 }
 
 /// What one recvmsg(2) brought.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Received {
     /// The bytes; none at the end of the stream.
     pub bytes: Vec<u8>,

@@ -1,0 +1,122 @@
+//! Taking a tag over: CLAIM, RELEASE, READY and WITHDRAW.
+//!
+//! Every change is made while nothing else is written to the supervisor: what was decided before
+//! it has been done by then, and what is decided afterwards sees it.
+
+use std::rc::Rc;
+
+use fdbroker_policy::Right;
+use fdbroker_wire::claim::{ClaimRequest, Claimed, State};
+use fdbroker_wire::{Errno, Tag};
+
+use super::Worker;
+use super::answer::{Answer, Failure};
+use super::case::Case;
+use super::decision::Requester;
+use super::gate::{End, Refusal};
+use super::holder::Holder;
+use super::in_force::Rules;
+use super::place::Place;
+use super::session::Session;
+use super::turns::alter;
+use super::vault::Pen;
+
+/// Serves a request.
+pub(super) async fn serve(
+    worker: &Worker,
+    session: &mut Session,
+    requester: &Requester,
+    request: ClaimRequest,
+) -> Answer {
+    loop {
+        let rules = worker.in_force.now();
+        let case = case(worker, &rules, requester, request);
+        if !case.decision.granted {
+            return case.fail(Failure::refused(&case.decision));
+        }
+        let pen = worker.vault.pen().await;
+        // It is decided by the policy that is in force when it is done.
+        if !worker.in_force.are(&rules) {
+            continue;
+        }
+        let outcome = carry_out(&case, &session.holder, &pen, request).await;
+        if matches!(outcome, Ok(Answer::Claimed(_))) {
+            session.touch(tag(request));
+        }
+        return outcome.unwrap_or_else(|failure| case.fail(failure));
+    }
+}
+
+fn tag(request: ClaimRequest) -> Tag {
+    match request {
+        ClaimRequest::Claim { tag, .. } => tag,
+        ClaimRequest::Release(tag) | ClaimRequest::Ready(tag) | ClaimRequest::Withdraw(tag) => tag,
+    }
+}
+
+/// What has to be decided: to give up what is one's own takes no right, unless another process asks
+/// for it over the connection.
+fn case<'a>(
+    worker: &'a Worker,
+    rules: &'a Rules,
+    requester: &'a Requester,
+    request: ClaimRequest,
+) -> Case<'a> {
+    let place = Place::tag(&rules.policy, tag(request));
+    let gives_up = matches!(request, ClaimRequest::Release(_) | ClaimRequest::Withdraw(_));
+    match gives_up && requester.wrote_itself() {
+        true => Case::without_rule(worker, rules, requester, Right::Claim, place),
+        false => Case::new(worker, rules, requester, Right::Claim, place),
+    }
+}
+
+async fn carry_out(
+    case: &Case<'_>,
+    holder: &Rc<Holder>,
+    pen: &Pen<'_>,
+    request: ClaimRequest,
+) -> Result<Answer, Failure> {
+    let (worker, turns) = (case.worker, &case.worker.turns);
+    match request {
+        ClaimRequest::Claim { tag, mode, time } => {
+            turns.look(tag, |gate| gate.may_claim(holder, mode))?;
+            case.record_first("claimed")?;
+            let claim = turns.number();
+            let state = alter(worker, pen, tag, |gate| gate.claim(holder, mode, time, claim)).await;
+            let claim = if state == State::Owned { 0 } else { claim };
+            return Ok(Answer::Claimed(Claimed { tag, state, claim }));
+        }
+        ClaimRequest::Release(tag) => {
+            turns.look(tag, |gate| gate.may_release(holder))?;
+            case.record_first("released")?;
+            alter(worker, pen, tag, |gate| gate.release()).await;
+        }
+        ClaimRequest::Ready(tag) => {
+            turns.look(tag, |gate| gate.may_be_ready(holder))?;
+            case.record_first("ready")?;
+            alter(worker, pen, tag, |gate| gate.ready(holder)).await;
+        }
+        ClaimRequest::Withdraw(tag) => {
+            turns.look(tag, |gate| gate.may_withdraw(holder))?;
+            case.record_first("withdrawn")?;
+            alter(worker, pen, tag, |gate| gate.leave(holder, End::Withdrawn)).await;
+        }
+    }
+    Ok(Answer::Done)
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let (errno, text) = match refusal {
+            Refusal::Owned => (Errno::STALE, "another process owns the tag"),
+            Refusal::Twice => (Errno::INVAL, "this connection claims the tag already"),
+            Refusal::TooMany => {
+                (Errno::DQUOT, "this connection claims or owns as many tags as it may")
+            }
+            Refusal::NotGranted => (Errno::BUSY, "the claim has not been granted yet"),
+            Refusal::Unclaimed => (Errno::INVAL, "nobody claims the tag"),
+            Refusal::Nothing => (Errno::INVAL, "nothing is claimed"),
+        };
+        Self::in_vain(errno, text)
+    }
+}

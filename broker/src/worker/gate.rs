@@ -1,0 +1,463 @@
+//! One tag: who owns it, who claims it, and whose requests wait for their turn.
+//!
+//! The owner is the session that touched a serial tag first, or claimed one that nobody owned. One
+//! claim at a time is current; the others queue. While the current one is granted, neither the
+//! owner nor the claimant may change anything in the tag: so a claimant that ends before it is
+//! ready leaves everything as it was.
+//!
+//! No I/O. What happens is told to the mailboxes of those whom it concerns, and kept for the audit
+//! trail until it is taken out.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use fdbroker_wire::Tag;
+use fdbroker_wire::claim::{Mode, State, What};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::holder::{Holder, Stake};
+use super::identity::Identity;
+use super::mailbox::Other;
+use crate::log::Verdict;
+
+/// A tag that has an owner.
+pub(super) struct Gate {
+    tag: Tag,
+    owner: Owner,
+    /// The first is the current one.
+    claims: VecDeque<Claim>,
+    waiting: VecDeque<Waiter>,
+    /// What has not been recorded.
+    happened: Vec<Happened>,
+}
+
+enum Owner {
+    Nobody,
+    Session {
+        holder: Rc<Holder>,
+        /// It has said CLAIM: so it can be told of others that do.
+        aware: bool,
+    },
+    /// It owned the tag when the last worker died, and lives.
+    Process {
+        pid: i32,
+        process: Rc<OwnedFd>,
+    },
+}
+
+/// Somebody wants to own the tag.
+struct Claim {
+    number: i32,
+    holder: Rc<Holder>,
+    mode: Mode,
+    time: Duration,
+    /// When its time is up, once it is the current one.
+    due: Option<Instant>,
+    /// Whether the owner knows.
+    told: bool,
+    granted: bool,
+}
+
+/// Whose request waits, and how it is told that it may go on; with true if the tag is its own by that.
+struct Waiter {
+    holder: Rc<Holder>,
+    turn: oneshot::Sender<bool>,
+}
+
+/// Something that happened to a claim.
+pub(super) struct Happened {
+    /// The claimant.
+    pub(super) who: Rc<Identity>,
+    pub(super) verdict: Verdict,
+    pub(super) what: String,
+}
+
+/// Whether the turn has come.
+pub(super) enum Turn {
+    Mine { newly: bool },
+    Wait(oneshot::Receiver<bool>),
+}
+
+/// Why something cannot be done about the ownership of a tag.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Another process owns it.
+    Owned,
+    /// This session claims it already.
+    Twice,
+    /// This session has too much at stake.
+    TooMany,
+    /// The owner has not released yet, or has not been told.
+    NotGranted,
+    /// Nobody claims it.
+    Unclaimed,
+    /// This session neither claims nor owns it.
+    Nothing,
+}
+
+/// How a claim, or an ownership, is given up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Withdrawn,
+    /// With the connection.
+    Left,
+}
+
+/// What tells one owner from another.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum OwnerId {
+    Nobody,
+    Session(u64),
+    Process,
+}
+
+/// The user id of whom the broker knows the process alone.
+const UID_UNTOLD: u32 = u32::MAX;
+
+impl Gate {
+    /// A tag that nobody owns.
+    pub(super) fn free(tag: Tag) -> Self {
+        let (claims, waiting) = (VecDeque::new(), VecDeque::new());
+        Self { tag, owner: Owner::Nobody, claims, waiting, happened: Vec::new() }
+    }
+
+    /// A tag that a process owned when the last worker died.
+    pub(super) fn kept(tag: Tag, pid: i32, process: Rc<OwnedFd>) -> Self {
+        Self { owner: Owner::Process { pid, process }, ..Self::free(tag) }
+    }
+
+    pub(super) fn owner_id(&self) -> OwnerId {
+        match &self.owner {
+            Owner::Nobody => OwnerId::Nobody,
+            Owner::Session { holder, .. } => OwnerId::Session(holder.id),
+            Owner::Process { .. } => OwnerId::Process,
+        }
+    }
+
+    /// The process that owns it, for the supervisor.
+    pub(super) fn process(&self) -> Option<(i32, Rc<OwnedFd>)> {
+        match &self.owner {
+            Owner::Nobody => None,
+            Owner::Session { holder, .. } => {
+                Some((holder.pid(), Rc::clone(holder.identity.process.as_ref()?)))
+            }
+            Owner::Process { pid, process } => Some((*pid, Rc::clone(process))),
+        }
+    }
+
+    /// When the current claim's time is up, and which one it is.
+    pub(super) fn due(&self) -> Option<(Instant, i32)> {
+        let claim = self.claims.front()?;
+        claim.due.map(|due| (due, claim.number))
+    }
+
+    pub(super) fn take_happened(&mut self) -> Vec<Happened> {
+        std::mem::take(&mut self.happened)
+    }
+
+    /// Whether this session owns it, or is to wait until its turn has come.
+    pub(super) fn turn(&mut self, holder: &Rc<Holder>) -> Turn {
+        if self.is_owned_by(holder) || self.is_granted_to(holder) {
+            return Turn::Mine { newly: false };
+        }
+        if self.is_to_be_had_by(holder) {
+            self.owner = Owner::Session { holder: Rc::clone(holder), aware: false };
+            return Turn::Mine { newly: true };
+        }
+        let (turn, wait) = oneshot::channel();
+        // Those who left while they waited go here, and their descriptors with them.
+        self.waiting.retain(|waiter| !waiter.turn.is_closed());
+        self.waiting.push_back(Waiter { holder: Rc::clone(holder), turn });
+        Turn::Wait(wait)
+    }
+
+    /// Whether a granted claim keeps this session from changing anything.
+    pub(super) fn is_fenced_for(&self, holder: &Holder) -> bool {
+        self.claims.front().is_some_and(|claim| claim.granted)
+            && (self.is_owned_by(holder) || self.is_granted_to(holder))
+    }
+
+    pub(super) fn is_owned_by(&self, holder: &Holder) -> bool {
+        matches!(&self.owner, Owner::Session { holder: owner, .. } if owner.id == holder.id)
+    }
+
+    pub(super) fn is_granted_to(&self, holder: &Holder) -> bool {
+        self.claims.front().is_some_and(|claim| claim.granted && claim.holder.id == holder.id)
+    }
+
+    /// Whether nobody owns it, or this session's process on a connection that has ended.
+    fn is_to_be_had_by(&self, holder: &Holder) -> bool {
+        match &self.owner {
+            Owner::Nobody => true,
+            Owner::Process { pid, .. } => *pid == holder.pid() && *pid != 0,
+            Owner::Session { .. } => false,
+        }
+    }
+
+    fn position_of(&self, holder: &Holder) -> Option<usize> {
+        self.claims.iter().position(|claim| claim.holder.id == holder.id)
+    }
+}
+
+/// What sessions ask.
+impl Gate {
+    /// Whether this session may claim it.
+    pub(super) fn may_claim(&self, holder: &Holder, mode: Mode) -> Result<(), Refusal> {
+        if self.position_of(holder).is_some() {
+            return Err(Refusal::Twice);
+        }
+        let to_be_had = self.is_owned_by(holder) || self.is_to_be_had_by(holder);
+        if mode == Mode::Again && !to_be_had {
+            return Err(Refusal::Owned);
+        }
+        if holder.has_room_for(self.tag) { Ok(()) } else { Err(Refusal::TooMany) }
+    }
+
+    /// Takes up a claim that may be made; gives how far it is.
+    pub(super) fn claim(
+        &mut self,
+        holder: &Rc<Holder>,
+        mode: Mode,
+        time: Duration,
+        number: i32,
+    ) -> State {
+        holder.mailbox.forget(self.tag);
+        if self.is_owned_by(holder) || self.is_to_be_had_by(holder) {
+            self.is_now_owned_by(holder);
+            self.go_on();
+            return State::Owned;
+        }
+        holder.claims(self.tag);
+        self.claims.push_back(Claim::new(number, holder, mode, time));
+        self.go_on();
+        // The answer says it.
+        holder.mailbox.forget(self.tag);
+        if self.is_granted_to(holder) { State::Granted } else { State::Waiting }
+    }
+
+    /// Whether the current claim may be granted, as the owner asks.
+    pub(super) fn may_release(&self, holder: &Holder) -> Result<(), Refusal> {
+        if !self.is_owned_by(holder) {
+            return Err(Refusal::Nothing);
+        }
+        let told = self.claims.front().filter(|claim| claim.told);
+        told.map(drop).ok_or(Refusal::Unclaimed)
+    }
+
+    /// Grants the current claim, as its owner asks.
+    pub(super) fn release(&mut self) {
+        if self.claims.front().is_some_and(|claim| claim.told && !claim.granted) {
+            self.grant();
+        }
+    }
+
+    /// Whether this session may take the tag over, or owns it already.
+    pub(super) fn may_be_ready(&self, holder: &Holder) -> Result<(), Refusal> {
+        if self.is_owned_by(holder) || self.is_granted_to(holder) {
+            return Ok(());
+        }
+        Err(self.position_of(holder).map_or(Refusal::Nothing, |_| Refusal::NotGranted))
+    }
+
+    /// Makes the claimant the owner.
+    pub(super) fn ready(&mut self, holder: &Rc<Holder>) {
+        if !self.is_granted_to(holder) {
+            return;
+        }
+        let Some(claim) = self.claims.pop_front() else { return };
+        let from = self.other();
+        if let Owner::Session { holder: old, .. } = &self.owner {
+            old.set(self.tag, Stake::Overtaken);
+            old.tell(self.tag, What::Completed, claim.number, holder.as_other(), None);
+        }
+        holder.mailbox.forget(self.tag);
+        self.is_now_owned_by(holder);
+        self.note(&claim, Verdict::Granted, &format!("complete: taken over from {from}"));
+        self.go_on();
+    }
+
+    /// Whether this session has anything to give up.
+    pub(super) fn may_withdraw(&self, holder: &Holder) -> Result<(), Refusal> {
+        let has = self.is_owned_by(holder)
+            || self.position_of(holder).is_some()
+            || holder.is_overtaken(self.tag);
+        if has { Ok(()) } else { Err(Refusal::Nothing) }
+    }
+
+    /// Gives up what a session has of the tag: its claim, the tag itself, or that it had it once.
+    pub(super) fn leave(&mut self, holder: &Holder, end: End) {
+        if self.is_owned_by(holder) {
+            holder.forget(self.tag);
+            holder.mailbox.forget(self.tag);
+            self.pass_on();
+        } else if let Some(at) = self.position_of(holder) {
+            let what = match end {
+                End::Withdrawn => "withdrawn",
+                End::Left => "its connection has ended",
+            };
+            holder.mailbox.forget(self.tag);
+            self.end_claim(at, What::Left, what);
+        } else {
+            holder.forget(self.tag);
+            holder.mailbox.forget(self.tag);
+        }
+    }
+}
+
+/// What happens by itself.
+impl Gate {
+    /// Gives the tag to whoever is next, if it is kept for a process, which has ended.
+    pub(super) fn process_ended(&mut self) {
+        if matches!(self.owner, Owner::Process { .. }) {
+            self.pass_on();
+        }
+    }
+
+    /// Ends the current claim, if its time is up.
+    pub(super) fn expire(&mut self, now: Instant) {
+        let Some((due, number)) = self.due() else { return };
+        if due > now {
+            return;
+        }
+        let other = self.as_other();
+        if let Some(claim) = self.claims.front() {
+            claim.holder.tell(self.tag, What::Expired, number, other, None);
+        }
+        self.end_claim(0, What::TimedOut, "it was not ready in time");
+    }
+
+    fn end_claim(&mut self, at: usize, told: What, what: &str) {
+        let Some(claim) = self.claims.remove(at) else { return };
+        claim.holder.claims_no_more(self.tag);
+        if let Owner::Session { holder: owner, .. } = &self.owner
+            && claim.told
+        {
+            owner.tell(self.tag, told, claim.number, claim.holder.as_other(), None);
+        }
+        let stays = format!("{what}; {} stays the owner", self.other());
+        self.note(&claim, Verdict::Failed, &stays);
+        self.go_on();
+    }
+
+    /// Gives the tag to the first who claims it, else to the first whose request still waits.
+    fn pass_on(&mut self) {
+        let from = (self.other(), self.as_other());
+        self.owner = Owner::Nobody;
+        if let Some(claim) = self.claims.pop_front() {
+            let holder = Rc::clone(&claim.holder);
+            holder.tell(self.tag, What::Owned, claim.number, from.1, None);
+            self.is_now_owned_by(&holder);
+            self.note(&claim, Verdict::Granted, &format!("{} has given it up", from.0));
+            return self.go_on();
+        }
+        while let Some(Waiter { holder, turn }) = self.waiting.pop_front() {
+            if turn.send(true).is_ok() {
+                self.owner = Owner::Session { holder, aware: false };
+                return;
+            }
+        }
+    }
+
+    fn is_now_owned_by(&mut self, holder: &Rc<Holder>) {
+        holder.set(self.tag, Stake::Owns);
+        self.owner = Owner::Session { holder: Rc::clone(holder), aware: true };
+        self.wake(holder);
+    }
+
+    /// Makes the first claim the current one, and tells the owner, if that has not been done.
+    fn go_on(&mut self) {
+        let owner = self.other();
+        let Some(claim) = self.claims.front_mut() else { return };
+        let begins = claim.due.is_none();
+        claim.due.get_or_insert_with(|| Instant::now() + claim.time);
+        let Owner::Session { holder: owner_session, aware: true } = &self.owner else {
+            return self.note_begin(begins, &owner);
+        };
+        let tells = !claim.told;
+        claim.told = true;
+        let (live, what) = match claim.mode {
+            Mode::Live => (true, What::ClaimedLive),
+            _ => (false, What::ClaimedQuiesced),
+        };
+        if tells {
+            let claimant = claim.holder.as_other();
+            owner_session.tell(self.tag, what, claim.number, claimant, claim.due);
+        }
+        self.note_begin(begins, &owner);
+        if tells && live {
+            self.grant();
+        }
+    }
+
+    fn note_begin(&mut self, begins: bool, owner: &str) {
+        let Some(claim) = self.claims.front().filter(|_| begins) else { return };
+        let mode = if claim.mode == Mode::Live { "live" } else { "quiesced" };
+        let time = claim.time.as_millis();
+        let what = format!("its turn has come, {mode}, for {time} ms; {owner} is the owner");
+        let happened = Happened::to(claim, Verdict::Granted, &what);
+        self.happened.push(happened);
+    }
+
+    fn grant(&mut self) {
+        let (owner, other) = (self.other(), self.as_other());
+        let Some(claim) = self.claims.front_mut() else { return };
+        claim.granted = true;
+        let holder = Rc::clone(&claim.holder);
+        holder.tell(self.tag, What::Granted, claim.number, other, claim.due);
+        let what = format!("granted: what {owner} left may be taken over");
+        let happened = Happened::to(claim, Verdict::Granted, &what);
+        self.happened.push(happened);
+        self.wake(&holder);
+    }
+
+    /// Lets a request of this session go on that waits for its turn.
+    fn wake(&mut self, holder: &Holder) {
+        let Some(at) = self.waiting.iter().position(|waiter| waiter.holder.id == holder.id) else {
+            return;
+        };
+        if let Some(Waiter { turn, .. }) = self.waiting.remove(at) {
+            // Who does not wait any more has left.
+            let _ = turn.send(false);
+        }
+    }
+
+    fn note(&mut self, claim: &Claim, verdict: Verdict, what: &str) {
+        self.happened.push(Happened::to(claim, verdict, what));
+    }
+
+    fn as_other(&self) -> Other {
+        match &self.owner {
+            Owner::Nobody => Other { pid: 0, uid: UID_UNTOLD },
+            Owner::Session { holder, .. } => holder.as_other(),
+            Owner::Process { pid, .. } => Other { pid: *pid, uid: UID_UNTOLD },
+        }
+    }
+
+    /// The owner, for the audit trail.
+    fn other(&self) -> String {
+        match &self.owner {
+            Owner::Nobody => "nobody".to_owned(),
+            Owner::Session { holder, .. } => {
+                format!("pid {} uid {}", holder.pid(), holder.identity.uid)
+            }
+            Owner::Process { pid, .. } => format!("pid {pid}"),
+        }
+    }
+}
+
+impl Claim {
+    fn new(number: i32, holder: &Rc<Holder>, mode: Mode, time: Duration) -> Self {
+        let holder = Rc::clone(holder);
+        Self { number, holder, mode, time, due: None, told: false, granted: false }
+    }
+}
+
+impl Happened {
+    fn to(claim: &Claim, verdict: Verdict, what: &str) -> Self {
+        let what = format!("claim {}: {what}", claim.number);
+        Self { who: Rc::clone(&claim.holder.identity), verdict, what }
+    }
+}

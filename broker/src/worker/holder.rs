@@ -1,0 +1,108 @@
+//! A session, as far as the ownership of tags goes: who it is, what it has at stake, and what it is
+//! to be told.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use fdbroker_wire::Tag;
+use fdbroker_wire::claim::What;
+use tokio::time::Instant;
+
+use super::identity::Identity;
+use super::mailbox::{Mailbox, News, Other};
+
+/// Of how many tags a session may have something at stake, or news that it has not read.
+const MANY_TAGS: usize = 64;
+
+/// One session.
+pub(super) struct Holder {
+    pub(super) id: u64,
+    pub(super) identity: Rc<Identity>,
+    pub(super) mailbox: Mailbox,
+    stakes: RefCell<BTreeMap<Tag, Stake>>,
+}
+
+/// What a session that has said CLAIM has to do with a tag.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stake {
+    /// It claims it.
+    Claims {
+        /// And owned it, until another was ready.
+        overtaken: bool,
+    },
+    /// It owns it, and wants to be told when somebody claims it.
+    Owns,
+    /// It owned it, until another was ready.
+    Overtaken,
+}
+
+impl Holder {
+    pub(super) fn new(id: u64, identity: Rc<Identity>) -> Self {
+        Self { id, identity, mailbox: Mailbox::default(), stakes: RefCell::default() }
+    }
+
+    pub(super) fn pid(&self) -> i32 {
+        self.identity.pid
+    }
+
+    pub(super) fn as_other(&self) -> Other {
+        Other { pid: self.identity.pid, uid: self.identity.uid.0 }
+    }
+
+    /// What it has to do with a tag, by what it said; nothing for whoever never claimed anything.
+    pub(super) fn stake(&self, tag: Tag) -> Option<Stake> {
+        let stakes = self.stakes.borrow();
+        if stakes.is_empty() { None } else { stakes.get(&tag).copied() }
+    }
+
+    /// Whether another has taken the tag over from it, and it has not got it back.
+    pub(super) fn is_overtaken(&self, tag: Tag) -> bool {
+        matches!(self.stake(tag), Some(Stake::Overtaken | Stake::Claims { overtaken: true }))
+    }
+
+    /// Whether anything may happen that it is to be told.
+    pub(super) fn listens(&self) -> bool {
+        !self.stakes.borrow().is_empty() || !self.mailbox.is_empty()
+    }
+
+    /// It claims the tag from now on.
+    pub(super) fn claims(&self, tag: Tag) {
+        self.set(tag, Stake::Claims { overtaken: self.is_overtaken(tag) });
+    }
+
+    /// It claims the tag no more.
+    pub(super) fn claims_no_more(&self, tag: Tag) {
+        match self.is_overtaken(tag) {
+            true => self.set(tag, Stake::Overtaken),
+            false => self.forget(tag),
+        }
+    }
+
+    pub(super) fn set(&self, tag: Tag, stake: Stake) {
+        self.stakes.borrow_mut().insert(tag, stake);
+    }
+
+    pub(super) fn forget(&self, tag: Tag) {
+        self.stakes.borrow_mut().remove(&tag);
+    }
+
+    /// Whether it may claim this tag beside what it has at stake already.
+    pub(super) fn has_room_for(&self, tag: Tag) -> bool {
+        let mut tags: BTreeSet<Tag> = self.mailbox.tags().into_iter().collect();
+        tags.extend(self.stakes.borrow().keys());
+        tags.contains(&tag) || tags.len() < MANY_TAGS
+    }
+
+    /// Has it told.
+    pub(super) fn tell(
+        &self,
+        tag: Tag,
+        what: What,
+        claim: i32,
+        other: Other,
+        due: Option<Instant>,
+    ) {
+        self.mailbox.push(tag, News { what, claim, other, due });
+    }
+}

@@ -1,0 +1,87 @@
+//! What a session is to be told of the tags that it owns or claims, until its connection has room.
+//!
+//! Of each tag only the latest news waits, and beside it that the tag has become its own: whoever
+//! claims a tag again and again fills neither this nor the connection of an owner that does not read.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use fdbroker_wire::Tag;
+use fdbroker_wire::claim::{Event, What};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::Brought;
+
+/// What has not been sent.
+#[derive(Default)]
+pub(super) struct Mailbox {
+    news: RefCell<BTreeMap<Tag, Vec<News>>>,
+    arrived: Notify,
+}
+
+/// One event to be sent.
+pub(super) struct News {
+    pub(super) what: What,
+    pub(super) claim: i32,
+    pub(super) other: Other,
+    /// When the claim's time is up, where that is of interest.
+    pub(super) due: Option<Instant>,
+}
+
+/// The other process that an event speaks of.
+#[derive(Clone, Copy)]
+pub(super) struct Other {
+    pub(super) pid: i32,
+    pub(super) uid: u32,
+}
+
+impl Mailbox {
+    /// Takes news of a tag in, in the place of what it makes old.
+    pub(super) fn push(&self, tag: Tag, news: News) {
+        let mut all = self.news.borrow_mut();
+        let waiting = all.entry(tag).or_default();
+        let ends = news.what == What::Completed;
+        waiting.retain(|old| old.what == What::Owned && !ends);
+        waiting.push(news);
+        self.arrived.notify_one();
+    }
+
+    /// Forgets what waits about a tag: an answer that is about to be sent says it, or more.
+    pub(super) fn forget(&self, tag: Tag) {
+        self.news.borrow_mut().remove(&tag);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.news.borrow().is_empty()
+    }
+
+    /// The tags that something waits about.
+    pub(super) fn tags(&self) -> Vec<Tag> {
+        self.news.borrow().keys().copied().collect()
+    }
+
+    /// Waits until there is something. Can be dropped.
+    pub(super) async fn filled(&self) {
+        while self.is_empty() {
+            self.arrived.notified().await;
+        }
+    }
+
+    /// Everything that waits, as it is sent.
+    pub(super) fn take(&self) -> Vec<u8> {
+        let all = std::mem::take(&mut *self.news.borrow_mut());
+        let news =
+            all.into_iter().flat_map(|(tag, news)| news.into_iter().map(move |it| (tag, it)));
+        news.flat_map(|(tag, news)| news.bytes(tag)).collect()
+    }
+}
+
+impl News {
+    fn bytes(self, tag: Tag) -> Vec<u8> {
+        let Self { what, claim, other: Other { pid, uid }, due } = self;
+        let left = due.map(|due| due.saturating_duration_since(Instant::now())).unwrap_or_default();
+        let message = Event { tag, what, claim, pid, uid, left }.into_extended::<Brought>();
+        [&message.head()[..], &message.body].concat()
+    }
+}
