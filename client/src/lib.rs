@@ -29,6 +29,7 @@
 
 mod broker;
 mod claim;
+mod claims;
 #[cfg(feature = "cli")]
 pub mod command;
 mod connection;
@@ -37,7 +38,9 @@ mod core;
 mod error;
 mod many;
 mod patience;
+mod question;
 mod transfer;
+mod trouble;
 pub mod upgrader;
 mod version2;
 
