@@ -1,17 +1,19 @@
 //! A broker as its clients see it: the requests of version 1, and what is done when it is
 //! restarted.
 
-use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fdbroker_wire::{Errno, Info, MAX_PAYLOAD, Message, Reply, Slot, Tag, add_head, del, get, tag};
+use fdbroker_wire::{Info, Message, Reply, Slot, Tag};
 
-use crate::claim::Claims;
+use crate::claims::Claims;
 use crate::connection::{Connection, Failure};
-use crate::transfer::Request;
-use crate::{Attempt, Connector, Error, Feature, Operation};
+use crate::question::slot::{Add, Del, Get, HowMuch};
+use crate::question::version2::Greet;
+use crate::question::{Place, Question};
+use crate::trouble::{Trouble, starting};
+use crate::{Connector, Error, Feature, Operation};
 
 /// A session with a broker. Requests block until they are answered.
 ///
@@ -42,7 +44,7 @@ pub struct Deposit {
     pub descriptor: Option<OwnedFd>,
     /// The number that the descriptor had where it was deposited; −1 for a deposit without one.
     pub ufd: i32,
-    /// The bytes, at most [`MAX_PAYLOAD`].
+    /// The bytes, at most [`crate::MAX_PAYLOAD`].
     pub payload: Vec<u8>,
 }
 
@@ -73,7 +75,7 @@ impl Broker {
     /// and the same O_NONBLOCK. Its number here becomes the deposit's [`Deposit::ufd`].
     ///
     /// # Errors
-    /// [`Error::TooLarge`] for a payload beyond [`MAX_PAYLOAD`] bytes; every other but
+    /// [`Error::TooLarge`] for a payload beyond [`crate::MAX_PAYLOAD`] bytes; every other but
     /// [`Error::Absent`].
     pub fn add(
         &mut self,
@@ -108,16 +110,7 @@ impl Broker {
         ufd: i32,
         payload: &[u8],
     ) -> Result<(), Error> {
-        let operation = Operation::Add(slot);
-        if payload.len() > MAX_PAYLOAD {
-            return Err(Error::TooLarge { attempt: self.attempt(&operation), size: payload.len() });
-        }
-        let head = add_head(slot, ufd, payload.len());
-        let request = Request { head: &head, payload, descriptors: descriptor.as_slice() };
-        match self.ask(&operation, request, Version::One)?.message {
-            Message::Reply(reply) => self.done(&operation, reply),
-            _ => Err(self.nonsense(&operation)),
-        }
+        self.run(Add::new(slot, descriptor, ufd, payload))
     }
 
     /// Gets what is in a slot; it stays there.
@@ -125,14 +118,7 @@ impl Broker {
     /// # Errors
     /// [`Error::Absent`] when the slot is empty; every other but [`Error::TooLarge`].
     pub fn get(&mut self, slot: Slot) -> Result<Deposit, Error> {
-        let operation = Operation::Get(slot);
-        match self.ask(&operation, Request::plain(&get(slot)), Version::One)?.message {
-            Message::Add(add) if add.slot == slot => {
-                Ok(Deposit { descriptor: add.descriptor, ufd: add.ufd, payload: add.payload })
-            }
-            Message::Reply(reply) => Err(self.failed(&operation, reply)),
-            _ => Err(self.nonsense(&operation)),
-        }
+        self.run(Get::new(slot))
     }
 
     /// Deletes what is in a slot.
@@ -140,16 +126,7 @@ impl Broker {
     /// # Errors
     /// [`Error::Absent`] when the slot is empty; every other but [`Error::TooLarge`].
     pub fn del(&mut self, slot: Slot) -> Result<(), Error> {
-        let operation = Operation::Del(slot);
-        let answer = self.ask(&operation, Request::plain(&del(slot)), Version::One)?;
-        match answer.message {
-            // The request before this one was carried out, and its answer lost.
-            Message::Reply(reply) if answer.repeated && reply.error() == Some(Errno::NOENT) => {
-                Ok(())
-            }
-            Message::Reply(reply) => self.done(&operation, reply),
-            _ => Err(self.nonsense(&operation)),
-        }
+        self.run(Del::new(slot))
     }
 
     /// Asks how much a tag holds: its largest used index plus one, and the sum of its payloads
@@ -158,12 +135,7 @@ impl Broker {
     /// # Errors
     /// All but [`Error::TooLarge`] and [`Error::Absent`].
     pub fn tag(&mut self, number: Tag) -> Result<Info, Error> {
-        let operation = Operation::Tag(number);
-        match self.ask(&operation, Request::plain(&tag(number)), Version::One)?.message {
-            Message::Info(info) if info.used >= 0 && info.total >= 0 => Ok(info),
-            Message::Reply(reply) => Err(self.failed(&operation, reply)),
-            _ => Err(self.nonsense(&operation)),
-        }
+        self.run(HowMuch::new(number))
     }
 
     /// The socket that this broker is connected at.
@@ -171,24 +143,35 @@ impl Broker {
         &self.socket
     }
 
-    /// Sends a request until it is answered, or patience ends.
-    pub(crate) fn ask(
-        &mut self,
-        operation: &Operation,
-        request: Request<'_>,
-        version: Version,
-    ) -> Result<Answer, Error> {
+    /// Asks until there is an outcome.
+    pub(crate) fn run<Q: Question>(&mut self, mut question: Q) -> Result<Q::Outcome, Error> {
+        if let Some(outcome) = question.known(&self.place(false))? {
+            return Ok(outcome);
+        }
+        loop {
+            let (answer, repeated) = self.ask(&question)?;
+            match question.hear(answer, &self.place(repeated)) {
+                Ok(Some(outcome)) => return Ok(outcome),
+                Ok(None) => {}
+                Err(error) => return Err(self.after(error)),
+            }
+        }
+    }
+
+    /// Sends a message until it is answered, or patience ends. Says with the answer whether the
+    /// message may have been carried out before.
+    fn ask(&mut self, question: &impl Question) -> Result<(Message<OwnedFd>, bool), Error> {
         let mut patience = self.connector.patience();
         let mut repeated = false;
         loop {
-            let lost = match self.ask_once(operation, request, version) {
+            let lost = match self.ask_once(question) {
                 Ok(Message::Reply(reply)) if starting(&reply) && patience.again() => continue,
-                Ok(message) => return Ok(Answer { message, repeated }),
-                Err(Trouble::Passing { error, sent }) if version.repeats() || !sent => {
+                Ok(message) => return Ok((message, repeated)),
+                Err(Trouble::Passing { error, sent }) if question.bond().repeats() || !sent => {
                     repeated |= sent;
                     error
                 }
-                Err(Trouble::Passing { error, .. } | Trouble::Lasting(error)) => return Err(error),
+                Err(trouble) => return Err(trouble.into_error()),
             };
             if !patience.again() {
                 return Err(lost);
@@ -196,39 +179,62 @@ impl Broker {
         }
     }
 
-    fn ask_once(
-        &mut self,
-        operation: &Operation,
-        request: Request<'_>,
-        version: Version,
-    ) -> Result<Message<OwnedFd>, Trouble> {
-        if let Some(feature) = version.feature()
-            && let Some(starting) = self.greet(operation, feature)?
+    fn ask_once(&mut self, question: &impl Question) -> Result<Message<OwnedFd>, Trouble> {
+        let bond = question.bond();
+        self.claims.check(bond).map_err(|lost| self.unclaimed(question.operation(), lost))?;
+        if let Some(feature) = question.feature()
+            && let Some(starting) = self.greet(&question.operation(), feature)?
         {
             return Ok(Message::Reply(starting));
         }
-        self.exchange(operation, request)
+        let answer = self.exchange(question);
+        self.claims.hear(bond, answer.as_ref().ok());
+        answer
     }
 
-    /// Sends a request once, on a connection that is made if there is none.
-    pub(crate) fn exchange(
-        &mut self,
-        operation: &Operation,
-        request: Request<'_>,
-    ) -> Result<Message<OwnedFd>, Trouble> {
+    /// Says HEL on a connection on which it has not been said, and looks for a feature among
+    /// what it was granted. Gives the answer of a broker that is starting or stopping, and is
+    /// to be asked again.
+    fn greet(&mut self, operation: &Operation, feature: Feature) -> Result<Option<Reply>, Trouble> {
         self.open(operation).map_err(Trouble::of_connecting)?;
-        self.connection.exchange(request).map_err(|failure| {
+        if self.connection.features().is_none() {
+            let mut greeting = Greet::new(operation.clone());
+            match self.exchange(&greeting).map_err(Trouble::harmless)? {
+                Message::Reply(reply) if starting(&reply) => return Ok(Some(reply)),
+                answer => {
+                    let heard = greeting.hear(answer, &self.place(false));
+                    heard.map_err(|error| Trouble::Lasting(self.after(error)))?;
+                }
+            }
+        }
+        let granted = self.connection.features().unwrap_or_default();
+        match granted.contains(feature.flag()) {
+            true => Ok(None),
+            false => {
+                let attempt = self.place(false).attempt(operation.clone());
+                Err(Trouble::Lasting(Error::Unserved { attempt, feature }))
+            }
+        }
+    }
+
+    /// Sends a message once, on a connection that is made if there is none.
+    fn exchange(&mut self, question: &impl Question) -> Result<Message<OwnedFd>, Trouble> {
+        if self.connection.is_over() {
+            self.open(&question.operation()).map_err(Trouble::of_connecting)?;
+        }
+        self.connection.exchange(question.request()).map_err(|failure| {
             if !matches!(failure, Failure::NoRoom) {
                 self.end();
             }
-            Trouble::of_exchange(self.attempt(operation), failure)
+            Trouble::of_exchange(self.place(false).attempt(question.operation()), failure)
         })
     }
 
     /// Connects, if there is no connection.
-    pub(crate) fn open(&mut self, operation: &Operation) -> Result<(), Error> {
+    fn open(&mut self, operation: &Operation) -> Result<(), Error> {
         if self.connection.is_over() {
-            self.connection = self.connector.open(&self.attempt(operation))?;
+            let attempt = self.place(false).attempt(operation.clone());
+            self.connection = self.connector.open(&attempt)?;
         }
         Ok(())
     }
@@ -239,32 +245,16 @@ impl Broker {
         self.claims.end();
     }
 
-    pub(crate) fn done(&mut self, operation: &Operation, reply: Reply) -> Result<(), Error> {
-        match reply.rc {
-            0 => Ok(()),
-            _ => Err(self.failed(operation, reply)),
+    /// An answer that makes no sense leaves the connection out of step.
+    fn after(&mut self, error: Error) -> Error {
+        if let Error::Protocol { .. } = error {
+            self.end();
         }
+        error
     }
 
-    pub(crate) fn failed(&mut self, operation: &Operation, reply: Reply) -> Error {
-        match reply.error() {
-            Some(errno) => Error::answered(self.attempt(operation), errno, reply.text),
-            None => self.nonsense(operation),
-        }
-    }
-
-    /// An answer of the wrong kind; the connection is out of step, and goes.
-    pub(crate) fn nonsense(&mut self, operation: &Operation) -> Error {
-        self.protocol(operation, "the answer does not belong to the question")
-    }
-
-    pub(crate) fn protocol(&mut self, operation: &Operation, reason: &'static str) -> Error {
-        self.end();
-        Error::Protocol { attempt: self.attempt(operation), reason }
-    }
-
-    pub(crate) fn attempt(&self, operation: &Operation) -> Attempt {
-        Attempt { operation: operation.clone(), socket: self.socket.clone() }
+    pub(crate) fn place(&self, repeated: bool) -> Place<'_> {
+        Place { socket: &self.socket, repeated }
     }
 }
 
@@ -274,88 +264,4 @@ impl AsFd for Broker {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.connection.as_fd()
     }
-}
-
-/// An answer, and whether the question may have been carried out before.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) message: Message<OwnedFd>,
-    repeated: bool,
-}
-
-/// Which version of the protocol a request is of.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Version {
-    /// The first, which every broker serves.
-    One,
-    /// The second, which takes a HEL before it, and this of what HEL grants.
-    Two(Feature),
-}
-
-impl Version {
-    fn feature(self) -> Option<Feature> {
-        match self {
-            Self::One => None,
-            Self::Two(feature) => Some(feature),
-        }
-    }
-
-    /// Whether a request counts on another connection, too: claims end with theirs.
-    fn repeats(self) -> bool {
-        !matches!(self, Self::Two(Feature::Claim))
-    }
-}
-
-/// What kept a request from being answered.
-#[derive(Debug)]
-pub(crate) enum Trouble {
-    /// The broker may be restarting. `sent`: the request may have been carried out.
-    Passing { error: Error, sent: bool },
-    /// Trying again would not help.
-    Lasting(Error),
-}
-
-impl Trouble {
-    pub(crate) fn of_connecting(error: Error) -> Self {
-        match &error {
-            Error::Broken { source, .. } if absent(source) => Self::Passing { error, sent: false },
-            _ => Self::Lasting(error),
-        }
-    }
-
-    pub(crate) fn into_error(self) -> Error {
-        match self {
-            Self::Passing { error, .. } | Self::Lasting(error) => error,
-        }
-    }
-
-    /// The same of a request that changes nothing.
-    pub(crate) fn harmless(self) -> Self {
-        match self {
-            Self::Passing { error, .. } => Self::Passing { error, sent: false },
-            lasting @ Self::Lasting(_) => lasting,
-        }
-    }
-
-    pub(crate) fn of_exchange(attempt: Attempt, failure: Failure) -> Self {
-        match failure {
-            Failure::Lost(source) => {
-                Self::Passing { error: Error::Broken { attempt, source }, sent: true }
-            }
-            Failure::Cut(source) => Self::Lasting(Error::Broken { attempt, source }),
-            Failure::Timeout(after) => Self::Lasting(Error::Timeout { attempt, after }),
-            Failure::Nonsense(reason) => Self::Lasting(Error::Protocol { attempt, reason }),
-            Failure::NoRoom => Self::Lasting(Error::NoRoom { attempt }),
-        }
-    }
-}
-
-/// Whether connecting failed as it does while a broker is being restarted.
-fn absent(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionRefused, ConnectionReset, NotFound};
-    matches!(error.kind(), ConnectionRefused | ConnectionReset | NotFound)
-}
-
-pub(crate) fn starting(reply: &Reply) -> bool {
-    reply.error() == Some(Errno::AGAIN)
 }

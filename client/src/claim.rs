@@ -4,20 +4,15 @@
 //! one. When a connection with claims on it was lost, by whatever request, the next of these
 //! calls says so ([`Error::is_lost`]), and a [`Broker::claim`] behind that begins anew.
 
-use std::collections::BTreeSet;
-use std::io;
-use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use fdbroker_wire::claim::{ClaimRequest, Claimed, Event, Mode};
-use fdbroker_wire::{Extended, Message, Tag};
+use fdbroker_wire::Tag;
+use fdbroker_wire::claim::{Claimed, Event, Mode};
 
-use crate::broker::{Trouble, Version};
-use crate::transfer::Request;
-use crate::{Broker, Error, Feature, Operation};
-
-/// The shortest time of a claim that can be asked for.
-const SHORTEST: Duration = Duration::from_millis(1);
+use crate::claims::Unclaimed;
+use crate::question::claim::{Claim, OfClaimed};
+use crate::trouble::Trouble;
+use crate::{Broker, Error, Operation};
 
 impl Broker {
     /// Claims a tag: to own it at once if it belongs to nobody, else to take it over from its
@@ -28,22 +23,7 @@ impl Broker {
     /// [`Error::TakenOver`] to [`Mode::Again`] when the tag belongs to another process;
     /// [`Error::Unserved`], [`Error::Version1`]; or what may happen to every request.
     pub fn claim(&mut self, tag: Tag, mode: Mode, time: Duration) -> Result<Claimed, Error> {
-        let operation = Operation::Claim(tag);
-        if self.claims.take_loss() {
-            return Err(self.lost(&operation));
-        }
-        let asked = ClaimRequest::Claim { tag, mode, time: time.max(SHORTEST) };
-        let claimed = match self.ask_claim(&operation, asked)? {
-            Message::Extended(answer) => Claimed::from_extended(answer)
-                .map_err(|fault| self.protocol(&operation, fault.reason))?,
-            Message::Reply(reply) => return Err(self.failed(&operation, reply)),
-            _ => return Err(self.nonsense(&operation)),
-        };
-        if claimed.tag != tag {
-            return Err(self.nonsense(&operation));
-        }
-        self.claims.add(tag);
-        Ok(claimed)
+        self.run(Claim::new(tag, mode, time))
     }
 
     /// As the owner of a tag that is claimed as [`Mode::Quiesced`]: lets the claimant take over
@@ -52,7 +32,7 @@ impl Broker {
     /// # Errors
     /// [`Error::Failed`] (EINVAL) when nobody claims the tag; or what may happen to every request.
     pub fn release(&mut self, tag: Tag) -> Result<(), Error> {
-        self.ask_of_claimed(Operation::Release(tag), tag, ClaimRequest::Release(tag))
+        self.run(OfClaimed::release(tag))
     }
 
     /// As the claimant to whom the tag was granted: owns it from now on.
@@ -61,7 +41,7 @@ impl Broker {
     /// [`Error::Failed`]: EBUSY when it was not granted yet, EINVAL when nothing is claimed; or
     /// what may happen to every request.
     pub fn ready(&mut self, tag: Tag) -> Result<(), Error> {
-        self.ask_of_claimed(Operation::Ready(tag), tag, ClaimRequest::Ready(tag))
+        self.run(OfClaimed::ready(tag))
     }
 
     /// Neither claims nor owns the tag any more. A claimant, if there is one, owns it then.
@@ -70,9 +50,7 @@ impl Broker {
     /// [`Error::Failed`] (EINVAL) when it neither claims nor owns it; or what may happen to every
     /// request.
     pub fn withdraw(&mut self, tag: Tag) -> Result<(), Error> {
-        self.ask_of_claimed(Operation::Withdraw(tag), tag, ClaimRequest::Withdraw(tag))?;
-        self.claims.remove(tag);
-        Ok(())
+        self.run(OfClaimed::withdraw(tag))
     }
 
     /// Waits for the next event of a tag that was claimed here; none when patience has ended.
@@ -93,88 +71,20 @@ impl Broker {
     }
 
     fn wait_for_event(&mut self, end: Option<Instant>) -> Result<Option<Event>, Error> {
-        let operation = Operation::Event;
-        if self.claims.take_loss() || self.claims.is_empty() {
-            return Err(self.lost(&operation));
+        if let Err(lost) = self.claims.check_any() {
+            return Err(self.unclaimed(Operation::Event, lost).into_error());
         }
         self.connection.event(end).map_err(|failure| {
             self.end();
-            self.claims.take_loss();
-            Trouble::of_exchange(self.attempt(&operation), failure).into_error()
+            self.claims.tell_loss();
+            let attempt = self.place(false).attempt(Operation::Event);
+            Trouble::of_exchange(attempt, failure).into_error()
         })
     }
 
-    fn ask_of_claimed(
-        &mut self,
-        operation: Operation,
-        tag: Tag,
-        asked: ClaimRequest,
-    ) -> Result<(), Error> {
-        if self.claims.take_loss() || !self.claims.contain(tag) {
-            return Err(self.lost(&operation));
-        }
-        match self.ask_claim(&operation, asked)? {
-            Message::Reply(reply) => self.done(&operation, reply),
-            _ => Err(self.nonsense(&operation)),
-        }
-    }
-
-    fn ask_claim(
-        &mut self,
-        operation: &Operation,
-        asked: ClaimRequest,
-    ) -> Result<Message<OwnedFd>, Error> {
-        let message: Extended<OwnedFd> = asked.into_extended();
-        let request = Request { head: &message.head(), payload: &message.body, descriptors: &[] };
-        let answer = self.ask(operation, request, Version::Two(Feature::Claim));
-        if answer.is_err() {
-            // If the connection was lost, this error tells it.
-            self.claims.take_loss();
-        }
-        Ok(answer?.message)
-    }
-
-    fn lost(&self, operation: &Operation) -> Error {
-        let source = io::Error::new(io::ErrorKind::NotConnected, NO_CLAIM);
-        Error::Broken { attempt: self.attempt(operation), source }
-    }
-}
-
-const NO_CLAIM: &str = "nothing is claimed on this connection, or it was lost with what was";
-
-/// What was claimed on the present connection, and whether an earlier one was lost with claims
-/// of which that has not been said.
-#[derive(Debug, Default)]
-pub(crate) struct Claims {
-    tags: BTreeSet<Tag>,
-    lost: bool,
-}
-
-impl Claims {
-    /// The connection has ended.
-    pub(crate) fn end(&mut self) {
-        self.lost |= !self.tags.is_empty();
-        self.tags.clear();
-    }
-
-    /// Whether there is a loss to tell of; it counts as told now.
-    pub(crate) fn take_loss(&mut self) -> bool {
-        std::mem::take(&mut self.lost)
-    }
-
-    pub(crate) fn add(&mut self, tag: Tag) {
-        self.tags.insert(tag);
-    }
-
-    pub(crate) fn remove(&mut self, tag: Tag) {
-        self.tags.remove(&tag);
-    }
-
-    pub(crate) fn contain(&self, tag: Tag) -> bool {
-        self.tags.contains(&tag)
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.tags.is_empty()
+    /// What is asked of a claim that this connection does not have.
+    pub(crate) fn unclaimed(&self, operation: Operation, Unclaimed: Unclaimed) -> Trouble {
+        let attempt = self.place(false).attempt(operation);
+        Trouble::Lasting(Error::Broken { attempt, source: Unclaimed.into() })
     }
 }

@@ -99,6 +99,17 @@ impl Connector {
         Ok(Broker::new(self, socket, connection))
     }
 
+    pub(crate) fn patience_limit(&self) -> Duration {
+        self.retry_for
+    }
+
+    /// For who repeats by himself: no request is repeated, and none waits without limit.
+    pub(crate) fn without_repeating(mut self, timeout: Duration) -> Self {
+        self.timeout = self.timeout.or(Some(timeout));
+        self.retry_for = Duration::ZERO;
+        self
+    }
+
     pub(crate) fn patience(&self) -> crate::patience::Patience {
         crate::patience::Patience::new(self.retry_for)
     }

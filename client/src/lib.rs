@@ -29,6 +29,7 @@
 
 mod broker;
 mod claim;
+mod claims;
 #[cfg(feature = "cli")]
 pub mod command;
 mod connection;
@@ -37,7 +38,10 @@ mod core;
 mod error;
 mod many;
 mod patience;
+mod question;
 mod transfer;
+mod trouble;
+pub mod upgrader;
 mod version2;
 
 pub use broker::{Broker, Deposit};
@@ -47,6 +51,7 @@ pub use fdbroker_wire::claim::{Claimed, Event, Mode, State, What};
 pub use fdbroker_wire::version2::{Entry as Listed, Found, Kind};
 pub use fdbroker_wire::{Errno, Index, Info, MAX_PAYLOAD, NotANumber, Slot, Tag};
 pub use many::{ManyDeposits, NewDeposit};
+pub use upgrader::{UpgradeError, Upgrader};
 
 /// The example of the README, so that it stays one that compiles.
 #[cfg(doctest)]

@@ -1,0 +1,120 @@
+//! What is asked about the ownership of a tag.
+
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use fdbroker_wire::claim::{ClaimRequest, Claimed, Mode};
+use fdbroker_wire::{Extended, Message, Tag};
+
+use crate::question::{Bond, Place, Question, Sealed};
+use crate::transfer::Request;
+use crate::{Error, Feature, Operation};
+
+/// The shortest time of a claim that can be asked for.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+/// CLAIM.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    tag: Tag,
+    message: Sealed,
+}
+
+/// RELEASE, READY or WITHDRAW.
+#[derive(Debug)]
+pub(crate) struct OfClaimed {
+    operation: Operation,
+    bond: Bond,
+    message: Sealed,
+}
+
+impl Claim {
+    pub(crate) fn new(tag: Tag, mode: Mode, time: Duration) -> Self {
+        let request = ClaimRequest::Claim { tag, mode, time: time.max(SHORTEST) };
+        Self { tag, message: sealed(request) }
+    }
+
+    fn read(&self, answer: Extended<OwnedFd>, place: &Place<'_>) -> Result<Claimed, Error> {
+        match Claimed::from_extended(answer) {
+            Ok(claimed) if claimed.tag == self.tag => Ok(claimed),
+            Ok(_) => Err(place.nonsense(self.operation())),
+            Err(fault) => Err(place.protocol(self.operation(), fault.reason)),
+        }
+    }
+}
+
+impl Question for Claim {
+    type Outcome = Claimed;
+
+    fn operation(&self) -> Operation {
+        Operation::Claim(self.tag)
+    }
+
+    fn feature(&self) -> Option<Feature> {
+        Some(Feature::Claim)
+    }
+
+    fn bond(&self) -> Bond {
+        Bond::Claims(self.tag)
+    }
+
+    fn request(&self) -> Request<'_> {
+        self.message.request()
+    }
+
+    fn hear(
+        &mut self,
+        answer: Message<OwnedFd>,
+        place: &Place<'_>,
+    ) -> Result<Option<Claimed>, Error> {
+        match answer {
+            Message::Extended(answer) => self.read(answer, place).map(Some),
+            other => Err(place.unexpected(self.operation(), other)),
+        }
+    }
+}
+
+impl OfClaimed {
+    pub(crate) fn release(tag: Tag) -> Self {
+        let message = sealed(ClaimRequest::Release(tag));
+        Self { operation: Operation::Release(tag), bond: Bond::Claimed(tag), message }
+    }
+
+    pub(crate) fn ready(tag: Tag) -> Self {
+        let message = sealed(ClaimRequest::Ready(tag));
+        Self { operation: Operation::Ready(tag), bond: Bond::Claimed(tag), message }
+    }
+
+    pub(crate) fn withdraw(tag: Tag) -> Self {
+        let message = sealed(ClaimRequest::Withdraw(tag));
+        Self { operation: Operation::Withdraw(tag), bond: Bond::Withdraws(tag), message }
+    }
+}
+
+impl Question for OfClaimed {
+    type Outcome = ();
+
+    fn operation(&self) -> Operation {
+        self.operation.clone()
+    }
+
+    fn feature(&self) -> Option<Feature> {
+        Some(Feature::Claim)
+    }
+
+    fn bond(&self) -> Bond {
+        self.bond
+    }
+
+    fn request(&self) -> Request<'_> {
+        self.message.request()
+    }
+
+    fn hear(&mut self, answer: Message<OwnedFd>, place: &Place<'_>) -> Result<Option<()>, Error> {
+        place.done(self.operation(), answer).map(Some)
+    }
+}
+
+fn sealed(request: ClaimRequest) -> Sealed {
+    Sealed::new::<OwnedFd>(request.into_extended())
+}
