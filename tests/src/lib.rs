@@ -18,6 +18,7 @@ pub mod daemon;
 pub mod directory;
 pub mod example;
 pub mod hands;
+pub mod load;
 pub mod log;
 pub mod peer;
 pub mod person;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fdbroker_policy::{Gid, LookupError, Names, SourceText, Uid, load};
-use fdbroker_tests::Daemon;
+use fdbroker_tests::{Daemon, Example};
 
 /// A machine that has every user and group.
 #[derive(Default)]
@@ -310,4 +310,42 @@ fn every_field_of_a_record_is_in_the_table_of_fields() {
     for field in fields {
         assert!(table.contains(&format!("`{field}`")), "{field} is not in the table");
     }
+}
+
+/// The examples that there are: their names and texts.
+fn examples() -> Vec<(String, String)> {
+    let files = fs::read_dir(root().join("examples")).unwrap().map(|entry| entry.unwrap().path());
+    let programs = files.filter(|path| path.extension().is_some_and(|it| it == "rs"));
+    programs
+        .map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), read(&path)))
+        .collect()
+}
+
+#[test]
+fn every_example_can_be_copied_and_is_started_by_the_command_on_its_page() {
+    let shown = commands(&read("docs/examples.md"), "cargo");
+    let shown: Vec<_> =
+        shown.iter().filter_map(|command| command.strip_prefix("cargo run --example ")).collect();
+    let examples = examples();
+    assert_eq!(shown.len(), examples.len());
+    let daemon = Daemon::with_policy(&as_built_in()).start();
+    for (name, text) in examples {
+        let (lines, command) = (text.lines().count(), format!("cargo run --example {name} -- "));
+        assert!(lines <= 150, "{name}: {lines} lines are too many to copy");
+        assert!(text.contains(&command), "{name} does not say how to start it");
+        let address = shown.iter().find_map(|shown| shown.strip_prefix(&format!("{name} -- ")));
+        let address = address.unwrap_or_else(|| panic!("docs/examples.md does not start {name}"));
+        // The port may be taken on this machine.
+        let (host, _) = address.rsplit_once(':').unwrap();
+        Example::spawn(&daemon, &name, &[&format!("{host}:0")]).address();
+    }
+}
+
+/// The six tags that the examples use, and the rights that the built-in policy gives.
+fn as_built_in() -> String {
+    let tags: String =
+        (1..=6).map(|id| format!("[tags.t{id}]\nid = {id}\nserial = true\n")).collect();
+    let rule =
+        "[[rules]]\nid = \"all to everyone\"\nallow = [\"*\"]\nslots = [\"*\"]\nanyone = true\n";
+    tags + rule
 }
