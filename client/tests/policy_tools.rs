@@ -303,7 +303,7 @@ fn explain_refuses_a_question_that_makes_no_sense() {
         &["explain", "--user", "root", "get", "web"],
         &["explain", "--user", "root", "get", "nowhere/0"],
         &["explain", "--user", "root", "operate", "zero"],
-        &["explain", "--user", "root", "claim", "zero"],
+        &["explain", "--user", "root", "own", "zero"],
         &["explain", "--user", "root", "--pid", "1", "get", "zero"],
         &["explain", "--pid", "1", "--group", "7", "get", "zero"],
         &["explain", "--pid", "0", "get", "zero"],

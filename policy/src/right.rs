@@ -16,14 +16,14 @@ pub enum Right {
     Del,
     /// Open a session on the whole tag, and wait one's turn if it is serial. Counts of a tag, not of a slot.
     Tag,
+    /// Take the whole tag over from whoever owns it. Counts of a tag, not of a slot.
+    Claim,
     /// Overwrite or delete what another user deposited.
     Replace,
     /// See that there is something in the slot, what it is called and of which kind it is.
     List,
     /// Reload, purge, ask how the broker is. Counts of the broker, not of a slot.
     Operate,
-    /// Take the tag over from whoever owns it. Counts of a tag, not of a slot.
-    Claim,
 }
 
 /// A set of rights.
@@ -55,10 +55,10 @@ impl Right {
             Self::Add => "add",
             Self::Del => "del",
             Self::Tag => "tag",
+            Self::Claim => "claim",
             Self::Replace => "replace",
             Self::List => "list",
             Self::Operate => "operate",
-            Self::Claim => "claim",
         }
     }
 

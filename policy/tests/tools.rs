@@ -413,7 +413,7 @@ fn a_denial_takes_only_what_was_held() {
     let rule = "[[rules]]\nid = \"d\"\ndeny = [\"*\"]\nslots = [\"web/*\"]\nuser = 7\n";
     let found = differences(POLICY, &format!("{POLICY}{rule}"));
     assert!(found.iter().all(|line| line.contains("users [Uid(7)] groups [[Gid(33)]]") && line.starts_with('-')), "{found:#?}");
-    assert!(found.iter().any(|line| line.starts_with("-tag Tag(Tag(10))")), "{found:#?}");
+    assert!(found.iter().any(|line| line.starts_with("-tag,claim Tag(Tag(10))")), "{found:#?}");
 }
 
 #[test]

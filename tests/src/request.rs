@@ -58,6 +58,11 @@ pub fn release(tag: i16) -> Vec<u8> {
     of_tag(82, tag)
 }
 
+/// RELEASE of a tag to one claim.
+pub fn release_to(tag: i16, claim: i32) -> Vec<u8> {
+    extended(82, &[&tag.to_ne_bytes()[..], &[0; 2], &claim.to_ne_bytes()].concat())
+}
+
 /// READY, to own a tag.
 pub fn ready(tag: i16) -> Vec<u8> {
     of_tag(83, tag)

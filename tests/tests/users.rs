@@ -200,7 +200,7 @@ fn ask(peer: &mut Peer, right: Right, place: (i16, i32)) -> Answer {
         Right::Get => peer.get(place),
         Right::Add => peer.add(place, "new"),
         Right::Del => peer.del(place),
-        Right::Tag | Right::Replace | Right::List | Right::Operate => {
+        Right::Tag | Right::Claim | Right::Replace | Right::List | Right::Operate => {
             unreachable!("not a request about a slot")
         }
     }

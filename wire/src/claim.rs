@@ -24,8 +24,16 @@ pub enum ClaimRequest {
         /// in whole milliseconds.
         time: Duration,
     },
-    /// RELEASE: what I, the owner, left there is what my claimant may take over.
+    /// RELEASE: what I, the owner, left there is what my claimant may take over, whichever claims
+    /// it now: who knows which one should say [`ClaimRequest::ReleaseTo`].
     Release(Tag),
+    /// RELEASE to one claim and no other: the one that the owner was told of may have ended meanwhile.
+    ReleaseTo {
+        /// The tag.
+        tag: Tag,
+        /// The claim, as its event named it.
+        claim: i32,
+    },
     /// READY: I, the claimant, own the tag from now on.
     Ready(Tag),
     /// WITHDRAW: I do not want it any more, neither to claim nor to own it.
@@ -136,13 +144,14 @@ impl ClaimRequest {
         let mut out = Body::default();
         let (op, tag) = match self {
             Self::Claim { tag, .. } => (opcode::CLAIM, tag),
-            Self::Release(tag) => (opcode::RELEASE, tag),
+            Self::Release(tag) | Self::ReleaseTo { tag, .. } => (opcode::RELEASE, tag),
             Self::Ready(tag) => (opcode::READY, tag),
             Self::Withdraw(tag) => (opcode::WITHDRAW, tag),
         };
         out.i16(tag.get());
         match self {
             Self::Claim { mode, time, .. } => out.i16(mode.number()).i32(milliseconds(time)),
+            Self::ReleaseTo { claim, .. } => out.i16(0).i32(claim),
             _ => out.i16(0),
         };
         extended(op, out)
@@ -171,7 +180,8 @@ impl ClaimRequest {
                 let time = duration(fields.i32()?).filter(|time| !time.is_zero())?;
                 Self::Claim { tag, mode: Mode::from_number(second)?, time }
             }
-            opcode::RELEASE => Self::Release(tag),
+            opcode::RELEASE if fields.end().is_some() => Self::Release(tag),
+            opcode::RELEASE => Self::ReleaseTo { tag, claim: fields.i32()? },
             opcode::READY => Self::Ready(tag),
             _ => Self::Withdraw(tag),
         };

@@ -28,6 +28,7 @@ fn request() -> impl Strategy<Value = ClaimRequest> {
             time
         }),
         tag().prop_map(ClaimRequest::Release),
+        (tag(), any::<i32>()).prop_map(|(tag, claim)| ClaimRequest::ReleaseTo { tag, claim }),
         tag().prop_map(ClaimRequest::Ready),
         tag().prop_map(ClaimRequest::Withdraw),
     ]

@@ -49,7 +49,7 @@ pub(super) async fn serve(
 
 fn tag(request: ClaimRequest) -> Tag {
     match request {
-        ClaimRequest::Claim { tag, .. } => tag,
+        ClaimRequest::Claim { tag, .. } | ClaimRequest::ReleaseTo { tag, .. } => tag,
         ClaimRequest::Release(tag) | ClaimRequest::Ready(tag) | ClaimRequest::Withdraw(tag) => tag,
     }
 }
@@ -63,7 +63,7 @@ fn case<'a>(
     request: ClaimRequest,
 ) -> Case<'a> {
     let place = Place::tag(&rules.policy, tag(request));
-    let gives_up = matches!(request, ClaimRequest::Release(_) | ClaimRequest::Withdraw(_));
+    let gives_up = !matches!(request, ClaimRequest::Claim { .. } | ClaimRequest::Ready(_));
     match gives_up && requester.wrote_itself() {
         true => Case::without_rule(worker, rules, requester, Right::Claim, place),
         false => Case::new(worker, rules, requester, Right::Claim, place),
@@ -86,10 +86,9 @@ async fn carry_out(
             let claim = if state == State::Owned { 0 } else { claim };
             return Ok(Answer::Claimed(Claimed { tag, state, claim }));
         }
-        ClaimRequest::Release(tag) => {
-            turns.look(tag, |gate| gate.may_release(holder))?;
-            case.record_first("released")?;
-            alter(worker, pen, tag, |gate| gate.release()).await;
+        ClaimRequest::Release(tag) => release(case, holder, pen, tag, None).await?,
+        ClaimRequest::ReleaseTo { tag, claim } => {
+            release(case, holder, pen, tag, Some(claim)).await?;
         }
         ClaimRequest::Ready(tag) => {
             turns.look(tag, |gate| gate.may_be_ready(holder))?;
@@ -105,6 +104,20 @@ async fn carry_out(
     Ok(Answer::Done)
 }
 
+/// Releases the tag to one claim, or to whichever is the current one.
+async fn release(
+    case: &Case<'_>,
+    holder: &Rc<Holder>,
+    pen: &Pen<'_>,
+    tag: Tag,
+    claim: Option<i32>,
+) -> Result<(), Failure> {
+    case.worker.turns.look(tag, |gate| gate.may_release(holder, claim))?;
+    case.record_first("released")?;
+    alter(case.worker, pen, tag, |gate| gate.release()).await;
+    Ok(())
+}
+
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         let (errno, text) = match refusal {
@@ -115,6 +128,7 @@ impl From<Refusal> for Failure {
             }
             Refusal::NotGranted => (Errno::BUSY, "the claim has not been granted yet"),
             Refusal::Unclaimed => (Errno::INVAL, "nobody claims the tag"),
+            Refusal::Ended => (Errno::INVAL, "that claim has ended"),
             Refusal::Nothing => (Errno::INVAL, "nothing is claimed"),
         };
         Self::in_vain(errno, text)

@@ -56,7 +56,7 @@ pub(super) async fn serve(
             }
         }
         let outcome = match request {
-            Escrow::Get(slot) => match get(&case, slot).await {
+            Escrow::Get(slot) => match get(&case, &session.holder, slot).await {
                 Some(outcome) => outcome,
                 // The policy has been replaced meanwhile: decided anew under the next one.
                 None => match next(worker, &rules).await {
@@ -119,15 +119,22 @@ fn acceptable(case: &Case<'_>, add: &Add<Brought>) -> Result<(), Failure> {
 
 /// Gives what lies in a slot, or opens it; none when that was asked under a policy that is not the
 /// supervisor's any more.
-async fn get(case: &Case<'_>, slot: Slot) -> Option<Outcome> {
+async fn get(case: &Case<'_>, holder: &Holder, slot: Slot) -> Option<Outcome> {
     match case.place.resource {
         Some((resource, _)) => open(case, slot, resource).await,
         None => {
             let deposit = case.worker.slots.borrow().get(slot).cloned();
-            let deposit = deposit.filter(|_| !case.worker.taking.has(slot));
+            let shown = |_: &_| !case.worker.taking.has(slot) || takes_over(case, holder);
+            let deposit = deposit.filter(shown);
             Some(deposit.map(Answer::Deposit).ok_or_else(Failure::absent).into())
         }
     }
+}
+
+/// Whether the tag is about to be this session's: it sees what its owner was taking, which stays.
+fn takes_over(case: &Case<'_>, holder: &Holder) -> bool {
+    let granted = |tag| case.worker.turns.look(tag, |gate| gate.is_granted_to(holder));
+    case.place.tag.is_some_and(granted)
 }
 
 async fn open(case: &Case<'_>, slot: Slot, resource: ResourceIndex) -> Option<Outcome> {

@@ -94,6 +94,8 @@ pub(super) enum Refusal {
     NotGranted,
     /// Nobody claims it.
     Unclaimed,
+    /// Another claim is the current one now.
+    Ended,
     /// This session neither claims nor owns it.
     Nothing,
 }
@@ -239,12 +241,13 @@ impl Gate {
     }
 
     /// Whether the current claim may be granted, as the owner asks.
-    pub(super) fn may_release(&self, holder: &Holder) -> Result<(), Refusal> {
-        if !self.is_owned_by(holder) {
-            return Err(Refusal::Nothing);
+    pub(super) fn may_release(&self, holder: &Holder, to: Option<i32>) -> Result<(), Refusal> {
+        let claim = self.claims.front().filter(|claim| claim.told && self.is_owned_by(holder));
+        match (claim, to) {
+            (None, _) => Err(Refusal::Unclaimed),
+            (Some(claim), Some(number)) if claim.number != number => Err(Refusal::Ended),
+            (Some(_), _) => Ok(()),
         }
-        let told = self.claims.front().filter(|claim| claim.told);
-        told.map(drop).ok_or(Refusal::Unclaimed)
     }
 
     /// Grants the current claim, as its owner asks.

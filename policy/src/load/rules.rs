@@ -50,8 +50,8 @@ pub(super) struct Rules<'d, 'n> {
 #[derive(Default)]
 struct Listed {
     rights: Rights,
-    /// The right to a whole tag that the list names in so many words, the first of them.
-    of_tag: Option<Right>,
+    /// The rights to a whole tag that the list names in so many words.
+    of_tags: Rights,
     /// Whether there is a word in it that is no right.
     names_unknown: bool,
 }
@@ -167,8 +167,8 @@ fn rights(section: Section<'_, '_>, expected: Expected, report: &mut Report<'_>)
 
 impl Listed {
     fn with(self, right: Right) -> Self {
-        let of_tag = self.of_tag.or_else(|| right.is_of_tag().then_some(right));
-        Self { rights: self.rights.with(right), of_tag, ..self }
+        let of_tags = if right.is_of_tag() { self.of_tags.with(right) } else { self.of_tags };
+        Self { rights: self.rights.with(right), of_tags, ..self }
     }
 
     fn with_all(self) -> Self {
@@ -189,13 +189,13 @@ fn check_tag_right(
         return;
     }
     for (listed, key) in [(allow, ALLOW.key), (deny, DENY.key)] {
-        let (Some(value), Some(right)) = (section.get(key), listed.of_tag) else { continue };
-        let message =
-            format!("the right `{right}` counts of a whole tag, and these slots cover none");
-        report.add(
-            &value.span(),
-            message,
-            format!("add a pattern such as \"web/*\" to the slots, or take `{right}` out"),
-        );
+        let Some(value) = section.get(key) else { continue };
+        for right in Right::ALL.into_iter().filter(|right| listed.of_tags.contains(*right)) {
+            let message =
+                format!("the right `{right}` counts of a whole tag, and these slots cover none");
+            let remedy =
+                format!("add a pattern such as \"web/*\" to the slots, or take `{right}` out");
+            report.add(&value.span(), message, remedy);
+        }
     }
 }

@@ -178,7 +178,7 @@ pub(crate) fn rule() -> impl Strategy<Value = Rule> {
                 allow.insert("get");
             }
             // A rule that names `tag` must cover a whole one.
-            if allow.contains("tag") || deny.contains("tag") {
+            if allow.union(&deny).any(|right| ["tag", "claim"].contains(right)) {
                 slots.push(Pattern::Whole(TAGS[0]));
             }
             Rule {
