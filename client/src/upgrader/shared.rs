@@ -129,6 +129,8 @@ impl Shared {
                     state.heed(&error);
                     self.tell();
                     self.ring();
+                    // An event that came with the answer says why better than the answer does.
+                    state.course.is_alive()?;
                     return Err(refused(tag, error));
                 }
             }
