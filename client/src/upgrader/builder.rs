@@ -82,7 +82,7 @@ impl Builder {
         let terms = self.terms();
         let claimed = || -> Result<_, Error> {
             let mut broker = terms.connector.clone().connect()?;
-            let claimed = broker.claim(terms.tag, terms.mode, terms.time)?;
+            let claimed = broker.claim_and_settle(terms.tag, terms.mode, terms.time)?;
             Ok((broker, claimed))
         };
         let (broker, claimed) = claimed().map_err(|error| self.refused(error))?;
