@@ -130,7 +130,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// Claims the tag on a first connection, or on another if that is lost meanwhile.
 fn claim(terms: &Terms) -> Result<(Broker, Claimed), Error> {
     let mut patience = Patience::new(terms.retry_for);
-    let mut connect = || terms.connector.clone().connect();
+    let connect = || terms.connector.clone().connect();
     let mut broker = connect()?;
     loop {
         match broker.claim_and_settle(terms.tag, terms.mode, terms.time) {

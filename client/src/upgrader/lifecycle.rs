@@ -35,7 +35,7 @@ impl Upgrader {
         state = self.bring_up_to_date(state)?;
         state = self.settle(state)?;
         state.course.advance(Stage::Serving);
-        self.shared.tell();
+        self.shared.tell(&state);
         Ok(())
     }
 
@@ -115,7 +115,7 @@ impl Upgrader {
         }
         state.link = Link::Closed;
         state.course.advance(Stage::Stopped);
-        self.shared.tell();
+        self.shared.tell(&state);
         self.shared.ring();
     }
 

@@ -43,7 +43,7 @@ fn watch(shared: &Shared) {
         let next = {
             let mut state = shared.lock();
             let next = state.tend(&mut pause);
-            shared.tell();
+            shared.tell(&state);
             next
         };
         match next {
