@@ -23,7 +23,22 @@ impl Broker {
     /// [`Error::TakenOver`] to [`Mode::Again`] when the tag belongs to another process;
     /// [`Error::Unserved`], [`Error::Version1`]; or what may happen to every request.
     pub fn claim(&mut self, tag: Tag, mode: Mode, time: Duration) -> Result<Claimed, Error> {
-        self.run(Claim::new(tag, mode, time))
+        self.run(Claim::new(tag, mode, time, false))
+    }
+
+    /// [`Broker::claim`], and to settle first once the tag is one's own: whoever claims it then
+    /// waits until [`Broker::ready`] was said by its owner, again if it was said by the claimant
+    /// already. So what the new owner brings is there before the next one looks.
+    ///
+    /// # Errors
+    /// Those of [`Broker::claim`].
+    pub fn claim_and_settle(
+        &mut self,
+        tag: Tag,
+        mode: Mode,
+        time: Duration,
+    ) -> Result<Claimed, Error> {
+        self.run(Claim::new(tag, mode, time, true))
     }
 
     /// As the owner of a tag that is claimed as [`Mode::Quiesced`]: lets the claimant take over
@@ -35,7 +50,8 @@ impl Broker {
         self.run(OfClaimed::release(tag))
     }
 
-    /// As the claimant to whom the tag was granted: owns it from now on.
+    /// As the claimant to whom the tag was granted: owns it from now on. As its owner: has settled
+    /// (see [`Broker::claim_and_settle`]).
     ///
     /// # Errors
     /// [`Error::Failed`]: EBUSY when it was not granted yet, EINVAL when nothing is claimed; or

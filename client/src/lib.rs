@@ -39,6 +39,8 @@ mod error;
 mod many;
 mod patience;
 mod question;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 mod transfer;
 mod trouble;
 pub mod upgrader;

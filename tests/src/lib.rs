@@ -26,6 +26,7 @@ pub mod person;
 pub mod process;
 pub mod request;
 pub mod sample;
+pub mod successor;
 pub mod sys;
 pub mod systemd;
 pub mod waiting;

@@ -28,6 +28,8 @@ const BOTH: [i16; 2] = [WEB, SERIAL];
 const LIVE: i16 = 0;
 const QUIESCED: i16 = 1;
 const AGAIN: i16 = 2;
+/// Beside one of these.
+const SETTLE: i16 = 0x100;
 
 /// For claims whose time is never up in a test, in milliseconds.
 const LONG: i32 = 3_600_000;
@@ -234,6 +236,40 @@ fn three_at_once_have_their_turns_one_after_the_other() {
         is_told(&mut claimants[1], tag, What::Granted);
         ready(&mut claimants[1], tag).done();
         is_told(&mut first, tag, What::Completed);
+    }
+}
+
+#[test]
+fn while_an_owner_settles_nobody_takes_over_from_it() {
+    let daemon = daemon();
+    for tag in BOTH {
+        let mut old = greeted(&daemon);
+        assert_eq!(claim(&mut old, tag, LIVE | SETTLE), State::Owned);
+        let mut new = greeted(&daemon);
+        let brief = claimed(new.ask(&request::claim(tag, LIVE | SETTLE, 1), &[]));
+        assert_eq!(brief.state, State::Waiting);
+        let mut third = greeted(&daemon);
+        assert_eq!(claim(&mut third, tag, LIVE), State::Waiting);
+        // The clock of the claim does not run either.
+        assert!(old.event_within(MEANWHILE).is_none());
+        assert!(new.event_within(Duration::ZERO).is_none());
+        old.add((tag, 0), "all in its place").done();
+        withdraw(&mut new, tag).done();
+        assert_eq!(claim(&mut new, tag, LIVE | SETTLE), State::Waiting);
+        ready(&mut old, tag).done();
+        is_told(&mut old, tag, What::ClaimedLive);
+        is_told(&mut third, tag, What::Granted);
+        withdraw(&mut third, tag).done();
+        is_told(&mut new, tag, What::Granted);
+        ready(&mut new, tag).done();
+
+        // Taken over, it settles as well.
+        assert_eq!(claim(&mut third, tag, LIVE), State::Waiting);
+        new.add((tag, 0), "the next one's").done();
+        assert!(third.event_within(MEANWHILE).is_none());
+        ready(&mut new, tag).done();
+        is_told(&mut third, tag, What::Granted);
+        assert_eq!(third.get((tag, 0)).payload(), b"the next one's");
     }
 }
 

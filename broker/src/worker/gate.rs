@@ -40,6 +40,8 @@ enum Owner {
         holder: Rc<Holder>,
         /// It has said CLAIM: so it can be told of others that do.
         aware: bool,
+        /// It has not said READY since, and nobody's turn to claim the tag comes before that.
+        settles: bool,
     },
     /// It owned the tag when the last worker died, and lives.
     Process {
@@ -49,11 +51,13 @@ enum Owner {
 }
 
 /// Somebody wants to own the tag.
-struct Claim {
+pub(super) struct Claim {
     number: i32,
     holder: Rc<Holder>,
     mode: Mode,
     time: Duration,
+    /// Whether it settles, once the tag is its own.
+    settles: bool,
     /// When its time is up, once it is the current one.
     due: Option<Instant>,
     /// Whether the owner knows.
@@ -166,7 +170,7 @@ impl Gate {
             return Turn::Mine { newly: false };
         }
         if self.is_to_be_had_by(holder) {
-            self.owner = Owner::Session { holder: Rc::clone(holder), aware: false };
+            self.owner = Owner::Session { holder: Rc::clone(holder), aware: false, settles: false };
             return Turn::Mine { newly: true };
         }
         let (turn, wait) = oneshot::channel();
@@ -219,25 +223,20 @@ impl Gate {
     }
 
     /// Takes up a claim that may be made; gives how far it is.
-    pub(super) fn claim(
-        &mut self,
-        holder: &Rc<Holder>,
-        mode: Mode,
-        time: Duration,
-        number: i32,
-    ) -> State {
+    pub(super) fn claim(&mut self, claim: Claim) -> State {
+        let holder = Rc::clone(&claim.holder);
         holder.mailbox.forget(self.tag);
-        if self.is_owned_by(holder) || self.is_to_be_had_by(holder) {
-            self.is_now_owned_by(holder);
+        if self.is_owned_by(&holder) || self.is_to_be_had_by(&holder) {
+            self.is_now_owned_by(&holder, claim.settles);
             self.go_on();
             return State::Owned;
         }
         holder.claims(self.tag);
-        self.claims.push_back(Claim::new(number, holder, mode, time));
+        self.claims.push_back(claim);
         self.go_on();
         // The answer says it.
         holder.mailbox.forget(self.tag);
-        if self.is_granted_to(holder) { State::Granted } else { State::Waiting }
+        if self.is_granted_to(&holder) { State::Granted } else { State::Waiting }
     }
 
     /// Whether the current claim may be granted, as the owner asks.
@@ -265,8 +264,11 @@ impl Gate {
         Err(self.position_of(holder).map_or(Refusal::Nothing, |_| Refusal::NotGranted))
     }
 
-    /// Makes the claimant the owner.
+    /// Makes the claimant the owner; an owner has settled by that.
     pub(super) fn ready(&mut self, holder: &Rc<Holder>) {
+        if self.is_owned_by(holder) {
+            return self.settled();
+        }
         if !self.is_granted_to(holder) {
             return;
         }
@@ -277,8 +279,15 @@ impl Gate {
             old.tell(self.tag, What::Completed, claim.number, holder.as_other(), None);
         }
         holder.mailbox.forget(self.tag);
-        self.is_now_owned_by(holder);
+        self.is_now_owned_by(holder, claim.settles);
         self.note(&claim, Verdict::Granted, &format!("complete: taken over from {from}"));
+        self.go_on();
+    }
+
+    fn settled(&mut self) {
+        if let Owner::Session { settles, .. } = &mut self.owner {
+            *settles = false;
+        }
         self.go_on();
     }
 
@@ -352,31 +361,35 @@ impl Gate {
         if let Some(claim) = self.claims.pop_front() {
             let holder = Rc::clone(&claim.holder);
             holder.tell(self.tag, What::Owned, claim.number, from.1, None);
-            self.is_now_owned_by(&holder);
+            self.is_now_owned_by(&holder, claim.settles);
             self.note(&claim, Verdict::Granted, &format!("{} has given it up", from.0));
             return self.go_on();
         }
         while let Some(Waiter { holder, turn }) = self.waiting.pop_front() {
             if turn.send(true).is_ok() {
-                self.owner = Owner::Session { holder, aware: false };
+                self.owner = Owner::Session { holder, aware: false, settles: false };
                 return;
             }
         }
     }
 
-    fn is_now_owned_by(&mut self, holder: &Rc<Holder>) {
+    fn is_now_owned_by(&mut self, holder: &Rc<Holder>, settles: bool) {
         holder.set(self.tag, Stake::Owns);
-        self.owner = Owner::Session { holder: Rc::clone(holder), aware: true };
+        self.owner = Owner::Session { holder: Rc::clone(holder), aware: true, settles };
         self.wake(holder);
     }
 
-    /// Makes the first claim the current one, and tells the owner, if that has not been done.
+    /// Makes the first claim the current one, and tells the owner, if that has not been done, and
+    /// the owner has settled.
     fn go_on(&mut self) {
+        if matches!(self.owner, Owner::Session { settles: true, .. }) {
+            return;
+        }
         let owner = self.other();
         let Some(claim) = self.claims.front_mut() else { return };
         let begins = claim.due.is_none();
         claim.due.get_or_insert_with(|| Instant::now() + claim.time);
-        let Owner::Session { holder: owner_session, aware: true } = &self.owner else {
+        let Owner::Session { holder: owner_session, aware: true, .. } = &self.owner else {
             return self.note_begin(begins, &owner);
         };
         let tells = !claim.told;
@@ -452,9 +465,19 @@ impl Gate {
 }
 
 impl Claim {
-    fn new(number: i32, holder: &Rc<Holder>, mode: Mode, time: Duration) -> Self {
+    pub(super) fn new(
+        number: i32,
+        holder: &Rc<Holder>,
+        mode: Mode,
+        time: Duration,
+        settles: bool,
+    ) -> Self {
         let holder = Rc::clone(holder);
-        Self { number, holder, mode, time, due: None, told: false, granted: false }
+        Self { number, holder, mode, time, settles, due: None, told: false, granted: false }
+    }
+
+    pub(super) fn number(&self) -> i32 {
+        self.number
     }
 }
 

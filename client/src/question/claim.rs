@@ -29,8 +29,8 @@ pub(crate) struct OfClaimed {
 }
 
 impl Claim {
-    pub(crate) fn new(tag: Tag, mode: Mode, time: Duration) -> Self {
-        let request = ClaimRequest::Claim { tag, mode, time: time.max(SHORTEST) };
+    pub(crate) fn new(tag: Tag, mode: Mode, time: Duration, settle: bool) -> Self {
+        let request = ClaimRequest::Claim { tag, mode, time: time.max(SHORTEST), settle };
         Self { tag, message: sealed(request) }
     }
 

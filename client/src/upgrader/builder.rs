@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fdbroker_wire::Tag;
-use fdbroker_wire::claim::{MAX_TIME, Mode};
+use fdbroker_wire::claim::{Claimed, MAX_TIME, Mode};
 
 use super::course::{Course, Stage};
 use super::inventory::Inventory;
-use super::shared::{Link, Shared, State, Terms};
+use super::shared::{Link, Shared, State, Terms, is_passing, refused};
 use super::snapshot::{Snapshot, fetch};
 use super::{UpgradeError, Upgrader, watch};
+use crate::patience::Patience;
 use crate::{Broker, Connector, Error};
 
 /// How to start an [`Upgrader`]; what is not set has a default.
@@ -80,12 +81,7 @@ impl Builder {
 
     fn claim(&self) -> Result<Shared, UpgradeError> {
         let terms = self.terms();
-        let claimed = || -> Result<_, Error> {
-            let mut broker = terms.connector.clone().connect()?;
-            let claimed = broker.claim(terms.tag, terms.mode, terms.time)?;
-            Ok((broker, claimed))
-        };
-        let (broker, claimed) = claimed().map_err(|error| self.refused(error))?;
+        let (broker, claimed) = claim(&terms).map_err(|error| refused(self.tag, error))?;
         let state = State {
             course: Course::new(terms.tag, terms.time, claimed.state),
             terms,
@@ -95,10 +91,6 @@ impl Builder {
             doubtful: false,
         };
         Shared::new(state).map_err(UpgradeError::System)
-    }
-
-    fn refused(&self, error: Error) -> UpgradeError {
-        super::shared::refused(self.tag, error)
     }
 
     fn terms(&self) -> Terms {
@@ -134,6 +126,25 @@ impl Builder {
 
 /// How long an answer may take where the connector does not say.
 const ANSWER: Duration = Duration::from_secs(10);
+
+/// Claims the tag on a first connection, or on another if that is lost meanwhile.
+fn claim(terms: &Terms) -> Result<(Broker, Claimed), Error> {
+    let mut patience = Patience::new(terms.retry_for);
+    let connect = || terms.connector.clone().connect();
+    let mut broker = connect()?;
+    loop {
+        match broker.claim_and_settle(terms.tag, terms.mode, terms.time) {
+            Ok(claimed) => return Ok((broker, claimed)),
+            Err(error) if is_passing(&error) && patience.again() => {}
+            Err(error) => return Err(error),
+        }
+        while let Err(error) = connect().map(|new| broker = new) {
+            if !is_passing(&error) || !patience.again() {
+                return Err(error);
+            }
+        }
+    }
+}
 
 fn inherit(shared: &Shared) -> Result<(), UpgradeError> {
     let state = shared.lock();

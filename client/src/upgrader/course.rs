@@ -88,6 +88,18 @@ pub(crate) struct Course {
     stage: Stage,
     claim: Option<Claim>,
     news: Option<Happening>,
+    #[cfg(feature = "tokio")]
+    standing: Standing,
+}
+
+/// What an asynchronous caller waits for.
+#[cfg(feature = "tokio")]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Standing {
+    /// The latest that has happened, and the how manieth it is.
+    pub(crate) latest: Option<(u64, Happening)>,
+    /// Whether nothing more can happen.
+    pub(crate) over: bool,
 }
 
 /// A claim of another process.
@@ -108,7 +120,15 @@ impl Course {
             State::Granted => Stage::Granted,
             State::Owned => Stage::Owned,
         };
-        Self { tag, time, stage, claim: None, news: None }
+        Self {
+            tag,
+            time,
+            stage,
+            claim: None,
+            news: None,
+            #[cfg(feature = "tokio")]
+            standing: Standing::default(),
+        }
     }
 
     pub(crate) fn stage(&self) -> &Stage {
@@ -165,6 +185,20 @@ impl Course {
             Stage::Stopped => Some(Happening::Stopped),
             _ => self.news.take(),
         }
+    }
+
+    fn happened(&mut self, happening: Happening) {
+        self.news = Some(happening);
+        #[cfg(feature = "tokio")]
+        {
+            let number = self.standing.latest.map_or(1, |(number, _)| number + 1);
+            self.standing.latest = Some((number, happening));
+        }
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn standing(&self) -> Standing {
+        Standing { over: self.is_over(), ..self.standing }
     }
 
     /// Whether somebody claims the tag.
@@ -226,13 +260,13 @@ impl Course {
             return if claim.released { Duty::ReleaseAgain } else { Duty::None };
         }
         self.claim = Some(Claim { claimant, released: false, until: None });
-        self.news = Some(Happening::Claimed(claimant));
+        self.happened(Happening::Claimed(claimant));
         Duty::None
     }
 
     fn withdrawn(&mut self) {
         if self.claim.take().is_some() {
-            self.news = Some(Happening::Withdrawn);
+            self.happened(Happening::Withdrawn);
         }
     }
 

@@ -108,7 +108,7 @@ pub enum UpgradeError {
     },
     /// A request failed.
     Broker(Error),
-    /// The operating system did not let this process watch the broker.
+    /// The operating system has no descriptor or thread for this, or the runtime is ending.
     System(io::Error),
 }
 
@@ -168,7 +168,10 @@ impl fmt::Display for UpgradeError {
             }
             Self::Broker(source) => source.fmt(f),
             Self::System(source) => {
-                write!(f, "the broker cannot be watched: {source}; check the limit of open files")
+                write!(
+                    f,
+                    "the system did not do its part: {source}; check the limits of open files and threads"
+                )
             }
         }
     }

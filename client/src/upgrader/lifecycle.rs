@@ -33,8 +33,9 @@ impl Upgrader {
         }
         state.inventory.unwant_what_was_not_asked_for();
         state = self.bring_up_to_date(state)?;
+        state = self.settle(state)?;
         state.course.advance(Stage::Serving);
-        self.shared.tell();
+        self.shared.tell(&state);
         Ok(())
     }
 
@@ -114,7 +115,7 @@ impl Upgrader {
         }
         state.link = Link::Closed;
         state.course.advance(Stage::Stopped);
-        self.shared.tell();
+        self.shared.tell(&state);
         self.shared.ring();
     }
 
@@ -146,6 +147,14 @@ impl Upgrader {
             true => state.course.advance(Stage::Owned),
             false => state = self.shared.wait(state, Some(Instant::now() + SHORT)),
         }
+        Ok(state)
+    }
+
+    /// Lets others claim the tag.
+    fn settle<'a>(&'a self, state: Guard<'a>) -> Result<Guard<'a>, UpgradeError> {
+        let tag = state.terms.tag;
+        let settled = |broker: &mut Broker, _: &mut Inventory| broker.ready(tag);
+        let (state, ()) = self.shared.ask(state, |course| course.is_alive(), settled)?;
         Ok(state)
     }
 

@@ -49,6 +49,8 @@ mod payload;
 mod shared;
 mod snapshot;
 mod stale;
+#[cfg(feature = "tokio")]
+mod tokio_sockets;
 
 mod watch;
 

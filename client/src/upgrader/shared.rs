@@ -64,6 +64,8 @@ pub(crate) struct Shared {
     changed: Condvar,
     /// Wakes the watcher.
     pub(crate) bell: OwnedFd,
+    #[cfg(feature = "tokio")]
+    pub(crate) standing: ::tokio::sync::watch::Sender<super::course::Standing>,
 }
 
 pub(crate) type Guard<'a> = MutexGuard<'a, State>;
@@ -74,6 +76,8 @@ impl Shared {
             state: Mutex::new(state),
             changed: Condvar::new(),
             bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            #[cfg(feature = "tokio")]
+            standing: ::tokio::sync::watch::Sender::default(),
         })
     }
 
@@ -82,9 +86,13 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells everybody who waits, and the watcher, that something has changed.
-    pub(crate) fn tell(&self) {
+    /// Tells everybody who waits that something has changed.
+    pub(crate) fn tell(&self, state: &State) {
         self.changed.notify_all();
+        #[cfg(feature = "tokio")]
+        self.standing.send_replace(state.course.standing());
+        #[cfg(not(feature = "tokio"))]
+        let _ = state;
     }
 
     /// Wakes the watcher.
@@ -121,20 +129,20 @@ impl Shared {
             let tag = state.terms.tag;
             match answer {
                 Ok(answer) => {
-                    self.tell_if(told);
+                    self.tell_if(told, &state);
                     return Ok((state, answer));
                 }
                 Err(error) if is_passing(&error) => state.lose(error),
                 Err(error) => {
                     state.heed(&error);
-                    self.tell();
+                    self.tell(&state);
                     self.ring();
                     // An event that came with the answer says why better than the answer does.
                     state.course.is_alive()?;
                     return Err(refused(tag, error));
                 }
             }
-            self.tell();
+            self.tell(&state);
             self.ring();
         }
     }
@@ -160,9 +168,9 @@ impl Shared {
         }
     }
 
-    fn tell_if(&self, told: bool) {
+    fn tell_if(&self, told: bool, state: &State) {
         if told {
-            self.tell();
+            self.tell(state);
             self.ring();
         }
     }

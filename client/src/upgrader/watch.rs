@@ -43,7 +43,7 @@ fn watch(shared: &Shared) {
         let next = {
             let mut state = shared.lock();
             let next = state.tend(&mut pause);
-            shared.tell();
+            shared.tell(&state);
             next
         };
         match next {
@@ -123,7 +123,12 @@ impl State {
 
     fn claim(&mut self, mode: Mode) -> Result<Broker, Error> {
         let mut broker = self.terms.connector.clone().connect()?;
-        let claimed = broker.claim(self.terms.tag, mode, self.terms.time)?;
+        let (tag, time) = (self.terms.tag, self.terms.time);
+        let claimed = match self.course.stage() {
+            Stage::Serving => broker.claim(tag, mode, time),
+            // Until it is ready, nobody takes over what it has not deposited.
+            _ => broker.claim_and_settle(tag, mode, time),
+        }?;
         let until = Instant::now() + self.terms.retry_for.max(GRACE);
         self.doubtful |= mode != Mode::Again;
         self.course.claimed_again(claimed.state, until);
