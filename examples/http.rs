@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use fdbroker::{Tag, Upgrader};
+use fdbroker::{Tag, tokio::Upgrader};
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -31,16 +31,13 @@ const LEAVE: Duration = Duration::from_secs(60);
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let address: SocketAddr = std::env::args().nth(1).ok_or("usage: http ADDRESS")?.parse()?;
-    let upgrader = Upgrader::builder(TAG).start()?;
-    let listener: std::net::TcpListener = upgrader.listen("http", address)?;
-    listener.set_nonblocking(true)?;
-    let listener = TcpListener::from_std(listener)?;
-    upgrader.ready()?;
+    let upgrader = Upgrader::start(fdbroker::Upgrader::builder(TAG)).await?;
+    let listener: TcpListener = upgrader.listen("http", address).await?;
+    upgrader.ready().await?;
     println!("listening on {}", listener.local_addr()?);
 
     let leaving = Arc::new(AtomicBool::new(false));
     let mut connections = JoinSet::new();
-    let mut completed = tokio::task::spawn_blocking(move || upgrader.upgrade_complete());
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -48,7 +45,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 Err(error) => eprintln!("accept: {error}"),
             },
             Some(_) = connections.join_next() => {}
-            completed = &mut completed => break completed??,
+            completed = upgrader.upgrade_complete() => break completed?,
         }
     }
     drop(listener);

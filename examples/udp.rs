@@ -9,7 +9,7 @@ use std::error::Error;
 use std::net::SocketAddr;
 use std::process;
 
-use fdbroker::{Tag, Upgrader};
+use fdbroker::{Tag, tokio::Upgrader};
 use tokio::net::UdpSocket;
 
 const TAG: Tag = Tag::new(6).unwrap();
@@ -17,20 +17,17 @@ const TAG: Tag = Tag::new(6).unwrap();
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let address: SocketAddr = std::env::args().nth(1).ok_or("usage: udp ADDRESS")?.parse()?;
-    let upgrader = Upgrader::builder(TAG).start()?;
-    let socket: std::net::UdpSocket = upgrader.listen("udp", address)?;
-    socket.set_nonblocking(true)?;
-    let socket = UdpSocket::from_std(socket)?;
-    upgrader.ready()?;
+    let upgrader = Upgrader::start(fdbroker::Upgrader::builder(TAG)).await?;
+    let socket: UdpSocket = upgrader.listen("udp", address).await?;
+    upgrader.ready().await?;
     println!("listening on {}, process {}", socket.local_addr()?, process::id());
 
-    let mut completed = tokio::task::spawn_blocking(move || upgrader.upgrade_complete());
     let mut datagram = [0; 65536];
     loop {
         tokio::select! {
             // Once another process is ready, this one reads no more.
             biased;
-            completed = &mut completed => return Ok(completed??),
+            completed = upgrader.upgrade_complete() => return Ok(completed?),
             read = socket.recv_from(&mut datagram) => {
                 let (length, from) = read?;
                 let head = format!("{} ", process::id());
