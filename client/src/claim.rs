@@ -50,6 +50,15 @@ impl Broker {
         self.run(OfClaimed::release(tag))
     }
 
+    /// [`Broker::release`] to one claim alone, by the number of its [`Event`]: one that came after
+    /// it ended is not meant.
+    ///
+    /// # Errors
+    /// Those of [`Broker::release`]; EINVAL also when that claim is not the current one.
+    pub fn release_to(&mut self, tag: Tag, claim: i32) -> Result<(), Error> {
+        self.run(OfClaimed::release_to(tag, claim))
+    }
+
     /// As the claimant to whom the tag was granted: owns it from now on. As its owner: has settled
     /// (see [`Broker::claim_and_settle`]).
     ///

@@ -80,6 +80,11 @@ impl OfClaimed {
         Self { operation: Operation::Release(tag), bond: Bond::Claimed(tag), message }
     }
 
+    pub(crate) fn release_to(tag: Tag, claim: i32) -> Self {
+        let message = sealed(ClaimRequest::ReleaseTo { tag, claim });
+        Self { operation: Operation::Release(tag), bond: Bond::Claimed(tag), message }
+    }
+
     pub(crate) fn ready(tag: Tag) -> Self {
         let message = sealed(ClaimRequest::Ready(tag));
         Self { operation: Operation::Ready(tag), bond: Bond::Claimed(tag), message }
