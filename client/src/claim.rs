@@ -23,7 +23,7 @@ impl Broker {
     /// [`Error::TakenOver`] to [`Mode::Again`] when the tag belongs to another process;
     /// [`Error::Unserved`], [`Error::Version1`]; or what may happen to every request.
     pub fn claim(&mut self, tag: Tag, mode: Mode, time: Duration) -> Result<Claimed, Error> {
-        self.run(Claim::new(tag, mode, time, false))
+        self.run(Claim::new(tag, mode, time))
     }
 
     /// [`Broker::claim`], and to settle first once the tag is one's own: whoever claims it then
@@ -38,7 +38,7 @@ impl Broker {
         mode: Mode,
         time: Duration,
     ) -> Result<Claimed, Error> {
-        self.run(Claim::new(tag, mode, time, true))
+        self.run(Claim::settling(tag, mode, time))
     }
 
     /// As the owner of a tag that is claimed as [`Mode::Quiesced`]: lets the claimant take over
