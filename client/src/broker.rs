@@ -8,11 +8,11 @@ use std::sync::Arc;
 use fdbroker_wire::{Info, Message, Reply, Slot, Tag};
 
 use crate::claims::Claims;
-use crate::connection::{Connection, Failure};
+use crate::connection::Connection;
 use crate::question::slot::{Add, Del, Get, HowMuch};
 use crate::question::version2::Greet;
 use crate::question::{Place, Question};
-use crate::trouble::{Trouble, starting};
+use crate::trouble::{Failure, Trouble, starting};
 use crate::{Connector, Error, Feature, Operation};
 
 /// A session with a broker. Requests block until they are answered.

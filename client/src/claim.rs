@@ -23,7 +23,7 @@ impl Broker {
     /// [`Error::TakenOver`] to [`Mode::Again`] when the tag belongs to another process;
     /// [`Error::Unserved`], [`Error::Version1`]; or what may happen to every request.
     pub fn claim(&mut self, tag: Tag, mode: Mode, time: Duration) -> Result<Claimed, Error> {
-        self.run(Claim::new(tag, mode, time, false))
+        self.run(Claim::new(tag, mode, time))
     }
 
     /// [`Broker::claim`], and to settle first once the tag is one's own: whoever claims it then
@@ -38,7 +38,7 @@ impl Broker {
         mode: Mode,
         time: Duration,
     ) -> Result<Claimed, Error> {
-        self.run(Claim::new(tag, mode, time, true))
+        self.run(Claim::settling(tag, mode, time))
     }
 
     /// As the owner of a tag that is claimed as [`Mode::Quiesced`]: lets the claimant take over
@@ -48,6 +48,15 @@ impl Broker {
     /// [`Error::Failed`] (EINVAL) when nobody claims the tag; or what may happen to every request.
     pub fn release(&mut self, tag: Tag) -> Result<(), Error> {
         self.run(OfClaimed::release(tag))
+    }
+
+    /// [`Broker::release`] to one claim alone, by the number of its [`Event`]: one that came after
+    /// it ended is not meant.
+    ///
+    /// # Errors
+    /// Those of [`Broker::release`]; EINVAL also when that claim is not the current one.
+    pub fn release_to(&mut self, tag: Tag, claim: i32) -> Result<(), Error> {
+        self.run(OfClaimed::release_to(tag, claim))
     }
 
     /// As the claimant to whom the tag was granted: owns it from now on. As its owner: has settled

@@ -12,10 +12,11 @@ use fdbroker_wire::version2::Features;
 use fdbroker_wire::{MAX_ANSWER, Message};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno as Os;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, socketpair};
+use rustix::net::{RecvFlags, SendFlags};
 
 use crate::core::{Core, NoRoom};
-use crate::transfer::{Request, receive};
+use crate::transfer::{Request, close, receive};
+use crate::trouble::Failure;
 
 /// A connected socket and what was read from it.
 #[derive(Debug)]
@@ -26,21 +27,6 @@ pub(crate) struct Connection {
     buffer: Box<[u8]>,
     timeout: Option<Duration>,
     over: bool,
-}
-
-/// Why there is no answer.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// The connection ended before the first byte of an answer.
-    Lost(io::Error),
-    /// The connection failed in the middle of an answer, or in another way.
-    Cut(io::Error),
-    /// The answer took too long.
-    Timeout(Duration),
-    /// The answer makes no sense.
-    Nonsense(&'static str),
-    /// The answer's descriptor found no room in this process.
-    NoRoom,
 }
 
 /// How long an answer may take from here on.
@@ -71,11 +57,7 @@ impl Connection {
     /// poll(2) finds the end of a stream, for who waits there.
     pub(crate) fn end(&mut self) {
         self.over = true;
-        // Without room for another descriptor, the old one has to do.
-        match dead_end() {
-            Ok(end) => self.socket = end,
-            Err(_) => drop(rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both)),
-        }
+        close(&mut self.socket);
     }
 
     /// Sends a request and waits for its answer.
@@ -205,12 +187,4 @@ impl Clock {
     fn new() -> Self {
         Self { began: Instant::now(), answering: false }
     }
-}
-
-/// A stream whose other end has been closed.
-fn dead_end() -> rustix::io::Result<OwnedFd> {
-    let (end, other) =
-        socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    drop(other);
-    Ok(end)
 }

@@ -13,6 +13,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connec
 use rustix::process::geteuid;
 
 use crate::connection::Connection;
+use crate::patience::Patience;
 use crate::{Attempt, Broker, Error, Operation};
 
 /// The environment variable that names the broker's socket.
@@ -90,10 +91,7 @@ impl Connector {
     /// [`Error::Broken`] when there is no broker, [`Error::Untrusted`] when it is not trusted,
     /// [`Error::Timeout`] when it accepts nobody.
     pub fn connect(self) -> Result<Broker, Error> {
-        let socket: Arc<Path> = match self.socket.clone() {
-            Some(path) => path.into(),
-            None => default_socket().into(),
-        };
+        let socket = self.path();
         let attempt = Attempt { operation: Operation::Connect, socket: Arc::clone(&socket) };
         let connection = self.open(&attempt)?;
         Ok(Broker::new(self, socket, connection))
@@ -110,26 +108,52 @@ impl Connector {
         self
     }
 
-    pub(crate) fn patience(&self) -> crate::patience::Patience {
-        crate::patience::Patience::new(self.retry_for)
+    /// The broker's socket, as it was set or is expected.
+    pub(crate) fn path(&self) -> Arc<Path> {
+        match &self.socket {
+            Some(path) => path.as_path().into(),
+            None => default_socket().into(),
+        }
+    }
+
+    pub(crate) fn patience(&self) -> Patience {
+        Patience::new(self.retry_for)
+    }
+
+    pub(crate) fn answer_timeout(&self) -> Option<Duration> {
+        self.timeout
     }
 
     /// One connection, to a broker that is trusted.
     pub(crate) fn open(&self, attempt: &Attempt) -> Result<Connection, Error> {
-        let socket = self.dial(&attempt.socket).map_err(|errno| match (errno, self.timeout) {
-            (rustix::io::Errno::AGAIN, Some(after)) => {
-                Error::Timeout { attempt: attempt.clone(), after }
-            }
-            _ => Error::Broken { attempt: attempt.clone(), source: errno.into() },
-        })?;
-        self.check(&socket, attempt)?;
-        Ok(Connection::new(socket, self.timeout))
+        self.open_socket(&attempt.socket)
+            .map(|socket| Connection::new(socket, self.timeout))
+            .map_err(|unopened| unopened.into_error(attempt.clone()))
     }
 
-    fn dial(&self, path: &Path) -> rustix::io::Result<OwnedFd> {
-        let address = SocketAddrUnix::new(path).map_err(|_| rustix::io::Errno::INVAL)?;
+    /// A socket that is connected to a broker that is trusted; one that blocks.
+    pub(crate) fn open_socket(&self, path: &Path) -> Result<OwnedFd, Unopened> {
         let socket =
-            socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+            self.dial(path, SocketFlags::CLOEXEC).map_err(|errno| match (errno, self.timeout) {
+                (rustix::io::Errno::AGAIN, Some(after)) => Unopened::Timeout(after),
+                _ => Unopened::Broken(errno.into()),
+            })?;
+        self.check(socket)
+    }
+
+    /// The same of one that does not block; none when more wait to be accepted than may.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn open_at_once(&self, path: &Path) -> Result<Option<OwnedFd>, Unopened> {
+        match self.dial(path, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            Ok(socket) => self.check(socket).map(Some),
+            Err(rustix::io::Errno::AGAIN) => Ok(None),
+            Err(errno) => Err(Unopened::Broken(errno.into())),
+        }
+    }
+
+    fn dial(&self, path: &Path, flags: SocketFlags) -> rustix::io::Result<OwnedFd> {
+        let address = SocketAddrUnix::new(path).map_err(|_| rustix::io::Errno::INVAL)?;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
         if self.timeout.is_some() {
             set_socket_timeout(&socket, Timeout::Send, self.timeout)?;
             set_socket_timeout(&socket, Timeout::Recv, self.timeout)?;
@@ -143,18 +167,35 @@ impl Connector {
     }
 
     /// Not by rustix: its credentials are undefined for a peer of another pid namespace.
-    fn check(&self, socket: &OwnedFd, attempt: &Attempt) -> Result<(), Error> {
+    fn check(&self, socket: OwnedFd) -> Result<OwnedFd, Unopened> {
         let trusted = match self.trust {
-            Trust::Anyone => return Ok(()),
+            Trust::Anyone => return Ok(socket),
             Trust::Uid(uid) => [uid, uid],
             Trust::RootOrSelf => [0, geteuid().as_raw()],
         };
-        let uid = getsockopt(socket, PeerCredentials)
-            .map_err(|errno| Error::Broken { attempt: attempt.clone(), source: errno.into() })?
-            .uid();
-        match trusted.contains(&uid) {
-            true => Ok(()),
-            false => Err(Error::Untrusted { attempt: attempt.clone(), uid }),
+        let credentials = getsockopt(&socket, PeerCredentials);
+        let uid = credentials.map_err(|errno| Unopened::Broken(errno.into()))?.uid();
+        if trusted.contains(&uid) { Ok(socket) } else { Err(Unopened::Untrusted(uid)) }
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(crate) enum Unopened {
+    /// The broker accepts nobody.
+    Timeout(Duration),
+    /// There is no broker.
+    Broken(io::Error),
+    /// It runs as somebody who is not trusted.
+    Untrusted(u32),
+}
+
+impl Unopened {
+    pub(crate) fn into_error(self, attempt: Attempt) -> Error {
+        match self {
+            Self::Timeout(after) => Error::Timeout { attempt, after },
+            Self::Broken(source) => Error::Broken { attempt, source },
+            Self::Untrusted(uid) => Error::Untrusted { attempt, uid },
         }
     }
 }

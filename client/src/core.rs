@@ -59,11 +59,15 @@ impl<F> Core<F> {
     }
 
     /// Nobody waits for this answer any more.
-    #[cfg_attr(not(test), expect(dead_code, reason = "who blocks never gives an answer up"))]
     pub(crate) fn give_up(&mut self, ticket: Ticket) {
         if ticket.0 >= self.due {
             self.given_up.insert(ticket.0);
         }
+    }
+
+    /// How many requests have not been answered yet, those included that were given up.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.next - self.due
     }
 
     /// Takes the bytes and descriptors of one recvmsg(2); `truncated` is its MSG_CTRUNC.

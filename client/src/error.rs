@@ -189,6 +189,8 @@ pub enum Operation {
     Withdraw(Tag),
     /// Waiting for an event.
     Event,
+    /// Sending and receiving, whatever it was.
+    Process,
 }
 
 /// A part of version 2 of the protocol, which a broker serves or not.
@@ -385,6 +387,7 @@ impl fmt::Display for Operation {
             Self::Ready(tag) => write!(f, "ready {tag}"),
             Self::Withdraw(tag) => write!(f, "withdraw {tag}"),
             Self::Event => f.write_str("event"),
+            Self::Process => f.write_str("process"),
         }
     }
 }

@@ -28,6 +28,7 @@
 #![forbid(unsafe_code)]
 
 mod broker;
+mod channel;
 mod claim;
 mod claims;
 #[cfg(feature = "cli")]
@@ -38,6 +39,7 @@ mod core;
 mod error;
 mod many;
 mod patience;
+mod polled;
 mod question;
 #[cfg(feature = "tokio")]
 pub mod tokio;
@@ -53,6 +55,7 @@ pub use fdbroker_wire::claim::{Claimed, Event, Mode, State, What};
 pub use fdbroker_wire::version2::{Entry as Listed, Found, Kind};
 pub use fdbroker_wire::{Errno, Index, Info, MAX_PAYLOAD, NotANumber, Slot, Tag};
 pub use many::{ManyDeposits, NewDeposit};
+pub use polled::{Outcome, Polled, Ticket};
 pub use upgrader::{UpgradeError, Upgrader};
 
 /// The example of the README, so that it stays one that compiles.

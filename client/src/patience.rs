@@ -20,17 +20,19 @@ impl Patience {
         Self { limit, end: None, pause: Duration::ZERO }
     }
 
-    /// Says whether to try again, after having slept as long as it should be waited: not at
-    /// all the first time, then for growing pauses.
+    /// Says whether to try again, after having slept as long as it should be waited.
     pub(crate) fn again(&mut self) -> bool {
+        self.pause().map(thread::sleep).is_some()
+    }
+
+    /// How long to wait before trying again: not at all the first time, then for growing
+    /// pauses. None when there is no patience left.
+    pub(crate) fn pause(&mut self) -> Option<Duration> {
         let now = Instant::now();
         let end = *self.end.get_or_insert_with(|| now + self.limit);
-        if now >= end {
-            return false;
-        }
-        thread::sleep(self.pause.min(end - now));
+        let pause = self.pause.min(end.checked_duration_since(now).filter(|left| !left.is_zero())?);
         self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-        true
+        Some(pause)
     }
 }
 

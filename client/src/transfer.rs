@@ -5,13 +5,14 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use fdbroker_wire::MAX_DESCRIPTORS;
 use rustix::io::{Errno as Os, Result};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, send, sendmsg,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType,
+    recvmsg, send, sendmsg, shutdown, socketpair,
 };
 
 use crate::core::Core;
@@ -51,15 +52,15 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     /// Those of sendmsg(2), but never EINTR.
-    pub(crate) fn send(&self, socket: &OwnedFd, flags: SendFlags) -> Result<usize> {
+    pub(crate) fn send(&self, socket: impl AsFd, flags: SendFlags) -> Result<usize> {
         let flags = flags | SendFlags::NOSIGNAL;
         if self.payload.is_empty() && self.descriptors.is_empty() {
-            return uninterrupted(|| send(socket, self.head, flags));
+            return uninterrupted(|| send(&socket, self.head, flags));
         }
-        uninterrupted(|| self.send_message(socket, flags))
+        uninterrupted(|| self.send_message(&socket, flags))
     }
 
-    fn send_message(&self, socket: &OwnedFd, flags: SendFlags) -> Result<usize> {
+    fn send_message(&self, socket: impl AsFd, flags: SendFlags) -> Result<usize> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         if !self.descriptors.is_empty() {
@@ -75,7 +76,7 @@ impl<'a> Request<'a> {
 /// # Errors
 /// Those of recvmsg(2), but never EINTR.
 pub(crate) fn receive(
-    socket: &OwnedFd,
+    socket: impl AsFd,
     buffer: &mut [u8],
     flags: RecvFlags,
     core: &mut Core<OwnedFd>,
@@ -85,11 +86,25 @@ pub(crate) fn receive(
     let flags = flags | RecvFlags::CMSG_CLOEXEC;
     let received = uninterrupted(|| {
         let mut parts = [IoSliceMut::new(buffer)];
-        recvmsg(socket, &mut parts, &mut control, flags)
+        recvmsg(&socket, &mut parts, &mut control, flags)
     })?;
     let truncated = received.flags.contains(ReturnFlags::CTRUNC);
     core.feed(&buffer[..received.bytes], owned(&mut control), truncated);
     Ok(received.bytes)
+}
+
+/// Closes a socket, and puts a stream at its end in its place, for who waits there.
+pub(crate) fn close(socket: &mut OwnedFd) {
+    // Without room for another descriptor, the old one has to do.
+    match dead_end() {
+        Ok(end) => *socket = end,
+        Err(_) => drop(shutdown(socket, Shutdown::Both)),
+    }
+}
+
+fn dead_end() -> Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC;
+    socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).map(|(end, _closed)| end)
 }
 
 /// Every descriptor that came. Those that nobody takes are closed with the buffer.

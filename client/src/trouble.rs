@@ -1,11 +1,50 @@
 //! What kept a request from being answered, and whether trying again may help.
 
 use std::io;
+use std::time::Duration;
 
 use fdbroker_wire::{Errno, Reply};
 
-use crate::connection::Failure;
 use crate::{Attempt, Error};
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The connection ended before the first byte of an answer.
+    Lost(io::Error),
+    /// The connection failed in the middle of an answer, or in another way.
+    Cut(io::Error),
+    /// The answer took too long.
+    Timeout(Duration),
+    /// The answer makes no sense.
+    Nonsense(&'static str),
+    /// The answer's descriptor found no room in this process.
+    NoRoom,
+}
+
+impl Failure {
+    /// That of a request whose connection was lost by the failure of another one.
+    pub(crate) fn along() -> Self {
+        let reason = "the connection ended with an earlier request on it";
+        Self::Lost(io::Error::new(io::ErrorKind::ConnectionAborted, reason))
+    }
+
+    /// Whether it is another than a loss, behind which a request may be repeated.
+    pub(crate) fn lasts(&self) -> bool {
+        !matches!(self, Self::Lost(_))
+    }
+
+    /// The same once more, for another request.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Lost(error) => Self::Lost(copied(error)),
+            Self::Cut(error) => Self::Cut(copied(error)),
+            Self::Timeout(after) => Self::Timeout(*after),
+            Self::Nonsense(reason) => Self::Nonsense(reason),
+            Self::NoRoom => Self::NoRoom,
+        }
+    }
+}
 
 /// What kept a request from being answered.
 #[derive(Debug)]
@@ -49,6 +88,10 @@ impl Trouble {
             Failure::NoRoom => Self::Lasting(Error::NoRoom { attempt }),
         }
     }
+}
+
+fn copied(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
 
 /// Whether connecting failed as it does while a broker is being restarted.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use fdbroker::{Broker, Connector, Error};
 use fdbroker_wire::{Errno, Info, reply};
-use support::{Fake, Shelf, slot};
+use support::{Fake, Shelf, nobody, slot};
 
 /// What a broker does at the moment of its death.
 #[derive(Clone, Copy)]
@@ -40,11 +40,6 @@ fn mortal(dies: Dies) -> Fake {
             }
         }
     })
-}
-
-/// A peer whom no answer reaches.
-fn nobody() -> support::Peer {
-    support::Peer::new(std::os::unix::net::UnixStream::pair().unwrap().0)
 }
 
 #[test]

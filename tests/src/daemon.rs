@@ -154,6 +154,21 @@ impl Daemon {
         pid
     }
 
+    /// Stops the supervisor, as a debugger would; [`Daemon::go_on`] has it go on.
+    #[track_caller]
+    pub fn stop_supervisor(&self) {
+        let supervisor = self.supervisor_pid();
+        process::signal(supervisor, Signal::STOP);
+        wait_until("the supervisor has stopped", || {
+            process::stat(supervisor).is_some_and(|fields| fields[0] == "T")
+        });
+    }
+
+    /// Has a stopped supervisor go on.
+    pub fn go_on(&self) {
+        process::signal(self.supervisor_pid(), Signal::CONT);
+    }
+
     /// How many descriptors are open while `peer` is connected and has asked for something. To
     /// be taken before anything is deposited or opened: what is closed again is closed a little
     /// after its answer.

@@ -13,6 +13,7 @@
 pub mod answer;
 pub mod binaries;
 pub mod builder;
+pub mod claims;
 pub mod command;
 pub mod daemon;
 pub mod directory;

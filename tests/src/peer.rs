@@ -14,7 +14,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::person::Connection;
 use crate::sys::{self, Control, Received};
-use crate::{Answer, PATIENCE, Place, request};
+use crate::{Answer, PATIENCE, Place, request, wait_until};
 
 /// How much is read at once: the largest answer there is.
 const ROOM: usize = 32784;
@@ -100,6 +100,13 @@ impl Peer {
     #[track_caller]
     pub fn send(&mut self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) {
         self.try_send(bytes, descriptors).expect("the request is sent");
+    }
+
+    /// The same, and waits until the broker has read it: it is then as far as it comes without waiting.
+    #[track_caller]
+    pub fn send_and_be_read(&mut self, bytes: &[u8]) {
+        self.send(bytes, &[]);
+        wait_until("the broker has read it", || sys::is_read(self.socket()));
     }
 
     /// Sends bytes with any control messages, from this process.

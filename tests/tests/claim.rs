@@ -1,118 +1,33 @@
-//! Taking tags over: CLAIM, RELEASE, READY, WITHDRAW, and the events that go with them.
+//! Taking tags over: who may, in which order, and what becomes of it. Each holds of tags that are
+//! serial and of tags that are not, unless it says so.
 
 use std::time::Duration;
 
-use fdbroker_tests::{Answer, Daemon, Peer, Person, request};
-use fdbroker_wire::claim::{Claimed, Event, State, What};
-use fdbroker_wire::{Extended, Tag};
+use fdbroker_tests::claims::{AGAIN, BOTH, LIVE, LONG, POLICY, QUIESCED, SERIAL, SETTLE, WEB};
+use fdbroker_tests::{Answer, Daemon, Ids, Peer, Person, needs_root, request, sample};
+use fdbroker_wire::claim::{State, What};
 
-const POLICY: &str = r#"
-[tags.web]
-id = 10
-
-[tags.serial]
-id = 11
-serial = true
-
-[[rules]]
-id = "everyone"
-allow = ["*"]
-slots = ["*"]
-anyone = true
-"#;
-
-const WEB: i16 = 10;
-const SERIAL: i16 = 11;
-const BOTH: [i16; 2] = [WEB, SERIAL];
-
-const LIVE: i16 = 0;
-const QUIESCED: i16 = 1;
-const AGAIN: i16 = 2;
-/// Beside one of these.
-const SETTLE: i16 = 0x100;
-
-/// For claims whose time is never up in a test, in milliseconds.
-const LONG: i32 = 3_600_000;
 /// Long enough to see that nothing comes; whatever comes later makes the test fail as well.
 const MEANWHILE: Duration = Duration::from_millis(200);
 
-fn daemon() -> Daemon {
-    Daemon::with_policy(POLICY).start()
-}
-
-/// A connection that has said HEL.
-fn greeted(daemon: &Daemon) -> Peer {
-    hello(daemon.connect())
-}
-
-fn hello(mut peer: Peer) -> Peer {
-    assert!(matches!(peer.ask(&request::hello(), &[]), Answer::Hello(_)));
-    peer
-}
-
-/// A connection that owns a tag by claim.
-fn owner(daemon: &Daemon, tag: i16) -> Peer {
-    let mut owner = greeted(daemon);
-    assert_eq!(claim(&mut owner, tag, LIVE), State::Owned);
-    owner
-}
-
-#[track_caller]
-fn claim(peer: &mut Peer, tag: i16, mode: i16) -> State {
-    claimed(peer.ask(&request::claim(tag, mode, LONG), &[])).state
-}
-
-#[track_caller]
-fn claimed(answer: Answer) -> Claimed {
-    match answer {
-        Answer::Extended { op, body } => {
-            let message: Extended<()> = Extended { op, flags: 0, body, descriptors: Vec::new() };
-            Claimed::from_extended(message).unwrap()
-        }
-        other => panic!("expected CLAIMED, got {other:?}"),
-    }
-}
-
-fn release(peer: &mut Peer, tag: i16) -> Answer {
-    peer.ask(&request::release(tag), &[])
-}
-
-fn ready(peer: &mut Peer, tag: i16) -> Answer {
-    peer.ask(&request::ready(tag), &[])
-}
-
-fn withdraw(peer: &mut Peer, tag: i16) -> Answer {
-    peer.ask(&request::withdraw(tag), &[])
-}
-
-#[track_caller]
-fn is_told(peer: &mut Peer, tag: i16, what: What) -> Event {
-    let event = peer.event();
-    assert_eq!((event.tag, event.what), (Tag::new(tag).unwrap(), what));
-    event
-}
-
 #[test]
 fn live_the_owner_serves_on_until_its_claimant_is_ready() {
-    let daemon = daemon();
+    let daemon = Daemon::of_claims();
     for tag in BOTH {
-        let mut old = owner(&daemon, tag);
-        old.add((tag, 0), "listener").done();
-        let mut new = greeted(&daemon);
-        let granted = claimed(new.ask(&request::claim(tag, LIVE, 60_000), &[]));
+        let mut old = daemon.owner(tag);
+        old.add_descriptor((tag, 0), sample::file_saying("listener"), "").done();
+        let mut new = daemon.greeted();
+        let granted = new.claim_for(tag, LIVE, 60_000);
         assert_eq!(granted.state, State::Granted);
-        let told = is_told(&mut old, tag, What::ClaimedLive);
+        let told = old.is_told(tag, What::ClaimedLive);
         assert_eq!(told.claim, granted.claim);
-        assert_eq!(
-            (told.pid as u32, told.uid),
-            (std::process::id(), fdbroker_tests::Ids::own().uid)
-        );
+        assert_eq!((told.pid.cast_unsigned(), told.uid), (std::process::id(), Ids::own().uid));
         assert!(told.left <= Duration::from_secs(60) && told.left > Duration::from_secs(30));
-        assert_eq!(new.get((tag, 0)).payload(), b"listener");
-        assert_eq!(old.get((tag, 0)).payload(), b"listener");
+        assert_eq!(sample::content(new.get((tag, 0)).descriptor()), "listener");
+        old.get((tag, 0)).descriptor();
 
-        ready(&mut new, tag).done();
-        assert_eq!(is_told(&mut old, tag, What::Completed).claim, granted.claim);
+        new.ready(tag).done();
+        assert_eq!(old.is_told(tag, What::Completed).claim, granted.claim);
         new.add((tag, 0), "the new one's").done();
         assert_eq!(old.add((tag, 0), "too late").errno(), libc::ESTALE);
         assert_eq!(old.del((tag, 0)).errno(), libc::ESTALE);
@@ -122,173 +37,543 @@ fn live_the_owner_serves_on_until_its_claimant_is_ready() {
 
 #[test]
 fn quiesced_the_owner_stops_and_releases_first() {
-    let daemon = daemon();
+    let daemon = Daemon::of_claims();
     for tag in BOTH {
-        let mut old = owner(&daemon, tag);
-        let mut new = greeted(&daemon);
-        assert_eq!(claim(&mut new, tag, QUIESCED), State::Waiting);
-        is_told(&mut old, tag, What::ClaimedQuiesced);
-        assert_eq!(ready(&mut new, tag).errno(), libc::EBUSY);
+        let mut old = daemon.owner(tag);
+        let mut new = daemon.greeted();
+        assert_eq!(new.claim(tag, QUIESCED), State::Waiting);
+        old.is_told(tag, What::ClaimedQuiesced);
+        assert_eq!(new.ready(tag).errno(), libc::EBUSY);
+        new.is_told_nothing(MEANWHILE);
         // It brings its deposits up to date.
         old.add((tag, 0), "sequence 7").done();
-        release(&mut old, tag).done();
-        is_told(&mut new, tag, What::Granted);
-        release(&mut old, tag).done();
+        old.release(tag).done();
+        new.is_told(tag, What::Granted);
+        old.release(tag).done();
         assert_eq!(new.get((tag, 0)).payload(), b"sequence 7");
-        ready(&mut new, tag).done();
-        is_told(&mut old, tag, What::Completed);
-        ready(&mut new, tag).done();
+        new.ready(tag).done();
+        old.is_told(tag, What::Completed);
+        new.ready(tag).done();
         new.add((tag, 0), "sequence 8").done();
     }
 }
 
 #[test]
 fn while_a_claim_is_granted_neither_side_changes_anything() {
-    let daemon = daemon();
+    let daemon = Daemon::of_claims();
     for tag in BOTH {
-        let mut old = owner(&daemon, tag);
+        let mut old = daemon.owner(tag);
         old.add((tag, 0), "as it was").done();
-        let mut new = greeted(&daemon);
-        assert_eq!(claim(&mut new, tag, LIVE), State::Granted);
+        let mut new = daemon.greeted();
+        assert_eq!(new.claim(tag, LIVE), State::Granted);
         for side in [&mut old, &mut new] {
             assert_eq!(side.add((tag, 0), "x").errno(), libc::EBUSY);
+            assert_eq!(side.add((tag, 1), "x").errno(), libc::EBUSY);
             assert_eq!(side.del((tag, 0)).errno(), libc::EBUSY);
+            assert_eq!(take(side, tag), libc::EBUSY);
             assert_eq!(side.get((tag, 0)).payload(), b"as it was");
+            assert_eq!(side.tag(tag).errno(), 0);
         }
-        withdraw(&mut new, tag).done();
-        is_told(&mut old, tag, What::ClaimedLive);
-        is_told(&mut old, tag, What::Left);
+        new.withdraw(tag).done();
+        old.is_told(tag, What::ClaimedLive);
+        old.is_told(tag, What::Left);
         old.add((tag, 0), "goes on").done();
+        assert_eq!(take(&mut old, tag), 0);
     }
+}
+
+/// GET_MANY of the first slot, with take; gives its error number.
+fn take(peer: &mut Peer, tag: i16) -> i32 {
+    let body = [&tag.to_ne_bytes()[..], &1i16.to_ne_bytes(), &0i32.to_ne_bytes()].concat();
+    match peer.ask(&request::extended(74, &body), &[]) {
+        Answer::Extended { op: 75, body } => -i32::from_ne_bytes(body[8..12].try_into().unwrap()),
+        other => panic!("expected GOT_MANY, got {other:?}"),
+    }
+}
+
+#[test]
+fn a_change_that_was_decided_before_the_claim_was_granted_does_not_land_after_it() {
+    let daemon = Daemon::of_claims();
+    for tag in BOTH {
+        for change in [request::add((tag, 0), -1, b"too late"), request::del((tag, 0))] {
+            let mut old = daemon.owner(tag);
+            old.add((tag, 0), "as it was").done();
+            let (mut new, mut filler) = (daemon.greeted(), daemon.connect());
+            // As many changes as may lie unanswered at the supervisor: whatever comes behind them waits.
+            daemon.stop_supervisor();
+            while {
+                filler.send_and_be_read(&request::add((WEB, 100), -1, b"x"));
+                filler.is_answered(MEANWHILE)
+            } {
+                filler.answer().done();
+            }
+            new.send_and_be_read(&request::claim(tag, LIVE, LONG));
+            old.send_and_be_read(&change);
+            assert!(!new.answers_within(MEANWHILE) && !old.answers_within(Duration::ZERO));
+            daemon.go_on();
+            assert_eq!(new.answer().claimed().state, State::Granted);
+            assert_eq!(old.answer().errno(), libc::EBUSY);
+            assert_eq!(new.get((tag, 0)).payload(), b"as it was");
+        }
+    }
+}
+
+#[test]
+fn nothing_changes_under_a_claimant_however_its_owner_writes() {
+    let daemon = Daemon::of_claims();
+    for tag in BOTH {
+        let mut old = daemon.owner(tag);
+        old.add((tag, 0), "0").done();
+        std::thread::scope(|scope| {
+            let writes = scope.spawn(|| {
+                (1..=2000)
+                    .filter(|number| old.add((tag, 0), number.to_string()).errno() == 0)
+                    .count()
+            });
+            let mut new = daemon.greeted();
+            while !writes.is_finished() {
+                assert_eq!(new.claim(tag, LIVE), State::Granted);
+                let seen = new.get((tag, 0)).payload();
+                (0..3).for_each(|_| assert_eq!(new.get((tag, 0)).payload(), seen));
+                new.withdraw(tag).done();
+            }
+            assert!(writes.join().unwrap() > 0, "the owner never wrote");
+        });
+    }
+}
+
+#[test]
+fn others_go_by_the_policy_alone_where_the_tag_is_not_serial() {
+    let daemon = Daemon::of_claims();
+    let (mut owner, mut claimant, mut third) =
+        (daemon.owner(WEB), daemon.greeted(), daemon.connect());
+    third.add((WEB, 3), "before").done();
+    assert_eq!(claimant.claim(WEB, QUIESCED), State::Waiting);
+    claimant.add((WEB, 4), "it only waits").done();
+    third.add((WEB, 3), "meanwhile").done();
+    owner.release(WEB).done();
+    third.add((WEB, 3), "granted").done();
+    claimant.ready(WEB).done();
+    third.del((WEB, 3)).done();
 }
 
 #[test]
 fn a_claimant_that_dies_changes_nothing_and_its_owner_is_told() {
-    let daemon = daemon();
-    for tag in BOTH {
-        let mut old = owner(&daemon, tag);
-        let person = Person::same();
-        let mut new = hello(person.connect(&daemon));
-        assert_eq!(claim(&mut new, tag, LIVE), State::Granted);
-        assert_eq!(is_told(&mut old, tag, What::ClaimedLive).pid as u32, person.pid());
-        person.kill();
-        is_told(&mut old, tag, What::Left);
-        old.add((tag, 0), "still mine").done();
-    }
-}
-
-#[test]
-fn an_owner_that_dies_leaves_the_tag_to_its_claimant_at_once() {
-    let daemon = daemon();
+    let daemon = Daemon::of_claims();
     for tag in BOTH {
         for mode in [LIVE, QUIESCED] {
+            let mut old = daemon.owner(tag);
             let person = Person::same();
-            let mut old = hello(person.connect(&daemon));
-            assert_eq!(claim(&mut old, tag, LIVE), State::Owned);
-            let mut new = greeted(&daemon);
-            claim(&mut new, tag, mode);
+            person.greeted(&daemon).claim(tag, mode);
+            let mut new = person.greeted(&daemon);
+            new.claim(tag, mode);
             person.kill();
-            let event = match new.event() {
-                Event { what: What::Granted, .. } => new.event(),
-                event => event,
-            };
-            assert_eq!((event.what, event.pid as u32), (What::Owned, person.pid()));
-            new.add((tag, 0), "mine").done();
-            drop(old);
+            let left = old.is_told_at_last(tag, What::Left);
+            assert_eq!(left.pid.cast_unsigned(), person.pid());
+            old.add((tag, 0), "still mine").done();
         }
     }
 }
 
 #[test]
 fn a_claimant_that_is_not_ready_in_time_claims_no_more() {
-    let daemon = daemon();
+    let daemon = Daemon::of_claims();
     for tag in BOTH {
-        let mut old = owner(&daemon, tag);
-        let mut new = greeted(&daemon);
-        let granted = claimed(new.ask(&request::claim(tag, LIVE, 100), &[]));
-        assert_eq!(granted.state, State::Granted);
-        assert_eq!(is_told(&mut new, tag, What::Expired).claim, granted.claim);
-        is_told(&mut old, tag, What::ClaimedLive);
-        is_told(&mut old, tag, What::TimedOut);
-        assert_eq!(ready(&mut new, tag).errno(), libc::EINVAL);
-        old.add((tag, 0), "still mine").done();
+        for mode in [LIVE, QUIESCED] {
+            let mut old = daemon.owner(tag);
+            let mut new = daemon.greeted();
+            let claim = new.claim_for(tag, mode, 50);
+            assert_eq!(new.is_told(tag, What::Expired).claim, claim.claim);
+            old.is_told_at_last(tag, What::TimedOut);
+            assert_eq!(new.ready(tag).errno(), libc::EINVAL);
+            assert_eq!(new.withdraw(tag).errno(), libc::EINVAL);
+            old.add((tag, 0), "still mine").done();
+            assert_eq!(old.release(tag).errno(), libc::EINVAL);
+        }
+    }
+}
+
+#[test]
+fn the_time_of_a_claim_begins_with_its_turn() {
+    let daemon = Daemon::of_claims();
+    for tag in BOTH {
+        let mut old = daemon.owner(tag);
+        let (mut first, mut second) = (daemon.greeted(), daemon.greeted());
+        first.claim(tag, LIVE);
+        assert_eq!(second.claim_for(tag, LIVE, 50).state, State::Waiting);
+        second.is_told_nothing(MEANWHILE);
+        first.withdraw(tag).done();
+        second.is_told(tag, What::Granted);
+        second.is_told(tag, What::Expired);
+        old.is_told_at_last(tag, What::TimedOut);
     }
 }
 
 #[test]
 fn three_at_once_have_their_turns_one_after_the_other() {
-    let daemon = daemon();
+    let daemon = Daemon::of_claims();
     for tag in BOTH {
-        let mut old = owner(&daemon, tag);
-        let mut claimants: Vec<Peer> = (0..3).map(|_| greeted(&daemon)).collect();
-        let states = claimants.iter_mut().map(|peer| claim(peer, tag, LIVE)).collect::<Vec<_>>();
+        let mut old = daemon.owner(tag);
+        let mut claimants: Vec<Peer> = (0..3).map(|_| daemon.greeted()).collect();
+        let states: Vec<_> = claimants.iter_mut().map(|peer| peer.claim(tag, LIVE)).collect();
         assert_eq!(states, [State::Granted, State::Waiting, State::Waiting]);
-        is_told(&mut old, tag, What::ClaimedLive);
-        assert!(old.event_within(MEANWHILE).is_none());
-        let mut first = claimants.remove(0);
-        ready(&mut first, tag).done();
-        is_told(&mut old, tag, What::Completed);
-        is_told(&mut first, tag, What::ClaimedLive);
-        is_told(&mut claimants[0], tag, What::Granted);
-        withdraw(&mut claimants[0], tag).done();
+        old.is_told(tag, What::ClaimedLive);
+        old.is_told_nothing(MEANWHILE);
+        let [first, second, third] = &mut claimants[..] else { unreachable!() };
+        first.ready(tag).done();
+        old.is_told(tag, What::Completed);
+        first.is_told(tag, What::ClaimedLive);
+        second.is_told(tag, What::Granted);
+        second.withdraw(tag).done();
         // That the one before has left is old news by then.
-        is_told(&mut first, tag, What::ClaimedLive);
-        is_told(&mut claimants[1], tag, What::Granted);
-        ready(&mut claimants[1], tag).done();
-        is_told(&mut first, tag, What::Completed);
+        first.is_told(tag, What::ClaimedLive);
+        third.is_told(tag, What::Granted);
+        third.ready(tag).done();
+        first.is_told(tag, What::Completed);
     }
 }
 
 #[test]
 fn while_an_owner_settles_nobody_takes_over_from_it() {
-    let daemon = daemon();
+    let daemon = Daemon::of_claims();
     for tag in BOTH {
-        let mut old = greeted(&daemon);
-        assert_eq!(claim(&mut old, tag, LIVE | SETTLE), State::Owned);
-        let mut new = greeted(&daemon);
-        let brief = claimed(new.ask(&request::claim(tag, LIVE | SETTLE, 1), &[]));
-        assert_eq!(brief.state, State::Waiting);
-        let mut third = greeted(&daemon);
-        assert_eq!(claim(&mut third, tag, LIVE), State::Waiting);
+        let (mut old, mut new, mut third) = (daemon.greeted(), daemon.greeted(), daemon.greeted());
+        assert_eq!(old.claim(tag, LIVE | SETTLE), State::Owned);
+        assert_eq!(new.claim_for(tag, LIVE | SETTLE, 1).state, State::Waiting);
+        assert_eq!(third.claim(tag, LIVE), State::Waiting);
         // The clock of the claim does not run either.
         assert!(old.event_within(MEANWHILE).is_none());
         assert!(new.event_within(Duration::ZERO).is_none());
         old.add((tag, 0), "all in its place").done();
-        withdraw(&mut new, tag).done();
-        assert_eq!(claim(&mut new, tag, LIVE | SETTLE), State::Waiting);
-        ready(&mut old, tag).done();
-        is_told(&mut old, tag, What::ClaimedLive);
-        is_told(&mut third, tag, What::Granted);
-        withdraw(&mut third, tag).done();
-        is_told(&mut new, tag, What::Granted);
-        ready(&mut new, tag).done();
+        new.withdraw(tag).done();
+        assert_eq!(new.claim(tag, LIVE | SETTLE), State::Waiting);
+        old.ready(tag).done();
+        old.is_told(tag, What::ClaimedLive);
+        third.is_told(tag, What::Granted);
+        third.withdraw(tag).done();
+        new.is_told(tag, What::Granted);
+        new.ready(tag).done();
 
         // Taken over, it settles as well.
-        assert_eq!(claim(&mut third, tag, LIVE), State::Waiting);
+        assert_eq!(third.claim(tag, LIVE), State::Waiting);
         new.add((tag, 0), "the next one's").done();
         assert!(third.event_within(MEANWHILE).is_none());
-        ready(&mut new, tag).done();
-        is_told(&mut third, tag, What::Granted);
+        new.ready(tag).done();
+        third.is_told(tag, What::Granted);
         assert_eq!(third.get((tag, 0)).payload(), b"the next one's");
     }
 }
 
 #[test]
-fn after_the_broker_has_crashed_the_owner_claims_again_and_a_stranger_cannot() {
-    let daemon = daemon();
+fn an_owner_that_dies_leaves_the_tag_to_its_claimant_at_once_whatever_the_stage() {
+    let daemon = Daemon::of_claims();
     for tag in BOTH {
-        let person = Person::same();
-        let mut old = hello(person.connect(&daemon));
-        assert_eq!(claim(&mut old, tag, LIVE), State::Owned);
-        daemon.kill_worker();
-        assert!(old.answer().is_closed());
-        let mut stranger = greeted(&daemon);
-        let again = request::claim(tag, AGAIN, LONG);
-        assert_eq!(stranger.ask(&again, &[]).errno(), libc::ESTALE);
-        assert_eq!(claim(&mut stranger, tag, LIVE), State::Waiting);
-        let mut old = hello(person.connect(&daemon));
-        assert_eq!(claim(&mut old, tag, AGAIN), State::Owned);
-        is_told(&mut old, tag, What::ClaimedLive);
-        is_told(&mut stranger, tag, What::Granted);
+        for (mode, releases) in [(LIVE, false), (QUIESCED, false), (QUIESCED, true)] {
+            let person = Person::same();
+            let mut old = person.greeted(&daemon);
+            assert_eq!(old.claim(tag, LIVE), State::Owned);
+            old.add((tag, 0), "left behind").done();
+            let (mut new, mut queued) = (daemon.greeted(), daemon.greeted());
+            new.claim(tag, mode);
+            assert_eq!(queued.claim(tag, LIVE), State::Waiting);
+            if releases {
+                old.release(tag).done();
+            }
+            person.kill();
+            let owned = new.is_told_at_last(tag, What::Owned);
+            assert_eq!(owned.pid.cast_unsigned(), person.pid());
+            new.is_told(tag, What::ClaimedLive);
+            queued.is_told(tag, What::Granted);
+            queued.withdraw(tag).done();
+            assert_eq!(new.get((tag, 0)).payload(), b"left behind");
+            new.del((tag, 0)).done();
+        }
     }
+}
+
+#[test]
+fn an_owner_that_withdraws_gives_the_tag_to_whoever_is_next() {
+    let daemon = Daemon::of_claims();
+    for tag in BOTH {
+        let (mut old, mut claimant) = (daemon.owner(tag), daemon.greeted());
+        claimant.claim(tag, QUIESCED);
+        old.withdraw(tag).done();
+        claimant.is_told(tag, What::Owned);
+        assert_eq!(old.withdraw(tag).errno(), libc::EINVAL);
+        claimant.withdraw(tag).done();
+        assert_eq!(old.claim(tag, AGAIN), State::Owned);
+    }
+    let mut owner = daemon.owner(SERIAL);
+    owner.add((SERIAL, 0), "x").done();
+    let mut waits = daemon.connect();
+    waits.send(&request::get((SERIAL, 0)), &[]);
+    assert!(!waits.is_answered(MEANWHILE));
+    owner.withdraw(SERIAL).done();
+    assert_eq!(waits.answer().payload(), b"x");
+}
+
+#[test]
+fn who_has_been_overtaken_may_take_the_tag_back() {
+    let daemon = Daemon::of_claims();
+    for tag in BOTH {
+        let (mut old, mut new) = (daemon.owner(tag), daemon.greeted());
+        old.add((tag, 0), "x").done();
+        new.claim(tag, LIVE);
+        new.ready(tag).done();
+        old.is_told_at_last(tag, What::Completed);
+        assert_eq!(old.try_claim(tag, AGAIN, LONG).errno(), libc::ESTALE);
+        assert_eq!(old.claim(tag, QUIESCED), State::Waiting);
+        // Until it owns it again, it is overtaken.
+        assert_eq!(old.add((tag, 0), "y").errno(), libc::ESTALE);
+        new.release(tag).done();
+        old.is_told(tag, What::Granted);
+        assert_eq!(old.get((tag, 0)).payload(), b"x");
+        assert_eq!(old.add((tag, 0), "y").errno(), libc::EBUSY);
+        old.ready(tag).done();
+        old.add((tag, 0), "y").done();
+        assert_eq!(new.add((tag, 0), "z").errno(), libc::ESTALE);
+        // Who does not want it any more is like anybody else again.
+        new.withdraw(tag).done();
+        assert_eq!(new.withdraw(tag).errno(), libc::EINVAL);
+    }
+}
+
+#[test]
+fn on_a_serial_tag_an_overtaken_session_is_refused_whatever_it_asks() {
+    let daemon = Daemon::of_claims();
+    for (tag, expected) in [(WEB, 0), (SERIAL, libc::ESTALE)] {
+        let (mut old, mut new) = (daemon.owner(tag), daemon.greeted());
+        old.add((tag, 0), "x").done();
+        new.claim(tag, LIVE);
+        new.ready(tag).done();
+        assert_eq!(old.get((tag, 0)).errno(), expected);
+        assert_eq!(old.tag(tag).errno(), expected);
+    }
+}
+
+#[test]
+fn an_owner_that_never_claimed_is_not_told_and_its_claimant_waits() {
+    let daemon = Daemon::of_claims();
+    let mut old = daemon.greeted();
+    old.add((SERIAL, 0), "x").done();
+    let mut new = daemon.greeted();
+    assert_eq!(new.claim_for(SERIAL, LIVE, 50).state, State::Waiting);
+    new.is_told(SERIAL, What::Expired);
+    assert_eq!(new.claim(SERIAL, LIVE), State::Waiting);
+    old.is_told_nothing(MEANWHILE);
+    assert_eq!(old.release(SERIAL).errno(), libc::EINVAL);
+    old.add((SERIAL, 0), "nothing keeps it from that").done();
+    // It claims: then it is told, and the claim goes on.
+    assert_eq!(old.claim(SERIAL, LIVE), State::Owned);
+    old.is_told(SERIAL, What::ClaimedLive);
+    new.is_told(SERIAL, What::Granted);
+    new.withdraw(SERIAL).done();
+
+    let mut old = daemon.connect();
+    daemon.connect();
+    old.add((WEB, 0), "touching a tag that is not serial owns nothing").done();
+    assert_eq!(daemon.greeted().claim(WEB, LIVE), State::Owned);
+}
+
+#[test]
+fn an_owner_that_never_claimed_leaves_the_tag_to_its_claimant_and_not_to_who_waits() {
+    let daemon = Daemon::of_claims();
+    let mut old = daemon.connect();
+    old.add((SERIAL, 0), "x").done();
+    let mut waits = daemon.connect();
+    waits.send(&request::get((SERIAL, 0)), &[]);
+    assert!(!waits.is_answered(MEANWHILE));
+    let mut new = daemon.greeted();
+    assert_eq!(new.claim(SERIAL, QUIESCED), State::Waiting);
+    drop(old);
+    new.is_told(SERIAL, What::Owned);
+    assert!(!waits.is_answered(MEANWHILE));
+    new.withdraw(SERIAL).done();
+    assert_eq!(waits.answer().payload(), b"x");
+}
+
+#[test]
+fn what_a_claimant_has_asked_of_a_serial_tag_is_answered_when_it_is_granted() {
+    let daemon = Daemon::of_claims();
+    let (mut old, mut new) = (daemon.owner(SERIAL), daemon.greeted());
+    old.add((SERIAL, 0), "x").done();
+    assert_eq!(new.claim(SERIAL, QUIESCED), State::Waiting);
+    new.send(&request::get((SERIAL, 0)), &[]);
+    assert!(!new.answers_within(MEANWHILE));
+    old.is_told(SERIAL, What::ClaimedQuiesced);
+    old.release(SERIAL).done();
+    assert_eq!(new.answer().payload(), b"x");
+    new.is_told(SERIAL, What::Granted);
+    // Its owner has not lost its turn.
+    assert_eq!(old.get((SERIAL, 0)).payload(), b"x");
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_and_changes_nothing() {
+    let daemon = Daemon::of_claims();
+    for tag in BOTH {
+        let mut owner = daemon.owner(tag);
+        let mut stranger = daemon.greeted();
+        for answer in [stranger.ready(tag), stranger.release(tag), stranger.withdraw(tag)] {
+            assert_eq!(answer.errno(), libc::EINVAL);
+        }
+        assert_eq!(stranger.try_claim(tag, AGAIN, LONG).errno(), libc::ESTALE);
+        assert_eq!(owner.release(tag).errno(), libc::EINVAL);
+        owner.ready(tag).done();
+        assert_eq!(owner.claim(tag, QUIESCED), State::Owned);
+        assert_eq!(stranger.claim(tag, QUIESCED), State::Waiting);
+        assert_eq!(stranger.try_claim(tag, LIVE, LONG).errno(), libc::EINVAL);
+        assert_eq!(stranger.ready(tag).errno(), libc::EBUSY);
+        for (mode, time) in [(3, 1), (-1, 1), (0, 0), (0, -1), (0, LONG + 1)] {
+            assert_eq!(stranger.try_claim(tag, mode, time).errno(), libc::EINVAL);
+        }
+    }
+    assert_eq!(daemon.greeted().try_claim(12, LIVE, LONG).errno(), libc::EACCES);
+    let mut ungreeted = daemon.connect();
+    assert_eq!(ungreeted.try_claim(WEB, LIVE, LONG).errno(), libc::EPROTO);
+    ungreeted.ask(&request::hello_for(7), &[]);
+    assert_eq!(ungreeted.try_claim(WEB, LIVE, LONG).errno(), libc::EPROTO);
+}
+
+#[test]
+fn a_release_to_a_claim_that_has_ended_releases_to_nobody_else() {
+    let daemon = Daemon::of_claims();
+    for tag in BOTH {
+        let mut owner = daemon.owner(tag);
+        let (mut first, mut second) = (daemon.greeted(), daemon.greeted());
+        let ended = first.claim_for(tag, QUIESCED, LONG).claim;
+        let next = second.claim_for(tag, QUIESCED, LONG).claim;
+        first.withdraw(tag).done();
+        assert_eq!(owner.ask(&request::release_to(tag, ended), &[]).errno(), libc::EINVAL);
+        second.is_told_nothing(MEANWHILE);
+        owner.add((tag, 0), "up to date for the second").done();
+        owner.ask(&request::release_to(tag, next), &[]).done();
+        second.is_told(tag, What::Granted);
+    }
+}
+
+#[test]
+fn a_session_has_a_bounded_number_of_tags_at_stake() {
+    let tags: String = (0..70).map(|tag| format!("[tags.t{tag}]\nid = {tag}\n")).collect();
+    let rule = &POLICY[POLICY.find("[[rules]]").unwrap()..];
+    let daemon = Daemon::with_policy(&format!("{tags}{rule}")).start();
+    let mut greedy = daemon.greeted();
+    for tag in 0..64 {
+        assert_eq!(greedy.claim(tag, LIVE), State::Owned);
+    }
+    assert_eq!(greedy.try_claim(64, LIVE, LONG).errno(), libc::EDQUOT);
+    assert_eq!(greedy.claim(63, LIVE), State::Owned);
+    greedy.withdraw(5).done();
+    assert_eq!(greedy.claim(64, LIVE), State::Owned);
+    assert_eq!(daemon.greeted().claim(65, LIVE), State::Owned);
+}
+
+const ONE_MAY: &str = r#"
+[tags.web]
+id = 10
+
+[[rules]]
+id = "one may take it over"
+allow = ["claim"]
+slots = ["web/*"]
+user = 64101
+
+[[rules]]
+id = "all may do anything else"
+allow = ["get", "add", "del", "tag", "replace", "list"]
+slots = ["web/*"]
+anyone = true
+"#;
+
+#[test]
+fn nobody_but_whom_the_policy_lets_takes_a_tag_over() {
+    if !needs_root("users of whom one may claim") {
+        return;
+    }
+    let daemon = Daemon::with_policy(ONE_MAY).start();
+    let (one, other) = (Person::user(64101), Person::user(64102));
+    let mut owner = one.greeted(&daemon);
+    assert_eq!(owner.claim(WEB, LIVE), State::Owned);
+    let mut stranger = other.greeted(&daemon);
+    for mode in [LIVE, QUIESCED, AGAIN] {
+        assert_eq!(stranger.try_claim(WEB, mode, LONG).errno(), libc::EACCES);
+    }
+    assert_eq!(stranger.ready(WEB).errno(), libc::EACCES);
+    let record = daemon.log().decisions().into_iter().rfind(|record| record.uid == 64102).unwrap();
+    assert_eq!((&*record.right, &*record.verdict, &*record.slot), ("claim", "refused", "10/*"));
+    assert_eq!(one.greeted(&daemon).claim(WEB, LIVE), State::Granted);
+    assert_eq!(owner.is_told(WEB, What::ClaimedLive).uid, 64101);
+}
+
+#[test]
+fn whoever_gets_hold_of_the_connection_gives_up_nothing_that_it_could_not_claim() {
+    if !needs_root("a connection in the hands of another user") {
+        return;
+    }
+    let daemon = Daemon::with_policy(ONE_MAY).start();
+    let one = Person::user(64101);
+    let socket = one.open_connection(daemon.socket()).unwrap();
+    let mut stolen = Person::user(64102).take_over(socket.share().unwrap()).greeted();
+    let mut owner = one.take_over(socket.share().unwrap());
+    assert_eq!(owner.claim(WEB, LIVE), State::Owned);
+    assert_eq!(stolen.withdraw(WEB).errno(), libc::EACCES);
+    assert_eq!(stolen.release(WEB).errno(), libc::EACCES);
+    owner.withdraw(WEB).done();
+}
+
+#[test]
+fn a_reload_that_takes_the_right_away_keeps_a_claimant_from_being_ready() {
+    let daemon = Daemon::of_claims();
+    let (mut old, mut new) = (daemon.owner(WEB), daemon.greeted());
+    assert_eq!(new.claim(WEB, QUIESCED), State::Waiting);
+    let without = POLICY.replace("allow = [\"*\"]", "allow = [\"*\"]\ndeny = [\"claim\"]");
+    daemon.reload(&without);
+    // To give something up takes no right.
+    old.release(WEB).done();
+    new.is_told(WEB, What::Granted);
+    assert_eq!(new.ready(WEB).errno(), libc::EACCES);
+    new.withdraw(WEB).done();
+    old.add((WEB, 0), "still mine").done();
+    assert_eq!(new.try_claim(WEB, LIVE, LONG).errno(), libc::EACCES);
+    old.withdraw(WEB).done();
+}
+
+#[test]
+fn what_happens_to_a_claim_is_recorded() {
+    let daemon = Daemon::of_claims();
+    let (mut old, mut new) = (daemon.owner(WEB), daemon.greeted());
+    new.claim(WEB, QUIESCED);
+    old.release(WEB).done();
+    new.ready(WEB).done();
+    old.claim_for(WEB, LIVE, 50);
+    old.is_told_at_last(WEB, What::Expired);
+    old.claim(WEB, LIVE);
+    old.withdraw(WEB).done();
+    drop(new);
+    let own = format!("pid {} uid {}", std::process::id(), Ids::own().uid);
+    let expected = [
+        (
+            "granted",
+            format!("claim 2: its turn has come, quiesced, for 3600000 ms; {own} is the owner"),
+        ),
+        ("granted", format!("claim 2: granted: what {own} left may be taken over")),
+        ("granted", format!("claim 2: complete: taken over from {own}")),
+        ("granted", format!("claim 3: its turn has come, live, for 50 ms; {own} is the owner")),
+        ("granted", format!("claim 3: granted: what {own} left may be taken over")),
+        ("failed", format!("claim 3: it was not ready in time; {own} stays the owner")),
+        (
+            "granted",
+            format!("claim 4: its turn has come, live, for 3600000 ms; {own} is the owner"),
+        ),
+        ("granted", format!("claim 4: granted: what {own} left may be taken over")),
+        ("failed", format!("claim 4: withdrawn; {own} stays the owner")),
+    ];
+    let records = daemon.log().audit().into_iter();
+    let records: Vec<_> = records.filter(|record| record.kind == "take-over").collect();
+    assert!(records.iter().all(|record| record.right == "claim" && record.slot == "10/*"));
+    let told: Vec<_> = records.into_iter().map(|it| (it.verdict, it.reason)).collect();
+    assert_eq!(told, expected.map(|(verdict, reason)| (verdict.to_owned(), reason)));
+    let decided: Vec<_> = daemon.log().decisions().into_iter().map(|it| it.reason).collect();
+    let expected = ["claimed", "claimed", "released", "ready", "claimed", "claimed", "withdrawn"];
+    assert_eq!(decided, expected);
 }

@@ -170,11 +170,7 @@ fn a_client_that_waits_for_a_serial_tag_waits_on_when_the_worker_is_replaced() {
 fn killed_before_the_supervisor_has_read(daemon: &Daemon, requests: &[Vec<u8>]) -> usize {
     let mut peer = daemon.connect();
     assert_eq!(peer.get((1, 1_000_000)).errno(), libc::ENOENT);
-    let supervisor = daemon.supervisor_pid();
-    process::signal(supervisor, Signal::STOP);
-    wait_until("the supervisor has stopped", || {
-        process::stat(supervisor).is_some_and(|fields| fields[0] == "T")
-    });
+    daemon.stop_supervisor();
     let file = sample::file_saying("x");
     for bytes in requests {
         let announces = bytes[..2] == [1, 0];
@@ -187,7 +183,7 @@ fn killed_before_the_supervisor_has_read(daemon: &Daemon, requests: &[Vec<u8>]) 
         answered += 1;
     }
     daemon.kill_worker();
-    process::signal(supervisor, Signal::CONT);
+    daemon.go_on();
     answered
 }
 

@@ -8,7 +8,6 @@ use std::io::{ErrorKind, Read, Seek, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::process::Command;
 use std::time::Duration;
 
 use fdbroker::upgrader::{Builder, ConnectionState, Form, Happening, Options, Role};
@@ -488,21 +487,6 @@ fn what_the_broker_does_not_take_is_named_and_ready_can_be_said_again() {
     upgrader.ready().unwrap();
     drop(upgrader);
     assert_eq!(start(&daemon).names(), ["good"]);
-}
-
-#[test]
-fn everything_is_closed_on_exec() {
-    let daemon = daemon();
-    let first = serving(&daemon, |first| {
-        first.listen::<TcpListener>("tcp", "127.0.0.1:0").unwrap();
-    });
-    let second = start(&daemon);
-    let listener: TcpListener = second.listen("tcp", "127.0.0.1:0").unwrap();
-    let listed = Command::new("ls").arg("/proc/self/fd").output().unwrap();
-    let open = String::from_utf8(listed.stdout).unwrap();
-    // Its standard input, output and error, and the directory that it lists.
-    assert_eq!(open.lines().count(), 4, "{open}");
-    drop((first, second, listener));
 }
 
 #[test]

@@ -154,10 +154,11 @@ fn no_thread_and_no_descriptor_is_left_and_no_child_inherits_any() {
     for _ in 0..3 {
         process.begin(&daemon, "live");
         process.answer();
-        process.ask("store what x");
+        process.ask("listen http 127.0.0.1:0");
         process.ask("ready");
         assert_ne!(process.ask("threads"), before.0);
         assert_eq!(process.ask("children-see"), seen);
+        process.ask("close http");
         process.ask("drop");
         assert_eq!((process.ask("threads"), process.ask("descriptors")), before);
     }

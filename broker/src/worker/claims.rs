@@ -121,12 +121,11 @@ async fn release(
 
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
+        const TOO_MANY: &str = "this connection claims or owns as many tags as it may";
         let (errno, text) = match refusal {
+            Refusal::TooMany => return Self::plain(Errno::DQUOT, TOO_MANY),
             Refusal::Owned => (Errno::STALE, "another process owns the tag"),
             Refusal::Twice => (Errno::INVAL, "this connection claims the tag already"),
-            Refusal::TooMany => {
-                (Errno::DQUOT, "this connection claims or owns as many tags as it may")
-            }
             Refusal::NotGranted => (Errno::BUSY, "the claim has not been granted yet"),
             Refusal::Unclaimed => (Errno::INVAL, "nobody claims the tag"),
             Refusal::Ended => (Errno::INVAL, "that claim has ended"),

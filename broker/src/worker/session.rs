@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use fdbroker_policy::Uid;
 use fdbroker_wire::Tag;
+use fdbroker_wire::version2::Features;
 use rustix::io::ioctl_fionread;
 
 use super::gate::End;
@@ -125,7 +126,7 @@ impl Session {
 
     /// The next request. What is to be told goes out while there is none.
     async fn incoming(&mut self, worker: &Worker) -> Result<Incoming, Gone> {
-        while self.holder.listens() {
+        while self.listens() {
             if self.has_news() {
                 self.tell().await?;
             }
@@ -136,6 +137,12 @@ impl Session {
             }
         }
         self.inbox.request(worker).await
+    }
+
+    /// Whether anything may happen that it is to be told: never to whoever claimed nothing.
+    fn listens(&self) -> bool {
+        let granted = |greeted: Greeted| greeted.features.contains(Features::CLAIM);
+        self.holder.listens() && self.greeted.is_some_and(granted)
     }
 
     fn has_news(&self) -> bool {
@@ -159,14 +166,14 @@ impl Session {
     /// the peer has left meanwhile.
     pub(super) async fn take_turn(&mut self, worker: &Worker, tag: Tag) -> Option<bool> {
         self.touch(tag);
-        let holder = Rc::clone(&self.holder);
+        let (holder, listens) = (Rc::clone(&self.holder), self.listens());
         let mut turn = pin!(turns::wait(worker, tag, &holder));
         let newly = loop {
             tokio::select! {
                 biased;
                 newly = &mut turn => break newly,
                 () = self.inbox.departed(worker) => return None,
-                () = may_tell(&self.holder, &self.outbox), if self.holder.listens() => {}
+                () = may_tell(&self.holder, &self.outbox), if listens => {}
             }
             self.tell().await.ok()?;
         };

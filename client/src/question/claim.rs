@@ -29,7 +29,16 @@ pub(crate) struct OfClaimed {
 }
 
 impl Claim {
-    pub(crate) fn new(tag: Tag, mode: Mode, time: Duration, settle: bool) -> Self {
+    pub(crate) fn new(tag: Tag, mode: Mode, time: Duration) -> Self {
+        Self::with(tag, mode, time, false)
+    }
+
+    /// Of one who settles, once the tag is its own.
+    pub(crate) fn settling(tag: Tag, mode: Mode, time: Duration) -> Self {
+        Self::with(tag, mode, time, true)
+    }
+
+    fn with(tag: Tag, mode: Mode, time: Duration, settle: bool) -> Self {
         let request = ClaimRequest::Claim { tag, mode, time: time.max(SHORTEST), settle };
         Self { tag, message: sealed(request) }
     }
@@ -77,6 +86,11 @@ impl Question for Claim {
 impl OfClaimed {
     pub(crate) fn release(tag: Tag) -> Self {
         let message = sealed(ClaimRequest::Release(tag));
+        Self { operation: Operation::Release(tag), bond: Bond::Claimed(tag), message }
+    }
+
+    pub(crate) fn release_to(tag: Tag, claim: i32) -> Self {
+        let message = sealed(ClaimRequest::ReleaseTo { tag, claim });
         Self { operation: Operation::Release(tag), bond: Bond::Claimed(tag), message }
     }
 

@@ -76,7 +76,10 @@ pub(crate) enum Duty {
     /// Nothing.
     None,
     /// Releasing what was released to the same claimant before.
-    ReleaseAgain,
+    ReleaseAgain {
+        /// Its claim, anew.
+        claim: i32,
+    },
 }
 
 /// How far an upgrade is.
@@ -105,6 +108,7 @@ pub(crate) struct Standing {
 /// A claim of another process.
 #[derive(Clone, Copy, Debug)]
 struct Claim {
+    number: i32,
     claimant: Claimant,
     released: bool,
     /// Set when the connection on which we were told was lost: the claimant claims anew before
@@ -201,22 +205,17 @@ impl Course {
         Standing { over: self.is_over(), ..self.standing }
     }
 
-    /// Whether somebody claims the tag.
-    pub(crate) fn is_claimed(&self) -> bool {
-        self.claim.is_some()
-    }
-
     pub(crate) fn advance(&mut self, stage: Stage) {
         if !self.is_over() {
             self.stage = stage;
         }
     }
 
-    /// Notes that the owner has released the tag.
-    pub(crate) fn released(&mut self) {
-        if let Some(claim) = &mut self.claim {
-            claim.released = true;
-        }
+    /// Notes that the owner releases the tag; gives the claim that it is for, as long as there is one.
+    pub(crate) fn release(&mut self) -> Option<i32> {
+        let claim = self.claim.as_mut()?;
+        claim.released = true;
+        Some(claim.number)
     }
 
     /// Takes in what the broker tells. Of a tag only its latest event comes, so each has to be
@@ -257,9 +256,11 @@ impl Course {
         };
         if let Some(claim) = self.claim.as_mut().filter(|claim| again(claim)) {
             claim.until = None;
-            return if claim.released { Duty::ReleaseAgain } else { Duty::None };
+            claim.number = event.claim;
+            let again = Duty::ReleaseAgain { claim: event.claim };
+            return if claim.released { again } else { Duty::None };
         }
-        self.claim = Some(Claim { claimant, released: false, until: None });
+        self.claim = Some(Claim { number: event.claim, claimant, released: false, until: None });
         self.happened(Happening::Claimed(claimant));
         Duty::None
     }
@@ -336,7 +337,7 @@ mod tests {
         let mut course = serving();
         course.heed(event(What::ClaimedQuiesced, 7));
         assert!(!course.is_fixed());
-        course.released();
+        course.release();
         assert!(course.is_fixed());
         course.heed(event(What::TimedOut, 7));
         assert!(!course.is_fixed());
@@ -386,10 +387,10 @@ mod tests {
     #[test]
     fn what_was_released_is_released_again_to_the_same_claimant_and_to_no_other() {
         let later = Instant::now() + Duration::from_secs(9);
-        for (pid, duty) in [(7, Duty::ReleaseAgain), (8, Duty::None)] {
+        for (pid, duty) in [(7, Duty::ReleaseAgain { claim: 1 }), (8, Duty::None)] {
             let mut course = serving();
             course.heed(event(What::ClaimedQuiesced, 7));
-            course.released();
+            course.release();
             course.claimed_again(State::Owned, later);
             assert!(course.is_fixed(), "as long as the claimant may come back");
             assert_eq!(course.heed(event(What::ClaimedQuiesced, pid)), duty);
@@ -407,7 +408,7 @@ mod tests {
         assert!(course.expect_claimant(Instant::now()).is_some());
         assert!(course.expect_claimant(until).is_none());
         assert_eq!(course.news(), Some(Happening::Withdrawn));
-        assert!(!course.is_claimed());
+        assert!(!course.is_fixed());
     }
 
     #[test]

@@ -90,14 +90,15 @@ impl Upgrader {
         let mut state = self.shared.lock();
         let tag = state.terms.tag;
         state.course.is_alive()?;
-        // If the connection is lost now, the watcher releases when the claimant has come back.
-        state.course.released();
-        let release = |broker: &mut Broker, _: &mut Inventory| match broker.release(tag) {
+        let claim = state.course.release().ok_or(UpgradeError::Unclaimed { tag })?;
+        let release = |broker: &mut Broker, _: &mut Inventory| match broker.release_to(tag, claim) {
             Err(error) if error.errno() == Some(Errno::INVAL) => Ok(false),
             released => released.map(|()| true),
         };
         let (state, released) = self.shared.ask(state, |course| course.is_alive(), release)?;
-        match released || state.course.is_claimed() {
+        // If the connection was lost meanwhile, the claim is another one, or comes: the watcher
+        // releases it again.
+        match released || state.course.is_fixed() {
             true => Ok(()),
             false => Err(UpgradeError::Unclaimed { tag }),
         }

@@ -184,7 +184,7 @@ impl State {
             match broker.pending_event() {
                 Ok(Some(event)) => match self.course.heed(event) {
                     Duty::None => {}
-                    Duty::ReleaseAgain => self.release_again(),
+                    Duty::ReleaseAgain { claim } => self.release_again(claim),
                 },
                 Ok(None) => break,
                 Err(error) => self.lose(error),
@@ -194,11 +194,11 @@ impl State {
         changed
     }
 
-    fn release_again(&mut self) {
+    fn release_again(&mut self, claim: i32) {
         let tag = self.terms.tag;
         // Any other no is about a claim that has ended, and its event comes.
         match &mut self.link {
-            Link::Up(broker) => match broker.release(tag) {
+            Link::Up(broker) => match broker.release_to(tag, claim) {
                 Err(error) if error.is_lost() => self.lose(error),
                 _ => {}
             },

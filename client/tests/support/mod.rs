@@ -5,12 +5,14 @@
 pub(crate) mod command;
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::io::{IoSlice, IoSliceMut, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::thread;
 
 use fdbroker_wire::version2::{Answer, Features, Request};
@@ -68,6 +70,20 @@ impl Fake {
                     }
                 }
             });
+        })
+    }
+
+    /// The same for one at a time.
+    pub(crate) fn greeting_one(
+        answer: impl Fn(&mut Peer, Message<OwnedFd>) + Send + 'static,
+    ) -> Self {
+        Self::playing(move |mut peer| {
+            while let Some(message) = peer.next() {
+                match message {
+                    Message::Hello(_) => peer.send(&hello(GREETING), &[]),
+                    message => answer(&mut peer, message),
+                }
+            }
         })
     }
 
@@ -148,6 +164,16 @@ impl Peer {
         }
     }
 
+    /// Whether anything has come behind the message that was taken last.
+    pub(crate) fn has_more(&self) -> bool {
+        self.decoder.pending() > 0 || self.unread() > 0
+    }
+
+    /// How many bytes lie in the socket.
+    pub(crate) fn unread(&self) -> usize {
+        usize::try_from(rustix::io::ioctl_fionread(&self.stream).unwrap()).unwrap()
+    }
+
     /// Sends an answer of version 2.
     pub(crate) fn answer(&mut self, answer: Answer) {
         self.send(&Message::<OwnedFd>::Extended(answer.into_extended()).to_bytes(), &[]);
@@ -224,6 +250,38 @@ fn bytes_of(add: &Add<OwnedFd>) -> Vec<u8> {
     let mut bytes = add_head(add.slot, add.ufd, add.payload.len()).to_vec();
     bytes.extend_from_slice(&add.payload);
     bytes
+}
+
+/// A peer whom no answer reaches.
+pub(crate) fn nobody() -> Peer {
+    Peer::new(UnixStream::pair().unwrap().0)
+}
+
+/// Polls a future so many times, with everybody else's turn between, and drops it then. Gives what
+/// came of it, if it was faster.
+pub(crate) async fn dropped_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    for _ in 0..polls {
+        let polled = std::future::poll_fn(|context| Poll::Ready(future.as_mut().poll(context)));
+        if let Poll::Ready(outcome) = polled.await {
+            return Some(outcome);
+        }
+        turn_of_others().await;
+    }
+    None
+}
+
+/// Ready when it is polled again.
+async fn turn_of_others() {
+    let mut polled = false;
+    std::future::poll_fn(|context| {
+        context.waker().wake_by_ref();
+        match std::mem::replace(&mut polled, true) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
 }
 
 pub(crate) fn borrowed(descriptors: &[OwnedFd]) -> Vec<BorrowedFd<'_>> {

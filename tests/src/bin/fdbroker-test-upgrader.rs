@@ -64,6 +64,7 @@ impl Hands {
                 self.connections.insert((*name).to_owned(), (stream, state));
                 Ok(String::new())
             }
+            ("close", [listener]) => Ok(self.listeners.remove(*listener).is_some().to_string()),
             ("say", [name, text]) => {
                 (&self.connections[*name].0).write_all(text.as_bytes())?;
                 Ok(String::new())

@@ -17,4 +17,4 @@ pub use message::{Control, Received, receive, send, send_all, send_controls};
 pub use process::{at_exit, become_user, limit_descriptors, pin, processors, raise_descriptors};
 pub use terminal::{on_terminal, stop_background_writers, terminal};
 pub use unusual::{flag, io_uring, set_flag, signalfd};
-pub use waiting::{fill_queue, hangs_up, readable, receive_timeout};
+pub use waiting::{fill_queue, hangs_up, is_read, readable, receive_timeout};

@@ -1,6 +1,6 @@
 //! Waiting on sockets.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -37,6 +37,16 @@ pub fn readable(socket: impl AsFd, within: Duration) -> bool {
     let timeout = rustix::time::Timespec::try_from(within).unwrap();
     let mut asked = [rustix::event::PollFd::new(&socket, rustix::event::PollFlags::IN)];
     rustix::event::poll(&mut asked, Some(&timeout)).unwrap() > 0
+}
+
+/// Whether the other end of a Unix stream socket has read everything (SIOCOUTQ, see unix(7)).
+pub fn is_read(socket: impl AsFd) -> bool {
+    let mut unread: libc::c_int = 0;
+    let socket = socket.as_fd().as_raw_fd();
+    // SAFETY: TIOCOUTQ (SIOCOUTQ for a socket) writes one int to the address given, which is ours.
+    let failed = unsafe { libc::ioctl(socket, libc::TIOCOUTQ, &raw mut unread) } != 0;
+    assert!(!failed, "SIOCOUTQ: {}", std::io::Error::last_os_error());
+    unread == 0
 }
 
 /// Whether the other end of `socket` hangs up within a time; reads nothing.
