@@ -47,16 +47,25 @@ fn in_directory(directory: &Path) -> Binaries {
 
 /// Builds an example of this package in the profile of this process; gives its path.
 pub fn example(name: &str) -> PathBuf {
-    example_of("fdbroker-tests", name)
-}
-
-/// The same of another package.
-pub fn example_of(package: &str, name: &str) -> PathBuf {
     if let Some(directory) = std::env::var_os(READY_MADE) {
         return Path::new(&directory).join(name);
     }
-    let built = build(&["-p", package, "--example", name]);
+    let built = build(&["-p", "fdbroker-tests", "--example", name]);
     built.into_iter().find(|path| path.ends_with(name)).unwrap()
+}
+
+/// The path of one of the examples that are for readers; built by the first call.
+///
+/// # Panics
+/// When they do not build, or there is none of this name.
+pub fn for_readers(name: &str) -> PathBuf {
+    static EXAMPLES: OnceLock<Vec<PathBuf>> = OnceLock::new();
+    if let Some(directory) = std::env::var_os(READY_MADE) {
+        return Path::new(&directory).join(name);
+    }
+    let examples = EXAMPLES.get_or_init(|| build(&["-p", "fdbroker-examples", "--examples"]));
+    let found = examples.iter().find(|path| path.ends_with(name));
+    found.unwrap_or_else(|| panic!("cargo built no {name}: {examples:?}")).clone()
 }
 
 /// Builds the library for C, and gives the directory that its two files are in.

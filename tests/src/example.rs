@@ -2,7 +2,6 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -23,11 +22,6 @@ pub struct Example {
 }
 
 impl Example {
-    /// Builds one; gives its path.
-    pub fn built(name: &str) -> PathBuf {
-        binaries::example_of("fdbroker-examples", name)
-    }
-
     /// Starts one on any port, and waits until it serves.
     #[track_caller]
     pub fn start(daemon: &Daemon, name: &str) -> Self {
@@ -38,14 +32,9 @@ impl Example {
 
     /// Starts one, and waits for nothing.
     pub fn spawn(daemon: &Daemon, name: &str, arguments: &[&str]) -> Self {
-        let mut command = Command::new(Self::built(name));
-        command.args(arguments);
-        Self::run(command, daemon)
-    }
-
-    /// Starts a command pointed at a daemon, and waits for nothing.
-    pub fn run(mut command: Command, daemon: &Daemon) -> Self {
-        command.env("FDBROKER_SOCKET", daemon.socket()).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut command = Command::new(binaries::for_readers(name));
+        command.args(arguments).env("FDBROKER_SOCKET", daemon.socket());
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("the example can be executed");
         let said = Arc::new(Mutex::new(Vec::new()));
         let output = child.stdout.take().expect("its output is a pipe");
