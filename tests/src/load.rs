@@ -125,41 +125,73 @@ fn asks(address: SocketAddr, stays: bool, begin: Instant, every: Duration, share
     }
 }
 
-/// One request; gives the answer, and keeps the connection if both sides want that.
-fn ask(
-    address: SocketAddr,
-    stays: bool,
-    kept: &mut Option<BufReader<TcpStream>>,
-) -> io::Result<String> {
-    let mut stream = match kept.take() {
-        Some(stream) => stream,
-        None => BufReader::new(connect(address)?),
+/// One request; gives who answered, and keeps the connection if both sides want that.
+fn ask(address: SocketAddr, stays: bool, kept: &mut Option<Kept>) -> io::Result<String> {
+    let mut connection = match kept.take() {
+        Some(connection) => connection,
+        None => Kept::connect(address)?,
     };
-    let connection = if stays { "keep-alive" } else { "close" };
-    let request = format!("GET / HTTP/1.1\r\nHost: test\r\nConnection: {connection}\r\n\r\n");
-    stream.get_mut().write_all(request.as_bytes())?;
-    let answer = Answer::read(&mut stream)?;
-    if !stays || answer.closes {
-        let mut rest = Vec::new();
-        stream.read_to_end(&mut rest)?;
-        return Ok(answer.body);
+    if !stays {
+        return connection.ask_last();
     }
-    *kept = Some(stream);
+    let answer = connection.ask()?;
+    if answer.closes {
+        connection.ends()?;
+    } else {
+        *kept = Some(connection);
+    }
     Ok(answer.body)
 }
 
-fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    Ok(stream)
-}
+/// A connection that is kept from request to request.
+#[derive(Debug)]
+pub struct Kept(BufReader<TcpStream>);
 
 /// A good answer.
-struct Answer {
-    body: String,
+#[derive(Debug)]
+pub struct Answer {
+    /// Who answers.
+    pub body: String,
     /// Whether the server says that it closes.
-    closes: bool,
+    pub closes: bool,
+}
+
+impl Kept {
+    /// A new connection.
+    ///
+    /// # Errors
+    /// As connect(2).
+    pub fn connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    /// One request, after which there may be another.
+    ///
+    /// # Errors
+    /// When the answer does not come, or is not a good one.
+    pub fn ask(&mut self) -> io::Result<Answer> {
+        self.0.get_mut().write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")?;
+        Answer::read(&mut self.0)
+    }
+
+    fn ask_last(mut self) -> io::Result<String> {
+        let request = b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+        self.0.get_mut().write_all(request)?;
+        let answer = Answer::read(&mut self.0)?;
+        self.ends()?;
+        Ok(answer.body)
+    }
+
+    /// The server closes, and says nothing more.
+    fn ends(mut self) -> io::Result<()> {
+        match self.0.read(&mut [0])? {
+            0 => Ok(()),
+            _ => Err(io::Error::other("more came than the answer")),
+        }
+    }
 }
 
 impl Answer {

@@ -7,22 +7,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use fdbroker_tests::{Daemon, Example, PATIENCE, wait_until};
+use fdbroker_tests::{Daemon, Example, PATIENCE, sample, wait_until};
+
+/// The tag of the example.
+const TAG: i16 = 3;
 
 const UPGRADES: u64 = 20;
 /// How many lines a client says that it has not heard the answers to.
 const AHEAD: u64 = 50;
-
-const POLICY: &str = r#"
-[tags.counter]
-id = 3
-
-[[rules]]
-id = "everyone"
-allow = ["*"]
-slots = ["*"]
-anyone = true
-"#;
 
 /// A client that talks until it is told to end, and counts along.
 struct Client {
@@ -100,7 +92,7 @@ fn hears(stream: &TcpStream, heard: &AtomicU64) -> u64 {
 
 #[test]
 fn handed_over_in_mid_stream_twenty_times_it_misses_and_doubles_no_number() {
-    let daemon = Daemon::with_policy(POLICY).start();
+    let daemon = Daemon::with_policy(&sample::open_at(TAG)).start();
     let mut server = Example::start(&daemon, "counter");
     let address = server.address();
     let mut clients: Vec<_> = [1, 7, 1000].map(|piece| Client::of(address, piece)).into();

@@ -2,26 +2,18 @@
 
 use std::time::Duration;
 
-use fdbroker_tests::load::{Clients, Load, percentile};
-use fdbroker_tests::{Daemon, Example};
+use fdbroker_tests::load::{Clients, Kept, Load, percentile};
+use fdbroker_tests::{Daemon, Example, sample};
+
+/// The tag of the example.
+const TAG: i16 = 2;
 
 const UPGRADES: usize = 200;
 const CLIENTS: Clients = Clients { staying: 6, coming: 6, every: Duration::from_millis(12) };
 
-const POLICY: &str = r#"
-[tags.http]
-id = 2
-
-[[rules]]
-id = "everyone"
-allow = ["*"]
-slots = ["*"]
-anyone = true
-"#;
-
 #[test]
 fn upgraded_two_hundred_times_under_load_it_fails_no_request_and_refuses_no_connection() {
-    let daemon = Daemon::with_policy(POLICY).start();
+    let daemon = Daemon::with_policy(&sample::open_at(TAG)).start();
     let mut server = Example::start(&daemon, "http");
     let address = server.address();
     let load = Load::start(address, CLIENTS);
@@ -41,4 +33,25 @@ fn upgraded_two_hundred_times_under_load_it_fails_no_request_and_refuses_no_conn
         results.connections,
         percentile(&mut results.took, 1.0),
     );
+}
+
+#[test]
+fn a_connection_that_was_silent_over_many_upgrades_has_its_next_request_answered() {
+    let daemon = Daemon::with_policy(&sample::open_at(TAG)).start();
+    let mut first = Example::start(&daemon, "http");
+    let mut silent = Kept::connect(first.address()).unwrap();
+    let answer = silent.ask().unwrap();
+    assert_eq!((answer.body, answer.closes), (first.pid().to_string(), false));
+    let mut last = Example::start(&daemon, "http");
+    for _ in 0..5 {
+        let new = Example::start(&daemon, "http");
+        assert!(last.ends().success(), "it had no connection to keep");
+        last = new;
+    }
+    assert!(!first.has_ended());
+    let answer = silent.ask().unwrap();
+    assert_eq!((answer.body, answer.closes), (first.pid().to_string(), true));
+    assert!(first.ends().success());
+    let answer = Kept::connect(last.address()).unwrap().ask().unwrap();
+    assert_eq!(answer.body, last.pid().to_string());
 }
