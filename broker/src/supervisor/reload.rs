@@ -242,7 +242,7 @@ impl Supervisor {
         let Fresh { source, opener, opened, changes } = fresh;
         let policy = &source.policy;
         let (rules, tags) = (policy.rule_count(), policy.tags().count());
-        let text = format!("{rules} rules, {tags} tags; {changes}");
+        let text = format!("rules: {rules}, tags: {tags}; {changes}");
         if let Some(link) = serving {
             link.control(Control::Policy(source.setup()));
         }

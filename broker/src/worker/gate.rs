@@ -228,6 +228,8 @@ impl Gate {
         holder.mailbox.forget(self.tag);
         if self.is_owned_by(&holder) || self.is_to_be_had_by(&holder) {
             self.is_now_owned_by(&holder, claim.settles);
+            // What it has been told before may be forgotten by now.
+            self.claims.front_mut().into_iter().for_each(|claim| claim.told = false);
             self.go_on();
             return State::Owned;
         }
@@ -392,7 +394,7 @@ impl Gate {
         let Owner::Session { holder: owner_session, aware: true, .. } = &self.owner else {
             return self.note_begin(begins, &owner);
         };
-        let tells = !claim.told;
+        let (tells, granted) = (!claim.told, claim.granted);
         claim.told = true;
         let (live, what) = match claim.mode {
             Mode::Live => (true, What::ClaimedLive),
@@ -403,7 +405,7 @@ impl Gate {
             owner_session.tell(self.tag, what, claim.number, claimant, claim.due);
         }
         self.note_begin(begins, &owner);
-        if tells && live {
+        if tells && live && !granted {
             self.grant();
         }
     }
