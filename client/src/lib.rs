@@ -62,3 +62,8 @@ pub use upgrader::{UpgradeError, Upgrader};
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// Likewise.
+#[cfg(all(doctest, feature = "tokio"))]
+#[doc = include_str!("../../docs/upgrader.md")]
+struct UpgraderPage;

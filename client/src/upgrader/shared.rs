@@ -111,6 +111,16 @@ impl Shared {
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
+    /// Waits until something has changed that the broker tells; not much longer than it may take to
+    /// reach it again.
+    pub(crate) fn wait_on_link<'a>(&'a self, state: Guard<'a>) -> Result<Guard<'a>, UpgradeError> {
+        if let Link::Up(_) = state.link {
+            return Ok(self.wait(state, None));
+        }
+        let end = Instant::now() + state.terms.retry_for;
+        self.connected(state, end)
+    }
+
     /// Asks the broker. `admit` says whether the question may be asked; it is looked at again
     /// before each repetition on a new connection.
     pub(crate) fn ask<'a, T>(
