@@ -72,6 +72,7 @@ fn while_a_claim_is_granted_neither_side_changes_anything() {
             assert_eq!(side.del((tag, 0)).errno(), libc::EBUSY);
             assert_eq!(take(side, tag), libc::EBUSY);
             assert_eq!(side.get((tag, 0)).payload(), b"as it was");
+            assert_eq!(get_many(side, tag, 0), 0);
             assert_eq!(side.tag(tag).errno(), 0);
         }
         new.withdraw(tag).done();
@@ -84,7 +85,11 @@ fn while_a_claim_is_granted_neither_side_changes_anything() {
 
 /// GET_MANY of the first slot, with take; gives its error number.
 fn take(peer: &mut Peer, tag: i16) -> i32 {
-    let body = [&tag.to_ne_bytes()[..], &1i16.to_ne_bytes(), &0i32.to_ne_bytes()].concat();
+    get_many(peer, tag, 1)
+}
+
+fn get_many(peer: &mut Peer, tag: i16, take: i16) -> i32 {
+    let body = [&tag.to_ne_bytes()[..], &take.to_ne_bytes(), &0i32.to_ne_bytes()].concat();
     match peer.ask(&request::extended(74, &body), &[]) {
         Answer::Extended { op: 75, body } => -i32::from_ne_bytes(body[8..12].try_into().unwrap()),
         other => panic!("expected GOT_MANY, got {other:?}"),
