@@ -566,6 +566,32 @@ fn a_broker_that_has_gone_for_good_is_an_error_after_a_bounded_wait() {
 }
 
 #[test]
+fn what_a_broker_has_forgotten_is_told_and_can_be_added_again() {
+    let mut before = daemon();
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("link");
+    std::os::unix::fs::symlink(before.socket(), &socket).unwrap();
+    let upgrader = Upgrader::builder(tag()).connector(Connector::new().socket(&socket));
+    let upgrader = upgrader.start().unwrap();
+    let listener: TcpListener = upgrader.listen("http", "127.0.0.1:0").unwrap();
+    upgrader.ready().unwrap();
+    before.end(rustix::process::Signal::TERM);
+    let after = daemon();
+    let other = directory.path().join("other");
+    std::os::unix::fs::symlink(after.socket(), &other).unwrap();
+    fs::rename(&other, &socket).unwrap();
+
+    assert_eq!(upgrader.next().unwrap(), Happening::Forgotten);
+    assert!(upgrader.names().is_empty());
+    upgrader.listen_with("http", || listener.try_clone()).unwrap();
+    let second = start(&after);
+    let inherited: TcpListener = second.listener("http").unwrap().unwrap();
+    assert!(sample::same_file(&listener, &inherited));
+    second.ready().unwrap();
+    upgrader.upgrade_complete().unwrap();
+}
+
+#[test]
 fn a_slot_that_becomes_free_is_used_again() {
     let daemon = daemon();
     let upgrader = serving(&daemon, |_| {});

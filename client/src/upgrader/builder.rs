@@ -80,8 +80,10 @@ impl Builder {
 
     fn claim(&self) -> Result<Shared, UpgradeError> {
         let terms = self.terms();
-        let (broker, claimed) = claim(&terms).map_err(UpgradeError::Broker)?;
+        let (mut broker, claimed) = claim(&terms).map_err(UpgradeError::Broker)?;
+        let instance = broker.instance().map_err(UpgradeError::Broker)?;
         let state = State {
+            instance,
             course: Course::new(terms.tag, terms.time, claimed.state),
             terms,
             inventory: Inventory::default(),

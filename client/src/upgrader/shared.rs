@@ -42,6 +42,8 @@ pub(crate) struct State {
     /// What was inherited, to tell whether it has changed since.
     pub(crate) snapshot: Snapshot,
     pub(crate) link: Link,
+    /// Which broker it is: another one after each start of it as a whole.
+    pub(crate) instance: i64,
     /// Whether the claim was made anew on another connection before this process was ready.
     pub(crate) doubtful: bool,
 }
