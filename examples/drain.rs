@@ -11,6 +11,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process;
 use std::thread;
+use std::time::Duration;
 
 use fdbroker::{Tag, Upgrader};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -48,7 +49,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             match listener.accept() {
                 Ok((stream, _)) => drop(clients.spawn(|| serve(stream))),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => eprintln!("accept: {error}"),
+                Err(error) => {
+                    eprintln!("accept: {error}");
+                    // No descriptor may be free: the next try would fail as well.
+                    thread::sleep(Duration::from_millis(10));
+                }
             }
         }
     })

@@ -22,7 +22,7 @@ use hyper::{Request, Response, body::Incoming};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 const TAG: Tag = Tag::new(2).unwrap();
 /// How long a connection without a request keeps the old process.
@@ -42,7 +42,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => drop(connections.spawn(serve(stream, leaving.clone()))),
-                Err(error) => eprintln!("accept: {error}"),
+                Err(error) => {
+                    eprintln!("accept: {error}");
+                    // No descriptor may be free: the next try would fail as well.
+                    sleep(Duration::from_millis(10)).await;
+                }
             },
             Some(_) = connections.join_next() => {}
             completed = upgrader.upgrade_complete() => break completed?,

@@ -16,10 +16,10 @@ use fdbroker_wire::{Errno, MAX_ANSWER, Message, hello};
 use rustix::io::Errno as Os;
 use rustix::net::{RecvFlags, SendFlags};
 
-use crate::Feature;
 use crate::core::{Answer, Core, NoRoom, Ticket};
 use crate::transfer::{Request, receive};
-use crate::trouble::Failure;
+use crate::trouble::{Failure, Trouble};
+use crate::{Attempt, Feature};
 
 /// How many requests may be under way at once; the others wait for their turn here.
 const MOST_UNDER_WAY: u64 = 256;
@@ -56,10 +56,22 @@ pub(crate) enum Response {
 pub(crate) struct Abandoned<W> {
     /// Who waits for it.
     pub(crate) waiter: W,
-    /// Why.
-    pub(crate) failure: Failure,
-    /// Whether it may have been carried out.
-    pub(crate) sent: bool,
+    /// Why, and whether it may have been carried out.
+    pub(crate) lost: Lost,
+}
+
+/// Why a request was not answered.
+#[derive(Debug)]
+pub(crate) struct Lost {
+    failure: Failure,
+    sent: bool,
+}
+
+impl Lost {
+    pub(crate) fn trouble(self, attempt: Attempt) -> Trouble {
+        let trouble = Trouble::of_exchange(attempt, self.failure);
+        if self.sent { trouble } else { trouble.harmless() }
+    }
 }
 
 /// What was read from a connected socket, and what is to be sent there.
@@ -218,12 +230,15 @@ impl<W: Waiter> Channel<W> {
             let failure = failure.take().unwrap_or_else(Failure::along);
             match asked {
                 Asked::Hello => greeting = Some(failure).filter(Failure::lasts),
-                Asked::By(waiter) => abandoned.push(Abandoned { waiter, failure, sent: true }),
+                Asked::By(waiter) => {
+                    let lost = Lost { failure, sent: true };
+                    abandoned.push(Abandoned { waiter, lost });
+                }
             }
         }
         for (_, waiter) in self.queue.drain(..) {
             let failure = greeting.as_ref().map_or_else(Failure::along, Failure::again);
-            abandoned.push(Abandoned { waiter, failure, sent: false });
+            abandoned.push(Abandoned { waiter, lost: Lost { failure, sent: false } });
         }
         abandoned
     }

@@ -42,7 +42,7 @@ impl Broker {
     }
 
     /// As the owner of a tag that is claimed as [`Mode::Quiesced`]: lets the claimant take over
-    /// what lies there now.
+    /// what lies there now, whichever claims it: see [`Broker::release_to`].
     ///
     /// # Errors
     /// [`Error::Failed`] (EINVAL) when nobody claims the tag; or what may happen to every request.
@@ -50,11 +50,11 @@ impl Broker {
         self.run(OfClaimed::release(tag))
     }
 
-    /// [`Broker::release`] to one claim alone, by the number of its [`Event`]: one that came after
-    /// it ended is not meant.
+    /// [`Broker::release`] to one claim and no other, by the number that its [`Event`] has: it may
+    /// have ended meanwhile, and another one may have begun.
     ///
     /// # Errors
-    /// Those of [`Broker::release`]; EINVAL also when that claim is not the current one.
+    /// [`Error::Failed`] (EINVAL) when it has ended; or what may happen to every request.
     pub fn release_to(&mut self, tag: Tag, claim: i32) -> Result<(), Error> {
         self.run(OfClaimed::release_to(tag, claim))
     }

@@ -2,7 +2,7 @@
 //!
 //! A broker keeps *deposits* — a descriptor, a payload of up to 32 KiB, or both — in *slots*
 //! written `tag/index`, and opens *resources* for callers that its policy allows. This crate
-//! is the blocking client of its protocol, versions 1 and 2:
+//! is the client of its protocol, versions 1 and 2. One that blocks:
 //!
 //! ```no_run
 //! use std::os::fd::AsFd;
@@ -22,6 +22,10 @@
 //! (see [`Trust`]). Every descriptor received is close-on-exec and owned; whatever a broken
 //! answer brought is closed. When the broker is restarted, requests are repeated: see
 //! [`Broker`] for what that means.
+//!
+//! [`Polled`] never waits, and has a descriptor to poll. With the feature `tokio`,
+//! `fdbroker::tokio::Broker` is one whose requests are futures. All of them can take a tag over
+//! from another process, and be told of who wants to take it: see [`Broker::claim`].
 //!
 //! With the feature `cli` (on by default) the crate also holds the command of the same name,
 //! which needs more dependencies; a program that only wants the library turns it off.
@@ -62,3 +66,13 @@ pub use upgrader::{UpgradeError, Upgrader};
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// The examples of the page about the library; those of every client, so that all have to be there.
+#[cfg(all(doctest, feature = "tokio"))]
+#[doc = include_str!("../../docs/library.md")]
+struct Library;
+
+/// Likewise.
+#[cfg(all(doctest, feature = "tokio"))]
+#[doc = include_str!("../../docs/upgrader.md")]
+struct UpgraderPage;

@@ -178,14 +178,14 @@ impl Polled {
         self.ask(Claim::settling(tag, mode, time), Asked::Claim)
     }
 
-    /// Asks as [`crate::Broker::release_to`] does. The answer is [`Outcome::Done`].
-    pub fn release_to(&mut self, tag: Tag, claim: i32) -> Ticket {
-        self.ask(OfClaimed::release_to(tag, claim), Asked::OfClaimed)
-    }
-
     /// Asks as [`crate::Broker::release`] does. The answer is [`Outcome::Done`].
     pub fn release(&mut self, tag: Tag) -> Ticket {
         self.ask(OfClaimed::release(tag), Asked::OfClaimed)
+    }
+
+    /// Asks as [`crate::Broker::release_to`] does. The answer is [`Outcome::Done`].
+    pub fn release_to(&mut self, tag: Tag, claim: i32) -> Ticket {
+        self.ask(OfClaimed::release_to(tag, claim), Asked::OfClaimed)
     }
 
     /// Asks as [`crate::Broker::ready`] does. The answer is [`Outcome::Done`].
@@ -360,9 +360,9 @@ impl Polled {
         self.over = true;
         close(&mut self.socket);
         self.claims = Claims::default();
-        for Abandoned { waiter, failure, .. } in self.channel.abandon(failure.again()) {
+        for Abandoned { waiter, lost } in self.channel.abandon(failure.again()) {
             if let Some(asked) = self.asked.remove(&waiter) {
-                let error = Trouble::of_exchange(self.attempt(&asked), failure).into_error();
+                let error = lost.trouble(self.attempt(&asked)).into_error();
                 self.answered.insert(waiter, Err(error));
             }
         }

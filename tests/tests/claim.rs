@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use fdbroker_tests::claims::{AGAIN, BOTH, LIVE, LONG, POLICY, QUIESCED, SERIAL, SETTLE, WEB};
-use fdbroker_tests::{Answer, Daemon, Ids, Peer, Person, needs_root, request, sample};
+use fdbroker_tests::{Answer, Daemon, Ids, PATIENCE, Peer, Person, needs_root, request, sample};
 use fdbroker_wire::claim::{State, What};
 
 /// Long enough to see that nothing comes; whatever comes later makes the test fail as well.
@@ -72,6 +72,7 @@ fn while_a_claim_is_granted_neither_side_changes_anything() {
             assert_eq!(side.del((tag, 0)).errno(), libc::EBUSY);
             assert_eq!(take(side, tag), libc::EBUSY);
             assert_eq!(side.get((tag, 0)).payload(), b"as it was");
+            assert_eq!(get_many(side, tag, 0), 0);
             assert_eq!(side.tag(tag).errno(), 0);
         }
         new.withdraw(tag).done();
@@ -84,10 +85,27 @@ fn while_a_claim_is_granted_neither_side_changes_anything() {
 
 /// GET_MANY of the first slot, with take; gives its error number.
 fn take(peer: &mut Peer, tag: i16) -> i32 {
-    let body = [&tag.to_ne_bytes()[..], &1i16.to_ne_bytes(), &0i32.to_ne_bytes()].concat();
+    get_many(peer, tag, 1)
+}
+
+fn get_many(peer: &mut Peer, tag: i16, take: i16) -> i32 {
+    let body = [&tag.to_ne_bytes()[..], &take.to_ne_bytes(), &0i32.to_ne_bytes()].concat();
     match peer.ask(&request::extended(74, &body), &[]) {
         Answer::Extended { op: 75, body } => -i32::from_ne_bytes(body[8..12].try_into().unwrap()),
         other => panic!("expected GOT_MANY, got {other:?}"),
+    }
+}
+
+/// Stops the supervisor, and has as many changes lie unanswered there as may: whatever comes behind
+/// them waits.
+fn fill(daemon: &Daemon, filler: &mut Peer) {
+    daemon.stop_supervisor();
+    loop {
+        filler.send_and_be_read(&request::add((WEB, 100), -1, b"x"));
+        if !filler.is_answered(MEANWHILE) {
+            return;
+        }
+        filler.answer().done();
     }
 }
 
@@ -99,14 +117,7 @@ fn a_change_that_was_decided_before_the_claim_was_granted_does_not_land_after_it
             let mut old = daemon.owner(tag);
             old.add((tag, 0), "as it was").done();
             let (mut new, mut filler) = (daemon.greeted(), daemon.connect());
-            // As many changes as may lie unanswered at the supervisor: whatever comes behind them waits.
-            daemon.stop_supervisor();
-            while {
-                filler.send_and_be_read(&request::add((WEB, 100), -1, b"x"));
-                filler.is_answered(MEANWHILE)
-            } {
-                filler.answer().done();
-            }
+            fill(&daemon, &mut filler);
             new.send_and_be_read(&request::claim(tag, LIVE, LONG));
             old.send_and_be_read(&change);
             assert!(!new.answers_within(MEANWHILE) && !old.answers_within(Duration::ZERO));
@@ -115,6 +126,28 @@ fn a_change_that_was_decided_before_the_claim_was_granted_does_not_land_after_it
             assert_eq!(old.answer().errno(), libc::EBUSY);
             assert_eq!(new.get((tag, 0)).payload(), b"as it was");
         }
+    }
+}
+
+#[test]
+fn what_the_owner_was_taking_is_there_for_a_claimant_that_is_granted_before_it_was_deleted() {
+    let daemon = Daemon::of_claims();
+    for tag in BOTH {
+        let mut old = daemon.owner(tag);
+        old.add((tag, 0), "as it was").done();
+        let (mut new, mut filler) = (daemon.greeted(), daemon.connect());
+        fill(&daemon, &mut filler);
+        new.send_and_be_read(&request::claim(tag, LIVE, LONG));
+        assert_eq!(take(&mut old, tag), 0);
+        daemon.go_on();
+        assert_eq!(new.answer().claimed().state, State::Granted);
+        assert_eq!(new.get((tag, 0)).payload(), b"as it was");
+        // The filler's turn comes behind the one that would have deleted it.
+        assert!(filler.answers_within(PATIENCE));
+        filler.answer().done();
+        assert_eq!(old.tag(tag).errno(), 0);
+        new.ready(tag).done();
+        assert_eq!(new.get((tag, 0)).payload(), b"as it was");
     }
 }
 
@@ -373,6 +406,26 @@ fn an_owner_that_never_claimed_is_not_told_and_its_claimant_waits() {
     daemon.connect();
     old.add((WEB, 0), "touching a tag that is not serial owns nothing").done();
     assert_eq!(daemon.greeted().claim(WEB, LIVE), State::Owned);
+}
+
+#[test]
+fn an_owner_that_claims_again_is_told_again_of_the_claim_that_is_under_way() {
+    let daemon = Daemon::of_claims();
+    for tag in BOTH {
+        for (mode, what) in [(LIVE, What::ClaimedLive), (QUIESCED, What::ClaimedQuiesced)] {
+            let (mut old, mut new) = (daemon.owner(tag), daemon.greeted());
+            let claim = new.claim_for(tag, mode, LONG).claim;
+            assert_eq!(old.is_told(tag, what).claim, claim);
+            assert_eq!(old.claim(tag, AGAIN), State::Owned);
+            assert_eq!(old.is_told(tag, what).claim, claim);
+            if mode == QUIESCED {
+                old.release(tag).done();
+                new.is_told(tag, What::Granted);
+            }
+            new.is_told_nothing(MEANWHILE);
+            new.ready(tag).done();
+        }
+    }
 }
 
 #[test]

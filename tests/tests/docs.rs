@@ -80,8 +80,9 @@ fn commands(page: &str, program: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_policy_of_the_readme_and_the_example_for_systemd_load() {
-    let policies = blocks(&read("README.md"), "toml");
+fn every_policy_of_the_readme_and_the_upgrader_and_the_example_for_systemd_load() {
+    let pages = [read("README.md"), read("docs/upgrader.md")].concat();
+    let policies = blocks(&pages, "toml");
     let policies: Vec<_> =
         policies.into_iter().filter(|text| text.starts_with("version")).collect();
     assert!(!policies.is_empty(), "the README shows a policy");
@@ -143,6 +144,24 @@ fn every_option_of_the_command_is_in_the_readme() {
             hidden || readme.contains(&format!("--{option}")),
             "--{option} is not in the README"
         );
+    }
+}
+
+#[test]
+fn every_error_of_an_upgrade_is_on_its_page() {
+    let (source, page) = (read("client/src/upgrader/error.rs"), read("docs/upgrader.md"));
+    let body = source.split("pub enum UpgradeError {\n").nth(1).unwrap();
+    let body = body.split("\n}\n").next().unwrap();
+    let variants = body.lines().filter_map(|line| {
+        let name = line.strip_prefix("    ")?.split([' ', '(', ',']).next()?;
+        name.starts_with(char::is_uppercase).then_some(name)
+    });
+    let rows: BTreeSet<_> = page.lines().filter_map(|line| line.strip_prefix("| `")).collect();
+    let variants: Vec<_> = variants.collect();
+    assert!(variants.len() > 10, "{variants:?}");
+    for name in variants {
+        let row = format!("{name}` |");
+        assert!(rows.iter().any(|line| line.starts_with(&row)), "{name} is not in the table");
     }
 }
 
@@ -221,7 +240,7 @@ fn message_ids(text: &str) -> BTreeSet<String> {
 #[test]
 fn every_kind_of_record_has_its_message_id_in_the_catalog_and_on_the_pages() {
     let source = message_ids(&read("broker/src/log/record.rs"));
-    assert_eq!(source.len(), 5, "{source:?}");
+    assert_eq!(source.len(), 6, "{source:?}");
     for page in ["systemd/fdbroker.catalog", "docs/audit.md", "man/fdbrokerd.8"] {
         assert_eq!(message_ids(&read(page)), source, "{page}");
     }

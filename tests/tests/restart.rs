@@ -8,8 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use fdbroker::{Broker, Error, Slot};
-use fdbroker_tests::{Daemon, Peer, process, request, sample, wait_until};
-use rustix::process::Signal;
+use fdbroker_tests::{Daemon, Peer, request, sample, wait_until};
 
 const CLIENTS: i32 = 4;
 const KILLS: usize = 100;

@@ -11,7 +11,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
 use fdbroker::upgrader::{Builder, ConnectionState, Form, Happening, Options, Role};
-use fdbroker::{Connector, Mode, Tag, UpgradeError, Upgrader};
+use fdbroker::{Connector, Error, Mode, Tag, UpgradeError, Upgrader};
 use fdbroker_tests::{Daemon, PATIENCE, sample, wait_for, wait_until};
 
 const POLICY: &str = r#"
@@ -26,7 +26,7 @@ accept = ["tcp", "tcp-listener", "udp", "unix", "unix-listener", "unix-datagram"
 
 [[rules]]
 id = "everyone"
-allow = ["*"]
+allow = ["claim", "get", "add", "del", "tag", "list"]
 slots = ["*"]
 anyone = true
 "#;
@@ -382,7 +382,7 @@ fn whose_turn_does_not_come_gives_up_and_leaves_no_claim() {
     assert!(matches!(first.next().unwrap(), Happening::Claimed(_) | Happening::Withdrawn));
     wait_until("it owns the tag undisputed", || first.store("a", None, b"").is_ok());
     let error = builder(&daemon).mode(Mode::Again).start().unwrap_err();
-    assert!(matches!(error, UpgradeError::Completed { .. }), "{error}");
+    assert!(matches!(error, UpgradeError::Broker(Error::TakenOver { .. })), "{error}");
 }
 
 #[test]
@@ -474,6 +474,51 @@ fn what_others_left_in_the_tag_stays_theirs() {
     }
 }
 
+/// A payload as another version writes it: its head, and a field that this one does not know.
+fn payload_of(major: u16, minor: u16, name: &str) -> Vec<u8> {
+    const LISTENER: u16 = 1;
+    let length = u16::try_from(name.len()).unwrap();
+    let head = [major, minor, LISTENER, length].map(u16::to_ne_bytes).concat();
+    let field = [999_u16, 0, 3, 0].map(u16::to_ne_bytes).concat();
+    [&b"\x7ffdbupg\0"[..], &head, name.as_bytes(), &field, b"new"].concat()
+}
+
+#[test]
+fn what_a_later_version_left_is_inherited_as_far_as_it_can_be_read() {
+    let daemon = daemon();
+    let mut later = daemon.connect();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    later.add_descriptor((10, 0), &listener, payload_of(1, 7, "http")).done();
+    later.add((10, 1), payload_of(2, 0, "quic")).done();
+    let older = start(&daemon);
+    let inherited: TcpListener = older.listen("http", "127.0.0.1:0").unwrap();
+    assert!(sample::same_file(&listener, &inherited));
+    let error = older.listen::<TcpListener>("quic", "127.0.0.1:0").unwrap_err();
+    assert!(matches!(&error, UpgradeError::Unreadable { name } if name == "quic"), "{error}");
+    older.ready().unwrap();
+    // It may go back to the later one.
+    assert_eq!(later.get((10, 1)).payload(), payload_of(2, 0, "quic"));
+    assert_eq!(later.get((10, 0)).payload(), payload_of(1, 7, "http"));
+    assert!(older.remove("quic").unwrap());
+    assert_eq!(later.get((10, 1)).errno(), 2);
+}
+
+#[test]
+fn a_resource_of_the_policy_in_the_tag_is_not_opened() {
+    let resource = "[resources.null]\nslot = \"web/3\"\ndevice = \"/dev/null\"\n";
+    let daemon = Daemon::with_policy(&format!("{POLICY}{resource}")).start();
+    let mut other = daemon.connect();
+    other.add((10, 7), "so that the tag reaches beyond").done();
+    let upgrader = serving(&daemon, |upgrader| {
+        for name in ["a", "b", "c", "d"] {
+            upgrader.store(name, None, b"").unwrap();
+        }
+    });
+    assert_eq!(upgrader.names().len(), 4);
+    let opened = daemon.log().decisions();
+    assert!(!opened.iter().any(|line| line.right == "get" && line.slot == "10/3"), "{opened:?}");
+}
+
 #[test]
 fn what_the_broker_does_not_take_is_named_and_ready_can_be_said_again() {
     let daemon = Daemon::with_policy(&POLICY.replace("\"pipe\", ", "")).start();
@@ -518,6 +563,32 @@ fn a_broker_that_has_gone_for_good_is_an_error_after_a_bounded_wait() {
     assert!(matches!(error, UpgradeError::Lost { .. }), "{error}");
     assert!(began.elapsed() < PATIENCE);
     assert!(upgrader.try_next().unwrap().is_none(), "it serves on");
+}
+
+#[test]
+fn what_a_broker_has_forgotten_is_told_and_can_be_added_again() {
+    let mut before = daemon();
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("link");
+    std::os::unix::fs::symlink(before.socket(), &socket).unwrap();
+    let upgrader = Upgrader::builder(tag()).connector(Connector::new().socket(&socket));
+    let upgrader = upgrader.start().unwrap();
+    let listener: TcpListener = upgrader.listen("http", "127.0.0.1:0").unwrap();
+    upgrader.ready().unwrap();
+    before.end(rustix::process::Signal::TERM);
+    let after = daemon();
+    let other = directory.path().join("other");
+    std::os::unix::fs::symlink(after.socket(), &other).unwrap();
+    fs::rename(&other, &socket).unwrap();
+
+    assert_eq!(upgrader.next().unwrap(), Happening::Forgotten);
+    assert!(upgrader.names().is_empty());
+    upgrader.listen_with("http", || listener.try_clone()).unwrap();
+    let second = start(&after);
+    let inherited: TcpListener = second.listener("http").unwrap().unwrap();
+    assert!(sample::same_file(&listener, &inherited));
+    second.ready().unwrap();
+    upgrader.upgrade_complete().unwrap();
 }
 
 #[test]

@@ -20,7 +20,7 @@ accept = ["tcp", "tcp-listener", "udp", "unix-listener", "unix", "file", "none"]
 
 [[rules]]
 id = "everyone"
-allow = ["*"]
+allow = ["claim", "get", "add", "del", "tag", "list"]
 slots = ["*"]
 anyone = true
 "#;

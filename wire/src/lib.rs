@@ -15,6 +15,7 @@ mod decode;
 mod errno;
 mod fields;
 mod frame;
+mod kind;
 pub mod many;
 mod message;
 mod slot;

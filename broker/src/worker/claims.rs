@@ -12,8 +12,8 @@ use fdbroker_wire::{Errno, Tag};
 use super::Worker;
 use super::answer::{Answer, Failure};
 use super::case::Case;
+use super::claim::{Claim, End, Refusal};
 use super::decision::Requester;
-use super::gate::{Claim, End, Refusal};
 use super::holder::Holder;
 use super::in_force::Rules;
 use super::place::Place;
@@ -82,7 +82,7 @@ async fn carry_out(
             turns.look(tag, |gate| gate.may_claim(holder, mode))?;
             case.record_first("claimed")?;
             let claim = Claim::new(turns.number(), holder, mode, time, settle);
-            let number = claim.number();
+            let number = claim.number;
             let state = alter(worker, pen, tag, |gate| gate.claim(claim)).await;
             let claim = if state == State::Owned { 0 } else { number };
             return Ok(Answer::Claimed(Claimed { tag, state, claim }));

@@ -124,17 +124,17 @@ async fn get(case: &Case<'_>, holder: &Holder, slot: Slot) -> Option<Outcome> {
         Some((resource, _)) => open(case, slot, resource).await,
         None => {
             let deposit = case.worker.slots.borrow().get(slot).cloned();
-            let shown = |_: &_| !case.worker.taking.has(slot) || takes_over(case, holder);
-            let deposit = deposit.filter(shown);
+            let deposit = deposit.filter(|_| shows(case, holder, slot));
             Some(deposit.map(Answer::Deposit).ok_or_else(Failure::absent).into())
         }
     }
 }
 
-/// Whether the tag is about to be this session's: it sees what its owner was taking, which stays.
-fn takes_over(case: &Case<'_>, holder: &Holder) -> bool {
-    let granted = |tag| case.worker.turns.look(tag, |gate| gate.is_granted_to(holder));
-    case.place.tag.is_some_and(granted)
+/// Whether a session is shown what lies in a slot: not what is being taken, unless it takes the tag
+/// over; then that stays.
+pub(super) fn shows(case: &Case<'_>, holder: &Holder, slot: Slot) -> bool {
+    let granted = || case.worker.turns.look(slot.tag, |gate| gate.is_granted_to(holder));
+    !case.worker.taking.has(slot) || granted()
 }
 
 async fn open(case: &Case<'_>, slot: Slot, resource: ResourceIndex) -> Option<Outcome> {

@@ -11,15 +11,14 @@
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::time::Duration;
 
 use fdbroker_wire::Tag;
 use fdbroker_wire::claim::{Mode, State, What};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::claim::{Claim, End, Happened, Refusal};
 use super::holder::{Holder, Stake};
-use super::identity::Identity;
 use super::mailbox::Other;
 use crate::log::Verdict;
 
@@ -50,66 +49,16 @@ enum Owner {
     },
 }
 
-/// Somebody wants to own the tag.
-pub(super) struct Claim {
-    number: i32,
-    holder: Rc<Holder>,
-    mode: Mode,
-    time: Duration,
-    /// Whether it settles, once the tag is its own.
-    settles: bool,
-    /// When its time is up, once it is the current one.
-    due: Option<Instant>,
-    /// Whether the owner knows.
-    told: bool,
-    granted: bool,
-}
-
 /// Whose request waits, and how it is told that it may go on; with true if the tag is its own by that.
 struct Waiter {
     holder: Rc<Holder>,
     turn: oneshot::Sender<bool>,
 }
 
-/// Something that happened to a claim.
-pub(super) struct Happened {
-    /// The claimant.
-    pub(super) who: Rc<Identity>,
-    pub(super) verdict: Verdict,
-    pub(super) what: String,
-}
-
 /// Whether the turn has come.
 pub(super) enum Turn {
     Mine { newly: bool },
     Wait(oneshot::Receiver<bool>),
-}
-
-/// Why something cannot be done about the ownership of a tag.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// Another process owns it.
-    Owned,
-    /// This session claims it already.
-    Twice,
-    /// This session has too much at stake.
-    TooMany,
-    /// The owner has not released yet, or has not been told.
-    NotGranted,
-    /// Nobody claims it.
-    Unclaimed,
-    /// Another claim is the current one now.
-    Ended,
-    /// This session neither claims nor owns it.
-    Nothing,
-}
-
-/// How a claim, or an ownership, is given up.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
-    Withdrawn,
-    /// With the connection.
-    Left,
 }
 
 /// What tells one owner from another.
@@ -228,6 +177,8 @@ impl Gate {
         holder.mailbox.forget(self.tag);
         if self.is_owned_by(&holder) || self.is_to_be_had_by(&holder) {
             self.is_now_owned_by(&holder, claim.settles);
+            // What it has been told before may be forgotten by now.
+            self.claims.front_mut().into_iter().for_each(|claim| claim.told = false);
             self.go_on();
             return State::Owned;
         }
@@ -392,7 +343,7 @@ impl Gate {
         let Owner::Session { holder: owner_session, aware: true, .. } = &self.owner else {
             return self.note_begin(begins, &owner);
         };
-        let tells = !claim.told;
+        let (tells, granted) = (!claim.told, claim.granted);
         claim.told = true;
         let (live, what) = match claim.mode {
             Mode::Live => (true, What::ClaimedLive),
@@ -403,7 +354,7 @@ impl Gate {
             owner_session.tell(self.tag, what, claim.number, claimant, claim.due);
         }
         self.note_begin(begins, &owner);
-        if tells && live {
+        if tells && live && !granted {
             self.grant();
         }
     }
@@ -461,29 +412,5 @@ impl Gate {
             }
             Owner::Process { pid, .. } => format!("pid {pid}"),
         }
-    }
-}
-
-impl Claim {
-    pub(super) fn new(
-        number: i32,
-        holder: &Rc<Holder>,
-        mode: Mode,
-        time: Duration,
-        settles: bool,
-    ) -> Self {
-        let holder = Rc::clone(holder);
-        Self { number, holder, mode, time, settles, due: None, told: false, granted: false }
-    }
-
-    pub(super) fn number(&self) -> i32 {
-        self.number
-    }
-}
-
-impl Happened {
-    fn to(claim: &Claim, verdict: Verdict, what: &str) -> Self {
-        let what = format!("claim {}: {what}", claim.number);
-        Self { who: Rc::clone(&claim.holder.identity), verdict, what }
     }
 }

@@ -7,6 +7,7 @@
 pub(crate) mod accept;
 mod answer;
 mod case;
+mod claim;
 mod claims;
 pub(crate) mod decision;
 mod deposit;

@@ -10,7 +10,7 @@ use fdbroker_wire::Tag;
 use fdbroker_wire::version2::Features;
 use rustix::io::ioctl_fionread;
 
-use super::gate::End;
+use super::claim::End;
 use super::holder::Holder;
 use super::identity::Identity;
 use super::inbox::{Gone, Inbox, Incoming};

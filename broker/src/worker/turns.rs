@@ -16,7 +16,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Worker;
 use super::answer::Failure;
-use super::gate::{End, Gate, Happened, OwnerId, Turn};
+use super::claim::{End, Happened};
+use super::gate::{Gate, OwnerId, Turn};
 use super::holder::Holder;
 use super::identity::Identity;
 use super::restore::Note;

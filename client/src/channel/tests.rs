@@ -151,7 +151,7 @@ fn a_failure_is_that_of_the_oldest_and_what_was_not_sent_may_be_asked_again() {
     let told: Vec<_> = channel
         .abandon(Failure::Nonsense("for instance"))
         .into_iter()
-        .map(|one| (one.waiter.0, one.sent, one.failure.lasts()))
+        .map(|one| (one.waiter.0, one.lost.sent, one.lost.failure.lasts()))
         .collect();
     assert_eq!(told, [(1, true, true), (2, true, false), (3, false, false)]);
 }

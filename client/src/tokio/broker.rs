@@ -262,20 +262,20 @@ impl Broker {
         self.run(Claim::settling(tag, mode, time)).await
     }
 
-    /// As [`crate::Broker::release_to`].
-    ///
-    /// # Errors
-    /// As [`crate::Broker::release_to`].
-    pub async fn release_to(&self, tag: Tag, claim: i32) -> Result<(), Error> {
-        self.run(OfClaimed::release_to(tag, claim)).await
-    }
-
     /// As [`crate::Broker::release`].
     ///
     /// # Errors
     /// As [`crate::Broker::release`].
     pub async fn release(&self, tag: Tag) -> Result<(), Error> {
         self.run(OfClaimed::release(tag)).await
+    }
+
+    /// As [`crate::Broker::release_to`].
+    ///
+    /// # Errors
+    /// As [`crate::Broker::release_to`].
+    pub async fn release_to(&self, tag: Tag, claim: i32) -> Result<(), Error> {
+        self.run(OfClaimed::release_to(tag, claim)).await
     }
 
     /// As [`crate::Broker::ready`].
@@ -405,10 +405,7 @@ impl Broker {
             Some(Fate::Response(Response::Unserved(feature), _)) => {
                 Trouble::Lasting(Error::Unserved { attempt, feature })
             }
-            Some(Fate::Failed { failure, sent: true }) => Trouble::of_exchange(attempt, failure),
-            Some(Fate::Failed { failure, sent: false }) => {
-                Trouble::of_exchange(attempt, failure).harmless()
-            }
+            Some(Fate::Lost(lost)) => lost.trouble(attempt),
             Some(Fate::Unopened(unopened)) => Trouble::of_connecting(unopened.into_error(attempt)),
             Some(Fate::Unclaimed(unclaimed)) => {
                 Trouble::Lasting(Error::Broken { attempt, source: unclaimed.into() })

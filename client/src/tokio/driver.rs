@@ -19,7 +19,7 @@ use ::tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::shared::Shared;
 use crate::Connector;
-use crate::channel::{Abandoned, Channel, Parcel, Response, Waiter};
+use crate::channel::{Abandoned, Channel, Lost, Parcel, Response, Waiter};
 use crate::claims::Unclaimed;
 use crate::connector::Unopened;
 use crate::question::Bond;
@@ -55,8 +55,8 @@ pub(super) struct Asker {
 pub(super) enum Fate {
     /// It came to an answer on this connection.
     Response(Response, Connection),
-    /// The connection failed; `sent`: it may have been carried out.
-    Failed { failure: Failure, sent: bool },
+    /// The connection failed.
+    Lost(Lost),
     /// There is no connection.
     Unopened(Unopened),
     /// It is about what is not claimed.
@@ -285,9 +285,9 @@ impl Line<'_> {
         self.deliver();
         self.shared.end();
         let End::Failure(failure) = end else { return };
-        for Abandoned { waiter, failure, sent } in self.channel.abandon(failure) {
+        for Abandoned { waiter, lost } in self.channel.abandon(failure) {
             self.shared.state().claims.hear(waiter.bond, None);
-            waiter.tell(Fate::Failed { failure, sent });
+            waiter.tell(Fate::Lost(lost));
         }
     }
 }

@@ -8,7 +8,7 @@ use fdbroker_wire::claim::{Claimed, MAX_TIME, Mode};
 
 use super::course::{Course, Stage};
 use super::inventory::Inventory;
-use super::shared::{Link, Shared, State, Terms, is_passing, refused};
+use super::shared::{Link, Shared, State, Terms, is_passing};
 use super::snapshot::{Snapshot, fetch};
 use super::{UpgradeError, Upgrader, watch};
 use crate::patience::Patience;
@@ -65,10 +65,9 @@ impl Builder {
     /// Claims the tag, waits until its turn has come, and fetches what lies there.
     ///
     /// # Errors
-    /// [`UpgradeError::TimedOut`] when the turn did not come; [`UpgradeError::Completed`] when
-    /// another process owns the tag and the mode is [`Mode::Again`]; [`UpgradeError::Broker`]
-    /// when there is no broker, when it does not serve claims, or when its policy does not allow
-    /// it. Nothing has changed then.
+    /// [`UpgradeError::TimedOut`] when the turn did not come; [`UpgradeError::Broker`] when there
+    /// is no broker, when it does not serve claims, when its policy does not allow it, or, to
+    /// [`Mode::Again`], when another process owns the tag. Nothing has changed then.
     pub fn start(self) -> Result<Upgrader, UpgradeError> {
         let shared = Arc::new(self.claim()?);
         let watcher = watch::start(shared.clone()).map_err(UpgradeError::System)?;
@@ -81,8 +80,10 @@ impl Builder {
 
     fn claim(&self) -> Result<Shared, UpgradeError> {
         let terms = self.terms();
-        let (broker, claimed) = claim(&terms).map_err(|error| refused(self.tag, error))?;
+        let (mut broker, claimed) = claim(&terms).map_err(UpgradeError::Broker)?;
+        let instance = broker.instance().map_err(UpgradeError::Broker)?;
         let state = State {
+            instance,
             course: Course::new(terms.tag, terms.time, claimed.state),
             terms,
             inventory: Inventory::default(),

@@ -19,6 +19,9 @@ pub enum Happening {
     Withdrawn,
     /// It has taken over.
     Completed,
+    /// The broker was restarted as a whole, and has not kept all that was deposited:
+    /// [`super::Upgrader::names`] says what is left, and the rest has to be added again.
+    Forgotten,
     /// [`super::Upgrader::stop`] was called.
     Stopped,
 }
@@ -189,6 +192,11 @@ impl Course {
             Stage::Stopped => Some(Happening::Stopped),
             _ => self.news.take(),
         }
+    }
+
+    /// Notes that the broker does not have any more what it had.
+    pub(crate) fn forgotten(&mut self) {
+        self.happened(Happening::Forgotten);
     }
 
     fn happened(&mut self, happening: Happening) {

@@ -95,6 +95,19 @@ impl Inventory {
         }
     }
 
+    /// Takes in what lies at a broker that was started anew, while this process serves; whether any
+    /// name is gone.
+    pub(crate) fn reconcile(
+        &mut self,
+        found: impl IntoIterator<Item = (Index, Option<Deposit>)>,
+    ) -> bool {
+        let mut now = Self { inherited: self.inherited, ..Self::of(found) };
+        now.entries.values_mut().for_each(|entry| entry.held = Held::Deposited);
+        let gone = self.entries.keys().any(|name| !now.entries.contains_key(name));
+        *self = now;
+        gone
+    }
+
     /// How many names were inherited.
     pub(crate) fn inherited(&self) -> usize {
         self.inherited
@@ -299,6 +312,19 @@ mod tests {
         assert!(inventory.unwant("a"));
         assert!(staged(&inventory).is_empty());
         assert_eq!(inventory.due().unwanted, [index(7)]);
+    }
+
+    #[test]
+    fn what_a_broker_has_forgotten_is_forgotten_here() {
+        let found = |names: &[&str]| -> Vec<_> {
+            let deposits = names.iter().map(|name| deposit(name, Role::Stored));
+            (0..).map(index).zip(deposits).collect()
+        };
+        let mut inventory = Inventory::of(found(&["a", "b"]));
+        assert!(!inventory.reconcile(found(&["b", "a"])));
+        assert_eq!(inventory.place("a"), Some(index(1)));
+        assert!(inventory.reconcile(found(&["b"])));
+        assert_eq!((inventory.names(), inventory.slot("a")), (vec!["b".to_owned()], index(1)));
     }
 
     #[test]

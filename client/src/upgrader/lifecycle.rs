@@ -125,7 +125,7 @@ impl Upgrader {
         loop {
             state.course.is_alive()?;
             state = match state.course.stage() {
-                Stage::Waiting => self.shared.wait(state, None),
+                Stage::Waiting => self.shared.wait_on_link(state)?,
                 Stage::Granted if state.doubtful => self.compare(state)?,
                 Stage::Granted => self.say_ready(state)?,
                 // Owned, or serving already.
@@ -179,7 +179,7 @@ impl Upgrader {
         loop {
             state.course.is_alive()?;
             if state.course.is_fixed() {
-                state = self.shared.wait(state, None);
+                state = self.shared.wait_on_link(state)?;
                 continue;
             }
             let bring = |broker: &mut Broker, inventory: &mut Inventory| match deposit_all(

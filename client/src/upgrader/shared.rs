@@ -42,6 +42,8 @@ pub(crate) struct State {
     /// What was inherited, to tell whether it has changed since.
     pub(crate) snapshot: Snapshot,
     pub(crate) link: Link,
+    /// Which broker it is: another one after each start of it as a whole.
+    pub(crate) instance: i64,
     /// Whether the claim was made anew on another connection before this process was ready.
     pub(crate) doubtful: bool,
 }
@@ -109,6 +111,16 @@ impl Shared {
         let left = end.saturating_duration_since(Instant::now());
         let waited = self.changed.wait_timeout(state, left);
         waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Waits until something has changed that the broker tells; not much longer than it may take to
+    /// reach it again.
+    pub(crate) fn wait_on_link<'a>(&'a self, state: Guard<'a>) -> Result<Guard<'a>, UpgradeError> {
+        if let Link::Up(_) = state.link {
+            return Ok(self.wait(state, None));
+        }
+        let end = Instant::now() + state.terms.retry_for;
+        self.connected(state, end)
     }
 
     /// Asks the broker. `admit` says whether the question may be asked; it is looked at again

@@ -14,6 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::course::Stage;
 use super::shared::{Link, Shared, State, is_passing};
+use super::snapshot::fetch;
 use crate::{Broker, Error};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -129,9 +130,30 @@ impl State {
             // Until it is ready, nobody takes over what it has not deposited.
             _ => broker.claim_and_settle(tag, mode, time),
         }?;
+        self.recognise(&mut broker)?;
         let until = Instant::now() + self.terms.retry_for.max(GRACE);
         self.doubtful |= mode != Mode::Again;
         self.course.claimed_again(claimed.state, until);
         Ok(broker)
+    }
+
+    /// Looks what is left, if it is another broker.
+    fn recognise(&mut self, broker: &mut Broker) -> Result<(), Error> {
+        let instance = broker.instance()?;
+        if instance == self.instance {
+            return Ok(());
+        }
+        match self.course.stage() {
+            Stage::Serving => {
+                let (found, _) = fetch(broker, self.terms.tag)?;
+                if self.inventory.reconcile(found) {
+                    self.course.forgotten();
+                }
+            }
+            // It looks before it is ready.
+            _ => self.doubtful = true,
+        }
+        self.instance = instance;
+        Ok(())
     }
 }

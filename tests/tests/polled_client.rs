@@ -1,0 +1,125 @@
+//! The client that never waits against the daemon, driven by an event loop of poll(2).
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use fdbroker::{Connector, Error, Mode, Outcome, Polled, Slot, State, Ticket, What};
+use fdbroker_tests::claims::WEB;
+use fdbroker_tests::{Daemon, sample};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// An event loop over some sessions.
+struct Loop<'a>(Vec<&'a mut Polled>);
+
+impl Loop<'_> {
+    /// Goes on until something is there.
+    #[track_caller]
+    fn until<T>(&mut self, mut found: impl FnMut(&mut [&mut Polled]) -> Option<T>) -> T {
+        loop {
+            for session in &mut self.0 {
+                session.process().unwrap();
+            }
+            if let Some(found) = found(&mut self.0) {
+                return found;
+            }
+            self.wait();
+        }
+    }
+
+    #[track_caller]
+    fn wait(&self) {
+        let mut waiting: Vec<_> = self
+            .0
+            .iter()
+            .map(|session| match session.wants_write() {
+                true => PollFd::new(&**session, PollFlags::IN | PollFlags::OUT),
+                false => PollFd::new(&**session, PollFlags::IN),
+            })
+            .collect();
+        let patience = Timespec::try_from(fdbroker_tests::PATIENCE).unwrap();
+        assert!(poll(&mut waiting, Some(&patience)).unwrap() > 0, "something happens");
+    }
+}
+
+fn connect(daemon: &Daemon) -> Polled {
+    Connector::new().socket(daemon.socket()).connect_polled().unwrap()
+}
+
+#[track_caller]
+fn answer(session: &mut Polled, ticket: Ticket) -> Outcome {
+    Loop(vec![session]).until(|sessions| sessions[0].answer(ticket)).unwrap()
+}
+
+fn slot(tag: i16, index: i32) -> Slot {
+    Slot::new(tag, index).unwrap()
+}
+
+#[test]
+fn a_thousand_requests_are_under_way_at_once() {
+    let daemon = Daemon::with_policy(&sample::accepting("[\"file\", \"none\"]")).start();
+    let mut session = connect(&daemon);
+    let file: OwnedFd = sample::file_saying("kept");
+    let tickets: Vec<_> = (0..500)
+        .map(|number| {
+            let slot = slot(1, number);
+            (session.add(slot, Some(file.as_fd()), &number.to_ne_bytes()), session.get(slot))
+        })
+        .collect();
+    for (number, (added, got)) in (0_i32..).zip(tickets) {
+        assert!(matches!(answer(&mut session, added), Outcome::Done));
+        let Outcome::Deposit(deposit) = answer(&mut session, got) else { panic!("no deposit") };
+        assert_eq!(deposit.payload, number.to_ne_bytes());
+        assert!(sample::same_file(deposit.descriptor.unwrap(), &file));
+    }
+    let indices: Vec<_> = (0..500).map(|number| slot(1, number).index).collect();
+    let taken = session.take_many(slot(1, 0).tag, &indices);
+    let Outcome::Many(taken) = answer(&mut session, taken) else { panic!("no deposits") };
+    assert_eq!(taken.iter().filter(|(_, deposit)| deposit.is_ok()).count(), 500);
+}
+
+#[test]
+fn one_loop_hands_a_tag_over_from_one_session_to_another() {
+    let daemon = Daemon::of_claims();
+    let (mut old, mut new) = (connect(&daemon), connect(&daemon));
+    let tag = slot(WEB, 0).tag;
+    let owned = old.claim(tag, Mode::Live, Duration::from_secs(60));
+    assert!(
+        matches!(answer(&mut old, owned), Outcome::Claimed(claimed) if claimed.state == State::Owned)
+    );
+    let mut both = Loop(vec![&mut old, &mut new]);
+    let claimed = both.0[1].claim(tag, Mode::Quiesced, Duration::from_secs(60));
+    let told = both.until(|sessions| sessions[0].next_event());
+    assert_eq!(told.what, What::ClaimedQuiesced);
+    let waiting = both.until(|sessions| sessions[1].answer(claimed)).unwrap();
+    assert!(matches!(waiting, Outcome::Claimed(claimed) if claimed.state == State::Waiting));
+    let released = both.0[0].release_to(tag, told.claim);
+    let granted = both.until(|sessions| sessions[1].next_event());
+    assert_eq!(granted.what, What::Granted);
+    both.until(|sessions| sessions[0].answer(released)).unwrap();
+    let ready = both.0[1].ready(tag);
+    both.until(|sessions| sessions[1].answer(ready)).unwrap();
+    assert_eq!(both.until(|sessions| sessions[0].next_event()).what, What::Completed);
+    let late = both.0[0].add(slot(WEB, 0), None, b"too late");
+    let error = both.until(|sessions| sessions[0].answer(late)).unwrap_err();
+    assert!(matches!(error, Error::TakenOver { .. }), "{error:?}");
+}
+
+#[test]
+fn when_the_worker_dies_the_session_says_so_and_connects_anew() {
+    let daemon = Daemon::with_policy(sample::OPEN).start();
+    let mut session = connect(&daemon);
+    let added = session.add(slot(1, 0), None, b"kept");
+    assert!(matches!(answer(&mut session, added), Outcome::Done));
+    daemon.kill_worker();
+    let error = loop {
+        match session.process() {
+            Ok(()) => Loop(vec![&mut session]).wait(),
+            Err(error) => break error,
+        }
+    };
+    assert!(error.is_lost(), "{error:?}");
+    session.reconnect().unwrap();
+    let got = session.get(slot(1, 0));
+    let Outcome::Deposit(deposit) = answer(&mut session, got) else { panic!("no deposit") };
+    assert_eq!(deposit.payload, b"kept");
+}
