@@ -260,6 +260,41 @@ fn a_quiesced_upgrade_goes_on_when_the_broker_is_killed_in_the_middle_of_each_st
 }
 
 #[test]
+fn ten_upgrades_in_a_row_lose_nothing_while_the_broker_is_killed_again_and_again() {
+    let daemon = daemon();
+    let mut owner = Successor::serving(&daemon);
+    for round in 0..10 {
+        let mut next = Successor::new();
+        std::thread::scope(|scope| {
+            scope.spawn(|| kill_three_times(&daemon));
+            next.begin(&daemon, if round % 2 == 0 { "live" } else { "quiesced" });
+            assert_eq!(owner.ask("next"), format!("claimed {}", next.pid()), "round {round}");
+            owner.ask("release");
+            next.answer();
+            for kept in (0..round).map(|kept| kept.to_string()).chain(["what".to_owned()]) {
+                next.ask(&format!("stored {kept}"));
+            }
+            next.ask(&format!("store {round} new"));
+            next.ask(&format!("store what by-{round}"));
+            next.ask("ready");
+            owner.ask("complete");
+            assert_eq!(owner.fails("remove what"), "Completed");
+        });
+        owner = next;
+    }
+    assert_eq!(owner.ask("stored what"), "by-9");
+    assert_eq!(owner.ask("names"), "0 1 2 3 4 5 6 7 8 9 what");
+}
+
+/// Kills the worker; and again, as soon as the next one has served somebody.
+fn kill_three_times(daemon: &Daemon) {
+    for _ in 0..3 {
+        while daemon.connect().get((10, 0)).is_closed() {}
+        daemon.kill_worker();
+    }
+}
+
+#[test]
 fn a_claimant_that_dies_with_the_broker_is_given_up() {
     let daemon = daemon();
     let mut first = Successor::serving(&daemon);

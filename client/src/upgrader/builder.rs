@@ -80,8 +80,7 @@ impl Builder {
 
     fn claim(&self) -> Result<Shared, UpgradeError> {
         let terms = self.terms();
-        let (mut broker, claimed) = claim(&terms).map_err(UpgradeError::Broker)?;
-        let instance = broker.instance().map_err(UpgradeError::Broker)?;
+        let Begun { broker, claimed, instance } = begin(&terms).map_err(UpgradeError::Broker)?;
         let state = State {
             instance,
             course: Course::new(terms.tag, terms.time, claimed.state),
@@ -128,14 +127,22 @@ impl Builder {
 /// How long an answer may take where the connector does not say.
 const ANSWER: Duration = Duration::from_secs(10);
 
+/// A connection on which the tag was claimed.
+struct Begun {
+    broker: Broker,
+    claimed: Claimed,
+    instance: i64,
+}
+
 /// Claims the tag on a first connection, or on another if that is lost meanwhile.
-fn claim(terms: &Terms) -> Result<(Broker, Claimed), Error> {
+fn begin(terms: &Terms) -> Result<Begun, Error> {
     let mut patience = Patience::new(terms.retry_for);
     let connect = || terms.connector.clone().connect();
     let mut broker = connect()?;
     loop {
-        match broker.claim_and_settle(terms.tag, terms.mode, terms.time) {
-            Ok(claimed) => return Ok((broker, claimed)),
+        let claimed = broker.claim_and_settle(terms.tag, terms.mode, terms.time);
+        match claimed.and_then(|claimed| Ok((claimed, broker.instance()?))) {
+            Ok((claimed, instance)) => return Ok(Begun { broker, claimed, instance }),
             Err(error) if is_passing(&error) && patience.again() => {}
             Err(error) => return Err(error),
         }
