@@ -49,7 +49,8 @@ impl Builder {
     }
 
     /// How long it may take from when the turn has come until [`Upgrader::ready`]: 1 ms to an
-    /// hour; what is beyond counts as that. The default is a minute.
+    /// hour; what is beyond counts as that. The default is a minute. Where there is no predecessor,
+    /// or it dies, others may take over what this process has not deposited after that time.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout.clamp(Duration::from_millis(1), MAX_TIME);
         self
@@ -58,7 +59,7 @@ impl Builder {
     /// How long to wait until the turn has come: for upgrades that began before, and for a predecessor that
     /// has to release first. The default is a minute.
     pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+        self.patience = patience.min(LONGEST);
         self
     }
 
@@ -98,7 +99,7 @@ impl Builder {
             tag: self.tag,
             mode: self.mode,
             time: self.timeout,
-            retry_for: self.connector.patience_limit(),
+            retry_for: self.connector.patience_limit().min(LONGEST),
             connector: self.connector.clone().without_repeating(ANSWER),
         }
     }
@@ -123,6 +124,9 @@ impl Builder {
         }
     }
 }
+
+/// As good as for ever, and a time that can be added to any.
+const LONGEST: Duration = Duration::from_secs(1_000_000_000);
 
 /// How long an answer may take where the connector does not say.
 const ANSWER: Duration = Duration::from_secs(10);
