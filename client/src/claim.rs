@@ -28,7 +28,8 @@ impl Broker {
 
     /// [`Broker::claim`], and to settle first once the tag is one's own: whoever claims it then
     /// waits until [`Broker::ready`] was said by its owner, again if it was said by the claimant
-    /// already. So what the new owner brings is there before the next one looks.
+    /// already; at most as long as `time`. So what the new owner brings is there before the next one
+    /// looks.
     ///
     /// # Errors
     /// Those of [`Broker::claim`].

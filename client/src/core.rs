@@ -114,6 +114,11 @@ impl<F> Core<F> {
         self.events.take()
     }
 
+    /// Whether all that came has been looked at.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.decoder.pending() == 0
+    }
+
     /// Whether an answer has begun to come, and is not complete.
     pub(crate) fn mid_answer(&self) -> bool {
         !self.decoder.rest().is_empty() && !self.mid_event()

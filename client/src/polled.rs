@@ -33,6 +33,8 @@ use asked::Asked;
 /// descriptor ([`AsFd`]) is readable, or writable while [`Polled::wants_write`], and after
 /// [`Polled::deadline`] if there is one. Requests are under way at once, and answered in order.
 ///
+/// What was answered is kept until it is taken, or its ticket is forgotten.
+///
 /// **Nothing is repeated.** When the connection is lost, `process` fails once, each request that
 /// was not answered has that as its answer, and what was claimed is lost; [`Polled::reconnect`]
 /// begins anew, at another descriptor.

@@ -236,17 +236,49 @@ fn an_event_that_was_waited_for_by_who_has_gone_is_not_lost() {
 }
 
 #[test]
+fn a_claim_that_was_dropped_while_it_was_asked_may_hold_and_can_be_withdrawn() {
+    run(async {
+        let (asked, was_asked) = mpsc::channel();
+        let fake = Fake::playing(move |mut peer| {
+            while let Some(message) = peer.next() {
+                // What comes later is not listened for.
+                let _ = asked.send(());
+                peer.send(&granting(message), &[]);
+            }
+        });
+        let broker = Broker::connect_to(fake.path()).await.unwrap();
+        broker.tag(tag(1)).await.unwrap();
+        let claiming = broker.clone();
+        let claim = tokio::spawn(async move { claiming.claim(tag(1), Mode::Live, MINUTE).await });
+        // HEL, TAG, and the claim.
+        tokio::task::spawn_blocking(move || {
+            for _ in 0..3 {
+                was_asked.recv().unwrap();
+            }
+        })
+        .await
+        .unwrap();
+        claim.abort();
+        drop(claim.await);
+        // The answer to this comes behind that to the claim.
+        broker.tag(tag(1)).await.unwrap();
+        broker.withdraw(tag(1)).await.unwrap();
+        assert!(broker.withdraw(tag(1)).await.unwrap_err().is_lost(), "nothing is claimed");
+    });
+}
+
+#[test]
 fn claims_are_not_repeated_on_another_connection_and_their_loss_is_told() {
     run(async {
         let fake = claimed_and(|_| ());
         let broker = Broker::connect_to(fake.path()).await.unwrap();
         broker.claim(tag(1), Mode::Live, MINUTE).await.unwrap();
-        let error = broker.event(None).await.unwrap_err();
+        let error = broker.event(Some(MINUTE)).await.unwrap_err();
         assert!(error.is_lost(), "{error:?}");
         assert!(broker.ready(tag(1)).await.unwrap_err().is_lost());
         let claimed = broker.claim(tag(1), Mode::Again, MINUTE).await.unwrap();
         assert_eq!(claimed.state, State::Owned);
-        assert!(broker.event(None).await.unwrap_err().is_lost());
+        assert!(broker.event(Some(MINUTE)).await.unwrap_err().is_lost());
     });
 }
 

@@ -34,10 +34,11 @@ fn open_descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// Waits until as many descriptors are open as were.
+/// Waits until no more descriptors are open than were. There may be fewer: what another test had
+/// is closed a little after its end.
 async fn settled(before: usize) {
     let end = Instant::now() + Duration::from_secs(30);
-    while open_descriptors() != before {
+    while open_descriptors() > before {
         assert!(Instant::now() < end, "{before} were open, and stay {}", open_descriptors());
         tokio::task::yield_now().await;
     }
@@ -179,9 +180,11 @@ fn an_answer_that_nobody_waits_for_any_more_is_dropped_with_its_descriptors() {
 }
 
 #[test]
-fn what_was_never_begun_to_be_sent_is_not_sent() {
+fn what_has_not_begun_to_be_sent_is_not_sent() {
     let _alone = alone();
-    run(|| async {
+    // On one thread, so that the driver has its turn only when the test gives it away.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
         let (tell, told) = mpsc::channel();
         let fake = Fake::greeting_one(move |peer, message| {
             tell.send(message.to_bytes()).unwrap();
@@ -189,8 +192,10 @@ fn what_was_never_begun_to_be_sent_is_not_sent() {
         });
         let broker = Broker::connect_to(fake.path()).await.unwrap();
         let new = NewDeposit { index: slot("1/1").index, descriptor: None, payload: b"" };
-        drop(broker.del(slot("1/1")));
-        dropped_after(0, broker.add_many(slot("1/1").tag, &[new])).await;
+        for polls in [0, 1] {
+            dropped_after(polls, broker.add_many(slot("1/1").tag, &[new])).await;
+            dropped_after(polls, broker.del(slot("1/1"))).await;
+        }
         broker.del(slot("1/2")).await.unwrap();
         assert_eq!(told.recv().unwrap(), fdbroker_wire::del(slot("1/2")));
     });

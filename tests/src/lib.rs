@@ -29,6 +29,7 @@ pub mod sample;
 pub mod successor;
 pub mod sys;
 pub mod systemd;
+pub mod upgrades;
 pub mod waiting;
 
 pub use answer::Answer;

@@ -267,6 +267,24 @@ fn three_at_once_have_their_turns_one_after_the_other() {
 }
 
 #[test]
+fn who_never_settles_is_claimed_from_when_its_time_is_up() {
+    let daemon = Daemon::of_claims();
+    for tag in BOTH {
+        let (mut old, mut new) = (daemon.greeted(), daemon.greeted());
+        assert_eq!(old.claim_for(tag, LIVE | SETTLE, 300).state, State::Owned);
+        assert_eq!(new.claim_for(tag, LIVE | SETTLE, 300).state, State::Waiting);
+        old.is_told(tag, What::ClaimedLive);
+        new.is_told(tag, What::Granted);
+        new.ready(tag).done();
+        let mut third = daemon.greeted();
+        assert_eq!(third.claim(tag, LIVE), State::Waiting);
+        third.is_told(tag, What::Granted);
+        third.ready(tag).done();
+        new.is_told_at_last(tag, What::Completed);
+    }
+}
+
+#[test]
 fn while_an_owner_settles_nobody_takes_over_from_it() {
     let daemon = Daemon::of_claims();
     for tag in BOTH {

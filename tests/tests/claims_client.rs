@@ -8,6 +8,7 @@ use fdbroker::tokio::Broker as Async;
 use fdbroker::{Broker, Claimed, Deposit, Error, Event, Mode, Slot, State, Tag, What};
 use fdbroker_tests::claims::{BOTH, WEB};
 use fdbroker_tests::{Daemon, PATIENCE, sample};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::runtime::{Builder, Runtime};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -233,4 +234,26 @@ fn a_loss_that_another_request_has_mended_is_told_all_the_same() {
         assert!(owner.claim(tag, Mode::Again, LONG).unwrap_err().is_lost());
         assert_eq!(owner.claim(tag, Mode::Again, LONG).unwrap().state, State::Owned);
     }
+}
+
+#[test]
+fn the_descriptor_of_a_session_that_blocks_tells_when_there_is_an_event_or_a_loss() {
+    let (daemon, tag) = (Daemon::of_claims(), Tag::new(WEB).unwrap());
+    let mut owner = Broker::connect_to(daemon.socket()).unwrap();
+    owner.claim(tag, Mode::Live, LONG).unwrap();
+    assert!(!readable(&owner, Duration::ZERO));
+    assert_eq!(owner.pending_event().unwrap(), None);
+    let mut new = Client::blocking(&daemon);
+    new.claim(tag, Mode::Live, LONG).unwrap();
+    assert!(readable(&owner, PATIENCE));
+    assert_eq!(owner.pending_event().unwrap().unwrap().what, What::ClaimedLive);
+    assert!(!readable(&owner, Duration::ZERO));
+    daemon.kill_worker();
+    assert!(readable(&owner, PATIENCE));
+    assert!(owner.pending_event().unwrap_err().is_lost());
+}
+
+fn readable(session: &Broker, patience: Duration) -> bool {
+    let patience = Timespec::try_from(patience).unwrap();
+    poll(&mut [PollFd::new(session, PollFlags::IN)], Some(&patience)).unwrap() > 0
 }

@@ -1,68 +1,20 @@
-//! The upgrader against a real broker: what one process hands on to the next.
-//!
-//! Where two upgraders in one process are as good as two processes, they are in one; crashes are
-//! those of real processes, in `upgrader_processes.rs`.
+//! What an upgrader hands on: sockets, connections, files and what is stored, by name. Two upgraders
+//! of one process are as good as two processes here.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::time::Duration;
 
-use fdbroker::upgrader::{Builder, ConnectionState, Form, Happening, Options, Role};
-use fdbroker::{Connector, Error, Mode, Tag, UpgradeError, Upgrader};
-use fdbroker_tests::{Daemon, PATIENCE, sample, wait_for, wait_until};
-
-const POLICY: &str = r#"
-[tags.web]
-id = 10
-accept = ["tcp", "tcp-listener", "udp", "unix", "unix-listener", "unix-datagram", "pipe", "file", "none"]
-
-[tags.serial]
-id = 11
-serial = true
-accept = ["tcp", "tcp-listener", "udp", "unix", "unix-listener", "unix-datagram", "pipe", "file", "none"]
-
-[[rules]]
-id = "everyone"
-allow = ["claim", "get", "add", "del", "tag", "list"]
-slots = ["*"]
-anyone = true
-"#;
-
-fn tag() -> Tag {
-    Tag::new(10).unwrap()
-}
-
-fn daemon() -> Daemon {
-    Daemon::with_policy(POLICY).start()
-}
-
-fn builder(daemon: &Daemon) -> Builder {
-    let connector = Connector::new().socket(daemon.socket());
-    Upgrader::builder(tag()).connector(connector).patience(PATIENCE)
-}
-
-fn start(daemon: &Daemon) -> Upgrader {
-    builder(daemon).start().unwrap()
-}
-
-/// An upgrader that serves, with whatever `prepare` adds.
-fn serving(daemon: &Daemon, prepare: impl FnOnce(&Upgrader)) -> Upgrader {
-    let upgrader = start(daemon);
-    prepare(&upgrader);
-    upgrader.ready().unwrap();
-    upgrader
-}
-
-fn quiesced(daemon: &Daemon) -> Builder {
-    builder(daemon).mode(Mode::Quiesced)
-}
+use fdbroker::upgrader::{ConnectionState, Form, Options, Role};
+use fdbroker::{UpgradeError, Upgrader};
+use fdbroker_tests::upgrades::{POLICY, WEB, serving, start};
+use fdbroker_tests::{Daemon, sample, wait_until};
 
 #[test]
 fn the_same_call_makes_a_socket_and_inherits_it() {
-    let daemon = daemon();
+    let daemon = Daemon::of_upgrades();
     let first = start(&daemon);
     assert_eq!(first.inherited(), 0);
     let made: TcpListener = first.listen("http", "127.0.0.1:0").unwrap();
@@ -82,7 +34,7 @@ fn the_same_call_makes_a_socket_and_inherits_it() {
 
 #[test]
 fn names_are_the_keys_and_not_addresses() {
-    let daemon = daemon();
+    let daemon = Daemon::of_upgrades();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("socket");
     let group = Options::new().reuse_port(true);
@@ -116,7 +68,7 @@ fn names_are_the_keys_and_not_addresses() {
 
 #[test]
 fn a_unix_socket_goes_on_at_its_path_whoever_has_gone() {
-    let daemon = daemon();
+    let daemon = Daemon::of_upgrades();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("socket");
     drop(UnixListener::bind(&path).unwrap());
@@ -137,7 +89,7 @@ fn a_unix_socket_goes_on_at_its_path_whoever_has_gone() {
 
 #[test]
 fn what_was_inherited_and_never_asked_for_is_closed_when_the_process_is_ready() {
-    let daemon = daemon();
+    let daemon = Daemon::of_upgrades();
     let mut addresses = Vec::new();
     let first = serving(&daemon, |first| {
         for name in ["kept", "dropped"] {
@@ -163,7 +115,7 @@ fn what_was_inherited_and_never_asked_for_is_closed_when_the_process_is_ready() 
 
 #[test]
 fn a_connection_goes_on_with_what_was_read_from_it() {
-    let daemon = daemon();
+    let daemon = Daemon::of_upgrades();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (mut server, peer) = listener.accept().unwrap();
@@ -190,7 +142,7 @@ fn a_connection_goes_on_with_what_was_read_from_it() {
 
 #[test]
 fn a_connection_that_was_made_is_not_made_again() {
-    let daemon = daemon();
+    let daemon = Daemon::of_upgrades();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let first = start(&daemon);
@@ -206,7 +158,7 @@ fn a_connection_that_was_made_is_not_made_again() {
 
 #[test]
 fn a_file_goes_on_at_its_offset() {
-    let daemon = daemon();
+    let daemon = Daemon::of_upgrades();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log");
     fs::write(&path, "one two").unwrap();
@@ -231,7 +183,7 @@ fn a_file_goes_on_at_its_offset() {
 
 #[test]
 fn what_is_stored_is_stored_by_name() {
-    let daemon = daemon();
+    let daemon = Daemon::of_upgrades();
     let file = sample::file_saying("in the file");
     let first = serving(&daemon, |first| {
         first.store("both", Some(file.as_fd()), b"bytes").unwrap();
@@ -258,164 +210,9 @@ fn what_is_stored_is_stored_by_name() {
 }
 
 #[test]
-fn a_process_that_ends_before_it_is_ready_has_changed_nothing() {
-    let daemon = daemon();
-    let first = serving(&daemon, |first| first.store("old", None, b"1").unwrap());
-    let second = start(&daemon);
-    second.store("new", None, b"2").unwrap();
-    second.store("old", None, b"3").unwrap();
-    assert!(second.remove("old").unwrap());
-    assert!(matches!(first.next().unwrap(), Happening::Claimed(_)));
-    drop(second);
-    assert_eq!(first.next().unwrap(), Happening::Withdrawn);
-    assert_eq!(first.stored("old").unwrap().unwrap().bytes, b"1");
-    drop(first);
-    assert_eq!(start(&daemon).names(), ["old"]);
-}
-
-#[test]
-fn while_an_upgrade_is_under_way_nothing_changes_and_the_error_says_so() {
-    let daemon = daemon();
-    let first = serving(&daemon, |first| first.store("a", None, b"").unwrap());
-    let second = start(&daemon);
-    for error in [first.store("b", None, b"").unwrap_err(), first.remove("a").unwrap_err()] {
-        assert!(matches!(error, UpgradeError::InProgress { .. }), "{error}");
-        assert!(error.is_about_the_upgrade());
-    }
-    assert!(first.stored("a").unwrap().is_some(), "looking is no change");
-    drop(second);
-    wait_until("it may again", || first.store("b", None, b"").is_ok());
-}
-
-#[test]
-fn who_was_overtaken_changes_nothing_any_more_and_the_error_says_so() {
-    let daemon = daemon();
-    let first = serving(&daemon, |first| first.store("connection", None, b"").unwrap());
-    let second = start(&daemon);
-    assert!(second.stored("connection").unwrap().is_some());
-    second.ready().unwrap();
-    // Whether it has heard of it or not.
-    let error = first.remove("connection").unwrap_err();
-    assert!(matches!(error, UpgradeError::Completed { .. }), "{error}");
-    first.upgrade_complete().unwrap();
-    assert_eq!(first.next().unwrap(), Happening::Completed);
-    let error = first.store("more", None, b"").unwrap_err();
-    assert!(matches!(error, UpgradeError::Completed { .. }), "{error}");
-    let error = first.ready().unwrap_err();
-    assert!(matches!(error, UpgradeError::Completed { .. }), "{error}");
-    assert!(second.stored("connection").unwrap().is_some());
-}
-
-#[test]
-fn who_stops_is_told_so_wherever_he_waits() {
-    let daemon = daemon();
-    let upgrader = serving(&daemon, |upgrader| upgrader.store("a", None, b"").unwrap());
-    std::thread::scope(|scope| {
-        let complete = scope.spawn(|| upgrader.upgrade_complete().unwrap_err());
-        upgrader.stop();
-        assert!(matches!(complete.join().unwrap(), UpgradeError::Stopped { .. }));
-    });
-    assert_eq!(upgrader.next().unwrap(), Happening::Stopped);
-    for error in [upgrader.ready().unwrap_err(), upgrader.store("b", None, b"").unwrap_err()] {
-        assert!(matches!(error, UpgradeError::Stopped { .. }), "{error}");
-    }
-    assert_eq!(start(&daemon).names(), ["a"], "what lay there lies there");
-}
-
-#[test]
-fn quiesced_the_next_one_begins_when_the_owner_has_released() {
-    let daemon = daemon();
-    let first = serving(&daemon, |first| first.store("count", None, b"1").unwrap());
-    std::thread::scope(|scope| {
-        let second = scope.spawn(|| quiesced(&daemon).start().unwrap());
-        let Happening::Claimed(claimant) = first.next().unwrap() else { panic!("it is claimed") };
-        assert_eq!(
-            (claimant.mode, claimant.pid),
-            (Mode::Quiesced, std::process::id().cast_signed())
-        );
-        first.store("count", None, b"2").unwrap();
-        first.release().unwrap();
-        let error = first.store("count", None, b"3").unwrap_err();
-        assert!(matches!(error, UpgradeError::InProgress { .. }), "{error}");
-        let second = second.join().unwrap();
-        assert_eq!(second.stored("count").unwrap().unwrap().bytes, b"2");
-        second.ready().unwrap();
-        first.upgrade_complete().unwrap();
-    });
-}
-
-#[test]
-fn a_quiesced_owner_goes_on_when_the_claimant_gives_up() {
-    let daemon = daemon();
-    let first = serving(&daemon, |first| first.store("count", None, b"1").unwrap());
-    std::thread::scope(|scope| {
-        let second = scope.spawn(|| quiesced(&daemon).start().unwrap());
-        assert!(matches!(first.next().unwrap(), Happening::Claimed(_)));
-        first.release().unwrap();
-        drop(second.join().unwrap());
-    });
-    assert_eq!(first.next().unwrap(), Happening::Withdrawn);
-    first.store("count", None, b"2").unwrap();
-    let error = first.release().unwrap_err();
-    assert!(matches!(error, UpgradeError::Unclaimed { .. }), "{error}");
-}
-
-#[test]
-fn who_is_not_ready_in_time_is_told_so_and_the_owner_serves_on() {
-    let daemon = daemon();
-    let first = serving(&daemon, |_| {});
-    let second = builder(&daemon).timeout(Duration::from_millis(50)).start().unwrap();
-    assert!(matches!(first.next().unwrap(), Happening::Claimed(_)));
-    assert_eq!(first.next().unwrap(), Happening::Withdrawn);
-    let error = wait_for("its time is up", || second.store("late", None, b"").err());
-    assert!(matches!(error, UpgradeError::TimedOut { .. }), "{error}");
-    assert!(matches!(second.ready().unwrap_err(), UpgradeError::TimedOut { .. }));
-    first.store("a", None, b"").unwrap();
-}
-
-#[test]
-fn whose_turn_does_not_come_gives_up_and_leaves_no_claim() {
-    let daemon = daemon();
-    let first = serving(&daemon, |_| {});
-    let error = quiesced(&daemon).patience(Duration::from_millis(50)).start().unwrap_err();
-    assert!(matches!(error, UpgradeError::TimedOut { .. }), "{error}");
-    assert!(matches!(first.next().unwrap(), Happening::Claimed(_) | Happening::Withdrawn));
-    wait_until("it owns the tag undisputed", || first.store("a", None, b"").is_ok());
-    let error = builder(&daemon).mode(Mode::Again).start().unwrap_err();
-    assert!(matches!(error, UpgradeError::Broker(Error::TakenOver { .. })), "{error}");
-}
-
-#[test]
-fn three_at_once_take_over_one_after_the_other() {
-    let daemon = daemon();
-    let first = serving(&daemon, |first| first.store("a", None, b"0").unwrap());
-    let taken = std::sync::atomic::AtomicU8::new(0);
-    std::thread::scope(|scope| {
-        let others: Vec<_> = (0..3)
-            .map(|_| {
-                scope.spawn(|| {
-                    let upgrader = start(&daemon);
-                    let before = upgrader.stored("a").unwrap().unwrap().bytes[0];
-                    let now = taken.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-                    assert_eq!(before, b'0' + now, "each sees what the one before it left");
-                    upgrader.store("a", None, &[before + 1]).unwrap();
-                    upgrader.ready().unwrap();
-                    upgrader
-                })
-            })
-            .collect();
-        let mut others: Vec<_> = others.into_iter().map(|other| other.join().unwrap()).collect();
-        first.upgrade_complete().unwrap();
-        others.retain(|other| other.store("b", None, b"").is_ok());
-        assert_eq!(others.len(), 1, "one owns it");
-        assert_eq!(others[0].stored("a").unwrap().unwrap().bytes, b"3");
-    });
-}
-
-#[test]
 fn more_sockets_than_one_message_holds_are_handed_on() {
     const MANY: usize = 600;
-    let daemon = daemon();
+    let daemon = Daemon::of_upgrades();
     let sockets: Vec<_> = (0..MANY).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
     let first = serving(&daemon, |first| {
         for (number, socket) in sockets.iter().enumerate() {
@@ -438,7 +235,7 @@ fn more_sockets_than_one_message_holds_are_handed_on() {
 
 #[test]
 fn what_has_a_name_is_not_taken_for_something_else() {
-    let daemon = daemon();
+    let daemon = Daemon::of_upgrades();
     let first = serving(&daemon, |first| {
         first.listen::<TcpListener>("tcp", "127.0.0.1:0").unwrap();
         first.store("bytes", None, b"x").unwrap();
@@ -458,7 +255,7 @@ fn what_has_a_name_is_not_taken_for_something_else() {
 
 #[test]
 fn what_others_left_in_the_tag_stays_theirs() {
-    let daemon = daemon();
+    let daemon = Daemon::of_upgrades();
     let mut other = daemon.connect();
     for index in [0, 2] {
         other.add((10, index), "not ours").done();
@@ -485,7 +282,7 @@ fn payload_of(major: u16, minor: u16, name: &str) -> Vec<u8> {
 
 #[test]
 fn what_a_later_version_left_is_inherited_as_far_as_it_can_be_read() {
-    let daemon = daemon();
+    let daemon = Daemon::of_upgrades();
     let mut later = daemon.connect();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     later.add_descriptor((10, 0), &listener, payload_of(1, 7, "http")).done();
@@ -520,80 +317,8 @@ fn a_resource_of_the_policy_in_the_tag_is_not_opened() {
 }
 
 #[test]
-fn what_the_broker_does_not_take_is_named_and_ready_can_be_said_again() {
-    let daemon = Daemon::with_policy(&POLICY.replace("\"pipe\", ", "")).start();
-    let (reader, _writer) = std::io::pipe().unwrap();
-    let upgrader = start(&daemon);
-    upgrader.store("good", None, b"").unwrap();
-    upgrader.store("pipe", Some(reader.as_fd()), b"").unwrap();
-    let error = upgrader.ready().unwrap_err();
-    assert!(matches!(&error, UpgradeError::Deposit { name, .. } if name == "pipe"), "{error}");
-    assert!(upgrader.remove("pipe").unwrap());
-    upgrader.ready().unwrap();
-    drop(upgrader);
-    assert_eq!(start(&daemon).names(), ["good"]);
-}
-
-#[test]
-fn a_serial_tag_is_handed_on_as_well() {
-    let daemon = daemon();
-    let on = |daemon: &Daemon| {
-        let connector = Connector::new().socket(daemon.socket());
-        Upgrader::builder(Tag::new(11).unwrap()).connector(connector).start().unwrap()
-    };
-    let first = on(&daemon);
-    first.store("a", None, b"1").unwrap();
-    first.ready().unwrap();
-    let second = on(&daemon);
-    assert_eq!(second.stored("a").unwrap().unwrap().bytes, b"1");
-    second.ready().unwrap();
-    first.upgrade_complete().unwrap();
-    second.store("a", None, b"2").unwrap();
-}
-
-#[test]
-fn a_broker_that_has_gone_for_good_is_an_error_after_a_bounded_wait() {
-    let mut daemon = daemon();
-    let connector = Connector::new().socket(daemon.socket()).retry_for(Duration::from_millis(100));
-    let upgrader = Upgrader::builder(tag()).connector(connector).start().unwrap();
-    upgrader.ready().unwrap();
-    daemon.end(rustix::process::Signal::TERM);
-    let began = std::time::Instant::now();
-    let error = upgrader.store("a", None, b"").unwrap_err();
-    assert!(matches!(error, UpgradeError::Lost { .. }), "{error}");
-    assert!(began.elapsed() < PATIENCE);
-    assert!(upgrader.try_next().unwrap().is_none(), "it serves on");
-}
-
-#[test]
-fn what_a_broker_has_forgotten_is_told_and_can_be_added_again() {
-    let mut before = daemon();
-    let directory = tempfile::tempdir().unwrap();
-    let socket = directory.path().join("link");
-    std::os::unix::fs::symlink(before.socket(), &socket).unwrap();
-    let upgrader = Upgrader::builder(tag()).connector(Connector::new().socket(&socket));
-    let upgrader = upgrader.start().unwrap();
-    let listener: TcpListener = upgrader.listen("http", "127.0.0.1:0").unwrap();
-    upgrader.ready().unwrap();
-    before.end(rustix::process::Signal::TERM);
-    let after = daemon();
-    let other = directory.path().join("other");
-    std::os::unix::fs::symlink(after.socket(), &other).unwrap();
-    fs::rename(&other, &socket).unwrap();
-
-    assert_eq!(upgrader.next().unwrap(), Happening::Forgotten);
-    assert!(upgrader.names().is_empty());
-    upgrader.listen_with("http", || listener.try_clone()).unwrap();
-    let second = start(&after);
-    let inherited: TcpListener = second.listener("http").unwrap().unwrap();
-    assert!(sample::same_file(&listener, &inherited));
-    second.ready().unwrap();
-    upgrader.upgrade_complete().unwrap();
-}
-
-#[test]
 fn a_slot_that_becomes_free_is_used_again() {
-    let daemon = daemon();
+    let daemon = Daemon::of_upgrades();
     let upgrader = serving(&daemon, |_| {});
     for round in 0..50 {
         let name = format!("connection {round}");
@@ -602,5 +327,5 @@ fn a_slot_that_becomes_free_is_used_again() {
     }
     upgrader.store("last", None, b"").unwrap();
     let mut broker = fdbroker::Broker::connect_to(daemon.socket()).unwrap();
-    assert_eq!(broker.tag(tag()).unwrap().used, 1);
+    assert_eq!(broker.tag(WEB).unwrap().used, 1);
 }

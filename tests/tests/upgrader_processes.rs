@@ -8,28 +8,12 @@ use std::time::Duration;
 use fdbroker_tests::successor::Successor;
 use fdbroker_tests::{Daemon, wait_until};
 
-const POLICY: &str = r#"
-[tags.web]
-id = 10
-accept = ["tcp", "tcp-listener", "udp", "none"]
-
-[[rules]]
-id = "everyone"
-allow = ["claim", "get", "add", "del", "tag", "list"]
-slots = ["*"]
-anyone = true
-"#;
-
 /// Long enough to see that nothing comes; whatever comes later makes the test fail as well.
 const MEANWHILE: Duration = Duration::from_millis(200);
 
-fn daemon() -> Daemon {
-    Daemon::with_policy(POLICY).start()
-}
-
 #[test]
 fn who_is_killed_leaves_everything_to_the_next_one() {
-    let daemon = daemon();
+    let daemon = Daemon::of_upgrades();
     let mut first = Successor::started(&daemon, "live");
     let address = first.ask("listen http 127.0.0.1:0");
     first.ask("ready");
@@ -61,7 +45,7 @@ fn heard(client: &mut TcpStream) -> String {
 
 #[test]
 fn a_claimant_that_crashes_leaves_the_old_one_serving() {
-    let daemon = daemon();
+    let daemon = Daemon::of_upgrades();
     let mut first = Successor::serving(&daemon);
     for _ in 0..3 {
         let mut second = Successor::started(&daemon, "live");
@@ -76,7 +60,7 @@ fn a_claimant_that_crashes_leaves_the_old_one_serving() {
 
 #[test]
 fn a_claimant_that_hangs_is_given_up() {
-    let daemon = daemon();
+    let daemon = Daemon::of_upgrades();
     let mut first = Successor::serving(&daemon);
     let second = Successor::started(&daemon, "live timeout=300");
     second.signal(rustix::process::Signal::STOP);
@@ -89,7 +73,7 @@ fn a_claimant_that_hangs_is_given_up() {
 
 #[test]
 fn an_owner_that_dies_while_it_is_taken_over_leaves_the_tag_to_its_claimant() {
-    let daemon = daemon();
+    let daemon = Daemon::of_upgrades();
     let mut first = Successor::serving(&daemon);
     let mut second = Successor::started(&daemon, "live");
     first.kill();
@@ -102,7 +86,7 @@ fn an_owner_that_dies_while_it_is_taken_over_leaves_the_tag_to_its_claimant() {
 
 #[test]
 fn an_owner_that_dies_between_quiesce_and_release_leaves_what_it_had_stored() {
-    let daemon = daemon();
+    let daemon = Daemon::of_upgrades();
     let mut first = Successor::serving(&daemon);
     let mut second = Successor::new();
     second.begin(&daemon, "quiesced");
@@ -117,7 +101,7 @@ fn an_owner_that_dies_between_quiesce_and_release_leaves_what_it_had_stored() {
 
 #[test]
 fn three_at_once_become_the_owner_one_after_the_other() {
-    let daemon = daemon();
+    let daemon = Daemon::of_upgrades();
     let mut owner = Successor::serving(&daemon);
     let mut others: Vec<_> = (0..3).map(|_| Successor::new()).collect();
     for (other, order) in others.iter_mut().zip(["live", "quiesced", "live"]) {
@@ -143,7 +127,7 @@ fn three_at_once_become_the_owner_one_after_the_other() {
 
 #[test]
 fn no_thread_and_no_descriptor_is_left_and_no_child_inherits_any() {
-    let daemon = daemon();
+    let daemon = Daemon::of_upgrades();
     let mut process = Successor::new();
     let before = (process.ask("threads"), process.ask("descriptors"));
     // Some of the harness itself may be among them.
@@ -163,7 +147,7 @@ fn no_thread_and_no_descriptor_is_left_and_no_child_inherits_any() {
 
 #[test]
 fn an_owner_notices_nothing_of_a_broker_that_crashes() {
-    let daemon = daemon();
+    let daemon = Daemon::of_upgrades();
     let mut first = Successor::serving(&daemon);
     let mut stranger = Successor::new();
     for round in 0..5 {
@@ -182,7 +166,7 @@ fn an_owner_notices_nothing_of_a_broker_that_crashes() {
 
 #[test]
 fn who_waits_for_the_end_waits_on_when_the_broker_crashes() {
-    let daemon = daemon();
+    let daemon = Daemon::of_upgrades();
     let mut first = Successor::serving(&daemon);
     first.order("complete");
     for _ in 0..3 {
@@ -197,7 +181,7 @@ fn who_waits_for_the_end_waits_on_when_the_broker_crashes() {
 #[test]
 fn a_live_upgrade_goes_on_when_the_broker_is_killed_in_the_middle_of_each_step() {
     for step in 0..4 {
-        let daemon = daemon();
+        let daemon = Daemon::of_upgrades();
         let kill = |at: i32| {
             if at == step {
                 daemon.kill_worker();
@@ -229,7 +213,7 @@ fn a_live_upgrade_goes_on_when_the_broker_is_killed_in_the_middle_of_each_step()
 #[test]
 fn a_quiesced_upgrade_goes_on_when_the_broker_is_killed_in_the_middle_of_each_step() {
     for step in 0..6 {
-        let daemon = daemon();
+        let daemon = Daemon::of_upgrades();
         let kill = |at: i32| {
             if at == step {
                 daemon.kill_worker();
@@ -260,8 +244,43 @@ fn a_quiesced_upgrade_goes_on_when_the_broker_is_killed_in_the_middle_of_each_st
 }
 
 #[test]
+fn ten_upgrades_in_a_row_lose_nothing_while_the_broker_is_killed_again_and_again() {
+    let daemon = Daemon::of_upgrades();
+    let mut owner = Successor::serving(&daemon);
+    for round in 0..10 {
+        let mut next = Successor::new();
+        std::thread::scope(|scope| {
+            scope.spawn(|| kill_three_times(&daemon));
+            next.begin(&daemon, if round % 2 == 0 { "live" } else { "quiesced" });
+            assert_eq!(owner.ask("next"), format!("claimed {}", next.pid()), "round {round}");
+            owner.ask("release");
+            next.answer();
+            for kept in (0..round).map(|kept| kept.to_string()).chain(["what".to_owned()]) {
+                next.ask(&format!("stored {kept}"));
+            }
+            next.ask(&format!("store {round} new"));
+            next.ask(&format!("store what by-{round}"));
+            next.ask("ready");
+            owner.ask("complete");
+            assert_eq!(owner.fails("remove what"), "Completed");
+        });
+        owner = next;
+    }
+    assert_eq!(owner.ask("stored what"), "by-9");
+    assert_eq!(owner.ask("names"), "0 1 2 3 4 5 6 7 8 9 what");
+}
+
+/// Kills the worker; and again, as soon as the next one has served somebody.
+fn kill_three_times(daemon: &Daemon) {
+    for _ in 0..3 {
+        while daemon.connect().get((10, 0)).is_closed() {}
+        daemon.kill_worker();
+    }
+}
+
+#[test]
 fn a_claimant_that_dies_with_the_broker_is_given_up() {
-    let daemon = daemon();
+    let daemon = Daemon::of_upgrades();
     let mut first = Successor::serving(&daemon);
     let mut second = Successor::new();
     second.begin(&daemon, "quiesced");

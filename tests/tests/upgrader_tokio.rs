@@ -5,37 +5,17 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use fdbroker::tokio::Upgrader;
-use fdbroker::upgrader::{Builder, ConnectionState, Happening};
-use fdbroker::{Connector, Mode, Tag, UpgradeError};
+use fdbroker::upgrader::{ConnectionState, Happening};
+use fdbroker::{Mode, UpgradeError};
+use fdbroker_tests::upgrades::builder;
 use fdbroker_tests::{Daemon, PATIENCE, sample};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
-const POLICY: &str = r#"
-[tags.web]
-id = 10
-accept = ["tcp", "tcp-listener", "udp", "unix-listener", "unix", "file", "none"]
-
-[[rules]]
-id = "everyone"
-allow = ["claim", "get", "add", "del", "tag", "list"]
-slots = ["*"]
-anyone = true
-"#;
-
 /// Long enough to see that nothing comes; whatever comes later makes the test fail as well.
 const MEANWHILE: Duration = Duration::from_millis(100);
-
-fn daemon() -> Daemon {
-    Daemon::with_policy(POLICY).start()
-}
-
-fn builder(daemon: &Daemon) -> Builder {
-    let connector = Connector::new().socket(daemon.socket());
-    fdbroker::Upgrader::builder(Tag::new(10).unwrap()).connector(connector).patience(PATIENCE)
-}
 
 async fn start(daemon: &Daemon) -> Upgrader {
     Upgrader::start(builder(daemon)).await.unwrap()
@@ -48,7 +28,7 @@ fn run<T>(test: impl Future<Output = T>) -> T {
 
 #[test]
 fn sockets_of_tokio_are_handed_on_and_do_not_block() {
-    let daemon = daemon();
+    let daemon = Daemon::of_upgrades();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("socket");
     run(async {
@@ -82,7 +62,7 @@ fn sockets_of_tokio_are_handed_on_and_do_not_block() {
 
 #[test]
 fn a_socket_of_a_program_that_blocks_does_not_block_on_tokio() {
-    let daemon = daemon();
+    let daemon = Daemon::of_upgrades();
     let first = builder(&daemon).start().unwrap();
     let listener: std::net::TcpListener = first.listen("tcp", "127.0.0.1:0").unwrap();
     assert!(!sample::flags(&listener).contains(rustix::fs::OFlags::NONBLOCK));
@@ -97,7 +77,7 @@ fn a_socket_of_a_program_that_blocks_does_not_block_on_tokio() {
 
 #[test]
 fn outside_of_a_runtime_a_socket_of_tokio_is_an_error_and_no_panic() {
-    let daemon = daemon();
+    let daemon = Daemon::of_upgrades();
     let first = builder(&daemon).start().unwrap();
     let error = first.listen::<TcpListener>("tcp", "127.0.0.1:0").unwrap_err();
     assert!(matches!(error, UpgradeError::Io { .. }), "{error}");
@@ -106,7 +86,7 @@ fn outside_of_a_runtime_a_socket_of_tokio_is_an_error_and_no_panic() {
 
 #[test]
 fn a_connection_of_tokio_goes_on_with_what_was_read_from_it() {
-    let daemon = daemon();
+    let daemon = Daemon::of_upgrades();
     run(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
@@ -129,7 +109,7 @@ fn a_connection_of_tokio_goes_on_with_what_was_read_from_it() {
 
 #[test]
 fn who_waits_for_the_end_may_stop_waiting_and_wait_again() {
-    let daemon = daemon();
+    let daemon = Daemon::of_upgrades();
     run(async {
         let first = start(&daemon).await;
         first.ready().await.unwrap();
@@ -151,7 +131,7 @@ fn who_waits_for_the_end_may_stop_waiting_and_wait_again() {
 
 #[test]
 fn quiesced_as_well() {
-    let daemon = daemon();
+    let daemon = Daemon::of_upgrades();
     run(async {
         let first = start(&daemon).await;
         first.ready().await.unwrap();
@@ -170,7 +150,7 @@ fn quiesced_as_well() {
 
 #[test]
 fn clones_are_one_upgrader_and_stopping_it_wakes_whoever_waits() {
-    let daemon = daemon();
+    let daemon = Daemon::of_upgrades();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log");
     fs::write(&path, "").unwrap();

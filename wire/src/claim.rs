@@ -24,7 +24,8 @@ pub enum ClaimRequest {
         /// in whole milliseconds.
         time: Duration,
         /// Whether I settle first, once I own it: whoever claims it then waits until I have said
-        /// READY as its owner, so that nobody takes it over before all is in its place.
+        /// READY as its owner, so that nobody takes it over before all is in its place; at most as
+        /// long as `time`.
         settle: bool,
     },
     /// RELEASE: what I, the owner, left there is what my claimant may take over, whichever claims

@@ -17,7 +17,7 @@ pub(super) struct Claim {
     pub(super) mode: Mode,
     pub(super) time: Duration,
     /// Whether it settles, once the tag is its own.
-    pub(super) settles: bool,
+    settles: bool,
     /// When its time is up, once it is the current one.
     pub(super) due: Option<Instant>,
     /// Whether the owner knows.
@@ -70,6 +70,11 @@ impl Claim {
     ) -> Self {
         let holder = Rc::clone(holder);
         Self { number, holder, mode, time, settles, due: None, told: false, granted: false }
+    }
+
+    /// How long the next claim waits, if this one becomes the owner now and settles first.
+    pub(super) fn settles(&self) -> Option<Instant> {
+        self.settles.then(|| Instant::now() + self.time)
     }
 }
 

@@ -39,8 +39,9 @@ enum Owner {
         holder: Rc<Holder>,
         /// It has said CLAIM: so it can be told of others that do.
         aware: bool,
-        /// It has not said READY since, and nobody's turn to claim the tag comes before that.
-        settles: bool,
+        /// It has not said READY since, and until then, or that, nobody's turn to claim the tag
+        /// comes.
+        settles: Option<Instant>,
     },
     /// It owned the tag when the last worker died, and lives.
     Process {
@@ -103,10 +104,18 @@ impl Gate {
         }
     }
 
-    /// When the current claim's time is up, and which one it is.
+    /// When the next time is up: the current claim's, by its number, or the owner's to settle, by 0.
     pub(super) fn due(&self) -> Option<(Instant, i32)> {
-        let claim = self.claims.front()?;
-        claim.due.map(|due| (due, claim.number))
+        let claim = self.claims.front().and_then(|claim| Some((claim.due?, claim.number)));
+        let settles = self.settles().map(|due| (due, 0));
+        claim.into_iter().chain(settles).min()
+    }
+
+    fn settles(&self) -> Option<Instant> {
+        match &self.owner {
+            Owner::Session { settles, .. } => *settles,
+            Owner::Nobody | Owner::Process { .. } => None,
+        }
     }
 
     pub(super) fn take_happened(&mut self) -> Vec<Happened> {
@@ -119,7 +128,7 @@ impl Gate {
             return Turn::Mine { newly: false };
         }
         if self.is_to_be_had_by(holder) {
-            self.owner = Owner::Session { holder: Rc::clone(holder), aware: false, settles: false };
+            self.owner = Owner::Session { holder: Rc::clone(holder), aware: false, settles: None };
             return Turn::Mine { newly: true };
         }
         let (turn, wait) = oneshot::channel();
@@ -176,7 +185,7 @@ impl Gate {
         let holder = Rc::clone(&claim.holder);
         holder.mailbox.forget(self.tag);
         if self.is_owned_by(&holder) || self.is_to_be_had_by(&holder) {
-            self.is_now_owned_by(&holder, claim.settles);
+            self.is_now_owned_by(&holder, claim.settles());
             // What it has been told before may be forgotten by now.
             self.claims.front_mut().into_iter().for_each(|claim| claim.told = false);
             self.go_on();
@@ -230,14 +239,14 @@ impl Gate {
             old.tell(self.tag, What::Completed, claim.number, holder.as_other(), None);
         }
         holder.mailbox.forget(self.tag);
-        self.is_now_owned_by(holder, claim.settles);
+        self.is_now_owned_by(holder, claim.settles());
         self.note(&claim, Verdict::Granted, &format!("complete: taken over from {from}"));
         self.go_on();
     }
 
     fn settled(&mut self) {
         if let Owner::Session { settles, .. } = &mut self.owner {
-            *settles = false;
+            *settles = None;
         }
         self.go_on();
     }
@@ -279,11 +288,14 @@ impl Gate {
         }
     }
 
-    /// Ends the current claim, if its time is up.
+    /// Ends the current claim, or the owner's time to settle, if that is up.
     pub(super) fn expire(&mut self, now: Instant) {
         let Some((due, number)) = self.due() else { return };
         if due > now {
             return;
+        }
+        if number == 0 {
+            return self.settled();
         }
         let other = self.as_other();
         if let Some(claim) = self.claims.front() {
@@ -312,19 +324,19 @@ impl Gate {
         if let Some(claim) = self.claims.pop_front() {
             let holder = Rc::clone(&claim.holder);
             holder.tell(self.tag, What::Owned, claim.number, from.1, None);
-            self.is_now_owned_by(&holder, claim.settles);
+            self.is_now_owned_by(&holder, claim.settles());
             self.note(&claim, Verdict::Granted, &format!("{} has given it up", from.0));
             return self.go_on();
         }
         while let Some(Waiter { holder, turn }) = self.waiting.pop_front() {
             if turn.send(true).is_ok() {
-                self.owner = Owner::Session { holder, aware: false, settles: false };
+                self.owner = Owner::Session { holder, aware: false, settles: None };
                 return;
             }
         }
     }
 
-    fn is_now_owned_by(&mut self, holder: &Rc<Holder>, settles: bool) {
+    fn is_now_owned_by(&mut self, holder: &Rc<Holder>, settles: Option<Instant>) {
         holder.set(self.tag, Stake::Owns);
         self.owner = Owner::Session { holder: Rc::clone(holder), aware: true, settles };
         self.wake(holder);
@@ -333,7 +345,7 @@ impl Gate {
     /// Makes the first claim the current one, and tells the owner, if that has not been done, and
     /// the owner has settled.
     fn go_on(&mut self) {
-        if matches!(self.owner, Owner::Session { settles: true, .. }) {
+        if self.settles().is_some() {
             return;
         }
         let owner = self.other();

@@ -85,3 +85,54 @@ impl News {
         [&message.head()[..], &message.body].concat()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OTHER: Other = Other { pid: 7, uid: 8 };
+
+    /// What is sent when these have happened to one tag, and nothing was sent meanwhile.
+    fn sent(happened: &[What]) -> Vec<What> {
+        let (mailbox, tag) = (Mailbox::default(), Tag::new(1).unwrap());
+        for &what in happened {
+            mailbox.push(tag, News { what, claim: 1, other: OTHER, due: None });
+        }
+        let waiting =
+            mailbox.news.borrow().get(&tag).into_iter().flatten().map(|it| it.what).collect();
+        assert_eq!(mailbox.is_empty(), happened.is_empty());
+        mailbox.take();
+        assert!(mailbox.is_empty());
+        waiting
+    }
+
+    #[test]
+    fn of_one_tag_the_latest_waits() {
+        assert_eq!(sent(&[]), []);
+        assert_eq!(
+            sent(&[What::ClaimedLive, What::Left, What::ClaimedQuiesced]),
+            [What::ClaimedQuiesced]
+        );
+        assert_eq!(sent(&[What::Granted, What::Expired]), [What::Expired]);
+    }
+
+    #[test]
+    fn that_the_tag_is_ones_own_is_told_before_what_follows_until_it_is_lost() {
+        let owned = [What::Granted, What::Owned, What::ClaimedLive, What::Left];
+        assert_eq!(sent(&owned), [What::Owned, What::Left]);
+        assert_eq!(sent(&[&owned[..], &[What::Completed]].concat()), [What::Completed]);
+    }
+
+    #[test]
+    fn tags_do_not_displace_each_other_and_an_answer_displaces_its_own() {
+        let mailbox = Mailbox::default();
+        let tags = [3, 1, 2].map(|tag| Tag::new(tag).unwrap());
+        for tag in tags {
+            mailbox.push(tag, News { what: What::Left, claim: 1, other: OTHER, due: None });
+        }
+        mailbox.forget(tags[1]);
+        assert_eq!(mailbox.tags(), [tags[2], tags[0]]);
+        // A head of eight bytes and a body of twenty, twice.
+        assert_eq!(mailbox.take().len(), 56);
+    }
+}

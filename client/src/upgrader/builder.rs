@@ -49,7 +49,8 @@ impl Builder {
     }
 
     /// How long it may take from when the turn has come until [`Upgrader::ready`]: 1 ms to an
-    /// hour; what is beyond counts as that. The default is a minute.
+    /// hour; what is beyond counts as that. The default is a minute. Where there is no predecessor,
+    /// or it dies, others may take over what this process has not deposited after that time.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout.clamp(Duration::from_millis(1), MAX_TIME);
         self
@@ -58,7 +59,7 @@ impl Builder {
     /// How long to wait until the turn has come: for upgrades that began before, and for a predecessor that
     /// has to release first. The default is a minute.
     pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+        self.patience = patience.min(LONGEST);
         self
     }
 
@@ -80,8 +81,7 @@ impl Builder {
 
     fn claim(&self) -> Result<Shared, UpgradeError> {
         let terms = self.terms();
-        let (mut broker, claimed) = claim(&terms).map_err(UpgradeError::Broker)?;
-        let instance = broker.instance().map_err(UpgradeError::Broker)?;
+        let Begun { broker, claimed, instance } = begin(&terms).map_err(UpgradeError::Broker)?;
         let state = State {
             instance,
             course: Course::new(terms.tag, terms.time, claimed.state),
@@ -99,7 +99,7 @@ impl Builder {
             tag: self.tag,
             mode: self.mode,
             time: self.timeout,
-            retry_for: self.connector.patience_limit(),
+            retry_for: self.connector.patience_limit().min(LONGEST),
             connector: self.connector.clone().without_repeating(ANSWER),
         }
     }
@@ -125,17 +125,28 @@ impl Builder {
     }
 }
 
+/// As good as for ever, and a time that can be added to any.
+const LONGEST: Duration = Duration::from_secs(1_000_000_000);
+
 /// How long an answer may take where the connector does not say.
 const ANSWER: Duration = Duration::from_secs(10);
 
+/// A connection on which the tag was claimed.
+struct Begun {
+    broker: Broker,
+    claimed: Claimed,
+    instance: i64,
+}
+
 /// Claims the tag on a first connection, or on another if that is lost meanwhile.
-fn claim(terms: &Terms) -> Result<(Broker, Claimed), Error> {
+fn begin(terms: &Terms) -> Result<Begun, Error> {
     let mut patience = Patience::new(terms.retry_for);
     let connect = || terms.connector.clone().connect();
     let mut broker = connect()?;
     loop {
-        match broker.claim_and_settle(terms.tag, terms.mode, terms.time) {
-            Ok(claimed) => return Ok((broker, claimed)),
+        let claimed = broker.claim_and_settle(terms.tag, terms.mode, terms.time);
+        match claimed.and_then(|claimed| Ok((claimed, broker.instance()?))) {
+            Ok((claimed, instance)) => return Ok(Begun { broker, claimed, instance }),
             Err(error) if is_passing(&error) && patience.again() => {}
             Err(error) => return Err(error),
         }

@@ -261,12 +261,14 @@ pub(crate) fn nobody() -> Peer {
 /// came of it, if it was faster.
 pub(crate) async fn dropped_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
     let mut future = std::pin::pin!(future);
-    for _ in 0..polls {
+    for number in 0..polls {
+        if number > 0 {
+            turn_of_others().await;
+        }
         let polled = std::future::poll_fn(|context| Poll::Ready(future.as_mut().poll(context)));
         if let Poll::Ready(outcome) = polled.await {
             return Some(outcome);
         }
-        turn_of_others().await;
     }
     None
 }
