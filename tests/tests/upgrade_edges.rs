@@ -263,7 +263,7 @@ fn the_broker_is_killed_again_and_again_while_a_server_is_upgraded_under_load() 
         scope.spawn(|| {
             // At any moment: the time between two is no multiple of what an upgrade takes.
             for pause in (20..4000).step_by(7).take_while(|_| !ends.load(Ordering::Relaxed)) {
-                std::thread::sleep(Duration::from_millis(pause % 90));
+                std::thread::sleep(Duration::from_millis(30 + pause % 170));
                 daemon.kill_worker();
             }
         });
