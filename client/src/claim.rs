@@ -26,6 +26,22 @@ impl Broker {
         self.run(Claim::new(tag, mode, time))
     }
 
+    /// [`Broker::claim`], and to settle first once the tag is one's own: whoever claims it then
+    /// waits until [`Broker::ready`] was said by its owner, again if it was said by the claimant
+    /// already; at most as long as `time`. So what the new owner brings is there before the next one
+    /// looks.
+    ///
+    /// # Errors
+    /// Those of [`Broker::claim`].
+    pub fn claim_and_settle(
+        &mut self,
+        tag: Tag,
+        mode: Mode,
+        time: Duration,
+    ) -> Result<Claimed, Error> {
+        self.run(Claim::settling(tag, mode, time))
+    }
+
     /// As the owner of a tag that is claimed as [`Mode::Quiesced`]: lets the claimant take over
     /// what lies there now, whichever claims it: see [`Broker::release_to`].
     ///
@@ -44,7 +60,8 @@ impl Broker {
         self.run(OfClaimed::release_to(tag, claim))
     }
 
-    /// As the claimant to whom the tag was granted: owns it from now on.
+    /// As the claimant to whom the tag was granted: owns it from now on. As its owner: has settled
+    /// (see [`Broker::claim_and_settle`]).
     ///
     /// # Errors
     /// [`Error::Failed`]: EBUSY when it was not granted yet, EINVAL when nothing is claimed; or

@@ -97,6 +97,17 @@ impl Connector {
         Ok(Broker::new(self, socket, connection))
     }
 
+    pub(crate) fn patience_limit(&self) -> Duration {
+        self.retry_for
+    }
+
+    /// For who repeats by himself: no request is repeated, and none waits without limit.
+    pub(crate) fn without_repeating(mut self, timeout: Duration) -> Self {
+        self.timeout = self.timeout.or(Some(timeout));
+        self.retry_for = Duration::ZERO;
+        self
+    }
+
     /// The broker's socket, as it was set or is expected.
     pub(crate) fn path(&self) -> Arc<Path> {
         match &self.socket {

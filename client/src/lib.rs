@@ -49,6 +49,7 @@ mod question;
 pub mod tokio;
 mod transfer;
 mod trouble;
+pub mod upgrader;
 mod version2;
 
 pub use broker::{Broker, Deposit};
@@ -59,6 +60,7 @@ pub use fdbroker_wire::version2::{Entry as Listed, Found, Kind};
 pub use fdbroker_wire::{Errno, Index, Info, MAX_PAYLOAD, NotANumber, Slot, Tag};
 pub use many::{ManyDeposits, NewDeposit};
 pub use polled::{Outcome, Polled, Ticket};
+pub use upgrader::{UpgradeError, Upgrader};
 
 /// The example of the README, so that it stays one that compiles.
 #[cfg(doctest)]
@@ -69,3 +71,8 @@ struct Readme;
 #[cfg(all(doctest, feature = "tokio"))]
 #[doc = include_str!("../../docs/library.md")]
 struct Library;
+
+/// Likewise.
+#[cfg(all(doctest, feature = "tokio"))]
+#[doc = include_str!("../../docs/upgrader.md")]
+struct UpgraderPage;

@@ -175,6 +175,11 @@ impl Polled {
         self.ask(Claim::new(tag, mode, time), Asked::Claim)
     }
 
+    /// Asks as [`crate::Broker::claim_and_settle`] does. The answer is [`Outcome::Claimed`].
+    pub fn claim_and_settle(&mut self, tag: Tag, mode: Mode, time: Duration) -> Ticket {
+        self.ask(Claim::settling(tag, mode, time), Asked::Claim)
+    }
+
     /// Asks as [`crate::Broker::release`] does. The answer is [`Outcome::Done`].
     pub fn release(&mut self, tag: Tag) -> Ticket {
         self.ask(OfClaimed::release(tag), Asked::OfClaimed)

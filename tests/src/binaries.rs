@@ -21,9 +21,11 @@ pub struct Binaries {
     pub command: PathBuf,
     /// The helper that acts as another user.
     pub peer: PathBuf,
+    /// The process that hands on what it has.
+    pub upgrader: PathBuf,
 }
 
-const NAMES: [&str; 3] = ["fdbrokerd", "fdbroker", "fdbroker-test-peer"];
+const NAMES: [&str; 4] = ["fdbrokerd", "fdbroker", "fdbroker-test-peer", "fdbroker-test-upgrader"];
 const READY_MADE: &str = "FDBROKER_TEST_BINARIES";
 
 /// The programs; built by the first call.
@@ -39,8 +41,8 @@ pub fn binaries() -> &'static Binaries {
 }
 
 fn in_directory(directory: &Path) -> Binaries {
-    let [daemon, command, peer] = NAMES.map(|name| directory.join(name));
-    Binaries { daemon, command, peer }
+    let [daemon, command, peer, upgrader] = NAMES.map(|name| directory.join(name));
+    Binaries { daemon, command, peer, upgrader }
 }
 
 /// Builds an example of this package in the profile of this process; gives its path.
@@ -50,6 +52,20 @@ pub fn example(name: &str) -> PathBuf {
     }
     let built = build(&["-p", "fdbroker-tests", "--example", name]);
     built.into_iter().find(|path| path.ends_with(name)).unwrap()
+}
+
+/// The path of one of the examples that are for readers; built by the first call.
+///
+/// # Panics
+/// When they do not build, or there is none of this name.
+pub fn for_readers(name: &str) -> PathBuf {
+    static EXAMPLES: OnceLock<Vec<PathBuf>> = OnceLock::new();
+    if let Some(directory) = std::env::var_os(READY_MADE) {
+        return Path::new(&directory).join(name);
+    }
+    let examples = EXAMPLES.get_or_init(|| build(&["-p", "fdbroker-examples", "--examples"]));
+    let found = examples.iter().find(|path| path.ends_with(name));
+    found.unwrap_or_else(|| panic!("cargo built no {name}: {examples:?}")).clone()
 }
 
 /// Builds the library for C, and gives the directory that its two files are in.
@@ -62,7 +78,7 @@ pub fn escrow_library() -> PathBuf {
     own.ancestors().nth(2).expect("a program of cargo's lies deep enough").to_owned()
 }
 
-fn built() -> [PathBuf; 3] {
+fn built() -> [PathBuf; 4] {
     let packages = ["-p", "fdbrokerd", "-p", "fdbroker", "-p", "fdbroker-tests", "--bins"];
     let built = build(&packages);
     NAMES.map(|name| {
@@ -108,7 +124,7 @@ fn of_this_process() -> (PathBuf, String) {
 }
 
 /// Copies the programs to where every user can run them.
-fn reachable(built: &[PathBuf; 3]) -> Binaries {
+fn reachable(built: &[PathBuf; 4]) -> Binaries {
     if !crate::is_root() {
         return in_directory(built[0].parent().unwrap());
     }

@@ -13,6 +13,8 @@ pub const LIVE: i16 = 0;
 pub const QUIESCED: i16 = 1;
 /// CLAIM: only what is one's own.
 pub const AGAIN: i16 = 2;
+/// CLAIM, beside one of these: once it is the owner, nobody's turn comes until it has said READY.
+pub const SETTLE: i16 = 0x100;
 
 /// For claims whose time is never up in a test, in milliseconds.
 pub const LONG: i32 = 3_600_000;

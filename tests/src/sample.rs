@@ -19,6 +19,11 @@ slots = ["*"]
 anyone = true
 "#;
 
+/// The same, where the tag has another number.
+pub fn open_at(id: i16) -> String {
+    OPEN.replace("id = 1\n", &format!("id = {id}\n"))
+}
+
 /// The same, where tag 1 accepts the kinds given (a list of the policy language).
 pub fn accepting(kinds: &str) -> String {
     OPEN.replace("id = 1\n", &format!("id = 1\naccept = {kinds}\n"))

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use fdbroker_tests::claims::{AGAIN, BOTH, LIVE, LONG, POLICY, QUIESCED, SERIAL, WEB};
+use fdbroker_tests::claims::{AGAIN, BOTH, LIVE, LONG, POLICY, QUIESCED, SERIAL, SETTLE, WEB};
 use fdbroker_tests::{Answer, Daemon, Ids, PATIENCE, Peer, Person, needs_root, request, sample};
 use fdbroker_wire::claim::{State, What};
 
@@ -263,6 +263,55 @@ fn three_at_once_have_their_turns_one_after_the_other() {
         third.is_told(tag, What::Granted);
         third.ready(tag).done();
         first.is_told(tag, What::Completed);
+    }
+}
+
+#[test]
+fn who_never_settles_is_claimed_from_when_its_time_is_up() {
+    let daemon = Daemon::of_claims();
+    for tag in BOTH {
+        let (mut old, mut new) = (daemon.greeted(), daemon.greeted());
+        assert_eq!(old.claim_for(tag, LIVE | SETTLE, 300).state, State::Owned);
+        assert_eq!(new.claim_for(tag, LIVE | SETTLE, 300).state, State::Waiting);
+        old.is_told(tag, What::ClaimedLive);
+        new.is_told(tag, What::Granted);
+        new.ready(tag).done();
+        let mut third = daemon.greeted();
+        assert_eq!(third.claim(tag, LIVE), State::Waiting);
+        third.is_told(tag, What::Granted);
+        third.ready(tag).done();
+        new.is_told_at_last(tag, What::Completed);
+    }
+}
+
+#[test]
+fn while_an_owner_settles_nobody_takes_over_from_it() {
+    let daemon = Daemon::of_claims();
+    for tag in BOTH {
+        let (mut old, mut new, mut third) = (daemon.greeted(), daemon.greeted(), daemon.greeted());
+        assert_eq!(old.claim(tag, LIVE | SETTLE), State::Owned);
+        assert_eq!(new.claim_for(tag, LIVE | SETTLE, 1).state, State::Waiting);
+        assert_eq!(third.claim(tag, LIVE), State::Waiting);
+        // The clock of the claim does not run either.
+        assert!(old.event_within(MEANWHILE).is_none());
+        assert!(new.event_within(Duration::ZERO).is_none());
+        old.add((tag, 0), "all in its place").done();
+        new.withdraw(tag).done();
+        assert_eq!(new.claim(tag, LIVE | SETTLE), State::Waiting);
+        old.ready(tag).done();
+        old.is_told(tag, What::ClaimedLive);
+        third.is_told(tag, What::Granted);
+        third.withdraw(tag).done();
+        new.is_told(tag, What::Granted);
+        new.ready(tag).done();
+
+        // Taken over, it settles as well.
+        assert_eq!(third.claim(tag, LIVE), State::Waiting);
+        new.add((tag, 0), "the next one's").done();
+        assert!(third.event_within(MEANWHILE).is_none());
+        new.ready(tag).done();
+        third.is_told(tag, What::Granted);
+        assert_eq!(third.get((tag, 0)).payload(), b"the next one's");
     }
 }
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fdbroker_policy::{Gid, LookupError, Names, SourceText, Uid, load};
-use fdbroker_tests::Daemon;
+use fdbroker_tests::{Daemon, Example, is_root};
 
 /// A machine that has every user and group.
 #[derive(Default)]
@@ -80,8 +80,9 @@ fn commands(page: &str, program: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_policy_of_the_readme_and_the_example_for_systemd_load() {
-    let policies = blocks(&read("README.md"), "toml");
+fn every_policy_of_the_readme_and_the_upgrader_and_the_example_for_systemd_load() {
+    let pages = [read("README.md"), read("docs/upgrader.md")].concat();
+    let policies = blocks(&pages, "toml");
     let policies: Vec<_> =
         policies.into_iter().filter(|text| text.starts_with("version")).collect();
     assert!(!policies.is_empty(), "the README shows a policy");
@@ -143,6 +144,24 @@ fn every_option_of_the_command_is_in_the_readme() {
             hidden || readme.contains(&format!("--{option}")),
             "--{option} is not in the README"
         );
+    }
+}
+
+#[test]
+fn every_error_of_an_upgrade_is_on_its_page() {
+    let (source, page) = (read("client/src/upgrader/error.rs"), read("docs/upgrader.md"));
+    let body = source.split("pub enum UpgradeError {\n").nth(1).unwrap();
+    let body = body.split("\n}\n").next().unwrap();
+    let variants = body.lines().filter_map(|line| {
+        let name = line.strip_prefix("    ")?.split([' ', '(', ',']).next()?;
+        name.starts_with(char::is_uppercase).then_some(name)
+    });
+    let rows: BTreeSet<_> = page.lines().filter_map(|line| line.strip_prefix("| `")).collect();
+    let variants: Vec<_> = variants.collect();
+    assert!(variants.len() > 10, "{variants:?}");
+    for name in variants {
+        let row = format!("{name}` |");
+        assert!(rows.iter().any(|line| line.starts_with(&row)), "{name} is not in the table");
     }
 }
 
@@ -310,4 +329,50 @@ fn every_field_of_a_record_is_in_the_table_of_fields() {
     for field in fields {
         assert!(table.contains(&format!("`{field}`")), "{field} is not in the table");
     }
+}
+
+/// The examples that there are: their names and texts.
+fn examples() -> Vec<(String, String)> {
+    let files = fs::read_dir(root().join("examples")).unwrap().map(|entry| entry.unwrap().path());
+    let programs = files.filter(|path| path.extension().is_some_and(|it| it == "rs"));
+    programs
+        .map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), read(&path)))
+        .collect()
+}
+
+#[test]
+fn every_example_can_be_copied_and_is_started_by_the_command_on_its_page() {
+    let shown = commands(&read("docs/examples.md"), "cargo");
+    let shown: Vec<_> =
+        shown.iter().filter_map(|command| command.strip_prefix("cargo run --example ")).collect();
+    let examples = examples();
+    assert_eq!(shown.len(), examples.len());
+    let daemon = match is_root() {
+        // Root would need an account for the worker.
+        true => Daemon::with_policy(&as_built_in()),
+        false => match Daemon::built_in("the examples") {
+            Some(daemon) => daemon,
+            None => return,
+        },
+    };
+    let daemon = daemon.start();
+    for (name, text) in examples {
+        let (lines, command) = (text.lines().count(), format!("cargo run --example {name} -- "));
+        assert!(lines <= 150, "{name}: {lines} lines are too many to copy");
+        assert!(text.contains(&command), "{name} does not say how to start it");
+        let address = shown.iter().find_map(|shown| shown.strip_prefix(&format!("{name} -- ")));
+        let address = address.unwrap_or_else(|| panic!("docs/examples.md does not start {name}"));
+        // The port may be taken on this machine.
+        let (host, _) = address.rsplit_once(':').unwrap();
+        Example::spawn(&daemon, &name, &[&format!("{host}:0")]).address();
+    }
+}
+
+/// The six tags that the examples use, and the rights that the built-in policy gives.
+fn as_built_in() -> String {
+    let tags: String =
+        (1..=6).map(|id| format!("[tags.t{id}]\nid = {id}\nserial = true\n")).collect();
+    let rule =
+        "[[rules]]\nid = \"all to everyone\"\nallow = [\"*\"]\nslots = [\"*\"]\nanyone = true\n";
+    tags + rule
 }

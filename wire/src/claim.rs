@@ -23,6 +23,10 @@ pub enum ClaimRequest {
         /// How long it may take from when the turn has come until READY: 1 ms to [`MAX_TIME`],
         /// in whole milliseconds.
         time: Duration,
+        /// Whether I settle first, once I own it: whoever claims it then waits until I have said
+        /// READY as its owner, so that nobody takes it over before all is in its place; at most as
+        /// long as `time`.
+        settle: bool,
     },
     /// RELEASE: what I, the owner, left there is what my claimant may take over, whichever claims
     /// it now: who knows which one should say [`ClaimRequest::ReleaseTo`].
@@ -34,7 +38,7 @@ pub enum ClaimRequest {
         /// The claim, as its event named it.
         claim: i32,
     },
-    /// READY: I, the claimant, own the tag from now on.
+    /// READY: I, the claimant, own the tag from now on; or, from its owner, I have settled.
     Ready(Tag),
     /// WITHDRAW: I do not want it any more, neither to claim nor to own it.
     Withdraw(Tag),
@@ -150,7 +154,10 @@ impl ClaimRequest {
         };
         out.i16(tag.get());
         match self {
-            Self::Claim { mode, time, .. } => out.i16(mode.number()).i32(milliseconds(time)),
+            Self::Claim { mode, time, settle, .. } => {
+                let flag = if settle { SETTLE } else { 0 };
+                out.i16(mode.number() | flag).i32(milliseconds(time))
+            }
             Self::ReleaseTo { claim, .. } => out.i16(0).i32(claim),
             _ => out.i16(0),
         };
@@ -178,7 +185,8 @@ impl ClaimRequest {
         let request = match op {
             opcode::CLAIM => {
                 let time = duration(fields.i32()?).filter(|time| !time.is_zero())?;
-                Self::Claim { tag, mode: Mode::from_number(second)?, time }
+                let mode = Mode::from_number(second & !SETTLE)?;
+                Self::Claim { tag, mode, time, settle: second & SETTLE != 0 }
             }
             opcode::RELEASE if fields.end().is_some() => Self::Release(tag),
             opcode::RELEASE => Self::ReleaseTo { tag, claim: fields.i32()? },
@@ -255,6 +263,9 @@ impl Event {
         fields.end().map(|()| event)
     }
 }
+
+/// Beside the mode.
+const SETTLE: i16 = 0x100;
 
 impl Mode {
     const fn number(self) -> i16 {

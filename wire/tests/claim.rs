@@ -22,10 +22,8 @@ fn mode() -> impl Strategy<Value = Mode> {
 
 fn request() -> impl Strategy<Value = ClaimRequest> {
     prop_oneof![
-        (tag(), mode(), time(1)).prop_map(|(tag, mode, time)| ClaimRequest::Claim {
-            tag,
-            mode,
-            time
+        (tag(), mode(), time(1), any::<bool>()).prop_map(|(tag, mode, time, settle)| {
+            ClaimRequest::Claim { tag, mode, time, settle }
         }),
         tag().prop_map(ClaimRequest::Release),
         (tag(), any::<i32>()).prop_map(|(tag, claim)| ClaimRequest::ReleaseTo { tag, claim }),
@@ -81,7 +79,7 @@ proptest! {
 
     #[test]
     fn a_time_beyond_its_limit_is_sent_as_the_limit(tag in tag(), beyond in 0..u64::MAX / 2) {
-        let claim = |time| ClaimRequest::Claim { tag, mode: Mode::Live, time };
+        let claim = |time| ClaimRequest::Claim { tag, mode: Mode::Live, time, settle: true };
         let asked = claim(MAX_TIME.saturating_add(Duration::from_millis(beyond)));
         let came = ClaimRequest::from_extended(sent(asked.into_extended()));
         prop_assert_eq!(came, Ok(claim(MAX_TIME)));

@@ -16,6 +16,8 @@ pub(super) struct Claim {
     pub(super) holder: Rc<Holder>,
     pub(super) mode: Mode,
     pub(super) time: Duration,
+    /// Whether it settles, once the tag is its own.
+    settles: bool,
     /// When its time is up, once it is the current one.
     pub(super) due: Option<Instant>,
     /// Whether the owner knows.
@@ -59,9 +61,20 @@ pub(super) enum End {
 }
 
 impl Claim {
-    pub(super) fn new(number: i32, holder: &Rc<Holder>, mode: Mode, time: Duration) -> Self {
+    pub(super) fn new(
+        number: i32,
+        holder: &Rc<Holder>,
+        mode: Mode,
+        time: Duration,
+        settles: bool,
+    ) -> Self {
         let holder = Rc::clone(holder);
-        Self { number, holder, mode, time, due: None, told: false, granted: false }
+        Self { number, holder, mode, time, settles, due: None, told: false, granted: false }
+    }
+
+    /// How long the next claim waits, if this one becomes the owner now and settles first.
+    pub(super) fn settles(&self) -> Option<Instant> {
+        self.settles.then(|| Instant::now() + self.time)
     }
 }
 

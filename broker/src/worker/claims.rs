@@ -12,7 +12,7 @@ use fdbroker_wire::{Errno, Tag};
 use super::Worker;
 use super::answer::{Answer, Failure};
 use super::case::Case;
-use super::claim::{End, Refusal};
+use super::claim::{Claim, End, Refusal};
 use super::decision::Requester;
 use super::holder::Holder;
 use super::in_force::Rules;
@@ -78,12 +78,13 @@ async fn carry_out(
 ) -> Result<Answer, Failure> {
     let (worker, turns) = (case.worker, &case.worker.turns);
     match request {
-        ClaimRequest::Claim { tag, mode, time } => {
+        ClaimRequest::Claim { tag, mode, time, settle } => {
             turns.look(tag, |gate| gate.may_claim(holder, mode))?;
             case.record_first("claimed")?;
-            let claim = turns.number();
-            let state = alter(worker, pen, tag, |gate| gate.claim(holder, mode, time, claim)).await;
-            let claim = if state == State::Owned { 0 } else { claim };
+            let claim = Claim::new(turns.number(), holder, mode, time, settle);
+            let number = claim.number;
+            let state = alter(worker, pen, tag, |gate| gate.claim(claim)).await;
+            let claim = if state == State::Owned { 0 } else { number };
             return Ok(Answer::Claimed(Claimed { tag, state, claim }));
         }
         ClaimRequest::Release(tag) => release(case, holder, pen, tag, None).await?,

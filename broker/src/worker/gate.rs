@@ -11,7 +11,6 @@
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::time::Duration;
 
 use fdbroker_wire::Tag;
 use fdbroker_wire::claim::{Mode, State, What};
@@ -40,6 +39,9 @@ enum Owner {
         holder: Rc<Holder>,
         /// It has said CLAIM: so it can be told of others that do.
         aware: bool,
+        /// It has not said READY since, and until then, or that, nobody's turn to claim the tag
+        /// comes.
+        settles: Option<Instant>,
     },
     /// It owned the tag when the last worker died, and lives.
     Process {
@@ -102,10 +104,18 @@ impl Gate {
         }
     }
 
-    /// When the current claim's time is up, and which one it is.
+    /// When the next time is up: the current claim's, by its number, or the owner's to settle, by 0.
     pub(super) fn due(&self) -> Option<(Instant, i32)> {
-        let claim = self.claims.front()?;
-        claim.due.map(|due| (due, claim.number))
+        let claim = self.claims.front().and_then(|claim| Some((claim.due?, claim.number)));
+        let settles = self.settles().map(|due| (due, 0));
+        claim.into_iter().chain(settles).min()
+    }
+
+    fn settles(&self) -> Option<Instant> {
+        match &self.owner {
+            Owner::Session { settles, .. } => *settles,
+            Owner::Nobody | Owner::Process { .. } => None,
+        }
     }
 
     pub(super) fn take_happened(&mut self) -> Vec<Happened> {
@@ -118,7 +128,7 @@ impl Gate {
             return Turn::Mine { newly: false };
         }
         if self.is_to_be_had_by(holder) {
-            self.owner = Owner::Session { holder: Rc::clone(holder), aware: false };
+            self.owner = Owner::Session { holder: Rc::clone(holder), aware: false, settles: None };
             return Turn::Mine { newly: true };
         }
         let (turn, wait) = oneshot::channel();
@@ -171,27 +181,22 @@ impl Gate {
     }
 
     /// Takes up a claim that may be made; gives how far it is.
-    pub(super) fn claim(
-        &mut self,
-        holder: &Rc<Holder>,
-        mode: Mode,
-        time: Duration,
-        number: i32,
-    ) -> State {
+    pub(super) fn claim(&mut self, claim: Claim) -> State {
+        let holder = Rc::clone(&claim.holder);
         holder.mailbox.forget(self.tag);
-        if self.is_owned_by(holder) || self.is_to_be_had_by(holder) {
-            self.is_now_owned_by(holder);
+        if self.is_owned_by(&holder) || self.is_to_be_had_by(&holder) {
+            self.is_now_owned_by(&holder, claim.settles());
             // What it has been told before may be forgotten by now.
             self.claims.front_mut().into_iter().for_each(|claim| claim.told = false);
             self.go_on();
             return State::Owned;
         }
         holder.claims(self.tag);
-        self.claims.push_back(Claim::new(number, holder, mode, time));
+        self.claims.push_back(claim);
         self.go_on();
         // The answer says it.
         holder.mailbox.forget(self.tag);
-        if self.is_granted_to(holder) { State::Granted } else { State::Waiting }
+        if self.is_granted_to(&holder) { State::Granted } else { State::Waiting }
     }
 
     /// Whether the current claim may be granted, as the owner asks.
@@ -219,8 +224,11 @@ impl Gate {
         Err(self.position_of(holder).map_or(Refusal::Nothing, |_| Refusal::NotGranted))
     }
 
-    /// Makes the claimant the owner.
+    /// Makes the claimant the owner; an owner has settled by that.
     pub(super) fn ready(&mut self, holder: &Rc<Holder>) {
+        if self.is_owned_by(holder) {
+            return self.settled();
+        }
         if !self.is_granted_to(holder) {
             return;
         }
@@ -231,8 +239,15 @@ impl Gate {
             old.tell(self.tag, What::Completed, claim.number, holder.as_other(), None);
         }
         holder.mailbox.forget(self.tag);
-        self.is_now_owned_by(holder);
+        self.is_now_owned_by(holder, claim.settles());
         self.note(&claim, Verdict::Granted, &format!("complete: taken over from {from}"));
+        self.go_on();
+    }
+
+    fn settled(&mut self) {
+        if let Owner::Session { settles, .. } = &mut self.owner {
+            *settles = None;
+        }
         self.go_on();
     }
 
@@ -273,11 +288,14 @@ impl Gate {
         }
     }
 
-    /// Ends the current claim, if its time is up.
+    /// Ends the current claim, or the owner's time to settle, if that is up.
     pub(super) fn expire(&mut self, now: Instant) {
         let Some((due, number)) = self.due() else { return };
         if due > now {
             return;
+        }
+        if number == 0 {
+            return self.settled();
         }
         let other = self.as_other();
         if let Some(claim) = self.claims.front() {
@@ -306,31 +324,35 @@ impl Gate {
         if let Some(claim) = self.claims.pop_front() {
             let holder = Rc::clone(&claim.holder);
             holder.tell(self.tag, What::Owned, claim.number, from.1, None);
-            self.is_now_owned_by(&holder);
+            self.is_now_owned_by(&holder, claim.settles());
             self.note(&claim, Verdict::Granted, &format!("{} has given it up", from.0));
             return self.go_on();
         }
         while let Some(Waiter { holder, turn }) = self.waiting.pop_front() {
             if turn.send(true).is_ok() {
-                self.owner = Owner::Session { holder, aware: false };
+                self.owner = Owner::Session { holder, aware: false, settles: None };
                 return;
             }
         }
     }
 
-    fn is_now_owned_by(&mut self, holder: &Rc<Holder>) {
+    fn is_now_owned_by(&mut self, holder: &Rc<Holder>, settles: Option<Instant>) {
         holder.set(self.tag, Stake::Owns);
-        self.owner = Owner::Session { holder: Rc::clone(holder), aware: true };
+        self.owner = Owner::Session { holder: Rc::clone(holder), aware: true, settles };
         self.wake(holder);
     }
 
-    /// Makes the first claim the current one, and tells the owner, if that has not been done.
+    /// Makes the first claim the current one, and tells the owner, if that has not been done, and
+    /// the owner has settled.
     fn go_on(&mut self) {
+        if self.settles().is_some() {
+            return;
+        }
         let owner = self.other();
         let Some(claim) = self.claims.front_mut() else { return };
         let begins = claim.due.is_none();
         claim.due.get_or_insert_with(|| Instant::now() + claim.time);
-        let Owner::Session { holder: owner_session, aware: true } = &self.owner else {
+        let Owner::Session { holder: owner_session, aware: true, .. } = &self.owner else {
             return self.note_begin(begins, &owner);
         };
         let (tells, granted) = (!claim.told, claim.granted);

@@ -30,7 +30,16 @@ pub(crate) struct OfClaimed {
 
 impl Claim {
     pub(crate) fn new(tag: Tag, mode: Mode, time: Duration) -> Self {
-        let request = ClaimRequest::Claim { tag, mode, time: time.max(SHORTEST) };
+        Self::with(tag, mode, time, false)
+    }
+
+    /// Of one who settles, once the tag is its own.
+    pub(crate) fn settling(tag: Tag, mode: Mode, time: Duration) -> Self {
+        Self::with(tag, mode, time, true)
+    }
+
+    fn with(tag: Tag, mode: Mode, time: Duration, settle: bool) -> Self {
+        let request = ClaimRequest::Claim { tag, mode, time: time.max(SHORTEST), settle };
         Self { tag, message: sealed(request) }
     }
 

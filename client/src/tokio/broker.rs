@@ -249,6 +249,19 @@ impl Broker {
         self.run(Claim::new(tag, mode, time)).await
     }
 
+    /// As [`crate::Broker::claim_and_settle`].
+    ///
+    /// # Errors
+    /// As [`crate::Broker::claim_and_settle`].
+    pub async fn claim_and_settle(
+        &self,
+        tag: Tag,
+        mode: Mode,
+        time: Duration,
+    ) -> Result<Claimed, Error> {
+        self.run(Claim::settling(tag, mode, time)).await
+    }
+
     /// As [`crate::Broker::release`].
     ///
     /// # Errors

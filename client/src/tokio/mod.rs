@@ -20,5 +20,7 @@
 mod broker;
 mod driver;
 mod shared;
+mod upgrader;
 
 pub use broker::Broker;
+pub use upgrader::Upgrader;

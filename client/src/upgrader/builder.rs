@@ -1,0 +1,170 @@
+//! How an upgrader is started.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fdbroker_wire::Tag;
+use fdbroker_wire::claim::{Claimed, MAX_TIME, Mode};
+
+use super::course::{Course, Stage};
+use super::inventory::Inventory;
+use super::shared::{Link, Shared, State, Terms, is_passing};
+use super::snapshot::{Snapshot, fetch};
+use super::{UpgradeError, Upgrader, watch};
+use crate::patience::Patience;
+use crate::{Broker, Connector, Error};
+
+/// How to start an [`Upgrader`]; what is not set has a default.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    tag: Tag,
+    connector: Connector,
+    mode: Mode,
+    timeout: Duration,
+    patience: Duration,
+}
+
+impl Builder {
+    pub(crate) fn new(tag: Tag) -> Self {
+        let connector = Connector::new();
+        let minute = Duration::from_secs(60);
+        Self { tag, connector, mode: Mode::Live, timeout: minute, patience: minute }
+    }
+
+    /// How to connect to the broker. The default is [`Connector::new`].
+    ///
+    /// Its [`Connector::retry_for`] is how long each call waits for a broker that is being
+    /// restarted. Where it sets no [`Connector::timeout`], answers have 10 seconds.
+    pub fn connector(mut self, connector: Connector) -> Self {
+        self.connector = connector;
+        self
+    }
+
+    /// How the predecessor is to give up the tag. The default is [`Mode::Live`]: it serves until
+    /// this process is ready. [`Mode::Quiesced`]: it stops first, and releases what it has.
+    /// [`Mode::Again`] takes the tag only if it belongs to nobody.
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// How long it may take from when the turn has come until [`Upgrader::ready`]: 1 ms to an
+    /// hour; what is beyond counts as that. The default is a minute. Where there is no predecessor,
+    /// or it dies, others may take over what this process has not deposited after that time.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout.clamp(Duration::from_millis(1), MAX_TIME);
+        self
+    }
+
+    /// How long to wait until the turn has come: for upgrades that began before, and for a predecessor that
+    /// has to release first. The default is a minute.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience.min(LONGEST);
+        self
+    }
+
+    /// Claims the tag, waits until its turn has come, and fetches what lies there.
+    ///
+    /// # Errors
+    /// [`UpgradeError::TimedOut`] when the turn did not come; [`UpgradeError::Broker`] when there
+    /// is no broker, when it does not serve claims, when its policy does not allow it, or, to
+    /// [`Mode::Again`], when another process owns the tag. Nothing has changed then.
+    pub fn start(self) -> Result<Upgrader, UpgradeError> {
+        let shared = Arc::new(self.claim()?);
+        let watcher = watch::start(shared.clone()).map_err(UpgradeError::System)?;
+        let upgrader = Upgrader::new(shared, watcher);
+        // From here on, an error drops the upgrader, and with it the claim.
+        self.wait_for_turn(&upgrader.shared)?;
+        inherit(&upgrader.shared)?;
+        Ok(upgrader)
+    }
+
+    fn claim(&self) -> Result<Shared, UpgradeError> {
+        let terms = self.terms();
+        let Begun { broker, claimed, instance } = begin(&terms).map_err(UpgradeError::Broker)?;
+        let state = State {
+            instance,
+            course: Course::new(terms.tag, terms.time, claimed.state),
+            terms,
+            inventory: Inventory::default(),
+            snapshot: Snapshot::default(),
+            link: Link::Up(Box::new(broker)),
+            doubtful: false,
+        };
+        Shared::new(state).map_err(UpgradeError::System)
+    }
+
+    fn terms(&self) -> Terms {
+        Terms {
+            tag: self.tag,
+            mode: self.mode,
+            time: self.timeout,
+            retry_for: self.connector.patience_limit().min(LONGEST),
+            connector: self.connector.clone().without_repeating(ANSWER),
+        }
+    }
+
+    fn wait_for_turn(&self, shared: &Shared) -> Result<(), UpgradeError> {
+        let end = Instant::now() + self.patience;
+        let mut state = shared.lock();
+        loop {
+            state.course.is_alive()?;
+            match state.course.stage() {
+                Stage::Waiting if Instant::now() >= end => {
+                    let what = "the turn to take it over did not come";
+                    return Err(UpgradeError::TimedOut {
+                        tag: self.tag,
+                        what,
+                        after: self.patience,
+                    });
+                }
+                Stage::Waiting => state = shared.wait(state, Some(end)),
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+/// As good as for ever, and a time that can be added to any.
+const LONGEST: Duration = Duration::from_secs(1_000_000_000);
+
+/// How long an answer may take where the connector does not say.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// A connection on which the tag was claimed.
+struct Begun {
+    broker: Broker,
+    claimed: Claimed,
+    instance: i64,
+}
+
+/// Claims the tag on a first connection, or on another if that is lost meanwhile.
+fn begin(terms: &Terms) -> Result<Begun, Error> {
+    let mut patience = Patience::new(terms.retry_for);
+    let connect = || terms.connector.clone().connect();
+    let mut broker = connect()?;
+    loop {
+        let claimed = broker.claim_and_settle(terms.tag, terms.mode, terms.time);
+        match claimed.and_then(|claimed| Ok((claimed, broker.instance()?))) {
+            Ok((claimed, instance)) => return Ok(Begun { broker, claimed, instance }),
+            Err(error) if is_passing(&error) && patience.again() => {}
+            Err(error) => return Err(error),
+        }
+        while let Err(error) = connect().map(|new| broker = new) {
+            if !is_passing(&error) || !patience.again() {
+                return Err(error);
+            }
+        }
+    }
+}
+
+fn inherit(shared: &Shared) -> Result<(), UpgradeError> {
+    let state = shared.lock();
+    let tag = state.terms.tag;
+    let get = |broker: &mut Broker, _: &mut _| fetch(broker, tag);
+    let (mut state, (fetched, snapshot)) = shared.ask(state, |course| course.is_alive(), get)?;
+    state.inventory = Inventory::of(fetched);
+    state.snapshot = snapshot;
+    state.doubtful = false;
+    Ok(())
+}

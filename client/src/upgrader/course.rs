@@ -1,0 +1,429 @@
+//! How far an upgrade is, as the broker's events and our own requests tell: no I/O.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fdbroker_wire::Tag;
+use fdbroker_wire::claim::{Event, Mode, State, What};
+
+use super::UpgradeError;
+use crate::Error;
+
+/// What happens to an upgrader whose process owns its tag.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Happening {
+    /// Another process wants to take over.
+    Claimed(Claimant),
+    /// It has ended, gave up or was not ready in time: this process goes on as before.
+    Withdrawn,
+    /// It has taken over.
+    Completed,
+    /// The broker was restarted as a whole, and has not kept all that was deposited:
+    /// [`super::Upgrader::names`] says what is left, and the rest has to be added again.
+    Forgotten,
+    /// [`super::Upgrader::stop`] was called.
+    Stopped,
+}
+
+/// Who wants to take over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Claimant {
+    /// [`Mode::Quiesced`]: it waits until this process has stopped, brought what it stored up to
+    /// date, and called [`super::Upgrader::release`].
+    pub mode: Mode,
+    /// Its process id; 0 when it has none here.
+    pub pid: i32,
+    /// Its user.
+    pub uid: u32,
+    /// How long it may still take.
+    pub left: Duration,
+}
+
+/// How far this process is.
+#[derive(Clone, Debug)]
+pub(crate) enum Stage {
+    /// It has claimed the tag, and waits for its turn.
+    Waiting,
+    /// It may inherit what lies there, and is not ready yet.
+    Granted,
+    /// The tag is its own, and it is not ready yet.
+    Owned,
+    /// The tag is its own.
+    Serving,
+    /// The tag is another process's.
+    Completed,
+    /// It has given up.
+    Stopped,
+    /// It was not ready in time.
+    Expired,
+    /// What it inherited is not what lies there.
+    Changed,
+    /// It could not claim the tag again.
+    Lost(Arc<Error>),
+}
+
+/// Where a change is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    /// Here, until this process is ready.
+    Here,
+    /// At the broker.
+    Broker,
+}
+
+/// What is to be done at once because of an event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Duty {
+    /// Nothing.
+    None,
+    /// Releasing what was released to the same claimant before.
+    ReleaseAgain {
+        /// Its claim, anew.
+        claim: i32,
+    },
+}
+
+/// How far an upgrade is.
+#[derive(Debug)]
+pub(crate) struct Course {
+    tag: Tag,
+    /// How long it may take to be ready, for the error.
+    time: Duration,
+    stage: Stage,
+    claim: Option<Claim>,
+    news: Option<Happening>,
+    #[cfg(feature = "tokio")]
+    standing: Standing,
+}
+
+/// What an asynchronous caller waits for.
+#[cfg(feature = "tokio")]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Standing {
+    /// The latest that has happened, and the how manieth it is.
+    pub(crate) latest: Option<(u64, Happening)>,
+    /// Whether nothing more can happen.
+    pub(crate) over: bool,
+}
+
+/// A claim of another process.
+#[derive(Clone, Copy, Debug)]
+struct Claim {
+    number: i32,
+    claimant: Claimant,
+    released: bool,
+    /// Set when the connection on which we were told was lost: the claimant claims anew before
+    /// that, or has gone.
+    until: Option<Instant>,
+}
+
+impl Course {
+    /// A course that begins with a claim that was answered.
+    pub(crate) fn new(tag: Tag, time: Duration, state: State) -> Self {
+        let stage = match state {
+            State::Waiting => Stage::Waiting,
+            State::Granted => Stage::Granted,
+            State::Owned => Stage::Owned,
+        };
+        Self {
+            tag,
+            time,
+            stage,
+            claim: None,
+            news: None,
+            #[cfg(feature = "tokio")]
+            standing: Standing::default(),
+        }
+    }
+
+    pub(crate) fn stage(&self) -> &Stage {
+        &self.stage
+    }
+
+    /// Whether nothing more can happen.
+    pub(crate) fn is_over(&self) -> bool {
+        !matches!(self.stage, Stage::Waiting | Stage::Granted | Stage::Owned | Stage::Serving)
+    }
+
+    /// The error of what can no longer be done.
+    pub(crate) fn is_alive(&self) -> Result<(), UpgradeError> {
+        let tag = self.tag;
+        match &self.stage {
+            Stage::Waiting | Stage::Granted | Stage::Owned | Stage::Serving => Ok(()),
+            Stage::Completed => Err(UpgradeError::Completed { tag }),
+            Stage::Stopped => Err(UpgradeError::Stopped { tag }),
+            Stage::Expired => {
+                let what = "this process was not ready";
+                Err(UpgradeError::TimedOut { tag, what, after: self.time })
+            }
+            Stage::Changed => Err(UpgradeError::Changed { tag }),
+            Stage::Lost(source) => Err(UpgradeError::Lost { tag, source: source.clone() }),
+        }
+    }
+
+    /// Where a change is made now; an error while none may be made.
+    ///
+    /// Whether one may be made during a claim is for the broker to say, which knows best how far
+    /// that is; but a broker that was restarted does not know of a claim until it is made anew.
+    pub(crate) fn place(&self) -> Result<Place, UpgradeError> {
+        self.is_alive()?;
+        let expected = self.claim.as_ref().is_some_and(|claim| claim.until.is_some());
+        match &self.stage {
+            Stage::Serving if expected && self.is_fixed() => {
+                Err(UpgradeError::InProgress { tag: self.tag })
+            }
+            Stage::Serving => Ok(Place::Broker),
+            _ => Ok(Place::Here),
+        }
+    }
+
+    /// Whether a claimant is looking at what lies in the tag, so that nothing changes there.
+    pub(crate) fn is_fixed(&self) -> bool {
+        let live = |claim: &Claim| claim.claimant.mode == Mode::Live;
+        self.claim.as_ref().is_some_and(|claim| live(claim) || claim.released)
+    }
+
+    /// What has happened and was not told yet; what ended the course is told again and again.
+    pub(crate) fn news(&mut self) -> Option<Happening> {
+        match self.stage {
+            Stage::Completed => Some(Happening::Completed),
+            Stage::Stopped => Some(Happening::Stopped),
+            _ => self.news.take(),
+        }
+    }
+
+    /// Notes that the broker does not have any more what it had.
+    pub(crate) fn forgotten(&mut self) {
+        self.happened(Happening::Forgotten);
+    }
+
+    fn happened(&mut self, happening: Happening) {
+        self.news = Some(happening);
+        #[cfg(feature = "tokio")]
+        {
+            let number = self.standing.latest.map_or(1, |(number, _)| number + 1);
+            self.standing.latest = Some((number, happening));
+        }
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn standing(&self) -> Standing {
+        Standing { over: self.is_over(), ..self.standing }
+    }
+
+    pub(crate) fn advance(&mut self, stage: Stage) {
+        if !self.is_over() {
+            self.stage = stage;
+        }
+    }
+
+    /// Notes that the owner releases the tag; gives the claim that it is for, as long as there is one.
+    pub(crate) fn release(&mut self) -> Option<i32> {
+        let claim = self.claim.as_mut()?;
+        claim.released = true;
+        Some(claim.number)
+    }
+
+    /// Takes in what the broker tells. Of a tag only its latest event comes, so each has to be
+    /// enough by itself.
+    pub(crate) fn heed(&mut self, event: Event) -> Duty {
+        if event.tag != self.tag || self.is_over() {
+            return Duty::None;
+        }
+        match event.what {
+            What::Granted if matches!(self.stage, Stage::Waiting) => self.stage = Stage::Granted,
+            What::Granted => {}
+            What::Owned => self.is_owner(),
+            What::Expired => self.stage = Stage::Expired,
+            What::ClaimedLive => return self.claimed(&event, Mode::Live),
+            What::ClaimedQuiesced => return self.claimed(&event, Mode::Quiesced),
+            What::Left | What::TimedOut => {
+                self.is_owner();
+                self.withdrawn();
+            }
+            What::Completed => self.stage = Stage::Completed,
+        }
+        Duty::None
+    }
+
+    /// Only an owner is told of claims.
+    fn is_owner(&mut self) {
+        if matches!(self.stage, Stage::Waiting | Stage::Granted) {
+            self.stage = Stage::Owned;
+        }
+    }
+
+    fn claimed(&mut self, event: &Event, mode: Mode) -> Duty {
+        self.is_owner();
+        let Event { pid, uid, left, .. } = *event;
+        let claimant = Claimant { mode, pid, uid, left };
+        let again = |claim: &Claim| {
+            claim.until.is_some() && (claim.claimant.pid, claim.claimant.mode) == (pid, mode)
+        };
+        if let Some(claim) = self.claim.as_mut().filter(|claim| again(claim)) {
+            claim.until = None;
+            claim.number = event.claim;
+            let again = Duty::ReleaseAgain { claim: event.claim };
+            return if claim.released { again } else { Duty::None };
+        }
+        self.claim = Some(Claim { number: event.claim, claimant, released: false, until: None });
+        self.happened(Happening::Claimed(claimant));
+        Duty::None
+    }
+
+    fn withdrawn(&mut self) {
+        if self.claim.take().is_some() {
+            self.happened(Happening::Withdrawn);
+        }
+    }
+
+    /// Takes in the answer to a claim on a new connection; who claimed our tag has until then to
+    /// do the same.
+    pub(crate) fn claimed_again(&mut self, state: State, until: Instant) {
+        match (&self.stage, state) {
+            (Stage::Granted, State::Waiting) => self.stage = Stage::Waiting,
+            (Stage::Waiting, State::Granted) => self.stage = Stage::Granted,
+            (_, State::Owned) => self.is_owner(),
+            _ => {}
+        }
+        if let Some(claim) = &mut self.claim {
+            claim.until = Some(until);
+        }
+    }
+
+    /// Gives up the claimant that did not claim anew in time; how long it still has, if it has.
+    pub(crate) fn expect_claimant(&mut self, now: Instant) -> Option<Duration> {
+        let until = self.claim?.until?;
+        if now >= until {
+            self.withdrawn();
+            return None;
+        }
+        Some(until - now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TAG: Tag = match Tag::new(3) {
+        Some(tag) => tag,
+        None => panic!("3 is a tag"),
+    };
+
+    fn course(state: State) -> Course {
+        Course::new(TAG, Duration::from_secs(1), state)
+    }
+
+    fn serving() -> Course {
+        let mut course = course(State::Owned);
+        course.advance(Stage::Serving);
+        course
+    }
+
+    fn event(what: What, pid: i32) -> Event {
+        Event { tag: TAG, what, claim: 1, pid, uid: 0, left: Duration::from_secs(1) }
+    }
+
+    #[test]
+    fn an_owner_hears_of_a_claim_and_of_its_end() {
+        let mut course = serving();
+        assert!(!course.is_fixed());
+        course.heed(event(What::ClaimedLive, 7));
+        assert!(course.is_fixed());
+        assert!(matches!(course.news(), Some(Happening::Claimed(Claimant { pid: 7, .. }))));
+        course.heed(event(What::Left, 7));
+        assert!(!course.is_fixed());
+        assert_eq!(course.news(), Some(Happening::Withdrawn));
+        assert_eq!(course.news(), None);
+    }
+
+    #[test]
+    fn a_quiescing_owner_changes_what_it_likes_until_it_releases() {
+        let mut course = serving();
+        course.heed(event(What::ClaimedQuiesced, 7));
+        assert!(!course.is_fixed());
+        course.release();
+        assert!(course.is_fixed());
+        course.heed(event(What::TimedOut, 7));
+        assert!(!course.is_fixed());
+    }
+
+    #[test]
+    fn nothing_changes_while_a_claimant_may_come_back_that_the_broker_does_not_know() {
+        let mut course = serving();
+        course.heed(event(What::ClaimedLive, 7));
+        assert_eq!(course.place().unwrap(), Place::Broker, "it says no itself");
+        course.claimed_again(State::Owned, Instant::now() + Duration::from_secs(9));
+        assert!(matches!(course.place(), Err(UpgradeError::InProgress { .. })));
+    }
+
+    #[test]
+    fn who_was_overtaken_is_told_so_for_ever() {
+        let mut course = serving();
+        course.heed(event(What::ClaimedLive, 7));
+        course.heed(event(What::Completed, 7));
+        course.heed(event(What::Left, 7));
+        course.advance(Stage::Serving);
+        assert!(matches!(course.place(), Err(UpgradeError::Completed { .. })));
+        assert_eq!(course.news(), Some(Happening::Completed));
+        assert_eq!(course.news(), Some(Happening::Completed));
+    }
+
+    #[test]
+    fn a_claimant_that_only_hears_of_the_next_one_owns_the_tag() {
+        for what in [What::ClaimedLive, What::ClaimedQuiesced, What::Left, What::Owned] {
+            let mut course = course(State::Granted);
+            course.heed(event(what, 7));
+            assert!(matches!(course.stage(), Stage::Owned), "{what:?}");
+        }
+    }
+
+    #[test]
+    fn a_claimant_that_took_too_long_is_told_how_long_it_had() {
+        let mut course = course(State::Waiting);
+        course.heed(event(What::Granted, 7));
+        assert_eq!(course.place().unwrap(), Place::Here);
+        course.heed(event(What::Expired, 7));
+        let after = Duration::from_secs(1);
+        let error = course.place().unwrap_err();
+        assert!(matches!(error, UpgradeError::TimedOut { after: told, .. } if told == after));
+    }
+
+    #[test]
+    fn what_was_released_is_released_again_to_the_same_claimant_and_to_no_other() {
+        let later = Instant::now() + Duration::from_secs(9);
+        for (pid, duty) in [(7, Duty::ReleaseAgain { claim: 1 }), (8, Duty::None)] {
+            let mut course = serving();
+            course.heed(event(What::ClaimedQuiesced, 7));
+            course.release();
+            course.claimed_again(State::Owned, later);
+            assert!(course.is_fixed(), "as long as the claimant may come back");
+            assert_eq!(course.heed(event(What::ClaimedQuiesced, pid)), duty);
+            assert_eq!(course.is_fixed(), pid == 7);
+        }
+    }
+
+    #[test]
+    fn a_claimant_that_does_not_come_back_has_withdrawn() {
+        let mut course = serving();
+        course.heed(event(What::ClaimedLive, 7));
+        course.news();
+        let until = Instant::now() + Duration::from_secs(9);
+        course.claimed_again(State::Owned, until);
+        assert!(course.expect_claimant(Instant::now()).is_some());
+        assert!(course.expect_claimant(until).is_none());
+        assert_eq!(course.news(), Some(Happening::Withdrawn));
+        assert!(!course.is_fixed());
+    }
+
+    #[test]
+    fn events_of_other_tags_mean_nothing() {
+        let mut course = serving();
+        let tag = Tag::new(4).unwrap();
+        course.heed(Event { tag, ..event(What::Completed, 7) });
+        assert_eq!(course.place().unwrap(), Place::Broker);
+    }
+}

@@ -1,0 +1,200 @@
+//! Why an upgrade, or what is to be handed on in it, did not work.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fdbroker_wire::{MAX_PAYLOAD, Tag};
+
+use super::payload::MAX_NAME;
+use super::{Form, Role};
+use crate::Error;
+
+/// Why an upgrader did not do what it was asked.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum UpgradeError {
+    /// Another process is taking over: until it is ready or has given up, nothing changes.
+    InProgress {
+        /// The tag.
+        tag: Tag,
+    },
+    /// Another process has taken over: this one has only to finish what it has begun.
+    Completed {
+        /// The tag.
+        tag: Tag,
+    },
+    /// [`super::Upgrader::stop`] was called.
+    Stopped {
+        /// The tag.
+        tag: Tag,
+    },
+    /// The turn did not come within the builder's `patience`, or this process was not ready within
+    /// its `timeout`; its predecessor, if there is one, serves on.
+    TimedOut {
+        /// The tag.
+        tag: Tag,
+        /// Which of the two, in words.
+        what: &'static str,
+        /// How long it was.
+        after: Duration,
+    },
+    /// Nobody has claimed the tag, or not any more: there is nothing to release it for.
+    Unclaimed {
+        /// The tag.
+        tag: Tag,
+    },
+    /// While the broker was being restarted, somebody changed what this process had already
+    /// inherited: it has to start again.
+    Changed {
+        /// The tag.
+        tag: Tag,
+    },
+    /// A name has 1 to 255 bytes and no NUL.
+    BadName {
+        /// The name.
+        name: String,
+    },
+    /// What has this name is something else.
+    Role {
+        /// The name.
+        name: String,
+        /// What was asked for.
+        asked: Role,
+        /// What it is.
+        found: Role,
+    },
+    /// What was inherited under this name is no socket of the type that was asked for.
+    Form {
+        /// The name.
+        name: String,
+        /// What was asked for.
+        asked: Form,
+    },
+    /// What lies under this name was left by a later version of this library, or damaged.
+    Unreadable {
+        /// The name.
+        name: String,
+    },
+    /// The name and what is to be handed on with it do not fit into one payload.
+    TooLarge {
+        /// The name.
+        name: String,
+        /// The size of the payload, in bytes.
+        size: usize,
+    },
+    /// A socket, connection or file could not be made anew, or not used.
+    Io {
+        /// The name.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The broker did not keep, give or delete what has this name.
+    Deposit {
+        /// The name.
+        name: String,
+        /// What the broker said.
+        source: Error,
+    },
+    /// The tag could not be claimed again after the connection to the broker was lost, and not
+    /// because another process has it.
+    Lost {
+        /// The tag.
+        tag: Tag,
+        /// What the broker said.
+        source: Arc<Error>,
+    },
+    /// A request failed.
+    Broker(Error),
+    /// The operating system has no descriptor or thread for this, or the runtime is ending.
+    System(io::Error),
+}
+
+impl UpgradeError {
+    /// Whether the process that asked is no longer, or not yet, the one whose changes count:
+    /// [`Self::InProgress`], [`Self::Completed`] or [`Self::Stopped`].
+    pub fn is_about_the_upgrade(&self) -> bool {
+        matches!(self, Self::InProgress { .. } | Self::Completed { .. } | Self::Stopped { .. })
+    }
+}
+
+impl fmt::Display for UpgradeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InProgress { tag } => write!(
+                f,
+                "tag {tag} is being taken over by another process: nothing changes there; wait until that is over"
+            ),
+            Self::Completed { tag } => write!(
+                f,
+                "tag {tag} was taken over by another process: this one finishes what it has begun, and ends"
+            ),
+            Self::Stopped { tag } => {
+                write!(f, "tag {tag} was given up by this process; start another upgrader")
+            }
+            Self::TimedOut { tag, what, after } => {
+                write!(f, "tag {tag}: {what} within {after:?}; its owner serves on, try again")
+            }
+            Self::Unclaimed { tag } => {
+                write!(f, "tag {tag} is claimed by nobody: there is nothing to release it for")
+            }
+            Self::Changed { tag } => write!(
+                f,
+                "tag {tag} changed while the broker was restarted: start again, to inherit what is there now"
+            ),
+            Self::BadName { name } => {
+                write!(f, "{name:?} is no name: one has 1 to {MAX_NAME} bytes, and no NUL")
+            }
+            Self::Role { name, asked, found } => {
+                write!(f, "{name:?} is {found}, and not {asked}: use another name")
+            }
+            Self::Form { name, asked } => {
+                write!(f, "{name:?} is not {asked}: remove it, or use another name")
+            }
+            Self::Unreadable { name } => write!(
+                f,
+                "{name:?} was left by a later version of this library, or is damaged: remove it, or use that version"
+            ),
+            Self::TooLarge { name, size } => write!(
+                f,
+                "{name:?} takes a payload of {size} bytes, and the most is {MAX_PAYLOAD}: hand on less with it"
+            ),
+            Self::Io { name, source } => write!(f, "{name:?}: {source}"),
+            Self::Deposit { name, source } => write!(f, "{name:?}: {source}"),
+            Self::Lost { tag, source } => {
+                write!(f, "tag {tag} could not be claimed again: {source}")
+            }
+            Self::Broker(source) => source.fmt(f),
+            Self::System(source) => {
+                write!(
+                    f,
+                    "the system did not do its part: {source}; check the limits of open files and threads"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for UpgradeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { source, .. } | Self::System(source) => Some(source),
+            Self::Deposit { source, .. } | Self::Broker(source) => Some(source),
+            Self::Lost { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Listener => "a socket that others come to",
+            Self::Connection => "a connection",
+            Self::File => "a file",
+            Self::Stored => "something stored",
+        })
+    }
+}

@@ -1,0 +1,49 @@
+//! The types that sockets are handed out as.
+
+use std::io;
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+
+use super::Form;
+
+/// A type of socket that can be inherited.
+///
+/// The types of the standard library are handed out as they were deposited: whether they block
+/// belongs to the socket itself, so that changing it would change it for the process that still
+/// serves. Who wants it otherwise says so to the socket. The types of tokio never block.
+pub trait Inherit: AsFd + Sized {
+    /// What the descriptor has to be.
+    const FORM: Form;
+
+    /// Makes one of a descriptor that is of that form.
+    ///
+    /// # Errors
+    /// What the runtime says that the type belongs to.
+    fn inherit(descriptor: OwnedFd) -> io::Result<Self>;
+}
+
+/// A type of socket that others come to: what [`super::Upgrader::listen`] gives.
+pub trait Listening: Inherit {}
+
+/// A type of connection: what [`super::Upgrader::connect`] gives.
+pub trait Connecting: Inherit {}
+
+macro_rules! inherited {
+    ($($socket:ident: $what:ident),*) => {$(
+        impl Inherit for $socket {
+            const FORM: Form = Form::$socket;
+
+            fn inherit(descriptor: OwnedFd) -> io::Result<Self> {
+                Ok(descriptor.into())
+            }
+        }
+
+        impl $what for $socket {}
+    )*};
+}
+
+inherited! {
+    TcpListener: Listening, UdpSocket: Listening, UnixListener: Listening, UnixDatagram: Listening,
+    TcpStream: Connecting, UnixStream: Connecting
+}

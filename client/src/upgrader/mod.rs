@@ -1,0 +1,67 @@
+//! Upgrades without downtime, and going on after a crash: what one process of a program hands on
+//! to the next, under names.
+//!
+//! An [`Upgrader`] claims a tag of the broker that is the program's own. What lies there is
+//! inherited; what is not there is made anew, by the same call:
+//!
+//! ```no_run
+//! use std::net::TcpListener;
+//!
+//! use fdbroker::Upgrader;
+//!
+//! let upgrader = Upgrader::builder("10".parse()?).start()?;
+//! let listener: TcpListener = upgrader.listen("http", "0.0.0.0:80")?;
+//! // … whatever else it takes to serve …
+//! upgrader.ready()?;
+//! # let serve = |_: &TcpListener| {};
+//! std::thread::scope(|scope| {
+//!     scope.spawn(|| serve(&listener));
+//!     // Another process of the program was started, and is ready.
+//!     upgrader.upgrade_complete()
+//! })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The names are the keys: where a socket is bound only matters when it is made.
+//!
+//! - **Live** ([`crate::Mode::Live`]): the predecessor serves until [`Upgrader::ready`]. Right for
+//!   sockets that others come to.
+//! - **Quiesced** ([`crate::Mode::Quiesced`]): the predecessor hears of it by
+//!   [`Upgrader::next`], stops, stores its connections with their state, and says
+//!   [`Upgrader::release`]; only then [`Builder::start`] returns in the new process.
+//!
+//! A new process that ends, fails or is not ready in time has changed nothing. A process that is
+//! killed leaves everything to the next one, which may be started before or after that.
+
+mod address;
+mod builder;
+mod connection_state;
+mod course;
+mod error;
+mod form;
+mod handle;
+mod inherit;
+mod inventory;
+mod keeping;
+mod lifecycle;
+mod options;
+mod payload;
+mod shared;
+mod snapshot;
+mod stale;
+#[cfg(feature = "tokio")]
+mod tokio_sockets;
+
+mod watch;
+
+pub use address::Address;
+pub use builder::Builder;
+pub use connection_state::ConnectionState;
+pub use course::{Claimant, Happening};
+pub use error::UpgradeError;
+pub use form::Form;
+pub use handle::Upgrader;
+pub use inherit::{Connecting, Inherit, Listening};
+pub use keeping::Stored;
+pub use options::{BindAddress, ConnectAddress, Options};
+pub use payload::Role;

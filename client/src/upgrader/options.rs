@@ -1,0 +1,211 @@
+//! How a socket is made that was not inherited.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::path::Path;
+
+use rustix::net::sockopt::{set_ipv6_v6only, set_socket_reuseaddr, set_socket_reuseport};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
+
+use super::stale;
+
+/// What a new socket is to be like; what is not set has a default.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Options {
+    reuse_port: bool,
+    only_v6: Option<bool>,
+    backlog: i32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { reuse_port: false, only_v6: None, backlog: 4096 }
+    }
+}
+
+/// Where a socket of type `T` can be bound: a TCP or UDP socket at anything that names addresses,
+/// a Unix socket at a path.
+pub trait BindAddress<T> {
+    /// Makes the socket.
+    ///
+    /// # Errors
+    /// As socket(2), bind(2) and listen(2).
+    fn bind(&self, options: &Options) -> io::Result<T>;
+}
+
+/// What a connection of type `T` can be made to.
+pub trait ConnectAddress<T> {
+    /// Makes the connection.
+    ///
+    /// # Errors
+    /// As connect(2).
+    fn connect(&self) -> io::Result<T>;
+}
+
+impl Options {
+    /// All defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lets several sockets have the same port (SO_REUSEPORT): each of the group has a name of
+    /// its own, and every one of them needs this. The default is no. Not for Unix sockets.
+    pub fn reuse_port(mut self, reuse: bool) -> Self {
+        self.reuse_port = reuse;
+        self
+    }
+
+    /// Whether a socket at an IPv6 address leaves the same port of IPv4 alone (IPV6_V6ONLY). The
+    /// default is what the machine says.
+    pub fn only_v6(mut self, only: bool) -> Self {
+        self.only_v6 = Some(only);
+        self
+    }
+
+    /// How many connections may wait to be accepted. The default is 4096; the machine may have
+    /// a lower limit.
+    pub fn backlog(mut self, number: u16) -> Self {
+        self.backlog = number.into();
+        self
+    }
+
+    /// Makes a socket.
+    ///
+    /// A Unix socket whose path a dead process left behind is made in its place.
+    ///
+    /// # Errors
+    /// As socket(2), bind(2) and listen(2). Of several addresses, the error of the last.
+    pub fn bind<T>(&self, address: impl BindAddress<T>) -> io::Result<T> {
+        address.bind(self)
+    }
+
+    fn bind_tcp(&self, address: SocketAddr) -> io::Result<OwnedFd> {
+        let socket = self.socket(address, SocketType::STREAM)?;
+        // As the standard library does: connections of before do not keep the port.
+        set_socket_reuseaddr(&socket, true)?;
+        bind(&socket, &address)?;
+        listen(&socket, self.backlog)?;
+        Ok(socket)
+    }
+
+    fn bind_udp(&self, address: SocketAddr) -> io::Result<OwnedFd> {
+        let socket = self.socket(address, SocketType::DGRAM)?;
+        bind(&socket, &address)?;
+        Ok(socket)
+    }
+
+    fn socket(&self, address: SocketAddr, kind: SocketType) -> io::Result<OwnedFd> {
+        let family = match address {
+            SocketAddr::V4(_) => AddressFamily::INET,
+            SocketAddr::V6(_) => AddressFamily::INET6,
+        };
+        let socket = socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+        if self.reuse_port {
+            set_socket_reuseport(&socket, true)?;
+        }
+        if let (SocketAddr::V6(_), Some(only)) = (address, self.only_v6) {
+            set_ipv6_v6only(&socket, only)?;
+        }
+        Ok(socket)
+    }
+
+    fn bind_unix(&self, path: &Path) -> io::Result<OwnedFd> {
+        let socket = stale::bind(path, SocketType::STREAM)?;
+        listen(&socket, self.backlog)?;
+        Ok(socket)
+    }
+}
+
+impl<A: ToSocketAddrs + ?Sized> BindAddress<TcpListener> for A {
+    fn bind(&self, options: &Options) -> io::Result<TcpListener> {
+        first(self, |address| options.bind_tcp(address)).map(Into::into)
+    }
+}
+
+impl<A: ToSocketAddrs + ?Sized> BindAddress<UdpSocket> for A {
+    fn bind(&self, options: &Options) -> io::Result<UdpSocket> {
+        first(self, |address| options.bind_udp(address)).map(Into::into)
+    }
+}
+
+impl<A: AsRef<Path> + ?Sized> BindAddress<UnixListener> for A {
+    fn bind(&self, options: &Options) -> io::Result<UnixListener> {
+        options.bind_unix(self.as_ref()).map(Into::into)
+    }
+}
+
+impl<A: AsRef<Path> + ?Sized> BindAddress<UnixDatagram> for A {
+    fn bind(&self, _: &Options) -> io::Result<UnixDatagram> {
+        stale::bind(self.as_ref(), SocketType::DGRAM).map(Into::into)
+    }
+}
+
+impl<A: ToSocketAddrs + ?Sized> ConnectAddress<TcpStream> for A {
+    fn connect(&self) -> io::Result<TcpStream> {
+        TcpStream::connect(self)
+    }
+}
+
+impl<A: AsRef<Path> + ?Sized> ConnectAddress<UnixStream> for A {
+    fn connect(&self) -> io::Result<UnixStream> {
+        UnixStream::connect(self)
+    }
+}
+
+/// Tries one address after the other, as the standard library does.
+fn first<T>(
+    addresses: &(impl ToSocketAddrs + ?Sized),
+    mut make: impl FnMut(SocketAddr) -> io::Result<T>,
+) -> io::Result<T> {
+    let none = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
+    let mut last = Err(none);
+    for address in addresses.to_socket_addrs()? {
+        last = make(address);
+        if last.is_ok() {
+            break;
+        }
+    }
+    last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tcp_and_udp_have_the_same_port() {
+        let tcp: TcpListener = Options::new().bind("127.0.0.1:0").unwrap();
+        let address = tcp.local_addr().unwrap();
+        let udp: UdpSocket = Options::new().bind(address).unwrap();
+        assert_eq!(udp.local_addr().unwrap(), address);
+    }
+
+    #[test]
+    fn several_sockets_share_a_port_where_each_says_so() {
+        let group = Options::new().reuse_port(true);
+        let one: TcpListener = group.bind("127.0.0.1:0").unwrap();
+        let address = one.local_addr().unwrap();
+        let two: TcpListener = group.bind(address).unwrap();
+        assert_eq!(two.local_addr().unwrap(), address);
+        let outsider: io::Result<TcpListener> = Options::new().bind(address);
+        assert_eq!(outsider.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn of_several_addresses_the_first_that_can_be_bound_is() {
+        let taken: TcpListener = Options::new().bind("127.0.0.1:0").unwrap();
+        let free = SocketAddr::from(([127, 0, 0, 1], 0));
+        let addresses = [taken.local_addr().unwrap(), free];
+        let bound: TcpListener = Options::new().bind(&addresses[..]).unwrap();
+        assert_ne!(bound.local_addr().unwrap(), addresses[0]);
+    }
+
+    #[test]
+    fn a_name_without_an_address_is_an_error() {
+        let none: &[SocketAddr] = &[];
+        let bound: io::Result<TcpListener> = Options::new().bind(none);
+        assert_eq!(bound.unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+}

@@ -1,0 +1,159 @@
+//! The watcher: a thread that takes in what the broker tells when nobody asks it anything, and
+//! claims the tag again at once when the connection is lost.
+//!
+//! It ends with the upgrader's course, and closes the connection then.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use fdbroker_wire::claim::Mode;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::course::Stage;
+use super::shared::{Link, Shared, State, is_passing};
+use super::snapshot::fetch;
+use crate::{Broker, Error};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// How long a claimant has to come back, at least, when the connections were lost.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Starts the thread.
+pub(crate) fn start(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
+    Builder::new().name("fdbroker-upgrader".to_owned()).spawn(move || watch(&shared))
+}
+
+/// What the watcher does until somebody rings.
+enum Next {
+    /// Waits for the broker, at most so long.
+    Watch(OwnedFd, Option<Duration>),
+    /// Tries again after so long.
+    Pause(Duration),
+    /// Ends.
+    End,
+}
+
+fn watch(shared: &Shared) {
+    let mut pause = Duration::ZERO;
+    loop {
+        // The connection is not held while the lock is not: one that was given up is closed.
+        let next = {
+            let mut state = shared.lock();
+            let next = state.tend(&mut pause);
+            shared.tell(&state);
+            next
+        };
+        match next {
+            Next::Watch(connection, limit) => wait(shared, Some(connection), limit),
+            Next::Pause(pause) => wait(shared, None, Some(pause)),
+            Next::End => return,
+        }
+    }
+}
+
+/// Waits for the bell, the broker, or the end of the time.
+fn wait(shared: &Shared, connection: Option<OwnedFd>, limit: Option<Duration>) {
+    let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
+    let mut sources = vec![PollFd::new(&shared.bell, PollFlags::IN)];
+    sources.extend(connection.as_ref().map(|connection| PollFd::new(connection, PollFlags::IN)));
+    // Interrupted is as good as woken: what there is to do is looked for anyway.
+    let _ = poll(&mut sources, limit.as_ref());
+    // Not blocking; empty unless somebody rang.
+    let _ = rustix::io::read(&shared.bell, &mut [0; 8]);
+}
+
+impl State {
+    /// Does what there is to do, and says what to wait for.
+    fn tend(&mut self, pause: &mut Duration) -> Next {
+        self.take_in();
+        if matches!(self.link, Link::Down(_)) && !self.course.is_over() {
+            match self.claim_again() {
+                Ok(()) => *pause = Duration::ZERO,
+                Err(error) => self.lose(error),
+            }
+            self.take_in();
+        }
+        let limit = self.course.expect_claimant(Instant::now());
+        if self.course.is_over() {
+            self.link = Link::Closed;
+            return Next::End;
+        }
+        match &self.link {
+            Link::Up(broker) => match broker.as_fd().try_clone_to_owned() {
+                Ok(connection) => Next::Watch(connection, limit),
+                // The table of this process is full.
+                Err(_) => Next::Pause(LONGEST_PAUSE),
+            },
+            Link::Down(_) | Link::Closed => {
+                let now = *pause;
+                *pause = (now * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+                Next::Pause(now)
+            }
+        }
+    }
+
+    /// Claims the tag on a new connection. An error that lasts ends the course, but not of a
+    /// process that serves: it goes on, and tries again.
+    fn claim_again(&mut self) -> Result<(), Error> {
+        let mode = match self.course.stage() {
+            Stage::Waiting | Stage::Granted => self.terms.mode,
+            _ => Mode::Again,
+        };
+        match self.claim(mode) {
+            Ok(broker) => {
+                self.link = Link::Up(Box::new(broker));
+                Ok(())
+            }
+            Err(error) => {
+                self.heed(&error);
+                let serves = matches!(self.course.stage(), Stage::Serving);
+                if !serves && !is_passing(&error) {
+                    let error = Arc::new(error);
+                    self.course.advance(Stage::Lost(error.clone()));
+                    self.link = Link::Down(error);
+                    return Ok(());
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn claim(&mut self, mode: Mode) -> Result<Broker, Error> {
+        let mut broker = self.terms.connector.clone().connect()?;
+        let (tag, time) = (self.terms.tag, self.terms.time);
+        let claimed = match self.course.stage() {
+            Stage::Serving => broker.claim(tag, mode, time),
+            // Until it is ready, nobody takes over what it has not deposited.
+            _ => broker.claim_and_settle(tag, mode, time),
+        }?;
+        self.recognise(&mut broker)?;
+        let until = Instant::now() + self.terms.retry_for.max(GRACE);
+        self.doubtful |= mode != Mode::Again;
+        self.course.claimed_again(claimed.state, until);
+        Ok(broker)
+    }
+
+    /// Looks what is left, if it is another broker.
+    fn recognise(&mut self, broker: &mut Broker) -> Result<(), Error> {
+        let instance = broker.instance()?;
+        if instance == self.instance {
+            return Ok(());
+        }
+        match self.course.stage() {
+            Stage::Serving => {
+                let (found, _) = fetch(broker, self.terms.tag)?;
+                if self.inventory.reconcile(found) {
+                    self.course.forgotten();
+                }
+            }
+            // It looks before it is ready.
+            _ => self.doubtful = true,
+        }
+        self.instance = instance;
+        Ok(())
+    }
+}

@@ -1,0 +1,169 @@
+//! The upgrader on tokio: its types in and out, and futures that are dropped.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use fdbroker::tokio::Upgrader;
+use fdbroker::upgrader::{ConnectionState, Happening};
+use fdbroker::{Mode, UpgradeError};
+use fdbroker_tests::upgrades::builder;
+use fdbroker_tests::{Daemon, PATIENCE, sample};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
+use tokio::runtime::Runtime;
+use tokio::time::timeout;
+
+/// Long enough to see that nothing comes; whatever comes later makes the test fail as well.
+const MEANWHILE: Duration = Duration::from_millis(100);
+
+async fn start(daemon: &Daemon) -> Upgrader {
+    Upgrader::start(builder(daemon)).await.unwrap()
+}
+
+fn run<T>(test: impl Future<Output = T>) -> T {
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(async { timeout(PATIENCE, test).await.expect("it ends") })
+}
+
+#[test]
+fn sockets_of_tokio_are_handed_on_and_do_not_block() {
+    let daemon = Daemon::of_upgrades();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    run(async {
+        let first = start(&daemon).await;
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let tcp: TcpListener = first.listen("tcp", any).await.unwrap();
+        let udp: UdpSocket = first.listen("udp", any).await.unwrap();
+        let unix: UnixListener = first.listen("unix", path.clone()).await.unwrap();
+        first.ready().await.unwrap();
+
+        let second = start(&daemon).await;
+        assert_eq!(second.inherited().await.unwrap(), 3);
+        let new_tcp: TcpListener = second.listen("tcp", any).await.unwrap();
+        let new_udp: UdpSocket = second.listen("udp", any).await.unwrap();
+        let new_unix: UnixListener = second.listen("unix", path.clone()).await.unwrap();
+        second.ready().await.unwrap();
+        first.upgrade_complete().await.unwrap();
+        let (at, udp_at) = (tcp.local_addr().unwrap(), udp.local_addr().unwrap());
+        drop((tcp, udp, unix));
+
+        let mut client = TcpStream::connect(at).await.unwrap();
+        let (mut server, _) = new_tcp.accept().await.unwrap();
+        server.write_all(b"tcp").await.unwrap();
+        client.read_exact(&mut [0; 3]).await.unwrap();
+        UdpSocket::bind(any).await.unwrap().send_to(b"udp", udp_at).await.unwrap();
+        assert_eq!(new_udp.recv(&mut [0; 9]).await.unwrap(), 3);
+        let _client = UnixStream::connect(&path).await.unwrap();
+        new_unix.accept().await.unwrap();
+    });
+}
+
+#[test]
+fn a_socket_of_a_program_that_blocks_does_not_block_on_tokio() {
+    let daemon = Daemon::of_upgrades();
+    let first = builder(&daemon).start().unwrap();
+    let listener: std::net::TcpListener = first.listen("tcp", "127.0.0.1:0").unwrap();
+    assert!(!sample::flags(&listener).contains(rustix::fs::OFlags::NONBLOCK));
+    first.ready().unwrap();
+    run(async {
+        let second = start(&daemon).await;
+        let inherited: TcpListener = second.listener("tcp").await.unwrap().unwrap();
+        assert!(sample::flags(&inherited).contains(rustix::fs::OFlags::NONBLOCK));
+        assert!(timeout(MEANWHILE, inherited.accept()).await.is_err(), "nobody came");
+    });
+}
+
+#[test]
+fn outside_of_a_runtime_a_socket_of_tokio_is_an_error_and_no_panic() {
+    let daemon = Daemon::of_upgrades();
+    let first = builder(&daemon).start().unwrap();
+    let error = first.listen::<TcpListener>("tcp", "127.0.0.1:0").unwrap_err();
+    assert!(matches!(error, UpgradeError::Io { .. }), "{error}");
+    assert!(first.listen::<std::net::TcpListener>("tcp", "127.0.0.1:0").is_ok());
+}
+
+#[test]
+fn a_connection_of_tokio_goes_on_with_what_was_read_from_it() {
+    let daemon = Daemon::of_upgrades();
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        client.write_all(b" and unread").await.unwrap();
+        let first = start(&daemon).await;
+        let state = ConnectionState::of(&server).unwrap().buffered(*b"read");
+        first.store_connection("client", &server, state.clone()).await.unwrap();
+        first.ready().await.unwrap();
+        drop((first, server, client));
+        let second = start(&daemon).await;
+        let found = second.connection::<TcpStream>("client").await.unwrap();
+        let (mut server, found) = found.unwrap();
+        assert_eq!(found, state);
+        let mut text = found.buffered;
+        server.read_to_end(&mut text).await.unwrap();
+        assert_eq!(text, b"read and unread");
+    });
+}
+
+#[test]
+fn who_waits_for_the_end_may_stop_waiting_and_wait_again() {
+    let daemon = Daemon::of_upgrades();
+    run(async {
+        let first = start(&daemon).await;
+        first.ready().await.unwrap();
+        assert!(timeout(MEANWHILE, first.upgrade_complete()).await.is_err());
+        assert!(timeout(MEANWHILE, first.next()).await.is_err());
+        let second = start(&daemon).await;
+        assert!(timeout(MEANWHILE, first.upgrade_complete()).await.is_err());
+        let claimed = first.next().await.unwrap();
+        assert!(matches!(claimed, Happening::Claimed(_)), "{claimed:?}");
+        assert!(timeout(MEANWHILE, first.next()).await.is_err(), "it is told once");
+        drop(second);
+        assert_eq!(first.next().await.unwrap(), Happening::Withdrawn);
+        let third = start(&daemon).await;
+        third.ready().await.unwrap();
+        first.upgrade_complete().await.unwrap();
+        assert_eq!(first.next().await.unwrap(), Happening::Completed);
+    });
+}
+
+#[test]
+fn quiesced_as_well() {
+    let daemon = Daemon::of_upgrades();
+    run(async {
+        let first = start(&daemon).await;
+        first.ready().await.unwrap();
+        let second = tokio::spawn(Upgrader::start(builder(&daemon).mode(Mode::Quiesced)));
+        assert!(matches!(first.next().await.unwrap(), Happening::Claimed(_)));
+        first.store("count", None, b"7").await.unwrap();
+        first.release().await.unwrap();
+        let second = second.await.unwrap().unwrap();
+        assert_eq!(second.stored("count").await.unwrap().unwrap().bytes, b"7");
+        second.ready().await.unwrap();
+        first.upgrade_complete().await.unwrap();
+        let late = first.remove("count").await.unwrap_err();
+        assert!(matches!(late, UpgradeError::Completed { .. }), "{late}");
+    });
+}
+
+#[test]
+fn clones_are_one_upgrader_and_stopping_it_wakes_whoever_waits() {
+    let daemon = Daemon::of_upgrades();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    fs::write(&path, "").unwrap();
+    run(async {
+        let upgrader = start(&daemon).await;
+        upgrader.open("log", &path).await.unwrap();
+        upgrader.ready().await.unwrap();
+        let clone = upgrader.clone();
+        let waiter = tokio::spawn(async move { clone.upgrade_complete().await });
+        assert_eq!(upgrader.names().await.unwrap(), ["log"]);
+        upgrader.stop().await.unwrap();
+        let stopped = waiter.await.unwrap().unwrap_err();
+        assert!(matches!(stopped, UpgradeError::Stopped { .. }), "{stopped}");
+        assert_eq!(upgrader.next().await.unwrap(), Happening::Stopped);
+    });
+}
