@@ -6,7 +6,7 @@ use crate::pattern::Pattern;
 use crate::ranges::{Range, Ranges};
 use crate::rule::{Rule, RuleNumber};
 use crate::verdict::Scales;
-use crate::{Right, Slot, Tag, Target};
+use crate::{Index, Right, Slot, Tag, Target};
 
 /// The coverage of all rules of a policy.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +54,11 @@ impl Coverage {
 }
 
 impl Coverage {
+    /// The last index of the tag up to which the same rules cover all slots, from this one on.
+    pub(crate) fn alike_until(&self, slot: Slot) -> Index {
+        self.tags.get(&slot.tag).map_or(Index::MAX, |tag| tag.parts.alike_until(slot.index))
+    }
+
     /// Every rule that covers a slot.
     pub(crate) fn covering(&self, slot: Slot) -> impl Iterator<Item = RuleNumber> {
         let tag = self.tags.get(&slot.tag);

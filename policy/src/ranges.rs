@@ -48,6 +48,13 @@ impl Ranges {
             .map(|node| self.list(node))
     }
 
+    /// The last index up to which the same ranges cover all, from this one on.
+    pub(crate) fn alike_until(&self, index: Index) -> Index {
+        let next = self.begins.partition_point(|begin| *begin <= index.get());
+        let last = self.begins.get(next).and_then(|begin| Index::new(begin.checked_sub(1)?));
+        last.unwrap_or(Index::MAX)
+    }
+
     fn list(&self, node: usize) -> &[RuleNumber] {
         let begin =
             node.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
@@ -134,6 +141,15 @@ mod tests {
         let expected: [&[usize]; 12] =
             [&[], &[], &[], &[0], &[0], &[0, 1], &[1], &[1], &[1], &[1], &[], &[]];
         assert_eq!(covered, expected);
+    }
+
+    #[test]
+    fn indices_are_alike_up_to_where_a_range_begins_or_behind_where_one_ends() {
+        let ranges = Ranges::new(&[range(3, 5, 0), range(5, 9, 1), range(20, Index::MAX.get(), 2)]);
+        let until = |index| ranges.alike_until(Index::new(index).unwrap()).get();
+        let found = [0, 2, 3, 4, 5, 6, 9, 10, 19, 20, Index::MAX.get()].map(until);
+        assert_eq!(found, [2, 2, 4, 4, 5, 9, 9, 19, 19, Index::MAX.get(), Index::MAX.get()]);
+        assert_eq!(Ranges::default().alike_until(Index::MIN), Index::MAX);
     }
 
     #[test]

@@ -6,11 +6,11 @@ mod naive;
 mod random;
 mod support;
 
-use fdbroker_policy::{Gid, Moment, Peer, Right, SourceText, load};
+use fdbroker_policy::{Gid, Index, Moment, Peer, Right, Slot, SourceText, Tag, Target, load};
 use naive::expected;
 use proptest::prelude::*;
 use proptest::sample::{Index as Pick, subsequence};
-use random::{facts, policy_text, rules, targets};
+use random::{INDICES, TAGS, UNDECLARED, facts, policy_text, rules, targets};
 use support::{Machine, load_one};
 
 /// A policy that uses most of the language, to be damaged.
@@ -62,6 +62,30 @@ proptest! {
             for right in Right::ALL {
                 prop_assert_eq!(policy.decide(&peer, right, target, Moment::new(seconds, 0)), expected(&rules, &peer, right, target, seconds), "{} {:?}", right, target);
             }
+        }
+    }
+
+    #[test]
+    fn of_slots_that_are_alike_every_verdict_is_the_same_and_none_is_a_resource(
+        rules in rules(),
+        facts in facts(),
+        seconds in 0i64..7,
+        groups in subsequence(vec![Gid(0), Gid(1), Gid(2), Gid(3)], 0..=2),
+    ) {
+        let policy = load_one("p", &policy_text(&rules)).map_err(|findings| TestCaseError::fail(findings.to_string()))?;
+        let peer = Peer { groups: &groups, ..facts };
+        for (tag, first) in TAGS.into_iter().chain([UNDECLARED]).flat_map(|tag| (0..INDICES + 2).map(move |index| (tag, index))) {
+            let slot = |index| Slot { tag: Tag::new(tag).unwrap(), index: Index::new(index).unwrap() };
+            let last = policy.alike_until(slot(first)).get();
+            prop_assert!(last >= first);
+            prop_assert!(first < INDICES + 1 || last == Index::MAX.get(), "nothing differs beyond {}", first);
+            for index in (first..=last.min(INDICES + 2)).chain([last]) {
+                for right in Right::ALL {
+                    prop_assert_eq!(expected(&rules, &peer, right, Target::Slot(slot(index)), seconds), expected(&rules, &peer, right, Target::Slot(slot(first)), seconds), "{}/{} and {}: {}", tag, first, index, right);
+                }
+                prop_assert!(index == first || policy.resource_at(slot(index)).is_none(), "{}/{} and {}", tag, first, index);
+            }
+            prop_assert!(policy.resource_at(slot(first)).is_none() || last == first);
         }
     }
 

@@ -22,6 +22,8 @@ pub struct Line {
     pub verdict: String,
     pub right: String,
     pub slot: String,
+    /// How many slots it speaks of, where that is said: more than one.
+    pub slots: Option<u32>,
     pub name: String,
     pub uid: u32,
     pub gid: u32,

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use fdbroker::{Broker, Errno, Error, Index, Tag};
 use fdbroker_tests::{
     Answer, Builder, Daemon, Directory, Ids, Peer, Person, is_root, process, request, sample, skip,
     wait_until,
@@ -453,6 +454,7 @@ fn on_a_full_disk_a_required_trail_refuses_requests_and_does_not_do_them() {
     assert_eq!(peer.tag(1).errno(), libc::EIO);
     assert_eq!(peer.get((1, 900)).errno(), libc::EIO);
     assert_eq!(peer.get((1, 901)).errno(), libc::EIO);
+    many_are_withheld(&daemon);
     daemon.complains(7, &["list"]);
     daemon.complains(7, &["reload"]);
     // What changes nothing is told, so that it can be seen how the broker is.
@@ -491,6 +493,28 @@ const OPERATORS: &str = "[[rules]]\nid = \"operators\"\nallow = [\"operate\"]\na
 fn records_so_far(trail: &Trail) -> usize {
     let text = fs::read_to_string(&trail.0).unwrap();
     text.lines().filter(|line| record(line).is_some()).count()
+}
+
+/// Of a run with slots that hold something, that are empty, and that are refused, nothing is given
+/// or taken.
+fn many_are_withheld(daemon: &Daemon) {
+    let mut broker = Broker::connect_to(daemon.socket()).unwrap();
+    let (tag, asked) =
+        (Tag::new(1).unwrap(), [0, 1, 2, 13].map(|index| Index::new(index).unwrap()));
+    for take in [false, true] {
+        let got = match take {
+            false => broker.get_many(tag, &asked).unwrap(),
+            true => broker.take_many(tag, &asked).unwrap(),
+        };
+        let errors: Vec<_> = got.into_iter().map(|(_, found)| found.unwrap_err()).collect();
+        let kinds = errors.iter().map(|error| match error {
+            Error::Absent { .. } => '-',
+            Error::Refused { .. } => 'r',
+            Error::Failed { errno: Errno::IO, .. } => 'e',
+            _ => '?',
+        });
+        assert_eq!(kinds.collect::<String>(), "e--r", "{errors:?}");
+    }
 }
 
 #[test]

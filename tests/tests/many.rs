@@ -114,7 +114,11 @@ fn each_slot_has_an_outcome_of_its_own() {
         .collect();
     assert_eq!(kinds, "yyyyyrrryy--");
     let records = daemon.log().decisions();
-    assert_eq!(records.iter().filter(|line| line.right == "get").count(), 12, "one each");
+    let said: Vec<_> = records.iter().filter(|line| line.right == "get").collect();
+    let said: Vec<_> = said.iter().map(|line| (&line.verdict[..], &line.slot[..])).collect();
+    let expected =
+        [("granted", "1/0-4"), ("refused", "1/5-7"), ("granted", "1/8-9"), ("failed", "1/10-11")];
+    assert_eq!(said, expected);
 }
 
 #[test]

@@ -6,9 +6,9 @@
 use crate::fields::{Body, Fields};
 use crate::{Errno, Extended, Fault, Index, Limits, MAX_DESCRIPTORS, MAX_PAYLOAD, Tag, opcode};
 
-/// What is asked about many slots of a tag.
+/// What is asked about many slots of a tag. Payloads (of type `P`) may be borrowed by who sends it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum ManyRequest<F> {
+pub enum ManyRequest<F, P = Vec<u8>> {
     /// GET_MANY: what lies in these slots?
     Get {
         /// Their tag.
@@ -24,7 +24,7 @@ pub enum ManyRequest<F> {
         /// Their tag.
         tag: Tag,
         /// The deposits, 1 to [`MAX_DESCRIPTORS`] of them.
-        deposits: Vec<Deposit<F>>,
+        deposits: Vec<Deposit<F, P>>,
     },
     /// DEL_MANY: delete what lies in these slots.
     Del {
@@ -35,15 +35,15 @@ pub enum ManyRequest<F> {
     },
 }
 
-/// What is answered about many slots of a tag.
+/// What is answered about many slots of a tag. Payloads (of type `P`) may be borrowed by who sends it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum ManyAnswer<F> {
+pub enum ManyAnswer<F, P = Vec<u8>> {
     /// GOT_MANY answers GET_MANY: for the first slots that were asked for, in their order.
     Got {
         /// Their tag.
         tag: Tag,
         /// At least one.
-        outcomes: Vec<Outcome<F>>,
+        outcomes: Vec<Outcome<F, P>>,
     },
     /// DONE_MANY answers ADD_MANY and DEL_MANY: one outcome for each slot, in their order.
     Done {
@@ -56,20 +56,20 @@ pub enum ManyAnswer<F> {
 
 /// One deposit among many of a tag.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Deposit<F> {
+pub struct Deposit<F, P = Vec<u8>> {
     /// Where.
     pub index: Index,
     /// The number that the descriptor had where it was deposited; negative, and without
     /// descriptor, for a payload alone.
     pub ufd: i32,
     /// The bytes.
-    pub payload: Vec<u8>,
+    pub payload: P,
     /// The descriptor; there is one if, and only if, `ufd` is not negative.
     pub descriptor: Option<F>,
 }
 
 /// What came of one slot among many.
-pub type Outcome<F> = Result<Deposit<F>, (Index, Errno)>;
+pub type Outcome<F, P = Vec<u8>> = Result<Deposit<F, P>, (Index, Errno)>;
 
 /// How many bytes of body a deposit takes, beside its payload.
 pub const DEPOSIT_HEAD: usize = 16;
@@ -77,12 +77,7 @@ pub const DEPOSIT_HEAD: usize = 16;
 pub const ROOM: usize = Limits::PEER.body - HEAD;
 const HEAD: usize = 4;
 
-impl<F> ManyRequest<F> {
-    /// Whether an opcode is one of these.
-    pub fn is(op: i16) -> bool {
-        matches!(op, opcode::GET_MANY | opcode::ADD_MANY | opcode::DEL_MANY)
-    }
-
+impl<F, P: AsRef<[u8]>> ManyRequest<F, P> {
     /// The message as it is sent.
     pub fn into_extended(self) -> Extended<F> {
         let mut out = Body::default();
@@ -105,6 +100,13 @@ impl<F> ManyRequest<F> {
             }
         };
         Extended { op, flags: 0, body: out.0, descriptors }
+    }
+}
+
+impl<F> ManyRequest<F> {
+    /// Whether an opcode is one of these.
+    pub fn is(op: i16) -> bool {
+        matches!(op, opcode::GET_MANY | opcode::ADD_MANY | opcode::DEL_MANY)
     }
 
     /// Reads a request.
@@ -136,18 +138,15 @@ impl<F> ManyRequest<F> {
     }
 }
 
-impl<F> ManyAnswer<F> {
-    /// Whether an opcode is one of these.
-    pub fn is(op: i16) -> bool {
-        matches!(op, opcode::GOT_MANY | opcode::DONE_MANY)
-    }
-
+impl<F, P: AsRef<[u8]>> ManyAnswer<F, P> {
     /// The message as it is sent.
     pub fn into_extended(self) -> Extended<F> {
         let mut out = Body::default();
         let mut descriptors = Vec::new();
         let op = match self {
             Self::Got { tag, outcomes } => {
+                out.0.reserve(HEAD + outcomes.len() * DEPOSIT_HEAD);
+                descriptors.reserve(outcomes.len());
                 out.i16(tag.get()).i16(count(outcomes.len()));
                 outcomes.into_iter().for_each(|one| out.one_of_many(one, &mut descriptors));
                 opcode::GOT_MANY
@@ -161,6 +160,13 @@ impl<F> ManyAnswer<F> {
             }
         };
         Extended { op, flags: 0, body: out.0, descriptors }
+    }
+}
+
+impl<F> ManyAnswer<F> {
+    /// Whether an opcode is one of these.
+    pub fn is(op: i16) -> bool {
+        matches!(op, opcode::GOT_MANY | opcode::DONE_MANY)
     }
 
     /// Reads an answer.
@@ -218,11 +224,12 @@ impl Body {
     }
 
     /// i32 index · i32 rc · i32 ufd · i32 nob · the payload.
-    fn one_of_many<F>(&mut self, outcome: Outcome<F>, descriptors: &mut Vec<F>) {
+    fn one_of_many<F, P: AsRef<[u8]>>(&mut self, outcome: Outcome<F, P>, descriptors: &mut Vec<F>) {
         match outcome {
             Ok(Deposit { index, ufd, payload, descriptor }) => {
+                let payload = payload.as_ref();
                 let nob = i32::try_from(payload.len()).unwrap_or(-1);
-                self.i32(index.get()).i32(0).i32(ufd).i32(nob).bytes(&payload);
+                self.i32(index.get()).i32(0).i32(ufd).i32(nob).bytes(payload);
                 descriptors.extend(descriptor);
             }
             Err((index, errno)) => {
@@ -239,7 +246,10 @@ impl Fields<'_> {
 
     fn indices(&mut self) -> Option<Vec<Index>> {
         let number = in_range(self.0.len() / size_of::<i32>())?;
-        let indices = (0..number).map(|_| self.many_index()).collect::<Option<_>>()?;
+        let mut indices = Vec::with_capacity(number);
+        for _ in 0..number {
+            indices.push(self.many_index()?);
+        }
         self.end().map(|()| indices)
     }
 
@@ -256,7 +266,10 @@ impl Fields<'_> {
         descriptors: &mut impl Iterator<Item = F>,
     ) -> Option<Vec<Outcome<F>>> {
         let number = in_range(usize::try_from(number).ok()?)?;
-        let outcomes = (0..number).map(|_| self.deposit(descriptors)).collect::<Option<_>>()?;
+        let mut outcomes = Vec::with_capacity(number);
+        for _ in 0..number {
+            outcomes.push(self.deposit(descriptors)?);
+        }
         self.end().map(|()| outcomes)
     }
 

@@ -21,6 +21,8 @@ struct Line<'a> {
     right: &'a str,
     #[serde(rename = "FDBROKER_SLOT")]
     slot: String,
+    #[serde(rename = "FDBROKER_SLOTS", skip_serializing_if = "Option::is_none")]
+    slots: Option<u32>,
     #[serde(rename = "FDBROKER_NAME")]
     name: String,
     #[serde(rename = "FDBROKER_UID")]
@@ -56,6 +58,7 @@ pub(super) fn line(record: &Record<'_>) -> String {
         verdict: record.verdict.name(),
         right: record.right,
         slot: record.subject.to_string(),
+        slots: record.subject.slots(),
         name: record.name.to_string(),
         uid: record.uid.0,
         gid: record.gid.0,
@@ -70,4 +73,20 @@ pub(super) fn line(record: &Record<'_>) -> String {
     };
     // Strings and numbers always serialize; an empty line would still be a line.
     harmless(&serde_json::to_string(&line).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::line;
+    use crate::log::sample_of_a_run;
+
+    #[test]
+    fn a_run_of_slots_is_named_by_both_ends_and_its_length() {
+        let value: serde_json::Value = serde_json::from_str(&line(&sample_of_a_run())).unwrap();
+        assert_eq!(value["FDBROKER_SLOT"], "1/10-262");
+        assert_eq!(value["FDBROKER_SLOTS"], 253);
+        assert_eq!(value["FDBROKER_NAME"], "web/10-262");
+        assert_eq!(value["FDBROKER_COUNT"], 1);
+        assert_eq!(value["MESSAGE"], "granted get 1/10-262 (253 slots) to uid 1 pid 7: done");
+    }
 }

@@ -77,8 +77,10 @@ impl Repeats {
 mod tests {
     use std::time::{Duration, Instant};
 
+    use fdbroker_wire::Index;
+
     use super::{REMEMBERED, Repeats};
-    use crate::log::sample;
+    use crate::log::{Record, Subject, Verdict, sample, sample_of_a_run};
 
     fn many(times: u32, mut step: impl FnMut() -> bool) {
         for _ in 0..times {
@@ -95,6 +97,20 @@ mod tests {
         let (counts, more) = repeats.due(Some(start + Duration::from_secs(1)));
         assert_eq!(counts.iter().map(|record| record.count).collect::<Vec<_>>(), [997]);
         assert!(more);
+    }
+
+    #[test]
+    fn the_same_run_of_slots_is_counted_and_another_one_is_not() {
+        let (mut repeats, start) = (Repeats::default(), Instant::now());
+        let run = Record { verdict: Verdict::Refused, ..sample_of_a_run() };
+        many(10, || repeats.only_counts(&run, start));
+        let Subject::Run(first, last) = run.subject else { panic!("{run:?}") };
+        let shorter = Index::new(last.get() - 1).unwrap();
+        let other = Record { subject: Subject::Run(first, shorter), ..run };
+        assert!(!repeats.only_counts(&other, start));
+        let (counts, _) = repeats.due(None);
+        assert_eq!(counts.iter().map(|record| record.count).collect::<Vec<_>>(), [7]);
+        assert_eq!(counts[0].borrow().subject, run.subject);
     }
 
     #[test]

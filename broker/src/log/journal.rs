@@ -143,6 +143,7 @@ fn emit(Owned { level, message, audit }: &Owned) {
                     verdict = record.verdict.name(),
                     right = record.right,
                     slot = record.subject.to_string(),
+                    slots = record.subject.slots(),
                     name = record.name.to_string(),
                     uid = record.uid.0,
                     gid = record.gid.0,

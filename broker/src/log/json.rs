@@ -22,6 +22,8 @@ struct Audit<'a> {
     verdict: &'a str,
     right: &'a str,
     slot: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slots: Option<u32>,
     name: String,
     uid: u32,
     gid: u32,
@@ -52,6 +54,7 @@ pub(super) fn line(entry: &Entry<'_>) -> String {
         verdict: record.verdict.name(),
         right: record.right,
         slot: record.subject.to_string(),
+        slots: record.subject.slots(),
         name: record.name.to_string(),
         uid: record.uid.0,
         gid: record.gid.0,
@@ -88,7 +91,7 @@ pub(crate) fn harmless(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::{Entry, Level};
+    use super::super::record::{Entry, Level, sample, sample_of_a_run};
     use super::line;
 
     #[test]
@@ -99,5 +102,16 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["message"], "a\n\"b\"\u{1b}\u{202e}\u{85}");
         assert_eq!(value["level"], "error");
+    }
+
+    #[test]
+    fn a_run_of_slots_is_named_by_both_ends_and_its_length() {
+        let read = |record| -> serde_json::Value {
+            serde_json::from_str(&line(&Entry::audit(record))).unwrap()
+        };
+        let run = read(sample_of_a_run());
+        assert_eq!((&run["slot"], &run["name"]), (&"1/10-262".into(), &"web/10-262".into()));
+        assert_eq!(run["slots"], 253);
+        assert!(read(sample(7)).get("slots").is_none());
     }
 }

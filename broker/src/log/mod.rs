@@ -20,9 +20,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 pub(crate) use json::harmless;
-#[cfg(test)]
-pub(crate) use record::sample;
 pub(crate) use record::{Entry, Kind, Level, Name, OwnedRecord, Record, Subject, Verdict};
+#[cfg(test)]
+pub(crate) use record::{sample, sample_of_a_run};
 pub(crate) use standard_error::StandardError;
 
 /// How often a log that nobody reads is tried again.

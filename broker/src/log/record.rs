@@ -115,21 +115,25 @@ impl Kind {
     }
 }
 
-/// What a request was about. Shown as `tag/index`, `tag/*` for a whole tag, or nothing.
+/// What a request was about. Shown as `tag/index`, `tag/first-last` for a run of slots, `tag/*` for
+/// a whole tag, or nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Subject {
     Slot(Slot),
+    /// All slots from one to the last that is named, of which the same is to be said.
+    Run(Slot, Index),
     Tag(Tag),
     /// A connection, the broker, or something that was no request.
     Nothing,
 }
 
-/// What the policy calls the subject: a resource's name, `tag/index`, a tag's name, or nothing. Of a
-/// name that the policy does not know, the name as it was asked for.
+/// What the policy calls the subject: a resource's name, `tag/index`, `tag/first-last`, a tag's name,
+/// or nothing. Of a name that the policy does not know, the name as it was asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Name<'a> {
     Plain(&'a str),
     Indexed(&'a str, Index),
+    Run(&'a str, Index, Index),
     None,
 }
 
@@ -232,10 +236,11 @@ impl Record<'_> {
     pub(crate) fn sentence(&self) -> String {
         let Self { kind, verdict, right, subject, uid, pid, reason, count, .. } = self;
         let (verdict, times) = (verdict.name(), times(*count));
+        let slots = subject.slots().map_or(String::new(), |slots| format!(" ({slots} slots)"));
         let who = format!("uid {uid} pid {pid}");
         let what = match (kind, subject) {
             (Kind::Decision, Subject::Nothing) => format!("{verdict} {right} to {who}"),
-            (Kind::Decision, subject) => format!("{verdict} {right} {subject} to {who}"),
+            (Kind::Decision, subject) => format!("{verdict} {right} {subject}{slots} to {who}"),
             (Kind::Open, subject) => format!("opening {subject} for {who}"),
             (Kind::Reload, _) => format!("reloading the policy: {verdict}"),
             (Kind::CutOff, _) => format!("cut off {who}"),
@@ -251,10 +256,19 @@ fn times(count: u32) -> String {
     if count > 1 { format!(" ({count} times)") } else { String::new() }
 }
 
+impl Subject {
+    /// How many slots a run has; none for what is no run.
+    pub(crate) fn slots(self) -> Option<u32> {
+        let Self::Run(first, last) = self else { return None };
+        Some(last.get().abs_diff(first.index.get()).saturating_add(1))
+    }
+}
+
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Slot(slot) => slot.fmt(f),
+            Self::Run(first, last) => write!(f, "{first}-{last}"),
             Self::Tag(tag) => write!(f, "{tag}/*"),
             Self::Nothing => Ok(()),
         }
@@ -266,6 +280,7 @@ impl fmt::Display for Name<'_> {
         match self {
             Self::Plain(name) => f.write_str(name),
             Self::Indexed(tag, index) => write!(f, "{tag}/{index}"),
+            Self::Run(tag, first, last) => write!(f, "{tag}/{first}-{last}"),
             Self::None => Ok(()),
         }
     }
@@ -295,5 +310,19 @@ pub(crate) fn sample(pid: i32) -> Record<'static> {
         verdict: Verdict::Refused,
         reason: "no rule allows it",
         ..Record::of(Uid(1), Gid(2), pid, "none")
+    }
+}
+
+/// A run of slots that was given, for tests.
+#[cfg(test)]
+pub(crate) fn sample_of_a_run() -> Record<'static> {
+    let index = |number| Index::new(number).expect("an index");
+    let first = Slot::new(1, 10).expect("a slot");
+    Record {
+        verdict: Verdict::Granted,
+        subject: Subject::Run(first, index(262)),
+        name: Name::Run("web", index(10), index(262)),
+        reason: "done",
+        ..sample(7)
     }
 }

@@ -30,6 +30,9 @@ fn audit(line: &mut String, record: &Record<'_>) {
     if record.subject != Subject::Nothing {
         let _ = write!(line, " slot={}", record.subject);
     }
+    if let Some(slots) = record.subject.slots() {
+        let _ = write!(line, " slots={slots}");
+    }
     if record.name != Name::None {
         line.push_str(" name=\"");
         let _ = write!(Quoted(line), "{}", record.name);
@@ -95,7 +98,7 @@ pub(super) fn reorders(character: char) -> bool {
 mod tests {
     use fdbroker_policy::{Gid, Uid};
 
-    use super::super::record::{Entry, Level, Record, sample};
+    use super::super::record::{Entry, Level, Record, sample, sample_of_a_run};
     use super::line;
 
     #[test]
@@ -115,5 +118,11 @@ mod tests {
         let text = line(&Entry::audit(record));
         assert!(text.contains(" sender_uid=4 sender_gid=5 sender_pid=6 "), "{text}");
         assert!(text.contains(r#"rule="x\" verdict=granted \\" reason="refused""#), "{text}");
+    }
+
+    #[test]
+    fn a_run_of_slots_is_named_by_both_ends_and_its_length() {
+        let text = line(&Entry::audit(sample_of_a_run()));
+        assert!(text.contains(" slot=1/10-262 slots=253 name=\"web/10-262\" "), "{text}");
     }
 }

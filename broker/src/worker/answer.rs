@@ -32,6 +32,7 @@ pub(super) enum Answer {
 }
 
 /// An answer that says no.
+#[derive(PartialEq)]
 pub(super) struct Failure {
     pub(super) verdict: Verdict,
     pub(super) errno: Errno,
@@ -74,8 +75,9 @@ impl Answer {
             }
             Self::Got(got) => got.send(outbox).await,
             Self::DoneMany(tag, outcomes) => {
-                let answer = ManyAnswer::Done { tag: *tag, outcomes: outcomes.clone() };
-                let message: Extended<Brought> = answer.into_extended();
+                let outcomes = outcomes.clone();
+                let answer = ManyAnswer::<Brought>::Done { tag: *tag, outcomes };
+                let message = answer.into_extended();
                 outbox.send(&message.head(), &message.body, &[]).await
             }
         }

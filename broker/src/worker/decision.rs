@@ -20,6 +20,7 @@ pub(crate) struct Requester {
 
 /// What was decided, and by which rule.
 #[must_use]
+#[derive(PartialEq)]
 pub(crate) struct Decision<'p> {
     pub(crate) granted: bool,
     pub(crate) rule: Option<&'p str>,

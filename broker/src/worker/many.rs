@@ -1,16 +1,15 @@
-//! Many slots of a tag in one request: each is decided, recorded and done like one of its own.
+//! Many slots of a tag in one request: each is decided and done like one of its own, and recorded
+//! before it is answered.
 
-use std::cell::RefCell;
-use std::collections::HashSet;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
 use fdbroker_policy::Right;
 use fdbroker_wire::many::{DEPOSIT_HEAD, Deposit as Entry, ManyAnswer, ManyRequest, ROOM};
-use fdbroker_wire::{Add, Errno, Index, Slot, Tag};
+use fdbroker_wire::{Add, Errno, Index, MAX_PAYLOAD, Slot, Tag};
 
-use super::answer::Answer;
+use super::answer::{Answer, Failure};
 use super::case::Case;
 use super::decision::Requester;
 use super::deposit::Deposit;
@@ -18,53 +17,42 @@ use super::holder::Holder;
 use super::outbox::Outbox;
 use super::place::Place;
 use super::request::Escrow;
+use super::runs::Question;
 use super::session::Session;
-use super::{Brought, Worker, escrow};
+use super::taking::Taken;
+use super::{Brought, Worker, escrow, runs};
 
 /// What was got of some slots.
 pub(super) struct Got {
     tag: Tag,
+    gathered: Gathered,
+    requester: Requester,
+    holder: Rc<Holder>,
+}
+
+/// What has been got so far.
+pub(super) struct Gathered {
     outcomes: Vec<Result<Found, (Index, Errno)>>,
     /// To be deleted when they have been sent.
     taken: Vec<Taken>,
-    requester: Requester,
-    holder: Rc<Holder>,
+    /// How many bytes there are left.
+    room: usize,
+    /// Something found no room.
+    full: bool,
+}
+
+/// How much has been got, to come back to.
+#[derive(Clone, Copy)]
+pub(super) struct Mark {
+    outcomes: usize,
+    taken: usize,
 }
 
 /// What was found in a slot.
 enum Found {
     Deposit(Rc<Deposit>),
-    Resource(Slot, Brought),
-}
-
-/// Slots that are being taken: they are empty for everybody else until it is known whether the
-/// answer was sent. If this worker dies before that, they are as they were.
-#[derive(Default)]
-pub(super) struct Taking(Rc<RefCell<HashSet<Slot>>>);
-
-/// A deposit that is being taken, until this is dropped.
-struct Taken {
-    deposit: Rc<Deposit>,
-    taking: Rc<RefCell<HashSet<Slot>>>,
-}
-
-impl Taking {
-    /// Whether what lies in a slot is being taken.
-    pub(super) fn has(&self, slot: Slot) -> bool {
-        let slots = self.0.borrow();
-        !slots.is_empty() && slots.contains(&slot)
-    }
-
-    fn begin(&self, deposit: &Rc<Deposit>) -> Taken {
-        self.0.borrow_mut().insert(deposit.slot);
-        Taken { deposit: Rc::clone(deposit), taking: Rc::clone(&self.0) }
-    }
-}
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        self.taking.borrow_mut().remove(&self.deposit.slot);
-    }
+    /// Apart, since there are few of them.
+    Resource(Box<(Slot, Brought)>),
 }
 
 /// Serves a request; none when the peer has left while it waited, or the supervisor has gone.
@@ -106,7 +94,7 @@ fn done(answer: &Answer) -> Result<(), Errno> {
     }
 }
 
-/// Gets slot by slot, as long as there is room in the answer.
+/// Gets what can be got at once run by run, and all else slot by slot, as long as there is room.
 async fn get(
     worker: &Worker,
     session: &mut Session,
@@ -115,61 +103,124 @@ async fn get(
     indices: &[Index],
     take: bool,
 ) -> Option<Got> {
-    let (mut outcomes, mut taken) = (Vec::with_capacity(indices.len()), Vec::new());
-    let mut room = ROOM;
-    for &index in indices {
-        let slot = Slot { tag, index };
-        let size = DEPOSIT_HEAD + payload_of(worker, slot);
-        // The first always has room: see the limit of a payload.
-        if size > room && !outcomes.is_empty() {
+    let mut gathered = Gathered::new(indices.len());
+    let mut had_its_turn = false;
+    loop {
+        let question =
+            Question { requester: &requester, holder: &session.holder, tag, take, had_its_turn };
+        runs::get(worker, question, gathered.rest(indices), &mut gathered);
+        // Of what has to be waited for it is not known how large it will be.
+        let Some(&index) = gathered.rest(indices).first() else { break };
+        if !gathered.has_room(MAX_PAYLOAD) {
             break;
         }
-        room = room.saturating_sub(DEPOSIT_HEAD);
-        if take && let Err(errno) = may_take(worker, &requester, &session.holder, slot) {
-            outcomes.push(Err((index, errno)));
+        let slot = Slot { tag, index };
+        if take && let Err(errno) = may_be_taken(worker, &requester, &session.holder, slot) {
+            gathered.nothing(index, errno);
             continue;
         }
-        let outcome = match escrow::serve(worker, session, &requester, Escrow::Get(slot)).await? {
+        let answer = escrow::serve(worker, session, &requester, Escrow::Get(slot)).await?;
+        had_its_turn = matches!(answer, Answer::Deposit(_));
+        match answer {
             Answer::Deposit(deposit) => {
-                // As it is now: it may have been replaced while this waited for its turn.
-                room = room.saturating_sub(deposit.payload.len());
-                taken.extend(take.then(|| worker.taking.begin(&deposit)));
-                Ok(Found::Deposit(deposit))
+                let taken = take.then(|| worker.taking.begin(&deposit));
+                gathered.deposit(deposit, taken);
             }
-            Answer::Resource(slot, descriptor) => Ok(Found::Resource(slot, descriptor)),
-            Answer::Failed(errno, _) => Err((index, errno)),
-            _ => Err((index, Errno::IO)),
-        };
-        outcomes.push(outcome);
+            Answer::Resource(slot, opened) => gathered.resource(slot, opened),
+            Answer::Failed(errno, _) => gathered.nothing(index, errno),
+            _ => gathered.nothing(index, Errno::IO),
+        }
     }
     let holder = Rc::clone(&session.holder);
-    Some(Got { tag, outcomes, taken, requester, holder })
+    Some(Got { tag, gathered, requester, holder })
 }
 
-fn payload_of(worker: &Worker, slot: Slot) -> usize {
-    worker.slots.borrow().get(slot).map_or(0, |deposit| deposit.payload.len())
-}
-
-/// Whether a peer may delete what it wants to take, which it must before it is given it.
-fn may_take(
+/// Whether a peer may take what is in a slot that has to be waited for; if not, that is recorded.
+fn may_be_taken(
     worker: &Worker,
     requester: &Requester,
     holder: &Holder,
     slot: Slot,
 ) -> Result<(), Errno> {
     let rules = worker.in_force.now();
-    let place = Place::slot(&rules.policy, slot);
-    let case = Case::new(worker, &rules, requester, Right::Del, place);
+    let case = Case::new(worker, &rules, requester, Right::Del, Place::slot(&rules.policy, slot));
     let before = worker.slots.borrow().get(slot).cloned();
-    let may = escrow::may(&case, &Escrow::Del(slot))
-        .and_then(|()| escrow::fence(&case, holder))
-        .and_then(|()| escrow::may_change(&case, before.as_deref()));
-    may.map_err(|failure| {
+    may_take(&case, holder, slot, before.as_deref()).map_err(|failure| {
         let errno = failure.errno;
         // Only for its record.
         drop(case.fail(failure));
         errno
     })
+}
+
+/// Whether a peer may delete what it wants to take, which it must before it is given it.
+pub(super) fn may_take(
+    case: &Case<'_>,
+    holder: &Holder,
+    slot: Slot,
+    before: Option<&Deposit>,
+) -> Result<(), Failure> {
+    escrow::may(case, &Escrow::Del(slot))?;
+    escrow::fence(case, holder)?;
+    escrow::may_change(case, before)
+}
+
+impl Gathered {
+    fn new(number: usize) -> Self {
+        Self { outcomes: Vec::with_capacity(number), taken: Vec::new(), room: ROOM, full: false }
+    }
+
+    /// What of a question has no outcome yet.
+    fn rest<'i>(&self, indices: &'i [Index]) -> &'i [Index] {
+        indices.get(self.outcomes.len()..).unwrap_or_default()
+    }
+
+    /// Whether something had no room: then nothing that comes later has.
+    pub(super) fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// Whether there is room for a deposit with a payload of this size. The first always has: see
+    /// the limit of a payload.
+    pub(super) fn has_room(&mut self, payload: usize) -> bool {
+        self.full |= DEPOSIT_HEAD + payload > self.room && !self.outcomes.is_empty();
+        !self.full
+    }
+
+    /// How much there is.
+    pub(super) fn mark(&self) -> Mark {
+        Mark { outcomes: self.outcomes.len(), taken: self.taken.len() }
+    }
+
+    /// Adds what lies in a slot.
+    pub(super) fn deposit(&mut self, deposit: Rc<Deposit>, taken: Option<Taken>) {
+        self.taken.extend(taken);
+        self.push(deposit.payload.len(), Ok(Found::Deposit(deposit)));
+    }
+
+    fn resource(&mut self, slot: Slot, opened: Brought) {
+        self.push(0, Ok(Found::Resource(Box::new((slot, opened)))));
+    }
+
+    /// Adds that nothing came of a slot.
+    pub(super) fn nothing(&mut self, index: Index, errno: Errno) {
+        self.push(0, Err((index, errno)));
+    }
+
+    fn push(&mut self, payload: usize, outcome: Result<Found, (Index, Errno)>) {
+        self.room = self.room.saturating_sub(DEPOSIT_HEAD + payload);
+        self.outcomes.push(outcome);
+    }
+
+    /// Gives nothing of what has been added since `mark`.
+    pub(super) fn withhold(&mut self, mark: Mark, errno: Errno) {
+        self.taken.truncate(mark.taken);
+        for outcome in self.outcomes.iter_mut().skip(mark.outcomes) {
+            if let Ok(found) = outcome {
+                *outcome = Err((found.index(), errno));
+            }
+        }
+    }
 }
 
 impl Got {
@@ -178,7 +229,7 @@ impl Got {
     /// # Errors
     /// As [`Outbox::send`].
     pub(super) async fn send(&self, outbox: &mut Outbox) -> io::Result<()> {
-        let outcomes = self.outcomes.iter().map(|outcome| match outcome {
+        let outcomes = self.gathered.outcomes.iter().map(|outcome| match outcome {
             Ok(found) => Ok(found.entry()),
             Err(nothing) => Err(*nothing),
         });
@@ -189,7 +240,7 @@ impl Got {
 
     /// Deletes what was to be taken, now that it has been sent; none when the supervisor has gone.
     pub(super) async fn sent(self, worker: &Worker) -> Option<()> {
-        for taken in self.taken {
+        for taken in self.gathered.taken {
             escrow::take(worker, &self.requester, &self.holder, &taken.deposit).await?;
         }
         Some(())
@@ -197,21 +248,26 @@ impl Got {
 }
 
 impl Found {
-    fn entry(&self) -> Entry<BorrowedFd<'_>> {
+    fn index(&self) -> Index {
+        match self {
+            Self::Deposit(deposit) => deposit.slot.index,
+            Self::Resource(resource) => resource.0.index,
+        }
+    }
+
+    fn entry(&self) -> Entry<BorrowedFd<'_>, &[u8]> {
         match self {
             Self::Deposit(deposit) => Entry {
                 index: deposit.slot.index,
                 ufd: deposit.ufd,
-                payload: deposit.payload.clone(),
+                payload: &deposit.payload,
                 descriptor: deposit.descriptor.as_ref().and_then(Brought::descriptor),
             },
             // No process deposited it: 0 stands for the number it had.
-            Self::Resource(slot, opened) => Entry {
-                index: slot.index,
-                ufd: 0,
-                payload: Vec::new(),
-                descriptor: opened.descriptor(),
-            },
+            Self::Resource(resource) => {
+                let (slot, opened) = &**resource;
+                Entry { index: slot.index, ufd: 0, payload: &[], descriptor: opened.descriptor() }
+            }
         }
     }
 }

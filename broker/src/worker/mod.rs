@@ -29,9 +29,11 @@ mod privilege;
 mod quota;
 pub(crate) mod request;
 mod restore;
+mod runs;
 mod session;
 mod slots;
 mod supervision;
+mod taking;
 mod turns;
 mod unreachable;
 mod unread;
@@ -78,7 +80,7 @@ pub(crate) struct Worker {
     chunk: RefCell<Box<[u8]>>,
     /// Policies to be put in force.
     coming: UnboundedSender<Setup>,
-    taking: many::Taking,
+    taking: taking::Taking,
 }
 
 impl Worker {
@@ -169,7 +171,7 @@ async fn serve(restored: restore::Restored, log: Log) -> Result<(), String> {
         closer,
         chunk: RefCell::new(vec![0; inbox::CHUNK].into_boxed_slice()),
         coming,
-        taking: many::Taking::default(),
+        taking: taking::Taking::default(),
     });
     notes.into_iter().for_each(|note| turns::restore(&worker, note));
     let peers = accept::accept(Rc::clone(&worker), listener);

@@ -1,12 +1,13 @@
 //! What a request is about, looked up once: the slot or tag, as the wire and as the policy know it.
 
 use fdbroker_policy::{Policy, Resource, ResourceIndex, TagSettings, Target};
-use fdbroker_wire::{Slot, Tag};
+use fdbroker_wire::{Index, Slot, Tag};
 
 use crate::log::{Name, Subject};
 use crate::numbering::{policy_slot, policy_tag};
 
-/// A slot or a whole tag, with what the policy says of it.
+/// A slot, a run of them or a whole tag, with what the policy says of it.
+#[derive(Clone, Copy)]
 pub(super) struct Place<'p> {
     /// None for what is neither a slot nor a tag.
     pub(super) tag: Option<Tag>,
@@ -17,6 +18,8 @@ pub(super) struct Place<'p> {
     /// The resource that fills the slot, if one does.
     pub(super) resource: Option<(ResourceIndex, &'p Resource)>,
     slot: Option<Slot>,
+    /// The last one, where it is a run of slots.
+    last: Option<Index>,
     /// The name that was asked for, where the policy knows none such.
     asked: Option<&'p str>,
 }
@@ -31,8 +34,14 @@ impl<'p> Place<'p> {
             settings: policy_tag(slot.tag).and_then(|tag| policy.tag(tag)),
             resource: known.and_then(|slot| policy.resource_at(slot)),
             slot: Some(slot),
+            last: None,
             asked: None,
         }
+    }
+
+    /// The slots of the same tag from a first to a last one, of which the same is to be said.
+    pub(super) fn run(&self, first: Slot, last: Index) -> Self {
+        Self { slot: Some(first), last: (first.index < last).then_some(last), ..*self }
     }
 
     /// A whole tag.
@@ -44,6 +53,7 @@ impl<'p> Place<'p> {
             settings: known.and_then(|tag| policy.tag(tag)),
             resource: None,
             slot: None,
+            last: None,
             asked: None,
         }
     }
@@ -55,7 +65,15 @@ impl<'p> Place<'p> {
 
     /// What is nothing that the policy knows: nobody has a right to it.
     pub(super) fn nowhere() -> Self {
-        Self { tag: None, target: None, settings: None, resource: None, slot: None, asked: None }
+        Self {
+            tag: None,
+            target: None,
+            settings: None,
+            resource: None,
+            slot: None,
+            last: None,
+            asked: None,
+        }
     }
 
     /// The same, of which a peer has said the name.
@@ -69,10 +87,11 @@ impl<'p> Place<'p> {
     }
 
     pub(super) fn subject(&self) -> Subject {
-        match (self.slot, self.tag) {
-            (Some(slot), _) => Subject::Slot(slot),
-            (None, Some(tag)) => Subject::Tag(tag),
-            (None, None) => Subject::Nothing,
+        match (self.slot, self.last, self.tag) {
+            (Some(first), Some(last), _) => Subject::Run(first, last),
+            (Some(slot), None, _) => Subject::Slot(slot),
+            (None, _, Some(tag)) => Subject::Tag(tag),
+            (None, _, None) => Subject::Nothing,
         }
     }
 
@@ -80,7 +99,10 @@ impl<'p> Place<'p> {
     pub(super) fn name(&self) -> Name<'p> {
         match (self.resource, self.settings, self.slot) {
             (Some((_, resource)), _, _) => Name::Plain(&resource.name),
-            (None, Some(settings), Some(slot)) => Name::Indexed(&settings.name, slot.index),
+            (None, Some(settings), Some(slot)) => match self.last {
+                Some(last) => Name::Run(&settings.name, slot.index, last),
+                None => Name::Indexed(&settings.name, slot.index),
+            },
             (None, Some(settings), None) => Name::Plain(&settings.name),
             (None, None, _) => self.asked.map_or(Name::None, Name::Plain),
         }

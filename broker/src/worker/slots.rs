@@ -25,6 +25,12 @@ impl Slots {
         self.0.get(&slot.tag)?.deposits.get(&slot.index)
     }
 
+    /// What lies in the slots of a tag from a first to a last one, in order.
+    pub(super) fn run(&self, first: Slot, last: Index) -> Vec<Rc<Deposit>> {
+        let Some(group) = self.0.get(&first.tag) else { return Vec::new() };
+        group.deposits.range(first.index..=last).map(|(_, deposit)| Rc::clone(deposit)).collect()
+    }
+
     /// Puts a deposit in its slot, in the place of what lay there.
     pub(super) fn put(&mut self, deposit: Deposit) {
         let Slot { tag, index } = deposit.slot;

@@ -271,11 +271,11 @@ fn fitting<'s, 'a>(deposits: &'s [NewDeposit<'a>]) -> &'s [NewDeposit<'a>] {
     &deposits[..number]
 }
 
-fn entry<'a>(new: &NewDeposit<'a>) -> many::Deposit<BorrowedFd<'a>> {
+fn entry<'a>(new: &NewDeposit<'a>) -> many::Deposit<BorrowedFd<'a>, &'a [u8]> {
     many::Deposit {
         index: new.index,
         ufd: new.descriptor.map_or(-1, |descriptor| descriptor.as_raw_fd()),
-        payload: new.payload.to_vec(),
+        payload: new.payload,
         descriptor: new.descriptor,
     }
 }

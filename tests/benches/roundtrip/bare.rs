@@ -19,9 +19,9 @@ pub const PONG: &str = "--pong";
 /// The same, where it has the kernel tell who wrote each request (SO_PASSCRED).
 pub const PONG_TO_SENDER: &str = "--pong-to-sender";
 
-/// The same, with as many descriptors in each answer as a message carries.
+/// The same, with as many descriptors in each answer as were asked for.
 pub const PONG_MANY: &str = "--pong-many";
-/// How many that are.
+/// How many a message carries at most.
 pub const MANY: usize = 253;
 
 const REQUEST: usize = 8;
@@ -49,19 +49,22 @@ impl Bare {
         self.child.id()
     }
 
-    /// One exchange of many descriptors.
-    pub fn exchange_many(&self, buffer: &mut [u8]) {
+    /// Descriptors from the `first` on, as many as are asked for, up to [`MANY`]; `buffer` has room
+    /// for what comes with them.
+    pub fn exchange_many(&self, first: u32, number: u32, buffer: &mut [u8]) -> Vec<OwnedFd> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MANY))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        rustix::io::write(&self.socket, &[0; REQUEST]).unwrap();
+        let request = [first.to_ne_bytes(), number.to_ne_bytes()].concat();
+        rustix::io::write(&self.socket, &request).unwrap();
         let mut parts = [IoSliceMut::new(buffer)];
         let flags = RecvFlags::CMSG_CLOEXEC;
-        recvmsg(&self.socket, &mut parts, &mut control, flags).unwrap();
-        let came = control.drain().map(|message| match message {
-            RecvAncillaryMessage::ScmRights(descriptors) => descriptors.count(),
-            _ => 0,
+        let received = recvmsg(&self.socket, &mut parts, &mut control, flags).unwrap();
+        assert_eq!(received.bytes, ANSWER * number as usize);
+        let rights = control.drain().filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+            _ => None,
         });
-        assert_eq!(came.sum::<usize>(), MANY);
+        rights.flatten().collect()
     }
 
     /// One exchange.
@@ -97,19 +100,25 @@ pub fn pong() {
     }
 }
 
-/// As many descriptors at a time as a message carries, each with an answer's bytes.
+/// As many descriptors as are asked for in one message, each with an answer's bytes.
 pub fn pong_many() {
-    let file = std::fs::File::open("/dev/null").unwrap();
-    let mut request = [0u8; REQUEST];
+    let (mut request, mut files) = ([0u8; REQUEST], Vec::new());
     let answer = vec![0u8; ANSWER * MANY];
     // SAFETY: descriptor 0 is open for as long as this process lives.
     let socket = unsafe { BorrowedFd::borrow_raw(0) };
-    let descriptors = vec![file.as_fd(); MANY];
     while rustix::io::read(socket, &mut request).is_ok_and(|length| length > 0) {
+        let [first, number] =
+            [0, 4].map(|at| u32::from_ne_bytes(request[at..at + 4].try_into().unwrap()) as usize);
+        while files.len() < first + number {
+            files.push(std::fs::File::open("/dev/null").unwrap());
+        }
+        let descriptors: Vec<_> =
+            files[first..first + number].iter().map(std::fs::File::as_fd).collect();
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MANY))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(&descriptors));
-        sendmsg(socket, &[IoSlice::new(&answer)], &mut control, SendFlags::NOSIGNAL).unwrap();
+        let parts = [IoSlice::new(&answer[..ANSWER * number])];
+        sendmsg(socket, &parts, &mut control, SendFlags::NOSIGNAL).unwrap();
     }
 }
 

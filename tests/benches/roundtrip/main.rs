@@ -5,11 +5,14 @@
 //! device that is opened for each request, all through our library and a real daemon with
 //! policy and audit on. Everything is pinned: once all on one processor, once the client on one
 //! and everybody else on another, because where the two ends run decides what a wake-up costs.
-//! Then GET with few rules and slots against GET with very many.
+//! Then GET with few rules and slots against GET with very many; and ten thousand descriptors in
+//! bulk, against one by one and against a bare loop.
 //!
-//! `--quick`, and `cargo test`, only make sure that it runs.
+//! `--round-trips`, `--sizes` and `--many` each ask for a part alone. `--quick`, and `cargo test`,
+//! only make sure that it runs.
 
 mod bare;
+mod many;
 mod measure;
 mod subjects;
 
@@ -27,10 +30,14 @@ pub struct Effort {
     /// Rules and slots of the large policy.
     rules: u32,
     slots: i32,
+    /// Descriptors that are fetched in bulk.
+    descriptors: usize,
 }
 
-const FULL: Effort = Effort { rounds: 31, exchanges: 1500, rules: 10_000, slots: 100_000 };
-const QUICK: Effort = Effort { rounds: 2, exchanges: 20, rules: 100, slots: 1_000 };
+const FULL: Effort =
+    Effort { rounds: 31, exchanges: 1500, rules: 10_000, slots: 100_000, descriptors: 10_000 };
+const QUICK: Effort =
+    Effort { rounds: 2, exchanges: 20, rules: 100, slots: 1_000, descriptors: 600 };
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -49,14 +56,28 @@ fn main() {
     let processors = sys::processors();
     let one = processors[0];
     let other = processors.get(1).copied();
-    round_trips(&effort, one, one);
-    match other {
-        Some(other) => round_trips(&effort, one, other),
-        None => skip("two processors", "this process may run on one only"),
+    let wants = |part: &str| has(part) || !PARTS.iter().any(|part| has(part));
+    if other.is_none() {
+        skip("two processors", "this process may run on one only");
     }
-    sizes(&effort, one, other.unwrap_or(one));
-    many(&effort, one, other.unwrap_or(one));
+    if wants(ROUND_TRIPS) {
+        round_trips(&effort, one, one);
+        other.into_iter().for_each(|other| round_trips(&effort, one, other));
+    }
+    if wants(SIZES) {
+        sizes(&effort, one, other.unwrap_or(one));
+    }
+    if wants(MANY) {
+        many::measure(&effort, one, one);
+        other.into_iter().for_each(|other| many::measure(&effort, one, other));
+    }
 }
+
+/// The parts that can be asked for alone.
+const PARTS: [&str; 3] = [ROUND_TRIPS, SIZES, MANY];
+const ROUND_TRIPS: &str = "--round-trips";
+const SIZES: &str = "--sizes";
+const MANY: &str = "--many";
 
 /// The client on one processor, all others on another or the same.
 fn round_trips(effort: &Effort, client: usize, others: usize) {
@@ -77,11 +98,16 @@ fn round_trips(effort: &Effort, client: usize, others: usize) {
     ];
     // The audit trail must not fill the disk.
     in_turns(&mut subjects, effort, || daemon.set_len(0).unwrap());
-    match client == others {
-        true => println!("\nall on one processor ({client})"),
-        false => println!("\nthe client on processor {client}, all others on {others}"),
-    }
+    println!("\n{}", place(client, others));
     measure::print(&subjects);
+}
+
+/// Where everybody runs.
+fn place(client: usize, others: usize) -> String {
+    match client == others {
+        true => format!("all on one processor ({client})"),
+        false => format!("the client on processor {client}, all others on {others}"),
+    }
 }
 
 /// The same request with a small and a large policy and escrow.
@@ -99,26 +125,5 @@ fn sizes(effort: &Effort, client: usize, others: usize) {
     ];
     in_turns(&mut subjects, effort, || logs.iter().for_each(|log| log.set_len(0).unwrap()));
     println!("\nsize, the client on processor {client}, all others on {others}");
-    measure::print(&subjects);
-}
-
-/// Many descriptors: bare, in bulk, and one by one.
-fn many(effort: &Effort, client: usize, others: usize) {
-    let bare = bare::Bare::start(bare::PONG_MANY);
-    let mut broker = subjects::ManyBroker::start(bare::MANY);
-    sys::pin(0, client).unwrap();
-    sys::pin(bare.pid(), others).unwrap();
-    broker.daemon.pin(others);
-    let daemon = broker.daemon.log().open();
-    let mut buffer = vec![0; 65536];
-    let effort = Effort { exchanges: effort.exchanges / 50 + 1, ..*effort };
-    let (bulk, single) = broker.exchanges();
-    let mut subjects = [
-        Subject::new("bare: 253 descriptors in one message", || bare.exchange_many(&mut buffer)),
-        Subject::new("GET_MANY of 253 deposits", bulk).aim(1.5),
-        Subject::new("253 times GET", single),
-    ];
-    in_turns(&mut subjects, &effort, || daemon.set_len(0).unwrap());
-    println!("\nmany, the client on processor {client}, all others on {others}");
     measure::print(&subjects);
 }

@@ -8,9 +8,18 @@ use crate::Effort;
 pub struct Subject<'a> {
     name: String,
     exchange: Box<dyn FnMut() + 'a>,
-    aim: Option<f64>,
+    aim: Option<Aim>,
     /// The mean of each turn, in microseconds.
     turns: Vec<f64>,
+}
+
+/// What a ratio is to be.
+#[derive(Clone, Copy)]
+enum Aim {
+    /// At most so many times the first one's time.
+    AtMost(f64),
+    /// At least so many times the time of the one before.
+    AtLeast(f64),
 }
 
 impl<'a> Subject<'a> {
@@ -21,7 +30,13 @@ impl<'a> Subject<'a> {
 
     /// How many times the first one's time it may take.
     pub fn aim(mut self, aim: f64) -> Self {
-        self.aim = Some(aim);
+        self.aim = Some(Aim::AtMost(aim));
+        self
+    }
+
+    /// How many times the time of the one before it has to take.
+    pub fn slower(mut self, aim: f64) -> Self {
+        self.aim = Some(Aim::AtLeast(aim));
         self
     }
 
@@ -51,18 +66,43 @@ pub fn in_turns(subjects: &mut [Subject<'_>], effort: &Effort, between: impl Fn(
 /// first; with enough rounds to mean something, also whether that is what it was to be.
 pub fn print(subjects: &[Subject<'_>]) {
     println!("  {:<42} {:>9} {:>7}", "", "µs", "ratio");
-    for subject in subjects {
-        let ratios = subject.turns.iter().zip(&subjects[0].turns).map(|(own, first)| own / first);
-        let (time, ratio) = (median(subject.turns.clone()), median(ratios.collect()));
-        let aim = match subject.aim {
-            None => String::new(),
-            Some(_) if subject.turns.len() < ENOUGH => String::new(),
-            Some(aim) => {
-                format!("  aim {aim:.2}: {}", if ratio <= aim { "reached" } else { "missed" })
-            }
-        };
+    for (position, subject) in subjects.iter().enumerate() {
+        let (time, ratio) = (median(subject.turns.clone()), ratio(subject, &subjects[0]));
+        let aim = judge(subjects, position);
         println!("  {:<42} {time:>9.2} {ratio:>7.2}{aim}", subject.name);
     }
+}
+
+/// The same, of subjects that each do something `number` times.
+pub fn print_each(subjects: &[Subject<'_>], number: usize) {
+    println!("  {:<42} {:>9} {:>9} {:>7}", "", "µs", "µs each", "ratio");
+    for (position, subject) in subjects.iter().enumerate() {
+        let (time, ratio) = (median(subject.turns.clone()), ratio(subject, &subjects[0]));
+        let (each, aim) = (time / number as f64, judge(subjects, position));
+        println!("  {:<42} {time:>9.0} {each:>9.2} {ratio:>7.2}{aim}", subject.name);
+    }
+}
+
+/// Whether a subject has reached its aim.
+fn judge(subjects: &[Subject<'_>], position: usize) -> String {
+    let subject = &subjects[position];
+    let word = |reached| if reached { "reached" } else { "missed" };
+    match subject.aim {
+        Some(_) if subject.turns.len() < ENOUGH => String::new(),
+        Some(Aim::AtMost(aim)) => {
+            format!("  aim {aim:.2}: {}", word(ratio(subject, &subjects[0]) <= aim))
+        }
+        Some(Aim::AtLeast(aim)) => {
+            let ratio = ratio(subject, &subjects[position - 1]);
+            format!("  {ratio:.1} times the one before, aim {aim:.0}: {}", word(ratio >= aim))
+        }
+        None => String::new(),
+    }
+}
+
+/// The median of the ratios, round by round.
+fn ratio(subject: &Subject<'_>, other: &Subject<'_>) -> f64 {
+    median(subject.turns.iter().zip(&other.turns).map(|(own, other)| own / other).collect())
 }
 
 /// How many rounds it takes to judge.

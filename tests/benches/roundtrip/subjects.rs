@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::fs::File;
 use std::os::fd::AsFd;
 
-use fdbroker::{Broker, Index, NewDeposit, Slot, Tag};
+use fdbroker::{Broker, Slot};
 use fdbroker_tests::{Daemon, request};
 
 /// The request of a subject, over a connection of its own.
@@ -59,7 +59,7 @@ impl BigBroker {
 }
 
 /// So many rules: one for the slots that are used, the others for slots of others.
-fn policy(rules: u32) -> String {
+pub fn policy(rules: u32) -> String {
     let mut text = String::from(
         "[tags.escrow]\nid = 1\n\
          [tags.elsewhere]\nid = 2\n\
@@ -109,52 +109,5 @@ impl Request {
             }
             Kind::Add => self.broker.add(self.slot, Some(self.file.as_fd()), b"").unwrap(),
         }
-    }
-}
-
-/// A daemon with so many descriptors in slots of one tag.
-pub struct ManyBroker {
-    pub daemon: Daemon,
-    bulk: Broker,
-    single: Broker,
-    indices: Vec<Index>,
-}
-
-impl ManyBroker {
-    pub fn start(number: usize) -> Self {
-        let daemon = Daemon::with_policy(&policy(10)).start();
-        let connect = || Broker::connect_to(daemon.socket()).unwrap();
-        let (mut bulk, single) = (connect(), connect());
-        let file = File::open("/dev/null").unwrap();
-        // Clear of the slot that the policy itself fills.
-        let indices: Vec<Index> =
-            (10..).take(number).map(|index| Index::new(index).unwrap()).collect();
-        let new = |index: &Index| NewDeposit {
-            index: *index,
-            descriptor: Some(file.as_fd()),
-            payload: b"",
-        };
-        let deposits: Vec<_> = indices.iter().map(new).collect();
-        let added = bulk.add_many(Tag::new(1).unwrap(), &deposits).unwrap();
-        assert!(added.iter().all(Result::is_ok));
-        drop(deposits);
-        Self { daemon, bulk, single, indices }
-    }
-
-    /// All in one message, and one by one.
-    pub fn exchanges(&mut self) -> (impl FnMut() + '_, impl FnMut() + '_) {
-        let Self { bulk, single, indices, .. } = self;
-        let indices: &[Index] = indices;
-        let tag = Tag::new(1).unwrap();
-        let bulk = move || {
-            let got = bulk.get_many(tag, indices).unwrap();
-            assert!(got.iter().all(|(_, deposit)| deposit.is_ok()));
-        };
-        let single = move || {
-            for index in indices {
-                single.get(Slot { tag, index: *index }).unwrap();
-            }
-        };
-        (bulk, single)
     }
 }
