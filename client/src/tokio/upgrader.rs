@@ -17,7 +17,8 @@ use crate::upgrader::{
 };
 
 /// [`crate::Upgrader`] for programs on tokio. Its clones are one upgrader; when the last is
-/// dropped, the process owns the tag no more.
+/// dropped, the process owns the tag no more. That waits for an answer of the broker, unless
+/// [`Upgrader::stop`] was called before.
 ///
 /// A call whose future is dropped may still be carried out; what it would have given is closed.
 ///
