@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::binaries::binaries;
-use crate::{Daemon, PATIENCE, process};
+use crate::{Daemon, Ids, PATIENCE, process, sys};
 
 /// A process with an upgrader of tag 10. Is killed when dropped.
 #[derive(Debug)]
@@ -22,11 +22,19 @@ pub struct Successor {
 impl Successor {
     /// A process that has not started its upgrader.
     pub fn new() -> Self {
-        let mut child = Command::new(&binaries().upgrader)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::run(Command::new(&binaries().upgrader))
+    }
+
+    /// The same of another user. Only for root.
+    pub fn of_user(uid: u32) -> Self {
+        let mut command = Command::new(&binaries().upgrader);
+        sys::become_before(&mut command, Ids::plain(uid));
+        Self::run(command)
+    }
+
+    fn run(mut command: Command) -> Self {
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
         let (orders, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         let (sender, answers) = channel();
         std::thread::spawn(move || {

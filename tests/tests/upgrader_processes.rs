@@ -6,7 +6,8 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use fdbroker_tests::successor::Successor;
-use fdbroker_tests::{Daemon, wait_until};
+use fdbroker_tests::upgrades::POLICY;
+use fdbroker_tests::{Daemon, needs_root, wait_until};
 
 /// Long enough to see that nothing comes; whatever comes later makes the test fail as well.
 const MEANWHILE: Duration = Duration::from_millis(200);
@@ -123,6 +124,29 @@ fn three_at_once_become_the_owner_one_after_the_other() {
         owner = next;
     }
     owner.ask("store what it-is");
+}
+
+#[test]
+fn a_successor_of_another_user_needs_the_right_to_replace() {
+    if !needs_root("an upgrade to another user") {
+        return;
+    }
+    for (rights, outcome) in [("\"list\"", "Deposit"), ("\"list\", \"replace\"", "")] {
+        let daemon = Daemon::with_policy(&POLICY.replace("\"list\"", rights)).start();
+        let mut old = Successor::of_user(64101);
+        let mut new = Successor::of_user(64102);
+        for (process, text) in [(&mut old, "theirs"), (&mut new, "mine")] {
+            process.begin(&daemon, "live");
+            process.answer();
+            process.ask(&format!("store what {text}"));
+            process.order("ready");
+            match text {
+                "mine" if !outcome.is_empty() => assert_eq!(process.failure(), outcome),
+                _ => drop(process.answer()),
+            }
+        }
+        old.ask("complete");
+    }
 }
 
 #[test]
