@@ -78,14 +78,27 @@ for name in sys.argv[2:]:
 #[test]
 fn the_types_of_the_python_client_hold() {
     let what = "the types of the Python client";
-    let Some(mut mypy) = python(what) else { return };
-    let found = mypy.args(["-m", "mypy", "--version"]).stderr(Stdio::null()).output();
-    if !found.is_ok_and(|output| output.status.success()) {
-        return skip(what, "there is no mypy");
+    if python(what).is_none() {
+        return;
     }
-    let mut check = python(what).unwrap();
-    check.args(["-m", "mypy", "--strict", "--cache-dir=/dev/null"]);
+    let Some(mut check) = mypy() else { return skip(what, "there is no mypy") };
+    check.args(["--strict", "--cache-dir=/dev/null"]);
     succeed(check.args(["fdbroker.py", "test_fdbroker.py"]));
+}
+
+/// The checker, as a module of this Python or as the command that a distribution has.
+fn mypy() -> Option<Command> {
+    let words: [&[&str]; 2] = [&["python3", "-m", "mypy"], &["mypy"]];
+    let checker = |words: &[&str]| {
+        let mut checker = Command::new(words[0]);
+        checker.args(&words[1..]).current_dir(sources());
+        checker
+    };
+    let works = |words: &&[&str]| {
+        let found = checker(words).arg("--version").stderr(Stdio::null()).output();
+        found.is_ok_and(|output| output.status.success())
+    };
+    words.into_iter().find(works).map(checker)
 }
 
 /// The blocks of docs/python.md, with their marks.
