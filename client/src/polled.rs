@@ -19,11 +19,11 @@ use crate::claims::Claims;
 use crate::question::claim::{Claim, OfClaimed};
 use crate::question::many::{DelMany, GetMany};
 use crate::question::slot::{Add, Del, Get, HowMuch};
-use crate::question::version2::Find;
+use crate::question::version2::{Find, List, Operate};
 use crate::question::{Place, Question};
 use crate::transfer::close;
 use crate::trouble::{Failure, Trouble};
-use crate::{Attempt, Connector, Deposit, Error, ManyDeposits, Operation};
+use crate::{Attempt, Connector, Deposit, Error, Listed, ManyDeposits, Operation};
 use asked::Asked;
 
 /// A session with a broker that never waits.
@@ -88,6 +88,10 @@ pub enum Outcome {
     Info(Info),
     /// To `find`.
     Found(Found),
+    /// To `list`.
+    Listed(Vec<Listed>),
+    /// To `reload`, `purge` and `status`.
+    Report(String),
     /// To `get_many` and `take_many`.
     Many(ManyDeposits),
     /// To `del_many`: for each slot.
@@ -153,6 +157,26 @@ impl Polled {
     /// Asks as [`crate::Broker::find`] does. The answer is [`Outcome::Found`].
     pub fn find(&mut self, name: &str) -> Ticket {
         self.ask(Find::new(name), Asked::Find)
+    }
+
+    /// Asks as [`crate::Broker::list`] does. The answer is [`Outcome::Listed`].
+    pub fn list(&mut self, tag: Option<Tag>) -> Ticket {
+        self.ask(List::new(tag), Asked::List)
+    }
+
+    /// Asks as [`crate::Broker::reload`] does. The answer is [`Outcome::Report`].
+    pub fn reload(&mut self) -> Ticket {
+        self.ask(Operate::reload(), Asked::Operate)
+    }
+
+    /// Asks as [`crate::Broker::purge`] does. The answer is [`Outcome::Report`].
+    pub fn purge(&mut self, slot: Option<Slot>) -> Ticket {
+        self.ask(Operate::purge(slot), Asked::Operate)
+    }
+
+    /// Asks as [`crate::Broker::status`] does. The answer is [`Outcome::Report`].
+    pub fn status(&mut self) -> Ticket {
+        self.ask(Operate::status(), Asked::Operate)
     }
 
     /// Asks as [`crate::Broker::get_many`] does. The answer is [`Outcome::Many`].

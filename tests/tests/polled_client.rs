@@ -123,3 +123,20 @@ fn when_the_worker_dies_the_session_says_so_and_connects_anew() {
     let Outcome::Deposit(deposit) = answer(&mut session, got) else { panic!("no deposit") };
     assert_eq!(deposit.payload, b"kept");
 }
+
+#[test]
+fn names_listings_and_reports_are_asked_for_like_everything_else() {
+    let operators = "[[rules]]\nid = \"operators\"\nallow = [\"operate\"]\nanyone = true\n";
+    let daemon = Daemon::with_policy(&format!("{}{operators}", sample::OPEN)).start();
+    let mut session = connect(&daemon);
+    let added = session.add(slot(1, 3), None, b"kept");
+    let (listed, status) = (session.list(None), session.status());
+    let (reloaded, purged) = (session.reload(), session.purge(None));
+    assert!(matches!(answer(&mut session, added), Outcome::Done));
+    let Outcome::Listed(listed) = answer(&mut session, listed) else { panic!("no listing") };
+    assert_eq!(listed.iter().map(|entry| entry.slot).collect::<Vec<_>>(), [slot(1, 3)]);
+    for (asked, said) in [(status, "deposits=1\n"), (reloaded, "tags: 1"), (purged, "")] {
+        let Outcome::Report(report) = answer(&mut session, asked) else { panic!("no report") };
+        assert!(report.contains(said), "{report}");
+    }
+}

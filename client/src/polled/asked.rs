@@ -11,9 +11,9 @@ use crate::channel::Parcel;
 use crate::question::claim::{Claim, OfClaimed};
 use crate::question::many::{DelMany, GetMany};
 use crate::question::slot::{Del, Get, HowMuch};
-use crate::question::version2::Find;
+use crate::question::version2::{Find, List, Operate};
 use crate::question::{Bond, Place, Question};
-use crate::{Deposit, Error, ManyDeposits, Operation};
+use crate::{Deposit, Error, Listed, ManyDeposits, Operation};
 
 /// A request that has been sent, or waits to be.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub(super) enum Asked {
     Del(Del),
     HowMuch(HowMuch),
     Find(Find),
+    List(List),
+    Operate(Operate),
     GetMany(GetMany),
     DelMany(DelMany),
     Claim(Claim),
@@ -39,6 +41,8 @@ macro_rules! whichever {
             Asked::Del($question) => $does,
             Asked::HowMuch($question) => $does,
             Asked::Find($question) => $does,
+            Asked::List($question) => $does,
+            Asked::Operate($question) => $does,
             Asked::GetMany($question) => $does,
             Asked::DelMany($question) => $does,
             Asked::Claim($question) => $does,
@@ -94,6 +98,8 @@ outcomes! {
     Deposit => Deposit,
     Info => Info,
     Found => Found,
+    Vec<Listed> => Listed,
+    String => Report,
     ManyDeposits => Many,
     Vec<Result<(), Error>> => DoneMany,
     Claimed => Claimed,
