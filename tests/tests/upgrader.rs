@@ -157,6 +157,23 @@ fn a_connection_that_was_made_is_not_made_again() {
 }
 
 #[test]
+fn a_datagram_socket_with_one_peer_is_a_connection_too() {
+    let daemon = Daemon::of_upgrades();
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let first = start(&daemon);
+    let (made, state) = first.connect::<UdpSocket>("statistics", address).unwrap();
+    assert_eq!(state.peer.unwrap().ip(), Some(address));
+    first.ready().unwrap();
+    let second = start(&daemon);
+    let (inherited, _) = second.connect::<UdpSocket>("statistics", address).unwrap();
+    assert!(sample::same_file(&made, &inherited));
+    inherited.send(b"one more").unwrap();
+    let mut received = [0; 16];
+    assert_eq!(server.recv_from(&mut received).unwrap(), (8, made.local_addr().unwrap()));
+}
+
+#[test]
 fn a_file_goes_on_at_its_offset() {
     let daemon = Daemon::of_upgrades();
     let directory = tempfile::tempdir().unwrap();

@@ -47,3 +47,7 @@ inherited! {
     TcpListener: Listening, UdpSocket: Listening, UnixListener: Listening, UnixDatagram: Listening,
     TcpStream: Connecting, UnixStream: Connecting
 }
+
+// A datagram socket may have one peer.
+impl Connecting for UdpSocket {}
+impl Connecting for UnixDatagram {}

@@ -1,7 +1,7 @@
 //! How a socket is made that was not inherited.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
@@ -148,9 +148,33 @@ impl<A: ToSocketAddrs + ?Sized> ConnectAddress<TcpStream> for A {
     }
 }
 
+/// From any address and port of this machine.
+impl<A: ToSocketAddrs + ?Sized> ConnectAddress<UdpSocket> for A {
+    fn connect(&self) -> io::Result<UdpSocket> {
+        first(self, |address| {
+            let any: SocketAddr = match address {
+                SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+                SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+            };
+            let socket = UdpSocket::bind(any)?;
+            socket.connect(address)?;
+            Ok(socket)
+        })
+    }
+}
+
 impl<A: AsRef<Path> + ?Sized> ConnectAddress<UnixStream> for A {
     fn connect(&self) -> io::Result<UnixStream> {
         UnixStream::connect(self)
+    }
+}
+
+/// Without a path of its own: what it sends to cannot answer.
+impl<A: AsRef<Path> + ?Sized> ConnectAddress<UnixDatagram> for A {
+    fn connect(&self) -> io::Result<UnixDatagram> {
+        let socket = UnixDatagram::unbound()?;
+        socket.connect(self)?;
+        Ok(socket)
     }
 }
 

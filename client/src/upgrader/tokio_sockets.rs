@@ -29,6 +29,9 @@ inherited! {
     TcpStream: Connecting, UnixStream: Connecting
 }
 
+impl Connecting for UdpSocket {}
+impl Connecting for UnixDatagram {}
+
 macro_rules! bound {
     ($($socket:ident from $blocking:path),*) => {$(
         impl<A: BindAddress<$blocking> + ?Sized> BindAddress<$socket> for A {
@@ -60,7 +63,9 @@ macro_rules! connected {
 
 connected! {
     TcpStream from std::net::TcpStream,
-    UnixStream from std::os::unix::net::UnixStream
+    UdpSocket from std::net::UdpSocket,
+    UnixStream from std::os::unix::net::UnixStream,
+    UnixDatagram from std::os::unix::net::UnixDatagram
 }
 
 /// Makes it one that does not block, as tokio needs it; an error outside of a runtime, where
