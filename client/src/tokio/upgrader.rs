@@ -42,8 +42,14 @@ use crate::upgrader::{
 #[derive(Clone, Debug)]
 pub struct Upgrader {
     blocking: Arc<crate::Upgrader>,
-    /// How many happenings were told.
-    told: Arc<AtomicU64>,
+    told: Arc<Told>,
+}
+
+/// How much of what has happened was told.
+#[derive(Debug, Default)]
+struct Told {
+    happenings: AtomicU64,
+    forgotten: AtomicU64,
 }
 
 impl Upgrader {
@@ -234,8 +240,11 @@ impl Upgrader {
             if now.over {
                 return self.run(crate::Upgrader::next).await;
             }
+            if is_news(&self.told.forgotten, now.forgotten) {
+                return Ok(Happening::Forgotten);
+            }
             if let Some((number, happening)) = now.latest
-                && self.told.fetch_max(number, Ordering::AcqRel) < number
+                && is_news(&self.told.happenings, number)
             {
                 return Ok(happening);
             }
@@ -268,6 +277,11 @@ impl Upgrader {
         let upgrader = self.blocking.clone();
         blocking(move || call(&upgrader)).await
     }
+}
+
+/// Whether the how manieth was not told yet; it counts as told now.
+fn is_news(told: &AtomicU64, number: u64) -> bool {
+    told.fetch_max(number, Ordering::AcqRel) < number
 }
 
 async fn blocking<T: Send + 'static>(
