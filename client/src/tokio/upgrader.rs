@@ -3,6 +3,7 @@
 //! What takes an answer of the broker is done on tokio's threads for blocking calls; what waits
 //! for something to happen takes no thread.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -139,20 +140,29 @@ impl Upgrader {
     ///
     /// # Errors
     /// Those of [`crate::Upgrader::open`].
-    pub async fn open(
-        &self,
-        name: &str,
-        path: impl Into<PathBuf>,
-    ) -> Result<std::fs::File, UpgradeError> {
+    pub async fn open(&self, name: &str, path: impl Into<PathBuf>) -> Result<File, UpgradeError> {
         let (name, path) = (name.to_owned(), path.into());
         self.run(move |upgrader| upgrader.open(&name, path)).await
+    }
+
+    /// [`crate::Upgrader::open_with`].
+    ///
+    /// # Errors
+    /// Those of [`crate::Upgrader::open_with`].
+    pub async fn open_with(
+        &self,
+        name: &str,
+        open: impl FnOnce() -> io::Result<File> + Send + 'static,
+    ) -> Result<File, UpgradeError> {
+        let name = name.to_owned();
+        self.run(move |upgrader| upgrader.open_with(&name, open)).await
     }
 
     /// [`crate::Upgrader::file`].
     ///
     /// # Errors
     /// Those of [`crate::Upgrader::file`].
-    pub async fn file(&self, name: &str) -> Result<Option<std::fs::File>, UpgradeError> {
+    pub async fn file(&self, name: &str) -> Result<Option<File>, UpgradeError> {
         let name = name.to_owned();
         self.run(move |upgrader| upgrader.file(&name)).await
     }
