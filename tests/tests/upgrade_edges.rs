@@ -189,6 +189,24 @@ fn a_broker_that_was_restarted_as_a_whole_leaves_the_old_one_serving_also_if_ano
 }
 
 #[test]
+fn who_is_faster_at_a_broker_that_was_restarted_as_a_whole_and_hangs_is_passed_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let start = || Daemon::with_policy(POLICY).socket(directory.path().join("socket")).start();
+    let mut before = start();
+    let mut old = Successor::serving(&before);
+    let mut new = claimant(&before, "live timeout=300", &mut old);
+    assert_eq!(new.answer(), "1", "it has inherited what was stored");
+    old.signal(Signal::STOP);
+    before.kill();
+    let after = start();
+    wait_until("the claimant is faster", || after.log().text().contains("claim"));
+    old.signal(Signal::CONT);
+    assert_eq!(old.ask("next"), "forgotten", "it waits no longer than the other's time");
+    goes_on(&mut old);
+    assert_eq!(new.fails("ready"), "Completed");
+}
+
+#[test]
 fn who_came_to_serve_while_the_broker_was_restarted_as_a_whole_has_taken_over() {
     let directory = tempfile::tempdir().unwrap();
     let start = || Daemon::with_policy(POLICY).socket(directory.path().join("socket")).start();

@@ -13,6 +13,7 @@ use fdbroker_wire::claim::{Claimed, Mode, State as ClaimState};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::course::Stage;
+use super::inventory::Inventory;
 use super::shared::{Link, Shared, State, Terms, is_passing};
 use super::snapshot::fetch;
 use crate::{Broker, Error};
@@ -141,7 +142,8 @@ impl State {
     ///
     /// A broker that was restarted as a whole does not know whose it was, and gives it to whoever
     /// is faster: to one, maybe, that finds nothing there and never comes to serve. So the tag
-    /// counts as taken over only when that one has settled, as the turn of the next claim tells.
+    /// counts as taken over only when that one has settled, or its time is up, as the turn of the
+    /// next claim tells, and has left something there.
     fn claim_back(&self, broker: &mut Broker) -> Result<Claimed, Error> {
         let Terms { tag, time, .. } = self.terms;
         let again = broker.claim(tag, Mode::Again, time);
@@ -152,10 +154,20 @@ impl State {
         let claimed = broker.claim(tag, Mode::Live, time)?;
         match claimed.state {
             ClaimState::Owned => Ok(claimed),
+            ClaimState::Granted if self.is_hollow(broker)? => {
+                broker.ready(tag)?;
+                Ok(claimed)
+            }
             ClaimState::Granted => Err(Error::TakenOver { attempt, text }),
             // The claim ends with its connection; the next try makes another one.
             ClaimState::Waiting => Err(Error::Claimed { attempt, text }),
         }
+    }
+
+    /// Whether nothing lies there under any name, where something did.
+    fn is_hollow(&self, broker: &mut Broker) -> Result<bool, Error> {
+        let (found, _) = fetch(broker, self.terms.tag)?;
+        Ok(Inventory::of(found).names().is_empty() && !self.inventory.names().is_empty())
     }
 
     /// Looks what is left, if it is another broker.
