@@ -207,6 +207,24 @@ fn who_is_faster_at_a_broker_that_was_restarted_as_a_whole_and_hangs_is_passed_o
 }
 
 #[test]
+fn so_it_is_where_the_old_one_has_nothing_there_since_an_earlier_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let start = || Daemon::with_policy(POLICY).socket(directory.path().join("socket")).start();
+    let mut before = start();
+    let mut old = Successor::started(&before, "live retry=100");
+    old.ask("ready");
+    let mut new = claimant(&before, "live timeout=300", &mut old);
+    new.answer();
+    old.signal(Signal::STOP);
+    before.kill();
+    let after = start();
+    wait_until("the claimant is faster", || after.log().text().contains("claim"));
+    old.signal(Signal::CONT);
+    assert_eq!(old.ask("next"), "withdrawn");
+    goes_on(&mut old);
+}
+
+#[test]
 fn who_came_to_serve_while_the_broker_was_restarted_as_a_whole_has_taken_over() {
     let directory = tempfile::tempdir().unwrap();
     let start = || Daemon::with_policy(POLICY).socket(directory.path().join("socket")).start();

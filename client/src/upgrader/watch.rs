@@ -164,10 +164,10 @@ impl State {
         }
     }
 
-    /// Whether nothing lies there under any name, where something did.
+    /// Whether nothing lies there under any name.
     fn is_hollow(&self, broker: &mut Broker) -> Result<bool, Error> {
         let (found, _) = fetch(broker, self.terms.tag)?;
-        Ok(Inventory::of(found).names().is_empty() && !self.inventory.names().is_empty())
+        Ok(Inventory::of(found).names().is_empty())
     }
 
     /// Looks what is left, if it is another broker.
