@@ -2,9 +2,8 @@
 //! missing or doubled.
 //!
 //! Each line that a client says comes back with the next number before it. Start the server again:
-//! the old process comes to rest, hands on each connection with its next number and the
-//! bytes of a line that it has read but not answered, and releases. If the new one fails, it
-//! goes on itself.
+//! the old process comes to rest, hands on each connection with its next number and the bytes of a
+//! line that it has read but not answered, and releases. If the new one fails, it goes on itself.
 //!
 //! `cargo run --example counter -- 127.0.0.1:7003`
 
@@ -54,12 +53,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     upgrader.ready()?;
     let server = Arc::new(Server { upgrader, counters: Mutex::default() });
     for (name, counter) in inherited {
+        // From here on what was handed on is out of date: after a crash it would count twice.
+        server.upgrader.remove(&name)?;
         server.serve(name, counter, &mut server.rest())?;
     }
     println!("listening on {}", listener.local_addr()?);
 
-    let accepting = server.clone();
-    thread::spawn(move || accepting.accept(&listener).expect("connections can be accepted"));
+    let (accepting, accepts) = (server.clone(), listener.try_clone()?);
+    thread::spawn(move || accepting.accept(&accepts).expect("connections can be accepted"));
+    let again = || listener.try_clone();
     let mut rest = None;
     loop {
         match server.upgrader.next()? {
@@ -67,7 +69,12 @@ fn main() -> Result<(), Box<dyn Error>> {
                 drop(rest.take());
                 rest = Some(server.hand_on()?);
             }
-            Happening::Withdrawn => rest = None,
+            Happening::Withdrawn => {
+                for name in rest.take().iter().flat_map(|rest| rest.keys()) {
+                    server.upgrader.remove(name)?;
+                }
+            }
+            Happening::Forgotten => drop(server.upgrader.listen_with(LISTENER, again)?),
             // At rest to the end: were the lock given back, a thread might go on.
             Happening::Completed => std::process::exit(0),
             other => return Err(format!("{other:?}").into()),
@@ -121,11 +128,7 @@ impl Server {
                     break;
                 }
             }
-            let mut counters = server.rest();
-            counters.remove(&name);
-            if let Err(error) = server.upgrader.remove(&name) {
-                eprintln!("{error}");
-            }
+            server.rest().remove(&name);
         });
         Ok(())
     }

@@ -106,3 +106,46 @@ fn handed_over_in_mid_stream_twenty_times_it_misses_and_doubles_no_number() {
     }
     clients.into_iter().for_each(Client::ends);
 }
+
+#[test]
+fn killed_after_a_hand_over_it_does_not_count_a_number_twice() {
+    let daemon = Daemon::with_policy(&sample::open_at(TAG)).start();
+    let mut first = Example::start(&daemon, "counter");
+    let stream = TcpStream::connect(first.address()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut answers = BufReader::new(&stream).lines();
+    let mut say = |line: &str| {
+        // Who is dead does not hear it.
+        let _ = writeln!(&stream, "{line}");
+        answers.next()?.ok()
+    };
+    assert_eq!(say("a").as_deref(), Some("1 a"));
+    let second = Example::start(&daemon, "counter");
+    assert!(first.ends().success());
+    assert_eq!(say("b").as_deref(), Some("2 b"));
+    assert_eq!(say("c").as_deref(), Some("3 c"));
+    second.kill();
+    let _third = Example::start(&daemon, "counter");
+    assert_eq!(say("d"), None, "it knows nothing of 3, and does not go on from 1");
+}
+
+#[test]
+fn a_broker_that_is_restarted_as_a_whole_costs_no_client_and_no_number() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let start = || Daemon::with_policy(&sample::open_at(TAG)).socket(path.clone()).start();
+    let mut before = start();
+    let mut first = Example::start(&before, "counter");
+    let client = Client::of(first.address(), 7);
+    client.goes_on();
+    before.kill();
+    let after = start();
+    wait_until("the listener is there again", || {
+        fdbroker::Broker::connect_to(&path).unwrap().list(None).unwrap().len() == 1
+    });
+    client.goes_on();
+    let _second = Example::start(&after, "counter");
+    assert!(first.ends().success());
+    client.goes_on();
+    client.ends();
+}

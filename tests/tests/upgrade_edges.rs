@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use fdbroker_tests::load::{Clients, Load};
 use fdbroker_tests::successor::Successor;
-use fdbroker_tests::{Daemon, Example, Person, request};
+use fdbroker_tests::{Daemon, Example, Person, request, wait_until};
 use rustix::process::Signal;
 
 const POLICY: &str = r#"
@@ -160,6 +160,83 @@ fn more_sockets_than_one_message_holds_go_from_process_to_process() {
     for address in &addresses {
         TcpStream::connect(address).expect("it listens all the time");
     }
+}
+
+#[test]
+fn a_broker_that_was_restarted_as_a_whole_leaves_the_old_one_serving_also_if_another_is_faster() {
+    let directory = tempfile::tempdir().unwrap();
+    let start = || Daemon::with_policy(POLICY).socket(directory.path().join("socket")).start();
+    let mut before = start();
+    let mut old = Successor::started(&before, "live");
+    old.ask("listen http 127.0.0.1:0");
+    old.ask("ready");
+    let mut new = claimant(&before, "live", &mut old);
+    assert_eq!(new.answer(), "1", "it has inherited the socket");
+    old.signal(Signal::STOP);
+    before.kill();
+    let after = start();
+    wait_until("the claimant is faster", || after.log().text().contains("claim"));
+    old.signal(Signal::CONT);
+    old.order("next");
+    assert!(
+        old.is_silent(MEANWHILE),
+        "the claimant owns a tag that holds nothing, and does not serve"
+    );
+    assert_eq!(new.fails("ready"), "Changed");
+    new.ask("drop");
+    assert_eq!(old.answer(), "forgotten");
+    goes_on(&mut old);
+}
+
+#[test]
+fn who_is_faster_at_a_broker_that_was_restarted_as_a_whole_and_hangs_is_passed_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let start = || Daemon::with_policy(POLICY).socket(directory.path().join("socket")).start();
+    let mut before = start();
+    let mut old = Successor::serving(&before);
+    let mut new = claimant(&before, "live timeout=300", &mut old);
+    assert_eq!(new.answer(), "1", "it has inherited what was stored");
+    old.signal(Signal::STOP);
+    before.kill();
+    let after = start();
+    wait_until("the claimant is faster", || after.log().text().contains("claim"));
+    old.signal(Signal::CONT);
+    assert_eq!(old.ask("next"), "forgotten", "it waits no longer than the other's time");
+    goes_on(&mut old);
+    assert_eq!(new.fails("ready"), "Completed");
+}
+
+#[test]
+fn so_it_is_where_the_old_one_has_nothing_there_since_an_earlier_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let start = || Daemon::with_policy(POLICY).socket(directory.path().join("socket")).start();
+    let mut before = start();
+    let mut old = Successor::started(&before, "live retry=100");
+    old.ask("ready");
+    let mut new = claimant(&before, "live timeout=300", &mut old);
+    new.answer();
+    old.signal(Signal::STOP);
+    before.kill();
+    let after = start();
+    wait_until("the claimant is faster", || after.log().text().contains("claim"));
+    old.signal(Signal::CONT);
+    assert_eq!(old.ask("next"), "withdrawn");
+    goes_on(&mut old);
+}
+
+#[test]
+fn who_came_to_serve_while_the_broker_was_restarted_as_a_whole_has_taken_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let start = || Daemon::with_policy(POLICY).socket(directory.path().join("socket")).start();
+    let mut before = start();
+    let mut old = Successor::serving(&before);
+    old.signal(Signal::STOP);
+    before.kill();
+    let after = start();
+    let mut new = Successor::serving(&after);
+    old.signal(Signal::CONT);
+    old.ask("complete");
+    goes_on(&mut new);
 }
 
 #[test]

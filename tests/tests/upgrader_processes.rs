@@ -101,6 +101,18 @@ fn an_owner_that_dies_between_quiesce_and_release_leaves_what_it_had_stored() {
 }
 
 #[test]
+fn a_child_that_was_forked_and_drops_the_upgrader_takes_nothing_from_its_parent() {
+    let daemon = Daemon::of_upgrades();
+    let mut first = Successor::serving(&daemon);
+    assert_eq!(first.ask("drop-in-child"), "true", "it does not wait for threads that it has not");
+    first.ask("store what it-is");
+    let mut second = Successor::started(&daemon, "live");
+    assert_eq!(second.ask("stored what"), "it-is");
+    second.ask("ready");
+    first.ask("complete");
+}
+
+#[test]
 fn three_at_once_become_the_owner_one_after_the_other() {
     let daemon = Daemon::of_upgrades();
     let mut owner = Successor::serving(&daemon);

@@ -1,6 +1,7 @@
 //! The upgrader on tokio: its types in and out, and futures that are dropped.
 
 use std::fs;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -166,4 +167,21 @@ fn clones_are_one_upgrader_and_stopping_it_wakes_whoever_waits() {
         assert!(matches!(stopped, UpgradeError::Stopped { .. }), "{stopped}");
         assert_eq!(upgrader.next().await.unwrap(), Happening::Stopped);
     });
+}
+
+#[test]
+fn a_file_to_write_to_is_opened_as_the_program_says_and_handed_on() {
+    let daemon = Daemon::of_upgrades();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    run(async {
+        for line in ["the first writes\n", "and the second\n"] {
+            let (upgrader, path) = (start(&daemon).await, path.clone());
+            let create = move || fs::File::options().append(true).create_new(true).open(path);
+            let mut log = upgrader.open_with("log", create).await.unwrap();
+            log.write_all(line.as_bytes()).unwrap();
+            upgrader.ready().await.unwrap();
+        }
+    });
+    assert_eq!(fs::read_to_string(&path).unwrap(), "the first writes\nand the second\n");
 }

@@ -3,6 +3,7 @@
 //! What takes an answer of the broker is done on tokio's threads for blocking calls; what waits
 //! for something to happen takes no thread.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -42,8 +43,14 @@ use crate::upgrader::{
 #[derive(Clone, Debug)]
 pub struct Upgrader {
     blocking: Arc<crate::Upgrader>,
-    /// How many happenings were told.
-    told: Arc<AtomicU64>,
+    told: Arc<Told>,
+}
+
+/// How much of what has happened was told.
+#[derive(Debug, Default)]
+struct Told {
+    happenings: AtomicU64,
+    forgotten: AtomicU64,
 }
 
 impl Upgrader {
@@ -133,20 +140,29 @@ impl Upgrader {
     ///
     /// # Errors
     /// Those of [`crate::Upgrader::open`].
-    pub async fn open(
-        &self,
-        name: &str,
-        path: impl Into<PathBuf>,
-    ) -> Result<std::fs::File, UpgradeError> {
+    pub async fn open(&self, name: &str, path: impl Into<PathBuf>) -> Result<File, UpgradeError> {
         let (name, path) = (name.to_owned(), path.into());
         self.run(move |upgrader| upgrader.open(&name, path)).await
+    }
+
+    /// [`crate::Upgrader::open_with`].
+    ///
+    /// # Errors
+    /// Those of [`crate::Upgrader::open_with`].
+    pub async fn open_with(
+        &self,
+        name: &str,
+        open: impl FnOnce() -> io::Result<File> + Send + 'static,
+    ) -> Result<File, UpgradeError> {
+        let name = name.to_owned();
+        self.run(move |upgrader| upgrader.open_with(&name, open)).await
     }
 
     /// [`crate::Upgrader::file`].
     ///
     /// # Errors
     /// Those of [`crate::Upgrader::file`].
-    pub async fn file(&self, name: &str) -> Result<Option<std::fs::File>, UpgradeError> {
+    pub async fn file(&self, name: &str) -> Result<Option<File>, UpgradeError> {
         let name = name.to_owned();
         self.run(move |upgrader| upgrader.file(&name)).await
     }
@@ -234,8 +250,11 @@ impl Upgrader {
             if now.over {
                 return self.run(crate::Upgrader::next).await;
             }
+            if is_news(&self.told.forgotten, now.forgotten) {
+                return Ok(Happening::Forgotten);
+            }
             if let Some((number, happening)) = now.latest
-                && self.told.fetch_max(number, Ordering::AcqRel) < number
+                && is_news(&self.told.happenings, number)
             {
                 return Ok(happening);
             }
@@ -268,6 +287,11 @@ impl Upgrader {
         let upgrader = self.blocking.clone();
         blocking(move || call(&upgrader)).await
     }
+}
+
+/// Whether the how manieth was not told yet; it counts as told now.
+fn is_news(told: &AtomicU64, number: u64) -> bool {
+    told.fetch_max(number, Ordering::AcqRel) < number
 }
 
 async fn blocking<T: Send + 'static>(

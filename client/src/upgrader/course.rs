@@ -94,6 +94,9 @@ pub(crate) struct Course {
     stage: Stage,
     claim: Option<Claim>,
     news: Option<Happening>,
+    /// Whether the broker has forgotten something, and that was not told: nothing that happens
+    /// later makes up for it.
+    forgotten: bool,
     #[cfg(feature = "tokio")]
     standing: Standing,
 }
@@ -104,6 +107,8 @@ pub(crate) struct Course {
 pub(crate) struct Standing {
     /// The latest that has happened, and the how manieth it is.
     pub(crate) latest: Option<(u64, Happening)>,
+    /// How often the broker has forgotten something.
+    pub(crate) forgotten: u64,
     /// Whether nothing more can happen.
     pub(crate) over: bool,
 }
@@ -133,6 +138,7 @@ impl Course {
             stage,
             claim: None,
             news: None,
+            forgotten: false,
             #[cfg(feature = "tokio")]
             standing: Standing::default(),
         }
@@ -190,13 +196,20 @@ impl Course {
         match self.stage {
             Stage::Completed => Some(Happening::Completed),
             Stage::Stopped => Some(Happening::Stopped),
+            _ if std::mem::take(&mut self.forgotten) => Some(Happening::Forgotten),
             _ => self.news.take(),
         }
     }
 
-    /// Notes that the broker does not have any more what it had.
+    /// Notes that the broker does not have any more what it had. Nor has a claimant what it was to
+    /// take over: nobody waits for it to come back.
     pub(crate) fn forgotten(&mut self) {
-        self.happened(Happening::Forgotten);
+        self.forgotten = true;
+        #[cfg(feature = "tokio")]
+        {
+            self.standing.forgotten += 1;
+        }
+        self.withdrawn();
     }
 
     fn happened(&mut self, happening: Happening) {
@@ -417,6 +430,23 @@ mod tests {
         assert!(course.expect_claimant(until).is_none());
         assert_eq!(course.news(), Some(Happening::Withdrawn));
         assert!(!course.is_fixed());
+    }
+
+    #[test]
+    fn that_the_broker_has_forgotten_something_is_told_whatever_happens_behind_it() {
+        let mut course = serving();
+        course.heed(event(What::ClaimedLive, 7));
+        course.news();
+        course.claimed_again(State::Owned, Instant::now() + Duration::from_secs(9));
+        course.forgotten();
+        assert_eq!(course.place().unwrap(), Place::Broker, "it can be added again at once");
+        assert_eq!(course.news(), Some(Happening::Forgotten));
+        assert_eq!(course.news(), Some(Happening::Withdrawn));
+        course.forgotten();
+        course.heed(event(What::ClaimedLive, 8));
+        assert_eq!(course.news(), Some(Happening::Forgotten));
+        assert!(matches!(course.news(), Some(Happening::Claimed(Claimant { pid: 8, .. }))));
+        assert_eq!(course.news(), None);
     }
 
     #[test]

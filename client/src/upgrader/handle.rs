@@ -25,6 +25,8 @@ pub struct Upgrader {
     pub(crate) shared: Arc<Shared>,
     /// Ends when the upgrader is dropped, and not before that is asked for.
     watcher: Option<JoinHandle<()>>,
+    /// The process that it belongs to: a child that was forked has neither the tag nor the watcher.
+    process: u32,
 }
 
 impl Upgrader {
@@ -34,7 +36,7 @@ impl Upgrader {
     }
 
     pub(crate) fn new(shared: Arc<Shared>, watcher: JoinHandle<()>) -> Self {
-        Self { shared, watcher: Some(watcher) }
+        Self { shared, watcher: Some(watcher), process: std::process::id() }
     }
 
     /// How many names were inherited; 0 for the first process of its kind.
@@ -190,6 +192,9 @@ impl Upgrader {
 
 impl Drop for Upgrader {
     fn drop(&mut self) {
+        if std::process::id() != self.process {
+            return;
+        }
         self.stop();
         if let Some(watcher) = self.watcher.take() {
             // A watcher that panicked has ended as well.

@@ -53,7 +53,8 @@ impl Upgrader {
         Ok(())
     }
 
-    /// Waits for what happens next. Of what has happened unseen, only the latest is told.
+    /// Waits for what happens next. Of what has happened unseen, only the latest is told, and
+    /// before it [`Happening::Forgotten`].
     ///
     /// # Errors
     /// What ended the upgrader, but for [`Happening::Completed`] and [`Happening::Stopped`].

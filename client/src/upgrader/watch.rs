@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use fdbroker_wire::claim::Mode;
+use fdbroker_wire::claim::{Claimed, Mode, State as ClaimState};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::course::Stage;
-use super::shared::{Link, Shared, State, is_passing};
+use super::inventory::Inventory;
+use super::shared::{Link, Shared, State, Terms, is_passing};
 use super::snapshot::fetch;
 use crate::{Broker, Error};
 
@@ -126,7 +127,7 @@ impl State {
         let mut broker = self.terms.connector.clone().connect()?;
         let (tag, time) = (self.terms.tag, self.terms.time);
         let claimed = match self.course.stage() {
-            Stage::Serving => broker.claim(tag, mode, time),
+            Stage::Serving => self.claim_back(&mut broker),
             // Until it is ready, nobody takes over what it has not deposited.
             _ => broker.claim_and_settle(tag, mode, time),
         }?;
@@ -135,6 +136,38 @@ impl State {
         self.doubtful |= mode != Mode::Again;
         self.course.claimed_again(claimed.state, until);
         Ok(broker)
+    }
+
+    /// Claims the tag that this process owned.
+    ///
+    /// A broker that was restarted as a whole does not know whose it was, and gives it to whoever
+    /// is faster: to one, maybe, that finds nothing there and never comes to serve. So the tag
+    /// counts as taken over only when that one has settled, or its time is up, as the turn of the
+    /// next claim tells, and has left something there.
+    fn claim_back(&self, broker: &mut Broker) -> Result<Claimed, Error> {
+        let Terms { tag, time, .. } = self.terms;
+        let again = broker.claim(tag, Mode::Again, time);
+        let Err(Error::TakenOver { attempt, text }) = again else { return again };
+        if broker.instance()? == self.instance {
+            return Err(Error::TakenOver { attempt, text });
+        }
+        let claimed = broker.claim(tag, Mode::Live, time)?;
+        match claimed.state {
+            ClaimState::Owned => Ok(claimed),
+            ClaimState::Granted if self.is_hollow(broker)? => {
+                broker.ready(tag)?;
+                Ok(claimed)
+            }
+            ClaimState::Granted => Err(Error::TakenOver { attempt, text }),
+            // The claim ends with its connection; the next try makes another one.
+            ClaimState::Waiting => Err(Error::Claimed { attempt, text }),
+        }
+    }
+
+    /// Whether nothing lies there under any name.
+    fn is_hollow(&self, broker: &mut Broker) -> Result<bool, Error> {
+        let (found, _) = fetch(broker, self.terms.tag)?;
+        Ok(Inventory::of(found).names().is_empty())
     }
 
     /// Looks what is left, if it is another broker.

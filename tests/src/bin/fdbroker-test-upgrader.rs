@@ -50,6 +50,9 @@ impl Hands {
                 self.upgrader = None;
                 Ok(String::new())
             }
+            ("drop-in-child", []) => {
+                Ok(fdbroker_tests::sys::in_a_child(|| self.upgrader = None)?.to_string())
+            }
             ("abort", []) => std::process::abort(),
             ("exit", []) => exit(0),
             ("threads", []) => count("/proc/self/task"),

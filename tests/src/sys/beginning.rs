@@ -27,6 +27,31 @@ pub fn start_with_pid(pid: u32, program: &std::ffi::CStr, input: OwnedFd) -> io:
     }
 }
 
+/// Does something in a copy of this process (fork(2)) that ends behind it; gives whether that ended
+/// well. The copy has the one thread that calls this.
+pub fn in_a_child(what: impl FnOnce()) -> io::Result<bool> {
+    // SAFETY: the child takes no lock that another thread may hold: the C library sees to those of
+    // its own. It leaves without running what belongs to the parent.
+    let child = unsafe { libc::fork() };
+    match child {
+        -1 => Err(io::Error::last_os_error()),
+        // SAFETY: both take an integer. Who hangs is killed by the alarm.
+        0 => unsafe {
+            libc::alarm(10);
+            what();
+            libc::_exit(0)
+        },
+        child => {
+            let mut status = 0;
+            // SAFETY: waitpid(2) writes one int, which is ours.
+            match unsafe { libc::waitpid(child, &raw mut status, 0) } {
+                -1 => Err(io::Error::last_os_error()),
+                _ => Ok(status == 0),
+            }
+        }
+    }
+}
+
 /// Has `command` start its program as the leader of a session of its own, without a terminal.
 pub fn in_own_session(command: &mut std::process::Command) {
     use std::os::unix::process::CommandExt;
