@@ -56,7 +56,7 @@ pub(super) async fn serve(
             }
         }
         let outcome = match request {
-            Escrow::Get(slot) => match get(&case, &session.holder, slot).await {
+            Escrow::Get(slot) => match get(&case, slot).await {
                 Some(outcome) => outcome,
                 // The policy has been replaced meanwhile: decided anew under the next one.
                 None => match next(worker, &rules).await {
@@ -119,22 +119,22 @@ fn acceptable(case: &Case<'_>, add: &Add<Brought>) -> Result<(), Failure> {
 
 /// Gives what lies in a slot, or opens it; none when that was asked under a policy that is not the
 /// supervisor's any more.
-async fn get(case: &Case<'_>, holder: &Holder, slot: Slot) -> Option<Outcome> {
+async fn get(case: &Case<'_>, slot: Slot) -> Option<Outcome> {
     match case.place.resource {
         Some((resource, _)) => open(case, slot, resource).await,
         None => {
             let deposit = case.worker.slots.borrow().get(slot).cloned();
-            let deposit = deposit.filter(|_| shows(case, holder, slot));
+            let deposit = deposit.filter(|deposit| shows(case.worker, deposit));
             Some(deposit.map(Answer::Deposit).ok_or_else(Failure::absent).into())
         }
     }
 }
 
-/// Whether a session is shown what lies in a slot: not what is being taken, unless it takes the tag
-/// over; then that stays.
-pub(super) fn shows(case: &Case<'_>, holder: &Holder, slot: Slot) -> bool {
-    let granted = || case.worker.turns.look(slot.tag, |gate| gate.is_granted_to(holder));
-    !case.worker.taking.has(slot) || granted()
+/// Whether a deposit is there for others: not while it is being taken, unless the tag is being taken
+/// over from its taker, or has been; then it stays.
+pub(super) fn shows(worker: &Worker, deposit: &Rc<Deposit>) -> bool {
+    let taker = worker.taking.taker(deposit);
+    taker.is_none_or(|taker| worker.turns.fence(&taker, deposit.slot.tag, true, false).is_err())
 }
 
 async fn open(case: &Case<'_>, slot: Slot, resource: ResourceIndex) -> Option<Outcome> {

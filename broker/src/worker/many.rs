@@ -123,7 +123,7 @@ async fn get(
         had_its_turn = matches!(answer, Answer::Deposit(_));
         match answer {
             Answer::Deposit(deposit) => {
-                let taken = take.then(|| worker.taking.begin(&deposit));
+                let taken = take.then(|| worker.taking.begin(&deposit, &session.holder));
                 gathered.deposit(deposit, taken);
             }
             Answer::Resource(slot, opened) => gathered.resource(slot, opened),

@@ -28,7 +28,7 @@ use crate::numbering::{policy_slot, wire_slot};
 #[derive(Clone, Copy)]
 pub(super) struct Question<'a> {
     pub(super) requester: &'a Requester,
-    pub(super) holder: &'a Holder,
+    pub(super) holder: &'a Rc<Holder>,
     pub(super) tag: Tag,
     /// Whether what is given is to be deleted.
     pub(super) take: bool,
@@ -154,12 +154,12 @@ impl<'a> Runs<'a> {
         if !get.decision.granted {
             return Err(Nothing::Refused);
         }
-        let there = there.filter(|_| shows(get, self.question.holder, slot));
+        let there = there.filter(|deposit| shows(self.worker, deposit));
         there.ok_or(Nothing::Absent)
     }
 
     fn taken(&self, deposit: &Rc<Deposit>) -> Option<Taken> {
-        self.question.take.then(|| self.worker.taking.begin(deposit))
+        self.question.take.then(|| self.worker.taking.begin(deposit, self.question.holder))
     }
 
     /// Adds a slot to the run, or records that and begins the next one.
