@@ -342,6 +342,22 @@ fn who_never_settles_is_claimed_from_when_its_time_is_up() {
 }
 
 #[test]
+fn an_owner_that_claims_again_settles_no_longer_by_that() {
+    let daemon = Daemon::of_claims();
+    for tag in BOTH {
+        let (mut old, mut new) = (daemon.greeted(), daemon.greeted());
+        assert_eq!(old.claim_for(tag, LIVE | SETTLE, 300).state, State::Owned);
+        assert_eq!(new.claim(tag, LIVE), State::Waiting);
+        assert_eq!(old.claim(tag, LIVE | SETTLE), State::Owned);
+        new.is_told(tag, What::Granted);
+        // Nor does it begin to settle anew.
+        assert_eq!(old.claim(tag, LIVE | SETTLE), State::Owned);
+        new.withdraw(tag).done();
+        assert_eq!(new.claim(tag, LIVE), State::Granted);
+    }
+}
+
+#[test]
 fn while_an_owner_settles_nobody_takes_over_from_it() {
     let daemon = Daemon::of_claims();
     for tag in BOTH {

@@ -118,6 +118,15 @@ impl Gate {
         }
     }
 
+    /// Until when whoever claims it now as its owner settles, who asks for it until `due`: one that has
+    /// claimed it before settles no longer than it said then.
+    fn settles_until(&self, due: Instant) -> Option<Instant> {
+        match &self.owner {
+            Owner::Session { aware: true, settles, .. } => settles.map(|before| before.min(due)),
+            _ => Some(due),
+        }
+    }
+
     pub(super) fn take_happened(&mut self) -> Vec<Happened> {
         std::mem::take(&mut self.happened)
     }
@@ -185,7 +194,8 @@ impl Gate {
         let holder = Rc::clone(&claim.holder);
         holder.mailbox.forget(self.tag);
         if self.is_owned_by(&holder) || self.is_to_be_had_by(&holder) {
-            self.is_now_owned_by(&holder, claim.settles());
+            let settles = claim.settles().and_then(|due| self.settles_until(due));
+            self.is_now_owned_by(&holder, settles);
             // What it has been told before may be forgotten by now.
             self.claims.front_mut().into_iter().for_each(|claim| claim.told = false);
             self.go_on();
