@@ -270,11 +270,13 @@ impl Gate {
     }
 
     /// Gives up what a session has of the tag: its claim, the tag itself, or that it had it once.
-    pub(super) fn leave(&mut self, holder: &Holder, end: End) {
+    ///
+    /// `may` says who may claim it still: see [`Gate::pass_on`].
+    pub(super) fn leave(&mut self, holder: &Holder, end: End, may: impl Fn(&Holder) -> bool) {
         if self.is_owned_by(holder) {
             holder.forget(self.tag);
             holder.mailbox.forget(self.tag);
-            self.pass_on();
+            self.pass_on(may);
         } else if let Some(at) = self.position_of(holder) {
             let what = match end {
                 End::Withdrawn => "withdrawn",
@@ -292,9 +294,9 @@ impl Gate {
 /// What happens by itself.
 impl Gate {
     /// Gives the tag to whoever is next, if it is kept for a process, which has ended.
-    pub(super) fn process_ended(&mut self) {
+    pub(super) fn process_ended(&mut self, may: impl Fn(&Holder) -> bool) {
         if matches!(self.owner, Owner::Process { .. }) {
-            self.pass_on();
+            self.pass_on(may);
         }
     }
 
@@ -327,11 +329,15 @@ impl Gate {
         self.go_on();
     }
 
-    /// Gives the tag to the first who claims it, else to the first whose request still waits.
-    fn pass_on(&mut self) {
+    /// Gives the tag to the first who claims it and `may`, else to the first whose request still waits.
+    fn pass_on(&mut self, may: impl Fn(&Holder) -> bool) {
         let from = (self.other(), self.as_other());
         self.owner = Owner::Nobody;
-        if let Some(claim) = self.claims.pop_front() {
+        while let Some(claim) = self.claims.pop_front() {
+            if !may(&claim.holder) {
+                self.refuse(&claim, from.1);
+                continue;
+            }
             let holder = Rc::clone(&claim.holder);
             holder.tell(self.tag, What::Owned, claim.number, from.1, None);
             self.is_now_owned_by(&holder, claim.settles());
@@ -344,6 +350,13 @@ impl Gate {
                 return;
             }
         }
+    }
+
+    /// Ends a claim that the policy does not allow any more.
+    fn refuse(&mut self, claim: &Claim, from: Other) {
+        claim.holder.claims_no_more(self.tag);
+        claim.holder.tell(self.tag, What::Expired, claim.number, from, None);
+        self.note(claim, Verdict::Refused, "the policy does not allow it any more");
     }
 
     fn is_now_owned_by(&mut self, holder: &Rc<Holder>, settles: Option<Instant>) {

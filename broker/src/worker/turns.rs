@@ -10,6 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::os::fd::AsFd;
 use std::rc::Rc;
 
+use fdbroker_policy::{Right, Target};
 use fdbroker_wire::{Control, Errno, Tag};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
@@ -173,8 +174,17 @@ pub(super) async fn wait(worker: &Worker, tag: Tag, holder: &Rc<Holder>) -> bool
 pub(super) async fn leave(worker: &Worker, tag: Tag, holder: &Holder, end: End) {
     if worker.turns.look(tag, |gate| gate.may_withdraw(holder).is_ok()) {
         let pen = worker.vault.pen().await;
-        alter(worker, &pen, tag, |gate| gate.leave(holder, end)).await;
+        let may = |holder: &Holder| may_claim(worker, tag, holder);
+        alter(worker, &pen, tag, |gate| gate.leave(holder, end, may)).await;
     }
+}
+
+/// Whether the policy still lets a session claim a tag, to which it passes now.
+pub(super) fn may_claim(worker: &Worker, tag: Tag, holder: &Holder) -> bool {
+    let (rules, peer) = (worker.in_force.now(), holder.identity.peer());
+    let target = policy_tag(tag).map(Target::Tag);
+    let decide = |target| rules.policy.decide(&peer, Right::Claim, target, rules.now());
+    target.is_some_and(|target| decide(target).is_granted())
 }
 
 /// Ends claims whose time is up. Never ends.
@@ -215,7 +225,8 @@ pub(super) fn restore(worker: &Rc<Worker>, restored: Note) {
                 .error(&format!("tag {tag}: its owner, pid {pid}, cannot be watched: {error}"));
         }
         let pen = worker.vault.pen().await;
-        alter(&worker, &pen, tag, Gate::process_ended).await;
+        let may = |holder: &Holder| may_claim(&worker, tag, holder);
+        alter(&worker, &pen, tag, |gate| gate.process_ended(may)).await;
     });
 }
 
