@@ -50,7 +50,9 @@ pub(super) fn get(worker: &Worker, question: Question<'_>, indices: &[Index], go
         let (alike, others) = rest.split_at(neighbours(rest, alike_until(&rules, first)));
         runs.decide(&rules, place, got);
         let last = alike.last().copied().unwrap_or(first.index);
-        runs.look_through(alike, worker.slots.borrow().run(first, last), got);
+        let deposits =
+            if runs.finds() { worker.slots.borrow().run(first, last) } else { Vec::new() };
+        runs.look_through(alike, deposits, got);
         rest = others;
     }
     runs.record(got);
@@ -118,6 +120,12 @@ impl<'a> Runs<'a> {
             self.record(got);
             self.decided = Some(Decided { get, del });
         }
+    }
+
+    /// Whether what lies there makes a difference. Where it makes none it is not looked for, which would
+    /// take the longer the more there is.
+    fn finds(&self) -> bool {
+        self.decided.as_ref().is_some_and(|decided| decided.get.decision.granted)
     }
 
     /// Gives what lies in slots that are alike, as long as there is room.
