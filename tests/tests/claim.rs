@@ -683,6 +683,68 @@ fn a_reload_that_takes_the_right_away_keeps_a_claimant_from_being_ready() {
 }
 
 #[test]
+fn a_tag_does_not_pass_to_a_claimant_that_may_not_claim_it_any_more() {
+    if !needs_root("a claimant whose right is taken away") {
+        return;
+    }
+    let daemon = Daemon::of_claims();
+    for tag in BOTH {
+        let outcast = Person::user(64101);
+        let (mut old, mut lost) = (daemon.owner(tag), outcast.greeted(&daemon));
+        let mut next = daemon.greeted();
+        assert_eq!(lost.claim(tag, QUIESCED), State::Waiting);
+        assert_eq!(next.claim(tag, QUIESCED), State::Waiting);
+        let denied =
+            "[[rules]]\nid = \"not that one\"\ndeny = [\"claim\"]\nslots = [\"*\"]\nuser = 64101\n";
+        daemon.reload(&format!("{POLICY}\n{denied}"));
+        old.withdraw(tag).done();
+        next.is_told(tag, What::Owned);
+        lost.is_told(tag, What::Expired);
+        assert_eq!(lost.ready(tag).errno(), libc::EACCES);
+        daemon.reload(POLICY);
+    }
+}
+
+#[test]
+fn a_claimant_that_waited_for_its_turn_to_take_takes_nothing_when_it_is_granted() {
+    let daemon = Daemon::of_claims();
+    let (mut old, mut new) = (daemon.owner(SERIAL), daemon.greeted());
+    old.add((SERIAL, 0), "as it was").done();
+    assert_eq!(new.claim(SERIAL, QUIESCED), State::Waiting);
+    let body = [&SERIAL.to_ne_bytes()[..], &1i16.to_ne_bytes(), &0i32.to_ne_bytes()].concat();
+    new.send_and_be_read(&request::extended(74, &body));
+    old.release(SERIAL).done();
+    assert_eq!(got(new.answer()), libc::EBUSY);
+    assert_eq!(old.get((SERIAL, 0)).payload(), b"as it was");
+}
+
+#[test]
+fn who_was_granted_a_serial_tag_and_lost_it_changes_nothing_there() {
+    let daemon = Daemon::of_claims();
+    let (mut old, mut new, mut filler) = (daemon.owner(SERIAL), daemon.greeted(), daemon.connect());
+    old.add((SERIAL, 0), "as it was").done();
+    for _ in 0..3 {
+        assert_eq!(new.claim_for(SERIAL, QUIESCED, 1500).state, State::Waiting);
+        old.is_told_at_last(SERIAL, What::ClaimedQuiesced);
+        // It waits for its turn, and has it as long as the claim is granted.
+        new.send_and_be_read(&request::add((SERIAL, 0), -1, b"too late"));
+        fill(&daemon, &mut filler);
+        old.send_and_be_read(&request::release(SERIAL));
+        // Its time is up before the owner's turn to release comes.
+        std::thread::sleep(Duration::from_millis(1500));
+        daemon.go_on();
+        old.answer().done();
+        filler.answer().done();
+        if new.answers_within(MEANWHILE) {
+            assert_eq!(new.answer().errno(), libc::EBUSY);
+        } else {
+            new = daemon.greeted();
+        }
+        assert_eq!(old.get((SERIAL, 0)).payload(), b"as it was");
+    }
+}
+
+#[test]
 fn what_happens_to_a_claim_is_recorded() {
     let daemon = Daemon::of_claims();
     let (mut old, mut new) = (daemon.owner(WEB), daemon.greeted());

@@ -69,7 +69,7 @@ impl Turns {
         let (fenced, granted) =
             self.look(tag, |gate| (gate.is_fenced_for(holder), gate.is_granted_to(holder)));
         if changes && fenced {
-            return Err(Failure::in_vain(Errno::BUSY, FENCED));
+            return Err(busy());
         }
         if holder.is_overtaken(tag) && (changes || serial && !granted) {
             return Err(Failure::in_vain(Errno::STALE, OVERTAKEN));
@@ -113,6 +113,11 @@ impl Turns {
     fn next_due(&self) -> Option<(Instant, Tag)> {
         self.clocks.borrow().first().map(|(due, _, tag)| (*due, *tag))
     }
+}
+
+/// Why nothing changes in a tag that is being taken over.
+pub(super) fn busy() -> Failure {
+    Failure::in_vain(Errno::BUSY, FENCED)
 }
 
 const OVERTAKEN: &str = "another process has taken the tag over";
