@@ -47,6 +47,7 @@ enum Owner {
     Process {
         pid: i32,
         process: Rc<OwnedFd>,
+        number: Option<u64>,
     },
 }
 
@@ -80,9 +81,10 @@ impl Gate {
         Self { tag, owner: Owner::Nobody, claims, waiting, happened: Vec::new() }
     }
 
-    /// A tag that a process owned when the last worker died.
-    pub(super) fn kept(tag: Tag, pid: i32, process: Rc<OwnedFd>) -> Self {
-        Self { owner: Owner::Process { pid, process }, ..Self::free(tag) }
+    /// A tag that a process owned when the last worker died; with what tells it from others, if it has
+    /// no pid here.
+    pub(super) fn kept(tag: Tag, pid: i32, process: Rc<OwnedFd>, number: Option<u64>) -> Self {
+        Self { owner: Owner::Process { pid, process, number }, ..Self::free(tag) }
     }
 
     pub(super) fn owner_id(&self) -> OwnerId {
@@ -100,7 +102,7 @@ impl Gate {
             Owner::Session { holder, .. } => {
                 Some((holder.pid(), Rc::clone(holder.identity.process.as_ref()?)))
             }
-            Owner::Process { pid, process } => Some((*pid, Rc::clone(process))),
+            Owner::Process { pid, process, .. } => Some((*pid, Rc::clone(process))),
         }
     }
 
@@ -165,7 +167,11 @@ impl Gate {
     fn is_to_be_had_by(&self, holder: &Holder) -> bool {
         match &self.owner {
             Owner::Nobody => true,
-            Owner::Process { pid, .. } => *pid == holder.pid() && *pid != 0,
+            // Of those that have no pid here, it is the one that has the same number.
+            Owner::Process { pid: 0, number, .. } => {
+                holder.pid() == 0 && number.is_some() && *number == holder.process_number()
+            }
+            Owner::Process { pid, .. } => *pid == holder.pid(),
             Owner::Session { .. } => false,
         }
     }
@@ -447,5 +453,44 @@ impl Gate {
             }
             Owner::Process { pid, .. } => format!("pid {pid}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::process::{Command, Stdio};
+
+    use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
+
+    use super::super::identity::Identity;
+    use super::super::process_number;
+    use super::*;
+
+    /// A session of this process, as one of a foreign pid namespace has it.
+    fn nameless() -> Rc<Holder> {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let mut identity = Identity::of(&ours, true).unwrap();
+        identity.pid = 0;
+        Rc::new(Holder::new(1, Rc::new(identity)))
+    }
+
+    fn kept_for(process: Pid) -> Gate {
+        let process = pidfd_open(process, PidfdFlags::empty()).unwrap();
+        let number = process_number::number(&process);
+        Gate::kept(Tag::new(1).unwrap(), 0, Rc::new(process), number)
+    }
+
+    #[test]
+    fn a_process_without_a_pid_here_gets_back_what_was_kept_for_it_and_nothing_else() {
+        let own = nameless();
+        if own.process_number().is_none() {
+            return eprintln!("skipped: this kernel has no pidfs");
+        }
+        assert!(kept_for(getpid()).may_claim(&own, Mode::Again).is_ok());
+        let mut other = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        assert!(kept_for(Pid::from_child(&other)).may_claim(&own, Mode::Again).is_err());
+        other.kill().unwrap();
+        other.wait().unwrap();
     }
 }

@@ -21,6 +21,7 @@ use super::claim::{End, Happened};
 use super::gate::{Gate, OwnerId, Turn};
 use super::holder::Holder;
 use super::identity::Identity;
+use super::process_number;
 use super::restore::Note;
 use super::vault::Pen;
 use crate::log::{Kind, Name, Record, Subject};
@@ -219,7 +220,8 @@ pub(super) fn restore(worker: &Rc<Worker>, restored: Note) {
             .error(&format!("tag {tag}: its owner, pid {pid}, cannot be watched; it is free"));
         return;
     };
-    worker.turns.gates.borrow_mut().insert(tag, Gate::kept(tag, pid, Rc::new(process)));
+    let number = process_number::number(&process);
+    worker.turns.gates.borrow_mut().insert(tag, Gate::kept(tag, pid, Rc::new(process), number));
     let worker = Rc::clone(worker);
     tokio::task::spawn_local(async move {
         // A pidfd is readable when its process has ended, see pidfd_open(2).
