@@ -35,7 +35,8 @@ impl Broker {
     }
 
     /// Gets what is in many slots, and deletes it there: in one step for everybody else, once the
-    /// answer has been sent. What was not got is still there.
+    /// answer has been sent. What was not got is still there; what was sent and found no room here, or
+    /// was never read, is lost.
     ///
     /// # Errors
     /// As [`Broker::get_many`]; each slot takes the rights of a get and of a delete.

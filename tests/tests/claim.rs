@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use fdbroker_tests::claims::{AGAIN, BOTH, LIVE, LONG, POLICY, QUIESCED, SERIAL, SETTLE, WEB};
-use fdbroker_tests::{Answer, Daemon, Ids, PATIENCE, Peer, Person, needs_root, request, sample};
+use fdbroker_tests::{
+    Answer, Daemon, Ids, PATIENCE, Peer, Person, needs_root, request, sample, wait_until,
+};
 use fdbroker_wire::claim::{State, What};
 
 /// Long enough to see that nothing comes; whatever comes later makes the test fail as well.
@@ -89,8 +91,18 @@ fn take(peer: &mut Peer, tag: i16) -> i32 {
 }
 
 fn get_many(peer: &mut Peer, tag: i16, take: i16) -> i32 {
-    let body = [&tag.to_ne_bytes()[..], &take.to_ne_bytes(), &0i32.to_ne_bytes()].concat();
-    match peer.ask(&request::extended(74, &body), &[]) {
+    get_many_from(peer, tag, 0, take)
+}
+
+/// The same of any slot.
+fn get_many_from(peer: &mut Peer, tag: i16, index: i32, take: i16) -> i32 {
+    let body = [&tag.to_ne_bytes()[..], &take.to_ne_bytes(), &index.to_ne_bytes()].concat();
+    got(peer.ask(&request::extended(74, &body), &[]))
+}
+
+/// The error number of the first outcome of GOT_MANY.
+fn got(answer: Answer) -> i32 {
+    match answer {
         Answer::Extended { op: 75, body } => -i32::from_ne_bytes(body[8..12].try_into().unwrap()),
         other => panic!("expected GOT_MANY, got {other:?}"),
     }
@@ -149,6 +161,51 @@ fn what_the_owner_was_taking_is_there_for_a_claimant_that_is_granted_before_it_w
         new.ready(tag).done();
         assert_eq!(new.get((tag, 0)).payload(), b"as it was");
     }
+}
+
+/// Has a session take something large so often, reading nothing, that the broker waits for it to read: then
+/// a slot is being taken whose answer cannot be sent. Gives which.
+fn takes_and_does_not_read(taker: &mut Peer, other: &mut Peer, tag: i16) -> i32 {
+    let large = vec![7; 32768];
+    for index in 0..30 {
+        other.add((tag, index), &large).done();
+    }
+    for index in 0i32..30 {
+        let body = [&tag.to_ne_bytes()[..], &1i16.to_ne_bytes(), &index.to_ne_bytes()].concat();
+        taker.send(&request::extended(74, &body), &[]);
+    }
+    let mut last = -1;
+    wait_until("one is being taken whose answer has no room", || {
+        let before = last;
+        last =
+            (0..30).rfind(|index| other.get((tag, *index)).errno() == libc::ENOENT).unwrap_or(-1);
+        std::thread::sleep(MEANWHILE);
+        last >= 0 && last == before
+    });
+    last
+}
+
+#[test]
+fn what_is_put_where_something_is_being_taken_is_there_at_once() {
+    let daemon = Daemon::of_claims();
+    let (mut taker, mut other) = (daemon.greeted(), daemon.greeted());
+    let index = takes_and_does_not_read(&mut taker, &mut other, WEB);
+    other.add((WEB, index), "the next one").done();
+    assert_eq!(other.get((WEB, index)).payload(), b"the next one");
+    assert_eq!(get_many_from(&mut other, WEB, index, 1), 0, "it can be taken itself");
+    assert_eq!(other.get((WEB, index)).errno(), libc::ENOENT);
+}
+
+#[test]
+fn what_an_overtaken_owner_was_taking_is_there_for_the_new_one() {
+    let daemon = Daemon::of_claims();
+    let (mut old, mut other, mut new) = (daemon.owner(WEB), daemon.greeted(), daemon.greeted());
+    let index = takes_and_does_not_read(&mut old, &mut other, WEB);
+    assert_eq!(new.claim(WEB, LIVE), State::Granted);
+    assert_eq!(new.get((WEB, index)).errno(), 0);
+    new.ready(WEB).done();
+    assert_eq!(new.get((WEB, index)).errno(), 0, "as it was before");
+    assert_eq!(other.get((WEB, index)).errno(), 0, "it will not be deleted");
 }
 
 #[test]
@@ -281,6 +338,22 @@ fn who_never_settles_is_claimed_from_when_its_time_is_up() {
         third.is_told(tag, What::Granted);
         third.ready(tag).done();
         new.is_told_at_last(tag, What::Completed);
+    }
+}
+
+#[test]
+fn an_owner_that_claims_again_settles_no_longer_by_that() {
+    let daemon = Daemon::of_claims();
+    for tag in BOTH {
+        let (mut old, mut new) = (daemon.greeted(), daemon.greeted());
+        assert_eq!(old.claim_for(tag, LIVE | SETTLE, 300).state, State::Owned);
+        assert_eq!(new.claim(tag, LIVE), State::Waiting);
+        assert_eq!(old.claim(tag, LIVE | SETTLE), State::Owned);
+        new.is_told(tag, What::Granted);
+        // Nor does it begin to settle anew.
+        assert_eq!(old.claim(tag, LIVE | SETTLE), State::Owned);
+        new.withdraw(tag).done();
+        assert_eq!(new.claim(tag, LIVE), State::Granted);
     }
 }
 
@@ -607,6 +680,68 @@ fn a_reload_that_takes_the_right_away_keeps_a_claimant_from_being_ready() {
     old.add((WEB, 0), "still mine").done();
     assert_eq!(new.try_claim(WEB, LIVE, LONG).errno(), libc::EACCES);
     old.withdraw(WEB).done();
+}
+
+#[test]
+fn a_tag_does_not_pass_to_a_claimant_that_may_not_claim_it_any_more() {
+    if !needs_root("a claimant whose right is taken away") {
+        return;
+    }
+    let daemon = Daemon::of_claims();
+    for tag in BOTH {
+        let outcast = Person::user(64101);
+        let (mut old, mut lost) = (daemon.owner(tag), outcast.greeted(&daemon));
+        let mut next = daemon.greeted();
+        assert_eq!(lost.claim(tag, QUIESCED), State::Waiting);
+        assert_eq!(next.claim(tag, QUIESCED), State::Waiting);
+        let denied =
+            "[[rules]]\nid = \"not that one\"\ndeny = [\"claim\"]\nslots = [\"*\"]\nuser = 64101\n";
+        daemon.reload(&format!("{POLICY}\n{denied}"));
+        old.withdraw(tag).done();
+        next.is_told(tag, What::Owned);
+        lost.is_told(tag, What::Expired);
+        assert_eq!(lost.ready(tag).errno(), libc::EACCES);
+        daemon.reload(POLICY);
+    }
+}
+
+#[test]
+fn a_claimant_that_waited_for_its_turn_to_take_takes_nothing_when_it_is_granted() {
+    let daemon = Daemon::of_claims();
+    let (mut old, mut new) = (daemon.owner(SERIAL), daemon.greeted());
+    old.add((SERIAL, 0), "as it was").done();
+    assert_eq!(new.claim(SERIAL, QUIESCED), State::Waiting);
+    let body = [&SERIAL.to_ne_bytes()[..], &1i16.to_ne_bytes(), &0i32.to_ne_bytes()].concat();
+    new.send_and_be_read(&request::extended(74, &body));
+    old.release(SERIAL).done();
+    assert_eq!(got(new.answer()), libc::EBUSY);
+    assert_eq!(old.get((SERIAL, 0)).payload(), b"as it was");
+}
+
+#[test]
+fn who_was_granted_a_serial_tag_and_lost_it_changes_nothing_there() {
+    let daemon = Daemon::of_claims();
+    let (mut old, mut new, mut filler) = (daemon.owner(SERIAL), daemon.greeted(), daemon.connect());
+    old.add((SERIAL, 0), "as it was").done();
+    for _ in 0..3 {
+        assert_eq!(new.claim_for(SERIAL, QUIESCED, 1500).state, State::Waiting);
+        old.is_told_at_last(SERIAL, What::ClaimedQuiesced);
+        // It waits for its turn, and has it as long as the claim is granted.
+        new.send_and_be_read(&request::add((SERIAL, 0), -1, b"too late"));
+        fill(&daemon, &mut filler);
+        old.send_and_be_read(&request::release(SERIAL));
+        // Its time is up before the owner's turn to release comes.
+        std::thread::sleep(Duration::from_millis(1500));
+        daemon.go_on();
+        old.answer().done();
+        filler.answer().done();
+        if new.answers_within(MEANWHILE) {
+            assert_eq!(new.answer().errno(), libc::EBUSY);
+        } else {
+            new = daemon.greeted();
+        }
+        assert_eq!(old.get((SERIAL, 0)).payload(), b"as it was");
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ use super::holder::Holder;
 use super::in_force::Rules;
 use super::place::Place;
 use super::session::Session;
-use super::turns::alter;
+use super::turns::{alter, may_claim};
 use super::vault::Pen;
 
 /// Serves a request.
@@ -99,7 +99,8 @@ async fn carry_out(
         ClaimRequest::Withdraw(tag) => {
             turns.look(tag, |gate| gate.may_withdraw(holder))?;
             case.record_first("withdrawn")?;
-            alter(worker, pen, tag, |gate| gate.leave(holder, End::Withdrawn)).await;
+            let may = |holder: &Holder| may_claim(worker, tag, holder);
+            alter(worker, pen, tag, |gate| gate.leave(holder, End::Withdrawn, may)).await;
         }
     }
     Ok(Answer::Done)

@@ -17,7 +17,7 @@ use super::place::Place;
 use super::request::Escrow;
 use super::session::Session;
 use super::vault::Pen;
-use super::{Brought, Worker, kind};
+use super::{Brought, Worker, kind, turns};
 use crate::log::{Kind, Verdict};
 use crate::numbering::policy_tag;
 
@@ -56,7 +56,7 @@ pub(super) async fn serve(
             }
         }
         let outcome = match request {
-            Escrow::Get(slot) => match get(&case, &session.holder, slot).await {
+            Escrow::Get(slot) => match get(&case, slot).await {
                 Some(outcome) => outcome,
                 // The policy has been replaced meanwhile: decided anew under the next one.
                 None => match next(worker, &rules).await {
@@ -119,22 +119,22 @@ fn acceptable(case: &Case<'_>, add: &Add<Brought>) -> Result<(), Failure> {
 
 /// Gives what lies in a slot, or opens it; none when that was asked under a policy that is not the
 /// supervisor's any more.
-async fn get(case: &Case<'_>, holder: &Holder, slot: Slot) -> Option<Outcome> {
+async fn get(case: &Case<'_>, slot: Slot) -> Option<Outcome> {
     match case.place.resource {
         Some((resource, _)) => open(case, slot, resource).await,
         None => {
             let deposit = case.worker.slots.borrow().get(slot).cloned();
-            let deposit = deposit.filter(|_| shows(case, holder, slot));
+            let deposit = deposit.filter(|deposit| shows(case.worker, deposit));
             Some(deposit.map(Answer::Deposit).ok_or_else(Failure::absent).into())
         }
     }
 }
 
-/// Whether a session is shown what lies in a slot: not what is being taken, unless it takes the tag
-/// over; then that stays.
-pub(super) fn shows(case: &Case<'_>, holder: &Holder, slot: Slot) -> bool {
-    let granted = || case.worker.turns.look(slot.tag, |gate| gate.is_granted_to(holder));
-    !case.worker.taking.has(slot) || granted()
+/// Whether a deposit is there for others: not while it is being taken, unless the tag is being taken
+/// over from its taker, or has been; then it stays.
+pub(super) fn shows(worker: &Worker, deposit: &Rc<Deposit>) -> bool {
+    let taker = worker.taking.taker(deposit);
+    taker.is_none_or(|taker| worker.turns.fence(&taker, deposit.slot.tag, true, false).is_err())
 }
 
 async fn open(case: &Case<'_>, slot: Slot, resource: ResourceIndex) -> Option<Outcome> {
@@ -175,7 +175,7 @@ async fn keep(case: &Case<'_>, holder: &Holder, add: Add<Brought>) -> Option<Out
     let owner = case.requester.connection().uid;
     let pen = worker.vault.pen().await;
     let before = worker.slots.borrow().get(slot).cloned();
-    let may = fence(case, holder).and_then(|()| may_change(case, before.as_deref()));
+    let may = fence_in_turn(case, holder).and_then(|()| may_change(case, before.as_deref()));
     let charge = may.and_then(|()| {
         let replaced = before.as_deref().map(|before| &*before.charge);
         worker
@@ -200,7 +200,7 @@ async fn forget(case: &Case<'_>, holder: &Holder, slot: Slot) -> Option<Outcome>
     let worker = case.worker;
     let pen = worker.vault.pen().await;
     let before = worker.slots.borrow().get(slot).cloned();
-    let may = fence(case, holder).and_then(|()| before.ok_or_else(Failure::absent));
+    let may = fence_in_turn(case, holder).and_then(|()| before.ok_or_else(Failure::absent));
     let may = may.and_then(|before| {
         may_change(case, Some(&before))?;
         case.record_first("done")?;
@@ -233,13 +233,13 @@ pub(super) async fn take(
     let slot = deposit.slot;
     let pen = worker.vault.pen().await;
     let same = worker.slots.borrow().get(slot).is_some_and(|found| Rc::ptr_eq(found, deposit));
-    // Whoever takes the tag over finds it there.
-    if !same || worker.turns.fence(holder, slot.tag, true, false).is_err() {
-        return Some(());
-    }
     let rules = worker.in_force.now();
     let place = Place::slot(&rules.policy, slot);
     let case = Case::new(worker, &rules, requester, Right::Del, place);
+    // Whoever takes the tag over finds it there.
+    if !same || fence_in_turn(&case, holder).is_err() {
+        return Some(());
+    }
     // It has been given away: that it is not here any more follows, whoever hears of it.
     let _ = case.record(Kind::Decision, Verdict::Granted, "taken");
     delete(worker, &pen, deposit).await
@@ -251,6 +251,17 @@ pub(super) fn fence(case: &Case<'_>, holder: &Holder) -> Result<(), Failure> {
     let Some(tag) = case.place.tag else { return Ok(()) };
     let changes = matches!(case.right(), Right::Add | Right::Del);
     case.worker.turns.fence(holder, tag, changes, case.place.is_serial())
+}
+
+/// The same when the request is done: of a serial tag only its owner changes anything. A claimant whose
+/// turn came when it was granted the tag may have lost it by now.
+pub(super) fn fence_in_turn(case: &Case<'_>, holder: &Holder) -> Result<(), Failure> {
+    fence(case, holder)?;
+    let owns = |tag| case.worker.turns.look(tag, |gate| gate.is_owned_by(holder));
+    match case.place.tag {
+        Some(tag) if case.place.is_serial() && !owns(tag) => Err(turns::busy()),
+        _ => Ok(()),
+    }
 }
 
 /// What another user deposited takes the right to replace.

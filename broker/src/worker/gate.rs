@@ -47,6 +47,7 @@ enum Owner {
     Process {
         pid: i32,
         process: Rc<OwnedFd>,
+        number: Option<u64>,
     },
 }
 
@@ -80,9 +81,10 @@ impl Gate {
         Self { tag, owner: Owner::Nobody, claims, waiting, happened: Vec::new() }
     }
 
-    /// A tag that a process owned when the last worker died.
-    pub(super) fn kept(tag: Tag, pid: i32, process: Rc<OwnedFd>) -> Self {
-        Self { owner: Owner::Process { pid, process }, ..Self::free(tag) }
+    /// A tag that a process owned when the last worker died; with what tells it from others, if it has
+    /// no pid here.
+    pub(super) fn kept(tag: Tag, pid: i32, process: Rc<OwnedFd>, number: Option<u64>) -> Self {
+        Self { owner: Owner::Process { pid, process, number }, ..Self::free(tag) }
     }
 
     pub(super) fn owner_id(&self) -> OwnerId {
@@ -100,7 +102,7 @@ impl Gate {
             Owner::Session { holder, .. } => {
                 Some((holder.pid(), Rc::clone(holder.identity.process.as_ref()?)))
             }
-            Owner::Process { pid, process } => Some((*pid, Rc::clone(process))),
+            Owner::Process { pid, process, .. } => Some((*pid, Rc::clone(process))),
         }
     }
 
@@ -115,6 +117,15 @@ impl Gate {
         match &self.owner {
             Owner::Session { settles, .. } => *settles,
             Owner::Nobody | Owner::Process { .. } => None,
+        }
+    }
+
+    /// Until when whoever claims it now as its owner settles, who asks for it until `due`: one that has
+    /// claimed it before settles no longer than it said then.
+    fn settles_until(&self, due: Instant) -> Option<Instant> {
+        match &self.owner {
+            Owner::Session { aware: true, settles, .. } => settles.map(|before| before.min(due)),
+            _ => Some(due),
         }
     }
 
@@ -156,7 +167,11 @@ impl Gate {
     fn is_to_be_had_by(&self, holder: &Holder) -> bool {
         match &self.owner {
             Owner::Nobody => true,
-            Owner::Process { pid, .. } => *pid == holder.pid() && *pid != 0,
+            // Of those that have no pid here, it is the one that has the same number.
+            Owner::Process { pid: 0, number, .. } => {
+                holder.pid() == 0 && number.is_some() && *number == holder.process_number()
+            }
+            Owner::Process { pid, .. } => *pid == holder.pid(),
             Owner::Session { .. } => false,
         }
     }
@@ -185,7 +200,8 @@ impl Gate {
         let holder = Rc::clone(&claim.holder);
         holder.mailbox.forget(self.tag);
         if self.is_owned_by(&holder) || self.is_to_be_had_by(&holder) {
-            self.is_now_owned_by(&holder, claim.settles());
+            let settles = claim.settles().and_then(|due| self.settles_until(due));
+            self.is_now_owned_by(&holder, settles);
             // What it has been told before may be forgotten by now.
             self.claims.front_mut().into_iter().for_each(|claim| claim.told = false);
             self.go_on();
@@ -260,11 +276,13 @@ impl Gate {
     }
 
     /// Gives up what a session has of the tag: its claim, the tag itself, or that it had it once.
-    pub(super) fn leave(&mut self, holder: &Holder, end: End) {
+    ///
+    /// `may` says who may claim it still: see [`Gate::pass_on`].
+    pub(super) fn leave(&mut self, holder: &Holder, end: End, may: impl Fn(&Holder) -> bool) {
         if self.is_owned_by(holder) {
             holder.forget(self.tag);
             holder.mailbox.forget(self.tag);
-            self.pass_on();
+            self.pass_on(may);
         } else if let Some(at) = self.position_of(holder) {
             let what = match end {
                 End::Withdrawn => "withdrawn",
@@ -282,9 +300,9 @@ impl Gate {
 /// What happens by itself.
 impl Gate {
     /// Gives the tag to whoever is next, if it is kept for a process, which has ended.
-    pub(super) fn process_ended(&mut self) {
+    pub(super) fn process_ended(&mut self, may: impl Fn(&Holder) -> bool) {
         if matches!(self.owner, Owner::Process { .. }) {
-            self.pass_on();
+            self.pass_on(may);
         }
     }
 
@@ -317,11 +335,15 @@ impl Gate {
         self.go_on();
     }
 
-    /// Gives the tag to the first who claims it, else to the first whose request still waits.
-    fn pass_on(&mut self) {
+    /// Gives the tag to the first who claims it and `may`, else to the first whose request still waits.
+    fn pass_on(&mut self, may: impl Fn(&Holder) -> bool) {
         let from = (self.other(), self.as_other());
         self.owner = Owner::Nobody;
-        if let Some(claim) = self.claims.pop_front() {
+        while let Some(claim) = self.claims.pop_front() {
+            if !may(&claim.holder) {
+                self.refuse(&claim, from.1);
+                continue;
+            }
             let holder = Rc::clone(&claim.holder);
             holder.tell(self.tag, What::Owned, claim.number, from.1, None);
             self.is_now_owned_by(&holder, claim.settles());
@@ -334,6 +356,13 @@ impl Gate {
                 return;
             }
         }
+    }
+
+    /// Ends a claim that the policy does not allow any more.
+    fn refuse(&mut self, claim: &Claim, from: Other) {
+        claim.holder.claims_no_more(self.tag);
+        claim.holder.tell(self.tag, What::Expired, claim.number, from, None);
+        self.note(claim, Verdict::Refused, "the policy does not allow it any more");
     }
 
     fn is_now_owned_by(&mut self, holder: &Rc<Holder>, settles: Option<Instant>) {
@@ -424,5 +453,44 @@ impl Gate {
             }
             Owner::Process { pid, .. } => format!("pid {pid}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::process::{Command, Stdio};
+
+    use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
+
+    use super::super::identity::Identity;
+    use super::super::process_number;
+    use super::*;
+
+    /// A session of this process, as one of a foreign pid namespace has it.
+    fn nameless() -> Rc<Holder> {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let mut identity = Identity::of(&ours, true).unwrap();
+        identity.pid = 0;
+        Rc::new(Holder::new(1, Rc::new(identity)))
+    }
+
+    fn kept_for(process: Pid) -> Gate {
+        let process = pidfd_open(process, PidfdFlags::empty()).unwrap();
+        let number = process_number::number(&process);
+        Gate::kept(Tag::new(1).unwrap(), 0, Rc::new(process), number)
+    }
+
+    #[test]
+    fn a_process_without_a_pid_here_gets_back_what_was_kept_for_it_and_nothing_else() {
+        let own = nameless();
+        if own.process_number().is_none() {
+            return eprintln!("skipped: this kernel has no pidfs");
+        }
+        assert!(kept_for(getpid()).may_claim(&own, Mode::Again).is_ok());
+        let mut other = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        assert!(kept_for(Pid::from_child(&other)).may_claim(&own, Mode::Again).is_err());
+        other.kill().unwrap();
+        other.wait().unwrap();
     }
 }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::identity::Identity;
 use super::mailbox::{Mailbox, News, Other};
+use super::process_number;
 
 /// Of how many tags a session may have something at stake, or news that it has not read.
 const MANY_TAGS: usize = 64;
@@ -20,6 +21,7 @@ pub(super) struct Holder {
     pub(super) id: u64,
     pub(super) identity: Rc<Identity>,
     pub(super) mailbox: Mailbox,
+    process_number: Option<u64>,
     stakes: RefCell<BTreeMap<Tag, Stake>>,
 }
 
@@ -39,11 +41,19 @@ pub(super) enum Stake {
 
 impl Holder {
     pub(super) fn new(id: u64, identity: Rc<Identity>) -> Self {
-        Self { id, identity, mailbox: Mailbox::default(), stakes: RefCell::default() }
+        let nameless = identity.process.as_ref().filter(|_| identity.pid == 0);
+        let process_number = nameless.and_then(process_number::number);
+        let (mailbox, stakes) = (Mailbox::default(), RefCell::default());
+        Self { id, identity, mailbox, process_number, stakes }
     }
 
     pub(super) fn pid(&self) -> i32 {
         self.identity.pid
+    }
+
+    /// What tells its process from every other, if that has no pid here: see [`process_number`].
+    pub(super) fn process_number(&self) -> Option<u64> {
+        self.process_number
     }
 
     pub(super) fn as_other(&self) -> Other {

@@ -121,9 +121,16 @@ async fn get(
         }
         let answer = escrow::serve(worker, session, &requester, Escrow::Get(slot)).await?;
         had_its_turn = matches!(answer, Answer::Deposit(_));
+        if take
+            && had_its_turn
+            && let Err(errno) = may_still(worker, &requester, &session.holder, slot)
+        {
+            gathered.nothing(index, errno);
+            continue;
+        }
         match answer {
             Answer::Deposit(deposit) => {
-                let taken = take.then(|| worker.taking.begin(&deposit));
+                let taken = take.then(|| worker.taking.begin(&deposit, &session.holder));
                 gathered.deposit(deposit, taken);
             }
             Answer::Resource(slot, opened) => gathered.resource(slot, opened),
@@ -145,12 +152,26 @@ fn may_be_taken(
     let rules = worker.in_force.now();
     let case = Case::new(worker, &rules, requester, Right::Del, Place::slot(&rules.policy, slot));
     let before = worker.slots.borrow().get(slot).cloned();
-    may_take(&case, holder, slot, before.as_deref()).map_err(|failure| {
-        let errno = failure.errno;
-        // Only for its record.
-        drop(case.fail(failure));
-        errno
-    })
+    may_take(&case, holder, slot, before.as_deref()).map_err(|failure| recorded(&case, failure))
+}
+
+/// Whether it may when its turn has come: that may be a claimant's, who changes nothing.
+fn may_still(
+    worker: &Worker,
+    requester: &Requester,
+    holder: &Holder,
+    slot: Slot,
+) -> Result<(), Errno> {
+    let rules = worker.in_force.now();
+    let case = Case::new(worker, &rules, requester, Right::Del, Place::slot(&rules.policy, slot));
+    escrow::fence_in_turn(&case, holder).map_err(|failure| recorded(&case, failure))
+}
+
+fn recorded(case: &Case<'_>, failure: Failure) -> Errno {
+    let errno = failure.errno;
+    // Only for its record.
+    drop(case.fail(failure));
+    errno
 }
 
 /// Whether a peer may delete what it wants to take, which it must before it is given it.

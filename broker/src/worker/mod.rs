@@ -26,6 +26,7 @@ mod operate;
 pub(crate) mod outbox;
 mod place;
 mod privilege;
+mod process_number;
 mod quota;
 pub(crate) mod request;
 mod restore;

@@ -28,7 +28,7 @@ use crate::numbering::{policy_slot, wire_slot};
 #[derive(Clone, Copy)]
 pub(super) struct Question<'a> {
     pub(super) requester: &'a Requester,
-    pub(super) holder: &'a Holder,
+    pub(super) holder: &'a Rc<Holder>,
     pub(super) tag: Tag,
     /// Whether what is given is to be deleted.
     pub(super) take: bool,
@@ -50,7 +50,9 @@ pub(super) fn get(worker: &Worker, question: Question<'_>, indices: &[Index], go
         let (alike, others) = rest.split_at(neighbours(rest, alike_until(&rules, first)));
         runs.decide(&rules, place, got);
         let last = alike.last().copied().unwrap_or(first.index);
-        runs.look_through(alike, worker.slots.borrow().run(first, last), got);
+        let deposits =
+            if runs.finds() { worker.slots.borrow().run(first, last) } else { Vec::new() };
+        runs.look_through(alike, deposits, got);
         rest = others;
     }
     runs.record(got);
@@ -120,6 +122,12 @@ impl<'a> Runs<'a> {
         }
     }
 
+    /// Whether what lies there makes a difference. Where it makes none it is not looked for, which would
+    /// take the longer the more there is.
+    fn finds(&self) -> bool {
+        self.decided.as_ref().is_some_and(|decided| decided.get.decision.granted)
+    }
+
     /// Gives what lies in slots that are alike, as long as there is room.
     fn look_through(&mut self, indices: &[Index], deposits: Vec<Rc<Deposit>>, got: &mut Gathered) {
         let mut deposits = deposits.into_iter().peekable();
@@ -154,12 +162,12 @@ impl<'a> Runs<'a> {
         if !get.decision.granted {
             return Err(Nothing::Refused);
         }
-        let there = there.filter(|_| shows(get, self.question.holder, slot));
+        let there = there.filter(|deposit| shows(self.worker, deposit));
         there.ok_or(Nothing::Absent)
     }
 
     fn taken(&self, deposit: &Rc<Deposit>) -> Option<Taken> {
-        self.question.take.then(|| self.worker.taking.begin(deposit))
+        self.question.take.then(|| self.worker.taking.begin(deposit, self.question.holder))
     }
 
     /// Adds a slot to the run, or records that and begins the next one.

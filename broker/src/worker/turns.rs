@@ -10,6 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::os::fd::AsFd;
 use std::rc::Rc;
 
+use fdbroker_policy::{Right, Target};
 use fdbroker_wire::{Control, Errno, Tag};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
@@ -20,6 +21,7 @@ use super::claim::{End, Happened};
 use super::gate::{Gate, OwnerId, Turn};
 use super::holder::Holder;
 use super::identity::Identity;
+use super::process_number;
 use super::restore::Note;
 use super::vault::Pen;
 use crate::log::{Kind, Name, Record, Subject};
@@ -68,7 +70,7 @@ impl Turns {
         let (fenced, granted) =
             self.look(tag, |gate| (gate.is_fenced_for(holder), gate.is_granted_to(holder)));
         if changes && fenced {
-            return Err(Failure::in_vain(Errno::BUSY, FENCED));
+            return Err(busy());
         }
         if holder.is_overtaken(tag) && (changes || serial && !granted) {
             return Err(Failure::in_vain(Errno::STALE, OVERTAKEN));
@@ -112,6 +114,11 @@ impl Turns {
     fn next_due(&self) -> Option<(Instant, Tag)> {
         self.clocks.borrow().first().map(|(due, _, tag)| (*due, *tag))
     }
+}
+
+/// Why nothing changes in a tag that is being taken over.
+pub(super) fn busy() -> Failure {
+    Failure::in_vain(Errno::BUSY, FENCED)
 }
 
 const OVERTAKEN: &str = "another process has taken the tag over";
@@ -173,8 +180,17 @@ pub(super) async fn wait(worker: &Worker, tag: Tag, holder: &Rc<Holder>) -> bool
 pub(super) async fn leave(worker: &Worker, tag: Tag, holder: &Holder, end: End) {
     if worker.turns.look(tag, |gate| gate.may_withdraw(holder).is_ok()) {
         let pen = worker.vault.pen().await;
-        alter(worker, &pen, tag, |gate| gate.leave(holder, end)).await;
+        let may = |holder: &Holder| may_claim(worker, tag, holder);
+        alter(worker, &pen, tag, |gate| gate.leave(holder, end, may)).await;
     }
+}
+
+/// Whether the policy still lets a session claim a tag, to which it passes now.
+pub(super) fn may_claim(worker: &Worker, tag: Tag, holder: &Holder) -> bool {
+    let (rules, peer) = (worker.in_force.now(), holder.identity.peer());
+    let target = policy_tag(tag).map(Target::Tag);
+    let decide = |target| rules.policy.decide(&peer, Right::Claim, target, rules.now());
+    target.is_some_and(|target| decide(target).is_granted())
 }
 
 /// Ends claims whose time is up. Never ends.
@@ -204,7 +220,8 @@ pub(super) fn restore(worker: &Rc<Worker>, restored: Note) {
             .error(&format!("tag {tag}: its owner, pid {pid}, cannot be watched; it is free"));
         return;
     };
-    worker.turns.gates.borrow_mut().insert(tag, Gate::kept(tag, pid, Rc::new(process)));
+    let number = process_number::number(&process);
+    worker.turns.gates.borrow_mut().insert(tag, Gate::kept(tag, pid, Rc::new(process), number));
     let worker = Rc::clone(worker);
     tokio::task::spawn_local(async move {
         // A pidfd is readable when its process has ended, see pidfd_open(2).
@@ -215,7 +232,8 @@ pub(super) fn restore(worker: &Rc<Worker>, restored: Note) {
                 .error(&format!("tag {tag}: its owner, pid {pid}, cannot be watched: {error}"));
         }
         let pen = worker.vault.pen().await;
-        alter(&worker, &pen, tag, Gate::process_ended).await;
+        let may = |holder: &Holder| may_claim(&worker, tag, holder);
+        alter(&worker, &pen, tag, |gate| gate.process_ended(may)).await;
     });
 }
 

@@ -112,9 +112,7 @@ impl Options {
     }
 
     fn bind_unix(&self, path: &Path) -> io::Result<OwnedFd> {
-        let socket = stale::bind(path, SocketType::STREAM)?;
-        listen(&socket, self.backlog)?;
-        Ok(socket)
+        stale::bind(path, SocketType::STREAM, |socket| Ok(listen(socket, self.backlog)?))
     }
 }
 
@@ -138,7 +136,7 @@ impl<A: AsRef<Path> + ?Sized> BindAddress<UnixListener> for A {
 
 impl<A: AsRef<Path> + ?Sized> BindAddress<UnixDatagram> for A {
     fn bind(&self, _: &Options) -> io::Result<UnixDatagram> {
-        stale::bind(self.as_ref(), SocketType::DGRAM).map(Into::into)
+        stale::bind(self.as_ref(), SocketType::DGRAM, |_| Ok(())).map(Into::into)
     }
 }
 
@@ -224,6 +222,25 @@ mod tests {
         let addresses = [taken.local_addr().unwrap(), free];
         let bound: TcpListener = Options::new().bind(&addresses[..]).unwrap();
         assert_ne!(bound.local_addr().unwrap(), addresses[0]);
+    }
+
+    #[test]
+    fn of_many_that_find_a_dead_path_at_once_one_gets_it_and_keeps_it() {
+        let directory = tempfile::tempdir().unwrap();
+        for round in 0..200 {
+            let path = directory.path().join(round.to_string());
+            drop(UnixListener::bind(&path).unwrap());
+            let start = std::sync::Barrier::new(4);
+            let bound: Vec<UnixListener> = std::thread::scope(|scope| {
+                let bind = || {
+                    start.wait();
+                    Options::new().bind(&path).ok()
+                };
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(bind)).collect();
+                threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect()
+            });
+            assert_eq!(bound.len(), 1, "round {round}");
+        }
     }
 
     #[test]

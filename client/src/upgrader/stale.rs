@@ -1,21 +1,37 @@
 //! Binding a Unix socket where a dead process may have left its path behind.
+//!
+//! Of several that find a dead path at once, the second must not remove what the first has bound
+//! there meanwhile, nor one that is bound and does not listen yet. So all of it is done under a
+//! lock on the directory.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind as bind_to, connect, socket_with,
 };
 
-/// Binds a new socket to a path. A socket that is there already, and that nobody listens on, is
-/// removed first; anything else stays, and is an error.
-pub(crate) fn bind(path: &Path, kind: SocketType) -> io::Result<OwnedFd> {
+/// How long others may have the lock; who has it longer does something else with it.
+const LOCK: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Binds a new socket to a path, and makes it `ready`. A socket that is there already, and that
+/// nobody listens on, is removed first; anything else stays, and is an error.
+pub(crate) fn bind(
+    path: &Path,
+    kind: SocketType,
+    ready: impl FnOnce(&OwnedFd) -> io::Result<()>,
+) -> io::Result<OwnedFd> {
     let address = SocketAddrUnix::new(path)?;
     let socket = new(kind)?;
+    // Held to the end.
+    let _lock = lock(path);
     match bind_to(&socket, &address) {
         Err(Errno::ADDRINUSE) if is_abandoned(path, &address, kind)? => {
             fs::remove_file(path)?;
@@ -23,7 +39,22 @@ pub(crate) fn bind(path: &Path, kind: SocketType) -> io::Result<OwnedFd> {
         }
         bound => bound?,
     }
+    ready(&socket)?;
     Ok(socket)
+}
+
+/// The lock on the directory of a path; none where it cannot be had.
+fn lock(path: &Path) -> Option<File> {
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+    let directory = File::open(directory.unwrap_or(Path::new("."))).ok()?;
+    let end = Instant::now() + LOCK;
+    loop {
+        match directory.try_lock() {
+            Ok(()) => return Some(directory),
+            Err(TryLockError::WouldBlock) if Instant::now() < end => thread::sleep(PAUSE),
+            Err(_) => return None,
+        }
+    }
 }
 
 fn is_abandoned(path: &Path, address: &SocketAddrUnix, kind: SocketType) -> io::Result<bool> {
@@ -46,6 +77,8 @@ mod tests {
 
     use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
+    use rustix::net::listen;
+
     #[test]
     fn what_a_dead_process_left_behind_is_made_anew() {
         let directory = tempfile::tempdir().unwrap();
@@ -53,10 +86,9 @@ mod tests {
         drop(UnixListener::bind(&stream).unwrap());
         drop(UnixDatagram::bind(&datagram).unwrap());
         assert!(stream.exists() && datagram.exists(), "they leave their paths behind");
-        let bound = bind(&stream, SocketType::STREAM).unwrap();
-        rustix::net::listen(&bound, 1).unwrap();
+        let _listens = bind(&stream, SocketType::STREAM, |bound| Ok(listen(bound, 1)?)).unwrap();
         UnixStream::connect(&stream).unwrap();
-        let bound: UnixDatagram = bind(&datagram, SocketType::DGRAM).unwrap().into();
+        let bound: UnixDatagram = bind(&datagram, SocketType::DGRAM, |_| Ok(())).unwrap().into();
         UnixDatagram::unbound().unwrap().send_to(b"x", &datagram).unwrap();
         assert_eq!(bound.recv(&mut [0; 2]).unwrap(), 1);
     }
@@ -68,7 +100,7 @@ mod tests {
         let _listens = UnixListener::bind(&stream).unwrap();
         let _bound = UnixDatagram::bind(&datagram).unwrap();
         for (path, kind) in [(stream, SocketType::STREAM), (datagram, SocketType::DGRAM)] {
-            let refused = bind(&path, kind).unwrap_err();
+            let refused = bind(&path, kind, |_| Ok(())).unwrap_err();
             assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
         }
     }
@@ -78,7 +110,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("precious");
         fs::write(&path, "data").unwrap();
-        let refused = bind(&path, SocketType::STREAM).unwrap_err();
+        let refused = bind(&path, SocketType::STREAM, |_| Ok(())).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
         assert_eq!(fs::read(&path).unwrap(), b"data");
     }
