@@ -59,9 +59,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("listening on {}", listener.local_addr()?);
 
-    let (accepting, accepts) = (server.clone(), listener.try_clone()?);
-    thread::spawn(move || accepting.accept(&accepts).expect("connections can be accepted"));
-    let again = || listener.try_clone();
+    let accepting = server.clone();
+    thread::spawn(move || accepting.accept(&listener).expect("connections can be accepted"));
     let mut rest = None;
     loop {
         match server.upgrader.next()? {
@@ -74,7 +73,8 @@ fn main() -> Result<(), Box<dyn Error>> {
                     server.upgrader.remove(name)?;
                 }
             }
-            Happening::Forgotten => drop(server.upgrader.listen_with(LISTENER, again)?),
+            // What a hand-over had left, which is at its end with that.
+            Happening::Forgotten => {}
             // At rest to the end: were the lock given back, a thread might go on.
             Happening::Completed => std::process::exit(0),
             other => return Err(format!("{other:?}").into()),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fdbroker_tests::load::{Clients, Kept, Load, percentile};
-use fdbroker_tests::{Daemon, Example, sample};
+use fdbroker_tests::{Daemon, Example, sample, wait_until};
 
 /// The tag of the example.
 const TAG: i16 = 2;
@@ -54,4 +54,25 @@ fn a_connection_that_was_silent_over_many_upgrades_has_its_next_request_answered
     assert!(first.ends().success());
     let answer = Kept::connect(last.address()).unwrap().ask().unwrap();
     assert_eq!(answer.body, last.pid().to_string());
+}
+
+#[test]
+fn a_broker_that_is_restarted_as_a_whole_keeps_no_upgrade_from_going_through() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let start = || Daemon::with_policy(&sample::open_at(TAG)).socket(path.clone()).start();
+    let mut before = start();
+    let mut first = Example::start(&before, "http");
+    let load = Load::start(first.address(), CLIENTS);
+    load.is_served_by(first.pid());
+    before.kill();
+    let after = start();
+    wait_until("the listener is there again", || {
+        fdbroker::Broker::connect_to(&path).unwrap().list(None).unwrap().len() == 1
+    });
+    let second = Example::start(&after, "http");
+    assert_eq!(second.address(), first.address());
+    load.is_served_by(second.pid());
+    assert!(first.ends().success());
+    assert_eq!(load.end().servers.len(), 2);
 }

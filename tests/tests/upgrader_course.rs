@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
@@ -215,15 +215,19 @@ fn a_broker_that_has_gone_for_good_is_an_error_after_a_bounded_wait() {
 }
 
 #[test]
-fn what_a_broker_has_forgotten_is_told_and_can_be_added_again() {
+fn a_broker_that_was_started_anew_has_the_listeners_again_and_what_else_it_has_forgotten_is_told() {
     let mut before = Daemon::of_upgrades();
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("link");
     std::os::unix::fs::symlink(before.socket(), &socket).unwrap();
     let upgrader = Upgrader::builder(WEB).connector(Connector::new().socket(&socket));
     let upgrader = upgrader.start().unwrap();
-    let listener: TcpListener = upgrader.listen("http", "127.0.0.1:0").unwrap();
+    let listener: TcpListener = upgrader.listen("early", "127.0.0.1:0").unwrap();
     upgrader.ready().unwrap();
+    let late: TcpListener = upgrader.listen("late", "127.0.0.1:0").unwrap();
+    let _removed: TcpListener = upgrader.listen("removed", "127.0.0.1:0").unwrap();
+    assert!(upgrader.remove("removed").unwrap());
+    upgrader.store("state", None, b"1").unwrap();
     before.end(Signal::TERM);
     let after = Daemon::of_upgrades();
     let other = directory.path().join("other");
@@ -231,11 +235,38 @@ fn what_a_broker_has_forgotten_is_told_and_can_be_added_again() {
     fs::rename(&other, &socket).unwrap();
 
     assert_eq!(upgrader.next().unwrap(), Happening::Forgotten);
-    assert!(upgrader.names().is_empty());
-    upgrader.listen_with("http", || listener.try_clone()).unwrap();
+    assert_eq!(upgrader.names(), ["early", "late"]);
+    upgrader.store("state", None, b"2").unwrap();
     let second = start(&after);
-    let inherited: TcpListener = second.listener("http").unwrap().unwrap();
-    assert!(sample::same_file(&listener, &inherited));
+    for (name, kept) in [("early", &listener), ("late", &late)] {
+        let inherited: TcpListener = second.listener(name).unwrap().unwrap();
+        assert!(sample::same_file(kept, &inherited), "{name}");
+    }
+    assert_eq!(second.stored("state").unwrap().unwrap().bytes, b"2");
     second.ready().unwrap();
     upgrader.upgrade_complete().unwrap();
+}
+
+#[test]
+fn who_has_stopped_or_was_overtaken_keeps_no_listener_open() {
+    let daemon = Daemon::of_upgrades();
+    let first = start(&daemon);
+    let listener: TcpListener = first.listen("http", "127.0.0.1:0").unwrap();
+    first.ready().unwrap();
+    let link = std::fs::read_link(format!("/proc/self/fd/{}", listener.as_raw_fd())).unwrap();
+    let held = || {
+        let open = fs::read_dir("/proc/self/fd").unwrap().filter_map(Result::ok);
+        open.filter(|entry| fs::read_link(entry.path()).is_ok_and(|found| found == link)).count()
+    };
+    assert_eq!(held(), 2, "one is kept for a broker that is started anew");
+    let second = start(&daemon);
+    second.remove("http").unwrap();
+    second.ready().unwrap();
+    first.upgrade_complete().unwrap();
+    wait_until("the other one is closed", || held() == 1);
+    let third = start(&daemon);
+    let _made = third.listen_with("http", || listener.try_clone()).unwrap();
+    third.ready().unwrap();
+    third.stop();
+    assert_eq!(held(), 2, "the program's own");
 }

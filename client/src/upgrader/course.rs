@@ -20,7 +20,8 @@ pub enum Happening {
     /// It has taken over.
     Completed,
     /// The broker was restarted as a whole, and has not kept all that was deposited:
-    /// [`super::Upgrader::names`] says what is left, and the rest has to be added again.
+    /// [`super::Upgrader::names`] says what is left, and the rest has to be added again. Listening
+    /// sockets are not told of: the upgrader has deposited them again by itself.
     Forgotten,
     /// [`super::Upgrader::stop`] was called.
     Stopped,
@@ -286,7 +287,8 @@ impl Course {
         Duty::None
     }
 
-    fn withdrawn(&mut self) {
+    /// Notes that nobody claims the tag any more: there is not what a claimant was to take over.
+    pub(crate) fn withdrawn(&mut self) {
         if self.claim.take().is_some() {
             self.happened(Happening::Withdrawn);
         }

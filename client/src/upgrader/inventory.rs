@@ -21,6 +21,9 @@ pub(crate) struct Inventory {
     unreadable: BTreeMap<String, Index>,
     /// What is to be deleted at the broker.
     unwanted: BTreeSet<Index>,
+    /// Listening sockets that are at the broker, by their names, to be deposited again at one that
+    /// was started anew: nobody else could make them while this process serves.
+    spares: BTreeMap<String, OwnedFd>,
     /// Every slot that holds something, of ours or of others.
     taken: BTreeSet<Index>,
     /// Below this, every slot is taken.
@@ -95,17 +98,47 @@ impl Inventory {
         }
     }
 
-    /// Takes in what lies at a broker that was started anew, while this process serves; whether any
-    /// name is gone.
+    /// Takes in what lies at a broker that was started anew, while this process serves. Gives the
+    /// names that are gone; of these, the listening sockets are to be deposited again.
     pub(crate) fn reconcile(
         &mut self,
         found: impl IntoIterator<Item = (Index, Option<Deposit>)>,
-    ) -> bool {
-        let mut now = Self { inherited: self.inherited, ..Self::of(found) };
-        now.entries.values_mut().for_each(|entry| entry.held = Held::Deposited);
-        let gone = self.entries.keys().any(|name| !now.entries.contains_key(name));
-        *self = now;
+    ) -> Vec<String> {
+        let before = std::mem::take(self);
+        *self = Self { inherited: before.inherited, ..Self::of(found) };
+        self.entries.values_mut().for_each(|entry| entry.held = Held::Deposited);
+        self.spares = before.spares;
+        let mut gone = Vec::new();
+        for (name, entry) in before.entries {
+            if let Held::Staged(contents) = entry.held {
+                self.spare(&name, entry.role, contents);
+            }
+            if !self.entries.contains_key(&name) {
+                self.stage_spare(&name);
+                gone.push(name);
+            }
+        }
         gone
+    }
+
+    fn stage_spare(&mut self, name: &str) {
+        if let Some(listener) = self.spares.remove(name) {
+            let index = self.free();
+            let contents = Contents { descriptor: Some(listener), ..Contents::default() };
+            self.stage(name, index, Role::Listener, contents);
+        }
+    }
+
+    /// Keeps a listening socket that is at the broker too.
+    pub(crate) fn spare(&mut self, name: &str, role: Role, contents: Contents) {
+        if let (Role::Listener, Some(listener)) = (role, contents.descriptor) {
+            self.spares.insert(name.to_owned(), listener);
+        }
+    }
+
+    /// Closes what was only kept for a broker that is started anew.
+    pub(crate) fn drop_spares(&mut self) {
+        self.spares.clear();
     }
 
     /// How many names were inherited.
@@ -170,6 +203,7 @@ impl Inventory {
     /// Forgets a name, and notes that its slot is to be deleted; whether there was one.
     pub(crate) fn unwant(&mut self, name: &str) -> bool {
         let entry = self.entries.remove(name);
+        self.spares.remove(name);
         let staged = entry.as_ref().is_some_and(|entry| !entry.at_broker);
         let index = entry.map(|entry| entry.index).or_else(|| self.unreadable.remove(name));
         match index {
@@ -204,9 +238,11 @@ impl Inventory {
 
     /// Notes that what was staged under a name is at the broker.
     pub(crate) fn was_deposited(&mut self, name: &str) {
-        if let Some(entry) = self.entries.get_mut(name) {
-            entry.held = Held::Deposited;
-            entry.at_broker = true;
+        let Some(entry) = self.entries.get_mut(name) else { return };
+        entry.at_broker = true;
+        let role = entry.role;
+        if let Held::Staged(contents) = std::mem::replace(&mut entry.held, Held::Deposited) {
+            self.spare(name, role, contents);
         }
     }
 
@@ -321,10 +357,34 @@ mod tests {
             (0..).map(index).zip(deposits).collect()
         };
         let mut inventory = Inventory::of(found(&["a", "b"]));
-        assert!(!inventory.reconcile(found(&["b", "a"])));
+        assert!(inventory.reconcile(found(&["b", "a"])).is_empty());
         assert_eq!(inventory.place("a"), Some(index(1)));
-        assert!(inventory.reconcile(found(&["b"])));
+        assert_eq!(inventory.reconcile(found(&["b"])), ["a"]);
         assert_eq!((inventory.names(), inventory.slot("a")), (vec!["b".to_owned()], index(1)));
+    }
+
+    #[test]
+    fn a_listener_that_a_broker_has_forgotten_is_to_be_deposited_again() {
+        let listener = || Contents {
+            descriptor: Some(tempfile::tempfile().unwrap().into()),
+            ..Contents::default()
+        };
+        let mut inventory = Inventory::of([]);
+        inventory.stage("http", index(0), Role::Listener, listener());
+        inventory.stage("file", index(1), Role::File, listener());
+        inventory.was_deposited("http");
+        inventory.was_deposited("file");
+        for _ in 0..2 {
+            // The second time it has not been deposited in between.
+            assert_eq!(inventory.reconcile([(index(0), foreign())]), ["file", "http"][..].to_vec());
+            assert_eq!(staged(&inventory), [("http", 1)]);
+            inventory.stage("file", index(2), Role::File, Contents::default());
+            inventory.was_deposited("file");
+        }
+        inventory.was_deposited("http");
+        inventory.drop_spares();
+        inventory.reconcile([]);
+        assert!(staged(&inventory).is_empty());
     }
 
     #[test]

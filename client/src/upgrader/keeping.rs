@@ -128,6 +128,7 @@ impl Upgrader {
             let index = inventory.slot(name);
             broker.add(Slot { tag, index }, descriptor, payload)?;
             inventory.deposited(name, index, *role);
+            inventory.spare(name, *role, duplicate(descriptor));
             Ok(())
         };
         let done = self.shared.ask(state, at_broker, add);
@@ -151,6 +152,8 @@ impl Upgrader {
                 fits(contents)?;
                 let contents = std::mem::take(contents);
                 entry.held = Held::Deposited;
+                let spare = duplicate(contents.descriptor.as_ref().map(AsFd::as_fd));
+                state.inventory.spare(name, role, spare);
                 Ok(Some(contents))
             }
             Held::Staged(contents) => {
@@ -189,6 +192,13 @@ impl Contents {
         let descriptor = self.descriptor.as_ref().map(OwnedFd::try_clone).transpose()?;
         Ok(Self { descriptor, state: self.state.clone() })
     }
+}
+
+/// Another descriptor for the same; none where there is no room for it, which may do harm later, and
+/// only if the broker has to be given it again.
+fn duplicate(descriptor: Option<BorrowedFd<'_>>) -> Contents {
+    let descriptor = descriptor.and_then(|descriptor| descriptor.try_clone_to_owned().ok());
+    Contents { descriptor, ..Contents::default() }
 }
 
 fn stage(

@@ -116,6 +116,7 @@ impl Upgrader {
             let _ = broker.withdraw(tag);
         }
         state.link = Link::Closed;
+        state.inventory.drop_spares();
         state.course.advance(Stage::Stopped);
         self.shared.tell(&state);
         self.shared.ring();
@@ -210,12 +211,13 @@ impl Upgrader {
 }
 
 /// One that the broker did not deposit or delete, among many.
-struct NotDone {
+pub(crate) struct NotDone {
     name: String,
     source: Error,
 }
 
-fn deposit_all(
+/// Deposits what is due; gives the first that was not taken, when all were tried.
+pub(crate) fn deposit_all(
     broker: &mut Broker,
     tag: Tag,
     inventory: &mut Inventory,

@@ -14,6 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::course::Stage;
 use super::inventory::Inventory;
+use super::lifecycle::deposit_all;
 use super::shared::{Link, Shared, State, Terms, is_passing};
 use super::snapshot::fetch;
 use crate::{Broker, Error};
@@ -81,6 +82,7 @@ impl State {
         let limit = self.course.expect_claimant(Instant::now());
         if self.course.is_over() {
             self.link = Link::Closed;
+            self.inventory.drop_spares();
             return Next::End;
         }
         match &self.link {
@@ -146,12 +148,13 @@ impl State {
     /// next claim tells, and has left something there.
     fn claim_back(&self, broker: &mut Broker) -> Result<Claimed, Error> {
         let Terms { tag, time, .. } = self.terms;
-        let again = broker.claim(tag, Mode::Again, time);
-        let Err(Error::TakenOver { attempt, text }) = again else { return again };
         if broker.instance()? == self.instance {
-            return Err(Error::TakenOver { attempt, text });
+            return broker.claim(tag, Mode::Again, time);
         }
-        let claimed = broker.claim(tag, Mode::Live, time)?;
+        // Nobody takes over what has still to be deposited again: see `recognise`.
+        let again = broker.claim_and_settle(tag, Mode::Again, time);
+        let Err(Error::TakenOver { attempt, text }) = again else { return again };
+        let claimed = broker.claim_and_settle(tag, Mode::Live, time)?;
         match claimed.state {
             ClaimState::Owned => Ok(claimed),
             ClaimState::Granted if self.is_hollow(broker)? => {
@@ -177,16 +180,28 @@ impl State {
             return Ok(());
         }
         match self.course.stage() {
-            Stage::Serving => {
-                let (found, _) = fetch(broker, self.terms.tag)?;
-                if self.inventory.reconcile(found) {
-                    self.course.forgotten();
-                }
-            }
+            Stage::Serving => self.restore(broker)?,
             // It looks before it is ready.
             _ => self.doubtful = true,
         }
         self.instance = instance;
+        Ok(())
+    }
+
+    /// Deposits again what the broker has forgotten, if it is a listening socket: the program need
+    /// not know then. Lets others claim the tag.
+    fn restore(&mut self, broker: &mut Broker) -> Result<(), Error> {
+        let tag = self.terms.tag;
+        let (found, _) = fetch(broker, tag)?;
+        let gone = self.inventory.reconcile(found);
+        let again = self.inventory.due().deposits.len();
+        let restored = deposit_all(broker, tag, &mut self.inventory)?;
+        broker.ready(tag)?;
+        match restored {
+            Ok(()) if gone.is_empty() => {}
+            Ok(()) if gone.len() == again => self.course.withdrawn(),
+            _ => self.course.forgotten(),
+        }
         Ok(())
     }
 }
