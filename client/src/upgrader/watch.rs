@@ -193,15 +193,15 @@ impl State {
     fn restore(&mut self, broker: &mut Broker) -> Result<(), Error> {
         let tag = self.terms.tag;
         let (found, _) = fetch(broker, tag)?;
-        let gone = self.inventory.reconcile(found);
-        let again = self.inventory.due().deposits.len();
-        let restored = deposit_all(broker, tag, &mut self.inventory)?;
-        broker.ready(tag)?;
-        match restored {
-            Ok(()) if gone.is_empty() => {}
-            Ok(()) if gone.len() == again => self.course.withdrawn(),
-            _ => self.course.forgotten(),
+        let gone = self.inventory.reconcile(found).len();
+        match self.inventory.due().deposits.len() {
+            again if again < gone => self.course.forgotten(),
+            0 => {}
+            _ => self.course.withdrawn(),
         }
-        Ok(())
+        if deposit_all(broker, tag, &mut self.inventory)?.is_err() {
+            self.course.forgotten();
+        }
+        broker.ready(tag)
     }
 }
