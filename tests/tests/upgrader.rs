@@ -41,9 +41,17 @@ fn names_are_the_keys_and_not_addresses() {
     type Sockets = (TcpListener, UdpSocket, TcpListener, TcpListener, UnixListener);
     let sockets = |upgrader: &Upgrader, port: u16| -> Sockets {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let tcp: TcpListener = upgrader.listen("tcp", address).unwrap();
-        let address = tcp.local_addr().unwrap();
-        let udp = upgrader.listen("udp", address).unwrap();
+        let (tcp, udp) = loop {
+            let tcp: TcpListener = upgrader.listen("tcp", address).unwrap();
+            match upgrader.listen("udp", tcp.local_addr().unwrap()) {
+                Ok(udp) => break (tcp, udp),
+                // Somebody else has that port of UDP: another one, then.
+                Err(UpgradeError::Io { source, .. }) if source.kind() == ErrorKind::AddrInUse => {
+                    upgrader.remove("tcp").unwrap();
+                }
+                Err(error) => panic!("{error}"),
+            }
+        };
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let one: TcpListener = upgrader.listen_with("group-1", || group.bind(any)).unwrap();
         let shared = one.local_addr().unwrap();
