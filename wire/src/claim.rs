@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use crate::fields::{Body, Fields};
-use crate::{Errno, Extended, Fault, Tag, opcode};
+use crate::version2::{BAD_ANSWER, BAD_REQUEST, UNASKED, UNKNOWN, extended};
+use crate::{Extended, Fault, Tag, opcode};
 
 /// The longest time that a claim may take, from when its turn has come until it is ready.
 pub const MAX_TIME: Duration = Duration::from_secs(3600);
@@ -295,15 +296,6 @@ impl State {
             .into_iter()
             .find(|state| state.number() == number)
     }
-}
-
-const UNKNOWN: Fault = Fault::survivable(Errno::PROTO, "the opcode is not served");
-const UNASKED: Fault = Fault::survivable(Errno::INVAL, "this opcode takes no descriptors");
-const BAD_REQUEST: Fault = Fault::survivable(Errno::INVAL, "malformed request");
-const BAD_ANSWER: Fault = Fault::survivable(Errno::INVAL, "malformed answer");
-
-fn extended<F>(op: i16, body: Body) -> Extended<F> {
-    Extended { op, flags: 0, body: body.0, descriptors: Vec::new() }
 }
 
 fn milliseconds(time: Duration) -> i32 {

@@ -316,14 +316,15 @@ const LISTING_HEAD: usize = 4;
 const ENTRY_HEAD: usize = 18;
 const MAX_ENTRIES: usize = 32767;
 
-const UNKNOWN: Fault = Fault::survivable(Errno::PROTO, "the opcode is not served");
-const UNASKED: Fault = Fault::survivable(Errno::INVAL, "this opcode takes no descriptors");
+pub(crate) const UNKNOWN: Fault = Fault::survivable(Errno::PROTO, "the opcode is not served");
+pub(crate) const UNASKED: Fault =
+    Fault::survivable(Errno::INVAL, "this opcode takes no descriptors");
 const BAD_NAME: Fault =
     Fault::survivable(Errno::INVAL, "a name is 1 to 255 bytes of UTF-8 without NUL");
-const BAD_REQUEST: Fault = Fault::survivable(Errno::INVAL, "malformed request");
-const BAD_ANSWER: Fault = Fault::survivable(Errno::INVAL, "malformed answer");
+pub(crate) const BAD_REQUEST: Fault = Fault::survivable(Errno::INVAL, "malformed request");
+pub(crate) const BAD_ANSWER: Fault = Fault::survivable(Errno::INVAL, "malformed answer");
 
-fn extended<F>(op: i16, body: Body) -> Extended<F> {
+pub(crate) fn extended<F>(op: i16, body: Body) -> Extended<F> {
     Extended { op, flags: 0, body: body.0, descriptors: Vec::new() }
 }
 
