@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use fdbroker_wire::claim::{ClaimRequest, Claimed, Mode};
-use fdbroker_wire::{Extended, Message, Tag};
+use fdbroker_wire::{Message, Tag};
 
 use crate::question::{Bond, Place, Question, Sealed};
 use crate::transfer::Request;
@@ -42,14 +42,6 @@ impl Claim {
         let request = ClaimRequest::Claim { tag, mode, time: time.max(SHORTEST), settle };
         Self { tag, message: sealed(request) }
     }
-
-    fn read(&self, answer: Extended<OwnedFd>, place: &Place<'_>) -> Result<Claimed, Error> {
-        match Claimed::from_extended(answer) {
-            Ok(claimed) if claimed.tag == self.tag => Ok(claimed),
-            Ok(_) => Err(place.nonsense(self.operation())),
-            Err(fault) => Err(place.protocol(self.operation(), fault.reason)),
-        }
-    }
 }
 
 impl Question for Claim {
@@ -76,9 +68,10 @@ impl Question for Claim {
         answer: Message<OwnedFd>,
         place: &Place<'_>,
     ) -> Result<Option<Claimed>, Error> {
-        match answer {
-            Message::Extended(answer) => self.read(answer, place).map(Some),
-            other => Err(place.unexpected(self.operation(), other)),
+        let claimed = place.extended(self.operation(), answer, Claimed::from_extended)?;
+        match claimed.tag == self.tag {
+            true => Ok(Some(claimed)),
+            false => Err(place.nonsense(self.operation())),
         }
     }
 }

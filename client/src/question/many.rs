@@ -227,11 +227,7 @@ impl Place<'_> {
         operation: Operation,
         answer: Message<OwnedFd>,
     ) -> Result<ManyAnswer<OwnedFd>, Error> {
-        match answer {
-            Message::Extended(answer) => ManyAnswer::from_extended(answer)
-                .map_err(|fault| self.protocol(operation, fault.reason)),
-            other => Err(self.unexpected(operation, other)),
-        }
+        self.extended(operation, answer, ManyAnswer::from_extended)
     }
 
     /// As many outcomes as were asked for.

@@ -13,7 +13,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-use fdbroker_wire::{Errno, Extended, Message, Reply, Tag};
+use fdbroker_wire::{Errno, Extended, Fault, Message, Reply, Tag};
 
 use crate::transfer::Request;
 use crate::{Attempt, Error, Feature, Operation};
@@ -96,6 +96,21 @@ impl Place<'_> {
     pub(crate) fn done(&self, operation: Operation, answer: Message<OwnedFd>) -> Result<(), Error> {
         match answer {
             Message::Reply(Reply { rc: 0, .. }) => Ok(()),
+            other => Err(self.unexpected(operation, other)),
+        }
+    }
+
+    /// An answer of version 2, as `read` takes it.
+    pub(crate) fn extended<T>(
+        &self,
+        operation: Operation,
+        answer: Message<OwnedFd>,
+        read: impl FnOnce(Extended<OwnedFd>) -> Result<T, Fault>,
+    ) -> Result<T, Error> {
+        match answer {
+            Message::Extended(answer) => {
+                read(answer).map_err(|fault| self.protocol(operation, fault.reason))
+            }
             other => Err(self.unexpected(operation, other)),
         }
     }

@@ -212,11 +212,7 @@ impl Question for Greet {
 
 impl Place<'_> {
     fn read(&self, operation: Operation, answer: Message<OwnedFd>) -> Result<Answer, Error> {
-        match answer {
-            Message::Extended(answer) => Answer::from_extended(answer)
-                .map_err(|fault| self.protocol(operation, fault.reason)),
-            other => Err(self.unexpected(operation, other)),
-        }
+        self.extended(operation, answer, Answer::from_extended)
     }
 }
 
