@@ -128,12 +128,13 @@ impl State {
     fn claim(&mut self, mode: Mode) -> Result<Broker, Error> {
         let mut broker = self.terms.connector.clone().connect()?;
         let (tag, time) = (self.terms.tag, self.terms.time);
+        let instance = broker.instance()?;
         let claimed = match self.course.stage() {
-            Stage::Serving => self.claim_back(&mut broker),
+            Stage::Serving => self.claim_back(&mut broker, instance),
             // Until it is ready, nobody takes over what it has not deposited.
             _ => broker.claim_and_settle(tag, mode, time),
         }?;
-        self.recognise(&mut broker)?;
+        self.recognise(&mut broker, instance)?;
         let until = Instant::now() + self.terms.retry_for.max(GRACE);
         self.doubtful |= mode != Mode::Again;
         self.course.claimed_again(claimed.state, until);
@@ -146,9 +147,9 @@ impl State {
     /// is faster: to one, maybe, that finds nothing there and never comes to serve. So the tag
     /// counts as taken over only when that one has settled, or its time is up, as the turn of the
     /// next claim tells, and has left something there.
-    fn claim_back(&self, broker: &mut Broker) -> Result<Claimed, Error> {
+    fn claim_back(&self, broker: &mut Broker, instance: i64) -> Result<Claimed, Error> {
         let Terms { tag, time, .. } = self.terms;
-        if broker.instance()? == self.instance {
+        if instance == self.instance {
             return broker.claim(tag, Mode::Again, time);
         }
         // Nobody takes over what has still to be deposited again: see `recognise`.
@@ -174,8 +175,7 @@ impl State {
     }
 
     /// Looks what is left, if it is another broker.
-    fn recognise(&mut self, broker: &mut Broker) -> Result<(), Error> {
-        let instance = broker.instance()?;
+    fn recognise(&mut self, broker: &mut Broker, instance: i64) -> Result<(), Error> {
         if instance == self.instance {
             return Ok(());
         }
