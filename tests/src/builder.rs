@@ -24,6 +24,7 @@ pub struct Builder {
     own_session: bool,
     socket: Option<PathBuf>,
     descriptor_limit: Option<u64>,
+    daemon: Option<PathBuf>,
 }
 
 /// A daemon's process, and the pipe that tells when it serves.
@@ -50,6 +51,7 @@ impl Builder {
             own_session: false,
             socket: None,
             descriptor_limit: None,
+            daemon: None,
         }
     }
 
@@ -116,6 +118,12 @@ impl Builder {
     /// Lets neither process have more descriptors than this.
     pub fn descriptor_limit(mut self, limit: u64) -> Self {
         self.descriptor_limit = Some(limit);
+        self
+    }
+
+    /// Another program than this build's daemon, to compare with.
+    pub fn daemon(mut self, program: PathBuf) -> Self {
+        self.daemon = Some(program);
         self
     }
 
@@ -187,12 +195,13 @@ impl Builder {
 
     /// The daemon itself, or a shell that says LISTEN_PID and becomes it.
     fn program(&self) -> Command {
+        let daemon = self.daemon.as_ref().unwrap_or_else(|| &binaries().daemon);
         let mut command = match self.listening {
-            None => Command::new(&binaries().daemon),
+            None => Command::new(daemon),
             Some(_) => {
                 let mut shell = Command::new("/bin/sh");
                 shell.args(["-c", "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\""]);
-                shell.arg(&binaries().daemon);
+                shell.arg(daemon);
                 shell
             }
         };

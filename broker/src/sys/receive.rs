@@ -20,6 +20,15 @@ pub(crate) struct Received {
     pub(crate) sender: Option<Sender>,
     /// The kernel cut descriptors off (MSG_CTRUNC).
     pub(crate) truncated: bool,
+    /// How many bytes are still unread, where the kernel tells: see [`super::socket::tell_unread`].
+    pub(crate) unread: Option<i32>,
+}
+
+impl Received {
+    /// Whether the kernel says that nothing is left to read.
+    pub(crate) fn was_all(&self) -> bool {
+        self.unread == Some(0)
+    }
 }
 
 /// The process that wrote a message: its real ids at that moment, or what a process with
@@ -32,21 +41,28 @@ pub(crate) struct Sender {
     pub(crate) gid: u32,
 }
 
-/// Room for the kernel's largest set of descriptors, one set of credentials, and one pidfd.
+/// Room for the kernel's largest set of descriptors, one set of credentials, one pidfd, and the
+/// count of unread bytes.
 #[expect(clippy::cast_possible_truncation, reason = "253 descriptors are about a kilobyte")]
 const CONTROL_ROOM: usize = {
     let rights = (MAX_DESCRIPTORS * size_of::<RawFd>()) as u32;
     let credentials = size_of::<libc::ucred>() as u32;
     let process = size_of::<RawFd>() as u32;
+    let unread = size_of::<libc::c_int>() as u32;
     // SAFETY: CMSG_SPACE only computes with its argument.
     unsafe {
-        (libc::CMSG_SPACE(rights) + libc::CMSG_SPACE(credentials) + libc::CMSG_SPACE(process))
-            as usize
+        (libc::CMSG_SPACE(rights)
+            + libc::CMSG_SPACE(credentials)
+            + libc::CMSG_SPACE(process)
+            + libc::CMSG_SPACE(unread)) as usize
     }
 };
 
 /// From the kernel's include/linux/socket.h (Linux 6.5); libc has no name for it yet.
 const SCM_PIDFD: libc::c_int = 4;
+
+/// What a socket with SO_INQ adds to each message; the number is the option's.
+const SCM_INQ: libc::c_int = super::socket::SO_INQ;
 
 /// A control buffer, aligned as `cmsghdr` wants it.
 #[repr(C)]
@@ -73,14 +89,15 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<R
     // given and borrowed by nobody else until this function ends.
     let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) };
     let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
-    let (descriptors, sender) = ancillary(&header);
     let truncated = header.msg_flags & libc::MSG_CTRUNC != 0;
-    Ok(Received { length, descriptors, sender, truncated })
+    let mut received =
+        Received { length, descriptors: Vec::new(), sender: None, truncated, unread: None };
+    ancillary(&header, &mut received);
+    Ok(received)
 }
 
 /// Takes everything out of the control messages of a `header` that recvmsg(2) has just filled.
-fn ancillary(header: &libc::msghdr) -> (Vec<OwnedFd>, Option<Sender>) {
-    let (mut descriptors, mut sender) = (Vec::new(), None);
+fn ancillary(header: &libc::msghdr, received: &mut Received) {
     // SAFETY: recvmsg(2) left valid control messages in the buffer that `header` describes;
     // CMSG_FIRSTHDR and CMSG_NXTHDR stay inside it and give null at its end.
     let mut message = unsafe { libc::CMSG_FIRSTHDR(header) };
@@ -92,15 +109,17 @@ fn ancillary(header: &libc::msghdr) -> (Vec<OwnedFd>, Option<Sender>) {
         let (data, head) = unsafe { (libc::CMSG_DATA(message), libc::CMSG_LEN(0) as usize) };
         let size = size.saturating_sub(head);
         match (level, kind) {
-            (libc::SOL_SOCKET, libc::SCM_RIGHTS) => take_rights(data, size, &mut descriptors),
-            (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) => sender = credentials(data, size),
+            (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {
+                take_rights(data, size, &mut received.descriptors)
+            }
+            (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) => received.sender = credentials(data, size),
+            (libc::SOL_SOCKET, SCM_INQ) => received.unread = unread(data, size),
             (libc::SOL_SOCKET, SCM_PIDFD) => close_process(data, size),
             _ => {}
         }
         // SAFETY: as for CMSG_FIRSTHDR above.
         message = unsafe { libc::CMSG_NXTHDR(header, message) };
     }
-    (descriptors, sender)
 }
 
 /// Closes a pidfd of the sender's. Nobody wants one: it comes only where somebody else has set
@@ -129,6 +148,14 @@ fn take_rights(data: *const u8, size: usize, into: &mut Vec<OwnedFd>) {
     }
 }
 
+fn unread(data: *const u8, size: usize) -> Option<i32> {
+    if size < size_of::<libc::c_int>() {
+        return None;
+    }
+    // SAFETY: `data` holds at least an int that the kernel wrote, maybe unaligned.
+    Some(unsafe { data.cast::<libc::c_int>().read_unaligned() })
+}
+
 fn credentials(data: *const u8, size: usize) -> Option<Sender> {
     if size < size_of::<libc::ucred>() {
         return None;
@@ -146,7 +173,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::*;
-    use crate::sys::socket::without_surplus;
+    use crate::sys::socket::{tell_unread, without_surplus};
 
     /// Whether this very process has a pidfd of its own open that stays open: other tests open some
     /// for a moment.
@@ -192,6 +219,20 @@ mod tests {
         }
         let bytes = [std::io::IoSlice::new(b"x")];
         sendmsg(socket, &bytes, &mut control, SendFlags::empty()).unwrap();
+    }
+
+    #[test]
+    fn the_kernel_tells_what_is_still_unread() {
+        let (reader, mut writer) = UnixStream::pair().unwrap();
+        if !tell_unread(reader.as_fd()) {
+            return eprintln!("skipped: this kernel has no SO_INQ for Unix sockets (Linux 6.17)");
+        }
+        writer.write_all(b"four").unwrap();
+        let received = receive(reader.as_fd(), &mut [0; 3]).unwrap();
+        assert_eq!((received.unread, received.was_all()), (Some(1), false));
+        send(writer.as_fd(), &[writer.as_fd()]);
+        let received = receive(reader.as_fd(), &mut [0; 8]).unwrap();
+        assert_eq!((received.length, received.descriptors.len(), received.was_all()), (2, 1, true));
     }
 
     #[test]

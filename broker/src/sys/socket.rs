@@ -44,5 +44,25 @@ pub(crate) fn without_surplus(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// From the kernel's include/uapi/asm-generic/socket.h; libc has no name for it yet.
+pub(crate) const SO_INQ: libc::c_int = 84;
+
+/// Has the kernel tell with each message how many bytes are still unread (SO_INQ, Linux 6.17 for
+/// Unix sockets): a reader that knows that there are none need not ask. Returns whether it does.
+pub(crate) fn tell_unread(socket: BorrowedFd<'_>) -> bool {
+    let on: libc::c_int = 1;
+    // SAFETY: the kernel reads one int at the address given, which is ours.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_INQ,
+            (&raw const on).cast(),
+            INT_SIZE,
+        )
+    };
+    result == 0
+}
+
 #[expect(clippy::cast_possible_truncation, reason = "an int has four bytes")]
 const INT_SIZE: libc::socklen_t = size_of::<libc::c_int>() as libc::socklen_t;

@@ -39,7 +39,20 @@ impl Watched {
     /// What `step` gives, but for WouldBlock.
     pub(crate) async fn read<T>(
         &self,
+        step: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        self.read_unless_empty(step, |_| false).await
+    }
+
+    /// The same, where `empties` says of what `step` gave that nothing more was there to read: then
+    /// the next read waits without a look. What arrives after that is told by the kernel anew.
+    ///
+    /// # Errors
+    /// As [`Watched::read`].
+    pub(crate) async fn read_unless_empty<T>(
+        &self,
         mut step: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+        empties: impl Fn(&T) -> bool,
     ) -> io::Result<T> {
         if self.unsure.get() {
             match step(self.as_fd()) {
@@ -50,6 +63,10 @@ impl Watched {
         loop {
             let mut ready = self.descriptor.readable().await?;
             if let Ok(result) = ready.try_io(|descriptor| step(descriptor.get_ref().as_fd())) {
+                if result.as_ref().is_ok_and(&empties) {
+                    // Keeps what is known of the other end's having shut.
+                    ready.clear_ready();
+                }
                 return result;
             }
         }

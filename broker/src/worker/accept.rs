@@ -16,6 +16,7 @@ use super::identity::Identity;
 use super::quota::Exceeded;
 use super::session;
 use crate::log::{Kind, Record, Verdict};
+use crate::sys::socket::tell_unread;
 use crate::sys::watch::Watched;
 use crate::transmit::transmit;
 
@@ -62,6 +63,8 @@ fn admit(worker: &Rc<Worker>, stream: OwnedFd) {
         refuse(worker, &identity, NO_WRITERS);
         return end(worker, identity.uid, stream);
     }
+    // Where the kernel cannot, each request costs one more look at an empty socket.
+    let _ = tell_unread(stream.as_fd());
     match worker.quotas.connection(identity.uid) {
         Ok(charge) => match Watched::new(stream) {
             Ok(stream) => {

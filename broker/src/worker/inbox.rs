@@ -133,7 +133,7 @@ impl Inbox {
     async fn read(&mut self, worker: &Worker, room: usize) -> Result<(), Gone> {
         let into_chunk =
             |socket: BorrowedFd<'_>| receive(socket, &mut worker.chunk.borrow_mut()[..room]);
-        match self.stream.read(into_chunk).await {
+        match self.stream.read_unless_empty(into_chunk, Received::was_all).await {
             // No other session runs in between: the chunk still holds what was received.
             Ok(received) => self.feed(worker, received),
             Err(_) => {
@@ -144,7 +144,7 @@ impl Inbox {
     }
 
     fn feed(&mut self, worker: &Worker, received: Received) -> Result<(), Gone> {
-        let Received { length, descriptors, sender, truncated } = received;
+        let Received { length, descriptors, sender, truncated, .. } = received;
         if length == 0 {
             self.closed = true;
             return Ok(());

@@ -8,6 +8,9 @@
 //! Then GET with few rules and slots against GET with very many; and ten thousand descriptors in
 //! bulk, against one by one and against a bare loop.
 //!
+//! `FDBROKER_BENCH_AGAINST=PROGRAM` also measures another daemon, such as that of the commit before, in
+//! turns with this one.
+//!
 //! `--round-trips`, `--sizes` and `--many` each ask for a part alone. `--quick`, and `cargo test`,
 //! only make sure that it runs.
 
@@ -33,6 +36,9 @@ pub struct Effort {
     /// Descriptors that are fetched in bulk.
     descriptors: usize,
 }
+
+/// Names a daemon to compare with.
+const AGAINST: &str = "FDBROKER_BENCH_AGAINST";
 
 const FULL: Effort =
     Effort { rounds: 31, exchanges: 1500, rules: 10_000, slots: 100_000, descriptors: 10_000 };
@@ -89,15 +95,26 @@ fn round_trips(effort: &Effort, client: usize, others: usize) {
     sys::pin(to_sender.pid(), others).unwrap();
     broker.daemon.pin(others);
     let daemon = broker.daemon.log().open();
-    let mut subjects = [
+    let mut other = std::env::var_os(AGAINST).map(|it| SmallBroker::start_other(it.into()));
+    let other_log = other.as_ref().map(|other| {
+        other.daemon.pin(others);
+        other.daemon.log().open()
+    });
+    let mut subjects = vec![
         Subject::new("bare SCM_RIGHTS ping-pong", || bare.exchange()),
         Subject::new("the same, with the sender's credentials", || to_sender.exchange()),
         Subject::new("GET of a deposited descriptor", broker.get.exchange()).aim(1.25),
         Subject::new("ADD of a descriptor", broker.add.exchange()).aim(2.0),
         Subject::new("GET of a per-request device", broker.open.exchange()),
     ];
+    if let Some(SmallBroker { get, add, .. }) = &mut other {
+        subjects.push(Subject::new("GET, the other daemon", get.exchange()));
+        subjects.push(Subject::new("ADD, the other daemon", add.exchange()));
+    }
     // The audit trail must not fill the disk.
-    in_turns(&mut subjects, effort, || daemon.set_len(0).unwrap());
+    let empty =
+        || std::iter::once(&daemon).chain(&other_log).for_each(|log| log.set_len(0).unwrap());
+    in_turns(&mut subjects, effort, empty);
     println!("\n{}", place(client, others));
     measure::print(&subjects);
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 
 use fdbroker::{Broker, Slot};
 use fdbroker_tests::{Daemon, request};
@@ -39,7 +40,15 @@ const DEVICE: i32 = 9;
 
 impl SmallBroker {
     pub fn start() -> Self {
-        let daemon = Daemon::with_policy(&policy(10)).start();
+        Self::of(Daemon::with_policy(&policy(10)).start())
+    }
+
+    /// The same with another daemon, such as that of the commit before.
+    pub fn start_other(program: PathBuf) -> Self {
+        Self::of(Daemon::with_policy(&policy(10)).daemon(program).start())
+    }
+
+    fn of(daemon: Daemon) -> Self {
         fill(&daemon, 9);
         let get = Request::new(&daemon, Kind::Get, 3);
         let add = Request::new(&daemon, Kind::Add, 4);
