@@ -9,7 +9,8 @@
 
 mod arguments;
 mod audit;
-mod closer;
+mod deposit_record;
+mod fd;
 mod log;
 mod look;
 mod numbering;

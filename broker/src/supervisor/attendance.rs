@@ -8,13 +8,14 @@ use fdbroker_wire::{Control, Errno, Extended, Message};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::lifecycle::{Given, Supervisor};
-use super::link::{Brought, Link};
+use super::link::Link;
 use super::opener::{Opened, stale};
+use crate::fd::PeerFd;
 
 impl Supervisor {
     pub(super) fn answer(
         &mut self,
-        message: Message<Brought>,
+        message: Message<PeerFd>,
         link: &mut Link,
         answers: &UnboundedSender<Opened>,
         served: &mut bool,
@@ -38,7 +39,7 @@ impl Supervisor {
 
     fn control(
         &mut self,
-        message: Extended<Brought>,
+        message: Extended<PeerFd>,
         link: &mut Link,
         answers: &UnboundedSender<Opened>,
         served: &mut bool,

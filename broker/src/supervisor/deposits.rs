@@ -1,6 +1,7 @@
 //! The copy of every deposit: what the next worker is given when this one dies.
 //!
-//! Opaque to the supervisor: a slot, a number, bytes and a descriptor.
+//! Opaque to the supervisor: a slot, a number, bytes and a descriptor. Only the depositor's uid, in
+//! the record before a payload, is read: on whose account a descriptor is closed.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -8,29 +9,30 @@ use std::rc::Rc;
 use fdbroker_wire::{Add, Slot, Tag};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::link::Brought;
+use crate::deposit_record;
+use crate::fd::{NOBODY, PeerFd};
 
 /// One deposit.
 pub(super) struct Kept {
     pub(super) slot: Slot,
     pub(super) ufd: i32,
     pub(super) payload: Vec<u8>,
-    pub(super) descriptor: Option<Brought>,
+    pub(super) descriptor: Option<PeerFd>,
 }
 
 /// The owner of a serial tag, as the worker noted it.
 pub(super) struct Note {
     pub(super) tag: Tag,
     pub(super) pid: i32,
-    pub(super) process: Rc<Brought>,
+    pub(super) process: Rc<PeerFd>,
 }
 
 /// All of them.
 pub(super) struct Deposits {
     kept: BTreeMap<Slot, Rc<Kept>>,
     notes: BTreeMap<Tag, Note>,
-    /// Told each slot whose former descriptor has been closed on its lane: until then the worker
-    /// has it on its owner's account.
+    /// Told each slot whose former descriptor has been closed: until then the worker has it on its
+    /// owner's account.
     closed: UnboundedSender<Slot>,
 }
 
@@ -53,14 +55,12 @@ impl Deposits {
     }
 
     /// Keeps a deposit in the place of what was there.
-    pub(super) fn keep(&mut self, add: Add<Brought>) {
+    pub(super) fn keep(&mut self, add: Add<PeerFd>) {
         let Add { slot, ufd, payload, mut descriptor } = add;
         if let Some(descriptor) = &mut descriptor {
-            // Tags are mostly one service's each: what blocks when it is closed delays only it.
-            descriptor.move_to(Some(slot.tag));
-            if !descriptor.closes_at_once() {
-                descriptor.keep_until_closed(Notice { slot, closed: self.closed.clone() });
-            }
+            // What has no record is on nobody's account.
+            descriptor.move_to(deposit_record::owner(&payload).unwrap_or(NOBODY));
+            descriptor.keep_until_closed(Notice { slot, closed: self.closed.clone() });
         }
         self.kept.insert(slot, Rc::new(Kept { slot, ufd, payload, descriptor }));
     }
@@ -71,7 +71,7 @@ impl Deposits {
     }
 
     /// Notes who owns a serial tag; nobody, when there is no process.
-    pub(super) fn note(&mut self, tag: Tag, pid: i32, process: Option<Brought>) {
+    pub(super) fn note(&mut self, tag: Tag, pid: i32, process: Option<PeerFd>) {
         match process {
             Some(process) => {
                 self.notes.insert(tag, Note { tag, pid, process: Rc::new(process) });

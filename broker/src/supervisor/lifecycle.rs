@@ -6,14 +6,14 @@ use std::process::ExitStatus;
 use std::rc::Rc;
 use std::time::Duration;
 
-use fdbroker_wire::{Control, Message, Slot, Tag};
+use fdbroker_wire::{Control, Message, Slot};
 use tokio::process::Child;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::StartError;
 use super::deposits::Deposits;
-use super::link::{Brought, Link};
+use super::link::Link;
 use super::listener::Listener;
 use super::opener::{Opened, Opener};
 use super::policy_source::PolicySource;
@@ -21,7 +21,7 @@ use super::readiness::{self, Readiness};
 use super::records::Records;
 use super::reload::{Done, Reloads};
 use super::spawn;
-use crate::closer::Closer;
+use crate::fd::{CloseQueue, PeerFd};
 use crate::log::{Format, Log};
 
 /// How long a worker may take to end by itself when the broker stops.
@@ -56,7 +56,7 @@ pub(super) struct Supervisor {
     pub(super) deposits: Deposits,
     /// Slots whose former descriptor has been closed, at last.
     closed: UnboundedReceiver<Slot>,
-    closer: Closer<Option<Tag>>,
+    close_queue: CloseQueue,
 }
 
 /// What a worker was given at its start, and what has become of it before it came to serve: until
@@ -81,7 +81,7 @@ enum Event {
     Stop,
     /// The worker has had its time to come to serve.
     Waited,
-    Message(io::Result<Message<Brought>>),
+    Message(io::Result<Message<PeerFd>>),
     Opened(Opened),
     /// What lay in the slot before has been closed, at last.
     Closed(Slot),
@@ -122,7 +122,7 @@ impl Supervisor {
             awaited: None,
             deposits,
             closed,
-            closer: Closer::new(),
+            close_queue: CloseQueue::new(),
         }
     }
 
@@ -150,7 +150,7 @@ impl Supervisor {
         let mut signals = Signals::heed().map_err(StartError::Runtime)?;
         let mut pause = Duration::ZERO;
         loop {
-            let end = match spawn::worker(self.format, &self.log, self.closer.clone()) {
+            let end = match spawn::worker(self.format, &self.log, self.close_queue.clone()) {
                 Ok((child, link)) => self.attend(child, link, &mut signals).await,
                 Err(error) => End::Died { status: format!("not started: {error}"), served: false },
             };
@@ -350,7 +350,7 @@ mod tests {
     fn link() -> (Link, StdStream) {
         let (ours, theirs) = StdStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        (Link::new(UnixStream::from_std(ours).unwrap(), Closer::new()), theirs)
+        (Link::new(UnixStream::from_std(ours).unwrap(), CloseQueue::new()), theirs)
     }
 
     /// The clock of these tests runs on by itself whenever nothing else is to be done.

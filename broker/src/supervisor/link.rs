@@ -10,12 +10,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fdbroker_wire::{Control, Decoder, Errno, Limits, Message, Tag, add_head, reply};
+use fdbroker_wire::{Control, Decoder, Errno, Limits, Message, add_head, reply};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
 use super::deposits::Kept;
-use crate::closer::{Closer, Held};
+use crate::fd::{CloseQueue, NOBODY, PeerFd};
 use crate::sys::receive::receive;
 use crate::transmit::{RETRY, transmit};
 
@@ -28,14 +28,11 @@ const BURST: Duration = Duration::from_millis(1);
 /// How many bytes are read at once, and gathered into one write.
 const CHUNK: usize = 64 * 1024;
 
-/// A descriptor from the worker; closed on the lane of the tag that it lies in, once that is known.
-pub(super) type Brought = Held<Option<Tag>>;
-
 /// A connection to one worker.
 pub(super) struct Link {
     stream: UnixStream,
-    decoder: Decoder<Brought>,
-    closer: Closer<Option<Tag>>,
+    decoder: Decoder<PeerFd>,
+    close_queue: CloseQueue,
     queue: VecDeque<Outgoing>,
     /// How many bytes of the queue's first have gone.
     sent: usize,
@@ -51,16 +48,16 @@ pub(super) struct Link {
 enum Outgoing {
     Bytes(Vec<u8>),
     Deposit(Rc<Kept>),
-    Noted(Vec<u8>, Rc<Brought>),
+    Noted(Vec<u8>, Rc<PeerFd>),
     Opened(Vec<u8>, Arc<OwnedFd>),
 }
 
 impl Link {
-    pub(super) fn new(stream: UnixStream, closer: Closer<Option<Tag>>) -> Self {
+    pub(super) fn new(stream: UnixStream, close_queue: CloseQueue) -> Self {
         Self {
             stream,
             decoder: Decoder::new(Limits::CONTROL),
-            closer,
+            close_queue,
             queue: VecDeque::new(),
             sent: 0,
             deaf: false,
@@ -74,7 +71,7 @@ impl Link {
     ///
     /// # Errors
     /// When the worker has gone (UnexpectedEof), or does not speak the protocol (InvalidData).
-    pub(super) async fn message(&mut self) -> io::Result<Message<Brought>> {
+    pub(super) async fn message(&mut self) -> io::Result<Message<PeerFd>> {
         loop {
             match self.decoder.message() {
                 Some(Ok(message)) => return Ok(message),
@@ -119,7 +116,7 @@ impl Link {
     }
 
     /// Sends a note back.
-    pub(super) fn note(&mut self, bytes: Control<&Brought>, process: &Rc<Brought>) {
+    pub(super) fn note(&mut self, bytes: Control<&PeerFd>, process: &Rc<PeerFd>) {
         let bytes = Message::Extended(bytes.into_extended()).to_bytes();
         self.push(Outgoing::Noted(bytes, Rc::clone(process)));
     }
@@ -164,12 +161,13 @@ impl Link {
     }
 
     fn read(&mut self) -> io::Result<()> {
-        let Self { stream, decoder, closer, chunk, .. } = self;
+        let Self { stream, decoder, close_queue, chunk, .. } = self;
         match stream.try_io(Interest::READABLE, || receive(stream.as_fd(), chunk)) {
             Ok(received) if received.length == 0 => Err(ErrorKind::UnexpectedEof.into()),
             Ok(received) => {
                 let bytes = &chunk[..received.length];
-                let brought = received.descriptors.into_iter().map(|fd| closer.hold(None, fd));
+                let brought = received.descriptors.into_iter();
+                let brought = brought.map(|fd| close_queue.hold(NOBODY, fd));
                 decoder.feed(bytes, brought, received.truncated);
                 Ok(())
             }
@@ -235,7 +233,7 @@ impl Outgoing {
                     sent,
                     head,
                     &kept.payload,
-                    kept.descriptor.as_ref().and_then(Brought::descriptor),
+                    kept.descriptor.as_ref().and_then(PeerFd::descriptor),
                 );
             }
         };

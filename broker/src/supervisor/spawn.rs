@@ -7,12 +7,11 @@ use std::os::unix::net::UnixStream as StdStream;
 use std::process::Stdio;
 
 use clap::ValueEnum;
-use fdbroker_wire::Tag;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
 use super::link::Link;
-use crate::closer::Closer;
+use crate::fd::CloseQueue;
 use crate::log::{Format, Log};
 
 /// This binary, even if its file has been replaced by a newer one meanwhile.
@@ -22,7 +21,7 @@ const THIS_BINARY: &str = "/proc/self/exe";
 pub(super) fn worker(
     format: Format,
     log: &Log,
-    closer: Closer<Option<Tag>>,
+    close_queue: CloseQueue,
 ) -> io::Result<(Child, Link)> {
     let (ours, theirs) = StdStream::pair()?;
     let name = format.to_possible_value().map(|value| value.get_name().to_owned());
@@ -40,5 +39,5 @@ pub(super) fn worker(
         .kill_on_drop(true)
         .spawn()?;
     ours.set_nonblocking(true)?;
-    Ok((child, Link::new(UnixStream::from_std(ours)?, closer)))
+    Ok((child, Link::new(UnixStream::from_std(ours)?, close_queue)))
 }

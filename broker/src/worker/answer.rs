@@ -12,7 +12,7 @@ use super::decision::Decision;
 use super::deposit::Deposit;
 use super::many::Got;
 use super::outbox::Outbox;
-use super::{Brought, Worker};
+use super::{PeerFd, Worker};
 use crate::log::Verdict;
 
 /// The answer to one request.
@@ -21,7 +21,7 @@ pub(super) enum Answer {
     Failed(Errno, String),
     Info(Info),
     Deposit(Rc<Deposit>),
-    Resource(Slot, Brought),
+    Resource(Slot, PeerFd),
     Hello(Hello),
     Found(Found),
     Listing(Listing),
@@ -57,7 +57,7 @@ impl Answer {
             Self::Info(found) => outbox.send(&info(*found), &[], &[]).await,
             Self::Deposit(deposit) => {
                 let head = add_head(deposit.slot, deposit.ufd, deposit.payload.len());
-                let descriptor = deposit.descriptor.as_ref().and_then(Brought::descriptor);
+                let descriptor = deposit.descriptor.as_ref().and_then(PeerFd::descriptor);
                 outbox.send(&head, &deposit.payload, descriptor.as_slice()).await
             }
             Self::Resource(slot, descriptor) => {
@@ -70,13 +70,13 @@ impl Answer {
             Self::Listing(listing) => version2(outbox, Version2::Listing(listing.clone())).await,
             Self::Report(report) => version2(outbox, Version2::Report(report.clone())).await,
             Self::Claimed(claimed) => {
-                let message: Extended<Brought> = claimed.into_extended();
+                let message: Extended<PeerFd> = claimed.into_extended();
                 outbox.send(&message.head(), &message.body, &[]).await
             }
             Self::Got(got) => got.send(outbox).await,
             Self::DoneMany(tag, outcomes) => {
                 let outcomes = outcomes.clone();
-                let answer = ManyAnswer::<Brought>::Done { tag: *tag, outcomes };
+                let answer = ManyAnswer::<PeerFd>::Done { tag: *tag, outcomes };
                 let message = answer.into_extended();
                 outbox.send(&message.head(), &message.body, &[]).await
             }
@@ -95,7 +95,7 @@ impl Answer {
 }
 
 async fn version2(outbox: &mut Outbox, answer: Version2) -> io::Result<()> {
-    let message: Extended<Brought> = answer.into_extended();
+    let message: Extended<PeerFd> = answer.into_extended();
     outbox.send(&message.head(), &message.body, &[]).await
 }
 

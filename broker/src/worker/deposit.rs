@@ -6,9 +6,10 @@ use std::sync::Arc;
 use fdbroker_policy::Uid;
 use fdbroker_wire::{Add, MAX_RECORD, Slot};
 
-use super::Brought;
+use super::PeerFd;
 use super::quota::{DepositCharge, Quotas};
-use crate::closer::Closer;
+use crate::deposit_record;
+use crate::fd::CloseQueue;
 
 /// What lies in a slot.
 pub(super) struct Deposit {
@@ -18,17 +19,14 @@ pub(super) struct Deposit {
     /// The number that its depositor gave; returned unchanged.
     pub(super) ufd: i32,
     pub(super) payload: Vec<u8>,
-    pub(super) descriptor: Option<Brought>,
+    pub(super) descriptor: Option<PeerFd>,
     /// Shared with the descriptor: given back when that has been closed.
     pub(super) charge: Arc<DepositCharge>,
 }
 
-/// The layout of a record: a mark, the owner's uid, and room for what comes.
-const MARK: u32 = 0x6664_6201;
-
 impl Deposit {
     /// A deposit by `owner`.
-    pub(super) fn new(add: Add<Brought>, owner: Uid, charge: DepositCharge) -> Self {
+    pub(super) fn new(add: Add<PeerFd>, owner: Uid, charge: DepositCharge) -> Self {
         let Add { slot, ufd, payload, mut descriptor } = add;
         let charge = Arc::new(charge);
         if let Some(descriptor) = &mut descriptor {
@@ -41,43 +39,14 @@ impl Deposit {
     pub(super) fn restored(
         add: Add<OwnedFd>,
         quotas: &Quotas,
-        closer: &Closer<Uid>,
+        close_queue: &CloseQueue,
     ) -> Result<Self, String> {
         let Add { slot, ufd, mut payload, descriptor } = add;
-        let owner = read_record(&payload)
+        let owner = deposit_record::owner(&payload)
             .ok_or_else(|| format!("the deposit in slot {slot} has no record"))?;
         payload.drain(..MAX_RECORD);
         let charge = quotas.restored_deposit(owner, payload.len(), descriptor.is_some());
-        let descriptor = descriptor.map(|descriptor| closer.hold(owner, descriptor));
+        let descriptor = descriptor.map(|descriptor| close_queue.hold(owner, descriptor));
         Ok(Self::new(Add { slot, ufd, payload, descriptor }, owner, charge))
-    }
-}
-
-/// What stands before each payload at the supervisor.
-pub(super) fn record(owner: Uid) -> [u8; MAX_RECORD] {
-    let mut record = [0; MAX_RECORD];
-    record[..4].copy_from_slice(&MARK.to_ne_bytes());
-    record[4..8].copy_from_slice(&owner.0.to_ne_bytes());
-    record
-}
-
-fn read_record(payload: &[u8]) -> Option<Uid> {
-    let (record, _) = payload.split_first_chunk::<MAX_RECORD>()?;
-    let (mark, rest) = record.split_first_chunk::<4>()?;
-    let (owner, _) = rest.split_first_chunk::<4>()?;
-    (u32::from_ne_bytes(*mark) == MARK).then(|| Uid(u32::from_ne_bytes(*owner)))
-}
-
-#[cfg(test)]
-mod tests {
-    use fdbroker_policy::Uid;
-
-    use super::{read_record, record};
-
-    #[test]
-    fn a_record_gives_back_its_owner() {
-        assert_eq!(read_record(&record(Uid(70000))), Some(Uid(70000)));
-        assert_eq!(read_record(b"sixteen bytes of junk"), None);
-        assert_eq!(read_record(b"short"), None);
     }
 }

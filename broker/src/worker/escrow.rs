@@ -10,14 +10,15 @@ use tokio::time::timeout;
 use super::answer::{Answer, Failure};
 use super::case::{Case, Outcome};
 use super::decision::Requester;
-use super::deposit::{Deposit, record};
+use super::deposit::Deposit;
 use super::holder::Holder;
 use super::in_force::Rules;
 use super::place::Place;
 use super::request::Escrow;
 use super::session::Session;
 use super::vault::Pen;
-use super::{Brought, Worker, kind, turns};
+use super::{PeerFd, Worker, kind, turns};
+use crate::deposit_record;
 use crate::log::{Kind, Verdict};
 use crate::numbering::policy_tag;
 
@@ -103,8 +104,8 @@ pub(super) fn may(case: &Case<'_>, request: &Escrow) -> Result<(), Failure> {
 }
 
 /// Whether a deposit may lie in its tag at all, whoever brings it.
-fn acceptable(case: &Case<'_>, add: &Add<Brought>) -> Result<(), Failure> {
-    let descriptor = add.descriptor.as_ref().and_then(Brought::descriptor);
+fn acceptable(case: &Case<'_>, add: &Add<PeerFd>) -> Result<(), Failure> {
+    let descriptor = add.descriptor.as_ref().and_then(PeerFd::descriptor);
     let kind = kind::of(descriptor);
     if case.worker.guard.knows(descriptor, kind) {
         let reason = "the broker does not hold its own sockets";
@@ -170,7 +171,7 @@ fn largest_resource(rules: &Rules, tag: Tag) -> Option<Index> {
 }
 
 /// Keeps a deposit, at the supervisor first; none when the supervisor has gone.
-async fn keep(case: &Case<'_>, holder: &Holder, add: Add<Brought>) -> Option<Outcome> {
+async fn keep(case: &Case<'_>, holder: &Holder, add: Add<PeerFd>) -> Option<Outcome> {
     let (worker, slot) = (case.worker, add.slot);
     let owner = case.requester.connection().uid;
     let pen = worker.vault.pen().await;
@@ -188,8 +189,8 @@ async fn keep(case: &Case<'_>, holder: &Holder, add: Add<Brought>) -> Option<Out
         Ok(charge) => charge,
         Err(failure) => return Some(Outcome::Failed(failure)),
     };
-    let descriptor = add.descriptor.as_ref().and_then(Brought::descriptor);
-    pen.keep(slot, add.ufd, &record(owner), &add.payload, descriptor).await.ok()?;
+    let descriptor = add.descriptor.as_ref().and_then(PeerFd::descriptor);
+    pen.keep(slot, add.ufd, &deposit_record::write(owner), &add.payload, descriptor).await.ok()?;
     before.iter().for_each(|before| worker.vault.leaves(before));
     worker.slots.borrow_mut().put(Deposit::new(add, owner, charge));
     Some(Outcome::Recorded(Answer::Done))

@@ -9,7 +9,7 @@ use fdbroker_policy::Uid;
 use fdbroker_wire::{Decoder, Fault, Limits, Message};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Brought, Worker};
+use super::{PeerFd, Worker};
 use crate::sys::receive::{Received, Sender, receive};
 use crate::sys::watch::Watched;
 
@@ -21,8 +21,8 @@ const READ_AHEAD: usize = 4096;
 /// What a peer sends.
 pub(crate) struct Inbox {
     stream: Rc<Watched>,
-    decoder: Decoder<Brought>,
-    /// Whose lane takes what has to be closed.
+    decoder: Decoder<PeerFd>,
+    /// On whose account it closes what the peer brought.
     uid: Uid,
     /// Who wrote the bytes that have not been decoded, oldest first.
     written: VecDeque<Written>,
@@ -59,7 +59,7 @@ pub(crate) enum Writer {
 
 /// A request, or what came in its place.
 pub(crate) struct Incoming {
-    pub(crate) message: Result<Message<Brought>, Fault>,
+    pub(crate) message: Result<Message<PeerFd>, Fault>,
     pub(crate) writer: Writer,
 }
 
@@ -157,7 +157,7 @@ impl Inbox {
         let brought = descriptors.into_iter().map(|descriptor| {
             let (charge, one_too_many) = worker.quotas.brought(self.uid);
             too_many |= one_too_many;
-            let mut held = worker.closer.hold(self.uid, descriptor);
+            let mut held = worker.close_queue.hold(self.uid, descriptor);
             held.keep_until_closed(charge);
             held
         });

@@ -10,7 +10,7 @@ use super::decision::Requester;
 use super::place::Place;
 use super::session::Session;
 use super::unreachable::is_unreachable;
-use super::{Brought, Worker, kind};
+use super::{PeerFd, Worker, kind};
 use crate::numbering::{wire_slot, wire_tag};
 
 /// How many slots are looked at before others have their turn on the event loop.
@@ -153,8 +153,8 @@ fn entry(case: &Case<'_>, operates: bool, slot: Slot) -> Option<Entry> {
     })
 }
 
-fn kind_of(descriptor: Option<&Brought>) -> Option<Kind> {
-    Kind::from_name(kind::of(descriptor.and_then(Brought::descriptor)).name())
+fn kind_of(descriptor: Option<&PeerFd>) -> Option<Kind> {
+    Kind::from_name(kind::of(descriptor.and_then(PeerFd::descriptor)).name())
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use fdbroker_wire::claim::{Event, What};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::Brought;
+use super::PeerFd;
 
 /// What has not been sent.
 #[derive(Default)]
@@ -81,7 +81,7 @@ impl News {
     fn bytes(self, tag: Tag) -> Vec<u8> {
         let Self { what, claim, other: Other { pid, uid }, due } = self;
         let left = due.map(|due| due.saturating_duration_since(Instant::now())).unwrap_or_default();
-        let message = Event { tag, what, claim, pid, uid, left }.into_extended::<Brought>();
+        let message = Event { tag, what, claim, pid, uid, left }.into_extended::<PeerFd>();
         [&message.head()[..], &message.body].concat()
     }
 }

@@ -20,7 +20,7 @@ use super::request::Escrow;
 use super::runs::Question;
 use super::session::Session;
 use super::taking::Taken;
-use super::{Brought, Worker, escrow, runs};
+use super::{PeerFd, Worker, escrow, runs};
 
 /// What was got of some slots.
 pub(super) struct Got {
@@ -52,7 +52,7 @@ pub(super) struct Mark {
 enum Found {
     Deposit(Rc<Deposit>),
     /// Apart, since there are few of them.
-    Resource(Box<(Slot, Brought)>),
+    Resource(Box<(Slot, PeerFd)>),
 }
 
 /// Serves a request; none when the peer has left while it waited, or the supervisor has gone.
@@ -60,7 +60,7 @@ pub(super) async fn serve(
     worker: &Worker,
     session: &mut Session,
     requester: Requester,
-    request: ManyRequest<Brought>,
+    request: ManyRequest<PeerFd>,
 ) -> Option<Answer> {
     match request {
         ManyRequest::Get { tag, indices, take } => {
@@ -219,7 +219,7 @@ impl Gathered {
         self.push(deposit.payload.len(), Ok(Found::Deposit(deposit)));
     }
 
-    fn resource(&mut self, slot: Slot, opened: Brought) {
+    fn resource(&mut self, slot: Slot, opened: PeerFd) {
         self.push(0, Ok(Found::Resource(Box::new((slot, opened)))));
     }
 
@@ -282,7 +282,7 @@ impl Found {
                 index: deposit.slot.index,
                 ufd: deposit.ufd,
                 payload: &deposit.payload,
-                descriptor: deposit.descriptor.as_ref().and_then(Brought::descriptor),
+                descriptor: deposit.descriptor.as_ref().and_then(PeerFd::descriptor),
             },
             // No process deposited it: 0 stands for the number it had.
             Self::Resource(resource) => {

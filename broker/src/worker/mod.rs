@@ -45,7 +45,6 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::rc::Rc;
 
-use fdbroker_policy::Uid;
 use fdbroker_wire::Setup;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -53,14 +52,11 @@ use tokio::task::LocalSet;
 
 use crate::arguments::Arguments;
 use crate::audit::Audit;
-use crate::closer::{Closer, Held};
+use crate::fd::{CloseQueue, PeerFd};
 use crate::log::{Format, Log};
 use crate::sys::adopt::adopt;
 
 use in_force::InForce;
-
-/// A descriptor that came from a peer, or that the broker opened for one; closed on its user's lane.
-pub(crate) type Brought = Held<Uid>;
 
 /// What all sessions share. One thread: borrows never outlive a step of the event loop.
 pub(crate) struct Worker {
@@ -76,7 +72,7 @@ pub(crate) struct Worker {
     unread: unread::Unread,
     vault: vault::Vault,
     guard: kind::Guard,
-    closer: Closer<Uid>,
+    close_queue: CloseQueue,
     /// Where every session reads to, before it decodes.
     chunk: RefCell<Box<[u8]>>,
     /// Policies to be put in force.
@@ -144,7 +140,7 @@ async fn serve(restored: restore::Restored, log: Log) -> Result<(), String> {
         log.warn(NO_UNITS);
     }
     let policy = &rules.policy;
-    let closer = Closer::new();
+    let close_queue = CloseQueue::new();
     let (vault, link) = vault::Vault::new(link).map_err(|error| error.to_string())?;
     let guard = kind::Guard::of(&listener);
     let known = policy.resources().len() + policy.tags().count();
@@ -153,7 +149,7 @@ async fn serve(restored: restore::Restored, log: Log) -> Result<(), String> {
     quotas.shortfall(policy.settings()).iter().for_each(|told| log.warn(told));
     let mut slots = slots::Slots::default();
     for deposit in deposits {
-        slots.put(deposit::Deposit::restored(deposit, &quotas, &closer)?);
+        slots.put(deposit::Deposit::restored(deposit, &quotas, &close_queue)?);
     }
     let audit = Audit::new(Rc::new(log), trail);
     audit.require(rules.requires_audit());
@@ -169,7 +165,7 @@ async fn serve(restored: restore::Restored, log: Log) -> Result<(), String> {
         unread: unread::Unread::new(table),
         vault,
         guard,
-        closer,
+        close_queue,
         chunk: RefCell::new(vec![0; inbox::CHUNK].into_boxed_slice()),
         coming,
         taking: taking::Taking::default(),

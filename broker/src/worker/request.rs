@@ -12,7 +12,7 @@ use super::answer::Answer;
 use super::decision::Requester;
 use super::inbox::Incoming;
 use super::session::Session;
-use super::{Brought, Worker, claims, escrow, listing, many, operate};
+use super::{PeerFd, Worker, claims, escrow, listing, many, operate};
 use crate::log::{Record, Verdict};
 
 /// What is served.
@@ -20,14 +20,14 @@ enum Request {
     Hello(Hello),
     Escrow(Escrow),
     Version2(Version2),
-    Many(ManyRequest<Brought>),
+    Many(ManyRequest<PeerFd>),
     Claim(ClaimRequest),
 }
 
 /// What is asked of a slot or tag.
 pub(super) enum Escrow {
     Get(Slot),
-    Add(Add<Brought>),
+    Add(Add<PeerFd>),
     Del(Slot),
     Count(Tag),
 }
@@ -61,7 +61,7 @@ pub(super) async fn serve(
 
 impl Request {
     fn of(
-        message: Result<Message<Brought>, Fault>,
+        message: Result<Message<PeerFd>, Fault>,
         granted: Option<Features>,
     ) -> Result<Self, Fault> {
         Ok(match message? {
@@ -82,9 +82,9 @@ impl Request {
         })
     }
 
-    fn of_version2(message: Extended<Brought>) -> Result<Self, Fault> {
+    fn of_version2(message: Extended<PeerFd>) -> Result<Self, Fault> {
         match message.op {
-            op if ManyRequest::<Brought>::is(op) => {
+            op if ManyRequest::<PeerFd>::is(op) => {
                 ManyRequest::from_extended(message).map(Self::Many)
             }
             op if ClaimRequest::is(op) => ClaimRequest::from_extended(message).map(Self::Claim),

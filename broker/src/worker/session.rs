@@ -19,6 +19,7 @@ use super::outbox::Outbox;
 use super::quota::ConnectionCharge;
 use super::turns;
 use super::{Worker, request};
+use crate::fd::NOBODY;
 use crate::log::{Kind, Record, Verdict};
 use crate::sys::watch::Watched;
 use crate::transmit::too_many_in_flight;
@@ -78,14 +79,19 @@ pub(super) async fn serve(
     }
 }
 
-/// Closes a connection that has been shut, and then gives back its `charge`. What its peer sent
-/// and nobody read is closed with it, which may block: then it is done on the user's lane.
-pub(super) fn put_away(worker: &Worker, uid: Uid, socket: OwnedFd, charge: impl Send + 'static) {
+/// Closes a connection that has been shut, and gives back its `charge`. What its peer sent and nobody
+/// read is closed with it: then the charge stays until that is done. Not even an empty one is closed
+/// on the loop: before Linux 6.8 the kernel collects others' garbage in close(2) of a Unix socket.
+pub(super) fn put_away(
+    worker: &Worker,
+    uid: Uid,
+    socket: OwnedFd,
+    charge: impl Send + Sync + 'static,
+) {
     if ioctl_fionread(&socket) == Ok(0) {
-        drop(socket);
-        drop(charge);
+        drop(worker.close_queue.hold(NOBODY, socket));
     } else {
-        worker.closer.hold(uid, socket).keep_until_closed(charge);
+        worker.close_queue.hold(uid, socket).keep_until_closed(charge);
     }
 }
 

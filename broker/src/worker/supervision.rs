@@ -2,16 +2,13 @@
 
 use std::io::{self, ErrorKind};
 
-use fdbroker_policy::Uid;
 use fdbroker_wire::{Control, Decoder, Limits, Message};
 
 use super::vault::Reloaded;
-use super::{Brought, Worker};
+use super::{PeerFd, Worker};
+use crate::fd::NOBODY;
 use crate::sys::receive::receive;
 use crate::sys::watch::Watched;
-
-/// The user id that no process has, see setreuid(2).
-const NOBODY: Uid = Uid(u32::MAX);
 
 /// Reads what the supervisor sends, until it has gone.
 ///
@@ -26,9 +23,9 @@ pub(super) async fn heed(worker: &Worker, link: &Watched) -> io::Result<()> {
             return Ok(());
         }
         let bytes = &chunk[..received.length];
-        // What comes too late for its peer is closed on a lane of its own.
+        // What comes too late for its peer is on nobody's account.
         let brought = received.descriptors.into_iter();
-        let brought = brought.map(|descriptor| worker.closer.hold(NOBODY, descriptor));
+        let brought = brought.map(|descriptor| worker.close_queue.hold(NOBODY, descriptor));
         decoder.feed(bytes, brought, received.truncated);
         while let Some(message) = decoder.message() {
             match message {
@@ -44,7 +41,7 @@ pub(super) async fn heed(worker: &Worker, link: &Watched) -> io::Result<()> {
     }
 }
 
-fn take(worker: &Worker, message: Message<Brought>) -> io::Result<()> {
+fn take(worker: &Worker, message: Message<PeerFd>) -> io::Result<()> {
     match message {
         Message::Reply(reply) => settle(worker, reply.rc),
         Message::Extended(message) => match Control::from_extended(message) {

@@ -21,9 +21,10 @@ use fdbroker_wire::{Control, Errno, Slot, add_head, del};
 use tokio::sync::{Mutex, MutexGuard, Notify, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use super::deposit::{Deposit, record};
+use super::deposit::Deposit;
 use super::quota::{DepositCharge, Exceeded, OpeningCharge};
-use super::{Brought, Worker};
+use super::{PeerFd, Worker};
+use crate::deposit_record;
 use crate::sys::watch::Watched;
 use crate::transmit::{RETRY, too_many_in_flight, transmit};
 
@@ -57,7 +58,7 @@ pub(super) struct Vault {
 }
 
 /// What came of opening a resource.
-pub(super) type Opened = Result<Brought, (Errno, String)>;
+pub(super) type Opened = Result<PeerFd, (Errno, String)>;
 
 /// What came of reading the policy again.
 pub(super) struct Reloaded {
@@ -144,11 +145,10 @@ impl Vault {
         self.next_ticket.replace(self.next_ticket.get().wrapping_add(1))
     }
 
-    /// What a supervisor's copy was charged for: `deposit` has just left its slot. Where closing
-    /// the copy may take time, the charge stays until the supervisor says that it is done.
+    /// What a supervisor's copy was charged for: `deposit` has just left its slot. The charge stays
+    /// until the supervisor says that the copy is closed.
     pub(super) fn leaves(&self, deposit: &Deposit) {
-        let waits = deposit.descriptor.as_ref().is_some_and(|fd| !fd.closes_at_once());
-        if waits {
+        if deposit.descriptor.is_some() {
             let mut closing = self.closing.borrow_mut();
             closing.entry(deposit.slot).or_default().push_back(Arc::clone(&deposit.charge));
         }
@@ -217,8 +217,8 @@ pub(super) async fn keep_again(worker: &Worker) {
             let pen = vault.pen().await;
             let deposit = worker.slots.borrow().get(slot).cloned();
             let Some(deposit) = deposit else { continue };
-            let descriptor = deposit.descriptor.as_ref().and_then(Brought::descriptor);
-            let record = record(deposit.owner);
+            let descriptor = deposit.descriptor.as_ref().and_then(PeerFd::descriptor);
+            let record = deposit_record::write(deposit.owner);
             // It fails when the supervisor has gone; then this worker ends too.
             let _ = pen.keep(slot, deposit.ufd, &record, &deposit.payload, descriptor).await;
         }

@@ -1,0 +1,431 @@
+//! Closing descriptors on threads, never on an event loop.
+//!
+//! The last close(2) of a descriptor can sleep for as long as a peer likes, whatever kind it is:
+//! a pipe whose mutex is held by splice(2), a file that an epoll instance watches, a socket whose
+//! lock is held across a page fault, SO_LINGER, a FUSE file. Such a sleep is in state D, which not
+//! even SIGKILL ends. So what came from a peer is a [`DeferredClose`]: when it is dropped, a thread
+//! of the [`CloseQueue`] closes it.
+//!
+//! Rules:
+//! - Each depositor (a uid) has at most one thread at work. Its descriptors are closed in order. If
+//!   one blocks, only this depositor's wait.
+//! - Descriptors wait a few milliseconds, or until many are together, so that one wake-up serves
+//!   them all. While a thread keeps the time, dropping one costs a lock and a push.
+//! - Threads are shared by all depositors, and bounded. The last ones are for system users only.
+//! - If no thread can be started, the descriptors wait. The caller never closes them.
+//! - Nothing waits for these threads: the process can exit while they sleep.
+
+use std::collections::{HashMap, VecDeque};
+use std::mem;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use fdbroker_policy::Uid;
+use rustix::net::sockopt::{set_socket_linger, socket_linger};
+
+/// The depositor of what belongs to no user. No process has this user id, see setreuid(2).
+pub(crate) const NOBODY: Uid = Uid(u32::MAX);
+
+/// How long the first descriptor of a batch waits for others.
+const DELAY: Duration = Duration::from_millis(5);
+/// How many descriptors of one depositor are closed without waiting for more.
+const BATCH: usize = 64;
+/// How long a thread waits for work before it ends.
+const IDLE: Duration = Duration::from_secs(10);
+/// How many threads there may be, and how many of them are for system users only. A thread that
+/// only closes takes about 30 KiB of memory.
+const THREADS: Threads = Threads { all: 256, for_system_users: 32 };
+/// The user ids below this one are system users' (SYS_UID_MAX in login.defs(5)). Unlike others,
+/// nobody gets many of them by /etc/subuid.
+const FIRST_ORDINARY_USER: u32 = 1000;
+/// What a thread that only closes needs of a stack, in bytes.
+const STACK: usize = 64 * 1024;
+
+/// The way to the threads that close.
+#[derive(Clone)]
+pub(crate) struct CloseQueue(Arc<Shared>);
+
+/// A descriptor that is closed by a thread of the queue after it is dropped.
+pub(crate) struct DeferredClose {
+    /// Only taken out when dropped.
+    descriptor: Option<OwnedFd>,
+    depositor: Uid,
+    queue: CloseQueue,
+    /// Dropped when the descriptor has been closed.
+    after: Option<Box<dyn Send + Sync>>,
+}
+
+/// What is to be closed, and what is dropped afterwards.
+struct CloseJob {
+    descriptor: OwnedFd,
+    after: Option<Box<dyn Send + Sync>>,
+}
+
+/// A bound on threads.
+#[derive(Clone, Copy)]
+struct Threads {
+    all: usize,
+    for_system_users: usize,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// Told when there is something to do for one more thread.
+    work: Condvar,
+    limit: Threads,
+}
+
+#[derive(Default)]
+struct State {
+    /// What has to be closed, by depositor.
+    waiting: HashMap<Uid, Vec<CloseJob>>,
+    /// Depositors that have something waiting and no thread at work, and when their turn is.
+    turns: VecDeque<(Instant, Uid)>,
+    /// Depositors with a thread at work, and since when it has been closing the same descriptor.
+    busy: HashMap<Uid, Instant>,
+    threads: usize,
+    idle: usize,
+    /// One idle thread waits for the next turn's time.
+    timed: bool,
+    /// A thread has been called and has not come yet.
+    called: bool,
+}
+
+impl CloseQueue {
+    /// Returns a queue without threads; they start when they are needed.
+    pub(crate) fn new() -> Self {
+        Self::with(THREADS)
+    }
+
+    fn with(limit: Threads) -> Self {
+        let (state, work) = (Mutex::default(), Condvar::new());
+        Self(Arc::new(Shared { state, work, limit }))
+    }
+
+    /// Takes over a descriptor, to be closed on account of `depositor`.
+    pub(crate) fn hold(&self, depositor: Uid, descriptor: OwnedFd) -> DeferredClose {
+        let queue = self.clone();
+        DeferredClose { descriptor: Some(descriptor), depositor, queue, after: None }
+    }
+
+    fn push(&self, depositor: Uid, job: CloseJob) {
+        let mut state = self.0.lock();
+        let jobs = state.waiting.entry(depositor).or_default();
+        jobs.push(job);
+        let waiting = jobs.len();
+        if waiting == 1 && !state.busy.contains_key(&depositor) {
+            state.turns.push_back((Instant::now() + DELAY, depositor));
+        }
+        if waiting == BATCH {
+            state.bring_forward(depositor);
+            self.0.work.notify_one();
+        }
+        self.call(&mut state);
+    }
+
+    /// Sees to it that a thread comes for the next turn.
+    fn call(&self, state: &mut State) {
+        if state.turns.is_empty() || state.timed || state.called {
+            return;
+        }
+        if state.idle > 0 {
+            state.called = true;
+            self.0.work.notify_one();
+        } else if state.threads < self.0.limit.all {
+            state.called = self.start_thread();
+            state.threads += usize::from(state.called);
+        }
+    }
+
+    /// Starts a thread. Where that fails, everything waits until another attempt succeeds.
+    fn start_thread(&self) -> bool {
+        let queue = self.clone();
+        let thread = std::thread::Builder::new().name("close".to_owned()).stack_size(STACK);
+        thread.spawn(move || queue.work()).is_ok()
+    }
+
+    /// What a thread does: closes, one depositor's batch after the other.
+    fn work(&self) {
+        let mut state = self.0.lock();
+        state.called = false;
+        loop {
+            let (depositor, jobs);
+            (state, depositor, jobs) = match self.0.next(state, |state| self.call(state)) {
+                (state, Some((depositor, jobs))) => (state, depositor, jobs),
+                (mut state, None) => {
+                    state.threads -= 1;
+                    return;
+                }
+            };
+            drop(state);
+            jobs.into_iter().for_each(CloseJob::run);
+            state = self.0.lock();
+            state.end_turn(depositor);
+        }
+    }
+}
+
+impl Shared {
+    /// A panic while the state is locked leaves it whole: nothing is changed halfway.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a turn and takes it, after `call` has found another thread for the rest; returns
+    /// no turn if there was nothing to do for a long time.
+    fn next<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        call: impl Fn(&mut State),
+    ) -> (MutexGuard<'a, State>, Option<Turn>) {
+        loop {
+            let now = Instant::now();
+            if let Some(turn) = state.take_turn(now, self.limit) {
+                // This thread may be away for long.
+                call(&mut state);
+                return (state, Some(turn));
+            }
+            let next = state.next_due(now).filter(|_| !state.timed);
+            let timed_out;
+            state.timed |= next.is_some();
+            (state, timed_out) = self.wait(state, next.unwrap_or(IDLE));
+            state.timed &= next.is_none();
+            if timed_out && next.is_none() && (state.turns.is_empty() || state.timed) {
+                return (state, None);
+            }
+        }
+    }
+
+    /// Waits to be called, up to a time; returns also whether that time was up.
+    fn wait<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        time: Duration,
+    ) -> (MutexGuard<'a, State>, bool) {
+        state.idle += 1;
+        let woken = self.work.wait_timeout(state, time);
+        let (mut state, timeout) = woken.unwrap_or_else(PoisonError::into_inner);
+        state.idle -= 1;
+        state.called = false;
+        (state, timeout.timed_out())
+    }
+}
+
+/// A depositor whose turn has come, and what is to be closed for it.
+type Turn = (Uid, Vec<CloseJob>);
+
+impl State {
+    /// Lets a depositor's turn come now, and those of all before it.
+    fn bring_forward(&mut self, depositor: Uid) {
+        let Some(last) = self.turns.iter().position(|(_, uid)| *uid == depositor) else { return };
+        let now = Instant::now();
+        self.turns.iter_mut().take(last + 1).for_each(|(due, _)| *due = now.min(*due));
+    }
+
+    /// Takes the first turn that has come. The last threads are left to system users.
+    fn take_turn(&mut self, now: Instant, limit: Threads) -> Option<Turn> {
+        let for_all = self.busy.len() < limit.all.saturating_sub(limit.for_system_users);
+        let may = |uid: Uid| for_all || uid.0 < FIRST_ORDINARY_USER || uid == NOBODY;
+        let first = self.turns.iter().position(|(due, uid)| *due <= now && may(*uid))?;
+        let (_, depositor) = self.turns.remove(first)?;
+        self.busy.insert(depositor, now);
+        Some((depositor, self.waiting.remove(&depositor)?))
+    }
+
+    fn end_turn(&mut self, depositor: Uid) {
+        self.busy.remove(&depositor);
+        if self.waiting.contains_key(&depositor) {
+            self.turns.push_back((Instant::now(), depositor));
+        }
+    }
+
+    /// How long it is until the next turn that has not come yet.
+    fn next_due(&self, now: Instant) -> Option<Duration> {
+        let waits = self.turns.iter().map(|(due, _)| due.saturating_duration_since(now));
+        waits.filter(|wait| !wait.is_zero()).min()
+    }
+}
+
+impl Drop for State {
+    /// Without threads the descriptors stay open until the process has ended.
+    fn drop(&mut self) {
+        for job in self.waiting.drain().flat_map(|(_, jobs)| jobs) {
+            mem::forget(job.descriptor);
+        }
+    }
+}
+
+impl CloseJob {
+    fn run(self) {
+        // The data of a socket that lingers still goes out, but nobody waits for that. An error
+        // means that it is no socket.
+        if !matches!(socket_linger(&self.descriptor), Ok(None) | Err(_)) {
+            let _ = set_socket_linger(&self.descriptor, None);
+        }
+        drop(self.descriptor);
+        drop(self.after);
+    }
+}
+
+impl DeferredClose {
+    /// Returns the descriptor, which is there until this is dropped.
+    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.descriptor.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Returns the descriptor itself, to be closed by whoever has it then.
+    pub(crate) fn into_inner(mut self) -> Option<OwnedFd> {
+        self.descriptor.take()
+    }
+
+    /// Has it closed on account of another depositor than at first.
+    pub(crate) fn move_to(&mut self, depositor: Uid) {
+        self.depositor = depositor;
+    }
+
+    /// Keeps `after` until the descriptor has been closed: a charge, or the sender of a message to
+    /// whoever waits for that.
+    pub(crate) fn keep_until_closed(&mut self, after: impl Send + Sync + 'static) {
+        self.after = Some(Box::new(after));
+    }
+}
+
+impl Drop for DeferredClose {
+    fn drop(&mut self) {
+        if let Some(descriptor) = self.descriptor.take() {
+            self.queue.push(self.depositor, CloseJob { descriptor, after: self.after.take() });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::fd::OwnedFd;
+    use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+    use std::sync::{Mutex, PoisonError};
+    use std::thread::ThreadId;
+    use std::time::Duration;
+
+    use fdbroker_policy::Uid;
+
+    use super::{BATCH, CloseQueue, DeferredClose, Threads};
+
+    /// Far beyond what anything here takes.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// Blocks the thread that drops it until the other end is dropped.
+    struct Block(Mutex<Receiver<()>>);
+
+    impl Drop for Block {
+        fn drop(&mut self) {
+            let _ = self.0.get_mut().unwrap_or_else(PoisonError::into_inner).recv();
+        }
+    }
+
+    /// Tells which thread dropped it.
+    struct Told(Sender<ThreadId>);
+
+    impl Drop for Told {
+        fn drop(&mut self) {
+            let _ = self.0.send(std::thread::current().id());
+        }
+    }
+
+    fn held(queue: &CloseQueue, uid: u32) -> DeferredClose {
+        let end: OwnedFd = std::io::pipe().unwrap().0.into();
+        queue.hold(Uid(uid), end)
+    }
+
+    /// Blocks the thread of a user; returns what ends that.
+    fn block(queue: &CloseQueue, uid: u32) -> Sender<()> {
+        let (release, blocked) = channel();
+        let (begun, begins) = channel();
+        let mut first = held(queue, uid);
+        first.keep_until_closed(Told(begun));
+        drop(first);
+        let mut second = held(queue, uid);
+        second.keep_until_closed(Block(Mutex::new(blocked)));
+        drop(second);
+        begins.recv_timeout(PATIENCE).expect("it has a thread");
+        release
+    }
+
+    fn is_closed(queue: &CloseQueue, uid: u32, within: Duration) -> bool {
+        let (closed, is_closed) = channel();
+        let mut descriptor = held(queue, uid);
+        descriptor.keep_until_closed(Told(closed));
+        drop(descriptor);
+        match is_closed.recv_timeout(within) {
+            Ok(thread) => {
+                assert_ne!(thread, std::thread::current().id());
+                true
+            }
+            Err(RecvTimeoutError::Timeout) => false,
+            Err(RecvTimeoutError::Disconnected) => panic!("it was dropped untold"),
+        }
+    }
+
+    #[test]
+    fn no_descriptor_is_closed_by_the_thread_that_drops_it() {
+        let queue = CloseQueue::new();
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        drop(queue.hold(Uid(1), writer.into()));
+        assert!(is_closed(&queue, 1, PATIENCE));
+        // In order: the pipe, which was before it, has been closed too.
+        assert_eq!(reader.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_close_that_blocks_delays_only_its_depositor() {
+        let queue = CloseQueue::new();
+        let _release = block(&queue, 2000);
+        for uid in [2001, 2002, 0] {
+            assert!(is_closed(&queue, uid, PATIENCE), "uid {uid}");
+        }
+        assert!(!is_closed(&queue, 2000, Duration::from_millis(100)));
+    }
+
+    #[test]
+    fn a_depositor_has_one_thread_however_much_it_brings() {
+        let queue = CloseQueue::new();
+        let release = block(&queue, 2000);
+        for _ in 0..10 * BATCH {
+            drop(held(&queue, 2000));
+        }
+        assert!(queue.0.lock().threads <= 2, "one at work, and one that waited");
+        drop(release);
+        assert!(is_closed(&queue, 2000, PATIENCE));
+    }
+
+    #[test]
+    fn what_is_dropped_together_is_closed_together() {
+        let queue = CloseQueue::new();
+        (0..BATCH / 2).for_each(|_| drop(held(&queue, 2000)));
+        assert_eq!(queue.0.lock().waiting.get(&Uid(2000)).map_or(0, Vec::len), BATCH / 2);
+        assert!(is_closed(&queue, 2000, PATIENCE));
+    }
+
+    #[test]
+    fn the_last_threads_are_for_system_users() {
+        let queue = CloseQueue::with(Threads { all: 4, for_system_users: 2 });
+        let _blocked: Vec<_> = [2000, 2001].map(|uid| block(&queue, uid)).into();
+        assert!(!is_closed(&queue, 2002, Duration::from_millis(100)));
+        let _more = block(&queue, 7);
+        assert!(is_closed(&queue, 8, PATIENCE));
+        assert!(!is_closed(&queue, 2003, Duration::from_millis(100)));
+    }
+
+    #[test]
+    fn without_a_thread_everything_waits_and_nothing_blocks() {
+        let queue = CloseQueue::with(Threads { all: 0, for_system_users: 0 });
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&reader, true).unwrap();
+        drop(queue.hold(Uid(1), writer.into()));
+        assert!(!is_closed(&queue, 1, Duration::from_millis(50)));
+        drop(queue);
+        let error = reader.read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "it is still open");
+    }
+}

@@ -1,0 +1,9 @@
+//! Descriptors that the broker holds for others, and what is done with them off the event loop.
+
+pub(crate) mod close;
+
+pub(crate) use close::{CloseQueue, DeferredClose, NOBODY};
+
+/// A descriptor that a peer brought, or that the broker opened for one. Nothing about it can be
+/// trusted, so close(2) never runs on an event loop.
+pub(crate) type PeerFd = DeferredClose;
