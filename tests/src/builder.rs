@@ -22,6 +22,7 @@ pub struct Builder {
     environment: Vec<(&'static str, OsString)>,
     listening: Option<OwnedFd>,
     own_session: bool,
+    badly_started: bool,
     socket: Option<PathBuf>,
     descriptor_limit: Option<u64>,
     daemon: Option<PathBuf>,
@@ -49,6 +50,7 @@ impl Builder {
             environment: Vec::new(),
             listening: None,
             own_session: false,
+            badly_started: false,
             socket: None,
             descriptor_limit: None,
             daemon: None,
@@ -112,6 +114,12 @@ impl Builder {
     /// Makes the supervisor the leader of a session without a terminal.
     pub fn own_session(mut self) -> Self {
         self.own_session = true;
+        self
+    }
+
+    /// Starts the daemon with every signal blocked and SIGCHLD ignored, as careless programs do.
+    pub fn badly_started(mut self) -> Self {
+        self.badly_started = true;
         self
     }
 
@@ -180,6 +188,9 @@ impl Builder {
         sys::pass_descriptors(&mut command, passed);
         if let Some(limit) = self.descriptor_limit {
             sys::limit_before(&mut command, limit);
+        }
+        if self.badly_started {
+            sys::with_signals_blocked(&mut command);
         }
         if self.own_session {
             sys::in_own_session(&mut command);

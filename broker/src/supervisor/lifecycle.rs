@@ -95,6 +95,7 @@ enum Event {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    quit: Signal,
     hangup: Signal,
 }
 
@@ -255,17 +256,19 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
             hangup: signal(SignalKind::hangup())?,
         })
     }
 
     /// Waits for a signal.
     async fn next(&mut self) -> Event {
-        let Self { terminate, interrupt, hangup } = self;
+        let Self { terminate, interrupt, quit, hangup } = self;
         tokio::select! {
             biased;
             _ = terminate.recv() => Event::Stop,
             _ = interrupt.recv() => Event::Stop,
+            _ = quit.recv() => Event::Stop,
             _ = hangup.recv() => Event::Hangup,
         }
     }
@@ -275,6 +278,7 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.quit.recv() => {}
         }
     }
 }

@@ -47,12 +47,10 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
 /// error is opened anew while there is the privilege for it, and privilege is given up before the
 /// log may start a thread.
 fn prepare(arguments: &Arguments) -> Result<lifecycle::Supervisor, StartError> {
+    signal::ignore_unused();
     let readiness = readiness::Readiness::take(arguments.ready_fd)?;
     let passed = listener::passed_in()?;
     adopt::seal_inherited().map_err(StartError::Seal)?;
-    signal::write_from_the_background();
-    signal::wait_with_reloads();
-    signal::hear_of_full_files();
     let standard_error = StandardError::open();
     let source = policy_source::PolicySource::read(arguments)?;
     let listener = match passed {

@@ -1,23 +1,64 @@
 //! What this process does about a signal, where tokio has no say.
+//!
+//! Most signals end a process that does not expect them, and the supervisor's end empties every
+//! slot. So both processes ignore each signal that they have no use for. What the starter left
+//! behind goes first: a blocked signal never arrives, and while SIGCHLD is ignored the kernel
+//! reaps children itself and wait(2) fails.
 
-/// Lets no terminal stop this process, and the programs that it starts, for writing to it from
-/// the background (SIGTTOU, which `stty tostop` has sent).
-pub(crate) fn write_from_the_background() {
-    // SAFETY: SIG_IGN installs no handler: no code of ours runs. SIGTTOU can be ignored, so that
+use std::mem::MaybeUninit;
+
+/// Signals that end a process by default, and mean nothing to the broker. SIGTTOU comes from a
+/// terminal that stops background programs (`stty tostop`); SIGXFSZ from a write past the size
+/// limit of a file, which then fails with EFBIG. SIGHUP is here for the time before the
+/// supervisor waits for it.
+const UNUSED: [libc::c_int; 13] = [
+    libc::SIGHUP,
+    libc::SIGPIPE,
+    libc::SIGALRM,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGSTKFLT,
+    libc::SIGIO,
+    libc::SIGPWR,
+    libc::SIGPROF,
+    libc::SIGVTALRM,
+    libc::SIGXCPU,
+    libc::SIGXFSZ,
+    libc::SIGTTOU,
+];
+
+/// Signals that stop the broker: its supervisor waits for them and then ends its worker.
+const STOPPING: [libc::c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGQUIT];
+
+/// Unblocks every signal, has children waited for, and ignores what the broker has no use for.
+/// The worker inherits all of it.
+pub(crate) fn ignore_unused() {
+    unblock_all();
+    // SAFETY: SIG_DFL installs no handler: no code of ours runs. SIGCHLD can be reset, so that
     // this cannot fail.
-    unsafe { libc::signal(libc::SIGTTOU, libc::SIG_IGN) };
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    let real_time = libc::SIGRTMIN()..=libc::SIGRTMAX();
+    UNUSED.into_iter().chain(real_time).for_each(ignore);
 }
 
-/// Has a write past the limit of a file's size fail with EFBIG, instead of ending the process
-/// (SIGXFSZ, see setrlimit(2)).
-pub(crate) fn hear_of_full_files() {
-    // SAFETY: as above; SIGXFSZ can be ignored too.
-    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+/// Ignores the signals that stop the broker: a worker ends when its link to the supervisor does.
+/// Whoever signals the whole group or unit means the supervisor.
+pub(crate) fn leave_stopping_to_the_supervisor() {
+    STOPPING.into_iter().for_each(ignore);
 }
 
-/// Lets a SIGHUP that comes before anybody heeds it end nothing: the policy is being read for the
-/// first time then.
-pub(crate) fn wait_with_reloads() {
-    // SAFETY: as above; SIGHUP can be ignored too.
-    unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
+fn ignore(signal: libc::c_int) {
+    // SAFETY: SIG_IGN installs no handler: no code of ours runs. Each of these signals can be
+    // ignored; an error would leave things as they were.
+    unsafe { libc::signal(signal, libc::SIG_IGN) };
+}
+
+fn unblock_all() {
+    let mut none = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset(3) initialises the set, which is ours, and cannot fail for one that is;
+    // sigprocmask(2) then reads it. There is one thread.
+    unsafe {
+        libc::sigemptyset(none.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
+    }
 }

@@ -55,6 +55,7 @@ use crate::audit::Audit;
 use crate::fd::{CloseQueue, PeerFd};
 use crate::log::{Format, Log};
 use crate::sys::adopt::adopt;
+use crate::sys::signal;
 
 use in_force::InForce;
 
@@ -101,6 +102,8 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
 }
 
 fn run(format: Format) -> Result<(), String> {
+    signal::ignore_unused();
+    signal::leave_stopping_to_the_supervisor();
     end_on_panic();
     // What ps(1) shows; for a person only.
     let _ = rustix::thread::set_name(c"fdbroker-worker");

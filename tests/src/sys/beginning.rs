@@ -64,6 +64,22 @@ pub fn in_own_session(command: &mut std::process::Command) {
     }
 }
 
+/// Has `command` start its program with every signal blocked and SIGCHLD ignored.
+pub fn with_signals_blocked(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: all three are async-signal-safe; sigfillset(3) initialises the set that
+    // sigprocmask(2) reads.
+    unsafe {
+        command.pre_exec(|| {
+            let mut all = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+            libc::sigfillset(all.as_mut_ptr());
+            libc::sigprocmask(libc::SIG_SETMASK, all.as_ptr(), std::ptr::null_mut());
+            libc::signal(libc::SIGCHLD, libc::SIG_IGN);
+            Ok(())
+        });
+    }
+}
+
 /// Has `command` leave `descriptors` open for its program, as the numbers 3, 4, … in their order.
 pub fn pass_descriptors(command: &mut std::process::Command, descriptors: Vec<OwnedFd>) {
     use std::os::unix::process::CommandExt;

@@ -12,6 +12,7 @@ mod waiting;
 
 pub use beginning::{
     become_before, in_a_child, in_own_session, limit_before, pass_descriptors, start_with_pid,
+    with_signals_blocked,
 };
 pub use message::{Control, Received, receive, send, send_all, send_controls};
 pub use process::{at_exit, become_user, limit_descriptors, pin, processors, raise_descriptors};
