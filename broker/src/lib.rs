@@ -21,6 +21,9 @@ mod worker;
 
 pub use arguments::Arguments;
 pub use log::Format;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use worker::fuzzing;
 
 use std::process::ExitCode;
 

@@ -28,6 +28,17 @@ pub(crate) struct Core<F> {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Ticket(u64);
 
+#[cfg(fuzzing)]
+impl Ticket {
+    pub(crate) fn numbered(number: u64) -> Self {
+        Self(number)
+    }
+
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// What was answered to one request.
 pub(crate) type Answer<F> = Result<Message<F>, NoRoom>;
 

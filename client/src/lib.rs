@@ -41,6 +41,9 @@ mod connection;
 mod connector;
 mod core;
 mod error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod many;
 mod patience;
 mod polled;

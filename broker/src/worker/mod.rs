@@ -12,6 +12,8 @@ mod claims;
 pub(crate) mod decision;
 mod deposit;
 mod escrow;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod gate;
 mod holder;
 pub(crate) mod identity;

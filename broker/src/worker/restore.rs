@@ -36,13 +36,13 @@ pub(super) struct Note {
 
 /// What has arrived so far.
 #[derive(Default)]
-struct Arrived {
+pub(super) struct Arrived {
     instance: i64,
     sees_units: bool,
     rules: Option<Rules>,
     listener: Option<OwnedFd>,
     trail: Option<OwnedFd>,
-    deposits: Vec<Add<OwnedFd>>,
+    pub(super) deposits: Vec<Add<OwnedFd>>,
     notes: Vec<Note>,
     complete: bool,
 }
@@ -85,7 +85,7 @@ fn read(link: &OwnedFd, chunk: &mut [u8], decoder: &mut Decoder<OwnedFd>) -> Res
 }
 
 impl Arrived {
-    fn take(&mut self, message: Message<OwnedFd>) -> Result<(), String> {
+    pub(super) fn take(&mut self, message: Message<OwnedFd>) -> Result<(), String> {
         match message {
             Message::Add(add) => self.deposits.push(add),
             Message::Extended(message) => {
@@ -97,7 +97,7 @@ impl Arrived {
         Ok(())
     }
 
-    fn take_control(&mut self, control: Control<OwnedFd>) -> Result<(), String> {
+    pub(super) fn take_control(&mut self, control: Control<OwnedFd>) -> Result<(), String> {
         match control {
             Control::Setup(setup) => {
                 privilege::give_up(setup.account)?;

@@ -45,7 +45,7 @@ mod inventory;
 mod keeping;
 mod lifecycle;
 mod options;
-mod payload;
+pub(crate) mod payload;
 mod shared;
 mod snapshot;
 mod stale;

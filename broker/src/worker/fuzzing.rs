@@ -1,0 +1,221 @@
+//! What the fuzz targets reach of the worker; there only when it is built for them.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::time::Duration;
+
+use fdbroker_wire::claim::{Event, Mode, State};
+use fdbroker_wire::{Control, Decoder, Limits, Message, Tag};
+use tokio::sync::oneshot::Receiver;
+
+use super::claim::{Claim, End};
+use super::gate::{Gate, OwnerId, Turn};
+use super::holder::Holder;
+use super::identity::Identity;
+use super::in_force::Rules;
+use super::restore::Arrived;
+
+/// How long every claim may take: longer than a run of a target.
+const TIME: Duration = Duration::from_secs(3600);
+
+/// One tag and a few sessions, each called by its number. A session that waits for its turn asks
+/// nothing else, as in the worker; one that leaves is followed by another of the same number.
+pub struct Ownership {
+    tag: Tag,
+    gate: Gate,
+    identity: Rc<Identity>,
+    sessions: Vec<Session>,
+    next_session: u64,
+    next_claim: i32,
+}
+
+struct Session {
+    holder: Rc<Holder>,
+    waits: Option<Receiver<bool>>,
+}
+
+impl Ownership {
+    /// A tag that nobody owns.
+    ///
+    /// # Panics
+    /// When this process has no socket left.
+    pub fn new(sessions: usize) -> Self {
+        let (ours, _theirs) = UnixStream::pair().expect("a socket pair");
+        let identity = Rc::new(Identity::of(&ours, true).expect("its identity"));
+        let tag = Tag::new(1).expect("it is a tag");
+        let gate = Gate::free(tag);
+        let mut this =
+            Self { tag, gate, identity, sessions: Vec::new(), next_session: 0, next_claim: 0 };
+        for _ in 0..sessions {
+            let session = this.session();
+            this.sessions.push(session);
+        }
+        this
+    }
+
+    fn session(&mut self) -> Session {
+        self.next_session += 1;
+        let holder = Rc::new(Holder::new(self.next_session, Rc::clone(&self.identity)));
+        Session { holder, waits: None }
+    }
+
+    fn holder(&self, session: usize) -> Rc<Holder> {
+        Rc::clone(&self.sessions[session].holder)
+    }
+
+    /// A request wants its turn; whether it has come.
+    pub fn turn(&mut self, session: usize) -> bool {
+        match self.gate.turn(&self.holder(session)) {
+            Turn::Mine { .. } => true,
+            Turn::Wait(turn) => {
+                self.sessions[session].waits = Some(turn);
+                false
+            }
+        }
+    }
+
+    /// Whether a session waits for its turn.
+    pub fn waits(&self, session: usize) -> bool {
+        self.sessions[session].waits.is_some()
+    }
+
+    /// Whether the turn of a session that waits has come, which then waits no more.
+    pub fn has_turn(&mut self, session: usize) -> bool {
+        let come =
+            self.sessions[session].waits.as_mut().is_some_and(|turn| turn.try_recv().is_ok());
+        if come {
+            self.sessions[session].waits = None;
+        }
+        come
+    }
+
+    /// CLAIM; the claim's number, and how far it is. None when it is refused.
+    pub fn claim(&mut self, session: usize, mode: Mode, settle: bool) -> Option<(i32, State)> {
+        let holder = self.holder(session);
+        self.gate.may_claim(&holder, mode).ok()?;
+        self.next_claim += 1;
+        let number = self.next_claim;
+        let state = self.gate.claim(Claim::new(number, &holder, mode, TIME, settle));
+        Some((number, state))
+    }
+
+    /// RELEASE; whether it was not refused.
+    pub fn release(&mut self, session: usize, to: Option<i32>) -> bool {
+        let may = self.gate.may_release(&self.holder(session), to).is_ok();
+        if may {
+            self.gate.release();
+        }
+        may
+    }
+
+    /// READY; whether it was not refused.
+    pub fn ready(&mut self, session: usize) -> bool {
+        let holder = self.holder(session);
+        let may = self.gate.may_be_ready(&holder).is_ok();
+        if may {
+            self.gate.ready(&holder);
+        }
+        may
+    }
+
+    /// WITHDRAW; whether it was not refused. `may` says which sessions the policy still lets claim.
+    pub fn withdraw(&mut self, session: usize, may: impl Fn(usize) -> bool) -> bool {
+        let allowed = self.gate.may_withdraw(&self.holder(session)).is_ok();
+        if allowed {
+            self.leave(session, End::Withdrawn, may);
+        }
+        allowed
+    }
+
+    /// The session ends, and another comes in its place.
+    pub fn end(&mut self, session: usize, may: impl Fn(usize) -> bool) {
+        self.sessions[session].waits = None;
+        if self.gate.may_withdraw(&self.holder(session)).is_ok() {
+            self.leave(session, End::Left, may);
+        }
+        self.sessions[session] = self.session();
+    }
+
+    fn leave(&mut self, session: usize, end: End, may: impl Fn(usize) -> bool) {
+        let holder = self.holder(session);
+        let ids: Vec<u64> = self.sessions.iter().map(|session| session.holder.id).collect();
+        let number = |holder: &Holder| ids.iter().position(|id| *id == holder.id);
+        self.gate.leave(&holder, end, |other| number(other).is_some_and(&may));
+    }
+
+    /// Lets the time pass until the next is up; gives which: a claim's number, or 0 for the owner's
+    /// to settle. None when nothing is waited for.
+    pub fn expire(&mut self) -> Option<i32> {
+        let (due, number) = self.gate.due()?;
+        self.gate.expire(due);
+        Some(number)
+    }
+
+    /// Which session owns the tag.
+    ///
+    /// # Panics
+    /// When a session owns it that has ended.
+    pub fn owner(&self) -> Option<usize> {
+        let OwnerId::Session(owner) = self.gate.owner_id() else { return None };
+        let owns = |session: &Session| session.holder.id == owner;
+        Some(self.sessions.iter().position(owns).expect("the owner is there"))
+    }
+
+    /// Whether a session's claim is granted.
+    pub fn is_granted(&self, session: usize) -> bool {
+        self.gate.is_granted_to(&self.sessions[session].holder)
+    }
+
+    /// Whether a granted claim keeps a session from changing anything.
+    pub fn is_fenced(&self, session: usize) -> bool {
+        self.gate.is_fenced_for(&self.sessions[session].holder)
+    }
+
+    /// Whether another has taken the tag over from a session.
+    pub fn is_overtaken(&self, session: usize) -> bool {
+        self.sessions[session].holder.is_overtaken(self.tag)
+    }
+
+    /// What a session is told, which then waits no more.
+    ///
+    /// # Panics
+    /// When that cannot be read.
+    pub fn events(&self, session: usize) -> Vec<Event> {
+        let bytes = self.sessions[session].holder.mailbox.take();
+        let mut decoder = Decoder::<OwnedFd>::new(Limits::PEER);
+        decoder.feed(&bytes, [], false);
+        let messages = std::iter::from_fn(|| decoder.message());
+        let events = messages.map(|message| match message.expect("it is well formed") {
+            Message::Extended(message) => Event::from_extended(message).ok().flatten(),
+            _ => None,
+        });
+        events.map(|event| event.expect("it is an event")).collect()
+    }
+}
+
+/// What a worker makes of what its supervisor sends at its start, but that it gives up no privilege:
+/// how many descriptors it holds in the end, of how many deposits.
+///
+/// # Errors
+/// Why the worker would end.
+pub fn restore(messages: impl IntoIterator<Item = Message<OwnedFd>>) -> Result<usize, String> {
+    let mut arrived = Arrived::default();
+    for message in messages {
+        match message {
+            Message::Extended(message) => {
+                let control = Control::from_extended(message).map_err(|error| error.to_string())?;
+                take(&mut arrived, control)?;
+            }
+            message => arrived.take(message)?,
+        }
+    }
+    Ok(arrived.deposits.len())
+}
+
+fn take(arrived: &mut Arrived, control: Control<OwnedFd>) -> Result<(), String> {
+    match control {
+        Control::Setup(setup) => Rules::read(setup).map(drop),
+        control => arrived.take_control(control),
+    }
+}
