@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::hostile::Attack;
 use crate::{Ids, sys};
 
 /// What the helper is to do. Descriptors that it keeps are called by the number it gave.
@@ -42,6 +43,10 @@ pub enum Task {
     Open { path: PathBuf, write: bool },
     /// Set how many descriptors another process may have.
     LimitDescriptors { pid: u32, soft: u64 },
+    /// Attack a broker for so many milliseconds.
+    Attack { path: PathBuf, attack: Attack, connections: usize, time: u64 },
+    /// Ask on a kept socket so often, with so many microseconds in between; gives how long each took.
+    Measure { on: usize, bytes: Vec<u8>, number: usize, pause: u64 },
     /// Start another helper, with exactly this process id, on the descriptor that comes with this.
     StartWithPid { pid: u32, program: PathBuf },
 }

@@ -19,6 +19,7 @@ pub mod daemon;
 pub mod directory;
 pub mod example;
 pub mod hands;
+pub mod hostile;
 pub mod load;
 pub mod log;
 pub mod peer;

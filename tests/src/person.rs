@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::binaries::binaries;
 use crate::hands::{Outcome, Task, hear, tell};
+use crate::hostile::Attack;
 use crate::sys::Received;
 use crate::{Daemon, Ids, Peer, process, wait_until};
 
@@ -135,6 +136,21 @@ impl Person {
         self.number(&Task::LimitDescriptors { pid, soft }, &[])
     }
 
+    /// Has it attack a broker; gives how many connections or answers there were. Waits until it is over.
+    ///
+    /// # Errors
+    /// When the broker lets it have no connection.
+    pub fn attack(
+        &self,
+        path: &Path,
+        attack: Attack,
+        connections: usize,
+        time: Duration,
+    ) -> io::Result<u64> {
+        let time = u64::try_from(time.as_millis()).unwrap();
+        self.number(&Task::Attack { path: path.into(), attack, connections, time }, &[])
+    }
+
     /// Kills it, and waits until it is gone and its process id is free.
     #[track_caller]
     pub fn kill(&self) {
@@ -196,6 +212,17 @@ impl Connection {
     pub fn receive(&self, room: usize) -> io::Result<Received> {
         let (bytes, descriptors) = self.person.bytes(&Task::Receive { on: self.on, room })?;
         Ok(Received { bytes, descriptors, truncated: false })
+    }
+
+    /// Asks so often, with a pause behind each answer; gives how long each took, in microseconds.
+    ///
+    /// # Errors
+    /// When one is not answered in time.
+    pub fn latencies(&self, bytes: &[u8], number: usize, pause: Duration) -> io::Result<Vec<u32>> {
+        let pause = u64::try_from(pause.as_micros()).unwrap();
+        let task = Task::Measure { on: self.on, bytes: bytes.to_vec(), number, pause };
+        let (took, _) = self.person.bytes(&task)?;
+        Ok(took.chunks_exact(4).map(|took| u32::from_ne_bytes(took.try_into().unwrap())).collect())
     }
 
     /// Whether something can be read from it within a time.

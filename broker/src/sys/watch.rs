@@ -131,12 +131,16 @@ impl Watched {
         self.descriptor.into_inner()
     }
 
-    /// Waits until there is something to read.
+    /// Waits until there may be something to read; whether the other end is known to be shut. Can be
+    /// dropped.
     ///
     /// # Errors
     /// When the event loop has ended.
-    pub(crate) async fn readable(&self) -> io::Result<()> {
-        self.descriptor.readable().await.map(drop)
+    pub(crate) async fn readable(&self) -> io::Result<bool> {
+        if self.unsure.get() {
+            return Ok(false);
+        }
+        Ok(self.descriptor.readable().await?.ready().is_read_closed())
     }
 }
 

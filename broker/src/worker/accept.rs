@@ -1,21 +1,27 @@
-//! Accepting peers: identity first, then a charge on its user, then a session.
+//! Accepting peers: a charge on its user, then its turn, then its identity, then a session.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fdbroker_policy::{Gid, Uid};
 use fdbroker_wire::{Errno, reply};
 use nix::sys::socket::{getsockopt, sockopt};
+use rustix::event::PollFlags;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::net::{Shutdown, SocketFlags, accept_with, shutdown};
+use tokio::task::yield_now;
 
 use super::Worker;
 use super::identity::Identity;
-use super::quota::Exceeded;
+use super::limits::loop_time::Turn;
+use super::quota::{ConnectionCharge, Exceeded};
 use super::session;
+use super::sessions::{Late, is_over};
+use crate::fd::NOBODY;
 use crate::log::{Kind, Record, Verdict};
+use crate::look::look;
 use crate::sys::socket::tell_unread;
 use crate::sys::watch::Watched;
 use crate::transmit::transmit;
@@ -23,6 +29,9 @@ use crate::transmit::transmit;
 /// The pause after an accept that failed: it may be for want of descriptors, and those come back
 /// only as others leave.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// How long peers are accepted before the sessions have their turn.
+const SLICE: Duration = Duration::from_micros(100);
 
 /// Accepts peers for as long as the worker lives.
 ///
@@ -33,14 +42,22 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: OwnedFd) -> io::Result<
     let listener = Watched::new(listener)?;
     worker.vault.serving().await?;
     loop {
-        let next = |socket: BorrowedFd<'_>| Ok(accept_with(socket, SocketFlags::CLOEXEC)?);
-        match listener.read(next).await {
-            Ok(stream) => admit(&worker, stream),
-            Err(error) => {
-                worker.log().error(&format!("a peer could not be accepted: {error}"));
-                tokio::time::sleep(PAUSE).await;
+        let mut busy = Duration::ZERO;
+        while busy < SLICE {
+            listener.readable().await?;
+            let began = Instant::now();
+            worker.loop_time.begin();
+            let next = |socket: BorrowedFd<'_>| Ok(accept_with(socket, SocketFlags::CLOEXEC)?);
+            match listener.read(next).await {
+                Ok(stream) => arrive(&worker, stream),
+                Err(error) => {
+                    worker.log().error(&format!("a peer could not be accepted: {error}"));
+                    tokio::time::sleep(PAUSE).await;
+                }
             }
+            busy += began.elapsed();
         }
+        yield_now().await;
     }
 }
 
@@ -49,34 +66,123 @@ fn set_nonblocking(listener: &OwnedFd) -> io::Result<()> {
     Ok(fcntl_setfl(listener, fcntl_getfl(listener)? | OFlags::NONBLOCK)?)
 }
 
-fn admit(worker: &Rc<Worker>, stream: OwnedFd) {
-    let identity = match Identity::of(&stream, worker.sees_units) {
-        Ok(identity) => identity,
-        Err(error) => {
-            let reason = format!("its identity cannot be read: {error}");
-            // What is not done need not be recorded first.
-            let _ = worker.audit.record(&Record { reason: &reason, ..STRANGER });
-            return end(worker, Uid::OVERFLOW, stream);
-        }
-    };
-    if !names_writers(&stream) {
-        refuse(worker, &identity, NO_WRITERS);
-        return end(worker, identity.uid, stream);
+/// Gives a new connection a task of its own, which waits for its user's turn. Nothing is done here that
+/// takes long: whoever is behind it in the backlog waits for that.
+fn arrive(worker: &Rc<Worker>, stream: OwnedFd) {
+    // Whoever has left again asks for nothing, and counts for nothing.
+    if has_left(&stream) {
+        return drop(worker.close_queue.hold(NOBODY, stream));
     }
-    // Where the kernel cannot, each request costs one more look at an empty socket.
-    let _ = tell_unread(stream.as_fd());
-    match worker.quotas.connection(identity.uid) {
-        Ok(charge) => match Watched::new(stream) {
+    let arrival = match Arrival::new(worker, stream) {
+        Ok(arrival) => arrival,
+        Err(error) => return worker.log().error(&format!("a peer cannot be named: {error}")),
+    };
+    let (uid, turn) = (arrival.uid, Rc::clone(&arrival.turn));
+    match worker.quotas.connection(uid) {
+        Ok(charge) => {
+            let welcome = arrival.welcome(Rc::clone(worker), charge);
+            tokio::task::spawn_local(async move { turn.charged(welcome).await });
+        }
+        Err(exceeded) => match worker.sessions.late(uid) {
+            Some(late) => {
+                let wait = arrival.wait(Rc::clone(worker), late, exceeded);
+                tokio::task::spawn_local(async move { turn.charged(wait).await });
+            }
+            None => arrival.turn_away(worker, exceeded),
+        },
+    }
+    worker.loop_time.charge(uid);
+}
+
+/// Whether nobody is at the other end any more, and nothing is left of what was sent from there.
+fn has_left(stream: &OwnedFd) -> bool {
+    look(stream.as_fd(), PollFlags::empty()).is_ok_and(|found| found.contains(PollFlags::HUP))
+        && is_over(stream)
+}
+
+/// A connection that is no session yet.
+struct Arrival {
+    stream: OwnedFd,
+    uid: Uid,
+    gid: Gid,
+    pid: i32,
+    turn: Rc<Turn>,
+}
+
+impl Arrival {
+    fn new(worker: &Worker, stream: OwnedFd) -> io::Result<Self> {
+        let credentials = getsockopt(&stream, sockopt::PeerCredentials)?;
+        let (uid, gid) = (Uid(credentials.uid()), Gid(credentials.gid()));
+        Ok(Self { stream, uid, gid, pid: credentials.pid(), turn: worker.loop_time.turn(uid) })
+    }
+
+    /// Serves it when its user's turn has come.
+    async fn welcome(self, worker: Rc<Worker>, charge: ConnectionCharge) {
+        self.turn.take().await;
+        if has_left(&self.stream) {
+            return self.end(&worker);
+        }
+        let identity = match Identity::of(&self.stream, worker.sees_units) {
+            Ok(identity) => identity,
+            Err(error) => {
+                self.refuse(&worker, &format!("its identity cannot be read: {error}"));
+                return self.end(&worker);
+            }
+        };
+        if !names_writers(&self.stream) {
+            self.refuse(&worker, NO_WRITERS);
+            return self.end(&worker);
+        }
+        // Where the kernel cannot, each request costs one more look at an empty socket.
+        let _ = tell_unread(self.stream.as_fd());
+        match Watched::new(self.stream) {
             Ok(stream) => {
-                let session = session::serve(Rc::clone(worker), stream, Rc::new(identity), charge);
-                tokio::task::spawn_local(session);
+                session::serve(worker, stream, Rc::new(identity), charge, self.turn).await;
             }
             Err(error) => worker.log().error(&format!("a peer cannot be watched: {error}")),
-        },
-        Err(exceeded) => {
-            turn_away(worker, &stream, &identity, exceeded);
-            end(worker, identity.uid, stream);
         }
+    }
+
+    /// Serves it after all if connections that count have been left meanwhile.
+    async fn wait(self, worker: Rc<Worker>, late: Late, exceeded: Exceeded) {
+        self.turn.take().await;
+        worker.sessions.reap(self.uid);
+        if exceeded == Exceeded::Connections {
+            worker.sessions.reap_all();
+        }
+        drop(late);
+        match worker.quotas.connection(self.uid) {
+            Ok(charge) => self.welcome(worker, charge).await,
+            Err(exceeded) => self.turn_away(&worker, exceeded),
+        }
+    }
+
+    /// Tells a peer for whom there is no room why it is disconnected.
+    fn turn_away(self, worker: &Worker, exceeded: Exceeded) {
+        let reason = exceeded.to_string();
+        self.refuse(worker, &reason);
+        let answer = reply(-Errno::DQUOT.get(), &reason);
+        // A courtesy: the connection ends in any case.
+        let _ = transmit(self.stream.as_fd(), &[io::IoSlice::new(&answer)], &[]);
+        self.end(worker);
+    }
+
+    /// Records that it does not become a session. Where its process runs is not looked up for that.
+    fn refuse(&self, worker: &Worker, reason: &str) {
+        // What is not done need not be recorded first.
+        let _ = worker.audit.record(&Record {
+            kind: Kind::Connection,
+            right: "connect",
+            verdict: Verdict::Refused,
+            reason,
+            ..Record::of(self.uid, self.gid, self.pid, "unknown")
+        });
+    }
+
+    fn end(self, worker: &Worker) {
+        // It fails when the peer has gone: then there is nothing left to end.
+        let _ = shutdown(&self.stream, Shutdown::Both);
+        session::put_away(worker, self.uid, self.stream, ());
     }
 }
 
@@ -86,41 +192,5 @@ fn names_writers(stream: &OwnedFd) -> bool {
     getsockopt(stream, sockopt::PassCred).unwrap_or(false)
 }
 
-/// Ends a connection that does not become a session.
-fn end(worker: &Worker, uid: Uid, stream: OwnedFd) {
-    // It fails when the peer has gone: then there is nothing left to end.
-    let _ = shutdown(&stream, Shutdown::Both);
-    session::put_away(worker, uid, stream, ());
-}
-
-/// Whom nobody could name.
-const STRANGER: Record<'_> = Record {
-    kind: Kind::Connection,
-    right: "connect",
-    verdict: Verdict::Refused,
-    ..Record::of(Uid::OVERFLOW, Gid::OVERFLOW, 0, "unknown")
-};
-
 const NO_WRITERS: &str = "it was made before the broker could ask for its writers; set \
      PassCredentials=yes where the socket is made";
-
-/// Records that a connection does not become a session.
-fn refuse(worker: &Worker, identity: &Identity, reason: &str) {
-    // What is not done need not be recorded first.
-    let _ = worker.audit.record(&Record {
-        kind: Kind::Connection,
-        right: "connect",
-        verdict: Verdict::Refused,
-        reason,
-        ..identity.record()
-    });
-}
-
-/// Tells a peer for whom there is no room why it is disconnected.
-fn turn_away(worker: &Worker, stream: &OwnedFd, identity: &Identity, exceeded: Exceeded) {
-    let reason = exceeded.to_string();
-    refuse(worker, identity, &reason);
-    let answer = reply(-Errno::DQUOT.get(), &reason);
-    // A courtesy: the connection ends in any case.
-    let _ = transmit(stream.as_fd(), &[io::IoSlice::new(&answer)], &[]);
-}

@@ -10,6 +10,7 @@ use fdbroker_wire::{Errno, Extended, Hello, Info, Slot, Tag, add_head, hello, in
 
 use super::decision::Decision;
 use super::deposit::Deposit;
+use super::limits::loop_time::Turn;
 use super::many::Got;
 use super::outbox::Outbox;
 use super::{PeerFd, Worker};
@@ -86,9 +87,9 @@ impl Answer {
 
 impl Answer {
     /// Does what was to be done once it has been sent; none when the supervisor has gone.
-    pub(super) async fn sent(self, worker: &Worker) -> Option<()> {
+    pub(super) async fn sent(self, worker: &Worker, turn: &Turn) -> Option<()> {
         match self {
-            Self::Got(got) => got.sent(worker).await,
+            Self::Got(got) => got.sent(worker, turn).await,
             _ => Some(()),
         }
     }

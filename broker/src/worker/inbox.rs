@@ -9,6 +9,8 @@ use fdbroker_policy::Uid;
 use fdbroker_wire::{Decoder, Fault, Limits, Message};
 use tokio::time::{Instant, timeout_at};
 
+use super::limits::loop_time::Turn;
+use super::sessions::is_over;
 use super::{PeerFd, Worker};
 use crate::sys::receive::{Received, Sender, receive};
 use crate::sys::watch::Watched;
@@ -21,6 +23,7 @@ const READ_AHEAD: usize = 4096;
 /// What a peer sends.
 pub(crate) struct Inbox {
     stream: Rc<Watched>,
+    turn: Rc<Turn>,
     decoder: Decoder<PeerFd>,
     /// On whose account it closes what the peer brought.
     uid: Uid,
@@ -75,9 +78,15 @@ pub(crate) enum Gone {
 }
 
 impl Inbox {
-    pub(crate) fn new(stream: Rc<Watched>, uid: Uid, frame_timeout: Duration) -> Self {
+    pub(super) fn new(
+        stream: Rc<Watched>,
+        turn: Rc<Turn>,
+        uid: Uid,
+        frame_timeout: Duration,
+    ) -> Self {
         Self {
             stream,
+            turn,
             decoder: Decoder::new(Limits::PEER),
             uid,
             written: VecDeque::new(),
@@ -106,11 +115,11 @@ impl Inbox {
                 return Err(Gone::Left);
             }
             if self.decoder.pending() == 0 {
-                self.read(worker, CHUNK).await?;
+                self.read_in_turn(worker).await?;
                 continue;
             }
             let until = *self.deadline.get_or_insert_with(|| Instant::now() + self.frame_timeout);
-            let read = timeout_at(until, self.read(worker, CHUNK)).await;
+            let read = timeout_at(until, self.read_in_turn(worker)).await;
             read.map_err(|_| Gone::TooSlow)??;
         }
     }
@@ -127,6 +136,16 @@ impl Inbox {
                 return;
             }
         }
+    }
+
+    /// Reads once, when there is something and it is the user's turn. Can be dropped.
+    async fn read_in_turn(&mut self, worker: &Worker) -> Result<(), Gone> {
+        let ended = self.stream.readable().await.map_err(|_| Gone::Left)?;
+        // To end needs no turn: what is over does not count any longer than it must.
+        if !(ended && is_over(&*self.stream)) {
+            self.turn.take().await;
+        }
+        self.read(worker, CHUNK).await
     }
 
     /// Reads once, when there is something. Can be dropped.

@@ -7,13 +7,14 @@ use fdbroker_wire::{Hello, Slot, Tag};
 use super::answer::{Answer, Failure};
 use super::case::{Case, Outcome};
 use super::decision::Requester;
+use super::limits::loop_time::Turn;
 use super::place::Place;
 use super::session::Session;
 use super::unreachable::is_unreachable;
 use super::{PeerFd, Worker, kind};
 use crate::numbering::{wire_slot, wire_tag};
 
-/// How many slots are looked at before others have their turn on the event loop.
+/// How many slots are looked up at once.
 const AT_ONCE: usize = 256;
 
 /// What a peer was told when it said HEL.
@@ -87,6 +88,7 @@ fn meaning(policy: &Policy, name: &str) -> Option<Found> {
 pub(super) async fn list(
     worker: &Worker,
     requester: &Requester,
+    turn: &Turn,
     tag: Option<Tag>,
     after: Option<Slot>,
 ) -> Answer {
@@ -100,13 +102,13 @@ pub(super) async fn list(
         let Some(end) = some.last() else { break };
         last = Some(*end);
         for slot in some {
+            turn.take().await;
             if let Some(entry) = entry(&case, operates, slot)
                 && !listing.push(entry)
             {
                 break 'full;
             }
         }
-        tokio::task::yield_now().await;
     }
     let told = format!("{} slots were listed", listing.entries().len());
     case.conclude(Outcome::Told(Answer::Listing(listing), told))

@@ -14,6 +14,7 @@ use super::case::Case;
 use super::decision::Requester;
 use super::deposit::Deposit;
 use super::holder::Holder;
+use super::limits::loop_time::Turn;
 use super::outbox::Outbox;
 use super::place::Place;
 use super::request::Escrow;
@@ -70,6 +71,7 @@ pub(super) async fn serve(
         ManyRequest::Add { tag, deposits } => {
             let mut outcomes = Vec::with_capacity(deposits.len());
             for Entry { index, ufd, payload, descriptor } in deposits {
+                session.turn.take().await;
                 let add = Add { slot: Slot { tag, index }, ufd, payload, descriptor };
                 let answer = escrow::serve(worker, session, &requester, Escrow::Add(add)).await?;
                 outcomes.push(done(&answer));
@@ -79,6 +81,7 @@ pub(super) async fn serve(
         ManyRequest::Del { tag, indices } => {
             let mut outcomes = Vec::with_capacity(indices.len());
             for index in indices {
+                session.turn.take().await;
                 let del = Escrow::Del(Slot { tag, index });
                 outcomes.push(done(&escrow::serve(worker, session, &requester, del).await?));
             }
@@ -106,9 +109,12 @@ async fn get(
     let mut gathered = Gathered::new(indices.len());
     let mut had_its_turn = false;
     loop {
-        let question =
-            Question { requester: &requester, holder: &session.holder, tag, take, had_its_turn };
-        runs::get(worker, question, gathered.rest(indices), &mut gathered);
+        let question = Question { requester: &requester, session, tag, take, had_its_turn };
+        if !runs::get(worker, question, gathered.rest(indices), &mut gathered) {
+            session.turn.take().await;
+            had_its_turn = false;
+            continue;
+        }
         // Of what has to be waited for it is not known how large it will be.
         let Some(&index) = gathered.rest(indices).first() else { break };
         if !gathered.has_room(MAX_PAYLOAD) {
@@ -119,6 +125,7 @@ async fn get(
             gathered.nothing(index, errno);
             continue;
         }
+        session.turn.take().await;
         let answer = escrow::serve(worker, session, &requester, Escrow::Get(slot)).await?;
         had_its_turn = matches!(answer, Answer::Deposit(_));
         if take
@@ -260,8 +267,9 @@ impl Got {
     }
 
     /// Deletes what was to be taken, now that it has been sent; none when the supervisor has gone.
-    pub(super) async fn sent(self, worker: &Worker) -> Option<()> {
+    pub(super) async fn sent(self, worker: &Worker, turn: &Turn) -> Option<()> {
         for taken in self.gathered.taken {
+            turn.take().await;
             escrow::take(worker, &self.requester, &self.holder, &taken.deposit).await?;
         }
         Some(())

@@ -20,6 +20,7 @@ pub(crate) mod identity;
 mod in_force;
 pub(crate) mod inbox;
 mod kind;
+mod limits;
 mod listing;
 mod mailbox;
 mod many;
@@ -34,6 +35,7 @@ pub(crate) mod request;
 mod restore;
 mod runs;
 mod session;
+mod sessions;
 mod slots;
 mod supervision;
 mod taking;
@@ -60,6 +62,7 @@ use crate::sys::adopt::adopt;
 use crate::sys::signal;
 
 use in_force::InForce;
+use limits::loop_time::{IdleCount, LoopTime};
 
 /// What all sessions share. One thread: borrows never outlive a step of the event loop.
 pub(crate) struct Worker {
@@ -71,6 +74,8 @@ pub(crate) struct Worker {
     audit: Audit,
     slots: RefCell<slots::Slots>,
     quotas: quota::Quotas,
+    loop_time: Rc<LoopTime>,
+    sessions: sessions::Sessions,
     turns: turns::Turns,
     unread: unread::Unread,
     vault: vault::Vault,
@@ -113,15 +118,18 @@ fn run(format: Format) -> Result<(), String> {
     // Privileges go in here, before any thread exists and before any byte of a peer's is read.
     let restored = restore::from(link)?;
     let by_pid = !identity::kernel_names_processes(&restored.link);
+    let idle = IdleCount::default();
+    let counted = idle.clone();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .on_thread_park(move || counted.add())
         .build()
         .map_err(|error| format!("no event loop: {error}"))?;
     let log = Log::open(format).map_err(|error| format!("no log: {error}"))?;
     if by_pid {
         log.warn("this kernel has no SO_PEERPIDFD (Linux 6.5): processes are told by their pid");
     }
-    LocalSet::new().block_on(&runtime, serve(restored, log))
+    LocalSet::new().block_on(&runtime, serve(restored, log, idle))
 }
 
 const NO_UNITS: &str = "the broker is in a control group namespace of its own: units and control \
@@ -138,7 +146,7 @@ fn end_on_panic() {
     }));
 }
 
-async fn serve(restored: restore::Restored, log: Log) -> Result<(), String> {
+async fn serve(restored: restore::Restored, log: Log, idle: IdleCount) -> Result<(), String> {
     let restore::Restored { link, instance, sees_units, rules, listener, trail, deposits, notes } =
         restored;
     if !sees_units {
@@ -166,6 +174,8 @@ async fn serve(restored: restore::Restored, log: Log) -> Result<(), String> {
         audit,
         slots: RefCell::new(slots),
         quotas,
+        loop_time: Rc::new(LoopTime::new(idle)),
+        sessions: sessions::Sessions::default(),
         turns: turns::Turns::default(),
         unread: unread::Unread::new(table),
         vault,
@@ -176,6 +186,7 @@ async fn serve(restored: restore::Restored, log: Log) -> Result<(), String> {
         taking: taking::Taking::default(),
     });
     notes.into_iter().for_each(|note| turns::restore(&worker, note));
+    tokio::task::spawn_local(Rc::clone(&worker.loop_time).run());
     let peers = accept::accept(Rc::clone(&worker), listener);
     let result = tokio::select! {
         result = supervision::heed(&worker, &link) => result.map_err(|error| error.to_string()),

@@ -12,6 +12,7 @@ use super::case::{Case, Outcome, unrecorded};
 use super::decision::Requester;
 use super::escrow::delete;
 use super::in_force::Rules;
+use super::limits::loop_time::Turn;
 use super::place::Place;
 use super::unreachable::{self, is_unreachable};
 use crate::log::{Kind, Verdict};
@@ -46,6 +47,7 @@ pub(super) async fn reload(worker: &Worker, requester: &Requester) -> Option<Ans
 pub(super) async fn purge(
     worker: &Worker,
     requester: &Requester,
+    turn: &Turn,
     slot: Option<Slot>,
 ) -> Option<Answer> {
     let rules = worker.in_force.now();
@@ -64,6 +66,7 @@ pub(super) async fn purge(
     };
     let mut text = String::new();
     for slot in slots {
+        turn.take().await;
         match purge_one(&case, slot).await? {
             // Writing to a String cannot fail.
             Ok(()) => drop(writeln!(text, "{slot}")),

@@ -51,10 +51,12 @@ pub(super) async fn serve(
         Request::Claim(request) => Some(claims::serve(worker, session, &requester, request).await),
         Request::Version2(Version2::Find(name)) => Some(listing::find(worker, &requester, &name)),
         Request::Version2(Version2::List { tag, after }) => {
-            Some(listing::list(worker, &requester, tag, after).await)
+            Some(listing::list(worker, &requester, &session.turn, tag, after).await)
         }
         Request::Version2(Version2::Reload) => operate::reload(worker, &requester).await,
-        Request::Version2(Version2::Purge(slot)) => operate::purge(worker, &requester, slot).await,
+        Request::Version2(Version2::Purge(slot)) => {
+            operate::purge(worker, &requester, &session.turn, slot).await
+        }
         Request::Version2(Version2::Status) => Some(operate::status(worker, &requester)),
     }
 }

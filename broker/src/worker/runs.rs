@@ -15,10 +15,10 @@ use super::case::{Case, unrecorded};
 use super::decision::Requester;
 use super::deposit::Deposit;
 use super::escrow::shows;
-use super::holder::Holder;
 use super::in_force::Rules;
 use super::many::{Gathered, Mark, may_take};
 use super::place::Place;
+use super::session::Session;
 use super::taking::Taken;
 use crate::audit::NotRecorded;
 use crate::log::{Kind, Verdict};
@@ -28,7 +28,7 @@ use crate::numbering::{policy_slot, wire_slot};
 #[derive(Clone, Copy)]
 pub(super) struct Question<'a> {
     pub(super) requester: &'a Requester,
-    pub(super) holder: &'a Rc<Holder>,
+    pub(super) session: &'a Session,
     pub(super) tag: Tag,
     /// Whether what is given is to be deleted.
     pub(super) take: bool,
@@ -36,10 +36,16 @@ pub(super) struct Question<'a> {
     pub(super) had_its_turn: bool,
 }
 
-/// Gets slots from the front of `indices`, until one has to be waited for, or the answer is full.
-pub(super) fn get(worker: &Worker, question: Question<'_>, indices: &[Index], got: &mut Gathered) {
+/// Gets slots from the front of `indices`, until one has to be waited for, or the answer is full; `false`
+/// if it only stopped because its user has used up its time on the event loop.
+pub(super) fn get(
+    worker: &Worker,
+    question: Question<'_>,
+    indices: &[Index],
+    got: &mut Gathered,
+) -> bool {
     let rules = worker.in_force.now();
-    let mut runs = Runs { worker, question, decided: None, run: None };
+    let mut runs = Runs { worker, question, decided: None, run: None, looked: false, stops: false };
     let mut rest = indices;
     while let Some(first) = rest.first().map(|index| Slot { tag: question.tag, index: *index }) {
         let place = Place::slot(&rules.policy, first);
@@ -53,9 +59,14 @@ pub(super) fn get(worker: &Worker, question: Question<'_>, indices: &[Index], go
         let deposits =
             if runs.finds() { worker.slots.borrow().run(first, last) } else { Vec::new() };
         runs.look_through(alike, deposits, got);
+        if runs.stops {
+            runs.record(got);
+            return false;
+        }
         rest = others;
     }
     runs.record(got);
+    true
 }
 
 /// The last index up to which the policy says the same.
@@ -80,6 +91,10 @@ struct Runs<'a> {
     question: Question<'a>,
     decided: Option<Decided<'a>>,
     run: Option<Run>,
+    /// Whether any slot has been looked at.
+    looked: bool,
+    /// Its user has used up its time on the event loop, and another run begins.
+    stops: bool,
 }
 
 /// What the policy says.
@@ -137,6 +152,11 @@ impl<'a> Runs<'a> {
             if !got.has_room(found.as_ref().map_or(0, |deposit| deposit.payload.len())) {
                 return;
             }
+            self.stops = self.must_stop_before(slot, found.as_ref().map(|_| &()));
+            if self.stops {
+                return;
+            }
+            self.looked = true;
             match found {
                 Ok(deposit) => {
                     self.join(slot, Ok(()), got);
@@ -156,7 +176,7 @@ impl<'a> Runs<'a> {
     fn look(&self, slot: Slot, there: Option<Rc<Deposit>>) -> Result<Rc<Deposit>, Nothing> {
         let Some(Decided { get, del }) = &self.decided else { return Err(Nothing::Refused) };
         if let Some(del) = del {
-            may_take(del, self.question.holder, slot, there.as_deref())
+            may_take(del, &self.question.session.holder, slot, there.as_deref())
                 .map_err(Nothing::NotTaken)?;
         }
         if !get.decision.granted {
@@ -167,14 +187,25 @@ impl<'a> Runs<'a> {
     }
 
     fn taken(&self, deposit: &Rc<Deposit>) -> Option<Taken> {
-        self.question.take.then(|| self.worker.taking.begin(deposit, self.question.holder))
+        self.question.take.then(|| self.worker.taking.begin(deposit, &self.question.session.holder))
+    }
+
+    /// Whether others have their turn first. A run is never cut in two for that: it is one record.
+    fn must_stop_before(&self, slot: Slot, came: Result<&(), &Nothing>) -> bool {
+        self.looked && !self.continues(slot, came) && self.question.session.turn.is_spent()
+    }
+
+    /// Whether a slot belongs to the run.
+    fn continues(&self, slot: Slot, came: Result<&(), &Nothing>) -> bool {
+        self.run.as_ref().is_some_and(|run| {
+            run.came.as_ref() == came && run.last.get().checked_add(1) == Some(slot.index.get())
+        })
     }
 
     /// Adds a slot to the run, or records that and begins the next one.
     fn join(&mut self, slot: Slot, came: Result<(), Nothing>, got: &mut Gathered) {
-        if let Some(run) = &mut self.run
-            && run.came == came
-            && run.last.get().checked_add(1) == Some(slot.index.get())
+        if self.continues(slot, came.as_ref())
+            && let Some(run) = &mut self.run
         {
             run.last = slot.index;
             return;

@@ -14,6 +14,7 @@ use super::claim::End;
 use super::holder::Holder;
 use super::identity::Identity;
 use super::inbox::{Gone, Inbox, Incoming};
+use super::limits::loop_time::Turn;
 use super::listing::Greeted;
 use super::outbox::Outbox;
 use super::quota::ConnectionCharge;
@@ -24,9 +25,6 @@ use crate::log::{Kind, Record, Verdict};
 use crate::sys::watch::Watched;
 use crate::transmit::too_many_in_flight;
 
-/// How many requests are served before others have their turn on the event loop.
-const BURST: u32 = 32;
-
 /// What a session is, beside its two directions.
 pub(super) struct Session {
     pub(super) identity: Rc<Identity>,
@@ -35,6 +33,8 @@ pub(super) struct Session {
     pub(super) touched: Vec<Tag>,
     pub(super) inbox: Inbox,
     pub(super) outbox: Outbox,
+    /// Its share in its user's time on the event loop.
+    pub(super) turn: Rc<Turn>,
     /// The answer to the last HEL, once there was one: what it was granted, and how many tags it may see.
     pub(super) greeted: Option<Greeted>,
 }
@@ -45,16 +45,19 @@ pub(super) async fn serve(
     stream: Watched,
     identity: Rc<Identity>,
     charge: ConnectionCharge,
+    turn: Rc<Turn>,
 ) {
     let stream = Rc::new(stream);
+    let connection = worker.sessions.add(identity.uid, &stream, &turn, charge);
     let patience = worker.in_force.now().policy.settings().frame_timeout;
     let ledger = worker.unread.ledger(identity.uid, &stream);
     let mut session = Session {
         holder: worker.turns.holder(&identity),
-        inbox: Inbox::new(Rc::clone(&stream), identity.uid, patience),
+        inbox: Inbox::new(Rc::clone(&stream), Rc::clone(&turn), identity.uid, patience),
         identity,
         touched: Vec::new(),
         outbox: Outbox::new(Rc::clone(&stream), ledger, patience),
+        turn,
         greeted: None,
     };
     if let Some(reason) = session.run(&worker).await {
@@ -74,6 +77,7 @@ pub(super) async fn serve(
         turns::leave(&worker, tag, &holder, End::Left).await;
     }
     outbox.end().await;
+    let charge = connection.into_charge();
     if let Some(socket) = Rc::into_inner(stream) {
         put_away(&worker, uid, socket.into_inner(), charge);
     }
@@ -98,7 +102,6 @@ pub(super) fn put_away(
 impl Session {
     /// Serves; gives a reason when the peer was cut off.
     async fn run(&mut self, worker: &Worker) -> Option<String> {
-        let mut served = 0;
         loop {
             let incoming = match self.incoming(worker).await {
                 Ok(incoming) => incoming,
@@ -114,7 +117,7 @@ impl Session {
             let answer = request::serve(worker, self, incoming).await?;
             match answer.send(&mut self.outbox).await {
                 Ok(()) if ends => return Some("it broke the protocol".to_owned()),
-                Ok(()) => answer.sent(worker).await?,
+                Ok(()) => answer.sent(worker, &self.turn).await?,
                 Err(error) if error.kind() == ErrorKind::TimedOut => {
                     return Some("it does not read its answers".to_owned());
                 }
@@ -123,10 +126,8 @@ impl Session {
                 }
                 Err(_) => return None,
             }
-            served = (served + 1) % BURST;
-            if served == 0 {
-                tokio::task::yield_now().await;
-            }
+            // Also before what has been read already.
+            self.turn.take().await;
         }
     }
 

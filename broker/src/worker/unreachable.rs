@@ -10,7 +10,7 @@ use super::in_force::Rules;
 use crate::numbering::policy_slot;
 
 /// How many slots are looked at before others have their turn on the event loop.
-const AT_ONCE: usize = 1024;
+const AT_ONCE: usize = 128;
 /// How many ranges of slots one line of the log names.
 const A_LINE: usize = 100;
 

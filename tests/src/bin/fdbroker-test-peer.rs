@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use fdbroker_tests::hands::{Outcome, Task, hear, tell};
-use fdbroker_tests::{PATIENCE, sys};
+use fdbroker_tests::{PATIENCE, hostile, sys};
 
 fn main() {
     let stdin = io::stdin();
@@ -81,6 +81,16 @@ impl Kept {
             }
             Task::LimitDescriptors { pid, soft } => {
                 sys::limit_descriptors(pid, soft).map(Outcome::number)
+            }
+            Task::Attack { path, attack, connections, time } => {
+                sys::raise_descriptors();
+                let time = Duration::from_millis(time);
+                attack.run(&path, connections, time).map(Outcome::number)
+            }
+            Task::Measure { on, bytes, number, pause } => {
+                let pause = Duration::from_micros(pause);
+                let took = hostile::latencies(self.at(on)?, &bytes, number, pause)?;
+                Ok(Outcome::bytes(took.into_iter().flat_map(u32::to_ne_bytes).collect()))
             }
             Task::StartWithPid { pid, program } => {
                 let program = std::ffi::CString::new(program.as_os_str().as_bytes())?;

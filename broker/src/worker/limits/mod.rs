@@ -1,0 +1,3 @@
+//! How much each user may have of the broker.
+
+pub(in crate::worker) mod loop_time;

@@ -1,0 +1,154 @@
+//! The table of sessions: which user has which connections, so that those whose peer has hung up are
+//! found before anybody is refused for want of room.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::os::fd::AsFd;
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use fdbroker_policy::Uid;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::ioctl_fionread;
+
+use super::limits::loop_time::Turn;
+use super::quota::ConnectionCharge;
+use crate::sys::socket::unread;
+use crate::sys::watch::Watched;
+
+/// How many connections of a user that has as many as it may wait to be looked at.
+const LATE: u32 = 8;
+/// How often the connections of all users are looked through.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// How many users are remembered before those without a connection are forgotten.
+const MANY_USERS: usize = 1024;
+
+/// The connections of all users.
+#[derive(Default)]
+pub(super) struct Sessions {
+    users: RefCell<HashMap<Uid, User>>,
+    looked_through: Cell<Option<Instant>>,
+}
+
+#[derive(Default)]
+struct User {
+    connections: Vec<Weak<Connection>>,
+    late: Rc<Cell<u32>>,
+}
+
+/// One connection, and what it is charged with.
+pub(super) struct Connection {
+    pub(super) stream: Rc<Watched>,
+    pub(super) turn: Rc<Turn>,
+    charge: RefCell<Option<ConnectionCharge>>,
+}
+
+/// A connection that waits until its user's others have been looked at.
+pub(super) struct Late(Rc<Cell<u32>>);
+
+impl Sessions {
+    /// Adds a connection of `uid`.
+    pub(super) fn add(
+        &self,
+        uid: Uid,
+        stream: &Rc<Watched>,
+        turn: &Rc<Turn>,
+        charge: ConnectionCharge,
+    ) -> Rc<Connection> {
+        let (stream, turn) = (Rc::clone(stream), Rc::clone(turn));
+        let connection = Rc::new(Connection { stream, turn, charge: RefCell::new(Some(charge)) });
+        let mut users = self.users.borrow_mut();
+        if users.len() >= MANY_USERS {
+            users.retain(|_, user| user.is_here());
+        }
+        let connections = &mut users.entry(uid).or_default().connections;
+        if connections.len() == connections.capacity() {
+            connections.retain(|other| other.strong_count() > 0);
+        }
+        connections.push(Rc::downgrade(&connection));
+        connection
+    }
+
+    /// Lets one more connection of `uid` wait, or `None` if too many do.
+    pub(super) fn late(&self, uid: Uid) -> Option<Late> {
+        let mut users = self.users.borrow_mut();
+        let user = users.entry(uid).or_default();
+        if user.late.get() >= LATE {
+            return None;
+        }
+        user.late.set(user.late.get() + 1);
+        Some(Late(Rc::clone(&user.late)))
+    }
+
+    /// Takes the connections whose peer has hung up off their user's account, and ends their sessions.
+    pub(super) fn reap(&self, uid: Uid) {
+        let users = self.users.borrow();
+        let connections = users.get(&uid).map_or(&[][..], |user| &user.connections);
+        reap(connections.iter().filter_map(Weak::upgrade).collect());
+    }
+
+    /// The same for all users, but not too often.
+    pub(super) fn reap_all(&self) {
+        let now = Instant::now();
+        if self.looked_through.get().is_some_and(|last| now.duration_since(last) < LOOK_AGAIN) {
+            return;
+        }
+        self.looked_through.set(Some(now));
+        let mut users = self.users.borrow_mut();
+        users.retain(|_, user| user.is_here());
+        let all = users.values().flat_map(|user| &user.connections);
+        reap(all.filter_map(Weak::upgrade).collect());
+    }
+}
+
+impl User {
+    /// Whether it has any connection; forgets those that have ended.
+    fn is_here(&mut self) -> bool {
+        self.connections.retain(|connection| connection.strong_count() > 0);
+        self.late.get() > 0 || !self.connections.is_empty()
+    }
+}
+
+fn reap(connections: Vec<Rc<Connection>>) {
+    let watched = connections.iter();
+    let mut looked: Vec<_> =
+        watched.map(|connection| PollFd::new(&*connection.stream, PollFlags::empty())).collect();
+    // When the kernel does not tell, each is taken for alive.
+    if poll(&mut looked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_err() {
+        return;
+    }
+    let hung_up: Vec<bool> =
+        looked.iter().map(|looked| looked.revents().contains(PollFlags::HUP)).collect();
+    for (connection, _) in connections.iter().zip(hung_up).filter(|(_, hung_up)| *hung_up) {
+        connection.reap();
+    }
+}
+
+/// Whether a connection whose peer has hung up is over: nothing lies unread in either direction.
+/// What does still counts: requests are served, and descriptors are in flight until they are read.
+pub(super) fn is_over(stream: impl AsFd) -> bool {
+    let stream = stream.as_fd();
+    ioctl_fionread(stream) == Ok(0) && unread(stream).is_ok_and(|unread| unread == 0)
+}
+
+impl Connection {
+    /// Ends it at once if it is over: then it needs no turn to find that out.
+    fn reap(&self) {
+        if is_over(&*self.stream) {
+            self.charge.take();
+            self.turn.excuse();
+        }
+    }
+
+    /// What it is charged with, unless that has been given back.
+    pub(super) fn into_charge(self: Rc<Self>) -> Option<ConnectionCharge> {
+        self.charge.take()
+    }
+}
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}

@@ -1,0 +1,169 @@
+//! What hostile users do to have a broker's time for themselves, and what another user sees of it.
+//!
+//! Both run in a [`crate::Person`]'s process, at full speed and for a bounded time.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use fdbroker_wire::{Extended, opcode};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use serde::{Deserialize, Serialize};
+
+use crate::{peer, request, sys};
+
+/// A way to keep a broker busy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Attack {
+    /// Connects and leaves.
+    ConnectAndClose,
+    /// GET of a slot.
+    Get,
+    /// GET_MANY of 253 slots, none of which is another's neighbour.
+    GetMany,
+    /// LIST.
+    List,
+    /// FIND of a name that is not there.
+    Find,
+    /// STATUS.
+    Status,
+    /// GET, written by another process than the one that connected.
+    GetByAnother,
+}
+
+impl Attack {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::ConnectAndClose,
+        Self::Get,
+        Self::GetMany,
+        Self::List,
+        Self::Find,
+        Self::Status,
+        Self::GetByAnother,
+    ];
+
+    fn bytes(self) -> Vec<u8> {
+        match self {
+            Self::ConnectAndClose => Vec::new(),
+            Self::Get | Self::GetByAnother => request::get((1, 7)),
+            Self::GetMany => {
+                let indices = (0..253i32).rev().flat_map(|index| (index * 2).to_ne_bytes());
+                let body = [1i16.to_ne_bytes(), 0i16.to_ne_bytes()].concat();
+                request::extended(
+                    opcode::GET_MANY,
+                    &body.into_iter().chain(indices).collect::<Vec<_>>(),
+                )
+            }
+            Self::List => {
+                use fdbroker_wire::version2::Request;
+                let message: Extended<OwnedFd> =
+                    Request::List { tag: None, after: None }.into_extended();
+                request::extended(message.op, &message.body)
+            }
+            Self::Find => request::extended(opcode::FIND, b"nothing of this name"),
+            Self::Status => request::extended(opcode::STATUS, b""),
+        }
+    }
+
+    /// Attacks for so long; gives how many connections or answers there were.
+    ///
+    /// # Errors
+    /// When there is no connection at all.
+    pub fn run(self, path: &Path, connections: usize, time: Duration) -> io::Result<u64> {
+        let until = Instant::now() + time;
+        if self == Self::ConnectAndClose {
+            return Ok(connect_and_close(path, until));
+        }
+        let sockets: Vec<OwnedFd> =
+            (0..connections).map_while(|_| peer::connected(path, None).ok()).collect();
+        if sockets.is_empty() {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        let mut answers = 0;
+        if self == Self::GetByAnother {
+            sys::in_a_child(|| {
+                ask(&sockets, &self.bytes(), until);
+            })?;
+        } else {
+            answers = ask(&sockets, &self.bytes(), until);
+        }
+        Ok(answers)
+    }
+}
+
+fn connect_and_close(path: &Path, until: Instant) -> u64 {
+    let mut number = 0;
+    while Instant::now() < until {
+        number += u64::from(peer::connected(path, None).is_ok());
+    }
+    number
+}
+
+/// Asks on each connection as soon as something has been answered there.
+fn ask(sockets: &[OwnedFd], bytes: &[u8], until: Instant) -> u64 {
+    for socket in sockets {
+        // One that was refused is left out below.
+        let _ = send(socket, &request::hello(), SendFlags::NOSIGNAL);
+    }
+    let mut open: Vec<&OwnedFd> = sockets.iter().collect();
+    let (mut answers, mut room) = (0, vec![0; 1 << 17]);
+    while Instant::now() < until && !open.is_empty() {
+        let mut asked: Vec<_> = open.iter().map(|one| PollFd::new(*one, PollFlags::IN)).collect();
+        let soon = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+        if poll(&mut asked, Some(&soon)).is_err() {
+            continue;
+        }
+        let ready: Vec<bool> = asked.iter().map(|one| !one.revents().is_empty()).collect();
+        let mut ready = ready.into_iter();
+        open.retain(|socket| {
+            if ready.next() != Some(true) {
+                return true;
+            }
+            answers += 1;
+            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+            let got = recv(socket, room.as_mut_slice(), RecvFlags::DONTWAIT);
+            let some = got.is_ok_and(|(_, length)| length > 0);
+            some && !send(socket, bytes, flags).is_err_and(|error| error != Errno::AGAIN)
+        });
+    }
+    answers
+}
+
+/// How long so many requests take, one after the other, each with a pause behind it; in microseconds.
+///
+/// # Errors
+/// When one is not answered in time.
+pub fn latencies(
+    socket: impl AsFd,
+    bytes: &[u8],
+    number: usize,
+    pause: Duration,
+) -> io::Result<Vec<u32>> {
+    let mut room = vec![0; 1 << 16];
+    let mut took = Vec::with_capacity(number);
+    for _ in 0..number {
+        let asked = Instant::now();
+        send(&socket, bytes, SendFlags::NOSIGNAL)?;
+        let (_, length) = recv(&socket, room.as_mut_slice(), RecvFlags::empty())?;
+        if length == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        took.push(u32::try_from(asked.elapsed().as_micros()).unwrap_or(u32::MAX));
+        std::thread::sleep(pause);
+    }
+    Ok(took)
+}
+
+/// The time within which this part of the requests was answered; sorts them.
+///
+/// # Panics
+/// When there are none.
+pub fn percentile(took: &mut [u32], part: f64) -> u32 {
+    took.sort_unstable();
+    let rank = (took.len() as f64 * part).ceil() as usize;
+    took[rank.clamp(1, took.len()) - 1]
+}
