@@ -31,7 +31,18 @@ import struct
 import threading
 import time
 from types import TracebackType
-from typing import Iterator, List, NamedTuple, NoReturn, Optional, Protocol, Tuple, Type, Union
+from typing import (
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    NoReturn,
+    Optional,
+    Protocol,
+    Tuple,
+    Type,
+    Union,
+)
 
 __all__ = [
     "MAX_PAYLOAD",
@@ -54,6 +65,7 @@ __all__ = [
     "Trust",
     "Untrusted",
     "Version1",
+    "Withheld",
     "default_socket",
 ]
 
@@ -169,6 +181,11 @@ class ProtocolError(Error):
 
 class NoRoom(Error):
     """A descriptor came that found no room in this process's own table; it was closed."""
+
+
+class Withheld(Error):
+    """A descriptor came that a security module of the kernel kept from this process, which has room
+    for it."""
 
 
 class Timeout(Error):
@@ -322,12 +339,14 @@ def default_socket() -> str:
     """The socket that a broker is expected at when nobody says otherwise.
 
     That is what FDBROKER_SOCKET names; else /run/fdbroker/fdbroker.sock, for root and for everybody
-    on a machine where it exists; else $XDG_RUNTIME_DIR/fdbroker.sock.
+    on a machine where it exists; else $XDG_RUNTIME_DIR/fdbroker.sock. A program that runs with more
+    rights than its caller (set-user-ID) takes neither variable from it.
     """
-    named = os.environ.get("FDBROKER_SOCKET")
+    environment: Mapping[str, str] = {} if _is_foreign_environment() else os.environ
+    named = environment.get("FDBROKER_SOCKET")
     if named:
         return named
-    own = os.environ.get("XDG_RUNTIME_DIR")
+    own = environment.get("XDG_RUNTIME_DIR")
     if own and os.geteuid() != 0 and not _may_exist(_SYSTEM_SOCKET):
         return os.path.join(own, "fdbroker.sock")
     return _SYSTEM_SOCKET
@@ -344,6 +363,40 @@ def _may_exist(path: str) -> bool:
     return True
 
 
+def _is_foreign_environment() -> bool:
+    """Whether a caller with fewer rights chose the environment."""
+    return os.getuid() != os.geteuid() or os.getgid() != os.getegid()
+
+
+def _is_ambiguous(uid: int) -> bool:
+    """Whether this number may stand for any user without a number in our user namespace, as the
+    kernel's overflow user does. Where that cannot be found out, it may."""
+    try:
+        with open("/proc/sys/kernel/overflowuid", encoding="ascii") as text:
+            overflow = int(text.read())
+    except (OSError, ValueError):
+        overflow = 65534
+    if uid != overflow:
+        return False
+    try:
+        with open("/proc/self/uid_map", encoding="ascii") as lines:
+            return sum(int(line.split()[2]) for line in lines) < 2**32 - 1
+    except FileNotFoundError:
+        # A kernel without user namespaces has no such file, while it has the others.
+        return not os.path.exists("/proc/self/stat")
+    except (OSError, ValueError, IndexError):
+        return True
+
+
+def _has_room() -> bool:
+    """Whether one more descriptor finds room in this process's table."""
+    try:
+        sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM).close()
+    except OSError:
+        return False
+    return True
+
+
 class Broker:
     """A session with a broker. Requests block until they are answered.
 
@@ -355,7 +408,9 @@ class Broker:
     A tag that is marked serial belongs to the first session that touches it until that session is
     closed; a request of another one waits that long.
 
-    Threads may share a session: they take turns. After os.fork() the child makes its own.
+    Threads may share a session: they take turns. After os.fork() the child makes its own: the parent's is
+    Broken there, once, and its next request connects again. The same goes for a session whose descriptor the
+    program has closed, such as with os.closerange().
     """
 
     def __init__(
@@ -591,8 +646,14 @@ class Broker:
             self._drop()
             raise
         if answer.truncated:
-            what = "sent a descriptor that this process has no room for"
-            raise NoRoom(self._sentence(operation, what), errno.EMFILE)
+            if not _has_room():
+                what = "sent a descriptor that this process has no room for"
+                raise NoRoom(self._sentence(operation, what), errno.EMFILE)
+            what = (
+                "sent a descriptor, and a security module (AppArmor, SELinux) did not let this process"
+                " receive it; look for file_receive, or for 'use' of fd, in the kernel's audit log"
+            )
+            raise Withheld(self._sentence(operation, what), errno.EACCES)
         return answer
 
     def _connect(self, operation: str) -> _Connection:
@@ -601,6 +662,9 @@ class Broker:
             return self._connection
         socket = sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM)
         try:
+            # An out-of-band byte stays in its place: passed over, its descriptors would be closed by
+            # the kernel inside our recvmsg(2), for as long as that takes.
+            socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_OOBINLINE, 1)
             if self._timeout is not None:
                 # In the manner of settimeout, a full queue would be an error at once.
                 seconds, rest = divmod(self._timeout, 1)
@@ -629,6 +693,13 @@ class Broker:
         # Of who called listen(2), see unix(7).
         raw = socket.getsockopt(sockets.SOL_SOCKET, sockets.SO_PEERCRED, _CREDENTIALS.size)
         _, uid, _ = _CREDENTIALS.unpack(raw)
+        if uid != 0 and _is_ambiguous(uid):
+            what = (
+                f"runs as a user that has no number in this user namespace: user id {uid} stands for any such"
+                " user, and is not trusted; run this program outside of the user namespace, or map the"
+                " broker's user into it"
+            )
+            raise Untrusted(self._sentence(operation, what), errno.EPERM)
         if uid not in trusted:
             what = f"runs as user id {uid}, which is not trusted"
             raise Untrusted(self._sentence(operation, what), errno.EPERM)
@@ -743,13 +814,43 @@ class _Connection:
 
     def __init__(self, socket: sockets.socket) -> None:
         self._socket = socket
+        self._process = os.getpid()
+        self._file = _file(socket.fileno())
         self.greeted = False
 
     def close(self) -> None:
-        self._socket.close()
+        """Closes the socket, unless its number is another file's by now: then it is left alone."""
+        if self._is_same():
+            self._socket.close()
+        else:
+            self._socket.detach()
+
+    def __del__(self) -> None:
+        # What the socket would close itself when it is dropped.
+        try:
+            if not self._is_same():
+                self._socket.detach()
+        except (AttributeError, TypeError):
+            # Half made, or at the end of the interpreter.
+            pass
+
+    def _is_same(self) -> bool:
+        """Whether the socket is still the one that was connected. A program that closes descriptors which it did not
+        open frees its number, and the next file gets it."""
+        number = self._socket.fileno()
+        return number >= 0 and _file(number) == self._file
+
+    def _check(self) -> None:
+        if not self._is_same():
+            what = "this program has closed the session's descriptor, which it did not open"
+            raise OSError(errno.ENOTCONN, what)
+        if self._process != os.getpid():
+            what = "the session belongs to another process, from which this one was forked"
+            raise OSError(errno.ENOTCONN, what)
 
     def exchange(self, request: _Request, timeout: Optional[float]) -> _Answer:
         """Sends a request and waits for its answer."""
+        self._check()
         self._socket.settimeout(timeout)
         try:
             self._send(request)
@@ -828,6 +929,15 @@ class _Connection:
                 raise ended
             raise _Lost(ended)
         return data, descriptors, truncated
+
+
+def _file(number: int) -> Optional[Tuple[int, int]]:
+    """Which file a descriptor is of; None for one that is not open."""
+    try:
+        found = os.fstat(number)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _bind(data: bytes, size: int, descriptors: List[Descriptor], truncated: bool) -> _Answer:

@@ -17,6 +17,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -319,6 +320,73 @@ class RealBroker(WithDaemon):
             thread.join()
         self.assertEqual(wrong, [])
 
+    def test_a_number_that_is_a_strangers_by_now_is_left_alone(self) -> None:
+        with Broker(self.daemon.socket) as broker:
+            broker.add("1/0", payload=b"kept")
+            number = broker._connection._socket.fileno()  # type: ignore[union-attr]
+            os.close(number)
+            with self.assertRaises(fdbroker.Broken) as caught:
+                broker.get("1/0")
+            self.assertIn("closed the session's descriptor", str(caught.exception))
+            self.assertEqual(broker.get("1/0").payload, b"kept")
+            # Once more, and now the number is somebody else's.
+            number = broker._connection._socket.fileno()  # type: ignore[union-attr]
+            os.close(number)
+            stranger, other = socket.socketpair()
+            with stranger, other:
+                self.assertEqual(stranger.fileno(), number)
+                with self.assertRaises(fdbroker.Broken):
+                    broker.get("1/0")
+                self.assertEqual(broker.get("1/0").payload, b"kept")
+                other.setblocking(False)
+                with self.assertRaises(BlockingIOError):
+                    other.recv(8)
+                self.assertEqual(stranger.send(b"x"), 1)
+
+    def test_a_session_that_ends_leaves_a_strangers_number_alone(self) -> None:
+        def drop(broker: Broker) -> None:
+            # Nothing here refers to it but this name and the one of who calls.
+            broker._connection = None
+
+        for end in (Broker.close, drop):
+            broker = Broker(self.daemon.socket)
+            number = broker._connection._socket.fileno()  # type: ignore[union-attr]
+            os.close(number)
+            stranger, other = socket.socketpair()
+            with stranger, other:
+                self.assertEqual(stranger.fileno(), number)
+                end(broker)
+                self.assertEqual(stranger.send(b"x"), 1)
+            broker.close()
+
+    def test_a_child_after_fork_is_told_that_the_session_is_not_its_own(self) -> None:
+        with Broker(self.daemon.socket) as broker:
+            broker.add("1/0", payload=b"kept")
+            child = os.fork()
+            if child == 0:
+                status = 1
+                with contextlib.suppress(BaseException):
+                    try:
+                        broker.get("1/0")
+                    except fdbroker.Broken as error:
+                        kept = broker.get("1/0").payload == b"kept"
+                        status = 0 if kept and "forked" in str(error) else 2
+                os._exit(status)
+            self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0)
+            self.assertEqual(broker.get("1/0").payload, b"kept")
+
+    def test_in_a_namespace_without_numbers_no_broker_is_trusted(self) -> None:
+        unshare = ["unshare", "--user"]
+        with contextlib.suppress(OSError):
+            if subprocess.run([*unshare, "true"], stderr=subprocess.DEVNULL, check=False).returncode == 0:
+                program = f"import fdbroker; fdbroker.Broker({str(self.daemon.socket)!r})"
+                command = [*unshare, sys.executable, "-c", program]
+                done = subprocess.run(command, capture_output=True, text=True, check=False)
+                self.assertIn("fdbroker.Untrusted", done.stderr)
+                self.assertIn("no number in this user namespace", done.stderr)
+                return
+        self.skipTest("no user namespace can be made here")
+
     def test_a_closed_session_asks_nothing(self) -> None:
         with self.connect() as broker:
             self.assertEqual(broker.path, self.daemon.socket)
@@ -580,6 +648,17 @@ class FakeBroker(WithDirectory):
             with self.assertRaises(fdbroker.Timeout):
                 broker.get("1/0")
             self.assertLess(time.monotonic() - began, 10 * MEANWHILE)
+
+    def test_an_out_of_band_byte_is_read_in_its_place(self) -> None:
+        def part(connection: socket.socket) -> None:
+            answer = add(1, 0, -1, b"x")
+            connection.recv(65536)
+            connection.sendall(answer[:-1])
+            connection.send(answer[-1:], socket.MSG_OOB)
+            connection.recv(65536)
+
+        with self.faked(part, timeout=PATIENCE) as broker:
+            self.assertEqual(broker.get("1/0").payload, b"x")
 
     def test_silence_times_out(self) -> None:
         with self.faked(lambda connection: time.sleep(2 * MEANWHILE), timeout=MEANWHILE) as broker:

@@ -15,13 +15,14 @@ use rustix::io::Errno as Os;
 use rustix::net::{RecvFlags, SendFlags};
 
 use crate::core::{Core, NoRoom};
-use crate::transfer::{Request, close, receive};
+use crate::socket::Socket;
+use crate::transfer::{Request, receive};
 use crate::trouble::Failure;
 
 /// A connected socket and what was read from it.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    socket: OwnedFd,
+    socket: Socket,
     core: Core<OwnedFd>,
     /// Room for the largest answer, taken once.
     buffer: Box<[u8]>,
@@ -38,7 +39,7 @@ struct Clock {
 
 impl Connection {
     /// Takes a connected socket; `timeout` is the socket's own for receiving and sending.
-    pub(crate) fn new(socket: OwnedFd, timeout: Option<Duration>) -> Self {
+    pub(crate) fn new(socket: Socket, timeout: Option<Duration>) -> Self {
         let buffer = vec![0; MAX_ANSWER].into_boxed_slice();
         Self { socket, core: Core::new(), buffer, timeout, over: false }
     }
@@ -57,7 +58,7 @@ impl Connection {
     /// poll(2) finds the end of a stream, for who waits there.
     pub(crate) fn end(&mut self) {
         self.over = true;
-        close(&mut self.socket);
+        self.socket.end();
     }
 
     /// Sends a request and waits for its answer.
@@ -65,6 +66,7 @@ impl Connection {
     /// # Errors
     /// Every [`Failure`].
     pub(crate) fn exchange(&mut self, request: Request<'_>) -> Result<Message<OwnedFd>, Failure> {
+        self.socket.check().map_err(Failure::Cut)?;
         self.core.ask();
         match self.send(request) {
             Ok(()) => self.receive(RecvFlags::empty()),
@@ -82,6 +84,7 @@ impl Connection {
     /// # Errors
     /// Every [`Failure`] but [`Failure::NoRoom`].
     pub(crate) fn event(&mut self, end: Option<Instant>) -> Result<Option<Event>, Failure> {
+        self.socket.check().map_err(Failure::Cut)?;
         loop {
             if let Some(event) = self.core.event() {
                 return Ok(Some(event));

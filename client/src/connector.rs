@@ -1,38 +1,26 @@
 //! Where a broker is, whom it must run as, and how long to wait for it.
 
-use std::env;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::sockopt::{Timeout, set_socket_oobinline, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::geteuid;
 
 use crate::connection::Connection;
+use crate::environment;
 use crate::patience::Patience;
+use crate::socket::Socket;
+use crate::trust::{Distrust, Trust};
 use crate::{Attempt, Broker, Error, Operation};
 
 /// The environment variable that names the broker's socket.
 const SOCKET_VARIABLE: &str = "FDBROKER_SOCKET";
 const SYSTEM_SOCKET: &str = "/run/fdbroker/fdbroker.sock";
 const SOCKET_NAME: &str = "fdbroker.sock";
-
-/// Whom a broker may run as: the user that called listen(2) on its socket, which is what
-/// SO_PEERCRED tells a client, see unix(7).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Trust {
-    /// Root, or the effective user of this process.
-    #[default]
-    RootOrSelf,
-    /// This user id alone.
-    Uid(u32),
-    /// Whoever it is. Descriptors from a broker like that may be anything.
-    Anyone,
-}
 
 /// How to connect to a broker; what is not set has a default.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -132,13 +120,13 @@ impl Connector {
     }
 
     /// A socket that is connected to a broker that is trusted; one that blocks.
-    pub(crate) fn open_socket(&self, path: &Path) -> Result<OwnedFd, Unopened> {
+    pub(crate) fn open_socket(&self, path: &Path) -> Result<Socket, Unopened> {
         let socket =
             self.dial(path, SocketFlags::CLOEXEC).map_err(|errno| match (errno, self.timeout) {
                 (rustix::io::Errno::AGAIN, Some(after)) => Unopened::Timeout(after),
                 _ => Unopened::Broken(errno.into()),
             })?;
-        self.check(socket)
+        self.check(socket).map(Socket::new)
     }
 
     /// The same of one that does not block; none when more wait to be accepted than may.
@@ -154,6 +142,9 @@ impl Connector {
     fn dial(&self, path: &Path, flags: SocketFlags) -> rustix::io::Result<OwnedFd> {
         let address = SocketAddrUnix::new(path).map_err(|_| rustix::io::Errno::INVAL)?;
         let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        // An out-of-band byte stays in its place: passed over, its descriptors would be closed by the kernel inside our
+        // recvmsg(2), for as long as that takes.
+        set_socket_oobinline(&socket, true)?;
         if self.timeout.is_some() {
             set_socket_timeout(&socket, Timeout::Send, self.timeout)?;
             set_socket_timeout(&socket, Timeout::Recv, self.timeout)?;
@@ -166,16 +157,8 @@ impl Connector {
         }
     }
 
-    /// Not by rustix: its credentials are undefined for a peer of another pid namespace.
     fn check(&self, socket: OwnedFd) -> Result<OwnedFd, Unopened> {
-        let trusted = match self.trust {
-            Trust::Anyone => return Ok(socket),
-            Trust::Uid(uid) => [uid, uid],
-            Trust::RootOrSelf => [0, geteuid().as_raw()],
-        };
-        let credentials = getsockopt(&socket, PeerCredentials);
-        let uid = credentials.map_err(|errno| Unopened::Broken(errno.into()))?.uid();
-        if trusted.contains(&uid) { Ok(socket) } else { Err(Unopened::Untrusted(uid)) }
+        self.trust.check(&socket).map(|()| socket).map_err(Unopened::Untrusted)
     }
 }
 
@@ -186,8 +169,8 @@ pub(crate) enum Unopened {
     Timeout(Duration),
     /// There is no broker.
     Broken(io::Error),
-    /// It runs as somebody who is not trusted.
-    Untrusted(u32),
+    /// It is not trusted.
+    Untrusted(Distrust),
 }
 
 impl Unopened {
@@ -195,7 +178,9 @@ impl Unopened {
         match self {
             Self::Timeout(after) => Error::Timeout { attempt, after },
             Self::Broken(source) => Error::Broken { attempt, source },
-            Self::Untrusted(uid) => Error::Untrusted { attempt, uid },
+            Self::Untrusted(Distrust::Stranger(uid)) => Error::Untrusted { attempt, uid },
+            Self::Untrusted(Distrust::Unidentified(uid)) => Error::Unidentified { attempt, uid },
+            Self::Untrusted(Distrust::Unknown(source)) => Error::Broken { attempt, source },
         }
     }
 }
@@ -203,14 +188,14 @@ impl Unopened {
 /// The socket that a broker is expected at when nobody says otherwise.
 ///
 /// That is what `FDBROKER_SOCKET` names; else `/run/fdbroker/fdbroker.sock`, for root and for
-/// everybody on a machine where it exists; else `$XDG_RUNTIME_DIR/fdbroker.sock`.
+/// everybody on a machine where it exists; else `$XDG_RUNTIME_DIR/fdbroker.sock`. A program that runs with more rights
+/// than its caller (set-user-ID, or capabilities of its file) takes neither variable from it.
 pub fn default_socket() -> PathBuf {
-    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let system = Path::new(SYSTEM_SOCKET);
-    if let Some(path) = set(SOCKET_VARIABLE) {
+    if let Some(path) = environment::path(SOCKET_VARIABLE) {
         return path;
     }
-    match set("XDG_RUNTIME_DIR") {
+    match environment::path("XDG_RUNTIME_DIR") {
         Some(own) if !geteuid().is_root() && !may_exist(system) => own.join(SOCKET_NAME),
         _ => system.to_path_buf(),
     }

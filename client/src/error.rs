@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,6 +98,14 @@ pub enum Error {
         /// What was tried.
         attempt: Attempt,
     },
+    /// A descriptor came that the kernel kept from this process, which has room for it: its security module refused
+    /// it.
+    Withheld {
+        /// What was tried.
+        attempt: Attempt,
+        /// The security module.
+        module: &'static str,
+    },
     /// The payload is larger than [`MAX_PAYLOAD`]; nothing was sent.
     TooLarge {
         /// What was tried.
@@ -130,6 +139,14 @@ pub enum Error {
         /// What was tried.
         attempt: Attempt,
         /// The user id that the broker's socket listens as.
+        uid: u32,
+    },
+    /// The broker runs as a user that has no number in this process's user namespace, so that it could be anybody;
+    /// nothing was sent to it.
+    Unidentified {
+        /// What was tried.
+        attempt: Attempt,
+        /// The user id that all users without a number show as.
         uid: u32,
     },
 }
@@ -234,11 +251,13 @@ impl Error {
             | Self::TakenOver { attempt, .. }
             | Self::Protocol { attempt, .. }
             | Self::NoRoom { attempt }
+            | Self::Withheld { attempt, .. }
             | Self::TooLarge { attempt, .. }
             | Self::BadName { attempt }
             | Self::Timeout { attempt, .. }
             | Self::Broken { attempt, .. }
-            | Self::Untrusted { attempt, .. } => attempt,
+            | Self::Untrusted { attempt, .. }
+            | Self::Unidentified { attempt, .. } => attempt,
         }
     }
 
@@ -267,6 +286,7 @@ impl Error {
                 | Self::Timeout { .. }
                 | Self::Protocol { .. }
                 | Self::Untrusted { .. }
+                | Self::Unidentified { .. }
         )
     }
 
@@ -324,6 +344,10 @@ impl fmt::Display for Error {
                 f,
                 "{what} sent a descriptor that this process has no room for; close some, or raise its limit of open files"
             ),
+            Self::Withheld { module, .. } => write!(
+                f,
+                "{what} sent a descriptor, and {module} did not let this process receive it; look for file_receive, or for \"use\" of fd, in the kernel's audit log, and allow it there"
+            ),
             Self::TooLarge { size, .. } => write!(
                 f,
                 "{what} was not asked: a payload of {size} bytes is too large; the most is {MAX_PAYLOAD}"
@@ -336,11 +360,15 @@ impl fmt::Display for Error {
                 "{what} did not answer within {after:?}; another session may hold the tag, or the broker may hang"
             ),
             Self::Broken { source, .. } => {
-                write!(f, "{what} cannot be reached: {source}; {}", reach(source))
+                write!(f, "{what} cannot be reached: {source}; {}", reach(&what.socket, source))
             }
             Self::Untrusted { uid, .. } => write!(
                 f,
                 "{what} runs as user id {uid}, which is neither root nor this process's own, and is not trusted; trust that user id explicitly if it is right"
+            ),
+            Self::Unidentified { uid, .. } => write!(
+                f,
+                "{what} runs as a user that has no number in this user namespace: user id {uid} stands for any such user, and is not trusted; run this program outside of the user namespace, or map the broker's user into it"
             ),
         }
     }
@@ -451,10 +479,34 @@ fn cure(errno: Errno) -> &'static str {
 }
 
 /// What to do about a broker that cannot be reached.
-fn reach(source: &io::Error) -> &'static str {
+fn reach(socket: &Path, source: &io::Error) -> &'static str {
     match source.kind() {
         io::ErrorKind::PermissionDenied => "this user may not connect to that socket",
         io::ErrorKind::InvalidInput => "a socket's path has at most 107 bytes",
+        io::ErrorKind::NotConnected => "the next request connects again",
+        io::ErrorKind::NotFound if is_abstract(socket) => {
+            "abstract socket names are not supported: name the path of a socket file"
+        }
+        io::ErrorKind::ConnectionRefused => refused(socket),
         _ => "check that it runs, and that this is its socket",
+    }
+}
+
+/// Whether it looks like the way in which systemd and others write an abstract name.
+fn is_abstract(socket: &Path) -> bool {
+    let bytes = socket.as_os_str().as_encoded_bytes();
+    bytes.starts_with(b"@") && !bytes.contains(&b'/')
+}
+
+/// What to do where something is at the path, and nobody listens there.
+fn refused(socket: &Path) -> &'static str {
+    match socket.metadata() {
+        Ok(found) if found.is_dir() => "that is a directory: name the socket in it",
+        Ok(found) if !found.file_type().is_socket() => {
+            "that is no socket: name the broker's socket"
+        }
+        _ => {
+            "nobody listens on that socket: check that the broker runs; where the socket file itself is mounted into a container, mount its directory instead, since a broker that is restarted makes a new file"
+        }
     }
 }

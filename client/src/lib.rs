@@ -40,6 +40,7 @@ pub mod command;
 mod connection;
 mod connector;
 mod core;
+mod environment;
 mod error;
 #[cfg(fuzzing)]
 #[doc(hidden)]
@@ -48,21 +49,25 @@ mod many;
 mod patience;
 mod polled;
 mod question;
+mod room;
+mod socket;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 mod transfer;
 mod trouble;
+mod trust;
 pub mod upgrader;
 mod version2;
 
 pub use broker::{Broker, Deposit};
-pub use connector::{Connector, Trust, default_socket};
+pub use connector::{Connector, default_socket};
 pub use error::{Attempt, Error, Feature, Operation};
 pub use fdbroker_wire::claim::{Claimed, Event, Mode, State, What};
 pub use fdbroker_wire::version2::{Entry as Listed, Found, Kind};
 pub use fdbroker_wire::{Errno, Index, Info, MAX_PAYLOAD, NotANumber, Slot, Tag};
 pub use many::{ManyDeposits, NewDeposit};
 pub use polled::{Outcome, Polled, Ticket};
+pub use trust::Trust;
 pub use upgrader::{UpgradeError, Upgrader};
 
 /// The example of the README, so that it stays one that compiles.

@@ -21,7 +21,8 @@ use crate::question::many::{DelMany, GetMany};
 use crate::question::slot::{Add, Del, Get, HowMuch};
 use crate::question::version2::{Find, List, Operate};
 use crate::question::{Place, Question};
-use crate::transfer::close;
+use crate::room::unreceived;
+use crate::socket::Socket;
 use crate::trouble::{Failure, Trouble};
 use crate::{Attempt, Connector, Deposit, Error, Listed, ManyDeposits, Operation};
 use asked::Asked;
@@ -63,7 +64,7 @@ use asked::Asked;
 pub struct Polled {
     connector: Connector,
     path: Arc<Path>,
-    socket: OwnedFd,
+    socket: Socket,
     channel: Channel<Ticket>,
     claims: Claims,
     next: u64,
@@ -330,6 +331,7 @@ impl Polled {
     }
 
     fn transfer(&mut self) -> Result<(), Failure> {
+        self.socket.check().map_err(Failure::Cut)?;
         self.channel.write(&self.socket)?;
         while self.channel.read(&self.socket)? {
             // An answer may make room for the next request.
@@ -343,7 +345,7 @@ impl Polled {
             let Some(asked) = self.asked.remove(&ticket) else { continue };
             let answer = match response {
                 Response::Message(message) => self.hear(ticket, asked, message),
-                Response::NoRoom => Some(Err(Error::NoRoom { attempt: self.attempt(&asked) })),
+                Response::NoRoom => Some(Err(unreceived(self.attempt(&asked)))),
                 Response::Version1 => Some(Err(Error::Version1 { attempt: self.attempt(&asked) })),
                 Response::Unserved(feature) => {
                     Some(Err(Error::Unserved { attempt: self.attempt(&asked), feature }))
@@ -384,7 +386,7 @@ impl Polled {
     /// Ends the connection, and gives every request that was not answered that as its answer.
     fn end(&mut self, failure: Failure) -> Error {
         self.over = true;
-        close(&mut self.socket);
+        self.socket.end();
         self.claims = Claims::default();
         for Abandoned { waiter, lost } in self.channel.abandon(failure.again()) {
             if let Some(asked) = self.asked.remove(&waiter) {

@@ -10,9 +10,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use fdbroker_wire::MAX_DESCRIPTORS;
 use rustix::io::{Errno as Os, Result};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType,
-    recvmsg, send, sendmsg, shutdown, socketpair,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, send, sendmsg,
 };
 
 use crate::core::Core;
@@ -91,20 +90,6 @@ pub(crate) fn receive(
     let truncated = received.flags.contains(ReturnFlags::CTRUNC);
     core.feed(&buffer[..received.bytes], owned(&mut control), truncated);
     Ok(received.bytes)
-}
-
-/// Closes a socket, and puts a stream at its end in its place, for who waits there.
-pub(crate) fn close(socket: &mut OwnedFd) {
-    // Without room for another descriptor, the old one has to do.
-    match dead_end() {
-        Ok(end) => *socket = end,
-        Err(_) => drop(shutdown(socket, Shutdown::Both)),
-    }
-}
-
-fn dead_end() -> Result<OwnedFd> {
-    let flags = SocketFlags::CLOEXEC;
-    socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).map(|(end, _closed)| end)
 }
 
 /// Every descriptor that came. Those that nobody takes are closed with the buffer.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fdbroker_wire::{Errno, Reply};
 
+use crate::room::unreceived;
 use crate::{Attempt, Error};
 
 /// Why there is no answer.
@@ -18,7 +19,7 @@ pub(crate) enum Failure {
     Timeout(Duration),
     /// The answer makes no sense.
     Nonsense(&'static str),
-    /// The answer's descriptor found no room in this process.
+    /// The answer's descriptor did not arrive in this process.
     NoRoom,
 }
 
@@ -85,13 +86,14 @@ impl Trouble {
             Failure::Cut(source) => Self::Lasting(Error::Broken { attempt, source }),
             Failure::Timeout(after) => Self::Lasting(Error::Timeout { attempt, after }),
             Failure::Nonsense(reason) => Self::Lasting(Error::Protocol { attempt, reason }),
-            Failure::NoRoom => Self::Lasting(Error::NoRoom { attempt }),
+            Failure::NoRoom => Self::Lasting(unreceived(attempt)),
         }
     }
 }
 
 fn copied(error: &io::Error) -> io::Error {
-    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
+    let copy = || io::Error::new(error.kind(), error.to_string());
+    error.raw_os_error().map_or_else(copy, io::Error::from_raw_os_error)
 }
 
 /// Whether connecting failed as it does while a broker is being restarted.

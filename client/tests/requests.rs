@@ -213,6 +213,21 @@ fn a_broker_that_runs_as_somebody_else_is_sent_nothing_and_its_uid_is_told() {
 }
 
 #[test]
+fn an_out_of_band_byte_is_read_in_its_place() {
+    let fake = Fake::playing(|mut peer| {
+        peer.next();
+        let answer = reply(0, "done");
+        let (last, rest) = answer.split_last().unwrap();
+        peer.send(rest, &[]);
+        rustix::net::send(&peer.stream, &[*last], rustix::net::SendFlags::OOB).unwrap();
+        peer.next();
+    });
+    let patience = Some(Duration::from_secs(20));
+    let connector = Connector::new().socket(fake.path()).timeout(patience);
+    connector.connect().unwrap().del(slot("1/0")).unwrap();
+}
+
+#[test]
 fn an_answer_that_does_not_come_in_time_is_a_timeout_and_the_next_request_starts_afresh() {
     let (gave_up, has_given_up) = mpsc::channel();
     let (answered, was_answered) = mpsc::channel();

@@ -9,6 +9,10 @@
  *        capi steps SOCKET TAG      deposits, and then, for each line of standard input, gets what
  *                                   it deposited, and says what came of it
  *
+ *        capi closed SOCKET TAG     closes the session's descriptor behind its back, and gives its number to
+ *                                   a socket of its own, which has to stay as it is
+ *        capi forked SOCKET TAG     uses the session in a child after fork(), which has to be told
+ *
  * "-" is no SOCKET. Says what failed and exits with 1, or exits with 0.
  */
 #include <errno.h>
@@ -18,7 +22,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -231,6 +237,83 @@ static int init(const char *path, int flags, int tags)
     return 0;
 }
 
+/* The descriptor of the session with the broker at a path: there is one session in this program. */
+static int number_of_session(const char *path)
+{
+    for (int number = 3; number < 64; number++) {
+        struct sockaddr_un peer = { 0 };
+        socklen_t size = sizeof peer;
+        if (!getpeername(number, (struct sockaddr *)&peer, &size) && !strcmp(peer.sun_path, path))
+            return number;
+    }
+    expect("there is a session", 1, 0);
+    return -1;
+}
+
+/* A socket of the program's own that gets the number of the session's. */
+static void replace(const char *path, int ends[2])
+{
+    int number = number_of_session(path);
+    expect("socketpair", 0, socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
+    expect("the stranger has the number", number, dup2(ends[0], number));
+    close(ends[0]);
+    ends[0] = number;
+}
+
+/* As a program does that closes all it does not know, before it goes on as a daemon. */
+static int closed(const char *path, int tag)
+{
+    int32_t nob = 0;
+    int ends[2], fd = 77;
+    struct escrow *escrow = begin(path);
+    expect("what was made", 0, escrow_add(escrow, tag, 0, 0, 0, NULL));
+
+    expect("close behind its back", 0, close(number_of_session(path)));
+    expect("not open", -ENOTCONN, escrow_get(escrow, tag, 0, &fd, &nob, NULL));
+    expect("the next one connects again", 0, escrow_get(escrow, tag, 0, &fd, &nob, NULL));
+    expect("a descriptor came", 0, close(fd));
+
+    /* Once more, and now the number belongs to a stranger. */
+    replace(path, ends);
+    nob = 0;
+    expect("a stranger's", -ENOTCONN, escrow_get(escrow, tag, 0, &fd, &nob, NULL));
+    struct pollfd pollfd = { .fd = ends[1], .events = POLLIN };
+    expect("nothing was written to it", 0, poll(&pollfd, 1, 0));
+    expect("it is open", 1, write(ends[0], "x", 1));
+    expect("and connected", 1, poll(&pollfd, 1, 0));
+    expect("the next one connects again", 0, escrow_get(escrow, tag, 0, &fd, &nob, NULL));
+    expect("a descriptor came", 0, close(fd));
+    expect("it is still open", 1, write(ends[0], "x", 1));
+
+    /* A session that is ended while a stranger has its number. */
+    close(ends[0]);
+    close(ends[1]);
+    replace(path, ends);
+    escrow_fini(escrow);
+    expect("it was left open", 1, write(ends[0], "x", 1));
+    return 0;
+}
+
+static int forked(const char *path, int tag)
+{
+    int32_t nob = 0, nr = 0;
+    int status = 0;
+    struct escrow *escrow = begin(path);
+    expect("in the parent", 0, escrow_tag(escrow, tag, &nr, &nob));
+    pid_t child = fork();
+    if (child == 0) {
+        expect("in the child", -ENOTCONN, escrow_tag(escrow, tag, &nr, &nob));
+        expect("a session of its own", 0, escrow_tag(escrow, tag, &nr, &nob));
+        escrow_fini(escrow);
+        _exit(0);
+    }
+    expect("the child", child, waitpid(child, &status, 0));
+    expect("the child's status", 0, status);
+    expect("in the parent still", 0, escrow_tag(escrow, tag, &nr, &nob));
+    escrow_fini(escrow);
+    return 0;
+}
+
 static void say(const char *what)
 {
     printf("%s\n", what);
@@ -278,10 +361,14 @@ int main(int argc, char **argv)
         return errors(argv[2], atoi(argv[3]));
     if (!strcmp(what, "init") && argc > 4)
         return init(argv[2], atoi(argv[3]), atoi(argv[4]));
+    if (!strcmp(what, "closed"))
+        return closed(argv[2], atoi(argv[3]));
+    if (!strcmp(what, "forked"))
+        return forked(argv[2], atoi(argv[3]));
     if (!strcmp(what, "turn"))
         return turn(argv[2], atoi(argv[3]));
     if (!strcmp(what, "steps"))
         return steps(argv[2], atoi(argv[3]));
-    fprintf(stderr, "usage: capi round|errors|init|turn|steps SOCKET TAG\n");
+    fprintf(stderr, "usage: capi round|errors|init|closed|forked|turn|steps SOCKET TAG\n");
     return 2;
 }

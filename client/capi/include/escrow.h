@@ -12,7 +12,8 @@
  *
  * Every function but escrow_fini() returns 0, or a negated errno value:
  *
- *   -EACCES      the broker's policy does not allow it
+ *   -EACCES      the broker's policy does not allow it; or a security module of the kernel (AppArmor,
+ *                SELinux) kept the descriptor from this program
  *   -ENOENT      escrow_get, escrow_del: there is nothing in the slot;
  *                escrow_init: there is no socket, or no program fdbrokerd to start
  *   -EINVAL      an argument makes no sense: a negative tag, index or size, a payload beyond
@@ -23,7 +24,10 @@
  *   -EOPNOTSUPP  the tag does not accept a descriptor of this kind
  *   -ECONNREFUSED, -ESHUTDOWN, -ECONNRESET
  *                the broker is gone, and has not come back for five seconds
- *   -EPERM       the broker runs neither as root nor as this user, and is not trusted
+ *   -ENOTCONN    this program has closed the session's descriptor, or is a child after fork(): nothing
+ *                was written or closed; the next request connects again
+ *   -EPERM       the broker runs neither as root nor as this user, and is not trusted; or its user
+ *                has no number in this program's user namespace
  *   -EPROTO      what answers is no broker
  *   -ETIMEDOUT   escrow_init: the broker that was started does not serve in time;
  *                else: the resource in the slot did not open in time
@@ -31,8 +35,8 @@
  *
  * Threads: a handle may be used by any thread, and threads that share one take turns: a request that
  * waits makes the others wait. Nobody may use a handle that is being given to escrow_fini(). Not for
- * signal handlers. A handle belongs to the process that made it: after fork() the child leaves
- * it alone, and makes its own. escrow_init() reads the environment, so no other thread may change
+ * signal handlers. A handle belongs to the process that made it: in a child after fork() the first
+ * request fails with -ENOTCONN, and the next one begins a session of the child's own. escrow_init() reads the environment, so no other thread may change
  * it meanwhile.
  */
 #ifndef ESCROW_H

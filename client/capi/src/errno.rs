@@ -32,10 +32,11 @@ impl From<&Error> for Errno {
             Error::Claimed { .. } => libc::EBUSY,
             Error::TakenOver { .. } => libc::ESTALE,
             Error::NoRoom { .. } => libc::EMFILE,
+            Error::Withheld { .. } => libc::EACCES,
             Error::TooLarge { .. } | Error::BadName { .. } => libc::EINVAL,
             Error::Timeout { .. } => libc::ETIMEDOUT,
             Error::Broken { source, .. } => return source.into(),
-            Error::Untrusted { .. } => libc::EPERM,
+            Error::Untrusted { .. } | Error::Unidentified { .. } => libc::EPERM,
             _ => libc::EIO,
         })
     }
@@ -47,6 +48,8 @@ impl From<&io::Error> for Errno {
             (Some(code), _) if code > 0 => code,
             // The broker has ended the connection.
             (_, io::ErrorKind::UnexpectedEof) => libc::ESHUTDOWN,
+            // Its descriptor was closed by the program, or it belongs to the process before a fork.
+            (_, io::ErrorKind::NotConnected) => libc::ENOTCONN,
             _ => libc::EIO,
         })
     }

@@ -65,7 +65,7 @@ fn status_of(error: &Error) -> u8 {
         Error::Refused { .. } => 3,
         Error::Absent { .. } | Error::Reported { errno: Errno::NOENT, .. } => 4,
         Error::Quota { .. } => 5,
-        Error::Broken { .. } | Error::Untrusted { .. } => 6,
+        Error::Broken { .. } | Error::Untrusted { .. } | Error::Unidentified { .. } => 6,
         Error::Failed { .. }
         | Error::Reported { .. }
         | Error::Version1 { .. }
@@ -74,7 +74,7 @@ fn status_of(error: &Error) -> u8 {
         | Error::TakenOver { .. }
         | Error::Protocol { .. }
         | Error::Timeout { .. } => 7,
-        Error::NoRoom { .. } | Error::TooLarge { .. } => 8,
+        Error::NoRoom { .. } | Error::Withheld { .. } | Error::TooLarge { .. } => 8,
     }
 }
 

@@ -1,12 +1,11 @@
 //! The options that all subcommands share: which broker, whom to trust, how slots are named.
 
-use std::env;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
-use crate::{Broker, Connector, Trust};
+use crate::{Broker, Connector, Trust, environment};
 
 use super::Failure;
 use super::contact::Contact;
@@ -52,8 +51,7 @@ impl Session {
 
     /// The policy file that names are to be looked up in, if somebody named one.
     pub(crate) fn policy(&self) -> Option<PathBuf> {
-        let set = || env::var_os(POLICY_VARIABLE).filter(|value| !value.is_empty());
-        self.policy.clone().or_else(|| set().map(PathBuf::from))
+        self.policy.clone().or_else(|| environment::path(POLICY_VARIABLE))
     }
 
     /// The broker, and what slots are called.

@@ -20,6 +20,7 @@ use crate::question::many::{AddMany, DelMany, GetMany};
 use crate::question::slot::{Add, Del, Get, HowMuch};
 use crate::question::version2::{Find, Greet, List, Operate};
 use crate::question::{Place, Question};
+use crate::room::unreceived;
 use crate::trouble::{Trouble, starting};
 use crate::{Connector, Deposit, Error, ManyDeposits, NewDeposit, Operation};
 
@@ -396,9 +397,7 @@ impl Broker {
             Some(Fate::Response(Response::Message(message), connection)) => {
                 return Ok((message, connection));
             }
-            Some(Fate::Response(Response::NoRoom, _)) => {
-                Trouble::Lasting(Error::NoRoom { attempt })
-            }
+            Some(Fate::Response(Response::NoRoom, _)) => Trouble::Lasting(unreceived(attempt)),
             Some(Fate::Response(Response::Version1, _)) => {
                 Trouble::Lasting(Error::Version1 { attempt })
             }

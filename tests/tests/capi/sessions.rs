@@ -65,6 +65,18 @@ fn kill(daemon: &mut Daemon) {
 }
 
 #[test]
+fn a_number_that_is_a_strangers_by_now_is_left_alone() {
+    let daemon = Daemon::open().start();
+    succeed(&mut program(["closed", "1"], daemon.socket()));
+}
+
+#[test]
+fn a_child_after_fork_is_told_that_the_session_is_not_its_own() {
+    let daemon = Daemon::open().start();
+    succeed(&mut program(["forked", "1"], daemon.socket()));
+}
+
+#[test]
 fn a_session_outlives_the_worker_and_the_whole_broker() {
     let policy = sample::OPEN;
     let place = Directory::new();

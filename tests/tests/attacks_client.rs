@@ -1,0 +1,80 @@
+//! What a broker of somebody else's, or the caller of a privileged program, tries on a client.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Output};
+
+use fdbroker_tests::binaries::binaries;
+use fdbroker_tests::daemon::TRIER;
+use fdbroker_tests::{Daemon, Directory, Ids, is_root, needs_root, process, sample, skip, sys};
+
+/// A command that runs another one in a user namespace in which nobody has a number; none where that is not allowed.
+fn in_unmapped_namespace(what: &str, command: &Command) -> Option<Command> {
+    let mut unshare = Command::new("unshare");
+    unshare.arg("--user").arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        unshare.env(name, value?);
+    }
+    let possible = Command::new("unshare").args(["--user", "true"]).output();
+    if !possible.is_ok_and(|output| output.status.success()) {
+        skip(what, "no user namespace can be made here");
+        return None;
+    }
+    Some(unshare)
+}
+
+#[track_caller]
+fn fails(command: &mut Command, status: i32) -> String {
+    let Output { status: ended, stderr, .. } = command.output().unwrap();
+    let said = String::from_utf8(stderr).unwrap();
+    assert_eq!(ended.code(), Some(status), "{command:?}: {said}");
+    said
+}
+
+#[test]
+fn a_client_without_a_number_trusts_no_strangers_broker() {
+    let builder = Daemon::with_policy(sample::OPEN);
+    // Somebody else's where we can be somebody else, and our own where not: from in there, they look alike.
+    let daemon = if is_root() { builder.run_as(Ids::plain(TRIER)) } else { builder }.start();
+    fs::set_permissions(daemon.socket(), fs::Permissions::from_mode(0o666)).unwrap();
+    for trust in [&[][..], &["--trust-uid", "65534"]] {
+        let asked = daemon.command(&[trust, &["add", "1/0", "--payload", "/dev/null"]].concat());
+        let Some(mut command) = in_unmapped_namespace("a client without a number", &asked) else {
+            return;
+        };
+        let said = fails(&mut command, 6);
+        assert!(said.contains("no number in this user namespace"), "{said}");
+        assert!(!said.contains("--trust-uid"), "{said}");
+    }
+    let nothing = daemon.run(&["--trust-anyone", "get", "1/0"]);
+    assert_eq!(nothing.status, 4, "{nothing:?}");
+}
+
+#[test]
+fn a_caller_does_not_choose_a_privileged_programs_broker() {
+    let what = "the command with set-user-ID";
+    if !needs_root(what) {
+        return;
+    }
+    let daemon = Daemon::open().start();
+    let directory = Directory::new();
+    let no_suid = rustix::fs::statvfs(directory.path()).unwrap().f_flag;
+    let no_privileges = process::status(std::process::id(), "NoNewPrivs") != "0";
+    if no_privileges || no_suid.contains(rustix::fs::StatVfsMountFlags::NOSUID) {
+        return skip(what, "nothing is set-user-ID here");
+    }
+    let program = directory.join("fdbroker");
+    let run = |mode: u32, status| {
+        let _ = fs::remove_file(&program);
+        fs::copy(&binaries().command, &program).unwrap();
+        std::os::unix::fs::chown(&program, Some(TRIER), Some(TRIER)).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(mode)).unwrap();
+        let mut command = Command::new(&program);
+        command.env("FDBROKER_SOCKET", daemon.socket()).args(["get", "1/0"]);
+        sys::become_before(&mut command, Ids::plain(TRIER + 1));
+        fails(&mut command, status)
+    };
+    run(0o755, 4);
+    let said = run(0o4755, 6);
+    assert!(said.contains("/run/fdbroker/fdbroker.sock"), "{said}");
+}
