@@ -14,6 +14,7 @@ mod fd;
 mod log;
 mod look;
 mod numbering;
+pub mod sandbox;
 mod supervisor;
 mod sys;
 mod transmit;

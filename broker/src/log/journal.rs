@@ -22,11 +22,13 @@ const MAX_WAITING: usize = 4096;
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 pub(super) struct Journal {
-    /// Only taken out when dropped.
+    /// Until the first entry: a process that confines itself starts no thread before it has.
+    ways: Option<Ways>,
+    /// From the first entry on; taken out when dropped.
     queue: Option<SyncSender<Owned>>,
     dropped: Arc<AtomicU64>,
     /// Ends when the thread has sent everything.
-    finished: Receiver<()>,
+    finished: Option<Receiver<()>>,
 }
 
 /// An entry on its way to the thread.
@@ -47,24 +49,34 @@ pub(super) fn is_standard_error() -> bool {
 
 impl Journal {
     pub(super) fn connect() -> io::Result<Self> {
-        let ways = Ways::open()?;
-        let (queue, entries) = sync_channel(MAX_WAITING);
-        let dropped = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&dropped);
-        let (finish, finished) = sync_channel(1);
-        std::thread::Builder::new().name("journal".to_owned()).spawn(move || {
-            drain(&entries, &counted, &ways);
-            // Nobody waits for it if the process has been told to go on.
-            let _ = finish.send(());
-        })?;
-        Ok(Self { queue: Some(queue), dropped, finished })
+        let ways = Some(Ways::open()?);
+        Ok(Self { ways, queue: None, dropped: Arc::default(), finished: None })
     }
 
-    pub(super) fn write(&self, entry: &Entry<'_>) {
+    pub(super) fn write(&mut self, entry: &Entry<'_>) {
+        if let Some(ways) = self.ways.take() {
+            self.start(ways);
+        }
         let sent =
             self.queue.as_ref().is_some_and(|queue| queue.try_send(Owned::of(entry)).is_ok());
         if !sent {
             self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Starts the thread. Without one, every entry is dropped.
+    fn start(&mut self, ways: Ways) {
+        let (queue, entries) = sync_channel(MAX_WAITING);
+        let counted = Arc::clone(&self.dropped);
+        let (finish, finished) = sync_channel(1);
+        let thread = std::thread::Builder::new().name("journal".to_owned());
+        let started = thread.spawn(move || {
+            drain(&entries, &counted, &ways);
+            // Nobody waits for it if the process has been told to go on.
+            let _ = finish.send(());
+        });
+        if started.is_ok() {
+            (self.queue, self.finished) = (Some(queue), Some(finished));
         }
     }
 }
@@ -74,7 +86,7 @@ impl Drop for Journal {
     fn drop(&mut self) {
         self.queue = None;
         // A journald that does not read must not keep the process.
-        let _ = self.finished.recv_timeout(LAST_WORDS);
+        let _ = self.finished.as_ref().map(|finished| finished.recv_timeout(LAST_WORDS));
     }
 }
 

@@ -8,6 +8,8 @@ use std::process::ExitCode;
 
 use fdbroker_host::{AccountError, PolicyFileError};
 
+use crate::sandbox::SandboxError;
+
 /// EX_CONFIG of sysexits.h: service managers show it as a matter of configuration.
 const INVALID_POLICY: u8 = 78;
 
@@ -29,8 +31,7 @@ pub(crate) enum StartError {
     SocketAlive(PathBuf, Option<i32>),
     SocketInTheWay(PathBuf),
     Socket(PathBuf, io::Error),
-    Capabilities(String),
-    CapabilityGone(String),
+    Sandbox(SandboxError),
     AccountChanges,
     PolicyGone(PathBuf),
     ReloadHangs,
@@ -103,10 +104,6 @@ impl fmt::Display for StartError {
             Self::Socket(path, error) => {
                 write!(f, "cannot listen on {}: {error}; give --socket PATH", path.display())
             }
-            Self::CapabilityGone(name) => write!(
-                f,
-                "the policy needs {name}, which the broker gave up when it started; restart it"
-            ),
             Self::AccountChanges => f.write_str(
                 "the policy names another `user` in [broker] than the worker runs as; restart the \
                  broker",
@@ -130,7 +127,8 @@ impl fmt::Display for StartError {
                 "--audit-file {}: {error}; name a regular file, in a directory that exists",
                 path.display()
             ),
-            Self::Capabilities(problem) => write!(f, "cannot give up privileges: {problem}"),
+            Self::Sandbox(error @ SandboxError::CapabilityGone(_)) => error.fmt(f),
+            Self::Sandbox(error) => write!(f, "cannot give up privileges: {error}"),
             Self::Resource(problem) => f.write_str(problem),
             Self::Runtime(error) => write!(f, "cannot start the event loop: {error}"),
             Self::Worker(problem) => write!(f, "the worker does not start: {problem}"),
@@ -144,6 +142,12 @@ fn stop_it(f: &mut fmt::Formatter<'_>, pid: Option<i32>) -> fmt::Result {
         write!(f, " (pid {pid})")?;
     }
     f.write_str("; stop it, or give --socket PATH")
+}
+
+impl From<SandboxError> for StartError {
+    fn from(error: SandboxError) -> Self {
+        Self::Sandbox(error)
+    }
 }
 
 impl std::error::Error for StartError {}

@@ -7,7 +7,6 @@
 
 mod attendance;
 mod audit_file;
-mod capability;
 mod deposits;
 mod error;
 mod lifecycle;
@@ -28,6 +27,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::arguments::Arguments;
 use crate::log::{Format, Log, StandardError};
+use crate::sandbox::{self, capabilities, memory};
 use crate::sys::{adopt, signal};
 use audit_file::AuditFile;
 
@@ -45,9 +45,10 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
 ///
 /// The order matters: inherited descriptors are taken before anything else opens one, standard
 /// error is opened anew while there is the privilege for it, and privilege is given up before the
-/// log may start a thread.
+/// log may start a thread: the filter of system calls too is each thread's own.
 fn prepare(arguments: &Arguments) -> Result<lifecycle::Supervisor, StartError> {
     signal::ignore_unused();
+    memory::seal()?;
     let readiness = readiness::Readiness::take(arguments.ready_fd)?;
     let passed = listener::passed_in()?;
     adopt::seal_inherited().map_err(StartError::Seal)?;
@@ -57,9 +58,11 @@ fn prepare(arguments: &Arguments) -> Result<lifecycle::Supervisor, StartError> {
         Some(listener) => listener,
         None => listener::Listener::bind(arguments.socket.as_deref())?,
     };
-    capability::keep_only_needed(&source.policy)?;
+    capabilities::keep_only_needed(&source.policy)?;
+    let confinement = sandbox::confine_supervisor()?;
     let format = arguments.log_format.unwrap_or_else(Format::detect);
     let log = Rc::new(Log::to(format, standard_error).map_err(StartError::Log)?);
+    confinement.missing().iter().for_each(|missing| log.warn(missing));
     raise_descriptor_limit(&log);
     let records = open_records(arguments, &source, &log)?;
     let opener = opener::Opener::new(source.policy.resources())?;

@@ -16,13 +16,13 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
 
 use super::StartError;
-use super::capability;
 use super::lifecycle::Supervisor;
 use super::link::Link;
 use super::opener::Opener;
 use super::policy_source::PolicySource;
 use super::readiness;
 use crate::log::Verdict;
+use crate::sandbox::capabilities;
 
 /// How long one may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -260,7 +260,7 @@ impl Supervisor {
 
 fn fresh(before: &PolicySource, opener: &Opener) -> Result<Fresh, StartError> {
     let source = before.read_again()?;
-    capability::are_held(&before.policy, &source.policy)?;
+    capabilities::are_held(&before.policy, &source.policy)?;
     let (opener, changes) = opener.again(source.policy.resources())?;
     let text = changes.to_string();
     Ok(Fresh { source, opener, opened: changes.opened, changes: text })

@@ -4,8 +4,10 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod adopt;
+pub(crate) mod landlock;
 pub(crate) mod peer;
 pub(crate) mod receive;
 pub(crate) mod signal;
 pub(crate) mod socket;
+pub(crate) mod trap;
 pub(crate) mod watch;

@@ -28,7 +28,6 @@ mod names;
 mod operate;
 pub(crate) mod outbox;
 mod place;
-mod privilege;
 mod process_number;
 mod quota;
 pub(crate) mod request;
@@ -58,6 +57,7 @@ use crate::arguments::Arguments;
 use crate::audit::Audit;
 use crate::fd::{CloseQueue, PeerFd};
 use crate::log::{Format, Log};
+use crate::sandbox::{self, memory};
 use crate::sys::adopt::adopt;
 use crate::sys::signal;
 
@@ -114,6 +114,7 @@ fn run(format: Format) -> Result<(), String> {
     end_on_panic();
     // What ps(1) shows; for a person only.
     let _ = rustix::thread::set_name(c"fdbroker-worker");
+    memory::seal().map_err(|error| error.to_string())?;
     let link = adopt(0).map_err(|error| format!("no supervisor on standard input: {error}"))?;
     // Privileges go in here, before any thread exists and before any byte of a peer's is read.
     let restored = restore::from(link)?;
@@ -126,10 +127,13 @@ fn run(format: Format) -> Result<(), String> {
         .build()
         .map_err(|error| format!("no event loop: {error}"))?;
     let log = Log::open(format).map_err(|error| format!("no log: {error}"))?;
+    let journal = format == Format::Journald;
+    let table = leave_room(&restored.rules).map_err(|error| error.to_string())?;
+    confine(&log, journal)?;
     if by_pid {
         log.warn("this kernel has no SO_PEERPIDFD (Linux 6.5): processes are told by their pid");
     }
-    LocalSet::new().block_on(&runtime, serve(restored, log, idle))
+    LocalSet::new().block_on(&runtime, serve(restored, log, table, idle))
 }
 
 const NO_UNITS: &str = "the broker is in a control group namespace of its own: units and control \
@@ -146,7 +150,12 @@ fn end_on_panic() {
     }));
 }
 
-async fn serve(restored: restore::Restored, log: Log, idle: IdleCount) -> Result<(), String> {
+async fn serve(
+    restored: restore::Restored,
+    log: Log,
+    table: u64,
+    idle: IdleCount,
+) -> Result<(), String> {
     let restore::Restored { link, instance, sees_units, rules, listener, trail, deposits, notes } =
         restored;
     if !sees_units {
@@ -156,8 +165,6 @@ async fn serve(restored: restore::Restored, log: Log, idle: IdleCount) -> Result
     let close_queue = CloseQueue::new();
     let (vault, link) = vault::Vault::new(link).map_err(|error| error.to_string())?;
     let guard = kind::Guard::of(&listener);
-    let known = policy.resources().len() + policy.tags().count();
-    let table = leave_room(known).map_err(|error| error.to_string())?;
     let quotas = quota::Quotas::new(policy.settings(), table);
     quotas.shortfall(policy.settings()).iter().for_each(|told| log.warn(told));
     let mut slots = slots::Slots::default();
@@ -202,10 +209,24 @@ async fn serve(restored: restore::Restored, log: Log, idle: IdleCount) -> Result
     result
 }
 
+/// From here on only what serving takes can be done. No byte of a peer's has been read yet.
+fn confine(log: &Log, journal: bool) -> Result<(), String> {
+    if std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() > 1) {
+        return Err("a thread was started before the worker was confined".to_owned());
+    }
+    let confinement = sandbox::confine_worker(journal).map_err(|error| error.to_string())?;
+    if confinement.is_any() {
+        log.info(&format!("the worker is {confinement}"));
+    }
+    confinement.missing().iter().for_each(|missing| log.warn(missing));
+    Ok(())
+}
+
 /// Takes fewer descriptors than the supervisor may: it holds a copy of each, beside what it has
 /// for each resource and tag that the policy knows, and must never be the first to run out.
 /// Gives how many.
-fn leave_room(known: usize) -> io::Result<u64> {
+fn leave_room(rules: &in_force::Rules) -> io::Result<u64> {
+    let known = rules.policy.resources().len() + rules.policy.tags().count();
     let limit = getrlimit(Resource::Nofile);
     let current = limit.current.unwrap_or(u64::MAX);
     let others = 64 + u64::try_from(known).unwrap_or(u64::MAX).saturating_mul(2);

@@ -10,7 +10,7 @@ use fdbroker_wire::{Add, Control, Decoder, Limits, Message, Tag};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::in_force::Rules;
-use super::privilege;
+use crate::sandbox::credentials;
 use crate::sys::receive::receive;
 use crate::transmit::transmit;
 
@@ -100,7 +100,8 @@ impl Arrived {
     pub(super) fn take_control(&mut self, control: Control<OwnedFd>) -> Result<(), String> {
         match control {
             Control::Setup(setup) => {
-                privilege::give_up(setup.account)?;
+                credentials::give_up(setup.account)
+                    .map_err(|error| format!("cannot give up privileges: {error}"))?;
                 self.instance = setup.instance;
                 self.sees_units = setup.sees_units;
                 self.rules = Some(Rules::read(setup)?);
