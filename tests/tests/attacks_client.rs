@@ -78,3 +78,40 @@ fn a_caller_does_not_choose_a_privileged_programs_broker() {
     let said = run(0o4755, 6);
     assert!(said.contains("/run/fdbroker/fdbroker.sock"), "{said}");
 }
+
+#[test]
+fn add_fd_needs_no_right_to_look_into_processes() {
+    let what = "add --fd where pidfd_getfd(2) is forbidden, as in a container";
+    // Says that nothing but our own call of it fails.
+    let forbidden = ["-f", "-qq", "-o", "/dev/null", "-e", "inject=pidfd_getfd:error=EPERM"];
+    let mut strace = Command::new("strace");
+    let possible = strace.args(forbidden).arg("true").output();
+    if !possible.is_ok_and(|output| output.status.success()) {
+        return skip(what, "there is no strace that may trace");
+    }
+    let daemon = Daemon::open().start();
+    let mut command = Command::new("strace");
+    command.args(forbidden).args(["sh", "-c", "exec \"$0\" add 1/0 --fd 7 7</dev/null"]);
+    command.arg(&binaries().command).env("FDBROKER_SOCKET", daemon.socket());
+    fails(&mut command, 0);
+    assert!(daemon.says(&["get", "--json", "1/0"]).contains("/dev/null"));
+}
+
+#[test]
+fn what_cannot_be_connected_to_is_told_by_what_it_is() {
+    let directory = Directory::new();
+    let file = directory.file("file", "", 0o666);
+    let stale = directory.join("stale");
+    drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());
+    for (socket, expected) in [
+        (directory.path(), "that is a directory"),
+        (&*file, "that is no socket"),
+        (&*stale, "mount its directory instead"),
+        (std::path::Path::new("@fdbroker"), "abstract socket names are not supported"),
+    ] {
+        let mut command = Command::new(&binaries().command);
+        command.arg("--socket").arg(socket).args(["get", "1/0"]);
+        let said = fails(&mut command, 6);
+        assert!(said.contains(expected), "{said}");
+    }
+}

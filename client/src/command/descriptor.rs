@@ -14,13 +14,13 @@ use rustix::net::{
 };
 use serde_json::{Map, Value, json};
 
-/// Tells about a descriptor: an object with `kind` (as in a policy's `accept`), `target` (as in
+/// Tells about a descriptor: an object with `kind` (as in a policy's `accept`; null where the kernel does not tell), `target` (as in
 /// `/proc/self/fd`), `access`, and where there are: `device` (`major`, `minor`), `local` and
 /// `peer` (addresses).
 pub(crate) fn describe(descriptor: &OwnedFd) -> Value {
     let target = target(descriptor);
     let mut object = Map::new();
-    object.insert("kind".into(), json!(kind(descriptor, target.as_deref()).name()));
+    object.insert("kind".into(), json!(kind(descriptor, target.as_deref()).map(Kind::name)));
     if let Some(target) = target {
         object.insert("target".into(), json!(target));
     }
@@ -42,7 +42,7 @@ pub(crate) fn describe(descriptor: &OwnedFd) -> Value {
 /// Kind and target of a descriptor, in words that a terminal can show.
 pub(crate) fn summary(descriptor: &OwnedFd) -> String {
     let target = target(descriptor);
-    let kind = kind(descriptor, target.as_deref()).name();
+    let kind = kind(descriptor, target.as_deref()).map_or("unknown", Kind::name);
     match target {
         Some(target) => format!("a descriptor (kind {kind}, target {target:?})"),
         None => format!("a descriptor (kind {kind})"),
@@ -54,12 +54,17 @@ fn target(descriptor: &OwnedFd) -> Option<String> {
     Some(path.to_string_lossy().into_owned())
 }
 
-fn kind(descriptor: &OwnedFd, target: Option<&str>) -> Kind {
+/// Its kind; `None` where fstat(2) is refused, as a security module may do.
+fn kind(descriptor: &OwnedFd, target: Option<&str>) -> Option<Kind> {
     if fcntl_getfl(descriptor).is_ok_and(|flags| flags.contains(OFlags::PATH)) {
-        return Kind::Path;
+        return Some(Kind::Path);
     }
-    let Ok(stat) = fstat(descriptor) else { return Kind::Other };
-    match file_type(&stat) {
+    let stat = fstat(descriptor).ok()?;
+    Some(kind_of_type(file_type(&stat), descriptor, target))
+}
+
+fn kind_of_type(of_type: FileType, descriptor: &OwnedFd, target: Option<&str>) -> Kind {
+    match of_type {
         FileType::Socket => socket_kind(descriptor),
         FileType::RegularFile => pidfd_or(target, Kind::File),
         FileType::Directory => Kind::Directory,

@@ -29,8 +29,10 @@ pub(crate) fn json(value: &Value) -> Result<(), Failure> {
     let mut text = String::new();
     for character in value.to_string().chars() {
         // Beyond ASCII, JSON leaves control characters as they are. They can stand only in strings.
-        if escape(character.encode_utf8(&mut [0; 4])).starts_with('\\') && character != '\\' {
-            text += &format!("\\u{:04x}", u32::from(character));
+        if misleads(character) {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                text += &format!("\\u{unit:04x}");
+            }
         } else {
             text.push(character);
         }
@@ -67,11 +69,22 @@ pub(crate) fn shown(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
-            '\n' | '\'' | '"' | '\\' => shown.push(character),
-            _ => shown.extend(character.escape_debug()),
+            '\r' => shown += "\\r",
+            _ if character != '\n' && misleads(character) => {
+                shown.extend(character.escape_unicode());
+            }
+            _ => shown.push(character),
         }
     }
     shown
+}
+
+/// Whether a reader or a terminal would be misled by a character: the one set of [`escape`], which the log and findings
+/// have too.
+fn misleads(character: char) -> bool {
+    let mut buffer = [0; 4];
+    let text = character.encode_utf8(&mut buffer);
+    escape(text) != *text
 }
 
 #[cfg(test)]
@@ -82,5 +95,16 @@ mod tests {
     fn what_a_terminal_would_obey_is_escaped_and_the_rest_is_not() {
         assert_eq!(shown("\"a\\b\"\n'é'"), "\"a\\b\"\n'é'");
         assert_eq!(shown("\x1b[2J\r\u{9b}\u{202e}"), r"\u{1b}[2J\r\u{9b}\u{202e}");
+        assert_eq!(shown("a\u{61c}\u{feff}"), r"a\u{61c}\u{feff}");
+    }
+
+    #[test]
+    fn the_command_escapes_what_findings_and_the_log_escape() {
+        for character in (0..=u32::from(char::MAX)).filter_map(char::from_u32) {
+            let text = character.to_string();
+            let escaped = escape(&text) != text;
+            assert_eq!(shown(&text) != text, escaped && character != '\n', "{character:?}");
+            assert!(escaped || !character.is_control(), "{character:?}");
+        }
     }
 }
