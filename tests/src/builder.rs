@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -34,6 +35,8 @@ pub(crate) struct Started {
     pub(crate) ready: File,
     pub(crate) log: Log,
     pub(crate) socket: PathBuf,
+    /// Where the listening socket is bound: another path where it was passed in.
+    pub(crate) bound: PathBuf,
     pub(crate) directory: Directory,
     pub(crate) head: String,
 }
@@ -174,6 +177,8 @@ impl Builder {
 
     fn spawn(self) -> Started {
         let socket = self.socket.clone().unwrap_or_else(|| self.directory.join("socket"));
+        let passed = self.listening.as_ref().and_then(path_of);
+        let bound = passed.unwrap_or_else(|| socket.clone());
         let log = Log::new(self.directory.join("log"));
         let (ready, tells) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
         let mut command = self.program();
@@ -201,7 +206,7 @@ impl Builder {
         }
         let child = command.spawn().expect("the daemon can be executed");
         drop(command);
-        Started { child, ready: ready.into(), log, socket, directory: self.directory, head }
+        Started { child, ready: ready.into(), log, socket, bound, directory: self.directory, head }
     }
 
     /// The daemon itself, or a shell that says LISTEN_PID and becomes it.
@@ -232,4 +237,10 @@ impl Builder {
         let path = self.directory.file("policy.toml", format!("{head}{body}"), 0o644);
         command.arg("--policy").arg(path);
     }
+}
+
+/// The path that a socket is bound to.
+fn path_of(socket: &OwnedFd) -> Option<PathBuf> {
+    let socket = UnixListener::from(socket.try_clone().ok()?);
+    socket.local_addr().ok()?.as_pathname().map(PathBuf::from)
 }

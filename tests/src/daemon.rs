@@ -1,5 +1,6 @@
 //! A running daemon: its socket, its log, its two processes.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 
@@ -17,6 +18,7 @@ pub struct Daemon {
     child: Child,
     log: Log,
     socket: PathBuf,
+    bound: PathBuf,
     directory: Directory,
     /// What stands before the policy's body.
     head: String,
@@ -56,8 +58,8 @@ impl Daemon {
     }
 
     pub(crate) fn new(started: Started) -> Self {
-        let Started { child, log, socket, directory, head, .. } = started;
-        Self { child, log, socket, directory, head, ended: false }
+        let Started { child, log, socket, bound, directory, head, .. } = started;
+        Self { child, log, socket, bound, directory, head, ended: false }
     }
 
     /// The path of its socket.
@@ -181,14 +183,23 @@ impl Daemon {
         self.descriptors()
     }
 
-    /// How many descriptors are open.
+    /// How many descriptors are open; without the duplicates of connections that the supervisor gets
+    /// some time after they were accepted.
     ///
     /// # Panics
     /// When we may not look.
     #[track_caller]
     pub fn descriptors(&self) -> Descriptors {
-        let count = |pid| process::descriptors(pid).expect("/proc shows open descriptors").len();
-        Descriptors { supervisor: count(self.supervisor_pid()), worker: count(self.worker_pid()) }
+        let open = |pid| process::descriptors(pid).expect("/proc shows open descriptors");
+        let (supervisor, worker) = (open(self.supervisor_pid()), open(self.worker_pid()));
+        let connections = process::sockets_at(&self.bound);
+        let others = |open: &BTreeMap<u32, String>| {
+            open.values().filter(|target| !connections.contains(*target)).count()
+        };
+        // One that is being sent to the supervisor is there twice for a moment.
+        let served: BTreeSet<_> =
+            worker.values().filter(|target| connections.contains(*target)).collect();
+        Descriptors { supervisor: others(&supervisor), worker: others(&worker) + served.len() }
     }
 
     /// Waits until as many descriptors are open as were.

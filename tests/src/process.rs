@@ -1,6 +1,6 @@
 //! What /proc tells of the daemon's two processes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -70,6 +70,19 @@ pub fn memory(pid: u32, field: &str) -> u64 {
 pub fn descriptors(pid: u32) -> Option<BTreeMap<u32, String>> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
     Some(entries.filter_map(|entry| descriptor(&entry.ok()?.path())).collect())
+}
+
+/// The sockets that are bound to a path, as /proc shows them among a process's descriptors: the
+/// listening one, and every connection that was accepted from it.
+pub fn sockets_at(path: &Path) -> BTreeSet<String> {
+    let table = fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    let path = path.to_string_lossy();
+    let sockets = table.lines().filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let here = fields.get(7).is_some_and(|bound| *bound == path);
+        here.then(|| format!("socket:[{}]", fields[6]))
+    });
+    sockets.collect()
 }
 
 fn descriptor(path: &Path) -> Option<(u32, String)> {

@@ -21,6 +21,11 @@ const RELOAD: i16 = 106;
 const RELOADED: i16 = 107;
 const IN_FORCE: i16 = 108;
 const TRAIL: i16 = 109;
+const PING: i16 = 110;
+const PONG: i16 = 111;
+const CONNECTIONS: i16 = 112;
+const SUSPECT: i16 = 113;
+const HEALTH: i16 = 114;
 
 /// A message between worker and supervisor.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -89,6 +94,33 @@ pub enum Control<F> {
     },
     /// Supervisor: the audit file to append to from now on.
     Trail(F),
+    /// Supervisor: answer this, so that I know that you do not hang.
+    Ping,
+    /// Worker: the answer to a [`Control::Ping`].
+    Pong,
+    /// Worker: connections that I have now, and those that have ended. When the worker is gone, the
+    /// supervisor shuts them down: a thread of it that sleeps in the kernel can keep them open.
+    Connections {
+        /// Accepted since the last message.
+        joined: Vec<Joined<F>>,
+        /// The numbers of those that have ended.
+        left: Vec<u32>,
+    },
+    /// Worker: I am about to end by a fault of mine, in the middle of a request on this slot.
+    Suspect(Slot),
+    /// Supervisor: what the status is to say of it, in lines of `key=value`.
+    Health(String),
+}
+
+/// A connection of a worker's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Joined<F> {
+    /// Its number, chosen by the worker.
+    pub number: u32,
+    /// Whose it is, on whose account it is closed.
+    pub uid: u32,
+    /// The connection.
+    pub socket: F,
 }
 
 /// Everything that a worker needs to begin; what it reads is as the supervisor read it.
@@ -169,6 +201,10 @@ impl<F> Control<F> {
     pub fn into_extended(self) -> Extended<F> {
         let mut out = Body::default();
         let (op, descriptor) = match self {
+            Self::Connections { joined, left } => {
+                let descriptors = out.connections(joined, &left);
+                return Extended { op: CONNECTIONS, flags: 0, body: out.0, descriptors };
+            }
             Self::Restore => (RESTORE, None),
             Self::Setup(setup) => {
                 out.setup(&setup);
@@ -187,8 +223,7 @@ impl<F> Control<F> {
             Self::Opened { ticket, outcome } => (OPENED, out.outcome(ticket, outcome)),
             Self::Serving => (SERVING, None),
             Self::Closed(slot) => {
-                out.u32(u32::from(slot.tag.get().unsigned_abs()));
-                out.u32(slot.index.get().unsigned_abs());
+                out.slot(slot);
                 (CLOSED, None)
             }
             Self::Policy(setup) => {
@@ -208,6 +243,16 @@ impl<F> Control<F> {
                 (IN_FORCE, None)
             }
             Self::Trail(file) => (TRAIL, Some(file)),
+            Self::Ping => (PING, None),
+            Self::Pong => (PONG, None),
+            Self::Suspect(slot) => {
+                out.slot(slot);
+                (SUSPECT, None)
+            }
+            Self::Health(lines) => {
+                out.string(&lines);
+                (HEALTH, None)
+            }
         };
         let descriptors = descriptor.into_iter().collect();
         Extended { op, flags: 0, body: out.0, descriptors }
@@ -225,6 +270,9 @@ impl<F> Control<F> {
     fn read(message: Extended<F>) -> Option<Self> {
         let Extended { op, body, mut descriptors, .. } = message;
         let mut fields = Fields(&body);
+        if op == CONNECTIONS {
+            return fields.connections(descriptors);
+        }
         let descriptor = descriptors.pop();
         Some(match op {
             RESTORE => Self::Restore,
@@ -243,7 +291,7 @@ impl<F> Control<F> {
             },
             OPENED => Self::Opened { ticket: fields.u32()?, outcome: fields.outcome(descriptor)? },
             SERVING => Self::Serving,
-            CLOSED => Self::Closed(Slot { tag: fields.tag()?, index: fields.index()? }),
+            CLOSED => Self::Closed(fields.slot()?),
             POLICY => Self::Policy(fields.setup()?),
             RELOAD => Self::Reload { ticket: fields.u32()? },
             RELOADED => Self::Reloaded {
@@ -253,12 +301,33 @@ impl<F> Control<F> {
             },
             IN_FORCE => Self::InForce { generation: fields.u32()? },
             TRAIL => Self::Trail(descriptor?),
+            PING => Self::Ping,
+            PONG => Self::Pong,
+            SUSPECT => Self::Suspect(fields.slot()?),
+            HEALTH => Self::Health(fields.string()?),
             _ => return None,
         })
     }
 }
 
 impl Body {
+    fn slot(&mut self, slot: Slot) {
+        self.u32(u32::from(slot.tag.get().unsigned_abs())).u32(slot.index.get().unsigned_abs());
+    }
+
+    fn connections<F>(&mut self, joined: Vec<Joined<F>>, left: &[u32]) -> Vec<F> {
+        self.u32(u32::try_from(joined.len()).unwrap_or(u32::MAX));
+        let mut sockets = Vec::with_capacity(joined.len());
+        for Joined { number, uid, socket } in joined {
+            self.u32(number).u32(uid);
+            sockets.push(socket);
+        }
+        for number in left {
+            self.u32(*number);
+        }
+        sockets
+    }
+
     fn string(&mut self, value: &str) -> &mut Self {
         self.u32(u32::try_from(value.len()).unwrap_or(u32::MAX)).bytes(value.as_bytes())
     }
@@ -306,6 +375,26 @@ impl Body {
 impl Fields<'_> {
     fn tag(&mut self) -> Option<Tag> {
         Tag::new(i16::try_from(self.u32()?).ok()?)
+    }
+
+    fn slot(&mut self) -> Option<Slot> {
+        Some(Slot { tag: self.tag()?, index: self.index()? })
+    }
+
+    /// As many sockets as the message says, and numbers to its end.
+    fn connections<F>(&mut self, sockets: Vec<F>) -> Option<Control<F>> {
+        if usize::try_from(self.u32()?).ok()? != sockets.len() {
+            return None;
+        }
+        let mut joined = Vec::with_capacity(sockets.len());
+        for socket in sockets {
+            joined.push(Joined { number: self.u32()?, uid: self.u32()?, socket });
+        }
+        let mut left = Vec::new();
+        while !self.0.is_empty() {
+            left.push(self.u32()?);
+        }
+        Some(Control::Connections { joined, left })
     }
 
     fn index(&mut self) -> Option<Index> {

@@ -21,7 +21,7 @@ mod message;
 mod slot;
 pub mod version2;
 
-pub use control::{Account, Control, KnownName, Malformed, NameKind, PolicyText, Setup};
+pub use control::{Account, Control, Joined, KnownName, Malformed, NameKind, PolicyText, Setup};
 pub use decode::{Decoder, Fault};
 pub use errno::Errno;
 pub use frame::Limits;

@@ -2,8 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use fdbroker_wire::{
-    Account, Control, Decoder, Errno, KnownName, Limits, Message, NameKind, PolicyText, Setup,
-    Slot, Tag,
+    Account, Control, Decoder, Errno, Joined, KnownName, Limits, Message, NameKind, PolicyText,
+    Setup, Slot, Tag,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -30,7 +30,7 @@ fn control() -> impl Strategy<Value = Control<u32>> {
         }),
         (any::<u32>(), outcome).prop_map(|(ticket, outcome)| Control::Opened { ticket, outcome }),
         Just(Control::Serving),
-        slot.prop_map(Control::Closed),
+        slot.clone().prop_map(Control::Closed),
         setup().prop_map(Control::Policy),
         any::<u32>().prop_map(|ticket| Control::Reload { ticket }),
         (any::<(u32, u32)>(), report).prop_map(|((ticket, generation), outcome)| {
@@ -38,7 +38,19 @@ fn control() -> impl Strategy<Value = Control<u32>> {
         }),
         any::<u32>().prop_map(|generation| Control::InForce { generation }),
         any::<u32>().prop_map(Control::Trail),
+        Just(Control::Ping),
+        Just(Control::Pong),
+        connections(),
+        slot.prop_map(Control::Suspect),
+        "(.|\n){0,60}".prop_map(Control::Health),
     ]
+}
+
+fn connections() -> impl Strategy<Value = Control<u32>> {
+    let joined =
+        any::<(u32, u32, u32)>().prop_map(|(number, uid, socket)| Joined { number, uid, socket });
+    (vec(joined, 0..32), vec(any::<u32>(), 0..40))
+        .prop_map(|(joined, left)| Control::Connections { joined, left })
 }
 
 fn setup() -> impl Strategy<Value = Setup> {

@@ -22,8 +22,15 @@ impl Supervisor {
     ) -> Result<(), String> {
         match message {
             Message::Add(add) => {
-                self.deposits.keep(add);
-                link.reply(Ok(()));
+                let slot = add.slot;
+                let kept = self.deposits.keep(add);
+                if !kept {
+                    self.log.error(&format!(
+                        "the worker sent a deposit for slot {slot} without a record of its owner: it is \
+                         not kept, since no worker could restore it"
+                    ));
+                }
+                link.reply(if kept { Ok(()) } else { Err(Errno::INVAL) });
             }
             Message::Del(slot) => {
                 let found = self.deposits.forget(slot);
@@ -57,6 +64,10 @@ impl Supervisor {
             Control::Reload { ticket } => self.reload(Some(ticket)),
             Control::InForce { generation } => self.in_force(generation),
             Control::Note { tag, pid, process } => self.deposits.note(tag, pid, process),
+            // Having come is all that it is to say.
+            Control::Pong => {}
+            Control::Connections { joined, left } => self.connections.update(joined, &left)?,
+            Control::Suspect(slot) => self.quarantine.name(slot),
             Control::Serving => {
                 *served = true;
                 if !self.readiness.is_told() {
@@ -64,6 +75,7 @@ impl Supervisor {
                 }
                 self.readiness.tell(&self.log);
                 self.catch_up(link);
+                self.tell_health(link);
             }
             _ => return Err("it sent what only the supervisor sends".to_owned()),
         }

@@ -10,7 +10,10 @@ use fdbroker_wire::{Add, Slot, Tag};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::deposit_record;
-use crate::fd::{NOBODY, PeerFd};
+use crate::fd::PeerFd;
+
+/// How many deposits may be set aside.
+const MAX_ASIDE: usize = 64;
 
 /// One deposit.
 pub(super) struct Kept {
@@ -31,6 +34,8 @@ pub(super) struct Note {
 pub(super) struct Deposits {
     kept: BTreeMap<Slot, Rc<Kept>>,
     notes: BTreeMap<Tag, Note>,
+    /// What has killed workers, and is given to none until it is readmitted.
+    aside: BTreeMap<Slot, Rc<Kept>>,
     /// Told each slot whose former descriptor has been closed: until then the worker has it on its
     /// owner's account.
     closed: UnboundedSender<Slot>,
@@ -51,18 +56,46 @@ impl Drop for Notice {
 
 impl Deposits {
     pub(super) fn new(closed: UnboundedSender<Slot>) -> Self {
-        Self { kept: BTreeMap::new(), notes: BTreeMap::new(), closed }
+        let (kept, aside) = (BTreeMap::new(), BTreeMap::new());
+        Self { kept, notes: BTreeMap::new(), aside, closed }
     }
 
-    /// Keeps a deposit in the place of what was there.
-    pub(super) fn keep(&mut self, add: Add<PeerFd>) {
+    /// Keeps a deposit in the place of what was there. Returns whether it has the record that a
+    /// worker needs to restore it; without, nothing is kept.
+    pub(super) fn keep(&mut self, add: Add<PeerFd>) -> bool {
+        let Some(owner) = deposit_record::owner(&add.payload) else { return false };
         let Add { slot, ufd, payload, mut descriptor } = add;
         if let Some(descriptor) = &mut descriptor {
-            // What has no record is on nobody's account.
-            descriptor.move_to(deposit_record::owner(&payload).unwrap_or(NOBODY));
+            descriptor.move_to(owner);
             descriptor.keep_until_closed(Notice { slot, closed: self.closed.clone() });
         }
         self.kept.insert(slot, Rc::new(Kept { slot, ufd, payload, descriptor }));
+        true
+    }
+
+    /// Sets a deposit aside: no worker is given it. Returns whether there was one, and room for it.
+    pub(super) fn set_aside(&mut self, slot: Slot) -> bool {
+        if self.aside.len() >= MAX_ASIDE {
+            return false;
+        }
+        let kept = self.kept.remove(&slot);
+        kept.map(|kept| self.aside.insert(slot, kept)).is_some()
+    }
+
+    /// Gives what was set aside to the next worker again, where nothing else has taken its slot.
+    /// Returns how many that were.
+    pub(super) fn readmit(&mut self) -> usize {
+        let aside = std::mem::take(&mut self.aside);
+        let count = aside.len();
+        for (slot, kept) in aside {
+            self.kept.entry(slot).or_insert(kept);
+        }
+        count
+    }
+
+    /// The slots of what was set aside.
+    pub(super) fn aside(&self) -> impl Iterator<Item = Slot> {
+        self.aside.keys().copied()
     }
 
     /// Forgets a deposit; whether there was one.

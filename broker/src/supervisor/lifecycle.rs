@@ -2,32 +2,31 @@
 
 use std::io;
 use std::pin::pin;
-use std::process::ExitStatus;
 use std::rc::Rc;
 use std::time::Duration;
 
 use fdbroker_wire::{Control, Message, Slot};
-use tokio::process::Child;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::StartError;
+use super::connections::Connections;
 use super::deposits::Deposits;
 use super::link::Link;
 use super::listener::Listener;
 use super::opener::{Opened, Opener};
 use super::policy_source::PolicySource;
+use super::pulse::Pulse;
+use super::quarantine::Quarantine;
 use super::readiness::{self, Readiness};
 use super::records::Records;
 use super::reload::{Done, Reloads};
+use super::restarts::{Death, Restarts};
 use super::spawn;
+use super::worker_process::{Ended, GRACE, LeftBehind, WorkerProcess};
 use crate::fd::{CloseQueue, PeerFd};
 use crate::log::{Format, Log};
 
-/// How long a worker may take to end by itself when the broker stops.
-const GRACE: Duration = Duration::from_secs(2);
-/// The longest pause before a worker that never came to serve is started again.
-const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// How long a worker may take to come to serve, and how much longer for each deposit that it has
 /// to be given.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -35,7 +34,8 @@ const PATIENCE_PER_DEPOSIT: Duration = Duration::from_millis(1);
 /// How long what a dead worker left behind is read: only somebody whom it gave its end of the
 /// link to can make that last.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// How long a dead worker's link is read on when nothing more comes, and it does not end.
+const SILENCE: Duration = Duration::from_millis(100);
 /// Threads for opening; each resource may take a part of them only.
 const MAX_OPENERS: usize = 256;
 
@@ -54,6 +54,12 @@ pub(super) struct Supervisor {
     /// The policy of which the service manager is to hear that it is in force.
     pub(super) awaited: Option<u32>,
     pub(super) deposits: Deposits,
+    pub(super) connections: Connections,
+    pub(super) quarantine: Quarantine,
+    pub(super) left_behind: LeftBehind,
+    pub(super) restarts: Restarts,
+    /// What the worker was last told to say in the status.
+    pub(super) health: String,
     /// Slots whose former descriptor has been closed, at last.
     closed: UnboundedReceiver<Slot>,
     close_queue: CloseQueue,
@@ -73,7 +79,7 @@ enum End {
     /// The broker was told to stop.
     Stopped,
     /// The worker died or was ended, after it had served or before.
-    Died { status: String, served: bool },
+    Died { status: String, death: Death },
 }
 
 /// What a supervisor with a worker has to do next.
@@ -89,6 +95,8 @@ enum Event {
     Hangup,
     /// It has been.
     Reloaded(Done),
+    /// It is time to see how everything is.
+    Beat,
 }
 
 /// The signals that the supervisor heeds.
@@ -122,6 +130,11 @@ impl Supervisor {
             given: Given::default(),
             awaited: None,
             deposits,
+            connections: Connections::new(),
+            quarantine: Quarantine::default(),
+            left_behind: LeftBehind::default(),
+            restarts: Restarts::default(),
+            health: String::new(),
             closed,
             close_queue: CloseQueue::new(),
         }
@@ -137,7 +150,13 @@ impl Supervisor {
             .max_blocking_threads(MAX_OPENERS)
             .build()
             .map_err(StartError::Runtime)?;
-        let result = runtime.block_on(self.serve());
+        let log = Rc::clone(&self.log);
+        let result = runtime.block_on(async {
+            tokio::select! {
+                result = self.serve() => result,
+                never = readiness::keep_watch(&log) => match never {},
+            }
+        });
         // An open that hangs must not keep the process.
         runtime.shutdown_background();
         self.records.audit.settle();
@@ -149,27 +168,46 @@ impl Supervisor {
 
     async fn serve(&mut self) -> Result<(), StartError> {
         let mut signals = Signals::heed().map_err(StartError::Runtime)?;
-        let mut pause = Duration::ZERO;
         loop {
+            self.listener.repair(&self.log);
             let end = match spawn::worker(self.format, &self.log, self.close_queue.clone()) {
-                Ok((child, link)) => self.attend(child, link, &mut signals).await,
-                Err(error) => End::Died { status: format!("not started: {error}"), served: false },
+                Ok((process, link)) => self.attend(process, link, &mut signals).await,
+                Err(error) => End::Died { status: format!("not started: {error}"), death: UNBORN },
             };
             match end {
                 End::Stopped => return Ok(()),
                 End::Died { status, .. } if !self.readiness.is_told() => {
                     return Err(StartError::Worker(status));
                 }
-                End::Died { status, served } => {
-                    pause = if served { Duration::ZERO } else { longer(pause) };
+                End::Died { status, death } => {
+                    let pause = self.pause_after(death);
                     self.tell_death(&status, pause);
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        () = signals.stop() => return Ok(()),
+                    }
                 }
             }
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = signals.stop() => return Ok(()),
+        }
+    }
+
+    /// Sees to it that what kills each worker is set aside; returns how long to wait then.
+    fn pause_after(&mut self, death: Death) -> Duration {
+        if let Some(slot) = self.quarantine.after_death() {
+            if self.deposits.set_aside(slot) {
+                self.log.error(&format!(
+                    "three workers have died on the deposit in slot {slot}: it is set aside and no \
+                     longer given to workers, until the policy is reloaded (SIGHUP); report this"
+                ));
+                self.restarts.forget();
+            } else {
+                self.log.error(&format!(
+                    "three workers have died on requests for slot {slot}: see the audit trail for who \
+                     makes them; report this"
+                ));
             }
         }
+        self.restarts.pause_after(death, self.left_behind.len())
     }
 
     fn tell_death(&self, status: &str, pause: Duration) {
@@ -182,7 +220,12 @@ impl Supervisor {
     }
 
     /// Serves one worker until it dies, or is ended, or the broker stops.
-    async fn attend(&mut self, mut child: Child, mut link: Link, signals: &mut Signals) -> End {
+    async fn attend(
+        &mut self,
+        mut process: WorkerProcess,
+        mut link: Link,
+        signals: &mut Signals,
+    ) -> End {
         let (answers, mut opened) = unbounded_channel();
         let mut served = false;
         // What the last worker waited for to be closed, no other one has on an account.
@@ -190,26 +233,33 @@ impl Supervisor {
         self.reloads.forget_tickets();
         let patience = patience(self.deposits.all().len());
         let mut waited = pin!(tokio::time::sleep(patience));
+        let mut pulse = Pulse::new();
+        self.health.clear();
         let problem = loop {
             // Stopping comes first; the others take turns, so that none can keep the rest waiting.
             let event = tokio::select! {
                 biased;
                 event = signals.next() => event,
                 () = &mut waited, if !served => Event::Waited,
+                () = pulse.beat() => Event::Beat,
                 done = self.reloads.done() => Event::Reloaded(done),
                 event = next(&mut link, &mut opened, &mut self.closed, &self.records) => event,
             };
             match event {
                 Event::Stop => {
                     readiness::stopping(&self.log);
+                    self.connections.shut_down();
                     drop(link);
-                    end(&mut child).await;
+                    if process.end(GRACE).await.is_err() {
+                        self.log.error("the worker sleeps in the kernel and is left to it");
+                    }
                     return End::Stopped;
                 }
                 Event::Waited => {
                     break format!("it did not come to serve in {} s", patience.as_secs());
                 }
                 Event::Message(Ok(message)) => {
+                    pulse.answered();
                     if let Err(problem) = self.answer(message, &mut link, &answers, &mut served) {
                         break problem;
                     }
@@ -222,28 +272,80 @@ impl Supervisor {
                 Event::Closed(slot) if served => link.control(Control::Closed(slot)),
                 // It had nothing there on an account yet.
                 Event::Closed(_) => {}
+                Event::Beat => {
+                    let link = served.then_some(&mut link);
+                    if let Err(problem) = self.beat(&mut pulse, &process, link) {
+                        break problem;
+                    }
+                }
                 Event::Hangup => self.hang_up(served.then_some(&mut link)),
                 Event::Reloaded(done) => self.reloaded(done, served.then_some(&mut link)),
             }
             // A link that always has a message would keep signals and timers from being noticed.
             tokio::task::consume_budget().await;
         };
+        let lived = process.age();
+        // Clients connect again, and wait in the queue of the listening socket.
+        self.connections.shut_down();
+        let grace = if problem.is_empty() { GRACE } else { Duration::ZERO };
         if !problem.is_empty() {
-            // It may have ended just now; then there is nothing to kill.
-            let _ = child.start_kill();
+            process.kill();
         }
         let read = self.read_to_the_end(link, &answers);
         if tokio::time::timeout(LAST_WORDS, read).await.is_err() {
             self.log.warn("the dead worker's link is still open elsewhere; it is read no further");
         }
-        let status = end(&mut child).await;
+        // What it announced last.
+        self.connections.shut_down();
+        let (status, killed) = match process.end(grace).await {
+            Ok(Ended { text, killed }) => (text, killed && problem.is_empty()),
+            Err(process) => {
+                self.left_behind.add(process, &self.log);
+                ("it cannot be ended".to_owned(), false)
+            }
+        };
         let status = if problem.is_empty() { status } else { format!("{problem}; {status}") };
-        End::Died { status, served }
+        End::Died { status, death: Death { served, killed, lived } }
+    }
+
+    /// Sees how everything is; the worker has a `link` if it serves.
+    fn beat(
+        &mut self,
+        pulse: &mut Pulse,
+        process: &WorkerProcess,
+        link: Option<&mut Link>,
+    ) -> Result<(), String> {
+        self.left_behind.reap(&self.log);
+        let Some(link) = link else { return Ok(()) };
+        pulse.judge(process.has_ended())?;
+        link.control(Control::Ping);
+        if !self.listener.is_intact() {
+            return Err("it has tampered with the listening socket".to_owned());
+        }
+        self.tell_health(link);
+        Ok(())
+    }
+
+    /// Tells the worker what its status is to say, if that has changed.
+    pub(super) fn tell_health(&mut self, link: &mut Link) {
+        let aside: Vec<_> = self.deposits.aside().map(|slot| slot.to_string()).collect();
+        let health = format!(
+            "worker_restarts={}\nworkers_left_behind={}\ndeposits_set_aside={}\nlistener={}\n",
+            self.restarts.total(),
+            self.left_behind.len(),
+            if aside.is_empty() { "none".to_owned() } else { aside.join(" ") },
+            self.listener.state(),
+        );
+        if health != self.health {
+            link.control(Control::Health(health.clone()));
+            self.health = health;
+        }
     }
 
     /// What a worker acknowledged before it ended still counts, however it ended.
     async fn read_to_the_end(&mut self, mut link: Link, answers: &UnboundedSender<Opened>) {
-        while let Ok(message) = link.message().await {
+        // A thread that sleeps in the kernel keeps the link of a dead worker from ending.
+        while let Ok(Ok(message)) = tokio::time::timeout(SILENCE, link.message()).await {
             // A message that makes no sense is as good as none: its worker has gone.
             let _ = self.answer(message, &mut link, answers, &mut false);
             tokio::task::consume_budget().await;
@@ -306,22 +408,8 @@ fn patience(deposits: usize) -> Duration {
     PATIENCE.saturating_add(PATIENCE_PER_DEPOSIT.saturating_mul(deposits))
 }
 
-fn longer(pause: Duration) -> Duration {
-    (pause * 2).clamp(FIRST_PAUSE, MAX_PAUSE)
-}
-
-/// Lets a worker end, which it does when its link closes, or ends it; says how it ended.
-async fn end(child: &mut Child) -> String {
-    let status = match tokio::time::timeout(GRACE, child.wait()).await {
-        Ok(status) => status,
-        Err(_) => {
-            // It may have ended just now; then there is nothing to kill.
-            let _ = child.start_kill();
-            child.wait().await
-        }
-    };
-    status.map_or_else(|error| error.to_string(), |status: ExitStatus| status.to_string())
-}
+/// The death of a worker that could not be started.
+const UNBORN: Death = Death { served: false, killed: false, lived: Duration::ZERO };
 
 #[cfg(test)]
 mod tests {
@@ -370,14 +458,16 @@ mod tests {
         let pid = Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
         waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
         let (link, _open) = link();
-        let attended = supervisor.attend(child, link, &mut signals);
+        let attended = supervisor.attend(WorkerProcess::new(child), link, &mut signals);
         let end = tokio::time::timeout(LONG, attended).await.expect("waited for ever");
-        let End::Died { status, served: false } = end else { panic!("it did not die") };
+        let End::Died { status, death: Death { served: false, .. } } = end else {
+            panic!("it did not die")
+        };
         assert!(status.starts_with("it did not come to serve in 30 s; "), "{status}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_worker_that_serves_is_left_alone() {
+    async fn a_worker_that_serves_and_answers_is_left_alone() {
         let directory = tempfile::tempdir().unwrap();
         let mut supervisor = supervisor(&directory);
         let mut signals = Signals::heed().unwrap();
@@ -385,8 +475,38 @@ mod tests {
         let (link, mut theirs) = link();
         let serving = Control::<std::os::fd::OwnedFd>::Serving.into_extended();
         theirs.write_all(&Message::Extended(serving).to_bytes()).unwrap();
-        let attended = supervisor.attend(child, link, &mut signals);
-        assert!(tokio::time::timeout(LONG, attended).await.is_err(), "it was ended");
+        let pong = Message::Extended(Control::<std::os::fd::OwnedFd>::Pong.into_extended());
+        let answering = async {
+            loop {
+                theirs.write_all(&pong.to_bytes()).unwrap();
+                tokio::time::sleep(Duration::from_secs(8)).await;
+            }
+        };
+        let attended = supervisor.attend(WorkerProcess::new(child), link, &mut signals);
+        let ended = async {
+            tokio::select! { _ = attended => (), () = answering => () }
+        };
+        assert!(tokio::time::timeout(LONG, ended).await.is_err(), "it was ended");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_serves_and_no_longer_answers_is_ended() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut supervisor = supervisor(&directory);
+        let mut signals = Signals::heed().unwrap();
+        // It has ended, unnoticed; nobody looks at what is no number of a process.
+        let child = Command::new("true").spawn().unwrap();
+        let mut process = WorkerProcess::new(child);
+        process.exits_unseen().await;
+        let (link, mut theirs) = link();
+        let serving = Control::<std::os::fd::OwnedFd>::Serving.into_extended();
+        theirs.write_all(&Message::Extended(serving).to_bytes()).unwrap();
+        let attended = supervisor.attend(process, link, &mut signals);
+        let end = tokio::time::timeout(LONG, attended).await.expect("waited for ever");
+        let End::Died { status, death: Death { served: true, .. } } = end else {
+            panic!("it did not die")
+        };
+        assert!(status.starts_with("it hangs: it has not answered for 10 s; "), "{status}");
     }
 
     #[tokio::test]

@@ -6,20 +6,23 @@
 //! whether its broker lives. Nothing here waits for another process.
 
 use std::fmt;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Seek, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use nix::sys::socket::{getsockopt, setsockopt, sockopt};
+use nix::sys::socket::{UnixAddr, getsockname, getsockopt, setsockopt, sockopt};
+use rustix::event::PollFlags;
 use rustix::fs::{FlockOperation, Mode, flock};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::{Pid, geteuid, getpid, test_kill_process, umask};
 
 use super::StartError;
+use crate::log::Log;
+use crate::look::look;
 use crate::sys::adopt::adopt;
 use crate::sys::socket::without_surplus;
 
@@ -27,6 +30,8 @@ use crate::sys::socket::without_surplus;
 pub(super) struct Listener {
     socket: OwnedFd,
     made: Option<SocketFile>,
+    /// What has become of it, for the status.
+    state: &'static str,
 }
 
 /// A socket file of ours.
@@ -55,12 +60,103 @@ impl Listener {
         let socket = listen(&path).map_err(|error| StartError::Socket(path.clone(), error))?;
         let identity = identity(&path).map_err(|error| StartError::Socket(path.clone(), error))?;
         let made = Some(SocketFile { path, identity, lock });
-        Self { socket, made }.with_senders()
+        Self { socket, made, state: "ok" }.with_senders()
     }
 
     /// Another owner of the same socket, to be sent to the worker.
     pub(super) fn share(&self) -> io::Result<OwnedFd> {
         self.socket.try_clone()
+    }
+
+    /// Whether it listens, and names who writes, as at first. The worker has a duplicate, and what it
+    /// does to that it does to this. Takes no lock that the worker could hold.
+    pub(super) fn is_intact(&self) -> bool {
+        let names_writers = getsockopt(&self.socket, sockopt::PassCred).unwrap_or(false);
+        names_writers && !self.is_shut_down()
+    }
+
+    fn is_shut_down(&self) -> bool {
+        let ended = PollFlags::RDHUP | PollFlags::HUP;
+        look(self.socket.as_fd(), PollFlags::RDHUP).is_ok_and(|found| found.intersects(ended))
+    }
+
+    /// Repairs what the last worker may have done to it. To be called while there is no worker.
+    pub(super) fn repair(&mut self, log: &Log) {
+        if self.is_shut_down() {
+            match self.replace() {
+                Ok(path) => {
+                    self.state = "replaced";
+                    let path = path.display();
+                    log.error(&format!(
+                        "{SHUT_DOWN}; another one listens on {path} now{}",
+                        self.cure()
+                    ));
+                }
+                Err(error) => {
+                    self.state = "broken";
+                    log.error(&format!(
+                        "{SHUT_DOWN}, and no other one can be made in its place ({error}): nobody can \
+                         connect{}",
+                        self.cure()
+                    ));
+                }
+            }
+        } else if !self.is_intact() {
+            self.state = "repaired";
+            let switched = setsockopt(&self.socket, sockopt::PassCred, &true);
+            log.error(&match switched {
+                Ok(()) => format!("{SWITCHED_OFF}; it is on again"),
+                Err(error) => format!("{SWITCHED_OFF}, and cannot be switched on: {error}"),
+            });
+        }
+        if self.made.is_some() {
+            // Whoever called listen(2) last is whom clients see, and who says how many can wait.
+            if let Err(error) = rustix::net::listen(&self.socket, i32::MAX) {
+                log.warn(&format!("the listening socket keeps the queue that it has: {error}"));
+            }
+        }
+    }
+
+    /// What is to be done about a broken socket that somebody else made.
+    fn cure(&self) -> &'static str {
+        if self.made.is_some() { "" } else { CURE }
+    }
+
+    /// Listens on another socket at the same path, with the same mode; returns the path.
+    fn replace(&mut self) -> io::Result<PathBuf> {
+        let path = self.path().ok_or(ErrorKind::AddrNotAvailable)?;
+        let before = fs::symlink_metadata(&path).ok();
+        let ours = self
+            .made
+            .as_ref()
+            .is_none_or(|file| before.is_none() || identity(&path).ok() == Some(file.identity));
+        if !ours || before.as_ref().is_some_and(|before| !before.file_type().is_socket()) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        if before.is_some() {
+            fs::remove_file(&path)?;
+        }
+        let mode = before.map(|before| before.permissions());
+        self.socket = listen_with(&path, mode)?;
+        setsockopt(&self.socket, sockopt::PassCred, &true)?;
+        if let Some(file) = &mut self.made {
+            file.identity = identity(&path)?;
+        }
+        Ok(path)
+    }
+
+    /// The path of the socket's file.
+    fn path(&self) -> Option<PathBuf> {
+        if let Some(file) = &self.made {
+            return Some(file.path.clone());
+        }
+        let address: UnixAddr = getsockname(self.socket.as_raw_fd()).ok()?;
+        address.path().map(Path::to_owned)
+    }
+
+    /// What has become of it, for the status.
+    pub(super) fn state(&self) -> &'static str {
+        self.state
     }
 
     /// Removes the socket file, if it was made here and is still the same, and its lock.
@@ -107,11 +203,19 @@ pub(super) fn passed_in() -> Result<Option<Listener>, StartError> {
                     "what was passed is no listening Unix stream socket".to_owned(),
                 ));
             }
-            Listener { socket, made: None }.with_senders().map(Some)
+            Listener { socket, made: None, state: "ok" }.with_senders().map(Some)
         }
         more => Err(problem(format!("{} descriptors were passed; pass one", more.len()))),
     }
 }
+
+const SHUT_DOWN: &str = "the listening socket has been shut down, which the worker can do when it is \
+     taken over, and nobody else";
+const SWITCHED_OFF: &str = "SO_PASSCRED of the listening socket has been switched off, which the \
+     worker can do when it is taken over, and nobody else";
+const CURE: &str = "; the service manager still holds the broken one: at the next occasion, stop the \
+     broker and restart its socket unit (systemctl stop fdbrokerd.service; systemctl restart \
+     fdbrokerd.socket), which empties the slots";
 
 fn listens(socket: &OwnedFd) -> bool {
     use rustix::net::sockopt::{socket_acceptconn, socket_domain, socket_type};
@@ -245,10 +349,18 @@ fn listening(path: &Path) -> io::Result<Option<Option<i32>>> {
 /// Binds under a umask that lets everybody connect to root's broker, since the policy decides
 /// there, and only its own user to any other.
 fn listen(path: &Path) -> io::Result<OwnedFd> {
-    let mask = if geteuid().is_root() { 0o111 } else { 0o177 };
+    listen_with(path, None)
+}
+
+/// The same with this mode: what was there before it may have had one of its own.
+fn listen_with(path: &Path, mode: Option<Permissions>) -> io::Result<OwnedFd> {
+    let mask = if geteuid().is_root() && mode.is_none() { 0o111 } else { 0o177 };
     let before = umask(Mode::from_raw_mode(mask));
     let bound = UnixListener::bind(path);
     umask(before);
+    if let Some(mode) = mode {
+        fs::set_permissions(path, mode)?;
+    }
     // As long a queue as the system allows: peers wait there while a worker is being replaced.
     let socket = OwnedFd::from(bound?);
     rustix::net::listen(&socket, i32::MAX)?;

@@ -7,6 +7,7 @@
 
 mod attendance;
 mod audit_file;
+mod connections;
 mod deposits;
 mod error;
 mod lifecycle;
@@ -14,11 +15,15 @@ mod link;
 mod listener;
 mod opener;
 mod policy_source;
+mod pulse;
+mod quarantine;
 mod readiness;
 mod records;
 mod reload;
 mod resource;
+mod restarts;
 mod spawn;
+mod worker_process;
 
 use std::process::ExitCode;
 use std::rc::Rc;

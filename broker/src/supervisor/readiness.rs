@@ -1,6 +1,7 @@
 //! Telling whoever started the broker that it serves: READY=1 to the service manager
 //! (sd_notify(3)), a newline on `--ready-fd`.
 
+use std::convert::Infallible;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -65,6 +66,21 @@ pub(super) fn reloaded(status: &str, log: &Log) {
 /// Tells the service manager that the broker stops.
 pub(super) fn stopping(log: &Log) {
     notify(&[NotifyState::Stopping], log);
+}
+
+/// Tells the service manager again and again that the broker is alive, where it wants to know
+/// (WatchdogSec= in systemd.service(5)). For as long as the event loop turns: that sees to it that
+/// the worker answers, or is replaced. The end of the supervisor would cost every deposit, that of
+/// the worker none.
+pub(super) async fn keep_watch(log: &Log) -> Infallible {
+    let Some(limit) = sd_notify::watchdog_enabled() else {
+        return std::future::pending().await;
+    };
+    let mut beats = tokio::time::interval(limit / 3);
+    loop {
+        beats.tick().await;
+        notify(&[NotifyState::Watchdog], log);
+    }
 }
 
 fn notify(state: &[NotifyState<'_>], log: &Log) {

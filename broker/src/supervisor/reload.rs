@@ -246,6 +246,12 @@ impl Supervisor {
         if let Some(link) = serving {
             link.control(Control::Policy(source.setup()));
         }
+        let readmitted = self.deposits.readmit();
+        if readmitted > 0 {
+            self.log.warn(&format!(
+                "the next worker is given the deposits that were set aside again: {readmitted}"
+            ));
+        }
         self.awaited = Some(source.generation);
         self.source = source;
         let before = std::mem::replace(&mut self.opener, opener);

@@ -8,9 +8,10 @@ use std::process::Stdio;
 
 use clap::ValueEnum;
 use tokio::net::UnixStream;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 use super::link::Link;
+use super::worker_process::WorkerProcess;
 use crate::fd::CloseQueue;
 use crate::log::{Format, Log};
 
@@ -22,7 +23,7 @@ pub(super) fn worker(
     format: Format,
     log: &Log,
     close_queue: CloseQueue,
-) -> io::Result<(Child, Link)> {
+) -> io::Result<(WorkerProcess, Link)> {
     let (ours, theirs) = StdStream::pair()?;
     let name = format.to_possible_value().map(|value| value.get_name().to_owned());
     let child = Command::new(THIS_BINARY)
@@ -39,5 +40,5 @@ pub(super) fn worker(
         .kill_on_drop(true)
         .spawn()?;
     ours.set_nonblocking(true)?;
-    Ok((child, Link::new(UnixStream::from_std(ours)?, close_queue)))
+    Ok((WorkerProcess::new(child), Link::new(UnixStream::from_std(ours)?, close_queue)))
 }

@@ -6,9 +6,11 @@
 
 pub(crate) mod accept;
 mod answer;
+mod at_hand;
 mod case;
 mod claim;
 mod claims;
+mod connections;
 pub(crate) mod decision;
 mod deposit;
 mod escrow;
@@ -45,6 +47,7 @@ mod vault;
 
 use std::cell::RefCell;
 use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::rc::Rc;
 
@@ -86,6 +89,9 @@ pub(crate) struct Worker {
     /// Policies to be put in force.
     coming: UnboundedSender<Setup>,
     taking: taking::Taking,
+    connections: connections::Connections,
+    /// What the status says of what only the supervisor knows, in lines of `key=value`.
+    health: RefCell<String>,
 }
 
 impl Worker {
@@ -111,11 +117,12 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
 fn run(format: Format) -> Result<(), String> {
     signal::ignore_unused();
     signal::leave_stopping_to_the_supervisor();
-    end_on_panic();
     // What ps(1) shows; for a person only.
     let _ = rustix::thread::set_name(c"fdbroker-worker");
+    be_the_first_to_go();
     memory::seal().map_err(|error| error.to_string())?;
     let link = adopt(0).map_err(|error| format!("no supervisor on standard input: {error}"))?;
+    end_on_panic(link.try_clone().map_err(|error| format!("no link: {error}"))?);
     // Privileges go in here, before any thread exists and before any byte of a peer's is read.
     let restored = restore::from(link)?;
     let by_pid = !identity::kernel_names_processes(&restored.link);
@@ -142,13 +149,24 @@ const NO_UNITS: &str = "the broker is in a control group namespace of its own: u
 
 /// A fault of ours ends the whole worker, not one session in the middle of a change: another
 /// worker starts from what the supervisor knows.
-fn end_on_panic() {
+fn end_on_panic(link: OwnedFd) {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         tell(panic);
+        at_hand::confess(link.as_fd());
         std::process::abort();
     }));
 }
+
+/// When memory runs out, the kernel takes this process rather than its supervisor, which replaces it.
+/// Before it is sealed: afterwards the file is root's.
+fn be_the_first_to_go() {
+    // Without it, memory decides alone.
+    let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJUST);
+}
+
+/// The worker's oom_score_adj, see proc(5).
+const OOM_SCORE_ADJUST: &str = "500";
 
 async fn serve(
     restored: restore::Restored,
@@ -169,7 +187,13 @@ async fn serve(
     quotas.shortfall(policy.settings()).iter().for_each(|told| log.warn(told));
     let mut slots = slots::Slots::default();
     for deposit in deposits {
-        slots.put(deposit::Deposit::restored(deposit, &quotas, &close_queue)?);
+        let slot = deposit.slot;
+        let restore = || deposit::Deposit::restored(deposit, &quotas, &close_queue);
+        match at_hand::on(slot, restore) {
+            Ok(deposit) => slots.put(deposit),
+            // The others are worth more than it: it stays with the supervisor.
+            Err(problem) => log.error(&format!("{problem}; it is left out")),
+        }
     }
     let audit = Audit::new(Rc::new(log), trail);
     audit.require(rules.requires_audit());
@@ -191,6 +215,8 @@ async fn serve(
         chunk: RefCell::new(vec![0; inbox::CHUNK].into_boxed_slice()),
         coming,
         taking: taking::Taking::default(),
+        connections: connections::Connections::default(),
+        health: RefCell::default(),
     });
     notes.into_iter().for_each(|note| turns::restore(&worker, note));
     tokio::task::spawn_local(Rc::clone(&worker.loop_time).run());
@@ -203,8 +229,12 @@ async fn serve(
         () = worker.audit.keep_counting() => Ok(()),
         () = vault::keep_again(&worker) => Ok(()),
         () = turns::keep_time(&worker) => Ok(()),
+        () = vault::answer_pings(&worker) => Ok(()),
+        () = connections::announce(&worker) => Ok(()),
         () = worker.vault.broken() => Err("the supervisor cannot be written to".to_owned()),
     };
+    // First of all: what follows can take its time, and clients are to connect again.
+    worker.connections.shut_down();
     worker.audit.settle();
     result
 }

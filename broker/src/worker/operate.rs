@@ -127,7 +127,9 @@ pub(super) fn status(worker: &Worker, requester: &Requester) -> Answer {
         ("descriptors", usage.descriptors.to_string()),
         ("descriptor_limit", usage.descriptor_limit.to_string()),
     ];
-    let text = lines.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+    let mut text: String = lines.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+    // What only the supervisor knows.
+    text.push_str(&worker.health.borrow());
     let _ = case.record(Kind::Decision, Verdict::Granted, "the status was told");
     case.conclude(Outcome::Recorded(Answer::Report(Report { error: None, text })))
 }

@@ -12,7 +12,7 @@ use super::answer::Answer;
 use super::decision::Requester;
 use super::inbox::Incoming;
 use super::session::Session;
-use super::{PeerFd, Worker, claims, escrow, listing, many, operate};
+use super::{PeerFd, Worker, at_hand, claims, escrow, listing, many, operate};
 use crate::log::{Record, Verdict};
 
 /// What is served.
@@ -45,7 +45,11 @@ pub(super) async fn serve(
     };
     let requester = Requester::new(&session.identity, writer);
     match request {
-        Request::Escrow(request) => escrow::serve(worker, session, &requester, request).await,
+        Request::Escrow(request) => {
+            let slot = request.slot();
+            let served = escrow::serve(worker, session, &requester, request);
+            at_hand::during(slot, served).await
+        }
         Request::Hello(hello) => Some(listing::greet(worker, session, &requester, hello)),
         Request::Many(request) => many::serve(worker, session, requester, request).await,
         Request::Claim(request) => Some(claims::serve(worker, session, &requester, request).await),
@@ -107,6 +111,15 @@ impl Request {
 }
 
 impl Escrow {
+    /// The slot that it is on.
+    fn slot(&self) -> Option<Slot> {
+        match self {
+            Self::Get(slot) | Self::Del(slot) => Some(*slot),
+            Self::Add(add) => Some(add.slot),
+            Self::Count(_) => None,
+        }
+    }
+
     pub(super) fn right(&self) -> Right {
         match self {
             Self::Get(_) => Right::Get,

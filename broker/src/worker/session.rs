@@ -49,6 +49,7 @@ pub(super) async fn serve(
 ) {
     let stream = Rc::new(stream);
     let connection = worker.sessions.add(identity.uid, &stream, &turn, charge);
+    let _entry = worker.connections.enter(identity.uid, &stream);
     let patience = worker.in_force.now().policy.settings().frame_timeout;
     let ledger = worker.unread.ledger(identity.uid, &stream);
     let mut session = Session {

@@ -55,6 +55,8 @@ fn take(worker: &Worker, message: Message<PeerFd>) -> io::Result<()> {
                 file.into_inner().into_iter().for_each(|file| worker.audit.go_on_in(file));
             }
             Ok(Control::Closed(slot)) => worker.vault.closed(slot),
+            Ok(Control::Ping) => worker.vault.pinged(),
+            Ok(Control::Health(lines)) => drop(worker.health.replace(lines)),
             Ok(_) => return Err(invalid("the supervisor sent what only a new worker is sent")),
             Err(error) => return Err(invalid(&error.to_string())),
         },

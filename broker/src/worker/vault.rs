@@ -54,6 +54,8 @@ pub(super) struct Vault {
     broken: Notify,
     opening: RefCell<HashMap<u32, Waiter>>,
     reloading: RefCell<HashMap<u32, oneshot::Sender<Reloaded>>>,
+    /// Told when the supervisor asks whether this worker hangs.
+    pinged: Notify,
     next_ticket: Cell<u32>,
 }
 
@@ -95,6 +97,7 @@ impl Vault {
             broken: Notify::new(),
             opening: RefCell::default(),
             reloading: RefCell::default(),
+            pinged: Notify::new(),
             next_ticket: Cell::new(0),
         };
         Ok((vault, stream))
@@ -189,6 +192,11 @@ impl Vault {
         self.pen().await.control(Control::Serving).await
     }
 
+    /// The supervisor asks whether this worker hangs.
+    pub(super) fn pinged(&self) {
+        self.pinged.notify_one();
+    }
+
     /// Waits until the supervisor cannot be written to any more.
     pub(super) async fn broken(&self) {
         self.broken.notified().await;
@@ -226,6 +234,16 @@ pub(super) async fn keep_again(worker: &Worker) {
     }
 }
 
+/// Answers the supervisor's heartbeat. Never ends.
+pub(super) async fn answer_pings(worker: &Worker) {
+    let vault = &worker.vault;
+    loop {
+        vault.pinged.notified().await;
+        // It fails when the supervisor has gone; then this worker ends too.
+        let _ = vault.pen().await.control(Control::Pong).await;
+    }
+}
+
 impl Pen<'_> {
     /// Keeps a deposit, `record` before its payload.
     ///
@@ -241,7 +259,7 @@ impl Pen<'_> {
     ) -> io::Result<()> {
         let head = add_head(slot, ufd, record.len() + payload.len());
         self.count(slot);
-        self.write(&[&head, record, payload], descriptor).await
+        self.write(&[&head, record, payload], descriptor.as_slice()).await
     }
 
     /// Forgets a deposit.
@@ -250,7 +268,7 @@ impl Pen<'_> {
     /// As [`Pen::keep`].
     pub(super) async fn forget(&self, slot: Slot) -> io::Result<()> {
         self.count(slot);
-        self.write(&[&del(slot), &[], &[]], None).await
+        self.write(&[&del(slot), &[], &[]], &[]).await
     }
 
     /// Sends what has no answer of its own.
@@ -259,23 +277,19 @@ impl Pen<'_> {
     /// As [`Pen::keep`].
     pub(super) async fn control(&self, message: Control<BorrowedFd<'_>>) -> io::Result<()> {
         let message = message.into_extended();
-        let descriptor = message.descriptors.first().copied();
-        self.write(&[&message.head(), &message.body, &[]], descriptor).await
+        self.write(&[&message.head(), &message.body, &[]], &message.descriptors).await
     }
 
     fn count(&self, slot: Slot) {
         self.vault.unanswered.borrow_mut().push_back(slot);
     }
 
-    async fn write(
-        &self,
-        parts: &[&[u8]; 3],
-        descriptor: Option<BorrowedFd<'_>>,
-    ) -> io::Result<()> {
+    async fn write(&self, parts: &[&[u8]; 3], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let total: usize = parts.iter().map(|part| part.len()).sum();
         let mut sent = 0;
         while sent < total {
-            match self.write_some(parts, sent, descriptor.filter(|_| sent == 0)).await {
+            let with = if sent == 0 { descriptors } else { &[] };
+            match self.write_some(parts, sent, with).await {
                 Ok(more) => sent += more,
                 Err(error) => {
                     self.vault.broken.notify_one();
@@ -290,7 +304,7 @@ impl Pen<'_> {
         &self,
         parts: &[&[u8]; 3],
         mut skip: usize,
-        descriptor: Option<BorrowedFd<'_>>,
+        descriptors: &[BorrowedFd<'_>],
     ) -> io::Result<usize> {
         let rest = parts.map(|part| {
             let skipped = skip.min(part.len());
@@ -298,8 +312,7 @@ impl Pen<'_> {
             IoSlice::new(&part[skipped..])
         });
         loop {
-            match self.vault.stream.write(|link| transmit(link, &rest, descriptor.as_slice())).await
-            {
+            match self.vault.stream.write(|link| transmit(link, &rest, descriptors)).await {
                 Err(error) if too_many_in_flight(&error) => tokio::time::sleep(RETRY).await,
                 result => return result,
             }

@@ -17,5 +17,5 @@ pub use beginning::{
 pub use message::{Control, Received, receive, send, send_all, send_controls};
 pub use process::{at_exit, become_user, limit_descriptors, pin, processors, raise_descriptors};
 pub use terminal::{on_terminal, stop_background_writers, terminal};
-pub use unusual::{flag, io_uring, set_flag, signalfd};
+pub use unusual::{flag, io_uring, pass_credentials, set_flag, signalfd, taken_from};
 pub use waiting::{fill_queue, hangs_up, is_read, readable, receive_timeout};

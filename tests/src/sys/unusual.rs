@@ -50,3 +50,20 @@ pub fn flag(socket: impl AsFd, option: libc::c_int) -> io::Result<bool> {
         _ => Err(io::Error::last_os_error()),
     }
 }
+
+/// A duplicate of the descriptor `number` of another process (pidfd_getfd(2)).
+pub fn taken_from(process: u32, number: u32) -> io::Result<OwnedFd> {
+    let raw = i32::try_from(process).ok().and_then(rustix::process::Pid::from_raw);
+    let pidfd = rustix::process::pidfd_open(raw.unwrap(), rustix::process::PidfdFlags::empty())?;
+    Ok(rustix::process::pidfd_getfd(
+        &pidfd,
+        i32::try_from(number).unwrap(),
+        rustix::process::PidfdGetfdFlags::empty(),
+    )?)
+}
+
+/// Switches SO_PASSCRED of a socket on or off.
+pub fn pass_credentials(socket: &OwnedFd, on: bool) -> io::Result<()> {
+    use nix::sys::socket::{setsockopt, sockopt};
+    Ok(setsockopt(socket, sockopt::PassCred, &on)?)
+}

@@ -1,0 +1,139 @@
+//! The worker's process, from outside: how it is ended, and what is left of one that cannot be.
+//!
+//! A thread that sleeps in the kernel in state D does not die of SIGKILL, and as long as it lives
+//! its process cannot be reaped. So every wait here has a bound, and what is left behind is looked
+//! at now and then.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use tokio::process::Child;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::log::Log;
+
+/// How long a worker may take to end by itself.
+pub(super) const GRACE: Duration = Duration::from_secs(2);
+/// How long a worker may take to be gone after SIGKILL.
+const AFTER_KILL: Duration = Duration::from_secs(2);
+/// The pause between two looks at a process that is about to end.
+const STEP: Duration = Duration::from_millis(2);
+
+/// A worker's process.
+pub(super) struct WorkerProcess {
+    child: Child,
+    pid: Option<Pid>,
+    began: Instant,
+}
+
+/// Workers that could not be reaped.
+#[derive(Default)]
+pub(super) struct LeftBehind(Vec<WorkerProcess>);
+
+impl WorkerProcess {
+    pub(super) fn new(child: Child) -> Self {
+        let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        Self { child, pid, began: Instant::now() }
+    }
+
+    /// How long it has been there.
+    pub(super) fn age(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Whether its main thread has ended: it is a zombie, or about to be reaped. False where /proc
+    /// does not tell.
+    pub(super) fn has_ended(&self) -> bool {
+        let stat = self.pid.map(|pid| format!("/proc/{}/stat", pid.as_raw_pid()));
+        let stat = stat.and_then(|path| std::fs::read_to_string(path).ok());
+        // The name, in parentheses, may contain anything.
+        let state = stat.as_deref().and_then(|stat| stat.rsplit_once(") ")).map(|(_, rest)| rest);
+        state.is_some_and(|state| state.starts_with(['Z', 'X']))
+    }
+
+    /// Kills it, and whatever it has started: that is in its process group. To be called before it
+    /// is reaped, while nobody else can have its number.
+    pub(super) fn kill(&mut self) {
+        // It may have ended just now; then there is nothing to kill.
+        let _ = self.pid.map(|pid| kill_process_group(pid, Signal::KILL));
+        let _ = self.child.start_kill();
+    }
+
+    /// Gives it `grace` to end by itself, ends it otherwise, and reaps it.
+    ///
+    /// # Errors
+    /// The process, if it cannot be reaped within a bound.
+    pub(super) async fn end(mut self, grace: Duration) -> Result<Ended, Self> {
+        // It does not matter which: it is killed now.
+        let _ = timeout(grace, self.exits()).await;
+        self.kill();
+        match timeout(AFTER_KILL, self.child.wait()).await {
+            Ok(Ok(status)) => Ok(Ended::with(status)),
+            Ok(Err(error)) => Ok(Ended { text: error.to_string(), killed: false }),
+            Err(_) => Err(self),
+        }
+    }
+
+    /// Waits until it has ended, and forgets its number, so that nothing else can be told of it.
+    #[cfg(test)]
+    pub(super) async fn exits_unseen(&mut self) {
+        self.exits().await;
+        self.pid = None;
+    }
+
+    /// Waits until it has ended, and leaves it to be reaped.
+    async fn exits(&self) {
+        let Some(pid) = self.pid else { return };
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        // Anything but "not yet" ends this: also that it cannot be waited for.
+        while matches!(waitid(WaitId::Pid(pid), options), Ok(None)) {
+            sleep(STEP).await;
+        }
+    }
+}
+
+/// How a process ended.
+pub(super) struct Ended {
+    pub(super) text: String,
+    /// By SIGKILL, whoever sent it.
+    pub(super) killed: bool,
+}
+
+impl Ended {
+    fn with(status: ExitStatus) -> Self {
+        let killed = status.signal() == Some(Signal::KILL.as_raw());
+        Self { text: status.to_string(), killed }
+    }
+}
+
+impl LeftBehind {
+    /// Keeps a process to be reaped later, and says so.
+    pub(super) fn add(&mut self, process: WorkerProcess, log: &Log) {
+        let pid = process.pid.map_or(0, Pid::as_raw_pid);
+        self.0.push(process);
+        log.error(&format!(
+            "worker {pid} cannot be ended: a thread of it sleeps in the kernel (state D), most likely \
+             in close(2) of a descriptor that a peer brought (cat /proc/{pid}/task/*/stack); it is \
+             left behind and keeps its descriptors open, another worker serves; {} are left behind",
+            self.0.len()
+        ));
+    }
+
+    /// Reaps those that have ended at last.
+    pub(super) fn reap(&mut self, log: &Log) {
+        self.0.retain_mut(|process| {
+            let ended = !matches!(process.child.try_wait(), Ok(None));
+            if ended {
+                let pid = process.pid.map_or(0, Pid::as_raw_pid);
+                log.info(&format!("worker {pid}, which was left behind, has ended"));
+            }
+            !ended
+        });
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}

@@ -1,0 +1,127 @@
+//! The table of connections that are served: so that they can all be ended at once.
+//!
+//! The supervisor gets a duplicate of each: when this worker is gone and a thread of it still keeps
+//! its descriptors open, the supervisor ends the connections. A connection is announced a moment
+//! after it was accepted, with others; one that leaves before costs the supervisor nothing.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::os::fd::AsFd;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use fdbroker_policy::Uid;
+use fdbroker_wire::{Control, Joined};
+use rustix::net::{Shutdown, shutdown};
+use tokio::sync::Notify;
+
+use super::{PeerFd, Worker};
+use crate::fd::CloseQueue;
+use crate::sys::watch::Watched;
+
+/// How long a new connection waits for others before it is announced.
+const DELAY: Duration = Duration::from_millis(10);
+/// How many are announced in one message: each is a descriptor in flight.
+const BATCH: usize = 32;
+
+/// All connections.
+#[derive(Default)]
+pub(super) struct Connections(Rc<Table>);
+
+#[derive(Default)]
+struct Table {
+    open: RefCell<HashMap<u32, Connection>>,
+    /// What the supervisor has not been told yet.
+    joined: RefCell<Vec<u32>>,
+    left: RefCell<Vec<u32>>,
+    next: Cell<u32>,
+    news: Notify,
+}
+
+struct Connection {
+    uid: Uid,
+    stream: Weak<Watched>,
+    announced: bool,
+}
+
+/// A connection's entry in the table, until this is dropped.
+pub(super) struct Entry {
+    number: u32,
+    table: Rc<Table>,
+}
+
+impl Connections {
+    /// Enters a connection of `uid`.
+    pub(super) fn enter(&self, uid: Uid, stream: &Rc<Watched>) -> Entry {
+        let table = &self.0;
+        let number = table.next.replace(table.next.get().wrapping_add(1));
+        let connection = Connection { uid, stream: Rc::downgrade(stream), announced: false };
+        table.open.borrow_mut().insert(number, connection);
+        table.joined.borrow_mut().push(number);
+        table.news.notify_one();
+        Entry { number, table: Rc::clone(table) }
+    }
+
+    /// Ends all connections: their clients see it, whatever becomes of this process.
+    pub(super) fn shut_down(&self) {
+        let open = self.0.open.borrow();
+        for stream in open.values().filter_map(|connection| connection.stream.upgrade()) {
+            // It fails when the client has gone: then there is nothing to end.
+            let _ = shutdown(&*stream, Shutdown::Both);
+        }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let connection = self.table.open.borrow_mut().remove(&self.number);
+        if connection.is_some_and(|connection| connection.announced) {
+            self.table.left.borrow_mut().push(self.number);
+            self.table.news.notify_one();
+        }
+    }
+}
+
+impl Table {
+    /// Some of those that are to be announced, with duplicates, and all that have left.
+    fn batch(&self, close_queue: &CloseQueue) -> Option<(Vec<Joined<PeerFd>>, Vec<u32>)> {
+        let left = std::mem::take(&mut *self.left.borrow_mut());
+        let mut joined = Vec::new();
+        while joined.len() < BATCH
+            && let Some(number) = { self.joined.borrow_mut().pop() }
+        {
+            joined.extend(self.announce(number, close_queue));
+        }
+        (!joined.is_empty() || !left.is_empty()).then_some((joined, left))
+    }
+
+    /// A duplicate of a connection, if it is still there and there is room for one.
+    fn announce(&self, number: u32, close_queue: &CloseQueue) -> Option<Joined<PeerFd>> {
+        let mut open = self.open.borrow_mut();
+        let connection = open.get_mut(&number)?;
+        let duplicate = connection.stream.upgrade()?.as_fd().try_clone_to_owned().ok()?;
+        connection.announced = true;
+        let uid = connection.uid;
+        Some(Joined { number, uid: uid.0, socket: close_queue.hold(uid, duplicate) })
+    }
+}
+
+/// Tells the supervisor of connections and of their ends. Never ends.
+pub(super) async fn announce(worker: &Worker) {
+    let table = &worker.connections.0;
+    loop {
+        table.news.notified().await;
+        tokio::time::sleep(DELAY).await;
+        loop {
+            let pen = worker.vault.pen().await;
+            let Some((joined, left)) = table.batch(&worker.close_queue) else { break };
+            let lent = joined.iter().filter_map(|joined| {
+                let (number, uid) = (joined.number, joined.uid);
+                Some(Joined { number, uid, socket: joined.socket.descriptor()? })
+            });
+            let message = Control::Connections { joined: lent.collect(), left };
+            // It fails when the supervisor has gone; then this worker ends too.
+            let _ = pen.control(message).await;
+        }
+    }
+}

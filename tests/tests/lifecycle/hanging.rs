@@ -1,0 +1,53 @@
+//! A worker that no longer answers.
+
+use fdbroker_tests::{process, wait_until};
+use rustix::process::Signal;
+
+use super::{daemon, logs, status_has};
+
+#[test]
+fn a_stopped_worker_is_replaced_and_clients_are_served() {
+    let daemon = daemon();
+    let worker = daemon.worker_pid();
+    let mut peer = daemon.connect();
+    peer.add((1, 1), "kept").done();
+    process::signal(worker, Signal::STOP);
+    assert!(peer.hangs_up(), "the connection to the stopped worker did not end");
+    assert_eq!(daemon.connect().get((1, 1)).payload(), b"kept");
+    assert!(!process::runs(worker));
+    logs(&daemon, "it hangs: it has not answered for 10 s");
+    assert!(status_has(&daemon, "worker_restarts=1"), "{}", daemon.says(&["status"]));
+}
+
+#[test]
+fn a_supervisor_that_was_stopped_for_long_blames_nobody() {
+    let daemon = daemon();
+    let worker = daemon.worker_pid();
+    let mut peer = daemon.connect();
+    peer.add((1, 1), "kept").done();
+    daemon.stop_supervisor();
+    // As long as a worker that hangs is put up with, and more.
+    std::thread::sleep(std::time::Duration::from_secs(15));
+    daemon.go_on();
+    daemon.reload_files();
+    assert_eq!(peer.get((1, 1)).payload(), b"kept");
+    assert_eq!(daemon.worker_pid(), worker);
+}
+
+#[test]
+fn the_status_says_how_the_two_processes_are() {
+    let daemon = daemon();
+    let lines =
+        ["worker_restarts=0", "workers_left_behind=0", "deposits_set_aside=none", "listener=ok"];
+    for line in lines {
+        wait_until(line, || status_has(&daemon, line));
+    }
+}
+
+#[test]
+fn the_worker_is_the_first_to_go_when_memory_runs_out() {
+    let daemon = daemon();
+    let adjust = |pid| std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
+    assert_eq!(adjust(daemon.worker_pid()), "500\n");
+    assert_ne!(adjust(daemon.supervisor_pid()), "500\n");
+}

@@ -1,0 +1,71 @@
+//! A worker that was taken over does something to the listening socket, which it shares.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+
+use fdbroker_tests::{Daemon, Directory, Peer, process, skip, sys, wait_for, wait_until};
+use rustix::net::sockopt::socket_acceptconn;
+use rustix::net::{Shutdown, shutdown};
+
+use super::{daemon, logs, status_has};
+
+/// The worker's listening socket; none where we may not take it.
+fn listener(daemon: &Daemon) -> Option<OwnedFd> {
+    let worker = daemon.worker_pid();
+    let mut numbers = process::descriptors(worker).unwrap().into_keys();
+    numbers.find_map(|number| {
+        let descriptor = sys::taken_from(worker, number).ok()?;
+        socket_acceptconn(&descriptor).unwrap_or(false).then_some(descriptor)
+    })
+}
+
+fn is_served(daemon: &Daemon) -> bool {
+    Peer::connect(daemon.socket()).is_ok_and(|mut peer| {
+        peer.try_send(&fdbroker_tests::request::get((1, 1)), &[]).is_ok()
+            && peer.try_answer().is_ok_and(|answer| !answer.is_closed())
+    })
+}
+
+#[test]
+fn a_listener_that_was_shut_down_is_made_anew() {
+    let daemon = daemon();
+    let Some(listener) = listener(&daemon) else {
+        return skip("a listener that was shut down", "descriptors of others cannot be taken");
+    };
+    daemon.connect().add((1, 1), "kept").done();
+    shutdown(&listener, Shutdown::Both).unwrap();
+    wait_until("clients are served again", || is_served(&daemon));
+    assert_eq!(daemon.connect().get((1, 1)).payload(), b"kept");
+    logs(&daemon, "the listening socket has been shut down");
+    assert!(status_has(&daemon, "listener=replaced"), "{}", daemon.says(&["status"]));
+}
+
+#[test]
+fn a_listener_passed_in_is_replaced_at_its_path_with_its_mode() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = Directory::new();
+    let path = directory.join("passed");
+    let passed = UnixListener::bind(&path).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let daemon = Daemon::open().listening(passed).socket(path.clone()).start();
+    let Some(listener) = listener(&daemon) else {
+        return skip("a passed-in listener", "descriptors of others cannot be taken");
+    };
+    shutdown(&listener, Shutdown::Both).unwrap();
+    wait_until("clients are served again", || is_served(&daemon));
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+    logs(&daemon, "restart its socket unit");
+}
+
+#[test]
+fn passcred_that_was_switched_off_is_switched_on() {
+    let daemon = daemon();
+    let Some(listener) = listener(&daemon) else {
+        return skip("SO_PASSCRED switched off", "descriptors of others cannot be taken");
+    };
+    let worker = daemon.worker_pid();
+    sys::pass_credentials(&listener, false).unwrap();
+    wait_for("the worker is replaced", || (daemon.worker_pid() != worker).then_some(()));
+    wait_until("clients are served again", || is_served(&daemon));
+    logs(&daemon, "SO_PASSCRED of the listening socket");
+}
