@@ -22,6 +22,7 @@ pub mod hands;
 pub mod hostile;
 pub mod load;
 pub mod log;
+pub mod model;
 pub mod peer;
 pub mod person;
 pub mod process;
