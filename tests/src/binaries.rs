@@ -23,9 +23,12 @@ pub struct Binaries {
     pub peer: PathBuf,
     /// The process that hands on what it has.
     pub upgrader: PathBuf,
+    /// The many users of [`crate::siege`].
+    pub load: PathBuf,
 }
 
-const NAMES: [&str; 4] = ["fdbrokerd", "fdbroker", "fdbroker-test-peer", "fdbroker-test-upgrader"];
+const NAMES: [&str; 5] =
+    ["fdbrokerd", "fdbroker", "fdbroker-test-peer", "fdbroker-test-upgrader", "fdbroker-load"];
 const READY_MADE: &str = "FDBROKER_TEST_BINARIES";
 
 /// The programs; built by the first call.
@@ -41,8 +44,8 @@ pub fn binaries() -> &'static Binaries {
 }
 
 fn in_directory(directory: &Path) -> Binaries {
-    let [daemon, command, peer, upgrader] = NAMES.map(|name| directory.join(name));
-    Binaries { daemon, command, peer, upgrader }
+    let [daemon, command, peer, upgrader, load] = NAMES.map(|name| directory.join(name));
+    Binaries { daemon, command, peer, upgrader, load }
 }
 
 /// Builds an example of this package in the profile of this process; gives its path.
@@ -78,7 +81,7 @@ pub fn escrow_library() -> PathBuf {
     own.ancestors().nth(2).expect("a program of cargo's lies deep enough").to_owned()
 }
 
-fn built() -> [PathBuf; 4] {
+fn built() -> [PathBuf; 5] {
     let packages = ["-p", "fdbrokerd", "-p", "fdbroker", "-p", "fdbroker-tests", "--bins"];
     let built = build(&packages);
     NAMES.map(|name| {
@@ -124,7 +127,7 @@ fn of_this_process() -> (PathBuf, String) {
 }
 
 /// Copies the programs to where every user can run them.
-fn reachable(built: &[PathBuf; 4]) -> Binaries {
+fn reachable(built: &[PathBuf; 5]) -> Binaries {
     if !crate::is_root() {
         return in_directory(built[0].parent().unwrap());
     }

@@ -28,6 +28,7 @@ pub mod person;
 pub mod process;
 pub mod request;
 pub mod sample;
+pub mod siege;
 pub mod successor;
 pub mod sys;
 pub mod systemd;

@@ -56,6 +56,14 @@ impl Log {
         OpenOptions::new().create(true).append(true).open(&self.path).unwrap()
     }
 
+    /// Forgets everything, once that is more than so many bytes.
+    pub fn cut(&self, most: u64) {
+        let file = self.open();
+        if file.metadata().unwrap().len() > most {
+            file.set_len(0).unwrap();
+        }
+    }
+
     /// Everything written so far.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.path).unwrap_or_default()).into_owned()

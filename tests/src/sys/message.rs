@@ -63,6 +63,24 @@ pub fn send(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> 
 
 /// Sends bytes and any control messages in one sendmsg(2); gives how many bytes went.
 pub fn send_controls(socket: impl AsFd, bytes: &[u8], controls: &[Control]) -> io::Result<usize> {
+    send_flagged(socket, bytes, controls, 0)
+}
+
+/// Sends bytes out of band (MSG_OOB), the last of which is, and descriptors.
+pub fn send_out_of_band(
+    socket: impl AsFd,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<usize> {
+    send_flagged(socket, bytes, &[Control::rights(descriptors)], libc::MSG_OOB)
+}
+
+fn send_flagged(
+    socket: impl AsFd,
+    bytes: &[u8],
+    controls: &[Control],
+    flags: libc::c_int,
+) -> io::Result<usize> {
     let mut room = Vec::new();
     controls.iter().for_each(|control| control.write(&mut room));
     let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
@@ -78,7 +96,7 @@ pub fn send_controls(socket: impl AsFd, bytes: &[u8], controls: &[Control]) -> i
         let socket = socket.as_fd().as_raw_fd();
         // SAFETY: `header` points at `bytes` and `room`, which live until the call returns and
         // which sendmsg(2) only reads.
-        unsafe { libc::sendmsg(socket, &header, libc::MSG_NOSIGNAL) }
+        unsafe { libc::sendmsg(socket, &header, libc::MSG_NOSIGNAL | flags) }
     })
 }
 

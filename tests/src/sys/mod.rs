@@ -14,7 +14,7 @@ pub use beginning::{
     become_before, in_a_child, in_own_session, limit_before, pass_descriptors, start_with_pid,
     with_signals_blocked,
 };
-pub use message::{Control, Received, receive, send, send_all, send_controls};
+pub use message::{Control, Received, receive, send, send_all, send_controls, send_out_of_band};
 pub use process::{at_exit, become_user, limit_descriptors, pin, processors, raise_descriptors};
 pub use terminal::{on_terminal, stop_background_writers, terminal};
 pub use unusual::{flag, io_uring, pass_credentials, set_flag, signalfd, taken_from};

@@ -1,0 +1,271 @@
+//! A user who asks by the clock on many connections, and looks at each answer.
+
+use std::io::{self, BufRead, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use fdbroker_wire::claim::Event;
+use fdbroker_wire::many::{ManyAnswer, ManyRequest};
+use fdbroker_wire::{Decoder, Index, Limits, Message, Tag};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde::{Deserialize, Serialize};
+
+use crate::peer::connected;
+use crate::{request, sample, sys};
+
+/// When an answer is missing for so long, the broker hangs.
+const HANG: Duration = Duration::from_secs(20);
+/// How long a user waits who was told to pause, before it looks whether it is to go on.
+const PAUSE: Duration = Duration::from_millis(20);
+const TAG: i16 = 1;
+/// What lies in its slot, each with a file.
+const ONE: &[u8] = b"this";
+const OTHER: &[u8] = &[7; 500];
+
+/// What one or several users saw.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Results {
+    /// How long each answer took, in microseconds.
+    pub took: Vec<u32>,
+    /// How many requests went wrong.
+    pub errors: usize,
+    /// The first of them.
+    pub first_error: Option<String>,
+}
+
+impl Results {
+    /// Both together.
+    pub fn and(mut self, mut other: Self) -> Self {
+        self.took.append(&mut other.took);
+        self.errors += other.errors;
+        self.first_error = self.first_error.or(other.first_error);
+        self
+    }
+}
+
+/// Asks until standard input ends; says on standard output what it saw, when it is asked.
+pub fn run(path: &Path, connections: usize, every: Duration) {
+    let results = Arc::new(Mutex::new(Results::default()));
+    let asks = Arc::new(AtomicBool::new(false));
+    let mut user = User::new(path, connections, every, Arc::clone(&results));
+    user.asks = Arc::clone(&asks);
+    println!("ready");
+    std::thread::spawn(move || user.ask_for_ever());
+    for line in io::stdin().lock().lines().map_while(Result::ok) {
+        let seen = std::mem::take(&mut *results.lock().unwrap());
+        asks.store(line == "begin", Ordering::Relaxed);
+        if line == "tell" {
+            println!("{}", serde_json::to_string(&seen).expect("it can be written"));
+            io::stdout().flush().expect("somebody listens");
+        }
+    }
+}
+
+struct User {
+    path: PathBuf,
+    file: OwnedFd,
+    every: Duration,
+    connections: Vec<Connection>,
+    results: Arc<Mutex<Results>>,
+    /// Otherwise it pauses.
+    asks: Arc<AtomicBool>,
+}
+
+/// One connection, with a slot of its own.
+struct Connection {
+    socket: OwnedFd,
+    decoder: Decoder<OwnedFd>,
+    index: i32,
+    step: u32,
+    due: Instant,
+    /// What was asked when it was due, and is not answered.
+    asked: Option<Asked>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Asked {
+    Get,
+    Add,
+    Count,
+    Many,
+    Hello,
+}
+
+impl User {
+    fn new(path: &Path, count: usize, every: Duration, results: Arc<Mutex<Results>>) -> Self {
+        let uid = rustix::process::getuid().as_raw();
+        let first = i32::try_from(uid % 1000 * 1000).expect("it is small");
+        let now = Instant::now();
+        let connections = (0..count).map(|number| {
+            let socket = connected(path, None).expect("the broker accepts a connection");
+            let index = first + i32::try_from(number).expect("so few");
+            let spread = every * u32::try_from(number).unwrap() / u32::try_from(count).unwrap();
+            Connection::new(socket, index, now + spread)
+        });
+        let connections = connections.collect();
+        let (path, file, asks) = (path.into(), sample::file_saying("load"), Arc::default());
+        Self { path, file, every, connections, results, asks }
+    }
+
+    fn ask_for_ever(mut self) {
+        loop {
+            let (now, asks) = (Instant::now(), self.asks.load(Ordering::Relaxed));
+            for at in 0..self.connections.len() {
+                let connection = &mut self.connections[at];
+                if !asks && connection.asked.is_none() {
+                    connection.due = connection.due.max(now + PAUSE);
+                }
+                if connection.asked.is_none() && connection.due <= now {
+                    self.ask(at);
+                } else if connection.asked.is_some() && now > connection.due + HANG {
+                    self.fail(at, "no answer came");
+                }
+            }
+            for at in self.readable() {
+                self.read(at);
+            }
+        }
+    }
+
+    fn ask(&mut self, at: usize) {
+        let (file, first) = (self.file.as_fd(), self.connections[0].index);
+        let renewed = self.connections[at].is_to_be_renewed().then(|| connected(&self.path, None));
+        let connection = &mut self.connections[at];
+        if let Some(renewed) = renewed {
+            match renewed {
+                Ok(socket) => connection.renew(socket),
+                Err(error) => return self.fail(at, &format!("connect: {error}")),
+            }
+        }
+        if let Err(error) = self.connections[at].ask(file, first) {
+            self.fail(at, &format!("send: {error}"));
+        }
+    }
+
+    /// Waits until something can be read, or is due.
+    fn readable(&self) -> Vec<usize> {
+        let waiting = |connection: &&Connection| connection.asked.is_none();
+        let due = self.connections.iter().filter(waiting).map(|connection| connection.due).min();
+        let time = due.map_or(HANG, |due| due.saturating_duration_since(Instant::now()));
+        let time = Timespec::try_from(time.min(Duration::from_millis(100))).expect("it is short");
+        let mut polled: Vec<_> = self
+            .connections
+            .iter()
+            .map(|connection| PollFd::new(&connection.socket, PollFlags::IN))
+            .collect();
+        // Interrupted, it is as if the time were up.
+        let _ = poll(&mut polled, Some(&time));
+        let ready = polled.iter().enumerate().filter(|(_, one)| !one.revents().is_empty());
+        ready.map(|(at, _)| at).collect()
+    }
+
+    fn read(&mut self, at: usize) {
+        match self.connections[at].answer() {
+            Ok(None) => {}
+            Ok(Some(true)) => {
+                let connection = &mut self.connections[at];
+                let took = connection.due.elapsed().as_micros();
+                connection.is_answered(self.every);
+                let took = u32::try_from(took).unwrap_or(u32::MAX);
+                self.results.lock().unwrap().took.push(took);
+            }
+            Ok(Some(false)) => self.fail(at, "another answer"),
+            Err(error) => self.fail(at, &format!("receive: {error}")),
+        }
+    }
+
+    /// Notes an error, and goes on on a new connection.
+    fn fail(&mut self, at: usize, what: &str) {
+        let connection = &self.connections[at];
+        let text = format!("slot {}: {:?}: {what}", connection.index, connection.asked);
+        let results = Results { took: Vec::new(), errors: 1, first_error: Some(text) };
+        let mut all = self.results.lock().unwrap();
+        *all = std::mem::take(&mut *all).and(results);
+        drop(all);
+        let (index, due) = (connection.index, Instant::now() + self.every);
+        if let Ok(socket) = connected(&self.path, None) {
+            self.connections[at] = Connection::new(socket, index, due);
+        }
+    }
+}
+
+impl Connection {
+    fn new(socket: OwnedFd, index: i32, due: Instant) -> Self {
+        let decoder = Decoder::new(Limits::PEER);
+        Self { socket, decoder, index, step: 0, due, asked: None }
+    }
+
+    fn is_to_be_renewed(&self) -> bool {
+        self.step % 100 == 99
+    }
+
+    /// Goes on on another socket.
+    fn renew(&mut self, socket: OwnedFd) {
+        self.socket = socket;
+        self.decoder = Decoder::new(Limits::PEER);
+    }
+
+    fn ask(&mut self, file: BorrowedFd<'_>, first: i32) -> io::Result<()> {
+        let place = (TAG, self.index);
+        let (asked, bytes) = match self.step % 50 {
+            // At the first, and on each new connection.
+            0 if self.step.is_multiple_of(100) => (Asked::Hello, request::hello()),
+            1 | 20 => (Asked::Add, request::add(place, 7, ONE)),
+            10 => (Asked::Add, request::add(place, 7, OTHER)),
+            30 => (Asked::Count, request::tag(TAG)),
+            40 => (Asked::Many, many(first)),
+            _ => (Asked::Get, request::get(place)),
+        };
+        let brought = if asked == Asked::Add { vec![file] } else { Vec::new() };
+        self.asked = Some(asked);
+        sys::send_all(&self.socket, &bytes, &brought)
+    }
+
+    /// Whether the right answer came; none if none has.
+    fn answer(&mut self) -> io::Result<Option<bool>> {
+        let received = sys::receive(&self.socket, 1 << 17)?;
+        if received.bytes.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.decoder.feed(&received.bytes, received.descriptors, received.truncated);
+        loop {
+            match self.decoder.message() {
+                None => return Ok(None),
+                Some(Ok(Message::Extended(event))) if Event::is(&event) => {}
+                Some(Ok(message)) => return Ok(Some(self.is_right(message))),
+                Some(Err(fault)) => return Err(io::Error::other(fault.reason)),
+            }
+        }
+    }
+
+    fn is_right(&self, message: Message<OwnedFd>) -> bool {
+        match (self.asked, message) {
+            (Some(Asked::Get), Message::Add(add)) => {
+                add.descriptor.is_some() && [ONE, OTHER].contains(&&*add.payload)
+            }
+            (Some(Asked::Add), Message::Reply(reply)) => reply.rc == 0,
+            (Some(Asked::Count), Message::Info(_)) => true,
+            (Some(Asked::Many), Message::Extended(message)) => {
+                ManyAnswer::from_extended(message).is_ok()
+            }
+            (Some(Asked::Hello), Message::Hello(hello)) => hello.key != 0,
+            _ => false,
+        }
+    }
+
+    fn is_answered(&mut self, every: Duration) {
+        self.asked = None;
+        self.step += 1;
+        self.due = (self.due + every).max(Instant::now());
+    }
+}
+
+fn many(first: i32) -> Vec<u8> {
+    let tag = Tag::new(TAG).expect("a tag");
+    let indices = (first..first + 20).filter_map(Index::new).collect();
+    let request = ManyRequest::<()>::Get { tag, indices, take: false };
+    Message::Extended(request.into_extended()).to_bytes()
+}
