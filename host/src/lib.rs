@@ -21,4 +21,4 @@ pub use fdbroker_policy::unit_of_cgroup;
 pub use names::SystemNames;
 pub use namespace::sees_units;
 pub use policy_file::{MAX_POLICY_BYTES, PolicyFileError, load_policy, policy_files, read_policy};
-pub use process::{Process, ProcessError, cgroup_of};
+pub use process::{MAX_GROUPS, Process, ProcessError, cgroup_of, is_alive};

@@ -14,8 +14,12 @@ use fdbroker_policy::{Gid, Peer, Uid, unit_of_cgroup};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-/// The greatest file of /proc that is read, in bytes: 65536 groups take less.
-const MAX_BYTES: u64 = 1 << 20;
+/// How many supplementary groups a process may be in. Whoever is in more is not served: a user can put itself into 65536
+/// of its subordinate groups, or as often into one, and each has to be looked at. A Windows domain gives at most 1015.
+pub const MAX_GROUPS: usize = 1024;
+
+/// The greatest file of /proc that is read, in bytes: [`MAX_GROUPS`] groups and all else in a status take less.
+const MAX_BYTES: u64 = 16 * 1024;
 
 /// The identity of a process, as plain values.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +41,8 @@ pub struct Process {
 pub enum ProcessError {
     /// It has ended, or there never was one of this number.
     Ended,
+    /// It is in more than [`MAX_GROUPS`] supplementary groups.
+    TooManyGroups,
     /// What must be known of it cannot be read.
     Unreadable {
         /// The file.
@@ -59,8 +65,14 @@ impl Process {
         if !is_alive(pidfd) {
             return Err(ProcessError::Ended);
         }
+        if status.len() as u64 >= MAX_BYTES {
+            return Err(ProcessError::TooManyGroups);
+        }
         let (uids, gids, groups) = parse_status(&String::from_utf8_lossy(&status))
             .ok_or_else(|| ProcessError::of(pid, "status", io::ErrorKind::InvalidData.into()))?;
+        if groups.len() > MAX_GROUPS {
+            return Err(ProcessError::TooManyGroups);
+        }
         Ok(Self { uids, gids, groups, cgroup, label })
     }
 
@@ -146,7 +158,8 @@ fn path(pid: Pid, name: &str) -> PathBuf {
 }
 
 /// Whether the process has not ended. While it has not, nobody else has its number.
-fn is_alive(pidfd: BorrowedFd<'_>) -> bool {
+#[must_use]
+pub fn is_alive(pidfd: BorrowedFd<'_>) -> bool {
     let mut ended = [PollFd::new(&pidfd, PollFlags::IN)];
     let at_once = Timespec::try_from(Duration::ZERO).ok();
     loop {
@@ -171,6 +184,9 @@ impl fmt::Display for ProcessError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ended => f.write_str("there is no such process, or it has ended"),
+            Self::TooManyGroups => {
+                write!(f, "the process is in more than {MAX_GROUPS} supplementary groups")
+            }
             Self::Unreadable { path, source } => write!(f, "{path:?} cannot be read: {source}"),
         }
     }
@@ -179,7 +195,7 @@ impl fmt::Display for ProcessError {
 impl std::error::Error for ProcessError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Ended => None,
+            Self::Ended | Self::TooManyGroups => None,
             Self::Unreadable { source, .. } => Some(source),
         }
     }

@@ -38,6 +38,9 @@ pub struct Peer<'a> {
     /// Its unit and control group could not be read, as of a process that has ended: then no rule that asks for one
     /// allows it anything, and every rule that does may deny.
     pub out_of_sight: bool,
+    /// Nothing is known of it but its user and its primary group, as of a process that wrote and has ended: then no rule
+    /// that asks for more allows it anything, and every rule that does may deny.
+    pub vanished: bool,
 }
 
 impl Uid {
@@ -58,7 +61,16 @@ impl<'a> Peer<'a> {
     /// A peer of whom only users and groups are known.
     #[must_use]
     pub const fn new(uid: Uid, gid: Gid, groups: &'a [Gid]) -> Self {
-        Self { uid, gid, groups, unit: None, cgroup: None, label: None, out_of_sight: false }
+        Self {
+            uid,
+            gid,
+            groups,
+            unit: None,
+            cgroup: None,
+            label: None,
+            out_of_sight: false,
+            vanished: false,
+        }
     }
 
     /// Every group the peer is in: the primary one, then the supplementary ones.

@@ -76,6 +76,7 @@ impl Who {
     /// be kept out by its unit would only have to end before somebody looks.
     pub(crate) fn keeps_out(&self, peer: &Peer<'_>) -> bool {
         self.includes(peer)
+            || peer.vanished && self.includes_user(peer.uid)
             || peer.out_of_sight
                 && self.includes_user(peer.uid)
                 && self.includes_a_group(peer)
@@ -134,6 +135,21 @@ mod tests {
     #[test]
     fn no_condition_means_anyone() {
         assert!(Who::default().includes(&PEER));
+    }
+
+    #[test]
+    fn what_is_not_known_of_a_vanished_peer_counts_against_it() {
+        let vanished = Peer { vanished: true, ..Peer::new(Uid(7), Gid(70), &[]) };
+        let conditions = [
+            Who { groups: groups(&[99]), ..Who::default() },
+            Who { units: globs(&["x.service"], Star::Anything), ..Who::default() },
+            Who { labels: globs(&["x"], Star::Anything), ..Who::default() },
+        ];
+        for who in conditions {
+            assert!(who.keeps_out(&vanished) && !who.includes(&vanished), "{who:?}");
+            assert!(!who.keeps_out(&Peer { vanished: false, ..vanished }), "{who:?}");
+        }
+        assert!(!users(&[8]).keeps_out(&vanished));
     }
 
     #[test]

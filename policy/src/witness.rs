@@ -111,6 +111,7 @@ impl Witness {
             [&self.unit, &self.cgroup, &self.label].map(|glob| glob.as_ref().map(sample));
         ask(&Peer {
             out_of_sight: false,
+            vanished: false,
             uid,
             gid: Gid::NONE,
             groups: &gids,

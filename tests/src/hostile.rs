@@ -20,6 +20,8 @@ use crate::{peer, request, sys};
 pub enum Attack {
     /// Connects and leaves.
     ConnectAndClose,
+    /// Connects, waits for an answer and leaves.
+    ConnectAndAsk,
     /// GET of a slot.
     Get,
     /// GET_MANY of 253 slots, none of which is another's neighbour.
@@ -36,8 +38,9 @@ pub enum Attack {
 
 impl Attack {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ConnectAndClose,
+        Self::ConnectAndAsk,
         Self::Get,
         Self::GetMany,
         Self::List,
@@ -49,7 +52,7 @@ impl Attack {
     fn bytes(self) -> Vec<u8> {
         match self {
             Self::ConnectAndClose => Vec::new(),
-            Self::Get | Self::GetByAnother => request::get((1, 7)),
+            Self::Get | Self::ConnectAndAsk | Self::GetByAnother => request::get((1, 7)),
             Self::GetMany => {
                 let indices = (0..253i32).rev().flat_map(|index| (index * 2).to_ne_bytes());
                 let body = [1i16.to_ne_bytes(), 0i16.to_ne_bytes()].concat();
@@ -78,6 +81,9 @@ impl Attack {
         if self == Self::ConnectAndClose {
             return Ok(connect_and_close(path, until));
         }
+        if self == Self::ConnectAndAsk {
+            return Ok(connect_and_ask(path, &self.bytes(), until));
+        }
         let sockets: Vec<OwnedFd> =
             (0..connections).map_while(|_| peer::connected(path, None).ok()).collect();
         if sockets.is_empty() {
@@ -99,6 +105,17 @@ fn connect_and_close(path: &Path, until: Instant) -> u64 {
     let mut number = 0;
     while Instant::now() < until {
         number += u64::from(peer::connected(path, None).is_ok());
+    }
+    number
+}
+
+fn connect_and_ask(path: &Path, bytes: &[u8], until: Instant) -> u64 {
+    let mut number = 0;
+    while Instant::now() < until {
+        let Ok(socket) = peer::connected(path, None) else { continue };
+        // Refused is answered too.
+        let _ = send(&socket, bytes, SendFlags::NOSIGNAL);
+        number += u64::from(sys::readable(&socket, Duration::from_secs(1)));
     }
     number
 }

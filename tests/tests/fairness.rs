@@ -91,6 +91,7 @@ fn attacks(uid: u32, path: PathBuf, attack: Attack) -> thread::JoinHandle<u64> {
 fn connecting_in_a_loop_keeps_nobody_waiting() {
     alice_is_served_during(Attack::ConnectAndClose, &HOSTILE[..1]);
     alice_is_served_during(Attack::ConnectAndClose, &HOSTILE);
+    alice_is_served_during(Attack::ConnectAndAsk, &HOSTILE);
 }
 
 #[test]

@@ -7,29 +7,33 @@ use fdbroker_policy::Gid;
 
 /// How many groups are asked for at first; most processes have fewer.
 const USUAL_GROUPS: usize = 64;
-/// The kernel's own limit, NGROUPS_MAX in getgroups(2).
-const MAX_GROUPS: usize = 65536;
-
 /// The longest label that is asked for, in bytes; a longer one is none.
 const MAX_LABEL: usize = 4096;
 
-/// The supplementary groups of the peer at the time it connected (SO_PEERGROUPS, Linux 4.13).
+/// The supplementary groups of a peer.
+pub(crate) enum Groups {
+    /// These.
+    Are(Vec<Gid>),
+    /// More than were asked for: so many.
+    TooMany(usize),
+}
+
+/// The supplementary groups of the peer at the time it connected (SO_PEERGROUPS, Linux 4.13), if they
+/// are at most `most`. Of others the kernel tells only how many there are.
 ///
 /// # Errors
 /// As getsockopt(2).
-pub(crate) fn groups(socket: BorrowedFd<'_>) -> io::Result<Vec<Gid>> {
-    let mut room = USUAL_GROUPS;
+pub(crate) fn groups(socket: BorrowedFd<'_>, most: usize) -> io::Result<Groups> {
+    let mut room = USUAL_GROUPS.min(most);
     loop {
-        match groups_into(socket, room) {
-            Err(error) if error.raw_os_error() == Some(libc::ERANGE) && room < MAX_GROUPS => {
-                room = MAX_GROUPS;
-            }
-            result => return result,
+        match groups_into(socket, room)? {
+            Groups::TooMany(number) if number <= most && number > room => room = number,
+            found => return Ok(found),
         }
     }
 }
 
-fn groups_into(socket: BorrowedFd<'_>, room: usize) -> io::Result<Vec<Gid>> {
+fn groups_into(socket: BorrowedFd<'_>, room: usize) -> io::Result<Groups> {
     let mut groups: Vec<libc::gid_t> = vec![0; room];
     let mut size = libc::socklen_t::try_from(size_of_val(groups.as_slice()))
         .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
@@ -44,11 +48,16 @@ fn groups_into(socket: BorrowedFd<'_>, room: usize) -> io::Result<Vec<Gid>> {
             &raw mut size,
         )
     } != 0;
+    let number = size as usize / size_of::<libc::gid_t>();
     if failed {
-        return Err(io::Error::last_os_error());
+        let error = io::Error::last_os_error();
+        return match error.raw_os_error() {
+            Some(libc::ERANGE) => Ok(Groups::TooMany(number)),
+            _ => Err(error),
+        };
     }
-    groups.truncate(size as usize / size_of::<libc::gid_t>());
-    Ok(groups.into_iter().map(Gid).collect())
+    groups.truncate(number);
+    Ok(Groups::Are(groups.into_iter().map(Gid).collect()))
 }
 
 /// The security label of the peer at the time it connected (SO_PEERSEC), as the kernel writes it;

@@ -18,6 +18,8 @@ pub(crate) struct Received {
     pub(crate) descriptors: Vec<OwnedFd>,
     /// Who wrote these bytes, where SO_PASSCRED is set on the socket.
     pub(crate) sender: Option<Sender>,
+    /// The process that wrote these bytes, where the kernel tells: see [`super::socket::tell_writers`].
+    pub(crate) process: Option<OwnedFd>,
     /// The kernel cut descriptors off (MSG_CTRUNC).
     pub(crate) truncated: bool,
     /// How many bytes are still unread, where the kernel tells: see [`super::socket::tell_unread`].
@@ -90,8 +92,14 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<R
     let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) };
     let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
     let truncated = header.msg_flags & libc::MSG_CTRUNC != 0;
-    let mut received =
-        Received { length, descriptors: Vec::new(), sender: None, truncated, unread: None };
+    let mut received = Received {
+        length,
+        descriptors: Vec::new(),
+        sender: None,
+        process: None,
+        truncated,
+        unread: None,
+    };
     ancillary(&header, &mut received);
     Ok(received)
 }
@@ -114,7 +122,7 @@ fn ancillary(header: &libc::msghdr, received: &mut Received) {
             }
             (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) => received.sender = credentials(data, size),
             (libc::SOL_SOCKET, SCM_INQ) => received.unread = unread(data, size),
-            (libc::SOL_SOCKET, SCM_PIDFD) => close_process(data, size),
+            (libc::SOL_SOCKET, SCM_PIDFD) => received.process = process(data, size),
             _ => {}
         }
         // SAFETY: as for CMSG_FIRSTHDR above.
@@ -122,19 +130,15 @@ fn ancillary(header: &libc::msghdr, received: &mut Received) {
     }
 }
 
-/// Closes a pidfd of the sender's. Nobody wants one: it comes only where somebody else has set
-/// SO_PASSPIDFD on the socket, for instance before it was passed in.
-fn close_process(data: *const u8, size: usize) {
+fn process(data: *const u8, size: usize) -> Option<OwnedFd> {
     if size < size_of::<RawFd>() {
-        return;
+        return None;
     }
     // SAFETY: `data` holds at least an int that the kernel wrote, maybe unaligned.
     let number = unsafe { data.cast::<RawFd>().read_unaligned() };
     // Below zero it is the error for which the kernel could make none.
-    if number >= 0 {
-        // SAFETY: open, installed for us alone by this very recvmsg(2), and taken just once.
-        drop(unsafe { OwnedFd::from_raw_fd(number) });
-    }
+    // SAFETY: open, installed for us alone by this very recvmsg(2), and taken just once.
+    (number >= 0).then(|| unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 fn take_rights(data: *const u8, size: usize, into: &mut Vec<OwnedFd>) {

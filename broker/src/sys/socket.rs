@@ -44,19 +44,29 @@ pub(crate) fn without_surplus(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// Has the kernel send a pidfd of its writer with each message (SO_PASSPIDFD, Linux 6.5 for Unix
+/// sockets). Returns whether it does.
+pub(crate) fn tell_writers(socket: BorrowedFd<'_>) -> bool {
+    switch_on(socket, libc::SO_PASSPIDFD)
+}
+
 /// From the kernel's include/uapi/asm-generic/socket.h; libc has no name for it yet.
 pub(crate) const SO_INQ: libc::c_int = 84;
 
 /// Has the kernel tell with each message how many bytes are still unread (SO_INQ, Linux 6.17 for
 /// Unix sockets): a reader that knows that there are none need not ask. Returns whether it does.
 pub(crate) fn tell_unread(socket: BorrowedFd<'_>) -> bool {
+    switch_on(socket, SO_INQ)
+}
+
+fn switch_on(socket: BorrowedFd<'_>, option: libc::c_int) -> bool {
     let on: libc::c_int = 1;
     // SAFETY: the kernel reads one int at the address given, which is ours.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
             libc::SOL_SOCKET,
-            SO_INQ,
+            option,
             (&raw const on).cast(),
             INT_SIZE,
         )

@@ -6,7 +6,8 @@
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::Interest;
@@ -150,8 +151,28 @@ impl AsFd for Watched {
     }
 }
 
-fn watch(descriptor: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: the AsyncFd owns the descriptor and deregisters it before it is closed; an OwnedFd
-    // gives the same open descriptor for as long as it lives.
+/// A process whose end is noticed.
+pub(crate) struct Ending(AsyncFd<Rc<OwnedFd>>);
+
+impl Ending {
+    /// Watches a process by its pidfd.
+    ///
+    /// # Errors
+    /// When it cannot be watched: epoll_ctl(2).
+    pub(crate) fn new(process: Rc<OwnedFd>) -> io::Result<Self> {
+        watch(process, Interest::READABLE).map(Self)
+    }
+
+    /// Whether the process had ended when the event loop last asked the kernel what has happened.
+    /// This costs no system call.
+    pub(crate) fn was_told(&self) -> bool {
+        // It is never cleared: a process ends once.
+        self.0.try_io(Interest::READABLE, |_| Ok(())).is_ok()
+    }
+}
+
+fn watch<T: AsRawFd>(descriptor: T, interest: Interest) -> io::Result<AsyncFd<T>> {
+    // SAFETY: the AsyncFd owns the descriptor, or a share in it, and deregisters it before it is
+    // closed; an OwnedFd gives the same open descriptor for as long as it lives.
     Ok(unsafe { AsyncFd::register_with_interest(descriptor, interest) }?)
 }

@@ -88,7 +88,7 @@ fn arrive(worker: &Rc<Worker>, stream: OwnedFd) {
                 let wait = arrival.wait(Rc::clone(worker), late, exceeded);
                 tokio::task::spawn_local(async move { turn.charged(wait).await });
             }
-            None => arrival.turn_away(worker, exceeded),
+            None => arrival.turn_away(worker, Errno::DQUOT, &exceeded.to_string()),
         },
     }
     worker.loop_time.charge(uid);
@@ -122,13 +122,14 @@ impl Arrival {
         if has_left(&self.stream) {
             return self.end(&worker);
         }
-        let identity = match Identity::of(&self.stream, worker.sees_units) {
+        let mut identity = match Identity::of(&self.stream, worker.sees_units) {
             Ok(identity) => identity,
             Err(error) => {
-                self.refuse(&worker, &format!("its identity cannot be read: {error}"));
-                return self.end(&worker);
+                let reason = format!("its identity cannot be read: {error}");
+                return self.turn_away(&worker, Errno::ACCES, &reason);
             }
         };
+        worker.groups.share(&mut identity);
         if !names_writers(&self.stream) {
             self.refuse(&worker, NO_WRITERS);
             return self.end(&worker);
@@ -153,15 +154,14 @@ impl Arrival {
         drop(late);
         match worker.quotas.connection(self.uid) {
             Ok(charge) => self.welcome(worker, charge).await,
-            Err(exceeded) => self.turn_away(&worker, exceeded),
+            Err(exceeded) => self.turn_away(&worker, Errno::DQUOT, &exceeded.to_string()),
         }
     }
 
-    /// Tells a peer for whom there is no room why it is disconnected.
-    fn turn_away(self, worker: &Worker, exceeded: Exceeded) {
-        let reason = exceeded.to_string();
-        self.refuse(worker, &reason);
-        let answer = reply(-Errno::DQUOT.get(), &reason);
+    /// Tells a peer why it is disconnected.
+    fn turn_away(self, worker: &Worker, errno: Errno, reason: &str) {
+        self.refuse(worker, reason);
+        let answer = reply(-errno.get(), reason);
         // A courtesy: the connection ends in any case.
         let _ = transmit(self.stream.as_fd(), &[io::IoSlice::new(&answer)], &[]);
         self.end(worker);

@@ -110,6 +110,7 @@ impl<'a> Case<'a> {
                 .other_writer()
                 .map(|writer| (writer.uid, writer.gid, writer.pid)),
             reason,
+            unit: self.requester.unit(),
             ..self.requester.connection().record()
         })
     }

@@ -8,14 +8,33 @@ use std::rc::Rc;
 
 use fdbroker_policy::{Right, Target, Uid, Verdict};
 
+use super::Worker;
 use super::identity::{Identity, Unreadable};
 use super::in_force::Rules;
-use super::inbox::Writer;
+use super::writer::{Other, Writer};
 
 /// Who asks.
 pub(crate) struct Requester {
     connection: Rc<Identity>,
     writer: Result<Option<Identity>, Unreadable>,
+}
+
+/// Who a process is that wrote on a connection and is not known to be the one that made it.
+async fn look_up(
+    worker: &Worker,
+    connection: &Identity,
+    other: Other,
+) -> Result<Identity, Unreadable> {
+    let Other { sender, process } = other;
+    let process = process.and_then(|process| process.try_clone().ok());
+    let sees_units = connection.sees_units();
+    match worker.lookups.read(connection.uid, sender, process).await {
+        Ok(seen) => Identity::of_sender(sender, seen, sees_units),
+        Err(Unreadable::ENDED) if connection.has_numbers_of(&sender) => {
+            Ok(Identity::vanished(sender, sees_units))
+        }
+        Err(unreadable) => Err(unreadable),
+    }
 }
 
 /// What was decided, and by which rule.
@@ -29,11 +48,11 @@ pub(crate) struct Decision<'p> {
 }
 
 impl Requester {
-    /// The one who connected, and the one who wrote.
-    pub(crate) fn new(connection: &Rc<Identity>, writer: Writer) -> Self {
+    /// The one who connected, and the one who wrote. Another process is looked up for that.
+    pub(super) async fn new(worker: &Worker, connection: &Rc<Identity>, writer: Writer) -> Self {
         let writer = match writer {
-            Writer::One(sender) if connection.wrote(&sender) => Ok(None),
-            Writer::One(sender) => Identity::of_sender(sender, connection.sees_units()).map(Some),
+            Writer::Own => Ok(None),
+            Writer::Other(other) => look_up(worker, connection, other).await.map(Some),
             Writer::Several => Err(Unreadable::SEVERAL),
             Writer::Unknown => Err(Unreadable::NO_CREDENTIALS),
         };
@@ -48,6 +67,13 @@ impl Requester {
     /// The one who wrote, where that is somebody else.
     pub(crate) fn other_writer(&self) -> Option<&Identity> {
         self.writer.as_ref().ok().and_then(Option::as_ref)
+    }
+
+    /// The unit for the audit trail: of the one who connected, or of the one who has its pid now.
+    pub(super) fn unit(&self) -> &str {
+        let connection = self.connection();
+        let heir = self.other_writer().filter(|writer| writer.pid == connection.pid);
+        heir.unwrap_or(connection).unit()
     }
 
     /// Whether who connected wrote it, and nobody else.

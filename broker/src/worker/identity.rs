@@ -3,12 +3,14 @@
 //! Nothing here follows a pid to somebody else: the pidfd keeps naming the process that
 //! connected, and the pid is for the log.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::rc::Rc;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::{Rc, Weak};
 
-use fdbroker_host::{Process, ProcessError, unit_of_cgroup};
+use fdbroker_host::{MAX_GROUPS, Process, ProcessError, cgroup_of, unit_of_cgroup};
 use fdbroker_policy::{Gid, Peer, Uid};
 use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, sockopt};
@@ -26,7 +28,7 @@ pub(crate) struct Identity {
     /// The effective group id when it connected.
     pub(crate) gid: Gid,
     /// The supplementary groups when it connected.
-    pub(crate) groups: Vec<Gid>,
+    pub(crate) groups: Rc<[Gid]>,
     /// For the log; 0 for a process of a pid namespace that ours does not see.
     pub(crate) pid: i32,
     /// The process itself, where the kernel gives it.
@@ -38,6 +40,8 @@ pub(crate) struct Identity {
     label: Option<String>,
     /// Whether what is read of control groups means anything here.
     sees_units: bool,
+    /// It has ended, and nothing else is known of it.
+    vanished: bool,
 }
 
 /// The control group that a process is in; none where it cannot be named from here.
@@ -64,35 +68,34 @@ impl Identity {
         let credentials = getsockopt(&socket, sockopt::PeerCredentials)?;
         let (pid, uid) = (credentials.pid(), Uid(credentials.uid()));
         let process = process(&socket, pid);
-        let read = process.as_ref().and_then(|process| read(pid, process, uid));
+        let place =
+            process.as_ref().and_then(|(process, certain)| place(pid, process, *certain, uid));
         Ok(Self {
             uid,
             gid: Gid(credentials.gid()),
-            groups: peer::groups(socket)?,
+            groups: groups(socket)?,
             pid,
-            process: process.map(Rc::new),
-            place: read.map(|read| ControlGroup(read.cgroup)),
+            process: process.map(|(process, _)| Rc::new(process)),
+            place,
             label: peer::label(socket),
             sees_units,
+            vanished: false,
         })
     }
 
     /// The process that wrote a message, when it is not the one that connected: its ids as the
-    /// kernel stamped them on the message, its groups as the kernel lists them now.
+    /// kernel stamped them on the message, all else as the kernel says it now.
     ///
     /// # Errors
-    /// When its groups cannot be read, or it is no longer the same: it must not be served.
-    pub(crate) fn of_sender(sender: Sender, sees_units: bool) -> Result<Self, Unreadable> {
-        let pid =
-            Pid::from_raw(sender.pid).ok_or(Unreadable("it lives in a foreign pid namespace"))?;
-        let process =
-            pidfd_open(pid, PidfdFlags::empty()).map_err(|_| Unreadable("it has ended"))?;
-        let read = Process::read(pid, process.as_fd()).map_err(|error| match error {
-            ProcessError::Ended => Unreadable("it has ended"),
-            ProcessError::Unreadable { .. } => Unreadable("its groups cannot be read"),
-        })?;
-        // What was read is the pidfd's own, unless the pid was recycled before pidfd_open; then
-        // its user must at least be the same one.
+    /// When it is no longer the same: it must not be served.
+    pub(crate) fn of_sender(
+        sender: Sender,
+        seen: Seen,
+        sees_units: bool,
+    ) -> Result<Self, Unreadable> {
+        let Seen { process, read } = seen;
+        // What was read is the writer's own where the kernel named it. Where it was found by its pid,
+        // that may have been recycled: then its user must at least be the same one.
         let uid = Uid(sender.uid);
         if !read.uids.contains(&uid) {
             return Err(Unreadable("it is no longer the same"));
@@ -100,17 +103,35 @@ impl Identity {
         Ok(Self {
             uid,
             gid: Gid(sender.gid),
-            groups: read.groups,
+            groups: in_order(read.groups),
             pid: sender.pid,
-            process: Some(Rc::new(process)),
+            process: Some(process.into()),
             place: Some(ControlGroup(read.cgroup)),
             label: read.label,
             sees_units,
+            vanished: false,
         })
     }
 
-    /// Whether a message's sender is the process that connected, and has the same user and group.
-    pub(crate) fn wrote(&self, sender: &Sender) -> bool {
+    /// A process that wrote a message, had the pid, user and group of the one that connected, and has ended.
+    /// It was that one, or had its pid after it: nothing else that is known of that one counts.
+    pub(crate) fn vanished(sender: Sender, sees_units: bool) -> Self {
+        Self {
+            uid: Uid(sender.uid),
+            gid: Gid(sender.gid),
+            groups: Rc::default(),
+            pid: sender.pid,
+            process: None,
+            place: None,
+            label: None,
+            sees_units,
+            vanished: true,
+        }
+    }
+
+    /// Whether a message's sender has the pid, user and group of the process that connected. That makes it
+    /// the same only as long as that has not ended.
+    pub(crate) fn has_numbers_of(&self, sender: &Sender) -> bool {
         self.uid.0 == sender.uid && self.gid.0 == sender.gid && self.pid == sender.pid
     }
 
@@ -122,6 +143,7 @@ impl Identity {
             cgroup: place.and_then(ControlGroup::path),
             label: self.label.as_deref(),
             out_of_sight: place.is_none(),
+            vanished: self.vanished,
             ..Peer::new(self.uid, self.gid, &self.groups)
         }
     }
@@ -138,7 +160,7 @@ impl Identity {
     }
 
     /// The unit that it runs in, for the audit trail.
-    fn unit(&self) -> &str {
+    pub(crate) fn unit(&self) -> &str {
         match self.place() {
             None => "unknown",
             Some(place) => place.unit().unwrap_or("none"),
@@ -152,7 +174,7 @@ impl Identity {
 }
 
 /// Why a sender's identity is not known.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Unreadable(&'static str);
 
 impl Unreadable {
@@ -160,6 +182,77 @@ impl Unreadable {
     pub(crate) const SEVERAL: Self = Self("more than one process wrote the message");
     /// The kernel did not say.
     pub(crate) const NO_CREDENTIALS: Self = Self("the message came without credentials");
+    /// It cannot be looked up by a number.
+    const FOREIGN: Self = Self("it lives in a foreign pid namespace");
+    pub(crate) const ENDED: Self = Self("it has ended");
+    /// A thread that reads has failed.
+    pub(crate) const NOT_READ: Self = Self("it was not looked up");
+}
+
+/// A process, and what was read of it.
+pub(crate) struct Seen {
+    process: OwnedFd,
+    read: Process,
+}
+
+impl Seen {
+    /// Reads what the kernel says of the process that wrote a message: of `process`, where the kernel has
+    /// named it, or else of the one that has its pid now. Takes its time, and so belongs on a thread.
+    ///
+    /// # Errors
+    /// When it has ended, or its groups cannot be read: it must not be served.
+    pub(crate) fn read(sender: Sender, process: Option<OwnedFd>) -> Result<Self, Unreadable> {
+        let pid = Pid::from_raw(sender.pid).ok_or(Unreadable::FOREIGN)?;
+        let process = match process {
+            Some(process) => process,
+            None => pidfd_open(pid, PidfdFlags::empty()).map_err(|_| Unreadable::ENDED)?,
+        };
+        let read = Process::read(pid, process.as_fd()).map_err(|error| match error {
+            ProcessError::Ended => Unreadable::ENDED,
+            ProcessError::TooManyGroups => Unreadable("it is in too many groups"),
+            ProcessError::Unreadable { .. } => Unreadable("its groups cannot be read"),
+        })?;
+        Ok(Self { process, read })
+    }
+}
+
+/// The sets of groups that users' connections have, so that equal ones are kept once: the last one of
+/// each user.
+#[derive(Default)]
+pub(super) struct GroupSets(RefCell<HashMap<Uid, Weak<[Gid]>>>);
+
+/// How many users are remembered before those without a connection are forgotten.
+const MANY_USERS: usize = 1024;
+
+impl GroupSets {
+    /// Lets an identity share its groups with the user's other connections, if they are the same.
+    pub(super) fn share(&self, identity: &mut Identity) {
+        let mut sets = self.0.borrow_mut();
+        if sets.len() >= MANY_USERS {
+            sets.retain(|_, set| set.strong_count() > 0);
+        }
+        match sets.get(&identity.uid).and_then(Weak::upgrade) {
+            Some(known) if known == identity.groups => identity.groups = known,
+            _ => drop(sets.insert(identity.uid, Rc::downgrade(&identity.groups))),
+        }
+    }
+}
+
+/// The supplementary groups of whoever connected `socket`.
+fn groups(socket: BorrowedFd<'_>) -> io::Result<Rc<[Gid]>> {
+    match peer::groups(socket, MAX_GROUPS)? {
+        peer::Groups::Are(groups) => Ok(in_order(groups)),
+        peer::Groups::TooMany(number) => Err(io::Error::other(format!(
+            "its process is in {number} supplementary groups, and more than {MAX_GROUPS} are not looked at"
+        ))),
+    }
+}
+
+/// Sorted, and each once.
+fn in_order(mut groups: Vec<Gid>) -> Rc<[Gid]> {
+    groups.sort_unstable();
+    groups.dedup();
+    groups.into()
 }
 
 impl fmt::Display for Unreadable {
@@ -168,12 +261,15 @@ impl fmt::Display for Unreadable {
     }
 }
 
-/// The process that connected: from the socket itself (SO_PEERPIDFD, Linux 6.5), else by its
-/// pid, which is then only as good as a pid.
-fn process(socket: &impl AsFd, pid: i32) -> Option<OwnedFd> {
+/// The process that connected, and whether that is certain: from the socket itself (SO_PEERPIDFD, Linux
+/// 6.5), else by its pid, which is then only as good as a pid.
+fn process(socket: &impl AsFd, pid: i32) -> Option<(OwnedFd, bool)> {
     match getsockopt(socket, sockopt::PeerPidfd) {
-        Ok(process) => Some(process),
-        Err(Errno::ENOPROTOOPT) => pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok(),
+        Ok(process) => Some((process, true)),
+        Err(Errno::ENOPROTOOPT) => {
+            let process = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+            Some((process, false))
+        }
         // It has ended, or its namespace is not ours to see.
         Err(_) => None,
     }
@@ -184,21 +280,29 @@ pub(crate) fn kernel_names_processes(socket: &OwnedFd) -> bool {
     !matches!(getsockopt(socket, sockopt::PeerPidfd), Err(Errno::ENOPROTOOPT))
 }
 
-/// What else the kernel says of the process that connected as `uid`.
+/// Where the process runs that connected as `uid`.
 ///
 /// Where the kernel named the process itself, it is the very same. Where it was found by its pid,
 /// that may have been recycled: then at least one of its users must be the one who connected.
-fn read(pid: i32, process: &OwnedFd, uid: Uid) -> Option<Process> {
-    let read = Process::read(Pid::from_raw(pid)?, process.as_fd()).ok()?;
-    read.uids.contains(&uid).then_some(read)
+fn place(pid: i32, process: &OwnedFd, certain: bool, uid: Uid) -> Option<ControlGroup> {
+    let pid = Pid::from_raw(pid)?;
+    if certain {
+        return Some(ControlGroup(cgroup_of(pid, process.as_fd())));
+    }
+    let read = Process::read(pid, process.as_fd()).ok()?;
+    read.uids.contains(&uid).then_some(ControlGroup(read.cgroup))
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixStream;
 
-    use super::Identity;
+    use super::{Identity, Seen, Unreadable};
     use crate::sys::receive::Sender;
+
+    fn of_sender(sender: Sender) -> Result<Identity, Unreadable> {
+        Identity::of_sender(sender, Seen::read(sender, None)?, true)
+    }
 
     #[test]
     fn a_connection_tells_who_made_it() {
@@ -212,19 +316,20 @@ mod tests {
     fn a_sender_is_read_with_the_groups_the_kernel_lists() {
         let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
         let pid = rustix::process::getpid().as_raw_nonzero().get();
-        let identity = Identity::of_sender(Sender { pid, uid, gid }, true).unwrap();
+        let identity = of_sender(Sender { pid, uid, gid }).unwrap();
         let mut groups: Vec<u32> = identity.groups.iter().map(|gid| gid.0).collect();
         let mut expected: Vec<u32> =
             nix::unistd::getgroups().unwrap().iter().map(|gid| gid.as_raw()).collect();
         groups.sort_unstable();
         expected.sort_unstable();
+        expected.dedup();
         assert_eq!(groups, expected);
     }
 
     #[test]
     fn a_sender_that_cannot_be_seen_is_not_known() {
-        assert!(Identity::of_sender(Sender { pid: 0, uid: 0, gid: 0 }, true).is_err());
+        assert!(of_sender(Sender { pid: 0, uid: 0, gid: 0 }).is_err());
         let pid = rustix::process::getpid().as_raw_nonzero().get();
-        assert!(Identity::of_sender(Sender { pid, uid: 4_000_000, gid: 0 }, true).is_err());
+        assert!(of_sender(Sender { pid, uid: 4_000_000, gid: 0 }).is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! A session's incoming side: bytes and descriptors in, requests out, each with its writer.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::time::Duration;
@@ -9,10 +10,12 @@ use fdbroker_policy::Uid;
 use fdbroker_wire::{Decoder, Fault, Limits, Message};
 use tokio::time::{Instant, timeout_at};
 
+use super::identity::Identity;
 use super::limits::loop_time::Turn;
 use super::sessions::is_over;
+use super::writer::{Writer, Writers};
 use super::{PeerFd, Worker};
-use crate::sys::receive::{Received, Sender, receive};
+use crate::sys::receive::{Received, receive};
 use crate::sys::watch::Watched;
 
 /// How much is read at once, in bytes: the largest message of version 1, and some.
@@ -27,6 +30,7 @@ pub(crate) struct Inbox {
     decoder: Decoder<PeerFd>,
     /// On whose account it closes what the peer brought.
     uid: Uid,
+    writers: Writers,
     /// Who wrote the bytes that have not been decoded, oldest first.
     written: VecDeque<Written>,
     /// How many bytes have been fed to the decoder, ever.
@@ -49,17 +53,6 @@ struct Written {
 /// each of another process than the one before them has several writers in any case.
 const MANY_WRITERS: usize = 64;
 
-/// Who wrote a message.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Writer {
-    /// One process.
-    One(Sender),
-    /// More than one.
-    Several,
-    /// The kernel did not say.
-    Unknown,
-}
-
 /// A request, or what came in its place.
 pub(crate) struct Incoming {
     pub(crate) message: Result<Message<PeerFd>, Fault>,
@@ -81,14 +74,15 @@ impl Inbox {
     pub(super) fn new(
         stream: Rc<Watched>,
         turn: Rc<Turn>,
-        uid: Uid,
+        identity: Rc<Identity>,
         frame_timeout: Duration,
     ) -> Self {
         Self {
+            uid: identity.uid,
+            writers: Writers::new(identity, Rc::clone(&stream)),
             stream,
             turn,
             decoder: Decoder::new(Limits::PEER),
-            uid,
             written: VecDeque::new(),
             fed: 0,
             full: false,
@@ -129,6 +123,7 @@ impl Inbox {
     pub(crate) async fn departed(&mut self, worker: &Worker) {
         while !self.closed {
             if self.full || self.decoder.pending() >= READ_AHEAD {
+                self.writers.not_drained();
                 // When even that is not told, it has failed.
                 return self.stream.closed().await.unwrap_or(());
             }
@@ -150,8 +145,14 @@ impl Inbox {
 
     /// Reads once, when there is something. Can be dropped.
     async fn read(&mut self, worker: &Worker, room: usize) -> Result<(), Gone> {
-        let into_chunk =
-            |socket: BorrowedFd<'_>| receive(socket, &mut worker.chunk.borrow_mut()[..room]);
+        let writers = &mut self.writers;
+        let into_chunk = |socket: BorrowedFd<'_>| {
+            let received = receive(socket, &mut worker.chunk.borrow_mut()[..room]);
+            if received.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
+                writers.drained();
+            }
+            received
+        };
         match self.stream.read_unless_empty(into_chunk, Received::was_all).await {
             // No other session runs in between: the chunk still holds what was received.
             Ok(received) => self.feed(worker, received),
@@ -162,16 +163,17 @@ impl Inbox {
         }
     }
 
-    fn feed(&mut self, worker: &Worker, received: Received) -> Result<(), Gone> {
-        let Received { length, descriptors, sender, truncated, .. } = received;
-        if length == 0 {
+    fn feed(&mut self, worker: &Worker, mut received: Received) -> Result<(), Gone> {
+        if received.length == 0 {
             self.closed = true;
             return Ok(());
         }
+        let writer = self.writers.of(&mut received);
+        let Received { length, descriptors, truncated, .. } = received;
         self.full = truncated || !descriptors.is_empty();
         // A usize is at most 64 bits wide.
         self.fed += length as u64;
-        self.note_writer(sender.map_or(Writer::Unknown, Writer::One));
+        self.note_writer(writer);
         let mut too_many = false;
         let brought = descriptors.into_iter().map(|descriptor| {
             let (charge, one_too_many) = worker.quotas.brought(self.uid);
@@ -201,7 +203,7 @@ impl Inbox {
         let mut writers = self.written.iter().filter(|written| written.end > start);
         let first = writers.next().and_then(|written| {
             // None of the message's bytes lie beyond this one's, unless another wrote them.
-            (written.end >= end).then_some(written.writer)
+            (written.end >= end).then(|| written.writer.clone())
         });
         let writer = first.unwrap_or(Writer::Several);
         while self.written.front().is_some_and(|written| written.end <= end) {

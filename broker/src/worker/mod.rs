@@ -24,6 +24,7 @@ pub(crate) mod inbox;
 mod kind;
 mod limits;
 mod listing;
+mod lookup;
 mod mailbox;
 mod many;
 mod names;
@@ -44,6 +45,7 @@ mod turns;
 mod unreachable;
 mod unread;
 mod vault;
+mod writer;
 
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -79,6 +81,8 @@ pub(crate) struct Worker {
     quotas: quota::Quotas,
     loop_time: Rc<LoopTime>,
     sessions: sessions::Sessions,
+    lookups: lookup::Lookups,
+    groups: identity::GroupSets,
     turns: turns::Turns,
     unread: unread::Unread,
     vault: vault::Vault,
@@ -207,6 +211,8 @@ async fn serve(
         quotas,
         loop_time: Rc::new(LoopTime::new(idle)),
         sessions: sessions::Sessions::default(),
+        lookups: lookup::Lookups::default(),
+        groups: identity::GroupSets::default(),
         turns: turns::Turns::default(),
         unread: unread::Unread::new(table),
         vault,

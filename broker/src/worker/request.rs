@@ -43,7 +43,7 @@ pub(super) async fn serve(
         Ok(request) => request,
         Err(fault) => return Some(malformed(worker, session, fault)),
     };
-    let requester = Requester::new(&session.identity, writer);
+    let requester = Requester::new(worker, &session.identity, writer).await;
     match request {
         Request::Escrow(request) => {
             let slot = request.slot();

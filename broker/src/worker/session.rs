@@ -54,7 +54,7 @@ pub(super) async fn serve(
     let ledger = worker.unread.ledger(identity.uid, &stream);
     let mut session = Session {
         holder: worker.turns.holder(&identity),
-        inbox: Inbox::new(Rc::clone(&stream), Rc::clone(&turn), identity.uid, patience),
+        inbox: Inbox::new(Rc::clone(&stream), Rc::clone(&turn), Rc::clone(&identity), patience),
         identity,
         touched: Vec::new(),
         outbox: Outbox::new(Rc::clone(&stream), ledger, patience),

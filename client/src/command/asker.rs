@@ -131,6 +131,7 @@ impl Asker {
             unit: self.unit.as_deref(),
             cgroup: self.cgroup.as_deref(),
             out_of_sight: false,
+            vanished: false,
             label: self.label.as_deref(),
         }
     }

@@ -264,6 +264,7 @@ impl Case {
     fn peer(&self) -> Peer<'_> {
         Peer {
             out_of_sight: false,
+            vanished: false,
             uid: self.uid,
             gid: Gid::NONE,
             groups: &self.groups,

@@ -93,11 +93,12 @@ const CALLS: &[Call] = &[
     call!(SYS_sendmsg "sendmsg", "outbox, vault"),
     call!(SYS_shutdown "shutdown", "the end of a session"),
     call!(SYS_getsockopt "getsockopt", "identity, kind"),
-    call!(SYS_setsockopt "setsockopt", "accept, closer";
+    call!(SYS_setsockopt "setsockopt", "accept, closer, writer";
         &[
             &[Is(1, SOCKET), Is(2, bits(libc::SO_LINGER))],
             &[Is(1, SOCKET), Is(2, bits(libc::SO_OOBINLINE))],
             &[Is(1, SOCKET), Is(2, bits(SO_INQ))],
+            &[Is(1, SOCKET), Is(2, bits(libc::SO_PASSPIDFD))],
         ]),
     call!(SYS_getsockname "getsockname", "kind: the broker's own sockets"),
     call!(SYS_getpeername "getpeername", "kind: the broker's own sockets"),
