@@ -47,11 +47,15 @@ impl Answer {
             Message::Reply(reply) if reply.rc == 0 => Self::Done,
             Message::Reply(reply) => Self::Failed(-i32::from(reply.rc), reply.text),
             Message::Info(info) => Self::Info { used: info.used, total: info.total },
-            Message::Add(add) => {
-                Self::Deposit { ufd: add.ufd, payload: add.payload, descriptor: add.descriptor }
-            }
+            Message::Add(add) => Self::Deposit {
+                ufd: add.ufd,
+                payload: add.payload.into_vec(),
+                descriptor: add.descriptor,
+            },
             Message::Hello(hello) => Self::Hello(hello),
-            Message::Extended(message) => Self::Extended { op: message.op, body: message.body },
+            Message::Extended(message) => {
+                Self::Extended { op: message.op, body: message.body.into_vec() }
+            }
             other => panic!("the broker sent a message that is no answer: {other:?}"),
         }
     }

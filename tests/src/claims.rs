@@ -148,7 +148,8 @@ impl Answer {
     pub fn claimed(self) -> Claimed {
         match self {
             Self::Extended { op, body } => {
-                let message = Extended::<()> { op, flags: 0, body, descriptors: Vec::new() };
+                let message =
+                    Extended::<()> { op, flags: 0, body: body.into(), descriptors: Vec::new() };
                 Claimed::from_extended(message).expect("it is CLAIMED")
             }
             other => panic!("expected CLAIMED, got {other:?}"),

@@ -203,7 +203,7 @@ impl<F> Control<F> {
         let (op, descriptor) = match self {
             Self::Connections { joined, left } => {
                 let descriptors = out.connections(joined, &left);
-                return Extended { op: CONNECTIONS, flags: 0, body: out.0, descriptors };
+                return Extended { op: CONNECTIONS, flags: 0, body: out.0.into(), descriptors };
             }
             Self::Restore => (RESTORE, None),
             Self::Setup(setup) => {
@@ -255,7 +255,7 @@ impl<F> Control<F> {
             }
         };
         let descriptors = descriptor.into_iter().collect();
-        Extended { op, flags: 0, body: out.0, descriptors }
+        Extended { op, flags: 0, body: out.0.into(), descriptors }
     }
 
     /// Reads a message.

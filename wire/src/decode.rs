@@ -10,8 +10,12 @@
 //! A decoder holds at most one incomplete message and what it was fed since it was last drained.
 
 use std::collections::VecDeque;
+use std::fmt;
+
+use zeroize::Zeroize;
 
 use crate::frame::{Frame, Limits, frame, i16_at, i32_at, i64_at, split_flags};
+use crate::payload::reserve;
 use crate::{
     ADD_HEAD, Add, EXTENDED_HEAD, Errno, Extended, Hello, Info, Message, REPLY_HEAD, Reply, Slot,
     Tag, opcode,
@@ -40,7 +44,6 @@ impl Fault {
 }
 
 /// Turns a stream of bytes and descriptors (of type `F`) into messages.
-#[derive(Debug)]
 pub struct Decoder<F> {
     limits: Limits,
     bytes: Vec<u8>,
@@ -84,6 +87,7 @@ impl<F> Decoder<F> {
             return;
         }
         self.compact();
+        reserve(&mut self.bytes, bytes.len());
         self.bytes.extend_from_slice(bytes);
         self.fed += bytes.len() as u64;
         let end = self.fed;
@@ -135,6 +139,17 @@ impl<F> Decoder<F> {
 
     fn complete(&mut self, length: usize, announced: usize) -> Result<Message<F>, Fault> {
         let body = self.start..self.start + length;
+        let message = self.claimed(body.clone(), length, announced);
+        self.bytes[body].zeroize();
+        message
+    }
+
+    fn claimed(
+        &mut self,
+        body: std::ops::Range<usize>,
+        length: usize,
+        announced: usize,
+    ) -> Result<Message<F>, Fault> {
         self.start += length;
         let claim = self.claim(announced);
         let position = self.fed - self.pending() as u64;
@@ -165,7 +180,11 @@ impl<F> Decoder<F> {
     }
 
     fn compact(&mut self) {
-        self.bytes.drain(..self.start);
+        // Of the part of a message that moves to the front, no copy stays behind.
+        let rest = self.pending();
+        self.bytes.copy_within(self.start.., 0);
+        self.bytes[rest..].zeroize();
+        self.bytes.truncate(rest);
         self.start = 0;
         if self.bytes.is_empty() && self.bytes.capacity() > KEPT_CAPACITY {
             self.bytes = Vec::new();
@@ -173,7 +192,22 @@ impl<F> Decoder<F> {
     }
 
     fn die(&mut self) {
-        *self = Self { dead: true, ..Self::new(self.limits) };
+        *self = Self::new(self.limits);
+        self.dead = true;
+    }
+}
+
+impl<F> fmt::Debug for Decoder<F> {
+    /// What it was fed may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Decoder with {} bytes, ", self.pending())?;
+        write!(f, "{} descriptors", self.descriptors.len())
+    }
+}
+
+impl<F> Drop for Decoder<F> {
+    fn drop(&mut self) {
+        self.bytes.zeroize();
     }
 }
 
@@ -202,7 +236,7 @@ fn parse<F>(bytes: &[u8], mut descriptors: impl Iterator<Item = F>) -> Result<Me
         opcode::ADD => Message::Add(Add {
             slot: slot(bytes)?,
             ufd: i32_at(bytes, 8).ok_or(short)?,
-            payload: bytes.get(ADD_HEAD..).ok_or(short)?.to_vec(),
+            payload: bytes.get(ADD_HEAD..).ok_or(short)?.into(),
             descriptor: descriptors.next(),
         }),
         opcode::DEL => Message::Del(slot(bytes)?),
@@ -216,7 +250,7 @@ fn parse<F>(bytes: &[u8], mut descriptors: impl Iterator<Item = F>) -> Result<Me
         _ => Message::Extended(Extended {
             op,
             flags: split_flags(second).0,
-            body: bytes.get(EXTENDED_HEAD..).ok_or(short)?.to_vec(),
+            body: bytes.get(EXTENDED_HEAD..).ok_or(short)?.into(),
             descriptors: descriptors.collect(),
         }),
     })

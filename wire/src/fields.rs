@@ -3,8 +3,10 @@
 //! Reading never panics, and takes no more memory than the body has: whatever is not there
 //! is none.
 
+use crate::payload::reserve;
+
 /// A body being written.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Body(pub(crate) Vec<u8>);
 
 impl Body {
@@ -29,13 +31,13 @@ impl Body {
     }
 
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        reserve(&mut self.0, bytes.len());
         self.0.extend_from_slice(bytes);
         self
     }
 }
 
 /// A body being read, from the front.
-#[derive(Debug)]
 pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Fields<'a> {

@@ -18,6 +18,7 @@ mod frame;
 mod kind;
 pub mod many;
 mod message;
+mod payload;
 mod slot;
 pub mod version2;
 
@@ -28,6 +29,7 @@ pub use frame::Limits;
 pub use message::{
     Add, Extended, Hello, Info, Message, Reply, add_head, del, get, hello, info, reply, tag,
 };
+pub use payload::Payload;
 pub use slot::{Index, NotANumber, Slot, Tag};
 
 /// The largest payload of a deposit, in bytes.

@@ -4,11 +4,13 @@
 //! slots than the question, and then of the first of them. Each slot has an outcome of its own.
 
 use crate::fields::{Body, Fields};
-use crate::{Errno, Extended, Fault, Index, Limits, MAX_DESCRIPTORS, MAX_PAYLOAD, Tag, opcode};
+use crate::{
+    Errno, Extended, Fault, Index, Limits, MAX_DESCRIPTORS, MAX_PAYLOAD, Payload, Tag, opcode,
+};
 
 /// What is asked about many slots of a tag. Payloads (of type `P`) may be borrowed by who sends it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum ManyRequest<F, P = Vec<u8>> {
+pub enum ManyRequest<F, P = Payload> {
     /// GET_MANY: what lies in these slots?
     Get {
         /// Their tag.
@@ -37,7 +39,7 @@ pub enum ManyRequest<F, P = Vec<u8>> {
 
 /// What is answered about many slots of a tag. Payloads (of type `P`) may be borrowed by who sends it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum ManyAnswer<F, P = Vec<u8>> {
+pub enum ManyAnswer<F, P = Payload> {
     /// GOT_MANY answers GET_MANY: for the first slots that were asked for, in their order.
     Got {
         /// Their tag.
@@ -56,7 +58,7 @@ pub enum ManyAnswer<F, P = Vec<u8>> {
 
 /// One deposit among many of a tag.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Deposit<F, P = Vec<u8>> {
+pub struct Deposit<F, P = Payload> {
     /// Where.
     pub index: Index,
     /// The number that the descriptor had where it was deposited; negative, and without
@@ -69,7 +71,7 @@ pub struct Deposit<F, P = Vec<u8>> {
 }
 
 /// What came of one slot among many.
-pub type Outcome<F, P = Vec<u8>> = Result<Deposit<F, P>, (Index, Errno)>;
+pub type Outcome<F, P = Payload> = Result<Deposit<F, P>, (Index, Errno)>;
 
 /// How many bytes of body a deposit takes, beside its payload.
 pub const DEPOSIT_HEAD: usize = 16;
@@ -99,7 +101,7 @@ impl<F, P: AsRef<[u8]>> ManyRequest<F, P> {
                 opcode::DEL_MANY
             }
         };
-        Extended { op, flags: 0, body: out.0, descriptors }
+        Extended { op, flags: 0, body: out.0.into(), descriptors }
     }
 }
 
@@ -159,7 +161,7 @@ impl<F, P: AsRef<[u8]>> ManyAnswer<F, P> {
                 opcode::DONE_MANY
             }
         };
-        Extended { op, flags: 0, body: out.0, descriptors }
+        Extended { op, flags: 0, body: out.0.into(), descriptors }
     }
 }
 
@@ -282,6 +284,6 @@ impl Fields<'_> {
             return (payload.is_empty() && ufd < 0).then_some(Err((index, errno)));
         }
         let descriptor = if ufd >= 0 { Some(descriptors.next()?) } else { None };
-        Some(Ok(Deposit { index, ufd, payload: payload.to_vec(), descriptor }))
+        Some(Ok(Deposit { index, ufd, payload: payload.into(), descriptor }))
     }
 }

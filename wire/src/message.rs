@@ -5,8 +5,8 @@
 
 use crate::frame::Head;
 use crate::{
-    ADD_HEAD, EXTENDED_HEAD, Errno, HELLO_SIZE, INFO_SIZE, MAX_DESCRIPTORS, MAX_TEXT, REPLY_HEAD,
-    SLOT_SIZE, Slot, TAG_SIZE, Tag, opcode,
+    ADD_HEAD, EXTENDED_HEAD, Errno, HELLO_SIZE, INFO_SIZE, MAX_DESCRIPTORS, MAX_TEXT, Payload,
+    REPLY_HEAD, SLOT_SIZE, Slot, TAG_SIZE, Tag, opcode,
 };
 
 /// A complete message, with the descriptors (of type `F`) that belong to it.
@@ -50,7 +50,7 @@ pub struct Add<F> {
     /// deposit without one. Given back unchanged.
     pub ufd: i32,
     /// The bytes deposited, as many as the decoder's limits allow.
-    pub payload: Vec<u8>,
+    pub payload: Payload,
     /// The descriptor; there is one if, and only if, `ufd` is not negative.
     pub descriptor: Option<F>,
 }
@@ -93,7 +93,7 @@ pub struct Extended<F> {
     /// The opcode's own flags.
     pub flags: u8,
     /// What follows the head.
-    pub body: Vec<u8>,
+    pub body: Payload,
     /// The descriptors, at most [`MAX_DESCRIPTORS`].
     pub descriptors: Vec<F>,
 }

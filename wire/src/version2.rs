@@ -240,7 +240,8 @@ impl Request {
             return Err(UNASKED);
         }
         if op == opcode::FIND {
-            let name = String::from_utf8(body).ok().and_then(Name::new).ok_or(BAD_NAME)?;
+            let name =
+                String::from_utf8(body.into_vec()).ok().and_then(Name::new).ok_or(BAD_NAME)?;
             return Ok(Self::Find(name));
         }
         Self::read(op, &mut Fields(&body)).ok_or(BAD_REQUEST)
@@ -325,7 +326,7 @@ pub(crate) const BAD_REQUEST: Fault = Fault::survivable(Errno::INVAL, "malformed
 pub(crate) const BAD_ANSWER: Fault = Fault::survivable(Errno::INVAL, "malformed answer");
 
 pub(crate) fn extended<F>(op: i16, body: Body) -> Extended<F> {
-    Extended { op, flags: 0, body: body.0, descriptors: Vec::new() }
+    Extended { op, flags: 0, body: body.0.into(), descriptors: Vec::new() }
 }
 
 impl Body {

@@ -132,7 +132,8 @@ fn descriptors_that_found_no_room_and_were_not_announced_end_the_connection() {
 fn a_message_of_253_descriptors_gets_all_of_them() {
     let descriptors: Vec<u32> = (0..253).collect();
     let body = b"all at once".to_vec();
-    let sent = Extended { op: 77, flags: 0x81, body, descriptors: descriptors.clone() };
+    let sent =
+        Extended { op: 77, flags: 0x81, body: body.into(), descriptors: descriptors.clone() };
     let bytes = Message::Extended(sent).to_bytes();
     let reads = [read(&bytes[..1], &descriptors), read(&bytes[1..], &[])];
     assert_eq!(peer(&reads), [message(&bytes, &descriptors)]);
@@ -145,7 +146,8 @@ fn opcodes_that_nobody_knows_end_the_connection_unless_their_length_is_known() {
         let outcomes = peer(&[read(&op.to_ne_bytes(), &[])]);
         assert_eq!(outcomes, [Outcome::Fault(Errno::PROTO, true)], "{op}");
     }
-    let unknown = Extended::<u32> { op: 64, flags: 0, body: vec![0; 9], descriptors: vec![] };
+    let unknown =
+        Extended::<u32> { op: 64, flags: 0, body: vec![0; 9].into(), descriptors: vec![] };
     let unknown = Message::Extended(unknown).to_bytes();
     let bytes = [&unknown[..], &get(slot())].concat();
     assert_eq!(peer(&[read(&bytes, &[])]), [message(&unknown, &[]), message(&get(slot()), &[])]);

@@ -71,7 +71,7 @@ proptest! {
 
     #[test]
     fn no_body_makes_a_reader_fail(op in 78..88_i16, body in vec(any::<u8>(), 0..40)) {
-        let message = || Extended::<u32> { op, flags: 0, body: body.clone(), descriptors: vec![] };
+        let message = || Extended::<u32> { op, flags: 0, body: body.clone().into(), descriptors: vec![] };
         let _ = ClaimRequest::from_extended(message());
         let _ = Claimed::from_extended(message());
         let _ = Event::from_extended(message());
@@ -87,7 +87,7 @@ proptest! {
 }
 
 fn body(op: i16, fields: &[&[u8]]) -> Extended<u32> {
-    Extended { op, flags: 0, body: fields.concat(), descriptors: Vec::new() }
+    Extended { op, flags: 0, body: fields.concat().into(), descriptors: Vec::new() }
 }
 
 #[test]

@@ -158,7 +158,7 @@ proptest! {
         body in vec(any::<u8>(), 0..80),
         descriptors in vec(any::<u32>(), 0..3),
     ) {
-        let message = fdbroker_wire::Extended { op, flags: 0, body, descriptors };
+        let message = fdbroker_wire::Extended { op, flags: 0, body: body.into(), descriptors };
         if let Ok(control) = Control::from_extended(message) {
             let again = Control::from_extended(control.clone().into_extended());
             prop_assert_eq!(again, Ok(control));

@@ -23,7 +23,7 @@ fn deposit() -> impl Strategy<Value = Deposit<u32>> {
     (index(), 0..=i32::MAX, rest).prop_map(|(index, number, (payload, descriptor))| Deposit {
         index,
         ufd: descriptor.map_or(-1, |_| number),
-        payload,
+        payload: payload.into(),
         descriptor,
     })
 }
@@ -81,7 +81,7 @@ proptest! {
         body in vec(any::<u8>(), 0..300),
         descriptors in vec(any::<u32>(), 0..5),
     ) {
-        let message = Extended { op, flags: 0, body, descriptors };
+        let message = Extended { op, flags: 0, body: body.into(), descriptors };
         let _ = ManyRequest::from_extended(message.clone());
         let _ = ManyAnswer::from_extended(message);
     }

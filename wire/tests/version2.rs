@@ -80,7 +80,7 @@ fn carried(message: Extended<u32>) -> Extended<u32> {
 }
 
 fn message(op: i16, body: &[u8]) -> Extended<u32> {
-    Extended { op, flags: 0, body: body.to_vec(), descriptors: Vec::new() }
+    Extended { op, flags: 0, body: body.into(), descriptors: Vec::new() }
 }
 
 fn refused<T: std::fmt::Debug>(outcome: Result<T, Fault>) -> Errno {
@@ -121,7 +121,7 @@ proptest! {
         body in vec(prop_oneof![any::<u8>(), 0..3_u8, Just(0xff)], 0..80),
         descriptors in vec(any::<u32>(), 0..3),
     ) {
-        let sent = Extended { op, flags: 0, body, descriptors };
+        let sent = Extended { op, flags: 0, body: body.into(), descriptors };
         if let Ok(request) = Request::from_extended(sent.clone()) {
             let again = Request::from_extended(request.clone().into_extended::<u32>());
             prop_assert_eq!(again, Ok(request));
@@ -139,7 +139,7 @@ proptest! {
         let mut message = sent.into_extended::<u32>();
         let position = at.index(message.body.len());
         message.body[position] = byte;
-        message.body.truncate(end.index(message.body.len()) + 1);
+        message.body = message.body[..end.index(message.body.len()) + 1].into();
         if let Ok(Answer::Listing(listing)) = Answer::from_extended(message.clone()) {
             prop_assert!(listing.entries().len() * 18 <= message.body.len());
         }

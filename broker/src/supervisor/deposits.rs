@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use fdbroker_wire::{Add, Slot, Tag};
+use fdbroker_wire::{Add, Payload, Slot, Tag};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::deposit_record;
@@ -19,7 +19,7 @@ const MAX_ASIDE: usize = 64;
 pub(super) struct Kept {
     pub(super) slot: Slot,
     pub(super) ufd: i32,
-    pub(super) payload: Vec<u8>,
+    pub(super) payload: Payload,
     pub(super) descriptor: Option<PeerFd>,
 }
 

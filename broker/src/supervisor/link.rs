@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use fdbroker_wire::{Control, Decoder, Errno, Limits, Message, add_head, reply};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
+use zeroize::Zeroize;
 
 use super::deposits::Kept;
 use crate::fd::{CloseQueue, NOBODY, PeerFd};
@@ -165,10 +166,11 @@ impl Link {
         match stream.try_io(Interest::READABLE, || receive(stream.as_fd(), chunk)) {
             Ok(received) if received.length == 0 => Err(ErrorKind::UnexpectedEof.into()),
             Ok(received) => {
-                let bytes = &chunk[..received.length];
+                let bytes = &mut chunk[..received.length];
                 let brought = received.descriptors.into_iter();
                 let brought = brought.map(|fd| close_queue.hold(NOBODY, fd));
                 decoder.feed(bytes, brought, received.truncated);
+                bytes.zeroize();
                 Ok(())
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),

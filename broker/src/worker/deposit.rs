@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use fdbroker_policy::Uid;
-use fdbroker_wire::{Add, MAX_RECORD, Slot};
+use fdbroker_wire::{Add, MAX_RECORD, Payload, Slot};
 
 use super::PeerFd;
 use super::quota::{DepositCharge, Quotas};
@@ -18,7 +18,7 @@ pub(super) struct Deposit {
     pub(super) owner: Uid,
     /// The number that its depositor gave; returned unchanged.
     pub(super) ufd: i32,
-    pub(super) payload: Vec<u8>,
+    pub(super) payload: Payload,
     pub(super) descriptor: Option<PeerFd>,
     /// Shared with the descriptor: given back when that has been closed.
     pub(super) charge: Arc<DepositCharge>,
@@ -44,7 +44,7 @@ impl Deposit {
         let Add { slot, ufd, mut payload, descriptor } = add;
         let owner = deposit_record::owner(&payload)
             .ok_or_else(|| format!("the deposit in slot {slot} has no record"))?;
-        payload.drain(..MAX_RECORD);
+        payload.remove_first(MAX_RECORD);
         let charge = quotas.restored_deposit(owner, payload.len(), descriptor.is_some());
         let descriptor = descriptor.map(|descriptor| close_queue.hold(owner, descriptor));
         Ok(Self::new(Add { slot, ufd, payload, descriptor }, owner, charge))

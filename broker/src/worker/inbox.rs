@@ -9,6 +9,7 @@ use std::time::Duration;
 use fdbroker_policy::Uid;
 use fdbroker_wire::{Decoder, Fault, Limits, Message};
 use tokio::time::{Instant, timeout_at};
+use zeroize::Zeroize;
 
 use super::identity::Identity;
 use super::limits::loop_time::Turn;
@@ -182,7 +183,9 @@ impl Inbox {
             held.keep_until_closed(charge);
             held
         });
-        self.decoder.feed(&worker.chunk.borrow()[..length], brought, truncated);
+        let chunk = &mut worker.chunk.borrow_mut()[..length];
+        self.decoder.feed(chunk, brought, truncated);
+        chunk.zeroize();
         if too_many { Err(Gone::TooMuch) } else { Ok(()) }
     }
 

@@ -9,6 +9,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use fdbroker_wire::{Add, Control, Decoder, Limits, Message, Tag};
 use rustix::event::{PollFd, PollFlags, poll};
 
+use zeroize::Zeroize;
+
 use super::in_force::Rules;
 use crate::sandbox::credentials;
 use crate::sys::receive::receive;
@@ -80,7 +82,9 @@ fn read(link: &OwnedFd, chunk: &mut [u8], decoder: &mut Decoder<OwnedFd>) -> Res
     if received.truncated {
         return Err("the limit of open descriptors is too low for the deposits".to_owned());
     }
-    decoder.feed(&chunk[..received.length], received.descriptors, false);
+    let bytes = &mut chunk[..received.length];
+    decoder.feed(bytes, received.descriptors, false);
+    bytes.zeroize();
     Ok(())
 }
 

@@ -35,7 +35,7 @@ fn event(tag: i16, claim: i32) -> Event {
 fn answer(payload: usize, descriptor: Option<Descriptor>) -> Message<Descriptor> {
     let ufd = if descriptor.is_some() { 5 } else { -1 };
     let slot = Slot::new(1, i32::try_from(payload).unwrap()).unwrap();
-    Message::Add(Add { slot, ufd, payload: vec![b'x'; payload], descriptor })
+    Message::Add(Add { slot, ufd, payload: vec![b'x'; payload].into(), descriptor })
 }
 
 /// A core to which HEL was answered with everything.

@@ -59,7 +59,7 @@ impl GetMany {
         let operation = if self.take { Operation::Take } else { Operation::Get };
         match outcome {
             Ok(many::Deposit { index, ufd, payload, descriptor }) => {
-                (index, Ok(Deposit { descriptor, ufd, payload }))
+                (index, Ok(Deposit { descriptor, ufd, payload: payload.into_vec() }))
             }
             Err((index, errno)) => {
                 (index, Err(place.refused(operation(Slot { tag: self.tag, index }), errno)))

@@ -154,7 +154,7 @@ pub(crate) struct Sealed {
 impl Sealed {
     /// Its head announces the descriptors that it has; they travel beside it.
     pub(crate) fn new<F>(message: Extended<F>) -> Self {
-        Self { head: message.head(), body: message.body }
+        Self { head: message.head(), body: message.body.into_vec() }
     }
 
     pub(crate) fn request(&self) -> Request<'_> {

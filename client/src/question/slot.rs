@@ -96,9 +96,11 @@ impl Question for Get {
         place: &Place<'_>,
     ) -> Result<Option<Deposit>, Error> {
         match answer {
-            Message::Add(add) if add.slot == self.slot => {
-                Ok(Some(Deposit { descriptor: add.descriptor, ufd: add.ufd, payload: add.payload }))
-            }
+            Message::Add(add) if add.slot == self.slot => Ok(Some(Deposit {
+                descriptor: add.descriptor,
+                ufd: add.ufd,
+                payload: add.payload.into_vec(),
+            })),
             other => Err(place.unexpected(self.operation(), other)),
         }
     }

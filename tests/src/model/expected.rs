@@ -65,7 +65,7 @@ impl Expected {
     pub fn of(message: Message<OwnedFd>) -> Self {
         match message {
             Message::Reply(reply) => Self::Reply(-i32::from(reply.rc)),
-            Message::Add(add) => deposit(add.ufd, add.payload, add.descriptor),
+            Message::Add(add) => deposit(add.ufd, add.payload.into_vec(), add.descriptor),
             Message::Info(info) => Self::Info(info.used, info.total),
             Message::Extended(message) => Self::of_extended(message),
             other => panic!("no answer: {other:?}"),
@@ -78,7 +78,7 @@ impl Expected {
                 ManyAnswer::Got { outcomes, .. } => {
                     let outcomes = outcomes.into_iter().map(|outcome| match outcome {
                         Ok(Deposit { ufd, payload, descriptor, .. }) => {
-                            Ok(parts(ufd, payload, descriptor))
+                            Ok(parts(ufd, payload.into_vec(), descriptor))
                         }
                         Err((_, errno)) => Err(number(errno)),
                     });

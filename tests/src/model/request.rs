@@ -162,7 +162,7 @@ fn all(indices: &[i32]) -> Vec<Index> {
 fn deposit(index: i32, held: &Held) -> Deposit<()> {
     let index = Index::new(index).expect("an index");
     let descriptor = held.file.map(drop);
-    Deposit { index, ufd: held.ufd(), payload: held.payload.clone(), descriptor }
+    Deposit { index, ufd: held.ufd(), payload: held.payload.clone().into(), descriptor }
 }
 
 fn many(request: ManyRequest<()>) -> Vec<u8> {

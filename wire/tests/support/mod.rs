@@ -194,7 +194,7 @@ fn add() -> impl Strategy<Value = Add<u32>> {
     (slot(), any::<i32>(), payload, any::<u32>()).prop_map(|(slot, ufd, payload, number)| Add {
         slot,
         ufd,
-        payload,
+        payload: payload.into(),
         descriptor: (ufd >= 0).then_some(number),
     })
 }
@@ -208,6 +208,7 @@ fn extended() -> impl Strategy<Value = Extended<u32>> {
     let count = prop_oneof![4 => 0..4_usize, 1 => Just(MAX_DESCRIPTORS)];
     let descriptors = count.prop_flat_map(|count| proptest::collection::vec(any::<u32>(), count));
     let body = proptest::collection::vec(any::<u8>(), 0..60);
-    (opcode::FIRST_EXTENDED..=i16::MAX, any::<u8>(), body, descriptors)
-        .prop_map(|(op, flags, body, descriptors)| Extended { op, flags, body, descriptors })
+    (opcode::FIRST_EXTENDED..=i16::MAX, any::<u8>(), body, descriptors).prop_map(
+        |(op, flags, body, descriptors)| Extended { op, flags, body: body.into(), descriptors },
+    )
 }
