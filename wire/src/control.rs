@@ -26,6 +26,7 @@ const PONG: i16 = 111;
 const CONNECTIONS: i16 = 112;
 const SUSPECT: i16 = 113;
 const HEALTH: i16 = 114;
+const TAKING: i16 = 115;
 
 /// A message between worker and supervisor.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -108,6 +109,19 @@ pub enum Control<F> {
     },
     /// Worker: I am about to end by a fault of mine, in the middle of a request on this slot.
     Suspect(Slot),
+    /// What lies in some slots is about to be given to a process that takes it, or, without a process,
+    /// is not. The supervisor keeps this until the slot changes, and gives it back on
+    /// [`Control::Restore`].
+    Taking {
+        /// The tag.
+        tag: Tag,
+        /// Which of its slots.
+        indices: Vec<Index>,
+        /// The process's id, as the worker's namespace numbers it.
+        pid: i32,
+        /// The process itself (a pidfd); none when nobody takes them any more.
+        process: Option<F>,
+    },
     /// Supervisor: what the status is to say of it, in lines of `key=value`.
     Health(String),
 }
@@ -249,6 +263,13 @@ impl<F> Control<F> {
                 out.slot(slot);
                 (SUSPECT, None)
             }
+            Self::Taking { tag, indices, pid, process } => {
+                out.u32(u32::from(tag.get().unsigned_abs())).u32(pid.unsigned_abs());
+                for index in indices {
+                    out.u32(index.get().unsigned_abs());
+                }
+                (TAKING, process)
+            }
             Self::Health(lines) => {
                 out.string(&lines);
                 (HEALTH, None)
@@ -305,6 +326,12 @@ impl<F> Control<F> {
             PONG => Self::Pong,
             SUSPECT => Self::Suspect(fields.slot()?),
             HEALTH => Self::Health(fields.string()?),
+            TAKING => Self::Taking {
+                tag: fields.tag()?,
+                pid: i32::try_from(fields.u32()?).ok()?,
+                indices: fields.indices_to_the_end()?,
+                process: descriptor,
+            },
             _ => return None,
         })
     }
@@ -395,6 +422,15 @@ impl Fields<'_> {
             left.push(self.u32()?);
         }
         Some(Control::Connections { joined, left })
+    }
+
+    /// Indices to the end.
+    fn indices_to_the_end(&mut self) -> Option<Vec<Index>> {
+        let mut indices = Vec::new();
+        while !self.0.is_empty() {
+            indices.push(self.index()?);
+        }
+        Some(indices)
     }
 
     fn index(&mut self) -> Option<Index> {

@@ -2,8 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use fdbroker_wire::{
-    Account, Control, Decoder, Errno, Joined, KnownName, Limits, Message, NameKind, PolicyText,
-    Setup, Slot, Tag,
+    Account, Control, Decoder, Errno, Index, Joined, KnownName, Limits, Message, NameKind,
+    PolicyText, Setup, Slot, Tag,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -41,9 +41,17 @@ fn control() -> impl Strategy<Value = Control<u32>> {
         Just(Control::Ping),
         Just(Control::Pong),
         connections(),
+        taking(),
         slot.prop_map(Control::Suspect),
         "(.|\n){0,60}".prop_map(Control::Health),
     ]
+}
+
+fn taking() -> impl Strategy<Value = Control<u32>> {
+    let tag = (0..=i16::MAX).prop_map(|tag| Tag::new(tag).unwrap());
+    let index = (0..=i32::MAX).prop_map(|index| Index::new(index).unwrap());
+    (tag, vec(index, 0..20), 0..=i32::MAX, option::of(any::<u32>()))
+        .prop_map(|(tag, indices, pid, process)| Control::Taking { tag, indices, pid, process })
 }
 
 fn connections() -> impl Strategy<Value = Control<u32>> {

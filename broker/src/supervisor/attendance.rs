@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
-use fdbroker_wire::{Control, Errno, Extended, Message};
+use fdbroker_wire::{Control, Errno, Extended, Message, Slot};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::lifecycle::{Given, Supervisor};
@@ -67,6 +67,10 @@ impl Supervisor {
             // Having come is all that it is to say.
             Control::Pong => {}
             Control::Connections { joined, left } => self.connections.update(joined, &left)?,
+            Control::Taking { tag, indices, pid, process } => {
+                let slots = indices.into_iter().map(|index| Slot { tag, index });
+                self.deposits.note_taker(slots, pid, process);
+            }
             Control::Suspect(slot) => self.quarantine.name(slot),
             Control::Serving => {
                 *served = true;
@@ -95,6 +99,11 @@ impl Supervisor {
         }
         for kept in self.deposits.all() {
             link.deposit(kept);
+        }
+        for (slot, taker) in self.deposits.takers() {
+            let (tag, indices, pid) = (slot.tag, vec![slot.index], taker.pid);
+            let process = Some(&*taker.process);
+            link.note(Control::Taking { tag, indices, pid, process }, &taker.process);
         }
         link.control(Control::Restored);
         Ok(())

@@ -30,10 +30,18 @@ pub(super) struct Note {
     pub(super) process: Rc<PeerFd>,
 }
 
+/// The process that is being given a deposit, to take it.
+pub(super) struct Taker {
+    pub(super) pid: i32,
+    pub(super) process: Rc<PeerFd>,
+}
+
 /// All of them.
 pub(super) struct Deposits {
     kept: BTreeMap<Slot, Rc<Kept>>,
     notes: BTreeMap<Tag, Note>,
+    /// Who is being given what lies in a slot, to take it.
+    takers: BTreeMap<Slot, Taker>,
     /// What has killed workers, and is given to none until it is readmitted.
     aside: BTreeMap<Slot, Rc<Kept>>,
     /// Told each slot whose former descriptor has been closed: until then the worker has it on its
@@ -56,8 +64,8 @@ impl Drop for Notice {
 
 impl Deposits {
     pub(super) fn new(closed: UnboundedSender<Slot>) -> Self {
-        let (kept, aside) = (BTreeMap::new(), BTreeMap::new());
-        Self { kept, notes: BTreeMap::new(), aside, closed }
+        let (kept, takers, aside) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { kept, notes: BTreeMap::new(), takers, aside, closed }
     }
 
     /// Keeps a deposit in the place of what was there. Returns whether it has the record that a
@@ -69,6 +77,7 @@ impl Deposits {
             descriptor.move_to(owner);
             descriptor.keep_until_closed(Notice { slot, closed: self.closed.clone() });
         }
+        self.takers.remove(&slot);
         self.kept.insert(slot, Rc::new(Kept { slot, ufd, payload, descriptor }));
         true
     }
@@ -100,7 +109,33 @@ impl Deposits {
 
     /// Forgets a deposit; whether there was one.
     pub(super) fn forget(&mut self, slot: Slot) -> bool {
+        self.takers.remove(&slot);
         self.kept.remove(&slot).is_some()
+    }
+
+    /// Notes who is about to be given what lies in some slots; nobody, when there is no process.
+    pub(super) fn note_taker(
+        &mut self,
+        slots: impl Iterator<Item = Slot>,
+        pid: i32,
+        process: Option<PeerFd>,
+    ) {
+        let process = process.map(Rc::new);
+        for slot in slots.filter(|slot| self.kept.contains_key(slot)).collect::<Vec<_>>() {
+            match &process {
+                Some(process) => {
+                    let process = Rc::clone(process);
+                    self.takers.insert(slot, Taker { pid, process });
+                }
+                None => {
+                    self.takers.remove(&slot);
+                }
+            }
+        }
+    }
+
+    pub(super) fn takers(&self) -> impl Iterator<Item = (Slot, &Taker)> {
+        self.takers.iter().map(|(slot, taker)| (*slot, taker))
     }
 
     /// Notes who owns a serial tag; nobody, when there is no process.

@@ -86,6 +86,14 @@ impl Answer {
 }
 
 impl Answer {
+    /// Undoes what was prepared for when it has been sent.
+    pub(super) async fn not_sent(self, worker: &Worker) {
+        if let Self::Got(got) = self {
+            // Without a supervisor there is nothing to be undone.
+            let _ = got.not_sent(worker).await;
+        }
+    }
+
     /// Does what was to be done once it has been sent; none when the supervisor has gone.
     pub(super) async fn sent(self, worker: &Worker, turn: &Turn) -> Option<()> {
         match self {

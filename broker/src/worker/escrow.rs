@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use fdbroker_policy::{ResourceIndex, Right};
-use fdbroker_wire::{Add, Errno, Index, Slot, Tag};
+use fdbroker_wire::{Add, Control, Errno, Index, Slot, Tag};
 use tokio::time::timeout;
 
 use super::answer::{Answer, Failure};
@@ -57,7 +57,7 @@ pub(super) async fn serve(
             }
         }
         let outcome = match request {
-            Escrow::Get(slot) => match get(&case, slot).await {
+            Escrow::Get(slot) => match get(&case, &session.holder, slot).await {
                 Some(outcome) => outcome,
                 // The policy has been replaced meanwhile: decided anew under the next one.
                 None => match next(worker, &rules).await {
@@ -120,20 +120,24 @@ fn acceptable(case: &Case<'_>, add: &Add<PeerFd>) -> Result<(), Failure> {
 
 /// Gives what lies in a slot, or opens it; none when that was asked under a policy that is not the
 /// supervisor's any more.
-async fn get(case: &Case<'_>, slot: Slot) -> Option<Outcome> {
+async fn get(case: &Case<'_>, holder: &Holder, slot: Slot) -> Option<Outcome> {
     match case.place.resource {
         Some((resource, _)) => open(case, slot, resource).await,
         None => {
             let deposit = case.worker.slots.borrow().get(slot).cloned();
-            let deposit = deposit.filter(|deposit| shows(case.worker, deposit));
+            let deposit = deposit.filter(|deposit| shows(case.worker, holder, deposit));
             Some(deposit.map(Answer::Deposit).ok_or_else(Failure::absent).into())
         }
     }
 }
 
 /// Whether a deposit is there for others: not while it is being taken, unless the tag is being taken
-/// over from its taker, or has been; then it stays.
-pub(super) fn shows(worker: &Worker, deposit: &Rc<Deposit>) -> bool {
+/// over from its taker, or has been; then it stays. What another process may have been given by a worker
+/// that died is kept for that one.
+pub(super) fn shows(worker: &Worker, holder: &Holder, deposit: &Rc<Deposit>) -> bool {
+    if worker.taking.is_kept_from(deposit.slot, holder) {
+        return false;
+    }
     let taker = worker.taking.taker(deposit);
     taker.is_none_or(|taker| worker.turns.fence(&taker, deposit.slot.tag, true, false).is_err())
 }
@@ -192,6 +196,7 @@ async fn keep(case: &Case<'_>, holder: &Holder, add: Add<PeerFd>) -> Option<Outc
     let descriptor = add.descriptor.as_ref().and_then(PeerFd::descriptor);
     pen.keep(slot, add.ufd, &deposit_record::write(owner), &add.payload, descriptor).await.ok()?;
     before.iter().for_each(|before| worker.vault.leaves(before));
+    worker.taking.forget(slot);
     worker.slots.borrow_mut().put(Deposit::new(add, owner, charge));
     Some(Outcome::Recorded(Answer::Done))
 }
@@ -219,6 +224,7 @@ async fn forget(case: &Case<'_>, holder: &Holder, slot: Slot) -> Option<Outcome>
 pub(super) async fn delete(worker: &Worker, pen: &Pen<'_>, deposit: &Deposit) -> Option<()> {
     pen.forget(deposit.slot).await.ok()?;
     worker.vault.leaves(deposit);
+    worker.taking.forget(deposit.slot);
     worker.slots.borrow_mut().take(deposit.slot);
     Some(())
 }
@@ -238,8 +244,13 @@ pub(super) async fn take(
     let place = Place::slot(&rules.policy, slot);
     let case = Case::new(worker, &rules, requester, Right::Del, place);
     // Whoever takes the tag over finds it there.
-    if !same || fence_in_turn(&case, holder).is_err() {
+    if !same {
         return Some(());
+    }
+    if fence_in_turn(&case, holder).is_err() {
+        let (tag, indices) = (slot.tag, vec![slot.index]);
+        let message = Control::Taking { tag, indices, pid: 0, process: None };
+        return pen.control(message).await.ok();
     }
     // It has been given away: that it is not here any more follows, whoever hears of it.
     let _ = case.record(Kind::Decision, Verdict::Granted, "taken");

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use fdbroker_policy::Right;
 use fdbroker_wire::many::{DEPOSIT_HEAD, Deposit as Entry, ManyAnswer, ManyRequest, ROOM};
-use fdbroker_wire::{Add, Errno, Index, MAX_PAYLOAD, Slot, Tag};
+use fdbroker_wire::{Add, Control, Errno, Index, MAX_PAYLOAD, Slot, Tag};
 
 use super::answer::{Answer, Failure};
 use super::case::Case;
@@ -21,7 +21,7 @@ use super::request::Escrow;
 use super::runs::Question;
 use super::session::Session;
 use super::taking::Taken;
-use super::{PeerFd, Worker, escrow, runs};
+use super::{PeerFd, Worker, escrow, runs, taking};
 
 /// What was got of some slots.
 pub(super) struct Got {
@@ -66,6 +66,7 @@ pub(super) async fn serve(
     match request {
         ManyRequest::Get { tag, indices, take } => {
             let got = get(worker, session, requester, tag, &indices, take).await?;
+            taking::announce(worker, tag, got.to_be_taken(), &got.holder).await?;
             Some(Answer::Got(got))
         }
         ManyRequest::Add { tag, deposits } => {
@@ -252,6 +253,29 @@ impl Gathered {
 }
 
 impl Got {
+    /// What is to be deleted once it has been sent.
+    fn to_be_taken(&self) -> Vec<Index> {
+        self.gathered.taken.iter().map(|taken| taken.deposit.slot.index).collect()
+    }
+
+    /// It could not be sent: what was to be taken stays, for everybody; none when the supervisor has
+    /// gone.
+    pub(super) async fn not_sent(self, worker: &Worker) -> Option<()> {
+        // What has been replaced may be somebody else's by now.
+        let there = |taken: &&Taken| {
+            let slots = worker.slots.borrow();
+            slots.get(taken.deposit.slot).is_some_and(|found| Rc::ptr_eq(found, &taken.deposit))
+        };
+        let taken = self.gathered.taken.iter().filter(there);
+        let (tag, indices): (_, Vec<_>) =
+            (self.tag, taken.map(|it| it.deposit.slot.index).collect());
+        if indices.is_empty() {
+            return Some(());
+        }
+        let message = Control::Taking { tag, indices, pid: 0, process: None };
+        worker.vault.pen().await.control(message).await.ok()
+    }
+
     /// Sends it.
     ///
     /// # Errors

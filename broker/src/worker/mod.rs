@@ -178,8 +178,17 @@ async fn serve(
     table: u64,
     idle: IdleCount,
 ) -> Result<(), String> {
-    let restore::Restored { link, instance, sees_units, rules, listener, trail, deposits, notes } =
-        restored;
+    let restore::Restored {
+        link,
+        instance,
+        sees_units,
+        rules,
+        listener,
+        trail,
+        deposits,
+        notes,
+        takes,
+    } = restored;
     if !sees_units {
         log.warn(NO_UNITS);
     }
@@ -225,6 +234,7 @@ async fn serve(
         health: RefCell::default(),
     });
     notes.into_iter().for_each(|note| turns::restore(&worker, note));
+    takes.into_iter().for_each(|take| taking::restore(&worker, take));
     tokio::task::spawn_local(Rc::clone(&worker.loop_time).run());
     let peers = accept::accept(Rc::clone(&worker), listener);
     let result = tokio::select! {

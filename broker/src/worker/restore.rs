@@ -6,7 +6,7 @@
 use std::io::IoSlice;
 use std::os::fd::{AsFd, OwnedFd};
 
-use fdbroker_wire::{Add, Control, Decoder, Limits, Message, Tag};
+use fdbroker_wire::{Add, Control, Decoder, Limits, Message, Slot, Tag};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use zeroize::Zeroize;
@@ -27,6 +27,14 @@ pub(super) struct Restored {
     pub(super) trail: Option<OwnedFd>,
     pub(super) deposits: Vec<Add<OwnedFd>>,
     pub(super) notes: Vec<Note>,
+    pub(super) takes: Vec<Take>,
+}
+
+/// What was being taken when the last worker died, and by whom.
+pub(super) struct Take {
+    pub(super) slots: Vec<Slot>,
+    pub(super) pid: i32,
+    pub(super) process: OwnedFd,
 }
 
 /// Who owned a serial tag when the last worker died.
@@ -46,6 +54,7 @@ pub(super) struct Arrived {
     trail: Option<OwnedFd>,
     pub(super) deposits: Vec<Add<OwnedFd>>,
     notes: Vec<Note>,
+    takes: Vec<Take>,
     complete: bool,
 }
 
@@ -63,10 +72,11 @@ pub(super) fn from(link: OwnedFd) -> Result<Restored, String> {
             arrived.take(message.map_err(|fault| fault.reason.to_owned())?)?;
         }
     }
-    let Arrived { instance, sees_units, rules, listener, trail, deposits, notes, .. } = arrived;
+    let Arrived { instance, sees_units, rules, listener, trail, deposits, notes, takes, .. } =
+        arrived;
     let rules = rules.ok_or("the supervisor sent no policy")?;
     let listener = listener.ok_or("the supervisor sent no listening socket")?;
-    Ok(Restored { link, instance, sees_units, rules, listener, trail, deposits, notes })
+    Ok(Restored { link, instance, sees_units, rules, listener, trail, deposits, notes, takes })
 }
 
 fn read(link: &OwnedFd, chunk: &mut [u8], decoder: &mut Decoder<OwnedFd>) -> Result<(), String> {
@@ -114,6 +124,10 @@ impl Arrived {
             Control::Listener(listener) => self.listener = Some(listener),
             Control::Note { tag, pid, process: Some(process) } => {
                 self.notes.push(Note { tag, pid, process });
+            }
+            Control::Taking { tag, indices, pid, process: Some(process) } => {
+                let slots = indices.into_iter().map(|index| Slot { tag, index }).collect();
+                self.takes.push(Take { slots, pid, process });
             }
             Control::Restored => self.complete = true,
             _ => return Err("the supervisor sent what only workers send".to_owned()),

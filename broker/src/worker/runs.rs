@@ -182,7 +182,8 @@ impl<'a> Runs<'a> {
         if !get.decision.granted {
             return Err(Nothing::Refused);
         }
-        let there = there.filter(|deposit| shows(self.worker, deposit));
+        let there =
+            there.filter(|deposit| shows(self.worker, &self.question.session.holder, deposit));
         there.ok_or(Nothing::Absent)
     }
 

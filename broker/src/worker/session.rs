@@ -116,9 +116,15 @@ impl Session {
             };
             let ends = incoming.message.as_ref().is_err_and(|fault| fault.fatal);
             let answer = request::serve(worker, self, incoming).await?;
-            match answer.send(&mut self.outbox).await {
+            let sent = answer.send(&mut self.outbox).await;
+            if sent.is_ok() && !ends {
+                answer.sent(worker, &self.turn).await?;
+            } else {
+                answer.not_sent(worker).await;
+            }
+            match sent {
                 Ok(()) if ends => return Some("it broke the protocol".to_owned()),
-                Ok(()) => answer.sent(worker, &self.turn).await?,
+                Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::TimedOut => {
                     return Some("it does not read its answers".to_owned());
                 }

@@ -1,16 +1,37 @@
 //! Deposits that are being taken: they are there for nobody else until it is known whether the answer
-//! was sent. If this worker dies before that, they are as they were.
+//! was sent.
+//!
+//! Before the answer goes, the supervisor is told who is about to be given them. If this worker dies
+//! before it has deleted them, nobody knows whether the answer arrived. Then the next worker keeps
+//! them for that process: it can take them again, and nobody else sees them until it has ended.
+//! So none is lost, and none is with two processes at once.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
+
+use fdbroker_wire::{Control, Index, Slot, Tag};
 
 use super::deposit::Deposit;
 use super::holder::Holder;
+use super::restore::Take;
+use super::{Worker, process_number};
+use crate::sys::watch::Watched;
 
 /// Which deposits that are, by their addresses, and who takes each.
 #[derive(Default)]
-pub(super) struct Taking(Rc<RefCell<Takers>>);
+pub(super) struct Taking {
+    now: Rc<RefCell<Takers>>,
+    /// What an earlier worker was giving to a process that lives.
+    kept: RefCell<HashMap<Slot, Rc<Former>>>,
+}
+
+/// The process that an earlier worker was giving something to.
+struct Former {
+    pid: i32,
+    process: OwnedFd,
+}
 
 type Takers = HashMap<*const Deposit, Rc<Holder>>;
 
@@ -24,14 +45,83 @@ pub(super) struct Taken {
 impl Taking {
     /// Who takes a deposit. What was put in its slot meanwhile is another one.
     pub(super) fn taker(&self, deposit: &Rc<Deposit>) -> Option<Rc<Holder>> {
-        let takers = self.0.borrow();
+        let takers = self.now.borrow();
         if takers.is_empty() { None } else { takers.get(&Rc::as_ptr(deposit)).cloned() }
     }
 
     pub(super) fn begin(&self, deposit: &Rc<Deposit>, taker: &Rc<Holder>) -> Taken {
-        self.0.borrow_mut().insert(Rc::as_ptr(deposit), Rc::clone(taker));
+        self.now.borrow_mut().insert(Rc::as_ptr(deposit), Rc::clone(taker));
         let (deposit, taker) = (Rc::clone(deposit), Rc::clone(taker));
-        Taken { deposit, taker, taking: Rc::clone(&self.0) }
+        Taken { deposit, taker, taking: Rc::clone(&self.now) }
+    }
+
+    /// Whether a slot's deposit is kept for another process than this session's.
+    pub(super) fn is_kept_from(&self, slot: Slot, holder: &Holder) -> bool {
+        let kept = self.kept.borrow();
+        !kept.is_empty() && kept.get(&slot).is_some_and(|former| !former.is(holder))
+    }
+
+    /// Something else lies in a slot, or nothing: it is kept for nobody.
+    pub(super) fn forget(&self, slot: Slot) {
+        let mut kept = self.kept.borrow_mut();
+        if !kept.is_empty() {
+            kept.remove(&slot);
+        }
+    }
+}
+
+impl Former {
+    fn is(&self, holder: &Holder) -> bool {
+        let theirs = holder.identity.process.as_ref().and_then(process_number::number);
+        match process_number::number(&self.process) {
+            Some(number) if theirs.is_some() => theirs == Some(number),
+            _ => self.pid != 0 && self.pid == holder.pid(),
+        }
+    }
+}
+
+/// Tells the supervisor who is about to be given what lies in some slots; none when it has gone. A
+/// process that the kernel does not name is told of to nobody: what it takes can be given twice.
+pub(super) async fn announce(
+    worker: &Worker,
+    tag: Tag,
+    indices: Vec<Index>,
+    holder: &Holder,
+) -> Option<()> {
+    let Some(process) = holder.identity.process.as_ref().filter(|_| !indices.is_empty()) else {
+        return Some(());
+    };
+    let (pid, process) = (holder.pid(), Some(process.as_fd()));
+    let message = Control::Taking { tag, indices, pid, process };
+    worker.vault.pen().await.control(message).await.ok()
+}
+
+/// Keeps what an earlier worker was giving to a process for that process, until it ends.
+pub(super) fn restore(worker: &Rc<Worker>, take: Take) {
+    let Take { slots, pid, process } = take;
+    let Ok(watched) = process.try_clone().and_then(Watched::new) else {
+        worker.log().error(&format!("who was taking a deposit, pid {pid}, cannot be watched"));
+        return;
+    };
+    let former = Rc::new(Former { pid, process });
+    let each = slots.iter().map(|slot| (*slot, Rc::clone(&former)));
+    worker.taking.kept.borrow_mut().extend(each);
+    let worker = Rc::clone(worker);
+    tokio::task::spawn_local(async move {
+        // A pidfd is readable when its process has ended, see pidfd_open(2).
+        if watched.readable().await.is_ok() {
+            slots.into_iter().for_each(|slot| worker.taking.give_up(slot, &former));
+        }
+    });
+}
+
+impl Taking {
+    /// The process has ended: what was kept for it in a slot is there for everybody.
+    fn give_up(&self, slot: Slot, former: &Rc<Former>) {
+        let mut kept = self.kept.borrow_mut();
+        if kept.get(&slot).is_some_and(|found| Rc::ptr_eq(found, former)) {
+            kept.remove(&slot);
+        }
     }
 }
 

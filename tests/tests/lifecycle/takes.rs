@@ -1,0 +1,130 @@
+//! The worker is killed while takes are under way: nothing is with two processes, nothing is lost.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use fdbroker_tests::{Answer, Daemon, Peer, Person, is_root, request, skip, sys, wait_until};
+use fdbroker_wire::{Control, Index, Message, Tag};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::daemon;
+
+const TAKER: u32 = 64020;
+/// How many takes are under way when the worker is killed, one for each kill. Before takers were
+/// noted, about one in sixteen was given again.
+const KILLS: i32 = 120;
+
+/// GET_MANY of one slot of tag 1, to take what lies there.
+fn take(index: i32) -> Vec<u8> {
+    let mut body = Vec::new();
+    body.extend(1_i16.to_ne_bytes());
+    body.extend(1_i16.to_ne_bytes());
+    body.extend(index.to_ne_bytes());
+    request::extended(74, &body)
+}
+
+/// Takes; none when the connection ended before the answer.
+fn took(peer: &mut Peer, index: i32) -> Option<bool> {
+    peer.try_send(&take(index), &[]).ok()?;
+    match peer.try_answer().ok()? {
+        Answer::Closed => None,
+        answer => Some(has_deposit(&answer)),
+    }
+}
+
+/// Whether a GOT_MANY of one slot has a deposit: its return code is 0.
+fn has_deposit(answer: &Answer) -> bool {
+    match answer {
+        Answer::Extended { op: 75, body } => body[8..12] == [0; 4],
+        other => panic!("no answer to GET_MANY: {other:?}"),
+    }
+}
+
+/// Tells the supervisor, as the worker does before it answers a take, who takes what lies in 1/1.
+fn note_taker(daemon: &Daemon, taker: &Person) -> bool {
+    let pid = i32::try_from(taker.pid()).unwrap();
+    let process = pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()).unwrap();
+    let Ok(link) = sys::taken_from(daemon.worker_pid(), 0) else { return false };
+    let (tag, indices) = (Tag::new(1).unwrap(), vec![Index::new(1).unwrap()]);
+    let message = Control::Taking { tag, indices, pid, process: Some(process) }.into_extended();
+    let bytes = Message::Extended(message);
+    let Message::Extended(message) = &bytes else { unreachable!() };
+    sys::send_all(link.as_fd(), &bytes.to_bytes(), &[message.descriptors[0].as_fd()]).unwrap();
+    true
+}
+
+fn greeted(mut peer: Peer) -> Option<Peer> {
+    peer.try_send(&request::hello_for(4), &[]).ok()?;
+    (!peer.try_answer().ok()?.is_closed()).then_some(peer)
+}
+
+/// A connection of a process, or of this one, that a worker which is not just being killed serves.
+fn connect(daemon: &Daemon, person: Option<&Person>) -> Peer {
+    let connect = || match person {
+        Some(person) => person.try_connect(daemon.socket(), None),
+        None => Peer::connect(daemon.socket()),
+    };
+    (0..100).find_map(|_| greeted(connect().ok()?)).expect("a connection is served")
+}
+
+#[test]
+fn what_is_taken_under_kills_is_given_to_one_process() {
+    if !is_root() {
+        return skip("takes under kills", "only root can become others");
+    }
+    let daemon = daemon();
+    let taker = Person::user(TAKER);
+    let (mut given, mut under_way) = (0, 0);
+    for index in 0..KILLS {
+        connect(&daemon, None).add((1, index), "x").done();
+        let mut peer = connect(&daemon, Some(&taker));
+        let worker = daemon.worker_pid();
+        let delay = Duration::from_micros(u64::try_from(index).unwrap() * 10);
+        let first = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(delay);
+                daemon.kill_worker();
+            });
+            took(&mut peer, index)
+        });
+        wait_until("another worker serves", || daemon.worker_pid() != worker);
+        match first {
+            Some(taken) => {
+                assert!(taken, "it lay there");
+                given += 1;
+                let again = took(&mut connect(&daemon, None), index);
+                assert_eq!(again, Some(false), "{index} was given twice");
+            }
+            None => {
+                under_way += 1;
+                let own = took(&mut connect(&daemon, Some(&taker)), index);
+                assert_eq!(own, Some(true), "{index} was lost");
+            }
+        }
+    }
+    eprintln!("{given} were given before the kill, {under_way} were not");
+}
+
+#[test]
+fn what_a_dead_taker_may_have_had_is_there_for_others() {
+    if !is_root() {
+        return skip("a taker that ends", "only root can become others");
+    }
+    let daemon = daemon();
+    daemon.connect().add((1, 1), "x").done();
+    let taker = Person::user(TAKER);
+    let peer = connect(&daemon, Some(&taker));
+    if !note_taker(&daemon, &taker) {
+        return skip("a taker that ends", "descriptors of others cannot be taken");
+    }
+    daemon.kill_worker();
+    let mut other = connect(&daemon, None);
+    assert_eq!(other.get((1, 1)).errno(), libc::ENOENT, "it is kept for its taker");
+    assert_eq!(connect(&daemon, Some(&taker)).get((1, 1)).payload(), b"x");
+    drop(peer);
+    drop(taker);
+    wait_until("the taker's end frees it", || {
+        other.try_send(&request::get((1, 1)), &[]).unwrap();
+        !matches!(other.answer(), Answer::Failed(..))
+    });
+}
