@@ -225,3 +225,99 @@ fn a_service_has_what_its_unit_is_allowed_and_nobody_else_has() {
     assert_eq!(run_in("any.service", listed), Some(0));
     manager.end();
 }
+
+/// The broker's two processes, as they are numbered outside.
+fn processes(manager: &ServiceManager) -> (u32, u32) {
+    let supervisor = process::named_below(manager.init(), "fdbrokerd");
+    let worker = wait_for("there is a worker", || {
+        process::children(supervisor).into_iter().find(|pid| process::runs(*pid))
+    });
+    (supervisor, worker)
+}
+
+fn keep_something(manager: &ServiceManager) {
+    let added = manager.run_with("kept", &["fdbroker", "add", "10/3", "--payload", "-"]);
+    assert!(added.status.success(), "{added:?}\n{}", status(manager));
+}
+
+#[test]
+fn neither_death_nor_stop_of_the_worker_ends_the_unit() {
+    let manager = match ServiceManager::boot(POLICY) {
+        Ok(manager) => manager,
+        Err(reason) => return skip("the death of the worker under systemd", &reason),
+    };
+    manager.succeed(&["systemctl", "start", SERVICE]);
+    keep_something(&manager);
+    assert_eq!(manager.property(SERVICE, "OOMPolicy"), "continue");
+    let main = manager.property(SERVICE, "MainPID");
+    for signal in [Signal::KILL, Signal::STOP, Signal::HUP] {
+        let (_, worker) = processes(&manager);
+        process::signal(worker, signal);
+        if signal != Signal::HUP {
+            wait_until("another worker serves", || processes(&manager).1 != worker);
+        }
+        assert_eq!(manager.succeed(&["fdbroker", "get", "10/3"]), "kept", "{signal:?}");
+    }
+    // To every process of the unit, as an administrator sends it.
+    manager.succeed(&["systemctl", "kill", "-s", "HUP", SERVICE]);
+    manager.succeed(&["systemctl", "kill", "-s", "USR1", SERVICE]);
+    assert_eq!(manager.succeed(&["fdbroker", "get", "10/3"]), "kept");
+    assert_eq!(manager.property(SERVICE, "MainPID"), main);
+    assert_eq!(manager.property(SERVICE, "NRestarts"), "0");
+    assert_eq!(manager.property(SERVICE, "ActiveState"), "active");
+    manager.end();
+}
+
+#[test]
+fn a_supervisor_that_hangs_is_ended_by_the_watchdog() {
+    let manager = match ServiceManager::boot(POLICY) {
+        Ok(manager) => manager,
+        Err(reason) => return skip("the watchdog of systemd", &reason),
+    };
+    manager.succeed(&["systemctl", "start", SERVICE]);
+    assert_eq!(manager.property(SERVICE, "WatchdogUSec"), "30s");
+    manager.succeed(&["systemctl", "stop", SERVICE]);
+    let drop_in = manager.path("/etc/systemd/system/fdbrokerd.service.d");
+    fs::create_dir(&drop_in).unwrap();
+    let short = "[Service]\nWatchdogSec=3s\nTimeoutStopSec=3s\n";
+    fs::write(drop_in.join("watchdog.conf"), short).unwrap();
+    manager.succeed(&["systemctl", "daemon-reload"]);
+    manager.succeed(&["systemctl", "start", SERVICE]);
+    keep_something(&manager);
+    let (supervisor, _) = processes(&manager);
+    // It is left alone for as long as it runs.
+    std::thread::sleep(std::time::Duration::from_secs(7));
+    assert_eq!(manager.property(SERVICE, "NRestarts"), "0");
+    process::signal(supervisor, Signal::STOP);
+    wait_until("it is started again", || {
+        manager.property(SERVICE, "NRestarts") == "1"
+            && manager.property(SERVICE, "ActiveState") == "active"
+    });
+    keep_something(&manager);
+    manager.end();
+}
+
+#[test]
+fn clients_that_wait_are_served_once_the_policy_is_corrected() {
+    let manager = match ServiceManager::boot("nonsense") {
+        Ok(manager) => manager,
+        Err(reason) => return skip("clients that wait under systemd", &reason),
+    };
+    manager.succeed(&["systemctl", "start", SOCKET]);
+    std::thread::scope(|scope| {
+        let clients: Vec<_> =
+            (0..3).map(|_| scope.spawn(|| manager.run(&["fdbroker", "get", "10/3"]))).collect();
+        wait_until("it has failed twice", || {
+            manager.property(SERVICE, "NRestarts").parse::<u32>().unwrap() >= 2
+        });
+        assert_eq!(manager.property(SOCKET, "Result"), "success");
+        fs::write(manager.path("/etc/fdbroker/policy.toml"), POLICY).unwrap();
+        for client in clients {
+            let said = client.join().unwrap();
+            // Nothing lies there.
+            assert_eq!(said.status.code(), Some(4), "{said:?}");
+        }
+    });
+    assert_eq!(manager.property(SERVICE, "ActiveState"), "active");
+    manager.end();
+}

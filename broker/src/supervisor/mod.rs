@@ -71,11 +71,23 @@ fn prepare(arguments: &Arguments) -> Result<lifecycle::Supervisor, StartError> {
     raise_descriptor_limit(&log);
     let records = open_records(arguments, &source, &log)?;
     let opener = opener::Opener::new(source.policy.resources())?;
+    warn_of_capabilities(&source, &log);
     opener.open_ones().for_each(|resource| records.opened(resource));
     if source.texts.is_empty() {
         log.info("no policy file: the built-in policy holds, for the user that started the broker");
     }
     Ok(lifecycle::Supervisor::new(format, records, readiness, source, listener, opener))
+}
+
+/// Says which resources cannot be opened for want of a capability that the policy names.
+fn warn_of_capabilities(source: &policy_source::PolicySource, log: &Log) {
+    for resource in source.policy.resources() {
+        let missing = resource::not_held(resource);
+        if !missing.is_empty() {
+            let cure = resource::NOT_HELD.replace("{}", &missing.join(" "));
+            log.warn(&format!("resource {:?}: {cure}", resource.name));
+        }
+    }
 }
 
 /// The audit trail, with its file where there is one.

@@ -105,6 +105,7 @@ impl Openable {
 
     fn not_opened(&self, error: rustix::io::Errno) -> OpenFailure {
         let cure = match error {
+            rustix::io::Errno::PERM | rustix::io::Errno::ACCESS => &*self.permission_cure(),
             rustix::io::Errno::LOOP => {
                 "a symlink is in the path; if that is meant, say follow_symlinks = true"
             }
@@ -112,15 +113,26 @@ impl Openable {
                 "openat2(2) takes Linux 5.6, and a service manager's seccomp filter must allow it \
                  (not RestrictSUIDSGID=)"
             }
-            rustix::io::Errno::PERM | rustix::io::Errno::ACCESS => {
-                "if opening it takes a capability, name it in the resource's `capabilities`"
-            }
             rustix::io::Errno::NOENT | rustix::io::Errno::NXIO | rustix::io::Errno::NODEV => {
                 "is the device plugged in and its driver loaded?"
             }
             _ => "see open(2)",
         };
         self.failure(Errno::IO, format_args!("cannot be opened: {error}; {cure}"))
+    }
+
+    /// What to do about a permission that was denied: by a filter of system calls, for want of a
+    /// capability that the policy names, or of one that it does not name.
+    fn permission_cure(&self) -> String {
+        let root = openat2(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), RESOLVE_ALL);
+        if root.is_err() {
+            return FILTERED.to_owned();
+        }
+        match not_held(&self.resource).as_slice() {
+            [] => "if opening it takes a capability, name it in the resource's `capabilities`"
+                .to_owned(),
+            missing => NOT_HELD.replace("{}", &missing.join(" ")),
+        }
     }
 
     fn mistaken(&self, what: &str) -> OpenFailure {
@@ -133,6 +145,28 @@ impl Openable {
         OpenFailure { errno, text: format!("resource {name:?}: {path} {what}") }
     }
 }
+
+/// Returns the capabilities that the policy names for a resource and that this process does not
+/// hold, as a unit has them. Without root none is held, and none is missed.
+pub(super) fn not_held(resource: &Resource) -> Vec<String> {
+    let is_missing = |name: &String| {
+        let capability: Result<caps::Capability, _> = name.parse();
+        capability.is_ok_and(|it| !caps::has_cap(None, caps::CapSet::Permitted, it).unwrap_or(true))
+    };
+    if !rustix::process::geteuid().is_root() {
+        return Vec::new();
+    }
+    let names = resource.capabilities.iter();
+    names.map(|name| format!("CAP_{}", name.to_uppercase())).filter(is_missing).collect()
+}
+
+/// What to do about capabilities that are named and not held.
+pub(super) const NOT_HELD: &str = "the policy names {} for it, which the broker was not started with: \
+     add it to CapabilityBoundingSet= in a drop-in of its unit, or to what the container may have, \
+     and restart the broker";
+const FILTERED: &str = "not even / can be opened by openat2(2): a filter of system calls (seccomp) of \
+     a container or service manager refuses it; allow openat2 there";
+const RESOLVE_ALL: ResolveFlags = ResolveFlags::empty();
 
 fn resolution(resource: &Resource) -> ResolveFlags {
     if resource.follow_symlinks { ResolveFlags::NO_MAGICLINKS } else { ResolveFlags::NO_SYMLINKS }
