@@ -110,6 +110,46 @@ fn an_event_of_a_later_version_is_left_aside() {
 }
 
 #[test]
+fn each_opcode_is_of_its_own_kind_and_of_no_other() {
+    let claims = [opcode::CLAIM, opcode::RELEASE, opcode::READY, opcode::WITHDRAW];
+    for op in opcode::FIRST_EXTENDED..opcode::FIRST_PRIVATE {
+        assert_eq!(ClaimRequest::is(op), claims.contains(&op), "{op}");
+        assert_eq!(Event::is(&body(op, &[])), op == opcode::EVENT, "{op}");
+    }
+}
+
+#[test]
+fn the_layout_of_a_claim_is_what_the_documentation_says() {
+    let tag = Tag::new(7).unwrap();
+    let written = |mode, settle| {
+        let time = Duration::from_millis(1500);
+        let claim = ClaimRequest::Claim { tag, mode, time, settle };
+        claim.into_extended::<u32>().body
+    };
+    let numbers =
+        |mode: i16| [&7i16.to_ne_bytes()[..], &mode.to_ne_bytes(), &1500i32.to_ne_bytes()].concat();
+    assert_eq!(written(Mode::Live, false), numbers(0));
+    assert_eq!(written(Mode::Quiesced, true), numbers(0x101));
+    assert_eq!(written(Mode::Again, true), numbers(0x102));
+}
+
+#[test]
+fn what_brings_descriptors_unasked_is_told_that() {
+    let tag = Tag::new(7).unwrap();
+    let unasked = ClaimRequest::from_extended(brings(ClaimRequest::Ready(tag).into_extended()));
+    let unasked = unasked.unwrap_err();
+    let claimed = Claimed { tag, state: State::Owned, claim: 0 };
+    assert_eq!(Claimed::from_extended(brings(claimed.into_extended())), Err(unasked));
+    let (what, left) = (What::Left, Duration::ZERO);
+    let event = Event { tag, what, claim: 1, pid: 2, uid: 3, left };
+    assert_eq!(Event::from_extended(brings(event.into_extended())), Err(unasked));
+}
+
+fn brings(message: Extended<u32>) -> Extended<u32> {
+    Extended { descriptors: vec![5], ..message }
+}
+
+#[test]
 fn nobody_brings_descriptors_with_these() {
     let mut message = ClaimRequest::Ready(Tag::new(1).unwrap()).into_extended::<u32>();
     message.descriptors.push(3);

@@ -93,3 +93,11 @@ proptest! {
         prop_assert_eq!(Control::from_extended(came), Ok(sent));
     }
 }
+
+#[test]
+fn what_is_malformed_names_its_opcode() {
+    let message =
+        fdbroker_wire::Extended::<u32> { op: 96 + 40, flags: 0, body: vec![], descriptors: vec![] };
+    let told = Control::from_extended(message).unwrap_err().to_string();
+    assert!(told.contains("136"), "{told}");
+}
