@@ -115,7 +115,11 @@ fn cgroup(pid: Pid) -> Option<String> {
     parse_cgroup(&text).map(str::to_owned)
 }
 
-/// The path in a /proc/PID/cgroup, see cgroups(7): that of the unified hierarchy, else that of the service manager.
+/// The path in a /proc/PID/cgroup, see cgroups(7): that of the service manager's own hierarchy where it has one, else that
+/// of the unified hierarchy.
+///
+/// A host of version 1 can have a unified hierarchy beside its own in which nothing is sorted: everybody is at its top.
+/// Where both name a place and these differ, it is not known which of them the service manager means.
 fn parse_cgroup(text: &str) -> Option<&str> {
     let of = |which: &str| {
         text.lines().find_map(|line| {
@@ -123,7 +127,12 @@ fn parse_cgroup(text: &str) -> Option<&str> {
             rest.strip_prefix(which)?.strip_prefix(':')
         })
     };
-    let path = of("").or_else(|| of("name=systemd"))?;
+    let path = match (of("name=systemd"), of("")) {
+        (Some(own), Some("/")) => own,
+        (Some(own), Some(unified)) if own != unified => return None,
+        (Some(path), _) | (None, Some(path)) => path,
+        (None, None) => return None,
+    };
     // From inside a control group namespace, what lies outside it is shown by its way there.
     let foreign = path.split('/').any(|component| component == "..");
     (path.starts_with('/') && !foreign).then_some(path)
@@ -220,16 +229,26 @@ mod tests {
     }
 
     #[test]
-    fn the_unified_hierarchy_comes_before_the_service_managers_own() {
+    fn the_service_managers_own_hierarchy_comes_before_an_unused_unified_one() {
         let old = "12:pids:/x\n1:name=systemd:/system.slice/vpn.service\n";
         assert_eq!(parse_cgroup(old), Some("/system.slice/vpn.service"));
+        assert_eq!(parse_cgroup(&format!("{old}0::/\n")), Some("/system.slice/vpn.service"));
         assert_eq!(
-            parse_cgroup(&format!("{old}0::/system.slice/a:b.service\n")),
+            parse_cgroup("0::/system.slice/a:b.service\n"),
             Some("/system.slice/a:b.service")
         );
+        assert_eq!(parse_cgroup("0::/\n"), Some("/"));
         assert_eq!(parse_cgroup("5:name=systemdx:/a\n4:xname=systemd:/a\n3:cpu:/a\n"), None);
         assert_eq!(parse_cgroup(""), None);
         assert_eq!(parse_cgroup("0::\n"), None);
+    }
+
+    #[test]
+    fn two_hierarchies_that_differ_tell_nothing() {
+        let text = |own: &str, unified: &str| format!("1:name=systemd:{own}\n0::{unified}\n");
+        assert_eq!(parse_cgroup(&text("/a.service", "/b.service")), None);
+        assert_eq!(parse_cgroup(&text("/", "/b.service")), None);
+        assert_eq!(parse_cgroup(&text("/a.service", "/a.service")), Some("/a.service"));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! What else differs between two policies: resources, tags, settings, and the rules that the moment leaves out.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
-use crate::{Moment, Policy, Resource, Settings, TagSettings};
+use crate::{Moment, Policy, Rates, Resource, Settings, TagSettings};
 
 /// What differs between two policies beside the rights; see [`diff()`](crate::diff()).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub struct Alterations {
     pub tags: Vec<Altered>,
     /// The settings of `[broker]`, by key.
     pub settings: Vec<Field>,
+    /// The rates of rules that both policies have, by id.
+    pub rates: Vec<Altered>,
 }
 
 /// How many rules will or did count at another moment than the one in question.
@@ -79,6 +82,7 @@ impl Alterations {
             resources: altered(resources(old), resources(new)),
             tags: altered(tags(old), tags(new)),
             settings: fields(of_settings(old.settings()), of_settings(new.settings())),
+            rates: altered(rates(old, new), rates(new, old)),
         }
     }
 }
@@ -149,6 +153,22 @@ fn of_resource(resource: &Resource) -> Vec<Entry> {
     ]
 }
 
+/// The rates of a policy's rules, for those rules that both have and one of them limits.
+fn rates(policy: &Policy, other: &Policy) -> BTreeMap<String, (String, Vec<Entry>)> {
+    let limited = policy.rules_with_rates().chain(other.rules_with_rates()).map(|(id, _)| id);
+    let both = limited.filter(|id| policy.rule(id).is_some() && other.rule(id).is_some());
+    both.map(|id| (id.to_owned(), (id.to_owned(), of_rates(policy.rates_of(id))))).collect()
+}
+
+fn of_rates(rates: Rates) -> Vec<Entry> {
+    let Rates { requests_per_second, records_per_second } = rates;
+    let text = |rate: Option<NonZeroU32>| rate.map_or("none".to_owned(), |rate| rate.to_string());
+    vec![
+        ("requests_per_second", text(requests_per_second)),
+        ("records_per_second", text(records_per_second)),
+    ]
+}
+
 fn of_tag(tag: &TagSettings) -> Vec<Entry> {
     let TagSettings { name, id: _, serial, accept } = tag;
     vec![
@@ -167,7 +187,10 @@ fn of_settings(settings: &Settings) -> Vec<Entry> {
         max_payload_bytes_per_uid,
         frame_timeout,
         audit,
+        requests_per_second,
+        records_per_second,
     } = settings;
+    let requests = requests_per_second.map_or("unlimited".to_owned(), |rate| rate.to_string());
     vec![
         ("user", user.to_string()),
         ("max_connections", max_connections.to_string()),
@@ -176,6 +199,8 @@ fn of_settings(settings: &Settings) -> Vec<Entry> {
         ("max_payload_bytes_per_uid", format!("{max_payload_bytes_per_uid}B")),
         ("frame_timeout", format!("{}ms", frame_timeout.as_millis())),
         ("audit", audit.to_string()),
+        ("requests_per_second", requests),
+        ("records_per_second", records_per_second.to_string()),
     ]
 }
 

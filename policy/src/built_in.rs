@@ -4,7 +4,7 @@ use crate::pattern::Pattern;
 use crate::policy::Parts;
 use crate::right::Rights;
 use crate::rule::{Rule, Who};
-use crate::{Accept, Policy, Right, Tag, TagSettings, Uid, Validity};
+use crate::{Accept, Policy, Rates, Right, Tag, TagSettings, Uid, Validity};
 
 /// The id of the only rule of the built-in policy.
 pub const BUILT_IN_RULE: &str = "built-in: the user that started the broker";
@@ -32,6 +32,7 @@ fn rule(owner: Uid) -> Rule {
         slots: Box::new([Pattern::Everything]),
         who: Who { users: Some(Box::new([owner])), ..Who::default() },
         valid: Validity::default(),
+        rates: Rates::default(),
     }
 }
 

@@ -88,11 +88,19 @@ pub fn escape(text: &str) -> String {
     })
 }
 
-/// Control characters (C0, DEL, C1), line separators, and what turns the direction of writing or is invisible.
-fn is_harmful(character: char) -> bool {
+/// Whether a character could mislead whoever reads a line: control characters (C0, DEL, C1), line separators, and what
+/// is invisible or turns the direction of writing. These are Unicode's general categories Cc, Cf, Zl and Zp, and the
+/// other code points that it calls default ignorable (Unicode 16).
+#[must_use]
+pub fn is_harmful(character: char) -> bool {
     character.is_control()
-        || matches!(character, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
-        || character == '\u{feff}'
+        || matches!(character,
+            '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}'
+            | '\u{8e2}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}'
+            | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}')
 }
 
 fn escape_line(text: &str) -> String {

@@ -48,6 +48,8 @@ impl Uid {
     pub const ROOT: Self = Self(0);
     /// The user in whom all strangers look alike. No rule can name it.
     pub const OVERFLOW: Self = Self(OVERFLOW);
+    /// No user: `(uid_t) -1`, which the kernel gives to nobody, see setreuid(2).
+    pub const NONE: Self = Self(u32::MAX);
 }
 
 impl Gid {

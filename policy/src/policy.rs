@@ -8,8 +8,8 @@ use crate::coverage::Coverage;
 use crate::rule::Rule;
 use crate::verdict::Scales;
 use crate::{
-    Gid, Index, Moment, Peer, Resource, ResourceIndex, Right, Settings, Slot, Tag, TagSettings,
-    Target, Uid, Verdict, slot,
+    Gid, Index, Moment, Peer, Rates, Resource, ResourceIndex, Right, Settings, Slot, Tag,
+    TagSettings, Target, Uid, Verdict, slot,
 };
 
 /// Everything that a policy file says.
@@ -83,6 +83,18 @@ impl Policy {
     #[must_use]
     pub const fn rule_count(&self) -> usize {
         self.rules.len()
+    }
+
+    /// Returns the rates of the rule with this id.
+    #[must_use]
+    pub fn rates_of(&self, rule: &str) -> Rates {
+        self.rule(rule).map(|rule| rule.rates).unwrap_or_default()
+    }
+
+    /// Returns the rules that set a rate, by id.
+    pub fn rules_with_rates(&self) -> impl Iterator<Item = (&str, Rates)> {
+        let set = self.rules.iter().filter(|rule| rule.rates != Rates::default());
+        set.map(|rule| (rule.id.as_str(), rule.rates))
     }
 
     /// What the policy calls a user, if it names it. Of several names the first in the alphabet.
@@ -188,6 +200,12 @@ impl Policy {
     pub(crate) fn covering(&self, slot: Slot) -> impl Iterator<Item = &Rule> {
         let numbers = self.coverage.covering(slot);
         numbers.filter_map(|number| self.rules.get(number.position()))
+    }
+
+    /// Returns the rule with this id.
+    pub(crate) fn rule(&self, id: &str) -> Option<&Rule> {
+        let found = self.rules.binary_search_by(|rule| rule.id.as_str().cmp(id));
+        found.ok().and_then(|at| self.rules.get(at))
     }
 
     /// The rules, in the order of their ids.

@@ -3,7 +3,7 @@
 use crate::glob::Glob;
 use crate::pattern::Pattern;
 use crate::right::Rights;
-use crate::{Gid, Peer, Right, Target, Uid, Validity};
+use crate::{Gid, Peer, Rates, Right, Target, Uid, Validity};
 
 /// One `[[rules]]` table.
 #[derive(Clone, Debug)]
@@ -16,6 +16,7 @@ pub(crate) struct Rule {
     pub(crate) who: Who,
     /// Outside it the rule does not count at all: neither what it allows nor what it denies.
     pub(crate) valid: Validity,
+    pub(crate) rates: Rates,
 }
 
 /// The position of a rule among all rules of a policy, sorted by their ids.

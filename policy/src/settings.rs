@@ -1,6 +1,7 @@
 //! The broker's own settings: whom the worker runs as, and the limits that hold for every peer.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::Uid;
@@ -22,6 +23,19 @@ pub struct Settings {
     pub frame_timeout: Duration,
     /// What becomes of a request whose decision cannot be recorded.
     pub audit: Audit,
+    /// Requests of one user that are served in a second; `None` is any number.
+    pub requests_per_second: Option<NonZeroU32>,
+    /// Records that one user causes in a second, of what is not granted.
+    pub records_per_second: NonZeroU32,
+}
+
+/// The rates that a rule sets, for each user; `None` is that of [`Settings`] alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Rates {
+    /// Requests that the rule grants and that are served in a second.
+    pub requests_per_second: Option<NonZeroU32>,
+    /// Records in a second, of what the rule decides and does not grant.
+    pub records_per_second: Option<NonZeroU32>,
 }
 
 /// What becomes of a request whose decision cannot be recorded.
@@ -67,6 +81,8 @@ impl Default for Settings {
             max_payload_bytes_per_uid: 64 << 20,
             frame_timeout: Duration::from_secs(10),
             audit: Audit::default(),
+            requests_per_second: None,
+            records_per_second: const { NonZeroU32::new(100).unwrap() },
         }
     }
 }

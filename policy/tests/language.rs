@@ -2,11 +2,12 @@
 
 mod support;
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use fdbroker_policy::{
     Accept, Access, Account, Audit, DeviceNumber, Gid, Index, Kind, Moment, Opening, Peer, Policy,
-    Right, Settings, Slot, Source, SourceText, Tag, Target, Uid, Verdict, load,
+    Rates, Right, Settings, Slot, Source, SourceText, Tag, Target, Uid, Verdict, load,
 };
 use support::{Machine, load_one};
 
@@ -46,7 +47,8 @@ fn a_file_with_nothing_but_its_version_has_the_defaults_and_grants_nothing() {
 fn every_setting_is_read() {
     let settings = policy(
         "[broker]\nuser = 7\nmax_connections = 1\nmax_connections_per_uid = 2\nmax_slots_per_uid = 3\n\
-         max_payload_bytes_per_uid = \"4KiB\"\nframe_timeout = \"500ms\"\naudit = \"required\"\n",
+         max_payload_bytes_per_uid = \"4KiB\"\nframe_timeout = \"500ms\"\naudit = \"required\"\n\
+         requests_per_second = 5\nrecords_per_second = 6\n",
     );
     let expected = Settings {
         user: Account::Number(Uid(7)),
@@ -56,8 +58,22 @@ fn every_setting_is_read() {
         max_payload_bytes_per_uid: 4096,
         frame_timeout: Duration::from_millis(500),
         audit: Audit::Required,
+        requests_per_second: NonZeroU32::new(5),
+        records_per_second: NonZeroU32::new(6).unwrap(),
     };
     assert_eq!(*settings.settings(), expected);
+}
+
+#[test]
+fn a_rule_can_have_rates_of_its_own() {
+    let policy = policy(
+        "[tags.web]\nid = 1\n[[rules]]\nid = \"busy\"\nallow = [\"get\"]\nslots = [\"web/*\"]\nanyone = true\n\
+         requests_per_second = 7\n[[rules]]\nid = \"idle\"\nallow = [\"del\"]\nslots = [\"web/*\"]\nanyone = true\n",
+    );
+    let rates = Rates { requests_per_second: NonZeroU32::new(7), records_per_second: None };
+    assert_eq!(policy.rates_of("busy"), rates);
+    assert_eq!(policy.rates_of("idle"), Rates::default());
+    assert_eq!(policy.rules_with_rates().collect::<Vec<_>>(), [("busy", rates)]);
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
+use fdbroker_policy::is_harmful;
 use serde::Serialize;
 
 use super::record::Entry;
-use super::text::reorders;
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -78,9 +78,11 @@ pub(super) fn line(entry: &Entry<'_>) -> String {
 pub(crate) fn harmless(text: &str) -> String {
     let mut line = String::with_capacity(text.len() + 1);
     for character in text.chars() {
-        if reorders(character) || character.is_control() {
-            // All of them are in the basic plane: four digits do. Writing to a String cannot fail.
-            let _ = write!(line, "\\u{:04x}", u32::from(character));
+        if is_harmful(character) {
+            // JSON has four digits for each unit of UTF-16. Writing to a String cannot fail.
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                let _ = write!(line, "\\u{unit:04x}");
+            }
         } else {
             line.push(character);
         }
@@ -96,11 +98,11 @@ mod tests {
 
     #[test]
     fn an_entry_is_one_line_whatever_it_says() {
-        let text = line(&Entry::event(Level::Error, "a\n\"b\"\u{1b}\u{202e}\u{85}"));
+        let text = line(&Entry::event(Level::Error, "a\n\"b\"\u{1b}\u{202e}\u{85}\u{e0041}"));
         assert!(text.is_ascii(), "{text}");
         assert_eq!(text.matches('\n').count(), 1);
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(value["message"], "a\n\"b\"\u{1b}\u{202e}\u{85}");
+        assert_eq!(value["message"], "a\n\"b\"\u{1b}\u{202e}\u{85}\u{e0041}");
         assert_eq!(value["level"], "error");
     }
 

@@ -4,6 +4,8 @@
 
 use std::fmt::Write as _;
 
+use fdbroker_policy::is_harmful;
+
 use super::record::{Entry, Kind, Name, Record, Subject};
 
 /// The entry as a line, its newline included.
@@ -80,18 +82,13 @@ fn escape(line: &mut String, text: &str) {
     }
 }
 
-/// Control characters, and those that change the direction of text, as `\u{…}`.
+/// What could mislead a reader, as `\u{…}` or `\n`.
 fn push_escaped(line: &mut String, character: char) {
-    if character.is_control() || reorders(character) {
+    if is_harmful(character) {
         line.extend(character.escape_default());
     } else {
         line.push(character);
     }
-}
-
-/// Whether a character changes the direction of text, or is a line break of its own kind.
-pub(super) fn reorders(character: char) -> bool {
-    matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -105,6 +102,13 @@ mod tests {
     fn no_text_can_forge_a_line_or_move_the_cursor() {
         let text = line(&Entry::event(Level::Info, "a\nb\u{1b}[2Jc\u{202e}\u{85}"));
         assert!(text.ends_with(" info a\\nb\\u{1b}[2Jc\\u{202e}\\u{85}\n"), "{text}");
+    }
+
+    #[test]
+    fn what_nobody_sees_is_shown() {
+        let text = line(&Entry::event(Level::Info, "\u{61c}\u{feff}\u{200b}\u{e0041}\u{2060}é"));
+        let shown = " info \\u{61c}\\u{feff}\\u{200b}\\u{e0041}\\u{2060}é\n";
+        assert!(text.ends_with(shown), "{text}");
     }
 
     #[test]

@@ -81,8 +81,12 @@ impl Requester {
         matches!(self.writer, Ok(None))
     }
 
-    /// Whether this is `owner`, in both ways.
+    /// Whether this is `owner`, in both ways. Never the overflow user: all users whom our user
+    /// namespace does not map look like it, see user_namespaces(7).
     pub(crate) fn is(&self, owner: Uid) -> bool {
+        if matches!(owner, Uid::OVERFLOW | Uid::NONE) {
+            return false;
+        }
         let writer = self.other_writer().map_or(self.connection.uid, |writer| writer.uid);
         self.writer.is_ok() && self.connection.uid == owner && writer == owner
     }

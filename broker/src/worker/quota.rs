@@ -309,6 +309,7 @@ mod tests {
             max_payload_bytes_per_uid: 10,
             frame_timeout: Duration::from_secs(1),
             audit: Audit::default(),
+            ..Settings::default()
         }
     }
 

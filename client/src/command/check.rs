@@ -174,12 +174,12 @@ impl Comparison<'_> {
             let rows = self.changes.iter().flat_map(|change| rows(change, &self.describer));
             output::table(["", "right", "on", "who", "before", "after"], rows.collect())?;
         }
-        let Alterations { timed, resources, tags, settings } = &self.others;
+        let Alterations { timed, resources, tags, settings, rates } = &self.others;
         let sides = ["OLD", "NEW"];
         for (side, timed) in sides.iter().zip(timed) {
             timed_line(side, timed).map_or(Ok(()), output::line)?;
         }
-        for (noun, list) in [("tag", tags), ("resource", resources)] {
+        for (noun, list) in [("tag", tags), ("resource", resources), ("rule", rates)] {
             list.iter().try_for_each(|it| output::line(escape(&altered_line(noun, it))))?;
         }
         settings.iter().try_for_each(|it| {
@@ -192,7 +192,7 @@ impl Comparison<'_> {
     }
 
     fn object(&self) -> Value {
-        let Alterations { timed: [old, new], resources, tags, settings } = &self.others;
+        let Alterations { timed: [old, new], resources, tags, settings, rates } = &self.others;
         let list = |list: &[Altered]| list.iter().map(altered_object).collect::<Vec<_>>();
         let [old_drop_ins, new_drop_ins] = self.drop_ins;
         let changes = self.changes.iter().map(|change| object(change, &self.describer));
@@ -201,6 +201,7 @@ impl Comparison<'_> {
             "changes": changes.collect::<Vec<_>>(),
             "resources": list(resources),
             "tags": list(tags),
+            "rules": list(rates),
             "settings": settings.iter().map(field_object).collect::<Vec<_>>(),
             "timed_rules": { "old": timed_object(old), "new": timed_object(new) },
             "drop_ins": { "old": old_drop_ins, "new": new_drop_ins },

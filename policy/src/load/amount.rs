@@ -1,5 +1,6 @@
 //! Reads limits: numbers, sizes and durations.
 
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -24,6 +25,15 @@ pub(super) fn count(
     let found = integer(value, expected, report)?;
     in_range(value, expected.key, u64::try_from(found).ok(), 1..=u64::from(u32::MAX), "", report)
         .and_then(|count| u32::try_from(count).ok())
+}
+
+/// So many in a second, at least 1.
+pub(super) fn rate(
+    section: Section<'_, '_>,
+    key: &'static str,
+    report: &mut Report<'_>,
+) -> Option<NonZeroU32> {
+    count(section, key, report).and_then(NonZeroU32::new)
 }
 
 /// A size of at least one byte.

@@ -1,6 +1,7 @@
 //! Reads the tables `[[rules]]`.
 
 use super::accounts::Accounts;
+use super::amount::rate;
 use super::conditions;
 use super::declared::{Declared, Once};
 use super::near;
@@ -8,12 +9,12 @@ use super::reader::{Expected, Section};
 use super::report::Report;
 use super::slots;
 use super::times;
-use crate::Right;
 use crate::pattern::Pattern;
 use crate::right::Rights;
 use crate::rule::Rule;
+use crate::{Rates, Right};
 
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 14] = [
     "id",
     "allow",
     "deny",
@@ -26,6 +27,8 @@ const KEYS: [&str; 12] = [
     "anyone",
     "valid_from",
     "valid_until",
+    "requests_per_second",
+    "records_per_second",
 ];
 
 const ID: Expected =
@@ -78,7 +81,12 @@ impl<'d, 'n> Rules<'d, 'n> {
         let who = conditions::read(section, self.accounts, report);
         let slots = slots.unwrap_or_default().into_boxed_slice();
         let valid = times::validity(section, report);
-        self.read.push(Rule { id, allow: allow.rights, deny: deny.rights, slots, who, valid });
+        let rates = Rates {
+            requests_per_second: rate(section, "requests_per_second", report),
+            records_per_second: rate(section, "records_per_second", report),
+        };
+        let (allow, deny) = (allow.rights, deny.rights);
+        self.read.push(Rule { id, allow, deny, slots, who, valid, rates });
     }
 
     /// What the rule covers. One that is only about the broker has no slots.

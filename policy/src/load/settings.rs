@@ -1,12 +1,12 @@
 //! Reads the table `[broker]`.
 
 use super::accounts::{Accounts, Sort};
-use super::amount::{count, duration, size};
+use super::amount::{count, duration, rate, size};
 use super::reader::{Expected, Section};
 use super::report::Report;
 use crate::{Account, Audit, Settings, Uid};
 
-const KEYS: [&str; 7] = [
+const KEYS: [&str; 9] = [
     "user",
     "max_connections",
     "max_connections_per_uid",
@@ -14,6 +14,8 @@ const KEYS: [&str; 7] = [
     "max_payload_bytes_per_uid",
     "frame_timeout",
     "audit",
+    "requests_per_second",
+    "records_per_second",
 ];
 
 const AUDIT: Expected = Expected { key: "audit", write: "\"required\" or \"best-effort\"" };
@@ -40,6 +42,10 @@ pub(super) fn read(
         audit: section
             .word(AUDIT, &Audit::ALL.map(|audit| (audit.name(), audit)), report)
             .unwrap_or(default.audit),
+        requests_per_second: rate(section, "requests_per_second", report)
+            .or(default.requests_per_second),
+        records_per_second: rate(section, "records_per_second", report)
+            .unwrap_or(default.records_per_second),
     }
 }
 
