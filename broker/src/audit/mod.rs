@@ -13,10 +13,11 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use fdbroker_policy::{Audit as Setting, Policy};
 use tokio::sync::Notify;
 
 use crate::log::{Entry, Log, Record, Verdict};
-use repeats::Repeats;
+use repeats::{Rates, Repeats};
 use trail::{Appended, Trail};
 
 /// How often counts of what repeats are written.
@@ -43,7 +44,7 @@ impl Audit {
             log,
             trail: RefCell::new(trail.map(Trail::new)),
             required: Cell::new(false),
-            repeats: RefCell::default(),
+            repeats: RefCell::new(Repeats::new(Instant::now())),
             counted: Notify::new(),
         }
     }
@@ -53,9 +54,11 @@ impl Audit {
         &self.log
     }
 
-    /// Whether what cannot be written to the trail may not be done.
-    pub(crate) fn require(&self, required: bool) {
-        self.required.set(required);
+    /// Heeds what a policy says of the trail: whether what cannot be written to it may not be done,
+    /// and how many records of refusals there may be.
+    pub(crate) fn follow(&self, policy: &Policy) {
+        self.required.set(policy.settings().audit == Setting::Required);
+        self.repeats.borrow_mut().limit(Rates::of(policy));
     }
 
     /// Goes on in another file: the old one has been moved away.

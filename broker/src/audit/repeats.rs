@@ -1,86 +1,244 @@
 //! Refusals that repeat: the first few are records, the others a count, second by second.
 //!
-//! Counted for each process and each question apart: one peer's flood holds back nobody else's
-//! records. Bounded: of more different refusals than are remembered, the counts are written early.
+//! Equal are those of one user, unit, tag, right, rule and reason, whichever of its processes asks
+//! and whichever slot of the tag it asks for: the count comes with the span of the slots. And no user
+//! has more than so many records a second. What is beyond that is counted, and the count is told.
+//!
+//! Bounded, by user: what one user asks makes nobody else's count come early or late. No count is
+//! lost.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use crate::log::{OwnedRecord, Record};
+use fdbroker_policy::{Policy, Settings, Uid};
 
-/// How many equal refusals of one process are records of their own, in one second.
+use crate::log::{Kind, OwnedRecord, Record, Verdict};
+
+/// How many equal refusals of one user are records of their own, in one second.
 const SHOWN: u32 = 3;
 const WINDOW: Duration = Duration::from_secs(1);
-/// How many different refusals are remembered.
-const REMEMBERED: usize = 1024;
+/// How many different refusals of one user are remembered; further ones are counted together.
+const KINDS: usize = 32;
+/// How many users are remembered; the refusals of further ones are counted together.
+const USERS: usize = 1024;
+/// How many times one user's rate all users together have, beyond the first few of each.
+const ALL: u32 = 10;
 
-#[derive(Default)]
-pub(super) struct Repeats {
-    /// By a hash under a secret of this process, which no peer can aim at.
-    seen: HashMap<u64, Seen>,
-    secret: RandomState,
-    /// Counts that had to make room.
-    early: Vec<OwnedRecord>,
+/// How many records of refusals there may be in a second, as the policy says.
+pub(super) struct Rates {
+    /// Of one user.
+    of_user: NonZeroU32,
+    /// Of one user by one rule, by the rule's id.
+    of_rules: HashMap<String, NonZeroU32>,
 }
 
-struct Seen {
+/// The refusals of this second.
+pub(super) struct Repeats {
+    rates: Rates,
+    users: HashMap<Uid, User>,
+    /// Beyond the users that are remembered.
+    others: Together,
+    /// The records of all users in the second that began then.
+    all: (Instant, u32),
+    /// Hides how questions are hashed: no peer can aim at another one's.
+    secret: RandomState,
+}
+
+/// The refusals of one user, in the second that began then.
+struct User {
     since: Instant,
+    written: u32,
+    by_rule: HashMap<String, u32>,
+    seen: HashMap<u64, Seen>,
+    more: Together,
+}
+
+/// Equal refusals.
+#[derive(Default)]
+struct Seen {
     shown: u32,
     /// The record, once there is something to count.
     counted: Option<OwnedRecord>,
 }
 
+/// Counts of refusals that differ.
+#[derive(Default)]
+struct Together(HashMap<(Kind, Verdict), OwnedRecord>);
+
+impl Rates {
+    pub(super) fn of(policy: &Policy) -> Self {
+        let rules = policy.rules_with_rates();
+        let of_rules =
+            rules.filter_map(|(id, rates)| Some((id.to_owned(), rates.records_per_second?)));
+        let of_user = policy.settings().records_per_second;
+        Self { of_user, of_rules: of_rules.collect() }
+    }
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        let of_user = Settings::default().records_per_second;
+        Self { of_user, of_rules: HashMap::new() }
+    }
+}
+
 impl Repeats {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            rates: Rates::default(),
+            users: HashMap::new(),
+            others: Together::default(),
+            all: (now, 0),
+            secret: RandomState::new(),
+        }
+    }
+
+    /// Puts other rates in force.
+    pub(super) fn limit(&mut self, rates: Rates) {
+        self.rates = rates;
+    }
+
     /// Whether a refusal is counted, and no record of its own.
     pub(super) fn only_counts(&mut self, record: &Record<'_>, now: Instant) -> bool {
         let key = self.secret.hash_one(record.question());
-        if self.seen.len() >= REMEMBERED && !self.seen.contains_key(&key) {
-            self.early.extend(self.seen.drain().filter_map(|(_, seen)| seen.counted));
+        if now.duration_since(self.all.0) >= WINDOW {
+            self.all = (now, 0);
         }
-        let new = || Seen { since: now, shown: 0, counted: None };
-        let seen = self.seen.entry(key).or_insert_with(new);
-        if now.duration_since(seen.since) >= WINDOW && seen.counted.is_none() {
-            *seen = new();
+        if self.users.len() >= USERS && !self.users.contains_key(&record.uid) {
+            self.users.retain(|_, user| !user.is_over(now));
+            if self.users.len() >= USERS {
+                self.others.count(record, "more users were refused than are told apart");
+                return true;
+            }
         }
-        if seen.shown < SHOWN {
-            seen.shown += 1;
-            return false;
-        }
-        match &mut seen.counted {
-            Some(counted) => counted.count = counted.count.saturating_add(1),
-            None => seen.counted = Some(record.owned()),
-        }
-        true
+        let crowded = self.all.1 >= self.rates.of_user.get().saturating_mul(ALL);
+        let user = self.users.entry(record.uid).or_insert_with(|| User::new(now));
+        let counts = user.only_counts(record, key, &self.rates, crowded, now);
+        self.all.1 += u32::from(!counts);
+        counts
     }
 
     /// The counts whose second has passed by `now` (all, where there is none), and whether there
     /// is anything left to look at later.
     pub(super) fn due(&mut self, now: Option<Instant>) -> (Vec<OwnedRecord>, bool) {
-        let mut due = std::mem::take(&mut self.early);
-        self.seen.retain(|_, seen| {
-            if now.is_some_and(|now| now.duration_since(seen.since) < WINDOW) {
+        let mut due = Vec::new();
+        self.users.retain(|_, user| {
+            if now.is_some_and(|now| !user.is_over(now)) {
                 return true;
             }
+            user.take_counts(now, &mut due);
+            !user.seen.is_empty()
+        });
+        due.extend(self.others.take());
+        (due, !self.users.is_empty())
+    }
+}
+
+impl User {
+    fn new(now: Instant) -> Self {
+        Self {
+            since: now,
+            written: 0,
+            by_rule: HashMap::new(),
+            seen: HashMap::new(),
+            more: Together::default(),
+        }
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        now.duration_since(self.since) >= WINDOW
+    }
+
+    fn has_counted(&self) -> bool {
+        !self.more.0.is_empty() || self.seen.values().any(|seen| seen.counted.is_some())
+    }
+
+    fn only_counts(
+        &mut self,
+        record: &Record<'_>,
+        key: u64,
+        rates: &Rates,
+        crowded: bool,
+        now: Instant,
+    ) -> bool {
+        if self.is_over(now) && !self.has_counted() {
+            *self = Self::new(now);
+        }
+        if self.seen.len() >= KINDS && !self.seen.contains_key(&key) {
+            self.more.count(record, TOO_MANY);
+            return true;
+        }
+        let has_room = self.has_room(record, rates, crowded);
+        let seen = self.seen.entry(key).or_default();
+        if seen.shown < SHOWN && has_room {
+            seen.shown += 1;
+            self.written += 1;
+            if let Some(rule) = record.rule.filter(|rule| rates.of_rules.contains_key(*rule)) {
+                *self.by_rule.entry(rule.to_owned()).or_default() += 1;
+            }
+            return false;
+        }
+        match &mut seen.counted {
+            Some(counted) => counted.add(record),
+            None => seen.counted = Some(record.owned()),
+        }
+        true
+    }
+
+    /// Whether one more record of it may be written in this second.
+    fn has_room(&self, record: &Record<'_>, rates: &Rates, crowded: bool) -> bool {
+        let rule = record.rule.and_then(|rule| {
+            Some((rates.of_rules.get(rule)?.get(), self.by_rule.get(rule).copied().unwrap_or(0)))
+        });
+        let of_rule = rule.is_none_or(|(rate, written)| written < rate);
+        of_rule && self.written < rates.of_user.get() && (!crowded || self.written < SHOWN)
+    }
+
+    /// Gives the counts of its second, and begins the next one with those that go on.
+    fn take_counts(&mut self, now: Option<Instant>, due: &mut Vec<OwnedRecord>) {
+        let before = due.len();
+        self.seen.retain(|_, seen| {
             let counted = seen.counted.take();
             // While it goes on, each second is one record with its count.
             let goes_on = counted.is_some() && now.is_some();
-            seen.since = now.unwrap_or(seen.since);
             due.extend(counted);
             goes_on
         });
-        (due, !self.seen.is_empty())
+        due.extend(self.more.take());
+        self.since = now.unwrap_or(self.since);
+        self.written = u32::try_from(due.len() - before).unwrap_or(u32::MAX);
+        self.by_rule.clear();
+    }
+}
+
+/// Why refusals of a user that differ are counted together.
+const TOO_MANY: &str = "more different refusals in a second than are told apart";
+
+impl Together {
+    fn count(&mut self, record: &Record<'_>, why: &str) {
+        match self.0.get_mut(&(record.kind, record.verdict)) {
+            Some(counted) => counted.add_any(record, why),
+            None => drop(self.0.insert((record.kind, record.verdict), record.owned())),
+        }
+    }
+
+    fn take(&mut self) -> impl Iterator<Item = OwnedRecord> + use<> {
+        std::mem::take(&mut self.0).into_values()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
     use std::time::{Duration, Instant};
 
-    use fdbroker_wire::Index;
+    use fdbroker_policy::Uid;
+    use fdbroker_wire::{Index, Slot};
 
-    use super::{REMEMBERED, Repeats};
-    use crate::log::{Record, Subject, Verdict, sample, sample_of_a_run};
+    use super::{ALL, KINDS, Rates, Repeats, SHOWN, USERS};
+    use crate::log::{Name, OwnedRecord, Record, Subject, Verdict, sample, sample_of_a_run};
 
     fn many(times: u32, mut step: impl FnMut() -> bool) {
         for _ in 0..times {
@@ -88,68 +246,160 @@ mod tests {
         }
     }
 
+    fn begin() -> (Repeats, Instant) {
+        let start = Instant::now();
+        (Repeats::new(start), start)
+    }
+
+    fn of(uid: u32) -> Record<'static> {
+        Record { uid: Uid(uid), ..sample(7) }
+    }
+
+    fn about(tag: i16, index: i32) -> Record<'static> {
+        let slot = Slot::new(tag, index).unwrap();
+        Record { subject: Subject::Slot(slot), name: Name::Indexed("web", slot.index), ..sample(7) }
+    }
+
+    fn counts(records: &[OwnedRecord]) -> Vec<u32> {
+        records.iter().map(|record| record.count).collect()
+    }
+
+    fn sum(records: &[OwnedRecord]) -> u32 {
+        counts(records).into_iter().sum()
+    }
+
     #[test]
     fn a_thousand_equal_refusals_in_a_second_are_three_records_and_a_count() {
-        let (mut repeats, start) = (Repeats::default(), Instant::now());
+        let (mut repeats, start) = begin();
         let own = (0..1000).filter(|_| !repeats.only_counts(&sample(7), start)).count();
         assert_eq!(own, 3);
         assert!(repeats.due(Some(start)).0.is_empty(), "the second has not passed");
-        let (counts, more) = repeats.due(Some(start + Duration::from_secs(1)));
-        assert_eq!(counts.iter().map(|record| record.count).collect::<Vec<_>>(), [997]);
+        let (told, more) = repeats.due(Some(start + Duration::from_secs(1)));
+        assert_eq!(counts(&told), [997]);
         assert!(more);
     }
 
     #[test]
-    fn the_same_run_of_slots_is_counted_and_another_one_is_not() {
-        let (mut repeats, start) = (Repeats::default(), Instant::now());
+    fn a_loop_over_slots_is_one_count_with_its_span() {
+        let (mut repeats, start) = begin();
+        let own = (0..5000).filter(|index| !repeats.only_counts(&about(1, *index), start)).count();
+        assert_eq!(own, 3);
+        let (told, _) = repeats.due(None);
+        assert_eq!(counts(&told), [4997]);
+        let record = told[0].borrow();
+        assert_eq!(
+            (record.subject.to_string(), record.subject.slots()),
+            ("1/3-4999".into(), Some(4997))
+        );
+        assert_eq!(record.name.to_string(), "web/3-4999");
+    }
+
+    #[test]
+    fn runs_of_slots_are_counted_with_their_span_and_their_number() {
+        let (mut repeats, start) = begin();
         let run = Record { verdict: Verdict::Refused, ..sample_of_a_run() };
         many(10, || repeats.only_counts(&run, start));
         let Subject::Run(first, last) = run.subject else { panic!("{run:?}") };
-        let shorter = Index::new(last.get() - 1).unwrap();
-        let other = Record { subject: Subject::Run(first, shorter), ..run };
-        assert!(!repeats.only_counts(&other, start));
-        let (counts, _) = repeats.due(None);
-        assert_eq!(counts.iter().map(|record| record.count).collect::<Vec<_>>(), [7]);
-        assert_eq!(counts[0].borrow().subject, run.subject);
+        let longer = Index::new(last.get() + 1).unwrap();
+        let other = Record { subject: Subject::Run(first, longer), ..run };
+        assert!(repeats.only_counts(&other, start));
+        let (told, _) = repeats.due(None);
+        assert_eq!(counts(&told), [8]);
+        let subject = told[0].borrow().subject;
+        assert_eq!(
+            (subject.to_string(), subject.slots()),
+            ("1/10-263".into(), Some(7 * 253 + 254))
+        );
+    }
+
+    #[test]
+    fn one_slot_that_is_asked_for_again_and_again_stays_one_slot() {
+        let (mut repeats, start) = begin();
+        many(10, || repeats.only_counts(&about(1, 5), start));
+        let (told, _) = repeats.due(None);
+        assert_eq!(told[0].borrow().subject, about(1, 5).subject);
+        assert_eq!(told[0].borrow().name.to_string(), "web/5");
     }
 
     #[test]
     fn while_it_goes_on_each_second_is_one_record_and_afterwards_all_is_forgotten() {
-        let (mut repeats, start) = (Repeats::default(), Instant::now());
+        let (mut repeats, start) = begin();
         let second = |number| start + Duration::from_secs(number);
         many(10, || repeats.only_counts(&sample(7), start));
         repeats.due(Some(second(1)));
         assert!((0..10).all(|_| repeats.only_counts(&sample(7), second(1))));
         assert_eq!(repeats.due(Some(second(2))).0[0].count, 10);
-        let (counts, more) = repeats.due(Some(second(3)));
-        assert!(counts.is_empty() && !more);
+        let (told, more) = repeats.due(Some(second(3)));
+        assert!(told.is_empty() && !more);
         assert!(!repeats.only_counts(&sample(7), second(3)));
     }
 
     #[test]
-    fn the_refusals_of_another_process_are_records_all_the_while() {
-        let (mut repeats, start) = (Repeats::default(), Instant::now());
+    fn another_process_of_the_user_is_counted_with_it_and_another_user_is_not() {
+        let (mut repeats, start) = begin();
         many(100, || repeats.only_counts(&sample(7), start));
-        assert!(!repeats.only_counts(&sample(8), start));
+        assert!(repeats.only_counts(&sample(8), start));
+        assert!(!repeats.only_counts(&of(99), start));
     }
 
     #[test]
-    fn no_more_is_remembered_than_there_is_room_for_and_no_count_is_lost() {
-        let (mut repeats, start) = (Repeats::default(), Instant::now());
-        many(5, || repeats.only_counts(&sample(1), start));
-        for pid in 2..=i32::try_from(REMEMBERED).unwrap() + 1 {
-            repeats.only_counts(&sample(pid), start);
+    fn a_user_has_so_many_records_a_second_whatever_it_asks_and_all_are_counted() {
+        let (mut repeats, start) = begin();
+        let rate = NonZeroU32::new(20).unwrap();
+        repeats.limit(Rates { of_user: rate, ..Rates::default() });
+        let written = (0..2000).filter(|tag| !repeats.only_counts(&about(*tag, 0), start)).count();
+        assert_eq!(written, 20);
+        assert!(!repeats.only_counts(&of(99), start), "others have theirs");
+        let (told, _) = repeats.due(None);
+        assert!(told.len() <= KINDS + 1, "{}", told.len());
+        assert_eq!(sum(&told), 2000 - 20);
+    }
+
+    #[test]
+    fn a_rule_can_have_a_rate_of_its_own() {
+        let (mut repeats, start) = begin();
+        let of_rules = [("noisy".to_owned(), NonZeroU32::MIN)].into();
+        repeats.limit(Rates { of_rules, ..Rates::default() });
+        let noisy = |tag| Record { rule: Some("noisy"), ..about(tag, 0) };
+        let written = (0..9).filter(|tag| !repeats.only_counts(&noisy(*tag), start)).count();
+        assert_eq!(written, 1);
+        assert!(!repeats.only_counts(&about(1, 0), start));
+        assert_eq!(sum(&repeats.due(None).0), 8);
+    }
+
+    #[test]
+    fn many_users_together_leave_each_the_first_few() {
+        let (mut repeats, start) = begin();
+        let rate = NonZeroU32::new(10).unwrap();
+        repeats.limit(Rates { of_user: rate, ..Rates::default() });
+        let asks = |repeats: &mut Repeats, uid, tag| {
+            !repeats.only_counts(&Record { uid: Uid(uid), ..about(tag, 0) }, start)
+        };
+        let mut written = 0;
+        for uid in 0..40 {
+            written += (0..20).filter(|tag| asks(&mut repeats, uid, *tag)).count();
         }
-        assert!(repeats.seen.len() <= REMEMBERED);
-        assert_eq!(repeats.due(None).0[0].count, 2);
+        let all = usize::try_from(10 * ALL).unwrap();
+        assert_eq!(written, all + 30 * usize::try_from(SHOWN).unwrap());
+        assert_eq!(sum(&repeats.due(None).0) as usize, 40 * 20 - written);
+    }
+
+    #[test]
+    fn of_more_users_than_are_remembered_no_count_is_lost() {
+        let (mut repeats, start) = begin();
+        let users = u32::try_from(USERS).unwrap() + 50;
+        let written = (0..users).filter(|uid| !repeats.only_counts(&of(*uid), start)).count();
+        assert_eq!(written, USERS);
+        assert!(repeats.users.len() <= USERS);
+        assert_eq!(sum(&repeats.due(None).0), 50);
     }
 
     #[test]
     fn at_the_end_every_count_is_told() {
-        let mut repeats = Repeats::default();
-        many(5, || repeats.only_counts(&sample(7), Instant::now()));
-        let (counts, more) = repeats.due(None);
-        assert_eq!(counts[0].count, 2);
+        let (mut repeats, start) = begin();
+        many(5, || repeats.only_counts(&sample(7), start));
+        let (told, more) = repeats.due(None);
+        assert_eq!(told[0].count, 2);
         assert!(!more);
     }
 }

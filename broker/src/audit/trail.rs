@@ -11,7 +11,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{OFlags, fcntl_getfl, fstat};
+use rustix::fs::{OFlags, Stat, fcntl_getfl, fstat};
 use rustix::io::pread;
 
 use super::line::line;
@@ -21,6 +21,8 @@ pub(super) struct Trail {
     file: OwnedFd,
     /// It can be looked at how the file ends.
     readable: bool,
+    /// It had a name when it was opened: without one, what is written to it is lost.
+    named: bool,
     /// Where the last line of this process ended, if it was whole.
     end: Option<u64>,
     /// The last record could not be written.
@@ -46,7 +48,8 @@ pub(super) enum Appended {
 impl Trail {
     pub(super) fn new(file: OwnedFd) -> Self {
         let readable = fcntl_getfl(&file).is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::RDWR);
-        Self { file, readable, end: None, failing: false, lost: 0 }
+        let named = fstat(&file).is_ok_and(|found| found.st_nlink > 0);
+        Self { file, readable, named, end: None, failing: false, lost: 0 }
     }
 
     /// Goes on in another file. What the old one has lost is told when this one takes a record.
@@ -63,9 +66,9 @@ impl Trail {
         }
     }
 
-    /// How large the file is, where that can be known.
+    /// Returns how large the file is, where that can be known.
     fn size(&self) -> Option<u64> {
-        u64::try_from(fstat(&self.file).ok()?.st_size).ok()
+        fstat(&self.file).ok().and_then(|found| size_of_file(&found))
     }
 
     /// Whether it is known that a file of this size ends with a whole line.
@@ -100,7 +103,11 @@ impl Trail {
     }
 
     fn write(&mut self, line: &str) -> io::Result<()> {
-        let size = self.size();
+        let found = fstat(&self.file).ok();
+        if self.named && found.is_some_and(|found| found.st_nlink == 0) {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the file has been deleted"));
+        }
+        let size = found.as_ref().and_then(size_of_file);
         let whole = if self.ends_whole(size) { line.to_owned() } else { format!("\n{line}") };
         self.end = None;
         let written = loop {
@@ -117,6 +124,10 @@ impl Trail {
         self.end = size.and_then(|size| size.checked_add(u64::try_from(written).ok()?));
         Ok(())
     }
+}
+
+fn size_of_file(found: &Stat) -> Option<u64> {
+    u64::try_from(found.st_size).ok()
 }
 
 #[cfg(test)]
@@ -156,6 +167,21 @@ mod tests {
             let (yes, no) = (Some(true), Some(false));
             assert_eq!(lines(&file), [yes, yes, no, yes, yes]);
         }
+    }
+
+    #[test]
+    fn a_file_that_was_deleted_takes_no_record() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("trail");
+        let mut trail = Trail::new(std::fs::File::create(&path).unwrap().into());
+        append(&mut trail, 1);
+        std::fs::remove_file(&path).unwrap();
+        let Appended::No { error: Some(error) } = trail.append(&sample(7)) else {
+            panic!("it was taken");
+        };
+        assert_eq!(error.to_string(), "the file has been deleted");
+        trail.go_on_in(std::fs::File::create(&path).unwrap().into());
+        assert!(matches!(trail.append(&sample(7)), Appended::Again { lost: 1 }));
     }
 
     #[test]

@@ -115,13 +115,15 @@ impl Kind {
     }
 }
 
-/// What a request was about. Shown as `tag/index`, `tag/first-last` for a run of slots, `tag/*` for
+/// What a request was about. Shown as `tag/index`, `tag/first-last` for several slots, `tag/*` for
 /// a whole tag, or nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Subject {
     Slot(Slot),
     /// All slots from one to the last that is named, of which the same is to be said.
     Run(Slot, Index),
+    /// Some slots from one to the last that is named; how many were asked for, each time counted.
+    Within(Slot, Index, u32),
     Tag(Tag),
     /// A connection, the broker, or something that was no request.
     Nothing,
@@ -172,6 +174,29 @@ pub(crate) struct OwnedRecord {
 }
 
 impl OwnedRecord {
+    /// Counts another record that is equal but for what it is about.
+    pub(crate) fn add(&mut self, other: &Record<'_>) {
+        self.count = self.count.saturating_add(other.count);
+        // Of one slot that is asked for again and again, the count says how often.
+        if self.rest.subject == other.subject && other.subject.slots().is_none() {
+            return;
+        }
+        self.rest.subject = self.rest.subject.joined(other.subject);
+        self.name = other.name.of_all(self.rest.subject);
+    }
+
+    /// Counts another record, also one that is not equal; `reason` says of all of them why.
+    pub(crate) fn add_any(&mut self, other: &Record<'_>, reason: &str) {
+        self.add(other);
+        if self.right != other.right {
+            "several".clone_into(&mut self.right);
+        }
+        if self.rule.as_deref() != other.rule {
+            self.rule = None;
+        }
+        reason.clone_into(&mut self.reason);
+    }
+
     pub(crate) fn borrow(&self) -> Record<'_> {
         Record {
             unit: &self.unit,
@@ -220,15 +245,12 @@ impl Record<'_> {
         }
     }
 
-    /// What makes two records of one process equal.
+    /// What makes two records of one user equal, beside the user: not the process, and not which
+    /// slot of the tag it was.
     pub(crate) fn question(&self) -> impl std::hash::Hash {
-        let who = (
-            self.uid.0,
-            self.gid.0,
-            self.pid,
-            self.sender.map(|(uid, gid, pid)| (uid.0, gid.0, pid)),
-        );
-        let what = (self.right, self.subject, self.name);
+        let who = (self.gid.0, self.unit, self.sender.map(|(uid, gid, _)| (uid.0, gid.0)));
+        // What is no slot or tag has nothing but its name.
+        let what = (self.right, self.subject.tag(), self.name.of_no_tag());
         (who, self.kind, what, self.verdict, self.rule, self.reason)
     }
 
@@ -257,10 +279,67 @@ fn times(count: u32) -> String {
 }
 
 impl Subject {
-    /// How many slots a run has; none for what is no run.
+    /// Returns how many slots it is about, or `None` if it is about one, or none.
     pub(crate) fn slots(self) -> Option<u32> {
-        let Self::Run(first, last) = self else { return None };
-        Some(last.get().abs_diff(first.index.get()).saturating_add(1))
+        match self {
+            Self::Run(first, last) => {
+                Some(last.get().abs_diff(first.index.get()).saturating_add(1))
+            }
+            Self::Within(_, _, slots) => Some(slots),
+            Self::Slot(_) | Self::Tag(_) | Self::Nothing => None,
+        }
+    }
+
+    /// Returns the tag that it is about.
+    fn tag(self) -> Option<Tag> {
+        match self {
+            Self::Slot(slot) | Self::Run(slot, _) | Self::Within(slot, _, _) => Some(slot.tag),
+            Self::Tag(tag) => Some(tag),
+            Self::Nothing => None,
+        }
+    }
+
+    /// Returns what both together are about: the slots from the first to the last of either, if
+    /// they lie in one tag.
+    pub(crate) fn joined(self, other: Self) -> Self {
+        let (Some((first, last)), Some((other_first, other_last))) = (self.ends(), other.ends())
+        else {
+            return if self == other { self } else { Self::Nothing };
+        };
+        if first.tag != other_first.tag {
+            return Self::Nothing;
+        }
+        let slots = self.slots().unwrap_or(1).saturating_add(other.slots().unwrap_or(1));
+        Self::Within(first.min(other_first), last.max(other_last), slots)
+    }
+
+    fn ends(self) -> Option<(Slot, Index)> {
+        match self {
+            Self::Slot(slot) => Some((slot, slot.index)),
+            Self::Run(first, last) | Self::Within(first, last, _) => Some((first, last)),
+            Self::Tag(_) | Self::Nothing => None,
+        }
+    }
+}
+
+impl Name<'_> {
+    /// Returns the name that was asked for, of what is neither a slot nor a tag.
+    fn of_no_tag(&self) -> Option<&str> {
+        match self {
+            Self::Plain(name) => Some(name),
+            Self::Indexed(..) | Self::Run(..) | Self::None => None,
+        }
+    }
+
+    /// Returns the name of what `subject` is about, which this is a part of.
+    fn of_all(&self, subject: Subject) -> String {
+        match (self, subject) {
+            (
+                Self::Indexed(tag, _) | Self::Run(tag, ..),
+                Subject::Run(first, last) | Subject::Within(first, last, _),
+            ) => Name::Run(tag, first.index, last).to_string(),
+            _ => String::new(),
+        }
     }
 }
 
@@ -268,7 +347,7 @@ impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Slot(slot) => slot.fmt(f),
-            Self::Run(first, last) => write!(f, "{first}-{last}"),
+            Self::Run(first, last) | Self::Within(first, last, _) => write!(f, "{first}-{last}"),
             Self::Tag(tag) => write!(f, "{tag}/*"),
             Self::Nothing => Ok(()),
         }

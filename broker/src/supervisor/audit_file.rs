@@ -35,6 +35,11 @@ impl AuditFile {
         Ok(another)
     }
 
+    /// Whether the file has no name any more, so that what is written to it is lost.
+    pub(super) fn is_deleted(&self) -> bool {
+        fstat(&self.file).is_ok_and(|found| found.st_nlink == 0)
+    }
+
     /// A descriptor of it for this process, which may also read how it ends.
     ///
     /// # Errors

@@ -93,6 +93,8 @@ enum Event {
     Closed(Slot),
     /// The policy is to be read again.
     Hangup,
+    /// Somebody has deleted the audit file.
+    NoAuditFile,
     /// It has been.
     Reloaded(Done),
     /// It is time to see how everything is.
@@ -279,6 +281,7 @@ impl Supervisor {
                     }
                 }
                 Event::Hangup => self.hang_up(served.then_some(&mut link)),
+                Event::NoAuditFile => self.make_audit_file(served.then_some(&mut link)),
                 Event::Reloaded(done) => self.reloaded(done, served.then_some(&mut link)),
             }
             // A link that always has a message would keep signals and timers from being noticed.
@@ -399,6 +402,7 @@ async fn next(
             Some(slot) = closed.recv() => return Event::Closed(slot),
             () = records.log().keep_flushing() => {}
             () = records.audit.keep_counting() => {}
+            () = records.file_is_deleted() => return Event::NoAuditFile,
         }
     }
 }

@@ -1,11 +1,14 @@
 //! What the supervisor itself records, and the audit file that it and its worker append to.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::time::Duration;
 
 use fdbroker_policy::{Audit as Setting, Gid, Policy, Resource, Uid};
 use rustix::process::{getegid, geteuid, getpid};
+use tokio::time::{Instant, sleep_until};
 
 use super::StartError;
 use super::audit_file::AuditFile;
@@ -17,7 +20,12 @@ use crate::numbering::wire_slot;
 pub(super) struct Records {
     pub(super) audit: Audit,
     file: Option<AuditFile>,
+    /// When it is looked next whether somebody has deleted the file.
+    next_look: Cell<Instant>,
 }
+
+/// How often it is looked whether somebody has deleted the audit file.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl Records {
     /// Records to the log, and to `file`.
@@ -30,15 +38,16 @@ impl Records {
         policy: &Policy,
     ) -> Result<Self, StartError> {
         let shared = file.as_ref().map(AuditFile::share).transpose().map_err(StartError::Seal)?;
-        let records = Self { audit: Audit::new(log, shared), file };
+        let next_look = Cell::new(Instant::now());
+        let records = Self { audit: Audit::new(log, shared), file, next_look };
         records.suffice(policy)?;
-        records.require(policy);
+        records.follow(policy);
         Ok(records)
     }
 
-    /// Heeds whether a policy requires the trail.
-    pub(super) fn require(&self, policy: &Policy) {
-        self.audit.require(policy.settings().audit == Setting::Required);
+    /// Heeds what a policy says of the trail.
+    pub(super) fn follow(&self, policy: &Policy) {
+        self.audit.follow(policy);
     }
 
     /// Whether a policy gets the audit trail that it requires.
@@ -60,6 +69,18 @@ impl Records {
     pub(super) fn for_worker(&self) -> io::Result<Option<OwnedFd>> {
         self.audit.mend();
         self.file.as_ref().map(AuditFile::for_appending).transpose()
+    }
+
+    /// Waits until the audit file has been deleted; for ever, if there is none. Can be dropped and
+    /// called again.
+    pub(super) async fn file_is_deleted(&self) {
+        loop {
+            sleep_until(self.next_look.get()).await;
+            self.next_look.set(Instant::now() + LOOK_EVERY);
+            if self.file.as_ref().is_some_and(AuditFile::is_deleted) {
+                return;
+            }
+        }
     }
 
     /// Opens the audit file anew, since it may have been moved away; whether it is another one now.

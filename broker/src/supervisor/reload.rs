@@ -149,13 +149,26 @@ impl Reloads {
 impl Supervisor {
     /// SIGHUP: the policy, and the audit file, which may have been moved away.
     pub(super) fn hang_up(&mut self, serving: Option<&mut Link>) {
-        if self.records.reopen() {
-            match serving {
-                Some(link) => self.give_other_trail(link),
-                None => self.given.other_trail = true,
-            }
-        }
+        self.reopen_audit_file(serving);
         self.reload(None);
+    }
+
+    /// Makes the audit file again that somebody has deleted: what is written to it is lost.
+    pub(super) fn make_audit_file(&mut self, serving: Option<&mut Link>) {
+        if self.reopen_audit_file(serving) {
+            self.log.error("the audit file was deleted; it has been made again");
+        }
+    }
+
+    /// Opens the audit file anew; returns whether it is another one now.
+    fn reopen_audit_file(&mut self, serving: Option<&mut Link>) -> bool {
+        let another = self.records.reopen();
+        match serving {
+            Some(link) if another => self.give_other_trail(link),
+            Some(_) => {}
+            None => self.given.other_trail |= another,
+        }
+        another
     }
 
     fn give_other_trail(&self, link: &mut Link) {
@@ -257,7 +270,7 @@ impl Supervisor {
         let before = std::mem::replace(&mut self.opener, opener);
         // Closing can block.
         tokio::task::spawn_blocking(move || drop(before));
-        self.records.require(&self.source.policy);
+        self.records.follow(&self.source.policy);
         opened.iter().for_each(|resource| self.records.opened(resource));
         self.records.reloaded(Verdict::Granted, &text);
         text

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use fdbroker_policy::{Audit, Moment, Policy, SourceText, Uid};
+use fdbroker_policy::{Moment, Policy, SourceText, Uid};
 use fdbroker_wire::{Control, Setup};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -46,11 +46,6 @@ impl Rules {
     /// The time to decide at; any will do where no rule begins or ends by itself.
     pub(super) fn now(&self) -> Moment {
         if self.policy.is_timed() { SystemTime::now().into() } else { Moment::new(0, 0) }
-    }
-
-    /// Whether what cannot be recorded may not be done.
-    pub(super) fn requires_audit(&self) -> bool {
-        self.policy.settings().audit == Audit::Required
     }
 }
 
@@ -100,7 +95,7 @@ pub(super) async fn keep_up(
         let rules = read.map_err(|error| error.to_string())??;
         let generation = rules.generation;
         worker.quotas.limit(rules.policy.settings());
-        worker.audit.require(rules.requires_audit());
+        worker.audit.follow(&rules.policy);
         worker.in_force.swap(rules);
         worker.log().info(&format!("policy {generation} is in force"));
         unreachable::tell(worker).await;

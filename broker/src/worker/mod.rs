@@ -209,7 +209,7 @@ async fn serve(
         }
     }
     let audit = Audit::new(Rc::new(log), trail);
-    audit.require(rules.requires_audit());
+    audit.follow(&rules.policy);
     let (coming, policies) = unbounded_channel();
     let worker = Rc::new(Worker {
         instance,

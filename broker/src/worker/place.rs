@@ -20,6 +20,8 @@ pub(super) struct Place<'p> {
     slot: Option<Slot>,
     /// The last one, where it is a run of slots.
     last: Option<Index>,
+    /// How many of these slots it is, where it is not all of them.
+    some: Option<u32>,
     /// The name that was asked for, where the policy knows none such.
     asked: Option<&'p str>,
 }
@@ -35,6 +37,7 @@ impl<'p> Place<'p> {
             resource: known.and_then(|slot| policy.resource_at(slot)),
             slot: Some(slot),
             last: None,
+            some: None,
             asked: None,
         }
     }
@@ -42,6 +45,11 @@ impl<'p> Place<'p> {
     /// The slots of the same tag from a first to a last one, of which the same is to be said.
     pub(super) fn run(&self, first: Slot, last: Index) -> Self {
         Self { slot: Some(first), last: (first.index < last).then_some(last), ..*self }
+    }
+
+    /// So many slots of the same tag between a first and a last one, of which the same is to be said.
+    pub(super) fn within(&self, first: Slot, last: Index, slots: u32) -> Self {
+        Self { some: Some(slots), ..self.run(first, last) }
     }
 
     /// A whole tag.
@@ -54,6 +62,7 @@ impl<'p> Place<'p> {
             resource: None,
             slot: None,
             last: None,
+            some: None,
             asked: None,
         }
     }
@@ -72,6 +81,7 @@ impl<'p> Place<'p> {
             resource: None,
             slot: None,
             last: None,
+            some: None,
             asked: None,
         }
     }
@@ -88,7 +98,10 @@ impl<'p> Place<'p> {
 
     pub(super) fn subject(&self) -> Subject {
         match (self.slot, self.last, self.tag) {
-            (Some(first), Some(last), _) => Subject::Run(first, last),
+            (Some(first), Some(last), _) => match self.some {
+                Some(slots) => Subject::Within(first, last, slots),
+                None => Subject::Run(first, last),
+            },
             (Some(slot), None, _) => Subject::Slot(slot),
             (None, _, Some(tag)) => Subject::Tag(tag),
             (None, _, None) => Subject::Nothing,

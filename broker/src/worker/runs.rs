@@ -104,10 +104,14 @@ struct Decided<'a> {
     del: Option<Case<'a>>,
 }
 
-/// Slots of which the same came.
+/// Slots of which the same came. If that is a refusal, others may lie between them, and they are in
+/// any order: what is refused tells nothing about a slot.
 struct Run {
     first: Slot,
     last: Index,
+    slots: u32,
+    /// Whether these are all slots from the first to the last.
+    whole: bool,
     came: Result<(), Nothing>,
     /// Where in the answer it begins.
     start: Mark,
@@ -198,9 +202,10 @@ impl<'a> Runs<'a> {
 
     /// Whether a slot belongs to the run.
     fn continues(&self, slot: Slot, came: Result<&(), &Nothing>) -> bool {
-        self.run.as_ref().is_some_and(|run| {
-            run.came.as_ref() == came && run.last.get().checked_add(1) == Some(slot.index.get())
-        })
+        let refused = came == Err(&Nothing::Refused);
+        self.run
+            .as_ref()
+            .is_some_and(|run| run.came.as_ref() == came && (refused || run.is_before(slot)))
     }
 
     /// Adds a slot to the run, or records that and begins the next one.
@@ -208,11 +213,10 @@ impl<'a> Runs<'a> {
         if self.continues(slot, came.as_ref())
             && let Some(run) = &mut self.run
         {
-            run.last = slot.index;
-            return;
+            return run.add(slot);
         }
         self.record(got);
-        self.run = Some(Run { first: slot, last: slot.index, came, start: got.mark() });
+        self.run = Some(Run::new(slot, came, got.mark()));
     }
 
     /// Records the run, before anybody is told of it. What may not be given unrecorded is withheld.
@@ -220,7 +224,10 @@ impl<'a> Runs<'a> {
         let (Some(run), Some(Decided { get, del })) = (self.run.take(), &self.decided) else {
             return;
         };
-        let place = get.place.run(run.first, run.last);
+        let place = match run.whole {
+            true => get.place.run(run.first, run.last),
+            false => get.place.within(run.first, run.last, run.slots),
+        };
         let (case, failure) = match run.came {
             Ok(()) => {
                 match get.record_elsewhere(&place, Kind::Decision, Verdict::Granted, "done") {
@@ -238,6 +245,23 @@ impl<'a> Runs<'a> {
         };
         // What is not done need not be recorded first.
         let _ = case.record_elsewhere(&place, Kind::Decision, failure.verdict, &failure.reason);
+    }
+}
+
+impl Run {
+    fn new(slot: Slot, came: Result<(), Nothing>, start: Mark) -> Self {
+        Self { first: slot, last: slot.index, slots: 1, whole: true, came, start }
+    }
+
+    fn is_before(&self, slot: Slot) -> bool {
+        self.last.get().checked_add(1) == Some(slot.index.get())
+    }
+
+    fn add(&mut self, slot: Slot) {
+        self.whole &= self.is_before(slot);
+        self.slots = self.slots.saturating_add(1);
+        self.first = self.first.min(slot);
+        self.last = self.last.max(slot.index);
     }
 }
 

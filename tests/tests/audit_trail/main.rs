@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use fdbroker::{Broker, Errno, Error, Index, Tag};
 use fdbroker_tests::{
-    Answer, Builder, Daemon, Directory, Ids, Peer, Person, is_root, process, request, sample, skip,
+    Answer, Builder, Daemon, Directory, Ids, Peer, Person, is_root, process, request, skip,
     wait_until,
 };
 use rustix::process::Signal;

@@ -177,14 +177,35 @@ fn kills_reloads_and_rotations_together_lose_no_record_of_what_was_answered() {
 }
 
 #[test]
-fn the_trail_goes_on_when_the_file_is_deleted_and_a_hangup_makes_another() {
-    let (builder, trail) = with_trail(Daemon::with_policy(POLICY).setting("audit = \"required\""));
+fn requests_that_need_no_trail_go_on_when_the_file_is_deleted_and_a_hangup_makes_another() {
+    let (builder, trail) = with_trail(Daemon::with_policy(POLICY));
     let daemon = builder.start();
     let mut peer = daemon.connect();
     fs::remove_file(&trail.0).unwrap();
     peer.add((1, 0), "x").done();
     daemon.reload_files();
-    assert_eq!(sample::content(fs::File::open(&trail.0).unwrap().into()).lines().count(), 1);
+    assert!(trail.0.exists());
     peer.add((1, 1), "x").done();
     assert_eq!(trail.count(|record| is(record, "decision", "granted", "add", "1/1")), 1);
+}
+
+#[test]
+fn a_file_that_somebody_deletes_is_made_again() {
+    let (builder, trail) = with_trail(Daemon::with_policy(POLICY).setting("audit = \"required\""));
+    let daemon = builder.start();
+    let mut peer = daemon.connect();
+    peer.add((1, 0), "x").done();
+    fs::remove_file(&trail.0).unwrap();
+    // What would be in no file is not done.
+    wait_until("requests are served again", || {
+        let answer = peer.get((1, 0));
+        let served = matches!(answer, Answer::Deposit { .. });
+        assert!(served || answer.errno() == libc::EIO);
+        assert!(!served || trail.0.exists(), "it was served unrecorded");
+        served
+    });
+    assert_eq!(trail.count(|record| is(record, "decision", "granted", "get", "1/0")), 1);
+    let told = daemon.log().text();
+    assert!(told.contains("the audit file cannot be written: the file has been deleted"), "{told}");
+    assert!(told.contains("the audit file was deleted; it has been made again"), "{told}");
 }
