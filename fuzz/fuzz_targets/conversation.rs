@@ -83,7 +83,7 @@ fn answer(
     if wanted {
         expected.answers.push_back((request, payload.len(), number));
     }
-    let message = Add::<Token> { slot, ufd, payload, descriptor: None };
+    let message = Add::<Token> { slot, ufd, payload: payload.into(), descriptor: None };
     feed(real, &Message::Add(message).to_bytes(), tokens, what);
 }
 

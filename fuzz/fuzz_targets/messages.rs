@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
     let body = input.rest();
     let ledger = Ledger::default();
     let message =
-        || Extended { op, flags: 0, body: body.to_vec(), descriptors: ledger.tokens(count) };
+        || Extended { op, flags: 0, body: body.to_vec().into(), descriptors: ledger.tokens(count) };
     again(message(), Request::from_extended, Request::into_extended);
     again(message(), Answer::from_extended, Answer::into_extended);
     again(message(), ManyRequest::from_extended, ManyRequest::into_extended);
@@ -25,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
     again(message(), Claimed::from_extended, Claimed::into_extended);
     again(message(), Event::from_extended, |event| {
         event.map_or(
-            Extended { op, flags: 0, body: body.to_vec(), descriptors: Vec::new() },
+            Extended { op, flags: 0, body: body.to_vec().into(), descriptors: Vec::new() },
             Event::into_extended,
         )
     });

@@ -276,3 +276,32 @@ fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+    use super::*;
+    use crate::get;
+
+    /// Feeds and decodes one message, and has the next feed begin.
+    fn decode(decoder: &mut Decoder<()>, bytes: &[u8]) {
+        decoder.feed(bytes, [], false);
+        decoder.message().unwrap().unwrap();
+        decoder.feed(&[], [], false);
+    }
+
+    #[test]
+    fn what_has_been_decoded_takes_no_room() {
+        let mut decoder = Decoder::new(Limits::PEER);
+        let small = get(Slot::new(1, 2).unwrap());
+        decode(&mut decoder, &small);
+        assert!(decoder.bytes.capacity() > 0, "a little room is kept");
+        let body = vec![7; 60_000].into();
+        let large = Extended::<()> { op: 80, flags: 0, body, descriptors: Vec::new() };
+        decode(&mut decoder, &Message::Extended(large).to_bytes());
+        assert!(decoder.bytes.capacity() <= KEPT_CAPACITY, "{}", decoder.bytes.capacity());
+        (0..1000).for_each(|_| decode(&mut decoder, &small));
+        assert!(decoder.bytes.capacity() <= KEPT_CAPACITY, "{}", decoder.bytes.capacity());
+    }
+}

@@ -96,8 +96,12 @@ proptest! {
 
 #[test]
 fn what_is_malformed_names_its_opcode() {
-    let message =
-        fdbroker_wire::Extended::<u32> { op: 96 + 40, flags: 0, body: vec![], descriptors: vec![] };
+    let message = fdbroker_wire::Extended::<u32> {
+        op: 96 + 40,
+        flags: 0,
+        body: vec![].into(),
+        descriptors: vec![],
+    };
     let told = Control::from_extended(message).unwrap_err().to_string();
     assert!(told.contains("136"), "{told}");
 }
