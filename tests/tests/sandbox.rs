@@ -3,9 +3,10 @@
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Command, ExitStatus, Output};
 
-use fdbroker_tests::skip;
+use fdbroker_tests::{Person, WORKER, skip};
 
 const ATTEMPT: &str = "FDBROKER_TEST_ATTEMPT";
 const SIGSYS: i32 = libc::SIGSYS;
@@ -169,6 +170,25 @@ fn of_all_files_the_worker_reads_those_of_proc_alone() {
         let refused = [ended.code() == Some(libc::EACCES), ended.signal() == Some(SIGSYS)];
         assert!(refused.contains(&true), "{name}: {ended}");
     }
+}
+
+#[test]
+fn nobody_but_root_looks_into_the_two_processes() {
+    if !fdbroker_tests::needs_root("looking into the broker as its user") {
+        return;
+    }
+    let daemon = fdbroker_tests::Daemon::open().start();
+    for pid in [daemon.supervisor_pid(), daemon.worker_pid()] {
+        let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+        assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+        // What belongs to a process that is not dumpable is root's, whoever it runs as.
+        let memory = std::fs::metadata(format!("/proc/{pid}/mem")).unwrap();
+        assert_eq!(std::os::unix::fs::MetadataExt::uid(&memory), 0);
+    }
+    let worker = Person::user(WORKER);
+    let memory = format!("/proc/{}/maps", daemon.worker_pid());
+    assert!(worker.open(Path::new(&memory), false).is_err(), "its own user reads {memory}");
 }
 
 #[test]

@@ -22,6 +22,7 @@ pub(crate) fn give_up(account: Option<Account>) -> Result<(), SandboxError> {
     if let Some(account) = account {
         lock_out_root()?;
         become_account(account)?;
+        memory::hide()?;
     }
     for set in [CapSet::Ambient, CapSet::Effective, CapSet::Permitted, CapSet::Inheritable] {
         caps::clear(None, set).map_err(|error| failed("clearing capabilities", &error))?;

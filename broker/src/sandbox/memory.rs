@@ -1,20 +1,34 @@
 //! Keeping what lies in memory away from everybody else: no core dump, no debugger, no new privileges.
 
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, geteuid, set_dumpable_behavior, setrlimit,
+};
 use rustix::thread::set_no_new_privs;
 
 use super::SandboxError;
 
-/// Lets no process of the same user look into this one (PR_SET_DUMPABLE in prctl(2)), and the kernel write no core dump:
-/// both would show payloads.
+/// Has the kernel write no core dump, and lets nobody but root look into this process: both would show payloads.
+///
+/// Started without root, it belongs to its user like any other program: who may look into those may look into it.
 ///
 /// # Errors
 /// As prctl(2) and setrlimit(2); neither is known to fail.
 pub(crate) fn seal() -> Result<(), SandboxError> {
-    set_dumpable_behavior(DumpableBehavior::NotDumpable)
-        .map_err(|error| SandboxError::new("PR_SET_DUMPABLE", error))?;
+    if geteuid().is_root() {
+        hide()?;
+    }
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
         .map_err(|error| SandboxError::new("RLIMIT_CORE", error))
+}
+
+/// Lets no process of the same user look into this one (PR_SET_DUMPABLE in prctl(2)). To be called again by whoever has
+/// become another user: fs.suid_dumpable in proc(5) may have undone it.
+///
+/// # Errors
+/// As prctl(2).
+pub(crate) fn hide() -> Result<(), SandboxError> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(|error| SandboxError::new("PR_SET_DUMPABLE", error))
 }
 
 /// Lets nothing that is executed from here gain a privilege by it.

@@ -61,6 +61,8 @@ impl fmt::Display for Confinement {
 /// When what is missing is no matter of the system: a filter that cannot be compiled.
 pub fn confine_worker(journal: bool) -> Result<Confinement, SandboxError> {
     let mut confinement = Confinement::default();
+    // Without it neither part is to be had by an ordinary user.
+    memory::gain_nothing()?;
     confinement.note(landlock::read_only_proc());
     confinement.note(seccomp::confine_worker(journal)?);
     Ok(confinement)
