@@ -29,6 +29,7 @@ pub mod process;
 pub mod request;
 pub mod sample;
 pub mod siege;
+pub mod stuck;
 pub mod successor;
 pub mod sys;
 pub mod systemd;

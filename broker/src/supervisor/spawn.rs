@@ -2,7 +2,7 @@
 //! input, an empty environment, and standard error for the log.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdStream;
 use std::process::Stdio;
 
@@ -14,6 +14,7 @@ use super::link::Link;
 use super::worker_process::WorkerProcess;
 use crate::fd::CloseQueue;
 use crate::log::{Format, Log};
+use crate::sys::socket::read_urgent_inline;
 
 /// This binary, even if its file has been replaced by a newer one meanwhile.
 const THIS_BINARY: &str = "/proc/self/exe";
@@ -25,6 +26,7 @@ pub(super) fn worker(
     close_queue: CloseQueue,
 ) -> io::Result<(WorkerProcess, Link)> {
     let (ours, theirs) = StdStream::pair()?;
+    read_urgent_inline(ours.as_fd())?;
     let name = format.to_possible_value().map(|value| value.get_name().to_owned());
     let child = Command::new(THIS_BINARY)
         .arg0("fdbrokerd")

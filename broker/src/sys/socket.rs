@@ -74,5 +74,15 @@ fn switch_on(socket: BorrowedFd<'_>, option: libc::c_int) -> bool {
     result == 0
 }
 
+/// Has a byte that was sent out of band (MSG_OOB, Linux 5.15 for Unix sockets) read in its place.
+/// Otherwise the kernel drops it while others are read, and closes its descriptors in the reader's
+/// own recvmsg(2), which can take any time.
+///
+/// # Errors
+/// As setsockopt(2).
+pub(crate) fn read_urgent_inline(socket: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::net::sockopt::set_socket_oobinline(socket, true)?)
+}
+
 #[expect(clippy::cast_possible_truncation, reason = "an int has four bytes")]
 const INT_SIZE: libc::socklen_t = size_of::<libc::c_int>() as libc::socklen_t;

@@ -22,7 +22,7 @@ use super::sessions::{Late, is_over};
 use crate::fd::NOBODY;
 use crate::log::{Kind, Record, Verdict};
 use crate::look::look;
-use crate::sys::socket::tell_unread;
+use crate::sys::socket::{read_urgent_inline, tell_unread};
 use crate::sys::watch::Watched;
 use crate::transmit::transmit;
 
@@ -132,6 +132,11 @@ impl Arrival {
         worker.groups.share(&mut identity);
         if !names_writers(&self.stream) {
             self.refuse(&worker, NO_WRITERS);
+            return self.end(&worker);
+        }
+        // Before anything is read.
+        if let Err(error) = read_urgent_inline(self.stream.as_fd()) {
+            self.refuse(&worker, &format!("bytes out of band cannot be read inline: {error}"));
             return self.end(&worker);
         }
         // Where the kernel cannot, each request costs one more look at an empty socket.

@@ -1,0 +1,38 @@
+//! Descriptors whose close(2) sleeps in the kernel for as long as an attacker likes: whoever brought
+//! them waits for them, and nobody else.
+
+mod out_of_band;
+mod pipe;
+
+use std::time::{Duration, Instant};
+
+use fdbroker_tests::{Daemon, PATIENCE, Peer, process, sample};
+
+/// How often others ask, to show that they are served: enough to need the supervisor's answers.
+const ROUNDS: usize = 100;
+
+/// Serves others while something sleeps: the worker, and behind it the supervisor, whose answers are
+/// needed for so many changes.
+#[track_caller]
+fn serves_others(daemon: &Daemon, bystander: &mut Peer, slot: (i16, i32)) {
+    let start = Instant::now();
+    for _ in 0..ROUNDS {
+        bystander.is_served(slot);
+    }
+    daemon.connect().is_served(slot);
+    assert!(start.elapsed() < PATIENCE, "others waited {:?}", start.elapsed());
+    // Also the supervisor's loop.
+    daemon.reload(&policy());
+}
+
+/// Everybody may do anything in tag 1, which accepts sockets within sockets too.
+fn policy() -> String {
+    sample::accepting(r#"["tcp", "file", "pipe", "unix", "epoll", "none"]"#)
+}
+
+/// Whether a process has this thread in the kernel's sleep that nothing ends, for a moment at least.
+fn sleeps(process: u32) -> bool {
+    fdbroker_tests::stuck::sleeping_thread(process);
+    std::thread::sleep(Duration::from_millis(50));
+    process::runs(process)
+}
