@@ -24,11 +24,8 @@ use std::time::{Duration, Instant};
 use fdbroker_policy::Uid;
 use rustix::net::sockopt::{set_socket_linger, socket_linger};
 
-/// The depositor of what belongs to no user. No process has this user id, see setreuid(2).
-pub(crate) const NOBODY: Uid = Uid(u32::MAX);
-
 /// How long the first descriptor of a batch waits for others.
-const DELAY: Duration = Duration::from_millis(5);
+const DELAY: Duration = Duration::from_millis(3);
 /// How many descriptors of one depositor are closed without waiting for more.
 const BATCH: usize = 64;
 /// How long a thread waits for work before it ends.
@@ -42,6 +39,16 @@ const FIRST_ORDINARY_USER: u32 = 1000;
 /// What a thread that only closes needs of a stack, in bytes.
 const STACK: usize = 64 * 1024;
 
+/// On whose account a descriptor is closed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Depositor {
+    User(Uid),
+    /// Nobody knows whose it is, or it was opened for nobody in particular.
+    Nobody,
+    /// The broker's own, with nothing of a peer's in it.
+    Broker,
+}
+
 /// The way to the threads that close.
 #[derive(Clone)]
 pub(crate) struct CloseQueue(Arc<Shared>);
@@ -50,7 +57,7 @@ pub(crate) struct CloseQueue(Arc<Shared>);
 pub(crate) struct DeferredClose {
     /// Only taken out when dropped.
     descriptor: Option<OwnedFd>,
-    depositor: Uid,
+    depositor: Depositor,
     queue: CloseQueue,
     /// Dropped when the descriptor has been closed.
     after: Option<Box<dyn Send + Sync>>,
@@ -79,11 +86,11 @@ struct Shared {
 #[derive(Default)]
 struct State {
     /// What has to be closed, by depositor.
-    waiting: HashMap<Uid, Vec<CloseJob>>,
+    waiting: HashMap<Depositor, Vec<CloseJob>>,
     /// Depositors that have something waiting and no thread at work, and when their turn is.
-    turns: VecDeque<(Instant, Uid)>,
+    turns: VecDeque<(Instant, Depositor)>,
     /// Depositors with a thread at work, and since when it has been closing the same descriptor.
-    busy: HashMap<Uid, Instant>,
+    busy: HashMap<Depositor, Instant>,
     threads: usize,
     idle: usize,
     /// One idle thread waits for the next turn's time.
@@ -104,12 +111,16 @@ impl CloseQueue {
     }
 
     /// Takes over a descriptor, to be closed on account of `depositor`.
-    pub(crate) fn hold(&self, depositor: Uid, descriptor: OwnedFd) -> DeferredClose {
-        let queue = self.clone();
+    pub(crate) fn hold(
+        &self,
+        depositor: impl Into<Depositor>,
+        descriptor: OwnedFd,
+    ) -> DeferredClose {
+        let (queue, depositor) = (self.clone(), depositor.into());
         DeferredClose { descriptor: Some(descriptor), depositor, queue, after: None }
     }
 
-    fn push(&self, depositor: Uid, job: CloseJob) {
+    fn push(&self, depositor: Depositor, job: CloseJob) {
         let mut state = self.0.lock();
         let jobs = state.waiting.entry(depositor).or_default();
         jobs.push(job);
@@ -213,12 +224,14 @@ impl Shared {
 }
 
 /// A depositor whose turn has come, and what is to be closed for it.
-type Turn = (Uid, Vec<CloseJob>);
+type Turn = (Depositor, Vec<CloseJob>);
 
 impl State {
     /// Lets a depositor's turn come now, and those of all before it.
-    fn bring_forward(&mut self, depositor: Uid) {
-        let Some(last) = self.turns.iter().position(|(_, uid)| *uid == depositor) else { return };
+    fn bring_forward(&mut self, depositor: Depositor) {
+        let Some(last) = self.turns.iter().position(|(_, other)| *other == depositor) else {
+            return;
+        };
         let now = Instant::now();
         self.turns.iter_mut().take(last + 1).for_each(|(due, _)| *due = now.min(*due));
     }
@@ -226,14 +239,14 @@ impl State {
     /// Takes the first turn that has come. The last threads are left to system users.
     fn take_turn(&mut self, now: Instant, limit: Threads) -> Option<Turn> {
         let for_all = self.busy.len() < limit.all.saturating_sub(limit.for_system_users);
-        let may = |uid: Uid| for_all || uid.0 < FIRST_ORDINARY_USER || uid == NOBODY;
-        let first = self.turns.iter().position(|(due, uid)| *due <= now && may(*uid))?;
+        let may = |depositor: Depositor| for_all || depositor.is_of_the_system();
+        let first = self.turns.iter().position(|(due, other)| *due <= now && may(*other))?;
         let (_, depositor) = self.turns.remove(first)?;
         self.busy.insert(depositor, now);
         Some((depositor, self.waiting.remove(&depositor)?))
     }
 
-    fn end_turn(&mut self, depositor: Uid) {
+    fn end_turn(&mut self, depositor: Depositor) {
         self.busy.remove(&depositor);
         if self.waiting.contains_key(&depositor) {
             self.turns.push_back((Instant::now(), depositor));
@@ -244,6 +257,22 @@ impl State {
     fn next_due(&self, now: Instant) -> Option<Duration> {
         let waits = self.turns.iter().map(|(due, _)| due.saturating_duration_since(now));
         waits.filter(|wait| !wait.is_zero()).min()
+    }
+}
+
+impl Depositor {
+    /// Whether the last threads may work for it.
+    fn is_of_the_system(self) -> bool {
+        match self {
+            Self::User(uid) => uid.0 < FIRST_ORDINARY_USER,
+            Self::Nobody | Self::Broker => true,
+        }
+    }
+}
+
+impl From<Uid> for Depositor {
+    fn from(uid: Uid) -> Self {
+        Self::User(uid)
     }
 }
 
@@ -280,14 +309,20 @@ impl DeferredClose {
     }
 
     /// Has it closed on account of another depositor than at first.
-    pub(crate) fn move_to(&mut self, depositor: Uid) {
-        self.depositor = depositor;
+    pub(crate) fn move_to(&mut self, depositor: impl Into<Depositor>) {
+        self.depositor = depositor.into();
     }
 
     /// Keeps `after` until the descriptor has been closed: a charge, or the sender of a message to
     /// whoever waits for that.
     pub(crate) fn keep_until_closed(&mut self, after: impl Send + Sync + 'static) {
         self.after = Some(Box::new(after));
+    }
+}
+
+impl From<DeferredClose> for Option<OwnedFd> {
+    fn from(deferred: DeferredClose) -> Self {
+        deferred.into_inner()
     }
 }
 
@@ -403,7 +438,7 @@ mod tests {
     fn what_is_dropped_together_is_closed_together() {
         let queue = CloseQueue::new();
         (0..BATCH / 2).for_each(|_| drop(held(&queue, 2000)));
-        assert_eq!(queue.0.lock().waiting.get(&Uid(2000)).map_or(0, Vec::len), BATCH / 2);
+        assert_eq!(queue.0.lock().waiting.get(&Uid(2000).into()).map_or(0, Vec::len), BATCH / 2);
         assert!(is_closed(&queue, 2000, PATIENCE));
     }
 

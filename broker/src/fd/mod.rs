@@ -2,7 +2,7 @@
 
 pub(crate) mod close;
 
-pub(crate) use close::{CloseQueue, DeferredClose, NOBODY};
+pub(crate) use close::{CloseQueue, DeferredClose, Depositor};
 
 /// A descriptor that a peer brought, or that the broker opened for one. Nothing about it can be
 /// trusted, so close(2) never runs on an event loop.

@@ -81,12 +81,18 @@ impl Journal {
     }
 }
 
-impl Drop for Journal {
-    /// The last entries say why a process ends: they get a moment to go out.
-    fn drop(&mut self) {
+impl Journal {
+    /// Gives the last entries, which say why a process ends, a moment to go out.
+    pub(super) fn end(&mut self) {
         self.queue = None;
         // A journald that does not read must not keep the process.
         let _ = self.finished.as_ref().map(|finished| finished.recv_timeout(LAST_WORDS));
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

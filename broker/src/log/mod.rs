@@ -116,6 +116,13 @@ impl Log {
         }
     }
 
+    /// Writes nothing more: the process exits without dropping this.
+    pub(crate) fn end(&self) {
+        if let Sink::Journal(journal) = &mut *self.sink.borrow_mut() {
+            journal.end();
+        }
+    }
+
     /// Writes what a slow reader left behind; whether something still waits.
     fn flush(&self) -> bool {
         match &mut *self.sink.borrow_mut() {

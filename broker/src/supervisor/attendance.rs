@@ -90,8 +90,7 @@ impl Supervisor {
     fn restore(&mut self, link: &mut Link) -> io::Result<()> {
         self.given = Given { generation: self.source.generation, other_trail: false };
         link.control(Control::Setup(self.source.setup()));
-        let listener = Arc::new(self.listener.share()?);
-        link.carry(Control::Listener(&*listener), Arc::clone(&listener));
+        link.carry_own(Control::Listener, self.listener.share()?);
         self.give_trail(link)?;
         for note in self.deposits.notes() {
             let process = Some(&*note.process);

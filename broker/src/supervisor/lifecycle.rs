@@ -117,6 +117,7 @@ impl Supervisor {
         source: PolicySource,
         listener: Listener,
         opener: Opener,
+        close_queue: CloseQueue,
     ) -> Self {
         let (closings, closed) = unbounded_channel();
         let deposits = Deposits::new(closings);
@@ -138,7 +139,7 @@ impl Supervisor {
             restarts: Restarts::default(),
             health: String::new(),
             closed,
-            close_queue: CloseQueue::new(),
+            close_queue,
         }
     }
 
@@ -146,7 +147,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// When the first worker does not come to serve.
-    pub(super) fn run(mut self) -> Result<(), StartError> {
+    pub(super) fn run(&mut self) -> Result<(), StartError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(MAX_OPENERS)
@@ -426,6 +427,7 @@ mod tests {
     use tokio::process::Command;
 
     use super::*;
+    use crate::fd::Depositor;
     use crate::supervisor::opener::Opener;
 
     fn supervisor(directory: &tempfile::TempDir) -> Supervisor {
@@ -438,7 +440,8 @@ mod tests {
             Readiness::take(None).unwrap(),
             source,
             Listener::bind(Some(&directory.path().join("socket"))).unwrap(),
-            Opener::new(&[]).unwrap(),
+            Opener::new(&[], CloseQueue::new()).unwrap(),
+            CloseQueue::new(),
         )
     }
 
@@ -446,7 +449,7 @@ mod tests {
     fn link() -> (Link, StdStream) {
         let (ours, theirs) = StdStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        (Link::new(UnixStream::from_std(ours).unwrap(), CloseQueue::new()), theirs)
+        (Link::new(UnixStream::from_std(ours).unwrap(), CloseQueue::new()).unwrap(), theirs)
     }
 
     /// The clock of these tests runs on by itself whenever nothing else is to be done.
@@ -528,7 +531,8 @@ mod tests {
             next(&mut link, &mut opened, &mut closed, &records).await,
             Event::Message(Ok(_))
         ));
-        answers.send((1, Ok(Arc::new(theirs.into())))).ok().unwrap();
+        let resource = CloseQueue::new().hold(Depositor::Nobody, theirs.into());
+        answers.send((1, Ok(Arc::new(resource)))).ok().unwrap();
         for _ in 0..200 {
             if let Event::Opened(_) = next(&mut link, &mut opened, &mut closed, &records).await {
                 return;

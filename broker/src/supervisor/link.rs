@@ -11,12 +11,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fdbroker_wire::{Control, Decoder, Errno, Limits, Message, add_head, reply};
+use rustix::net::{Shutdown, shutdown};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use zeroize::Zeroize;
 
 use super::deposits::Kept;
-use crate::fd::{CloseQueue, NOBODY, PeerFd};
+use crate::fd::{CloseQueue, Depositor, PeerFd};
 use crate::sys::receive::receive;
 use crate::transmit::{RETRY, transmit};
 
@@ -32,6 +33,9 @@ const CHUNK: usize = 64 * 1024;
 /// A connection to one worker.
 pub(super) struct Link {
     stream: UnixStream,
+    /// The same socket, to be closed last: with it the kernel closes what the worker sent and nobody
+    /// has read.
+    _last: PeerFd,
     decoder: Decoder<PeerFd>,
     close_queue: CloseQueue,
     queue: VecDeque<Outgoing>,
@@ -50,13 +54,18 @@ enum Outgoing {
     Bytes(Vec<u8>),
     Deposit(Rc<Kept>),
     Noted(Vec<u8>, Rc<PeerFd>),
-    Opened(Vec<u8>, Arc<OwnedFd>),
+    Opened(Vec<u8>, Arc<PeerFd>),
+    Own(Vec<u8>, Option<OwnedFd>),
 }
 
 impl Link {
-    pub(super) fn new(stream: UnixStream, close_queue: CloseQueue) -> Self {
-        Self {
+    /// # Errors
+    /// When there is no descriptor left.
+    pub(super) fn new(stream: UnixStream, close_queue: CloseQueue) -> io::Result<Self> {
+        let last = stream.as_fd().try_clone_to_owned()?;
+        Ok(Self {
             stream,
+            _last: close_queue.hold(Depositor::Nobody, last),
             decoder: Decoder::new(Limits::CONTROL),
             close_queue,
             queue: VecDeque::new(),
@@ -65,7 +74,7 @@ impl Link {
             held_back: Vec::new(),
             last_read: Instant::now(),
             chunk: vec![0; CHUNK].into_boxed_slice(),
-        }
+        })
     }
 
     /// Sends what is queued and gives the worker's next message. Can be dropped and called again.
@@ -122,8 +131,16 @@ impl Link {
         self.push(Outgoing::Noted(bytes, Rc::clone(process)));
     }
 
+    /// Sends a message that carries a duplicate of a descriptor of the broker's own. It is closed on
+    /// the loop: the original stays open, so this is never the last close.
+    pub(super) fn carry_own(&mut self, message: fn(OwnedFd) -> Control<OwnedFd>, own: OwnedFd) {
+        let mut message = message(own).into_extended();
+        let bytes = [&message.head()[..], &message.body[..]].concat();
+        self.push(Outgoing::Own(bytes, message.descriptors.pop()));
+    }
+
     /// Sends a message that carries an opened descriptor.
-    pub(super) fn carry(&mut self, message: Control<&OwnedFd>, opened: Arc<OwnedFd>) {
+    pub(super) fn carry(&mut self, message: Control<&PeerFd>, opened: Arc<PeerFd>) {
         let bytes = Message::Extended(message.into_extended()).to_bytes();
         self.push(Outgoing::Opened(bytes, opened));
     }
@@ -163,13 +180,12 @@ impl Link {
 
     fn read(&mut self) -> io::Result<()> {
         let Self { stream, decoder, close_queue, chunk, .. } = self;
-        match stream.try_io(Interest::READABLE, || receive(stream.as_fd(), chunk)) {
+        let hold = |descriptor| close_queue.hold(Depositor::Nobody, descriptor);
+        match stream.try_io(Interest::READABLE, || receive(stream.as_fd(), chunk, hold)) {
             Ok(received) if received.length == 0 => Err(ErrorKind::UnexpectedEof.into()),
             Ok(received) => {
                 let bytes = &mut chunk[..received.length];
-                let brought = received.descriptors.into_iter();
-                let brought = brought.map(|fd| close_queue.hold(NOBODY, fd));
-                decoder.feed(bytes, brought, received.truncated);
+                decoder.feed(bytes, received.descriptors, received.truncated);
                 bytes.zeroize();
                 Ok(())
             }
@@ -214,10 +230,21 @@ impl Link {
     }
 }
 
+impl Drop for Link {
+    /// The worker sees the end at once, whenever the last descriptor is closed.
+    fn drop(&mut self) {
+        // It fails when the worker has gone.
+        let _ = shutdown(&self.stream, Shutdown::Both);
+    }
+}
+
 impl Outgoing {
     fn length(&self) -> usize {
         match self {
-            Self::Bytes(bytes) | Self::Noted(bytes, _) | Self::Opened(bytes, _) => bytes.len(),
+            Self::Bytes(bytes)
+            | Self::Noted(bytes, _)
+            | Self::Opened(bytes, _)
+            | Self::Own(bytes, _) => bytes.len(),
             Self::Deposit(kept) => 16 + kept.payload.len(),
         }
     }
@@ -227,7 +254,8 @@ impl Outgoing {
         let (head, body, descriptor): (&[u8], &[u8], _) = match self {
             Self::Bytes(bytes) => (bytes, &[], None),
             Self::Noted(bytes, process) => (bytes, &[], process.descriptor()),
-            Self::Opened(bytes, opened) => (bytes, &[], Some(opened.as_fd())),
+            Self::Own(bytes, own) => (bytes, &[], own.as_ref().map(AsFd::as_fd)),
+            Self::Opened(bytes, opened) => (bytes, &[], opened.descriptor()),
             Self::Deposit(kept) => {
                 let head = &add_head(kept.slot, kept.ufd, kept.payload.len());
                 return send_from(

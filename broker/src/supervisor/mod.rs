@@ -31,6 +31,7 @@ use std::rc::Rc;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::arguments::Arguments;
+use crate::fd::CloseQueue;
 use crate::log::{Format, Log, StandardError};
 use crate::sandbox::{self, capabilities, memory};
 use crate::sys::{adopt, signal};
@@ -40,10 +41,16 @@ pub(crate) use error::StartError;
 
 /// Runs the supervisor to its end.
 pub(crate) fn main(arguments: &Arguments) -> ExitCode {
-    match prepare(arguments).and_then(lifecycle::Supervisor::run) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => error.report(),
-    }
+    let mut supervisor = match prepare(arguments) {
+        Ok(supervisor) => supervisor,
+        Err(error) => return error.report(),
+    };
+    let status = supervisor.run().map_or_else(|error| error.report(), |()| ExitCode::SUCCESS);
+    supervisor.log.end();
+    // Never dropped: with the listening socket the kernel closes what peers that nobody accepted
+    // have sent, and that can sleep before the process gets to its exit.
+    std::mem::forget(supervisor);
+    status
 }
 
 /// Everything that can be refused before a worker exists.
@@ -70,13 +77,22 @@ fn prepare(arguments: &Arguments) -> Result<lifecycle::Supervisor, StartError> {
     confinement.missing().iter().for_each(|missing| log.warn(missing));
     raise_descriptor_limit(&log);
     let records = open_records(arguments, &source, &log)?;
-    let opener = opener::Opener::new(source.policy.resources())?;
+    let close_queue = CloseQueue::new();
+    let opener = opener::Opener::new(source.policy.resources(), close_queue.clone())?;
     warn_of_capabilities(&source, &log);
     opener.open_ones().for_each(|resource| records.opened(resource));
     if source.texts.is_empty() {
         log.info("no policy file: the built-in policy holds, for the user that started the broker");
     }
-    Ok(lifecycle::Supervisor::new(format, records, readiness, source, listener, opener))
+    Ok(lifecycle::Supervisor::new(
+        format,
+        records,
+        readiness,
+        source,
+        listener,
+        opener,
+        close_queue,
+    ))
 }
 
 /// Says which resources cannot be opened for want of a capability that the policy names.

@@ -11,16 +11,20 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::StartError;
 use super::resource::{OpenFailure, Openable};
+use crate::fd::{CloseQueue, Depositor, PeerFd};
 
 /// How many may wait for the same resource to open; one more is refused.
 const MAX_OPENING: usize = 32;
 
 /// An answer on its way to the worker.
-pub(super) type Opened = (u32, Result<Arc<OwnedFd>, OpenFailure>);
+pub(super) type Opened = (u32, Result<Arc<PeerFd>, OpenFailure>);
 
 /// The policy's resources, ready to be opened.
 #[derive(Clone)]
-pub(super) struct Opener(Vec<Entry>);
+pub(super) struct Opener {
+    entries: Vec<Entry>,
+    close_queue: CloseQueue,
+}
 
 /// What becomes of the resources when the policy changes.
 pub(super) struct Changes {
@@ -35,20 +39,23 @@ pub(super) struct Changes {
 struct Entry {
     openable: Arc<Openable>,
     /// Opened once, at start, where the policy says so.
-    shared: Option<Arc<OwnedFd>>,
+    shared: Option<Arc<PeerFd>>,
     opening: Arc<AtomicUsize>,
+    close_queue: CloseQueue,
 }
 
 impl Opener {
     /// Takes the resources, and opens those that are opened at start.
-    pub(super) fn new(resources: &[Resource]) -> Result<Self, StartError> {
-        resources.iter().map(Entry::new).collect::<Result<_, _>>().map(Self)
+    pub(super) fn new(resources: &[Resource], close_queue: CloseQueue) -> Result<Self, StartError> {
+        let entries = resources.iter().map(|resource| Entry::new(resource, &close_queue));
+        Ok(Self { entries: entries.collect::<Result<_, _>>()?, close_queue })
     }
 
     /// Takes other resources: those that are the same as before stay as they are, the others are
     /// opened where they are opened at start. Says what changes.
     pub(super) fn again(&self, resources: &[Resource]) -> Result<(Self, Changes), StartError> {
-        let same = |resource: &Resource| self.0.iter().find(|entry| entry.openable.is(resource));
+        let same =
+            |resource: &Resource| self.entries.iter().find(|entry| entry.openable.is(resource));
         let mut entries = Vec::with_capacity(resources.len());
         let (mut kept, mut opened) = (0, Vec::new());
         for resource in resources {
@@ -58,25 +65,26 @@ impl Opener {
                     entry.clone()
                 }
                 None => {
-                    let entry = Entry::new(resource)?;
+                    let entry = Entry::new(resource, &self.close_queue)?;
                     opened.extend(entry.shared.is_some().then(|| resource.clone()));
                     entry
                 }
             });
         }
-        let (new, gone) = (entries.len() - kept, self.0.len().saturating_sub(kept));
-        Ok((Self(entries), Changes { kept, gone, new, opened }))
+        let (new, gone) = (entries.len() - kept, self.entries.len().saturating_sub(kept));
+        let close_queue = self.close_queue.clone();
+        Ok((Self { entries, close_queue }, Changes { kept, gone, new, opened }))
     }
 
     /// Those that are open, shared by all who may have them.
     pub(super) fn open_ones(&self) -> impl Iterator<Item = &Resource> {
-        let open = self.0.iter().filter(|entry| entry.shared.is_some());
+        let open = self.entries.iter().filter(|entry| entry.shared.is_some());
         open.map(|entry| entry.openable.resource())
     }
 
     /// Opens resource number `position` of the policy and sends what came of it to `answer`.
     pub(super) fn open(&self, position: u32, ticket: u32, answer: &UnboundedSender<Opened>) {
-        let entry = usize::try_from(position).ok().and_then(|position| self.0.get(position));
+        let entry = usize::try_from(position).ok().and_then(|position| self.entries.get(position));
         let now = match entry {
             None => Err(unknown(position)),
             Some(Entry { shared: Some(shared), .. }) => Ok(Arc::clone(shared)),
@@ -98,13 +106,16 @@ impl fmt::Display for Changes {
 }
 
 impl Entry {
-    fn new(resource: &Resource) -> Result<Self, StartError> {
+    fn new(resource: &Resource, close_queue: &CloseQueue) -> Result<Self, StartError> {
         let openable = Arc::new(Openable::new(resource));
         let shared = match resource.opening {
             Opening::PerRequest => None,
-            Opening::Startup => Some(Arc::new(at_start(&openable)?)),
+            Opening::Startup => {
+                let opened = at_start(&openable)?;
+                Some(Arc::new(close_queue.hold(Depositor::Nobody, opened)))
+            }
         };
-        Ok(Self { openable, shared, opening: Arc::default() })
+        Ok(Self { openable, shared, opening: Arc::default(), close_queue: close_queue.clone() })
     }
 
     fn open_elsewhere(&self, ticket: u32, answer: UnboundedSender<Opened>) {
@@ -114,8 +125,11 @@ impl Entry {
             return;
         }
         let (openable, opening) = (Arc::clone(&self.openable), Arc::clone(&self.opening));
+        let close_queue = self.close_queue.clone();
         tokio::task::spawn_blocking(move || {
-            let outcome = openable.open().map(Arc::new);
+            // Its last owner may be on the loop.
+            let hold = |opened| Arc::new(close_queue.hold(Depositor::Nobody, opened));
+            let outcome = openable.open().map(hold);
             opening.fetch_sub(1, Ordering::Relaxed);
             let _ = answer.send((ticket, outcome));
         });

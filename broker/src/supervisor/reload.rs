@@ -6,7 +6,6 @@
 //! restart leave everything as it was.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use fdbroker_host::PolicyFileError;
@@ -116,8 +115,6 @@ impl Reloads {
                 Some((number, outcome)) = self.done.recv() => {
                     if under_way.is_none_or(|reload| reload.number != number) {
                         self.stuck -= 1;
-                        // Closing can block.
-                        tokio::task::spawn_blocking(move || drop(outcome));
                         continue;
                     }
                     outcome
@@ -182,8 +179,7 @@ impl Supervisor {
     /// Gives a worker the audit file, where there is one.
     pub(super) fn give_trail(&self, link: &mut Link) -> io::Result<()> {
         if let Some(file) = self.records.for_worker()? {
-            let file = Arc::new(file);
-            link.carry(Control::Trail(&*file), Arc::clone(&file));
+            link.carry_own(Control::Trail, file);
         }
         Ok(())
     }
@@ -267,9 +263,7 @@ impl Supervisor {
         }
         self.awaited = Some(source.generation);
         self.source = source;
-        let before = std::mem::replace(&mut self.opener, opener);
-        // Closing can block.
-        tokio::task::spawn_blocking(move || drop(before));
+        self.opener = opener;
         self.records.follow(&self.source.policy);
         opened.iter().for_each(|resource| self.records.opened(resource));
         self.records.reloaded(Verdict::Granted, &text);

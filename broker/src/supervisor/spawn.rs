@@ -42,5 +42,5 @@ pub(super) fn worker(
         .kill_on_drop(true)
         .spawn()?;
     ours.set_nonblocking(true)?;
-    Ok((WorkerProcess::new(child), Link::new(UnixStream::from_std(ours)?, close_queue)))
+    Ok((WorkerProcess::new(child), Link::new(UnixStream::from_std(ours)?, close_queue)?))
 }

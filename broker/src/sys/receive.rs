@@ -11,11 +11,11 @@ use fdbroker_wire::MAX_DESCRIPTORS;
 
 /// What one recvmsg(2) brought.
 #[derive(Debug)]
-pub(crate) struct Received {
+pub(crate) struct Received<F> {
     /// How many bytes were written to the buffer; 0 at the end of the stream.
     pub(crate) length: usize,
     /// The descriptors, close-on-exec. When `truncated`, those that found room: to be closed.
-    pub(crate) descriptors: Vec<OwnedFd>,
+    pub(crate) descriptors: Vec<F>,
     /// Who wrote these bytes, where SO_PASSCRED is set on the socket.
     pub(crate) sender: Option<Sender>,
     /// The process that wrote these bytes, where the kernel tells: see [`super::socket::tell_writers`].
@@ -26,7 +26,7 @@ pub(crate) struct Received {
     pub(crate) unread: Option<i32>,
 }
 
-impl Received {
+impl<F> Received<F> {
     /// Whether the kernel says that nothing is left to read.
     pub(crate) fn was_all(&self) -> bool {
         self.unread == Some(0)
@@ -73,11 +73,16 @@ union Control {
     bytes: [MaybeUninit<u8>; CONTROL_ROOM],
 }
 
-/// Receives from `socket` into `buffer`, without waiting.
+/// Receives from `socket` into `buffer`, without waiting. Each descriptor goes through `own` at once,
+/// so that none is ever dropped, and closed here, as what it is.
 ///
 /// # Errors
 /// As recvmsg(2); WouldBlock when nothing is there.
-pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
+pub(crate) fn receive<F>(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    own: impl FnMut(OwnedFd) -> F,
+) -> io::Result<Received<F>> {
     let mut control = Control { bytes: [MaybeUninit::uninit(); CONTROL_ROOM] };
     let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     // SAFETY: msghdr is a C struct of integers and pointers, for which all zeroes is a value.
@@ -100,12 +105,16 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<R
         truncated,
         unread: None,
     };
-    ancillary(&header, &mut received);
+    ancillary(&header, &mut received, own);
     Ok(received)
 }
 
 /// Takes everything out of the control messages of a `header` that recvmsg(2) has just filled.
-fn ancillary(header: &libc::msghdr, received: &mut Received) {
+fn ancillary<F>(
+    header: &libc::msghdr,
+    received: &mut Received<F>,
+    mut own: impl FnMut(OwnedFd) -> F,
+) {
     // SAFETY: recvmsg(2) left valid control messages in the buffer that `header` describes;
     // CMSG_FIRSTHDR and CMSG_NXTHDR stay inside it and give null at its end.
     let mut message = unsafe { libc::CMSG_FIRSTHDR(header) };
@@ -118,7 +127,7 @@ fn ancillary(header: &libc::msghdr, received: &mut Received) {
         let size = size.saturating_sub(head);
         match (level, kind) {
             (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {
-                take_rights(data, size, &mut received.descriptors)
+                take_rights(data, size, |fd| received.descriptors.push(own(fd)));
             }
             (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) => received.sender = credentials(data, size),
             (libc::SOL_SOCKET, SCM_INQ) => received.unread = unread(data, size),
@@ -141,14 +150,14 @@ fn process(data: *const u8, size: usize) -> Option<OwnedFd> {
     (number >= 0).then(|| unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-fn take_rights(data: *const u8, size: usize, into: &mut Vec<OwnedFd>) {
+fn take_rights(data: *const u8, size: usize, mut take: impl FnMut(OwnedFd)) {
     for position in 0..size / size_of::<RawFd>() {
         // SAFETY: `data` holds `size` bytes that the kernel wrote as an array of descriptors,
         // maybe unaligned. Each is open, installed for us alone by this very recvmsg(2), and
         // taken just once: nobody else owns it.
         let descriptor =
             unsafe { OwnedFd::from_raw_fd(data.cast::<RawFd>().add(position).read_unaligned()) };
-        into.push(descriptor);
+        take(descriptor);
     }
 }
 
@@ -232,10 +241,10 @@ mod tests {
             return eprintln!("skipped: this kernel has no SO_INQ for Unix sockets (Linux 6.17)");
         }
         writer.write_all(b"four").unwrap();
-        let received = receive(reader.as_fd(), &mut [0; 3]).unwrap();
+        let received = receive(reader.as_fd(), &mut [0; 3], std::convert::identity).unwrap();
         assert_eq!((received.unread, received.was_all()), (Some(1), false));
         send(writer.as_fd(), &[writer.as_fd()]);
-        let received = receive(reader.as_fd(), &mut [0; 8]).unwrap();
+        let received = receive(reader.as_fd(), &mut [0; 8], std::convert::identity).unwrap();
         assert_eq!((received.length, received.descriptors.len(), received.was_all()), (2, 1, true));
     }
 
@@ -250,7 +259,7 @@ mod tests {
         let sent: Vec<_> = (0..MAX_DESCRIPTORS).map(|_| writer.as_fd()).collect();
         for descriptors in [&[][..], &sent[..1], &sent] {
             send(writer.as_fd(), descriptors);
-            let received = receive(reader.as_fd(), &mut [0; 8]).unwrap();
+            let received = receive(reader.as_fd(), &mut [0; 8], std::convert::identity).unwrap();
             assert_eq!(received.descriptors.len(), descriptors.len());
             assert!(received.sender.is_some() && !received.truncated, "{received:?}");
             // A pidfd that came is its own.
@@ -259,7 +268,9 @@ mod tests {
         }
         without_surplus(reader.as_fd()).unwrap();
         writer.write_all(b"x").unwrap();
-        assert!(receive(reader.as_fd(), &mut [0; 8]).unwrap().sender.is_some());
+        assert!(
+            receive(reader.as_fd(), &mut [0; 8], std::convert::identity).unwrap().sender.is_some()
+        );
         assert!(!one_stays(), "a pidfd still comes");
     }
 }

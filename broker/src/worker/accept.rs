@@ -19,7 +19,7 @@ use super::limits::loop_time::Turn;
 use super::quota::{ConnectionCharge, Exceeded};
 use super::session;
 use super::sessions::{Late, is_over};
-use crate::fd::NOBODY;
+use crate::fd::Depositor;
 use crate::log::{Kind, Record, Verdict};
 use crate::look::look;
 use crate::sys::socket::{read_urgent_inline, tell_unread};
@@ -71,7 +71,7 @@ fn set_nonblocking(listener: &OwnedFd) -> io::Result<()> {
 fn arrive(worker: &Rc<Worker>, stream: OwnedFd) {
     // Whoever has left again asks for nothing, and counts for nothing.
     if has_left(&stream) {
-        return drop(worker.close_queue.hold(NOBODY, stream));
+        return drop(worker.close_queue.hold(Depositor::Broker, stream));
     }
     let arrival = match Arrival::new(worker, stream) {
         Ok(arrival) => arrival,

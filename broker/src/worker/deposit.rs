@@ -1,6 +1,5 @@
 //! A deposit: a descriptor, a payload, or both, with the user that it belongs to.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use fdbroker_policy::Uid;
@@ -9,7 +8,6 @@ use fdbroker_wire::{Add, MAX_RECORD, Payload, Slot};
 use super::PeerFd;
 use super::quota::{DepositCharge, Quotas};
 use crate::deposit_record;
-use crate::fd::CloseQueue;
 
 /// What lies in a slot.
 pub(super) struct Deposit {
@@ -36,17 +34,13 @@ impl Deposit {
     }
 
     /// A deposit as the supervisor gave it back: the payload starts with the record.
-    pub(super) fn restored(
-        add: Add<OwnedFd>,
-        quotas: &Quotas,
-        close_queue: &CloseQueue,
-    ) -> Result<Self, String> {
-        let Add { slot, ufd, mut payload, descriptor } = add;
+    pub(super) fn restored(add: Add<PeerFd>, quotas: &Quotas) -> Result<Self, String> {
+        let Add { slot, ufd, mut payload, mut descriptor } = add;
         let owner = deposit_record::owner(&payload)
             .ok_or_else(|| format!("the deposit in slot {slot} has no record"))?;
         payload.remove_first(MAX_RECORD);
         let charge = quotas.restored_deposit(owner, payload.len(), descriptor.is_some());
-        let descriptor = descriptor.map(|descriptor| close_queue.hold(owner, descriptor));
+        descriptor.iter_mut().for_each(|descriptor| descriptor.move_to(owner));
         Ok(Self::new(Add { slot, ufd, payload, descriptor }, owner, charge))
     }
 }

@@ -213,7 +213,7 @@ pub fn restore(messages: impl IntoIterator<Item = Message<OwnedFd>>) -> Result<u
     Ok(arrived.deposits.len())
 }
 
-fn take(arrived: &mut Arrived, control: Control<OwnedFd>) -> Result<(), String> {
+fn take(arrived: &mut Arrived<OwnedFd>, control: Control<OwnedFd>) -> Result<(), String> {
     match control {
         Control::Setup(setup) => Rules::read(setup).map(drop),
         control => arrived.take_control(control),

@@ -146,9 +146,18 @@ impl Inbox {
 
     /// Reads once, when there is something. Can be dropped.
     async fn read(&mut self, worker: &Worker, room: usize) -> Result<(), Gone> {
+        let uid = self.uid;
+        let mut too_many = false;
+        let mut hold = |descriptor| {
+            let (charge, one_too_many) = worker.quotas.brought(uid);
+            too_many |= one_too_many;
+            let mut held = worker.close_queue.hold(uid, descriptor);
+            held.keep_until_closed(charge);
+            held
+        };
         let writers = &mut self.writers;
         let into_chunk = |socket: BorrowedFd<'_>| {
-            let received = receive(socket, &mut worker.chunk.borrow_mut()[..room]);
+            let received = receive(socket, &mut worker.chunk.borrow_mut()[..room], &mut hold);
             if received.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
                 writers.drained();
             }
@@ -156,7 +165,7 @@ impl Inbox {
         };
         match self.stream.read_unless_empty(into_chunk, Received::was_all).await {
             // No other session runs in between: the chunk still holds what was received.
-            Ok(received) => self.feed(worker, received),
+            Ok(received) => self.feed(worker, received, too_many),
             Err(_) => {
                 self.closed = true;
                 Err(Gone::Left)
@@ -164,7 +173,12 @@ impl Inbox {
         }
     }
 
-    fn feed(&mut self, worker: &Worker, mut received: Received) -> Result<(), Gone> {
+    fn feed(
+        &mut self,
+        worker: &Worker,
+        mut received: Received<PeerFd>,
+        too_many: bool,
+    ) -> Result<(), Gone> {
         if received.length == 0 {
             self.closed = true;
             return Ok(());
@@ -175,16 +189,8 @@ impl Inbox {
         // A usize is at most 64 bits wide.
         self.fed += length as u64;
         self.note_writer(writer);
-        let mut too_many = false;
-        let brought = descriptors.into_iter().map(|descriptor| {
-            let (charge, one_too_many) = worker.quotas.brought(self.uid);
-            too_many |= one_too_many;
-            let mut held = worker.close_queue.hold(self.uid, descriptor);
-            held.keep_until_closed(charge);
-            held
-        });
         let chunk = &mut worker.chunk.borrow_mut()[..length];
-        self.decoder.feed(chunk, brought, truncated);
+        self.decoder.feed(chunk, descriptors, truncated);
         chunk.zeroize();
         if too_many { Err(Gone::TooMuch) } else { Ok(()) }
     }

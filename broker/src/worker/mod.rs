@@ -108,14 +108,7 @@ impl Worker {
 /// Runs the worker to its end: when the supervisor has gone, or told it to go.
 pub(crate) fn main(arguments: &Arguments) -> ExitCode {
     let format = arguments.log_format.unwrap_or(Format::Text);
-    match run(format) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => {
-            // Not eprintln, which panics where nobody reads standard error.
-            let _ = writeln!(io::stderr(), "fdbrokerd: worker: {problem}");
-            ExitCode::FAILURE
-        }
-    }
+    report(run(format))
 }
 
 fn run(format: Format) -> Result<(), String> {
@@ -128,7 +121,8 @@ fn run(format: Format) -> Result<(), String> {
     let link = adopt(0).map_err(|error| format!("no supervisor on standard input: {error}"))?;
     end_on_panic(link.try_clone().map_err(|error| format!("no link: {error}"))?);
     // Privileges go in here, before any thread exists and before any byte of a peer's is read.
-    let restored = restore::from(link)?;
+    let close_queue = CloseQueue::new();
+    let restored = restore::from(link, &close_queue)?;
     let by_pid = !identity::kernel_names_processes(&restored.link);
     let idle = IdleCount::default();
     let counted = idle.clone();
@@ -144,7 +138,7 @@ fn run(format: Format) -> Result<(), String> {
     if by_pid {
         log.warn("this kernel has no SO_PEERPIDFD (Linux 6.5): processes are told by their pid");
     }
-    LocalSet::new().block_on(&runtime, serve(restored, log, table, idle))
+    LocalSet::new().block_on(&runtime, serve(restored, log, table, idle, close_queue))
 }
 
 const NO_UNITS: &str = "the broker is in a control group namespace of its own: units and control \
@@ -177,6 +171,7 @@ async fn serve(
     log: Log,
     table: u64,
     idle: IdleCount,
+    close_queue: CloseQueue,
 ) -> Result<(), String> {
     let restore::Restored {
         link,
@@ -193,7 +188,6 @@ async fn serve(
         log.warn(NO_UNITS);
     }
     let policy = &rules.policy;
-    let close_queue = CloseQueue::new();
     let (vault, link) = vault::Vault::new(link).map_err(|error| error.to_string())?;
     let guard = kind::Guard::of(&listener);
     let quotas = quota::Quotas::new(policy.settings(), table);
@@ -201,7 +195,7 @@ async fn serve(
     let mut slots = slots::Slots::default();
     for deposit in deposits {
         let slot = deposit.slot;
-        let restore = || deposit::Deposit::restored(deposit, &quotas, &close_queue);
+        let restore = || deposit::Deposit::restored(deposit, &quotas);
         match at_hand::on(slot, restore) {
             Ok(deposit) => slots.put(deposit),
             // The others are worth more than it: it stays with the supervisor.
@@ -252,7 +246,23 @@ async fn serve(
     // First of all: what follows can take its time, and clients are to connect again.
     worker.connections.shut_down();
     worker.audit.settle();
-    result
+    worker.log().end();
+    exit(result)
+}
+
+/// Ends the process from within the event loop, so that nothing is dropped before: with a session's
+/// socket the kernel closes what its peer has sent, and that can sleep for as long as the peer likes.
+fn exit(result: Result<(), String>) -> ! {
+    let status = i32::from(result.is_err());
+    report(result);
+    std::process::exit(status)
+}
+
+fn report(result: Result<(), String>) -> ExitCode {
+    let Err(problem) = result else { return ExitCode::SUCCESS };
+    // Not eprintln, which panics where nobody reads standard error.
+    let _ = writeln!(io::stderr(), "fdbrokerd: worker: {problem}");
+    ExitCode::FAILURE
 }
 
 /// From here on only what serving takes can be done. No byte of a peer's has been read yet.

@@ -8,10 +8,10 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use fdbroker_wire::{Add, Control, Decoder, Limits, Message, Slot, Tag};
 use rustix::event::{PollFd, PollFlags, poll};
-
 use zeroize::Zeroize;
 
 use super::in_force::Rules;
+use crate::fd::{CloseQueue, Depositor, PeerFd};
 use crate::sandbox::credentials;
 use crate::sys::receive::receive;
 use crate::transmit::transmit;
@@ -25,41 +25,40 @@ pub(super) struct Restored {
     pub(super) listener: OwnedFd,
     /// The audit file, where there is one.
     pub(super) trail: Option<OwnedFd>,
-    pub(super) deposits: Vec<Add<OwnedFd>>,
+    pub(super) deposits: Vec<Add<PeerFd>>,
     pub(super) notes: Vec<Note>,
     pub(super) takes: Vec<Take>,
 }
 
 /// What was being taken when the last worker died, and by whom.
-pub(super) struct Take {
+pub(super) struct Take<F = PeerFd> {
     pub(super) slots: Vec<Slot>,
     pub(super) pid: i32,
-    pub(super) process: OwnedFd,
+    pub(super) process: F,
 }
 
 /// Who owned a serial tag when the last worker died.
-pub(super) struct Note {
+pub(super) struct Note<F = PeerFd> {
     pub(super) tag: Tag,
     pub(super) pid: i32,
-    pub(super) process: OwnedFd,
+    pub(super) process: F,
 }
 
 /// What has arrived so far.
-#[derive(Default)]
-pub(super) struct Arrived {
+pub(super) struct Arrived<F> {
     instance: i64,
     sees_units: bool,
     rules: Option<Rules>,
     listener: Option<OwnedFd>,
     trail: Option<OwnedFd>,
-    pub(super) deposits: Vec<Add<OwnedFd>>,
-    notes: Vec<Note>,
-    takes: Vec<Take>,
+    pub(super) deposits: Vec<Add<F>>,
+    notes: Vec<Note<F>>,
+    takes: Vec<Take<F>>,
     complete: bool,
 }
 
 /// Restores a worker from the supervisor at the other end of `link`.
-pub(super) fn from(link: OwnedFd) -> Result<Restored, String> {
+pub(super) fn from(link: OwnedFd, close_queue: &CloseQueue) -> Result<Restored, String> {
     let question = Control::<OwnedFd>::Restore.into_extended();
     transmit(link.as_fd(), &[IoSlice::new(&question.head())], &[])
         .map_err(|error| format!("the supervisor cannot be asked: {error}"))?;
@@ -67,7 +66,7 @@ pub(super) fn from(link: OwnedFd) -> Result<Restored, String> {
     let mut decoder = Decoder::new(Limits::CONTROL);
     let mut chunk = vec![0; 64 * 1024];
     while !arrived.complete {
-        read(&link, &mut chunk, &mut decoder)?;
+        read(&link, &mut chunk, &mut decoder, close_queue)?;
         while let Some(message) = decoder.message() {
             arrived.take(message.map_err(|fault| fault.reason.to_owned())?)?;
         }
@@ -79,27 +78,49 @@ pub(super) fn from(link: OwnedFd) -> Result<Restored, String> {
     Ok(Restored { link, instance, sees_units, rules, listener, trail, deposits, notes, takes })
 }
 
-fn read(link: &OwnedFd, chunk: &mut [u8], decoder: &mut Decoder<OwnedFd>) -> Result<(), String> {
+fn read(
+    link: &OwnedFd,
+    chunk: &mut [u8],
+    decoder: &mut Decoder<PeerFd>,
+    close_queue: &CloseQueue,
+) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("the supervisor cannot be read: {error}");
     match poll(&mut [PollFd::new(link, PollFlags::IN)], None) {
         Err(rustix::io::Errno::INTR) => return Ok(()),
         result => result.map_err(|error| failed(error.into()))?,
     };
-    let received = receive(link.as_fd(), chunk).map_err(failed)?;
+    let hold = |descriptor| close_queue.hold(Depositor::Nobody, descriptor);
+    let received = receive(link.as_fd(), chunk, hold).map_err(failed)?;
     if received.length == 0 {
         return Err("the supervisor has gone".to_owned());
-    }
-    if received.truncated {
-        return Err("the limit of open descriptors is too low for the deposits".to_owned());
     }
     let bytes = &mut chunk[..received.length];
     decoder.feed(bytes, received.descriptors, false);
     bytes.zeroize();
+    if received.truncated {
+        return Err("the limit of open descriptors is too low for the deposits".to_owned());
+    }
     Ok(())
 }
 
-impl Arrived {
-    pub(super) fn take(&mut self, message: Message<OwnedFd>) -> Result<(), String> {
+impl<F> Default for Arrived<F> {
+    fn default() -> Self {
+        Self {
+            instance: 0,
+            sees_units: false,
+            rules: None,
+            listener: None,
+            trail: None,
+            deposits: Vec::new(),
+            notes: Vec::new(),
+            takes: Vec::new(),
+            complete: false,
+        }
+    }
+}
+
+impl<F: Into<Option<OwnedFd>>> Arrived<F> {
+    pub(super) fn take(&mut self, message: Message<F>) -> Result<(), String> {
         match message {
             Message::Add(add) => self.deposits.push(add),
             Message::Extended(message) => {
@@ -111,7 +132,7 @@ impl Arrived {
         Ok(())
     }
 
-    pub(super) fn take_control(&mut self, control: Control<OwnedFd>) -> Result<(), String> {
+    pub(super) fn take_control(&mut self, control: Control<F>) -> Result<(), String> {
         match control {
             Control::Setup(setup) => {
                 credentials::give_up(setup.account)
@@ -120,8 +141,9 @@ impl Arrived {
                 self.sees_units = setup.sees_units;
                 self.rules = Some(Rules::read(setup)?);
             }
-            Control::Trail(file) => self.trail = Some(file),
-            Control::Listener(listener) => self.listener = Some(listener),
+            // These two are the broker's own.
+            Control::Trail(file) => self.trail = file.into(),
+            Control::Listener(listener) => self.listener = listener.into(),
             Control::Note { tag, pid, process: Some(process) } => {
                 self.notes.push(Note { tag, pid, process });
             }

@@ -20,7 +20,7 @@ use super::outbox::Outbox;
 use super::quota::ConnectionCharge;
 use super::turns;
 use super::{Worker, request};
-use crate::fd::NOBODY;
+use crate::fd::Depositor;
 use crate::log::{Kind, Record, Verdict};
 use crate::sys::watch::Watched;
 use crate::transmit::too_many_in_flight;
@@ -94,7 +94,7 @@ pub(super) fn put_away(
     charge: impl Send + Sync + 'static,
 ) {
     if ioctl_fionread(&socket) == Ok(0) {
-        drop(worker.close_queue.hold(NOBODY, socket));
+        drop(worker.close_queue.hold(Depositor::Broker, socket));
     } else {
         worker.close_queue.hold(uid, socket).keep_until_closed(charge);
     }

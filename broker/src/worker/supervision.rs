@@ -6,7 +6,7 @@ use fdbroker_wire::{Control, Decoder, Limits, Message};
 
 use super::vault::Reloaded;
 use super::{PeerFd, Worker};
-use crate::fd::NOBODY;
+use crate::fd::Depositor;
 use crate::sys::receive::receive;
 use crate::sys::watch::Watched;
 
@@ -18,15 +18,14 @@ pub(super) async fn heed(worker: &Worker, link: &Watched) -> io::Result<()> {
     let mut decoder = Decoder::new(Limits::CONTROL);
     let mut chunk = vec![0; 16 * 1024];
     loop {
-        let received = link.read(|link| receive(link, &mut chunk)).await?;
+        // What comes too late for its peer is on nobody's account.
+        let hold = |descriptor| worker.close_queue.hold(Depositor::Nobody, descriptor);
+        let received = link.read(|link| receive(link, &mut chunk, hold)).await?;
         if received.length == 0 {
             return Ok(());
         }
         let bytes = &chunk[..received.length];
-        // What comes too late for its peer is on nobody's account.
-        let brought = received.descriptors.into_iter();
-        let brought = brought.map(|descriptor| worker.close_queue.hold(NOBODY, descriptor));
-        decoder.feed(bytes, brought, received.truncated);
+        decoder.feed(bytes, received.descriptors, received.truncated);
         while let Some(message) = decoder.message() {
             match message {
                 Ok(message) => take(worker, message)?,

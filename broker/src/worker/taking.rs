@@ -99,6 +99,10 @@ pub(super) async fn announce(
 /// Keeps what an earlier worker was giving to a process for that process, until it ends.
 pub(super) fn restore(worker: &Rc<Worker>, take: Take) {
     let Take { slots, pid, process } = take;
+    let Some(process) = process_number::pidfd(process) else {
+        worker.log().error(&format!("who was taking a deposit, pid {pid}, is no process"));
+        return;
+    };
     let Ok(watched) = process.try_clone().and_then(Watched::new) else {
         worker.log().error(&format!("who was taking a deposit, pid {pid}, cannot be watched"));
         return;

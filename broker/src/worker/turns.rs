@@ -214,6 +214,10 @@ pub(super) async fn keep_time(worker: &Worker) {
 /// Keeps a tag for the process that owned it before this worker was started.
 pub(super) fn restore(worker: &Rc<Worker>, restored: Note) {
     let Note { tag, pid, process } = restored;
+    let Some(process) = process_number::pidfd(process) else {
+        worker.log().error(&format!("tag {tag}: its owner, pid {pid}, is no process; it is free"));
+        return;
+    };
     let Ok(watched) = process.try_clone() else {
         worker
             .log()

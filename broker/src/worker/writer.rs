@@ -72,7 +72,7 @@ impl Writers {
     }
 
     /// Who wrote what has just been read.
-    pub(super) fn of(&mut self, received: &mut Received) -> Writer {
+    pub(super) fn of<F>(&mut self, received: &mut Received<F>) -> Writer {
         let announced = std::mem::replace(&mut self.drained, received.was_all());
         let Some(sender) = received.sender else { return Writer::Unknown };
         let process = received.process.take();

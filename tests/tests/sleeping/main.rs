@@ -3,6 +3,7 @@
 
 mod out_of_band;
 mod pipe;
+mod stop;
 
 use std::time::{Duration, Instant};
 

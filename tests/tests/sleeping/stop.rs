@@ -1,0 +1,40 @@
+//! Stopping while a thread sleeps: neither process waits for it before it exits.
+
+use fdbroker_tests::stuck::{HeldPipe, Stopped, sleeping_thread};
+use fdbroker_tests::{Daemon, process, request, wait_until};
+use rustix::process::Signal;
+
+use crate::policy;
+
+const SLOT: (i16, i32) = (1, 0);
+
+/// A broker whose supervisor has a thread that sleeps in close(2), and what it sleeps for.
+fn with_sleeping_supervisor() -> (Daemon, HeldPipe) {
+    let daemon = Daemon::with_policy(&policy()).start();
+    let mut pipe = HeldPipe::new();
+    let mut peer = daemon.connect();
+    let before = daemon.descriptors_with(&mut peer);
+    pipe.give(daemon.worker_pid(), |end| peer.send(&request::add(SLOT, 3, b""), &[end]));
+    peer.answer().done();
+    // The supervisor's copy is to be the last.
+    let stopped = Stopped::new(daemon.supervisor_pid());
+    peer.del(SLOT).done();
+    wait_until("the worker has closed its copy", || daemon.descriptors().worker == before.worker);
+    drop(stopped);
+    sleeping_thread(daemon.supervisor_pid());
+    (daemon, pipe)
+}
+
+#[test] // F2, F8
+fn a_supervisor_that_sleeps_in_close_heeds_sigterm() {
+    // The pipe lets go first, also when the test fails.
+    let (mut daemon, mut pipe) = with_sleeping_supervisor();
+    let (supervisor, worker) = (daemon.supervisor_pid(), daemon.worker_pid());
+    process::signal(supervisor, Signal::TERM);
+    wait_until("the worker has ended", || !process::runs(worker));
+    wait_until("the socket file is removed", || !daemon.socket().exists());
+    // The kernel keeps what a thread in state D belongs to; but it has exited.
+    wait_until("the supervisor has exited", || !process::runs(supervisor));
+    pipe.let_go();
+    assert!(daemon.end(Signal::TERM).success());
+}
