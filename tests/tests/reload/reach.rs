@@ -79,7 +79,7 @@ fn a_purge_deletes_what_no_rule_reaches_and_nothing_else() {
     assert_eq!(daemon.says(&["purge", "--all"]), "1/4\n1/6\n1/8\n");
     assert_eq!(daemon.says(&["purge", "--all"]), "");
     assert_eq!(held(&daemon), ["1/0"]);
-    wait_until("the supervisor has closed them", || daemon.descriptors().supervisor == full - 4);
+    wait_until("the supervisor has closed them", || daemon.descriptors().supervisor <= full - 4);
     daemon.kill_worker();
     assert_eq!(held(&daemon), ["1/0"]);
     assert_eq!(sample::content(daemon.connect().get((1, 0)).descriptor()), "held");
