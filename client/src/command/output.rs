@@ -4,7 +4,7 @@
 use std::fmt;
 use std::io::{self, Write};
 
-use fdbroker_policy::escape;
+use fdbroker_policy::{escape, is_harmful};
 use serde_json::Value;
 
 use super::Failure;
@@ -29,7 +29,7 @@ pub(crate) fn json(value: &Value) -> Result<(), Failure> {
     let mut text = String::new();
     for character in value.to_string().chars() {
         // Beyond ASCII, JSON leaves control characters as they are. They can stand only in strings.
-        if misleads(character) {
+        if is_harmful(character) {
             for unit in character.encode_utf16(&mut [0; 2]) {
                 text += &format!("\\u{unit:04x}");
             }
@@ -70,21 +70,13 @@ pub(crate) fn shown(text: &str) -> String {
     for character in text.chars() {
         match character {
             '\r' => shown += "\\r",
-            _ if character != '\n' && misleads(character) => {
+            _ if character != '\n' && is_harmful(character) => {
                 shown.extend(character.escape_unicode());
             }
             _ => shown.push(character),
         }
     }
     shown
-}
-
-/// Whether a reader or a terminal would be misled by a character: the one set of [`escape`], which the log and findings
-/// have too.
-fn misleads(character: char) -> bool {
-    let mut buffer = [0; 4];
-    let text = character.encode_utf8(&mut buffer);
-    escape(text) != *text
 }
 
 #[cfg(test)]
