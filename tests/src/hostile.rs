@@ -49,7 +49,8 @@ impl Attack {
         Self::GetByAnother,
     ];
 
-    fn bytes(self) -> Vec<u8> {
+    /// The request that it repeats.
+    pub fn bytes(self) -> Vec<u8> {
         match self {
             Self::ConnectAndClose => Vec::new(),
             Self::Get | Self::ConnectAndAsk | Self::GetByAnother => request::get((1, 7)),

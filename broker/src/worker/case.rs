@@ -1,5 +1,7 @@
 //! A request being decided: who asks for what, under which policy; and what is recorded of it.
 
+use std::time::Instant;
+
 use fdbroker_policy::Right;
 use fdbroker_wire::Errno;
 
@@ -60,6 +62,19 @@ impl<'a> Case<'a> {
     /// The same, about another right to the same place.
     pub(super) fn about(self, right: Right) -> Self {
         Self { decision: self.also(right), right, ..self }
+    }
+
+    /// Counts so many requests by the rule that grants this one.
+    pub(super) fn count(&self, number: usize) {
+        let rule = self.decision.rule.filter(|_| self.decision.granted);
+        let Some((rule, rate)) = rule.and_then(|rule| Some((rule, self.rules.rate_of(rule)?)))
+        else {
+            return;
+        };
+        let number = u32::try_from(number).unwrap_or(u32::MAX);
+        let uid = self.requester.connection().uid;
+        let rates = &self.worker.rates;
+        self.requester.hold_back(rates.reserve(uid, Some(rule), rate, number, Instant::now()));
     }
 
     /// What is asked for.

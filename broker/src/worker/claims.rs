@@ -34,6 +34,7 @@ pub(super) async fn serve(
         if !case.decision.granted {
             return case.fail(Failure::refused(&case.decision));
         }
+        case.count(1);
         let pen = worker.vault.pen().await;
         // It is decided by the policy that is in force when it is done.
         if !worker.in_force.are(&rules) {

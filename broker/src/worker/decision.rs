@@ -4,7 +4,9 @@
 //! process. So a request counts only if the connection's identity and the writer's would both be
 //! granted it.
 
+use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use fdbroker_policy::{Right, Target, Uid, Verdict};
 
@@ -17,6 +19,8 @@ use super::writer::{Other, Writer};
 pub(crate) struct Requester {
     connection: Rc<Identity>,
     writer: Result<Option<Identity>, Unreadable>,
+    /// How long the answer is held back, since requests came faster than a rule allows.
+    pause: Cell<Duration>,
 }
 
 /// Who a process is that wrote on a connection and is not known to be the one that made it.
@@ -56,7 +60,7 @@ impl Requester {
             Writer::Several => Err(Unreadable::SEVERAL),
             Writer::Unknown => Err(Unreadable::NO_CREDENTIALS),
         };
-        Self { connection: Rc::clone(connection), writer }
+        Self { connection: Rc::clone(connection), writer, pause: Cell::default() }
     }
 
     /// The one who connected.
@@ -67,6 +71,16 @@ impl Requester {
     /// The one who wrote, where that is somebody else.
     pub(crate) fn other_writer(&self) -> Option<&Identity> {
         self.writer.as_ref().ok().and_then(Option::as_ref)
+    }
+
+    /// Its answer is held back for so long, at least.
+    pub(super) fn hold_back(&self, pause: Duration) {
+        self.pause.set(self.pause.get().max(pause));
+    }
+
+    /// How long its answer is to be held back.
+    pub(super) fn pause(&self) -> Duration {
+        self.pause.get()
     }
 
     /// The unit for the audit trail: of the one who connected, or of the one who has its pid now.

@@ -33,7 +33,7 @@ pub(super) async fn serve(
     request: Escrow,
 ) -> Option<Answer> {
     // The tag whose turn has come by this request.
-    let mut taken = None;
+    let (mut taken, mut counted) = (None, false);
     loop {
         let rules = worker.in_force.now();
         let place = request.place(&rules);
@@ -47,6 +47,9 @@ pub(super) async fn serve(
         }
         if let Err(failure) = fence(&case, &session.holder) {
             return Some(case.fail(failure));
+        }
+        if !std::mem::replace(&mut counted, true) {
+            case.count(1);
         }
         if case.place.is_serial() {
             let tag = case.place.tag?;

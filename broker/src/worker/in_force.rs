@@ -2,6 +2,8 @@
 //! began with, and what waits for its turn is decided anew when that comes.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::time::SystemTime;
 
@@ -18,6 +20,8 @@ pub(super) struct Rules {
     pub(super) policy: Policy,
     /// Counted from the start of the broker.
     pub(super) generation: u32,
+    /// How many requests a second each user may make by a rule, for the rules that say.
+    rates: HashMap<String, NonZeroU32>,
 }
 
 /// Where the policy in force is found.
@@ -32,15 +36,28 @@ impl Rules {
         let generation = setup.generation;
         if setup.policy.is_empty() {
             let policy = fdbroker_policy::built_in(Uid(setup.owner));
-            return Ok(Self { policy, generation });
+            return Ok(Self::new(policy, generation));
         }
         let names = KnownNames::new(setup.names);
         let sources = setup.policy.into_iter();
         let sources: Vec<_> = sources.map(|file| SourceText::new(file.path, file.text)).collect();
         match fdbroker_policy::load(&sources, &names) {
-            Ok(policy) => Ok(Self { policy, generation }),
+            Ok(policy) => Ok(Self::new(policy, generation)),
             Err(findings) => Err(findings.to_string()),
         }
+    }
+
+    fn new(policy: Policy, generation: u32) -> Self {
+        let rates = policy.rules_with_rates();
+        let rates =
+            rates.filter_map(|(id, rates)| Some((id.to_owned(), rates.requests_per_second?)));
+        let rates = rates.collect();
+        Self { policy, generation, rates }
+    }
+
+    /// How many requests a second each user may make by a rule, if the rule says.
+    pub(super) fn rate_of(&self, rule: &str) -> Option<NonZeroU32> {
+        if self.rates.is_empty() { None } else { self.rates.get(rule).copied() }
     }
 
     /// The time to decide at; any will do where no rule begins or ends by itself.

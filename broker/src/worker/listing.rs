@@ -58,6 +58,7 @@ pub(super) fn find(worker: &Worker, requester: &Requester, name: &Name) -> Answe
         None => (None, Place::unknown(name.as_str())),
     };
     let case = with_any_right(Case::new(worker, &rules, requester, Right::List, place));
+    case.count(1);
     let outcome = match found.filter(|_| case.decision.granted) {
         Some(found) => Outcome::Told(Answer::Found(found), "found by its name".to_owned()),
         None => Outcome::Failed(Failure::refused(&case.decision)),
@@ -95,6 +96,7 @@ pub(super) async fn list(
     let rules = worker.in_force.now();
     let place = tag.map_or_else(Place::nowhere, |tag| Place::tag(&rules.policy, tag));
     let case = Case::new(worker, &rules, requester, Right::List, place);
+    case.count(1);
     let operates = requester.decide(&rules, Right::Operate, Place::broker().target).granted;
     let (mut listing, mut last) = (Listing::new(), after);
     'full: loop {

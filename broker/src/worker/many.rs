@@ -77,6 +77,7 @@ pub(super) async fn serve(
                 let answer = escrow::serve(worker, session, &requester, Escrow::Add(add)).await?;
                 outcomes.push(done(&answer));
             }
+            session.pause(worker, requester.pause()).await?;
             Some(Answer::DoneMany(tag, outcomes))
         }
         ManyRequest::Del { tag, indices } => {
@@ -86,6 +87,7 @@ pub(super) async fn serve(
                 let del = Escrow::Del(Slot { tag, index });
                 outcomes.push(done(&escrow::serve(worker, session, &requester, del).await?));
             }
+            session.pause(worker, requester.pause()).await?;
             Some(Answer::DoneMany(tag, outcomes))
         }
     }
@@ -146,6 +148,7 @@ async fn get(
             _ => gathered.nothing(index, Errno::IO),
         }
     }
+    session.pause(worker, requester.pause()).await?;
     let holder = Rc::clone(&session.holder);
     Some(Got { tag, gathered, requester, holder })
 }

@@ -18,7 +18,9 @@ use super::unreachable::{self, is_unreachable};
 use crate::log::{Kind, Verdict};
 
 fn case<'a>(worker: &'a Worker, rules: &'a Rules, requester: &'a Requester) -> Case<'a> {
-    Case::new(worker, rules, requester, Right::Operate, Place::broker())
+    let case = Case::new(worker, rules, requester, Right::Operate, Place::broker());
+    case.count(1);
+    case
 }
 
 /// Has the supervisor read the policy again, and waits until it is in force; none when the

@@ -43,15 +43,17 @@ pub(super) async fn serve(
         Ok(request) => request,
         Err(fault) => return Some(malformed(worker, session, fault)),
     };
+    // Whoever asks for many slots asks as often.
+    session.keep_rate(worker, request.size()).await?;
     let requester = Requester::new(worker, &session.identity, writer).await;
-    match request {
+    let answer = match request {
         Request::Escrow(request) => {
             let slot = request.slot();
             let served = escrow::serve(worker, session, &requester, request);
             at_hand::during(slot, served).await
         }
         Request::Hello(hello) => Some(listing::greet(worker, session, &requester, hello)),
-        Request::Many(request) => many::serve(worker, session, requester, request).await,
+        Request::Many(request) => return many::serve(worker, session, requester, request).await,
         Request::Claim(request) => Some(claims::serve(worker, session, &requester, request).await),
         Request::Version2(Version2::Find(name)) => Some(listing::find(worker, &requester, &name)),
         Request::Version2(Version2::List { tag, after }) => {
@@ -62,7 +64,9 @@ pub(super) async fn serve(
             operate::purge(worker, &requester, &session.turn, slot).await
         }
         Request::Version2(Version2::Status) => Some(operate::status(worker, &requester)),
-    }
+    };
+    session.pause(worker, requester.pause()).await?;
+    answer
 }
 
 impl Request {
@@ -95,6 +99,17 @@ impl Request {
             }
             op if ClaimRequest::is(op) => ClaimRequest::from_extended(message).map(Self::Claim),
             _ => Version2::from_extended(message).map(Self::Version2),
+        }
+    }
+
+    /// How many requests it counts as.
+    fn size(&self) -> usize {
+        match self {
+            Self::Many(ManyRequest::Get { indices, .. } | ManyRequest::Del { indices, .. }) => {
+                indices.len()
+            }
+            Self::Many(ManyRequest::Add { deposits, .. }) => deposits.len(),
+            _ => 1,
         }
     }
 

@@ -54,7 +54,7 @@ pub(super) fn get(
             break;
         }
         let (alike, others) = rest.split_at(neighbours(rest, alike_until(&rules, first)));
-        runs.decide(&rules, place, got);
+        runs.decide(&rules, place, alike.len(), got);
         let last = alike.last().copied().unwrap_or(first.index);
         let deposits =
             if runs.finds() { worker.slots.borrow().run(first, last) } else { Vec::new() };
@@ -130,10 +130,11 @@ enum Nothing {
 
 impl<'a> Runs<'a> {
     /// Decides about slots that are alike. A run goes on in them if the same is decided as before.
-    fn decide(&mut self, rules: &'a Rules, place: Place<'a>, got: &mut Gathered) {
+    fn decide(&mut self, rules: &'a Rules, place: Place<'a>, number: usize, got: &mut Gathered) {
         let Question { requester, take, .. } = self.question;
         let del = take.then(|| Case::new(self.worker, rules, requester, Right::Del, place));
         let get = Case::new(self.worker, rules, requester, Right::Get, place);
+        get.count(number);
         let before = self.decided.as_ref().filter(|before| before.del.is_none() && del.is_none());
         if before.is_none_or(|before| before.get.decision != get.decision) {
             self.record(got);

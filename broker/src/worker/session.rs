@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use fdbroker_policy::Uid;
 use fdbroker_wire::Tag;
@@ -167,6 +168,29 @@ impl Session {
     async fn tell(&mut self) -> Result<(), Gone> {
         let events = self.holder.mailbox.take();
         self.outbox.send(&events, &[], &[]).await.map_err(|_| Gone::Left)
+    }
+
+    /// Waits, where the user makes more than so many requests a second of the broker; none when the peer
+    /// has left meanwhile.
+    pub(super) async fn keep_rate(&mut self, worker: &Worker, number: usize) -> Option<()> {
+        let rate = worker.in_force.now().policy.settings().requests_per_second;
+        let Some(rate) = rate else { return Some(()) };
+        let number = u32::try_from(number).unwrap_or(u32::MAX);
+        let (uid, now) = (self.identity.uid, Instant::now());
+        let pause = worker.rates.reserve(uid, None, rate, number, now);
+        self.pause(worker, pause).await
+    }
+
+    /// Waits so long; none when the peer has left meanwhile.
+    pub(super) async fn pause(&mut self, worker: &Worker, pause: Duration) -> Option<()> {
+        if pause.is_zero() {
+            return Some(());
+        }
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep(pause) => Some(()),
+            () = self.inbox.departed(worker) => None,
+        }
     }
 
     /// Remembers that something of a tag may have to be given up in the end.

@@ -1,3 +1,4 @@
 //! How much each user may have of the broker.
 
 pub(in crate::worker) mod loop_time;
+pub(in crate::worker) mod rate;

@@ -1,0 +1,73 @@
+//! `requests_per_second`, of the broker and of a rule: whoever asks faster waits, and nobody else does.
+
+use std::time::{Duration, Instant};
+
+use fdbroker_tests::hostile::Attack;
+use fdbroker_tests::{Daemon, Peer, Person, needs_root, request, sample};
+
+const ALICE: u32 = 64501;
+const BOB: u32 = 64502;
+
+/// How long so many GETs take, all sent at once.
+fn time_of(peer: &mut Peer, number: usize) -> Duration {
+    let began = Instant::now();
+    peer.send(&request::get((1, 0)).repeat(number), &[]);
+    for _ in 0..number {
+        assert_eq!(peer.answer().errno(), libc::ENOENT, "paced, and not refused");
+    }
+    began.elapsed()
+}
+
+#[test]
+fn whoever_asks_faster_than_the_broker_allows_waits() {
+    let daemon = Daemon::open().setting("requests_per_second = 20").start();
+    let mut peer = daemon.connect();
+    assert!(time_of(&mut peer, 20) < Duration::from_millis(900), "a second's worth at once");
+    // 20 more are due in a second, less what has passed since.
+    let mut other = daemon.connect();
+    let took = time_of(&mut peer, 20) + time_of(&mut other, 10);
+    assert!(took > Duration::from_millis(600), "{took:?}");
+}
+
+#[test]
+fn whoever_asks_faster_than_a_rule_allows_waits() {
+    let policy = format!("{}requests_per_second = 20\n", sample::OPEN);
+    let daemon = Daemon::with_policy(&policy).start();
+    let mut peer = daemon.connect();
+    let took = time_of(&mut peer, 50);
+    assert!(took > Duration::from_secs(1), "{took:?}");
+}
+
+#[test]
+fn many_slots_at_once_count_as_many_requests() {
+    let rule = format!("{}requests_per_second = 100\n", sample::OPEN);
+    let of_rule = Daemon::with_policy(&rule);
+    let of_broker = Daemon::open().setting("requests_per_second = 100");
+    for builder in [of_rule, of_broker] {
+        let daemon = builder.start();
+        let mut peer = daemon.connect();
+        let began = Instant::now();
+        peer.send(&request::hello(), &[]);
+        peer.receive().unwrap();
+        peer.send(&Attack::GetMany.bytes(), &[]);
+        peer.receive().unwrap();
+        let took = began.elapsed();
+        assert!(took > Duration::from_secs(1), "{took:?}");
+    }
+}
+
+#[test]
+fn a_user_who_waits_for_a_rate_keeps_nobody_else_waiting() {
+    if !needs_root("two users") {
+        return;
+    }
+    let daemon = Daemon::open().setting("requests_per_second = 2").start();
+    let mut alice = Person::user(ALICE).connect(&daemon);
+    alice.send(&request::get((1, 0)).repeat(30), &[]);
+    let mut bob = Person::user(BOB).connect(&daemon);
+    // Long before the last of Alice's 30 is due.
+    assert!(time_of(&mut bob, 2) < Duration::from_secs(8));
+    drop(alice);
+    // What waits notices that its peer has left.
+    daemon.connect().is_served((1, 0));
+}
