@@ -85,6 +85,11 @@ impl Glob {
         self.prefix.bytes().map(Piece::Byte).chain(self.pieces.iter().copied()).collect()
     }
 
+    /// Returns how many stars it has: what matching it takes grows with them.
+    pub(crate) fn stars(&self) -> usize {
+        self.pieces.iter().filter(|piece| !matches!(piece, Piece::Byte(_))).count()
+    }
+
     /// Whether the pattern matches all of a text.
     pub(crate) fn matches(&self, text: &str) -> bool {
         let Some(rest) = text.strip_prefix(&*self.prefix) else { return false };

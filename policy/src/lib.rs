@@ -14,6 +14,7 @@
 mod alteration;
 mod built_in;
 mod capability;
+mod conditions;
 mod coverage;
 mod diff;
 mod excerpt;
@@ -45,6 +46,7 @@ mod witness;
 
 pub use alteration::{Alteration, Alterations, Altered, Field, TimedRules};
 pub use built_in::{BUILT_IN_RULE, built_in};
+pub use conditions::Conditions;
 pub use diff::{Change, Unless, diff};
 pub use excerpt::{escape, is_harmful};
 pub use explanation::{Considered, Effect, Explanation, Reason};

@@ -8,8 +8,8 @@ use crate::coverage::Coverage;
 use crate::rule::Rule;
 use crate::verdict::Scales;
 use crate::{
-    Gid, Index, Moment, Peer, Rates, Resource, ResourceIndex, Right, Settings, Slot, Tag,
-    TagSettings, Target, Uid, Verdict, slot,
+    Conditions, Gid, Index, Moment, Peer, Rates, Resource, ResourceIndex, Right, Settings, Slot,
+    Tag, TagSettings, Target, Uid, Verdict, slot,
 };
 
 /// Everything that a policy file says.
@@ -134,10 +134,40 @@ impl Policy {
         target: Target,
         at: Moment,
     ) -> Verdict<'p> {
+        self.weigh(peer, None, right, target, at)
+    }
+
+    /// Returns room for what will be known of one peer: see [`Policy::decide_with`].
+    #[must_use]
+    pub fn conditions(&self) -> Conditions {
+        Conditions::new(self.rules.len())
+    }
+
+    /// As [`Policy::decide`], for a peer that is asked about more than once: each of a rule's conditions is looked at
+    /// the first time that it matters, and kept in `conditions`, which must be of this very policy and peer.
+    pub fn decide_with<'p>(
+        &'p self,
+        peer: &Peer<'_>,
+        conditions: &Conditions,
+        right: Right,
+        target: Target,
+        at: Moment,
+    ) -> Verdict<'p> {
+        self.weigh(peer, Some(conditions), right, target, at)
+    }
+
+    fn weigh<'p>(
+        &'p self,
+        peer: &Peer<'_>,
+        conditions: Option<&Conditions>,
+        right: Right,
+        target: Target,
+        at: Moment,
+    ) -> Verdict<'p> {
         if !self.can_be_asked(right, target) {
             return Verdict::Refused { rule: None };
         }
-        let mut scales = Scales::new(&self.rules, peer, right, at);
+        let mut scales = Scales::new(&self.rules, peer, conditions, right, at);
         self.coverage.weigh(right, target, &mut scales);
         scales.verdict()
     }

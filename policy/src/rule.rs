@@ -65,6 +65,11 @@ impl RuleNumber {
 }
 
 impl Who {
+    /// All its patterns.
+    pub(crate) fn globs(&self) -> impl Iterator<Item = &Glob> {
+        [&self.units, &self.cgroups, &self.labels].into_iter().flatten().flatten()
+    }
+
     pub(crate) fn includes(&self, peer: &Peer<'_>) -> bool {
         self.includes_user(peer.uid)
             && self.includes_a_group(peer)

@@ -5,8 +5,8 @@
 //! not even for which of several rules is named: it is the one whose id comes first as a string.
 
 use crate::right::Right;
-use crate::rule::{Rule, RuleNumber, Who};
-use crate::{Moment, Peer, Slot, Tag};
+use crate::rule::{Rule, RuleNumber};
+use crate::{Conditions, Moment, Peer, Slot, Tag};
 
 /// What a right is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,6 +59,8 @@ impl Verdict<'_> {
 pub(crate) struct Scales<'p, 'a> {
     rules: &'p [Rule],
     peer: &'a Peer<'a>,
+    /// What is known of the peer already.
+    conditions: Option<&'a Conditions>,
     right: Right,
     at: Moment,
     denied_by: Option<RuleNumber>,
@@ -69,10 +71,11 @@ impl<'p, 'a> Scales<'p, 'a> {
     pub(crate) const fn new(
         rules: &'p [Rule],
         peer: &'a Peer<'a>,
+        conditions: Option<&'a Conditions>,
         right: Right,
         at: Moment,
     ) -> Self {
-        Self { rules, peer, right, at, denied_by: None, allowed_by: None }
+        Self { rules, peer, conditions, right, at, denied_by: None, allowed_by: None }
     }
 
     /// Weighs rules that cover the target, given in ascending order.
@@ -92,15 +95,26 @@ impl<'p, 'a> Scales<'p, 'a> {
         let adds =
             rule.allow.contains(self.right) && self.allowed_by.is_none_or(|first| number < first);
         let says_something = denies || adds;
-        let concerns =
-            |who: &Who| if denies { who.keeps_out(self.peer) } else { who.includes(self.peer) };
-        if !says_something || !rule.valid.holds_at(self.at) || !concerns(&rule.who) {
+        if !says_something
+            || !rule.valid.holds_at(self.at)
+            || !self.concerns(rule, number.position(), denies)
+        {
             return;
         }
         if denies {
             self.denied_by = Some(number);
         } else {
             self.allowed_by = Some(number);
+        }
+    }
+
+    /// Whether the rule's conditions count for the peer.
+    fn concerns(&self, rule: &Rule, position: usize, denies: bool) -> bool {
+        match (self.conditions, denies) {
+            (None, true) => rule.who.keeps_out(self.peer),
+            (None, false) => rule.who.includes(self.peer),
+            (Some(known), true) => known.keeps_out(rule, position, self.peer),
+            (Some(known), false) => known.includes(rule, position, self.peer),
         }
     }
 

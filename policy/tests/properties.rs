@@ -58,9 +58,12 @@ proptest! {
     ) {
         let policy = load_one("p", &policy_text(&rules)).map_err(|findings| TestCaseError::fail(findings.to_string()))?;
         let peer = Peer { groups: &groups, ..facts };
+        let known = policy.conditions();
         for target in targets() {
             for right in Right::ALL {
-                prop_assert_eq!(policy.decide(&peer, right, target, Moment::new(seconds, 0)), expected(&rules, &peer, right, target, seconds), "{} {:?}", right, target);
+                let verdict = policy.decide(&peer, right, target, Moment::new(seconds, 0));
+                prop_assert_eq!(policy.decide_with(&peer, &known, right, target, Moment::new(seconds, 0)), verdict);
+                prop_assert_eq!(verdict, expected(&rules, &peer, right, target, seconds), "{} {:?}", right, target);
             }
         }
     }
@@ -168,4 +171,34 @@ fn deep_nesting_is_refused_without_exhausting_the_stack() {
     ] {
         assert!(load_one("p", &deep).is_err());
     }
+}
+
+#[test]
+fn of_a_file_of_mistakes_the_first_two_thousand_are_told() {
+    let findings =
+        load_one("policy.toml", &"= \n".repeat(100_000)).expect_err("nothing in it is right");
+    assert_eq!(findings.iter().count(), 2001);
+    assert!(findings.to_string().contains("there are more than 2000 mistakes"));
+    assert!(findings.to_string().len() < 1_000_000);
+}
+
+#[test]
+fn more_stars_than_can_be_matched_in_time_are_a_finding() {
+    let rule = |number| {
+        format!(
+            "[[rules]]\nid = \"{number}\"\nallow = [\"get\"]\nslots = [\"web/*\"]\nlabel = \"{}\"\n",
+            "*a".repeat(300)
+        )
+    };
+    let text = |rules| {
+        (0..rules).fold("version = 1\n[tags.web]\nid = 1\n".to_owned(), |text, number| {
+            text + &rule(number)
+        })
+    };
+    assert!(load_one("policy.toml", &text(33)).is_ok());
+    let findings = load_one("policy.toml", &text(34)).expect_err("10200 stars");
+    assert!(
+        findings.to_string().contains("there are 10200 stars in the patterns of conditions"),
+        "{findings}"
+    );
 }

@@ -115,8 +115,7 @@ impl Requester {
         let Some(target) = target else {
             return Decision::refused(None, "no rule allows it".to_owned());
         };
-        let (policy, at) = (&rules.policy, rules.now());
-        let connection = policy.decide(&self.connection.peer(), right, target, at);
+        let connection = self.connection.decide(rules, right, target);
         let writer = match &self.writer {
             Err(unreadable) => return Decision::refused(None, unreadable.to_string()),
             Ok(None) => return Decision::of(connection, String::new()),
@@ -127,7 +126,7 @@ impl Requester {
         }
         let who =
             format!(" to the sender, uid {} gid {} pid {}", writer.uid, writer.gid, writer.pid);
-        Decision::of(policy.decide(&writer.peer(), right, target, at), who)
+        Decision::of(writer.decide(rules, right, target), who)
     }
 }
 

@@ -11,17 +11,17 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::{Rc, Weak};
 
 use fdbroker_host::{MAX_GROUPS, Process, ProcessError, cgroup_of, unit_of_cgroup};
-use fdbroker_policy::{Gid, Peer, Uid};
+use fdbroker_policy::{Conditions, Gid, Peer, Right, Target, Uid, Verdict};
 use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, sockopt};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use super::in_force::Rules;
 use crate::log::Record;
 use crate::sys::peer;
 use crate::sys::receive::Sender;
 
 /// The identity of a process, as a plain value.
-#[derive(Clone, Debug)]
 pub(crate) struct Identity {
     /// The effective user id when it connected.
     pub(crate) uid: Uid,
@@ -42,11 +42,36 @@ pub(crate) struct Identity {
     sees_units: bool,
     /// It has ended, and nothing else is known of it.
     vanished: bool,
+    /// Which conditions of the policy it meets.
+    met: Met,
+}
+
+/// Which conditions of a policy an identity meets, and of which generation of the policy that is.
+#[derive(Default)]
+struct Met(RefCell<Option<(u32, Rc<Conditions>)>>);
+
+impl Met {
+    fn under(&self, rules: &Rules) -> Rc<Conditions> {
+        let mut known = self.0.borrow_mut();
+        match &*known {
+            Some((generation, conditions)) if *generation == rules.generation => {
+                Rc::clone(conditions)
+            }
+            _ => {
+                let conditions = Rc::new(rules.policy.conditions());
+                *known = Some((rules.generation, Rc::clone(&conditions)));
+                conditions
+            }
+        }
+    }
 }
 
 /// The control group that a process is in; none where it cannot be named from here.
 #[derive(Clone, Debug)]
 struct ControlGroup(Option<String>);
+
+/// How long a control group's path may be, in bytes.
+const LONGEST_PATH: usize = 1024;
 
 impl ControlGroup {
     fn path(&self) -> Option<&str> {
@@ -80,6 +105,7 @@ impl Identity {
             label: peer::label(socket),
             sees_units,
             vanished: false,
+            met: Met::default(),
         })
     }
 
@@ -110,6 +136,7 @@ impl Identity {
             label: read.label,
             sees_units,
             vanished: false,
+            met: Met::default(),
         })
     }
 
@@ -126,6 +153,7 @@ impl Identity {
             label: None,
             sees_units,
             vanished: true,
+            met: Met::default(),
         }
     }
 
@@ -133,6 +161,12 @@ impl Identity {
     /// the same only as long as that has not ended.
     pub(crate) fn has_numbers_of(&self, sender: &Sender) -> bool {
         self.uid.0 == sender.uid && self.gid.0 == sender.gid && self.pid == sender.pid
+    }
+
+    /// Decides under a policy.
+    pub(super) fn decide<'p>(&self, rules: &'p Rules, right: Right, target: Target) -> Verdict<'p> {
+        let conditions = self.met.under(rules);
+        rules.policy.decide_with(&self.peer(), &conditions, right, target, rules.now())
     }
 
     /// What the policy asks of it.
@@ -148,9 +182,11 @@ impl Identity {
         }
     }
 
-    /// Where it runs, as far as that can be told.
+    /// Where it runs, as far as that can be told. Of a longer path than any service manager makes it
+    /// cannot: whoever may make control groups of its own would have the time of all by it.
     fn place(&self) -> Option<&ControlGroup> {
-        let place = self.place.as_ref().filter(|place| place.path().is_some());
+        let known = |path: &str| path.len() <= LONGEST_PATH;
+        let place = self.place.as_ref().filter(|place| place.path().is_some_and(known));
         place.filter(|_| self.sees_units)
     }
 

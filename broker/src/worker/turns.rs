@@ -187,9 +187,9 @@ pub(super) async fn leave(worker: &Worker, tag: Tag, holder: &Holder, end: End) 
 
 /// Whether the policy still lets a session claim a tag, to which it passes now.
 pub(super) fn may_claim(worker: &Worker, tag: Tag, holder: &Holder) -> bool {
-    let (rules, peer) = (worker.in_force.now(), holder.identity.peer());
+    let rules = worker.in_force.now();
     let target = policy_tag(tag).map(Target::Tag);
-    let decide = |target| rules.policy.decide(&peer, Right::Claim, target, rules.now());
+    let decide = |target| holder.identity.decide(&rules, Right::Claim, target);
     target.is_some_and(|target| decide(target).is_granted())
 }
 

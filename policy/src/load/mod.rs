@@ -5,6 +5,7 @@
 
 mod accounts;
 mod amount;
+mod amounts;
 mod cases;
 mod conditions;
 mod declared;
@@ -79,6 +80,7 @@ fn read(
     }
     let roots: Vec<_> = parsed.iter().map(|root| root.get_ref()).collect();
     let draft = document::read(&roots, &mut Accounts::new(names), report);
+    amounts::check(&draft.parts, report);
     match report.take() {
         Some(findings) => Err(findings),
         None => Ok((draft.parts.assemble(), draft.cases)),

@@ -15,11 +15,16 @@ pub(super) struct Report<'t> {
     /// The text that is being read: every span is about it.
     file: usize,
     findings: Vec<Finding>,
+    /// How many further ones there are.
+    more: usize,
     /// Lines with broken syntax, by file: what was recovered from them is a guess.
     broken: BTreeSet<(usize, usize)>,
     /// Files in which the header of a table is broken, so nobody knows which table the keys after it belong to.
     headless: BTreeSet<usize>,
 }
+
+/// How many findings are shown.
+const SHOWN: usize = 2000;
 
 /// A place in one of the texts.
 #[derive(Clone, Debug)]
@@ -34,6 +39,7 @@ impl<'t> Report<'t> {
             texts,
             file: 0,
             findings: Vec::new(),
+            more: 0,
             broken: BTreeSet::new(),
             headless: BTreeSet::new(),
         }
@@ -66,13 +72,13 @@ impl<'t> Report<'t> {
             self.headless.insert(self.file);
         }
         let (message, remedy) = explain(error.message());
-        self.push(&span, &message, remedy);
+        let _ = self.push(&span, &message, remedy);
     }
 
     /// Something is wrong with what stands at a place.
     pub(super) fn add(&mut self, span: &Span, message: impl AsRef<str>, remedy: impl AsRef<str>) {
         if self.is_sound(span) {
-            self.push(span, message.as_ref(), remedy.as_ref());
+            let _ = self.push(span, message.as_ref(), remedy.as_ref());
         }
     }
 
@@ -108,9 +114,11 @@ impl<'t> Report<'t> {
         remedy: impl AsRef<str>,
     ) {
         if self.is_sound(span) {
-            self.push(span, message.as_ref(), remedy.as_ref());
             let place =
                 self.texts.get(first.file).map(|text| (text.path(), text.place(&first.span)));
+            if !self.push(span, message.as_ref(), remedy.as_ref()) {
+                return;
+            }
             if let (Some((path, place)), Some(finding)) = (place, self.findings.pop()) {
                 self.findings.push(finding.and_at(path, place, "first given here"));
             }
@@ -129,6 +137,13 @@ impl<'t> Report<'t> {
         }
     }
 
+    /// Something is wrong with the policy as a whole.
+    pub(super) fn add_about_all(&mut self, message: impl AsRef<str>, remedy: impl AsRef<str>) {
+        if let Some(text) = self.texts.first() {
+            self.findings.push(Finding::about_file(text.path(), message, remedy));
+        }
+    }
+
     /// What to call something that begins at a place and has no name, as in "rule at line 7".
     pub(super) fn name_by_line(&self, noun: &str, span: &Span) -> String {
         let line = self.line(span);
@@ -140,6 +155,10 @@ impl<'t> Report<'t> {
 
     /// The findings so far, if there are any.
     pub(super) fn take(&mut self) -> Option<Findings> {
+        if std::mem::take(&mut self.more) > 0 {
+            let message = format!("there are more than {SHOWN} mistakes; the others are not shown");
+            self.add_about_all(message, "correct these first, and check again");
+        }
         Findings::new(std::mem::take(&mut self.findings))
     }
 
@@ -155,11 +174,16 @@ impl<'t> Report<'t> {
         self.texts.get(self.file)
     }
 
-    fn push(&mut self, span: &Span, message: &str, remedy: &str) {
-        if let Some(text) = self.text() {
-            let finding = Finding::at(text.path(), text.place(span), message, remedy);
-            self.findings.push(finding.in_file(self.file));
+    /// Adds a finding; returns whether there was room for it.
+    fn push(&mut self, span: &Span, message: &str, remedy: &str) -> bool {
+        let Some(text) = self.text() else { return false };
+        if self.findings.len() >= SHOWN {
+            self.more += 1;
+            return false;
         }
+        let finding = Finding::at(text.path(), text.place(span), message, remedy);
+        self.findings.push(finding.in_file(self.file));
+        true
     }
 }
 
