@@ -17,7 +17,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::mem;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -301,6 +301,11 @@ impl DeferredClose {
     /// Returns the descriptor, which is there until this is dropped.
     pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.descriptor.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Returns the descriptor's number, or -1 when it has been taken out.
+    pub(crate) fn number(&self) -> i32 {
+        self.descriptor.as_ref().map_or(-1, AsRawFd::as_raw_fd)
     }
 
     /// Returns the descriptor itself, to be closed by whoever has it then.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use fdbroker_wire::{Control, Decoder, Errno, Limits, Message, add_head, reply};
 use rustix::net::{Shutdown, shutdown};
+use rustix::process::{Resource, getrlimit};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use zeroize::Zeroize;
@@ -27,6 +28,8 @@ const MAX_QUEUED: usize = 1024;
 const HELD_BACK: usize = 16 * 7;
 /// Reads that follow each other faster than this are a burst.
 const BURST: Duration = Duration::from_millis(1);
+/// How many descriptors one message can bring.
+const ONE_MESSAGE: u64 = 253;
 /// How many bytes are read at once, and gathered into one write.
 const CHUNK: usize = 64 * 1024;
 
@@ -48,7 +51,13 @@ pub(super) struct Link {
     held_back: Vec<u8>,
     last_read: Instant,
     chunk: Box<[u8]>,
+    /// The number of a descriptor from which on the table is too full to read on.
+    full_from: i32,
 }
+
+/// A worker's quotas keep it far from that. What finds no entry in the table the kernel closes within
+/// recvmsg(2), where it can sleep.
+const TOO_MANY: &str = "it sent more descriptors than its quotas allow";
 
 enum Outgoing {
     Bytes(Vec<u8>),
@@ -74,6 +83,7 @@ impl Link {
             held_back: Vec::new(),
             last_read: Instant::now(),
             chunk: vec![0; CHUNK].into_boxed_slice(),
+            full_from: full_from(),
         })
     }
 
@@ -179,10 +189,14 @@ impl Link {
     }
 
     fn read(&mut self) -> io::Result<()> {
-        let Self { stream, decoder, close_queue, chunk, .. } = self;
+        let Self { stream, decoder, close_queue, chunk, full_from, .. } = self;
         let hold = |descriptor| close_queue.hold(Depositor::Nobody, descriptor);
         match stream.try_io(Interest::READABLE, || receive(stream.as_fd(), chunk, hold)) {
             Ok(received) if received.length == 0 => Err(ErrorKind::UnexpectedEof.into()),
+            // The kernel takes the lowest number that is free: all below it are in use.
+            Ok(received) if received.descriptors.iter().any(|fd| fd.number() >= *full_from) => {
+                Err(io::Error::new(ErrorKind::InvalidData, TOO_MANY))
+            }
             Ok(received) => {
                 let bytes = &mut chunk[..received.length];
                 decoder.feed(bytes, received.descriptors, received.truncated);
@@ -228,6 +242,13 @@ impl Link {
         }
         Ok(())
     }
+}
+
+/// Room for one more message must be left; in a small table it is a quarter.
+fn full_from() -> i32 {
+    let table = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let reserve = (table / 4).min(ONE_MESSAGE);
+    i32::try_from(table - reserve).unwrap_or(i32::MAX)
 }
 
 impl Drop for Link {

@@ -16,7 +16,7 @@ use tokio::task::yield_now;
 use super::Worker;
 use super::identity::Identity;
 use super::limits::loop_time::Turn;
-use super::quota::{ConnectionCharge, Exceeded};
+use super::limits::quota::{ConnectionCharge, Exceeded};
 use super::session;
 use super::sessions::{Late, is_over};
 use crate::fd::Depositor;

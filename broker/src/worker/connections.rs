@@ -120,8 +120,8 @@ pub(super) async fn announce(worker: &Worker) {
                 Some(Joined { number, uid, socket: joined.socket.descriptor()? })
             });
             let message = Control::Connections { joined: lent.collect(), left };
-            // It fails when the supervisor has gone; then this worker ends too.
-            let _ = pen.control(message).await;
+            // When there is no room for it in time, the supervisor does not know these.
+            let _ = pen.control_soon(message).await;
         }
     }
 }

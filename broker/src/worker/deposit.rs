@@ -6,7 +6,7 @@ use fdbroker_policy::Uid;
 use fdbroker_wire::{Add, MAX_RECORD, Payload, Slot};
 
 use super::PeerFd;
-use super::quota::{DepositCharge, Quotas};
+use super::limits::quota::{DepositCharge, Quotas};
 use crate::deposit_record;
 
 /// What lies in a slot.

@@ -16,7 +16,7 @@ use super::in_force::Rules;
 use super::place::Place;
 use super::request::Escrow;
 use super::session::Session;
-use super::vault::Pen;
+use super::vault::{Pen, Unsent};
 use super::{PeerFd, Worker, kind, turns};
 use crate::deposit_record;
 use crate::log::{Kind, Verdict};
@@ -191,17 +191,27 @@ async fn keep(case: &Case<'_>, holder: &Holder, add: Add<PeerFd>) -> Option<Outc
             .deposit(owner, add.payload.len(), add.descriptor.is_some(), replaced)
             .map_err(|exceeded| Failure::plain(Errno::DQUOT, &exceeded.to_string()))
     });
-    // From here on nothing but the supervisor's end keeps it from being done.
+    // From here on only want of room on the way to the supervisor, or its end, keeps it from being done.
     let charge = match charge.and_then(|charge| case.record_first("done").map(|()| charge)) {
         Ok(charge) => charge,
         Err(failure) => return Some(Outcome::Failed(failure)),
     };
     let descriptor = add.descriptor.as_ref().and_then(PeerFd::descriptor);
-    pen.keep(slot, add.ufd, &deposit_record::write(owner), &add.payload, descriptor).await.ok()?;
+    let record = deposit_record::write(owner);
+    match pen.keep(slot, add.ufd, &record, &add.payload, descriptor).await {
+        Ok(()) => {}
+        Err(Unsent::Later) => return Some(Outcome::Failed(crowded())),
+        Err(Unsent::Ends) => return None,
+    }
     before.iter().for_each(|before| worker.vault.leaves(before));
     worker.taking.forget(slot);
     worker.slots.borrow_mut().put(Deposit::new(add, owner, charge));
     Some(Outcome::Recorded(Answer::Done))
+}
+
+fn crowded() -> Failure {
+    let reason = "the supervisor takes no more descriptors at the moment; try again";
+    Failure::in_vain(Errno::AGAIN, reason)
 }
 
 /// Forgets a deposit, at the supervisor first; none when the supervisor has gone.

@@ -13,6 +13,7 @@ use zeroize::Zeroize;
 
 use super::identity::Identity;
 use super::limits::loop_time::Turn;
+use super::limits::quota::Reader;
 use super::sessions::is_over;
 use super::writer::{Writer, Writers};
 use super::{PeerFd, Worker};
@@ -21,6 +22,9 @@ use crate::sys::watch::Watched;
 
 /// How much is read at once, in bytes: the largest message of version 1, and some.
 pub(crate) const CHUNK: usize = 64 * 1024;
+/// How often, and with which pause, a read waits for room in the descriptor table: a second.
+const MOST_PAUSES: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(10);
 /// How much is read ahead of a request that waits, in bytes.
 const READ_AHEAD: usize = 4096;
 
@@ -31,6 +35,8 @@ pub(crate) struct Inbox {
     decoder: Decoder<PeerFd>,
     /// On whose account it closes what the peer brought.
     uid: Uid,
+    /// The same user's account, from the first read on.
+    reader: Option<Reader>,
     writers: Writers,
     /// Who wrote the bytes that have not been decoded, oldest first.
     written: VecDeque<Written>,
@@ -80,6 +86,7 @@ impl Inbox {
     ) -> Self {
         Self {
             uid: identity.uid,
+            reader: None,
             writers: Writers::new(identity, Rc::clone(&stream)),
             stream,
             turn,
@@ -144,19 +151,34 @@ impl Inbox {
         self.read(worker, CHUNK).await
     }
 
-    /// Reads once, when there is something. Can be dropped.
+    /// Reads once, when there is something, and room for what it may bring: that is waited for, but not
+    /// for long. Can be dropped.
     async fn read(&mut self, worker: &Worker, room: usize) -> Result<(), Gone> {
+        let mut pauses = 0;
+        while !self.read_if_room(worker, room).await? {
+            pauses += 1;
+            if pauses > MOST_PAUSES {
+                return Err(Gone::TooMuch);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(())
+    }
+
+    /// Reads once, when there is something; returns whether there was room for what it may bring.
+    async fn read_if_room(&mut self, worker: &Worker, room: usize) -> Result<bool, Gone> {
         let uid = self.uid;
-        let mut too_many = false;
+        let reader = &*self.reader.get_or_insert_with(|| worker.quotas.reader(uid));
         let mut hold = |descriptor| {
-            let (charge, one_too_many) = worker.quotas.brought(uid);
-            too_many |= one_too_many;
             let mut held = worker.close_queue.hold(uid, descriptor);
-            held.keep_until_closed(charge);
+            held.keep_until_closed(reader.charge());
             held
         };
         let writers = &mut self.writers;
         let into_chunk = |socket: BorrowedFd<'_>| {
+            if worker.quotas.may_read(reader).is_err() {
+                return Err(ErrorKind::QuotaExceeded.into());
+            }
             let received = receive(socket, &mut worker.chunk.borrow_mut()[..room], &mut hold);
             if received.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
                 writers.drained();
@@ -165,7 +187,11 @@ impl Inbox {
         };
         match self.stream.read_unless_empty(into_chunk, Received::was_all).await {
             // No other session runs in between: the chunk still holds what was received.
-            Ok(received) => self.feed(worker, received, too_many),
+            Ok(received) => {
+                self.feed(worker, received);
+                Ok(true)
+            }
+            Err(error) if error.kind() == ErrorKind::QuotaExceeded => Ok(false),
             Err(_) => {
                 self.closed = true;
                 Err(Gone::Left)
@@ -173,15 +199,10 @@ impl Inbox {
         }
     }
 
-    fn feed(
-        &mut self,
-        worker: &Worker,
-        mut received: Received<PeerFd>,
-        too_many: bool,
-    ) -> Result<(), Gone> {
+    fn feed(&mut self, worker: &Worker, mut received: Received<PeerFd>) {
         if received.length == 0 {
             self.closed = true;
-            return Ok(());
+            return;
         }
         let writer = self.writers.of(&mut received);
         let Received { length, descriptors, truncated, .. } = received;
@@ -192,7 +213,6 @@ impl Inbox {
         let chunk = &mut worker.chunk.borrow_mut()[..length];
         self.decoder.feed(chunk, descriptors, truncated);
         chunk.zeroize();
-        if too_many { Err(Gone::TooMuch) } else { Ok(()) }
     }
 
     /// Remembers who wrote the bytes that have just been fed.

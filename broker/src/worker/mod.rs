@@ -32,7 +32,6 @@ mod operate;
 pub(crate) mod outbox;
 mod place;
 mod process_number;
-mod quota;
 pub(crate) mod request;
 mod restore;
 mod runs;
@@ -43,7 +42,6 @@ mod supervision;
 mod taking;
 mod turns;
 mod unreachable;
-mod unread;
 mod vault;
 mod writer;
 
@@ -78,14 +76,14 @@ pub(crate) struct Worker {
     in_force: InForce,
     audit: Audit,
     slots: RefCell<slots::Slots>,
-    quotas: quota::Quotas,
+    quotas: limits::quota::Quotas,
     loop_time: Rc<LoopTime>,
     sessions: sessions::Sessions,
     lookups: lookup::Lookups,
     rates: limits::rate::Rates,
     groups: identity::GroupSets,
     turns: turns::Turns,
-    unread: unread::Unread,
+    in_flight: limits::in_flight::InFlight,
     vault: vault::Vault,
     guard: kind::Guard,
     close_queue: CloseQueue,
@@ -191,7 +189,7 @@ async fn serve(
     let policy = &rules.policy;
     let (vault, link) = vault::Vault::new(link).map_err(|error| error.to_string())?;
     let guard = kind::Guard::of(&listener);
-    let quotas = quota::Quotas::new(policy.settings(), table);
+    let quotas = limits::quota::Quotas::new(policy.settings(), table);
     quotas.shortfall(policy.settings()).iter().for_each(|told| log.warn(told));
     let mut slots = slots::Slots::default();
     for deposit in deposits {
@@ -219,7 +217,7 @@ async fn serve(
         rates: limits::rate::Rates::default(),
         groups: identity::GroupSets::default(),
         turns: turns::Turns::default(),
-        unread: unread::Unread::new(table),
+        in_flight: limits::in_flight::InFlight::new(table),
         vault,
         guard,
         close_queue,

@@ -1,7 +1,7 @@
 //! A session's outgoing side: answers, each in one sendmsg(2) where it fits.
 //!
 //! A peer that lets descriptors lie unread waits for its next answer until it has read, and one
-//! that does not read in time is cut off: see [`super::unread`].
+//! that does not read in time is cut off: see [`super::limits::in_flight`].
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -12,7 +12,7 @@ use rustix::event::PollFlags;
 use rustix::net::{Shutdown, shutdown};
 use tokio::time::timeout;
 
-use super::unread::{LOOK_AGAIN, Ledger};
+use super::limits::in_flight::{LOOK_AGAIN, Ledger};
 use crate::look::look;
 use crate::sys::socket::unread;
 use crate::sys::watch::Watched;
@@ -87,6 +87,7 @@ impl Outbox {
         crowded: &mut bool,
     ) -> io::Result<()> {
         while !self.ledger.may_send(descriptors.len())? {
+            *crowded = self.ledger.is_crowded(descriptors.len());
             self.some_are_read().await?;
         }
         while sent < head.len() + payload.len() {

@@ -16,9 +16,9 @@ use super::holder::Holder;
 use super::identity::Identity;
 use super::inbox::{Gone, Inbox, Incoming};
 use super::limits::loop_time::Turn;
+use super::limits::quota::ConnectionCharge;
 use super::listing::Greeted;
 use super::outbox::Outbox;
-use super::quota::ConnectionCharge;
 use super::turns;
 use super::{Worker, request};
 use crate::fd::Depositor;
@@ -52,7 +52,7 @@ pub(super) async fn serve(
     let connection = worker.sessions.add(identity.uid, &stream, &turn, charge);
     let _entry = worker.connections.enter(identity.uid, &stream);
     let patience = worker.in_force.now().policy.settings().frame_timeout;
-    let ledger = worker.unread.ledger(identity.uid, &stream);
+    let ledger = worker.in_flight.ledger(identity.uid, &stream);
     let mut session = Session {
         holder: worker.turns.holder(&identity),
         inbox: Inbox::new(Rc::clone(&stream), Rc::clone(&turn), Rc::clone(&identity), patience),
@@ -87,7 +87,7 @@ pub(super) async fn serve(
 
 /// Closes a connection that has been shut, and gives back its `charge`. What its peer sent and nobody
 /// read is closed with it: then the charge stays until that is done. Not even an empty one is closed
-/// on the loop: before Linux 6.8 the kernel collects others' garbage in close(2) of a Unix socket.
+/// on the loop: before Linux 6.9 the kernel collects others' garbage in close(2) of a Unix socket.
 pub(super) fn put_away(
     worker: &Worker,
     uid: Uid,

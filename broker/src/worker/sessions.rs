@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::ioctl_fionread;
 
 use super::limits::loop_time::Turn;
-use super::quota::ConnectionCharge;
+use super::limits::quota::ConnectionCharge;
 use crate::sys::socket::unread;
 use crate::sys::watch::Watched;
 

@@ -11,18 +11,18 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::io::{self, IoSlice};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::io::{self, ErrorKind, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fdbroker_wire::{Control, Errno, Slot, add_head, del};
 use tokio::sync::{Mutex, MutexGuard, Notify, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::deposit::Deposit;
-use super::quota::{DepositCharge, Exceeded, OpeningCharge};
+use super::limits::quota::{DepositCharge, Exceeded, OpeningCharge};
 use super::{PeerFd, Worker};
 use crate::deposit_record;
 use crate::sys::watch::Watched;
@@ -32,6 +32,10 @@ use crate::transmit::{RETRY, too_many_in_flight, transmit};
 /// this user, see unix(7).
 const WINDOW: usize = 64;
 
+/// How long a message that a peer waits for may find no room before it is given up.
+const SOON: Duration = Duration::from_secs(1);
+/// How long the supervisor may neither read nor answer before this worker ends.
+const GIVE_UP: Duration = Duration::from_secs(30);
 /// How long a resource may take to open.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause before copies that could not be kept are sent again.
@@ -107,7 +111,10 @@ impl Vault {
     pub(super) async fn pen(&self) -> Pen<'_> {
         let turn = self.turn.lock().await;
         while self.unanswered.borrow().len() >= WINDOW {
-            self.answered.notified().await;
+            if timeout(GIVE_UP, self.answered.notified()).await.is_err() {
+                // This worker ends: whoever waits here waits for that.
+                self.broken.notify_one();
+            }
         }
         Pen { vault: self, _turn: turn }
     }
@@ -130,7 +137,11 @@ impl Vault {
         let ticket = self.ticket();
         let (answer, opened) = oneshot::channel();
         self.opening.borrow_mut().insert(ticket, Waiter { answer, _charge: charge });
-        pen.control(Control::Open { generation, resource, ticket }).await.map_err(|_| again())?;
+        let message = Control::Open { generation, resource, ticket };
+        if pen.send(message, SOON).await.is_err() {
+            self.opening.borrow_mut().remove(&ticket);
+            return Err(again());
+        }
         drop(pen);
         timeout_at(until, opened).await.map_err(late)?.unwrap_or_else(|_| Err(again()))
     }
@@ -189,7 +200,8 @@ impl Vault {
     /// # Errors
     /// When the supervisor has gone.
     pub(super) async fn serving(&self) -> io::Result<()> {
-        self.pen().await.control(Control::Serving).await
+        let sent = self.pen().await.control(Control::Serving).await;
+        sent.map_err(|_| ErrorKind::BrokenPipe.into())
     }
 
     /// The supervisor asks whether this worker hangs.
@@ -227,8 +239,10 @@ pub(super) async fn keep_again(worker: &Worker) {
             let Some(deposit) = deposit else { continue };
             let descriptor = deposit.descriptor.as_ref().and_then(PeerFd::descriptor);
             let record = deposit_record::write(deposit.owner);
-            // It fails when the supervisor has gone; then this worker ends too.
-            let _ = pen.keep(slot, deposit.ufd, &record, &deposit.payload, descriptor).await;
+            let kept = pen.keep(slot, deposit.ufd, &record, &deposit.payload, descriptor).await;
+            if kept == Err(Unsent::Later) {
+                vault.unkept.borrow_mut().insert(slot);
+            }
         }
         vault.keep_again.notified().await;
     }
@@ -244,11 +258,20 @@ pub(super) async fn answer_pings(worker: &Worker) {
     }
 }
 
+/// Why a message was not sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Unsent {
+    /// There was no room for it in time, and nothing of it went.
+    Later,
+    /// The supervisor has gone, or takes nothing any more: this worker ends.
+    Ends,
+}
+
 impl Pen<'_> {
-    /// Keeps a deposit, `record` before its payload.
+    /// Keeps a deposit, `record` before its payload. It must not be dropped half done.
     ///
     /// # Errors
-    /// When the supervisor has gone. Nothing else ends this: it must not be dropped half done.
+    /// [`Unsent::Later`] if there was no room in time, and nothing went.
     pub(super) async fn keep(
         &self,
         slot: Slot,
@@ -256,48 +279,101 @@ impl Pen<'_> {
         record: &[u8],
         payload: &[u8],
         descriptor: Option<BorrowedFd<'_>>,
-    ) -> io::Result<()> {
+    ) -> Result<(), Unsent> {
         let head = add_head(slot, ufd, record.len() + payload.len());
+        self.write(&[&head, record, payload], descriptor.as_slice(), SOON).await?;
         self.count(slot);
-        self.write(&[&head, record, payload], descriptor.as_slice()).await
+        Ok(())
     }
 
     /// Forgets a deposit.
     ///
     /// # Errors
-    /// As [`Pen::keep`].
-    pub(super) async fn forget(&self, slot: Slot) -> io::Result<()> {
+    /// When this worker ends.
+    pub(super) async fn forget(&self, slot: Slot) -> Result<(), Unsent> {
+        self.write(&[&del(slot), &[], &[]], &[], GIVE_UP).await?;
         self.count(slot);
-        self.write(&[&del(slot), &[], &[]], &[]).await
+        Ok(())
     }
 
     /// Sends what has no answer of its own.
     ///
     /// # Errors
-    /// As [`Pen::keep`].
-    pub(super) async fn control(&self, message: Control<BorrowedFd<'_>>) -> io::Result<()> {
-        let message = message.into_extended();
-        self.write(&[&message.head(), &message.body, &[]], &message.descriptors).await
+    /// When this worker ends.
+    pub(super) async fn control(&self, message: Control<BorrowedFd<'_>>) -> Result<(), Unsent> {
+        self.send(message, GIVE_UP).await
     }
 
+    /// The same, where it can be sent another time.
+    ///
+    /// # Errors
+    /// As [`Pen::keep`].
+    pub(super) async fn control_soon(
+        &self,
+        message: Control<BorrowedFd<'_>>,
+    ) -> Result<(), Unsent> {
+        self.send(message, SOON).await
+    }
+
+    async fn send(
+        &self,
+        message: Control<BorrowedFd<'_>>,
+        patience: Duration,
+    ) -> Result<(), Unsent> {
+        let message = message.into_extended();
+        let parts = [&message.head()[..], &message.body, &[]];
+        self.write(&parts, &message.descriptors, patience).await
+    }
+
+    /// Counts a message that has been sent: its answer is awaited.
     fn count(&self, slot: Slot) {
         self.vault.unanswered.borrow_mut().push_back(slot);
     }
 
-    async fn write(&self, parts: &[&[u8]; 3], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    /// Writes a whole message, or nothing of it. Of one that has begun the rest goes too, or this
+    /// worker ends.
+    async fn write(
+        &self,
+        parts: &[&[u8]; 3],
+        descriptors: &[BorrowedFd<'_>],
+        patience: Duration,
+    ) -> Result<(), Unsent> {
         let total: usize = parts.iter().map(|part| part.len()).sum();
-        let mut sent = 0;
+        let mut sent = match self.begin(parts, descriptors, patience).await {
+            Ok(sent) => sent,
+            Err(error) if error.kind() == ErrorKind::TimedOut && patience < GIVE_UP => {
+                return Err(Unsent::Later);
+            }
+            Err(_) => return Err(self.broken()),
+        };
         while sent < total {
-            let with = if sent == 0 { descriptors } else { &[] };
-            match self.write_some(parts, sent, with).await {
-                Ok(more) => sent += more,
-                Err(error) => {
-                    self.vault.broken.notify_one();
-                    return Err(error);
-                }
+            match timeout(GIVE_UP, self.write_some(parts, sent, &[])).await {
+                Ok(Ok(more)) => sent += more,
+                _ => return Err(self.broken()),
             }
         }
         Ok(())
+    }
+
+    /// Writes the first part of a message, with its descriptors; gives up after a time.
+    async fn begin(
+        &self,
+        parts: &[&[u8]; 3],
+        descriptors: &[BorrowedFd<'_>],
+        patience: Duration,
+    ) -> io::Result<usize> {
+        // Nearly always there is room, and no timer is needed.
+        match transmit(self.vault.stream.as_fd(), &parts.map(IoSlice::new), descriptors) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock || too_many_in_flight(&error) => {}
+            result => return result,
+        }
+        let begun = timeout(patience, self.write_some(parts, 0, descriptors)).await;
+        begun.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
+    }
+
+    fn broken(&self) -> Unsent {
+        self.vault.broken.notify_one();
+        Unsent::Ends
     }
 
     async fn write_some(

@@ -1,9 +1,11 @@
 //! Descriptors whose close(2) sleeps in the kernel for as long as an attacker likes: whoever brought
 //! them waits for them, and nobody else.
 
+mod in_flight;
 mod out_of_band;
 mod pipe;
 mod stop;
+mod table;
 
 use std::time::{Duration, Instant};
 

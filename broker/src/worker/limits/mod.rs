@@ -1,4 +1,6 @@
 //! How much each user may have of the broker.
 
+pub(in crate::worker) mod in_flight;
 pub(in crate::worker) mod loop_time;
+pub(in crate::worker) mod quota;
 pub(in crate::worker) mod rate;

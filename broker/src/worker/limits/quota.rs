@@ -12,12 +12,13 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use fdbroker_policy::{Settings, Uid};
 
 /// The accounts of all users.
-pub(super) struct Quotas {
+pub(in crate::worker) struct Quotas {
     limits: Cell<Limits>,
     table: u64,
     accounts: RefCell<HashMap<Uid, Arc<Account>>>,
     connections: Arc<AtomicU32>,
     descriptors: Arc<AtomicU32>,
+    brought: Arc<AtomicU32>,
 }
 
 #[derive(Clone, Copy)]
@@ -29,20 +30,37 @@ struct Limits {
     descriptors: u32,
     all_descriptors: u32,
     brought: u32,
+    /// Entries of the table that are for one recvmsg(2), and for the worker itself.
+    reserve: u32,
+    table: u32,
 }
+
+/// The most descriptors that one recvmsg(2) brings. What finds no entry in the table the kernel closes
+/// within that call, and it can sleep for as long as the sender likes: so nothing is read then.
+const ONE_READ: u64 = 253;
+/// What the worker has open for itself, and for a moment at a time.
+const OWN: u64 = 64;
+/// How many entries a connection takes: itself, and its process.
+const PER_CONNECTION: u32 = 2;
 
 impl Limits {
     fn of(settings: &Settings, table: u64) -> Self {
         let part = |part: u64| u32::try_from(part).unwrap_or(u32::MAX);
         let connections = part(table / 8).max(4);
+        // A table that small is warned of at start.
+        let reserve = part((ONE_READ + OWN).min(table / 3));
+        let connected = connections.min(settings.max_connections).saturating_mul(PER_CONNECTION);
+        let left = part(table).saturating_sub(reserve).saturating_sub(connected);
         Self {
             connections: settings.max_connections.min(connections),
             connections_per_uid: settings.max_connections_per_uid.min(connections / 4),
             slots: settings.max_slots_per_uid,
             bytes: settings.max_payload_bytes_per_uid,
             descriptors: part(table / 2),
-            all_descriptors: part(table / 8 * 5),
+            all_descriptors: part(table / 8 * 5).min(left),
             brought: part(table / 16),
+            reserve,
+            table: part(table),
         }
     }
 }
@@ -57,18 +75,20 @@ struct Account {
     opening: AtomicU32,
     /// The deposited descriptors of all users, the same for every account.
     all_descriptors: Arc<AtomicU32>,
+    /// What all users brought, likewise.
+    all_brought: Arc<AtomicU32>,
 }
 
 /// How much all users have.
-pub(super) struct Usage {
-    pub(super) connections: u32,
-    pub(super) descriptors: u32,
-    pub(super) descriptor_limit: u32,
+pub(in crate::worker) struct Usage {
+    pub(in crate::worker) connections: u32,
+    pub(in crate::worker) descriptors: u32,
+    pub(in crate::worker) descriptor_limit: u32,
 }
 
 /// The limit that a charge would pass.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Exceeded {
+pub(in crate::worker) enum Exceeded {
     Connections,
     ConnectionsOfUser,
     Slots,
@@ -76,27 +96,40 @@ pub(super) enum Exceeded {
     Descriptors,
     AllDescriptors,
     Brought,
+    Table,
     Opening,
 }
 
 /// A connection, on its user's account and on the broker's.
-pub(super) struct ConnectionCharge {
+pub(in crate::worker) struct ConnectionCharge {
     account: Arc<Account>,
     all: Arc<AtomicU32>,
 }
 
 /// A deposit, on its owner's account.
-pub(super) struct DepositCharge {
+pub(in crate::worker) struct DepositCharge {
     account: Arc<Account>,
     bytes: u64,
     descriptors: u32,
 }
 
 /// A descriptor that came from a user and is no deposit: not yet, or refused and not yet closed.
-pub(super) struct BroughtCharge(Arc<Account>);
+pub(in crate::worker) struct BroughtCharge(Arc<Account>);
+
+/// The account of whoever is read from.
+pub(in crate::worker) struct Reader(Arc<Account>);
+
+impl Reader {
+    /// Charges a descriptor that was brought.
+    pub(in crate::worker) fn charge(&self) -> BroughtCharge {
+        self.0.brought.fetch_add(1, Ordering::Relaxed);
+        self.0.all_brought.fetch_add(1, Ordering::Relaxed);
+        BroughtCharge(Arc::clone(&self.0))
+    }
+}
 
 /// A resource that is being opened for a user.
-pub(super) struct OpeningCharge(Arc<Account>);
+pub(in crate::worker) struct OpeningCharge(Arc<Account>);
 
 /// How many resources may be opened for one user at once: more wait only where something hangs.
 const MAX_OPENING: u32 = 8;
@@ -107,24 +140,26 @@ const MANY_ACCOUNTS: usize = 1024;
 impl Quotas {
     /// The policy's limits; and of a descriptor table with `table` entries, deposits may have five
     /// eighths, those of one user half; connections, which take two each, a quarter, those of one
-    /// user a quarter of that; and what one user brought otherwise a sixteenth.
-    pub(super) fn new(settings: &Settings, table: u64) -> Self {
+    /// user a quarter of that; and what one user brought otherwise a sixteenth. Of a small table some
+    /// are kept free for what one read brings, at the cost of deposits.
+    pub(in crate::worker) fn new(settings: &Settings, table: u64) -> Self {
         Self {
             limits: Cell::new(Limits::of(settings, table)),
             table,
             accounts: RefCell::default(),
             connections: Arc::default(),
             descriptors: Arc::default(),
+            brought: Arc::default(),
         }
     }
 
     /// Other limits from now on; what is held already stays.
-    pub(super) fn limit(&self, settings: &Settings) {
+    pub(in crate::worker) fn limit(&self, settings: &Settings) {
         self.limits.set(Limits::of(settings, self.table));
     }
 
     /// What is held now.
-    pub(super) fn usage(&self) -> Usage {
+    pub(in crate::worker) fn usage(&self) -> Usage {
         Usage {
             connections: self.connections.load(Ordering::Relaxed),
             descriptors: self.descriptors.load(Ordering::Relaxed),
@@ -133,7 +168,7 @@ impl Quotas {
     }
 
     /// What of the policy's limits the descriptor table is too small for, in a sentence.
-    pub(super) fn shortfall(&self, settings: &Settings) -> Option<String> {
+    pub(in crate::worker) fn shortfall(&self, settings: &Settings) -> Option<String> {
         let limits = self.limits.get();
         let (all, each) = (limits.connections, limits.connections_per_uid);
         (all < settings.max_connections || each < settings.max_connections_per_uid).then(|| {
@@ -148,7 +183,7 @@ impl Quotas {
     ///
     /// # Errors
     /// The limit that is reached.
-    pub(super) fn connection(&self, uid: Uid) -> Result<ConnectionCharge, Exceeded> {
+    pub(in crate::worker) fn connection(&self, uid: Uid) -> Result<ConnectionCharge, Exceeded> {
         let account = self.account(uid);
         if self.connections.load(Ordering::Relaxed) >= self.limits.get().connections {
             return Err(Exceeded::Connections);
@@ -164,18 +199,37 @@ impl Quotas {
         Ok(ConnectionCharge { account, all: Arc::clone(&self.connections) })
     }
 
-    /// Charges a descriptor that `uid` has just brought; and whether that was one too many.
-    pub(super) fn brought(&self, uid: Uid) -> (BroughtCharge, bool) {
-        let account = self.account(uid);
-        let before = account.brought.fetch_add(1, Ordering::Relaxed);
-        (BroughtCharge(account), before >= self.limits.get().brought)
+    /// Returns the account of `uid`, to be asked before each read what it may bring.
+    pub(in crate::worker) fn reader(&self, uid: Uid) -> Reader {
+        Reader(self.account(uid))
+    }
+
+    /// Whether a user may bring what one message can, before it is read: not beyond its own share, which
+    /// is the smaller the less is left; and never what the table has no room for.
+    ///
+    /// # Errors
+    /// The limit that would be passed.
+    pub(in crate::worker) fn may_read(&self, reader: &Reader) -> Result<(), Exceeded> {
+        let limits = self.limits.get();
+        let connections = self.connections.load(Ordering::Relaxed).saturating_mul(PER_CONNECTION);
+        let descriptors = self.descriptors.load(Ordering::Relaxed);
+        let brought = self.brought.load(Ordering::Relaxed);
+        let used = connections.saturating_add(descriptors).saturating_add(brought);
+        let Some(left) = limits.table.checked_sub(used.saturating_add(limits.reserve)) else {
+            return Err(Exceeded::Table);
+        };
+        let own = reader.0.brought.load(Ordering::Relaxed);
+        if own > 0 && own >= limits.brought.min(left / 4) {
+            return Err(Exceeded::Brought);
+        }
+        Ok(())
     }
 
     /// Charges the opening of a resource for `uid`.
     ///
     /// # Errors
     /// When as many are being opened for it as may be.
-    pub(super) fn opening(&self, uid: Uid) -> Result<OpeningCharge, Exceeded> {
+    pub(in crate::worker) fn opening(&self, uid: Uid) -> Result<OpeningCharge, Exceeded> {
         let charge = OpeningCharge(self.account(uid));
         match charge.0.opening.fetch_add(1, Ordering::Relaxed) {
             MAX_OPENING.. => Err(Exceeded::Opening),
@@ -188,7 +242,7 @@ impl Quotas {
     ///
     /// # Errors
     /// The limit that would be passed.
-    pub(super) fn deposit(
+    pub(in crate::worker) fn deposit(
         &self,
         uid: Uid,
         bytes: usize,
@@ -220,7 +274,7 @@ impl Quotas {
     }
 
     /// Charges a deposit that was acknowledged already, whatever the limits are now.
-    pub(super) fn restored_deposit(
+    pub(in crate::worker) fn restored_deposit(
         &self,
         uid: Uid,
         bytes: usize,
@@ -241,8 +295,9 @@ impl Quotas {
         if accounts.len() >= MANY_ACCOUNTS {
             accounts.retain(|_, account| Arc::strong_count(account) > 1);
         }
-        let all_descriptors = Arc::clone(&self.descriptors);
-        let new = || Arc::new(Account { all_descriptors, ..Account::default() });
+        let (all_descriptors, all_brought) =
+            (Arc::clone(&self.descriptors), Arc::clone(&self.brought));
+        let new = || Arc::new(Account { all_descriptors, all_brought, ..Account::default() });
         Arc::clone(accounts.entry(uid).or_insert_with(new))
     }
 }
@@ -257,6 +312,7 @@ impl Drop for ConnectionCharge {
 impl Drop for BroughtCharge {
     fn drop(&mut self) {
         self.0.brought.fetch_sub(1, Ordering::Relaxed);
+        self.0.all_brought.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -282,6 +338,7 @@ impl fmt::Display for Exceeded {
             Self::ConnectionsOfUser => "this user has as many connections as it may have",
             Self::Slots => "this user has max_slots_per_uid already",
             Self::Brought => "too many descriptors of this user wait to be closed",
+            Self::Table => "the broker's descriptor table is full",
             Self::Descriptors => "this user has half of the broker's descriptor table already",
             Self::AllDescriptors => {
                 "deposits have their whole share of the broker's descriptor table"
@@ -351,6 +408,33 @@ mod tests {
         assert!(small.connection(Uid(2)).is_ok());
         assert!(small.shortfall(&many).is_some());
         assert!(quotas().shortfall(&settings()).is_none());
+    }
+
+    #[test]
+    fn users_together_never_fill_the_table_by_what_they_bring() {
+        let quotas = Quotas::new(&settings(), 4096);
+        let mut held = Vec::new();
+        for uid in 0..100 {
+            let reader = quotas.reader(Uid(uid));
+            while quotas.may_read(&reader).is_ok() {
+                held.extend((0..253).map(|_| reader.charge()));
+            }
+        }
+        let free = 4096 - held.len();
+        assert!(free >= 253, "{free} are left: one read more would not fit");
+        held.truncate(2000);
+        assert_eq!(quotas.may_read(&quotas.reader(Uid(1000))), Ok(()));
+    }
+
+    #[test]
+    fn whoever_is_over_its_share_may_bring_nothing_more() {
+        let quotas = Quotas::new(&settings(), 4096);
+        let reader = quotas.reader(Uid(1));
+        let held: Vec<_> = (0..256).map(|_| reader.charge()).collect();
+        assert_eq!(quotas.may_read(&reader), Err(Exceeded::Brought));
+        assert_eq!(quotas.may_read(&quotas.reader(Uid(2))), Ok(()));
+        drop(held);
+        assert_eq!(quotas.may_read(&reader), Ok(()));
     }
 
     #[test]

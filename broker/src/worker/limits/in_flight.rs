@@ -1,0 +1,284 @@
+//! Descriptors that were sent and that nobody has read yet.
+//!
+//! They count against the worker's own user, for all peers together, up to its limit of open
+//! descriptors (unix(7), ETOOMANYREFS). So they are counted here against whoever lets them lie: a
+//! few for each connection, a share of the limit for each user, and half of it for all users: the
+//! worker can always send to its supervisor.
+//!
+//! The count is an upper bound: what a peer reads is noticed only when it matters.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::AsFd;
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use fdbroker_policy::Uid;
+
+use crate::sys::socket::unread;
+use crate::sys::watch::Watched;
+
+/// How many may lie unread on one connection.
+const PER_CONNECTION: u32 = 8;
+/// The part of the descriptor table's size that one user may let lie unread.
+const SHARE: u64 = 8;
+/// How often all connections of a user, or of all users, are looked through, to see what has been
+/// read.
+pub(in crate::worker) const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// How many users are remembered before those without a connection are forgotten.
+const MANY_USERS: usize = 1024;
+
+/// The counts of all users.
+pub(in crate::worker) struct InFlight(Rc<All>);
+
+struct All {
+    limits: Limits,
+    sum: Cell<u32>,
+    users: RefCell<HashMap<Uid, Rc<User>>>,
+    refreshed: Cell<Option<Instant>>,
+}
+
+/// What may lie unread.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// With one user.
+    user: u32,
+    /// With all users.
+    all: u32,
+    /// With all users, where it is a few for a user with whom few lie: so that those who read are
+    /// served while others do not. The rest of the kernel's limit is the worker's own, for what it
+    /// sends to its supervisor.
+    few: u32,
+}
+
+#[derive(Default)]
+struct User {
+    sum: Cell<u32>,
+    ledgers: RefCell<Vec<Weak<Ledger>>>,
+    /// When all ledgers were last looked through.
+    refreshed: Cell<Option<Instant>>,
+}
+
+/// The count of one connection.
+pub(in crate::worker) struct Ledger {
+    stream: Rc<Watched>,
+    count: Cell<u32>,
+    user: Rc<User>,
+    all: Rc<All>,
+}
+
+impl Limits {
+    /// For a descriptor table with `table` entries: half of it for all users, and a quarter more
+    /// where it is a few.
+    fn of(table: u64) -> Self {
+        let part = |part: u64| u32::try_from(part).unwrap_or(u32::MAX);
+        Self {
+            user: part(table / SHARE).max(PER_CONNECTION),
+            all: part(table / 2),
+            few: part(table / 4 * 3),
+        }
+    }
+}
+
+impl InFlight {
+    /// For a descriptor table with `table` entries.
+    pub(in crate::worker) fn new(table: u64) -> Self {
+        Self(Rc::new(All {
+            limits: Limits::of(table),
+            sum: Cell::new(0),
+            users: RefCell::default(),
+            refreshed: Cell::new(None),
+        }))
+    }
+
+    /// A connection of `uid`.
+    pub(in crate::worker) fn ledger(&self, uid: Uid, stream: &Rc<Watched>) -> Rc<Ledger> {
+        let all = Rc::clone(&self.0);
+        let mut users = all.users.borrow_mut();
+        if users.len() >= MANY_USERS {
+            users.retain(|_, user| Rc::strong_count(user) > 1);
+        }
+        let user = Rc::clone(users.entry(uid).or_default());
+        drop(users);
+        let (stream, count) = (Rc::clone(stream), Cell::new(0));
+        let ledger = Rc::new(Ledger { stream, count, user, all });
+        let mut ledgers = ledger.user.ledgers.borrow_mut();
+        ledgers.retain(|other| other.strong_count() > 0);
+        ledgers.push(Rc::downgrade(&ledger));
+        drop(ledgers);
+        ledger
+    }
+}
+
+impl All {
+    fn add(&self, user: &User, more: u32) {
+        self.sum.set(self.sum.get().saturating_add(more));
+        user.sum.set(user.sum.get().saturating_add(more));
+    }
+
+    /// Whether there is room for more with a user. What lies with nobody has room for one message.
+    fn has_room(&self, user: &User, more: u32) -> bool {
+        let few = user.sum.get().saturating_add(more) <= PER_CONNECTION;
+        fits(self.sum.get(), more, if few { self.limits.few } else { self.limits.all })
+    }
+
+    /// Looks through all users' connections, but not for each of them anew.
+    fn refresh(&self) -> io::Result<()> {
+        if is_recent(&self.refreshed) {
+            return Ok(());
+        }
+        let users: Vec<_> = self.users.borrow().values().map(Rc::clone).collect();
+        users.iter().try_for_each(|user| user.refresh())
+    }
+}
+
+impl Ledger {
+    /// Whether so many more descriptors may be sent: more than a few only when nothing lies unread.
+    ///
+    /// # Errors
+    /// When the kernel does not tell what has been read.
+    pub(in crate::worker) fn may_send(&self, more: usize) -> io::Result<bool> {
+        let more = counted(more);
+        if more == 0 || self.has_room(more) {
+            return Ok(true);
+        }
+        self.refresh()?;
+        if fits(self.count.get(), more, PER_CONNECTION) {
+            self.user.refresh()?;
+            if !self.all.has_room(&self.user, more) {
+                self.all.refresh()?;
+            }
+        }
+        Ok(self.has_room(more))
+    }
+
+    /// Whether so many more may not be sent although this user reads: others do not.
+    pub(in crate::worker) fn is_crowded(&self, more: usize) -> bool {
+        let more = counted(more);
+        self.has_own_room(more) && !self.all.has_room(&self.user, more)
+    }
+
+    /// So many more have been sent.
+    pub(in crate::worker) fn sent(&self, more: usize) {
+        self.count.set(self.count.get() + counted(more));
+        self.all.add(&self.user, counted(more));
+    }
+
+    /// Whether this connection's peer has read everything.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub(in crate::worker) fn is_drained(&self) -> io::Result<bool> {
+        self.refresh()?;
+        Ok(self.count.get() == 0)
+    }
+
+    fn has_room(&self, more: u32) -> bool {
+        self.has_own_room(more) && self.all.has_room(&self.user, more)
+    }
+
+    fn has_own_room(&self, more: u32) -> bool {
+        fits(self.count.get(), more, PER_CONNECTION)
+            && fits(self.user.sum.get(), more, self.all.limits.user)
+    }
+
+    fn refresh(&self) -> io::Result<()> {
+        if self.count.get() > 0 && unread(self.stream.as_fd())? == 0 {
+            self.forget();
+        }
+        Ok(())
+    }
+
+    fn forget(&self) {
+        let count = self.count.replace(0);
+        self.user.sum.set(self.user.sum.get() - count);
+        self.all.sum.set(self.all.sum.get() - count);
+    }
+}
+
+/// Whether there is room for more; where nothing lies unread, there is for one message.
+fn fits(unread: u32, more: u32, room: u32) -> bool {
+    unread == 0 || unread.saturating_add(more) <= room
+}
+
+/// A message carries at most 253, see unix(7).
+fn counted(descriptors: usize) -> u32 {
+    u32::try_from(descriptors).unwrap_or(u32::MAX)
+}
+
+/// Whether that was done a moment ago; if not, it is now.
+fn is_recent(done: &Cell<Option<Instant>>) -> bool {
+    let now = Instant::now();
+    let recent = done.get().is_some_and(|last| now.duration_since(last) < LOOK_AGAIN);
+    if !recent {
+        done.set(Some(now));
+    }
+    recent
+}
+
+impl User {
+    /// Looks through all connections, but not for each of them anew.
+    fn refresh(&self) -> io::Result<()> {
+        if is_recent(&self.refreshed) {
+            return Ok(());
+        }
+        self.ledgers.borrow().iter().filter_map(Weak::upgrade).try_for_each(|other| other.refresh())
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.forget();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::rc::Rc;
+
+    use fdbroker_policy::Uid;
+
+    use super::{InFlight, Ledger};
+    use crate::sys::watch::Watched;
+
+    /// A connection of a user whose peer, the second, reads nothing.
+    fn connection(in_flight: &InFlight, uid: u32) -> (Rc<Ledger>, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        std::io::Write::write_all(&mut &ours, b"unread").unwrap();
+        let stream = Rc::new(Watched::new(ours.into()).unwrap());
+        (in_flight.ledger(Uid(uid), &stream), theirs)
+    }
+
+    #[tokio::test]
+    async fn all_users_together_leave_the_worker_a_quarter() {
+        let in_flight = InFlight::new(1000);
+        let mut hogs = Vec::new();
+        for uid in 0..200 {
+            let (ledger, theirs) = connection(&in_flight, uid);
+            let most = [253, 8, 1].into_iter().find(|more| ledger.may_send(*more).unwrap());
+            most.into_iter().for_each(|more| ledger.sent(more));
+            hogs.push((ledger, theirs));
+        }
+        assert!(in_flight.0.sum.get() <= 750, "{}", in_flight.0.sum.get());
+        assert!(in_flight.0.sum.get() > 700, "what is a few still went");
+        let (late, _theirs) = connection(&in_flight, 1000);
+        assert!(!late.may_send(8).unwrap());
+        assert!(late.is_crowded(8), "it is not its own fault");
+        hogs.clear();
+        assert!(late.may_send(253).unwrap());
+    }
+
+    #[tokio::test]
+    async fn many_to_one_user_leave_others_a_few() {
+        let in_flight = InFlight::new(1000);
+        let hogs: Vec<_> = (0..3).map(|uid| connection(&in_flight, uid)).collect();
+        for (hog, _) in &hogs {
+            hog.may_send(253).unwrap().then(|| hog.sent(253));
+        }
+        let (modest, _theirs) = connection(&in_flight, 9);
+        assert!(!modest.may_send(253).unwrap());
+        assert!(modest.may_send(8).unwrap());
+    }
+}

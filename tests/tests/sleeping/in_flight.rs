@@ -1,0 +1,55 @@
+//! Descriptors in flight: what peers let lie unread uses up neither others' share nor the worker's own,
+//! for what it sends to its supervisor.
+
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use fdbroker_tests::{Daemon, Peer, Person, needs_root, request, sample, wait_until};
+use fdbroker_wire::many::ManyRequest;
+use fdbroker_wire::version2::Features;
+use fdbroker_wire::{Index, Message, Tag};
+
+const HOGS: [u32; 6] = [64101, 64102, 64103, 64104, 64105, 64106];
+const MODEST: u32 = 64110;
+/// As many as one message can carry.
+const MANY: i32 = 253;
+
+fn get_many() -> Vec<u8> {
+    let tag = Tag::new(1).expect("1 is a tag");
+    let indices = (0..MANY).map(|index| Index::new(index).expect("an index")).collect();
+    let request = ManyRequest::<OwnedFd>::Get { tag, indices, take: false };
+    Message::Extended(request.into_extended()).to_bytes()
+}
+
+#[test] // F10
+fn users_who_never_read_leave_the_worker_its_own_descriptors() {
+    if !needs_root("several users who never read") {
+        return;
+    }
+    // The kernel counts what lies unread per user: this worker needs one of its own.
+    let policy = sample::accepting(r#"["file", "none"]"#);
+    let daemon =
+        Daemon::with_policy(&policy).setting("user = 64005").descriptor_limit(1024).start();
+    let mut keeper = daemon.connect();
+    let file = sample::file_saying("wanted");
+    for index in 0..MANY {
+        keeper.add_descriptor((1, index), &file, "").done();
+    }
+    let mut hogs: Vec<Peer> = HOGS.iter().map(|uid| Person::user(*uid).connect(&daemon)).collect();
+    for hog in &mut hogs {
+        hog.send(&request::hello_for(Features::MANY.flags()), &[]);
+        hog.answer();
+        hog.send(&get_many(), &[]);
+    }
+    let mut answered = 0;
+    wait_until("whoever is to be answered at once is", || {
+        let now =
+            hogs.iter_mut().map(|hog| hog.is_answered(Duration::ZERO)).filter(|is| *is).count();
+        std::mem::replace(&mut answered, now) == now && now > 0
+    });
+    let mut modest = Person::user(MODEST).connect(&daemon);
+    for _ in 0..200 {
+        modest.is_served((1, 1000));
+    }
+    drop(hogs);
+}

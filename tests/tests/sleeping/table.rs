@@ -1,0 +1,62 @@
+//! A descriptor table that somebody tries to fill with what cannot be closed.
+
+use std::os::fd::AsFd;
+
+use fdbroker_tests::stuck::{HeldPipe, sleeping_thread};
+use fdbroker_tests::{Daemon, Peer, Person, needs_root, request, sample};
+
+use crate::policy;
+
+const SLOT: (i16, i32) = (1, 0);
+const GREEDY: u32 = 64101;
+const MODEST: u32 = 64102;
+
+#[test] // F17
+fn one_user_whose_closes_sleep_fills_nobodys_table() {
+    if !needs_root("another user beside the one who fills the table") {
+        return;
+    }
+    let daemon = Daemon::with_policy(&policy()).descriptor_limit(4096).start();
+    let before = daemon.descriptors().worker;
+    let person = Person::user(GREEDY);
+    let mut pipe = HeldPipe::new();
+    let mut first = person.connect(&daemon);
+    pipe.give(daemon.worker_pid(), |end| first.send(&request::get(SLOT), &[end]));
+    sleeping_thread(daemon.worker_pid());
+    let file = sample::file_saying("x");
+    let many = vec![file.as_fd(); 253];
+    let mut hoarders: Vec<Peer> = Vec::new();
+    for _ in 0..80 {
+        let Ok(mut peer) = person.try_connect(daemon.socket(), None) else { continue };
+        // It fails on connections that were refused by then.
+        let _ = peer.try_send(&request::get(SLOT), &many);
+        hoarders.push(peer);
+        let held = daemon.descriptors().worker.saturating_sub(before);
+        assert!(held < 1000, "{held} of 4096 descriptors are held by one user");
+    }
+    let modest = Person::user(MODEST);
+    let mut others: Vec<Peer> = (0..60).map(|_| modest.connect(&daemon)).collect();
+    for other in &mut others {
+        other.is_served((1, 9));
+    }
+}
+
+#[test]
+fn deletes_of_others_in_the_same_tag_count_no_longer_than_theirs() {
+    if !needs_root("another user beside the one whose close sleeps") {
+        return;
+    }
+    let daemon = Daemon::with_policy(&policy()).descriptor_limit(2048).start();
+    let person = Person::user(GREEDY);
+    let mut pipe = HeldPipe::new();
+    let mut first = person.connect(&daemon);
+    pipe.give(daemon.worker_pid(), |end| first.send(&request::add(SLOT, 3, b""), &[end]));
+    first.answer().done();
+    first.del(SLOT).done();
+    // More pairs than there are entries in either table.
+    let mut other = Person::user(MODEST).connect(&daemon);
+    for _ in 0..2100 {
+        other.add_descriptor((1, 1), sample::file_saying("x"), "").done();
+        other.del((1, 1)).done();
+    }
+}
