@@ -5,6 +5,7 @@ mod hanging;
 mod listener;
 mod quarantine;
 mod signals;
+mod stuck;
 mod takes;
 
 use fdbroker_tests::{Daemon, sample, wait_until};

@@ -1,0 +1,68 @@
+//! A worker that cannot die: a thread of it sleeps in close(2), in state D, which not even SIGKILL
+//! ends. That thread keeps the link and every connection open.
+
+use fdbroker_tests::stuck::{HeldPipe, sleeping_thread};
+use fdbroker_tests::{Daemon, Peer, process, request, wait_until};
+use rustix::process::Signal;
+
+use super::{daemon, logs, status_has};
+
+/// Has a thread of the worker sleep until the pipe is let go; returns that, and a client.
+fn stick(daemon: &Daemon) -> (HeldPipe, Peer) {
+    let worker = daemon.worker_pid();
+    let mut peer = daemon.connect();
+    peer.add((1, 1), "kept").done();
+    let known = || {
+        let connections = process::sockets_at(daemon.socket());
+        let open = process::descriptors(daemon.supervisor_pid()).unwrap();
+        // The listening socket, and this connection.
+        open.values().filter(|target| connections.contains(*target)).count() >= 2
+    };
+    wait_until("the supervisor knows the connection", known);
+    let mut attacker = daemon.connect();
+    let mut held = HeldPipe::new();
+    held.give(worker, |end| attacker.send(&request::get((1, 99)), &[end]));
+    sleeping_thread(worker);
+    (held, peer)
+}
+
+#[test]
+fn a_killed_worker_that_cannot_die_is_replaced() {
+    let daemon = daemon();
+    let (mut held, mut peer) = stick(&daemon);
+    let worker = daemon.kill_worker();
+    assert!(peer.hangs_up(), "the connection to the dead worker did not end");
+    assert_eq!(daemon.connect().get((1, 1)).payload(), b"kept");
+    wait_until("the status tells", || status_has(&daemon, "workers_left_behind=1"));
+    assert!(process::stat(worker).is_some(), "it could be reaped: this tests nothing");
+    logs(&daemon, "cannot be ended");
+    // Let go, it is reaped.
+    held.let_go();
+    wait_until("it is reaped", || process::stat(worker).is_none());
+    wait_until("the status tells", || status_has(&daemon, "workers_left_behind=0"));
+}
+
+#[test]
+fn sigterm_ends_the_broker_beside_a_worker_that_cannot_die() {
+    let mut daemon = daemon();
+    let (_held, _peer) = stick(&daemon);
+    daemon.kill_worker();
+    assert_eq!(daemon.connect().get((1, 1)).payload(), b"kept");
+    assert!(daemon.end(Signal::TERM).success());
+}
+
+#[test]
+fn sigterm_ends_the_broker_and_connections_of_a_stuck_worker() {
+    let mut daemon = daemon();
+    let (_held, mut peer) = stick(&daemon);
+    assert!(daemon.end(Signal::TERM).success());
+    assert!(peer.hangs_up());
+}
+
+#[test]
+fn connections_of_a_stuck_worker_end_with_the_supervisor() {
+    let mut daemon = daemon();
+    let (_held, mut peer) = stick(&daemon);
+    daemon.kill();
+    assert!(peer.hangs_up());
+}
