@@ -95,6 +95,7 @@ impl Policy {
         at: Moment,
     ) -> Explanation<'_> {
         let verdict = self.outcome(peer, right, target, at);
+        let peer = &peer.within_sight();
         let question = Question { peer, right, target, at, verdict };
         let can_be_asked = self.can_be_asked(right, target);
         let touching = self.rules().iter().filter(|rule| can_be_asked && touches(rule, target));

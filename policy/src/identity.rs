@@ -10,6 +10,10 @@ use std::fmt;
 /// Documented in user_namespaces(7); the value is the default of `/proc/sys/kernel/overflowuid`.
 const OVERFLOW: u32 = 65534;
 
+/// How long a control group's path may be that is matched, in bytes. Those of service managers have a few hundred; whoever
+/// may make control groups can make one of 4095, and matching it would take everybody's time.
+const LONGEST_PATH: usize = 1024;
+
 /// The number of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Uid(pub u32);
@@ -31,7 +35,8 @@ pub struct Peer<'a> {
     pub groups: &'a [Gid],
     /// The service manager's unit that it runs in, such as `vpn.service`.
     pub unit: Option<&'a str>,
-    /// The path of its control group, such as `/system.slice/vpn.service`.
+    /// The path of its control group, such as `/system.slice/vpn.service`. With one of more than 1024 bytes it is out of
+    /// sight.
     pub cgroup: Option<&'a str>,
     /// Its security label, as the kernel writes it.
     pub label: Option<&'a str>,
@@ -72,6 +77,16 @@ impl<'a> Peer<'a> {
             label: None,
             out_of_sight: false,
             vanished: false,
+        }
+    }
+
+    /// The peer as rules see it: a control group path that is too long is not matched, so it is out of sight.
+    pub(crate) fn within_sight(self) -> Self {
+        match self.cgroup {
+            Some(path) if path.len() > LONGEST_PATH => {
+                Self { unit: None, cgroup: None, out_of_sight: true, ..self }
+            }
+            _ => self,
         }
     }
 

@@ -167,6 +167,7 @@ impl Policy {
         if !self.can_be_asked(right, target) {
             return Verdict::Refused { rule: None };
         }
+        let peer = &peer.within_sight();
         let mut scales = Scales::new(&self.rules, peer, conditions, right, at);
         self.coverage.weigh(right, target, &mut scales);
         scales.verdict()

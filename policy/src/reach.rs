@@ -29,6 +29,7 @@ impl Policy {
     /// grows with the number of rules.
     #[must_use]
     pub fn tags_for(&self, peer: &Peer<'_>, at: Moment) -> usize {
+        let peer = &peer.within_sight();
         let of_slots = |right: &Right| !right.is_of_broker();
         let rules = self.rules().iter().filter(|rule| {
             Right::ALL

@@ -69,6 +69,33 @@ proptest! {
     }
 
     #[test]
+    fn conditions_found_once_decide_as_naively_for_every_request(
+        rules in rules(),
+        facts in facts(),
+        seconds in 0i64..7,
+        groups in subsequence(vec![Gid(0), Gid(1), Gid(2), Gid(3)], 0..=4),
+        out_of_sight in any::<bool>(),
+        vanished in any::<bool>(),
+    ) {
+        let policy = load_one("p", &policy_text(&rules)).map_err(|findings| TestCaseError::fail(findings.to_string()))?;
+        let peer = match (out_of_sight, vanished) {
+            (_, true) => Peer { vanished, out_of_sight: true, ..Peer::new(facts.uid, facts.gid, &[]) },
+            (true, _) => Peer { out_of_sight, unit: None, cgroup: None, groups: &groups, ..facts },
+            _ => Peer { groups: &groups, ..facts },
+        };
+        let conditions = policy.conditions();
+        // The second time, everything is known.
+        for target in targets().into_iter().chain(targets()) {
+            for right in Right::ALL {
+                let at = Moment::new(seconds, 0);
+                let known = policy.decide_with(&peer, &conditions, right, target, at);
+                prop_assert_eq!(known, expected(&rules, &peer, right, target, seconds), "{} {:?}", right, target);
+                prop_assert_eq!(known, policy.decide(&peer, right, target, at), "{} {:?}", right, target);
+            }
+        }
+    }
+
+    #[test]
     fn of_slots_that_are_alike_every_verdict_is_the_same_and_none_is_a_resource(
         rules in rules(),
         facts in facts(),

@@ -14,18 +14,22 @@ pub(crate) fn expected<'r>(
     target: Target,
     seconds: i64,
 ) -> Verdict<'r> {
-    let covering = |rights: fn(&Rule) -> &BTreeSet<&'static str>| {
+    let covering = |rights: fn(&Rule) -> &BTreeSet<&'static str>,
+                    concerns: fn(&Rule, &Peer<'_>) -> bool| {
         rules
             .iter()
             .filter(|rule| rule.covers(target, right) && rule.counts(seconds))
-            .filter(|rule| rule.concerns(peer) && Rule::has(rights(rule), right))
+            .filter(|rule| concerns(rule, peer) && Rule::has(rights(rule), right))
             .map(|rule| rule.id.as_str())
             .min()
     };
     if target.tag().is_some_and(|tag| !TAGS.contains(&tag.get())) {
         return Verdict::Refused { rule: None };
     }
-    match (covering(|rule| &rule.deny), covering(|rule| &rule.allow)) {
+    match (
+        covering(|rule| &rule.deny, Rule::may_concern),
+        covering(|rule| &rule.allow, Rule::concerns),
+    ) {
         (Some(rule), _) => Verdict::Refused { rule: Some(rule) },
         (None, Some(rule)) => Verdict::Granted { rule },
         (None, None) => Verdict::Refused { rule: None },
@@ -75,6 +79,18 @@ impl Rule {
             && stands_for(&UNITS, &self.units, peer.unit)
             && stands_for(&CGROUPS, &self.cgroups, peer.cgroup)
             && stands_for(&LABELS, &self.labels, peer.label)
+    }
+
+    /// What could not be read of a peer counts against it.
+    fn may_concern(&self, peer: &Peer<'_>) -> bool {
+        let mut guess = self.clone();
+        if peer.vanished || peer.out_of_sight {
+            (guess.units, guess.cgroups) = (None, None);
+        }
+        if peer.vanished {
+            (guess.groups, guess.labels) = (None, None);
+        }
+        guess.concerns(peer)
     }
 
     fn counts(&self, seconds: i64) -> bool {
