@@ -248,6 +248,20 @@ fn explain_tells_the_verdict_and_what_each_rule_has_to_do_with_it() {
 }
 
 #[test]
+fn explain_tells_the_rates_of_the_rule_that_decides() {
+    let place = Place::new();
+    let rule = "id = \"root may get zero\"\n";
+    let rates = "requests_per_second = 5\nrecords_per_second = 6\n";
+    place.write("policy.toml", &POLICY.replacen(rule, &format!("{rule}{rates}"), 1));
+    let said = place.says(0, &["explain", "--user", "root", "get", "zero"]);
+    let line = "rule \"root may get zero\": decides, at most 5 requests and 6 audit records a second for each user\n";
+    assert!(said.contains(line), "{said}");
+    let object = place.object(&["explain", "--user", "root", "get", "zero"]);
+    let rule = &object["rules"][0];
+    assert_eq!((&rule["requests_per_second"], &rule["records_per_second"]), (&json!(5), &json!(6)));
+}
+
+#[test]
 fn explain_derives_the_unit_from_the_control_group() {
     let place = Place::new();
     let ask = |cgroup: &str| {

@@ -4,7 +4,7 @@ use crate::glob::Glob;
 use crate::pattern::Pattern;
 use crate::right::Rights;
 use crate::rule::{Rule, any_matches};
-use crate::{Gid, Moment, Peer, Policy, Right, Target, Uid, Verdict};
+use crate::{Gid, Moment, Peer, Policy, Rates, Right, Target, Uid, Verdict};
 
 /// A verdict, and how every rule comes into it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct Considered<'p> {
     pub rule: &'p str,
     /// What it has to do with the verdict.
     pub effect: Effect<'p>,
+    /// Its rates, which count where it decides.
+    pub rates: Rates,
 }
 
 /// What a rule has to do with a verdict.
@@ -127,7 +129,7 @@ struct Question<'a, 'p> {
 
 impl<'p> Question<'_, 'p> {
     fn considered(&self, rule: &'p Rule) -> Considered<'p> {
-        Considered { rule: &rule.id, effect: self.effect(rule) }
+        Considered { rule: &rule.id, effect: self.effect(rule), rates: rule.rates }
     }
 
     fn effect(&self, rule: &'p Rule) -> Effect<'p> {

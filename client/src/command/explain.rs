@@ -1,8 +1,10 @@
 //! `fdbroker explain`: what the policy says to somebody, and why.
 
+use std::num::NonZeroU32;
+
 use clap::{ArgGroup, Args};
 use fdbroker_policy::{
-    Considered, Effect, Explanation, Moment, Policy, Reason, Right, Target, Verdict, escape,
+    Considered, Effect, Explanation, Moment, Policy, Rates, Reason, Right, Target, Verdict, escape,
 };
 use serde_json::{Value, json};
 
@@ -163,7 +165,7 @@ impl Answer<'_> {
 
     fn effect(&self, considered: &Considered<'_>) -> String {
         match &considered.effect {
-            Effect::Decides => "decides".to_owned(),
+            Effect::Decides => format!("decides{}", limits(considered.rates)),
             Effect::AlsoAllows => "also allows it".to_owned(),
             Effect::AlsoDenies => "also denies it".to_owned(),
             Effect::Overruled if self.explanation.verdict == (Verdict::Refused { rule: None }) => {
@@ -249,7 +251,17 @@ impl Answer<'_> {
             Effect::DoesNotCount(reasons) => ("does-not-count", &reasons[..]),
         };
         let reasons: Vec<_> = reasons.iter().map(|reason| self.reason_object(reason)).collect();
-        json!({ "rule": considered.rule, "effect": effect, "reasons": reasons })
+        let mut object = json!({ "rule": considered.rule, "effect": effect, "reasons": reasons });
+        let rates = [
+            ("requests_per_second", considered.rates.requests_per_second),
+            ("records_per_second", considered.rates.records_per_second),
+        ];
+        for (key, rate) in rates {
+            if let Some(rate) = rate {
+                object[key] = rate.get().into();
+            }
+        }
+        object
     }
 
     fn reason_object(&self, reason: &Reason<'_>) -> Value {
@@ -279,4 +291,18 @@ impl Answer<'_> {
             }
         }
     }
+}
+
+/// The rates of the rule that decides, as the end of a line; nothing where it has none.
+fn limits(rates: Rates) -> String {
+    let part = |limit: Option<NonZeroU32>, noun| limit.map(|limit| format!("{limit} {noun}"));
+    let parts = [
+        part(rates.requests_per_second, "requests"),
+        part(rates.records_per_second, "audit records"),
+    ];
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    if parts.is_empty() {
+        return String::new();
+    }
+    format!(", at most {} a second for each user", parts.join(" and "))
 }
