@@ -14,6 +14,7 @@ mod names;
 mod namespace;
 mod policy_file;
 mod process;
+mod stamp;
 mod writers;
 
 pub use account::{AccountError, Identity, account};

@@ -1,7 +1,8 @@
 //! Reads the policy file and its drop-ins, provided that nobody untrusted could have written them.
 //!
 //! What is judged is what is read: each file is found by walking its path directory by directory, and the checks are
-//! made on the very descriptors that the walk goes through and the text is read from.
+//! made on the very descriptors that the walk goes through and the text is read from. What is read is whole: where a file
+//! changes meanwhile, all of them are read again.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -9,14 +10,19 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use fdbroker_policy::{Finding, Findings, Policy, SourceText, Uid, load};
 
 use crate::SystemNames;
+use crate::stamp::Stamp;
 use crate::writers::{self, Found, Listed};
 
 /// The most that is read of a policy, in bytes and all files together: 16 MiB.
 pub const MAX_POLICY_BYTES: u64 = 16 << 20;
+
+/// How often the files are read before they are given up because they keep changing.
+const ATTEMPTS: usize = 5;
 
 /// The directory of drop-ins, beside the policy file.
 const DROP_INS: &str = "policy.d";
@@ -33,6 +39,8 @@ pub enum PolicyFileError {
         /// What the kernel says.
         source: io::Error,
     },
+    /// The file or one of its drop-ins changed each time while it was read.
+    Changing(PathBuf),
     /// The file was read and refused.
     Findings(Findings),
 }
@@ -43,6 +51,9 @@ pub enum PolicyFileError {
 /// begin with a dot are left out. Each must be a regular file in UTF-8, all of them together at most
 /// [`MAX_POLICY_BYTES`]. They and every directory that leads to them, also by way of symbolic links, must belong to a
 /// trusted user and be writable neither for a group nor for others; a directory with the sticky bit may be.
+///
+/// This can block: a file that was changed a moment ago is looked at a second time, and one that has changed since is read
+/// again.
 ///
 /// # Errors
 /// [`PolicyFileError`], with everything that is wrong in one go.
@@ -94,6 +105,27 @@ pub fn policy_files(path: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// The texts, and what is wrong with who could have written them.
 fn read(path: &Path, trusted: &[Uid]) -> Result<(Vec<SourceText>, Vec<Finding>), PolicyFileError> {
+    read_whole(path, trusted, &mut std::thread::sleep)
+}
+
+/// Reads the files until none of them changed meanwhile. `pause` comes between reading and looking again.
+fn read_whole(
+    path: &Path,
+    trusted: &[Uid],
+    pause: &mut dyn FnMut(Duration),
+) -> Result<(Vec<SourceText>, Vec<Finding>), PolicyFileError> {
+    for _ in 0..ATTEMPTS {
+        let read = read_once(path, trusted)?;
+        let now = SystemTime::now();
+        pause(read.stamps.iter().map(|it| it.settles_in(now)).max().unwrap_or_default());
+        if stamps(path, trusted).as_ref() == Some(&read.stamps) {
+            return Ok((read.sources, read.findings));
+        }
+    }
+    Err(PolicyFileError::Changing(path.to_owned()))
+}
+
+fn read_once<'a>(path: &Path, trusted: &'a [Uid]) -> Result<Reading<'a>, PolicyFileError> {
     let mut files = Reading { trusted, left: MAX_POLICY_BYTES, ..Reading::default() };
     let drop_ins = files.drop_ins(path)?;
     files.read(path).map_err(|error| match error {
@@ -107,7 +139,14 @@ fn read(path: &Path, trusted: &[Uid]) -> Result<(Vec<SourceText>, Vec<Finding>),
             error => error,
         })?;
     }
-    Ok((files.sources, files.findings))
+    Ok(files)
+}
+
+/// The stamps of the files as they are now, in the order in which they are read. `None` if one cannot be opened.
+fn stamps(path: &Path, trusted: &[Uid]) -> Option<Vec<Stamp>> {
+    let drop_ins = Reading { trusted, ..Reading::default() }.drop_ins(path).ok()?;
+    let stamp = |path: PathBuf| Stamp::of(&writers::open(&path, trusted).ok()?.file).ok();
+    std::iter::once(path.to_owned()).chain(drop_ins).map(stamp).collect()
 }
 
 /// What was read so far.
@@ -117,6 +156,8 @@ struct Reading<'a> {
     /// Bytes that may still be read.
     left: u64,
     sources: Vec<SourceText>,
+    /// What the files bore before they were read, in the same order.
+    stamps: Vec<Stamp>,
     findings: Vec<Finding>,
 }
 
@@ -134,6 +175,7 @@ impl Reading<'_> {
     fn read(&mut self, path: &Path) -> Result<(), PolicyFileError> {
         let Found { file, findings } = writers::open(path, self.trusted)?;
         self.find(findings);
+        self.stamps.push(Stamp::of(&file).map_err(|source| unreadable(path, source))?);
         let (message, remedy) = match text(file, self.left) {
             Ok(text) => {
                 self.left = self.left.saturating_sub(u64::try_from(text.len()).unwrap_or(u64::MAX));
@@ -219,6 +261,11 @@ impl fmt::Display for PolicyFileError {
                 write!(f, "there is no policy file {path:?}: write it, or name one that is there")
             }
             Self::Unreadable { path, source } => write!(f, "{path:?} cannot be read: {source}"),
+            Self::Changing(path) => write!(
+                f,
+                "the policy file {path:?} or a drop-in changed each time while it was read, {ATTEMPTS} times: save it, \
+                 and load it again"
+            ),
             Self::Findings(findings) => findings.fmt(f),
         }
     }
@@ -228,7 +275,106 @@ impl std::error::Error for PolicyFileError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Unreadable { source, .. } => Some(source),
-            Self::NotFound(_) | Self::Findings(_) => None,
+            Self::NotFound(_) | Self::Changing(_) | Self::Findings(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::TempDir;
+
+    const OLD: &str = "version = 1\n# allows nothing\n";
+    const HALF: &str = "version = 1\n# allows all\n";
+    const NEW: &str = "version = 1\n# allows all\n# but this\n";
+
+    struct Place(TempDir);
+
+    impl Place {
+        fn new() -> Self {
+            let place = Self(tempfile::tempdir().expect("a directory"));
+            place.write("policy.toml", OLD);
+            std::fs::create_dir(place.0.path().join(DROP_INS)).expect("made");
+            place
+        }
+
+        fn write(&self, name: &str, text: &str) {
+            std::fs::write(self.0.path().join(name), text).expect("written");
+        }
+
+        /// Reads the policy while `edit` happens each time, between reading and looking again. Gives what was read, and
+        /// how often.
+        fn read(
+            &self,
+            mut edit: impl FnMut(usize),
+        ) -> (Result<Vec<String>, PolicyFileError>, usize) {
+            let trusted = [Uid::ROOT, Uid(rustix::process::geteuid().as_raw())];
+            let mut times = 0;
+            let read = read_whole(&self.0.path().join("policy.toml"), &trusted, &mut |_| {
+                times += 1;
+                edit(times);
+            });
+            let texts = |sources: Vec<SourceText>| sources.into_iter().map(|it| it.text).collect();
+            (read.map(|(sources, _)| texts(sources)), times)
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_left_alone_is_read_once() {
+        let (read, times) = Place::new().read(|_| {});
+        assert_eq!((read.unwrap(), times), (vec![OLD.to_owned()], 1));
+    }
+
+    #[test]
+    fn half_of_an_edit_is_not_taken_for_the_policy() {
+        let place = Place::new();
+        place.write("policy.toml", HALF);
+        let (read, times) = place.read(|time| {
+            if time == 1 {
+                place.write("policy.toml", NEW);
+            }
+        });
+        assert_eq!((read.unwrap(), times), (vec![NEW.to_owned()], 2));
+    }
+
+    #[test]
+    fn a_file_put_in_the_place_of_the_one_read_counts() {
+        let place = Place::new();
+        let (read, _) = place.read(|time| {
+            if time == 1 {
+                place.write("new", NEW);
+                let path = |name: &str| place.0.path().join(name);
+                std::fs::rename(path("new"), path("policy.toml")).expect("renamed");
+            }
+        });
+        assert_eq!(read.unwrap(), [NEW]);
+    }
+
+    #[test]
+    fn a_drop_in_that_comes_or_goes_meanwhile_is_noticed() {
+        let place = Place::new();
+        let (read, _) = place.read(|time| {
+            if time == 1 {
+                place.write("policy.d/a.toml", NEW);
+            }
+        });
+        assert_eq!(read.unwrap(), [OLD, NEW]);
+        let (read, _) = place.read(|time| {
+            if time == 1 {
+                std::fs::remove_file(place.0.path().join("policy.d/a.toml")).expect("removed");
+            }
+        });
+        assert_eq!(read.unwrap(), [OLD]);
+    }
+
+    #[test]
+    fn a_file_that_keeps_changing_is_given_up_with_a_reason() {
+        let place = Place::new();
+        let (read, times) = place.read(|time| place.write("policy.toml", &NEW.repeat(time)));
+        let error = read.expect_err("given up");
+        assert!(matches!(&error, PolicyFileError::Changing(path) if path.ends_with("policy.toml")));
+        assert!(error.to_string().contains("changed each time while it was read"), "{error}");
+        assert_eq!(times, ATTEMPTS);
     }
 }

@@ -4,9 +4,9 @@ use super::report::Report;
 use crate::policy::Parts;
 
 /// How many rules there may be.
-const RULES: usize = 65_536;
+const RULES: usize = 131_072;
 /// How many resources there may be.
-const RESOURCES: usize = 65_536;
+const RESOURCES: usize = 131_072;
 /// How many stars the patterns of all conditions may have: a peer's unit, control group and label are matched with all
 /// of them at worst, once for each connection.
 const STARS: usize = 10_000;
