@@ -100,8 +100,12 @@ fn get_many(peer: &mut Peer, tag: i16, take: i16) -> i32 {
 
 /// The same of any slot.
 fn get_many_from(peer: &mut Peer, tag: i16, index: i32, take: i16) -> i32 {
+    got(peer.ask(&get_many_request(tag, index, take), &[]))
+}
+
+fn get_many_request(tag: i16, index: i32, take: i16) -> Vec<u8> {
     let body = [&tag.to_ne_bytes()[..], &take.to_ne_bytes(), &index.to_ne_bytes()].concat();
-    got(peer.ask(&request::extended(74, &body), &[]))
+    request::extended(74, &body)
 }
 
 /// The error number of the first outcome of GOT_MANY.
@@ -154,9 +158,11 @@ fn what_the_owner_was_taking_is_there_for_a_claimant_that_is_granted_before_it_w
         let (mut new, mut filler) = (daemon.greeted(), daemon.connect());
         fill(&daemon, &mut filler);
         new.send_and_be_read(&request::claim(tag, LIVE, LONG));
-        assert_eq!(take(&mut old, tag), 0);
+        // The supervisor has to know of it before it is answered.
+        old.send_and_be_read(&get_many_request(tag, 0, 1));
         daemon.go_on();
         assert_eq!(new.answer().claimed().state, State::Granted);
+        assert_eq!(got(old.answer()), 0);
         assert_eq!(new.get((tag, 0)).payload(), b"as it was");
         // The filler's turn comes behind the one that would have deleted it.
         assert!(filler.answers_within(PATIENCE));
