@@ -97,12 +97,13 @@ impl Siege {
         let busy = hostile("busy");
         let alone = measure(&daemon, &mut honest, self.alone);
         drop(busy);
-        let before = Usage::settled(&daemon, None);
+        let before = Usage::settled(&daemon, None, || ());
         let attackers = hostile("attack");
         let attacked = measure(&daemon, &mut honest, self.attacked);
         drop(attackers);
-        attack::remove_deposits(&daemon, FIRST..user(self.hostile));
-        let after = Usage::settled(&daemon, Some(before));
+        // What attackers had asked for before they were killed may still be carried out.
+        let clean = || attack::remove_deposits(&daemon, FIRST..user(self.hostile));
+        let after = Usage::settled(&daemon, Some(before), clean);
         Report { alone, attacked, before, after }
     }
 }
@@ -128,9 +129,11 @@ fn pause(daemon: &Daemon, time: Duration) {
 }
 
 impl Usage {
-    /// What the two processes use; waits until they have no more descriptors open than before.
-    fn settled(daemon: &Daemon, before: Option<Self>) -> Self {
+    /// What the two processes use; waits until they have no more descriptors open than before, and
+    /// cleans up as long as they have.
+    fn settled(daemon: &Daemon, before: Option<Self>, clean: impl Fn()) -> Self {
         let end = Instant::now() + SETTLE;
+        clean();
         let mut least = Self::of(daemon);
         let mut stays = 0;
         while Instant::now() < end && stays < 20 {
@@ -138,11 +141,16 @@ impl Usage {
             let now = Self::of(daemon);
             stays = if now.descriptors == least.descriptors { stays + 1 } else { 0 };
             least = now;
-            if before.is_some_and(|before| now.descriptors > before.descriptors) {
+            if before.is_some_and(|before| now.has_more_than(before)) {
+                clean();
                 stays = 0;
             }
         }
         least
+    }
+
+    fn has_more_than(self, other: Self) -> bool {
+        self.descriptors.iter().zip(other.descriptors).any(|(own, others)| *own > others)
     }
 
     fn of(daemon: &Daemon) -> Self {
