@@ -118,8 +118,8 @@ fn cgroup(pid: Pid) -> Option<String> {
 /// The path in a /proc/PID/cgroup, see cgroups(7): that of the service manager's own hierarchy where it has one, else that
 /// of the unified hierarchy.
 ///
-/// A host of version 1 can have a unified hierarchy beside its own in which nothing is sorted: everybody is at its top.
-/// Where both name a place and these differ, it is not known which of them the service manager means.
+/// A hierarchy in which nothing is sorted has everybody at its top: the other one counts then. Where both name a place
+/// and these differ, it is not known which of them the service manager means.
 fn parse_cgroup(text: &str) -> Option<&str> {
     let of = |which: &str| {
         text.lines().find_map(|line| {
@@ -128,7 +128,7 @@ fn parse_cgroup(text: &str) -> Option<&str> {
         })
     };
     let path = match (of("name=systemd"), of("")) {
-        (Some(own), Some("/")) => own,
+        (Some("/"), Some(path)) | (Some(path), Some("/")) => path,
         (Some(own), Some(unified)) if own != unified => return None,
         (Some(path), _) | (None, Some(path)) => path,
         (None, None) => return None,
@@ -247,7 +247,7 @@ mod tests {
     fn two_hierarchies_that_differ_tell_nothing() {
         let text = |own: &str, unified: &str| format!("1:name=systemd:{own}\n0::{unified}\n");
         assert_eq!(parse_cgroup(&text("/a.service", "/b.service")), None);
-        assert_eq!(parse_cgroup(&text("/", "/b.service")), None);
+        assert_eq!(parse_cgroup(&text("/", "/b.service")), Some("/b.service"), "one is not used");
         assert_eq!(parse_cgroup(&text("/a.service", "/a.service")), Some("/a.service"));
     }
 

@@ -83,6 +83,8 @@ const READING: u32 = bits(libc::O_RDONLY | libc::O_CLOEXEC | 0o100_000);
 const PIDFD_GET_INFO: (u32, u32) = (0xC000_FFFF, 0xC000_FF0B);
 
 const OTHER_LIBC: Needed = Rarely("other versions of the C library");
+/// The threads that close and read end when they have been idle for ten seconds.
+const A_THREAD_ENDS: Needed = Rarely("threads that have been idle for long");
 const A_FAULT: Needed = Rarely("a fault of ours, which ends the worker");
 
 #[rustfmt::skip]
@@ -148,12 +150,12 @@ const CALLS: &[Call] = &[
     call!(SYS_sigaltstack "sigaltstack", "threads: telling a stack that is full"),
     call!(SYS_rt_sigprocmask "rt_sigprocmask", "threads"),
     call!(SYS_rt_sigaction "rt_sigaction", "threads: the first one"; &[&[IsNot(0, bits(libc::SIGSYS))]]),
-    call!(SYS_exit "exit", "threads"),
+    call!(SYS_exit "exit", "threads", A_THREAD_ENDS),
     // Memory, never to be executed.
     call!(SYS_mmap "mmap", "memory, stacks"; &[&[Within(2, READ_WRITE)]]),
     call!(SYS_mprotect "mprotect", "memory, stacks"; &[&[Within(2, READ_WRITE)]]),
     call!(SYS_munmap "munmap", "memory, stacks"),
-    call!(SYS_madvise "madvise", "memory, stacks"),
+    call!(SYS_madvise "madvise", "memory, stacks", A_THREAD_ENDS),
     call!(SYS_mremap "mremap", "memory"),
     call!(SYS_brk "brk", "memory"),
     call!(SYS_getrandom "getrandom", "the order of hash maps"),
