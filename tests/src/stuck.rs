@@ -3,14 +3,14 @@
 //! Each of them lets go when it is dropped, also when the test fails: no process is left over.
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::thread::JoinHandle;
 
 use rustix::pipe::{SpliceFlags, splice};
 
-use crate::{process, wait_for, wait_until};
+use crate::{process, sys, wait_for, wait_until};
 
 /// A pipe whose mutex a thread holds, in splice(2) into a socket that nobody reads: closing an end
 /// of it waits for that.
@@ -78,6 +78,86 @@ impl Default for HeldPipe {
 }
 
 impl Drop for HeldPipe {
+    fn drop(&mut self) {
+        self.let_go();
+    }
+}
+
+/// A descriptor that a thread keeps from being closed, in a system call that waits for a page.
+#[derive(Debug)]
+pub struct HeldByPage {
+    end: Option<OwnedFd>,
+    page: sys::Page,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl HeldByPage {
+    /// A pipe that an epoll instance watches whose mutex is held.
+    ///
+    /// # Errors
+    /// As userfaultfd(2).
+    pub fn watched_pipe() -> io::Result<Self> {
+        use rustix::event::epoll;
+        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        rustix::io::write(&write, b"x")?;
+        let watcher = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        epoll::add(&watcher, &read, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
+        // The other end stays open, so that the event does.
+        Self::new(read, move |page| {
+            page.wait_for_event(&watcher);
+            drop(write);
+        })
+    }
+
+    /// A TCP socket that lingers and whose lock is held, so that this cannot be changed; and its other
+    /// end.
+    ///
+    /// # Errors
+    /// As userfaultfd(2).
+    pub fn locked_socket() -> io::Result<(Self, std::net::TcpStream)> {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        let socket = OwnedFd::from(std::net::TcpStream::connect(listener.local_addr()?)?);
+        let (other_end, _) = listener.accept()?;
+        rustix::net::sockopt::set_socket_linger(&socket, Some(std::time::Duration::from_secs(1)))?;
+        let sends = socket.try_clone()?;
+        Ok((Self::new(socket, move |page| page.send(&sends))?, other_end))
+    }
+
+    fn new(end: OwnedFd, sleep: impl FnOnce(&sys::Page) + Send + 'static) -> io::Result<Self> {
+        let page = sys::Page::new()?;
+        let shared = page.share();
+        let (tell, told) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            tell.send(rustix::thread::gettid()).unwrap();
+            sleep(&shared);
+        });
+        let id = told.recv().unwrap().as_raw_nonzero();
+        let waits = || {
+            let path = format!("/proc/self/task/{id}/wchan");
+            fs::read_to_string(path).is_ok_and(|place| place.contains("userfault"))
+        };
+        wait_until("the thread waits for the page", waits);
+        Ok(Self { end: Some(end), page, thread: Some(thread) })
+    }
+
+    /// As [`HeldPipe::give`].
+    #[track_caller]
+    pub fn give(&mut self, process: u32, send: impl FnOnce(BorrowedFd<'_>)) {
+        let _stopped = Stopped::new(process);
+        let end = self.end.take().expect("it is sent once");
+        send(end.as_fd());
+    }
+
+    /// Lets whoever sleeps go on.
+    pub fn let_go(&mut self) {
+        self.page.let_come();
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the thread that waited for a page");
+        }
+    }
+}
+
+impl Drop for HeldByPage {
     fn drop(&mut self) {
         self.let_go();
     }

@@ -29,7 +29,15 @@ impl Watched {
     /// # Errors
     /// When it cannot be watched: epoll_ctl(2).
     pub(crate) fn new(descriptor: OwnedFd) -> io::Result<Self> {
-        let descriptor = watch(descriptor, Interest::READABLE)?;
+        Self::or_back(descriptor).map_err(|(_, error)| error)
+    }
+
+    /// Watches `descriptor`, or gives it back: to be closed where that may sleep.
+    ///
+    /// # Errors
+    /// As [`Watched::new`].
+    pub(crate) fn or_back(descriptor: OwnedFd) -> Result<Self, (OwnedFd, io::Error)> {
+        let descriptor = watch_or_back(descriptor, Interest::READABLE)?;
         Ok(Self { descriptor, unsure: Cell::new(false) })
     }
 
@@ -172,7 +180,15 @@ impl Ending {
 }
 
 fn watch<T: AsRawFd>(descriptor: T, interest: Interest) -> io::Result<AsyncFd<T>> {
+    watch_or_back(descriptor, interest).map_err(|(_, error)| error)
+}
+
+fn watch_or_back<T: AsRawFd>(
+    descriptor: T,
+    interest: Interest,
+) -> Result<AsyncFd<T>, (T, io::Error)> {
     // SAFETY: the AsyncFd owns the descriptor, or a share in it, and deregisters it before it is
     // closed; an OwnedFd gives the same open descriptor for as long as it lives.
-    Ok(unsafe { AsyncFd::register_with_interest(descriptor, interest) }?)
+    let watched = unsafe { AsyncFd::register_with_interest(descriptor, interest) };
+    watched.map_err(tokio::io::unix::AsyncFdRegisterError::into_parts)
 }

@@ -75,7 +75,10 @@ fn arrive(worker: &Rc<Worker>, stream: OwnedFd) {
     }
     let arrival = match Arrival::new(worker, stream) {
         Ok(arrival) => arrival,
-        Err(error) => return worker.log().error(&format!("a peer cannot be named: {error}")),
+        Err((stream, error)) => {
+            drop(worker.close_queue.hold(Depositor::Nobody, stream));
+            return worker.log().error(&format!("a peer cannot be named: {error}"));
+        }
     };
     let (uid, turn) = (arrival.uid, Rc::clone(&arrival.turn));
     match worker.quotas.connection(uid) {
@@ -110,8 +113,11 @@ struct Arrival {
 }
 
 impl Arrival {
-    fn new(worker: &Worker, stream: OwnedFd) -> io::Result<Self> {
-        let credentials = getsockopt(&stream, sockopt::PeerCredentials)?;
+    fn new(worker: &Worker, stream: OwnedFd) -> Result<Self, (OwnedFd, nix::errno::Errno)> {
+        let credentials = match getsockopt(&stream, sockopt::PeerCredentials) {
+            Ok(credentials) => credentials,
+            Err(error) => return Err((stream, error)),
+        };
         let (uid, gid) = (Uid(credentials.uid()), Gid(credentials.gid()));
         Ok(Self { stream, uid, gid, pid: credentials.pid(), turn: worker.loop_time.turn(uid) })
     }
@@ -141,11 +147,14 @@ impl Arrival {
         }
         // Where the kernel cannot, each request costs one more look at an empty socket.
         let _ = tell_unread(self.stream.as_fd());
-        match Watched::new(self.stream) {
+        match Watched::or_back(self.stream) {
             Ok(stream) => {
                 session::serve(worker, stream, Rc::new(identity), charge, self.turn).await;
             }
-            Err(error) => worker.log().error(&format!("a peer cannot be watched: {error}")),
+            Err((stream, error)) => {
+                worker.log().error(&format!("a peer cannot be watched: {error}"));
+                drop(worker.close_queue.hold(self.uid, stream));
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod beginning;
 mod message;
+mod page;
 mod process;
 mod terminal;
 mod unusual;
@@ -15,6 +16,7 @@ pub use beginning::{
     with_signals_blocked,
 };
 pub use message::{Control, Received, receive, send, send_all, send_controls, send_out_of_band};
+pub use page::Page;
 pub use process::{at_exit, become_user, limit_descriptors, pin, processors, raise_descriptors};
 pub use terminal::{on_terminal, stop_background_writers, terminal};
 pub use unusual::{flag, io_uring, pass_credentials, set_flag, signalfd, taken_from};

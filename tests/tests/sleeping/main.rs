@@ -3,6 +3,7 @@
 
 mod in_flight;
 mod out_of_band;
+mod page;
 mod pipe;
 mod stop;
 mod table;
