@@ -295,6 +295,20 @@ mod tests {
     }
 
     #[test]
+    fn resources_of_a_tag_are_equal_and_names_of_nothing_are_not() {
+        let (mut repeats, start) = begin();
+        let resource = |index| Record {
+            name: Name::Plain(if index % 2 == 0 { "a" } else { "b" }),
+            ..about(1, index)
+        };
+        let own = (0..100).filter(|index| !repeats.only_counts(&resource(*index), start)).count();
+        assert_eq!(own, 3);
+        let tried = |name| Record { name: Name::Plain(name), ..sample(7) };
+        many(5, || repeats.only_counts(&tried("one"), start));
+        assert!(!repeats.only_counts(&tried("other"), start));
+    }
+
+    #[test]
     fn runs_of_slots_are_counted_with_their_span_and_their_number() {
         let (mut repeats, start) = begin();
         let run = Record { verdict: Verdict::Refused, ..sample_of_a_run() };

@@ -250,7 +250,8 @@ impl Record<'_> {
     pub(crate) fn question(&self) -> impl std::hash::Hash {
         let who = (self.gid.0, self.unit, self.sender.map(|(uid, gid, _)| (uid.0, gid.0)));
         // What is no slot or tag has nothing but its name.
-        let what = (self.right, self.subject.tag(), self.name.of_no_tag());
+        let name = (self.subject == Subject::Nothing).then_some(self.name);
+        let what = (self.right, self.subject.tag(), name);
         (who, self.kind, what, self.verdict, self.rule, self.reason)
     }
 
@@ -323,14 +324,6 @@ impl Subject {
 }
 
 impl Name<'_> {
-    /// Returns the name that was asked for, of what is neither a slot nor a tag.
-    fn of_no_tag(&self) -> Option<&str> {
-        match self {
-            Self::Plain(name) => Some(name),
-            Self::Indexed(..) | Self::Run(..) | Self::None => None,
-        }
-    }
-
     /// Returns the name of what `subject` is about, which this is a part of.
     fn of_all(&self, subject: Subject) -> String {
         match (self, subject) {
