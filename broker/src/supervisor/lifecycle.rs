@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use fdbroker_wire::{Control, Message, Slot};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::StartError;
@@ -22,15 +21,12 @@ use super::readiness::{self, Readiness};
 use super::records::Records;
 use super::reload::{Done, Reloads};
 use super::restarts::{Death, Restarts};
+use super::signals::{Order, Signals};
 use super::spawn;
-use super::worker_process::{Ended, GRACE, LeftBehind, WorkerProcess};
+use super::worker_process::{Ended, GRACE, LeftBehind, WorkerProcess, patience};
 use crate::fd::{CloseQueue, PeerFd};
 use crate::log::{Format, Log};
 
-/// How long a worker may take to come to serve, and how much longer for each deposit that it has
-/// to be given.
-const PATIENCE: Duration = Duration::from_secs(30);
-const PATIENCE_PER_DEPOSIT: Duration = Duration::from_millis(1);
 /// How long what a dead worker left behind is read: only somebody whom it gave its end of the
 /// link to can make that last.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -101,14 +97,6 @@ enum Event {
     Beat,
 }
 
-/// The signals that the supervisor heeds.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    quit: Signal,
-    hangup: Signal,
-}
-
 impl Supervisor {
     pub(super) fn new(
         format: Format,
@@ -175,7 +163,9 @@ impl Supervisor {
             self.listener.repair(&self.log);
             let end = match spawn::worker(self.format, &self.log, self.close_queue.clone()) {
                 Ok((process, link)) => self.attend(process, link, &mut signals).await,
-                Err(error) => End::Died { status: format!("not started: {error}"), death: UNBORN },
+                Err(error) => {
+                    End::Died { status: format!("not started: {error}"), death: Death::UNBORN }
+                }
             };
             match end {
                 End::Stopped => return Ok(()),
@@ -242,7 +232,7 @@ impl Supervisor {
             // Stopping comes first; the others take turns, so that none can keep the rest waiting.
             let event = tokio::select! {
                 biased;
-                event = signals.next() => event,
+                order = signals.next() => order.into(),
                 () = &mut waited, if !served => Event::Waited,
                 () = pulse.beat() => Event::Beat,
                 done = self.reloads.done() => Event::Reloaded(done),
@@ -312,40 +302,6 @@ impl Supervisor {
         End::Died { status, death: Death { served, killed, lived } }
     }
 
-    /// Sees how everything is; the worker has a `link` if it serves.
-    fn beat(
-        &mut self,
-        pulse: &mut Pulse,
-        process: &WorkerProcess,
-        link: Option<&mut Link>,
-    ) -> Result<(), String> {
-        self.left_behind.reap(&self.log);
-        let Some(link) = link else { return Ok(()) };
-        pulse.judge(process.has_ended())?;
-        link.control(Control::Ping);
-        if !self.listener.is_intact() {
-            return Err("it has tampered with the listening socket".to_owned());
-        }
-        self.tell_health(link);
-        Ok(())
-    }
-
-    /// Tells the worker what its status is to say, if that has changed.
-    pub(super) fn tell_health(&mut self, link: &mut Link) {
-        let aside: Vec<_> = self.deposits.aside().map(|slot| slot.to_string()).collect();
-        let health = format!(
-            "worker_restarts={}\nworkers_left_behind={}\ndeposits_set_aside={}\nlistener={}\n",
-            self.restarts.total(),
-            self.left_behind.len(),
-            if aside.is_empty() { "none".to_owned() } else { aside.join(" ") },
-            self.listener.state(),
-        );
-        if health != self.health {
-            link.control(Control::Health(health.clone()));
-            self.health = health;
-        }
-    }
-
     /// What a worker acknowledged before it ended still counts, however it ended.
     async fn read_to_the_end(&mut self, mut link: Link, answers: &UnboundedSender<Opened>) {
         // A thread that sleeps in the kernel keeps the link of a dead worker from ending.
@@ -357,34 +313,11 @@ impl Supervisor {
     }
 }
 
-impl Signals {
-    fn heed() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            quit: signal(SignalKind::quit())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// Waits for a signal.
-    async fn next(&mut self) -> Event {
-        let Self { terminate, interrupt, quit, hangup } = self;
-        tokio::select! {
-            biased;
-            _ = terminate.recv() => Event::Stop,
-            _ = interrupt.recv() => Event::Stop,
-            _ = quit.recv() => Event::Stop,
-            _ = hangup.recv() => Event::Hangup,
-        }
-    }
-
-    /// Waits until the broker is told to stop.
-    async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            _ = self.quit.recv() => {}
+impl From<Order> for Event {
+    fn from(order: Order) -> Self {
+        match order {
+            Order::Stop => Self::Stop,
+            Order::Reload => Self::Hangup,
         }
     }
 }
@@ -407,14 +340,6 @@ async fn next(
         }
     }
 }
-
-fn patience(deposits: usize) -> Duration {
-    let deposits = u32::try_from(deposits).unwrap_or(u32::MAX);
-    PATIENCE.saturating_add(PATIENCE_PER_DEPOSIT.saturating_mul(deposits))
-}
-
-/// The death of a worker that could not be started.
-const UNBORN: Death = Death { served: false, killed: false, lived: Duration::ZERO };
 
 #[cfg(test)]
 mod tests {
@@ -539,12 +464,5 @@ mod tests {
             }
         }
         panic!("200 messages came first");
-    }
-
-    #[test]
-    fn many_deposits_take_longer_to_be_given_back() {
-        assert_eq!(patience(0), PATIENCE);
-        assert_eq!(patience(60_000), PATIENCE + Duration::from_secs(60));
-        assert!(patience(usize::MAX) > patience(60_000));
     }
 }

@@ -10,6 +10,7 @@ mod audit_file;
 mod connections;
 mod deposits;
 mod error;
+mod health;
 mod lifecycle;
 mod link;
 mod listener;
@@ -22,6 +23,7 @@ mod records;
 mod reload;
 mod resource;
 mod restarts;
+mod signals;
 mod spawn;
 mod worker_process;
 

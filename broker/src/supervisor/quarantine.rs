@@ -29,13 +29,9 @@ impl Quarantine {
 
     /// A worker has died. Returns the slot that has killed enough of them.
     pub(super) fn after_death(&mut self) -> Option<Slot> {
-        let slot = self.named.take();
-        let slot = match slot {
-            Some(slot) => slot,
-            None => {
-                self.last = None;
-                return None;
-            }
+        let Some(slot) = self.named.take() else {
+            self.last = None;
+            return None;
         };
         let (count, since) = match self.last {
             Some((last, count, since)) if last == slot && since.elapsed() < WITHIN => {

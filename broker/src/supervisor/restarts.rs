@@ -32,6 +32,11 @@ pub(super) struct Death {
     pub(super) lived: Duration,
 }
 
+impl Death {
+    /// Of a worker that could not be started.
+    pub(super) const UNBORN: Self = Self { served: false, killed: false, lived: Duration::ZERO };
+}
+
 /// The deaths so far.
 #[derive(Default)]
 pub(super) struct Restarts {

@@ -14,6 +14,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::log::Log;
 
+/// How long a worker may take until it serves, and how much longer for each deposit that it has
+/// to be given.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE_PER_DEPOSIT: Duration = Duration::from_millis(1);
 /// How long a worker may take to end by itself.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
 /// How long a worker may take to be gone after SIGKILL.
@@ -135,5 +139,23 @@ impl LeftBehind {
 
     pub(super) fn len(&self) -> usize {
         self.0.len()
+    }
+}
+
+/// Returns how long a worker that is given so many deposits may take until it serves.
+pub(super) fn patience(deposits: usize) -> Duration {
+    let deposits = u32::try_from(deposits).unwrap_or(u32::MAX);
+    PATIENCE.saturating_add(PATIENCE_PER_DEPOSIT.saturating_mul(deposits))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_deposits_take_longer_to_be_given_back() {
+        assert_eq!(patience(0), PATIENCE);
+        assert_eq!(patience(60_000), PATIENCE + Duration::from_secs(60));
+        assert!(patience(usize::MAX) > patience(60_000));
     }
 }

@@ -1,0 +1,44 @@
+//! How everything is, looked at with each beat; and what the worker's status says of it.
+
+use fdbroker_wire::Control;
+
+use super::lifecycle::Supervisor;
+use super::link::Link;
+use super::pulse::Pulse;
+use super::worker_process::WorkerProcess;
+
+impl Supervisor {
+    /// Sees how everything is; the worker has a `link` if it serves.
+    pub(super) fn beat(
+        &mut self,
+        pulse: &mut Pulse,
+        process: &WorkerProcess,
+        link: Option<&mut Link>,
+    ) -> Result<(), String> {
+        self.left_behind.reap(&self.log);
+        let Some(link) = link else { return Ok(()) };
+        pulse.judge(process.has_ended())?;
+        link.control(Control::Ping);
+        if !self.listener.is_intact() {
+            return Err("it has tampered with the listening socket".to_owned());
+        }
+        self.tell_health(link);
+        Ok(())
+    }
+
+    /// Tells the worker what its status is to say, if that has changed.
+    pub(super) fn tell_health(&mut self, link: &mut Link) {
+        let aside: Vec<_> = self.deposits.aside().map(|slot| slot.to_string()).collect();
+        let health = format!(
+            "worker_restarts={}\nworkers_left_behind={}\ndeposits_set_aside={}\nlistener={}\n",
+            self.restarts.total(),
+            self.left_behind.len(),
+            if aside.is_empty() { "none".to_owned() } else { aside.join(" ") },
+            self.listener.state(),
+        );
+        if health != self.health {
+            link.control(Control::Health(health.clone()));
+            self.health = health;
+        }
+    }
+}
