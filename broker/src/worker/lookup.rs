@@ -1,33 +1,28 @@
 //! Looking processes up in /proc, away from the event loop: that takes the longer the more groups a
 //! process is in, and up to 10 ms.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
 
 use fdbroker_policy::Uid;
 use tokio::sync::Semaphore;
 
 use super::identity::{Seen, Unreadable};
+use super::limits::users::Users;
 use crate::sys::receive::Sender;
 
 /// How many processes are looked up at once, each on a thread.
 const AT_ONCE: usize = 2;
 /// How many of these for the connections of one user; others of it wait.
 const FOR_ONE_USER: usize = 1;
-/// How many users are remembered before those who look nobody up are forgotten.
-const MANY_USERS: usize = 1024;
-
 /// What is under way, by whose connection asks for it.
 pub(super) struct Lookups {
     all: Semaphore,
-    users: RefCell<HashMap<Uid, Rc<Semaphore>>>,
+    users: Users<Semaphore>,
 }
 
 impl Default for Lookups {
     fn default() -> Self {
-        Self { all: Semaphore::new(AT_ONCE), users: RefCell::default() }
+        Self { all: Semaphore::new(AT_ONCE), users: Users::default() }
     }
 }
 
@@ -43,20 +38,11 @@ impl Lookups {
         sender: Sender,
         process: Option<OwnedFd>,
     ) -> Result<Seen, Unreadable> {
-        let user = self.user(uid);
+        let user = self.users.of(uid, || Semaphore::new(FOR_ONE_USER));
         // They are never closed.
         let _first = user.acquire().await.map_err(|_| Unreadable::NOT_READ)?;
         let _then = self.all.acquire().await.map_err(|_| Unreadable::NOT_READ)?;
         let read = tokio::task::spawn_blocking(move || Seen::read(sender, process));
         read.await.map_err(|_| Unreadable::NOT_READ)?
-    }
-
-    fn user(&self, uid: Uid) -> Rc<Semaphore> {
-        let mut users = self.users.borrow_mut();
-        if users.len() >= MANY_USERS {
-            users.retain(|_, user| Rc::strong_count(user) > 1);
-        }
-        let new = || Rc::new(Semaphore::new(FOR_ONE_USER));
-        Rc::clone(users.entry(uid).or_insert_with(new))
     }
 }

@@ -8,7 +8,6 @@
 //! The count is an upper bound: what a peer reads is noticed only when it matters.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
 use std::rc::{Rc, Weak};
@@ -16,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use fdbroker_policy::Uid;
 
+use super::users::Users;
 use crate::sys::socket::unread;
 use crate::sys::watch::Watched;
 
@@ -26,8 +26,6 @@ const SHARE: u64 = 8;
 /// How often all connections of a user, or of all users, are looked through, to see what has been
 /// read.
 pub(in crate::worker) const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// How many users are remembered before those without a connection are forgotten.
-const MANY_USERS: usize = 1024;
 
 /// The counts of all users.
 pub(in crate::worker) struct InFlight(Rc<All>);
@@ -35,7 +33,7 @@ pub(in crate::worker) struct InFlight(Rc<All>);
 struct All {
     limits: Limits,
     sum: Cell<u32>,
-    users: RefCell<HashMap<Uid, Rc<User>>>,
+    users: Users<User>,
     refreshed: Cell<Option<Instant>>,
 }
 
@@ -87,7 +85,7 @@ impl InFlight {
         Self(Rc::new(All {
             limits: Limits::of(table),
             sum: Cell::new(0),
-            users: RefCell::default(),
+            users: Users::default(),
             refreshed: Cell::new(None),
         }))
     }
@@ -95,12 +93,7 @@ impl InFlight {
     /// A connection of `uid`.
     pub(in crate::worker) fn ledger(&self, uid: Uid, stream: &Rc<Watched>) -> Rc<Ledger> {
         let all = Rc::clone(&self.0);
-        let mut users = all.users.borrow_mut();
-        if users.len() >= MANY_USERS {
-            users.retain(|_, user| Rc::strong_count(user) > 1);
-        }
-        let user = Rc::clone(users.entry(uid).or_default());
-        drop(users);
+        let user = all.users.of(uid, User::default);
         let (stream, count) = (Rc::clone(stream), Cell::new(0));
         let ledger = Rc::new(Ledger { stream, count, user, all });
         let mut ledgers = ledger.user.ledgers.borrow_mut();
@@ -128,8 +121,7 @@ impl All {
         if is_recent(&self.refreshed) {
             return Ok(());
         }
-        let users: Vec<_> = self.users.borrow().values().map(Rc::clone).collect();
-        users.iter().try_for_each(|user| user.refresh())
+        self.users.all().iter().try_for_each(|user| user.refresh())
     }
 }
 

@@ -11,7 +11,7 @@
 //! Whenever the loop has nothing left to do, everybody starts with full credit again.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
@@ -24,18 +24,18 @@ use fdbroker_policy::Uid;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
+use super::users::Users;
+
 /// How long a user may use the loop before others have their turn, in nanoseconds.
 const QUANTUM: i64 = 150_000;
 /// The most that a user can owe, in nanoseconds: whoever owes more is not shut out for longer.
 const MAX_DEBT: i64 = 4 * QUANTUM;
 /// How many sessions of a user are woken at once.
 const MOST_AT_ONCE: i64 = 16;
-/// How many accounts are kept before those of users without a session are forgotten.
-const MANY_ACCOUNTS: usize = 1024;
 
 /// The accounts of all users, and who waits.
 pub(in crate::worker) struct LoopTime {
-    accounts: RefCell<HashMap<Uid, Rc<Account>>>,
+    accounts: Users<Account>,
     /// The users with sessions that wait, in the order of their turns.
     queue: RefCell<VecDeque<Rc<Account>>>,
     /// Each user that waits has one turn in a round.
@@ -99,7 +99,7 @@ impl LoopTime {
     /// Nobody has used anything yet.
     pub(in crate::worker) fn new(idle: IdleCount) -> Self {
         Self {
-            accounts: RefCell::default(),
+            accounts: Users::default(),
             queue: RefCell::default(),
             round: Cell::new(0),
             turns_left: Cell::new(0),
@@ -168,11 +168,7 @@ impl LoopTime {
     }
 
     fn account(&self, uid: Uid) -> Rc<Account> {
-        let mut accounts = self.accounts.borrow_mut();
-        if accounts.len() >= MANY_ACCOUNTS {
-            accounts.retain(|_, account| Rc::strong_count(account) > 1 || account.owes(self));
-        }
-        Rc::clone(accounts.entry(uid).or_insert_with(|| Rc::new(Account::new(self))))
+        self.accounts.of_kept(uid, || Account::new(self), |account| account.owes(self))
     }
 }
 

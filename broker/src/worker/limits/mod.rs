@@ -4,3 +4,4 @@ pub(in crate::worker) mod in_flight;
 pub(in crate::worker) mod loop_time;
 pub(in crate::worker) mod quota;
 pub(in crate::worker) mod rate;
+pub(in crate::worker) mod users;

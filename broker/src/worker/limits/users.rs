@@ -1,0 +1,65 @@
+//! What is kept for each user: made when it is first asked for, and forgotten when nobody holds it.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use fdbroker_policy::Uid;
+
+/// How many users are remembered before those of whom nobody holds anything are forgotten.
+const MANY: usize = 1024;
+
+/// Something for each user.
+pub(in crate::worker) struct Users<T>(RefCell<HashMap<Uid, Rc<T>>>);
+
+impl<T> Default for Users<T> {
+    fn default() -> Self {
+        Self(RefCell::default())
+    }
+}
+
+impl<T> Users<T> {
+    /// Returns what is kept for `uid`, or what `new` makes for it.
+    pub(in crate::worker) fn of(&self, uid: Uid, new: impl FnOnce() -> T) -> Rc<T> {
+        self.of_kept(uid, new, |_| false)
+    }
+
+    /// The same, where `keeps` says of what nobody holds whether it is remembered all the same.
+    pub(in crate::worker) fn of_kept(
+        &self,
+        uid: Uid,
+        new: impl FnOnce() -> T,
+        keeps: impl Fn(&T) -> bool,
+    ) -> Rc<T> {
+        let mut users = self.0.borrow_mut();
+        if users.len() >= MANY {
+            users.retain(|_, kept| Rc::strong_count(kept) > 1 || keeps(kept));
+        }
+        Rc::clone(users.entry(uid).or_insert_with(|| Rc::new(new())))
+    }
+
+    /// Returns all that is kept.
+    pub(in crate::worker) fn all(&self) -> Vec<Rc<T>> {
+        self.0.borrow().values().map(Rc::clone).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fdbroker_policy::Uid;
+
+    use super::{MANY, Users};
+
+    #[test]
+    fn what_is_held_or_kept_is_remembered_and_the_rest_is_not() {
+        let users = Users::default();
+        let held = users.of(Uid(0), || 7);
+        let keeps = |number: &u32| *number == 8;
+        drop(users.of_kept(Uid(1), || 8, keeps));
+        for uid in 2..u32::try_from(3 * MANY).unwrap() {
+            drop(users.of_kept(Uid(uid), || uid + 100, keeps));
+        }
+        assert!(users.all().len() <= MANY);
+        assert_eq!((*held, *users.of(Uid(0), || 9), *users.of(Uid(1), || 9)), (7, 7, 8));
+    }
+}
