@@ -12,7 +12,7 @@ const OVERFLOW: u32 = 65534;
 
 /// How long a control group's path may be that is matched, in bytes. Those of service managers have a few hundred; whoever
 /// may make control groups can make one of 4095, and matching it would take everybody's time.
-const LONGEST_PATH: usize = 1024;
+pub const LONGEST_CGROUP: usize = 1024;
 
 /// The number of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,7 +83,7 @@ impl<'a> Peer<'a> {
     /// The peer as rules see it: a control group path that is too long is not matched, so it is out of sight.
     pub(crate) fn within_sight(self) -> Self {
         match self.cgroup {
-            Some(path) if path.len() > LONGEST_PATH => {
+            Some(path) if path.len() > LONGEST_CGROUP => {
                 Self { unit: None, cgroup: None, out_of_sight: true, ..self }
             }
             _ => self,

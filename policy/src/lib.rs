@@ -53,7 +53,7 @@ pub use explanation::{Considered, Effect, Explanation, Reason};
 pub use extent::Extent;
 pub use finding::{Finding, Findings};
 pub use holder::{Exception, Holder};
-pub use identity::{Gid, Peer, Uid};
+pub use identity::{Gid, LONGEST_CGROUP, Peer, Uid};
 pub use kind::{Accept, Kind, UnknownKind};
 pub use load::{SourceText, load, load_untested};
 pub use moment::{Moment, NotAMoment, Validity};

@@ -71,7 +71,6 @@ impl<'a> Case<'a> {
         else {
             return;
         };
-        let number = u32::try_from(number).unwrap_or(u32::MAX);
         let uid = self.requester.connection().uid;
         let rates = &self.worker.rates;
         self.requester.hold_back(rates.reserve(uid, Some(rule), rate, number, Instant::now()));

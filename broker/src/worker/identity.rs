@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::{Rc, Weak};
 
 use fdbroker_host::{MAX_GROUPS, Process, ProcessError, cgroup_of, unit_of_cgroup};
-use fdbroker_policy::{Conditions, Gid, Peer, Right, Target, Uid, Verdict};
+use fdbroker_policy::{Conditions, Gid, LONGEST_CGROUP, Peer, Right, Target, Uid, Verdict};
 use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, sockopt};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -69,9 +69,6 @@ impl Met {
 /// The control group that a process is in; none where it cannot be named from here.
 #[derive(Clone, Debug)]
 struct ControlGroup(Option<String>);
-
-/// How long a control group's path may be, in bytes.
-const LONGEST_PATH: usize = 1024;
 
 impl ControlGroup {
     fn path(&self) -> Option<&str> {
@@ -185,7 +182,7 @@ impl Identity {
     /// Where it runs, as far as that can be told. Of a longer path than any service manager makes it
     /// cannot: whoever may make control groups of its own would have the time of all by it.
     fn place(&self) -> Option<&ControlGroup> {
-        let known = |path: &str| path.len() <= LONGEST_PATH;
+        let known = |path: &str| path.len() <= LONGEST_CGROUP;
         let place = self.place.as_ref().filter(|place| place.path().is_some_and(known));
         place.filter(|_| self.sees_units)
     }

@@ -175,7 +175,6 @@ impl Session {
     pub(super) async fn keep_rate(&mut self, worker: &Worker, number: usize) -> Option<()> {
         let rate = worker.in_force.now().policy.settings().requests_per_second;
         let Some(rate) = rate else { return Some(()) };
-        let number = u32::try_from(number).unwrap_or(u32::MAX);
         let (uid, now) = (self.identity.uid, Instant::now());
         let pause = worker.rates.reserve(uid, None, rate, number, now);
         self.pause(worker, pause).await

@@ -138,7 +138,7 @@ impl Vault {
         let (answer, opened) = oneshot::channel();
         self.opening.borrow_mut().insert(ticket, Waiter { answer, _charge: charge });
         let message = Control::Open { generation, resource, ticket };
-        if pen.send(message, SOON).await.is_err() {
+        if pen.control_soon(message).await.is_err() {
             self.opening.borrow_mut().remove(&ticket);
             return Err(again());
         }

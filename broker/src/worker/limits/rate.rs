@@ -30,9 +30,10 @@ impl Rates {
         uid: Uid,
         rule: Option<&str>,
         rate: NonZeroU32,
-        number: u32,
+        number: usize,
         now: Instant,
     ) -> Duration {
+        let number = u32::try_from(number).unwrap_or(u32::MAX);
         let mut due = self.0.borrow_mut();
         if due.len() >= MANY {
             due.retain(|_, due| *due > now);
