@@ -60,6 +60,13 @@ pub fn status(pid: u32, field: &str) -> String {
     line.unwrap_or_else(|| panic!("/proc/{pid}/status has no {field}")).trim().to_owned()
 }
 
+/// Whether a program in this directory that is set-user-ID would run as its owner.
+pub fn honours_set_user_id(directory: &Path) -> bool {
+    let flags = rustix::fs::statvfs(directory).unwrap().f_flag;
+    let privileges = status(std::process::id(), "NoNewPrivs") == "0";
+    privileges && !flags.contains(rustix::fs::StatVfsMountFlags::NOSUID)
+}
+
 /// A field of /proc/PID/status that is an amount of memory, in bytes.
 pub fn memory(pid: u32, field: &str) -> u64 {
     let value = status(pid, field);

@@ -58,9 +58,7 @@ fn a_caller_does_not_choose_a_privileged_programs_broker() {
     }
     let daemon = Daemon::open().start();
     let directory = Directory::new();
-    let no_suid = rustix::fs::statvfs(directory.path()).unwrap().f_flag;
-    let no_privileges = process::status(std::process::id(), "NoNewPrivs") != "0";
-    if no_privileges || no_suid.contains(rustix::fs::StatVfsMountFlags::NOSUID) {
+    if !process::honours_set_user_id(directory.path()) {
         return skip(what, "nothing is set-user-ID here");
     }
     let program = directory.join("fdbroker");

@@ -231,21 +231,29 @@ fn every_key_of_the_policy_is_on_its_page_and_in_its_manual_page() {
 
 /// The names of all tests of this checkout: in Rust, and in Python.
 fn tests() -> BTreeSet<String> {
-    let mut tests = BTreeSet::new();
-    let mut directories = vec![root().to_owned()];
-    while let Some(directory) = directories.pop() {
-        for entry in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
-            let name = entry.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            match entry.extension().and_then(|it| it.to_str()) {
-                _ if name.starts_with('.') || name == "target" => {}
-                _ if entry.is_dir() => directories.push(entry),
-                Some("rs") => tests.extend(tests_in_rust(&fs::read_to_string(entry).unwrap())),
-                Some("py") => tests.extend(tests_in_python(&fs::read_to_string(entry).unwrap())),
-                _ => {}
-            }
+    let tests = sources(root()).into_iter().flat_map(|path| {
+        let text = fs::read_to_string(&path).unwrap();
+        match path.extension() == Some("rs".as_ref()) {
+            true => tests_in_rust(&text),
+            false => tests_in_python(&text),
         }
-    }
-    tests
+    });
+    tests.collect()
+}
+
+/// The source files below a directory, in Rust and in Python, without what was built.
+fn sources(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let found = entries.flat_map(|path| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let is_source = name.ends_with(".rs") || name.ends_with(".py");
+        match path.is_dir() {
+            _ if name.starts_with('.') || name == "target" => Vec::new(),
+            true => sources(&path),
+            false => is_source.then_some(path).into_iter().collect(),
+        }
+    });
+    found.collect()
 }
 
 /// The functions that an attribute which ends with `test` or begins with it stands before.
@@ -299,6 +307,20 @@ fn each_test_that_a_page_names_exists() {
             for name in names {
                 assert!(tests.contains(&name), "{page}: {row}: there is no test {name}");
             }
+        }
+    }
+}
+
+#[test]
+fn each_source_file_that_a_page_names_exists() {
+    let sources: Vec<String> =
+        sources(root()).iter().map(|path| path.to_string_lossy().into_owned()).collect();
+    for page in pages() {
+        let text = read(&page);
+        let named = text.split('`').filter(|word| word.ends_with(".rs") && !word.contains(' '));
+        for name in named.filter(|name| !name.contains(['*', '{'])) {
+            let end = format!("/{name}");
+            assert!(sources.iter().any(|path| path.ends_with(&end)), "{}: {name}", page.display());
         }
     }
 }

@@ -137,9 +137,7 @@ fn a_program_with_more_rights_than_its_caller_takes_nothing_from_the_environment
     }
     let daemon = Daemon::open().start();
     let directory = Directory::new();
-    let no_suid = rustix::fs::statvfs(directory.path()).unwrap().f_flag;
-    let no_privileges = process::status(std::process::id(), "NoNewPrivs") != "0";
-    if no_privileges || no_suid.contains(rustix::fs::StatVfsMountFlags::NOSUID) {
+    if !process::honours_set_user_id(directory.path()) {
         return skip(what, "nothing is set-user-ID here");
     }
     let gives = |mode: u32| {
