@@ -219,6 +219,21 @@ impl Daemon {
         }
     }
 
+    /// Waits until as many descriptors are open as were, and none is on its way: what was deleted
+    /// has been closed, and the supervisor has its duplicate of each connection.
+    #[track_caller]
+    pub fn wait_until_settled(&self, before: Descriptors) {
+        self.wait_for_descriptors(before);
+        let open = |pid| process::descriptors(pid).expect("/proc shows open descriptors");
+        wait_until("no descriptor is on its way", || {
+            let (supervisor, worker) = (open(self.supervisor_pid()), open(self.worker_pid()));
+            let connections = process::sockets_at(&self.bound);
+            let known = |target: &String| supervisor.values().any(|other| other == target);
+            let served = worker.values().filter(|target| connections.contains(*target));
+            worker.len() == before.worker && served.into_iter().all(known)
+        });
+    }
+
     /// Pins every thread of both processes to one processor.
     pub fn pin(&self, processor: usize) {
         for pid in [self.supervisor_pid(), self.worker_pid()] {

@@ -22,6 +22,8 @@ fn a_full_table_can_be_hit_a_hundred_times_and_serves_again() {
     let mut peer = daemon.connect();
     let before = daemon.descriptors_with(&mut peer);
     peer.is_served(SLOT);
+    // Or else an entry becomes free that was not to be.
+    daemon.wait_until_settled(before);
     let limit = Limit::of_worker(&daemon, 0);
     let file = sample::file_saying("too much");
     for _ in 0..100 {
@@ -37,6 +39,8 @@ fn refused_while_full(free: usize, descriptors: usize) {
     let mut peer = daemon.connect();
     let before = daemon.descriptors_with(&mut peer);
     peer.is_served(SLOT);
+    // Or else an entry becomes free that was not to be.
+    daemon.wait_until_settled(before);
     let limit = Limit::of_worker(&daemon, free);
     let file = sample::file_saying("too much");
     let answer = peer.ask(&request::add(SLOT, 3, b"payload"), &vec![file.as_fd(); descriptors]);
