@@ -64,15 +64,18 @@ impl Ownership {
         Rc::clone(&self.sessions[session].holder)
     }
 
-    /// A request wants its turn; whether it has come.
-    pub fn turn(&mut self, session: usize) -> bool {
-        match self.gate.turn(&self.holder(session)) {
+    /// A request that changes nothing wants its turn; returns whether that has come. None when it is
+    /// refused before it waits.
+    pub fn turn(&mut self, session: usize) -> Option<bool> {
+        let holder = self.holder(session);
+        self.gate.fence(&holder, false, true).ok()?;
+        Some(match self.gate.turn(&holder) {
             Turn::Mine { .. } => true,
             Turn::Wait(turn) => {
                 self.sessions[session].waits = Some(turn);
                 false
             }
-        }
+        })
     }
 
     /// Whether a session waits for its turn.

@@ -63,6 +63,15 @@ pub(super) enum Turn {
     Wait(oneshot::Receiver<bool>),
 }
 
+/// What keeps a session from something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Fence {
+    /// A claim has been granted: nothing changes until it has ended.
+    Granted,
+    /// Another session has taken the tag over from it.
+    Overtaken,
+}
+
 /// What tells one owner from another.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum OwnerId {
@@ -153,6 +162,21 @@ impl Gate {
     pub(super) fn is_fenced_for(&self, holder: &Holder) -> bool {
         self.claims.front().is_some_and(|claim| claim.granted)
             && (self.is_owned_by(holder) || self.is_granted_to(holder))
+    }
+
+    /// Whether this session's request must not be done, which `changes` something or is of a `serial` tag.
+    ///
+    /// # Errors
+    /// What keeps it from that.
+    pub(super) fn fence(&self, holder: &Holder, changes: bool, serial: bool) -> Result<(), Fence> {
+        if changes && self.is_fenced_for(holder) {
+            return Err(Fence::Granted);
+        }
+        let asks_in_vain = changes || serial && !self.is_granted_to(holder);
+        if holder.is_overtaken(self.tag) && asks_in_vain {
+            return Err(Fence::Overtaken);
+        }
+        Ok(())
     }
 
     pub(super) fn is_owned_by(&self, holder: &Holder) -> bool {

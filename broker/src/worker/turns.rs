@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use super::Worker;
 use super::answer::Failure;
 use super::claim::{End, Happened};
-use super::gate::{Gate, OwnerId, Turn};
+use super::gate::{Fence, Gate, OwnerId, Turn};
 use super::holder::Holder;
 use super::identity::Identity;
 use super::process_number;
@@ -67,15 +67,10 @@ impl Turns {
         if holder.stake(tag).is_none() {
             return Ok(());
         }
-        let (fenced, granted) =
-            self.look(tag, |gate| (gate.is_fenced_for(holder), gate.is_granted_to(holder)));
-        if changes && fenced {
-            return Err(busy());
-        }
-        if holder.is_overtaken(tag) && (changes || serial && !granted) {
-            return Err(Failure::in_vain(Errno::STALE, OVERTAKEN));
-        }
-        Ok(())
+        self.look(tag, |gate| gate.fence(holder, changes, serial)).map_err(|fence| match fence {
+            Fence::Granted => busy(),
+            Fence::Overtaken => Failure::in_vain(Errno::STALE, OVERTAKEN),
+        })
     }
 
     /// Looks at a tag; one without owner is looked at as such.

@@ -87,8 +87,11 @@ impl Model {
         std::mem::take(&mut self.sessions[session].news)
     }
 
-    /// A request wants its turn.
-    pub fn turn(&mut self, session: usize, now: u64) -> bool {
+    /// A request that changes nothing wants its turn: not for whoever was overtaken, but to take over.
+    pub fn turn(&mut self, session: usize, now: u64) -> Option<bool> {
+        if self.is_overtaken(session) && !self.is_granted(session) {
+            return None;
+        }
         if self.owner.is_none() {
             self.owner = Some(Owner { session, aware: false, settles: false });
         }
@@ -96,7 +99,7 @@ impl Model {
         if !has {
             self.sessions[session].waits = Some(now);
         }
-        has
+        Some(has)
     }
 
     /// CLAIM.
