@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use fdbroker_tests::{
     Answer, Builder, Daemon, PATIENCE, Peer, Person, is_root, needs_root, process, request, sample,
-    skip, wait_until,
+    skip, sys, wait_until,
 };
 
 const GREEDY: u32 = 64101;
@@ -222,4 +222,19 @@ fn silent_connections_of_one_user_do_not_fill_a_small_descriptor_table() {
         line.message.contains("raise LimitNOFILE=")
     });
     drop(silent);
+}
+
+#[test] // with one processor the worker always has something to say to its supervisor
+fn replacing_a_deposit_again_and_again_never_fills_an_account() {
+    let daemon = Daemon::open().descriptor_limit(1024).start();
+    let mut peer = daemon.connect();
+    let processor = sys::processors()[0];
+    // Its own thread too: each runs when the others have nothing to do.
+    sys::pin(0, processor).unwrap();
+    daemon.pin(processor);
+    let file = sample::file_saying("replaced");
+    // An account has room for half of a table. What has been replaced is on it until it is closed.
+    for _ in 0..4 * 1024 {
+        peer.add_descriptor((1, 5), &file, "").done();
+    }
 }

@@ -15,7 +15,7 @@
 //! - If no thread can be started, the descriptors wait. The caller never closes them.
 //! - Nothing waits for these threads: the process can exit while they sleep.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -23,11 +23,12 @@ use std::time::{Duration, Instant};
 
 use fdbroker_policy::Uid;
 use rustix::net::sockopt::{set_socket_linger, socket_linger};
+use tokio::sync::Notify;
 
 /// How long the first descriptor of a batch waits for others.
 const DELAY: Duration = Duration::from_millis(3);
 /// How many descriptors of one depositor are closed without waiting for more.
-const BATCH: usize = 64;
+const BATCH: usize = 256;
 /// How long a thread waits for work before it ends.
 const IDLE: Duration = Duration::from_secs(10);
 /// How many threads there may be, and how many of them are for system users only. A thread that
@@ -40,7 +41,7 @@ const FIRST_ORDINARY_USER: u32 = 1000;
 const STACK: usize = 64 * 1024;
 
 /// On whose account a descriptor is closed.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Depositor {
     User(Uid),
     /// Nobody knows whose it is, or it was opened for nobody in particular.
@@ -80,17 +81,19 @@ struct Shared {
     state: Mutex<State>,
     /// Told when there is something to do for one more thread.
     work: Condvar,
+    /// Told when a batch has been closed.
+    batch_closed: Notify,
     limit: Threads,
 }
 
 #[derive(Default)]
 struct State {
     /// What has to be closed, by depositor.
-    waiting: HashMap<Depositor, Vec<CloseJob>>,
+    waiting: BTreeMap<Depositor, Vec<CloseJob>>,
     /// Depositors that have something waiting and no thread at work, and when their turn is.
     turns: VecDeque<(Instant, Depositor)>,
     /// Depositors with a thread at work, and since when it has been closing the same descriptor.
-    busy: HashMap<Depositor, Instant>,
+    busy: BTreeMap<Depositor, Instant>,
     threads: usize,
     idle: usize,
     /// One idle thread waits for the next turn's time.
@@ -106,8 +109,8 @@ impl CloseQueue {
     }
 
     fn with(limit: Threads) -> Self {
-        let (state, work) = (Mutex::default(), Condvar::new());
-        Self(Arc::new(Shared { state, work, limit }))
+        let (state, work, batch_closed) = (Mutex::default(), Condvar::new(), Notify::new());
+        Self(Arc::new(Shared { state, work, batch_closed, limit }))
     }
 
     /// Takes over a descriptor, to be closed on account of `depositor`.
@@ -120,6 +123,11 @@ impl CloseQueue {
         DeferredClose { descriptor: Some(descriptor), depositor, queue, after: None }
     }
 
+    /// Waits until a batch has been closed, since this was last called. Can be dropped and called again.
+    pub(crate) async fn batch_closed(&self) {
+        self.0.batch_closed.notified().await;
+    }
+
     fn push(&self, depositor: Depositor, job: CloseJob) {
         let mut state = self.0.lock();
         let jobs = state.waiting.entry(depositor).or_default();
@@ -128,25 +136,32 @@ impl CloseQueue {
         if waiting == 1 && !state.busy.contains_key(&depositor) {
             state.turns.push_back((Instant::now() + DELAY, depositor));
         }
-        if waiting == BATCH {
+        let full = waiting == BATCH;
+        if full {
             state.bring_forward(depositor);
+        }
+        let called = self.call(&mut state);
+        // A thread that is told while the state is locked would wake only to wait for that.
+        drop(state);
+        if full || called {
             self.0.work.notify_one();
         }
-        self.call(&mut state);
     }
 
-    /// Sees to it that a thread comes for the next turn.
-    fn call(&self, state: &mut State) {
+    /// Sees to it that a thread comes for the next turn; returns whether one that is idle is to be told.
+    fn call(&self, state: &mut State) -> bool {
         if state.turns.is_empty() || state.timed || state.called {
-            return;
+            return false;
         }
         if state.idle > 0 {
             state.called = true;
-            self.0.work.notify_one();
-        } else if state.threads < self.0.limit.all {
+            return true;
+        }
+        if state.threads < self.0.limit.all {
             state.called = self.start_thread();
             state.threads += usize::from(state.called);
         }
+        false
     }
 
     /// Starts a thread. Where that fails, everything waits until another attempt succeeds.
@@ -162,7 +177,12 @@ impl CloseQueue {
         state.called = false;
         loop {
             let (depositor, jobs);
-            (state, depositor, jobs) = match self.0.next(state, |state| self.call(state)) {
+            let call = |state: &mut State| {
+                if self.call(state) {
+                    self.0.work.notify_one();
+                }
+            };
+            (state, depositor, jobs) = match self.0.next(state, call) {
                 (state, Some((depositor, jobs))) => (state, depositor, jobs),
                 (mut state, None) => {
                     state.threads -= 1;
@@ -171,6 +191,7 @@ impl CloseQueue {
             };
             drop(state);
             jobs.into_iter().for_each(CloseJob::run);
+            self.0.batch_closed.notify_one();
             state = self.0.lock();
             state.end_turn(depositor);
         }
@@ -248,9 +269,10 @@ impl State {
 
     fn end_turn(&mut self, depositor: Depositor) {
         self.busy.remove(&depositor);
-        if self.waiting.contains_key(&depositor) {
-            self.turns.push_back((Instant::now(), depositor));
-        }
+        let Some(jobs) = self.waiting.get(&depositor) else { return };
+        // What came meanwhile waits for others too: else batches would be of two or three.
+        let delay = if jobs.len() < BATCH { DELAY } else { Duration::ZERO };
+        self.turns.push_back((Instant::now() + delay, depositor));
     }
 
     /// How long it is until the next turn that has not come yet.
@@ -279,7 +301,7 @@ impl From<Uid> for Depositor {
 impl Drop for State {
     /// Without threads the descriptors stay open until the process has ended.
     fn drop(&mut self) {
-        for job in self.waiting.drain().flat_map(|(_, jobs)| jobs) {
+        for job in std::mem::take(&mut self.waiting).into_values().flatten() {
             mem::forget(job.descriptor);
         }
     }
@@ -287,8 +309,8 @@ impl Drop for State {
 
 impl CloseJob {
     fn run(self) {
-        // The data of a socket that lingers still goes out, but nobody waits for that. An error
-        // means that it is no socket.
+        // The data of a socket that lingers still goes out, but nobody waits for that: neither do the
+        // closes behind it. An error means that it is no socket.
         if !matches!(socket_linger(&self.descriptor), Ok(None) | Err(_)) {
             let _ = set_socket_linger(&self.descriptor, None);
         }

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use fdbroker_wire::{Add, Payload, Slot, Tag};
-use tokio::sync::mpsc::UnboundedSender;
 
+use super::closed_slots::ClosedSlots;
 use crate::deposit_record;
 use crate::fd::PeerFd;
 
@@ -46,24 +46,11 @@ pub(super) struct Deposits {
     aside: BTreeMap<Slot, Rc<Kept>>,
     /// Told each slot whose former descriptor has been closed: until then the worker has it on its
     /// owner's account.
-    closed: UnboundedSender<Slot>,
-}
-
-/// Tells that a descriptor of `slot` has been closed, when it is dropped.
-struct Notice {
-    slot: Slot,
-    closed: UnboundedSender<Slot>,
-}
-
-impl Drop for Notice {
-    fn drop(&mut self) {
-        // Nobody listens when the broker ends.
-        let _ = self.closed.send(self.slot);
-    }
+    closed: ClosedSlots,
 }
 
 impl Deposits {
-    pub(super) fn new(closed: UnboundedSender<Slot>) -> Self {
+    pub(super) fn new(closed: ClosedSlots) -> Self {
         let (kept, takers, aside) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         Self { kept, notes: BTreeMap::new(), takers, aside, closed }
     }
@@ -75,7 +62,7 @@ impl Deposits {
         let Add { slot, ufd, payload, mut descriptor } = add;
         if let Some(descriptor) = &mut descriptor {
             descriptor.move_to(owner);
-            descriptor.keep_until_closed(Notice { slot, closed: self.closed.clone() });
+            descriptor.keep_until_closed(self.closed.notice(slot));
         }
         self.takers.remove(&slot);
         self.kept.insert(slot, Rc::new(Kept { slot, ufd, payload, descriptor }));

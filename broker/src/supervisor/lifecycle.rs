@@ -5,10 +5,11 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use fdbroker_wire::{Control, Message, Slot};
+use fdbroker_wire::{Control, Message};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::StartError;
+use super::closed_slots::ClosedSlots;
 use super::connections::Connections;
 use super::deposits::Deposits;
 use super::link::Link;
@@ -57,7 +58,7 @@ pub(super) struct Supervisor {
     /// What the worker was last told to say in the status.
     pub(super) health: String,
     /// Slots whose former descriptor has been closed, at last.
-    closed: UnboundedReceiver<Slot>,
+    closed: ClosedSlots,
     close_queue: CloseQueue,
 }
 
@@ -85,8 +86,8 @@ enum Event {
     Waited,
     Message(io::Result<Message<PeerFd>>),
     Opened(Opened),
-    /// What lay in the slot before has been closed, at last.
-    Closed(Slot),
+    /// What lay in some slots before has been closed, at last.
+    Closed,
     /// The policy is to be read again.
     Hangup,
     /// Somebody has deleted the audit file.
@@ -107,8 +108,8 @@ impl Supervisor {
         opener: Opener,
         close_queue: CloseQueue,
     ) -> Self {
-        let (closings, closed) = unbounded_channel();
-        let deposits = Deposits::new(closings);
+        let closed = ClosedSlots::default();
+        let deposits = Deposits::new(closed.clone());
         Self {
             format,
             log: Rc::clone(records.log()),
@@ -222,7 +223,7 @@ impl Supervisor {
         let (answers, mut opened) = unbounded_channel();
         let mut served = false;
         // What the last worker waited for to be closed, no other one has on an account.
-        while self.closed.try_recv().is_ok() {}
+        drop(self.closed.take());
         self.reloads.forget_tickets();
         let patience = patience(self.deposits.all().len());
         let mut waited = pin!(tokio::time::sleep(patience));
@@ -236,7 +237,7 @@ impl Supervisor {
                 () = &mut waited, if !served => Event::Waited,
                 () = pulse.beat() => Event::Beat,
                 done = self.reloads.done() => Event::Reloaded(done),
-                event = next(&mut link, &mut opened, &mut self.closed, &self.records) => event,
+                event = next(&mut link, &mut opened, &self.close_queue, &self.records) => event,
             };
             match event {
                 Event::Stop => {
@@ -262,11 +263,11 @@ impl Supervisor {
                 }
                 Event::Message(Err(error)) => break error.to_string(),
                 Event::Opened(answer) => self.pass_on(answer, &mut link),
-                Event::Closed(slot) if served => link.control(Control::Closed(slot)),
-                // It had nothing there on an account yet.
-                Event::Closed(_) => {}
+                Event::Closed => self.tell_closed(served.then_some(&mut link)),
                 Event::Beat => {
-                    let link = served.then_some(&mut link);
+                    let mut link = served.then_some(&mut link);
+                    // Of a batch in which one close(2) sleeps, those before it have ended.
+                    self.tell_closed(link.as_deref_mut());
                     if let Err(problem) = self.beat(&mut pulse, &process, link) {
                         break problem;
                     }
@@ -302,6 +303,14 @@ impl Supervisor {
         End::Died { status, death: Death { served, killed, lived } }
     }
 
+    /// Tells a worker that serves what has been closed; one that does not yet has nothing on an account.
+    fn tell_closed(&self, link: Option<&mut Link>) {
+        let closed = self.closed.take();
+        if let Some(link) = link {
+            closed.into_iter().for_each(|slot| link.control(Control::Closed(slot)));
+        }
+    }
+
     /// What a worker acknowledged before it ended still counts, however it ended.
     async fn read_to_the_end(&mut self, mut link: Link, answers: &UnboundedSender<Opened>) {
         // A thread that sleeps in the kernel keeps the link of a dead worker from ending.
@@ -326,14 +335,14 @@ impl From<Order> for Event {
 async fn next(
     link: &mut Link,
     opened: &mut UnboundedReceiver<Opened>,
-    closed: &mut UnboundedReceiver<Slot>,
+    close_queue: &CloseQueue,
     records: &Records,
 ) -> Event {
     loop {
         tokio::select! {
             message = link.message() => return Event::Message(message),
             Some(answer) = opened.recv() => return Event::Opened(answer),
-            Some(slot) = closed.recv() => return Event::Closed(slot),
+            () = close_queue.batch_closed() => return Event::Closed,
             () = records.log().keep_flushing() => {}
             () = records.audit.keep_counting() => {}
             () = records.file_is_deleted() => return Event::NoAuditFile,
@@ -448,18 +457,18 @@ mod tests {
         let messages: Vec<u8> = (0..4000).flat_map(|_| fdbroker_wire::del(slot)).collect();
         theirs.write_all(&messages).unwrap();
         let (answers, mut opened) = unbounded_channel();
-        let (_closings, mut closed) = unbounded_channel();
+        let close_queue = CloseQueue::new();
         let log = Rc::new(Log::open(Format::Text).unwrap());
         let records = Records::new(log, None, &PolicySource::built_in().policy).unwrap();
         // From the first on, all of them have been read and wait to be taken.
         assert!(matches!(
-            next(&mut link, &mut opened, &mut closed, &records).await,
+            next(&mut link, &mut opened, &close_queue, &records).await,
             Event::Message(Ok(_))
         ));
         let resource = CloseQueue::new().hold(Depositor::Nobody, theirs.into());
         answers.send((1, Ok(Arc::new(resource)))).ok().unwrap();
         for _ in 0..200 {
-            if let Event::Opened(_) = next(&mut link, &mut opened, &mut closed, &records).await {
+            if let Event::Opened(_) = next(&mut link, &mut opened, &close_queue, &records).await {
                 return;
             }
         }

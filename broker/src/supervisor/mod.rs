@@ -7,6 +7,7 @@
 
 mod attendance;
 mod audit_file;
+mod closed_slots;
 mod connections;
 mod deposits;
 mod error;

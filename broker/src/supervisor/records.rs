@@ -1,6 +1,7 @@
 //! What the supervisor itself records, and the audit file that it and its worker append to.
 
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use fdbroker_policy::{Audit as Setting, Gid, Policy, Resource, Uid};
 use rustix::process::{getegid, geteuid, getpid};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::StartError;
 use super::audit_file::AuditFile;
@@ -20,12 +21,19 @@ use crate::numbering::wire_slot;
 pub(super) struct Records {
     pub(super) audit: Audit,
     file: Option<AuditFile>,
-    /// When it is looked next whether somebody has deleted the file.
-    next_look: Cell<Instant>,
+    /// When it is looked whether somebody has deleted the file. Kept, since to begin to wait for a time
+    /// costs a system call.
+    looks: RefCell<Option<Interval>>,
 }
 
 /// How often it is looked whether somebody has deleted the audit file.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+fn looks() -> Interval {
+    let mut looks = interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    looks
+}
 
 impl Records {
     /// Records to the log, and to `file`.
@@ -38,8 +46,7 @@ impl Records {
         policy: &Policy,
     ) -> Result<Self, StartError> {
         let shared = file.as_ref().map(AuditFile::share).transpose().map_err(StartError::Seal)?;
-        let next_look = Cell::new(Instant::now());
-        let records = Self { audit: Audit::new(log, shared), file, next_look };
+        let records = Self { audit: Audit::new(log, shared), file, looks: RefCell::default() };
         records.suffice(policy)?;
         records.follow(policy);
         Ok(records)
@@ -74,10 +81,11 @@ impl Records {
     /// Waits until the audit file has been deleted; for ever, if there is none. Can be dropped and
     /// called again.
     pub(super) async fn file_is_deleted(&self) {
+        let Some(file) = &self.file else { return pending().await };
         loop {
-            sleep_until(self.next_look.get()).await;
-            self.next_look.set(Instant::now() + LOOK_EVERY);
-            if self.file.as_ref().is_some_and(AuditFile::is_deleted) {
+            poll_fn(|context| self.looks.borrow_mut().get_or_insert_with(looks).poll_tick(context))
+                .await;
+            if file.is_deleted() {
                 return;
             }
         }
