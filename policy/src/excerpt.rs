@@ -93,6 +93,9 @@ pub fn escape(text: &str) -> String {
 /// other code points that it calls default ignorable (Unicode 16).
 #[must_use]
 pub fn is_harmful(character: char) -> bool {
+    if character.is_ascii() {
+        return character.is_ascii_control();
+    }
     character.is_control()
         || matches!(character,
             '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}'

@@ -66,6 +66,11 @@ struct Quoted<'a>(&'a mut String);
 
 impl std::fmt::Write for Quoted<'_> {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+        if text.as_bytes().iter().all(plain) {
+            self.0.push_str(text);
+            return Ok(());
+        }
         for character in text.chars() {
             match character {
                 '"' | '\\' => self.0.extend(['\\', character]),

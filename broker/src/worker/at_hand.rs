@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::future::Future;
 use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::Poll;
 
 use fdbroker_wire::{Control, Message, Slot};
@@ -27,8 +27,10 @@ pub(super) fn on<T>(slot: Slot, work: impl FnOnce() -> T) -> T {
 }
 
 /// The same for what waits: only while it is at work.
-pub(super) async fn during<T>(slot: Option<Slot>, work: impl Future<Output = T>) -> T {
-    let mut work = pin!(work);
+pub(super) async fn during<T>(
+    slot: Option<Slot>,
+    mut work: Pin<&mut impl Future<Output = T>>,
+) -> T {
     std::future::poll_fn(|context| -> Poll<T> {
         AT_HAND.set(slot);
         let state = work.as_mut().poll(context);
@@ -49,6 +51,8 @@ pub(super) fn confess(link: BorrowedFd<'_>) {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     #[tokio::test]
@@ -60,6 +64,7 @@ mod tests {
             assert_eq!(AT_HAND.get(), Some(slot));
         };
         let other = async { assert_eq!(AT_HAND.get(), None) };
+        let work = pin!(work);
         tokio::join!(during(Some(slot), work), other);
         assert_eq!(AT_HAND.get(), None);
     }

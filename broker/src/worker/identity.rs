@@ -66,17 +66,26 @@ impl Met {
     }
 }
 
-/// The control group that a process is in; none where it cannot be named from here.
+/// The control group that a process is in; no path where it cannot be named from here.
 #[derive(Clone, Debug)]
-struct ControlGroup(Option<String>);
+struct ControlGroup {
+    path: Option<String>,
+    /// Found once: each record names it.
+    unit: Option<String>,
+}
 
 impl ControlGroup {
+    fn new(path: Option<String>) -> Self {
+        let unit = path.as_deref().and_then(unit_of_cgroup).map(ToOwned::to_owned);
+        Self { path, unit }
+    }
+
     fn path(&self) -> Option<&str> {
-        self.0.as_deref()
+        self.path.as_deref()
     }
 
     fn unit(&self) -> Option<&str> {
-        self.path().and_then(unit_of_cgroup)
+        self.unit.as_deref()
     }
 }
 
@@ -129,7 +138,7 @@ impl Identity {
             groups: in_order(read.groups),
             pid: sender.pid,
             process: Some(process.into()),
-            place: Some(ControlGroup(read.cgroup)),
+            place: Some(ControlGroup::new(read.cgroup)),
             label: read.label,
             sees_units,
             vanished: false,
@@ -320,10 +329,10 @@ pub(crate) fn kernel_names_processes(socket: &OwnedFd) -> bool {
 fn place(pid: i32, process: &OwnedFd, certain: bool, uid: Uid) -> Option<ControlGroup> {
     let pid = Pid::from_raw(pid)?;
     if certain {
-        return Some(ControlGroup(cgroup_of(pid, process.as_fd())));
+        return Some(ControlGroup::new(cgroup_of(pid, process.as_fd())));
     }
     let read = Process::read(pid, process.as_fd()).ok()?;
-    read.uids.contains(&uid).then_some(ControlGroup(read.cgroup))
+    read.uids.contains(&uid).then(|| ControlGroup::new(read.cgroup))
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! A session's incoming side: bytes and descriptors in, requests out, each with its writer.
 
 use std::collections::VecDeque;
-use std::io::ErrorKind;
-use std::os::fd::BorrowedFd;
+use std::io::{self, ErrorKind};
+use std::mem;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use zeroize::Zeroize;
 use super::identity::Identity;
 use super::limits::loop_time::Turn;
 use super::limits::quota::Reader;
+use super::promptness::Promptness;
 use super::sessions::is_over;
 use super::writer::{Writer, Writers};
 use super::{PeerFd, Worker};
@@ -48,6 +50,9 @@ pub(crate) struct Inbox {
     /// When the rest of a message that has begun must be here.
     deadline: Option<Instant>,
     frame_timeout: Duration,
+    /// The last read left nothing behind.
+    emptied: bool,
+    promptness: Promptness,
 }
 
 /// Bytes up to `end`, and who wrote them.
@@ -97,6 +102,8 @@ impl Inbox {
             closed: false,
             deadline: None,
             frame_timeout,
+            emptied: false,
+            promptness: Promptness::default(),
         }
     }
 
@@ -143,12 +150,30 @@ impl Inbox {
 
     /// Reads once, when there is something and it is the user's turn. Can be dropped.
     async fn read_in_turn(&mut self, worker: &Worker) -> Result<(), Gone> {
+        if self.finds_more(worker)? {
+            return Ok(());
+        }
         let ended = self.stream.readable().await.map_err(|_| Gone::Left)?;
         // To end needs no turn: what is over does not count any longer than it must.
         if !(ended && is_over(&*self.stream)) {
             self.turn.take().await;
         }
         self.read(worker, CHUNK).await
+    }
+
+    /// Reads the next request before the event loop tells of it, where it is likely to be there and its
+    /// user has credit; returns whether there was something.
+    fn finds_more(&mut self, worker: &Worker) -> Result<bool, Gone> {
+        let emptied = mem::take(&mut self.emptied);
+        if !emptied || !self.promptness.is_expected() || !self.turn.has_credit() {
+            return Ok(false);
+        }
+        let stream = Rc::clone(&self.stream);
+        self.writers.not_drained();
+        let received = self.reading(worker, CHUNK)(stream.as_fd());
+        let waits = received.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+        self.promptness.note(!waits);
+        if waits { Ok(false) } else { self.take(worker, received) }
     }
 
     /// Reads once, when there is something, and room for what it may bring: that is waited for, but not
@@ -167,15 +192,28 @@ impl Inbox {
 
     /// Reads once, when there is something; returns whether there was room for what it may bring.
     async fn read_if_room(&mut self, worker: &Worker, room: usize) -> Result<bool, Gone> {
+        let stream = Rc::clone(&self.stream);
+        let reading = self.reading(worker, room);
+        let received = stream.read_unless_empty(reading, Received::was_all).await;
+        self.take(worker, received)
+    }
+
+    /// How it reads, without waiting: only where there is room in the descriptor table for what that may
+    /// bring.
+    fn reading(
+        &mut self,
+        worker: &Worker,
+        room: usize,
+    ) -> impl FnMut(BorrowedFd<'_>) -> io::Result<Received<PeerFd>> {
         let uid = self.uid;
         let reader = &*self.reader.get_or_insert_with(|| worker.quotas.reader(uid));
-        let mut hold = |descriptor| {
+        let mut hold = move |descriptor| {
             let mut held = worker.close_queue.hold(uid, descriptor);
             held.keep_until_closed(reader.charge());
             held
         };
         let writers = &mut self.writers;
-        let into_chunk = |socket: BorrowedFd<'_>| {
+        move |socket| {
             if worker.quotas.may_read(reader).is_err() {
                 return Err(ErrorKind::QuotaExceeded.into());
             }
@@ -184,8 +222,16 @@ impl Inbox {
                 writers.drained();
             }
             received
-        };
-        match self.stream.read_unless_empty(into_chunk, Received::was_all).await {
+        }
+    }
+
+    /// Takes up what has been read; returns whether there was room to read it.
+    fn take(
+        &mut self,
+        worker: &Worker,
+        received: io::Result<Received<PeerFd>>,
+    ) -> Result<bool, Gone> {
+        match received {
             // No other session runs in between: the chunk still holds what was received.
             Ok(received) => {
                 self.feed(worker, received);
@@ -204,7 +250,8 @@ impl Inbox {
             self.closed = true;
             return;
         }
-        let writer = self.writers.of(&mut received);
+        self.emptied = received.was_all();
+        let writer = self.writers.of(&mut received, worker.unused_numbers);
         let Received { length, descriptors, truncated, .. } = received;
         self.full = truncated || !descriptors.is_empty();
         // A usize is at most 64 bits wide.

@@ -32,6 +32,7 @@ mod operate;
 pub(crate) mod outbox;
 mod place;
 mod process_number;
+mod promptness;
 pub(crate) mod request;
 mod restore;
 mod runs;
@@ -50,10 +51,11 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::time::Duration;
 
 use fdbroker_wire::Setup;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
 
 use crate::arguments::Arguments;
@@ -63,6 +65,7 @@ use crate::log::{Format, Log};
 use crate::sandbox::{self, memory};
 use crate::sys::adopt::adopt;
 use crate::sys::signal;
+use crate::sys::watch::Watched;
 
 use in_force::InForce;
 use limits::loop_time::{IdleCount, LoopTime};
@@ -73,6 +76,8 @@ pub(crate) struct Worker {
     instance: i64,
     /// Control groups are seen from where the service manager sees them.
     sees_units: bool,
+    /// How long the number of a process that has ended is given to no other.
+    unused_numbers: Duration,
     in_force: InForce,
     audit: Audit,
     slots: RefCell<slots::Slots>,
@@ -207,6 +212,7 @@ async fn serve(
     let worker = Rc::new(Worker {
         instance,
         sees_units,
+        unused_numbers: writer::unused(),
         in_force: InForce::new(rules),
         audit,
         slots: RefCell::new(slots),
@@ -230,8 +236,26 @@ async fn serve(
     notes.into_iter().for_each(|note| turns::restore(&worker, note));
     takes.into_iter().for_each(|take| taking::restore(&worker, take));
     tokio::task::spawn_local(Rc::clone(&worker.loop_time).run());
+    let tasks = run_tasks(Rc::clone(&worker), link, listener, policies);
+    // A task of its own, and not awaited here: what is awaited here is polled whenever any task is.
+    let result = tokio::task::spawn_local(tasks).await;
+    let result = result.unwrap_or_else(|error| Err(error.to_string()));
+    // First of all: what follows can take its time, and clients are to connect again.
+    worker.connections.shut_down();
+    worker.audit.settle();
+    worker.log().end();
+    exit(result)
+}
+
+/// Does all that is no session's, until some of it ends: then the worker does too.
+async fn run_tasks(
+    worker: Rc<Worker>,
+    link: Rc<Watched>,
+    listener: OwnedFd,
+    policies: UnboundedReceiver<Setup>,
+) -> Result<(), String> {
     let peers = accept::accept(Rc::clone(&worker), listener);
-    let result = tokio::select! {
+    tokio::select! {
         result = supervision::heed(&worker, &link) => result.map_err(|error| error.to_string()),
         result = peers => result.map_err(|error| format!("cannot accept peers: {error}")),
         result = in_force::keep_up(&worker, policies) => result,
@@ -242,12 +266,7 @@ async fn serve(
         () = vault::answer_pings(&worker) => Ok(()),
         () = connections::announce(&worker) => Ok(()),
         () = worker.vault.broken() => Err("the supervisor cannot be written to".to_owned()),
-    };
-    // First of all: what follows can take its time, and clients are to connect again.
-    worker.connections.shut_down();
-    worker.audit.settle();
-    worker.log().end();
-    exit(result)
+    }
 }
 
 /// Ends the process from within the event loop, so that nothing is dropped before: with a session's

@@ -2,6 +2,8 @@
 //! is in [`super::escrow`], many at once in [`super::many`]; who owns a tag in [`super::claims`]; names and listings in [`super::listing`]; what operators ask of the
 //! broker in [`super::operate`].
 
+use std::pin::pin;
+
 use fdbroker_policy::Right;
 use fdbroker_wire::claim::ClaimRequest;
 use fdbroker_wire::many::ManyRequest;
@@ -49,7 +51,7 @@ pub(super) async fn serve(
     let answer = match request {
         Request::Escrow(request) => {
             let slot = request.slot();
-            let served = escrow::serve(worker, session, &requester, request);
+            let served = pin!(escrow::serve(worker, session, &requester, request));
             at_hand::during(slot, served).await
         }
         Request::Hello(hello) => Some(listing::greet(worker, session, &requester, hello)),

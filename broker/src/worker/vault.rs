@@ -10,7 +10,7 @@
 //! copy too: or else what is slow to close would fill the supervisor's descriptor table.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
@@ -53,7 +53,7 @@ pub(super) struct Vault {
     unkept: RefCell<BTreeSet<Slot>>,
     keep_again: Notify,
     /// What has left each slot and has still to be closed at the supervisor, oldest first.
-    closing: RefCell<HashMap<Slot, VecDeque<Arc<DepositCharge>>>>,
+    closing: RefCell<BTreeMap<Slot, VecDeque<Arc<DepositCharge>>>>,
     /// Told when the supervisor cannot be written to: a worker is of no use then.
     broken: Notify,
     opening: RefCell<HashMap<u32, Waiter>>,

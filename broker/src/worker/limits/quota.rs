@@ -4,7 +4,7 @@
 //! that is when its close(2) has ended, so what is slow to close stays on its owner's account.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -15,7 +15,7 @@ use fdbroker_policy::{Settings, Uid};
 pub(in crate::worker) struct Quotas {
     limits: Cell<Limits>,
     table: u64,
-    accounts: RefCell<HashMap<Uid, Arc<Account>>>,
+    accounts: RefCell<BTreeMap<Uid, Arc<Account>>>,
     connections: Arc<AtomicU32>,
     descriptors: Arc<AtomicU32>,
     brought: Arc<AtomicU32>,
