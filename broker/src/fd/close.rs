@@ -15,7 +15,7 @@
 //! - If no thread can be started, the descriptors wait. The caller never closes them.
 //! - Nothing waits for these threads: the process can exit while they sleep.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -92,8 +92,8 @@ struct State {
     waiting: BTreeMap<Depositor, Vec<CloseJob>>,
     /// Depositors that have something waiting and no thread at work, and when their turn is.
     turns: VecDeque<(Instant, Depositor)>,
-    /// Depositors with a thread at work, and since when it has been closing the same descriptor.
-    busy: BTreeMap<Depositor, Instant>,
+    /// Depositors with a thread at work.
+    busy: BTreeSet<Depositor>,
     threads: usize,
     idle: usize,
     /// One idle thread waits for the next turn's time.
@@ -133,7 +133,7 @@ impl CloseQueue {
         let jobs = state.waiting.entry(depositor).or_default();
         jobs.push(job);
         let waiting = jobs.len();
-        if waiting == 1 && !state.busy.contains_key(&depositor) {
+        if waiting == 1 && !state.busy.contains(&depositor) {
             state.turns.push_back((Instant::now() + DELAY, depositor));
         }
         let full = waiting == BATCH;
@@ -263,7 +263,7 @@ impl State {
         let may = |depositor: Depositor| for_all || depositor.is_of_the_system();
         let first = self.turns.iter().position(|(due, other)| *due <= now && may(*other))?;
         let (_, depositor) = self.turns.remove(first)?;
-        self.busy.insert(depositor, now);
+        self.busy.insert(depositor);
         Some((depositor, self.waiting.remove(&depositor)?))
     }
 
