@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use fdbroker_policy::{ResourceIndex, Right};
-use fdbroker_wire::{Add, Control, Errno, Index, Slot, Tag};
+use fdbroker_wire::{Add, Errno, Index, Slot, Tag};
 use tokio::time::timeout;
 
 use super::answer::{Answer, Failure};
@@ -16,8 +16,9 @@ use super::in_force::Rules;
 use super::place::Place;
 use super::request::Escrow;
 use super::session::Session;
+use super::taking::Taken;
 use super::vault::{Pen, Unsent};
-use super::{PeerFd, Worker, kind, turns};
+use super::{PeerFd, Worker, kind, taking, turns};
 use crate::deposit_record;
 use crate::log::{Kind, Verdict};
 use crate::numbering::policy_tag;
@@ -248,9 +249,9 @@ pub(super) async fn take(
     worker: &Worker,
     requester: &Requester,
     holder: &Holder,
-    deposit: &Rc<Deposit>,
+    taken: &Taken,
 ) -> Option<()> {
-    let slot = deposit.slot;
+    let (deposit, slot) = (&taken.deposit, taken.deposit.slot);
     let pen = worker.vault.pen().await;
     let same = worker.slots.borrow().get(slot).is_some_and(|found| Rc::ptr_eq(found, deposit));
     let rules = worker.in_force.now();
@@ -261,9 +262,8 @@ pub(super) async fn take(
         return Some(());
     }
     if fence_in_turn(&case, holder).is_err() {
-        let (tag, indices) = (slot.tag, vec![slot.index]);
-        let message = Control::Taking { tag, indices, pid: 0, process: None };
-        return pen.control(message).await.ok();
+        drop(pen);
+        return taking::call_off(worker, slot.tag, std::slice::from_ref(taken)).await;
     }
     // It has been given away: that it is not here any more follows, whoever hears of it.
     let _ = case.record(Kind::Decision, Verdict::Granted, "taken");

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use fdbroker_policy::Right;
 use fdbroker_wire::many::{DEPOSIT_HEAD, Deposit as Entry, ManyAnswer, ManyRequest, ROOM};
-use fdbroker_wire::{Add, Control, Errno, Index, MAX_PAYLOAD, Slot, Tag};
+use fdbroker_wire::{Add, Errno, Index, MAX_PAYLOAD, Slot, Tag};
 
 use super::answer::{Answer, Failure};
 use super::case::Case;
@@ -66,7 +66,7 @@ pub(super) async fn serve(
     match request {
         ManyRequest::Get { tag, indices, take } => {
             let got = get(worker, session, requester, tag, &indices, take).await?;
-            taking::announce(worker, tag, got.to_be_taken(), &got.holder).await?;
+            taking::announce(worker, tag, &got.gathered.taken, &got.holder).await?;
             Some(Answer::Got(got))
         }
         ManyRequest::Add { tag, deposits } => {
@@ -256,27 +256,10 @@ impl Gathered {
 }
 
 impl Got {
-    /// What is to be deleted once it has been sent.
-    fn to_be_taken(&self) -> Vec<Index> {
-        self.gathered.taken.iter().map(|taken| taken.deposit.slot.index).collect()
-    }
-
     /// It could not be sent: what was to be taken stays, for everybody; none when the supervisor has
     /// gone.
     pub(super) async fn not_sent(self, worker: &Worker) -> Option<()> {
-        // What has been replaced may be somebody else's by now.
-        let there = |taken: &&Taken| {
-            let slots = worker.slots.borrow();
-            slots.get(taken.deposit.slot).is_some_and(|found| Rc::ptr_eq(found, &taken.deposit))
-        };
-        let taken = self.gathered.taken.iter().filter(there);
-        let (tag, indices): (_, Vec<_>) =
-            (self.tag, taken.map(|it| it.deposit.slot.index).collect());
-        if indices.is_empty() {
-            return Some(());
-        }
-        let message = Control::Taking { tag, indices, pid: 0, process: None };
-        worker.vault.pen().await.control(message).await.ok()
+        taking::call_off(worker, self.tag, &self.gathered.taken).await
     }
 
     /// Sends it.
@@ -297,7 +280,7 @@ impl Got {
     pub(super) async fn sent(self, worker: &Worker, turn: &Turn) -> Option<()> {
         for taken in self.gathered.taken {
             turn.take().await;
-            escrow::take(worker, &self.requester, &self.holder, &taken.deposit).await?;
+            escrow::take(worker, &self.requester, &self.holder, &taken).await?;
         }
         Some(())
     }

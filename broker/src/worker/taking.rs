@@ -8,7 +8,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use fdbroker_wire::{Control, Index, Slot, Tag};
@@ -80,20 +80,42 @@ impl Former {
     }
 }
 
-/// Tells the supervisor who is about to be given what lies in some slots; none when it has gone. A
-/// process that the kernel does not name is told of to nobody: what it takes can be given twice.
+/// Tells the supervisor who is about to be given what lies in some slots of a tag; none when it has gone.
+/// A process that the kernel does not name is told of to nobody: what it takes can be given twice.
 pub(super) async fn announce(
     worker: &Worker,
     tag: Tag,
-    indices: Vec<Index>,
+    taken: &[Taken],
     holder: &Holder,
 ) -> Option<()> {
-    let Some(process) = holder.identity.process.as_ref().filter(|_| !indices.is_empty()) else {
+    let Some(process) = &holder.identity.process else { return Some(()) };
+    tell(worker, tag, taken, Some((holder.pid(), process.as_fd()))).await
+}
+
+/// Tells it that they are given to nobody after all.
+pub(super) async fn call_off(worker: &Worker, tag: Tag, taken: &[Taken]) -> Option<()> {
+    tell(worker, tag, taken, None).await
+}
+
+/// Says who takes them, of those that still lie there. Whoever replaces one needs the pen: what is found
+/// with it in hand is what the supervisor has.
+async fn tell(
+    worker: &Worker,
+    tag: Tag,
+    taken: &[Taken],
+    taker: Option<(i32, BorrowedFd<'_>)>,
+) -> Option<()> {
+    if taken.is_empty() {
         return Some(());
-    };
-    let (pid, process) = (holder.pid(), Some(process.as_fd()));
-    let message = Control::Taking { tag, indices, pid, process };
-    worker.vault.pen().await.control(message).await.ok()
+    }
+    let pen = worker.vault.pen().await;
+    let there = taken.iter().filter(|taken| taken.is_there(worker));
+    let indices: Vec<Index> = there.map(|taken| taken.deposit.slot.index).collect();
+    if indices.is_empty() {
+        return Some(());
+    }
+    let (pid, process) = (taker.map_or(0, |(pid, _)| pid), taker.map(|(_, process)| process));
+    pen.control(Control::Taking { tag, indices, pid, process }).await.ok()
 }
 
 /// Keeps what an earlier worker was giving to a process for that process, until it ends.
@@ -126,6 +148,19 @@ impl Taking {
         if kept.get(&slot).is_some_and(|found| Rc::ptr_eq(found, former)) {
             kept.remove(&slot);
         }
+    }
+}
+
+impl Taken {
+    /// Whether it lies in its slot, and nobody else has begun to take it: what has replaced it may be
+    /// somebody else's.
+    fn is_there(&self, worker: &Worker) -> bool {
+        let slots = worker.slots.borrow();
+        let found = slots.get(self.deposit.slot);
+        let takers = self.taking.borrow();
+        let taker = takers.get(&Rc::as_ptr(&self.deposit));
+        found.is_some_and(|found| Rc::ptr_eq(found, &self.deposit))
+            && taker.is_some_and(|taker| Rc::ptr_eq(taker, &self.taker))
     }
 }
 

@@ -14,25 +14,42 @@ const TAKER: u32 = 64020;
 /// noted, about one in sixteen was given again.
 const KILLS: i32 = 120;
 
-/// GET_MANY of one slot of tag 1, to take what lies there.
-fn take(index: i32) -> Vec<u8> {
-    let mut body = Vec::new();
-    body.extend(1_i16.to_ne_bytes());
-    body.extend(1_i16.to_ne_bytes());
-    body.extend(index.to_ne_bytes());
+/// The taker waits five seconds for the answer to six slots, and root for none.
+const SLOW: &str = r#"
+[tags.open]
+id = 1
+
+[[rules]]
+id = "slow"
+allow = ["*"]
+slots = ["*"]
+user = 64020
+requests_per_second = 1
+
+[[rules]]
+id = "root"
+allow = ["*"]
+slots = ["*"]
+user = 0
+"#;
+
+/// GET_MANY of slots of tag 1, to take what lies there.
+fn take(indices: impl IntoIterator<Item = i32>) -> Vec<u8> {
+    let mut body = [1_i16.to_ne_bytes(), 1_i16.to_ne_bytes()].concat();
+    body.extend(indices.into_iter().flat_map(i32::to_ne_bytes));
     request::extended(74, &body)
 }
 
 /// Takes; none when the connection ended before the answer.
 fn took(peer: &mut Peer, index: i32) -> Option<bool> {
-    peer.try_send(&take(index), &[]).ok()?;
+    peer.try_send(&take([index]), &[]).ok()?;
     match peer.try_answer().ok()? {
         Answer::Closed => None,
         answer => Some(has_deposit(&answer)),
     }
 }
 
-/// Whether a GOT_MANY of one slot has a deposit: its return code is 0.
+/// Whether a GOT_MANY has a deposit of its first slot: its return code is 0.
 fn has_deposit(answer: &Answer) -> bool {
     match answer {
         Answer::Extended { op: 75, body } => body[8..12] == [0; 4],
@@ -127,4 +144,22 @@ fn what_a_dead_taker_may_have_had_is_there_for_others() {
         other.try_send(&request::get((1, 1)), &[]).unwrap();
         !matches!(other.answer(), Answer::Failed(..))
     });
+}
+
+#[test]
+fn what_replaces_what_is_being_taken_is_kept_for_nobody() {
+    if !is_root() {
+        return skip("a take that is overtaken", "only root can become others");
+    }
+    let daemon = Daemon::with_policy(SLOW).start();
+    let mut other = connect(&daemon, None);
+    other.add((1, 0), "taken").done();
+    let taker = Person::user(TAKER);
+    let mut takes = connect(&daemon, Some(&taker));
+    takes.send(&take(0..6), &[]);
+    wait_until("it is being taken", || matches!(other.get((1, 0)), Answer::Failed(..)));
+    other.add((1, 0), "put there meanwhile").done();
+    assert!(has_deposit(&takes.answer()), "it lay there");
+    daemon.kill_worker();
+    assert_eq!(connect(&daemon, None).get((1, 0)).payload(), b"put there meanwhile");
 }
