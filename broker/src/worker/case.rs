@@ -64,6 +64,11 @@ impl<'a> Case<'a> {
         Self { decision: self.also(right), right, ..self }
     }
 
+    /// The same, by a right that may be to something else, which is decided already.
+    pub(super) fn decided(self, right: Right, decision: Decision<'a>) -> Self {
+        Self { decision, right, ..self }
+    }
+
     /// Counts so many requests by the rule that grants this one.
     pub(super) fn count(&self, number: usize) {
         let rule = self.decision.rule.filter(|_| self.decision.granted);

@@ -48,8 +48,8 @@ pub(super) fn greet(
     Answer::Hello(Hello { tags, flags: features.flags(), key: worker.instance })
 }
 
-/// Answers FIND: the slot or tag of a name, for whoever has any right to it. For others it is as
-/// if there were none of that name.
+/// Answers FIND: the slot or tag of a name, for whoever has any right to it, and for operators: no
+/// rule may reach what they are to purge. For others it is as if there were none of that name.
 pub(super) fn find(worker: &Worker, requester: &Requester, name: &Name) -> Answer {
     let rules = worker.in_force.now();
     let (found, place) = match meaning(&rules.policy, name.as_str()) {
@@ -57,7 +57,12 @@ pub(super) fn find(worker: &Worker, requester: &Requester, name: &Name) -> Answe
         Some(Found::Tag(tag)) => (Some(Found::Tag(tag)), Place::tag(&rules.policy, tag)),
         None => (None, Place::unknown(name.as_str())),
     };
-    let case = with_any_right(Case::new(worker, &rules, requester, Right::List, place));
+    let mut case = with_any_right(Case::new(worker, &rules, requester, Right::List, place));
+    // Looked at for unknown names too: how long it takes tells nothing.
+    let operates = requester.decide(&rules, Right::Operate, Place::broker().target);
+    if operates.granted && found.is_some() && !case.decision.granted {
+        case = case.decided(Right::Operate, operates);
+    }
     case.count(1);
     let outcome = match found.filter(|_| case.decision.granted) {
         Some(found) => Outcome::Told(Answer::Found(found), "found by its name".to_owned()),

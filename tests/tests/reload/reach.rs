@@ -58,6 +58,7 @@ fn a_purge_deletes_what_no_rule_reaches_and_nothing_else() {
     if needs_root("a purge by somebody without the right") {
         assert_eq!(daemon.run_as(STRANGER, &["purge", "--all"]).status, 3);
         assert_eq!(daemon.run_as(STRANGER, &["purge", "1/4"]).status, 3);
+        assert_eq!(daemon.run_as(STRANGER, &["purge", "store/4"]).status, 3);
     }
     let held = |daemon: &Daemon| -> Vec<String> {
         let said = daemon.says(&["list"]);
@@ -76,7 +77,9 @@ fn a_purge_deletes_what_no_rule_reaches_and_nothing_else() {
     assert_eq!((&*record.slot, &*record.right), ("1/5", "operate"));
     assert_eq!(record.rule.as_deref(), Some("operators"));
 
-    assert_eq!(daemon.says(&["purge", "--all"]), "1/4\n1/6\n1/8\n");
+    // Also by its name, though no rule reaches that.
+    assert_eq!(daemon.says(&["purge", "store/6"]), "1/6\n");
+    assert_eq!(daemon.says(&["purge", "--all"]), "1/4\n1/8\n");
     assert_eq!(daemon.says(&["purge", "--all"]), "");
     assert_eq!(held(&daemon), ["1/0"]);
     wait_until("the supervisor has closed them", || daemon.descriptors().supervisor <= full - 4);
