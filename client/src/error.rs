@@ -311,10 +311,10 @@ impl fmt::Display for Error {
                 write!(f, "{what} refused it: {text:?}; {}", plea(&what.operation))
             }
             Self::Absent { text, .. } => {
-                write!(f, "{what} found nothing there: {text:?}; something has to be added first")
+                write!(f, "{what} found nothing there: {text:?}; {}", absent(&what.operation))
             }
             Self::Quota { errno, text, .. } => {
-                write!(f, "{what} has no more room ({errno}): {text:?}; {}", room(*errno))
+                write!(f, "{what} has no more room ({errno}): {text:?}; {}", room(*errno, text))
             }
             Self::Failed { errno, text, .. } => {
                 write!(f, "{what} answered {errno}: {text:?}; {}", cure(*errno))
@@ -355,10 +355,9 @@ impl fmt::Display for Error {
             Self::BadName { .. } => {
                 write!(f, "{what} was not asked: a name has 1 to {MAX_NAME} bytes, and no NUL")
             }
-            Self::Timeout { after, .. } => write!(
-                f,
-                "{what} did not answer within {after:?}; another session may hold the tag, or the broker may hang"
-            ),
+            Self::Timeout { after, .. } => {
+                write!(f, "{what} did not answer within {after:?}; {}", silence(&what.operation))
+            }
             Self::Broken { source, .. } => {
                 write!(f, "{what} cannot be reached: {source}; {}", reach(&what.socket, source))
             }
@@ -432,6 +431,11 @@ impl fmt::Display for Feature {
 }
 
 impl Operation {
+    /// Whether it can have to wait for a session that holds the tag.
+    fn waits_for_a_tag(&self) -> bool {
+        matches!(self, Self::Get(_) | Self::GetMany(_) | Self::Tag(_)) || self.changes()
+    }
+
     /// Whether it changes what lies in a slot.
     fn changes(&self) -> bool {
         matches!(
@@ -459,18 +463,47 @@ fn plea(operation: &Operation) -> &'static str {
     }
 }
 
-/// What to do about a quota.
-fn room(errno: Errno) -> &'static str {
-    match errno {
-        Errno::MFILE => "try again when descriptors have been deleted there",
-        _ => "delete deposits or close connections of this user, or ask for a larger quota",
+/// What to do about an empty slot.
+fn absent(operation: &Operation) -> &'static str {
+    match operation {
+        Operation::Del(_) | Operation::DelMany(_) | Operation::Purge(_) => {
+            "there is nothing to delete"
+        }
+        _ => "something has to be added first",
+    }
+}
+
+/// What to do about a quota, which the broker names by the policy's key for it.
+fn room(errno: Errno, text: &str) -> &'static str {
+    let names = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if errno == Errno::MFILE {
+        "try again when descriptors have been deleted there"
+    } else if names(&["connections"]) {
+        "close connections of this user, or ask its administrator to raise the limit"
+    } else if names(&["deposits", "payloads", "half of"]) {
+        "delete deposits, or ask its administrator to raise the limit"
+    } else if names(&["claims", "being opened", "wait to be closed"]) {
+        "try again later"
+    } else {
+        "delete deposits or close connections of this user, or ask its administrator to raise the limit"
+    }
+}
+
+/// What may be the reason where no answer comes.
+fn silence(operation: &Operation) -> &'static str {
+    if operation.waits_for_a_tag() {
+        "another session may hold the tag, or the broker may hang"
+    } else {
+        "the broker may be overloaded, or hang"
     }
 }
 
 /// What to do about an answer that is no refusal.
 fn cure(errno: Errno) -> &'static str {
     match errno {
-        Errno::OPNOTSUPP => "deposit a kind of descriptor that the tag accepts",
+        Errno::OPNOTSUPP => {
+            "deposit a kind that the tag accepts, or ask its administrator to add this one to `accept`"
+        }
         Errno::AGAIN => "it is starting or stopping: try again",
         Errno::BUSY | Errno::TIMEDOUT => "try again later",
         Errno::NODEV | Errno::IO => "its administrator finds the reason in its log",

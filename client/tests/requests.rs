@@ -253,6 +253,34 @@ fn an_answer_that_does_not_come_in_time_is_a_timeout_and_the_next_request_starts
 }
 
 #[test]
+fn a_quota_that_deposits_do_not_fill_brings_no_advice_to_delete_them() {
+    let advice = |said: &str| {
+        let fake = Fake::failing(Errno::DQUOT.get(), said);
+        let mut broker = Connector::new().socket(fake.path()).connect().unwrap();
+        broker.add(slot("1/1"), None, b"x").unwrap_err().to_string()
+    };
+    let connections =
+        advice("this user has 9 connections already, the most that max_connections_per_uid allows");
+    assert!(connections.contains("close connections of this user"), "{connections}");
+    assert!(!connections.contains("delete deposits"), "{connections}");
+    let deposits = advice("this user has 9 deposits already (max_slots_per_uid)");
+    assert!(deposits.contains("delete deposits"), "{deposits}");
+    assert!(!deposits.contains("close connections"), "{deposits}");
+}
+
+#[test]
+fn an_empty_slot_asks_for_a_deposit_only_from_who_wanted_one() {
+    let fake = Fake::failing(Errno::NOENT.get(), "the slot is empty");
+    let mut broker = Connector::new().socket(fake.path()).connect().unwrap();
+    let told = broker.del(slot("1/1")).unwrap_err().to_string();
+    assert!(told.ends_with("there is nothing to delete"), "{told}");
+    let fake = Fake::failing(Errno::NOENT.get(), "the slot is empty");
+    let mut broker = Connector::new().socket(fake.path()).connect().unwrap();
+    let told = broker.get(slot("1/1")).unwrap_err().to_string();
+    assert!(told.ends_with("something has to be added first"), "{told}");
+}
+
+#[test]
 fn an_answer_that_was_sent_before_the_question_was_read_counts() {
     let (left, has_left) = mpsc::channel();
     let fake = Fake::playing(move |mut peer| {

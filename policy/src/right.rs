@@ -140,7 +140,13 @@ impl FromStr for Right {
 
 impl fmt::Display for UnknownRight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not the name of a right")
+        f.write_str("not the name of a right; the rights are")?;
+        let mut before = " ";
+        for right in Right::ALL {
+            write!(f, "{before}{right}")?;
+            before = ", ";
+        }
+        Ok(())
     }
 }
 
@@ -156,6 +162,14 @@ mod tests {
             assert_eq!(right.to_string().parse(), Ok(right));
         }
         assert_eq!("own".parse::<Right>(), Err(UnknownRight));
+    }
+
+    #[test]
+    fn who_writes_an_unknown_right_is_told_the_rights() {
+        assert_eq!(
+            UnknownRight.to_string(),
+            "not the name of a right; the rights are get, add, del, tag, claim, replace, list, operate"
+        );
     }
 
     #[test]

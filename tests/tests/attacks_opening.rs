@@ -90,6 +90,9 @@ fn a_file_where_a_device_should_be_and_the_reverse_are_not_handed_out() {
     let path = builder.directory().private_file("file", "no device");
     let daemon = start(builder, &format!("device = {path:?}"));
     assert_eq!(daemon.connect().get(SLOT).errno(), libc::ENODEV);
+    let said = daemon.log().text();
+    assert!(said.contains("is a regular file, not a device"), "{said}");
+    assert!(said.contains("then reload (`fdbroker reload`, or SIGHUP)"), "{said}");
     let daemon = start(Daemon::open(), "file = \"/dev/null\"");
     assert_eq!(daemon.connect().get(SLOT).errno(), libc::ENODEV);
     let daemon = start(Daemon::open(), "file = \"/tmp\"");
@@ -117,6 +120,9 @@ fn a_device_node_replaced_by_one_of_another_device_is_not_handed_out() {
     fs::remove_file(&node).unwrap();
     assert!(make_device(&node, 1, 5));
     assert_eq!(peer.get(SLOT).errno(), libc::ENODEV);
+    // Until the administrator says that it is right.
+    daemon.reload_files();
+    peer.get(SLOT).descriptor();
 }
 
 #[test] // attack 26

@@ -138,6 +138,15 @@ fn a_file_in_the_place_of_the_socket_is_left_alone() {
 }
 
 #[test]
+fn a_socket_in_a_directory_that_is_missing_is_an_error_that_says_so() {
+    let directory = Directory::new();
+    let (status, said) = Daemon::open().socket(directory.join("none/socket")).fail();
+    assert_eq!(status, 1, "{said}");
+    let cure = format!("make the directory {}", directory.join("none").display());
+    assert!(said.contains(&cure), "{said}");
+}
+
+#[test]
 fn everybody_may_connect_to_roots_broker_and_only_its_own_user_to_any_other() {
     let daemon = Daemon::open().start();
     let metadata = fs::metadata(daemon.socket()).unwrap();

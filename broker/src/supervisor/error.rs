@@ -102,7 +102,18 @@ impl fmt::Display for StartError {
                 path.display()
             ),
             Self::Socket(path, error) => {
-                write!(f, "cannot listen on {}: {error}; give --socket PATH", path.display())
+                write!(f, "cannot listen on {}: {error}; ", path.display())?;
+                match path.parent().filter(|_| error.kind() == io::ErrorKind::NotFound) {
+                    Some(directory) if directory.as_os_str().is_empty() || directory.exists() => {
+                        f.write_str("give --socket PATH")
+                    }
+                    Some(directory) => write!(
+                        f,
+                        "make the directory {}, or give --socket PATH",
+                        directory.display()
+                    ),
+                    None => f.write_str("give --socket PATH"),
+                }
             }
             Self::AccountChanges => f.write_str(
                 "the policy names another `user` in [broker] than the worker runs as; restart the \

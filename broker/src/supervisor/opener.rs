@@ -54,8 +54,10 @@ impl Opener {
     /// Takes other resources: those that are the same as before stay as they are, the others are
     /// opened where they are opened at start. Says what changes.
     pub(super) fn again(&self, resources: &[Resource]) -> Result<(Self, Changes), StartError> {
-        let same =
-            |resource: &Resource| self.entries.iter().find(|entry| entry.openable.is(resource));
+        let same = |resource: &Resource| {
+            let is_same = |entry: &&Entry| entry.openable.is(resource) && entry.is_current();
+            self.entries.iter().find(is_same)
+        };
         let mut entries = Vec::with_capacity(resources.len());
         let (mut kept, mut opened) = (0, Vec::new());
         for resource in resources {
@@ -116,6 +118,11 @@ impl Entry {
             }
         };
         Ok(Self { openable, shared, opening: Arc::default(), close_queue: close_queue.clone() })
+    }
+
+    /// Whether it goes on as it is: a device that was replaced is looked at anew, unless it is open already.
+    fn is_current(&self) -> bool {
+        self.shared.is_some() || self.openable.is_current()
     }
 
     fn open_elsewhere(&self, ticket: u32, answer: UnboundedSender<Opened>) {

@@ -45,6 +45,16 @@ impl Openable {
         self.resource == *resource
     }
 
+    /// Whether the device is still the one that it was at the first look, where only that look names
+    /// it. A device that is not there has not changed: it may come back.
+    pub(super) fn is_current(&self) -> bool {
+        let changed = || {
+            let now = current_number(&self.resource)?;
+            self.number.get().map(|first| *first != now)
+        };
+        self.resource.number.is_some() || !changed().unwrap_or(false)
+    }
+
     pub(super) fn resource(&self) -> &Resource {
         &self.resource
     }
@@ -83,8 +93,10 @@ impl Openable {
             (Source::Device, FileType::CharacterDevice | FileType::BlockDevice) => {
                 self.check_number(stat)
             }
-            (Source::File, _) => Err(self.mistaken(&format!("is {found:?}, not a regular file"))),
-            (Source::Device, _) => Err(self.mistaken(&format!("is {found:?}, not a device"))),
+            (Source::File, _) => {
+                Err(self.mistaken(&format!("is {}, not a regular file", noun(found))))
+            }
+            (Source::Device, _) => Err(self.mistaken(&format!("is {}, not a device", noun(found)))),
         }
     }
 
@@ -114,7 +126,10 @@ impl Openable {
                  (not RestrictSUIDSGID=)"
             }
             rustix::io::Errno::NOENT | rustix::io::Errno::NXIO | rustix::io::Errno::NODEV => {
-                "is the device plugged in and its driver loaded?"
+                match self.resource.source {
+                    Source::File => "make the file, or mend the path",
+                    Source::Device => "is the device plugged in and its driver loaded?",
+                }
             }
             _ => "see open(2)",
         };
@@ -136,7 +151,8 @@ impl Openable {
     }
 
     fn mistaken(&self, what: &str) -> OpenFailure {
-        let cure = "it was closed again; mend the path or the policy, and restart the broker";
+        let cure = "it was closed again; mend the path or the policy, then reload (`fdbroker reload`, \
+                    or SIGHUP)";
         self.failure(Errno::NODEV, format_args!("{what}; {cure}"))
     }
 
@@ -170,6 +186,19 @@ const RESOLVE_ALL: ResolveFlags = ResolveFlags::empty();
 
 fn resolution(resource: &Resource) -> ResolveFlags {
     if resource.follow_symlinks { ResolveFlags::NO_MAGICLINKS } else { ResolveFlags::NO_SYMLINKS }
+}
+
+/// What a file is called that is none of its kind.
+fn noun(kind: FileType) -> &'static str {
+    match kind {
+        FileType::RegularFile => "a regular file",
+        FileType::Directory => "a directory",
+        FileType::Symlink => "a symlink",
+        FileType::Fifo => "a FIFO",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice | FileType::BlockDevice => "a device",
+        FileType::Unknown => "of no type that is known",
+    }
 }
 
 fn access_flags(access: Access) -> OFlags {

@@ -162,7 +162,7 @@ impl Arrival {
     async fn wait(self, worker: Rc<Worker>, late: Late, exceeded: Exceeded) {
         self.turn.take().await;
         worker.sessions.reap(self.uid);
-        if exceeded == Exceeded::Connections {
+        if matches!(exceeded, Exceeded::Connections(_)) {
             worker.sessions.reap_all();
         }
         drop(late);

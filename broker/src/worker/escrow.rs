@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use fdbroker_policy::{ResourceIndex, Right};
+use fdbroker_policy::{Accept, ResourceIndex, Right};
 use fdbroker_wire::{Add, Errno, Index, Slot, Tag};
 use tokio::time::timeout;
 
@@ -115,10 +115,17 @@ fn acceptable(case: &Case<'_>, add: &Add<PeerFd>) -> Result<(), Failure> {
         let reason = "the broker does not hold its own sockets";
         return Err(Failure::plain(Errno::OPNOTSUPP, reason));
     }
-    if case.place.settings.is_some_and(|settings| settings.accept.contains(kind)) {
+    let accept = case.place.settings.map_or(Accept::NOTHING, |settings| settings.accept);
+    if accept.contains(kind) {
         return Ok(());
     }
-    let reason = format!("the tag does not accept a deposit of kind {}", kind.name());
+    // Whoever may add there may know what.
+    let kinds: Vec<_> = accept.iter().map(|kind| kind.name()).collect();
+    let reason = format!(
+        "the tag does not accept a deposit of kind {}; it accepts {}",
+        kind.name(),
+        if kinds.is_empty() { "nothing".to_owned() } else { kinds.join(", ") }
+    );
     Err(Failure::plain(Errno::OPNOTSUPP, &reason))
 }
 

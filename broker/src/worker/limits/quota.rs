@@ -86,13 +86,13 @@ pub(in crate::worker) struct Usage {
     pub(in crate::worker) descriptor_limit: u32,
 }
 
-/// The limit that a charge would pass.
+/// The limit that a charge would pass, with its value where a key of the policy sets it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::worker) enum Exceeded {
-    Connections,
-    ConnectionsOfUser,
-    Slots,
-    Bytes,
+    Connections(u32),
+    ConnectionsOfUser(u32),
+    Slots(u32),
+    Bytes(u64),
     Descriptors,
     AllDescriptors,
     Brought,
@@ -171,10 +171,18 @@ impl Quotas {
     pub(in crate::worker) fn shortfall(&self, settings: &Settings) -> Option<String> {
         let limits = self.limits.get();
         let (all, each) = (limits.connections, limits.connections_per_uid);
-        (all < settings.max_connections || each < settings.max_connections_per_uid).then(|| {
+        let keys = [
+            ("max_connections", settings.max_connections, all),
+            ("max_connections_per_uid", settings.max_connections_per_uid, each),
+        ];
+        let short = keys.iter().filter(|(_, wanted, left)| left < wanted);
+        let short: Vec<_> =
+            short.map(|(key, wanted, left)| format!("{left} of {key} = {wanted}")).collect();
+        (!short.is_empty()).then(|| {
             format!(
-                "the limit of open descriptors leaves room for {all} connections, {each} for each \
-                 user; for max_connections and max_connections_per_uid raise LimitNOFILE="
+                "the limit of open descriptors leaves room for only {}; raise LimitNOFILE= of the \
+                 unit, or ulimit -n",
+                short.join(" and for only ")
             )
         })
     }
@@ -185,13 +193,14 @@ impl Quotas {
     /// The limit that is reached.
     pub(in crate::worker) fn connection(&self, uid: Uid) -> Result<ConnectionCharge, Exceeded> {
         let account = self.account(uid);
-        if self.connections.load(Ordering::Relaxed) >= self.limits.get().connections {
-            return Err(Exceeded::Connections);
+        let limits = self.limits.get();
+        if self.connections.load(Ordering::Relaxed) >= limits.connections {
+            return Err(Exceeded::Connections(limits.connections));
         }
-        if account.connections.load(Ordering::Relaxed) >= self.limits.get().connections_per_uid {
-            return Err(Exceeded::ConnectionsOfUser);
+        if account.connections.load(Ordering::Relaxed) >= limits.connections_per_uid {
+            return Err(Exceeded::ConnectionsOfUser(limits.connections_per_uid));
         }
-        if account.brought.load(Ordering::Relaxed) > self.limits.get().brought {
+        if account.brought.load(Ordering::Relaxed) > limits.brought {
             return Err(Exceeded::Brought);
         }
         account.connections.fetch_add(1, Ordering::Relaxed);
@@ -253,21 +262,18 @@ impl Quotas {
         let replaced = replaced.filter(|replaced| Arc::ptr_eq(&replaced.account, &charge.account));
         let slots = charge.account.slots.load(Ordering::Relaxed) - u32::from(replaced.is_some());
         let held = charge.account.bytes.load(Ordering::Relaxed);
-        if slots > self.limits.get().slots {
-            return Err(Exceeded::Slots);
+        let limits = self.limits.get();
+        if slots > limits.slots {
+            return Err(Exceeded::Slots(limits.slots));
         }
-        if held - replaced.map_or(0, |replaced| replaced.bytes) > self.limits.get().bytes {
-            return Err(Exceeded::Bytes);
+        if held - replaced.map_or(0, |replaced| replaced.bytes) > limits.bytes {
+            return Err(Exceeded::Bytes(limits.bytes));
         }
         let freed = replaced.map_or(0, |replaced| replaced.descriptors);
-        if charge.account.descriptors.load(Ordering::Relaxed) - freed
-            > self.limits.get().descriptors
-        {
+        if charge.account.descriptors.load(Ordering::Relaxed) - freed > limits.descriptors {
             return Err(Exceeded::Descriptors);
         }
-        if descriptor
-            && self.descriptors.load(Ordering::Relaxed) > self.limits.get().all_descriptors
-        {
+        if descriptor && self.descriptors.load(Ordering::Relaxed) > limits.all_descriptors {
             return Err(Exceeded::AllDescriptors);
         }
         Ok(charge)
@@ -333,18 +339,33 @@ impl Drop for DepositCharge {
 
 impl fmt::Display for Exceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Connections => "the broker has as many connections as it may have",
-            Self::ConnectionsOfUser => "this user has as many connections as it may have",
-            Self::Slots => "this user has max_slots_per_uid already",
-            Self::Brought => "too many descriptors of this user wait to be closed",
-            Self::Table => "the broker's descriptor table is full",
-            Self::Descriptors => "this user has half of the broker's descriptor table already",
-            Self::AllDescriptors => {
-                "deposits have their whole share of the broker's descriptor table"
+        let has = |who: &str, most: u32, of: &str, key: &str| {
+            format!(
+                "{who} has {most} {of} already, the most that {key} or the descriptor table allows"
+            )
+        };
+        f.write_str(&match self {
+            Self::Connections(most) => has("the broker", *most, "connections", "max_connections"),
+            Self::ConnectionsOfUser(most) => {
+                has("this user", *most, "connections", "max_connections_per_uid")
             }
-            Self::Opening => "as many resources are being opened for this user as may be",
-            Self::Bytes => "this user's payloads would pass max_payload_bytes_per_uid",
+            Self::Slots(most) => {
+                format!("this user has {most} deposits already (max_slots_per_uid)")
+            }
+            Self::Bytes(most) => {
+                format!("this user's payloads would pass {most} bytes (max_payload_bytes_per_uid)")
+            }
+            Self::Brought => "too many descriptors of this user wait to be closed".to_owned(),
+            Self::Table => "the broker's descriptor table is full".to_owned(),
+            Self::Descriptors => {
+                "this user has half of the broker's descriptor table already".to_owned()
+            }
+            Self::AllDescriptors => {
+                "deposits have their whole share of the broker's descriptor table".to_owned()
+            }
+            Self::Opening => {
+                format!("{MAX_OPENING} resources are being opened for this user already")
+            }
         })
     }
 }
@@ -379,14 +400,14 @@ mod tests {
         let quotas = quotas();
         let _first = quotas.deposit(Uid(1), 4, false, None).unwrap();
         let _second = quotas.deposit(Uid(1), 4, false, None).unwrap();
-        assert_eq!(quotas.deposit(Uid(1), 0, false, None).err(), Some(Exceeded::Slots));
+        assert_eq!(quotas.deposit(Uid(1), 0, false, None).err(), Some(Exceeded::Slots(2)));
         assert!(quotas.deposit(Uid(2), 10, false, None).is_ok());
     }
 
     #[test]
     fn what_was_refused_is_not_charged() {
         let quotas = quotas();
-        assert_eq!(quotas.deposit(Uid(1), 11, false, None).err(), Some(Exceeded::Bytes));
+        assert_eq!(quotas.deposit(Uid(1), 11, false, None).err(), Some(Exceeded::Bytes(10)));
         assert!(quotas.deposit(Uid(1), 10, false, None).is_ok());
     }
 
@@ -396,7 +417,10 @@ mod tests {
         let _first = quotas.deposit(Uid(1), 5, false, None).unwrap();
         let second = quotas.deposit(Uid(1), 5, false, None).unwrap();
         assert!(quotas.deposit(Uid(1), 5, false, Some(&second)).is_ok());
-        assert_eq!(quotas.deposit(Uid(1), 6, false, Some(&second)).err(), Some(Exceeded::Bytes));
+        assert_eq!(
+            quotas.deposit(Uid(1), 6, false, Some(&second)).err(),
+            Some(Exceeded::Bytes(10))
+        );
     }
 
     #[test]
@@ -408,6 +432,32 @@ mod tests {
         assert!(small.connection(Uid(2)).is_ok());
         assert!(small.shortfall(&many).is_some());
         assert!(quotas().shortfall(&settings()).is_none());
+    }
+
+    #[test]
+    fn only_the_keys_that_have_too_little_room_are_told() {
+        let told = |all, each| {
+            let settings =
+                Settings { max_connections: all, max_connections_per_uid: each, ..settings() };
+            Quotas::new(&settings, 128).shortfall(&settings).unwrap_or_default()
+        };
+        assert_eq!(told(16, 4), "");
+        assert!(told(16, 5).contains("only 4 of max_connections_per_uid = 5;"), "{}", told(16, 5));
+        assert!(told(17, 4).contains("only 16 of max_connections = 17;"), "{}", told(17, 4));
+        assert!(told(16, 5).contains("ulimit -n"));
+    }
+
+    #[test]
+    fn who_is_at_a_limit_is_told_its_key_and_its_value() {
+        assert_eq!(
+            Exceeded::ConnectionsOfUser(2).to_string(),
+            "this user has 2 connections already, the most that max_connections_per_uid or the \
+             descriptor table allows"
+        );
+        assert_eq!(
+            Exceeded::Slots(7).to_string(),
+            "this user has 7 deposits already (max_slots_per_uid)"
+        );
     }
 
     #[test]
@@ -463,9 +513,9 @@ mod tests {
         let quotas = quotas();
         let first = quotas.connection(Uid(1)).unwrap();
         let _second = quotas.connection(Uid(1)).unwrap();
-        assert_eq!(quotas.connection(Uid(1)).err(), Some(Exceeded::ConnectionsOfUser));
+        assert_eq!(quotas.connection(Uid(1)).err(), Some(Exceeded::ConnectionsOfUser(2)));
         let third = quotas.connection(Uid(2)).unwrap();
-        assert_eq!(quotas.connection(Uid(3)).err(), Some(Exceeded::Connections));
+        assert_eq!(quotas.connection(Uid(3)).err(), Some(Exceeded::Connections(3)));
         drop((first, third));
         assert!(quotas.connection(Uid(1)).is_ok());
     }
