@@ -50,10 +50,15 @@ impl Child {
         self.tells.write_all(b"begin\n").expect("it listens");
     }
 
-    /// What it has seen since.
+    /// What it has seen since, once everything that it asked has been answered.
     pub(super) fn results(&mut self) -> Results {
         self.tells.write_all(b"tell\n").expect("it listens");
         serde_json::from_str(&self.line()).expect("it tells what it saw")
+    }
+
+    /// Whether it is still at it.
+    pub(super) fn goes_on(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
     }
 
     fn line(&mut self) -> String {

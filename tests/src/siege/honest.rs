@@ -46,21 +46,30 @@ impl Results {
     }
 }
 
-/// Asks until standard input ends; says on standard output what it saw, when it is asked.
+/// Asks until standard input ends. When it is asked what it saw, it asks no more, and says that on
+/// standard output as soon as everything has been answered, or that has taken too long: else whoever gets
+/// no answer at all would not count.
 pub fn run(path: &Path, connections: usize, every: Duration) {
     let results = Arc::new(Mutex::new(Results::default()));
-    let asks = Arc::new(AtomicBool::new(false));
+    let (asks, waits) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let mut user = User::new(path, connections, every, Arc::clone(&results));
-    user.asks = Arc::clone(&asks);
+    (user.asks, user.waits) = (Arc::clone(&asks), Arc::clone(&waits));
     println!("ready");
     std::thread::spawn(move || user.ask_for_ever());
     for line in io::stdin().lock().lines().map_while(Result::ok) {
-        let seen = std::mem::take(&mut *results.lock().unwrap());
-        asks.store(line == "begin", Ordering::Relaxed);
-        if line == "tell" {
-            println!("{}", serde_json::to_string(&seen).expect("it can be written"));
-            io::stdout().flush().expect("somebody listens");
+        if line != "tell" {
+            *results.lock().unwrap() = Results::default();
+            asks.store(true, Ordering::SeqCst);
+            continue;
         }
+        waits.store(true, Ordering::SeqCst);
+        asks.store(false, Ordering::SeqCst);
+        while waits.load(Ordering::SeqCst) {
+            std::thread::sleep(PAUSE);
+        }
+        let seen = std::mem::take(&mut *results.lock().unwrap());
+        println!("{}", serde_json::to_string(&seen).expect("it can be written"));
+        io::stdout().flush().expect("somebody listens");
     }
 }
 
@@ -72,6 +81,8 @@ struct User {
     results: Arc<Mutex<Results>>,
     /// Otherwise it pauses.
     asks: Arc<AtomicBool>,
+    /// Whether somebody waits until everything has been answered, while it pauses.
+    waits: Arc<AtomicBool>,
 }
 
 /// One connection, with a slot of its own.
@@ -106,13 +117,14 @@ impl User {
             Connection::new(socket, index, now + spread)
         });
         let connections = connections.collect();
-        let (path, file, asks) = (path.into(), sample::file_saying("load"), Arc::default());
-        Self { path, file, every, connections, results, asks }
+        let (path, file) = (path.into(), sample::file_saying("load"));
+        let (asks, waits) = (Arc::default(), Arc::default());
+        Self { path, file, every, connections, results, asks, waits }
     }
 
     fn ask_for_ever(mut self) {
         loop {
-            let (now, asks) = (Instant::now(), self.asks.load(Ordering::Relaxed));
+            let (now, asks) = (Instant::now(), self.asks.load(Ordering::SeqCst));
             for at in 0..self.connections.len() {
                 let connection = &mut self.connections[at];
                 if !asks && connection.asked.is_none() {
@@ -126,6 +138,9 @@ impl User {
             }
             for at in self.readable() {
                 self.read(at);
+            }
+            if !asks && self.connections.iter().all(|connection| connection.asked.is_none()) {
+                self.waits.store(false, Ordering::SeqCst);
             }
         }
     }
@@ -186,8 +201,9 @@ impl User {
         *all = std::mem::take(&mut *all).and(results);
         drop(all);
         let (index, due) = (connection.index, Instant::now() + self.every);
-        if let Ok(socket) = connected(&self.path, None) {
-            self.connections[at] = Connection::new(socket, index, due);
+        match connected(&self.path, None) {
+            Ok(socket) => self.connections[at] = Connection::new(socket, index, due),
+            Err(_) => self.connections[at].gives_up(due),
         }
     }
 }
@@ -222,6 +238,11 @@ impl Connection {
         let brought = if asked == Asked::Add { vec![file] } else { Vec::new() };
         self.asked = Some(asked);
         sys::send_all(&self.socket, &bytes, &brought)
+    }
+
+    /// Waits for no answer any more, and asks again when that is due.
+    fn gives_up(&mut self, due: Instant) {
+        (self.asked, self.due) = (None, due);
     }
 
     /// Whether the right answer came; none if none has.

@@ -71,7 +71,7 @@ impl Siege {
     /// Carries it out. Only for root.
     ///
     /// # Panics
-    /// When the daemon or a user's process does not start, or one of the well-behaved gives up.
+    /// When the daemon or a user's process does not start, or one of the users gives up.
     pub fn run(self) -> Report {
         let daemon = Daemon::with_policy(POLICY).start();
         let share = self.connections / self.users;
@@ -98,8 +98,9 @@ impl Siege {
         let alone = measure(&daemon, &mut honest, self.alone);
         drop(busy);
         let before = Usage::settled(&daemon, None, || ());
-        let attackers = hostile("attack");
+        let mut attackers = hostile("attack");
         let attacked = measure(&daemon, &mut honest, self.attacked);
+        assert!(attackers.iter_mut().all(Child::goes_on), "attackers have ended by themselves");
         drop(attackers);
         // What attackers had asked for before they were killed may still be carried out.
         let clean = || attack::remove_deposits(&daemon, FIRST..user(self.hostile));
@@ -108,7 +109,8 @@ impl Siege {
     }
 }
 
-/// Lets the well-behaved ask for a time, and gathers what they saw.
+/// Lets the well-behaved ask for a time, and gathers what they saw. What goes on beside goes on until all
+/// of that has been answered.
 fn measure(daemon: &Daemon, honest: &mut [Child], time: Duration) -> Seen {
     honest.iter_mut().for_each(Child::begin);
     // Whoever has just come is there by then.
