@@ -43,8 +43,11 @@ pub enum Task {
     Open { path: PathBuf, write: bool },
     /// Set how many descriptors another process may have.
     LimitDescriptors { pid: u32, soft: u64 },
-    /// Attack a broker for so many milliseconds.
+    /// Attack a broker until something else is to be done, or for so many milliseconds at most. Answered
+    /// when the attack has begun.
     Attack { path: PathBuf, attack: Attack, connections: usize, time: u64 },
+    /// End the attack; gives how many connections or answers there were.
+    EndAttack,
     /// Ask on a kept socket so often, with so many microseconds in between; gives how long each took.
     Measure { on: usize, bytes: Vec<u8>, number: usize, pause: u64 },
     /// Start another helper, with exactly this process id, on the descriptor that comes with this.

@@ -1,9 +1,11 @@
 //! What hostile users do to have a broker's time for themselves, and what another user sees of it.
 //!
-//! Both run in a [`crate::Person`]'s process, at full speed and for a bounded time.
+//! Both run in a [`crate::Person`]'s process, at full speed. An attack goes on until its test says that
+//! it is to end: an attack that ends by itself has proved nothing.
 
+use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -73,63 +75,105 @@ impl Attack {
         }
     }
 
-    /// Attacks for so long; gives how many connections or answers there were.
+    /// Attacks; gives how many connections or answers there were.
     ///
     /// # Errors
-    /// When there is no connection at all.
-    pub fn run(self, path: &Path, connections: usize, time: Duration) -> io::Result<u64> {
-        let until = Instant::now() + time;
-        if self == Self::ConnectAndClose {
-            return Ok(connect_and_close(path, until));
+    /// When there is no connection at all, or when it has ended before it was told to.
+    pub fn run(self, path: &Path, connections: usize, mut course: Course<'_>) -> io::Result<u64> {
+        match self {
+            Self::ConnectAndClose => connect_and_close(path, &mut course),
+            Self::ConnectAndAsk => connect_and_ask(path, &self.bytes(), &mut course),
+            _ => {
+                let sockets: Vec<OwnedFd> =
+                    (0..connections).map_while(|_| peer::connected(path, None).ok()).collect();
+                if sockets.is_empty() {
+                    return Err(Errno::CONNREFUSED.into());
+                }
+                if self == Self::GetByAnother {
+                    let within = course.time_left();
+                    sys::in_a_child(within, || ask(&sockets, &self.bytes(), &mut course))?;
+                } else {
+                    ask(&sockets, &self.bytes(), &mut course);
+                }
+            }
         }
-        if self == Self::ConnectAndAsk {
-            return Ok(connect_and_ask(path, &self.bytes(), until));
-        }
-        let sockets: Vec<OwnedFd> =
-            (0..connections).map_while(|_| peer::connected(path, None).ok()).collect();
-        if sockets.is_empty() {
-            return Err(io::ErrorKind::ConnectionRefused.into());
-        }
-        let mut answers = 0;
-        if self == Self::GetByAnother {
-            sys::in_a_child(|| {
-                ask(&sockets, &self.bytes(), until);
-            })?;
-        } else {
-            answers = ask(&sockets, &self.bytes(), until);
-        }
-        Ok(answers)
+        if course.is_told_to_end() { Ok(course.number) } else { Err(Errno::TIMEDOUT.into()) }
     }
 }
 
-fn connect_and_close(path: &Path, until: Instant) -> u64 {
-    let mut number = 0;
-    while Instant::now() < until {
-        number += u64::from(peer::connected(path, None).is_ok());
-    }
-    number
+/// How far an attack has come, and until when it goes on.
+pub struct Course<'a> {
+    /// Can be read from as soon as the attack is to end.
+    ends: BorrowedFd<'a>,
+    /// When it ends by itself.
+    until: Instant,
+    /// Called when it has begun.
+    begun: &'a mut dyn FnMut(),
+    number: u64,
 }
 
-fn connect_and_ask(path: &Path, bytes: &[u8], until: Instant) -> u64 {
-    let mut number = 0;
-    while Instant::now() < until {
+impl fmt::Debug for Course<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Course").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Course<'a> {
+    /// An attack that calls `begun` when it has had its first effect, and goes on until `ends` can be read
+    /// from, or for so long at most.
+    pub fn new(ends: BorrowedFd<'a>, at_most: Duration, begun: &'a mut dyn FnMut()) -> Self {
+        Self { ends, until: Instant::now() + at_most, begun, number: 0 }
+    }
+
+    fn goes_on(&self) -> bool {
+        Instant::now() < self.until && !self.is_told_to_end()
+    }
+
+    fn is_told_to_end(&self) -> bool {
+        sys::readable(self.ends, Duration::ZERO)
+    }
+
+    fn time_left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
+    }
+
+    /// One more connection or answer; the first behind those before the attack proper says that it has begun.
+    fn count(&mut self, before: usize) {
+        self.number += 1;
+        if self.number == before as u64 + 1 {
+            (self.begun)();
+        }
+    }
+}
+
+fn connect_and_close(path: &Path, course: &mut Course<'_>) {
+    while course.goes_on() {
+        if peer::connected(path, None).is_ok() {
+            course.count(0);
+        }
+    }
+}
+
+fn connect_and_ask(path: &Path, bytes: &[u8], course: &mut Course<'_>) {
+    while course.goes_on() {
         let Ok(socket) = peer::connected(path, None) else { continue };
         // Refused is answered too.
         let _ = send(&socket, bytes, SendFlags::NOSIGNAL);
-        number += u64::from(sys::readable(&socket, Duration::from_secs(1)));
+        if sys::readable(&socket, Duration::from_secs(1)) {
+            course.count(0);
+        }
     }
-    number
 }
 
 /// Asks on each connection as soon as something has been answered there.
-fn ask(sockets: &[OwnedFd], bytes: &[u8], until: Instant) -> u64 {
+fn ask(sockets: &[OwnedFd], bytes: &[u8], course: &mut Course<'_>) {
     for socket in sockets {
         // One that was refused is left out below.
         let _ = send(socket, &request::hello(), SendFlags::NOSIGNAL);
     }
     let mut open: Vec<&OwnedFd> = sockets.iter().collect();
-    let (mut answers, mut room) = (0, vec![0; 1 << 17]);
-    while Instant::now() < until && !open.is_empty() {
+    let mut room = vec![0; 1 << 17];
+    while course.goes_on() && !open.is_empty() {
         let mut asked: Vec<_> = open.iter().map(|one| PollFd::new(*one, PollFlags::IN)).collect();
         let soon = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
         if poll(&mut asked, Some(&soon)).is_err() {
@@ -141,14 +185,14 @@ fn ask(sockets: &[OwnedFd], bytes: &[u8], until: Instant) -> u64 {
             if ready.next() != Some(true) {
                 return true;
             }
-            answers += 1;
+            // The answers to the greetings come before.
+            course.count(sockets.len());
             let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
             let got = recv(socket, room.as_mut_slice(), RecvFlags::DONTWAIT);
             let some = got.is_ok_and(|(_, length)| length > 0);
             some && !send(socket, bytes, flags).is_err_and(|error| error != Errno::AGAIN)
         });
     }
-    answers
 }
 
 /// How long so many requests take, one after the other, each with a pause behind it; in microseconds.

@@ -25,6 +25,10 @@ pub struct Connection {
     on: usize,
 }
 
+/// An attack that goes on.
+#[derive(Debug)]
+pub struct AttackUnderWay(Person);
+
 #[derive(Debug)]
 struct Helper {
     /// None for one that another helper started.
@@ -136,19 +140,21 @@ impl Person {
         self.number(&Task::LimitDescriptors { pid, soft }, &[])
     }
 
-    /// Has it attack a broker; gives how many connections or answers there were. Waits until it is over.
+    /// Has it attack a broker until the attack is ended, or for so long at most; returns when it has
+    /// begun. It can do nothing else meanwhile.
     ///
     /// # Errors
-    /// When the broker lets it have no connection.
+    /// When the attack has not begun.
     pub fn attack(
         &self,
         path: &Path,
         attack: Attack,
         connections: usize,
-        time: Duration,
-    ) -> io::Result<u64> {
-        let time = u64::try_from(time.as_millis()).unwrap();
-        self.number(&Task::Attack { path: path.into(), attack, connections, time }, &[])
+        at_most: Duration,
+    ) -> io::Result<AttackUnderWay> {
+        let time = u64::try_from(at_most.as_millis()).unwrap();
+        self.number(&Task::Attack { path: path.into(), attack, connections, time }, &[])?;
+        Ok(AttackUnderWay(self.clone()))
     }
 
     /// Kills it, and waits until it is gone and its process id is free.
@@ -192,6 +198,16 @@ impl Person {
             (Outcome::Failed { errno }, _) => Err(io::Error::from_raw_os_error(errno)),
             done => Ok(done),
         }
+    }
+}
+
+impl AttackUnderWay {
+    /// Ends it; gives how many connections or answers there were.
+    ///
+    /// # Errors
+    /// When it had ended before: its time was up, or the broker had ended all of its connections.
+    pub fn end(self) -> io::Result<u64> {
+        self.0.number(&Task::EndAttack, &[])
     }
 }
 

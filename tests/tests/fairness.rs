@@ -7,16 +7,16 @@ use std::thread;
 use std::time::Duration;
 
 use fdbroker_tests::hostile::{Attack, percentile};
+use fdbroker_tests::person::AttackUnderWay;
 use fdbroker_tests::{Daemon, Person, needs_root, peer, request, wait_until};
 
 const ALICE: u32 = 64201;
 const HOSTILE: [u32; 4] = [64211, 64212, 64213, 64214];
 /// How many connections each hostile user has.
 const CONNECTIONS: usize = 250;
-/// How long an attack lasts at most.
-const LONG: Duration = Duration::from_secs(6);
-/// How long 200 requests may take: a few milliseconds each would be one second.
-const NO_HANG: Duration = Duration::from_secs(20);
+/// How long 200 requests may take: a few milliseconds each would be one second. An attack goes on for as
+/// long, or until they have been answered.
+const NO_HANG: Duration = Duration::from_secs(60);
 
 /// Alice may use tag 1; nobody else may do anything.
 const POLICY: &str = r#"
@@ -51,9 +51,7 @@ fn alice_is_served_during(attack: Attack, hostile: &[u32]) {
     let held = alice.open_connection(daemon.socket()).unwrap();
     let get = request::get((1, 7));
     let mut alone = held.latencies(&get, 200, Duration::from_millis(1)).unwrap();
-    let attackers: Vec<_> =
-        hostile.iter().map(|uid| attacks(*uid, daemon.socket().into(), attack)).collect();
-    thread::sleep(Duration::from_millis(300));
+    let attackers: Vec<_> = hostile.iter().map(|uid| attacks(*uid, &daemon, attack)).collect();
     let (told, hears) = mpsc::channel();
     let socket = PathBuf::from(daemon.socket());
     let victim = thread::spawn(move || {
@@ -71,7 +69,8 @@ fn alice_is_served_during(attack: Attack, hostile: &[u32]) {
     let mut took = took.unwrap();
     assert_eq!((took.len(), new.len()), (200, 20));
     victim.join().unwrap();
-    let served: u64 = attackers.into_iter().map(|attacker| attacker.join().unwrap()).sum();
+    let end = |attack: AttackUnderWay| attack.end().expect("it went on until alice was served");
+    let served: u64 = attackers.into_iter().map(end).sum();
     let of = |took: &mut [u32]| (percentile(took, 0.5), percentile(took, 0.99));
     let (alone, took, new) = (of(&mut alone), of(&mut took), of(&mut new));
     println!(
@@ -81,10 +80,9 @@ fn alice_is_served_during(attack: Attack, hostile: &[u32]) {
     );
 }
 
-fn attacks(uid: u32, path: PathBuf, attack: Attack) -> thread::JoinHandle<u64> {
-    let person = Person::user(uid);
-    // All of its connections may be refused, or ended with the broker.
-    thread::spawn(move || person.attack(&path, attack, CONNECTIONS, LONG).unwrap_or(0))
+fn attacks(uid: u32, daemon: &Daemon, attack: Attack) -> AttackUnderWay {
+    let begun = Person::user(uid).attack(daemon.socket(), attack, CONNECTIONS, NO_HANG);
+    begun.expect("the attack begins")
 }
 
 #[test]

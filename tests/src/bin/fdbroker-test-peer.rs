@@ -5,28 +5,67 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
 use fdbroker_tests::hands::{Outcome, Task, hear, tell};
+use fdbroker_tests::hostile::{Attack, Course};
 use fdbroker_tests::{PATIENCE, hostile, sys};
 
 fn main() {
     let stdin = io::stdin();
     let mut kept = Kept::default();
     while let Some((task, brought)) = hear::<Task>(&stdin).expect("the test speaks to its helper") {
+        if let Task::Attack { path, attack, connections, time } = task {
+            let time = Duration::from_millis(time);
+            kept.attack(&stdin, attack, &path, connections, time);
+            continue;
+        }
         let mut given = Vec::new();
         let outcome = kept.perform(task, brought, &mut given);
-        let outcome = outcome.unwrap_or_else(|error| Outcome::failed(&error));
         let given: Vec<BorrowedFd<'_>> = given.iter().map(AsFd::as_fd).collect();
-        tell(&stdin, &outcome, &given).expect("the test listens to its helper");
+        answer(&stdin, outcome, &given);
     }
 }
 
-/// The descriptors that the helper was told to keep; a place is never used again.
+fn answer(stdin: &io::Stdin, outcome: io::Result<Outcome>, given: &[BorrowedFd<'_>]) {
+    let outcome = outcome.unwrap_or_else(|error| Outcome::failed(&error));
+    tell(stdin, &outcome, given).expect("the test listens to its helper");
+}
+
+/// What the helper keeps from task to task.
 #[derive(Default)]
-struct Kept(Vec<Option<OwnedFd>>);
+struct Kept {
+    /// The descriptors that it was told to keep; a place is never used again.
+    descriptors: Vec<Option<OwnedFd>>,
+    /// What came of the last attack.
+    attack: Option<io::Result<u64>>,
+}
 
 impl Kept {
+    /// Attacks until something else is to be done; answers when it has begun, or that it could not.
+    fn attack(
+        &mut self,
+        stdin: &io::Stdin,
+        attack: Attack,
+        path: &Path,
+        connections: usize,
+        time: Duration,
+    ) {
+        sys::raise_descriptors();
+        let mut has_begun = false;
+        let mut begun = || {
+            has_begun = true;
+            answer(stdin, Ok(Outcome::nothing()), &[]);
+        };
+        let course = Course::new(stdin.as_fd(), time, &mut begun);
+        match attack.run(path, connections, course) {
+            // If a copy of this process has begun, the test hears of this end nevertheless.
+            Err(error) if !has_begun => answer(stdin, Err(error), &[]),
+            ended => self.attack = Some(ended),
+        }
+    }
+
     fn perform(
         &mut self,
         task: Task,
@@ -68,7 +107,7 @@ impl Kept {
                 Ok(Outcome::bytes(bytes))
             }
             Task::Close { on } => {
-                self.0[on] = None;
+                self.descriptors[on] = None;
                 Ok(Outcome::nothing())
             }
             Task::Share { on } => {
@@ -82,10 +121,11 @@ impl Kept {
             Task::LimitDescriptors { pid, soft } => {
                 sys::limit_descriptors(pid, soft).map(Outcome::number)
             }
-            Task::Attack { path, attack, connections, time } => {
-                sys::raise_descriptors();
-                let time = Duration::from_millis(time);
-                attack.run(&path, connections, time).map(Outcome::number)
+            // Answered before it is over: see `attack`.
+            Task::Attack { .. } => Err(io::ErrorKind::InvalidInput.into()),
+            Task::EndAttack => {
+                let ended = self.attack.take();
+                ended.ok_or(io::ErrorKind::InvalidInput)?.map(Outcome::number)
             }
             Task::Measure { on, bytes, number, pause } => {
                 let pause = Duration::from_micros(pause);
@@ -100,12 +140,12 @@ impl Kept {
     }
 
     fn keep(&mut self, descriptor: OwnedFd) -> Outcome {
-        self.0.push(Some(descriptor));
-        Outcome::number(self.0.len() as u64 - 1)
+        self.descriptors.push(Some(descriptor));
+        Outcome::number(self.descriptors.len() as u64 - 1)
     }
 
     fn at(&self, place: usize) -> io::Result<BorrowedFd<'_>> {
-        let kept = self.0.get(place).and_then(Option::as_ref).map(AsFd::as_fd);
+        let kept = self.descriptors.get(place).and_then(Option::as_ref).map(AsFd::as_fd);
         kept.ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))
     }
 }
@@ -114,7 +154,7 @@ fn first(brought: Vec<OwnedFd>) -> io::Result<OwnedFd> {
     brought.into_iter().next().ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))
 }
 
-fn sys_connect(path: &std::path::Path, bound: Option<&std::path::Path>) -> io::Result<OwnedFd> {
+fn sys_connect(path: &Path, bound: Option<&Path>) -> io::Result<OwnedFd> {
     let socket = fdbroker_tests::peer::connected(path, bound)?;
     sys::receive_timeout(&socket, PATIENCE);
     Ok(socket)

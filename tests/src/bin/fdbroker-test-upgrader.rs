@@ -51,7 +51,8 @@ impl Hands {
                 Ok(String::new())
             }
             ("drop-in-child", []) => {
-                Ok(fdbroker_tests::sys::in_a_child(|| self.upgrader = None)?.to_string())
+                Ok(fdbroker_tests::sys::in_a_child(Duration::ZERO, || self.upgrader = None)?
+                    .to_string())
             }
             ("abort", []) => std::process::abort(),
             ("exit", []) => exit(0),

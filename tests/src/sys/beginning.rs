@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
 
 /// Starts `program` with one argument as a process of exactly this id (clone3(2) with set_tid),
 /// with `input` as its standard input. Only for a process with one thread.
@@ -28,8 +29,9 @@ pub fn start_with_pid(pid: u32, program: &std::ffi::CStr, input: OwnedFd) -> io:
 }
 
 /// Does something in a copy of this process (fork(2)) that ends behind it; gives whether that ended
-/// well. The copy has the one thread that calls this.
-pub fn in_a_child(what: impl FnOnce()) -> io::Result<bool> {
+/// well. The copy has the one thread that calls this. It is killed some seconds after the time is up.
+pub fn in_a_child(within: Duration, what: impl FnOnce()) -> io::Result<bool> {
+    let alarm = u32::try_from(within.as_secs() + 10).unwrap_or(u32::MAX);
     // SAFETY: the child takes no lock that another thread may hold: the C library sees to those of
     // its own. It leaves without running what belongs to the parent.
     let child = unsafe { libc::fork() };
@@ -37,7 +39,7 @@ pub fn in_a_child(what: impl FnOnce()) -> io::Result<bool> {
         -1 => Err(io::Error::last_os_error()),
         // SAFETY: both take an integer. Who hangs is killed by the alarm.
         0 => unsafe {
-            libc::alarm(10);
+            libc::alarm(alarm);
             what();
             libc::_exit(0)
         },
