@@ -22,8 +22,23 @@ impl Supervisor {
         if !self.listener.is_intact() {
             return Err("it has tampered with the listening socket".to_owned());
         }
+        self.look_for_socket(link, false);
         self.tell_health(link);
         Ok(())
+    }
+
+    /// Makes a deleted socket file again, and gives the worker the socket; if `asked` for, says also
+    /// again why not.
+    pub(super) fn look_for_socket(&mut self, link: &mut Link, asked: bool) {
+        if !self.listener.restore_file(&self.log, asked) {
+            return;
+        }
+        match self.listener.share() {
+            Ok(socket) => link.carry_own(Control::Listener, socket),
+            Err(error) => self.log.error(&format!(
+                "the worker does not get the new listening socket: {error}; raise LimitNOFILE="
+            )),
+        }
     }
 
     /// Tells the worker what its status is to say, if that has changed.

@@ -5,6 +5,8 @@
 //! between two brokers that start at once, and says who holds it; the socket file itself says
 //! whether its broker lives. Nothing here waits for another process.
 
+mod deletion;
+
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Seek, Write};
@@ -32,7 +34,12 @@ pub(super) struct Listener {
     made: Option<SocketFile>,
     /// What has become of it, for the status.
     state: &'static str,
+    /// Its file could be seen at first, where it has one: of one that was passed in, it may not be.
+    visible: bool,
 }
+
+const REPLACED: &str = "replaced";
+const BROKEN: &str = "broken";
 
 /// A socket file of ours.
 struct SocketFile {
@@ -45,7 +52,7 @@ struct SocketFile {
 /// The lock of the socket's place.
 struct Lock {
     name: PathBuf,
-    _file: File,
+    file: File,
 }
 
 impl Listener {
@@ -60,7 +67,7 @@ impl Listener {
         let socket = listen(&path).map_err(|error| StartError::Socket(path.clone(), error))?;
         let identity = identity(&path).map_err(|error| StartError::Socket(path.clone(), error))?;
         let made = Some(SocketFile { path, identity, lock });
-        Self { socket, made, state: "ok" }.with_senders()
+        Self { socket, made, state: "ok", visible: true }.with_senders()
     }
 
     /// Another owner of the same socket, to be sent to the worker.
@@ -82,10 +89,11 @@ impl Listener {
 
     /// Repairs what the last worker may have done to it. To be called while there is no worker.
     pub(super) fn repair(&mut self, log: &Log) {
+        self.restore_file(log, false);
         if self.is_shut_down() {
             match self.replace() {
                 Ok(path) => {
-                    self.state = "replaced";
+                    self.state = REPLACED;
                     let path = path.display();
                     log.error(&format!(
                         "{SHUT_DOWN}; another one listens on {path} now{}",
@@ -93,7 +101,7 @@ impl Listener {
                     ));
                 }
                 Err(error) => {
-                    self.state = "broken";
+                    self.state = BROKEN;
                     log.error(&format!(
                         "{SHUT_DOWN}, and no other one can be made in its place ({error}): nobody can \
                          connect{}",
@@ -203,7 +211,9 @@ pub(super) fn passed_in() -> Result<Option<Listener>, StartError> {
                     "what was passed is no listening Unix stream socket".to_owned(),
                 ));
             }
-            Listener { socket, made: None, state: "ok" }.with_senders().map(Some)
+            let mut passed = Listener { socket, made: None, state: "ok", visible: false };
+            passed.visible = passed.path().is_some_and(|path| path.is_absolute() && path.exists());
+            passed.with_senders().map(Some)
         }
         more => Err(problem(format!("{} descriptors were passed; pass one", more.len()))),
     }
@@ -264,7 +274,7 @@ fn lock_beside(path: &Path) -> Result<Lock, StartError> {
         if identity(&name).ok() == Some((locked.dev(), locked.ino())) {
             // Only a name for those who find it held: a full disk is no reason not to start.
             let _ = sign(&mut file);
-            return Ok(Lock { name, _file: file });
+            return Ok(Lock { name, file });
         }
     }
 }

@@ -144,8 +144,12 @@ impl Reloads {
 
 /// Reading the policy again.
 impl Supervisor {
-    /// SIGHUP: the policy, and the audit file, which may have been moved away.
-    pub(super) fn hang_up(&mut self, serving: Option<&mut Link>) {
+    /// SIGHUP: the policy, the audit file, which may have been moved away, and the socket file.
+    pub(super) fn hang_up(&mut self, mut serving: Option<&mut Link>) {
+        // A worker that comes to serve is looked after with the next beat.
+        if let Some(link) = serving.as_deref_mut() {
+            self.look_for_socket(link, true);
+        }
         self.reopen_audit_file(serving);
         self.reload(None);
     }

@@ -1,5 +1,6 @@
 //! Accepting peers: a charge on its user, then its turn, then its identity, then a session.
 
+use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
@@ -11,6 +12,7 @@ use nix::sys::socket::{getsockopt, sockopt};
 use rustix::event::PollFlags;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::net::{Shutdown, SocketFlags, accept_with, shutdown};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::yield_now;
 
 use super::Worker;
@@ -33,14 +35,26 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// How long peers are accepted before the sessions have their turn.
 const SLICE: Duration = Duration::from_micros(100);
 
-/// Accepts peers for as long as the worker lives.
+/// Accepts peers for as long as the worker lives, each time from the listening socket that came last.
 ///
 /// # Errors
-/// When the listening socket cannot be used.
-pub(super) async fn accept(worker: Rc<Worker>, listener: OwnedFd) -> io::Result<()> {
-    set_nonblocking(&listener)?;
-    let listener = Watched::new(listener)?;
+/// When a listening socket cannot be used.
+pub(super) async fn accept(
+    worker: Rc<Worker>,
+    listener: OwnedFd,
+    mut others: UnboundedReceiver<OwnedFd>,
+) -> io::Result<()> {
+    let mut listener = watched(listener)?;
     worker.vault.serving().await?;
+    loop {
+        tokio::select! {
+            never = accept_from(&worker, &listener) => match never? {},
+            Some(other) = others.recv() => listener = watched(other)?,
+        }
+    }
+}
+
+async fn accept_from(worker: &Rc<Worker>, listener: &Watched) -> io::Result<Infallible> {
     loop {
         let mut busy = Duration::ZERO;
         while busy < SLICE {
@@ -49,7 +63,7 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: OwnedFd) -> io::Result<
             worker.loop_time.begin();
             let next = |socket: BorrowedFd<'_>| Ok(accept_with(socket, SocketFlags::CLOEXEC)?);
             match listener.read(next).await {
-                Ok(stream) => arrive(&worker, stream),
+                Ok(stream) => arrive(worker, stream),
                 Err(error) => {
                     worker.log().error(&format!("a peer could not be accepted: {error}"));
                     tokio::time::sleep(PAUSE).await;
@@ -62,8 +76,9 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: OwnedFd) -> io::Result<
 }
 
 /// Accepting must not wait when a peer has left again meanwhile.
-fn set_nonblocking(listener: &OwnedFd) -> io::Result<()> {
-    Ok(fcntl_setfl(listener, fcntl_getfl(listener)? | OFlags::NONBLOCK)?)
+fn watched(listener: OwnedFd) -> io::Result<Watched> {
+    fcntl_setfl(&listener, fcntl_getfl(&listener)? | OFlags::NONBLOCK)?;
+    Watched::new(listener)
 }
 
 /// Gives a new connection a task of its own, which waits for its user's turn. Nothing is done here that

@@ -96,6 +96,8 @@ pub(crate) struct Worker {
     chunk: RefCell<Box<[u8]>>,
     /// Policies to be put in force.
     coming: UnboundedSender<Setup>,
+    /// Listening sockets to be used instead of the one before.
+    listeners: UnboundedSender<OwnedFd>,
     taking: taking::Taking,
     connections: connections::Connections,
     /// What the status says of what only the supervisor knows, in lines of `key=value`.
@@ -209,6 +211,7 @@ async fn serve(
     let audit = Audit::new(Rc::new(log), trail);
     audit.follow(&rules.policy);
     let (coming, policies) = unbounded_channel();
+    let (listeners, others) = unbounded_channel();
     let worker = Rc::new(Worker {
         instance,
         sees_units,
@@ -229,6 +232,7 @@ async fn serve(
         close_queue,
         chunk: RefCell::new(vec![0; inbox::CHUNK].into_boxed_slice()),
         coming,
+        listeners,
         taking: taking::Taking::default(),
         connections: connections::Connections::default(),
         health: RefCell::default(),
@@ -236,7 +240,7 @@ async fn serve(
     notes.into_iter().for_each(|note| turns::restore(&worker, note));
     takes.into_iter().for_each(|take| taking::restore(&worker, take));
     tokio::task::spawn_local(Rc::clone(&worker.loop_time).run());
-    let tasks = run_tasks(Rc::clone(&worker), link, listener, policies);
+    let tasks = run_tasks(Rc::clone(&worker), link, (listener, others), policies);
     // A task of its own, and not awaited here: what is awaited here is polled whenever any task is.
     let result = tokio::task::spawn_local(tasks).await;
     let result = result.unwrap_or_else(|error| Err(error.to_string()));
@@ -251,10 +255,10 @@ async fn serve(
 async fn run_tasks(
     worker: Rc<Worker>,
     link: Rc<Watched>,
-    listener: OwnedFd,
+    (listener, others): (OwnedFd, UnboundedReceiver<OwnedFd>),
     policies: UnboundedReceiver<Setup>,
 ) -> Result<(), String> {
-    let peers = accept::accept(Rc::clone(&worker), listener);
+    let peers = accept::accept(Rc::clone(&worker), listener, others);
     tokio::select! {
         result = supervision::heed(&worker, &link) => result.map_err(|error| error.to_string()),
         result = peers => result.map_err(|error| format!("cannot accept peers: {error}")),

@@ -53,6 +53,10 @@ fn take(worker: &Worker, message: Message<PeerFd>) -> io::Result<()> {
             Ok(Control::Trail(file)) => {
                 file.into_inner().into_iter().for_each(|file| worker.audit.go_on_in(file));
             }
+            // It fails when this worker ends.
+            Ok(Control::Listener(socket)) => {
+                socket.into_inner().into_iter().for_each(|it| drop(worker.listeners.send(it)));
+            }
             Ok(Control::Closed(slot)) => worker.vault.closed(slot),
             Ok(Control::Ping) => worker.vault.pinged(),
             Ok(Control::Health(lines)) => drop(worker.health.replace(lines)),

@@ -69,3 +69,46 @@ fn passcred_that_was_switched_off_is_switched_on() {
     wait_until("clients are served again", || is_served(&daemon));
     logs(&daemon, "SO_PASSCRED of the listening socket");
 }
+
+#[test]
+fn a_socket_file_that_was_deleted_is_made_again() {
+    let daemon = daemon();
+    let worker = daemon.worker_pid();
+    let mut peer = daemon.connect();
+    peer.add((1, 1), "kept").done();
+    std::fs::remove_file(daemon.socket()).unwrap();
+    wait_until("clients are served again", || is_served(&daemon));
+    assert_eq!(daemon.connect().get((1, 1)).payload(), b"kept");
+    logs(&daemon, "was deleted; it has been made again");
+    assert!(status_has(&daemon, "listener=replaced"), "{}", daemon.says(&["status"]));
+    // Whoever was connected noticed nothing.
+    assert_eq!(peer.get((1, 1)).payload(), b"kept");
+    assert_eq!(daemon.worker_pid(), worker);
+}
+
+#[test]
+fn a_socket_whose_directory_was_deleted_is_made_again_with_its_lock() {
+    let directory = Directory::new();
+    let place = directory.join("place");
+    std::fs::create_dir(&place).unwrap();
+    let daemon = Daemon::open().socket(place.join("socket")).start();
+    std::fs::remove_dir_all(&place).unwrap();
+    logs(&daemon, "was deleted: nobody can connect");
+    std::fs::create_dir(&place).unwrap();
+    wait_until("clients are served again", || is_served(&daemon));
+    let (_, said) = Daemon::open().socket(place.join("socket")).fail();
+    assert!(said.contains(&format!("(pid {})", daemon.supervisor_pid())), "{said}");
+}
+
+#[test]
+fn a_passed_in_socket_that_was_deleted_is_told_at_each_hangup() {
+    let directory = Directory::new();
+    let path = directory.join("passed");
+    let daemon = Daemon::open().listening(UnixListener::bind(&path).unwrap()).socket(path.clone());
+    let daemon = daemon.start();
+    std::fs::remove_file(&path).unwrap();
+    let told = || daemon.log().text().matches("the service manager made it").count();
+    wait_until("the log says it", || told() == 1);
+    daemon.hang_up();
+    wait_until("the log says it again", || told() == 2);
+}
