@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use fdbroker_wire::{Add, Payload, Slot, Tag};
 
-use super::closed_slots::ClosedSlots;
+use super::closed_slots::{ClosedSlots, Leaving};
 use crate::deposit_record;
 use crate::fd::PeerFd;
 
@@ -21,6 +21,7 @@ pub(super) struct Kept {
     pub(super) ufd: i32,
     pub(super) payload: Payload,
     pub(super) descriptor: Option<PeerFd>,
+    leaving: Option<Leaving>,
 }
 
 /// The owner of a serial tag, as the worker noted it.
@@ -60,12 +61,14 @@ impl Deposits {
     pub(super) fn keep(&mut self, add: Add<PeerFd>) -> bool {
         let Some(owner) = deposit_record::owner(&add.payload) else { return false };
         let Add { slot, ufd, payload, mut descriptor } = add;
-        if let Some(descriptor) = &mut descriptor {
+        let leaving = descriptor.as_mut().map(|descriptor| {
+            let (notice, leaving) = self.closed.notice(slot);
             descriptor.move_to(owner);
-            descriptor.keep_until_closed(self.closed.notice(slot));
-        }
-        self.takers.remove(&slot);
-        self.kept.insert(slot, Rc::new(Kept { slot, ufd, payload, descriptor }));
+            descriptor.keep_until_closed(notice);
+            leaving
+        });
+        self.forget(slot);
+        self.kept.insert(slot, Rc::new(Kept { slot, ufd, payload, descriptor, leaving }));
         true
     }
 
@@ -97,7 +100,10 @@ impl Deposits {
     /// Forgets a deposit; whether there was one.
     pub(super) fn forget(&mut self, slot: Slot) -> bool {
         self.takers.remove(&slot);
-        self.kept.remove(&slot).is_some()
+        let kept = self.kept.remove(&slot);
+        let leaving = kept.as_ref().and_then(|kept| kept.leaving.as_ref());
+        leaving.into_iter().for_each(|leaving| self.closed.leaves(leaving));
+        kept.is_some()
     }
 
     /// Notes who is about to be given what lies in some slots; nobody, when there is no process.
@@ -143,5 +149,37 @@ impl Deposits {
 
     pub(super) fn notes(&self) -> impl Iterator<Item = &Note> {
         self.notes.values()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+    use crate::fd::{CloseQueue, Depositor};
+
+    fn add(slot: Slot, queue: &CloseQueue) -> Add<PeerFd> {
+        let end: OwnedFd = std::io::pipe().unwrap().0.into();
+        let payload = deposit_record::write(fdbroker_policy::Uid(7)).to_vec().into();
+        let descriptor = Some(queue.hold(Depositor::Nobody, end));
+        Add { slot, ufd: 7, payload, descriptor }
+    }
+
+    #[tokio::test]
+    async fn the_worker_is_told_when_what_it_deleted_or_replaced_has_been_closed() {
+        let (closed, queue, slot) =
+            (ClosedSlots::default(), CloseQueue::new(), Slot::new(1, 5).unwrap());
+        let mut deposits = Deposits::new(closed.clone());
+        assert!(deposits.keep(add(slot, &queue)));
+        closed.next_worker();
+        assert!(deposits.keep(add(slot, &queue)));
+        assert!(deposits.forget(slot));
+        let mut told = Vec::new();
+        while told.len() < 2 {
+            queue.batch_closed().await;
+            told.extend(closed.take());
+        }
+        assert_eq!(told, [slot, slot]);
     }
 }

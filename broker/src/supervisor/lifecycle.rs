@@ -222,8 +222,7 @@ impl Supervisor {
     ) -> End {
         let (answers, mut opened) = unbounded_channel();
         let mut served = false;
-        // What the last worker waited for to be closed, no other one has on an account.
-        drop(self.closed.take());
+        self.closed.next_worker();
         self.reloads.forget_tickets();
         let patience = patience(self.deposits.all().len());
         let mut waited = pin!(tokio::time::sleep(patience));
