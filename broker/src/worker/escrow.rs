@@ -1,5 +1,6 @@
 //! What can be asked of slots: decide, wait for a turn where the tag is serial, act, record.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use super::request::Escrow;
 use super::session::Session;
 use super::taking::Taken;
 use super::vault::{Pen, Unsent};
-use super::{PeerFd, Worker, kind, taking, turns};
+use super::{PeerFd, Worker, at_hand, kind, taking, turns};
 use crate::deposit_record;
 use crate::log::{Kind, Verdict};
 use crate::numbering::policy_tag;
@@ -28,6 +29,16 @@ const SWAP: Duration = Duration::from_secs(30);
 
 /// Serves a request; none when the peer has left while it waited, or the supervisor has gone.
 pub(super) async fn serve(
+    worker: &Worker,
+    session: &mut Session,
+    requester: &Requester,
+    request: Escrow,
+) -> Option<Answer> {
+    let slot = request.slot();
+    at_hand::during(slot, pin!(carry_out(worker, session, requester, request))).await
+}
+
+async fn carry_out(
     worker: &Worker,
     session: &mut Session,
     requester: &Requester,
@@ -253,6 +264,16 @@ pub(super) async fn delete(worker: &Worker, pen: &Pen<'_>, deposit: &Deposit) ->
 /// Deletes what was given away, unless somebody has put something else there meanwhile, or takes
 /// the tag over; none when the supervisor has gone.
 pub(super) async fn take(
+    worker: &Worker,
+    requester: &Requester,
+    holder: &Holder,
+    taken: &Taken,
+) -> Option<()> {
+    let slot = Some(taken.deposit.slot);
+    at_hand::during(slot, pin!(delete_taken(worker, requester, holder, taken))).await
+}
+
+async fn delete_taken(
     worker: &Worker,
     requester: &Requester,
     holder: &Holder,

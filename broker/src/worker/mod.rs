@@ -156,8 +156,9 @@ const NO_UNITS: &str = "the broker is in a control group namespace of its own: u
 fn end_on_panic(link: OwnedFd) {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        tell(panic);
+        // First, since nobody may read standard error.
         at_hand::confess(link.as_fd());
+        tell(panic);
         std::process::abort();
     }));
 }

@@ -1,12 +1,12 @@
 //! What operators ask of the broker itself: reload, purge, status.
 
 use std::fmt::Write;
+use std::pin::pin;
 
 use fdbroker_policy::Right;
 use fdbroker_wire::version2::Report;
 use fdbroker_wire::{Errno, Slot};
 
-use super::Worker;
 use super::answer::{Answer, Failure};
 use super::case::{Case, Outcome, unrecorded};
 use super::decision::Requester;
@@ -15,6 +15,7 @@ use super::in_force::Rules;
 use super::limits::loop_time::Turn;
 use super::place::Place;
 use super::unreachable::{self, is_unreachable};
+use super::{Worker, at_hand};
 use crate::log::{Kind, Verdict};
 
 fn case<'a>(worker: &'a Worker, rules: &'a Rules, requester: &'a Requester) -> Case<'a> {
@@ -69,7 +70,7 @@ pub(super) async fn purge(
     let mut text = String::new();
     for slot in slots {
         turn.take().await;
-        match purge_one(&case, slot).await? {
+        match at_hand::during(Some(slot), pin!(purge_one(&case, slot))).await? {
             // Writing to a String cannot fail.
             Ok(()) => drop(writeln!(text, "{slot}")),
             Err(failure) => return Some(case.fail(failure)),

@@ -2,8 +2,6 @@
 //! is in [`super::escrow`], many at once in [`super::many`]; who owns a tag in [`super::claims`]; names and listings in [`super::listing`]; what operators ask of the
 //! broker in [`super::operate`].
 
-use std::pin::pin;
-
 use fdbroker_policy::Right;
 use fdbroker_wire::claim::ClaimRequest;
 use fdbroker_wire::many::ManyRequest;
@@ -14,7 +12,7 @@ use super::answer::Answer;
 use super::decision::Requester;
 use super::inbox::Incoming;
 use super::session::Session;
-use super::{PeerFd, Worker, at_hand, claims, escrow, listing, many, operate};
+use super::{PeerFd, Worker, claims, escrow, listing, many, operate};
 use crate::log::{Record, Verdict};
 
 /// What is served.
@@ -49,11 +47,7 @@ pub(super) async fn serve(
     session.keep_rate(worker, request.size()).await?;
     let requester = Requester::new(worker, &session.identity, writer).await;
     let answer = match request {
-        Request::Escrow(request) => {
-            let slot = request.slot();
-            let served = pin!(escrow::serve(worker, session, &requester, request));
-            at_hand::during(slot, served).await
-        }
+        Request::Escrow(request) => escrow::serve(worker, session, &requester, request).await,
         Request::Hello(hello) => Some(listing::greet(worker, session, &requester, hello)),
         Request::Many(request) => return many::serve(worker, session, requester, request).await,
         Request::Claim(request) => Some(claims::serve(worker, session, &requester, request).await),
@@ -129,7 +123,7 @@ impl Request {
 
 impl Escrow {
     /// The slot that it is on.
-    fn slot(&self) -> Option<Slot> {
+    pub(super) fn slot(&self) -> Option<Slot> {
         match self {
             Self::Get(slot) | Self::Del(slot) => Some(*slot),
             Self::Add(add) => Some(add.slot),

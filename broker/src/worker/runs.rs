@@ -9,7 +9,6 @@ use std::rc::Rc;
 use fdbroker_policy::Right;
 use fdbroker_wire::{Errno, Index, Slot, Tag};
 
-use super::Worker;
 use super::answer::Failure;
 use super::case::{Case, unrecorded};
 use super::decision::Requester;
@@ -20,6 +19,7 @@ use super::many::{Gathered, Mark, may_take};
 use super::place::Place;
 use super::session::Session;
 use super::taking::Taken;
+use super::{Worker, at_hand};
 use crate::audit::NotRecorded;
 use crate::log::{Kind, Verdict};
 use crate::numbering::{policy_slot, wire_slot};
@@ -153,7 +153,8 @@ impl<'a> Runs<'a> {
         let mut deposits = deposits.into_iter().peekable();
         for &index in indices {
             let slot = Slot { tag: self.question.tag, index };
-            let found = self.look(slot, deposits.next_if(|deposit| deposit.slot == slot));
+            let there = deposits.next_if(|deposit| deposit.slot == slot);
+            let found = at_hand::on(slot, || self.look(slot, there));
             if !got.has_room(found.as_ref().map_or(0, |deposit| deposit.payload.len())) {
                 return;
             }
@@ -165,8 +166,10 @@ impl<'a> Runs<'a> {
             match found {
                 Ok(deposit) => {
                     self.join(slot, Ok(()), got);
-                    let taken = self.taken(&deposit);
-                    got.deposit(deposit, taken);
+                    at_hand::on(slot, || {
+                        let taken = self.taken(&deposit);
+                        got.deposit(deposit, taken);
+                    });
                 }
                 Err(nothing) => {
                     let errno = nothing.errno();
