@@ -148,6 +148,20 @@ fn every_option_of_the_command_is_in_the_readme() {
 }
 
 #[test]
+fn every_line_of_the_status_is_explained() {
+    const OPERATORS: &str = "[[rules]]\nid = \"operators\"\nallow = [\"operate\"]\nanyone = true\n";
+    let daemon = Daemon::with_policy(OPERATORS).start();
+    let (page, manual) = (read("docs/errors.md"), read("man/fdbroker.1"));
+    let said = daemon.says(&["status"]);
+    assert!(said.contains("audit=none\n"), "{said}");
+    for line in said.lines() {
+        let (key, _) = line.split_once('=').unwrap();
+        assert!(page.contains(&format!("| `{key}` |")), "docs/errors.md: {key}");
+        assert!(manual.contains(&key.replace('_', "\\_")) || manual.contains(key), "man: {key}");
+    }
+}
+
+#[test]
 fn every_error_of_an_upgrade_is_on_its_page() {
     let (source, page) = (read("client/src/upgrader/error.rs"), read("docs/upgrader.md"));
     let body = source.split("pub enum UpgradeError {\n").nth(1).unwrap();

@@ -75,6 +75,12 @@ impl Audit {
         self.trail.borrow_mut().iter_mut().for_each(Trail::mend);
     }
 
+    /// Returns how many records the file has not taken, if it did not take the last one; none where
+    /// there is no file.
+    pub(crate) fn failing(&self) -> Option<Option<u64>> {
+        self.trail.borrow().as_ref().map(Trail::failing)
+    }
+
     /// Records.
     ///
     /// # Errors

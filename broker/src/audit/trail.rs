@@ -57,6 +57,11 @@ impl Trail {
         *self = Self { lost: self.lost, ..Self::new(file) };
     }
 
+    /// How many records could not be written, if the last one is among them.
+    pub(super) fn failing(&self) -> Option<u64> {
+        self.failing.then_some(self.lost)
+    }
+
     /// Ends what is left of a line, whoever wrote it; if that cannot be written, the next record
     /// does it.
     pub(super) fn mend(&mut self) {

@@ -116,6 +116,13 @@ pub(super) fn status(worker: &Worker, requester: &Requester) -> Answer {
     if !case.decision.granted {
         return case.fail(Failure::refused(&case.decision));
     }
+    // First: whether that succeeds is told too.
+    let _ = case.record(Kind::Decision, Verdict::Granted, "the status was told");
+    let (audit, lost) = match worker.audit.failing() {
+        None => ("none", 0),
+        Some(None) => ("ok", 0),
+        Some(Some(lost)) => ("failing", lost),
+    };
     let usage = worker.quotas.usage();
     let policy = &rules.policy;
     let lines = [
@@ -129,10 +136,11 @@ pub(super) fn status(worker: &Worker, requester: &Requester) -> Answer {
         ("deposits", worker.slots.borrow().len().to_string()),
         ("descriptors", usage.descriptors.to_string()),
         ("descriptor_limit", usage.descriptor_limit.to_string()),
+        ("audit", audit.to_owned()),
+        ("audit_lost", lost.to_string()),
     ];
     let mut text: String = lines.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
     // What only the supervisor knows.
     text.push_str(&worker.health.borrow());
-    let _ = case.record(Kind::Decision, Verdict::Granted, "the status was told");
     case.conclude(Outcome::Recorded(Answer::Report(Report { error: None, text })))
 }

@@ -48,7 +48,21 @@ const STATUS: &str = "\
 Example:
   fdbroker status
 
-Takes the right operate.";
+Takes the right operate. The lines that come, as KEY=VALUE:
+  instance                another number after each start of the broker, which empties all slots
+  version                 of the broker
+  policy                  how often reloads have changed the policy
+  rules, tags, resources  of the policy in force
+  connections             now, of all users
+  deposits                now, of all users
+  descriptors             in the deposits
+  descriptor_limit        the most that these may be
+  audit                   ok, failing or none: whether the audit file takes records
+  audit_lost              records that it has not taken since it fails
+  worker_restarts         workers that have died; the log says why
+  workers_left_behind     dead workers that sleep in the kernel
+  deposits_set_aside      slots on which workers have died, or none
+  listener                ok, repaired, replaced or broken: the listening socket";
 
 impl Reload {
     /// Runs it.

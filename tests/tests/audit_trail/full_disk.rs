@@ -69,7 +69,9 @@ fn on_a_full_disk_a_required_trail_refuses_requests_and_does_not_do_them() {
     daemon.complains(7, &["list"]);
     daemon.complains(7, &["reload"]);
     // What changes nothing is told, so that it can be seen how the broker is.
-    assert_eq!(daemon.run(&["status"]).status, 0);
+    let said = daemon.says(&["status"]);
+    let lost = said.lines().find_map(|line| line.strip_prefix("audit_lost=")).unwrap();
+    assert!(said.contains("audit=failing\n") && lost.parse::<u32>().unwrap() > 1, "{said}");
     // A refusal is one all the same.
     assert_eq!(peer.get((1, 13)).errno(), libc::EACCES);
     let mut other = Person::same().connect(&daemon);
