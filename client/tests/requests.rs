@@ -269,6 +269,20 @@ fn a_quota_that_deposits_do_not_fill_brings_no_advice_to_delete_them() {
 }
 
 #[test]
+fn only_requests_on_a_tag_that_find_no_answer_suspect_another_session() {
+    let silent = || Fake::playing(|mut peer| while peer.next().is_some() {});
+    let broker = |fake: &Fake| {
+        let timeout = Duration::from_millis(20);
+        Connector::new().socket(fake.path()).timeout(Some(timeout)).connect().unwrap()
+    };
+    let (fake, other) = (silent(), silent());
+    let on_a_tag = broker(&fake).get(slot("1/1")).unwrap_err().to_string();
+    assert!(on_a_tag.contains("another session may hold the tag"), "{on_a_tag}");
+    let without = broker(&other).find("web").unwrap_err().to_string();
+    assert!(without.contains("the broker may be overloaded, or hang"), "{without}");
+}
+
+#[test]
 fn an_empty_slot_asks_for_a_deposit_only_from_who_wanted_one() {
     let fake = Fake::failing(Errno::NOENT.get(), "the slot is empty");
     let mut broker = Connector::new().socket(fake.path()).connect().unwrap();
