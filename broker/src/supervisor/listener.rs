@@ -5,10 +5,11 @@
 //! between two brokers that start at once, and says who holds it; the socket file itself says
 //! whether its broker lives. Nothing here waits for another process.
 
+mod access;
 mod deletion;
 
 use std::fmt;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
@@ -27,6 +28,7 @@ use crate::log::Log;
 use crate::look::look;
 use crate::sys::adopt::adopt;
 use crate::sys::socket::without_surplus;
+use access::Access;
 
 /// A listening socket, and the file to remove at the end if it was made here.
 pub(super) struct Listener {
@@ -91,12 +93,14 @@ impl Listener {
     pub(super) fn repair(&mut self, log: &Log) {
         self.restore_file(log, false);
         if self.is_shut_down() {
+            let before = self.path().and_then(|path| fs::symlink_metadata(path).ok());
             match self.replace() {
                 Ok(path) => {
                     self.state = REPLACED;
-                    let path = path.display();
+                    let lost = before.and_then(|before| Access::of(&before).lost(&path));
+                    let (path, lost) = (path.display(), lost.unwrap_or_default());
                     log.error(&format!(
-                        "{SHUT_DOWN}; another one listens on {path} now{}",
+                        "{SHUT_DOWN}; another one listens on {path} now{lost}{}",
                         self.cure()
                     ));
                 }
@@ -130,7 +134,7 @@ impl Listener {
         if self.made.is_some() { "" } else { CURE }
     }
 
-    /// Listens on another socket at the same path, with the same mode; returns the path.
+    /// Listens on another socket at the same path, with the same mode and group; returns the path.
     fn replace(&mut self) -> io::Result<PathBuf> {
         let path = self.path().ok_or(ErrorKind::AddrNotAvailable)?;
         let before = fs::symlink_metadata(&path).ok();
@@ -144,8 +148,8 @@ impl Listener {
         if before.is_some() {
             fs::remove_file(&path)?;
         }
-        let mode = before.map(|before| before.permissions());
-        self.socket = listen_with(&path, mode)?;
+        let access = before.as_ref().map(Access::of);
+        self.socket = listen_with(&path, access)?;
         setsockopt(&self.socket, sockopt::PassCred, &true)?;
         if let Some(file) = &mut self.made {
             file.identity = identity(&path)?;
@@ -362,13 +366,14 @@ fn listen(path: &Path) -> io::Result<OwnedFd> {
     listen_with(path, None)
 }
 
-/// The same with this mode: what was there before it may have had one of its own.
-fn listen_with(path: &Path, mode: Option<Permissions>) -> io::Result<OwnedFd> {
-    let mask = if geteuid().is_root() && mode.is_none() { 0o111 } else { 0o177 };
+/// The same with this access: what was there before it may have had one of its own.
+fn listen_with(path: &Path, access: Option<Access>) -> io::Result<OwnedFd> {
+    let mask = if geteuid().is_root() && access.is_none() { 0o111 } else { 0o177 };
     let before = umask(Mode::from_raw_mode(mask));
-    let bound = UnixListener::bind(path);
+    let bind = || UnixListener::bind(path);
+    let bound = access.as_ref().map_or_else(bind, |access| access.in_group(bind));
     umask(before);
-    if let Some(mode) = mode {
+    if let Some(Access { mode, .. }) = access {
         fs::set_permissions(path, mode)?;
     }
     // As long a queue as the system allows: peers wait there while a worker is being replaced.

@@ -2,12 +2,18 @@
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 
-use fdbroker_tests::{Daemon, Directory, Peer, process, skip, sys, wait_for, wait_until};
+use fdbroker_tests::{
+    Daemon, Directory, Ids, Peer, Person, needs_root, process, skip, sys, wait_for, wait_until,
+};
 use rustix::net::sockopt::socket_acceptconn;
 use rustix::net::{Shutdown, shutdown};
 
 use super::{daemon, logs, status_has};
+
+const GROUP: u32 = 64098;
+const MEMBER: u32 = 64099;
 
 /// The worker's listening socket; none where we may not take it.
 fn listener(daemon: &Daemon) -> Option<OwnedFd> {
@@ -55,6 +61,52 @@ fn a_listener_passed_in_is_replaced_at_its_path_with_its_mode() {
     wait_until("clients are served again", || is_served(&daemon));
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
     logs(&daemon, "restart its socket unit");
+}
+
+/// A passed-in socket of a user and group, shut down and made anew; gives where it is.
+fn is_replaced_for(user: u32, group: u32) -> Option<(Daemon, PathBuf, Directory)> {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let what = "a passed-in listener of another user or group";
+    if !needs_root(what) {
+        return None;
+    }
+    let directory = Directory::new();
+    let path = directory.join("passed");
+    let passed = UnixListener::bind(&path).unwrap();
+    chown(&path, Some(user), Some(group)).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o660)).unwrap();
+    let daemon = Daemon::open().listening(passed).socket(path.clone()).start();
+    let Some(listener) = listener(&daemon) else {
+        skip(what, "descriptors of others cannot be taken");
+        return None;
+    };
+    shutdown(&listener, Shutdown::Both).unwrap();
+    wait_until("clients are served again", || is_served(&daemon));
+    logs(&daemon, "another one listens on");
+    Some((daemon, path, directory))
+}
+
+#[test]
+fn a_listener_passed_in_is_replaced_with_its_group() {
+    use std::os::unix::fs::MetadataExt;
+    let Some((daemon, path, _directory)) = is_replaced_for(0, GROUP) else { return };
+    let file = std::fs::metadata(&path).unwrap();
+    assert_eq!((file.uid(), file.gid(), file.mode() & 0o777), (0, GROUP, 0o660));
+    assert!(!daemon.log().text().contains("no longer to user"));
+    let ids = Ids { uid: MEMBER, gid: MEMBER, groups: vec![GROUP] };
+    Person::who_is(ids).connect(&daemon).is_served((1, 1));
+    // For a moment it was the supervisor's own.
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.supervisor_pid()));
+    assert!(status.unwrap().contains("Gid:\t0\t0\t0\t0\n"));
+}
+
+#[test]
+fn that_a_replaced_listener_has_another_owner_is_said() {
+    let Some((daemon, _path, _directory)) = is_replaced_for(MEMBER, GROUP) else { return };
+    logs(
+        &daemon,
+        "it belongs to user 0 and group 64098 and no longer to user 64099 and group 64098",
+    );
 }
 
 #[test]
