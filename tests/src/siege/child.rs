@@ -40,6 +40,10 @@ impl Child {
         Self { child, tells, says }
     }
 
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits until it has connected.
     pub(super) fn is_ready(&mut self) {
         assert_eq!(self.line(), "ready\n", "a user of the load is not ready");

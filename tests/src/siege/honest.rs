@@ -4,6 +4,7 @@ use std::io::{self, BufRead, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -28,8 +29,10 @@ const OTHER: &[u8] = &[7; 500];
 /// What one or several users saw.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Results {
-    /// How long each answer took, in microseconds.
+    /// How long each answer on a connection that was there took, in microseconds.
     pub took: Vec<u32>,
+    /// The same of the first answer on a new connection, its connect(2) included.
+    pub joined: Vec<u32>,
     /// How many requests went wrong.
     pub errors: usize,
     /// The first of them.
@@ -40,6 +43,7 @@ impl Results {
     /// Both together.
     pub fn and(mut self, mut other: Self) -> Self {
         self.took.append(&mut other.took);
+        self.joined.append(&mut other.joined);
         self.errors += other.errors;
         self.first_error = self.first_error.or(other.first_error);
         self
@@ -92,6 +96,8 @@ struct Connection {
     index: i32,
     step: u32,
     due: Instant,
+    /// The socket that it goes on on, as soon as that is connected.
+    coming: Option<Receiver<io::Result<OwnedFd>>>,
     /// What was asked when it was due, and is not answered.
     asked: Option<Asked>,
 }
@@ -147,12 +153,12 @@ impl User {
 
     fn ask(&mut self, at: usize) {
         let (file, first) = (self.file.as_fd(), self.connections[0].index);
-        let renewed = self.connections[at].is_to_be_renewed().then(|| connected(&self.path, None));
         let connection = &mut self.connections[at];
-        if let Some(renewed) = renewed {
-            match renewed {
-                Ok(socket) => connection.renew(socket),
-                Err(error) => return self.fail(at, &format!("connect: {error}")),
+        if connection.is_to_be_renewed() {
+            match connection.renewed(&self.path) {
+                None => return,
+                Some(Ok(())) => {}
+                Some(Err(error)) => return self.fail(at, &format!("connect: {error}")),
             }
         }
         if let Err(error) = self.connections[at].ask(file, first) {
@@ -162,10 +168,13 @@ impl User {
 
     /// Waits until something can be read, or is due.
     fn readable(&self) -> Vec<usize> {
-        let waiting = |connection: &&Connection| connection.asked.is_none();
+        let waiting =
+            |connection: &&Connection| connection.asked.is_none() && connection.coming.is_none();
         let due = self.connections.iter().filter(waiting).map(|connection| connection.due).min();
         let time = due.map_or(HANG, |due| due.saturating_duration_since(Instant::now()));
-        let time = Timespec::try_from(time.min(Duration::from_millis(100))).expect("it is short");
+        let comes = self.connections.iter().any(|connection| connection.coming.is_some());
+        let most = Duration::from_millis(if comes { 2 } else { 100 });
+        let time = Timespec::try_from(time.min(most)).expect("it is short");
         let mut polled: Vec<_> = self
             .connections
             .iter()
@@ -183,9 +192,11 @@ impl User {
             Ok(Some(true)) => {
                 let connection = &mut self.connections[at];
                 let took = connection.due.elapsed().as_micros();
+                let joined = connection.is_to_be_renewed();
                 connection.is_answered(self.every);
                 let took = u32::try_from(took).unwrap_or(u32::MAX);
-                self.results.lock().unwrap().took.push(took);
+                let mut results = self.results.lock().unwrap();
+                if joined { &mut results.joined } else { &mut results.took }.push(took);
             }
             Ok(Some(false)) => self.fail(at, "another answer"),
             Err(error) => self.fail(at, &format!("receive: {error}")),
@@ -196,7 +207,7 @@ impl User {
     fn fail(&mut self, at: usize, what: &str) {
         let connection = &self.connections[at];
         let text = format!("slot {}: {:?}: {what}", connection.index, connection.asked);
-        let results = Results { took: Vec::new(), errors: 1, first_error: Some(text) };
+        let results = Results { errors: 1, first_error: Some(text), ..Results::default() };
         let mut all = self.results.lock().unwrap();
         *all = std::mem::take(&mut *all).and(results);
         drop(all);
@@ -211,17 +222,26 @@ impl User {
 impl Connection {
     fn new(socket: OwnedFd, index: i32, due: Instant) -> Self {
         let decoder = Decoder::new(Limits::PEER);
-        Self { socket, decoder, index, step: 0, due, asked: None }
+        Self { socket, decoder, index, step: 0, due, coming: None, asked: None }
     }
 
     fn is_to_be_renewed(&self) -> bool {
         self.step % 100 == 99
     }
 
-    /// Goes on on another socket.
-    fn renew(&mut self, socket: OwnedFd) {
-        self.socket = socket;
+    /// Goes on on another socket, as soon as that is connected; none until then. Meanwhile this user's
+    /// other connections go on: connect(2) waits where the backlog is full.
+    fn renewed(&mut self, path: &Path) -> Option<io::Result<()>> {
+        let coming = self.coming.get_or_insert_with(|| connecting(path));
+        let socket = match coming.try_recv() {
+            Ok(Ok(socket)) => socket,
+            Err(TryRecvError::Empty) => return None,
+            Ok(Err(error)) => return Some(Err(error)),
+            Err(error) => return Some(Err(io::Error::other(error))),
+        };
+        (self.socket, self.coming) = (socket, None);
         self.decoder = Decoder::new(Limits::PEER);
+        Some(Ok(()))
     }
 
     fn ask(&mut self, file: BorrowedFd<'_>, first: i32) -> io::Result<()> {
@@ -282,6 +302,13 @@ impl Connection {
         self.step += 1;
         self.due = (self.due + every).max(Instant::now());
     }
+}
+
+fn connecting(path: &Path) -> Receiver<io::Result<OwnedFd>> {
+    let (tell, connected_at_last) = channel();
+    let path = path.to_owned();
+    std::thread::spawn(move || tell.send(connected(&path, None)));
+    connected_at_last
 }
 
 fn many(first: i32) -> Vec<u8> {

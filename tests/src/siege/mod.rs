@@ -4,17 +4,21 @@
 //! What they see is measured twice with the same number of busy connections: once beside users who
 //! only ask as fast as they are answered, and once beside users who attack in every [`attack`] that
 //! is known. What an answer took is counted from when its request was due.
+//!
+//! Services and users each have half of the processor, where control groups can do that.
 
 pub mod attack;
 pub mod busy;
 mod child;
+mod groups;
 pub mod honest;
 mod report;
 
 use std::time::{Duration, Instant};
 
-use crate::{Daemon, Ids, process};
+use crate::{Daemon, Ids, process, skip};
 use child::Child;
+use groups::Groups;
 pub use honest::Results;
 pub use report::{Report, Seen, Usage};
 
@@ -73,12 +77,23 @@ impl Siege {
     /// # Panics
     /// When the daemon or a user's process does not start, or one of the users gives up.
     pub fn run(self) -> Report {
+        // Dropped last: when all processes have ended.
+        let groups = Groups::new();
+        if let Err(problem) = &groups {
+            skip("a share of the processor for each user", problem);
+        }
         let daemon = Daemon::with_policy(POLICY).start();
+        for pid in [daemon.supervisor_pid(), daemon.worker_pid()] {
+            groups.iter().for_each(|groups| groups.add_to_broker(pid));
+        }
         let share = self.connections / self.users;
         let user = |number: usize| FIRST + u32::try_from(number).expect("so few users");
         let mut honest: Vec<Child> = (self.hostile..self.users)
             .map(|number| {
-                Child::start(&daemon, "honest", &Ids::plain(user(number)), share, self.every)
+                let ids = Ids::plain(user(number));
+                let child = Child::start(&daemon, "honest", &ids, share, self.every);
+                groups.iter().for_each(|groups| groups.add_to_user(user(number), child.pid()));
+                child
             })
             .collect();
         honest.iter_mut().for_each(Child::is_ready);
@@ -90,7 +105,9 @@ impl Siege {
                     // One with as many groups as subordinate ids give anybody.
                     ids.groups = vec![ids.gid; 65536];
                 }
-                Child::start(&daemon, role, &ids, share, self.every)
+                let child = Child::start(&daemon, role, &ids, share, self.every);
+                groups.iter().for_each(|groups| groups.add_to_user(user(number), child.pid()));
+                child
             };
             (0..self.hostile).map(start).collect()
         };

@@ -8,18 +8,27 @@ use super::Results;
 /// What the well-behaved saw.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// How many answers.
-    pub answers: usize,
+    /// On connections that were there.
+    pub answers: Times,
+    /// On new connections: their first answer, with the connect(2) before it.
+    pub joined: Times,
+    /// How many requests went wrong.
+    pub errors: usize,
+    /// The first of them.
+    pub first_error: Option<String>,
+}
+
+/// How long answers took.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// How many there were.
+    pub number: usize,
     /// Half of them took no longer.
     pub p50: Duration,
     /// Of a hundred, 99 took no longer.
     pub p99: Duration,
     /// The longest.
     pub max: Duration,
-    /// How many requests went wrong.
-    pub errors: usize,
-    /// The first of them.
-    pub first_error: Option<String>,
 }
 
 /// What supervisor and worker use.
@@ -47,22 +56,25 @@ pub struct Report {
 /// By how much memory may have grown: by a quarter, and what an allocator keeps.
 const KEPT: u64 = 16 << 20;
 
-impl Seen {
-    /// Of what all of them saw together.
-    pub(super) fn of(mut results: Results) -> Self {
-        results.took.sort_unstable();
-        let took = &results.took;
+impl Times {
+    fn of(mut took: Vec<u32>) -> Self {
+        took.sort_unstable();
         let at = |part: usize| {
             let rank = (took.len() * part / 100).min(took.len().saturating_sub(1));
             Duration::from_micros(took.get(rank).copied().unwrap_or(u32::MAX).into())
         };
+        Self { number: took.len(), p50: at(50), p99: at(99), max: at(100) }
+    }
+}
+
+impl Seen {
+    /// Of what all of them saw together.
+    pub(super) fn of(results: Results) -> Self {
         Self {
-            answers: took.len(),
-            p50: at(50),
-            p99: at(99),
-            max: at(100),
+            answers: Times::of(results.took),
+            joined: Times::of(results.joined),
             errors: results.errors,
-            first_error: results.first_error.clone(),
+            first_error: results.first_error,
         }
     }
 }
@@ -72,13 +84,19 @@ impl Report {
     pub fn missed(&self, times: Option<u32>) -> Vec<String> {
         let mut missed = Vec::new();
         for (name, seen) in [("alone", &self.alone), ("attacked", &self.attacked)] {
-            if seen.errors > 0 || seen.answers == 0 {
+            if seen.errors > 0 || seen.answers.number == 0 {
                 let first = seen.first_error.as_deref().unwrap_or("there was no answer at all");
                 missed.push(format!("{name}: {} errors, the first: {first}", seen.errors));
             }
         }
-        if let Some(times) = times.filter(|times| self.attacked.p99 > self.alone.p99 * *times) {
-            missed.push(format!("p99 is more than {times} times what it was alone"));
+        let kinds = [
+            ("answers", self.alone.answers, self.attacked.answers),
+            ("new connections", self.alone.joined, self.attacked.joined),
+        ];
+        for (name, alone, attacked) in kinds {
+            if let Some(times) = times.filter(|times| attacked.p99 > alone.p99 * *times) {
+                missed.push(format!("{name}: p99 is more than {times} times what it was alone"));
+            }
         }
         for (at, name) in ["supervisor", "worker"].into_iter().enumerate() {
             let (before, after) = (self.before.descriptors[at], self.after.descriptors[at]);
@@ -96,16 +114,16 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{:9} {:>9} {:>9} {:>9} {:>9} {:>7}",
-            "", "answers", "p50 ms", "p99 ms", "max ms", "errors"
-        )?;
+        let [number, p50, p99, max] = ["number", "p50 ms", "p99 ms", "max ms"];
+        writeln!(f, "{:25} {number:>9} {p50:>9} {p99:>9} {max:>9} {:>7}", "", "errors")?;
         for (name, seen) in [("alone", &self.alone), ("attacked", &self.attacked)] {
-            let [p50, p99, max] =
-                [seen.p50, seen.p99, seen.max].map(|time| time.as_secs_f64() * 1000.0);
-            let (answers, errors) = (seen.answers, seen.errors);
-            writeln!(f, "{name:9} {answers:>9} {p50:>9.2} {p99:>9.2} {max:>9.2} {errors:>7}")?;
+            let kinds = [("answers", seen.answers), ("new connections", seen.joined)];
+            for (kind, times) in kinds {
+                let [p50, p99, max] =
+                    [times.p50, times.p99, times.max].map(|time| time.as_secs_f64() * 1000.0);
+                let (what, number, errors) = (format!("{name}: {kind}"), times.number, seen.errors);
+                writeln!(f, "{what:25} {number:>9} {p50:>9.2} {p99:>9.2} {max:>9.2} {errors:>7}")?;
+            }
         }
         writeln!(f)?;
         writeln!(
