@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use rustix::io::ioctl_fionread;
+
 /// How much memory the unread part of what was sent on a Unix stream socket takes, in bytes;
 /// 0 when the other end has read everything (SIOCOUTQ, see unix(7)).
 ///
@@ -16,6 +18,18 @@ pub(crate) fn unread(socket: BorrowedFd<'_>) -> io::Result<usize> {
         return Err(io::Error::last_os_error());
     }
     Ok(usize::try_from(size).unwrap_or(0))
+}
+
+/// Whether descriptors lie unread in a Unix socket: what closes it closes them. Told by `scm_fds` in
+/// proc_pid_fdinfo(5), Linux 5.10. Where that is not there, anything unread may carry some.
+pub(crate) fn carries_descriptors(socket: BorrowedFd<'_>) -> bool {
+    if ioctl_fionread(socket) == Ok(0) {
+        return false;
+    }
+    let told = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", socket.as_raw_fd()));
+    let lines = told.as_deref().unwrap_or_default().lines();
+    let count = lines.filter_map(|line| line.strip_prefix("scm_fds:")).next();
+    count.is_none_or(|count| count.trim() != "0")
 }
 
 /// Has the kernel send no pidfd and no security label with what is read from a Unix socket

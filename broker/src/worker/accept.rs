@@ -58,12 +58,18 @@ async fn accept_from(worker: &Rc<Worker>, listener: &Watched) -> io::Result<Infa
     loop {
         let mut busy = Duration::ZERO;
         while busy < SLICE {
-            listener.readable().await?;
-            let began = Instant::now();
-            worker.loop_time.begin();
-            let next = |socket: BorrowedFd<'_>| Ok(accept_with(socket, SocketFlags::CLOEXEC)?);
+            let mut began = Instant::now();
+            // Nobody is charged for the time in which nobody comes.
+            let next = |socket: BorrowedFd<'_>| {
+                began = Instant::now();
+                worker.loop_time.begin();
+                Ok(accept_with(socket, SocketFlags::CLOEXEC)?)
+            };
             match listener.read(next).await {
-                Ok(stream) => arrive(worker, stream),
+                Ok(stream) => {
+                    arrive(worker, stream);
+                    may_go_on(worker)?;
+                }
                 Err(error) => {
                     worker.log().error(&format!("a peer could not be accepted: {error}"));
                     tokio::time::sleep(PAUSE).await;
@@ -73,6 +79,19 @@ async fn accept_from(worker: &Rc<Worker>, listener: &Watched) -> io::Result<Infa
         }
         yield_now().await;
     }
+}
+
+/// Whether this worker can go on.
+///
+/// # Errors
+/// When too much of its table is full of what cannot be closed: another worker begins with an empty one.
+fn may_go_on(worker: &Worker) -> io::Result<()> {
+    worker.quotas.overfull().map_or(Ok(()), |uid| {
+        Err(io::Error::other(format!(
+            "descriptors that user {uid} sent cannot be closed and fill a quarter of the table; see who \
+             sleeps in the kernel, and end that user's processes"
+        )))
+    })
 }
 
 /// Accepting must not wait when a peer has left again meanwhile.

@@ -2,8 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
-use std::mem;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,7 +14,6 @@ use zeroize::Zeroize;
 use super::identity::Identity;
 use super::limits::loop_time::Turn;
 use super::limits::quota::Reader;
-use super::promptness::Promptness;
 use super::sessions::is_over;
 use super::writer::{Writer, Writers};
 use super::{PeerFd, Worker};
@@ -50,9 +48,6 @@ pub(crate) struct Inbox {
     /// When the rest of a message that has begun must be here.
     deadline: Option<Instant>,
     frame_timeout: Duration,
-    /// The last read left nothing behind.
-    emptied: bool,
-    promptness: Promptness,
 }
 
 /// Bytes up to `end`, and who wrote them.
@@ -102,8 +97,6 @@ impl Inbox {
             closed: false,
             deadline: None,
             frame_timeout,
-            emptied: false,
-            promptness: Promptness::default(),
         }
     }
 
@@ -150,30 +143,12 @@ impl Inbox {
 
     /// Reads once, when there is something and it is the user's turn. Can be dropped.
     async fn read_in_turn(&mut self, worker: &Worker) -> Result<(), Gone> {
-        if self.finds_more(worker)? {
-            return Ok(());
-        }
         let ended = self.stream.readable().await.map_err(|_| Gone::Left)?;
         // To end needs no turn: what is over does not count any longer than it must.
         if !(ended && is_over(&*self.stream)) {
             self.turn.take().await;
         }
         self.read(worker, CHUNK).await
-    }
-
-    /// Reads the next request before the event loop tells of it, where it is likely to be there and its
-    /// user has credit; returns whether there was something.
-    fn finds_more(&mut self, worker: &Worker) -> Result<bool, Gone> {
-        let emptied = mem::take(&mut self.emptied);
-        if !emptied || !self.promptness.is_expected() || !self.turn.has_credit() {
-            return Ok(false);
-        }
-        let stream = Rc::clone(&self.stream);
-        self.writers.not_drained();
-        let received = self.reading(worker, CHUNK)(stream.as_fd());
-        let waits = received.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
-        self.promptness.note(!waits);
-        if waits { Ok(false) } else { self.take(worker, received) }
     }
 
     /// Reads once, when there is something, and room for what it may bring: that is waited for, but not
@@ -250,8 +225,7 @@ impl Inbox {
             self.closed = true;
             return;
         }
-        self.emptied = received.was_all();
-        let writer = self.writers.of(&mut received, worker.unused_numbers);
+        let writer = self.writers.of(&mut received);
         let Received { length, descriptors, truncated, .. } = received;
         self.full = truncated || !descriptors.is_empty();
         // A usize is at most 64 bits wide.

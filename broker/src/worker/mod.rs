@@ -32,7 +32,6 @@ mod operate;
 pub(crate) mod outbox;
 mod place;
 mod process_number;
-mod promptness;
 pub(crate) mod request;
 mod restore;
 mod runs;
@@ -51,7 +50,6 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::time::Duration;
 
 use fdbroker_wire::Setup;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -76,8 +74,6 @@ pub(crate) struct Worker {
     instance: i64,
     /// Control groups are seen from where the service manager sees them.
     sees_units: bool,
-    /// How long the number of a process that has ended is given to no other.
-    unused_numbers: Duration,
     in_force: InForce,
     audit: Audit,
     slots: RefCell<slots::Slots>,
@@ -216,7 +212,6 @@ async fn serve(
     let worker = Rc::new(Worker {
         instance,
         sees_units,
-        unused_numbers: writer::unused(),
         in_force: InForce::new(rules),
         audit,
         slots: RefCell::new(slots),

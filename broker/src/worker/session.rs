@@ -1,7 +1,7 @@
 //! One peer's session: request by request, answers in their order.
 
 use std::io::ErrorKind;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use fdbroker_policy::Uid;
 use fdbroker_wire::Tag;
 use fdbroker_wire::version2::Features;
-use rustix::io::ioctl_fionread;
 
 use super::claim::End;
 use super::holder::Holder;
@@ -23,6 +22,7 @@ use super::turns;
 use super::{Worker, request};
 use crate::fd::Depositor;
 use crate::log::{Kind, Record, Verdict};
+use crate::sys::socket::carries_descriptors;
 use crate::sys::watch::Watched;
 use crate::transmit::too_many_in_flight;
 
@@ -85,19 +85,21 @@ pub(super) async fn serve(
     }
 }
 
-/// Closes a connection that has been shut, and gives back its `charge`. What its peer sent and nobody
-/// read is closed with it: then the charge stays until that is done. Not even an empty one is closed
-/// on the loop: before Linux 6.9 the kernel collects others' garbage in close(2) of a Unix socket.
+/// Closes a connection that has been shut, and gives back its `charge`. Descriptors that its peer sent
+/// and nobody read are closed with it: then the charge stays until that is done, and they count as brought.
+/// Not even an empty one is closed on the loop: before Linux 6.9 the kernel collects others' garbage in
+/// close(2) of a Unix socket.
 pub(super) fn put_away(
     worker: &Worker,
     uid: Uid,
     socket: OwnedFd,
     charge: impl Send + Sync + 'static,
 ) {
-    if ioctl_fionread(&socket) == Ok(0) {
-        drop(worker.close_queue.hold(Depositor::Broker, socket));
+    if carries_descriptors(socket.as_fd()) {
+        let brought = worker.quotas.shut_unread(uid);
+        worker.close_queue.hold(uid, socket).keep_until_closed((charge, brought));
     } else {
-        worker.close_queue.hold(uid, socket).keep_until_closed(charge);
+        drop(worker.close_queue.hold(Depositor::Broker, socket));
     }
 }
 

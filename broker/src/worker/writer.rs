@@ -4,10 +4,9 @@
 //! the writer that process only if it has not ended since: afterwards another process may have got the
 //! number. The process's end is an event; where that may come too late, the process is asked for.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::OnceCell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
 
 use fdbroker_host::is_alive;
 
@@ -45,8 +44,6 @@ pub(super) struct Writers {
     ending: Option<Ending>,
     /// The kernel names the process with each message from now on.
     named: bool,
-    /// When the process that connected was last found alive.
-    alive: Cell<Option<Instant>>,
     /// The number of the process that connected; see [`process_number`].
     number: OnceCell<Option<u64>>,
     /// Nothing was left to read after the last time. So what is read next was announced by the event
@@ -61,8 +58,7 @@ impl Writers {
         let ending = process.and_then(|process| Ending::new(process).ok());
         // All processes of foreign pid namespaces have the same number here.
         let named = identity.pid == 0 && tell_writers(stream.as_fd());
-        let (alive, number) = (Cell::new(None), OnceCell::new());
-        Self { identity, stream, ending, named, alive, number, drained: false }
+        Self { identity, stream, ending, named, number: OnceCell::new(), drained: false }
     }
 
     /// What is read next need not have been announced.
@@ -75,14 +71,12 @@ impl Writers {
         self.drained = true;
     }
 
-    /// Who wrote what has just been read. The number of a process that ends goes to no other for as long
-    /// as `unused`.
-    pub(super) fn of<F>(&mut self, received: &mut Received<F>, unused: Duration) -> Writer {
+    /// Who wrote what has just been read.
+    pub(super) fn of<F>(&mut self, received: &mut Received<F>) -> Writer {
         let announced = std::mem::replace(&mut self.drained, received.was_all());
         let Some(sender) = received.sender else { return Writer::Unknown };
         let process = received.process.take();
-        if self.identity.has_numbers_of(&sender) && self.is_own(process.as_ref(), announced, unused)
-        {
+        if self.identity.has_numbers_of(&sender) && self.is_own(process.as_ref(), announced) {
             return Writer::Own;
         }
         if !self.named {
@@ -93,7 +87,7 @@ impl Writers {
     }
 
     /// Whether a writer with the numbers of the process that connected is that process.
-    fn is_own(&self, process: Option<&OwnedFd>, announced: bool, unused: Duration) -> bool {
+    fn is_own(&self, process: Option<&OwnedFd>, announced: bool) -> bool {
         let (Some(own), Some(ending)) = (&self.identity.process, &self.ending) else {
             return false;
         };
@@ -103,30 +97,7 @@ impl Writers {
             return process.and_then(process_number::number) == Some(number);
         }
         // Alive after the message was written, so it has had its number all along.
-        !ending.was_told() && (announced || self.has_its_number(own, unused))
-    }
-
-    /// Whether the number of the process that connected is still its own.
-    fn has_its_number(&self, own: &OwnedFd, unused: Duration) -> bool {
-        let now = Instant::now();
-        if self.alive.get().is_some_and(|then| now.duration_since(then) < unused) {
-            return true;
-        }
-        let alive = is_alive(own.as_fd());
-        self.alive.set(alive.then_some(now));
-        alive
-    }
-}
-
-/// Returns for how long the number of a process that has ended is given to no other, at least: numbers are
-/// given in turn, and there are pid_max of them, see proc_sys_kernel(5). A machine of any size takes far
-/// longer than a millisecond to start 30,000 processes.
-pub(super) fn unused() -> Duration {
-    let most = std::fs::read_to_string("/proc/sys/kernel/pid_max").ok();
-    match most.and_then(|most| most.trim().parse().ok()) {
-        Some(30_000_u32..) => Duration::from_millis(1),
-        // Where it cannot be read, each time is looked.
-        _ => Duration::ZERO,
+        !ending.was_told() && (announced || is_alive(own.as_fd()))
     }
 }
 

@@ -1,8 +1,8 @@
 //! A descriptor table that somebody tries to fill with what cannot be closed.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
-use fdbroker_tests::stuck::{HeldPipe, sleeping_thread};
+use fdbroker_tests::stuck::{HeldPipe, Stopped, sleeping_thread};
 use fdbroker_tests::{Daemon, Peer, Person, needs_root, request, sample};
 
 use crate::policy;
@@ -59,4 +59,59 @@ fn deletes_of_others_in_the_same_tag_count_no_longer_than_theirs() {
         other.add_descriptor((1, 1), sample::file_saying("x"), "").done();
         other.del((1, 1)).done();
     }
+}
+
+/// Connects far more often than there are entries in the table, with this in each connection, as a user
+/// who has as many connections as it may and whose closing thread sleeps. Gives those that it has.
+fn is_turned_away_often(
+    daemon: &Daemon,
+    pipe: &mut HeldPipe,
+    brought: &[BorrowedFd<'_>],
+) -> Vec<Peer> {
+    let person = Person::user(GREEDY);
+    let mut first = person.connect(daemon);
+    pipe.give(daemon.worker_pid(), |end| first.send(&request::get(SLOT), &[end]));
+    sleeping_thread(daemon.worker_pid());
+    let mut hers = vec![first];
+    hers.extend((0..64).filter_map(|_| person.try_connect(daemon.socket(), None).ok()));
+    for _ in 0..20 {
+        // What is sent lies unread when the connection is turned away.
+        let _stopped = Stopped::new(daemon.worker_pid());
+        for _ in 0..TABLE / 10 {
+            let Ok(mut peer) = person.try_connect(daemon.socket(), None) else { continue };
+            let _ = peer.try_send(b"x", brought);
+        }
+    }
+    hers
+}
+
+const TABLE: u16 = 512;
+
+#[test]
+fn those_turned_away_with_bytes_unread_fill_nobodys_table() {
+    if !needs_root("another user beside the one who fills the table") {
+        return;
+    }
+    let daemon = Daemon::with_policy(&policy()).descriptor_limit(TABLE.into()).start();
+    let (worker, mut pipe) = (daemon.worker_pid(), HeldPipe::new());
+    let _hers = is_turned_away_often(&daemon, &mut pipe, &[]);
+    Person::user(MODEST).connect(&daemon).is_served((1, 9));
+    assert_eq!(daemon.worker_pid(), worker, "no worker has to go for that");
+}
+
+#[test]
+fn those_turned_away_with_descriptors_unread_fill_nobodys_table_for_long() {
+    if !needs_root("another user beside the one who fills the table") {
+        return;
+    }
+    let daemon = Daemon::with_policy(&policy()).descriptor_limit(TABLE.into()).start();
+    let mut pipe = HeldPipe::new();
+    let file = sample::file_saying("x");
+    let _hers = is_turned_away_often(&daemon, &mut pipe, &[file.as_fd()]);
+    let served = || {
+        let mut other = Person::user(MODEST).try_connect(daemon.socket(), None).ok()?;
+        other.try_send(&request::get((1, 9)), &[]).ok()?;
+        (other.try_answer().ok()?.errno() == libc::ENOENT).then_some(())
+    };
+    fdbroker_tests::wait_for("another user is served", served);
 }

@@ -268,11 +268,6 @@ impl Turn {
         !self.account.may_go_on(&self.time)
     }
 
-    /// Whether the user had credit when some was last charged: the same, without a look at the clock.
-    pub(in crate::worker) fn has_credit(&self) -> bool {
-        self.account.may_go_on(&self.time)
-    }
-
     /// Lets the session go on without its turn: it has nothing to do but to end.
     pub(in crate::worker) fn excuse(&self) {
         self.ticket.grant();

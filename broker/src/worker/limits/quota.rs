@@ -19,6 +19,8 @@ pub(in crate::worker) struct Quotas {
     connections: Arc<AtomicU32>,
     descriptors: Arc<AtomicU32>,
     brought: Arc<AtomicU32>,
+    /// The user by whom too much of the table is full of what cannot be closed.
+    overfull: Cell<Option<Uid>>,
 }
 
 #[derive(Clone, Copy)]
@@ -40,6 +42,8 @@ struct Limits {
 const ONE_READ: u64 = 253;
 /// What the worker has open for itself, and for a moment at a time.
 const OWN: u64 = 64;
+/// The part of the table that what one user brought, and nobody can close, may fill.
+const STUCK: u64 = 4;
 /// How many entries a connection takes: itself, and its process.
 const PER_CONNECTION: u32 = 2;
 
@@ -122,9 +126,15 @@ pub(in crate::worker) struct Reader(Arc<Account>);
 impl Reader {
     /// Charges a descriptor that was brought.
     pub(in crate::worker) fn charge(&self) -> BroughtCharge {
+        BroughtCharge(Arc::clone(&self.0)).begin()
+    }
+}
+
+impl BroughtCharge {
+    fn begin(self) -> Self {
         self.0.brought.fetch_add(1, Ordering::Relaxed);
         self.0.all_brought.fetch_add(1, Ordering::Relaxed);
-        BroughtCharge(Arc::clone(&self.0))
+        self
     }
 }
 
@@ -150,6 +160,7 @@ impl Quotas {
             connections: Arc::default(),
             descriptors: Arc::default(),
             brought: Arc::default(),
+            overfull: Cell::new(None),
         }
     }
 
@@ -232,6 +243,22 @@ impl Quotas {
             return Err(Exceeded::Brought);
         }
         Ok(())
+    }
+
+    /// Charges a connection of `uid` that has been shut with descriptors unread in it. How many there are
+    /// is up to the user: they are made by connect(2) and send(2), before anybody can be refused.
+    pub(in crate::worker) fn shut_unread(&self, uid: Uid) -> BroughtCharge {
+        let charge = BroughtCharge(self.account(uid)).begin();
+        if u64::from(charge.0.brought.load(Ordering::Relaxed)) > self.table / STUCK {
+            self.overfull.set(Some(uid));
+        }
+        charge
+    }
+
+    /// The user by whom so much of the table is full of what cannot be closed that another process, with
+    /// another table, has to take over.
+    pub(in crate::worker) fn overfull(&self) -> Option<Uid> {
+        self.overfull.get()
     }
 
     /// Charges the opening of a resource for `uid`.
