@@ -5,6 +5,7 @@
 //! granted it.
 
 use std::cell::Cell;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ async fn look_up(
     other: Other,
 ) -> Result<Identity, Unreadable> {
     let Other { sender, process } = other;
-    let process = process.and_then(|process| process.try_clone().ok());
+    let process = process.and_then(|process| process.as_fd().try_clone_to_owned().ok());
     let sees_units = connection.sees_units();
     match worker.lookups.read(connection.uid, sender, process).await {
         Ok(seen) => Identity::of_sender(sender, seen, sees_units),

@@ -225,7 +225,7 @@ impl Inbox {
             self.closed = true;
             return;
         }
-        let writer = self.writers.of(&mut received);
+        let writer = self.writers.of(&mut received, self.reader.as_ref());
         let Received { length, descriptors, truncated, .. } = received;
         self.full = truncated || !descriptors.is_empty();
         // A usize is at most 64 bits wide.

@@ -18,6 +18,7 @@ use super::limits::loop_time::Turn;
 use super::limits::quota::ConnectionCharge;
 use super::listing::Greeted;
 use super::outbox::Outbox;
+use super::sessions::Connection;
 use super::turns;
 use super::{Worker, request};
 use crate::fd::Depositor;
@@ -36,6 +37,7 @@ pub(super) struct Session {
     pub(super) outbox: Outbox,
     /// Its share in its user's time on the event loop.
     pub(super) turn: Rc<Turn>,
+    connection: Rc<Connection>,
     /// The answer to the last HEL, once there was one: what it was granted, and how many tags it may see.
     pub(super) greeted: Option<Greeted>,
 }
@@ -60,6 +62,7 @@ pub(super) async fn serve(
         touched: Vec::new(),
         outbox: Outbox::new(Rc::clone(&stream), ledger, patience),
         turn,
+        connection: Rc::clone(&connection),
         greeted: None,
     };
     if let Some(reason) = session.run(&worker).await {
@@ -73,8 +76,9 @@ pub(super) async fn serve(
         });
     }
     let uid = session.identity.uid;
-    let Session { touched, holder, outbox, inbox, .. } = session;
-    drop(inbox);
+    let Session { touched, holder, outbox, inbox, connection: own, .. } = session;
+    // Both hold the socket, which is not to be closed here.
+    drop((inbox, own));
     for tag in touched {
         turns::leave(&worker, tag, &holder, End::Left).await;
     }
@@ -117,6 +121,7 @@ impl Session {
                     return Some("it began a message and did not end it".to_owned());
                 }
             };
+            self.connection.set_at_work(true);
             let ends = incoming.message.as_ref().is_err_and(|fault| fault.fatal);
             let answer = request::serve(worker, self, incoming).await?;
             let sent = answer.send(&mut self.outbox).await;
@@ -136,6 +141,7 @@ impl Session {
                 }
                 Err(_) => return None,
             }
+            self.connection.set_at_work(false);
             // Also before what has been read already.
             self.turn.take().await;
         }

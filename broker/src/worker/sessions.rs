@@ -42,6 +42,8 @@ pub(super) struct Connection {
     pub(super) stream: Rc<Watched>,
     pub(super) turn: Rc<Turn>,
     charge: RefCell<Option<ConnectionCharge>>,
+    /// A request of it is being served.
+    at_work: Cell<bool>,
 }
 
 /// A connection that waits until its user's others have been looked at.
@@ -57,7 +59,8 @@ impl Sessions {
         charge: ConnectionCharge,
     ) -> Rc<Connection> {
         let (stream, turn) = (Rc::clone(stream), Rc::clone(turn));
-        let connection = Rc::new(Connection { stream, turn, charge: RefCell::new(Some(charge)) });
+        let (charge, at_work) = (RefCell::new(Some(charge)), Cell::new(false));
+        let connection = Rc::new(Connection { stream, turn, charge, at_work });
         let mut users = self.users.borrow_mut();
         if users.len() >= MANY_USERS {
             users.retain(|_, user| user.is_here());
@@ -133,9 +136,15 @@ pub(super) fn is_over(stream: impl AsFd) -> bool {
 }
 
 impl Connection {
+    /// Says whether a request of it is being served. As long as one is, it counts, also when its peer has
+    /// hung up: what waits to be looked up is bounded by that.
+    pub(super) fn set_at_work(&self, at_work: bool) {
+        self.at_work.set(at_work);
+    }
+
     /// Ends it at once if it is over: then it needs no turn to find that out.
     fn reap(&self) {
-        if is_over(&*self.stream) {
+        if !self.at_work.get() && is_over(&*self.stream) {
             self.charge.take();
             self.turn.excuse();
         }
@@ -150,5 +159,37 @@ impl Connection {
 impl Drop for Late {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use fdbroker_policy::Settings;
+
+    use super::super::limits::loop_time::{IdleCount, LoopTime};
+    use super::super::limits::quota::Quotas;
+    use super::*;
+
+    const USER: Uid = Uid(7);
+
+    #[tokio::test]
+    async fn a_connection_that_was_left_counts_until_its_request_has_been_served() {
+        let settings = Settings { max_connections_per_uid: 1, ..Settings::default() };
+        let quotas = Quotas::new(&settings, 4096);
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let stream = Rc::new(Watched::new(ours.into()).unwrap());
+        let turn = Rc::new(LoopTime::new(IdleCount::default())).turn(USER);
+        let sessions = Sessions::default();
+        let charge = quotas.connection(USER).unwrap();
+        let connection = sessions.add(USER, &stream, &turn, charge);
+        connection.set_at_work(true);
+        drop(theirs);
+        sessions.reap(USER);
+        assert!(quotas.connection(USER).is_err(), "it is still at work");
+        connection.set_at_work(false);
+        sessions.reap(USER);
+        assert!(quotas.connection(USER).is_ok());
     }
 }

@@ -5,12 +5,14 @@
 //! number. The process's end is an event; where that may come too late, the process is asked for.
 
 use std::cell::OnceCell;
-use std::os::fd::{AsFd, OwnedFd};
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use fdbroker_host::is_alive;
 
 use super::identity::Identity;
+use super::limits::quota::{BroughtCharge, Reader};
 use super::process_number;
 use crate::sys::receive::{Received, Sender};
 use crate::sys::socket::tell_writers;
@@ -34,7 +36,26 @@ pub(crate) enum Writer {
 pub(crate) struct Other {
     pub(crate) sender: Sender,
     /// The process itself, where the kernel names it.
-    pub(crate) process: Option<Rc<OwnedFd>>,
+    pub(crate) process: Option<Rc<Named>>,
+}
+
+/// A process that the kernel named, on the account of the user on whose connection it wrote: it is kept
+/// until its bytes have been decoded.
+pub(crate) struct Named {
+    process: OwnedFd,
+    _charge: BroughtCharge,
+}
+
+impl AsFd for Named {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.process.as_fd()
+    }
+}
+
+impl fmt::Debug for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.process.fmt(f)
+    }
 }
 
 /// Tells who wrote what is read on one connection.
@@ -71,8 +92,8 @@ impl Writers {
         self.drained = true;
     }
 
-    /// Who wrote what has just been read.
-    pub(super) fn of<F>(&mut self, received: &mut Received<F>) -> Writer {
+    /// Who wrote what has just been read. Whom the kernel names is kept on this account.
+    pub(super) fn of<F>(&mut self, received: &mut Received<F>, account: Option<&Reader>) -> Writer {
         let announced = std::mem::replace(&mut self.drained, received.was_all());
         let Some(sender) = received.sender else { return Writer::Unknown };
         let process = received.process.take();
@@ -83,7 +104,10 @@ impl Writers {
             // This one is looked up by its number. Of those that follow none can pass for another.
             self.named = tell_writers(self.stream.as_fd());
         }
-        Writer::Other(Other { sender, process: process.map(Rc::new) })
+        let named = process.zip(account);
+        let named =
+            named.map(|(process, account)| Rc::new(Named { process, _charge: account.charge() }));
+        Writer::Other(Other { sender, process: named })
     }
 
     /// Whether a writer with the numbers of the process that connected is that process.

@@ -2,8 +2,9 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
+use fdbroker_tests::peer::connected;
 use fdbroker_tests::stuck::{HeldPipe, Stopped, sleeping_thread};
-use fdbroker_tests::{Daemon, Peer, Person, needs_root, request, sample};
+use fdbroker_tests::{Daemon, Peer, Person, needs_root, request, sample, sys};
 
 use crate::policy;
 
@@ -114,4 +115,26 @@ fn those_turned_away_with_descriptors_unread_fill_nobodys_table_for_long() {
         (other.try_answer().ok()?.errno() == libc::ENOENT).then_some(())
     };
     fdbroker_tests::wait_for("another user is served", served);
+}
+
+#[test] // the kernel names each writer by a descriptor
+fn processes_that_write_one_message_together_fill_nobodys_table() {
+    if !needs_root("another user beside the one who fills the table") {
+        return;
+    }
+    let daemon = Daemon::with_policy(&policy()).descriptor_limit(TABLE.into()).start();
+    let mut sockets = Vec::new();
+    for _ in 0..12 {
+        sockets.push(connected(daemon.socket(), None).unwrap());
+    }
+    let request = request::add(SLOT, 3, &[0; 1000]);
+    let before = daemon.descriptors().worker;
+    for byte in &request[..64] {
+        let write =
+            || sockets.iter().for_each(|socket| sys::send_all(socket, &[*byte], &[]).unwrap());
+        sys::in_a_child(write).unwrap();
+    }
+    Person::user(MODEST).connect(&daemon).is_served((1, 9));
+    let held = daemon.descriptors().worker.saturating_sub(before);
+    assert!(held < 150, "{held} of {TABLE} descriptors are held by one user");
 }
