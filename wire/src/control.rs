@@ -27,6 +27,7 @@ const CONNECTIONS: i16 = 112;
 const SUSPECT: i16 = 113;
 const HEALTH: i16 = 114;
 const TAKING: i16 = 115;
+const PARTED: i16 = 116;
 
 /// A message between worker and supervisor.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -107,6 +108,8 @@ pub enum Control<F> {
         /// The numbers of those that have ended.
         left: Vec<u32>,
     },
+    /// Supervisor: my duplicates of these connections, which have ended, are closed.
+    Parted(Vec<u32>),
     /// Worker: I am about to end by a fault of mine, in the middle of a request on this slot.
     Suspect(Slot),
     /// What lies in some slots is about to be given to a process that takes it, or, without a process,
@@ -274,6 +277,12 @@ impl<F> Control<F> {
                 out.string(&lines);
                 (HEALTH, None)
             }
+            Self::Parted(numbers) => {
+                for number in numbers {
+                    out.u32(number);
+                }
+                (PARTED, None)
+            }
         };
         let descriptors = descriptor.into_iter().collect();
         Extended { op, flags: 0, body: out.0.into(), descriptors }
@@ -326,6 +335,7 @@ impl<F> Control<F> {
             PONG => Self::Pong,
             SUSPECT => Self::Suspect(fields.slot()?),
             HEALTH => Self::Health(fields.string()?),
+            PARTED => Self::Parted(fields.numbers_to_the_end()?),
             TAKING => Self::Taking {
                 tag: fields.tag()?,
                 pid: i32::try_from(fields.u32()?).ok()?,
@@ -417,11 +427,15 @@ impl Fields<'_> {
         for socket in sockets {
             joined.push(Joined { number: self.u32()?, uid: self.u32()?, socket });
         }
-        let mut left = Vec::new();
+        Some(Control::Connections { joined, left: self.numbers_to_the_end()? })
+    }
+
+    fn numbers_to_the_end(&mut self) -> Option<Vec<u32>> {
+        let mut numbers = Vec::new();
         while !self.0.is_empty() {
-            left.push(self.u32()?);
+            numbers.push(self.u32()?);
         }
-        Some(Control::Connections { joined, left })
+        Some(numbers)
     }
 
     /// Indices to the end.

@@ -107,7 +107,8 @@ impl Repeats {
             self.all = (now, 0);
         }
         if self.users.len() >= USERS && !self.users.contains_key(&record.uid) {
-            self.users.retain(|_, user| !user.is_over(now));
+            // Counts that have not been written stay.
+            self.users.retain(|_, user| !user.is_over(now) || user.has_counted());
             if self.users.len() >= USERS {
                 self.others.count(record, "more users were refused than are told apart");
                 return true;
@@ -266,6 +267,22 @@ mod tests {
 
     fn sum(records: &[OwnedRecord]) -> u32 {
         counts(records).into_iter().sum()
+    }
+
+    #[test]
+    fn no_count_is_lost_where_users_are_more_than_are_told_apart() {
+        let (mut repeats, start) = begin();
+        let (users, each) = (u32::try_from(USERS).unwrap(), 10);
+        let mut written = 0;
+        for (second, first) in [(0, 0), (2, users)] {
+            let now = start + Duration::from_secs(second);
+            for uid in first..first + users {
+                written +=
+                    (0..each).map(|_| u32::from(!repeats.only_counts(&of(uid), now))).sum::<u32>();
+            }
+        }
+        let (told, _) = repeats.due(None);
+        assert_eq!(written + sum(&told), 2 * users * each);
     }
 
     #[test]

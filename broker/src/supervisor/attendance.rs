@@ -66,7 +66,10 @@ impl Supervisor {
             Control::Note { tag, pid, process } => self.deposits.note(tag, pid, process),
             // Having come is all that it is to say.
             Control::Pong => {}
-            Control::Connections { joined, left } => self.connections.update(joined, &left)?,
+            Control::Connections { joined, left } => {
+                self.connections.update(joined, &left)?;
+                self.tell_parted(link);
+            }
             Control::Taking { tag, indices, pid, process } => {
                 let slots = indices.into_iter().map(|index| Slot { tag, index });
                 self.deposits.note_taker(slots, pid, process);

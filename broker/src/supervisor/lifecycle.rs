@@ -33,6 +33,8 @@ use crate::log::{Format, Log};
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How long a dead worker's link is read on when nothing more comes, and it does not end.
 const SILENCE: Duration = Duration::from_millis(100);
+/// Of how many connections the worker is told in one message.
+const PARTED_AT_ONCE: usize = 1024;
 /// Threads for opening; each resource may take a part of them only.
 const MAX_OPENERS: usize = 256;
 
@@ -307,6 +309,14 @@ impl Supervisor {
         let closed = self.closed.take();
         if let Some(link) = link {
             closed.into_iter().for_each(|slot| link.control(Control::Closed(slot)));
+            self.tell_parted(link);
+        }
+    }
+
+    /// Tells a worker of which of its connections, which have ended, the duplicates are closed.
+    pub(super) fn tell_parted(&self, link: &mut Link) {
+        for numbers in self.connections.take_parted().chunks(PARTED_AT_ONCE) {
+            link.control(Control::Parted(numbers.to_vec()));
         }
     }
 

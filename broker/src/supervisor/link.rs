@@ -193,14 +193,18 @@ impl Link {
         let hold = |descriptor| close_queue.hold(Depositor::Nobody, descriptor);
         match stream.try_io(Interest::READABLE, || receive(stream.as_fd(), chunk, hold)) {
             Ok(received) if received.length == 0 => Err(ErrorKind::UnexpectedEof.into()),
-            // The kernel takes the lowest number that is free: all below it are in use.
-            Ok(received) if received.descriptors.iter().any(|fd| fd.number() >= *full_from) => {
-                Err(io::Error::new(ErrorKind::InvalidData, TOO_MANY))
-            }
             Ok(received) => {
+                // The kernel takes the lowest number that is free: all below it are in use.
+                let full = received.descriptors.iter().any(|fd| fd.number() >= *full_from);
                 let bytes = &mut chunk[..received.length];
+                // What was read counts all the same: its sender takes it for acknowledged.
                 decoder.feed(bytes, received.descriptors, received.truncated);
                 bytes.zeroize();
+                if full {
+                    // Said once. What lies unread is still read to the end.
+                    *full_from = i32::MAX;
+                    return Err(io::Error::new(ErrorKind::InvalidData, TOO_MANY));
+                }
                 Ok(())
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),

@@ -35,6 +35,10 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// How long peers are accepted before the sessions have their turn.
 const SLICE: Duration = Duration::from_micros(100);
 
+/// How long, and in which steps, a connection waits for others of its user to be closed: a second.
+const PARTING_STEPS: u32 = 50;
+const PARTING_STEP: Duration = Duration::from_millis(20);
+
 /// Accepts peers for as long as the worker lives, each time from the listening socket that came last.
 ///
 /// # Errors
@@ -199,8 +203,17 @@ impl Arrival {
         if matches!(exceeded, Exceeded::Connections(_)) {
             worker.sessions.reap_all();
         }
+        // Those that the supervisor knows count until it has closed its duplicates.
+        let mut charge = worker.quotas.connection(self.uid);
+        for _ in 0..PARTING_STEPS {
+            if charge.is_ok() || !worker.connections.are_parting(self.uid) {
+                break;
+            }
+            tokio::time::sleep(PARTING_STEP).await;
+            charge = worker.quotas.connection(self.uid);
+        }
         drop(late);
-        match worker.quotas.connection(self.uid) {
+        match charge {
             Ok(charge) => self.welcome(worker, charge).await,
             Err(exceeded) => self.turn_away(&worker, Errno::DQUOT, &exceeded.to_string()),
         }

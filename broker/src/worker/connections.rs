@@ -2,12 +2,14 @@
 //!
 //! The supervisor gets a duplicate of each: when this worker is gone and a thread of it still keeps
 //! its descriptors open, the supervisor ends the connections. A connection is announced a moment
-//! after it was accepted, with others; one that leaves before costs the supervisor nothing.
+//! after it was accepted, with others; one that leaves before costs the supervisor nothing. One that
+//! was announced counts until the supervisor's duplicate is closed, and the one that was sent.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fdbroker_policy::Uid;
@@ -15,6 +17,7 @@ use fdbroker_wire::{Control, Joined};
 use rustix::net::{Shutdown, shutdown};
 use tokio::sync::Notify;
 
+use super::limits::quota::ConnectionCharge;
 use super::{PeerFd, Worker};
 use crate::fd::CloseQueue;
 use crate::sys::watch::Watched;
@@ -34,6 +37,8 @@ struct Table {
     /// What the supervisor has not been told yet.
     joined: RefCell<Vec<u32>>,
     left: RefCell<Vec<u32>>,
+    /// What has ended, and counts until the supervisor's duplicate is closed.
+    parting: RefCell<HashMap<u32, (Uid, Arc<ConnectionCharge>)>>,
     next: Cell<u32>,
     news: Notify,
 }
@@ -41,7 +46,10 @@ struct Table {
 struct Connection {
     uid: Uid,
     stream: Weak<Watched>,
-    announced: bool,
+    /// Not there any more where its peer has hung up and that was noticed.
+    charge: std::sync::Weak<ConnectionCharge>,
+    /// Once it has been announced.
+    announced: Option<Arc<ConnectionCharge>>,
 }
 
 /// A connection's entry in the table, until this is dropped.
@@ -51,15 +59,32 @@ pub(super) struct Entry {
 }
 
 impl Connections {
-    /// Enters a connection of `uid`.
-    pub(super) fn enter(&self, uid: Uid, stream: &Rc<Watched>) -> Entry {
+    /// Enters a connection of `uid`, which is charged with this.
+    pub(super) fn enter(
+        &self,
+        uid: Uid,
+        stream: &Rc<Watched>,
+        charge: &Arc<ConnectionCharge>,
+    ) -> Entry {
         let table = &self.0;
         let number = table.next.replace(table.next.get().wrapping_add(1));
-        let connection = Connection { uid, stream: Rc::downgrade(stream), announced: false };
+        let (stream, charge) = (Rc::downgrade(stream), Arc::downgrade(charge));
+        let connection = Connection { uid, stream, charge, announced: None };
         table.open.borrow_mut().insert(number, connection);
         table.joined.borrow_mut().push(number);
         table.news.notify_one();
         Entry { number, table: Rc::clone(table) }
+    }
+
+    /// The supervisor has closed its duplicates of these.
+    pub(super) fn parted(&self, numbers: &[u32]) {
+        let mut parting = self.0.parting.borrow_mut();
+        numbers.iter().for_each(|number| drop(parting.remove(number)));
+    }
+
+    /// Whether any of this user's that have ended still count.
+    pub(super) fn are_parting(&self, uid: Uid) -> bool {
+        self.0.parting.borrow().values().any(|(whose, _)| *whose == uid)
     }
 
     /// Ends all connections: their clients see it, whatever becomes of this process.
@@ -75,7 +100,9 @@ impl Connections {
 impl Drop for Entry {
     fn drop(&mut self) {
         let connection = self.table.open.borrow_mut().remove(&self.number);
-        if connection.is_some_and(|connection| connection.announced) {
+        let Some(Connection { uid, announced, .. }) = connection else { return };
+        if let Some(charge) = announced {
+            self.table.parting.borrow_mut().insert(self.number, (uid, charge));
             self.table.left.borrow_mut().push(self.number);
             self.table.news.notify_one();
         }
@@ -99,10 +126,13 @@ impl Table {
     fn announce(&self, number: u32, close_queue: &CloseQueue) -> Option<Joined<PeerFd>> {
         let mut open = self.open.borrow_mut();
         let connection = open.get_mut(&number)?;
+        let charge = connection.charge.upgrade()?;
         let duplicate = connection.stream.upgrade()?.as_fd().try_clone_to_owned().ok()?;
-        connection.announced = true;
         let uid = connection.uid;
-        Some(Joined { number, uid: uid.0, socket: close_queue.hold(uid, duplicate) })
+        let mut socket = close_queue.hold(uid, duplicate);
+        socket.keep_until_closed(Arc::clone(&charge));
+        connection.announced = Some(charge);
+        Some(Joined { number, uid: uid.0, socket })
     }
 }
 
@@ -119,9 +149,13 @@ pub(super) async fn announce(worker: &Worker) {
                 let (number, uid) = (joined.number, joined.uid);
                 Some(Joined { number, uid, socket: joined.socket.descriptor()? })
             });
-            let message = Control::Connections { joined: lent.collect(), left };
-            // When there is no room for it in time, the supervisor does not know these.
-            let _ = pen.control_soon(message).await;
+            let message = Control::Connections { joined: lent.collect(), left: left.clone() };
+            if pen.control_soon(message).await.is_err() {
+                // The supervisor does not know those that are new. That the others have ended it is to
+                // hear: until then they count.
+                table.left.borrow_mut().extend(left);
+                break table.news.notify_one();
+            }
         }
     }
 }

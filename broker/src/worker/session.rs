@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fdbroker_policy::Uid;
@@ -51,8 +52,9 @@ pub(super) async fn serve(
     turn: Rc<Turn>,
 ) {
     let stream = Rc::new(stream);
+    let charge = Arc::new(charge);
+    let entry = worker.connections.enter(identity.uid, &stream, &charge);
     let connection = worker.sessions.add(identity.uid, &stream, &turn, charge);
-    let _entry = worker.connections.enter(identity.uid, &stream);
     let patience = worker.in_force.now().policy.settings().frame_timeout;
     let ledger = worker.in_flight.ledger(identity.uid, &stream);
     let mut session = Session {
@@ -84,6 +86,7 @@ pub(super) async fn serve(
     }
     outbox.end().await;
     let charge = connection.into_charge();
+    drop(entry);
     if let Some(socket) = Rc::into_inner(stream) {
         put_away(&worker, uid, socket.into_inner(), charge);
     }

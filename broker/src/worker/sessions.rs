@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fdbroker_policy::Uid;
@@ -41,7 +42,7 @@ struct User {
 pub(super) struct Connection {
     pub(super) stream: Rc<Watched>,
     pub(super) turn: Rc<Turn>,
-    charge: RefCell<Option<ConnectionCharge>>,
+    charge: RefCell<Option<Arc<ConnectionCharge>>>,
     /// A request of it is being served.
     at_work: Cell<bool>,
 }
@@ -56,7 +57,7 @@ impl Sessions {
         uid: Uid,
         stream: &Rc<Watched>,
         turn: &Rc<Turn>,
-        charge: ConnectionCharge,
+        charge: Arc<ConnectionCharge>,
     ) -> Rc<Connection> {
         let (stream, turn) = (Rc::clone(stream), Rc::clone(turn));
         let (charge, at_work) = (RefCell::new(Some(charge)), Cell::new(false));
@@ -151,7 +152,7 @@ impl Connection {
     }
 
     /// What it is charged with, unless that has been given back.
-    pub(super) fn into_charge(self: Rc<Self>) -> Option<ConnectionCharge> {
+    pub(super) fn into_charge(self: Rc<Self>) -> Option<Arc<ConnectionCharge>> {
         self.charge.take()
     }
 }
@@ -182,7 +183,7 @@ mod tests {
         let stream = Rc::new(Watched::new(ours.into()).unwrap());
         let turn = Rc::new(LoopTime::new(IdleCount::default())).turn(USER);
         let sessions = Sessions::default();
-        let charge = quotas.connection(USER).unwrap();
+        let charge = Arc::new(quotas.connection(USER).unwrap());
         let connection = sessions.add(USER, &stream, &turn, charge);
         connection.set_at_work(true);
         drop(theirs);

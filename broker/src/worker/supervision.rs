@@ -58,6 +58,7 @@ fn take(worker: &Worker, message: Message<PeerFd>) -> io::Result<()> {
                 socket.into_inner().into_iter().for_each(|it| drop(worker.listeners.send(it)));
             }
             Ok(Control::Closed(slot)) => worker.vault.closed(slot),
+            Ok(Control::Parted(numbers)) => worker.connections.parted(&numbers),
             Ok(Control::Ping) => worker.vault.pinged(),
             Ok(Control::Health(lines)) => drop(worker.health.replace(lines)),
             Ok(_) => return Err(invalid("the supervisor sent what only a new worker is sent")),

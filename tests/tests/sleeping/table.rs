@@ -1,10 +1,11 @@
 //! A descriptor table that somebody tries to fill with what cannot be closed.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use fdbroker_tests::peer::connected;
 use fdbroker_tests::stuck::{HeldPipe, Stopped, sleeping_thread};
-use fdbroker_tests::{Daemon, Peer, Person, needs_root, request, sample, sys};
+use fdbroker_tests::{Daemon, Peer, Person, needs_root, process, request, sample, sys};
 
 use crate::policy;
 
@@ -88,6 +89,11 @@ fn is_turned_away_often(
 
 const TABLE: u16 = 512;
 
+/// Connections count too.
+fn open_in(process: u32) -> usize {
+    process::descriptors(process).expect("/proc shows open descriptors").len()
+}
+
 #[test]
 fn those_turned_away_with_bytes_unread_fill_nobodys_table() {
     if !needs_root("another user beside the one who fills the table") {
@@ -128,13 +134,42 @@ fn processes_that_write_one_message_together_fill_nobodys_table() {
         sockets.push(connected(daemon.socket(), None).unwrap());
     }
     let request = request::add(SLOT, 3, &[0; 1000]);
-    let before = daemon.descriptors().worker;
+    let before = open_in(daemon.worker_pid());
     for byte in &request[..64] {
         let write =
             || sockets.iter().for_each(|socket| sys::send_all(socket, &[*byte], &[]).unwrap());
-        sys::in_a_child(write).unwrap();
+        sys::in_a_child(Duration::from_secs(10), write).unwrap();
     }
+    let held = open_in(daemon.worker_pid()) - before;
     Person::user(MODEST).connect(&daemon).is_served((1, 9));
-    let held = daemon.descriptors().worker.saturating_sub(before);
     assert!(held < 150, "{held} of {TABLE} descriptors are held by one user");
+}
+
+#[test] // the supervisor closes its duplicate on the account of the user whose closes sleep there
+fn connections_count_until_the_supervisors_duplicates_are_closed() {
+    if !needs_root("another user beside the one who fills the table") {
+        return;
+    }
+    let daemon = Daemon::with_policy(&policy()).descriptor_limit(2048).start();
+    let before = open_in(daemon.supervisor_pid());
+    let person = Person::user(GREEDY);
+    let mut pipe = HeldPipe::new();
+    let mut first = person.connect(&daemon);
+    // By then the supervisor has a duplicate; without, no thread of it will sleep.
+    std::thread::sleep(Duration::from_millis(200));
+    // Its answers lie unread, so the rest of what it sent does too when it leaves.
+    first.send(&request::get(SLOT).repeat(2000), &[]);
+    pipe.give(daemon.worker_pid(), |end| first.send(&request::add(SLOT, 3, b""), &[end]));
+    drop(first);
+    sleeping_thread(daemon.supervisor_pid());
+    for _ in 0..60 {
+        let left: Vec<_> =
+            (0..40).filter_map(|_| person.try_connect(daemon.socket(), None).ok()).collect();
+        // A connection that lives for so long is announced to the supervisor.
+        std::thread::sleep(Duration::from_millis(20));
+        drop(left);
+    }
+    let held = open_in(daemon.supervisor_pid()) - before;
+    assert!(held < 200, "{held} of 2048 descriptors are held by one user");
+    Person::user(MODEST).connect(&daemon).is_served((1, 9));
 }
