@@ -198,6 +198,7 @@ impl Arrival {
 
     /// Serves it after all if connections that count have been left meanwhile.
     async fn wait(self, worker: Rc<Worker>, late: Late, exceeded: Exceeded) {
+        let counted = worker.quotas.reader(self.uid).charge();
         self.turn.take().await;
         worker.sessions.reap(self.uid);
         if matches!(exceeded, Exceeded::Connections(_)) {
@@ -212,7 +213,7 @@ impl Arrival {
             tokio::time::sleep(PARTING_STEP).await;
             charge = worker.quotas.connection(self.uid);
         }
-        drop(late);
+        drop((late, counted));
         match charge {
             Ok(charge) => self.welcome(worker, charge).await,
             Err(exceeded) => self.turn_away(&worker, Errno::DQUOT, &exceeded.to_string()),

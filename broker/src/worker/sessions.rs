@@ -17,8 +17,8 @@ use super::limits::quota::ConnectionCharge;
 use crate::sys::socket::unread;
 use crate::sys::watch::Watched;
 
-/// How many connections of a user that has as many as it may wait to be looked at.
-const LATE: u32 = 8;
+/// How many connections of a user that has as many as it may wait until others of it have ended.
+const LATE: u32 = 64;
 /// How often the connections of all users are looked through.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 

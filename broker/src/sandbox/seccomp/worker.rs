@@ -95,7 +95,7 @@ const CALLS: &[Call] = &[
     call!(SYS_sendmsg "sendmsg", "outbox, vault"),
     call!(SYS_shutdown "shutdown", "the end of a session"),
     call!(SYS_getsockopt "getsockopt", "identity, kind"),
-    call!(SYS_setsockopt "setsockopt", "accept, closer, writer";
+    call!(SYS_setsockopt "setsockopt", "accept, fd/close, writer";
         &[
             &[Is(1, SOCKET), Is(2, bits(libc::SO_LINGER))],
             &[Is(1, SOCKET), Is(2, bits(libc::SO_OOBINLINE))],
@@ -105,7 +105,7 @@ const CALLS: &[Call] = &[
     call!(SYS_getsockname "getsockname", "kind: the broker's own sockets"),
     call!(SYS_getpeername "getpeername", "kind: the broker's own sockets"),
     call!(SYS_pidfd_open "pidfd_open", "identity of a writer that is not the one who connected"),
-    call!(SYS_ioctl "ioctl", "session, unread, identity";
+    call!(SYS_ioctl "ioctl", "session, limits/in_flight, identity";
         &[
             &[Is(1, 0x541B)], // FIONREAD
             &[Is(1, 0x5411)], // TIOCOUTQ
@@ -131,7 +131,7 @@ const CALLS: &[Call] = &[
     call!(SYS_openat "openat", "identity: /proc/PID/cgroup, status and attr/current"; &[&[Within(2, READING)]]),
     call!(SYS_fstat "fstat", "pidfs, the audit trail"),
     call!(SYS_fstatfs "fstatfs", "pidfs"),
-    call!(SYS_statx "statx", "kind, closer"),
+    call!(SYS_statx "statx", "kind"),
     #[cfg(target_arch = "x86_64")]
     call!(SYS_readlink "readlink", "kind: /proc/self/fd/N"),
     call!(SYS_readlinkat "readlinkat", "kind: /proc/self/fd/N", Rarely("architectures without readlink")),
