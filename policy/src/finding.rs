@@ -1,5 +1,6 @@
 //! What is wrong with a policy: each with its place and what to do about it, all of them together.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
@@ -36,9 +37,18 @@ struct Related {
     what: &'static str,
 }
 
-/// Everything that is wrong with a policy: at least one finding, in the order of files and places.
+/// Everything that is wrong with a policy: at least one finding, in the order of files and places. Of very many, 100.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Findings(Vec<Finding>);
+pub struct Findings {
+    list: Vec<Finding>,
+    more: usize,
+}
+
+/// The findings that are kept and shown; further ones are only counted. A policy can have millions of mistakes.
+pub(crate) const MOST_SHOWN: usize = 100;
+
+/// The longest message or remedy, in bytes: each can repeat a name of the file.
+const LONGEST: usize = 4096;
 
 impl Finding {
     /// A finding about the file as a whole, or about a directory above it.
@@ -52,8 +62,8 @@ impl Finding {
             path: escape(path.as_ref()),
             line: 0,
             column: 0,
-            message: escape(message.as_ref()),
-            remedy: escape(remedy.as_ref()),
+            message: escape(cut(message.as_ref()).as_ref()),
+            remedy: escape(cut(remedy.as_ref()).as_ref()),
             file: 0,
             place: None,
             related: None,
@@ -87,26 +97,62 @@ impl Findings {
     #[must_use]
     pub fn new(mut findings: Vec<Finding>) -> Option<Self> {
         findings.sort_by_key(Finding::position);
-        if findings.is_empty() { None } else { Some(Self(findings)) }
+        let more = findings.len().saturating_sub(MOST_SHOWN);
+        findings.truncate(MOST_SHOWN);
+        if findings.is_empty() { None } else { Some(Self { list: findings, more }) }
+    }
+
+    /// Counts findings that nobody kept.
+    pub(crate) fn and_more(self, more: usize) -> Self {
+        Self { more: self.more.saturating_add(more), ..self }
+    }
+
+    /// Returns how many further findings there are: at most 100 are kept.
+    #[must_use]
+    pub const fn more(&self) -> usize {
+        self.more
+    }
+
+    /// Returns what to say of those that are not kept, if there are any.
+    #[must_use]
+    pub fn rest(&self) -> Option<String> {
+        match self.more {
+            0 => None,
+            1 => Some("and 1 more finding: correct these first".to_owned()),
+            more => Some(format!("and {more} more findings: correct these first")),
+        }
     }
 
     /// Goes through the findings in the order of files and places; those about a file as a whole come first.
     pub fn iter(&self) -> std::slice::Iter<'_, Finding> {
-        self.0.iter()
+        self.list.iter()
     }
 
     /// All of these and all of those.
     #[must_use]
-    pub fn and(mut self, others: Self) -> Self {
-        self.0.extend(others.0);
-        self.0.sort_by_key(Finding::position);
-        self
+    pub fn and(self, others: Self) -> Self {
+        let mut list = self.list;
+        list.extend(others.list);
+        list.sort_by_key(Finding::position);
+        let surplus = list.len().saturating_sub(MOST_SHOWN);
+        list.truncate(MOST_SHOWN);
+        let more = self.more.saturating_add(others.more);
+        Self { list, more }.and_more(surplus)
     }
+}
+
+/// The beginning of a text that is too long to be shown.
+fn cut(text: &str) -> Cow<'_, str> {
+    if text.len() <= LONGEST {
+        return Cow::Borrowed(text);
+    }
+    let end = (0..=LONGEST).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    Cow::Owned(format!("{}…", text.get(..end).unwrap_or_default()))
 }
 
 impl From<Finding> for Findings {
     fn from(finding: Finding) -> Self {
-        Self(vec![finding])
+        Self { list: vec![finding], more: 0 }
     }
 }
 
@@ -115,7 +161,7 @@ impl IntoIterator for Findings {
     type IntoIter = std::vec::IntoIter<Finding>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.list.into_iter()
     }
 }
 
@@ -170,15 +216,15 @@ fn write_report(f: &mut fmt::Formatter<'_>, groups: &[Group<'_>]) -> fmt::Result
 const WIDTH: usize = 10_000;
 
 impl fmt::Display for Findings {
-    /// All findings, with an empty line between them and no newline at the end.
+    /// All findings that are kept, with an empty line between them and no newline at the end.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, finding) in self.0.iter().enumerate() {
+        for (at, finding) in self.list.iter().enumerate() {
             if at > 0 {
                 f.write_str("\n\n")?;
             }
             finding.fmt(f)?;
         }
-        Ok(())
+        self.rest().map_or(Ok(()), |rest| write!(f, "\n\n{rest}"))
     }
 }
 

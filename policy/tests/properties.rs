@@ -201,12 +201,12 @@ fn deep_nesting_is_refused_without_exhausting_the_stack() {
 }
 
 #[test]
-fn of_a_file_of_mistakes_the_first_two_thousand_are_told() {
+fn of_a_file_of_mistakes_the_first_hundred_are_told() {
     let findings =
-        load_one("policy.toml", &"= \n".repeat(100_000)).expect_err("nothing in it is right");
-    assert_eq!(findings.iter().count(), 2001);
-    assert!(findings.to_string().contains("there are more than 2000 mistakes"));
-    assert!(findings.to_string().len() < 1_000_000);
+        load_one("policy.toml", &"= \n".repeat(20_000)).expect_err("nothing in it is right");
+    assert_eq!(findings.iter().count(), 100);
+    assert!(findings.to_string().ends_with("more findings: correct these first"));
+    assert!(findings.to_string().len() < 64 << 10);
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn more_stars_than_can_be_matched_in_time_are_a_finding() {
     assert!(load_one("policy.toml", &text(33)).is_ok());
     let findings = load_one("policy.toml", &text(34)).expect_err("10200 stars");
     assert!(
-        findings.to_string().contains("there are 10200 stars in the patterns of conditions"),
+        findings.to_string().contains("more than 10000 stars in the patterns of conditions"),
         "{findings}"
     );
 }

@@ -300,6 +300,7 @@ fn lines(error: &StartError) -> Vec<String> {
                 };
                 format!("{place}: {}; {}", finding.message, finding.remedy)
             })
+            .chain(findings.rest())
             .collect(),
         error => vec![error.to_string()],
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::bounds::LONGEST_ID;
 use super::reader::{Expected, Value, number, wrong_type};
 use super::report::{Report, Span};
 use crate::policy::KnownNames;
@@ -80,6 +81,15 @@ impl<'n> Accounts<'n> {
         report: &mut Report<'_>,
     ) -> Option<u32> {
         let noun = sort.noun();
+        if name.len() > LONGEST_ID {
+            let remedy = format!("write at most {LONGEST_ID} bytes");
+            report.add(span, format!("the name of this {noun} is too long"), remedy);
+            return None;
+        }
+        // The policy is refused already: whom else it names need not be looked up.
+        if report.is_full() {
+            return None;
+        }
         match self.look_up(name, sort) {
             Ok(Some(id)) => Some(*id),
             Ok(None) => {

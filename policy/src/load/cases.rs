@@ -2,7 +2,10 @@
 //!
 //! A test's user is in those groups that the test names, and in no other.
 
+use std::collections::HashSet;
+
 use super::accounts::{Accounts, Sort};
+use super::bounds::{Count, LONGEST_ID, TESTS, TestWork, list_fits};
 use super::declared::{Declared, Once};
 use super::globs::{self, CGROUP, LABEL, UNIT};
 use super::near;
@@ -24,6 +27,8 @@ const SLOT: Expected =
     Expected { key: "slot", write: "one slot in quotes, such as \"tun\" or \"web/7\"" };
 const EXPECT: Expected = Expected { key: "expect", write: "\"granted\" or \"refused\"" };
 const RULE: Expected = Expected { key: "rule", write: "the id of the rule that must decide" };
+
+const TOO_LONG: &str = "the `id` is too long";
 
 /// What `expect` may say, and whether that is a grant.
 const OUTCOMES: [(&str, bool); 2] = [("granted", true), ("refused", false)];
@@ -51,8 +56,10 @@ pub(super) struct Case {
 pub(super) struct Cases<'d, 'n> {
     declared: &'d Declared,
     rules: &'d [Rule],
+    ids_of_rules: HashSet<&'d str>,
     accounts: &'d mut Accounts<'n>,
     ids: Once<String>,
+    count: Count,
     read: Vec<Case>,
 }
 
@@ -62,10 +69,15 @@ impl<'d, 'n> Cases<'d, 'n> {
         rules: &'d [Rule],
         accounts: &'d mut Accounts<'n>,
     ) -> Self {
-        Self { declared, rules, accounts, ids: Once::new(), read: Vec::new() }
+        let ids_of_rules = rules.iter().map(|rule| rule.id.as_str()).collect();
+        let count = Count::of(TESTS);
+        Self { declared, rules, ids_of_rules, accounts, ids: Once::new(), count, read: Vec::new() }
     }
 
     pub(super) fn read(&mut self, section: Section<'_, '_>, report: &mut Report<'_>) {
+        if !self.count.admits(section.name, report) {
+            return;
+        }
         section.refuse_unknown_keys(&KEYS, report);
         let name = self.name(section, report);
         let uid = required(section, "user", Sort::User.expected().write, report)
@@ -113,6 +125,8 @@ impl<'d, 'n> Cases<'d, 'n> {
         if id.trim().is_empty() || id.contains(char::is_control) {
             let message = "the `id` is empty, or contains a control character";
             report.add(&span, message, "say on one line what is tested, or leave the line out");
+        } else if id.len() > LONGEST_ID {
+            report.add(&span, TOO_LONG, format!("write at most {LONGEST_ID} bytes"));
         } else if let Some(first) = self.ids.give(id.to_owned(), report.mark(&span)) {
             let message = format!("the id \"{id}\" is given twice");
             report.add_twice(&span, &first, message, "give each test an id of its own");
@@ -124,6 +138,9 @@ impl<'d, 'n> Cases<'d, 'n> {
         let Some(value) = section.get("group") else { return Vec::new() };
         let one = std::slice::from_ref(value);
         let list = value.get_ref().as_array().map_or(one, |list| &**list);
+        if !list_fits(list.len(), "group", &value.span(), report) {
+            return Vec::new();
+        }
         let gid = |value| self.accounts.id(value, Sort::Group, report).map(Gid);
         list.iter().filter_map(gid).collect()
     }
@@ -163,9 +180,9 @@ impl<'d, 'n> Cases<'d, 'n> {
 
     fn rule(&self, section: Section<'_, '_>, report: &mut Report<'_>) -> Option<(String, Mark)> {
         let (id, span) = section.string(RULE, report)?;
-        if !self.rules.iter().any(|rule| rule.id == id) {
+        if !self.ids_of_rules.contains(id) {
             let known = self.rules.iter().map(|rule| rule.id.as_str());
-            let remedy = near::suggest(id, known, "rules");
+            let remedy = || near::suggest(id, known, "rules");
             report.add_undeclared(&span, format!("there is no rule \"{id}\""), remedy);
         }
         Some((id.to_owned(), report.mark(&span)))
@@ -233,20 +250,36 @@ fn wrong_fact(text: &str, key: &str) -> Option<globs::Wrong> {
     globs::check(text, key)
 }
 
+/// Makes the tests. One that fails is a finding, and so is the first for which there is no more time.
+pub(super) fn run(cases: &[Case], policy: &Policy, report: &mut Report<'_>) {
+    let mut work = TestWork::new();
+    for case in cases {
+        if !case.run(policy, &mut work, report) {
+            let remedy = "take some out, or give each a line `at =`";
+            report.add_at(&case.expected, "the tests are too much work from here on", remedy);
+            return;
+        }
+    }
+}
+
 impl Case {
-    /// Makes the test; it is a finding where it fails.
-    pub(super) fn run(&self, policy: &Policy, report: &mut Report<'_>) {
+    /// Makes the test; it is a finding where it fails. `false` if it is more work than there may be.
+    fn run(&self, policy: &Policy, work: &mut TestWork, report: &mut Report<'_>) -> bool {
         let moments = self.moments(policy);
+        if !work.take(policy.rule_count(), moments.len() + 1) {
+            return false;
+        }
         let verdicts = moments.iter().map(|at| self.verdict(policy, *at));
         let mut failures = verdicts.filter_map(|verdict| self.failure(policy, verdict));
-        let Some((mark, what)) = failures.next() else { return };
+        let Some((mark, what)) = failures.next() else { return true };
         if failures.count() + 1 < moments.len() {
             let message = format!("{} passes at some times and fails at others", self.name);
             report.add_at(mark, message, format!("add a line `at =` with {}", AT.write));
-            return;
+            return true;
         }
         let remedy = "mend the rules, or the test if it expects the wrong thing";
         report.add_at(mark, format!("{} fails: {what}", self.name), remedy);
+        true
     }
 
     /// The time of the test. If it names none, as many as there can be verdicts.

@@ -1,6 +1,7 @@
 //! Reads the conditions of a rule: whom it concerns.
 
 use super::accounts::{Accounts, Sort};
+use super::bounds::list_fits;
 use super::globs::{self, CGROUP, LABEL, UNIT};
 use super::reader::{Section, Value};
 use super::report::Report;
@@ -77,6 +78,9 @@ fn ids(
     if list.is_empty() {
         let message = format!("this rule covers nobody: its `{}` is empty", sort.noun());
         report.add(&value.span(), message, format!("write {}", sort.expected().write));
+    }
+    if !list_fits(list.len(), sort.noun(), &value.span(), report) {
+        return None;
     }
     Some(list.iter().filter_map(|value| id(value, sort, accounts, report)).collect())
 }

@@ -27,11 +27,9 @@ impl Declared {
         match self.tags.get(name) {
             Some(tag) => *tag,
             None => {
-                report.add_undeclared(
-                    span,
-                    format!("there is no tag \"{name}\""),
-                    self.tag_remedy(name),
-                );
+                report.add_undeclared(span, format!("there is no tag \"{name}\""), || {
+                    self.tag_remedy(name)
+                });
                 None
             }
         }

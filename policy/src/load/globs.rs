@@ -1,5 +1,6 @@
 //! Reads the patterns of units, control groups and labels, and refuses those that nothing can match.
 
+use super::bounds::list_fits;
 use super::reader::{Expected, Section, string};
 use super::report::{Report, Span};
 use crate::glob::{Glob, Star, TOO_LONG};
@@ -37,6 +38,9 @@ pub(super) fn read(
     if list.is_empty() {
         let message = format!("this rule covers nobody: its `{}` is empty", expected.key);
         report.add(&value.span(), message, format!("write {}", expected.write));
+    }
+    if !list_fits(list.len(), expected.key, &value.span(), report) {
+        return None;
     }
     let globs = list.iter().filter_map(|item| {
         let text = string(item, expected, report)?;

@@ -5,7 +5,7 @@
 
 mod accounts;
 mod amount;
-mod amounts;
+mod bounds;
 mod cases;
 mod conditions;
 mod declared;
@@ -21,6 +21,7 @@ mod slots;
 mod tags;
 mod times;
 
+use toml::Spanned;
 use toml::de::DeTable;
 
 use crate::excerpt::Text;
@@ -50,7 +51,7 @@ pub fn load(sources: &[SourceText], names: &dyn Names) -> Result<Policy, Finding
     let texts = texts(sources);
     let mut report = Report::new(&texts);
     let (policy, cases) = read(sources, names, &mut report)?;
-    cases.iter().for_each(|case| case.run(&policy, &mut report));
+    cases::run(&cases, &policy, &mut report);
     report.take().map_or(Ok(policy), Err)
 }
 
@@ -71,20 +72,50 @@ fn read(
     if sources.is_empty() {
         return Err(Finding::about_file("policy", "there is no policy file", "name one").into());
     }
-    let mut parsed = Vec::new();
-    for (file, source) in sources.iter().enumerate() {
+    if let Some((file, place)) = bounds::overflow(sources.iter().map(|source| source.text.as_str()))
+    {
         report.enter(file);
-        let (root, errors) = DeTable::parse_recoverable(&source.text);
-        errors.iter().for_each(|error| report.syntax(error));
-        parsed.push(root);
+        return Err(report.refusal(
+            &place,
+            "up to here the policy has too many keys and values",
+            "make it smaller",
+        ));
     }
+    let parsed: Vec<_> = sources
+        .iter()
+        .enumerate()
+        .map(|(file, source)| {
+            report.enter(file);
+            parse(&source.text, report)
+        })
+        .collect();
     let roots: Vec<_> = parsed.iter().map(|root| root.get_ref()).collect();
     let draft = document::read(&roots, &mut Accounts::new(names), report);
-    amounts::check(&draft.parts, report);
     match report.take() {
         Some(findings) => Err(findings),
         None => Ok((draft.parts.assemble(), draft.cases)),
     }
+}
+
+/// The longest text of which every syntax error is reported, and not only the first one.
+const RECOVERED: usize = 64 << 10;
+
+/// What a text holds, as far as it can be read.
+///
+/// The parser keeps each error of a broken text, and there can be one for every character.
+fn parse<'t>(text: &'t str, report: &mut Report<'_>) -> Spanned<DeTable<'t>> {
+    let error = match DeTable::parse(text) {
+        Ok(root) => return root,
+        Err(error) => error,
+    };
+    if text.len() > RECOVERED || report.is_full() {
+        report.syntax(&error);
+        report.leave_unread();
+        return Spanned::new(0..0, DeTable::new());
+    }
+    let (root, errors) = DeTable::parse_recoverable(text);
+    errors.iter().for_each(|error| report.syntax(error));
+    root
 }
 
 fn texts(sources: &[SourceText]) -> Vec<Text<'_>> {

@@ -3,6 +3,7 @@
 use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
+use super::bounds::list_fits;
 use super::near;
 use super::report::{Report, Span};
 
@@ -79,6 +80,9 @@ impl<'a, 't> Section<'a, 't> {
             wrong_type(value, expected, report);
             return None;
         };
+        if !list_fits(list.len(), expected.key, &value.span(), report) {
+            return None;
+        }
         let text = |item: &'a Value<'t>| Some((string(item, expected, report)?, item.span()));
         Some(list.iter().filter_map(text).collect())
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use crate::excerpt::Text;
+use crate::finding::MOST_SHOWN;
 use crate::{Finding, Findings};
 
 /// A place in the text, in bytes.
@@ -22,9 +23,6 @@ pub(super) struct Report<'t> {
     /// Files in which the header of a table is broken, so nobody knows which table the keys after it belong to.
     headless: BTreeSet<usize>,
 }
-
-/// How many findings are shown.
-const SHOWN: usize = 2000;
 
 /// A place in one of the texts.
 #[derive(Clone, Debug)]
@@ -93,14 +91,17 @@ impl<'t> Report<'t> {
         self.add(&mark.span, message, remedy);
     }
 
-    /// What stands at a place names something that is declared nowhere, as far as every text can be read.
+    /// What stands at a place names something that is declared nowhere, as far as every text can be read. The remedy is asked
+    /// for only if it is shown.
     pub(super) fn add_undeclared(
         &mut self,
         span: &Span,
         message: impl AsRef<str>,
-        remedy: impl AsRef<str>,
+        remedy: impl FnOnce() -> String,
     ) {
         if self.headless.is_empty() {
+            // Looking for what was meant takes time, and nobody would read it.
+            let remedy = if self.is_full() { String::new() } else { remedy() };
             self.add(span, message, remedy);
         }
     }
@@ -137,13 +138,6 @@ impl<'t> Report<'t> {
         }
     }
 
-    /// Something is wrong with the policy as a whole.
-    pub(super) fn add_about_all(&mut self, message: impl AsRef<str>, remedy: impl AsRef<str>) {
-        if let Some(text) = self.texts.first() {
-            self.findings.push(Finding::about_file(text.path(), message, remedy));
-        }
-    }
-
     /// What to call something that begins at a place and has no name, as in "rule at line 7".
     pub(super) fn name_by_line(&self, noun: &str, span: &Span) -> String {
         let line = self.line(span);
@@ -155,11 +149,24 @@ impl<'t> Report<'t> {
 
     /// The findings so far, if there are any.
     pub(super) fn take(&mut self) -> Option<Findings> {
-        if std::mem::take(&mut self.more) > 0 {
-            let message = format!("there are more than {SHOWN} mistakes; the others are not shown");
-            self.add_about_all(message, "correct these first, and check again");
-        }
-        Findings::new(std::mem::take(&mut self.findings))
+        let findings = Findings::new(std::mem::take(&mut self.findings))?;
+        Some(findings.and_more(std::mem::take(&mut self.more)))
+    }
+
+    /// Returns the one finding for which the policy is refused unread.
+    pub(super) fn refusal(&mut self, span: &Span, message: &str, remedy: &str) -> Findings {
+        let _ = self.push(span, message, remedy);
+        self.take().unwrap_or_else(|| Finding::about_file("policy", message, remedy).into())
+    }
+
+    /// Whether further findings are only counted.
+    pub(super) fn is_full(&self) -> bool {
+        self.findings.len() >= MOST_SHOWN
+    }
+
+    /// The rest of the text that is being read is not looked at: what it would declare is not known.
+    pub(super) fn leave_unread(&mut self) {
+        self.headless.insert(self.file);
     }
 
     fn is_sound(&self, span: &Span) -> bool {
@@ -177,7 +184,7 @@ impl<'t> Report<'t> {
     /// Adds a finding; returns whether there was room for it.
     fn push(&mut self, span: &Span, message: &str, remedy: &str) -> bool {
         let Some(text) = self.text() else { return false };
-        if self.findings.len() >= SHOWN {
+        if self.is_full() {
             self.more += 1;
             return false;
         }

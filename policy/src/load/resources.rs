@@ -1,5 +1,6 @@
 //! Reads the tables `[resources.NAME]`.
 
+use super::bounds::{Count, RESOURCES};
 use super::declared::{Declared, Once, check_name, index, is_number};
 use super::near;
 use super::reader::{Expected, Section};
@@ -38,15 +39,21 @@ pub(super) struct Resources<'d> {
     declared: &'d mut Declared,
     names: Once<String>,
     slots: Once<Slot>,
+    count: Count,
     read: Vec<Resource>,
 }
 
 impl<'d> Resources<'d> {
     pub(super) fn new(declared: &'d mut Declared) -> Self {
-        Self { declared, names: Once::new(), slots: Once::new(), read: Vec::new() }
+        let count = Count::of(RESOURCES);
+        Self { declared, names: Once::new(), slots: Once::new(), count, read: Vec::new() }
     }
 
     pub(super) fn read(&mut self, name: &str, section: Section<'_, '_>, report: &mut Report<'_>) {
+        if !self.count.admits(section.name, report) {
+            self.declare(name);
+            return;
+        }
         check_name(name, "resource", section.name, report);
         if let Some(first) = self.names.give(name.to_owned(), report.mark(section.name)) {
             let message = format!("the resource \"{name}\" is given twice");

@@ -2,6 +2,7 @@
 
 use super::accounts::Accounts;
 use super::amount::rate;
+use super::bounds::{Count, LONGEST_ID, RULES, STARS};
 use super::conditions;
 use super::declared::{Declared, Once};
 use super::near;
@@ -46,6 +47,8 @@ pub(super) struct Rules<'d, 'n> {
     declared: &'d Declared,
     accounts: &'d mut Accounts<'n>,
     ids: Once<String>,
+    count: Count,
+    stars: Count,
     read: Vec<Rule>,
 }
 
@@ -61,10 +64,14 @@ struct Listed {
 
 impl<'d, 'n> Rules<'d, 'n> {
     pub(super) fn new(declared: &'d Declared, accounts: &'d mut Accounts<'n>) -> Self {
-        Self { declared, accounts, ids: Once::new(), read: Vec::new() }
+        let (count, stars) = (Count::of(RULES), Count::of(STARS));
+        Self { declared, accounts, ids: Once::new(), count, stars, read: Vec::new() }
     }
 
     pub(super) fn read(&mut self, section: Section<'_, '_>, report: &mut Report<'_>) {
+        if !self.count.admits(section.name, report) {
+            return;
+        }
         section.refuse_unknown_keys(&KEYS, report);
         let id = self.id(section, report);
         let (allow, deny) = (rights(section, ALLOW, report), rights(section, DENY, report));
@@ -79,6 +86,8 @@ impl<'d, 'n> Rules<'d, 'n> {
         let slots = self.slots(section, &allow, &deny, report);
         check_tag_right(section, &allow, &deny, slots.as_deref(), report);
         let who = conditions::read(section, self.accounts, report);
+        let stars = who.globs().map(|glob| glob.stars()).sum();
+        self.stars.admits_many(stars, section.name, report);
         let slots = slots.unwrap_or_default().into_boxed_slice();
         let valid = times::validity(section, report);
         let rates = Rates {
@@ -133,6 +142,9 @@ impl<'d, 'n> Rules<'d, 'n> {
         } else if id.contains(char::is_control) {
             let message = "the `id` contains a control character";
             report.add(&span, message, "write it on one line, without tabs: audit records name it");
+        } else if id.len() > LONGEST_ID {
+            let remedy = format!("write at most {LONGEST_ID} bytes: audit records name it");
+            report.add(&span, "the `id` is too long", remedy);
         } else if let Some(first) = self.ids.give(id.to_owned(), report.mark(&span)) {
             let message = format!("the id \"{id}\" is given twice");
             report.add_twice(

@@ -60,10 +60,12 @@ fn resource(
     if let Some(slot) = declared.resources.get(name) {
         return slot.map(Pattern::slot);
     }
-    let remedy = if declared.tags.contains_key(name) {
-        format!("to name every slot of the tag, write \"{name}/*\"")
-    } else {
-        near::suggest(name, declared.resources.keys().map(String::as_str), "declared resources")
+    let remedy = || {
+        if declared.tags.contains_key(name) {
+            format!("to name every slot of the tag, write \"{name}/*\"")
+        } else {
+            near::suggest(name, declared.resources.keys().map(String::as_str), "declared resources")
+        }
     };
     report.add_undeclared(span, format!("there is no resource \"{name}\""), remedy);
     None
