@@ -9,15 +9,25 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use crate::budget::Budget;
 use crate::extent::joined;
-use crate::overlap::slashes;
+use crate::overlap::{Budgets, cost_of_variants, slashes};
 use crate::pattern::Pattern;
 use crate::rule::{Rule, Who};
-use crate::witness::{Classes, Witness};
+use crate::witness::{Classes, STEPS, Witness};
 use crate::{Extent, Gid, Index, Moment, Peer, Policy, Right, Slot, Someone, Tag, Target};
 
 /// Of how many losses those that another one tells of are left out.
 const MANY_LOSSES: usize = 200;
+
+/// The steps that each of those costs who are spared: they are told, and take memory.
+const STEPS_OF_UNLESS: usize = 1000;
+
+/// The steps that each peer costs which may lose something: all are kept until they are looked at.
+const STEPS_OF_CANDIDATE: usize = 1500;
+
+/// The steps that each rule costs which covers a place.
+const STEPS_OF_COVERING: usize = 40;
 
 /// Somebody gains or loses rights.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,14 +59,30 @@ pub struct Unless {
     pub who: Someone,
 }
 
+/// What changes when one policy takes the place of another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Differences {
+    /// Who gains and who loses.
+    pub changes: Vec<Change>,
+    /// Whether there can be more: it was too much work to follow all.
+    pub is_cut: bool,
+}
+
 /// Who gains and who loses which right when `new` takes the place of `old`, at a moment.
 ///
 /// Every peer for whom [`Policy::outcome`] says something else, and whose unit and control group can be read, is in the
 /// `who` of a change and in none of its `unless`; and the simplest peer of each `who`, of whom nothing else is true, does
-/// gain or lose, unless the change is vague. What is opened for a resource, and the settings, are not compared here.
+/// gain or lose, unless the change is vague. That is so unless it is too much work, and the differences are cut: then there
+/// may be more changes, and those that are told are true all the same. What is opened for a resource, and the settings, are not compared here.
 #[must_use]
-pub fn diff(old: &Policy, new: &Policy, at: Moment) -> Vec<Change> {
-    Comparison::new([old, new], at).changes()
+pub fn diff(old: &Policy, new: &Policy, at: Moment) -> Differences {
+    diff_within(Budget::QUESTION, old, new, at)
+}
+
+fn diff_within(steps: u64, old: &Policy, new: &Policy, at: Moment) -> Differences {
+    let comparison = Comparison::new([old, new], at, Budgets::of(steps));
+    let changes = comparison.changes();
+    Differences { changes, is_cut: comparison.budget().is_spent() }
 }
 
 /// Which of the two policies.
@@ -111,7 +137,7 @@ struct Comparison<'p> {
 }
 
 impl<'p> Comparison<'p> {
-    fn new(policies: [&'p Policy; 2], at: Moment) -> Self {
+    fn new(policies: [&'p Policy; 2], at: Moment, budgets: Budgets) -> Self {
         let mut numbers = HashMap::new();
         let mut whos = Vec::new();
         let rules = policies.map(|policy| {
@@ -127,7 +153,11 @@ impl<'p> Comparison<'p> {
         });
         let cgroups = whos.iter().filter_map(|who| who.cgroups.as_deref()).flatten();
         let depth = cgroups.map(slashes).max().unwrap_or(0);
-        Self { policies, rules, classes: Classes::new(&whos), whos, depth }
+        Self { policies, rules, classes: Classes::new(&whos, budgets), whos, depth }
+    }
+
+    const fn budget(&self) -> &Budget {
+        &self.classes.budgets.question
     }
 
     fn changes(&self) -> Vec<Change> {
@@ -137,6 +167,9 @@ impl<'p> Comparison<'p> {
             for (right, says) in self.says(&place) {
                 let found = known.entry(says).or_insert_with_key(|says| self.compare(says));
                 for found in found {
+                    if !self.budget().take(STEPS_OF_UNLESS * (1 + found.unless.len())) {
+                        break;
+                    }
                     by_right.entry((found.clone(), right)).or_default().push(place.extent);
                 }
             }
@@ -246,13 +279,18 @@ impl<'p> Comparison<'p> {
     fn covering(&self, side: Side, place: &Place) -> Vec<(RuleOf, &'p Rule)> {
         let policy = self.policy(side);
         let rules = self.rules_of(side).iter().enumerate();
+        if !self.budget().take(self.rules_of(side).len()) {
+            return Vec::new();
+        }
         let covers = |right: &Right, rule: &Rule| {
             policy.can_be_asked(*right, place.target) && rule.covers(*right, place.target)
         };
-        rules
+        let covering: Vec<_> = rules
             .filter(|(_, (_, rule))| place.rights.first().is_some_and(|right| covers(right, rule)))
             .map(|(at, (who, rule))| ((*who, at), *rule))
-            .collect()
+            .collect();
+        // They are kept for as long as other places are compared.
+        if self.budget().take(STEPS_OF_COVERING * covering.len()) { covering } else { Vec::new() }
     }
 
     /// Those who gain or lose.
@@ -265,9 +303,9 @@ impl<'p> Comparison<'p> {
     /// Those to whom `before` grants and `after` refuses. `reversed`: the later policy is `before`.
     fn losing(&self, before: &Says, after: &Says, reversed: bool) -> Vec<Found> {
         let candidates = self.candidates(before, after);
-        let losing: BTreeSet<_> =
-            candidates.iter().flat_map(|it| self.narrowed(it, before, after)).collect();
-        let losses: Vec<_> = losing.into_iter().map(|it| self.loss(it, after)).collect();
+        let narrowed = self.sure(candidates.iter().map(|it| self.narrowed(it, before, after)));
+        let losing: BTreeSet<_> = narrowed.flatten().collect();
+        let losses: Vec<_> = self.sure(losing.into_iter().map(|it| self.loss(it, after))).collect();
         let implied = |at: usize, it: &Loss| {
             let tells = |(place, other): (usize, &Loss)| {
                 let first = place < at || !self.tells_of(it, &other.witness);
@@ -278,7 +316,12 @@ impl<'p> Comparison<'p> {
         // Each is compared with each other; of very many, more are told than need be.
         let few = losses.len() <= MANY_LOSSES;
         let told = losses.iter().enumerate().filter(|(at, it)| !few || !implied(*at, it));
-        told.map(|(_, it)| self.found(it, before, after, reversed)).collect()
+        self.sure(told.map(|(_, it)| self.found(it, before, after, reversed))).collect()
+    }
+
+    /// Those found before the budget was spent: of a later one, not all was looked at that could spare somebody.
+    fn sure<'s, T>(&'s self, found: impl Iterator<Item = T> + 's) -> impl Iterator<Item = T> + 's {
+        found.take_while(|_| !self.budget().is_spent())
     }
 
     fn loss(&self, witness: Witness, after: &Says) -> Loss {
@@ -287,7 +330,8 @@ impl<'p> Comparison<'p> {
             part.ask(&self.classes, |peer| after.deny.iter().any(|rule| self.includes(rule, peer)))
         };
         // Whom a rule denies, no other can spare.
-        let denied = witness.is_vague || witness.parts(self.depth).iter().all(is_denied);
+        let known = witness.is_vague || !self.budget().take(self.cost_of_parts(&witness));
+        let denied = known || witness.parts(self.depth).iter().all(is_denied);
         let allowed = after.allow.iter().filter(|(who, _)| !denied && concerns(*who));
         Loss { spared_now: allowed.copied().collect(), witness }
     }
@@ -296,7 +340,7 @@ impl<'p> Comparison<'p> {
     fn tells_of(&self, loss: &Loss, loser: &Witness) -> bool {
         let spared = |(who, _): &RuleOf| !self.meeting(loser, *who).is_empty();
         !loss.witness.is_vague
-            && loss.witness.is_part_of(loser)
+            && loss.witness.is_part_of(loser, &self.classes)
             && !loss.spared_now.iter().any(spared)
     }
 
@@ -308,11 +352,19 @@ impl<'p> Comparison<'p> {
         let new_denials: BTreeSet<usize> =
             after.deny.iter().map(|(who, _)| *who).filter(|who| !denied.contains(who)).collect();
         for (who, _) in &before.allow {
+            if self.budget().is_spent() {
+                break;
+            }
             let meeting = self.meeting(&Witness::default(), *who);
             for denial in &new_denials {
-                candidates.extend(meeting.iter().flat_map(|it| self.meeting(it, *denial)));
+                let both: Vec<_> =
+                    meeting.iter().flat_map(|it| self.meeting(it, *denial)).collect();
+                if !self.budget().take(STEPS_OF_CANDIDATE * both.len()) {
+                    return candidates;
+                }
+                candidates.extend(both);
             }
-            if !allowed.contains(who) {
+            if !allowed.contains(who) && self.budget().take(STEPS_OF_CANDIDATE * meeting.len()) {
                 candidates.extend(meeting);
             }
         }
@@ -325,10 +377,17 @@ impl<'p> Comparison<'p> {
 
     /// The part of a witness that loses: all of it, or only with some control groups.
     fn narrowed(&self, witness: &Witness, before: &Says, after: &Says) -> Vec<Witness> {
+        if !self.budget().take(self.cost_of_parts(witness)) {
+            return Vec::new();
+        }
         let parts = witness.parts(self.depth);
         let total = parts.len();
         let losing: Vec<_> = parts.into_iter().filter(|it| self.loses(it, before, after)).collect();
         if losing.len() == total { vec![witness.clone()] } else { losing }
+    }
+
+    fn cost_of_parts(&self, witness: &Witness) -> usize {
+        STEPS + witness.cgroup().map_or(0, |glob| cost_of_variants(glob, self.depth))
     }
 
     /// A vague witness may always lose.
@@ -349,7 +408,8 @@ impl<'p> Comparison<'p> {
     }
 
     fn includes(&self, (who, _): &RuleOf, peer: &Peer<'_>) -> bool {
-        self.whos.get(*who).is_some_and(|who| who.includes(peer))
+        let Some(who) = self.whos.get(*who) else { return false };
+        self.budget().take(cost(who, peer)) && who.includes(peer)
     }
 
     fn found(&self, loss: &Loss, before: &Says, after: &Says, reversed: bool) -> Found {
@@ -379,6 +439,18 @@ impl Says {
         let whos = |rules: &[RuleOf]| rules.iter().map(|(who, _)| *who).collect::<BTreeSet<_>>();
         whos(&self.allow) == whos(&other.allow) && whos(&self.deny) == whos(&other.deny)
     }
+}
+
+/// About how many steps it takes to find out whether a rule concerns a peer, at most.
+fn cost(who: &Who, peer: &Peer<'_>) -> usize {
+    if !who.includes_user(peer.uid) {
+        return 2;
+    }
+    let of = |globs: &Option<Box<[crate::glob::Glob]>>, fact: Option<&str>| -> usize {
+        let (Some(globs), Some(fact)) = (globs, fact) else { return 1 };
+        globs.iter().map(|glob| glob.cost(fact)).sum()
+    };
+    2 + of(&who.units, peer.unit) + of(&who.cgroups, peer.cgroup) + of(&who.labels, peer.label)
 }
 
 fn says(covering: &[(RuleOf, &Rule)], right: Right) -> Says {
@@ -431,4 +503,78 @@ fn united_by<T: Ord>(
     let mut restored: Vec<_> = restored.collect();
     restored.sort_unstable();
     restored
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::holder::tests::policy;
+
+    /// Rules for users and groups of this number and the next ones.
+    fn rules(from: u32) -> Policy {
+        let rule = |number: u32| {
+            let says = if number.is_multiple_of(3) { "deny" } else { "allow" };
+            let who = if number.is_multiple_of(2) { "user" } else { "group" };
+            format!(
+                "[[rules]]\n{says} = [\"get\", \"add\"]\nslots = [\"web/{}-{}\"]\n{who} = {}\n",
+                number,
+                number + 5,
+                number + from
+            )
+        };
+        policy(&(1..20).map(rule).collect::<String>())
+    }
+
+    #[test]
+    fn what_a_cut_comparison_tells_is_true() {
+        let (old, new) = (rules(0), rules(1));
+        let all = diff(&old, &new, Moment::new(0, 0));
+        assert!(!all.is_cut && !all.changes.is_empty());
+        let is_told = |change: &Change| {
+            let on = |extent: &Extent| match *extent {
+                Extent::Slots { tag, first, last } => [first, last]
+                    .map(|index| Target::Slot(Slot { tag, index }))
+                    .iter()
+                    .all(|slot| {
+                        all.changes.iter().any(|it| {
+                            it.who == change.who
+                                && it.gains == change.gains
+                                && it.unless == change.unless
+                                && change.rights.iter().all(|right| it.rights.contains(right))
+                                && it.on.iter().any(|extent| extent.contains(*slot))
+                        })
+                    }),
+                _ => true,
+            };
+            change.on.iter().all(on)
+        };
+        let mut told = BTreeSet::new();
+        for steps in (0..400_000).step_by(2_000) {
+            let cut = diff_within(steps, &old, &new, Moment::new(0, 0));
+            assert!(cut.is_cut || cut == all, "{steps}");
+            assert!(cut.changes.iter().all(is_told), "{steps}: {:?}", cut.changes);
+            told.insert(cut.changes.len());
+        }
+        assert!(told.len() > 2, "some, but not all: {told:?}");
+    }
+
+    #[test]
+    fn a_comparison_without_a_step_tells_nothing_and_says_so() {
+        let cut = diff_within(0, &rules(0), &rules(1), Moment::new(0, 0));
+        assert_eq!(cut, Differences { changes: Vec::new(), is_cut: true });
+    }
+
+    #[test]
+    fn policies_full_of_stars_are_compared_in_part() {
+        let rules = |from: u32| {
+            let rule = |at: u32| {
+                let says = if at.is_multiple_of(2) { "allow" } else { "deny" };
+                let label = format!("{}{}", "*a".repeat(490), from + at * 2);
+                format!("[[rules]]\n{says} = [\"get\"]\nslots = [\"web/*\"]\nlabel = \"{label}\"\n")
+            };
+            policy(&(0..20).map(rule).collect::<String>())
+        };
+        let cut = diff_within(20_000_000, &rules(0), &rules(1), Moment::new(0, 0));
+        assert!(cut.is_cut);
+    }
 }

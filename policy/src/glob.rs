@@ -90,6 +90,12 @@ impl Glob {
         self.pieces.iter().filter(|piece| !matches!(piece, Piece::Byte(_))).count()
     }
 
+    /// Returns about how many steps it takes to match a text, at most.
+    pub(crate) fn cost(&self, text: &str) -> usize {
+        let rest = text.strip_prefix(&*self.prefix).map_or(0, str::len);
+        1 + rest.saturating_mul(12 + self.stars()) / 4
+    }
+
     /// Whether the pattern matches all of a text.
     pub(crate) fn matches(&self, text: &str) -> bool {
         let Some(rest) = text.strip_prefix(&*self.prefix) else { return false };

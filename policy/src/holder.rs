@@ -1,5 +1,6 @@
 //! Who holds which right, and which rules take from it.
 
+use crate::budget::Budget;
 use crate::explanation::listed;
 use crate::extent::joined;
 use crate::glob::Glob;
@@ -7,6 +8,9 @@ use crate::overlap::{any_includes, are_disjoint};
 use crate::right::Rights;
 use crate::rule::{Rule, Who};
 use crate::{Extent, Index, Moment, Policy, Right, Slot, Someone, Target, Validity};
+
+/// The steps that an exception costs: it is told, and takes memory.
+const STEPS_OF_EXCEPTION: usize = 4000;
 
 /// Whom a rule gives rights to, and what is left of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +27,8 @@ pub struct Holder<'p> {
     pub valid: Validity,
     /// The rules that take some of it from some of them.
     pub except: Vec<Exception<'p>>,
+    /// Whether it was too much work to follow all: further rules may take some of it, from some of them or from all.
+    pub is_cut: bool,
 }
 
 /// What a rule takes away again.
@@ -43,9 +49,14 @@ pub struct Exception<'p> {
 impl Policy {
     /// Everybody who holds a right to a slot, to a tag or a part of it, or to the broker, at a moment, by rule.
     ///
-    /// What a rule takes from everybody is left out; what it takes from some stands as an exception.
+    /// What a rule takes from everybody is left out; what it takes from some stands as an exception. Where that is too much
+    /// work, the holders for whom it was not done are cut.
     #[must_use]
     pub fn who(&self, target: Target, at: Moment) -> Vec<Holder<'_>> {
+        self.who_within(&Budget::of(Budget::QUESTION), target, at)
+    }
+
+    fn who_within(&self, budget: &Budget, target: Target, at: Moment) -> Vec<Holder<'_>> {
         let counting = || self.rules().iter().filter(|rule| rule.valid.holds_at(at));
         if target.tag().is_some_and(|tag| self.tag(tag).is_none()) {
             return Vec::new();
@@ -54,30 +65,44 @@ impl Policy {
             .map(|rule| Share::of(rule, rule.deny, target))
             .filter(|share| !share.rights.is_empty())
             .collect();
-        let allows = counting().flat_map(|rule| self.kept(Share::of(rule, rule.allow, target)));
-        allows.filter_map(|share| share.holder(&denies)).collect()
+        let resources = self.resources_in(target);
+        let allows = counting()
+            .flat_map(|rule| kept(Share::of(rule, rule.allow, target), &resources, budget));
+        allows.filter_map(|share| share.holder(&denies, budget)).collect()
     }
 
-    /// Takes off the rights to change what lies in the slots of resources; what is left can be two shares.
-    fn kept<'p>(&self, share: Share<'p>) -> Vec<Share<'p>> {
-        let changing = |right: &Right| right.is_to_change() && share.rights.contains(*right);
-        let slots = self.resources().iter().map(|resource| resource.slot);
-        let kept: Vec<_> = slots
-            .filter(|slot| share.slots.iter().any(|it| it.contains(Target::Slot(*slot))))
-            .collect();
-        if kept.is_empty() || !Right::ALL.iter().any(changing) {
-            return vec![share];
-        }
-        let only = |change: bool| {
-            let some =
-                listed(share.rights).into_iter().filter(|right| right.is_to_change() == change);
-            some.fold(Rights::NONE, Rights::with)
+    /// The slots of resources among those that a target has, in order.
+    fn resources_in(&self, target: Target) -> Vec<Slot> {
+        let among = |slot: &Slot| match target {
+            Target::Slot(asked) => asked == *slot,
+            Target::Tag(tag) => tag == slot.tag,
+            Target::Broker => false,
         };
-        let changed = Share { rights: only(true), slots: without(&share.slots, kept), ..share };
-        let unchanged = Share { rights: only(false), slots: share.slots, ..changed };
-        let anything = |share: &Share<'_>| !share.slots.is_empty();
-        [unchanged, changed].into_iter().filter(anything).collect()
+        let slots = self.resources().iter().map(|resource| resource.slot);
+        let mut slots: Vec<_> = slots.filter(among).collect();
+        slots.sort_unstable_by_key(|slot| slot.index);
+        slots
     }
+}
+
+/// Takes off the rights to change what lies in the slots of resources; what is left can be two shares.
+fn kept<'p>(share: Share<'p>, resources: &[Slot], budget: &Budget) -> Vec<Share<'p>> {
+    let changing = |right: &Right| right.is_to_change() && share.rights.contains(*right);
+    if !Right::ALL.iter().any(changing) || !budget.take(resources.len() + share.slots.len()) {
+        return vec![share];
+    }
+    let left = without(&share.slots, resources);
+    if left == share.slots {
+        return vec![share];
+    }
+    let only = |change: bool| {
+        let some = listed(share.rights).into_iter().filter(|right| right.is_to_change() == change);
+        some.fold(Rights::NONE, Rights::with)
+    };
+    let changed = Share { rights: only(true), slots: left, ..share };
+    let unchanged = Share { rights: only(false), slots: share.slots, ..changed };
+    let anything = |share: &Share<'_>| !share.slots.is_empty();
+    [unchanged, changed].into_iter().filter(anything).collect()
 }
 
 /// What of a target a rule says something about.
@@ -106,16 +131,29 @@ impl<'p> Share<'p> {
         Self { rule, rights: rights.fold(Rights::NONE, Rights::with), slots, whole }
     }
 
-    fn holder(mut self, denies: &[Self]) -> Option<Holder<'p>> {
-        let taken = denies.iter().filter(|deny| includes(&deny.rule.who, &self.rule.who));
+    fn holder(mut self, denies: &[Self], budget: &Budget) -> Option<Holder<'p>> {
+        let may = |deny: &&Self| budget.take(deny.steps_with(&self));
+        let affordable = denies.iter().take_while(may);
+        let taken = affordable.filter(|deny| includes(&deny.rule.who, &self.rule.who, budget));
         self.rights = taken.fold(self.rights, |rights, deny| deny.left_of(&self, rights));
         if self.rights.is_empty() {
             return None;
         }
-        let except = denies.iter().filter_map(|deny| deny.exception(&self)).collect();
+        let affordable = denies.iter().take_while(|deny| budget.take(deny.steps_with(&self)));
+        let except = affordable.filter_map(|deny| deny.exception(&self, budget)).collect();
+        let is_cut = budget.is_spent();
         let Rule { id, who, valid, .. } = self.rule;
         let (rights, on) = (listed(self.rights), self.on(self.rights));
-        Some(Holder { rule: id, who: who.into(), rights, on, valid: *valid, except })
+        Some(Holder { rule: id, who: who.into(), rights, on, valid: *valid, except, is_cut })
+    }
+
+    /// About how many steps it takes to compare it with another one, but for their patterns.
+    fn steps_with(&self, other: &Self) -> usize {
+        let named = |share: &Self| {
+            let Who { users, groups, .. } = &share.rule.who;
+            users.as_ref().map_or(0, |ids| ids.len()) + groups.as_ref().map_or(0, |ids| ids.len())
+        };
+        2 + self.slots.len() + other.slots.len() + named(self) + named(other)
     }
 
     /// What of the rights this rule leaves to whom it concerns all.
@@ -133,7 +171,10 @@ impl<'p> Share<'p> {
         left.fold(Rights::NONE, Rights::with)
     }
 
-    fn exception(&self, holder: &Share<'_>) -> Option<Exception<'p>> {
+    fn exception(&self, holder: &Share<'_>, budget: &Budget) -> Option<Exception<'p>> {
+        if self.rights.common(holder.rights).is_empty() {
+            return None;
+        }
         let mut common = Share {
             rule: self.rule,
             rights: self.rights.common(holder.rights),
@@ -145,7 +186,10 @@ impl<'p> Share<'p> {
             let others = others.filter(|right| right.is_of_tag() || right.is_of_broker());
             common.rights = others.fold(Rights::NONE, Rights::with);
         }
-        if common.rights.is_empty() || is_disjoint(&self.rule.who, &holder.rule.who) {
+        if common.rights.is_empty() || is_disjoint(&self.rule.who, &holder.rule.who, budget) {
+            return None;
+        }
+        if !budget.take(STEPS_OF_EXCEPTION + common.slots.len()) {
             return None;
         }
         let Rule { id, who, valid, .. } = self.rule;
@@ -176,14 +220,17 @@ fn shared(rule: &Rule, target: Target, range: (Index, Index)) -> Vec<Extent> {
     rule.slots.iter().filter_map(|pattern| Extent::shared(*pattern, tag, range)).collect()
 }
 
-/// These slots but for some.
-fn without(slots: &[Extent], mut some: Vec<Slot>) -> Vec<Extent> {
-    some.sort_unstable_by_key(|slot| slot.index);
+/// These slots but for some, which are in order.
+fn without(slots: &[Extent], some: &[Slot]) -> Vec<Extent> {
     let mut left = Vec::new();
     for extent in slots {
         let Extent::Slots { tag, first, last } = *extent else { continue };
+        let (from, to) = (
+            some.partition_point(|slot| slot.index < first),
+            some.partition_point(|slot| slot.index <= last),
+        );
         let mut begin = Some(first);
-        for index in some.iter().map(|slot| slot.index).filter(|it| (first..=last).contains(it)) {
+        for index in some.get(from..to).unwrap_or_default().iter().map(|slot| slot.index) {
             let end = index.get().checked_sub(1).and_then(Index::new);
             if let (Some(first), Some(last)) = (begin, end)
                 && first <= last
@@ -199,31 +246,36 @@ fn without(slots: &[Extent], mut some: Vec<Slot>) -> Vec<Extent> {
     left
 }
 
-/// The slots that are in both.
+/// The slots that are in both. Each list is in order, of one tag, and no two of its ranges overlap.
 fn common(one: &[Extent], other: &[Extent]) -> Vec<Extent> {
-    let both = |(one, other): (&Extent, &Extent)| match (*one, *other) {
-        (
-            Extent::Slots { tag, first, last },
-            Extent::Slots { first: other_first, last: other_last, .. },
-        ) => {
-            let (first, last) = (first.max(other_first), last.min(other_last));
-            (first <= last).then_some(Extent::Slots { tag, first, last })
+    let (mut one, mut other) = (one.iter().peekable(), other.iter().peekable());
+    let mut both = Vec::new();
+    while let (
+        Some(Extent::Slots { tag, first, last }),
+        Some(Extent::Slots { first: other_first, last: other_last, .. }),
+    ) = (one.peek(), other.peek())
+    {
+        let (begin, end) = (*first.max(other_first), *last.min(other_last));
+        if begin <= end {
+            both.push(Extent::Slots { tag: *tag, first: begin, last: end });
         }
-        _ => None,
-    };
-    one.iter()
-        .flat_map(|one| other.iter().map(move |other| (one, other)))
-        .filter_map(both)
-        .collect()
+        // The one that ends first has nothing in common with what follows in the other.
+        if last <= other_last {
+            one.next()
+        } else {
+            other.next()
+        };
+    }
+    both
 }
 
 /// Whether whoever meets the second conditions meets the first ones too.
-fn includes(one: &Who, other: &Who) -> bool {
+fn includes(one: &Who, other: &Who, budget: &Budget) -> bool {
     contains(&one.users, &other.users)
         && contains(&one.groups, &other.groups)
-        && matches_all(&one.units, &other.units)
-        && matches_all(&one.cgroups, &other.cgroups)
-        && matches_all(&one.labels, &other.labels)
+        && matches_all(&one.units, &other.units, budget)
+        && matches_all(&one.cgroups, &other.cgroups, budget)
+        && matches_all(&one.labels, &other.labels, budget)
 }
 
 fn contains<T: Ord>(one: &Option<Box<[T]>>, other: &Option<Box<[T]>>) -> bool {
@@ -232,25 +284,98 @@ fn contains<T: Ord>(one: &Option<Box<[T]>>, other: &Option<Box<[T]>>) -> bool {
     })
 }
 
-fn matches_all(one: &Option<Box<[Glob]>>, other: &Option<Box<[Glob]>>) -> bool {
+fn matches_all(one: &Option<Box<[Glob]>>, other: &Option<Box<[Glob]>>, budget: &Budget) -> bool {
     one.as_ref().is_none_or(|one| {
-        other.as_ref().is_some_and(|other| other.iter().all(|glob| any_includes(one, glob)))
+        other.as_ref().is_some_and(|other| other.iter().all(|glob| any_includes(one, glob, budget)))
     })
 }
 
 /// Whether nobody can meet both conditions. Anybody can be in two groups.
-fn is_disjoint(one: &Who, other: &Who) -> bool {
+fn is_disjoint(one: &Who, other: &Who, budget: &Budget) -> bool {
     let users = match (&one.users, &other.users) {
         (Some(one), Some(other)) => !one.iter().any(|uid| other.binary_search(uid).is_ok()),
         _ => false,
     };
     users
-        || nothing_common(&one.units, &other.units)
-        || nothing_common(&one.cgroups, &other.cgroups)
-        || nothing_common(&one.labels, &other.labels)
+        || nothing_common(&one.units, &other.units, budget)
+        || nothing_common(&one.cgroups, &other.cgroups, budget)
+        || nothing_common(&one.labels, &other.labels, budget)
 }
 
-fn nothing_common(one: &Option<Box<[Glob]>>, other: &Option<Box<[Glob]>>) -> bool {
+fn nothing_common(one: &Option<Box<[Glob]>>, other: &Option<Box<[Glob]>>, budget: &Budget) -> bool {
     let (Some(one), Some(other)) = (one, other) else { return false };
-    one.iter().all(|one| other.iter().all(|other| are_disjoint(one, other)))
+    one.iter().all(|one| other.iter().all(|other| are_disjoint(one, other, budget)))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::{LookupError, Names, SourceText, Tag, load};
+
+    struct Nobody;
+
+    impl Names for Nobody {
+        fn user(&self, _: &str) -> Result<Option<crate::Uid>, LookupError> {
+            Ok(None)
+        }
+
+        fn group(&self, _: &str) -> Result<Option<crate::Gid>, LookupError> {
+            Ok(None)
+        }
+    }
+
+    /// A policy of these rules about the tag `web`.
+    pub(crate) fn policy(rules: &str) -> Policy {
+        let text = format!("version = 1\n[tags.web]\nid = 10\n{rules}");
+        load(&[SourceText::new("p", text)], &Nobody).expect("loads")
+    }
+
+    #[test]
+    fn a_cut_holder_has_no_fewer_rights_than_it_has() {
+        let rule = |number: u32| {
+            let says = if number.is_multiple_of(2) { "deny" } else { "allow" };
+            let who = if number % 4 < 2 { "user" } else { "group" };
+            format!(
+                "[[rules]]\n{says} = [\"get\", \"add\"]\nslots = [\"web/*\"]\n{who} = {}\n",
+                number / 6
+            )
+        };
+        let policy = policy(&(0..40).map(rule).collect::<String>());
+        let target = Target::Tag(Tag::new(10).expect("a tag"));
+        let within = |steps| policy.who_within(&Budget::of(steps), target, Moment::new(0, 0));
+        let all = within(Budget::QUESTION);
+        assert!(all.iter().all(|holder| !holder.is_cut));
+        assert!(within(0).iter().all(|holder| holder.is_cut && holder.except.is_empty()));
+        for steps in (0..100_000).step_by(500) {
+            let holders = within(steps);
+            for holder in &all {
+                let found = holders.iter().find(|it| it.rule == holder.rule).expect("not left out");
+                assert!(holder.rights.iter().all(|right| found.rights.contains(right)));
+                assert!(found.is_cut || found == holder, "{steps}");
+                assert!(found.except.iter().all(|it| holder.except.contains(it)), "{steps}");
+            }
+        }
+    }
+
+    #[test]
+    fn slots_in_common_are_found_in_order() {
+        let slots = |ranges: &[(u32, u32)]| -> Vec<Extent> {
+            let index = |number| Index::new(number).expect("an index");
+            let tag = Tag::new(10).expect("a tag");
+            ranges
+                .iter()
+                .map(|(first, last)| Extent::Slots {
+                    tag,
+                    first: index(*first),
+                    last: index(*last),
+                })
+                .collect()
+        };
+        let one = slots(&[(0, 4), (6, 6), (8, 20)]);
+        let other = slots(&[(2, 9), (11, 12), (20, 30)]);
+        let both = slots(&[(2, 4), (6, 6), (8, 9), (11, 12), (20, 20)]);
+        assert_eq!(common(&one, &other), both);
+        assert_eq!(common(&other, &one), both);
+        assert_eq!(common(&one, &[]), []);
+    }
 }

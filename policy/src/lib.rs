@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod alteration;
+mod budget;
 mod built_in;
 mod capability;
 mod conditions;
@@ -47,7 +48,7 @@ mod witness;
 pub use alteration::{Alteration, Alterations, Altered, Field, TimedRules};
 pub use built_in::{BUILT_IN_RULE, built_in};
 pub use conditions::Conditions;
-pub use diff::{Change, Unless, diff};
+pub use diff::{Change, Differences, Unless, diff};
 pub use excerpt::{escape, is_harmful};
 pub use explanation::{Considered, Effect, Explanation, Reason};
 pub use extent::Extent;

@@ -4,9 +4,9 @@
 //! matches that text does so by stars of its own, so it matches every other text of the pattern too. Two stars in a path are
 //! several such texts, by how many `/` they stand for.
 
-use std::cell::Cell;
 use std::collections::{BTreeSet, HashSet};
 
+use crate::budget::Budget;
 use crate::glob::{Glob, Piece, Star};
 
 /// Stands for a star. The loader refuses patterns with control characters.
@@ -24,38 +24,44 @@ const STEPS_OF_PAIR: u32 = 50_000;
 /// The steps that a pattern costs which two have in common: somebody has to look at it.
 const STEPS_OF_GLOB: usize = 1000;
 
-/// How much work may still be done for patterns. Their writer must not be able to keep anybody waiting.
-pub(crate) struct Budget(Cell<u32>);
+/// The steps that looking at one pair of places of two patterns costs.
+const STEPS_OF_WAY: usize = 2;
 
-impl Budget {
-    /// A few seconds of work at most.
-    pub(crate) const fn new() -> Self {
-        Self(Cell::new(1_500_000))
-    }
+/// The same where what was matched on the way is kept.
+const STEPS_OF_STEP: usize = 20;
 
-    fn take(&self, steps: usize) -> bool {
-        let left = u32::try_from(steps).ok().and_then(|steps| self.0.get().checked_sub(steps));
-        self.0.set(left.unwrap_or(0));
-        left.is_some()
+/// What may be spent for patterns.
+pub(crate) struct Budgets {
+    /// For what two patterns have in common: where it is spent, this is not said.
+    pub(crate) patterns: Budget,
+    /// For everything: where it is spent, what is said is not all.
+    pub(crate) question: Budget,
+}
+
+impl Budgets {
+    pub(crate) const fn of(question: u64) -> Self {
+        Self { patterns: Budget::of(Budget::PATTERNS), question: Budget::of(question) }
     }
 }
 
 /// Patterns that together match exactly the texts that both of these match. `None`: there are such texts, and too many
 /// ways to say which.
-pub(crate) fn overlaps(one: &Glob, other: &Glob, budget: &Budget) -> Option<Vec<Glob>> {
-    if are_disjoint(one, other) {
+pub(crate) fn overlaps(one: &Glob, other: &Glob, budgets: &Budgets) -> Option<Vec<Glob>> {
+    let (budget, question) = (&budgets.patterns, &budgets.question);
+    if are_disjoint(one, other, question) {
         return Some(Vec::new());
     }
     let mut product = Product {
         one: one.pieces(),
         other: other.pieces(),
-        steps: budget.0.get().min(STEPS_OF_PAIR),
+        steps: u32::try_from(budget.left()).map_or(STEPS_OF_PAIR, |left| left.min(STEPS_OF_PAIR)),
         ..Product::default()
     };
     let before = product.steps;
     product.follow(0, 0);
     let spent = usize::try_from(before - product.steps).unwrap_or(usize::MAX);
-    let enough = budget.take(spent.saturating_add(product.found.len() * STEPS_OF_GLOB));
+    let enough = question.take(spent.saturating_mul(STEPS_OF_STEP))
+        && budget.take(spent.saturating_add(product.found.len() * STEPS_OF_GLOB));
     if product.gave_up || !enough {
         return None;
     }
@@ -63,7 +69,9 @@ pub(crate) fn overlaps(one: &Glob, other: &Glob, budget: &Budget) -> Option<Vec<
     // Of two equal ones the first stays.
     let is_part = |at: usize, glob: &Glob| {
         let includes = |(place, other): (usize, &Glob)| {
-            place != at && includes(other, glob) && (place < at || !includes(glob, other))
+            place != at
+                && includes(other, glob, question)
+                && (place < at || !includes(glob, other, question))
         };
         globs.iter().enumerate().any(includes)
     };
@@ -71,14 +79,23 @@ pub(crate) fn overlaps(one: &Glob, other: &Glob, budget: &Budget) -> Option<Vec<
     Some(whole.map(|(_, glob)| glob.clone()).collect())
 }
 
-/// Whether no text matches both. The time grows with the product of their lengths, and never more.
-pub(crate) fn are_disjoint(one: &Glob, other: &Glob) -> bool {
+/// Whether no text matches both. The time grows with the product of their lengths, and never more. Where the budget does not
+/// reach: no.
+pub(crate) fn are_disjoint(one: &Glob, other: &Glob, budget: &Budget) -> bool {
     let (one, other) = (one.pieces(), other.pieces());
-    let mut seen = HashSet::new();
+    let width = other.len() + 1;
+    let mut seen = vec![false; (one.len() + 1) * width];
     let mut ways = vec![(0, 0)];
+    if !budget.take(one.len() + other.len() + one.len() * other.len() / 64) {
+        return false;
+    }
     while let Some((i, j)) = ways.pop() {
-        if !seen.insert((i, j)) {
-            continue;
+        if !budget.take(STEPS_OF_WAY) {
+            return false;
+        }
+        match seen.get_mut(i * width + j) {
+            Some(seen) if !*seen => *seen = true,
+            _ => continue,
         }
         match (one.get(i).copied(), other.get(j).copied()) {
             (None, None) => return false,
@@ -105,18 +122,30 @@ pub(crate) fn are_disjoint(one: &Glob, other: &Glob) -> bool {
 }
 
 /// Whether one pattern matches everything that another does.
-pub(crate) fn includes(one: &Glob, other: &Glob) -> bool {
-    any_includes(std::slice::from_ref(one), other)
+pub(crate) fn includes(one: &Glob, other: &Glob, budget: &Budget) -> bool {
+    any_includes(std::slice::from_ref(one), other, budget)
 }
 
 /// Whether each text of a pattern is matched by one of several. Where that is too much work to tell: no.
-pub(crate) fn any_includes(several: &[Glob], one: &Glob) -> bool {
+pub(crate) fn any_includes(several: &[Glob], one: &Glob, budget: &Budget) -> bool {
     let depth = several.iter().map(slashes).max().unwrap_or(0);
     let includes = |variant: &Glob| {
         let sample = sample(variant);
-        several.iter().any(|glob| glob.matches(&sample))
+        several.iter().any(|glob| budget.take(glob.cost(&sample)) && glob.matches(&sample))
     };
+    // What most patterns do not include is found out without taking them apart.
+    if !includes(one) || !budget.take(cost_of_variants(one, depth)) {
+        return false;
+    }
     variants(one, depth).is_some_and(|variants| variants.iter().all(includes))
+}
+
+/// About how many steps it takes to take a pattern apart.
+pub(crate) fn cost_of_variants(glob: &Glob, depth: usize) -> usize {
+    let text = glob.text();
+    let long = u32::try_from(text.matches("**").count()).unwrap_or(u32::MAX);
+    let variants = (depth + 3).saturating_pow(long).min(MOST_VARIANTS);
+    variants.saturating_mul(text.len() + 4 * depth).saturating_mul(4)
 }
 
 /// How many `/` a pattern has.
@@ -249,10 +278,14 @@ fn accepts(run: Piece, byte: u8) -> bool {
 mod tests {
     use super::*;
 
+    fn budgets() -> Budgets {
+        Budgets::of(Budget::QUESTION)
+    }
+
     fn common(one: &str, other: &str, star: Star) -> Vec<String> {
         let (one, other) = (Glob::new(one, star), Glob::new(other, star));
-        let overlaps = overlaps(&one, &other, &Budget::new()).expect("few");
-        assert_eq!(are_disjoint(&one, &other), overlaps.is_empty());
+        let overlaps = overlaps(&one, &other, &budgets()).expect("few");
+        assert_eq!(are_disjoint(&one, &other, &budgets().question), overlaps.is_empty());
         overlaps.iter().map(|glob| glob.text().to_owned()).collect()
     }
 
@@ -280,18 +313,21 @@ mod tests {
         let before = std::time::Instant::now();
         let (letters, digits) = ("*a*b*c*d*e*f*g*h*i*j*", "*0*1*2*3*4*5*6*7*8*9*");
         let unit = |text: &str| Glob::new(&format!("{text}.service"), Star::Anything);
-        assert!(overlaps(&unit(letters), &unit(digits), &Budget::new()).is_none());
-        assert!(!are_disjoint(&unit(letters), &unit(digits)));
+        assert!(overlaps(&unit(letters), &unit(digits), &budgets()).is_none());
+        assert!(!are_disjoint(&unit(letters), &unit(digits), &budgets().question));
         let scope = Glob::new(&format!("{digits}.scope"), Star::Anything);
-        assert_eq!(overlaps(&unit(letters), &scope, &Budget::new()), Some(Vec::new()));
+        assert_eq!(overlaps(&unit(letters), &scope, &budgets()), Some(Vec::new()));
         let path = Glob::new(&"/**/a".repeat(200), Star::WithinComponent);
-        assert!(variants(&path, 400).is_none() && !includes(&path, &path));
+        assert!(variants(&path, 400).is_none() && !includes(&path, &path, &budgets().question));
         assert!(before.elapsed().as_secs() < 5, "{:?}", before.elapsed());
     }
 
     #[test]
     fn a_pattern_includes_another_if_it_matches_all_its_texts() {
         let path = |text| Glob::new(text, Star::WithinComponent);
+        let includes = |one: &Glob, other: &Glob| includes(one, other, &budgets().question);
+        let any_includes =
+            |several: &[Glob], one: &Glob| any_includes(several, one, &budgets().question);
         assert!(includes(&path("/a/**"), &path("/a/*")) && includes(&path("/**"), &path("/a/**")));
         assert!(!includes(&path("/a/*"), &path("/a/**")));
         assert!(!includes(&path("/a/*/**"), &path("/a/**")));

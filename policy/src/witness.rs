@@ -6,10 +6,14 @@
 use std::collections::BTreeMap;
 use std::hash::Hash;
 
+use crate::budget::Budget;
 use crate::glob::Glob;
-use crate::overlap::{Budget, includes, overlaps, sample, variants};
+use crate::overlap::{Budgets, includes, overlaps, sample, variants};
 use crate::rule::Who;
 use crate::{Gid, Peer, Someone, Uid};
+
+/// The steps that it costs to make a witness.
+pub(crate) const STEPS: usize = 15;
 
 /// What is known of a peer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,32 +33,48 @@ pub(crate) struct Classes {
     groups: Division<Gid>,
     /// A user that no rule names.
     stranger: Uid,
-    budget: Budget,
+    pub(crate) budgets: Budgets,
 }
 
 impl Witness {
     /// Every way in which a peer of which this is known can meet these conditions too.
     pub(crate) fn meeting(&self, who: &Who, classes: &Classes) -> Vec<Self> {
+        if self.is_another_user_than(who, classes) {
+            let _ = classes.budgets.question.take(3);
+            return Vec::new();
+        }
+        let named = who.users.as_ref().map_or(0, |ids| ids.len())
+            + who.groups.as_ref().map_or(0, |ids| ids.len());
+        if !classes.budgets.question.take(STEPS + named) {
+            return Vec::new();
+        }
+        let also = |found, more: &dyn Fn(&Self) -> Vec<Self>| also(found, classes, more);
         let mut found = vec![self.clone()];
-        found = also(found, |it| it.users_meeting(who.users.as_deref(), classes));
-        found = also(found, |it| it.groups_meeting(who.groups.as_deref(), classes));
-        found = also(found, |it| {
-            let globs = meeting(it.unit.as_ref(), who.units.as_deref(), &classes.budget);
+        found = also(found, &|it| it.users_meeting(who.users.as_deref(), classes));
+        found = also(found, &|it| it.groups_meeting(who.groups.as_deref(), classes));
+        found = also(found, &|it| {
+            let globs = meeting(it.unit.as_ref(), who.units.as_deref(), &classes.budgets);
             let with = |(unit, vague)| Self { unit, is_vague: it.is_vague || vague, ..it.clone() };
             globs.into_iter().map(with).collect()
         });
-        found = also(found, |it| {
-            let globs = meeting(it.cgroup.as_ref(), who.cgroups.as_deref(), &classes.budget);
+        found = also(found, &|it| {
+            let globs = meeting(it.cgroup.as_ref(), who.cgroups.as_deref(), &classes.budgets);
             let with =
                 |(cgroup, vague)| Self { cgroup, is_vague: it.is_vague || vague, ..it.clone() };
             globs.into_iter().map(with).collect()
         });
-        also(found, |it| {
-            let globs = meeting(it.label.as_ref(), who.labels.as_deref(), &classes.budget);
+        also(found, &|it| {
+            let globs = meeting(it.label.as_ref(), who.labels.as_deref(), &classes.budgets);
             let with =
                 |(label, vague)| Self { label, is_vague: it.is_vague || vague, ..it.clone() };
             globs.into_iter().map(with).collect()
         })
+    }
+
+    /// Whether its user is none that the conditions name: a class is named as a whole, or not at all.
+    fn is_another_user_than(&self, who: &Who, classes: &Classes) -> bool {
+        let (Some(user), Some(users)) = (self.user, &who.users) else { return false };
+        classes.users.first(user).is_some_and(|uid| users.binary_search(&uid).is_err())
     }
 
     fn users_meeting(&self, users: Option<&[Uid]>, classes: &Classes) -> Vec<Self> {
@@ -93,13 +113,20 @@ impl Witness {
         }
     }
 
+    pub(crate) const fn cgroup(&self) -> Option<&Glob> {
+        self.cgroup.as_ref()
+    }
+
     /// Whether all that is known of this one is known of the other too, or follows from it.
-    pub(crate) fn is_part_of(&self, other: &Self) -> bool {
+    pub(crate) fn is_part_of(&self, other: &Self, classes: &Classes) -> bool {
+        let follows = |known: &Option<Glob>, from: &Option<Glob>| {
+            follows(known.as_ref(), from.as_ref(), &classes.budgets.question)
+        };
         (self.user.is_none() || self.user == other.user)
             && self.groups.iter().all(|group| other.groups.contains(group))
-            && follows(self.unit.as_ref(), other.unit.as_ref())
-            && follows(self.cgroup.as_ref(), other.cgroup.as_ref())
-            && follows(self.label.as_ref(), other.label.as_ref())
+            && follows(&self.unit, &other.unit)
+            && follows(&self.cgroup, &other.cgroup)
+            && follows(&self.label, &other.label)
     }
 
     /// Asks something about the peer.
@@ -134,37 +161,50 @@ impl Witness {
     }
 }
 
-fn also(found: Vec<Witness>, more: impl Fn(&Witness) -> Vec<Witness>) -> Vec<Witness> {
-    found.iter().flat_map(more).collect()
+/// Goes on with each of them. Where the budget does not reach, with none.
+fn also(
+    found: Vec<Witness>,
+    classes: &Classes,
+    more: &dyn Fn(&Witness) -> Vec<Witness>,
+) -> Vec<Witness> {
+    let mut all = Vec::new();
+    for witness in &found {
+        let more = more(witness);
+        if !classes.budgets.question.take(STEPS * more.len()) {
+            return Vec::new();
+        }
+        all.extend(more);
+    }
+    all
 }
 
 /// What can be known of a text that matches one of these patterns too, and whether that is too little.
 fn meeting(
     known: Option<&Glob>,
     globs: Option<&[Glob]>,
-    budget: &Budget,
+    budgets: &Budgets,
 ) -> Vec<(Option<Glob>, bool)> {
     let Some(globs) = globs else { return vec![(known.cloned(), false)] };
     let Some(known) = known else {
         return globs.iter().map(|glob| (Some(glob.clone()), false)).collect();
     };
-    let common = |glob| match overlaps(known, glob, budget) {
+    let common = |glob| match overlaps(known, glob, budgets) {
         Some(common) => common.into_iter().map(|glob| (Some(glob), false)).collect(),
         None => vec![(Some(known.clone()), true)],
     };
     globs.iter().flat_map(common).collect()
 }
 
-fn follows(known: Option<&Glob>, from: Option<&Glob>) -> bool {
-    known.is_none_or(|known| from.is_some_and(|from| includes(known, from)))
+fn follows(known: Option<&Glob>, from: Option<&Glob>, budget: &Budget) -> bool {
+    known.is_none_or(|known| from.is_some_and(|from| includes(known, from, budget)))
 }
 
 impl Classes {
-    pub(crate) fn new(whos: &[&Who]) -> Self {
+    pub(crate) fn new(whos: &[&Who], budgets: Budgets) -> Self {
         let users = Division::new(whos.iter().map(|who| who.users.as_deref()));
         let groups = Division::new(whos.iter().map(|who| who.groups.as_deref()));
         let unnamed = (0..u32::MAX).map(Uid).find(|uid| !users.class_of.contains_key(uid));
-        Self { stranger: unnamed.unwrap_or(Uid::OVERFLOW), users, groups, budget: Budget::new() }
+        Self { stranger: unnamed.unwrap_or(Uid::OVERFLOW), users, groups, budgets }
     }
 }
 

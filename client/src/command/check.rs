@@ -6,7 +6,8 @@ use std::time::SystemTime;
 use clap::Args;
 use fdbroker_host::PolicyFileError;
 use fdbroker_policy::{
-    Alteration, Alterations, Altered, Change, Field, Moment, Policy, TimedRules, Uid, diff, escape,
+    Alteration, Alterations, Altered, Change, Differences, Field, Moment, Policy, TimedRules, Uid,
+    diff, escape,
 };
 use serde_json::{Value, json};
 
@@ -147,7 +148,7 @@ fn compare(old: &Path, new: &Path, at: Moment, json: bool) -> Result<(), Failure
     let (old, new) = (load_file(old), load_file(new));
     let ((old, old_drop_ins), (new, new_drop_ins)) = (old?, new?);
     let comparison = Comparison {
-        changes: diff(&old, &new, at),
+        differences: diff(&old, &new, at),
         others: Alterations::of(&old, &new, at),
         at,
         drop_ins: [old_drop_ins, new_drop_ins],
@@ -156,9 +157,11 @@ fn compare(old: &Path, new: &Path, at: Moment, json: bool) -> Result<(), Failure
     if json { output::json(&comparison.object()) } else { comparison.print() }
 }
 
+const CUT: &str = "not followed further: there may be more who gain or lose a right";
+
 /// What is said of two policies.
 struct Comparison<'p> {
-    changes: Vec<Change>,
+    differences: Differences,
     others: Alterations,
     at: Moment,
     drop_ins: [usize; 2],
@@ -167,12 +170,16 @@ struct Comparison<'p> {
 
 impl Comparison<'_> {
     fn print(&self) -> Result<(), Failure> {
-        if self.changes.is_empty() {
+        let Differences { changes, is_cut } = &self.differences;
+        if changes.is_empty() && !is_cut {
             output::line(format_args!("as of {}: nobody gains and nobody loses a right", self.at))?;
         } else {
             output::line(format_args!("as of {}:", self.at))?;
-            let rows = self.changes.iter().flat_map(|change| rows(change, &self.describer));
+            let rows = changes.iter().flat_map(|change| rows(change, &self.describer));
             output::table(["", "right", "on", "who", "before", "after"], rows.collect())?;
+        }
+        if *is_cut {
+            output::line(CUT)?;
         }
         let Alterations { timed, resources, tags, settings, rates } = &self.others;
         let sides = ["OLD", "NEW"];
@@ -195,10 +202,11 @@ impl Comparison<'_> {
         let Alterations { timed: [old, new], resources, tags, settings, rates } = &self.others;
         let list = |list: &[Altered]| list.iter().map(altered_object).collect::<Vec<_>>();
         let [old_drop_ins, new_drop_ins] = self.drop_ins;
-        let changes = self.changes.iter().map(|change| object(change, &self.describer));
+        let changes = self.differences.changes.iter().map(|change| object(change, &self.describer));
         json!({
             "at": self.at.to_string(),
             "changes": changes.collect::<Vec<_>>(),
+            "complete": !self.differences.is_cut,
             "resources": list(resources),
             "tags": list(tags),
             "rules": list(rates),

@@ -96,7 +96,11 @@ fn rows(holder: &Holder<'_>, describer: &Describer<'_>) -> Vec<[String; 5]> {
             validity(exception.valid),
         ]
     });
-    std::iter::once(first).chain(except).collect()
+    let cut = holder.is_cut.then(|| {
+        let rest = "  but perhaps not all of them: not followed further".to_owned();
+        [rest, String::new(), String::new(), String::new(), String::new()]
+    });
+    std::iter::once(first).chain(except).chain(cut).collect()
 }
 
 fn object(holder: &Holder<'_>, describer: &Describer<'_>) -> Value {
@@ -117,5 +121,6 @@ fn object(holder: &Holder<'_>, describer: &Describer<'_>) -> Value {
         "on": describer.extents_object(&holder.on),
         "valid": validity_object(holder.valid),
         "except": except.collect::<Vec<_>>(),
+        "complete": !holder.is_cut,
     })
 }

@@ -5,7 +5,7 @@ use super::*;
 /// The differences that it makes when one text takes the place of another, in short.
 fn differences(old: &str, new: &str) -> Vec<String> {
     let (old, new) = (load_one("old", old).expect("loads"), load_one("new", new).expect("loads"));
-    let changes = diff(&old, &new, Moment::new(0, 0));
+    let changes = diff(&old, &new, Moment::new(0, 0)).changes;
     let short = |it: &Change| {
         let sign = if it.gains { '+' } else { '-' };
         let rights: Vec<_> = it.rights.iter().map(Right::to_string).collect();
@@ -88,7 +88,7 @@ fn whom_a_former_allow_was_denied_to_is_not_spared() {
     let new = about_web(&[("allow", "user = 8")]);
     for (old, new, gains) in [(&old, &new, true), (&new, &old, false)] {
         let (old, new) = (load_one("old", old).unwrap(), load_one("new", new).unwrap());
-        let changes = diff(&old, &new, Moment::new(0, 0));
+        let changes = diff(&old, &new, Moment::new(0, 0)).changes;
         let peer = Peer { unit: Some("a.service"), ..Peer::new(Uid(8), Gid(60), &[]) };
         assert!(covering(&changes, &peer, Right::Get, slot(0), gains).is_some(), "{changes:?}");
         let spared = Peer { gid: Gid(61), ..peer };
@@ -107,7 +107,7 @@ fn patterns_with_many_stars_are_told_of_vaguely_and_soon() {
     let unit = "a1b2c3d4e5f6g7h8i9j0.service";
     let peer = Peer { unit: Some(unit), ..Peer::new(Uid(8), Gid(60), &[]) };
     for (old, new, gains) in [(&all, &fewer, false), (&fewer, &all, true)] {
-        let changes = diff(old, new, Moment::new(0, 0));
+        let changes = diff(old, new, Moment::new(0, 0)).changes;
         let change = covering(&changes, &peer, Right::Get, slot(0), gains);
         assert!(change.is_some_and(|change| change.is_vague), "{changes:?}");
         assert_eq!(old.who(slot(0), Moment::new(0, 0)).len(), 1);
@@ -131,7 +131,7 @@ fn many_patterns_with_a_few_stars_each_keep_nobody_waiting_either() {
     let all = load_one("all", &about_web(&allow)).unwrap();
     let fewer = load_one("fewer", &about_web(&both.concat())).unwrap();
     for (old, new) in [(&all, &fewer), (&fewer, &all)] {
-        assert!(!diff(old, new, Moment::new(0, 0)).is_empty());
+        assert!(!diff(old, new, Moment::new(0, 0)).changes.is_empty());
         assert!(!new.who(slot(0), Moment::new(0, 0)).is_empty());
     }
     assert!(before.elapsed().as_secs() < 60, "{:?}", before.elapsed());

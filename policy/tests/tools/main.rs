@@ -8,8 +8,8 @@ mod random;
 mod support;
 
 use fdbroker_policy::{
-    Change, Effect, Exception, Gid, Holder, Index, Moment, Peer, Policy, Reason, Right, Slot,
-    Someone, Tag, Target, Uid, Verdict, diff,
+    Change, Differences, Effect, Exception, Gid, Holder, Index, Moment, Peer, Policy, Reason,
+    Right, Slot, Someone, Tag, Target, Uid, Verdict, diff,
 };
 use proptest::prelude::*;
 use proptest::sample::subsequence;
@@ -217,7 +217,7 @@ proptest! {
         seconds in 0i64..7,
     ) {
         let (old, new, at) = (loaded(&old)?, loaded(&new)?, Moment::new(seconds, 0));
-        let changes = diff(&old, &new, at);
+        let changes = diff(&old, &new, at).changes;
         let decide = |peer: &Peer<'_>, right, target| {
             [&old, &new].map(|policy| policy.outcome(peer, right, target, at).is_granted())
         };
@@ -262,7 +262,7 @@ proptest! {
         let (old, new) = (load_one("old", &old).expect("loads"), load_one("new", &new).expect("loads"));
         let slot = Target::Slot(Slot { tag: Tag::new(1).expect("a tag"), index: Index::MIN });
         for [old, new] in [[&old, &new], [&new, &old]] {
-            let changes = diff(old, new, Moment::new(0, 0));
+            let changes = diff(old, new, Moment::new(0, 0)).changes;
             for (facts, groups) in &peers {
                 let peer = Peer { groups, ..*facts };
                 let [before, after] = [old, new]
@@ -276,7 +276,7 @@ proptest! {
     #[test]
     fn a_policy_does_not_differ_from_itself(rules in rules()) {
         let policy = loaded(&rules)?;
-        prop_assert_eq!(diff(&policy, &policy, Moment::new(3, 0)), Vec::new());
+        prop_assert_eq!(diff(&policy, &policy, Moment::new(3, 0)), Differences::default());
     }
 }
 
@@ -407,7 +407,7 @@ fn nobody_changes_what_lies_in_a_resources_slot() {
     );
     // Without the resource they gain it.
     let without = text.replace("[resources.tun]\nslot = \"web/3\"\nfile = \"/f\"\n", "");
-    let changes = diff(&policy, &load_one("p", &without).unwrap(), at);
+    let changes = diff(&policy, &load_one("p", &without).unwrap(), at).changes;
     assert!(covering(&changes, &peer, Right::Add, slot(3), true).is_some(), "{changes:?}");
 }
 
