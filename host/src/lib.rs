@@ -22,4 +22,4 @@ pub use fdbroker_policy::unit_of_cgroup;
 pub use names::SystemNames;
 pub use namespace::sees_units;
 pub use policy_file::{MAX_POLICY_BYTES, PolicyFileError, load_policy, policy_files, read_policy};
-pub use process::{MAX_GROUPS, Process, ProcessError, cgroup_of, is_alive};
+pub use process::{MAX_GROUPS, Process, ProcessError, cgroup_of, has_exited, is_alive};

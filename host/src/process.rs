@@ -180,6 +180,17 @@ pub fn is_alive(pidfd: BorrowedFd<'_>) -> bool {
     }
 }
 
+/// Whether a process has exited, also where one of its threads still sleeps in the kernel: then it has
+/// its number and its descriptors, and its pidfd tells nothing. See the state in proc_pid_stat(5).
+#[must_use]
+pub fn has_exited(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid()));
+    // The name before it can be anything. Who is not shown to us is not said to have exited.
+    let stat = stat.unwrap_or_default();
+    let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
+    state.is_some_and(|state| state.starts_with(['Z', 'X']))
+}
+
 impl ProcessError {
     fn of(pid: Pid, name: &str, source: io::Error) -> Self {
         match source.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {

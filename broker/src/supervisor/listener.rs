@@ -16,6 +16,7 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt}
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use fdbroker_host::has_exited;
 use nix::sys::socket::{UnixAddr, getsockname, getsockopt, setsockopt, sockopt};
 use rustix::event::PollFlags;
 use rustix::fs::{FlockOperation, Mode, flock};
@@ -271,6 +272,7 @@ fn lock_beside(path: &Path) -> Result<Lock, StartError> {
         let mut file = open_lock(&name).map_err(failed)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
+            Err(Errno::WOULDBLOCK) if is_left_behind(&mut file, &name) => continue,
             Err(Errno::WOULDBLOCK) => return Err(held(path, &mut file)),
             Err(error) => return Err(failed(error.into())),
         }
@@ -281,6 +283,22 @@ fn lock_beside(path: &Path) -> Result<Lock, StartError> {
             return Ok(Lock { name, file });
         }
     }
+}
+
+/// Whether whoever holds a lock has exited, and keeps it by a thread that sleeps in the kernel: then its
+/// file is removed, and another one counts.
+fn is_left_behind(lock: &mut File, name: &Path) -> bool {
+    let holder = signature(lock).and_then(Pid::from_raw);
+    if !holder.is_some_and(has_exited) {
+        return false;
+    }
+    // Of several that find this, one at a time: or the next would remove the lock of the first.
+    let directory = name.parent().and_then(|parent| File::open(parent).ok());
+    let alone = directory.as_ref().is_some_and(|directory| {
+        flock(directory, FlockOperation::NonBlockingLockExclusive).is_ok()
+    });
+    let same = lock.metadata().map(|found| (found.dev(), found.ino())).ok() == identity(name).ok();
+    alone && same && fs::remove_file(name).is_ok()
 }
 
 fn open_lock(name: &Path) -> io::Result<File> {
@@ -329,6 +347,10 @@ fn clear_stale(path: &Path) -> Result<(), StartError> {
         }
         Ok(_) => match listening(path) {
             Ok(None) => fs::remove_file(path).map_err(failed),
+            // Its socket listens for as long as a thread of it sleeps in the kernel.
+            Ok(Some(Some(pid))) if Pid::from_raw(pid).is_some_and(has_exited) => {
+                fs::remove_file(path).map_err(failed)
+            }
             Ok(Some(pid)) => Err(StartError::SocketAlive(path.to_owned(), pid)),
             Err(error) => Err(failed(error)),
         },

@@ -52,7 +52,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use fdbroker_wire::Setup;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, getppid, getrlimit, setrlimit};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
 
@@ -135,12 +135,14 @@ fn run(format: Format) -> Result<(), String> {
         .map_err(|error| format!("no event loop: {error}"))?;
     let log = Log::open(format).map_err(|error| format!("no log: {error}"))?;
     let journal = format == Format::Journald;
+    // Not to be had once it is confined.
+    let parent = getppid();
     let table = leave_room(&restored.rules).map_err(|error| error.to_string())?;
     confine(&log, journal)?;
     if by_pid {
         log.warn("this kernel has no SO_PEERPIDFD (Linux 6.5): processes are told by their pid");
     }
-    LocalSet::new().block_on(&runtime, serve(restored, log, table, idle, close_queue))
+    LocalSet::new().block_on(&runtime, serve(restored, log, table, idle, close_queue, parent))
 }
 
 const NO_UNITS: &str = "the broker is in a control group namespace of its own: units and control \
@@ -175,6 +177,7 @@ async fn serve(
     table: u64,
     idle: IdleCount,
     close_queue: CloseQueue,
+    parent: Option<Pid>,
 ) -> Result<(), String> {
     let restore::Restored {
         link,
@@ -236,7 +239,7 @@ async fn serve(
     notes.into_iter().for_each(|note| turns::restore(&worker, note));
     takes.into_iter().for_each(|take| taking::restore(&worker, take));
     tokio::task::spawn_local(Rc::clone(&worker.loop_time).run());
-    let tasks = run_tasks(Rc::clone(&worker), link, (listener, others), policies);
+    let tasks = run_tasks(Rc::clone(&worker), link, (listener, others), policies, parent);
     // A task of its own, and not awaited here: what is awaited here is polled whenever any task is.
     let result = tokio::task::spawn_local(tasks).await;
     let result = result.unwrap_or_else(|error| Err(error.to_string()));
@@ -253,6 +256,7 @@ async fn run_tasks(
     link: Rc<Watched>,
     (listener, others): (OwnedFd, UnboundedReceiver<OwnedFd>),
     policies: UnboundedReceiver<Setup>,
+    parent: Option<Pid>,
 ) -> Result<(), String> {
     let peers = accept::accept(Rc::clone(&worker), listener, others);
     tokio::select! {
@@ -263,7 +267,7 @@ async fn run_tasks(
         () = worker.audit.keep_counting() => Ok(()),
         () = vault::keep_again(&worker) => Ok(()),
         () = turns::keep_time(&worker) => Ok(()),
-        () = vault::answer_pings(&worker) => Ok(()),
+        result = vault::answer_pings(&worker, parent) => result,
         () = connections::announce(&worker) => Ok(()),
         () = worker.vault.broken() => Err("the supervisor cannot be written to".to_owned()),
     }

@@ -17,7 +17,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fdbroker_host::has_exited;
 use fdbroker_wire::{Control, Errno, Slot, add_head, del};
+use rustix::process::Pid;
 use tokio::sync::{Mutex, MutexGuard, Notify, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -248,15 +250,29 @@ pub(super) async fn keep_again(worker: &Worker) {
     }
 }
 
-/// Answers the supervisor's heartbeat. Never ends.
-pub(super) async fn answer_pings(worker: &Worker) {
+/// Answers the heartbeat of the supervisor, which is `parent`, for as long as that lives. Mostly its end
+/// is seen by the link; not where a thread of it sleeps in the kernel and keeps that open.
+///
+/// # Errors
+/// When it has exited: what this worker acknowledges, nobody would keep.
+pub(super) async fn answer_pings(worker: &Worker, parent: Option<Pid>) -> Result<(), String> {
     let vault = &worker.vault;
     loop {
-        vault.pinged.notified().await;
+        if timeout(SILENT, vault.pinged.notified()).await.is_err() {
+            if parent.is_some_and(has_exited) {
+                return Err(ABANDONED.to_owned());
+            }
+            continue;
+        }
         // It fails when the supervisor has gone; then this worker ends too.
         let _ = vault.pen().await.control(Control::Pong).await;
     }
 }
+
+/// After how long without a heartbeat it is looked whether the supervisor lives: several beats.
+const SILENT: Duration = Duration::from_secs(6);
+const ABANDONED: &str =
+    "the supervisor has exited, and a thread of it sleeps in the kernel: start the broker again";
 
 /// Why a message was not sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

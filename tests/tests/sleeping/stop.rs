@@ -25,6 +25,19 @@ fn with_sleeping_supervisor() -> (Daemon, HeldPipe) {
     (daemon, pipe)
 }
 
+#[test]
+fn a_broker_that_was_killed_while_a_close_sleeps_can_be_started_again() {
+    let (mut daemon, mut pipe) = with_sleeping_supervisor();
+    let (supervisor, worker) = (daemon.supervisor_pid(), daemon.worker_pid());
+    process::signal(supervisor, Signal::KILL);
+    wait_until("the supervisor has exited", || !process::runs(supervisor));
+    let next = Daemon::with_policy(&policy()).socket(daemon.socket().to_owned()).start();
+    next.connect().is_served((1, 9));
+    wait_until("the worker that was left has ended", || !process::runs(worker));
+    pipe.let_go();
+    daemon.kill();
+}
+
 #[test] // F2, F8
 fn a_supervisor_that_sleeps_in_close_heeds_sigterm() {
     // The pipe lets go first, also when the test fails.
