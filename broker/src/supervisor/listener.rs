@@ -326,6 +326,8 @@ fn sign(file: &mut File) -> io::Result<()> {
 /// what a dead broker wrote is still there.
 fn signature(file: &mut File) -> Option<i32> {
     let mut text = String::new();
+    // It may have been asked for before.
+    file.rewind().ok()?;
     file.take(MAX_SIGNATURE).read_to_string(&mut text).ok()?;
     let pid = text.trim().parse().ok().and_then(Pid::from_raw)?;
     match test_kill_process(pid) {
