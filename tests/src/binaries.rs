@@ -135,7 +135,7 @@ fn reachable(built: &[PathBuf; 5]) -> Binaries {
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
     for (name, program) in NAMES.iter().zip(built) {
         let copy = directory.join(name);
-        fs::copy(program, &copy).unwrap();
+        copy_program(program, &copy);
         fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
     }
     COPIES.set(directory.clone()).expect("programs are copied once");
@@ -151,4 +151,16 @@ extern "C" fn remove_copies() {
     {
         eprintln!("{} is left behind: {error}", directory.display());
     }
+}
+
+/// Copies a program to where it is to be run.
+///
+/// Another process does it: a child that some test forks meanwhile would have the copy open for writing
+/// until it runs something itself, and the copy could not be run (ETXTBSY).
+///
+/// # Panics
+/// When it cannot be copied.
+pub fn copy_program(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg(from).arg(to).status().expect("cp(1) starts");
+    assert!(copied.success(), "{} is copied to {}", from.display(), to.display());
 }

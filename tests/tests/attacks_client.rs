@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 
-use fdbroker_tests::binaries::binaries;
+use fdbroker_tests::binaries::{binaries, copy_program};
 use fdbroker_tests::daemon::TRIER;
 use fdbroker_tests::{Daemon, Directory, Ids, is_root, needs_root, process, sample, skip, sys};
 
@@ -64,7 +64,7 @@ fn a_caller_does_not_choose_a_privileged_programs_broker() {
     let program = directory.join("fdbroker");
     let run = |mode: u32, status| {
         let _ = fs::remove_file(&program);
-        fs::copy(&binaries().command, &program).unwrap();
+        copy_program(&binaries().command, &program);
         std::os::unix::fs::chown(&program, Some(TRIER), Some(TRIER)).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(mode)).unwrap();
         let mut command = Command::new(&program);

@@ -30,7 +30,7 @@ fn without_root_the_demonstration_shows_the_same_with_a_private_file() {
         (programs.peer.clone(), "fdbroker-test-peer"),
     ];
     for (program, name) in copies {
-        std::fs::copy(program, directory.join(name)).unwrap();
+        binaries::copy_program(&program, &directory.join(name));
     }
     let mut command = Command::new(directory.join("demo"));
     command.env("FDBROKER_TEST_BINARIES", directory.path()).current_dir("/");
