@@ -135,6 +135,8 @@ impl User {
                 let connection = &mut self.connections[at];
                 if !asks && connection.asked.is_none() {
                     connection.due = connection.due.max(now + PAUSE);
+                    // Or it would stay beside the one that it is to replace, and be counted.
+                    connection.coming = None;
                 }
                 if connection.asked.is_none() && connection.due <= now {
                     self.ask(at);
