@@ -53,26 +53,13 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{LookupError, Names, SourceText, load};
-
-    struct Nobody;
-
-    impl Names for Nobody {
-        fn user(&self, _: &str) -> Result<Option<crate::Uid>, LookupError> {
-            Ok(None)
-        }
-
-        fn group(&self, _: &str) -> Result<Option<crate::Gid>, LookupError> {
-            Ok(None)
-        }
-    }
+    use crate::holder::tests::policy;
 
     /// Whether a policy of these rules about the slot reaches it.
     fn reaches(rules: &[&str]) -> bool {
         let rule = |rule: &&str| format!("[[rules]]\nslots = [\"web/*\"]\n{rule}\n");
         let rules: String = rules.iter().map(rule).collect();
-        let text = format!("version = 1\n[tags.web]\nid = 10\n{rules}");
-        let policy = load(&[SourceText::new("p", text)], &Nobody).expect("loads");
+        let policy = policy(&rules);
         let slot = policy.resolve("web/3").expect("a slot");
         policy.reaches(slot, Moment::new(1_000_000_000, 0))
     }

@@ -301,7 +301,7 @@ impl From<Uid> for Depositor {
 impl Drop for State {
     /// Without threads the descriptors stay open until the process has ended.
     fn drop(&mut self) {
-        for job in std::mem::take(&mut self.waiting).into_values().flatten() {
+        for job in mem::take(&mut self.waiting).into_values().flatten() {
             mem::forget(job.descriptor);
         }
     }

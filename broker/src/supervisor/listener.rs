@@ -276,8 +276,7 @@ fn lock_beside(path: &Path) -> Result<Lock, StartError> {
             Err(Errno::WOULDBLOCK) => return Err(held(path, &mut file)),
             Err(error) => return Err(failed(error.into())),
         }
-        let locked = file.metadata().map_err(failed)?;
-        if identity(&name).ok() == Some((locked.dev(), locked.ino())) {
+        if is_in_place(&file, &name).map_err(failed)? {
             // Only a name for those who find it held: a full disk is no reason not to start.
             let _ = sign(&mut file);
             return Ok(Lock { name, file });
@@ -297,8 +296,7 @@ fn is_left_behind(lock: &mut File, name: &Path) -> bool {
     let alone = directory.as_ref().is_some_and(|directory| {
         flock(directory, FlockOperation::NonBlockingLockExclusive).is_ok()
     });
-    let same = lock.metadata().map(|found| (found.dev(), found.ino())).ok() == identity(name).ok();
-    alone && same && fs::remove_file(name).is_ok()
+    alone && is_in_place(lock, name).unwrap_or(false) && fs::remove_file(name).is_ok()
 }
 
 fn open_lock(name: &Path) -> io::Result<File> {
@@ -404,6 +402,12 @@ fn listen_with(path: &Path, access: Option<Access>) -> io::Result<OwnedFd> {
     let socket = OwnedFd::from(bound?);
     rustix::net::listen(&socket, i32::MAX)?;
     Ok(socket)
+}
+
+/// Whether an open file is the one that a path names.
+fn is_in_place(file: &File, path: &Path) -> io::Result<bool> {
+    let opened = file.metadata()?;
+    Ok(identity(path).ok() == Some((opened.dev(), opened.ino())))
 }
 
 fn identity(path: &Path) -> io::Result<(u64, u64)> {

@@ -8,6 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use fdbroker_host::has_exited;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::process::Child;
 use tokio::time::{Instant, sleep, timeout};
@@ -50,11 +51,7 @@ impl WorkerProcess {
     /// Whether its main thread has ended: it is a zombie, or about to be reaped. False where /proc
     /// does not tell.
     pub(super) fn has_ended(&self) -> bool {
-        let stat = self.pid.map(|pid| format!("/proc/{}/stat", pid.as_raw_pid()));
-        let stat = stat.and_then(|path| std::fs::read_to_string(path).ok());
-        // The name, in parentheses, may contain anything.
-        let state = stat.as_deref().and_then(|stat| stat.rsplit_once(") ")).map(|(_, rest)| rest);
-        state.is_some_and(|state| state.starts_with(['Z', 'X']))
+        self.pid.is_some_and(has_exited)
     }
 
     /// Kills it, and whatever it has started: that is in its process group. To be called before it

@@ -1,7 +1,7 @@
 //! A session's incoming side: bytes and descriptors in, requests out, each with its writer.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::time::Duration;
@@ -167,28 +167,15 @@ impl Inbox {
 
     /// Reads once, when there is something; returns whether there was room for what it may bring.
     async fn read_if_room(&mut self, worker: &Worker, room: usize) -> Result<bool, Gone> {
-        let stream = Rc::clone(&self.stream);
-        let reading = self.reading(worker, room);
-        let received = stream.read_unless_empty(reading, Received::was_all).await;
-        self.take(worker, received)
-    }
-
-    /// How it reads, without waiting: only where there is room in the descriptor table for what that may
-    /// bring.
-    fn reading(
-        &mut self,
-        worker: &Worker,
-        room: usize,
-    ) -> impl FnMut(BorrowedFd<'_>) -> io::Result<Received<PeerFd>> {
         let uid = self.uid;
         let reader = &*self.reader.get_or_insert_with(|| worker.quotas.reader(uid));
-        let mut hold = move |descriptor| {
+        let mut hold = |descriptor| {
             let mut held = worker.close_queue.hold(uid, descriptor);
             held.keep_until_closed(reader.charge());
             held
         };
         let writers = &mut self.writers;
-        move |socket| {
+        let into_chunk = |socket: BorrowedFd<'_>| {
             if worker.quotas.may_read(reader).is_err() {
                 return Err(ErrorKind::QuotaExceeded.into());
             }
@@ -197,16 +184,8 @@ impl Inbox {
                 writers.drained();
             }
             received
-        }
-    }
-
-    /// Takes up what has been read; returns whether there was room to read it.
-    fn take(
-        &mut self,
-        worker: &Worker,
-        received: io::Result<Received<PeerFd>>,
-    ) -> Result<bool, Gone> {
-        match received {
+        };
+        match self.stream.read_unless_empty(into_chunk, Received::was_all).await {
             // No other session runs in between: the chunk still holds what was received.
             Ok(received) => {
                 self.feed(worker, received);

@@ -2,10 +2,9 @@
 //! else tells. One look at the path (lstat) with each beat and each SIGHUP finds it.
 
 use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{BROKEN, Listener, Lock, REPLACED, identity, lock_beside};
+use super::{BROKEN, Listener, REPLACED, is_in_place, lock_beside};
 use crate::log::Log;
 
 impl Listener {
@@ -41,19 +40,11 @@ impl Listener {
     fn make_again(&mut self, path: &Path) -> Result<(), String> {
         let Some(file) = &mut self.made else { return Err(NOT_OURS.to_owned()) };
         // Whoever deletes a directory deletes the lock too: then another broker may have come.
-        if !file.lock.is_in_place() {
+        if !is_in_place(&file.lock.file, &file.lock.name).unwrap_or(false) {
             file.lock = lock_beside(path).map_err(|error| error.to_string())?;
         }
         let made = self.replace();
         made.map(drop).map_err(|error| format!("it cannot be made again: {error}"))
-    }
-}
-
-impl Lock {
-    /// Whether the lock that is held is the one that its path names.
-    fn is_in_place(&self) -> bool {
-        let held = self.file.metadata().map(|held| (held.dev(), held.ino())).ok();
-        held.is_some() && held == identity(&self.name).ok()
     }
 }
 
