@@ -2,7 +2,6 @@
 //! found before anybody is refused for want of room.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -12,6 +11,7 @@ use fdbroker_policy::Uid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::ioctl_fionread;
 
+use super::limits::forgetful::Forgetful;
 use super::limits::loop_time::Turn;
 use super::limits::quota::ConnectionCharge;
 use crate::sys::socket::unread;
@@ -22,13 +22,10 @@ const LATE: u32 = 64;
 /// How often the connections of all users are looked through.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// How many users are remembered before those without a connection are forgotten.
-const MANY_USERS: usize = 1024;
-
 /// The connections of all users.
 #[derive(Default)]
 pub(super) struct Sessions {
-    users: RefCell<HashMap<Uid, User>>,
+    users: RefCell<Forgetful<Uid, User>>,
     looked_through: Cell<Option<Instant>>,
 }
 
@@ -63,10 +60,7 @@ impl Sessions {
         let (charge, at_work) = (RefCell::new(Some(charge)), Cell::new(false));
         let connection = Rc::new(Connection { stream, turn, charge, at_work });
         let mut users = self.users.borrow_mut();
-        if users.len() >= MANY_USERS {
-            users.retain(|_, user| user.is_here());
-        }
-        let connections = &mut users.entry(uid).or_default().connections;
+        let connections = &mut users.entry(uid, User::is_here).or_default().connections;
         if connections.len() == connections.capacity() {
             connections.retain(|other| other.strong_count() > 0);
         }
@@ -77,7 +71,7 @@ impl Sessions {
     /// Lets one more connection of `uid` wait, or `None` if too many do.
     pub(super) fn late(&self, uid: Uid) -> Option<Late> {
         let mut users = self.users.borrow_mut();
-        let user = users.entry(uid).or_default();
+        let user = users.entry(uid, User::is_here).or_default();
         if user.late.get() >= LATE {
             return None;
         }
@@ -100,7 +94,7 @@ impl Sessions {
         }
         self.looked_through.set(Some(now));
         let mut users = self.users.borrow_mut();
-        users.retain(|_, user| user.is_here());
+        users.forget(User::is_here);
         let all = users.values().flat_map(|user| &user.connections);
         reap(all.filter_map(Weak::upgrade).collect());
     }

@@ -4,18 +4,19 @@
 //! that is when its close(2) has ended, so what is slow to close stays on its owner's account.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use fdbroker_policy::{Settings, Uid};
 
+use super::forgetful::Forgetful;
+
 /// The accounts of all users.
 pub(in crate::worker) struct Quotas {
     limits: Cell<Limits>,
     table: u64,
-    accounts: RefCell<BTreeMap<Uid, Arc<Account>>>,
+    accounts: RefCell<Forgetful<Uid, Arc<Account>>>,
     connections: Arc<AtomicU32>,
     descriptors: Arc<AtomicU32>,
     brought: Arc<AtomicU32>,
@@ -143,9 +144,6 @@ pub(in crate::worker) struct OpeningCharge(Arc<Account>);
 
 /// How many resources may be opened for one user at once: more wait only where something hangs.
 const MAX_OPENING: u32 = 8;
-
-/// How many accounts may be kept before those that hold nothing are forgotten.
-const MANY_ACCOUNTS: usize = 1024;
 
 impl Quotas {
     /// The policy's limits; and of a descriptor table with `table` entries, deposits may have five
@@ -324,14 +322,11 @@ impl Quotas {
     }
 
     fn account(&self, uid: Uid) -> Arc<Account> {
-        let mut accounts = self.accounts.borrow_mut();
-        if accounts.len() >= MANY_ACCOUNTS {
-            accounts.retain(|_, account| Arc::strong_count(account) > 1);
-        }
+        let held = |account: &mut Arc<Account>| Arc::strong_count(account) > 1;
         let (all_descriptors, all_brought) =
             (Arc::clone(&self.descriptors), Arc::clone(&self.brought));
         let new = || Arc::new(Account { all_descriptors, all_brought, ..Account::default() });
-        Arc::clone(accounts.entry(uid).or_insert_with(new))
+        Arc::clone(self.accounts.borrow_mut().entry(uid, held).or_insert_with(new))
     }
 }
 

@@ -5,22 +5,21 @@
 //! had theirs.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use fdbroker_policy::Uid;
 
+use super::forgetful::Forgetful;
+
 /// How much may be asked at once: what is allowed in this time.
 const BURST: Duration = Duration::from_secs(1);
 /// The longest that one request waits; further ones of a user with very many connections are due no later.
 const LONGEST: Duration = Duration::from_secs(60);
-/// How many users' rates are remembered before those that have asked for little are forgotten.
-const MANY: usize = 1024;
 
 /// When the next request of each user is due, in all and by a rule.
 #[derive(Default)]
-pub(in crate::worker) struct Rates(RefCell<HashMap<(Uid, Option<String>), Instant>>);
+pub(in crate::worker) struct Rates(RefCell<Forgetful<(Uid, Option<String>), Instant>>);
 
 impl Rates {
     /// Reserves so many requests of a user, of the broker or by a `rule`. Returns how long the user has to
@@ -35,10 +34,7 @@ impl Rates {
     ) -> Duration {
         let number = u32::try_from(number).unwrap_or(u32::MAX);
         let mut due = self.0.borrow_mut();
-        if due.len() >= MANY {
-            due.retain(|_, due| *due > now);
-        }
-        let due = due.entry((uid, rule.map(str::to_owned))).or_insert(now);
+        let due = due.entry((uid, rule.map(str::to_owned)), |due| *due > now).or_insert(now);
         let took = Duration::from_secs(1) / rate.get() * number;
         *due = ((*due).max(now) + took).min(now + BURST + LONGEST);
         due.duration_since(now).saturating_sub(BURST)
@@ -47,6 +43,7 @@ impl Rates {
 
 #[cfg(test)]
 mod tests {
+    use super::super::forgetful::MANY;
     use super::*;
 
     const TEN: NonZeroU32 = NonZeroU32::new(10).unwrap();
@@ -97,6 +94,6 @@ mod tests {
             let later = now + Duration::from_millis(uid.into());
             let _ = rates.reserve(Uid(uid), None, TEN, 1, later);
         }
-        assert!(rates.0.borrow().len() <= MANY);
+        assert!(rates.0.borrow().values().count() <= MANY);
     }
 }

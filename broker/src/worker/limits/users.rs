@@ -1,16 +1,14 @@
 //! What is kept for each user: made when it is first asked for, and forgotten when nobody holds it.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use fdbroker_policy::Uid;
 
-/// How many users are remembered before those of whom nobody holds anything are forgotten.
-const MANY: usize = 1024;
+use super::forgetful::Forgetful;
 
 /// Something for each user.
-pub(in crate::worker) struct Users<T>(RefCell<HashMap<Uid, Rc<T>>>);
+pub(in crate::worker) struct Users<T>(RefCell<Forgetful<Uid, Rc<T>>>);
 
 impl<T> Default for Users<T> {
     fn default() -> Self {
@@ -31,11 +29,9 @@ impl<T> Users<T> {
         new: impl FnOnce() -> T,
         keeps: impl Fn(&T) -> bool,
     ) -> Rc<T> {
+        let needed = |kept: &mut Rc<T>| Rc::strong_count(kept) > 1 || keeps(kept);
         let mut users = self.0.borrow_mut();
-        if users.len() >= MANY {
-            users.retain(|_, kept| Rc::strong_count(kept) > 1 || keeps(kept));
-        }
-        Rc::clone(users.entry(uid).or_insert_with(|| Rc::new(new())))
+        Rc::clone(users.entry(uid, needed).or_insert_with(|| Rc::new(new())))
     }
 
     /// Returns all that is kept.
@@ -48,7 +44,8 @@ impl<T> Users<T> {
 mod tests {
     use fdbroker_policy::Uid;
 
-    use super::{MANY, Users};
+    use super::super::forgetful::MANY;
+    use super::Users;
 
     #[test]
     fn what_is_held_or_kept_is_remembered_and_the_rest_is_not() {
