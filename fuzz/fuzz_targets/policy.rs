@@ -2,7 +2,7 @@
 //! loads can be asked everything, and all its answers agree.
 #![no_main]
 
-use fdbroker_fuzz::Input;
+use fdbroker_fuzz::{Input, policy_text};
 use fdbroker_policy::{
     Gid, Index, LookupError, Moment, Names, Peer, Policy, Right, Slot, SourceText, Tag, Target,
     Uid, diff, load,
@@ -30,7 +30,7 @@ impl Names for Machine {
 fuzz_target!(|data: &[u8]| {
     let mut input = Input::new(data);
     let (who, at) = (input.byte(), input.byte());
-    let Ok(text) = std::str::from_utf8(input.rest()) else { return };
+    let Some(text) = text(&mut input) else { return };
     // Two files, where a mark tells them apart.
     let sources: Vec<_> =
         text.split('\u{c}').take(3).map(|text| SourceText::new("p", text)).collect();
@@ -43,6 +43,14 @@ fuzz_target!(|data: &[u8]| {
         }
     }
 });
+
+/// One that looks like a policy, or any.
+fn text(input: &mut Input<'_>) -> Option<String> {
+    if input.byte() < 0x80 {
+        return Some(policy_text(input));
+    }
+    std::str::from_utf8(input.rest()).ok().map(str::to_owned)
+}
 
 fn ask(policy: &Policy, who: u8, at: Moment) {
     let groups = [Gid(u32::from(who >> 4)), Gid(501)];

@@ -8,6 +8,8 @@ mod input;
 mod ledger;
 #[path = "../../tests/src/model/ownership.rs"]
 pub mod ownership_model;
+mod policy_text;
 
 pub use input::Input;
 pub use ledger::{Ledger, Token};
+pub use policy_text::policy_text;
