@@ -11,6 +11,8 @@
 //!   one blocks, only this depositor's wait.
 //! - Descriptors wait a few milliseconds, or until many are together, so that one wake-up serves
 //!   them all. While a thread keeps the time, dropping one costs a lock and a push.
+//! - A socket of the broker's own that may hold what nobody has read, an old listening socket say, is
+//!   closed by a thread that closes nothing else, as long as there are few of them.
 //! - Threads are shared by all depositors, and bounded. The last ones are for system users only.
 //! - If no thread can be started, the descriptors wait. The caller never closes them.
 //! - Nothing waits for these threads: the process can exit while they sleep.
@@ -37,6 +39,8 @@ const THREADS: Threads = Threads { all: 256, for_system_users: 32 };
 /// The user ids below this one are system users' (SYS_UID_MAX in login.defs(5)). Unlike others,
 /// nobody gets many of them by /etc/subuid.
 const FIRST_ORDINARY_USER: u32 = 1000;
+/// How many sockets with something unread in them are closed side by side.
+const UNREAD: u8 = 16;
 /// What a thread that only closes needs of a stack, in bytes.
 const STACK: usize = 64 * 1024;
 
@@ -48,6 +52,8 @@ pub(crate) enum Depositor {
     Nobody,
     /// The broker's own, with nothing of a peer's in it.
     Broker,
+    /// The broker's own, with what others sent and nobody has read: one of a few such accounts.
+    Unread(u8),
 }
 
 /// The way to the threads that close.
@@ -100,6 +106,8 @@ struct State {
     timed: bool,
     /// A thread has been called and has not come yet.
     called: bool,
+    /// The account that the next socket with something unread in it gets, if that has nothing to close.
+    next_unread: u8,
 }
 
 impl CloseQueue {
@@ -121,6 +129,18 @@ impl CloseQueue {
     ) -> DeferredClose {
         let (queue, depositor) = (self.clone(), depositor.into());
         DeferredClose { descriptor: Some(descriptor), depositor, queue, after: None }
+    }
+
+    /// Returns an account for a socket of the broker's own, and for what is read from it. It is nobody
+    /// else's, unless as many have something to close that does not end.
+    pub(crate) fn unread(&self) -> Depositor {
+        let mut state = self.0.lock();
+        let account = |number| Depositor::Unread(number % UNREAD);
+        let next = state.next_unread;
+        let mut accounts = (0..UNREAD).map(|more| account(next.wrapping_add(more)));
+        let free = accounts.find(|account| !state.has_work_for(*account));
+        state.next_unread = next.wrapping_add(1);
+        free.unwrap_or(account(next))
     }
 
     /// Waits until a batch has been closed, since this was last called. Can be dropped and called again.
@@ -275,6 +295,10 @@ impl State {
         self.turns.push_back((Instant::now() + delay, depositor));
     }
 
+    fn has_work_for(&self, depositor: Depositor) -> bool {
+        self.busy.contains(&depositor) || self.waiting.contains_key(&depositor)
+    }
+
     /// How long it is until the next turn that has not come yet.
     fn next_due(&self, now: Instant) -> Option<Duration> {
         let waits = self.turns.iter().map(|(due, _)| due.saturating_duration_since(now));
@@ -288,6 +312,8 @@ impl Depositor {
         match self {
             Self::User(uid) => uid.0 < FIRST_ORDINARY_USER,
             Self::Nobody | Self::Broker => true,
+            // Peers decide whether these can be closed.
+            Self::Unread(_) => false,
         }
     }
 }
@@ -364,7 +390,6 @@ impl Drop for DeferredClose {
 #[cfg(test)]
 mod tests {
     use std::io::Read;
-    use std::os::fd::OwnedFd;
     use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
     use std::sync::{Mutex, PoisonError};
     use std::thread::ThreadId;
@@ -372,7 +397,7 @@ mod tests {
 
     use fdbroker_policy::Uid;
 
-    use super::{BATCH, CloseQueue, DeferredClose, Threads};
+    use super::{BATCH, CloseQueue, DeferredClose, Depositor, Threads, UNREAD};
 
     /// Far beyond what anything here takes.
     const PATIENCE: Duration = Duration::from_secs(30);
@@ -396,18 +421,25 @@ mod tests {
     }
 
     fn held(queue: &CloseQueue, uid: u32) -> DeferredClose {
-        let end: OwnedFd = std::io::pipe().unwrap().0.into();
-        queue.hold(Uid(uid), end)
+        held_for(queue, Uid(uid).into())
+    }
+
+    fn held_for(queue: &CloseQueue, depositor: Depositor) -> DeferredClose {
+        queue.hold(depositor, std::io::pipe().unwrap().0.into())
     }
 
     /// Blocks the thread of a user; returns what ends that.
     fn block(queue: &CloseQueue, uid: u32) -> Sender<()> {
+        block_for(queue, Uid(uid).into())
+    }
+
+    fn block_for(queue: &CloseQueue, depositor: Depositor) -> Sender<()> {
         let (release, blocked) = channel();
         let (begun, begins) = channel();
-        let mut first = held(queue, uid);
+        let mut first = held_for(queue, depositor);
         first.keep_until_closed(Told(begun));
         drop(first);
-        let mut second = held(queue, uid);
+        let mut second = held_for(queue, depositor);
         second.keep_until_closed(Block(Mutex::new(blocked)));
         drop(second);
         begins.recv_timeout(PATIENCE).expect("it has a thread");
@@ -447,6 +479,27 @@ mod tests {
             assert!(is_closed(&queue, uid, PATIENCE), "uid {uid}");
         }
         assert!(!is_closed(&queue, 2000, Duration::from_millis(100)));
+    }
+
+    #[test]
+    fn sockets_with_something_unread_do_not_wait_for_each_other() {
+        let queue = CloseQueue::new();
+        let blocked: Vec<_> = (0..UNREAD - 1).map(|_| block_for(&queue, queue.unread())).collect();
+        // However often it is asked for.
+        let free = queue.unread();
+        assert_eq!(queue.unread(), free, "the only one that has nothing to close");
+        drop(block_for(&queue, free));
+        assert!(is_closed(&queue, 2000, PATIENCE));
+        drop(blocked);
+    }
+
+    #[test]
+    fn sockets_with_something_unread_have_few_threads() {
+        let queue = CloseQueue::new();
+        let _blocked: Vec<_> = (0..UNREAD).map(|_| block_for(&queue, queue.unread())).collect();
+        (0..100).for_each(|_| drop(held_for(&queue, queue.unread())));
+        assert!(is_closed(&queue, 2000, PATIENCE));
+        assert!(queue.0.lock().threads <= usize::from(UNREAD) + 2);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::lifecycle::{Given, Supervisor};
 use super::link::Link;
 use super::opener::{Opened, stale};
-use crate::fd::PeerFd;
+use crate::fd::{Depositor, PeerFd};
 
 impl Supervisor {
     pub(super) fn answer(
@@ -63,14 +63,18 @@ impl Supervisor {
             }
             Control::Reload { ticket } => self.reload(Some(ticket)),
             Control::InForce { generation } => self.in_force(generation),
-            Control::Note { tag, pid, process } => self.deposits.note(tag, pid, process),
+            Control::Note { tag, pid, mut process } => {
+                process.iter_mut().for_each(|process| process.move_to(Depositor::Nobody));
+                self.deposits.note(tag, pid, process);
+            }
             // Having come is all that it is to say.
             Control::Pong => {}
             Control::Connections { joined, left } => {
                 self.connections.update(joined, &left)?;
                 self.tell_parted(link);
             }
-            Control::Taking { tag, indices, pid, process } => {
+            Control::Taking { tag, indices, pid, mut process } => {
+                process.iter_mut().for_each(|process| process.move_to(Depositor::Nobody));
                 let slots = indices.into_iter().map(|index| Slot { tag, index });
                 self.deposits.note_taker(slots, pid, process);
             }
@@ -93,7 +97,7 @@ impl Supervisor {
     fn restore(&mut self, link: &mut Link) -> io::Result<()> {
         self.given = Given { generation: self.source.generation, other_trail: false };
         link.control(Control::Setup(self.source.setup()));
-        link.carry_own(Control::Listener, self.listener.share()?);
+        link.listener(self.listener.share()?);
         self.give_trail(link)?;
         for note in self.deposits.notes() {
             let process = Some(&*note.process);

@@ -34,7 +34,7 @@ impl Supervisor {
             return;
         }
         match self.listener.share() {
-            Ok(socket) => link.carry_own(Control::Listener, socket),
+            Ok(socket) => link.listener(socket),
             Err(error) => self.log.error(&format!(
                 "the worker does not get the new listening socket: {error}; raise LimitNOFILE="
             )),

@@ -382,7 +382,7 @@ mod tests {
             records,
             Readiness::take(None).unwrap(),
             source,
-            Listener::bind(Some(&directory.path().join("socket"))).unwrap(),
+            Listener::bind(Some(&directory.path().join("socket")), CloseQueue::new()).unwrap(),
             Opener::new(&[], CloseQueue::new()).unwrap(),
             CloseQueue::new(),
         )

@@ -39,6 +39,8 @@ pub(super) struct Link {
     /// The same socket, to be closed last: with it the kernel closes what the worker sent and nobody
     /// has read.
     _last: PeerFd,
+    /// On whose account what was read is closed, unless it is found to be somebody's.
+    unread: Depositor,
     decoder: Decoder<PeerFd>,
     close_queue: CloseQueue,
     queue: VecDeque<Outgoing>,
@@ -72,9 +74,11 @@ impl Link {
     /// When there is no descriptor left.
     pub(super) fn new(stream: UnixStream, close_queue: CloseQueue) -> io::Result<Self> {
         let last = stream.as_fd().try_clone_to_owned()?;
+        let unread = close_queue.unread();
         Ok(Self {
             stream,
-            _last: close_queue.hold(Depositor::Nobody, last),
+            _last: close_queue.hold(unread, last),
+            unread,
             decoder: Decoder::new(Limits::CONTROL),
             close_queue,
             queue: VecDeque::new(),
@@ -149,6 +153,12 @@ impl Link {
         self.push(Outgoing::Own(bytes, message.descriptors.pop()));
     }
 
+    /// Sends the socket to accept peers on.
+    pub(super) fn listener(&mut self, socket: PeerFd) {
+        let socket = Arc::new(socket);
+        self.carry(Control::Listener(&*socket), Arc::clone(&socket));
+    }
+
     /// Sends a message that carries an opened descriptor.
     pub(super) fn carry(&mut self, message: Control<&PeerFd>, opened: Arc<PeerFd>) {
         let bytes = Message::Extended(message.into_extended()).to_bytes();
@@ -189,8 +199,8 @@ impl Link {
     }
 
     fn read(&mut self) -> io::Result<()> {
-        let Self { stream, decoder, close_queue, chunk, full_from, .. } = self;
-        let hold = |descriptor| close_queue.hold(Depositor::Nobody, descriptor);
+        let Self { stream, decoder, close_queue, unread, chunk, full_from, .. } = self;
+        let hold = |descriptor| close_queue.hold(*unread, descriptor);
         match stream.try_io(Interest::READABLE, || receive(stream.as_fd(), chunk, hold)) {
             Ok(received) if received.length == 0 => Err(ErrorKind::UnexpectedEof.into()),
             Ok(received) => {

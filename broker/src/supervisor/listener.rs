@@ -11,6 +11,7 @@ mod deletion;
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::mem;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixListener;
@@ -25,6 +26,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connec
 use rustix::process::{Pid, geteuid, getpid, test_kill_process, umask};
 
 use super::StartError;
+use crate::fd::{CloseQueue, PeerFd};
 use crate::log::Log;
 use crate::look::look;
 use crate::sys::adopt::adopt;
@@ -34,6 +36,8 @@ use access::Access;
 /// A listening socket, and the file to remove at the end if it was made here.
 pub(super) struct Listener {
     socket: OwnedFd,
+    /// Closes the one before: what lies in its backlog nobody has read.
+    close_queue: CloseQueue,
     made: Option<SocketFile>,
     /// What has become of it, for the status.
     state: &'static str,
@@ -60,7 +64,7 @@ struct Lock {
 
 impl Listener {
     /// Listens on `path`, or where this user's broker is expected.
-    pub(super) fn bind(path: Option<&Path>) -> Result<Self, StartError> {
+    pub(super) fn bind(path: Option<&Path>, close_queue: CloseQueue) -> Result<Self, StartError> {
         let path = match path {
             Some(path) => path.to_owned(),
             None => default_path()?,
@@ -70,12 +74,13 @@ impl Listener {
         let socket = listen(&path).map_err(|error| StartError::Socket(path.clone(), error))?;
         let identity = identity(&path).map_err(|error| StartError::Socket(path.clone(), error))?;
         let made = Some(SocketFile { path, identity, lock });
-        Self { socket, made, state: "ok", visible: true }.with_senders()
+        Self { socket, close_queue, made, state: "ok", visible: true }.with_senders()
     }
 
-    /// Another owner of the same socket, to be sent to the worker.
-    pub(super) fn share(&self) -> io::Result<OwnedFd> {
-        self.socket.try_clone()
+    /// Another owner of the same socket, to be sent to the worker. It can be the last one, when this
+    /// socket has been replaced meanwhile.
+    pub(super) fn share(&self) -> io::Result<PeerFd> {
+        Ok(self.close_queue.hold(self.close_queue.unread(), self.socket.try_clone()?))
     }
 
     /// Whether it listens, and names who writes, as at first. The worker has a duplicate, and what it
@@ -150,7 +155,8 @@ impl Listener {
             fs::remove_file(&path)?;
         }
         let access = before.as_ref().map(Access::of);
-        self.socket = listen_with(&path, access)?;
+        let former = mem::replace(&mut self.socket, listen_with(&path, access)?);
+        drop(self.close_queue.hold(self.close_queue.unread(), former));
         setsockopt(&self.socket, sockopt::PassCred, &true)?;
         if let Some(file) = &mut self.made {
             file.identity = identity(&path)?;
@@ -203,7 +209,7 @@ impl fmt::Display for Listener {
 }
 
 /// The listening socket that a service manager passed in (sd_listen_fds(3)), if it did.
-pub(super) fn passed_in() -> Result<Option<Listener>, StartError> {
+pub(super) fn passed_in(close_queue: CloseQueue) -> Result<Option<Listener>, StartError> {
     let problem = |text: String| StartError::PassedSocket(text);
     let numbers: Vec<_> =
         sd_notify::listen_fds().map_err(|error| problem(error.to_string()))?.collect();
@@ -216,7 +222,8 @@ pub(super) fn passed_in() -> Result<Option<Listener>, StartError> {
                     "what was passed is no listening Unix stream socket".to_owned(),
                 ));
             }
-            let mut passed = Listener { socket, made: None, state: "ok", visible: false };
+            let mut passed =
+                Listener { socket, close_queue, made: None, state: "ok", visible: false };
             passed.visible = passed.path().is_some_and(|path| path.is_absolute() && path.exists());
             passed.with_senders().map(Some)
         }

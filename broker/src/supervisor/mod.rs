@@ -64,14 +64,16 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
 fn prepare(arguments: &Arguments) -> Result<lifecycle::Supervisor, StartError> {
     signal::ignore_unused();
     memory::seal()?;
+    // No thread starts before something is to be closed.
+    let close_queue = CloseQueue::new();
     let readiness = readiness::Readiness::take(arguments.ready_fd)?;
-    let passed = listener::passed_in()?;
+    let passed = listener::passed_in(close_queue.clone())?;
     adopt::seal_inherited().map_err(StartError::Seal)?;
     let standard_error = StandardError::open();
     let source = policy_source::PolicySource::read(arguments)?;
     let listener = match passed {
         Some(listener) => listener,
-        None => listener::Listener::bind(arguments.socket.as_deref())?,
+        None => listener::Listener::bind(arguments.socket.as_deref(), close_queue.clone())?,
     };
     capabilities::keep_only_needed(&source.policy)?;
     let confinement = sandbox::confine_supervisor()?;
@@ -80,7 +82,6 @@ fn prepare(arguments: &Arguments) -> Result<lifecycle::Supervisor, StartError> {
     confinement.missing().iter().for_each(|missing| log.warn(missing));
     raise_descriptor_limit(&log);
     let records = open_records(arguments, &source, &log)?;
-    let close_queue = CloseQueue::new();
     let opener = opener::Opener::new(source.policy.resources(), close_queue.clone())?;
     warn_of_capabilities(&source, &log);
     opener.open_ones().for_each(|resource| records.opened(resource));

@@ -1,7 +1,8 @@
 //! Accepting peers: a charge on its user, then its turn, then its identity, then a session.
 
 use std::convert::Infallible;
-use std::io;
+use std::future::pending;
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -21,7 +22,7 @@ use super::limits::loop_time::Turn;
 use super::limits::quota::{ConnectionCharge, Exceeded};
 use super::session;
 use super::sessions::{Late, is_over};
-use crate::fd::Depositor;
+use crate::fd::{CloseQueue, Depositor, PeerFd};
 use crate::log::{Kind, Record, Verdict};
 use crate::look::look;
 use crate::sys::socket::{read_urgent_inline, tell_unread};
@@ -39,26 +40,35 @@ const SLICE: Duration = Duration::from_micros(100);
 const PARTING_STEPS: u32 = 50;
 const PARTING_STEP: Duration = Duration::from_millis(20);
 
+/// The socket that peers are accepted from. With its last close(2) the kernel closes what those have sent
+/// that wait in its backlog: so it is never closed on the loop.
+struct Listener {
+    /// Only taken out when dropped.
+    socket: Option<Watched>,
+    close_queue: CloseQueue,
+}
+
 /// Accepts peers for as long as the worker lives, each time from the listening socket that came last.
 ///
 /// # Errors
 /// When a listening socket cannot be used.
 pub(super) async fn accept(
     worker: Rc<Worker>,
-    listener: OwnedFd,
-    mut others: UnboundedReceiver<OwnedFd>,
+    listener: PeerFd,
+    mut others: UnboundedReceiver<PeerFd>,
 ) -> io::Result<()> {
-    let mut listener = watched(listener)?;
+    let queue = &worker.close_queue;
+    let mut listener = Listener::new(listener, queue)?;
     worker.vault.serving().await?;
     loop {
         tokio::select! {
             never = accept_from(&worker, &listener) => match never? {},
-            Some(other) = others.recv() => listener = watched(other)?,
+            Some(other) = others.recv() => listener = Listener::new(other, queue)?,
         }
     }
 }
 
-async fn accept_from(worker: &Rc<Worker>, listener: &Watched) -> io::Result<Infallible> {
+async fn accept_from(worker: &Rc<Worker>, listener: &Listener) -> io::Result<Infallible> {
     loop {
         let mut busy = Duration::ZERO;
         while busy < SLICE {
@@ -69,7 +79,7 @@ async fn accept_from(worker: &Rc<Worker>, listener: &Watched) -> io::Result<Infa
                 worker.loop_time.begin();
                 Ok(accept_with(socket, SocketFlags::CLOEXEC)?)
             };
-            match listener.read(next).await {
+            match listener.accept(next).await {
                 Ok(stream) => {
                     arrive(worker, stream);
                     may_go_on(worker)?;
@@ -98,10 +108,42 @@ fn may_go_on(worker: &Worker) -> io::Result<()> {
     })
 }
 
-/// Accepting must not wait when a peer has left again meanwhile.
-fn watched(listener: OwnedFd) -> io::Result<Watched> {
-    fcntl_setfl(&listener, fcntl_getfl(&listener)? | OFlags::NONBLOCK)?;
-    Watched::new(listener)
+impl Listener {
+    /// # Errors
+    /// When it cannot be watched.
+    fn new(socket: PeerFd, close_queue: &CloseQueue) -> io::Result<Self> {
+        // Accepting must not wait when a peer has left again meanwhile.
+        if let Some(socket) = socket.descriptor() {
+            fcntl_setfl(socket, fcntl_getfl(socket)? | OFlags::NONBLOCK)?;
+        }
+        let socket = socket.into_inner().ok_or(ErrorKind::NotConnected)?;
+        match Watched::or_back(socket) {
+            Ok(socket) => Ok(Self { socket: Some(socket), close_queue: close_queue.clone() }),
+            Err((socket, error)) => {
+                drop(close_queue.hold(close_queue.unread(), socket));
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits for a connection, which `step` takes.
+    async fn accept(
+        &self,
+        step: impl FnMut(BorrowedFd<'_>) -> io::Result<OwnedFd>,
+    ) -> io::Result<OwnedFd> {
+        match &self.socket {
+            Some(socket) => socket.read(step).await,
+            None => pending().await,
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(socket) = self.socket.take() {
+            drop(self.close_queue.hold(self.close_queue.unread(), socket.into_inner()));
+        }
+    }
 }
 
 /// Gives a new connection a task of its own, which waits for its user's turn. Nothing is done here that

@@ -93,7 +93,7 @@ pub(crate) struct Worker {
     /// Policies to be put in force.
     coming: UnboundedSender<Setup>,
     /// Listening sockets to be used instead of the one before.
-    listeners: UnboundedSender<OwnedFd>,
+    listeners: UnboundedSender<PeerFd>,
     taking: taking::Taking,
     connections: connections::Connections,
     /// What the status says of what only the supervisor knows, in lines of `key=value`.
@@ -196,6 +196,7 @@ async fn serve(
     let policy = &rules.policy;
     let (vault, link) = vault::Vault::new(link).map_err(|error| error.to_string())?;
     let guard = kind::Guard::of(&listener);
+    let listener = close_queue.hold(close_queue.unread(), listener);
     let quotas = limits::quota::Quotas::new(policy.settings(), table);
     quotas.shortfall(policy.settings()).iter().for_each(|told| log.warn(told));
     let mut slots = slots::Slots::default();
@@ -254,7 +255,7 @@ async fn serve(
 async fn run_tasks(
     worker: Rc<Worker>,
     link: Rc<Watched>,
-    (listener, others): (OwnedFd, UnboundedReceiver<OwnedFd>),
+    (listener, others): (PeerFd, UnboundedReceiver<PeerFd>),
     policies: UnboundedReceiver<Setup>,
     parent: Option<Pid>,
 ) -> Result<(), String> {

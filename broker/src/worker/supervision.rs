@@ -54,9 +54,7 @@ fn take(worker: &Worker, message: Message<PeerFd>) -> io::Result<()> {
                 file.into_inner().into_iter().for_each(|file| worker.audit.go_on_in(file));
             }
             // It fails when this worker ends.
-            Ok(Control::Listener(socket)) => {
-                socket.into_inner().into_iter().for_each(|it| drop(worker.listeners.send(it)));
-            }
+            Ok(Control::Listener(socket)) => drop(worker.listeners.send(socket)),
             Ok(Control::Closed(slot)) => worker.vault.closed(slot),
             Ok(Control::Parted(numbers)) => worker.connections.parted(&numbers),
             Ok(Control::Ping) => worker.vault.pinged(),
