@@ -196,6 +196,21 @@ fn who_leaves_while_it_waits_does_not_keep_its_place() {
 }
 
 #[test]
+fn those_who_leave_while_they_wait_leave_no_descriptor_behind() {
+    let daemon = Daemon::with_policy(POLICY).start();
+    let mut owner = daemon.connect();
+    owner.add(LISTENER, "x").done();
+    let before = daemon.descriptors_with(&mut owner);
+    for _ in 0..10 {
+        let mut leaves = daemon.connect();
+        leaves.send(&request::get(LISTENER), &[]);
+        assert!(!leaves.is_answered(Duration::from_millis(20)));
+    }
+    // Nobody else begins to wait for the tag.
+    daemon.wait_for_descriptors(before);
+}
+
+#[test]
 fn a_tag_that_is_not_serial_serves_everybody_at_once() {
     let daemon = Daemon::with_policy(POLICY).start();
     let mut owner = daemon.connect();

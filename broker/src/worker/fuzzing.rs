@@ -133,7 +133,10 @@ impl Ownership {
 
     /// The session ends, and another comes in its place.
     pub fn end(&mut self, session: usize, may: impl Fn(usize) -> bool) {
-        self.sessions[session].waits = None;
+        if self.sessions[session].waits.take().is_some() {
+            let holder = self.holder(session);
+            self.gate.waits_no_more(&holder);
+        }
         if self.gate.may_withdraw(&self.holder(session)).is_ok() {
             self.leave(session, End::Left, may);
         }

@@ -152,10 +152,13 @@ impl Gate {
             return Turn::Mine { newly: true };
         }
         let (turn, wait) = oneshot::channel();
-        // Those who left while they waited go here, and their descriptors with them.
-        self.waiting.retain(|waiter| !waiter.turn.is_closed());
         self.waiting.push_back(Waiter { holder: Rc::clone(holder), turn });
         Turn::Wait(wait)
+    }
+
+    /// Forgets that a request of this session waits, and with that the session's process.
+    pub(super) fn waits_no_more(&mut self, holder: &Holder) {
+        self.waiting.retain(|waiter| waiter.holder.id != holder.id);
     }
 
     /// Whether a granted claim keeps this session from changing anything.

@@ -215,7 +215,7 @@ impl Session {
     pub(super) async fn take_turn(&mut self, worker: &Worker, tag: Tag) -> Option<bool> {
         self.touch(tag);
         let (holder, listens) = (Rc::clone(&self.holder), self.listens());
-        let mut turn = pin!(turns::wait(worker, tag, &holder));
+        let mut turn = pin!(worker.turns.wait(tag, &holder));
         let newly = loop {
             tokio::select! {
                 biased;

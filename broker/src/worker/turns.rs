@@ -96,6 +96,24 @@ impl Turns {
         (result, happened, passed)
     }
 
+    /// Waits until `tag` is this session's, or may be taken over by it; gives whether that is news for
+    /// [`note`]. Can be dropped: a place in the queue is then lost, and what was won is given up by
+    /// [`leave`].
+    pub(super) async fn wait(&self, tag: Tag, holder: &Rc<Holder>) -> bool {
+        loop {
+            let (turn, ..) = self.change(tag, |gate| gate.turn(holder));
+            let turn = match turn {
+                Turn::Mine { newly } => return newly,
+                Turn::Wait(turn) => turn,
+            };
+            let _queued = Queued { turns: self, tag, holder };
+            // What else it is woken for may be over already: then it asks anew, and waits again.
+            if let Ok(true) = turn.await {
+                return true;
+            }
+        }
+    }
+
     fn wind(&self, tag: Tag, before: Option<(Instant, i32)>, after: Option<(Instant, i32)>) {
         if before == after {
             return;
@@ -153,21 +171,17 @@ fn record(worker: &Worker, tag: Tag, happened: &[Happened]) {
     }
 }
 
-/// Waits until `tag` is this session's, or may be taken over by it; gives whether that is news for
-/// [`note`]. Can be dropped: a place in the queue is then lost, and what was won is given up by
-/// [`leave`].
-pub(super) async fn wait(worker: &Worker, tag: Tag, holder: &Rc<Holder>) -> bool {
-    loop {
-        let (turn, ..) = worker.turns.change(tag, |gate| gate.turn(holder));
-        match turn {
-            Turn::Mine { newly } => return newly,
-            // What else it is woken for may be over already: then it asks anew, and waits again.
-            Turn::Wait(turn) => {
-                if let Ok(true) = turn.await {
-                    return true;
-                }
-            }
-        }
+/// A place in the queue for a tag. Whoever leaves, at whatever point, leaves the queue too: what stayed
+/// there would keep its process open for as long as the tag has its owner.
+struct Queued<'a> {
+    turns: &'a Turns,
+    tag: Tag,
+    holder: &'a Holder,
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.turns.change(self.tag, |gate| gate.waits_no_more(self.holder));
     }
 }
 
@@ -249,4 +263,53 @@ async fn note_with(worker: &Worker, pen: &Pen<'_>, tag: Tag) {
     let process = owner.as_ref().map(|(_, process)| process.as_fd());
     // It fails when the supervisor has gone; then this worker ends too.
     let _ = pen.control(Control::Note { tag, pid, process }).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::pin::pin;
+
+    use super::*;
+
+    fn session(turns: &Turns) -> Rc<Holder> {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        turns.holder(&Rc::new(Identity::of(&ours, true).unwrap()))
+    }
+
+    #[tokio::test]
+    async fn whoever_leaves_while_it_waits_is_forgotten_at_once() {
+        let (turns, tag) = (Turns::default(), Tag::new(1).unwrap());
+        let (owner, leaves) = (session(&turns), session(&turns));
+        assert!(turns.wait(tag, &owner).await);
+        {
+            let mut wait = pin!(turns.wait(tag, &leaves));
+            assert!(still_waits(&mut wait).await, "the tag has an owner");
+        }
+        assert_eq!(Rc::strong_count(&leaves), 1, "nothing else keeps its process");
+    }
+
+    #[tokio::test]
+    async fn whoever_stays_keeps_its_place_when_another_leaves() {
+        let (turns, tag) = (Turns::default(), Tag::new(1).unwrap());
+        let (owner, leaves, stays) = (session(&turns), session(&turns), session(&turns));
+        assert!(turns.wait(tag, &owner).await);
+        let mut stay = pin!(turns.wait(tag, &stays));
+        assert!(still_waits(&mut stay).await);
+        {
+            let mut leave = pin!(turns.wait(tag, &leaves));
+            assert!(still_waits(&mut leave).await);
+        }
+        turns.change(tag, |gate| gate.leave(&owner, End::Left, |_| true));
+        assert!(stay.await, "its turn has come");
+        assert!(turns.look(tag, |gate| gate.is_owned_by(&stays)));
+    }
+
+    /// Polls once; returns whether it still waits.
+    async fn still_waits(wait: &mut std::pin::Pin<&mut impl Future<Output = bool>>) -> bool {
+        std::future::poll_fn(|context| {
+            std::task::Poll::Ready(wait.as_mut().poll(context).is_pending())
+        })
+        .await
+    }
 }
