@@ -4,7 +4,6 @@
 //! connected, and the pid is for the log.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,6 +16,7 @@ use nix::sys::socket::{getsockopt, sockopt};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::in_force::Rules;
+use super::limits::forgetful::Forgetful;
 use crate::log::Record;
 use crate::sys::peer;
 use crate::sys::receive::Sender;
@@ -261,21 +261,18 @@ impl Seen {
 /// The sets of groups that users' connections have, so that equal ones are kept once: the last one of
 /// each user.
 #[derive(Default)]
-pub(super) struct GroupSets(RefCell<HashMap<Uid, Weak<[Gid]>>>);
-
-/// How many users are remembered before those without a connection are forgotten.
-const MANY_USERS: usize = 1024;
+pub(super) struct GroupSets(RefCell<Forgetful<Uid, Weak<[Gid]>>>);
 
 impl GroupSets {
     /// Lets an identity share its groups with the user's other connections, if they are the same.
     pub(super) fn share(&self, identity: &mut Identity) {
+        let own = || Rc::downgrade(&identity.groups);
+        let connected = |set: &mut Weak<_>| set.strong_count() > 0;
         let mut sets = self.0.borrow_mut();
-        if sets.len() >= MANY_USERS {
-            sets.retain(|_, set| set.strong_count() > 0);
-        }
-        match sets.get(&identity.uid).and_then(Weak::upgrade) {
+        let last = sets.entry(identity.uid, connected).or_insert_with(own);
+        match last.upgrade() {
             Some(known) if known == identity.groups => identity.groups = known,
-            _ => drop(sets.insert(identity.uid, Rc::downgrade(&identity.groups))),
+            _ => *last = own(),
         }
     }
 }
