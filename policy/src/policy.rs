@@ -62,6 +62,17 @@ impl Policy {
         Some((index, self.resources.get(index.position())?))
     }
 
+    /// The slots at which resources are found, in order: of one tag or of all, and behind a slot. The cost grows with the
+    /// logarithm of the resources.
+    #[must_use]
+    pub fn resource_slots(&self, tag: Option<Tag>, after: Option<Slot>) -> &[Slot] {
+        let slots = &self.resource_slots;
+        let behind = after.map_or(0, |after| slots.partition_point(|slot| *slot <= after));
+        let first = tag.map_or(0, |tag| slots.partition_point(|slot| slot.tag < tag));
+        let end = tag.map_or(slots.len(), |tag| slots.partition_point(|slot| slot.tag <= tag));
+        &slots[behind.max(first).min(end)..end]
+    }
+
     /// The slot that a text means: a resource's name (`tun`), a tag's name or number and an index (`devices/0`, `1/0`).
     ///
     /// A tag given by number need not be declared. `None` for anything else.

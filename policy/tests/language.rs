@@ -121,6 +121,25 @@ fn resources_stand_in_the_order_of_the_file() {
 }
 
 #[test]
+fn the_slots_of_resources_are_told_in_order_of_a_tag_and_behind_a_slot() {
+    let policy = policy(
+        "[tags.a]\nid = 1\n[tags.b]\nid = 2\n[tags.c]\nid = 3\n[tags.d]\nid = 4\n\
+         [resources.z]\nslot = \"c/7\"\nfile = \"/z\"\n[resources.y]\nslot = \"a/5\"\nfile = \"/y\"\n\
+         [resources.x]\nslot = \"a/3\"\nfile = \"/x\"\n",
+    );
+    let tag = |id| slot(id, 0).tag;
+    let all = [slot(1, 3), slot(1, 5), slot(3, 7)];
+    assert_eq!(policy.resource_slots(None, None), &all);
+    assert_eq!(policy.resource_slots(Some(tag(1)), None), &all[..2]);
+    assert_eq!(policy.resource_slots(Some(tag(2)), None), &[]);
+    assert_eq!(policy.resource_slots(Some(tag(4)), None), &[]);
+    assert_eq!(policy.resource_slots(None, Some(slot(1, 3))), &all[1..]);
+    assert_eq!(policy.resource_slots(Some(tag(1)), Some(slot(1, 3))), &all[1..2]);
+    assert_eq!(policy.resource_slots(Some(tag(3)), Some(slot(1, 0))), &all[2..]);
+    assert_eq!(policy.resource_slots(Some(tag(1)), Some(slot(3, 0))), &[]);
+}
+
+#[test]
 fn every_key_of_a_resource_is_read() {
     let policy = policy(
         "[tags.a]\nid = 1\n[resources.full]\nslot = \"a/0\"\ndevice = \"/dev/kmsg\"\naccess = \"read-write\"\n\

@@ -190,10 +190,8 @@ fn count(case: &Case<'_>, tag: Tag) -> Answer {
 
 /// The largest index of `tag` that the policy itself fills.
 fn largest_resource(rules: &Rules, tag: Tag) -> Option<Index> {
-    let tag = policy_tag(tag)?;
-    let resources = rules.policy.resources().iter().filter(|resource| resource.slot.tag == tag);
-    let largest = resources.map(|resource| resource.slot.index.get()).max()?;
-    i32::try_from(largest).ok().and_then(Index::new)
+    let last = rules.policy.resource_slots(Some(policy_tag(tag)?), None).last()?;
+    i32::try_from(last.index.get()).ok().and_then(Index::new)
 }
 
 /// Keeps a deposit, at the supervisor first; none when the supervisor has gone.

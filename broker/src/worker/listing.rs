@@ -12,7 +12,7 @@ use super::place::Place;
 use super::session::Session;
 use super::unreachable::is_unreachable;
 use super::{PeerFd, Worker, kind};
-use crate::numbering::{wire_slot, wire_tag};
+use crate::numbering::{policy_slot, policy_tag, wire_slot, wire_tag};
 
 /// How many slots are looked up at once.
 const AT_ONCE: usize = 256;
@@ -123,10 +123,14 @@ pub(super) async fn list(
 
 /// The next slots that hold something, in order: deposits and resources.
 fn some_slots(case: &Case<'_>, tag: Option<Tag>, after: Option<Slot>) -> Vec<Slot> {
-    let resources = case.rules.policy.resources().iter();
-    let resources = resources.filter_map(|resource| wire_slot(resource.slot));
-    let wanted = |slot: &Slot| tag.is_none_or(|tag| tag == slot.tag) && after < Some(*slot);
-    let mut slots: Vec<Slot> = resources.filter(wanted).collect();
+    let known = (tag.map(policy_tag), after.map(policy_slot));
+    let resources = match known {
+        // What the policy cannot number it does not know.
+        (Some(None), _) | (_, Some(None)) => &[],
+        (tag, after) => case.rules.policy.resource_slots(tag.flatten(), after.flatten()),
+    };
+    let resources = resources.iter().filter_map(|slot| wire_slot(*slot));
+    let mut slots: Vec<Slot> = resources.take(AT_ONCE).collect();
     slots.extend(case.worker.slots.borrow().after(tag, after).take(AT_ONCE));
     slots.sort_unstable();
     slots.dedup();
