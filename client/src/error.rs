@@ -482,6 +482,8 @@ fn room(errno: Errno, text: &str) -> &'static str {
         "close connections of this user, or ask its administrator to raise the limit"
     } else if names(&["deposits", "payloads", "half of"]) {
         "delete deposits, or ask its administrator to raise the limit"
+    } else if names(&["was opened"]) {
+        "read the answers that are due, and try again"
     } else if names(&["claims", "being opened", "wait to be closed"]) {
         "try again later"
     } else {

@@ -238,3 +238,38 @@ fn replacing_a_deposit_again_and_again_never_fills_an_account() {
         peer.add_descriptor((1, 5), &file, "").done();
     }
 }
+
+/// GET_MANY of tag 1: `index`, as often as one message may ask.
+fn get_as_many(index: i32) -> Vec<u8> {
+    let head = [1i16.to_ne_bytes(), 0i16.to_ne_bytes()].concat();
+    request::extended(74, &[&head[..], &index.to_ne_bytes().repeat(253)].concat())
+}
+
+const WITH_RESOURCE: &str = "[resources.null]\nslot = \"open/5\"\ndevice = \"/dev/null\"\n";
+
+#[test]
+fn resources_that_wait_to_be_sent_to_one_user_fill_nobodys_table() {
+    if !needs_root("another user beside the one who has resources opened") {
+        return;
+    }
+    let policy = format!("{}\n{WITH_RESOURCE}", sample::OPEN);
+    // The kernel counts what lies unread per user: this worker needs one of its own.
+    let builder = Daemon::with_policy(&policy).setting("user = 64004");
+    let daemon = builder.descriptor_limit(4096).start();
+    let open = || process::descriptors(daemon.worker_pid()).expect("/proc shows them").len();
+    let (before, person) = (open(), Person::user(GREEDY));
+    let mut hoarders = Vec::new();
+    for _ in 0..20 {
+        // More are not opened for one user at once.
+        for _ in 0..2 {
+            let mut peer = person.connect(&daemon);
+            // It reads nothing: its answers wait for room on the way, and hold what they give.
+            let _ = peer.try_send(&[request::hello(), get_as_many(5)].concat(), &[]);
+            hoarders.push(peer);
+        }
+        std::thread::sleep(Duration::from_millis(200));
+        let held = open().saturating_sub(before);
+        assert!(held < 500, "{held} of 4096 descriptors are held by one user");
+        another_user_is_served(&daemon);
+    }
+}

@@ -217,3 +217,16 @@ fn what_grew_while_the_asker_waited_for_its_turn_is_split_as_it_is_then() {
     let length = i32::from_ne_bytes(answer[4..8].try_into().unwrap());
     assert!(length <= 65536, "{length}");
 }
+
+#[test]
+fn many_resources_at_once_come_in_as_many_answers_as_their_users_share_of_the_table_takes() {
+    let resource = "[resources.null]\nslot = \"open/5\"\ndevice = \"/dev/null\"\n";
+    let policy = format!("{}\n{resource}", sample::OPEN);
+    let daemon = Daemon::with_policy(&policy).descriptor_limit(1024).start();
+    let mut broker = broker(&daemon);
+    for _ in 0..4 {
+        let got = broker.get_many(tag(), &[index(5); 253]).unwrap();
+        assert_eq!(got.len(), 253);
+        assert!(got.into_iter().all(|(_, got)| got.unwrap().descriptor.is_some()));
+    }
+}

@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use fdbroker_policy::{Accept, ResourceIndex, Right};
+use fdbroker_policy::{Accept, ResourceIndex, Right, Uid};
 use fdbroker_wire::{Add, Errno, Index, Slot, Tag};
 use tokio::time::timeout;
 
@@ -14,6 +14,7 @@ use super::decision::Requester;
 use super::deposit::Deposit;
 use super::holder::Holder;
 use super::in_force::Rules;
+use super::limits::quota::{Exceeded, OpeningCharge};
 use super::place::Place;
 use super::request::Escrow;
 use super::session::Session;
@@ -26,6 +27,9 @@ use crate::numbering::policy_tag;
 
 /// How long a policy that the supervisor has sent may take to be in force here.
 const SWAP: Duration = Duration::from_secs(30);
+/// How often, and with which pause, an opening waits for room in the descriptor table: a second.
+const MOST_PAUSES: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Serves a request; none when the peer has left while it waited, or the supervisor has gone.
 pub(super) async fn serve(
@@ -166,11 +170,16 @@ pub(super) fn shows(worker: &Worker, holder: &Holder, deposit: &Rc<Deposit>) -> 
 
 async fn open(case: &Case<'_>, slot: Slot, resource: ResourceIndex) -> Option<Outcome> {
     let uid = case.requester.connection().uid;
-    let charge = case.worker.quotas.opening(uid);
-    let opened = case.worker.vault.open(case.rules.generation, resource.0, charge).await;
+    let charge = match room_to_open(case.worker, uid).await {
+        Ok(charge) => charge,
+        Err(failure) => {
+            let _ = case.record(Kind::Open, Verdict::Failed, &failure.reason);
+            return Some(Outcome::Failed(failure));
+        }
+    };
+    let opened = case.worker.vault.open(case.rules.generation, resource.0, uid, charge).await;
     match opened {
-        Ok(mut opened) => {
-            opened.move_to(uid);
+        Ok(opened) => {
             // The record of the decision, which follows, is the one that counts.
             let _ = case.record(Kind::Open, Verdict::Granted, "opened");
             Some(Outcome::Done(Answer::Resource(slot, opened)))
@@ -181,6 +190,23 @@ async fn open(case: &Case<'_>, slot: Slot, resource: ResourceIndex) -> Option<Ou
             Some(Outcome::Failed(Failure::not_opened(errno, &reason)))
         }
     }
+}
+
+/// Charges the opening of a resource, where its user has room for it: that is waited for, but not for
+/// long, since what was sent before it may still have to be closed.
+async fn room_to_open(worker: &Worker, uid: Uid) -> Result<OpeningCharge, Failure> {
+    let mut charge = worker.quotas.opening(uid);
+    for _ in 0..MOST_PAUSES {
+        if !matches!(charge, Err(Exceeded::Opened | Exceeded::Table)) {
+            break;
+        }
+        tokio::time::sleep(PAUSE).await;
+        charge = worker.quotas.opening(uid);
+    }
+    charge.map_err(|exceeded| match exceeded {
+        Exceeded::Opening => Failure::not_opened(Errno::BUSY, &exceeded.to_string()),
+        _ => Failure::in_vain(Errno::DQUOT, &exceeded.to_string()),
+    })
 }
 
 fn count(case: &Case<'_>, tag: Tag) -> Answer {

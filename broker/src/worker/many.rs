@@ -124,6 +124,9 @@ async fn get(
             break;
         }
         let slot = Slot { tag, index };
+        if !gathered.has_room_to_open(worker, &requester, slot) {
+            break;
+        }
         if take && let Err(errno) = may_be_taken(worker, &requester, &session.holder, slot) {
             gathered.nothing(index, errno);
             continue;
@@ -216,6 +219,15 @@ impl Gathered {
     /// the limit of a payload.
     pub(super) fn has_room(&mut self, payload: usize) -> bool {
         self.full |= DEPOSIT_HEAD + payload > self.room && !self.outcomes.is_empty();
+        !self.full
+    }
+
+    /// Whether what lies in a slot may be opened beside what has been got; the first always may be tried. What
+    /// has been opened for this answer takes its user's share of the table until that has been sent.
+    fn has_room_to_open(&mut self, worker: &Worker, requester: &Requester, slot: Slot) -> bool {
+        let opens = Place::slot(&worker.in_force.now().policy, slot).resource.is_some();
+        let full = || worker.quotas.may_open(requester.connection().uid).is_err();
+        self.full |= opens && !self.outcomes.is_empty() && full();
         !self.full
     }
 

@@ -18,13 +18,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fdbroker_host::has_exited;
+use fdbroker_policy::Uid;
 use fdbroker_wire::{Control, Errno, Slot, add_head, del};
 use rustix::process::Pid;
 use tokio::sync::{Mutex, MutexGuard, Notify, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::deposit::Deposit;
-use super::limits::quota::{DepositCharge, Exceeded, OpeningCharge};
+use super::limits::quota::{DepositCharge, OpeningCharge};
 use super::{PeerFd, Worker};
 use crate::deposit_record;
 use crate::sys::watch::Watched;
@@ -75,10 +76,23 @@ pub(super) struct Reloaded {
 }
 
 /// Who waits for a resource; the charge stays until the supervisor has answered, whether or not
-/// anybody still waits.
+/// anybody still waits, and what was opened has its place in the table on it until it is closed.
 struct Waiter {
     answer: oneshot::Sender<Opened>,
-    _charge: OpeningCharge,
+    uid: Uid,
+    charge: OpeningCharge,
+}
+
+impl Waiter {
+    fn tell(self, mut outcome: Opened) {
+        // Also what nobody waits for any more is closed on this user's account.
+        if let Ok(opened) = &mut outcome {
+            opened.move_to(self.uid);
+            opened.keep_until_closed(self.charge.opened());
+        }
+        // Whoever asked may have left.
+        let _ = self.answer.send(outcome);
+    }
 }
 
 /// The exclusive right to write to the supervisor. What is decided while holding it stays true
@@ -121,8 +135,7 @@ impl Vault {
         Pen { vault: self, _turn: turn }
     }
 
-    /// Has the supervisor open a resource, by its position in the policy of that generation, on
-    /// account of whom the `charge` names.
+    /// Has the supervisor open a resource for `uid`, by its position in the policy of that generation.
     ///
     /// # Errors
     /// What the peer is answered, and why, when it was not opened in time or at all.
@@ -130,15 +143,15 @@ impl Vault {
         &self,
         generation: u32,
         resource: u32,
-        charge: Result<OpeningCharge, Exceeded>,
+        uid: Uid,
+        charge: OpeningCharge,
     ) -> Opened {
-        let charge = charge.map_err(|exceeded| (Errno::BUSY, exceeded.to_string()))?;
         let late = |_| (Errno::TIMEDOUT, "it did not open in time".to_owned());
         let until = Instant::now() + OPEN_TIMEOUT;
         let pen = timeout_at(until, self.pen()).await.map_err(late)?;
         let ticket = self.ticket();
         let (answer, opened) = oneshot::channel();
-        self.opening.borrow_mut().insert(ticket, Waiter { answer, _charge: charge });
+        self.opening.borrow_mut().insert(ticket, Waiter { answer, uid, charge });
         let message = Control::Open { generation, resource, ticket };
         if pen.control_soon(message).await.is_err() {
             self.opening.borrow_mut().remove(&ticket);
@@ -183,7 +196,9 @@ impl Vault {
     /// A resource was opened, or was not. Whoever asked may have left: then it is closed here.
     pub(super) fn opened(&self, ticket: u32, outcome: Opened) {
         let waiter = self.opening.borrow_mut().remove(&ticket);
-        let _ = waiter.map(|waiter| waiter.answer.send(outcome));
+        if let Some(waiter) = waiter {
+            waiter.tell(outcome);
+        }
     }
 
     /// Everybody who waits for a resource has to ask again.

@@ -103,6 +103,7 @@ pub(in crate::worker) enum Exceeded {
     Brought,
     Table,
     Opening,
+    Opened,
 }
 
 /// A connection, on its user's account and on the broker's.
@@ -118,7 +119,8 @@ pub(in crate::worker) struct DepositCharge {
     descriptors: u32,
 }
 
-/// A descriptor that came from a user and is no deposit: not yet, or refused and not yet closed.
+/// A descriptor that came from a user and is no deposit: not yet, or refused and not yet closed. Or one
+/// that was opened for a user, until it has been sent and closed.
 pub(in crate::worker) struct BroughtCharge(Arc<Account>);
 
 /// The account of whoever is read from.
@@ -139,8 +141,20 @@ impl BroughtCharge {
     }
 }
 
-/// A resource that is being opened for a user.
-pub(in crate::worker) struct OpeningCharge(Arc<Account>);
+/// A resource that is being opened for a user, and its place in the table once it is.
+pub(in crate::worker) struct OpeningCharge {
+    _opening: Opening,
+    place: BroughtCharge,
+}
+
+struct Opening(Arc<Account>);
+
+impl OpeningCharge {
+    /// The resource has been opened: from now on it counts as what its user brought, until it is closed.
+    pub(in crate::worker) fn opened(self) -> BroughtCharge {
+        self.place
+    }
+}
 
 /// How many resources may be opened for one user at once: more wait only where something hangs.
 const MAX_OPENING: u32 = 8;
@@ -228,19 +242,24 @@ impl Quotas {
     /// # Errors
     /// The limit that would be passed.
     pub(in crate::worker) fn may_read(&self, reader: &Reader) -> Result<(), Exceeded> {
+        let share = self.share()?;
+        let own = reader.0.brought.load(Ordering::Relaxed);
+        if own > 0 && own >= share { Err(Exceeded::Brought) } else { Ok(()) }
+    }
+
+    /// How much one user may bring, as the table is now.
+    fn share(&self) -> Result<u32, Exceeded> {
         let limits = self.limits.get();
+        let left = limits.table.checked_sub(self.used().saturating_add(limits.reserve));
+        Ok(limits.brought.min(left.ok_or(Exceeded::Table)? / 4))
+    }
+
+    /// How many entries of the table are in use, or soon will be.
+    fn used(&self) -> u32 {
         let connections = self.connections.load(Ordering::Relaxed).saturating_mul(PER_CONNECTION);
         let descriptors = self.descriptors.load(Ordering::Relaxed);
         let brought = self.brought.load(Ordering::Relaxed);
-        let used = connections.saturating_add(descriptors).saturating_add(brought);
-        let Some(left) = limits.table.checked_sub(used.saturating_add(limits.reserve)) else {
-            return Err(Exceeded::Table);
-        };
-        let own = reader.0.brought.load(Ordering::Relaxed);
-        if own > 0 && own >= limits.brought.min(left / 4) {
-            return Err(Exceeded::Brought);
-        }
-        Ok(())
+        connections.saturating_add(descriptors).saturating_add(brought)
     }
 
     /// Charges a connection of `uid` that has been shut with descriptors unread in it. How many there are
@@ -259,15 +278,28 @@ impl Quotas {
         self.overfull.get()
     }
 
-    /// Charges the opening of a resource for `uid`.
+    /// Whether one more resource may be opened for `uid`, by what it has of the table: a little less than
+    /// it may bring. So what was opened for it never keeps it from being read from.
     ///
     /// # Errors
-    /// When as many are being opened for it as may be.
+    /// The limit that would be passed.
+    pub(in crate::worker) fn may_open(&self, uid: Uid) -> Result<(), Exceeded> {
+        let share = self.share()?;
+        let own = self.account(uid).brought.load(Ordering::Relaxed);
+        if own > 0 && own.saturating_add(1) >= share { Err(Exceeded::Opened) } else { Ok(()) }
+    }
+
+    /// Charges the opening of a resource for `uid`, and the place in the table that it will take.
+    ///
+    /// # Errors
+    /// When as many are being opened for it as may be, or as many are open as [`Quotas::may_open`].
     pub(in crate::worker) fn opening(&self, uid: Uid) -> Result<OpeningCharge, Exceeded> {
-        let charge = OpeningCharge(self.account(uid));
-        match charge.0.opening.fetch_add(1, Ordering::Relaxed) {
+        self.may_open(uid)?;
+        let account = self.account(uid);
+        let opening = Opening(Arc::clone(&account));
+        match account.opening.fetch_add(1, Ordering::Relaxed) {
             MAX_OPENING.. => Err(Exceeded::Opening),
-            _ => Ok(charge),
+            _ => Ok(OpeningCharge { _opening: opening, place: BroughtCharge(account).begin() }),
         }
     }
 
@@ -344,7 +376,7 @@ impl Drop for BroughtCharge {
     }
 }
 
-impl Drop for OpeningCharge {
+impl Drop for Opening {
     fn drop(&mut self) {
         self.0.opening.fetch_sub(1, Ordering::Relaxed);
     }
@@ -387,6 +419,11 @@ impl fmt::Display for Exceeded {
             }
             Self::Opening => {
                 format!("{MAX_OPENING} resources are being opened for this user already")
+            }
+            Self::Opened => {
+                "what was opened for this user has its share of the broker's descriptor \
+                             table; read the answers, and ask again"
+                    .to_owned()
             }
         })
     }
@@ -517,6 +554,28 @@ mod tests {
         assert_eq!(quotas.opening(Uid(1)).err(), Some(Exceeded::Opening));
         assert!(quotas.opening(Uid(2)).is_ok());
         under_way.pop();
+        assert!(quotas.opening(Uid(1)).is_ok());
+    }
+
+    #[test]
+    fn what_was_opened_counts_until_it_is_closed_and_leaves_the_user_to_be_read_from() {
+        let quotas = Quotas::new(&settings(), 4096);
+        let mut open = Vec::new();
+        while let Ok(charge) = quotas.opening(Uid(1)) {
+            open.push(charge.opened());
+            assert!(open.len() < 256, "it is not to have more than what it may bring");
+        }
+        assert!(open.len() > 250, "{} were opened", open.len());
+        assert_eq!(quotas.opening(Uid(1)).err(), Some(Exceeded::Opened));
+        assert_eq!(quotas.may_read(&quotas.reader(Uid(1))), Ok(()));
+        assert!(quotas.opening(Uid(2)).is_ok());
+        open.pop();
+        assert!(quotas.opening(Uid(1)).is_ok());
+    }
+
+    #[test]
+    fn in_the_smallest_table_a_resource_can_be_opened_too() {
+        let quotas = Quotas::new(&settings(), 64);
         assert!(quotas.opening(Uid(1)).is_ok());
     }
 
