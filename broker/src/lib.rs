@@ -14,6 +14,7 @@ mod fd;
 mod log;
 mod look;
 mod numbering;
+mod process_number;
 pub mod sandbox;
 mod supervisor;
 mod sys;

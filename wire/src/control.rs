@@ -113,8 +113,8 @@ pub enum Control<F> {
     /// Worker: I am about to end by a fault of mine, in the middle of a request on this slot.
     Suspect(Slot),
     /// What lies in some slots is about to be given to a process that takes it, or, without a process,
-    /// is not. The supervisor keeps this until the slot changes, and gives it back on
-    /// [`Control::Restore`].
+    /// is not. The supervisor keeps this until the slot changes or the process ends, and gives it back
+    /// on [`Control::Restore`]: the process with the first of its tags only.
     Taking {
         /// The tag.
         tag: Tag,
@@ -122,7 +122,8 @@ pub enum Control<F> {
         indices: Vec<Index>,
         /// The process's id, as the worker's namespace numbers it.
         pid: i32,
-        /// The process itself (a pidfd); none when nobody takes them any more.
+        /// The process itself (a pidfd). Without: nobody takes them any more, or, from the supervisor,
+        /// it is the process of the message before.
         process: Option<F>,
     },
     /// Supervisor: what the status is to say of it, in lines of `key=value`.

@@ -5,11 +5,13 @@ use std::io;
 use std::sync::Arc;
 
 use fdbroker_wire::{Control, Errno, Extended, Message, Slot};
+use rustix::process::{Resource, getrlimit};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::lifecycle::{Given, Supervisor};
 use super::link::Link;
 use super::opener::{Opened, stale};
+use super::takers::Taker;
 use crate::fd::{Depositor, PeerFd};
 
 impl Supervisor {
@@ -73,10 +75,10 @@ impl Supervisor {
                 self.connections.update(joined, &left)?;
                 self.tell_parted(link);
             }
-            Control::Taking { tag, indices, pid, mut process } => {
-                process.iter_mut().for_each(|process| process.move_to(Depositor::Nobody));
+            Control::Taking { tag, indices, pid, process } => {
                 let slots = indices.into_iter().map(|index| Slot { tag, index });
-                self.deposits.note_taker(slots, pid, process);
+                let problem = self.deposits.note_taker(slots, pid, process);
+                problem.into_iter().for_each(|problem| self.log.error(problem));
             }
             Control::Suspect(slot) => self.quarantine.name(slot),
             Control::Serving => {
@@ -106,13 +108,24 @@ impl Supervisor {
         for kept in self.deposits.all() {
             link.deposit(kept);
         }
-        for (slot, taker) in self.deposits.takers() {
-            let (tag, indices, pid) = (slot.tag, vec![slot.index], taker.pid);
-            let process = Some(&*taker.process);
-            link.note(Control::Taking { tag, indices, pid, process }, &taker.process);
-        }
+        self.make_room();
+        self.deposits.takers.all().for_each(|taker| give_taker(taker, link));
         link.control(Control::Restored);
         Ok(())
+    }
+
+    /// Forgets who takes something where the next worker's table has no room for that beside the deposits.
+    fn make_room(&mut self) {
+        let room = room_for_takers(self.deposits.descriptors());
+        let takers = &mut self.deposits.takers;
+        takers.forget_ended();
+        let surplus = takers.forget_beyond(room);
+        if surplus > 0 {
+            self.log.error(&format!(
+                "the limit of open descriptors is too low: what {surplus} processes were taking is there \
+                 for everybody, and could be given twice; raise LimitNOFILE="
+            ));
+        }
     }
 
     pub(super) fn pass_on(&self, (ticket, outcome): Opened, link: &mut Link) {
@@ -130,4 +143,24 @@ impl Supervisor {
             }
         }
     }
+}
+
+/// Tells a new worker what a process takes. Its pidfd goes with the first tag only.
+fn give_taker(taker: &Taker, link: &mut Link) {
+    let pid = taker.pid;
+    for (at, (tag, indices)) in taker.by_tag().into_iter().enumerate() {
+        if at == 0 {
+            let process = Some(&*taker.process);
+            link.note(Control::Taking { tag, indices, pid, process }, &taker.process);
+        } else {
+            link.control(Control::Taking { tag, indices, pid, process: None });
+        }
+    }
+}
+
+/// How many processes a new worker can be told of, beside so many other descriptors. Half of what is left
+/// stays for what it opens itself, and for its peers.
+fn room_for_takers(others: usize) -> usize {
+    let table = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(table).unwrap_or(usize::MAX).saturating_sub(others) / 2
 }

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use fdbroker_wire::{Add, Payload, Slot, Tag};
 
 use super::closed_slots::{ClosedSlots, Leaving};
+use super::takers::Takers;
 use crate::deposit_record;
 use crate::fd::PeerFd;
 
@@ -31,18 +32,11 @@ pub(super) struct Note {
     pub(super) process: Rc<PeerFd>,
 }
 
-/// The process that is being given a deposit, to take it.
-pub(super) struct Taker {
-    pub(super) pid: i32,
-    pub(super) process: Rc<PeerFd>,
-}
-
 /// All of them.
 pub(super) struct Deposits {
     kept: BTreeMap<Slot, Rc<Kept>>,
     notes: BTreeMap<Tag, Note>,
-    /// Who is being given what lies in a slot, to take it.
-    takers: BTreeMap<Slot, Taker>,
+    pub(super) takers: Takers,
     /// What has killed workers, and is given to none until it is readmitted.
     aside: BTreeMap<Slot, Rc<Kept>>,
     /// Told each slot whose former descriptor has been closed: until then the worker has it on its
@@ -52,8 +46,8 @@ pub(super) struct Deposits {
 
 impl Deposits {
     pub(super) fn new(closed: ClosedSlots) -> Self {
-        let (kept, takers, aside) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { kept, notes: BTreeMap::new(), takers, aside, closed }
+        let (kept, notes, aside) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { kept, notes, takers: Takers::new(), aside, closed }
     }
 
     /// Keeps a deposit in the place of what was there. Returns whether it has the record that a
@@ -99,36 +93,35 @@ impl Deposits {
 
     /// Forgets a deposit; whether there was one.
     pub(super) fn forget(&mut self, slot: Slot) -> bool {
-        self.takers.remove(&slot);
+        self.takers.forget(slot);
         let kept = self.kept.remove(&slot);
         let leaving = kept.as_ref().and_then(|kept| kept.leaving.as_ref());
         leaving.into_iter().for_each(|leaving| self.closed.leaves(leaving));
         kept.is_some()
     }
 
-    /// Notes who is about to be given what lies in some slots; nobody, when there is no process.
+    /// Notes who is about to be given what lies in some slots; nobody, when there is no process. Returns
+    /// what is to be said of that.
     pub(super) fn note_taker(
         &mut self,
         slots: impl Iterator<Item = Slot>,
         pid: i32,
         process: Option<PeerFd>,
-    ) {
-        let process = process.map(Rc::new);
-        for slot in slots.filter(|slot| self.kept.contains_key(slot)).collect::<Vec<_>>() {
-            match &process {
-                Some(process) => {
-                    let process = Rc::clone(process);
-                    self.takers.insert(slot, Taker { pid, process });
-                }
-                None => {
-                    self.takers.remove(&slot);
-                }
+    ) -> Option<&'static str> {
+        let slots = slots.filter(|slot| self.kept.contains_key(slot));
+        match process {
+            Some(process) => self.takers.note(slots, pid, process),
+            None => {
+                slots.for_each(|slot| self.takers.forget(slot));
+                None
             }
         }
     }
 
-    pub(super) fn takers(&self) -> impl Iterator<Item = (Slot, &Taker)> {
-        self.takers.iter().map(|(slot, taker)| (*slot, taker))
+    /// How many descriptors the next worker is given with them.
+    pub(super) fn descriptors(&self) -> usize {
+        let deposits = self.kept.values().filter(|kept| kept.descriptor.is_some()).count();
+        deposits + self.notes.len()
     }
 
     /// Notes who owns a serial tag; nobody, when there is no process.

@@ -16,6 +16,7 @@ impl Supervisor {
         link: Option<&mut Link>,
     ) -> Result<(), String> {
         self.left_behind.reap(&self.log);
+        self.deposits.takers.forget_ended();
         let Some(link) = link else { return Ok(()) };
         pulse.judge(process.has_ended())?;
         link.control(Control::Ping);

@@ -26,6 +26,7 @@ mod resource;
 mod restarts;
 mod signals;
 mod spawn;
+mod takers;
 mod worker_process;
 
 use std::process::ExitCode;

@@ -6,7 +6,7 @@
 use std::io::IoSlice;
 use std::os::fd::{AsFd, OwnedFd};
 
-use fdbroker_wire::{Add, Control, Decoder, Limits, Message, Slot, Tag};
+use fdbroker_wire::{Add, Control, Decoder, Index, Limits, Message, Slot, Tag};
 use rustix::event::{PollFd, PollFlags, poll};
 use zeroize::Zeroize;
 
@@ -35,6 +35,10 @@ pub(super) struct Take<F = PeerFd> {
     pub(super) slots: Vec<Slot>,
     pub(super) pid: i32,
     pub(super) process: F,
+}
+
+fn slots(tag: Tag, indices: Vec<Index>) -> impl Iterator<Item = Slot> {
+    indices.into_iter().map(move |index| Slot { tag, index })
 }
 
 /// Who owned a serial tag when the last worker died.
@@ -148,8 +152,12 @@ impl<F: Into<Option<OwnedFd>>> Arrived<F> {
                 self.notes.push(Note { tag, pid, process });
             }
             Control::Taking { tag, indices, pid, process: Some(process) } => {
-                let slots = indices.into_iter().map(|index| Slot { tag, index }).collect();
-                self.takes.push(Take { slots, pid, process });
+                self.takes.push(Take { slots: slots(tag, indices).collect(), pid, process });
+            }
+            Control::Taking { tag, indices, process: None, .. } => {
+                let last =
+                    self.takes.last_mut().ok_or("the supervisor sent no process that takes")?;
+                last.slots.extend(slots(tag, indices));
             }
             Control::Restored => self.complete = true,
             _ => return Err("the supervisor sent what only workers send".to_owned()),

@@ -8,7 +8,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
 use fdbroker_wire::{Control, Index, Slot, Tag};
@@ -30,7 +30,7 @@ pub(super) struct Taking {
 /// The process that an earlier worker was giving something to.
 struct Former {
     pid: i32,
-    process: OwnedFd,
+    process: Watched,
 }
 
 type Takers = HashMap<*const Deposit, Rc<Holder>>;
@@ -125,7 +125,7 @@ pub(super) fn restore(worker: &Rc<Worker>, take: Take) {
         worker.log().error(&format!("who was taking a deposit, pid {pid}, is no process"));
         return;
     };
-    let Ok(watched) = process.try_clone().and_then(Watched::new) else {
+    let Ok(process) = Watched::new(process) else {
         worker.log().error(&format!("who was taking a deposit, pid {pid}, cannot be watched"));
         return;
     };
@@ -135,7 +135,7 @@ pub(super) fn restore(worker: &Rc<Worker>, take: Take) {
     let worker = Rc::clone(worker);
     tokio::task::spawn_local(async move {
         // A pidfd is readable when its process has ended, see pidfd_open(2).
-        if watched.readable().await.is_ok() {
+        if former.process.readable().await.is_ok() {
             slots.into_iter().for_each(|slot| worker.taking.give_up(slot, &former));
         }
     });

@@ -57,16 +57,20 @@ fn has_deposit(answer: &Answer) -> bool {
     }
 }
 
-/// Tells the supervisor, as the worker does before it answers a take, who takes what lies in 1/1.
-fn note_taker(daemon: &Daemon, taker: &Person) -> bool {
+/// Tells the supervisor, as the worker does before it answers a take, who takes what lies in slots of
+/// tag 1, each in a message of its own.
+fn note_taker(daemon: &Daemon, taker: &Person, slots: impl IntoIterator<Item = i32>) -> bool {
     let pid = i32::try_from(taker.pid()).unwrap();
-    let process = pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()).unwrap();
     let Ok(link) = sys::taken_from(daemon.worker_pid(), 0) else { return false };
-    let (tag, indices) = (Tag::new(1).unwrap(), vec![Index::new(1).unwrap()]);
-    let message = Control::Taking { tag, indices, pid, process: Some(process) }.into_extended();
-    let bytes = Message::Extended(message);
-    let Message::Extended(message) = &bytes else { unreachable!() };
-    sys::send_all(link.as_fd(), &bytes.to_bytes(), &[message.descriptors[0].as_fd()]).unwrap();
+    for index in slots {
+        let process = pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()).unwrap();
+        let (tag, indices) = (Tag::new(1).unwrap(), vec![Index::new(index).unwrap()]);
+        let message = Control::Taking { tag, indices, pid, process: Some(process) };
+        let message = message.into_extended();
+        let bytes = Message::Extended(message);
+        let Message::Extended(message) = &bytes else { unreachable!() };
+        sys::send_all(link.as_fd(), &bytes.to_bytes(), &[message.descriptors[0].as_fd()]).unwrap();
+    }
     true
 }
 
@@ -131,7 +135,7 @@ fn what_a_dead_taker_may_have_had_is_there_for_others() {
     daemon.connect().add((1, 1), "x").done();
     let taker = Person::user(TAKER);
     let peer = connect(&daemon, Some(&taker));
-    if !note_taker(&daemon, &taker) {
+    if !note_taker(&daemon, &taker, [1]) {
         return skip("a taker that ends", "descriptors of others cannot be taken");
     }
     daemon.kill_worker();
@@ -162,4 +166,42 @@ fn what_replaces_what_is_being_taken_is_kept_for_nobody() {
     assert!(has_deposit(&takes.answer()), "it lay there");
     daemon.kill_worker();
     assert_eq!(connect(&daemon, None).get((1, 0)).payload(), b"put there meanwhile");
+}
+
+/// More than there are entries in the table.
+const MANY: i32 = 600;
+
+#[test]
+fn what_one_process_takes_costs_one_descriptor_however_many_slots_it_is() {
+    if !is_root() {
+        return skip("a taker of many slots", "only root can become others");
+    }
+    let daemon = Daemon::open().descriptor_limit(512).start();
+    let mut owner = daemon.connect();
+    (0..MANY).for_each(|index| owner.add((1, index), "x").done());
+    drop(owner);
+    let taker = Person::user(TAKER);
+    let before = daemon.descriptors();
+    if !note_taker(&daemon, &taker, 0..MANY) {
+        return skip("a taker of many slots", "descriptors of others cannot be taken");
+    }
+    for _ in 0..2 {
+        daemon.kill_worker();
+        let mut other = connect(&daemon, None);
+        assert_eq!(other.get((1, MANY - 1)).errno(), libc::ENOENT, "it is kept for its taker");
+        let now = daemon.descriptors();
+        assert!(now.worker < before.worker + 8, "{before:?}, then {now:?}");
+        assert!(now.supervisor < before.supervisor + 8, "{before:?}, then {now:?}");
+    }
+    let mut other = connect(&daemon, None);
+    drop(taker);
+    wait_until("the taker's end frees all of it", || {
+        let mut free = |index| !matches!(other.get((1, index)), Answer::Failed(..));
+        free(0) && free(MANY - 1)
+    });
+    let with_taker = daemon.descriptors();
+    daemon.kill_worker();
+    assert_eq!(connect(&daemon, None).get((1, 0)).payload(), b"x");
+    let without = daemon.descriptors();
+    assert!(without.supervisor < with_taker.supervisor, "{with_taker:?}, then {without:?}");
 }
