@@ -97,6 +97,7 @@ impl Supervisor {
 
     /// Gives a new worker everything it needs.
     fn restore(&mut self, link: &mut Link) -> io::Result<()> {
+        self.deposits.give_back();
         self.given = Given { generation: self.source.generation, other_trail: false };
         link.control(Control::Setup(self.source.setup()));
         link.listener(self.listener.share()?);

@@ -8,13 +8,11 @@ use std::rc::Rc;
 
 use fdbroker_wire::{Add, Payload, Slot, Tag};
 
+use super::aside::Aside;
 use super::closed_slots::{ClosedSlots, Leaving};
 use super::takers::Takers;
 use crate::deposit_record;
 use crate::fd::PeerFd;
-
-/// How many deposits may be set aside.
-const MAX_ASIDE: usize = 64;
 
 /// One deposit.
 pub(super) struct Kept {
@@ -37,8 +35,7 @@ pub(super) struct Deposits {
     kept: BTreeMap<Slot, Rc<Kept>>,
     notes: BTreeMap<Tag, Note>,
     pub(super) takers: Takers,
-    /// What has killed workers, and is given to none until it is readmitted.
-    aside: BTreeMap<Slot, Rc<Kept>>,
+    pub(super) aside: Aside,
     /// Told each slot whose former descriptor has been closed: until then the worker has it on its
     /// owner's account.
     closed: ClosedSlots,
@@ -46,8 +43,8 @@ pub(super) struct Deposits {
 
 impl Deposits {
     pub(super) fn new(closed: ClosedSlots) -> Self {
-        let (kept, notes, aside) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { kept, notes, takers: Takers::new(), aside, closed }
+        let (kept, notes) = (BTreeMap::new(), BTreeMap::new());
+        Self { kept, notes, takers: Takers::new(), aside: Aside::default(), closed }
     }
 
     /// Keeps a deposit in the place of what was there. Returns whether it has the record that a
@@ -68,27 +65,16 @@ impl Deposits {
 
     /// Sets a deposit aside: no worker is given it. Returns whether there was one, and room for it.
     pub(super) fn set_aside(&mut self, slot: Slot) -> bool {
-        if self.aside.len() >= MAX_ASIDE {
+        if !self.aside.has_room() {
             return false;
         }
         let kept = self.kept.remove(&slot);
-        kept.map(|kept| self.aside.insert(slot, kept)).is_some()
+        kept.map(|kept| self.aside.add(kept)).is_some()
     }
 
-    /// Gives what was set aside to the next worker again, where nothing else has taken its slot.
-    /// Returns how many that were.
-    pub(super) fn readmit(&mut self) -> usize {
-        let aside = std::mem::take(&mut self.aside);
-        let count = aside.len();
-        for (slot, kept) in aside {
-            self.kept.entry(slot).or_insert(kept);
-        }
-        count
-    }
-
-    /// The slots of what was set aside.
-    pub(super) fn aside(&self) -> impl Iterator<Item = Slot> {
-        self.aside.keys().copied()
+    /// Puts what was set aside and readmitted back into slots that are empty: a new worker comes.
+    pub(super) fn give_back(&mut self) {
+        self.aside.give_back(&mut self.kept);
     }
 
     /// Forgets a deposit; whether there was one.
@@ -157,6 +143,41 @@ mod tests {
         let payload = deposit_record::write(fdbroker_policy::Uid(7)).to_vec().into();
         let descriptor = Some(queue.hold(Depositor::Nobody, end));
         Add { slot, ufd: 7, payload, descriptor }
+    }
+
+    /// Which deposits are given to workers, by the numbers of their depositors.
+    fn given(deposits: &Deposits) -> Vec<i32> {
+        deposits.all().map(|kept| kept.ufd).collect()
+    }
+
+    #[test]
+    fn what_is_set_aside_comes_back_to_an_empty_slot_and_none_is_lost() {
+        let (queue, slot) = (CloseQueue::new(), Slot::new(1, 5).unwrap());
+        let mut deposits = Deposits::new(ClosedSlots::default());
+        for ufd in [1, 2] {
+            assert!(deposits.keep(Add { ufd, ..add(slot, &queue) }));
+            assert!(deposits.set_aside(slot));
+        }
+        assert_eq!(deposits.aside.readmit(), 2);
+        assert!(deposits.keep(Add { ufd: 3, ..add(slot, &queue) }));
+        let mut came_back = Vec::new();
+        for _ in 0..3 {
+            deposits.give_back();
+            came_back.extend(given(&deposits));
+            assert!(deposits.forget(slot));
+        }
+        assert_eq!(came_back, [3, 1, 2]);
+        assert_eq!(deposits.aside.slots().count(), 0);
+    }
+
+    #[test]
+    fn what_is_set_aside_after_a_reload_waits_for_the_next_one() {
+        let (queue, slot) = (CloseQueue::new(), Slot::new(1, 5).unwrap());
+        let mut deposits = Deposits::new(ClosedSlots::default());
+        deposits.aside.readmit();
+        assert!(deposits.keep(add(slot, &queue)) && deposits.set_aside(slot));
+        deposits.give_back();
+        assert!(given(&deposits).is_empty());
     }
 
     #[tokio::test]

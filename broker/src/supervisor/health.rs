@@ -44,7 +44,7 @@ impl Supervisor {
 
     /// Tells the worker what its status is to say, if that has changed.
     pub(super) fn tell_health(&mut self, link: &mut Link) {
-        let aside: Vec<_> = self.deposits.aside().map(|slot| slot.to_string()).collect();
+        let aside: Vec<_> = self.deposits.aside.slots().map(|slot| slot.to_string()).collect();
         let health = format!(
             "worker_restarts={}\nworkers_left_behind={}\ndeposits_set_aside={}\nlistener={}\n",
             self.restarts.total(),

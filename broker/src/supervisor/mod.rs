@@ -5,6 +5,7 @@
 //! the policy: the worker can name a resource by number and park bytes and descriptors, no more.
 //! It never looks into a payload, except for the depositor's uid in the record before it.
 
+mod aside;
 mod attendance;
 mod audit_file;
 mod closed_slots;

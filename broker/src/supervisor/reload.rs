@@ -259,10 +259,11 @@ impl Supervisor {
         if let Some(link) = serving {
             link.control(Control::Policy(source.setup()));
         }
-        let readmitted = self.deposits.readmit();
+        let readmitted = self.deposits.aside.readmit();
         if readmitted > 0 {
             self.log.warn(&format!(
-                "the next worker is given the deposits that were set aside again: {readmitted}"
+                "the next worker is given the deposits that were set aside again, where nothing else lies \
+                 in their slots by then: {readmitted}"
             ));
         }
         self.awaited = Some(source.generation);

@@ -1,0 +1,59 @@
+//! What has killed workers, and is given to none until the policy is reloaded.
+//!
+//! To the worker that runs its slot is empty: something else can be put there meanwhile. So it comes
+//! back only with the next worker, to which everything is given anew, and only when its slot is empty
+//! then. Until that it waits here. None is lost, and none takes another's place.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use fdbroker_wire::Slot;
+
+use super::deposits::Kept;
+
+/// How many deposits may be set aside.
+const MAX: usize = 64;
+
+/// All of them, oldest first: there can be several of one slot.
+#[derive(Default)]
+pub(super) struct Aside(Vec<One>);
+
+struct One {
+    kept: Rc<Kept>,
+    /// It may be given to workers again.
+    readmitted: bool,
+}
+
+impl Aside {
+    /// Whether there is room for one more.
+    pub(super) fn has_room(&self) -> bool {
+        self.0.len() < MAX
+    }
+
+    pub(super) fn add(&mut self, kept: Rc<Kept>) {
+        self.0.push(One { kept, readmitted: false });
+    }
+
+    /// Says of all that they may be given to workers again. Returns how many that are.
+    pub(super) fn readmit(&mut self) -> usize {
+        self.0.iter_mut().for_each(|one| one.readmitted = true);
+        self.0.len()
+    }
+
+    /// Puts those that may be given to workers again back into their slots, where those are empty.
+    pub(super) fn give_back(&mut self, to: &mut BTreeMap<Slot, Rc<Kept>>) {
+        let all = std::mem::take(&mut self.0);
+        for one in all {
+            if one.readmitted && !to.contains_key(&one.kept.slot) {
+                to.insert(one.kept.slot, one.kept);
+            } else {
+                self.0.push(one);
+            }
+        }
+    }
+
+    /// Their slots.
+    pub(super) fn slots(&self) -> impl Iterator<Item = Slot> {
+        self.0.iter().map(|one| one.kept.slot)
+    }
+}
