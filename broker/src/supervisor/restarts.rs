@@ -17,9 +17,10 @@ const MAX_CRASHES: u32 = 3;
 const MAX_KILLS: u32 = 20;
 /// How many workers that cannot be reaped may be left behind before restarts slow down.
 const MAX_LEFT_BEHIND: usize = 4;
-/// The pause for each of them beyond that, and the longest.
-const PAUSE_EACH: Duration = Duration::from_secs(5);
-const MAX_PAUSE_FOR_ALL: Duration = Duration::from_secs(60);
+/// The pause for each of them beyond that, and the longest. Each keeps its memory and its descriptors, so
+/// they are not to pile up fast. But whoever has them sleep is not to keep everybody waiting by that.
+const PAUSE_EACH: Duration = Duration::from_secs(1);
+const MAX_PAUSE_FOR_ALL: Duration = Duration::from_secs(3);
 
 /// How a worker ended.
 #[derive(Clone, Copy)]
@@ -112,8 +113,8 @@ mod tests {
         let mut restarts = Restarts::default();
         let killed = Death { killed: true, ..CRASH };
         assert_eq!(restarts.pause_after(killed, 4), Duration::ZERO);
-        assert_eq!(restarts.pause_after(killed, 5), Duration::from_secs(5));
-        assert_eq!(restarts.pause_after(killed, 500), Duration::from_secs(60));
+        assert_eq!(restarts.pause_after(killed, 5), PAUSE_EACH);
+        assert_eq!(restarts.pause_after(killed, 500), MAX_PAUSE_FOR_ALL);
     }
 
     #[test]

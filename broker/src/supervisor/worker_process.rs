@@ -23,6 +23,9 @@ const PATIENCE_PER_DEPOSIT: Duration = Duration::from_millis(1);
 pub(super) const GRACE: Duration = Duration::from_secs(2);
 /// How long a worker may take to be gone after SIGKILL.
 const AFTER_KILL: Duration = Duration::from_secs(2);
+/// How long the threads of one whose main thread has ended may take to end too. It does nothing more:
+/// whoever waits for it waits in vain if one of them sleeps.
+const AFTER_EXIT: Duration = Duration::from_millis(200);
 /// The pause between two looks at a process that is about to end.
 const STEP: Duration = Duration::from_millis(2);
 
@@ -62,7 +65,8 @@ impl WorkerProcess {
         let _ = self.child.start_kill();
     }
 
-    /// Gives it `grace` to end by itself, ends it otherwise, and reaps it.
+    /// Gives it `grace` to end by itself, ends it otherwise, and reaps it. None if its main thread has
+    /// ended.
     ///
     /// # Errors
     /// The process, if it cannot be reaped within a bound.
@@ -70,11 +74,15 @@ impl WorkerProcess {
         // It does not matter which: it is killed now.
         let _ = timeout(grace, self.exits()).await;
         self.kill();
-        match timeout(AFTER_KILL, self.child.wait()).await {
-            Ok(Ok(status)) => Ok(Ended::with(status)),
-            Ok(Err(error)) => Ok(Ended { text: error.to_string(), killed: false }),
-            Err(_) => Err(self),
-        }
+        let reaped = tokio::select! {
+            biased;
+            reaped = self.child.wait() => reaped,
+            () = cannot_be_reaped(self.pid) => return Err(self),
+        };
+        Ok(match reaped {
+            Ok(status) => Ended::with(status),
+            Err(error) => Ended { text: error.to_string(), killed: false },
+        })
     }
 
     /// Waits until it has ended, and forgets its number, so that nothing else can be told of it.
@@ -84,15 +92,27 @@ impl WorkerProcess {
         self.pid = None;
     }
 
-    /// Waits until it has ended, and leaves it to be reaped.
+    /// Waits until it has ended, or its main thread has, and leaves it to be reaped.
     async fn exits(&self) {
         let Some(pid) = self.pid else { return };
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
         // Anything but "not yet" ends this: also that it cannot be waited for.
-        while matches!(waitid(WaitId::Pid(pid), options), Ok(None)) {
+        while matches!(waitid(WaitId::Pid(pid), options), Ok(None)) && !has_exited(pid) {
             sleep(STEP).await;
         }
     }
+}
+
+/// Waits until a process that was killed ought to be gone.
+async fn cannot_be_reaped(pid: Option<Pid>) {
+    let exits = async {
+        while !pid.is_some_and(has_exited) {
+            sleep(STEP).await;
+        }
+        sleep(AFTER_EXIT).await;
+    };
+    // Either is too long.
+    let _ = timeout(AFTER_KILL, exits).await;
 }
 
 /// How a process ended.
@@ -147,7 +167,28 @@ pub(super) fn patience(deposits: usize) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn one_whose_main_thread_has_ended_gets_no_grace() {
+        let mut child = Command::new("true").spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
+        let began = Instant::now();
+        // Nobody reaps it.
+        cannot_be_reaped(Some(pid)).await;
+        assert_eq!(began.elapsed(), AFTER_EXIT);
+        child.wait().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_runs_on_after_it_was_killed_is_waited_for() {
+        let began = Instant::now();
+        cannot_be_reaped(Some(rustix::process::getpid())).await;
+        assert_eq!(began.elapsed(), AFTER_KILL);
+    }
 
     #[test]
     fn many_deposits_take_longer_to_be_given_back() {
