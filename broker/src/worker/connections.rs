@@ -6,7 +6,7 @@
 //! was announced counts until the supervisor's duplicate is closed, and the one that was sent.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
 use std::os::fd::AsFd;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -38,9 +38,16 @@ struct Table {
     joined: RefCell<Vec<u32>>,
     left: RefCell<Vec<u32>>,
     /// What has ended, and counts until the supervisor's duplicate is closed.
-    parting: RefCell<HashMap<u32, (Uid, Arc<ConnectionCharge>)>>,
+    parting: RefCell<Parting>,
     next: Cell<u32>,
     news: Notify,
+}
+
+/// Connections by number, and how many each user has of them.
+#[derive(Default)]
+struct Parting {
+    all: HashMap<u32, (Uid, Arc<ConnectionCharge>)>,
+    of: HashMap<Uid, usize>,
 }
 
 struct Connection {
@@ -79,12 +86,12 @@ impl Connections {
     /// The supervisor has closed its duplicates of these.
     pub(super) fn parted(&self, numbers: &[u32]) {
         let mut parting = self.0.parting.borrow_mut();
-        numbers.iter().for_each(|number| drop(parting.remove(number)));
+        numbers.iter().for_each(|number| parting.remove(*number));
     }
 
     /// Whether any of this user's that have ended still count.
     pub(super) fn are_parting(&self, uid: Uid) -> bool {
-        self.0.parting.borrow().values().any(|(whose, _)| *whose == uid)
+        self.0.parting.borrow().of.contains_key(&uid)
     }
 
     /// Ends all connections: their clients see it, whatever becomes of this process.
@@ -102,9 +109,26 @@ impl Drop for Entry {
         let connection = self.table.open.borrow_mut().remove(&self.number);
         let Some(Connection { uid, announced, .. }) = connection else { return };
         if let Some(charge) = announced {
-            self.table.parting.borrow_mut().insert(self.number, (uid, charge));
+            self.table.parting.borrow_mut().insert(self.number, uid, charge);
             self.table.left.borrow_mut().push(self.number);
             self.table.news.notify_one();
+        }
+    }
+}
+
+impl Parting {
+    fn insert(&mut self, number: u32, uid: Uid, charge: Arc<ConnectionCharge>) {
+        self.remove(number);
+        self.all.insert(number, (uid, charge));
+        *self.of.entry(uid).or_default() += 1;
+    }
+
+    fn remove(&mut self, number: u32) {
+        let Some((uid, _)) = self.all.remove(&number) else { return };
+        let hash_map::Entry::Occupied(mut count) = self.of.entry(uid) else { return };
+        *count.get_mut() -= 1;
+        if *count.get() == 0 {
+            count.remove();
         }
     }
 }
@@ -157,5 +181,29 @@ pub(super) async fn announce(worker: &Worker) {
                 break table.news.notify_one();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fdbroker_policy::Settings;
+
+    use super::*;
+    use crate::worker::limits::quota::Quotas;
+
+    #[test]
+    fn a_users_connections_part_until_the_supervisor_has_told_of_all_of_them() {
+        let quotas = Quotas::new(&Settings::default(), 4096);
+        let charge = |uid| Arc::new(quotas.connection(Uid(uid)).unwrap());
+        let connections = Connections::default();
+        for (number, uid) in [(1, 7), (2, 7), (3, 8)] {
+            connections.0.parting.borrow_mut().insert(number, Uid(uid), charge(uid));
+        }
+        let mut parting = Vec::new();
+        for number in [1, 9, 2, 3] {
+            connections.parted(&[number]);
+            parting.push([7, 8].map(|uid| connections.are_parting(Uid(uid))));
+        }
+        assert_eq!(parting, [[true, true], [true, true], [false, true], [false, false]]);
     }
 }
