@@ -22,6 +22,7 @@ use super::limits::loop_time::Turn;
 use super::limits::quota::{ConnectionCharge, Exceeded};
 use super::session;
 use super::sessions::{Late, is_over};
+use super::unaccepted::Unaccepted;
 use crate::fd::{CloseQueue, Depositor, PeerFd};
 use crate::log::{Kind, Record, Verdict};
 use crate::look::look;
@@ -60,15 +61,20 @@ pub(super) async fn accept(
     let queue = &worker.close_queue;
     let mut listener = Listener::new(listener, queue)?;
     worker.vault.serving().await?;
+    let mut unaccepted = Unaccepted::default();
     loop {
         tokio::select! {
-            never = accept_from(&worker, &listener) => match never? {},
+            never = accept_from(&worker, &listener, &mut unaccepted) => match never? {},
             Some(other) = others.recv() => listener = Listener::new(other, queue)?,
         }
     }
 }
 
-async fn accept_from(worker: &Rc<Worker>, listener: &Listener) -> io::Result<Infallible> {
+async fn accept_from(
+    worker: &Rc<Worker>,
+    listener: &Listener,
+    unaccepted: &mut Unaccepted,
+) -> io::Result<Infallible> {
     loop {
         let mut busy = Duration::ZERO;
         while busy < SLICE {
@@ -81,11 +87,12 @@ async fn accept_from(worker: &Rc<Worker>, listener: &Listener) -> io::Result<Inf
             };
             match listener.accept(next).await {
                 Ok(stream) => {
+                    unaccepted.accepted().iter().for_each(|told| worker.log().info(told));
                     arrive(worker, stream);
                     may_go_on(worker)?;
                 }
                 Err(error) => {
-                    worker.log().error(&format!("a peer could not be accepted: {error}"));
+                    unaccepted.failed(&error).iter().for_each(|told| worker.log().error(told));
                     tokio::time::sleep(PAUSE).await;
                 }
             }

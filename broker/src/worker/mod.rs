@@ -40,6 +40,7 @@ mod slots;
 mod supervision;
 mod taking;
 mod turns;
+mod unaccepted;
 mod unreachable;
 mod vault;
 mod writer;
