@@ -14,6 +14,7 @@ mod connections;
 pub(crate) mod decision;
 mod deposit;
 mod escrow;
+mod full_table;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod gate;
@@ -271,6 +272,7 @@ async fn run_tasks(
         () = turns::keep_time(&worker) => Ok(()),
         result = vault::answer_pings(&worker, parent) => result,
         () = connections::announce(&worker) => Ok(()),
+        full = full_table::stays_full(&worker) => Err(full),
         () = worker.vault.broken() => Err("the supervisor cannot be written to".to_owned()),
     }
 }

@@ -77,14 +77,18 @@ fn is_turned_away_often(
     let mut hers = vec![first];
     hers.extend((0..64).filter_map(|_| person.try_connect(daemon.socket(), None).ok()));
     for _ in 0..20 {
-        // What is sent lies unread when the connection is turned away.
-        let _stopped = Stopped::new(daemon.worker_pid());
-        for _ in 0..TABLE / 10 {
-            let Ok(mut peer) = person.try_connect(daemon.socket(), None) else { continue };
-            let _ = peer.try_send(b"x", brought);
-        }
+        leaves_unread(daemon, &person, TABLE / 10, brought);
     }
     hers
+}
+
+/// Connects so often, and is turned away before what is sent has been read.
+fn leaves_unread(daemon: &Daemon, person: &Person, often: u16, brought: &[BorrowedFd<'_>]) {
+    let _stopped = Stopped::new(daemon.worker_pid());
+    for _ in 0..often {
+        let Ok(mut peer) = person.try_connect(daemon.socket(), None) else { continue };
+        let _ = peer.try_send(b"x", brought);
+    }
 }
 
 const TABLE: u16 = 512;
@@ -115,12 +119,43 @@ fn those_turned_away_with_descriptors_unread_fill_nobodys_table_for_long() {
     let mut pipe = HeldPipe::new();
     let file = sample::file_saying("x");
     let _hers = is_turned_away_often(&daemon, &mut pipe, &[file.as_fd()]);
+    another_user_is_served_in_the_end(&daemon);
+}
+
+fn another_user_is_served_in_the_end(daemon: &Daemon) {
     let served = || {
         let mut other = Person::user(MODEST).try_connect(daemon.socket(), None).ok()?;
         other.try_send(&request::get((1, 9)), &[]).ok()?;
-        (other.try_answer().ok()?.errno() == libc::ENOENT).then_some(())
+        (other.is_answered(Duration::from_secs(1))
+            && other.try_answer().ok()?.errno() == libc::ENOENT)
+            .then_some(())
     };
     fdbroker_tests::wait_for("another user is served", served);
+}
+
+#[test]
+fn several_users_who_leave_less_unread_than_one_may_fill_nobodys_table_for_long() {
+    if !needs_root("users beside the ones who fill the table") {
+        return;
+    }
+    let daemon = Daemon::with_policy(&policy()).descriptor_limit(TABLE.into()).start();
+    let worker = daemon.worker_pid();
+    let (mut pipes, file) = (Vec::new(), sample::file_saying("x"));
+    for user in 0..6 {
+        let (person, mut pipe) = (Person::user(GREEDY + 10 + user), HeldPipe::new());
+        let mut first = person.connect(&daemon);
+        pipe.give(daemon.worker_pid(), |end| first.send(&request::get(SLOT), &[end]));
+        first.answer();
+        pipes.push(pipe);
+        // Of which as many stay as it may have connections.
+        let mut hers: Vec<_> =
+            (0..64).filter_map(|_| person.try_connect(daemon.socket(), None).ok()).collect();
+        // A quarter of the table in all, less what is the worker's own.
+        leaves_unread(&daemon, &person, TABLE / 5, &[file.as_fd()]);
+        hers.clear();
+    }
+    another_user_is_served_in_the_end(&daemon);
+    assert_ne!(daemon.worker_pid(), worker, "the table was not full");
 }
 
 #[test] // the kernel names each writer by a descriptor

@@ -6,7 +6,7 @@
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
-use std::collections::hash_map::{Entry, Values};
+use std::collections::hash_map::{Entry, Iter, Values};
 use std::hash::Hash;
 
 /// How many entries there are before the first are forgotten.
@@ -50,6 +50,11 @@ impl<K: Eq + Hash, V> Forgetful<K, V> {
         K: Borrow<Q>,
     {
         self.kept.get(key)
+    }
+
+    /// Returns all that is kept, each with its key.
+    pub(in crate::worker) fn iter(&self) -> Iter<'_, K, V> {
+        self.kept.iter()
     }
 
     /// Returns all that is kept.

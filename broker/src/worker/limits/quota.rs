@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use fdbroker_policy::{Settings, Uid};
+use tokio::sync::Notify;
 
 use super::forgetful::Forgetful;
 
@@ -22,6 +23,8 @@ pub(in crate::worker) struct Quotas {
     brought: Arc<AtomicU32>,
     /// The user by whom too much of the table is full of what cannot be closed.
     overfull: Cell<Option<Uid>>,
+    /// Told when no room is left for what one read brings.
+    crowded: Notify,
 }
 
 #[derive(Clone, Copy)]
@@ -173,6 +176,7 @@ impl Quotas {
             descriptors: Arc::default(),
             brought: Arc::default(),
             overfull: Cell::new(None),
+            crowded: Notify::new(),
         }
     }
 
@@ -249,9 +253,36 @@ impl Quotas {
 
     /// How much one user may bring, as the table is now.
     fn share(&self) -> Result<u32, Exceeded> {
+        let Some(left) = self.left() else {
+            self.crowded.notify_one();
+            return Err(Exceeded::Table);
+        };
+        Ok(self.limits.get().brought.min(left / 4))
+    }
+
+    /// How many entries of the table are left beside those for what one read brings, if these are.
+    fn left(&self) -> Option<u32> {
         let limits = self.limits.get();
-        let left = limits.table.checked_sub(self.used().saturating_add(limits.reserve));
-        Ok(limits.brought.min(left.ok_or(Exceeded::Table)? / 4))
+        limits.table.checked_sub(self.used().saturating_add(limits.reserve))
+    }
+
+    /// Waits until no room is left for what one read brings. That may be over by then.
+    pub(in crate::worker) async fn crowded(&self) {
+        self.crowded.notified().await;
+    }
+
+    /// Whether nothing can be read from anybody, and what users brought takes more than half of what is
+    /// kept free for that.
+    pub(in crate::worker) fn is_full(&self) -> bool {
+        let brought = self.brought.load(Ordering::Relaxed);
+        self.left().is_none() && brought > self.limits.get().reserve / 2
+    }
+
+    /// The user who brought the most of what is open now.
+    pub(in crate::worker) fn foremost(&self) -> Option<Uid> {
+        let accounts = self.accounts.borrow();
+        let brought = |account: &Account| account.brought.load(Ordering::Relaxed);
+        accounts.iter().max_by_key(|(_, account)| brought(account)).map(|(uid, _)| *uid)
     }
 
     /// How many entries of the table are in use, or soon will be.
@@ -269,6 +300,8 @@ impl Quotas {
         if u64::from(charge.0.brought.load(Ordering::Relaxed)) > self.table / STUCK {
             self.overfull.set(Some(uid));
         }
+        // Nobody was asked whether there is room for it: that is looked at now.
+        let _ = self.share();
         charge
     }
 
@@ -431,6 +464,7 @@ impl fmt::Display for Exceeded {
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Waker};
     use std::time::Duration;
 
     use fdbroker_policy::{Account, Audit, Settings, Uid};
@@ -452,6 +486,14 @@ mod tests {
 
     fn quotas() -> Quotas {
         Quotas::new(&settings(), 1000)
+    }
+
+    impl Quotas {
+        /// Whether it has been told that no room is left, since this was last asked.
+        fn is_crowded(&self) -> bool {
+            let crowded = std::pin::pin!(self.crowded());
+            crowded.poll(&mut Context::from_waker(Waker::noop())).is_ready()
+        }
     }
 
     #[test]
@@ -533,6 +575,45 @@ mod tests {
         assert!(free >= 253, "{free} are left: one read more would not fit");
         held.truncate(2000);
         assert_eq!(quotas.may_read(&quotas.reader(Uid(1000))), Ok(()));
+    }
+
+    #[test]
+    fn several_users_fill_the_table_by_what_cannot_be_closed_without_any_of_them_filling_a_quarter()
+    {
+        let quotas = Quotas::new(&settings(), 4096);
+        let mut held = Vec::new();
+        for uid in 0..4 {
+            assert!(!quotas.is_full(), "by {uid} users");
+            assert!(!quotas.is_crowded());
+            held.extend((0..1020).map(|_| quotas.shut_unread(Uid(uid))));
+        }
+        assert_eq!(quotas.overfull(), None);
+        assert!(quotas.is_crowded());
+        assert!(quotas.is_full());
+        assert!(
+            !quotas.is_crowded(),
+            "looking tells nothing: or else who waits for that would look forever"
+        );
+        held.truncate(3000);
+        assert!(!quotas.is_full());
+        assert_eq!(quotas.foremost().map(|uid| uid.0 < 2), Some(true));
+    }
+
+    #[test]
+    fn a_table_that_is_in_use_is_filled_by_less() {
+        let generous = Settings { max_slots_per_uid: 10_000, ..settings() };
+        let quotas = Quotas::new(&generous, 4096);
+        let charge = |uid| quotas.deposit(Uid(uid), 0, true, None);
+        let _deposits: Vec<_> = (1..).map_while(|number| charge(number % 8).ok()).collect();
+        let _brought: Vec<_> = {
+            let reader = quotas.reader(Uid(9));
+            std::iter::repeat_with(|| quotas.may_read(&reader).map(|()| reader.charge()))
+                .map_while(Result::ok)
+                .collect()
+        };
+        assert!(!quotas.is_full(), "there is room for what one read brings");
+        let _shut: Vec<_> = (0..1020).map(|_| quotas.shut_unread(Uid(10))).collect();
+        assert!(quotas.is_full());
     }
 
     #[test]
