@@ -28,6 +28,7 @@ const SUSPECT: i16 = 113;
 const HEALTH: i16 = 114;
 const TAKING: i16 = 115;
 const PARTED: i16 = 116;
+const WAITING: i16 = 117;
 
 /// A message between worker and supervisor.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -69,9 +70,13 @@ pub enum Control<F> {
     },
     /// Worker: peers are being served.
     Serving,
-    /// Supervisor: the copy of a deposit that was replaced or deleted has been closed, after it
-    /// had to be closed apart because that could block.
-    Closed(Slot),
+    /// Supervisor, before [`Control::Restored`]: of a user, deposits that were replaced or deleted and
+    /// connections that have ended of which my copy has still to be closed. They were on an earlier
+    /// worker's account.
+    Waiting(Tally),
+    /// Supervisor: my copies of so many deposits of a user, which were replaced or deleted, have been
+    /// closed; and of so many connections among those in [`Control::Waiting`].
+    Closed(Tally),
     /// Supervisor: the policy to go on with from now on.
     Policy(Setup),
     /// Worker: read the policy again.
@@ -128,6 +133,17 @@ pub enum Control<F> {
     },
     /// Supervisor: what the status is to say of it, in lines of `key=value`.
     Health(String),
+}
+
+/// What a user had, and is of no use any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tally {
+    /// Whose it was.
+    pub uid: u32,
+    /// How many descriptors that have left their slots.
+    pub deposits: u32,
+    /// How many connections that have ended.
+    pub connections: u32,
 }
 
 /// A connection of a worker's.
@@ -240,8 +256,12 @@ impl<F> Control<F> {
             }
             Self::Opened { ticket, outcome } => (OPENED, out.outcome(ticket, outcome)),
             Self::Serving => (SERVING, None),
-            Self::Closed(slot) => {
-                out.slot(slot);
+            Self::Waiting(tally) => {
+                out.tally(tally);
+                (WAITING, None)
+            }
+            Self::Closed(tally) => {
+                out.tally(tally);
                 (CLOSED, None)
             }
             Self::Policy(setup) => {
@@ -322,7 +342,8 @@ impl<F> Control<F> {
             },
             OPENED => Self::Opened { ticket: fields.u32()?, outcome: fields.outcome(descriptor)? },
             SERVING => Self::Serving,
-            CLOSED => Self::Closed(fields.slot()?),
+            WAITING => Self::Waiting(fields.tally()?),
+            CLOSED => Self::Closed(fields.tally()?),
             POLICY => Self::Policy(fields.setup()?),
             RELOAD => Self::Reload { ticket: fields.u32()? },
             RELOADED => Self::Reloaded {
@@ -351,6 +372,10 @@ impl<F> Control<F> {
 impl Body {
     fn slot(&mut self, slot: Slot) {
         self.u32(u32::from(slot.tag.get().unsigned_abs())).u32(slot.index.get().unsigned_abs());
+    }
+
+    fn tally(&mut self, Tally { uid, deposits, connections }: Tally) {
+        self.u32(uid).u32(deposits).u32(connections);
     }
 
     fn connections<F>(&mut self, joined: Vec<Joined<F>>, left: &[u32]) -> Vec<F> {
@@ -417,6 +442,10 @@ impl Fields<'_> {
 
     fn slot(&mut self) -> Option<Slot> {
         Some(Slot { tag: self.tag()?, index: self.index()? })
+    }
+
+    fn tally(&mut self) -> Option<Tally> {
+        Some(Tally { uid: self.u32()?, deposits: self.u32()?, connections: self.u32()? })
     }
 
     /// As many sockets as the message says, and numbers to its end.

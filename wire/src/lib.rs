@@ -22,7 +22,9 @@ mod payload;
 mod slot;
 pub mod version2;
 
-pub use control::{Account, Control, Joined, KnownName, Malformed, NameKind, PolicyText, Setup};
+pub use control::{
+    Account, Control, Joined, KnownName, Malformed, NameKind, PolicyText, Setup, Tally,
+};
 pub use decode::{Decoder, Fault};
 pub use errno::Errno;
 pub use frame::Limits;

@@ -3,7 +3,7 @@
 
 use fdbroker_wire::{
     Account, Control, Decoder, Errno, Index, Joined, KnownName, Limits, Message, NameKind,
-    PolicyText, Setup, Slot, Tag,
+    PolicyText, Setup, Slot, Tag, Tally,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -14,6 +14,11 @@ fn control() -> impl Strategy<Value = Control<u32>> {
     let slot = (0..=i16::MAX, 0..=i32::MAX).prop_map(|(tag, index)| Slot::new(tag, index).unwrap());
     let errno = (1..4096_i32).prop_map(|errno| Errno::new(errno).unwrap());
     let failure = (errno.clone(), ".{0,60}");
+    let tally = any::<(u32, u32, u32)>().prop_map(|(uid, deposits, connections)| Tally {
+        uid,
+        deposits,
+        connections,
+    });
     let report = prop_oneof![".{0,60}".prop_map(Ok), failure.prop_map(Err)];
     let outcome = prop_oneof![any::<u32>().prop_map(Ok), (errno, ".{0,60}").prop_map(Err)];
     prop_oneof![
@@ -30,7 +35,8 @@ fn control() -> impl Strategy<Value = Control<u32>> {
         }),
         (any::<u32>(), outcome).prop_map(|(ticket, outcome)| Control::Opened { ticket, outcome }),
         Just(Control::Serving),
-        slot.clone().prop_map(Control::Closed),
+        tally.clone().prop_map(Control::Waiting),
+        tally.prop_map(Control::Closed),
         setup().prop_map(Control::Policy),
         any::<u32>().prop_map(|ticket| Control::Reload { ticket }),
         (any::<(u32, u32)>(), report).prop_map(|((ticket, generation), outcome)| {

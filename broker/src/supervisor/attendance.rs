@@ -73,7 +73,7 @@ impl Supervisor {
             Control::Pong => {}
             Control::Connections { joined, left } => {
                 self.connections.update(joined, &left)?;
-                self.tell_parted(link);
+                self.tell_closed(link);
             }
             Control::Taking { tag, indices, pid, process } => {
                 let slots = indices.into_iter().map(|index| Slot { tag, index });
@@ -88,6 +88,7 @@ impl Supervisor {
                 }
                 self.readiness.tell(&self.log);
                 self.catch_up(link);
+                self.tell_closed(link);
                 self.tell_health(link);
             }
             _ => return Err("it sent what only the supervisor sends".to_owned()),
@@ -111,6 +112,9 @@ impl Supervisor {
         }
         self.make_room();
         self.deposits.takers.all().for_each(|taker| give_taker(taker, link));
+        for tally in self.unclosed.next_worker() {
+            link.control(Control::Waiting(tally));
+        }
         link.control(Control::Restored);
         Ok(())
     }

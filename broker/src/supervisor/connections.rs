@@ -4,12 +4,10 @@
 //! worker sleeps in close(2) for ever: that thread keeps every descriptor of the process open.
 //!
 //! A duplicate is closed on its user's account, and can wait there for long. So the worker is told when
-//! that has been done, and until then the connection counts.
+//! that has been done, and until then the connection counts: also with the next worker.
 
 use std::collections::HashMap;
-use std::mem;
 use std::os::fd::BorrowedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fdbroker_policy::Uid;
 use fdbroker_wire::Joined;
@@ -17,6 +15,7 @@ use rustix::net::sockopt::socket_domain;
 use rustix::net::{AddressFamily, Shutdown, shutdown};
 use rustix::process::{Resource, getrlimit};
 
+use super::unclosed::Unclosed;
 use crate::fd::PeerFd;
 
 /// The part of the descriptor table that connections may have: as much as in the worker.
@@ -24,41 +23,18 @@ const PART: u64 = 8;
 
 /// The connections of the worker that runs now.
 pub(super) struct Connections {
-    open: HashMap<u32, PeerFd>,
-    /// Those that have ended and are closed. The next worker's are told in another list.
-    parted: Parted,
+    open: HashMap<u32, (Uid, PeerFd)>,
+    /// Told which have ended: until they have been closed, the worker has them on their users' accounts.
+    unclosed: Unclosed,
     limit: usize,
-}
-
-/// Numbers of connections whose duplicate is closed, told by the threads that close.
-#[derive(Clone, Default)]
-struct Parted(Arc<Mutex<Vec<u32>>>);
-
-/// Stands for a duplicate. When it is dropped, that is closed.
-struct Notice {
-    number: u32,
-    parted: Parted,
-}
-
-impl Parted {
-    /// A panic while it is locked leaves it whole.
-    fn lock(&self) -> MutexGuard<'_, Vec<u32>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Notice {
-    fn drop(&mut self) {
-        self.parted.lock().push(self.number);
-    }
 }
 
 impl Connections {
     /// For a table of the size that this process has.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(unclosed: Unclosed) -> Self {
         let table = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let limit = usize::try_from(table / PART).unwrap_or(usize::MAX).max(4);
-        Self { open: HashMap::new(), parted: Parted::default(), limit }
+        Self { open: HashMap::new(), unclosed, limit }
     }
 
     /// Keeps new ones, and drops those that have ended. What is no Unix socket is not kept:
@@ -78,7 +54,7 @@ impl Connections {
                 return Err(format!("it has more than {} connections", self.limit));
             }
             if socket.descriptor().is_some_and(is_unix) {
-                self.open.insert(number, socket);
+                self.open.insert(number, (Uid(uid), socket));
             }
         }
         Ok(())
@@ -87,27 +63,24 @@ impl Connections {
     /// Closes the duplicate of one that has ended.
     fn part(&mut self, number: u32) {
         match self.open.remove(&number) {
-            Some(mut socket) => {
-                socket.keep_until_closed(Notice { number, parted: self.parted.clone() });
+            Some((uid, mut socket)) => {
+                socket.keep_until_closed(self.unclosed.connection(uid, number));
             }
             // It was not kept.
-            None => self.parted.lock().push(number),
+            None => self.unclosed.parted(number),
         }
-    }
-
-    /// Takes the numbers of those that have ended and are closed.
-    pub(super) fn take_parted(&self) -> Vec<u32> {
-        mem::take(&mut *self.parted.lock())
     }
 
     /// Ends all of them: their clients connect again.
     pub(super) fn shut_down(&mut self) {
-        self.parted = Parted::default();
-        for socket in self.open.values().filter_map(PeerFd::descriptor) {
+        // Before any of them is closed, which can keep others waiting.
+        for socket in self.open.values().filter_map(|(_, socket)| socket.descriptor()) {
             // It fails when the client has gone: then there is nothing to end.
             let _ = shutdown(socket, Shutdown::Both);
         }
-        self.open.clear();
+        for (number, (uid, mut socket)) in self.open.drain() {
+            socket.keep_until_closed(self.unclosed.connection(uid, number));
+        }
     }
 }
 

@@ -9,8 +9,8 @@ use std::rc::Rc;
 use fdbroker_wire::{Add, Payload, Slot, Tag};
 
 use super::aside::Aside;
-use super::closed_slots::{ClosedSlots, Leaving};
 use super::takers::Takers;
+use super::unclosed::{Leaving, Unclosed};
 use crate::deposit_record;
 use crate::fd::PeerFd;
 
@@ -36,15 +36,14 @@ pub(super) struct Deposits {
     notes: BTreeMap<Tag, Note>,
     pub(super) takers: Takers,
     pub(super) aside: Aside,
-    /// Told each slot whose former descriptor has been closed: until then the worker has it on its
-    /// owner's account.
-    closed: ClosedSlots,
+    /// Told what leaves its slot: until it has been closed, the worker has it on its owner's account.
+    unclosed: Unclosed,
 }
 
 impl Deposits {
-    pub(super) fn new(closed: ClosedSlots) -> Self {
+    pub(super) fn new(unclosed: Unclosed) -> Self {
         let (kept, notes) = (BTreeMap::new(), BTreeMap::new());
-        Self { kept, notes, takers: Takers::new(), aside: Aside::default(), closed }
+        Self { kept, notes, takers: Takers::new(), aside: Aside::default(), unclosed }
     }
 
     /// Keeps a deposit in the place of what was there. Returns whether it has the record that a
@@ -53,7 +52,7 @@ impl Deposits {
         let Some(owner) = deposit_record::owner(&add.payload) else { return false };
         let Add { slot, ufd, payload, mut descriptor } = add;
         let leaving = descriptor.as_mut().map(|descriptor| {
-            let (notice, leaving) = self.closed.notice(slot);
+            let (notice, leaving) = self.unclosed.deposit(owner);
             descriptor.move_to(owner);
             descriptor.keep_until_closed(notice);
             leaving
@@ -82,7 +81,7 @@ impl Deposits {
         self.takers.forget(slot);
         let kept = self.kept.remove(&slot);
         let leaving = kept.as_ref().and_then(|kept| kept.leaving.as_ref());
-        leaving.into_iter().for_each(|leaving| self.closed.leaves(leaving));
+        leaving.into_iter().for_each(|leaving| self.unclosed.leaves(leaving));
         kept.is_some()
     }
 
@@ -153,7 +152,7 @@ mod tests {
     #[test]
     fn what_is_set_aside_comes_back_to_an_empty_slot_and_none_is_lost() {
         let (queue, slot) = (CloseQueue::new(), Slot::new(1, 5).unwrap());
-        let mut deposits = Deposits::new(ClosedSlots::default());
+        let mut deposits = Deposits::new(Unclosed::default());
         for ufd in [1, 2] {
             assert!(deposits.keep(Add { ufd, ..add(slot, &queue) }));
             assert!(deposits.set_aside(slot));
@@ -173,7 +172,7 @@ mod tests {
     #[test]
     fn what_is_set_aside_after_a_reload_waits_for_the_next_one() {
         let (queue, slot) = (CloseQueue::new(), Slot::new(1, 5).unwrap());
-        let mut deposits = Deposits::new(ClosedSlots::default());
+        let mut deposits = Deposits::new(Unclosed::default());
         deposits.aside.readmit();
         assert!(deposits.keep(add(slot, &queue)) && deposits.set_aside(slot));
         deposits.give_back();
@@ -182,18 +181,21 @@ mod tests {
 
     #[tokio::test]
     async fn the_worker_is_told_when_what_it_deleted_or_replaced_has_been_closed() {
-        let (closed, queue, slot) =
-            (ClosedSlots::default(), CloseQueue::new(), Slot::new(1, 5).unwrap());
-        let mut deposits = Deposits::new(closed.clone());
+        let (unclosed, queue, slot) =
+            (Unclosed::default(), CloseQueue::new(), Slot::new(1, 5).unwrap());
+        let mut deposits = Deposits::new(unclosed.clone());
         assert!(deposits.keep(add(slot, &queue)));
-        closed.next_worker();
+        unclosed.next_worker();
         assert!(deposits.keep(add(slot, &queue)));
         assert!(deposits.forget(slot));
-        let mut told = Vec::new();
-        while told.len() < 2 {
+        let mut told = 0;
+        while told < 2 {
             queue.batch_closed().await;
-            told.extend(closed.take());
+            for tally in unclosed.take().0 {
+                assert_eq!((tally.uid, tally.connections), (7, 0));
+                told += tally.deposits;
+            }
         }
-        assert_eq!(told, [slot, slot]);
+        assert_eq!(told, 2);
     }
 }

@@ -9,7 +9,6 @@ use fdbroker_wire::{Control, Message};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::StartError;
-use super::closed_slots::ClosedSlots;
 use super::connections::Connections;
 use super::deposits::Deposits;
 use super::link::Link;
@@ -24,6 +23,7 @@ use super::reload::{Done, Reloads};
 use super::restarts::{Death, Restarts};
 use super::signals::{Order, Signals};
 use super::spawn;
+use super::unclosed::Unclosed;
 use super::worker_process::{Ended, GRACE, LeftBehind, WorkerProcess, patience};
 use crate::fd::{CloseQueue, PeerFd};
 use crate::log::{Format, Log};
@@ -59,8 +59,8 @@ pub(super) struct Supervisor {
     pub(super) restarts: Restarts,
     /// What the worker was last told to say in the status.
     pub(super) health: String,
-    /// Slots whose former descriptor has been closed, at last.
-    closed: ClosedSlots,
+    /// What has still to be closed, and what has been.
+    pub(super) unclosed: Unclosed,
     close_queue: CloseQueue,
 }
 
@@ -110,8 +110,8 @@ impl Supervisor {
         opener: Opener,
         close_queue: CloseQueue,
     ) -> Self {
-        let closed = ClosedSlots::default();
-        let deposits = Deposits::new(closed.clone());
+        let unclosed = Unclosed::default();
+        let deposits = Deposits::new(unclosed.clone());
         Self {
             format,
             log: Rc::clone(records.log()),
@@ -124,12 +124,12 @@ impl Supervisor {
             given: Given::default(),
             awaited: None,
             deposits,
-            connections: Connections::new(),
+            connections: Connections::new(unclosed.clone()),
             quarantine: Quarantine::default(),
             left_behind: LeftBehind::default(),
             restarts: Restarts::default(),
             health: String::new(),
-            closed,
+            unclosed,
             close_queue,
         }
     }
@@ -224,7 +224,6 @@ impl Supervisor {
     ) -> End {
         let (answers, mut opened) = unbounded_channel();
         let mut served = false;
-        self.closed.next_worker();
         self.reloads.forget_tickets();
         let patience = patience(self.deposits.all().len());
         let mut waited = pin!(tokio::time::sleep(patience));
@@ -264,11 +263,13 @@ impl Supervisor {
                 }
                 Event::Message(Err(error)) => break error.to_string(),
                 Event::Opened(answer) => self.pass_on(answer, &mut link),
-                Event::Closed => self.tell_closed(served.then_some(&mut link)),
+                Event::Closed if served => self.tell_closed(&mut link),
+                // It is told when it comes to serve.
+                Event::Closed => {}
                 Event::Beat => {
                     let mut link = served.then_some(&mut link);
                     // Of a batch in which one close(2) sleeps, those before it have ended.
-                    self.tell_closed(link.as_deref_mut());
+                    link.iter_mut().for_each(|link| self.tell_closed(link));
                     if let Err(problem) = self.beat(&mut pulse, &process, link) {
                         break problem;
                     }
@@ -304,18 +305,11 @@ impl Supervisor {
         End::Died { status, death: Death { served, killed, lived } }
     }
 
-    /// Tells a worker that serves what has been closed; one that does not yet has nothing on an account.
-    fn tell_closed(&self, link: Option<&mut Link>) {
-        let closed = self.closed.take();
-        if let Some(link) = link {
-            closed.into_iter().for_each(|slot| link.control(Control::Closed(slot)));
-            self.tell_parted(link);
-        }
-    }
-
-    /// Tells a worker of which of its connections, which have ended, the duplicates are closed.
-    pub(super) fn tell_parted(&self, link: &mut Link) {
-        for numbers in self.connections.take_parted().chunks(PARTED_AT_ONCE) {
+    /// Tells a worker that serves what has been closed.
+    pub(super) fn tell_closed(&self, link: &mut Link) {
+        let (closed, parted) = self.unclosed.take();
+        closed.into_iter().for_each(|tally| link.control(Control::Closed(tally)));
+        for numbers in parted.chunks(PARTED_AT_ONCE) {
             link.control(Control::Parted(numbers.to_vec()));
         }
     }

@@ -8,7 +8,6 @@
 mod aside;
 mod attendance;
 mod audit_file;
-mod closed_slots;
 mod connections;
 mod deposits;
 mod error;
@@ -28,6 +27,7 @@ mod restarts;
 mod signals;
 mod spawn;
 mod takers;
+mod unclosed;
 mod worker_process;
 
 use std::process::ExitCode;

@@ -13,11 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fdbroker_policy::Uid;
-use fdbroker_wire::{Control, Joined};
+use fdbroker_wire::{Control, Joined, Tally};
 use rustix::net::{Shutdown, shutdown};
 use tokio::sync::Notify;
 
-use super::limits::quota::ConnectionCharge;
+use super::limits::quota::{ConnectionCharge, Quotas};
 use super::{PeerFd, Worker};
 use crate::fd::CloseQueue;
 use crate::sys::watch::Watched;
@@ -37,6 +37,8 @@ struct Table {
     /// What the supervisor has not been told yet.
     joined: RefCell<Vec<u32>>,
     left: RefCell<Vec<u32>>,
+    /// Those of earlier workers, which count until the same.
+    former: RefCell<HashMap<Uid, Vec<ConnectionCharge>>>,
     /// What has ended, and counts until the supervisor's duplicate is closed.
     parting: RefCell<Parting>,
     next: Cell<u32>,
@@ -89,9 +91,28 @@ impl Connections {
         numbers.iter().for_each(|number| parting.remove(*number));
     }
 
+    /// Charges those of earlier workers of which the supervisor has still to close its duplicate.
+    pub(super) fn wait_for(&self, tally: Tally, quotas: &Quotas) {
+        let (mut former, uid) = (self.0.former.borrow_mut(), Uid(tally.uid));
+        for _ in 0..tally.connections {
+            former.entry(uid).or_default().push(quotas.former_connection(uid));
+        }
+    }
+
+    /// The supervisor has closed its duplicates of so many of those.
+    pub(super) fn closed(&self, tally: Tally) {
+        let (mut former, uid) = (self.0.former.borrow_mut(), Uid(tally.uid));
+        let Some(charges) = former.get_mut(&uid) else { return };
+        let number = usize::try_from(tally.connections).unwrap_or(usize::MAX);
+        charges.truncate(charges.len().saturating_sub(number));
+        if charges.is_empty() {
+            former.remove(&uid);
+        }
+    }
+
     /// Whether any of this user's that have ended still count.
     pub(super) fn are_parting(&self, uid: Uid) -> bool {
-        self.0.parting.borrow().of.contains_key(&uid)
+        self.0.former.borrow().contains_key(&uid) || self.0.parting.borrow().of.contains_key(&uid)
     }
 
     /// Ends all connections: their clients see it, whatever becomes of this process.

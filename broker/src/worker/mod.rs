@@ -191,6 +191,7 @@ async fn serve(
         deposits,
         notes,
         takes,
+        waiting,
     } = restored;
     if !sees_units {
         log.warn(NO_UNITS);
@@ -210,6 +211,11 @@ async fn serve(
             // The others are worth more than it: it stays with the supervisor.
             Err(problem) => log.error(&format!("{problem}; it is left out")),
         }
+    }
+    let connections = connections::Connections::default();
+    for tally in waiting {
+        vault.wait_for(tally, &quotas);
+        connections.wait_for(tally, &quotas);
     }
     let audit = Audit::new(Rc::new(log), trail);
     audit.follow(&rules.policy);
@@ -236,7 +242,7 @@ async fn serve(
         coming,
         listeners,
         taking: taking::Taking::default(),
-        connections: connections::Connections::default(),
+        connections,
         health: RefCell::default(),
     });
     notes.into_iter().for_each(|note| turns::restore(&worker, note));

@@ -6,7 +6,7 @@
 use std::io::IoSlice;
 use std::os::fd::{AsFd, OwnedFd};
 
-use fdbroker_wire::{Add, Control, Decoder, Index, Limits, Message, Slot, Tag};
+use fdbroker_wire::{Add, Control, Decoder, Index, Limits, Message, Slot, Tag, Tally};
 use rustix::event::{PollFd, PollFlags, poll};
 use zeroize::Zeroize;
 
@@ -28,6 +28,8 @@ pub(super) struct Restored {
     pub(super) deposits: Vec<Add<PeerFd>>,
     pub(super) notes: Vec<Note>,
     pub(super) takes: Vec<Take>,
+    /// What users had, and the supervisor has still to close.
+    pub(super) waiting: Vec<Tally>,
 }
 
 /// What was being taken when the last worker died, and by whom.
@@ -58,6 +60,7 @@ pub(super) struct Arrived<F> {
     pub(super) deposits: Vec<Add<F>>,
     notes: Vec<Note<F>>,
     takes: Vec<Take<F>>,
+    waiting: Vec<Tally>,
     complete: bool,
 }
 
@@ -75,11 +78,18 @@ pub(super) fn from(link: OwnedFd, close_queue: &CloseQueue) -> Result<Restored, 
             arrived.take(message.map_err(|fault| fault.reason.to_owned())?)?;
         }
     }
-    let Arrived { instance, sees_units, rules, listener, trail, deposits, notes, takes, .. } =
-        arrived;
-    let rules = rules.ok_or("the supervisor sent no policy")?;
-    let listener = listener.ok_or("the supervisor sent no listening socket")?;
-    Ok(Restored { link, instance, sees_units, rules, listener, trail, deposits, notes, takes })
+    Ok(Restored {
+        link,
+        instance: arrived.instance,
+        sees_units: arrived.sees_units,
+        rules: arrived.rules.ok_or("the supervisor sent no policy")?,
+        listener: arrived.listener.ok_or("the supervisor sent no listening socket")?,
+        trail: arrived.trail,
+        deposits: arrived.deposits,
+        notes: arrived.notes,
+        takes: arrived.takes,
+        waiting: arrived.waiting,
+    })
 }
 
 fn read(
@@ -118,6 +128,7 @@ impl<F> Default for Arrived<F> {
             deposits: Vec::new(),
             notes: Vec::new(),
             takes: Vec::new(),
+            waiting: Vec::new(),
             complete: false,
         }
     }
@@ -159,6 +170,7 @@ impl<F: Into<Option<OwnedFd>>> Arrived<F> {
                     self.takes.last_mut().ok_or("the supervisor sent no process that takes")?;
                 last.slots.extend(slots(tag, indices));
             }
+            Control::Waiting(tally) => self.waiting.push(tally),
             Control::Restored => self.complete = true,
             _ => return Err("the supervisor sent what only workers send".to_owned()),
         }

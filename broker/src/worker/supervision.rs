@@ -55,7 +55,10 @@ fn take(worker: &Worker, message: Message<PeerFd>) -> io::Result<()> {
             }
             // It fails when this worker ends.
             Ok(Control::Listener(socket)) => drop(worker.listeners.send(socket)),
-            Ok(Control::Closed(slot)) => worker.vault.closed(slot),
+            Ok(Control::Closed(tally)) => {
+                worker.vault.closed(tally);
+                worker.connections.closed(tally);
+            }
             Ok(Control::Parted(numbers)) => worker.connections.parted(&numbers),
             Ok(Control::Ping) => worker.vault.pinged(),
             Ok(Control::Health(lines)) => drop(worker.health.replace(lines)),

@@ -7,7 +7,8 @@
 //! which it is then sent again.
 //!
 //! What was replaced or deleted stays on its owner's account until the supervisor has closed its
-//! copy too: or else what is slow to close would fill the supervisor's descriptor table.
+//! copy too, even if this worker is not the one that deleted it: or else what is slow to close would fill
+//! the supervisor's descriptor table.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -19,13 +20,13 @@ use std::time::Duration;
 
 use fdbroker_host::has_exited;
 use fdbroker_policy::Uid;
-use fdbroker_wire::{Control, Errno, Slot, add_head, del};
+use fdbroker_wire::{Control, Errno, Slot, Tally, add_head, del};
 use rustix::process::Pid;
 use tokio::sync::{Mutex, MutexGuard, Notify, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::deposit::Deposit;
-use super::limits::quota::{DepositCharge, OpeningCharge};
+use super::limits::quota::{DepositCharge, OpeningCharge, Quotas};
 use super::{PeerFd, Worker};
 use crate::deposit_record;
 use crate::sys::watch::Watched;
@@ -55,8 +56,8 @@ pub(super) struct Vault {
     /// Whose copies could not be kept.
     unkept: RefCell<BTreeSet<Slot>>,
     keep_again: Notify,
-    /// What has left each slot and has still to be closed at the supervisor, oldest first.
-    closing: RefCell<BTreeMap<Slot, VecDeque<Arc<DepositCharge>>>>,
+    /// What has left its slot and has still to be closed at the supervisor, by owner, oldest first.
+    closing: RefCell<BTreeMap<Uid, VecDeque<Arc<DepositCharge>>>>,
     /// Told when the supervisor cannot be written to: a worker is of no use then.
     broken: Notify,
     opening: RefCell<HashMap<u32, Waiter>>,
@@ -179,17 +180,29 @@ impl Vault {
     pub(super) fn leaves(&self, deposit: &Deposit) {
         if deposit.descriptor.is_some() {
             let mut closing = self.closing.borrow_mut();
-            closing.entry(deposit.slot).or_default().push_back(Arc::clone(&deposit.charge));
+            closing.entry(deposit.owner).or_default().push_back(Arc::clone(&deposit.charge));
         }
     }
 
-    /// The supervisor has closed its copy of what left `slot`, the oldest first.
-    pub(super) fn closed(&self, slot: Slot) {
-        let mut closing = self.closing.borrow_mut();
-        let Some(charges) = closing.get_mut(&slot) else { return };
-        charges.pop_front();
+    /// Charges what an earlier worker waited for: what left its slot then, and the supervisor has still
+    /// to close. To be called before anything else leaves.
+    pub(super) fn wait_for(&self, tally: Tally, quotas: &Quotas) {
+        let (mut closing, owner) = (self.closing.borrow_mut(), Uid(tally.uid));
+        for _ in 0..tally.deposits {
+            let charge = Arc::new(quotas.restored_deposit(owner, 0, true));
+            closing.entry(owner).or_default().push_back(charge);
+        }
+    }
+
+    /// The supervisor has closed its copies of so much that left its slot, of this owner the oldest first:
+    /// in that order it closes.
+    pub(super) fn closed(&self, tally: Tally) {
+        let (mut closing, owner) = (self.closing.borrow_mut(), Uid(tally.uid));
+        let Some(charges) = closing.get_mut(&owner) else { return };
+        let number = usize::try_from(tally.deposits).unwrap_or(usize::MAX);
+        charges.drain(..number.min(charges.len()));
         if charges.is_empty() {
-            closing.remove(&slot);
+            closing.remove(&owner);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Descriptors whose close(2) sleeps in the kernel for as long as an attacker likes: whoever brought
 //! them waits for them, and nobody else.
 
+mod account;
 mod backlog;
 mod in_flight;
 mod out_of_band;

@@ -230,9 +230,19 @@ impl Quotas {
         if account.brought.load(Ordering::Relaxed) > limits.brought {
             return Err(Exceeded::Brought);
         }
+        Ok(self.charged_connection(account))
+    }
+
+    /// Charges a connection that an earlier worker had and that is not closed everywhere, whatever the
+    /// limits are.
+    pub(in crate::worker) fn former_connection(&self, uid: Uid) -> ConnectionCharge {
+        self.charged_connection(self.account(uid))
+    }
+
+    fn charged_connection(&self, account: Arc<Account>) -> ConnectionCharge {
         account.connections.fetch_add(1, Ordering::Relaxed);
         self.connections.fetch_add(1, Ordering::Relaxed);
-        Ok(ConnectionCharge { account, all: Arc::clone(&self.connections) })
+        ConnectionCharge { account, all: Arc::clone(&self.connections) }
     }
 
     /// Returns the account of `uid`, to be asked before each read what it may bring.

@@ -1,0 +1,192 @@
+//! What is of no use any more and still to be closed, by the users whose it was; told by the threads that
+//! close.
+//!
+//! A deposit that has left its slot, and the duplicate of a connection that has ended, are in this process's
+//! table until they are closed. The worker has them on their users' accounts for so long. The next worker
+//! is told how many they are when it asks for everything, and from then on what of them has been closed: so no
+//! user gets another share of the table by a worker's death.
+//!
+//! Not a channel: that would wake the event loop for each descriptor. The [`CloseQueue`] wakes it once
+//! for each batch.
+//!
+//! [`CloseQueue`]: crate::fd::CloseQueue
+
+use std::collections::BTreeMap;
+use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use fdbroker_policy::Uid;
+use fdbroker_wire::Tally;
+
+/// All of it.
+#[derive(Clone, Default)]
+pub(super) struct Unclosed(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    /// Which worker there is: counted by those that have asked for everything.
+    worker: u32,
+    /// What has still to be closed.
+    waiting: BTreeMap<u32, Tally>,
+    /// What has been closed and the worker has not been told of.
+    closed: BTreeMap<u32, Tally>,
+    /// Its connections of which the same is true, by their numbers.
+    parted: Vec<u32>,
+}
+
+/// Stands for a deposit's descriptor. When it is dropped, the descriptor has been closed.
+pub(super) struct DepositNotice {
+    owner: Uid,
+    left: Arc<AtomicBool>,
+    unclosed: Unclosed,
+}
+
+/// Whether a descriptor has left its slot: before, the worker has it on an account as what lies there.
+pub(super) struct Leaving {
+    owner: Uid,
+    left: Arc<AtomicBool>,
+}
+
+/// Stands for the duplicate of a connection that has ended. When it is dropped, that has been closed.
+pub(super) struct ConnectionNotice {
+    owner: Uid,
+    number: u32,
+    /// Whose number that is.
+    worker: u32,
+    unclosed: Unclosed,
+}
+
+impl Unclosed {
+    /// Returns the notice of a deposit's descriptor, and what is to be told when that leaves its slot.
+    pub(super) fn deposit(&self, owner: Uid) -> (DepositNotice, Leaving) {
+        let left = Arc::new(AtomicBool::new(false));
+        let notice = DepositNotice { owner, left: Arc::clone(&left), unclosed: self.clone() };
+        (notice, Leaving { owner, left })
+    }
+
+    /// A deposit's descriptor leaves its slot.
+    pub(super) fn leaves(&self, leaving: &Leaving) {
+        let mut state = self.lock();
+        leaving.left.store(true, Ordering::Relaxed);
+        tally(&mut state.waiting, leaving.owner).deposits += 1;
+    }
+
+    /// Returns the notice of a connection that has ended, which the worker knows by this number.
+    pub(super) fn connection(&self, owner: Uid, number: u32) -> ConnectionNotice {
+        let mut state = self.lock();
+        tally(&mut state.waiting, owner).connections += 1;
+        ConnectionNotice { owner, number, worker: state.worker, unclosed: self.clone() }
+    }
+
+    /// One whose duplicate was not kept has ended.
+    pub(super) fn parted(&self, number: u32) {
+        self.lock().parted.push(number);
+    }
+
+    /// Another worker asks for everything: returns what waits to be closed, for its accounts.
+    pub(super) fn next_worker(&self) -> Vec<Tally> {
+        let mut state = self.lock();
+        state.worker = state.worker.wrapping_add(1);
+        state.closed.clear();
+        state.parted.clear();
+        state.waiting.values().copied().collect()
+    }
+
+    /// Takes what has been closed.
+    pub(super) fn take(&self) -> (Vec<Tally>, Vec<u32>) {
+        let mut state = self.lock();
+        (mem::take(&mut state.closed).into_values().collect(), mem::take(&mut state.parted))
+    }
+
+    /// A panic while it is locked leaves it whole.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn tally(tallies: &mut BTreeMap<u32, Tally>, Uid(uid): Uid) -> &mut Tally {
+    tallies.entry(uid).or_insert(Tally { uid, deposits: 0, connections: 0 })
+}
+
+impl State {
+    /// Something of a user's waits no longer: `one` of what a tally counts.
+    fn waits_no_longer(&mut self, Uid(uid): Uid, one: impl FnOnce(&mut Tally) -> &mut u32) {
+        let Some(tally) = self.waiting.get_mut(&uid) else { return };
+        let count = one(tally);
+        *count = count.saturating_sub(1);
+        if (tally.deposits, tally.connections) == (0, 0) {
+            self.waiting.remove(&uid);
+        }
+    }
+}
+
+impl Drop for DepositNotice {
+    fn drop(&mut self) {
+        let mut state = self.unclosed.lock();
+        if self.left.load(Ordering::Relaxed) {
+            state.waits_no_longer(self.owner, |tally| &mut tally.deposits);
+            tally(&mut state.closed, self.owner).deposits += 1;
+        }
+    }
+}
+
+impl Drop for ConnectionNotice {
+    fn drop(&mut self) {
+        let mut state = self.unclosed.lock();
+        state.waits_no_longer(self.owner, |tally| &mut tally.connections);
+        if self.worker == state.worker {
+            state.parted.push(self.number);
+        } else {
+            tally(&mut state.closed, self.owner).connections += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWNER: Uid = Uid(7);
+
+    fn tally(deposits: u32, connections: u32) -> Tally {
+        Tally { uid: OWNER.0, deposits, connections }
+    }
+
+    #[test]
+    fn the_worker_is_told_once_what_has_left_and_is_closed() {
+        let unclosed = Unclosed::default();
+        let (notice, leaving) = unclosed.deposit(OWNER);
+        // It lies there: that is no matter.
+        assert_eq!(unclosed.next_worker(), []);
+        unclosed.leaves(&leaving);
+        let connection = unclosed.connection(OWNER, 3);
+        drop((notice, connection));
+        assert_eq!(unclosed.take(), (vec![tally(1, 0)], vec![3]));
+        assert_eq!(unclosed.take(), (vec![], vec![]));
+        assert_eq!(unclosed.next_worker(), []);
+    }
+
+    #[test]
+    fn the_next_worker_is_told_what_waits_and_then_that_it_is_closed() {
+        let unclosed = Unclosed::default();
+        unclosed.next_worker();
+        let [early, late] = [(); 2].map(|()| {
+            let (notice, leaving) = unclosed.deposit(OWNER);
+            unclosed.leaves(&leaving);
+            (notice, unclosed.connection(OWNER, 3))
+        });
+        drop(early);
+        assert_eq!(unclosed.next_worker(), [tally(1, 1)]);
+        drop(late);
+        assert_eq!(unclosed.take(), (vec![tally(1, 1)], vec![]), "what it was told to wait for");
+        assert_eq!(unclosed.next_worker(), []);
+    }
+
+    #[test]
+    fn the_worker_is_not_told_what_left_by_nobodys_word() {
+        let unclosed = Unclosed::default();
+        drop(unclosed.deposit(OWNER));
+        assert_eq!(unclosed.take(), (vec![], vec![]));
+    }
+}

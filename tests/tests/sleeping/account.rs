@@ -1,0 +1,152 @@
+//! What the supervisor cannot close stays on the account of whoever brought it: of nobody else, and
+//! whatever becomes of the worker.
+
+use std::fs;
+use std::os::fd::AsRawFd;
+
+use fdbroker_tests::stuck::{HeldPipe, Stopped, sleeping_thread};
+use fdbroker_tests::{Daemon, Peer, Person, needs_root, process, request, sample, wait_until};
+
+use crate::policy;
+
+const GREEDY: u32 = 64101;
+const MODEST: u32 = 64102;
+const SLOTS: i32 = 8;
+const STUCK: (i16, i32) = (1, 0);
+
+/// A broker that keeps a few deposits, and as many connections, of each user.
+fn daemon() -> Daemon {
+    let few = format!("max_slots_per_uid = {SLOTS}\nmax_connections_per_uid = {SLOTS}");
+    Daemon::with_policy(&policy()).setting(&few).start()
+}
+
+/// A deposit that cannot be closed, and the pipe's name in /proc.
+struct Stuck(HeldPipe, String);
+
+impl Stuck {
+    fn deposited(daemon: &Daemon, peer: &mut Peer) -> Self {
+        let (mut pipe, mut name) = (HeldPipe::new(), String::new());
+        pipe.give(daemon.worker_pid(), |end| {
+            let link = format!("/proc/self/fd/{}", end.as_raw_fd());
+            name = fs::read_link(link).expect("it is open").display().to_string();
+            peer.send(&request::add(STUCK, 3, b""), &[end]);
+        });
+        peer.answer().done();
+        Self(pipe, name)
+    }
+
+    /// Has it leave its slot, so that a thread of the supervisor sleeps: its copy is the last one.
+    fn leaves(&self, daemon: &Daemon, leave: impl FnOnce()) {
+        let stopped = Stopped::new(daemon.supervisor_pid());
+        leave();
+        wait_until("the worker has closed its copy", || {
+            let open = process::descriptors(daemon.worker_pid());
+            open.is_some_and(|open| open.values().all(|name| *name != self.1))
+        });
+        drop(stopped);
+        sleeping_thread(daemon.supervisor_pid());
+    }
+
+    fn let_go(&mut self) {
+        self.0.let_go();
+    }
+}
+
+fn adds(peer: &mut Peer, slot: i32) -> bool {
+    peer.add_descriptor((1, slot), sample::file_saying("x"), "").errno() == 0
+}
+
+/// How often the user can deposit and delete, where nothing of that is closed.
+fn adds_and_deletes(peer: &mut Peer) -> i32 {
+    let mut count = 0;
+    while count < 2 * SLOTS && adds(peer, 1) {
+        peer.del((1, 1)).done();
+        count += 1;
+    }
+    count
+}
+
+/// Whether the user can have as many deposits as it may: nothing else counts.
+fn has_all_its_room(peer: &mut Peer) -> bool {
+    let added: Vec<_> = (0..SLOTS).take_while(|slot| adds(peer, *slot)).collect();
+    added.iter().for_each(|slot| peer.del((1, *slot)).done());
+    added.len() == usize::try_from(SLOTS).unwrap_or(0)
+}
+
+fn sockets(process: u32) -> usize {
+    let open = process::descriptors(process).unwrap_or_default();
+    open.values().filter(|name| name.starts_with("socket:")).count()
+}
+
+#[test]
+fn what_replaces_a_deposit_that_cannot_be_closed_is_given_back() {
+    if !needs_root("another user beside the one whose close sleeps") {
+        return;
+    }
+    let daemon = daemon();
+    let mut greedy = Person::user(GREEDY).connect(&daemon);
+    let mut modest = Person::user(MODEST).connect(&daemon);
+    let mut stuck = Stuck::deposited(&daemon, &mut greedy);
+    for slot in 1..SLOTS {
+        assert!(adds(&mut greedy, slot));
+    }
+    stuck.leaves(&daemon, || assert!(adds(&mut modest, STUCK.1)));
+    modest.del(STUCK).done();
+    for slot in 1..SLOTS {
+        assert!(adds(&mut modest, slot));
+        modest.del((1, slot)).done();
+    }
+    wait_until("what she deleted counts no more", || has_all_its_room(&mut modest));
+    assert!(!adds(&mut greedy, STUCK.1), "what he brought is still open");
+    stuck.let_go();
+    wait_until("what he brought is closed", || adds(&mut greedy, STUCK.1));
+}
+
+#[test]
+fn deposits_that_cannot_be_closed_count_with_the_next_worker() {
+    let daemon = daemon();
+    let mut peer = daemon.connect();
+    let mut stuck = Stuck::deposited(&daemon, &mut peer);
+    stuck.leaves(&daemon, || peer.del(STUCK).done());
+    assert_eq!(adds_and_deletes(&mut peer), SLOTS - 1);
+    for _ in 0..2 {
+        daemon.kill_worker();
+        assert_eq!(adds_and_deletes(&mut daemon.connect()), 0, "nothing has been closed");
+    }
+    stuck.let_go();
+    let mut peer = daemon.connect();
+    wait_until("nothing counts any more", || has_all_its_room(&mut peer));
+}
+
+#[test]
+fn connections_that_cannot_be_closed_count_with_the_next_worker() {
+    if !needs_root("another user beside the one who connects") {
+        return;
+    }
+    let daemon = daemon();
+    let person = Person::user(GREEDY);
+    let served = || {
+        let mut peer = person.try_connect(daemon.socket(), None).ok()?;
+        peer.try_send(&request::get((1, 9)), &[]).ok()?;
+        (peer.try_answer().ok()?.errno() == libc::ENOENT).then_some(peer)
+    };
+    let supervisor = daemon.supervisor_pid();
+    let before = sockets(supervisor);
+    let mut peers: Vec<Peer> = (1..SLOTS).map(|_| served().expect("it may connect")).collect();
+    let mut first = person.connect(&daemon);
+    let mut stuck = Stuck::deposited(&daemon, &mut first);
+    stuck.leaves(&daemon, || first.del(STUCK).done());
+    wait_until("the supervisor has duplicates", || sockets(supervisor) > before + peers.len());
+    daemon.kill_worker();
+    peers.iter_mut().for_each(|peer| drop(peer.until_closed()));
+    first.until_closed();
+    assert!(served().is_none(), "none of the old ones has been closed");
+    Person::user(MODEST).connect(&daemon).is_served((1, 9));
+    stuck.let_go();
+    wait_until("they have been closed", || served().is_some());
+    let again = || {
+        let served: Vec<_> = (0..SLOTS).map_while(|_| served()).collect();
+        served.len() == usize::try_from(SLOTS).unwrap_or(0)
+    };
+    wait_until("none of them counts any more", again);
+}
