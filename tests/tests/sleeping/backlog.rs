@@ -29,10 +29,12 @@ fn a_supervisor_that_replaces_a_listener_with_a_full_backlog_goes_on() {
     let worker = daemon.worker_pid();
     let stopped = Stopped::new(worker);
     let _waiting = waits_with(&daemon, &mut pipe);
-    // The next worker gets another listener, and the supervisor's close of this one is the last.
+    // It finds the file gone when the worker is, and its close of the listener is the last.
+    let supervisor = Stopped::new(daemon.supervisor_pid());
     fs::remove_file(daemon.socket()).expect("the socket file is there");
     process::signal(worker, Signal::KILL);
-    drop(stopped);
+    wait_until("the worker has ended", || !process::runs(worker));
+    drop((stopped, supervisor));
     wait_until("the socket file has been made again", || daemon.socket().exists());
     sleeping_thread(daemon.supervisor_pid());
     let mut bystander = daemon.connect();
