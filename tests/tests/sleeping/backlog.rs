@@ -49,7 +49,7 @@ fn a_worker_that_gets_another_listener_than_one_with_a_full_backlog_goes_on() {
     let worker = daemon.worker_pid();
     let stopped = Stopped::new(worker);
     // The worker accepts for a part of a millisecond at a time: these are too many for that.
-    let mut waiting: Vec<Peer> = (0..2000).map(|_| daemon.connect()).collect();
+    let mut waiting: Vec<Peer> = (0..300).map(|_| daemon.connect()).collect();
     waiting.push(waits_with(&daemon, &mut pipe));
     fs::remove_file(daemon.socket()).expect("the socket file is there");
     wait_until("the socket file has been made again", || daemon.socket().exists());
@@ -68,7 +68,7 @@ fn a_worker_whose_supervisor_was_killed_ends_its_connections_whatever_the_backlo
     let mut client = daemon.connect();
     client.is_served(OTHER);
     let stopped = Stopped::new(worker);
-    let mut waiting: Vec<Peer> = (0..2000).map(|_| daemon.connect()).collect();
+    let mut waiting: Vec<Peer> = (0..300).map(|_| daemon.connect()).collect();
     waiting.push(waits_with(&daemon, &mut pipe));
     process::signal(supervisor, Signal::KILL);
     wait_until("the supervisor has exited", || !process::runs(supervisor));
