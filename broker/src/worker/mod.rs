@@ -18,6 +18,7 @@ mod full_table;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod gate;
+mod heartbeat;
 mod holder;
 pub(crate) mod identity;
 mod in_force;
@@ -53,7 +54,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use fdbroker_wire::Setup;
-use rustix::process::{Pid, Resource, Rlimit, getppid, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
 
@@ -67,6 +68,7 @@ use crate::sys::adopt::adopt;
 use crate::sys::signal;
 use crate::sys::watch::Watched;
 
+use heartbeat::{Heartbeat, Supervisor};
 use in_force::InForce;
 use limits::loop_time::{IdleCount, LoopTime};
 
@@ -88,6 +90,7 @@ pub(crate) struct Worker {
     turns: turns::Turns,
     in_flight: limits::in_flight::InFlight,
     vault: vault::Vault,
+    heartbeat: Heartbeat,
     guard: kind::Guard,
     close_queue: CloseQueue,
     /// Where every session reads to, before it decodes.
@@ -138,13 +141,13 @@ fn run(format: Format) -> Result<(), String> {
     let log = Log::open(format).map_err(|error| format!("no log: {error}"))?;
     let journal = format == Format::Journald;
     // Not to be had once it is confined.
-    let parent = getppid();
+    let supervisor = Supervisor::of_this_process().map_err(|error| format!("no timer: {error}"))?;
     let table = leave_room(&restored.rules).map_err(|error| error.to_string())?;
     confine(&log, journal)?;
     if by_pid {
         log.warn("this kernel has no SO_PEERPIDFD (Linux 6.5): processes are told by their pid");
     }
-    LocalSet::new().block_on(&runtime, serve(restored, log, table, idle, close_queue, parent))
+    LocalSet::new().block_on(&runtime, serve(restored, log, table, idle, close_queue, supervisor))
 }
 
 const NO_UNITS: &str = "the broker is in a control group namespace of its own: units and control \
@@ -179,7 +182,7 @@ async fn serve(
     table: u64,
     idle: IdleCount,
     close_queue: CloseQueue,
-    parent: Option<Pid>,
+    supervisor: Supervisor,
 ) -> Result<(), String> {
     let restore::Restored {
         link,
@@ -198,6 +201,7 @@ async fn serve(
     }
     let policy = &rules.policy;
     let (vault, link) = vault::Vault::new(link).map_err(|error| error.to_string())?;
+    let heartbeat = Heartbeat::new(supervisor).map_err(|error| error.to_string())?;
     let guard = kind::Guard::of(&listener);
     let listener = close_queue.hold(close_queue.unread(), listener);
     let quotas = limits::quota::Quotas::new(policy.settings(), table);
@@ -236,6 +240,7 @@ async fn serve(
         turns: turns::Turns::default(),
         in_flight: limits::in_flight::InFlight::new(table),
         vault,
+        heartbeat,
         guard,
         close_queue,
         chunk: RefCell::new(vec![0; inbox::CHUNK].into_boxed_slice()),
@@ -248,7 +253,7 @@ async fn serve(
     notes.into_iter().for_each(|note| turns::restore(&worker, note));
     takes.into_iter().for_each(|take| taking::restore(&worker, take));
     tokio::task::spawn_local(Rc::clone(&worker.loop_time).run());
-    let tasks = run_tasks(Rc::clone(&worker), link, (listener, others), policies, parent);
+    let tasks = run_tasks(Rc::clone(&worker), link, (listener, others), policies);
     // A task of its own, and not awaited here: what is awaited here is polled whenever any task is.
     let result = tokio::task::spawn_local(tasks).await;
     let result = result.unwrap_or_else(|error| Err(error.to_string()));
@@ -265,7 +270,6 @@ async fn run_tasks(
     link: Rc<Watched>,
     (listener, others): (PeerFd, UnboundedReceiver<PeerFd>),
     policies: UnboundedReceiver<Setup>,
-    parent: Option<Pid>,
 ) -> Result<(), String> {
     let peers = accept::accept(Rc::clone(&worker), listener, others);
     tokio::select! {
@@ -276,7 +280,7 @@ async fn run_tasks(
         () = worker.audit.keep_counting() => Ok(()),
         () = vault::keep_again(&worker) => Ok(()),
         () = turns::keep_time(&worker) => Ok(()),
-        result = vault::answer_pings(&worker, parent) => result,
+        result = heartbeat::answer(&worker) => result,
         () = connections::announce(&worker) => Ok(()),
         full = full_table::stays_full(&worker) => Err(full),
         () = worker.vault.broken() => Err("the supervisor cannot be written to".to_owned()),

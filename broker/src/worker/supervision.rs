@@ -60,7 +60,7 @@ fn take(worker: &Worker, message: Message<PeerFd>) -> io::Result<()> {
                 worker.connections.closed(tally);
             }
             Ok(Control::Parted(numbers)) => worker.connections.parted(&numbers),
-            Ok(Control::Ping) => worker.vault.pinged(),
+            Ok(Control::Ping) => worker.heartbeat.hear(),
             Ok(Control::Health(lines)) => drop(worker.health.replace(lines)),
             Ok(_) => return Err(invalid("the supervisor sent what only a new worker is sent")),
             Err(error) => return Err(invalid(&error.to_string())),

@@ -18,10 +18,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fdbroker_host::has_exited;
 use fdbroker_policy::Uid;
 use fdbroker_wire::{Control, Errno, Slot, Tally, add_head, del};
-use rustix::process::Pid;
 use tokio::sync::{Mutex, MutexGuard, Notify, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -63,7 +61,6 @@ pub(super) struct Vault {
     opening: RefCell<HashMap<u32, Waiter>>,
     reloading: RefCell<HashMap<u32, oneshot::Sender<Reloaded>>>,
     /// Told when the supervisor asks whether this worker hangs.
-    pinged: Notify,
     next_ticket: Cell<u32>,
 }
 
@@ -118,7 +115,6 @@ impl Vault {
             broken: Notify::new(),
             opening: RefCell::default(),
             reloading: RefCell::default(),
-            pinged: Notify::new(),
             next_ticket: Cell::new(0),
         };
         Ok((vault, stream))
@@ -234,11 +230,6 @@ impl Vault {
         sent.map_err(|_| ErrorKind::BrokenPipe.into())
     }
 
-    /// The supervisor asks whether this worker hangs.
-    pub(super) fn pinged(&self) {
-        self.pinged.notify_one();
-    }
-
     /// Waits until the supervisor cannot be written to any more.
     pub(super) async fn broken(&self) {
         self.broken.notified().await;
@@ -277,30 +268,6 @@ pub(super) async fn keep_again(worker: &Worker) {
         vault.keep_again.notified().await;
     }
 }
-
-/// Answers the heartbeat of the supervisor, which is `parent`, for as long as that lives. Mostly its end
-/// is seen by the link; not where a thread of it sleeps in the kernel and keeps that open.
-///
-/// # Errors
-/// When it has exited: what this worker acknowledges, nobody would keep.
-pub(super) async fn answer_pings(worker: &Worker, parent: Option<Pid>) -> Result<(), String> {
-    let vault = &worker.vault;
-    loop {
-        if timeout(SILENT, vault.pinged.notified()).await.is_err() {
-            if parent.is_some_and(has_exited) {
-                return Err(ABANDONED.to_owned());
-            }
-            continue;
-        }
-        // It fails when the supervisor has gone; then this worker ends too.
-        let _ = vault.pen().await.control(Control::Pong).await;
-    }
-}
-
-/// After how long without a heartbeat it is looked whether the supervisor lives: several beats.
-const SILENT: Duration = Duration::from_secs(6);
-const ABANDONED: &str =
-    "the supervisor has exited, and a thread of it sleeps in the kernel: start the broker again";
 
 /// Why a message was not sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
