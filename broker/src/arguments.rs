@@ -44,6 +44,28 @@ pub struct Arguments {
     /// This process is the worker; the supervisor is at the other end of standard input.
     #[arg(long, hide = true)]
     pub(crate) worker: bool,
+
+    /// This process is a closer; its worker is at the other end of standard input.
+    #[arg(long, hide = true, conflicts_with = "worker")]
+    pub(crate) closer: bool,
+}
+
+/// Which of the broker's processes this is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Role {
+    Supervisor,
+    Worker,
+    Closer,
+}
+
+impl Arguments {
+    pub(crate) fn role(&self) -> Role {
+        match (self.worker, self.closer) {
+            (true, _) => Role::Worker,
+            (_, true) => Role::Closer,
+            _ => Role::Supervisor,
+        }
+    }
 }
 
 const EXAMPLES: &str = "\

@@ -1,14 +1,16 @@
 //! fdbrokerd: a privileged file-descriptor broker.
 //!
-//! Two processes of this one binary. The [`supervisor`] keeps the privilege: it opens what the
+//! Processes of this one binary. The [`supervisor`] keeps the privilege: it opens what the
 //! policy names and holds a copy of every deposit. The [`worker`] has none: it talks to peers,
-//! decides, and records. A request goes: accept ([`worker::accept`]) → identity
+//! decides, and records. Where somebody leaves descriptors unread in a connection, a [`closer`] closes
+//! that. A request goes: accept ([`worker::accept`]) → identity
 //! ([`worker::identity`]) → decode ([`worker::inbox`]) → decide ([`worker::decision`]) → act
 //! ([`worker::request`]) → record ([`log`]) → answer ([`worker::outbox`]).
 #![deny(unsafe_code)]
 
 mod arguments;
 mod audit;
+mod closer;
 mod deposit_record;
 mod fd;
 mod log;
@@ -20,6 +22,8 @@ mod supervisor;
 mod sys;
 mod transmit;
 mod worker;
+
+use arguments::Role;
 
 pub use arguments::Arguments;
 pub use log::Format;
@@ -39,5 +43,9 @@ pub fn definition() -> clap::Command {
 /// Runs the daemon as its command line says; gives what the process is to exit with.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if arguments.worker { worker::main(&arguments) } else { supervisor::main(&arguments) }
+    match arguments.role() {
+        Role::Supervisor => supervisor::main(&arguments),
+        Role::Worker => worker::main(&arguments),
+        Role::Closer => closer::main(),
+    }
 }

@@ -92,7 +92,7 @@ impl Daemon {
     #[track_caller]
     pub fn worker_pid(&self) -> u32 {
         wait_for("there is a worker", || {
-            process::children(self.supervisor_pid()).into_iter().find(|pid| process::runs(*pid))
+            process::workers(self.supervisor_pid()).into_iter().find(|pid| process::runs(*pid))
         })
     }
 

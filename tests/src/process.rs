@@ -23,6 +23,24 @@ pub fn children(parent: u32) -> Vec<u32> {
         .collect()
 }
 
+/// The workers of a broker, and not its closers.
+pub fn workers(supervisor: u32) -> Vec<u32> {
+    with_argument(supervisor, "--worker")
+}
+
+/// The closers of a broker.
+pub fn closers(supervisor: u32) -> Vec<u32> {
+    with_argument(supervisor, "--closer")
+}
+
+fn with_argument(parent: u32, argument: &str) -> Vec<u32> {
+    let has = |pid: &u32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).any(|found| found == argument.as_bytes())
+    };
+    children(parent).into_iter().filter(has).collect()
+}
+
 /// The child of a process that has this name (/proc/PID/comm).
 ///
 /// # Panics

@@ -230,7 +230,7 @@ fn a_service_has_what_its_unit_is_allowed_and_nobody_else_has() {
 fn processes(manager: &ServiceManager) -> (u32, u32) {
     let supervisor = process::named_below(manager.init(), "fdbrokerd");
     let worker = wait_for("there is a worker", || {
-        process::children(supervisor).into_iter().find(|pid| process::runs(*pid))
+        process::workers(supervisor).into_iter().find(|pid| process::runs(*pid))
     });
     (supervisor, worker)
 }

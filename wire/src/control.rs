@@ -29,6 +29,7 @@ const HEALTH: i16 = 114;
 const TAKING: i16 = 115;
 const PARTED: i16 = 116;
 const WAITING: i16 = 117;
+const CLOSER: i16 = 118;
 
 /// A message between worker and supervisor.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -131,6 +132,10 @@ pub enum Control<F> {
         /// it is the process of the message before.
         process: Option<F>,
     },
+    /// Worker: I need a closer, where it brings nothing. Supervisor: the end of a socket pair at which a
+    /// closer reads: a message is a uid, in four bytes of this machine's order, and a connection to be
+    /// closed on that user's account.
+    Closer(Option<F>),
     /// Supervisor: what the status is to say of it, in lines of `key=value`.
     Health(String),
 }
@@ -281,6 +286,7 @@ impl<F> Control<F> {
                 (IN_FORCE, None)
             }
             Self::Trail(file) => (TRAIL, Some(file)),
+            Self::Closer(socket) => (CLOSER, socket),
             Self::Ping => (PING, None),
             Self::Pong => (PONG, None),
             Self::Suspect(slot) => {
@@ -353,6 +359,7 @@ impl<F> Control<F> {
             },
             IN_FORCE => Self::InForce { generation: fields.u32()? },
             TRAIL => Self::Trail(descriptor?),
+            CLOSER => Self::Closer(descriptor),
             PING => Self::Ping,
             PONG => Self::Pong,
             SUSPECT => Self::Suspect(fields.slot()?),

@@ -7,6 +7,17 @@ use rustix::thread::set_no_new_privs;
 
 use super::SandboxError;
 
+/// When memory runs out, the kernel takes this process rather than its supervisor, which replaces it.
+///
+/// Before it is sealed: afterwards the file is root's.
+pub(crate) fn be_the_first_to_go() {
+    // Without it, memory decides alone.
+    let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJUST);
+}
+
+/// The oom_score_adj of a process that can be replaced, see proc(5).
+const OOM_SCORE_ADJUST: &str = "500";
+
 /// Has the kernel write no core dump, and lets nobody but root look into this process: both would show payloads.
 ///
 /// Started without root, it belongs to its user like any other program: who may look into those may look into it.

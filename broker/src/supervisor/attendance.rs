@@ -80,6 +80,7 @@ impl Supervisor {
                 let problem = self.deposits.note_taker(slots, pid, process);
                 problem.into_iter().for_each(|problem| self.log.error(problem));
             }
+            Control::Closer(None) => self.give_closer(link),
             Control::Suspect(slot) => self.quarantine.name(slot),
             Control::Serving => {
                 *served = true;

@@ -17,6 +17,7 @@ impl Supervisor {
     ) -> Result<(), String> {
         self.left_behind.reap(&self.log);
         self.deposits.takers.forget_ended();
+        self.closers.reap();
         let Some(link) = link else { return Ok(()) };
         pulse.judge(process.has_ended())?;
         link.control(Control::Ping);
@@ -46,9 +47,10 @@ impl Supervisor {
     pub(super) fn tell_health(&mut self, link: &mut Link) {
         let aside: Vec<_> = self.deposits.aside.slots().map(|slot| slot.to_string()).collect();
         let health = format!(
-            "worker_restarts={}\nworkers_left_behind={}\ndeposits_set_aside={}\nlistener={}\n",
+            "worker_restarts={}\nworkers_left_behind={}\nclosers={}\ndeposits_set_aside={}\nlistener={}\n",
             self.restarts.total(),
             self.left_behind.len(),
+            self.closers.len(),
             if aside.is_empty() { "none".to_owned() } else { aside.join(" ") },
             self.listener.state(),
         );

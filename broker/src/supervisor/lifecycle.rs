@@ -9,6 +9,7 @@ use fdbroker_wire::{Control, Message};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::StartError;
+use super::closers::Closers;
 use super::connections::Connections;
 use super::deposits::Deposits;
 use super::link::Link;
@@ -56,6 +57,7 @@ pub(super) struct Supervisor {
     pub(super) connections: Connections,
     pub(super) quarantine: Quarantine,
     pub(super) left_behind: LeftBehind,
+    pub(super) closers: Closers,
     pub(super) restarts: Restarts,
     /// What the worker was last told to say in the status.
     pub(super) health: String,
@@ -127,6 +129,7 @@ impl Supervisor {
             connections: Connections::new(unclosed.clone()),
             quarantine: Quarantine::default(),
             left_behind: LeftBehind::default(),
+            closers: Closers::default(),
             restarts: Restarts::default(),
             health: String::new(),
             unclosed,

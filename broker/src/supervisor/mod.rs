@@ -8,6 +8,7 @@
 mod aside;
 mod attendance;
 mod audit_file;
+mod closers;
 mod connections;
 mod deposits;
 mod error;

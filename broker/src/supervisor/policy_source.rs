@@ -28,6 +28,11 @@ pub(super) struct PolicySource {
 }
 
 impl PolicySource {
+    /// Whom the worker and its closers become.
+    pub(super) fn account(&self) -> Option<Account> {
+        self.account
+    }
+
     /// Reads the policy that the command line names, the default one, or else the built-in one.
     pub(super) fn read(arguments: &Arguments) -> Result<Self, StartError> {
         Self::read_named(arguments.policy.clone(), 0, instance(), fdbroker_host::sees_units())

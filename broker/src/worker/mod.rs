@@ -10,6 +10,7 @@ mod at_hand;
 mod case;
 mod claim;
 mod claims;
+mod closer;
 mod connections;
 pub(crate) mod decision;
 mod deposit;
@@ -91,6 +92,7 @@ pub(crate) struct Worker {
     in_flight: limits::in_flight::InFlight,
     vault: vault::Vault,
     heartbeat: Heartbeat,
+    closer: closer::Closer,
     guard: kind::Guard,
     close_queue: CloseQueue,
     /// Where every session reads to, before it decodes.
@@ -123,7 +125,7 @@ fn run(format: Format) -> Result<(), String> {
     signal::leave_stopping_to_the_supervisor();
     // What ps(1) shows; for a person only.
     let _ = rustix::thread::set_name(c"fdbroker-worker");
-    be_the_first_to_go();
+    memory::be_the_first_to_go();
     memory::seal().map_err(|error| error.to_string())?;
     let link = adopt(0).map_err(|error| format!("no supervisor on standard input: {error}"))?;
     end_on_panic(link.try_clone().map_err(|error| format!("no link: {error}"))?);
@@ -165,16 +167,6 @@ fn end_on_panic(link: OwnedFd) {
         std::process::abort();
     }));
 }
-
-/// When memory runs out, the kernel takes this process rather than its supervisor, which replaces it.
-/// Before it is sealed: afterwards the file is root's.
-fn be_the_first_to_go() {
-    // Without it, memory decides alone.
-    let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJUST);
-}
-
-/// The worker's oom_score_adj, see proc(5).
-const OOM_SCORE_ADJUST: &str = "500";
 
 async fn serve(
     restored: restore::Restored,
@@ -241,6 +233,7 @@ async fn serve(
         in_flight: limits::in_flight::InFlight::new(table),
         vault,
         heartbeat,
+        closer: closer::Closer::default(),
         guard,
         close_queue,
         chunk: RefCell::new(vec![0; inbox::CHUNK].into_boxed_slice()),
@@ -283,6 +276,7 @@ async fn run_tasks(
         result = heartbeat::answer(&worker) => result,
         () = connections::announce(&worker) => Ok(()),
         full = full_table::stays_full(&worker) => Err(full),
+        () = closer::ask(&worker) => Ok(()),
         () = worker.vault.broken() => Err("the supervisor cannot be written to".to_owned()),
     }
 }

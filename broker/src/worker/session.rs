@@ -93,8 +93,8 @@ pub(super) async fn serve(
 }
 
 /// Closes a connection that has been shut, and gives back its `charge`. Descriptors that its peer sent
-/// and nobody read are closed with it: then the charge stays until that is done, and they count as brought.
-/// Not even an empty one is closed on the loop: before Linux 6.9 the kernel collects others' garbage in
+/// and nobody read are closed with it: that is left to the closer. Without one the charge stays until that
+/// is done, and they count as brought. Not even an empty one is closed on the loop: before Linux 6.9 the kernel collects others' garbage in
 /// close(2) of a Unix socket.
 pub(super) fn put_away(
     worker: &Worker,
@@ -102,12 +102,13 @@ pub(super) fn put_away(
     socket: OwnedFd,
     charge: impl Send + Sync + 'static,
 ) {
-    if carries_descriptors(socket.as_fd()) {
-        let brought = worker.quotas.shut_unread(uid);
-        worker.close_queue.hold(uid, socket).keep_until_closed((charge, brought));
-    } else {
-        drop(worker.close_queue.hold(Depositor::Broker, socket));
+    if !carries_descriptors(socket.as_fd()) {
+        return drop(worker.close_queue.hold(Depositor::Broker, socket));
     }
+    let Err(socket) = worker.closer.take(uid, socket) else { return };
+    // There is no closer yet, or it is behind.
+    let brought = worker.quotas.shut_unread(uid);
+    worker.close_queue.hold(uid, socket).keep_until_closed((charge, brought));
 }
 
 impl Session {

@@ -59,6 +59,9 @@ fn take(worker: &Worker, message: Message<PeerFd>) -> io::Result<()> {
                 worker.vault.closed(tally);
                 worker.connections.closed(tally);
             }
+            Ok(Control::Closer(link)) => {
+                link.and_then(PeerFd::into_inner).into_iter().for_each(|it| worker.closer.keep(it));
+            }
             Ok(Control::Parted(numbers)) => worker.connections.parted(&numbers),
             Ok(Control::Ping) => worker.heartbeat.hear(),
             Ok(Control::Health(lines)) => drop(worker.health.replace(lines)),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fdbroker_tests::peer::connected;
 use fdbroker_tests::stuck::{HeldPipe, Stopped, sleeping_thread};
-use fdbroker_tests::{Daemon, Peer, Person, needs_root, process, request, sample, sys};
+use fdbroker_tests::{Daemon, Peer, Person, needs_root, process, request, sample, sys, wait_until};
 
 use crate::policy;
 
@@ -63,23 +63,25 @@ fn deletes_of_others_in_the_same_tag_count_no_longer_than_theirs() {
     }
 }
 
-/// Connects far more often than there are entries in the table, with this in each connection, as a user
-/// who has as many connections as it may and whose closing thread sleeps. Gives those that it has.
-fn is_turned_away_often(
-    daemon: &Daemon,
-    pipe: &mut HeldPipe,
-    brought: &[BorrowedFd<'_>],
-) -> Vec<Peer> {
+/// Connects four times as often as there are entries in the table, with this in each connection, as a user
+/// who has as many connections as it may. Of each burst the first brings what its close sleeps on.
+/// Gives those that it has, and what others sleep on.
+fn is_turned_away_often(daemon: &Daemon, brought: &[BorrowedFd<'_>]) -> (Vec<Peer>, Vec<HeldPipe>) {
     let person = Person::user(GREEDY);
-    let mut first = person.connect(daemon);
+    let (mut first, mut pipe) = (person.connect(daemon), HeldPipe::new());
     pipe.give(daemon.worker_pid(), |end| first.send(&request::get(SLOT), &[end]));
     sleeping_thread(daemon.worker_pid());
-    let mut hers = vec![first];
+    let (mut hers, mut pipes) = (vec![first], vec![pipe]);
     hers.extend((0..64).filter_map(|_| person.try_connect(daemon.socket(), None).ok()));
-    for _ in 0..20 {
+    for _ in 0..40 {
+        if !brought.is_empty() {
+            let mut pipe = HeldPipe::new();
+            leaves_unread(daemon, &person, 1, &[pipe.take().as_fd()]);
+            pipes.push(pipe);
+        }
         leaves_unread(daemon, &person, TABLE / 10, brought);
     }
-    hers
+    (hers, pipes)
 }
 
 /// Connects so often, and is turned away before what is sent has been read.
@@ -104,22 +106,29 @@ fn those_turned_away_with_bytes_unread_fill_nobodys_table() {
         return;
     }
     let daemon = Daemon::with_policy(&policy()).descriptor_limit(TABLE.into()).start();
-    let (worker, mut pipe) = (daemon.worker_pid(), HeldPipe::new());
-    let _hers = is_turned_away_often(&daemon, &mut pipe, &[]);
+    let worker = daemon.worker_pid();
+    let _hers = is_turned_away_often(&daemon, &[]);
     Person::user(MODEST).connect(&daemon).is_served((1, 9));
     assert_eq!(daemon.worker_pid(), worker, "no worker has to go for that");
 }
 
 #[test]
-fn those_turned_away_with_descriptors_unread_fill_nobodys_table_for_long() {
+fn those_turned_away_with_descriptors_unread_fill_nobodys_table() {
     if !needs_root("another user beside the one who fills the table") {
         return;
     }
     let daemon = Daemon::with_policy(&policy()).descriptor_limit(TABLE.into()).start();
-    let mut pipe = HeldPipe::new();
+    let worker = daemon.worker_pid();
     let file = sample::file_saying("x");
-    let _hers = is_turned_away_often(&daemon, &mut pipe, &[file.as_fd()]);
-    another_user_is_served_in_the_end(&daemon);
+    let mut other = Person::user(MODEST).connect(&daemon);
+    let hers = is_turned_away_often(&daemon, &[file.as_fd()]);
+    other.is_served((1, 9));
+    Person::user(MODEST).connect(&daemon).is_served((1, 9));
+    assert_eq!(daemon.worker_pid(), worker, "no worker has to go for that");
+    let closers = || process::closers(daemon.supervisor_pid()).len();
+    assert!(closers() > 2, "what cannot be closed fills one process after the other");
+    drop(hers);
+    wait_until("closers that are full end with what they hold", || closers() <= 2);
 }
 
 fn another_user_is_served_in_the_end(daemon: &Daemon) {
@@ -134,7 +143,7 @@ fn another_user_is_served_in_the_end(daemon: &Daemon) {
 }
 
 #[test]
-fn several_users_who_leave_less_unread_than_one_may_fill_nobodys_table_for_long() {
+fn without_a_closer_several_users_fill_nobodys_table_for_long() {
     if !needs_root("users beside the ones who fill the table") {
         return;
     }
@@ -147,12 +156,15 @@ fn several_users_who_leave_less_unread_than_one_may_fill_nobodys_table_for_long(
         pipe.give(daemon.worker_pid(), |end| first.send(&request::get(SLOT), &[end]));
         first.answer();
         pipes.push(pipe);
+        // It starts no closer meanwhile.
+        daemon.stop_supervisor();
         // Of which as many stay as it may have connections.
         let mut hers: Vec<_> =
             (0..64).filter_map(|_| person.try_connect(daemon.socket(), None).ok()).collect();
         // A quarter of the table in all, less what is the worker's own.
         leaves_unread(&daemon, &person, TABLE / 5, &[file.as_fd()]);
         hers.clear();
+        daemon.go_on();
     }
     another_user_is_served_in_the_end(&daemon);
     assert_ne!(daemon.worker_pid(), worker, "the table was not full");
@@ -190,12 +202,14 @@ fn connections_count_until_the_supervisors_duplicates_are_closed() {
     let person = Person::user(GREEDY);
     let mut pipe = HeldPipe::new();
     let mut first = person.connect(&daemon);
-    // By then the supervisor has a duplicate; without, no thread of it will sleep.
-    std::thread::sleep(Duration::from_millis(200));
-    // Its answers lie unread, so the rest of what it sent does too when it leaves.
-    first.send(&request::get(SLOT).repeat(2000), &[]);
     pipe.give(daemon.worker_pid(), |end| first.send(&request::add(SLOT, 3, b""), &[end]));
-    drop(first);
+    first.answer().done();
+    // The worker's close is not the last, so the supervisor's sleeps.
+    let held = open_in(daemon.worker_pid());
+    daemon.stop_supervisor();
+    first.del(SLOT).done();
+    wait_until("the worker closes its own", || open_in(daemon.worker_pid()) < held);
+    daemon.go_on();
     sleeping_thread(daemon.supervisor_pid());
     for _ in 0..60 {
         let left: Vec<_> =

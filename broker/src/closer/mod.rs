@@ -1,0 +1,157 @@
+//! The closer: a process that closes connections in which descriptors lie that nobody has read.
+//!
+//! With such a connection the kernel closes the descriptors, and each close(2) can sleep for as long as
+//! their sender likes. Of connections that are turned away a user makes as many as it likes; in the
+//! worker's descriptor table they would take the place of everybody's. Here they are in nobody's way. What
+//! lies here is bounded by the kernel: each carries a descriptor that its sender has in flight.
+//!
+//! It has no privilege, knows no policy, and is sent one connection a message by its worker. It keeps the
+//! last one open until the next comes: then its worker has closed its own descriptor of it, and the close
+//! here is the one that may sleep. When its table is full it takes no more, and its worker gets another
+//! closer; this one ends when all that it has is closed.
+
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
+use std::sync::mpsc::{Sender, channel};
+
+use fdbroker_policy::Uid;
+use fdbroker_wire::Account;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::{Shutdown, shutdown};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::fd::{CloseQueue, Depositor, PeerFd};
+use crate::sandbox::{self, credentials, memory};
+use crate::sys::adopt::adopt;
+use crate::sys::receive::receive;
+use crate::sys::signal;
+
+/// Entries of the table that are left for what one message may bring, and for the process itself.
+const LEFT_FREE: u64 = 16;
+
+/// The first message: whom to become.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Become(pub(crate) Option<Account>);
+
+impl Become {
+    const LENGTH: usize = 9;
+
+    pub(crate) fn to_bytes(self) -> [u8; Self::LENGTH] {
+        let account = self.0.unwrap_or(Account { uid: 0, gid: 0 });
+        let mut bytes = [u8::from(self.0.is_some()); Self::LENGTH];
+        bytes[1..5].copy_from_slice(&account.uid.to_ne_bytes());
+        bytes[5..].copy_from_slice(&account.gid.to_ne_bytes());
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (changes, rest) = bytes.split_first()?;
+        let (uid, gid) = rest.split_first_chunk()?;
+        let (uid, gid) = (u32::from_ne_bytes(*uid), u32::from_ne_bytes(gid.try_into().ok()?));
+        Some(Self((*changes != 0).then_some(Account { uid, gid })))
+    }
+}
+
+/// Runs a closer until its worker has gone and everything is closed.
+pub(crate) fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            // Not eprintln, which panics where nobody reads standard error.
+            let _ = writeln!(io::stderr(), "fdbrokerd: closer: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), String> {
+    signal::ignore_unused();
+    signal::leave_stopping_to_the_supervisor();
+    // What ps(1) shows; for a person only.
+    let _ = rustix::thread::set_name(c"fdbroker-closer");
+    memory::be_the_first_to_go();
+    memory::seal().map_err(|error| error.to_string())?;
+    let link = adopt(0).map_err(|error| format!("no supervisor on standard input: {error}"))?;
+    let mut bytes = [0; Become::LENGTH];
+    let length = read(&link, &mut bytes, |descriptor| descriptor).map_err(failed)?.length;
+    let whom = Become::from_bytes(&bytes[..length]).ok_or("it was not told whom to become")?;
+    credentials::give_up(whom.0).map_err(|error| error.to_string())?;
+    let table = whole_table().map_err(failed)?;
+    // What is missing its worker has told.
+    sandbox::confine_worker(false).map_err(|error| error.to_string())?;
+    serve(link, table).map_err(failed)
+}
+
+fn failed(error: impl Into<io::Error>) -> String {
+    let error = error.into();
+    format!("it cannot go on: {error}")
+}
+
+/// Takes as many descriptors as it may; returns how many.
+fn whole_table() -> rustix::io::Result<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
+    Ok(limit.maximum.unwrap_or(u64::MAX))
+}
+
+/// Closes what it is sent, until its worker has gone or the table is full; then until all is closed.
+fn serve(link: OwnedFd, table: u64) -> io::Result<()> {
+    let queue = CloseQueue::new();
+    let (open, all_closed) = channel();
+    let full = table.saturating_sub(LEFT_FREE);
+    let mut last = None;
+    while let Some(connection) = next(&link, &queue, &open)? {
+        let number = u64::try_from(connection.number()).unwrap_or_default();
+        // Its worker has closed the one before.
+        drop(last.replace(connection));
+        if number >= full {
+            take_no_more(&link)?;
+            break;
+        }
+    }
+    drop((last, link, open));
+    // Never sent to: this waits until every connection is closed.
+    let _ = all_closed.recv();
+    Ok(())
+}
+
+/// The next connection; none when there will be no more, or no room for it.
+fn next(link: &OwnedFd, queue: &CloseQueue, open: &Sender<()>) -> io::Result<Option<PeerFd>> {
+    let mut uid = [0; 4];
+    let received = read(link, &mut uid, |descriptor| queue.hold(Depositor::Nobody, descriptor))?;
+    if received.truncated {
+        take_no_more(link)?;
+        return Ok(None);
+    }
+    let Some(mut connection) = received.descriptors.into_iter().next() else { return Ok(None) };
+    connection.move_to(Uid(u32::from_ne_bytes(uid)));
+    connection.keep_until_closed(open.clone());
+    Ok(Some(connection))
+}
+
+/// Tells its worker, and waits until that has closed its end: then it has also closed what it sent last.
+fn take_no_more(link: &OwnedFd) -> io::Result<()> {
+    shutdown(link, Shutdown::Read)?;
+    wait_for(link, PollFlags::empty())
+}
+
+/// Reads one message, when it comes.
+fn read<F>(
+    link: &OwnedFd,
+    buffer: &mut [u8],
+    own: impl FnMut(OwnedFd) -> F,
+) -> io::Result<crate::sys::receive::Received<F>> {
+    wait_for(link, PollFlags::IN)?;
+    receive(link.as_fd(), buffer, own)
+}
+
+/// Waits for `what`, or for the other end to be closed.
+fn wait_for(link: &OwnedFd, what: PollFlags) -> io::Result<()> {
+    loop {
+        match poll(&mut [PollFd::new(link, what)], None) {
+            Err(error) if io::Error::from(error).kind() == ErrorKind::Interrupted => {}
+            result => return Ok(result.map(|_| ())?),
+        }
+    }
+}
