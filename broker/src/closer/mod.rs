@@ -17,16 +17,18 @@ use std::sync::mpsc::{Sender, channel};
 
 use fdbroker_policy::Uid;
 use fdbroker_wire::Account;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{Shutdown, shutdown};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::fd::{CloseQueue, Depositor, PeerFd};
 use crate::sandbox::{self, credentials, memory};
 use crate::sys::adopt::adopt;
-use crate::sys::receive::receive;
+use crate::sys::receive::{Received, receive};
 use crate::sys::signal;
 
+/// How long it waits for more when it has read everything: then its worker wakes it once for many.
+const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
 /// Entries of the table that are left for what one message may bring, and for the process itself.
 const LEFT_FREE: u64 = 16;
 
@@ -140,10 +142,18 @@ fn take_no_more(link: &OwnedFd) -> io::Result<()> {
 fn read<F>(
     link: &OwnedFd,
     buffer: &mut [u8],
-    own: impl FnMut(OwnedFd) -> F,
-) -> io::Result<crate::sys::receive::Received<F>> {
-    wait_for(link, PollFlags::IN)?;
-    receive(link.as_fd(), buffer, own)
+    mut own: impl FnMut(OwnedFd) -> F,
+) -> io::Result<Received<F>> {
+    loop {
+        match receive(link.as_fd(), buffer, &mut own) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                wait_for(link, PollFlags::IN)?;
+                // A signal only makes it shorter.
+                let _ = poll(&mut [], Some(&PAUSE));
+            }
+            result => return result,
+        }
+    }
 }
 
 /// Waits for `what`, or for the other end to be closed.

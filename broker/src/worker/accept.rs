@@ -248,8 +248,9 @@ impl Arrival {
     /// Serves it after all if connections that count have been left meanwhile.
     async fn wait(self, worker: Rc<Worker>, late: Late, exceeded: Exceeded) {
         let counted = worker.quotas.reader(self.uid).charge();
+        let arrived = Instant::now();
         self.turn.take().await;
-        worker.sessions.reap(self.uid);
+        worker.sessions.reap(self.uid, arrived);
         if matches!(exceeded, Exceeded::Connections(_)) {
             worker.sessions.reap_all();
         }

@@ -33,6 +33,7 @@ pub(super) struct Sessions {
 struct User {
     connections: Vec<Weak<Connection>>,
     late: Rc<Cell<u32>>,
+    looked_through: Cell<Option<Instant>>,
 }
 
 /// One connection, and what it is charged with.
@@ -79,11 +80,15 @@ impl Sessions {
         Some(Late(Rc::clone(&user.late)))
     }
 
-    /// Takes the connections whose peer has hung up off their user's account, and ends their sessions.
-    pub(super) fn reap(&self, uid: Uid) {
+    /// Takes the connections whose peer has hung up off their user's account, and ends their sessions;
+    /// unless they have been looked through since `then`.
+    pub(super) fn reap(&self, uid: Uid, then: Instant) {
         let users = self.users.borrow();
-        let connections = users.get(&uid).map_or(&[][..], |user| &user.connections);
-        reap(connections.iter().filter_map(Weak::upgrade).collect());
+        let Some(user) = users.get(&uid) else { return };
+        if user.looked_through.get().is_none_or(|last| last <= then) {
+            user.looked_through.set(Some(Instant::now()));
+            reap(user.connections.iter().filter_map(Weak::upgrade).collect());
+        }
     }
 
     /// The same for all users, but not too often.
@@ -181,10 +186,10 @@ mod tests {
         let connection = sessions.add(USER, &stream, &turn, charge);
         connection.set_at_work(true);
         drop(theirs);
-        sessions.reap(USER);
+        sessions.reap(USER, Instant::now());
         assert!(quotas.connection(USER).is_err(), "it is still at work");
         connection.set_at_work(false);
-        sessions.reap(USER);
+        sessions.reap(USER, Instant::now());
         assert!(quotas.connection(USER).is_ok());
     }
 }

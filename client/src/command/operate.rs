@@ -61,6 +61,7 @@ Takes the right operate. The lines that come, as KEY=VALUE:
   audit_lost              records that it has not taken since it fails
   worker_restarts         workers that have died; the log says why
   workers_left_behind     dead workers that sleep in the kernel
+  closers                 processes that close what peers left unread
   deposits_set_aside      slots on which workers have died, or none
   listener                ok, repaired, replaced or broken: the listening socket";
 

@@ -74,19 +74,20 @@ fn is_turned_away_often(daemon: &Daemon, brought: &[BorrowedFd<'_>]) -> (Vec<Pee
     let (mut hers, mut pipes) = (vec![first], vec![pipe]);
     hers.extend((0..64).filter_map(|_| person.try_connect(daemon.socket(), None).ok()));
     for _ in 0..40 {
+        // It is turned away before any of it has been read.
+        let _stopped = Stopped::new(daemon.worker_pid());
         if !brought.is_empty() {
             let mut pipe = HeldPipe::new();
-            leaves_unread(daemon, &person, 1, &[pipe.take().as_fd()]);
+            leave_unread(daemon, &person, 1, &[pipe.take().as_fd()]);
             pipes.push(pipe);
         }
-        leaves_unread(daemon, &person, TABLE / 10, brought);
+        leave_unread(daemon, &person, TABLE / 10, brought);
     }
     (hers, pipes)
 }
 
-/// Connects so often, and is turned away before what is sent has been read.
-fn leaves_unread(daemon: &Daemon, person: &Person, often: u16, brought: &[BorrowedFd<'_>]) {
-    let _stopped = Stopped::new(daemon.worker_pid());
+/// Connects so often, and sends this.
+fn leave_unread(daemon: &Daemon, person: &Person, often: u16, brought: &[BorrowedFd<'_>]) {
     for _ in 0..often {
         let Ok(mut peer) = person.try_connect(daemon.socket(), None) else { continue };
         let _ = peer.try_send(b"x", brought);
@@ -149,25 +150,29 @@ fn without_a_closer_several_users_fill_nobodys_table_for_long() {
     }
     let daemon = Daemon::with_policy(&policy()).descriptor_limit(TABLE.into()).start();
     let worker = daemon.worker_pid();
-    let (mut pipes, file) = (Vec::new(), sample::file_saying("x"));
-    for user in 0..6 {
+    let file = sample::file_saying("x");
+    // Meanwhile it starts no closer.
+    daemon.stop_supervisor();
+    let users = (0..4).map(|user| {
         let (person, mut pipe) = (Person::user(GREEDY + 10 + user), HeldPipe::new());
         let mut first = person.connect(&daemon);
-        pipe.give(daemon.worker_pid(), |end| first.send(&request::get(SLOT), &[end]));
+        pipe.give(worker, |end| first.send(&request::get(SLOT), &[end]));
         first.answer();
-        pipes.push(pipe);
-        // It starts no closer meanwhile.
-        daemon.stop_supervisor();
-        // Of which as many stay as it may have connections.
-        let mut hers: Vec<_> =
+        // As many as it may have.
+        let hers: Vec<_> =
             (0..64).filter_map(|_| person.try_connect(daemon.socket(), None).ok()).collect();
-        // A quarter of the table in all, less what is the worker's own.
-        leaves_unread(&daemon, &person, TABLE / 5, &[file.as_fd()]);
-        hers.clear();
-        daemon.go_on();
-    }
+        (person, pipe, first, hers)
+    });
+    let users: Vec<_> = users.collect();
+    let stopped = Stopped::new(worker);
+    // Not quite a quarter of the table each.
+    users.iter().for_each(|(person, ..)| {
+        leave_unread(&daemon, person, TABLE / 4 - 20, &[file.as_fd()]);
+    });
+    drop(stopped);
+    wait_until("the worker gives up its full table", || !process::runs(worker));
+    daemon.go_on();
     another_user_is_served_in_the_end(&daemon);
-    assert_ne!(daemon.worker_pid(), worker, "the table was not full");
 }
 
 #[test] // the kernel names each writer by a descriptor
