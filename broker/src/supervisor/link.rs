@@ -51,6 +51,9 @@ pub(super) struct Link {
     deaf: bool,
     /// Answers that say yes, until they are worth a write.
     held_back: Vec<u8>,
+    /// Nothing was left to read the last time.
+    drained: bool,
+    /// When something came after that.
     last_read: Instant,
     chunk: Box<[u8]>,
     /// The number of a descriptor from which on the table is too full to read on.
@@ -85,6 +88,7 @@ impl Link {
             sent: 0,
             deaf: false,
             held_back: Vec::new(),
+            drained: false,
             last_read: Instant::now(),
             chunk: vec![0; CHUNK].into_boxed_slice(),
             full_from: full_from(),
@@ -191,6 +195,9 @@ impl Link {
     /// In the middle of many deposits, lets whoever else has work on this CPU go first: what
     /// waits here is safe, and more of it comes together that way.
     fn let_more_come(&mut self) {
+        if !std::mem::take(&mut self.drained) {
+            return;
+        }
         let now = Instant::now();
         if now.duration_since(self.last_read) < BURST {
             rustix::thread::sched_yield();
@@ -199,7 +206,7 @@ impl Link {
     }
 
     fn read(&mut self) -> io::Result<()> {
-        let Self { stream, decoder, close_queue, unread, chunk, full_from, .. } = self;
+        let Self { stream, decoder, close_queue, unread, chunk, full_from, drained, .. } = self;
         let hold = |descriptor| close_queue.hold(*unread, descriptor);
         match stream.try_io(Interest::READABLE, || receive(stream.as_fd(), chunk, hold)) {
             Ok(received) if received.length == 0 => Err(ErrorKind::UnexpectedEof.into()),
@@ -217,7 +224,10 @@ impl Link {
                 }
                 Ok(())
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                *drained = true;
+                Ok(())
+            }
             // It died before it had read everything; what it sent has all been read by now.
             Err(error) if error.kind() == ErrorKind::ConnectionReset => {
                 Err(ErrorKind::UnexpectedEof.into())
