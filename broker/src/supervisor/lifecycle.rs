@@ -245,6 +245,10 @@ impl Supervisor {
             match event {
                 Event::Stop => {
                     readiness::stopping(&self.log);
+                    self.log.info(&format!(
+                        "stopping, as SIGTERM or SIGINT asks; the {} deposits go with the broker",
+                        self.deposits.all().len()
+                    ));
                     self.connections.shut_down();
                     drop(link);
                     if process.end(GRACE).await.is_err() {
