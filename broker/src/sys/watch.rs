@@ -48,37 +48,46 @@ impl Watched {
     /// What `step` gives, but for WouldBlock.
     pub(crate) async fn read<T>(
         &self,
-        step: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+        mut step: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> io::Result<T> {
-        self.read_unless_empty(step, |_| false).await
+        loop {
+            if let Some(found) = self.read_once(&mut step, |_| false).await? {
+                return Ok(found);
+            }
+        }
     }
 
-    /// The same, where `empties` says of what `step` gave that nothing more was there to read: then
-    /// the next read waits without a look. What arrives after that is told by the kernel anew.
+    /// Does `step`, which must not block, when there may be something to read; returns none if there was
+    /// nothing after all. Can be dropped: then `step` has not been done.
+    ///
+    /// Where `empties` says of what `step` gave that nothing more was there, the next read waits without a
+    /// look. What arrives after that is told by the kernel anew.
     ///
     /// # Errors
     /// As [`Watched::read`].
-    pub(crate) async fn read_unless_empty<T>(
+    pub(crate) async fn read_once<T>(
         &self,
         mut step: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
         empties: impl Fn(&T) -> bool,
-    ) -> io::Result<T> {
+    ) -> io::Result<Option<T>> {
         if self.unsure.get() {
-            match step(self.as_fd()) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.unsure.set(false),
-                result => return result,
-            }
-        }
-        loop {
-            let mut ready = self.descriptor.readable().await?;
-            if let Ok(result) = ready.try_io(|descriptor| step(descriptor.get_ref().as_fd())) {
-                if result.as_ref().is_ok_and(&empties) {
-                    // Keeps what is known of the other end's having shut.
-                    ready.clear_ready();
+            return match step(self.as_fd()) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.unsure.set(false);
+                    Ok(None)
                 }
-                return result;
-            }
+                result => result.map(Some),
+            };
         }
+        let mut ready = self.descriptor.readable().await?;
+        let Ok(result) = ready.try_io(|descriptor| step(descriptor.get_ref().as_fd())) else {
+            return Ok(None);
+        };
+        if result.as_ref().is_ok_and(&empties) {
+            // Keeps what is known of the other end's having shut.
+            ready.clear_ready();
+        }
+        result.map(Some)
     }
 
     /// Does `step`, which must not block, as soon as there is room to write; the first time at
@@ -191,4 +200,35 @@ fn watch_or_back<T: AsRawFd>(
     // closed; an OwnedFd gives the same open descriptor for as long as it lives.
     let watched = unsafe { AsyncFd::register_with_interest(descriptor, interest) };
     watched.map_err(tokio::io::unix::AsyncFdRegisterError::into_parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn byte(socket: BorrowedFd<'_>) -> io::Result<u8> {
+        let mut byte = [0];
+        rustix::net::recv(socket, &mut byte, rustix::net::RecvFlags::DONTWAIT)?;
+        Ok(byte[0])
+    }
+
+    #[tokio::test]
+    async fn a_read_that_finds_nothing_comes_back_and_the_next_one_waits() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let watched = Watched::new(ours.into()).unwrap();
+        theirs.write_all(b"a").unwrap();
+        assert_eq!(watched.read_once(byte, |_| false).await.unwrap(), Some(b'a'));
+        // Nobody has said that it was all: whoever reads is to ask for its turn again.
+        assert_eq!(watched.read_once(byte, |_| false).await.unwrap(), None);
+        let waits = watched.read_once(byte, |_| false);
+        assert!(tokio::time::timeout(Duration::from_millis(10), waits).await.is_err());
+        theirs.write_all(b"b").unwrap();
+        assert_eq!(watched.read_once(byte, |_| true).await.unwrap(), Some(b'b'));
+        let waits = watched.read_once(byte, |_| false);
+        assert!(tokio::time::timeout(Duration::from_millis(10), waits).await.is_err());
+    }
 }

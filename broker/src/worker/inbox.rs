@@ -66,6 +66,16 @@ pub(crate) struct Incoming {
     pub(crate) writer: Writer,
 }
 
+/// What a read found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Found {
+    Something,
+    /// It had been read before.
+    Nothing,
+    /// There is no room for what it may bring.
+    NoRoom,
+}
+
 /// Why no more requests come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Gone {
@@ -141,32 +151,35 @@ impl Inbox {
         }
     }
 
-    /// Reads once, when there is something and it is the user's turn. Can be dropped.
+    /// Reads something, when it is there and it is the user's turn. Can be dropped.
     async fn read_in_turn(&mut self, worker: &Worker) -> Result<(), Gone> {
-        let ended = self.stream.readable().await.map_err(|_| Gone::Left)?;
-        // To end needs no turn: what is over does not count any longer than it must.
-        if !(ended && is_over(&*self.stream)) {
-            self.turn.take().await;
-        }
-        self.read(worker, CHUNK).await
-    }
-
-    /// Reads once, when there is something, and room for what it may bring: that is waited for, but not
-    /// for long. Can be dropped.
-    async fn read(&mut self, worker: &Worker, room: usize) -> Result<(), Gone> {
-        let mut pauses = 0;
-        while !self.read_if_room(worker, room).await? {
-            pauses += 1;
-            if pauses > MOST_PAUSES {
-                return Err(Gone::TooMuch);
+        loop {
+            let ended = self.stream.readable().await.map_err(|_| Gone::Left)?;
+            // To end needs no turn: what is over does not count any longer than it must.
+            if !(ended && is_over(&*self.stream)) {
+                self.turn.take().await;
             }
-            tokio::time::sleep(PAUSE).await;
+            // Where nothing was there after all, what comes next waits for its turn too.
+            if self.read(worker, CHUNK).await? {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
-    /// Reads once, when there is something; returns whether there was room for what it may bring.
-    async fn read_if_room(&mut self, worker: &Worker, room: usize) -> Result<bool, Gone> {
+    /// Reads once, when there may be something, and room for what it may bring: that is waited for, but not
+    /// for long. Returns whether there was something. Can be dropped.
+    async fn read(&mut self, worker: &Worker, room: usize) -> Result<bool, Gone> {
+        for _ in 0..=MOST_PAUSES {
+            match self.read_if_room(worker, room).await? {
+                Found::NoRoom => tokio::time::sleep(PAUSE).await,
+                found => return Ok(found == Found::Something),
+            }
+        }
+        Err(Gone::TooMuch)
+    }
+
+    /// Reads once, when there may be something.
+    async fn read_if_room(&mut self, worker: &Worker, room: usize) -> Result<Found, Gone> {
         let uid = self.uid;
         let reader = &*self.reader.get_or_insert_with(|| worker.quotas.reader(uid));
         let mut hold = |descriptor| {
@@ -185,13 +198,14 @@ impl Inbox {
             }
             received
         };
-        match self.stream.read_unless_empty(into_chunk, Received::was_all).await {
+        match self.stream.read_once(into_chunk, Received::was_all).await {
             // No other session runs in between: the chunk still holds what was received.
-            Ok(received) => {
+            Ok(Some(received)) => {
                 self.feed(worker, received);
-                Ok(true)
+                Ok(Found::Something)
             }
-            Err(error) if error.kind() == ErrorKind::QuotaExceeded => Ok(false),
+            Ok(None) => Ok(Found::Nothing),
+            Err(error) if error.kind() == ErrorKind::QuotaExceeded => Ok(Found::NoRoom),
             Err(_) => {
                 self.closed = true;
                 Err(Gone::Left)
