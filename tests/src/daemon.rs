@@ -184,7 +184,7 @@ impl Daemon {
     }
 
     /// How many descriptors are open; without the duplicates of connections that the supervisor gets
-    /// some time after they were accepted.
+    /// some time after they were accepted, and without the one that each has for each closer.
     ///
     /// # Panics
     /// When we may not look.
@@ -199,7 +199,12 @@ impl Daemon {
         // One that is being sent to the supervisor is there twice for a moment.
         let served: BTreeSet<_> =
             worker.values().filter(|target| connections.contains(*target)).collect();
-        Descriptors { supervisor: others(&supervisor), worker: others(&worker) + served.len() }
+        let closers = process::closers(self.supervisor_pid()).len();
+        let without = |open: usize| open.saturating_sub(closers);
+        Descriptors {
+            supervisor: without(others(&supervisor)),
+            worker: without(others(&worker) + served.len()),
+        }
     }
 
     /// Waits until as many descriptors are open as were.
@@ -230,7 +235,8 @@ impl Daemon {
             let connections = process::sockets_at(&self.bound);
             let known = |target: &String| supervisor.values().any(|other| other == target);
             let served = worker.values().filter(|target| connections.contains(*target));
-            worker.len() == before.worker && served.into_iter().all(known)
+            let closers = process::closers(self.supervisor_pid()).len();
+            worker.len() == before.worker + closers && served.into_iter().all(known)
         });
     }
 

@@ -68,6 +68,10 @@ impl Closer {
     /// Goes on with another when there is no other left.
     pub(super) fn keep(&self, link: OwnedFd) {
         let mut links = self.links.borrow_mut();
+        if links.len() >= ENOUGH {
+            // It was asked for twice, and ends when it sees that nobody needs it.
+            return drop(link);
+        }
         links.push_back(link);
         if links.len() < ENOUGH {
             self.asked.set(None);

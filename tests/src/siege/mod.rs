@@ -175,8 +175,10 @@ impl Usage {
     fn of(daemon: &Daemon) -> Self {
         let pids = [daemon.supervisor_pid(), daemon.worker_pid()];
         let memory = pids.map(|pid| process::memory(pid, "VmRSS"));
-        let descriptors =
-            pids.map(|pid| process::descriptors(pid).map_or(0, |descriptors| descriptors.len()));
+        // Each has one for each closer.
+        let closers = process::closers(daemon.supervisor_pid()).len();
+        let open = |pid| process::descriptors(pid).map_or(0, |descriptors| descriptors.len());
+        let descriptors = pids.map(|pid| open(pid).saturating_sub(closers));
         Self { memory, descriptors }
     }
 }
