@@ -264,6 +264,23 @@ mod tests {
     }
 
     #[test]
+    fn what_matching_may_cost_grows_with_the_text_and_the_stars() {
+        let glob = Glob::new("a*b*", Star::Anything);
+        assert_eq!(glob.stars(), 2);
+        assert_eq!((glob.cost("a"), glob.cost("axxxx"), glob.cost("axxxxxxxx")), (1, 15, 29));
+        assert_eq!(glob.cost("x".repeat(4000).as_str()), 1, "the first byte decides");
+        let longer = Glob::new("a*b**", Star::Anything);
+        assert!(longer.cost("axxxx") > glob.cost("axxxx"));
+    }
+
+    #[test]
+    fn no_pattern_has_more_pieces_than_there_is_room_for() {
+        for star in [Star::Anything, Star::WithinComponent] {
+            assert_eq!(pieces(&"x".repeat(2 * TOO_LONG), star).len(), TOO_LONG - 1);
+        }
+    }
+
+    #[test]
     fn a_pattern_of_the_greatest_length_matches() {
         let long = "x".repeat(TOO_LONG - 2);
         assert!(anything(&(long.clone() + "*"), &(long.clone() + "y")));
