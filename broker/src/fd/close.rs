@@ -515,10 +515,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_dropped_together_is_closed_together() {
+    fn what_is_dropped_while_a_thread_is_at_work_waits_together() {
         let queue = CloseQueue::new();
+        let release = block(&queue, 2000);
         (0..BATCH / 2).for_each(|_| drop(held(&queue, 2000)));
         assert_eq!(queue.0.lock().waiting.get(&Uid(2000).into()).map_or(0, Vec::len), BATCH / 2);
+        drop(release);
         assert!(is_closed(&queue, 2000, PATIENCE));
     }
 
