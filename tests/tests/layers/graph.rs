@@ -1,0 +1,156 @@
+//! Which file takes what from which, in one crate, and where that runs in a circle.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crate::mention::Mention;
+use crate::tree::{ModuleId, Tree};
+
+/// What a name stands for.
+enum Meaning {
+    Module(ModuleId),
+    /// Something that this module defines.
+    Item(ModuleId),
+}
+
+/// The files, each with those it takes something from: where, and what.
+#[derive(Default)]
+pub(crate) struct Graph {
+    arrows: BTreeMap<PathBuf, BTreeMap<PathBuf, BTreeMap<usize, String>>>,
+}
+
+impl Graph {
+    pub(crate) fn of(tree: &Tree) -> Self {
+        let mut graph = Self::default();
+        let lent = tree.lent();
+        for (id, module) in tree.modules.iter().enumerate() {
+            let imports = module.imports.values();
+            for mention in imports.chain(&module.mentions) {
+                if let Some(Meaning::Item(home)) = tree.meaning(id, &mention.segments, 0) {
+                    graph.add(&module.file, &tree.modules[home].file, mention);
+                }
+            }
+            let of_self = module.mentions.iter().filter(|path| path.segments[0] == "Self");
+            for call in module.calls.iter().chain(of_self) {
+                if let Some(home) = lent.get(call.segments.last().unwrap().as_str()) {
+                    graph.add(&module.file, &tree.modules[*home].file, call);
+                }
+            }
+        }
+        graph
+    }
+
+    fn add(&mut self, from: &Path, to: &Path, mention: &Mention) {
+        if from != to {
+            let arrows = self.arrows.entry(from.to_owned()).or_default();
+            let lines = arrows.entry(to.to_owned()).or_default();
+            lines.entry(mention.line).or_insert_with(|| mention.segments.join("::"));
+        }
+    }
+
+    /// The largest sets of files of which each reaches every other.
+    pub(crate) fn circles(&self) -> Vec<BTreeSet<PathBuf>> {
+        let reached: BTreeMap<_, _> =
+            self.arrows.keys().map(|file| (file.as_path(), self.reached_from(file))).collect();
+        let mut circles = BTreeSet::new();
+        for (file, others) in &reached {
+            let back = |other: &&PathBuf| {
+                reached.get(other.as_path()).is_some_and(|it| it.contains(*file))
+            };
+            let circle: BTreeSet<PathBuf> = others.iter().filter(back).cloned().collect();
+            if circle.len() > 1 {
+                circles.insert(circle);
+            }
+        }
+        circles.into_iter().collect()
+    }
+
+    fn reached_from(&self, file: &Path) -> BTreeSet<PathBuf> {
+        let mut reached = BTreeSet::new();
+        let mut ahead = vec![file];
+        while let Some(file) = ahead.pop() {
+            let next = self.arrows.get(file).into_iter().flat_map(BTreeMap::keys);
+            ahead.extend(next.filter(|next| reached.insert((*next).clone())).map(PathBuf::as_path));
+        }
+        reached
+    }
+
+    /// One line for each place at which a file of the circle takes something from another.
+    pub(crate) fn places(&self, circle: &BTreeSet<PathBuf>) -> Vec<String> {
+        let mut places = Vec::new();
+        for (from, arrows) in self.arrows.iter().filter(|(from, _)| circle.contains(*from)) {
+            for (to, lines) in arrows.iter().filter(|(to, _)| circle.contains(*to)) {
+                let place = |(line, path): (&usize, &String)| {
+                    format!("{}:{line} takes {path} from {}", from.display(), to.display())
+                };
+                places.extend(lines.iter().map(place));
+            }
+        }
+        places
+    }
+}
+
+impl Tree {
+    /// The functions that a type has outside its own file, by their names, if no other has that name:
+    /// taking a type apart into several files does not hide that these call each other.
+    fn lent(&self) -> BTreeMap<&str, ModuleId> {
+        let mut homes: BTreeMap<&str, Vec<(ModuleId, &str)>> = BTreeMap::new();
+        for (id, module) in self.modules.iter().enumerate() {
+            for (function, of) in &module.functions {
+                homes.entry(function).or_default().push((id, of));
+            }
+        }
+        let alone = homes.into_iter().filter(|(_, homes)| homes.len() == 1);
+        let lent = alone.filter(|(_, homes)| !self.modules[homes[0].0].items.contains(homes[0].1));
+        lent.map(|(function, homes)| (function, homes[0].0)).collect()
+    }
+
+    /// What a path stands for that this module names. `None`: it is from another crate, or bound
+    /// in the function itself.
+    fn meaning(&self, module: ModuleId, path: &[String], depth: usize) -> Option<Meaning> {
+        let (first, rest) = path.split_first()?;
+        let mut meaning = match first.as_str() {
+            "crate" => Meaning::Module(0),
+            "self" => Meaning::Module(module),
+            "super" => Meaning::Module(self.modules[module].parent?),
+            name => self.look_up(module, name, rest.is_empty(), depth)?,
+        };
+        for (at, name) in rest.iter().enumerate() {
+            // What follows an item are its variants and functions, which are at home where it is.
+            let Meaning::Module(inner) = meaning else { break };
+            meaning = match name.as_str() {
+                "super" => Meaning::Module(self.modules[inner].parent?),
+                name => self.look_up(inner, name, at + 1 == rest.len(), depth)?,
+            };
+        }
+        Some(meaning)
+    }
+
+    /// A name in a module. One that is handed on (`pub use`) is at home where it is defined.
+    fn look_up(&self, id: ModuleId, name: &str, last: bool, depth: usize) -> Option<Meaning> {
+        let module = &self.modules[id];
+        // A module and a function can have the same name: only the module has something in it.
+        if !last && let Some(child) = module.children.get(name) {
+            return Some(Meaning::Module(*child));
+        }
+        if module.items.contains(name) {
+            return Some(Meaning::Item(id));
+        }
+        // `use serde::de::self` in a module of that name would lead to itself.
+        if depth > 16 {
+            return None;
+        }
+        if let Some(import) = module.imports.get(name)
+            && let Some(meaning) = self.meaning(id, &import.segments, depth + 1)
+        {
+            return Some(meaning);
+        }
+        if let Some(child) = module.children.get(name) {
+            return Some(Meaning::Module(*child));
+        }
+        module.globs.iter().find_map(|glob| match self.meaning(id, &glob.segments, depth + 1)? {
+            Meaning::Module(from) if from != id => self.look_up(from, name, last, depth + 1),
+            _ => None,
+        })
+    }
+}
