@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod error;
 mod names;
 mod namespace;
 mod policy_file;
@@ -18,8 +19,9 @@ mod stamp;
 mod writers;
 
 pub use account::{AccountError, Identity, account};
+pub use error::PolicyFileError;
 pub use fdbroker_policy::unit_of_cgroup;
 pub use names::SystemNames;
 pub use namespace::sees_units;
-pub use policy_file::{MAX_POLICY_BYTES, PolicyFileError, load_policy, policy_files, read_policy};
+pub use policy_file::{MAX_POLICY_BYTES, load_policy, policy_files, read_policy};
 pub use process::{MAX_GROUPS, Process, ProcessError, cgroup_of, has_exited, is_alive};

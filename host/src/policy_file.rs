@@ -5,7 +5,6 @@
 //! changes meanwhile, all of them are read again.
 
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -15,35 +14,15 @@ use std::time::{Duration, SystemTime};
 use fdbroker_policy::{Finding, Findings, Policy, SourceText, Uid, load};
 
 use crate::SystemNames;
+use crate::error::{ATTEMPTS, PolicyFileError, refused, shown, unreadable};
 use crate::stamp::Stamp;
 use crate::writers::{self, Found, Listed};
 
 /// The most that is read of a policy, in bytes and all files together: 16 MiB.
 pub const MAX_POLICY_BYTES: u64 = 16 << 20;
 
-/// How often the files are read before they are given up because they keep changing.
-const ATTEMPTS: usize = 5;
-
 /// The directory of drop-ins, beside the policy file.
 const DROP_INS: &str = "policy.d";
-
-/// Why there is no policy from a file.
-#[derive(Debug)]
-pub enum PolicyFileError {
-    /// There is no such file. A symbolic link that leads nowhere is not this: it is unreadable.
-    NotFound(PathBuf),
-    /// The file, or a directory above it, cannot be read.
-    Unreadable {
-        /// The file or directory.
-        path: PathBuf,
-        /// What the kernel says.
-        source: io::Error,
-    },
-    /// The file or one of its drop-ins changed each time while it was read.
-    Changing(PathBuf),
-    /// The file was read and refused.
-    Findings(Findings),
-}
 
 /// Reads the texts of a policy that only `trusted` users could have written: the file, then its drop-ins.
 ///
@@ -239,45 +218,6 @@ fn text(file: File, limit: u64) -> Result<String, Unusable> {
         return Err(Unusable::TooLarge);
     }
     String::from_utf8(bytes).map_err(|_| Unusable::NotUtf8)
-}
-
-pub(crate) fn refused(mut findings: Vec<Finding>, last: Finding) -> PolicyFileError {
-    findings.push(last.clone());
-    PolicyFileError::Findings(Findings::new(findings).unwrap_or_else(|| last.into()))
-}
-
-pub(crate) fn unreadable(path: &Path, source: impl Into<io::Error>) -> PolicyFileError {
-    PolicyFileError::Unreadable { path: path.to_owned(), source: source.into() }
-}
-
-pub(crate) fn shown(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
-}
-
-impl fmt::Display for PolicyFileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotFound(path) => {
-                write!(f, "there is no policy file {path:?}: write it, or name one that is there")
-            }
-            Self::Unreadable { path, source } => write!(f, "{path:?} cannot be read: {source}"),
-            Self::Changing(path) => write!(
-                f,
-                "the policy file {path:?} or a drop-in changed each time while it was read, {ATTEMPTS} times: save it, \
-                 and load it again"
-            ),
-            Self::Findings(findings) => findings.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for PolicyFileError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Unreadable { source, .. } => Some(source),
-            Self::NotFound(_) | Self::Changing(_) | Self::Findings(_) => None,
-        }
-    }
 }
 
 #[cfg(test)]

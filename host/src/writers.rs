@@ -14,7 +14,7 @@ use fdbroker_policy::{Finding, Uid};
 use rustix::fs::{Dir, FileType, Mode, OFlags, Stat, fstat, open as open_path, openat, readlinkat};
 use rustix::io::Errno;
 
-use crate::policy_file::{PolicyFileError, refused, shown, unreadable};
+use crate::error::{PolicyFileError, refused, shown, unreadable};
 
 /// What a report calls a link.
 const LINK: &str = "symbolic link";

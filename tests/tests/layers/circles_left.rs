@@ -100,10 +100,6 @@ pub(crate) const CIRCLES_LEFT: &[Left] = &[
         ],
     },
     Left {
-        why: "both walk to the policy file and fail in the same way",
-        files: &["host/src/policy_file.rs", "host/src/writers.rs"],
-    },
-    Left {
         why: "`Target` stands with the verdict, and a rule, which a verdict names, is about a target",
         files: &[
             "policy/src/conditions.rs",
