@@ -6,18 +6,7 @@
 
 use crate::right::Right;
 use crate::rule::{Rule, RuleNumber};
-use crate::{Conditions, Moment, Peer, Slot, Tag};
-
-/// What a right is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Target {
-    /// One slot.
-    Slot(Slot),
-    /// A tag as a whole.
-    Tag(Tag),
-    /// The broker itself.
-    Broker,
-}
+use crate::{Conditions, Moment, Peer};
 
 /// The answer to "may this peer do that?".
 #[must_use]
@@ -33,18 +22,6 @@ pub enum Verdict<'p> {
         /// The id of the rule that denies it; `None` where no rule allows it.
         rule: Option<&'p str>,
     },
-}
-
-impl Target {
-    /// The tag that the target is, or lies in.
-    #[must_use]
-    pub const fn tag(self) -> Option<Tag> {
-        match self {
-            Self::Slot(slot) => Some(slot.tag),
-            Self::Tag(tag) => Some(tag),
-            Self::Broker => None,
-        }
-    }
 }
 
 impl Verdict<'_> {

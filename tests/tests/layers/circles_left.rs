@@ -100,16 +100,6 @@ pub(crate) const CIRCLES_LEFT: &[Left] = &[
         ],
     },
     Left {
-        why: "`Target` stands with the verdict, and a rule, which a verdict names, is about a target",
-        files: &[
-            "policy/src/conditions.rs",
-            "policy/src/pattern.rs",
-            "policy/src/right.rs",
-            "policy/src/rule.rs",
-            "policy/src/verdict.rs",
-        ],
-    },
-    Left {
         why: "the harness: a `Daemon` is made by a builder of daemons and has people who are its peers",
         files: &[
             "tests/src/binaries.rs",
