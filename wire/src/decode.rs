@@ -16,32 +16,8 @@ use zeroize::Zeroize;
 
 use crate::frame::{Frame, Limits, frame, i16_at, i32_at, i64_at, split_flags};
 use crate::payload::reserve;
-use crate::{
-    ADD_HEAD, Add, EXTENDED_HEAD, Errno, Extended, Hello, Info, Message, REPLY_HEAD, Reply, Slot,
-    Tag, opcode,
-};
-
-/// Why a message was not one: what to answer, and whether the connection can go on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Fault {
-    /// What to answer.
-    pub errno: Errno,
-    /// The sentence for the answer and the log.
-    pub reason: &'static str,
-    /// The stream is out of step, or the peer broke the rule about descriptors: answer, then
-    /// end the connection. The decoder gives nothing more.
-    pub fatal: bool,
-}
-
-impl Fault {
-    pub(crate) const fn fatal(errno: Errno, reason: &'static str) -> Self {
-        Self { errno, reason, fatal: true }
-    }
-
-    pub(crate) const fn survivable(errno: Errno, reason: &'static str) -> Self {
-        Self { errno, reason, fatal: false }
-    }
-}
+use crate::size::{ADD_HEAD, EXTENDED_HEAD, REPLY_HEAD};
+use crate::{Add, Errno, Extended, Fault, Hello, Info, Message, Reply, Slot, Tag, opcode};
 
 /// Turns a stream of bytes and descriptors (of type `F`) into messages.
 pub struct Decoder<F> {

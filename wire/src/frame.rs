@@ -2,10 +2,10 @@
 //!
 //! Nothing here takes memory: a length is judged before anybody makes room for it.
 
-use crate::{
-    ADD_HEAD, EXTENDED_HEAD, Errno, HELLO_SIZE, INFO_SIZE, MAX_DESCRIPTORS, MAX_PAYLOAD,
-    MAX_RECORD, MAX_TEXT, REPLY_HEAD, SLOT_SIZE, TAG_SIZE, decode::Fault, opcode,
+use crate::size::{
+    ADD_HEAD, EXTENDED_HEAD, HELLO_SIZE, INFO_SIZE, REPLY_HEAD, SLOT_SIZE, TAG_SIZE,
 };
+use crate::{Errno, Fault, MAX_DESCRIPTORS, MAX_PAYLOAD, MAX_RECORD, MAX_TEXT, opcode};
 
 /// How much a decoder takes from the other end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

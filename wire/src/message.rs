@@ -4,10 +4,10 @@
 //! gather head and payload in one sendmsg(2) without copying.
 
 use crate::frame::Head;
-use crate::{
-    ADD_HEAD, EXTENDED_HEAD, Errno, HELLO_SIZE, INFO_SIZE, MAX_DESCRIPTORS, MAX_TEXT, Payload,
-    REPLY_HEAD, SLOT_SIZE, Slot, TAG_SIZE, Tag, opcode,
+use crate::size::{
+    ADD_HEAD, EXTENDED_HEAD, HELLO_SIZE, INFO_SIZE, REPLY_HEAD, SLOT_SIZE, TAG_SIZE,
 };
+use crate::{Errno, MAX_DESCRIPTORS, MAX_TEXT, Payload, Slot, Tag, opcode};
 
 /// A complete message, with the descriptors (of type `F`) that belong to it.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -119,14 +119,4 @@ pub(crate) const CIRCLES_LEFT: &[Left] = &[
             "tests/src/sys/process.rs",
         ],
     },
-    Left {
-        why: "the sizes and opcodes stand in `lib.rs`; a fault stands with the decoder that makes it of a frame",
-        files: &[
-            "wire/src/control.rs",
-            "wire/src/decode.rs",
-            "wire/src/frame.rs",
-            "wire/src/lib.rs",
-            "wire/src/message.rs",
-        ],
-    },
 ];
