@@ -8,14 +8,6 @@ pub(crate) struct Left {
 
 pub(crate) const CIRCLES_LEFT: &[Left] = &[
     Left {
-        why: "the filters of both processes take the rows of the table from the `mod.rs` that picks a filter",
-        files: &[
-            "broker/src/sandbox/seccomp/mod.rs",
-            "broker/src/sandbox/seccomp/supervisor.rs",
-            "broker/src/sandbox/seccomp/worker.rs",
-        ],
-    },
-    Left {
         why: "what is set aside is kept as a deposit is, and the deposits set it aside",
         files: &["broker/src/supervisor/aside.rs", "broker/src/supervisor/deposits.rs"],
     },

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Rules;
+use super::rule::Rules;
 
 #[rustfmt::skip]
 const REFUSED: &[i64] = &[

@@ -7,8 +7,9 @@
 
 use std::collections::BTreeMap;
 
-use super::Check::{self, Is, IsNot, Masked, Null, Oneself, Within};
-use super::{Rules, SandboxError, rule};
+use super::rule::Check::{self, Is, IsNot, Masked, Null, Oneself, Within};
+use super::rule::{Rules, rule};
+use crate::sandbox::SandboxError;
 use crate::sys::socket::SO_INQ;
 
 /// When a call is made.
