@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use fdbroker_wire::Slot;
 
-use super::deposits::Kept;
+use super::kept::Kept;
 
 /// How many deposits may be set aside.
 const MAX: usize = 64;

@@ -6,22 +6,14 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use fdbroker_wire::{Add, Payload, Slot, Tag};
+use fdbroker_wire::{Add, Slot, Tag};
 
 use super::aside::Aside;
+use super::kept::Kept;
 use super::takers::Takers;
-use super::unclosed::{Leaving, Unclosed};
+use super::unclosed::Unclosed;
 use crate::deposit_record;
 use crate::fd::PeerFd;
-
-/// One deposit.
-pub(super) struct Kept {
-    pub(super) slot: Slot,
-    pub(super) ufd: i32,
-    pub(super) payload: Payload,
-    pub(super) descriptor: Option<PeerFd>,
-    leaving: Option<Leaving>,
-}
 
 /// The owner of a serial tag, as the worker noted it.
 pub(super) struct Note {

@@ -17,7 +17,7 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 use zeroize::Zeroize;
 
-use super::deposits::Kept;
+use super::kept::Kept;
 use crate::fd::{CloseQueue, Depositor, PeerFd};
 use crate::sys::receive::receive;
 use crate::transmit::{RETRY, transmit};

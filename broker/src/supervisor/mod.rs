@@ -13,6 +13,7 @@ mod connections;
 mod deposits;
 mod error;
 mod health;
+mod kept;
 mod lifecycle;
 mod link;
 mod listener;

@@ -8,10 +8,6 @@ pub(crate) struct Left {
 
 pub(crate) const CIRCLES_LEFT: &[Left] = &[
     Left {
-        why: "what is set aside is kept as a deposit is, and the deposits set it aside",
-        files: &["broker/src/supervisor/aside.rs", "broker/src/supervisor/deposits.rs"],
-    },
-    Left {
         why: "the one type `Supervisor` is taken apart into files that call each other",
         files: &[
             "broker/src/supervisor/attendance.rs",
