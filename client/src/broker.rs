@@ -13,7 +13,7 @@ use crate::question::slot::{Add, Del, Get, HowMuch};
 use crate::question::version2::Greet;
 use crate::question::{Place, Question};
 use crate::trouble::{Failure, Trouble, starting};
-use crate::{Connector, Error, Feature, Operation};
+use crate::{Attempt, Connector, Deposit, Error, Feature, Operation};
 
 /// A session with a broker. Requests block until they are answered.
 ///
@@ -37,15 +37,18 @@ pub struct Broker {
     pub(crate) claims: Claims,
 }
 
-/// What a slot holds.
-#[derive(Debug)]
-pub struct Deposit {
-    /// The descriptor, close-on-exec, if the deposit has one.
-    pub descriptor: Option<OwnedFd>,
-    /// The number that the descriptor had where it was deposited; −1 for a deposit without one.
-    pub ufd: i32,
-    /// The bytes, at most [`crate::MAX_PAYLOAD`].
-    pub payload: Vec<u8>,
+impl Connector {
+    /// Connects.
+    ///
+    /// # Errors
+    /// [`Error::Broken`] when there is no broker, [`Error::Untrusted`] when it is not trusted,
+    /// [`Error::Timeout`] when it accepts nobody.
+    pub fn connect(self) -> Result<Broker, Error> {
+        let socket = self.path();
+        let attempt = Attempt { operation: Operation::Connect, socket: Arc::clone(&socket) };
+        let connection = self.open(&attempt)?;
+        Ok(Broker::new(self, socket, connection))
+    }
 }
 
 impl Broker {

@@ -15,7 +15,7 @@ use crate::environment;
 use crate::patience::Patience;
 use crate::socket::Socket;
 use crate::trust::{Distrust, Trust};
-use crate::{Attempt, Broker, Error, Operation};
+use crate::{Attempt, Error};
 
 /// The environment variable that names the broker's socket.
 const SOCKET_VARIABLE: &str = "FDBROKER_SOCKET";
@@ -71,18 +71,6 @@ impl Connector {
     pub fn retry_for(mut self, limit: Duration) -> Self {
         self.retry_for = limit;
         self
-    }
-
-    /// Connects.
-    ///
-    /// # Errors
-    /// [`Error::Broken`] when there is no broker, [`Error::Untrusted`] when it is not trusted,
-    /// [`Error::Timeout`] when it accepts nobody.
-    pub fn connect(self) -> Result<Broker, Error> {
-        let socket = self.path();
-        let attempt = Attempt { operation: Operation::Connect, socket: Arc::clone(&socket) };
-        let connection = self.open(&attempt)?;
-        Ok(Broker::new(self, socket, connection))
     }
 
     pub(crate) fn patience_limit(&self) -> Duration {

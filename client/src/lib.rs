@@ -40,6 +40,7 @@ pub mod command;
 mod connection;
 mod connector;
 mod core;
+mod deposit;
 mod environment;
 mod error;
 #[cfg(fuzzing)]
@@ -59,13 +60,13 @@ mod trust;
 pub mod upgrader;
 mod version2;
 
-pub use broker::{Broker, Deposit};
+pub use broker::Broker;
 pub use connector::{Connector, default_socket};
+pub use deposit::{Deposit, ManyDeposits, NewDeposit};
 pub use error::{Attempt, Error, Feature, Operation};
 pub use fdbroker_wire::claim::{Claimed, Event, Mode, State, What};
 pub use fdbroker_wire::version2::{Entry as Listed, Found, Kind};
 pub use fdbroker_wire::{Errno, Index, Info, MAX_PAYLOAD, NotANumber, Slot, Tag};
-pub use many::{ManyDeposits, NewDeposit};
 pub use polled::{Outcome, Polled, Ticket};
 pub use trust::Trust;
 pub use upgrader::{UpgradeError, Upgrader};

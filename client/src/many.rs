@@ -3,26 +3,10 @@
 //! Each slot has an outcome of its own. A message that has to be repeated since the broker was
 //! restarted counts as the single requests of [`Broker`] do.
 
-use std::os::fd::BorrowedFd;
-
 use fdbroker_wire::{Index, Tag};
 
 use crate::question::many::{AddMany, DelMany, GetMany};
-use crate::{Broker, Deposit, Error};
-
-/// A deposit to be made, among many of its tag.
-#[derive(Clone, Copy, Debug)]
-pub struct NewDeposit<'a> {
-    /// Where.
-    pub index: Index,
-    /// Its descriptor, if it has one; its number here becomes the deposit's.
-    pub descriptor: Option<BorrowedFd<'a>>,
-    /// Its bytes, at most [`crate::MAX_PAYLOAD`].
-    pub payload: &'a [u8],
-}
-
-/// What was got of many slots, in the order in which they were asked for.
-pub type ManyDeposits = Vec<(Index, Result<Deposit, Error>)>;
+use crate::{Broker, Error, ManyDeposits, NewDeposit};
 
 impl Broker {
     /// Gets what is in many slots; it stays there.

@@ -58,20 +58,12 @@ pub(crate) const CIRCLES_LEFT: &[Left] = &[
         ],
     },
     Left {
-        why: "a request on a slot names the connection that its answer is about",
-        files: &["client/src/broker.rs", "client/src/connector.rs", "client/src/question/slot.rs"],
-    },
-    Left {
         why: "a contact makes a session, and a session names its contact",
         files: &["client/src/command/contact.rs", "client/src/command/session.rs"],
     },
     Left {
         why: "a failure is told as output is, and output can fail",
         files: &["client/src/command/failure.rs", "client/src/command/output.rs"],
-    },
-    Left {
-        why: "the results of a batch are made where its question is",
-        files: &["client/src/many.rs", "client/src/question/many.rs"],
     },
     Left {
         why: "the table of what was asked makes an `Outcome`, which stands with what polls",
