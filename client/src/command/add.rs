@@ -13,6 +13,7 @@ use rustix::fs::OFlags;
 
 use crate::{MAX_PAYLOAD, transfer};
 
+use super::contact::Contact;
 use super::listen::Address;
 use super::{Failure, Session};
 
@@ -63,7 +64,7 @@ impl Add {
     pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
         // First of all, or what this process itself opens could be taken for it.
         let inherited = self.fd.map(inherited).transpose()?;
-        let mut contact = session.contact();
+        let mut contact = Contact::new(session);
         let slot = contact.slot(&self.slot)?;
         // Before anything is made that would have to be taken back.
         contact.broker()?;

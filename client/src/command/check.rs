@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::describe::{Describer, right_names, rights};
 use super::policy_names::DEFAULT_POLICY;
+use super::terminal;
 use super::{Failure, Session, output};
 
 /// Check policy files as the broker does, and tell everything that is wrong with them
@@ -88,11 +89,11 @@ fn load_file(file: &Path) -> Result<(Policy, usize), Failure> {
     match fdbroker_host::load_policy(file) {
         Ok((sources, policy)) => Ok((policy, sources.len().saturating_sub(1))),
         Err(PolicyFileError::Findings(findings)) => {
-            output::complain(format_args!("{findings}"));
+            terminal::complain(format_args!("{findings}"));
             Err(Failure::Findings)
         }
         Err(error) => {
-            output::complain(format_args!("fdbroker: {error}"));
+            terminal::complain(format_args!("fdbroker: {error}"));
             Err(Failure::Findings)
         }
     }
@@ -125,14 +126,16 @@ fn check(file: &Path) -> Result<Result<(), Failure>, Failure> {
 fn account(shown: &str, policy: &Policy) -> Result<(), Failure> {
     match fdbroker_host::account(&policy.settings().user) {
         Ok(found) if found.uid == Uid::ROOT => {
-            output::complain(format_args!(
+            terminal::complain(format_args!(
                 "{shown}: the worker must not run as root: name an ordinary account as `user` in [broker]"
             ));
             Err(Failure::Findings)
         }
         Ok(_) => Ok(()),
         Err(error) => {
-            output::complain(format_args!("{shown}: note: root's broker would not start: {error}"));
+            terminal::complain(format_args!(
+                "{shown}: note: root's broker would not start: {error}"
+            ));
             Ok(())
         }
     }

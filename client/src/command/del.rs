@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::contact::Contact;
 use super::{Failure, Session};
 
 /// Delete what is in a slot
@@ -15,7 +16,7 @@ pub(crate) struct Del {
 impl Del {
     /// Runs it.
     pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let mut contact = session.contact();
+        let mut contact = Contact::new(session);
         let slot = contact.slot(&self.slot)?;
         Ok(contact.broker()?.del(slot)?)
     }

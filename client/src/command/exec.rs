@@ -55,7 +55,7 @@ struct Wanted {
 impl Exec {
     /// Runs it; comes back only if that fails.
     pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let mut contact = session.contact();
+        let mut contact = Contact::new(session);
         let slots = self.slots(&mut contact)?;
         let descriptors = fetch(contact.into_broker()?, &slots)?;
         let passed = place(descriptors)

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use crate::{Errno, Error, Operation};
 
-use super::output;
+use super::terminal;
 
 /// Why the command did not do what it should.
 #[derive(Debug)]
@@ -38,10 +38,10 @@ impl Failure {
     /// Says on standard error what happened, and gives the status to exit with.
     pub(crate) fn report(self) -> ExitCode {
         if let Self::Broker(Error::Reported { text, .. }) = &self {
-            output::complain(format_args!("{}", text.trim_end()));
+            terminal::complain(format_args!("{}", text.trim_end()));
         }
         if !matches!(self, Self::Findings) {
-            output::complain(format_args!("fdbroker: {self}"));
+            terminal::complain(format_args!("fdbroker: {self}"));
         }
         ExitCode::from(self.status())
     }

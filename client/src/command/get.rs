@@ -5,6 +5,8 @@ use serde_json::{Map, Value, json};
 
 use crate::{Deposit, Slot};
 
+use super::contact::Contact;
+use super::terminal;
 use super::{Failure, Session, descriptor, output};
 
 /// Write a slot's payload to standard output, or tell what is in the slot
@@ -30,14 +32,14 @@ has ufd -1 and descriptor null. To use a descriptor, see: fdbroker exec --help";
 impl Get {
     /// Runs it.
     pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let mut contact = session.contact();
+        let mut contact = Contact::new(session);
         let slot = contact.slot(&self.slot)?;
         let deposit = contact.broker()?.get(slot)?;
         if self.json {
             return output::json(&object(slot, &deposit));
         }
         if let (Some(descriptor), true) = (&deposit.descriptor, deposit.payload.is_empty()) {
-            output::complain(format_args!(
+            terminal::complain(format_args!(
                 "fdbroker: get {slot}: no payload, but {}: --json tells more, exec hands it to a program",
                 descriptor::summary(descriptor)
             ));

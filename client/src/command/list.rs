@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 use crate::{Kind, Listed};
 
+use super::contact::Contact;
+use super::terminal;
 use super::{Failure, Session, output};
 
 /// List the slots that you have the right to see, and what they hold
@@ -34,7 +36,7 @@ OWNER (a user id), BYTES (of payload) and slots that no rule reaches are told to
 impl List {
     /// Runs it.
     pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let mut contact = session.contact();
+        let mut contact = Contact::new(session);
         let tag = self.tag.as_deref().map(|tag| contact.tag(tag)).transpose()?;
         let listed = contact.broker()?.list(tag)?;
         if self.json {
@@ -82,7 +84,7 @@ fn row(entry: &Listed) -> [String; COLUMNS] {
     let name = match entry.name.as_str() {
         "" => "-".to_owned(),
         // On one line, and one word: a row is a line, and a cell has no space in it.
-        name => output::shown(name).replace('\n', "\\n").replace(' ', "\\u{20}"),
+        name => terminal::shown(name).replace('\n', "\\n").replace(' ', "\\u{20}"),
     };
     [
         entry.slot.to_string(),

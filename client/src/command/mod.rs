@@ -21,6 +21,7 @@ mod output;
 mod policy_names;
 mod session;
 mod tag;
+mod terminal;
 mod who;
 
 use std::process::ExitCode;

@@ -5,6 +5,7 @@
 
 use clap::Args;
 
+use super::contact::Contact;
 use super::{Failure, Session, output};
 
 /// Have the broker read its policy file again
@@ -76,7 +77,7 @@ impl Reload {
 impl Purge {
     /// Runs it.
     pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let mut contact = session.contact();
+        let mut contact = Contact::new(session);
         let slot = self.slot.as_deref().map(|slot| contact.slot(slot)).transpose()?;
         let report = contact.broker()?.purge(slot)?;
         written(&report)

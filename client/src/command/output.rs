@@ -1,5 +1,5 @@
-//! Standard output and standard error, whose readers may leave at any time, and may be a
-//! terminal: but for payloads, nothing is written that one would obey.
+//! Standard output, whose reader may leave at any time, and may be a terminal: but for payloads,
+//! nothing is written that one would obey.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -8,6 +8,7 @@ use fdbroker_policy::{escape, is_harmful};
 use serde_json::Value;
 
 use super::Failure;
+use super::terminal::shown;
 
 /// Writes to standard output. A reader that has gone has seen enough: that is no failure.
 pub(crate) fn write(bytes: &[u8]) -> Result<(), Failure> {
@@ -56,47 +57,4 @@ pub(crate) fn table<const N: usize>(
         line(cells.collect::<Vec<_>>().join("  ").trim_end())?;
     }
     Ok(())
-}
-
-/// Writes lines to standard error, escaped.
-pub(crate) fn complain(text: fmt::Arguments<'_>) {
-    // Where nobody listens there is nobody to tell.
-    let _ = writeln!(io::stderr().lock(), "{}", shown(&text.to_string()));
-}
-
-/// The text with everything escaped that a terminal would not show as it is, but line ends.
-pub(crate) fn shown(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '\r' => shown += "\\r",
-            _ if character != '\n' && is_harmful(character) => {
-                shown.extend(character.escape_unicode());
-            }
-            _ => shown.push(character),
-        }
-    }
-    shown
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_terminal_would_obey_is_escaped_and_the_rest_is_not() {
-        assert_eq!(shown("\"a\\b\"\n'é'"), "\"a\\b\"\n'é'");
-        assert_eq!(shown("\x1b[2J\r\u{9b}\u{202e}"), r"\u{1b}[2J\r\u{9b}\u{202e}");
-        assert_eq!(shown("a\u{61c}\u{feff}"), r"a\u{61c}\u{feff}");
-    }
-
-    #[test]
-    fn the_command_escapes_what_findings_and_the_log_escape() {
-        for character in (0..=u32::from(char::MAX)).filter_map(char::from_u32) {
-            let text = character.to_string();
-            let escaped = escape(&text) != text;
-            assert_eq!(shown(&text) != text, escaped && character != '\n', "{character:?}");
-            assert!(escaped || !character.is_control(), "{character:?}");
-        }
-    }
 }

@@ -8,7 +8,6 @@ use clap::Args;
 use crate::{Broker, Connector, Trust, environment};
 
 use super::Failure;
-use super::contact::Contact;
 
 const POLICY_VARIABLE: &str = "FDBROKER_POLICY";
 
@@ -52,11 +51,6 @@ impl Session {
     /// The policy file that names are to be looked up in, if somebody named one.
     pub(crate) fn policy(&self) -> Option<PathBuf> {
         self.policy.clone().or_else(|| environment::path(POLICY_VARIABLE))
-    }
-
-    /// The broker, and what slots are called.
-    pub(crate) fn contact(&self) -> Contact<'_> {
-        Contact::new(self)
     }
 }
 

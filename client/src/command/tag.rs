@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
+use super::contact::Contact;
 use super::{Failure, Session, output};
 
 /// Tell how much a tag holds
@@ -27,7 +28,7 @@ payloads in bytes.";
 impl Tag {
     /// Runs it.
     pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let mut contact = session.contact();
+        let mut contact = Contact::new(session);
         let tag = contact.tag(&self.tag)?;
         let info = contact.broker()?.tag(tag)?;
         match self.json {

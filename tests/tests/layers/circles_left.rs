@@ -58,14 +58,6 @@ pub(crate) const CIRCLES_LEFT: &[Left] = &[
         ],
     },
     Left {
-        why: "a contact makes a session, and a session names its contact",
-        files: &["client/src/command/contact.rs", "client/src/command/session.rs"],
-    },
-    Left {
-        why: "a failure is told as output is, and output can fail",
-        files: &["client/src/command/failure.rs", "client/src/command/output.rs"],
-    },
-    Left {
         why: "the table of what was asked makes an `Outcome`, which stands with what polls",
         files: &["client/src/polled/asked.rs", "client/src/polled.rs"],
     },
