@@ -2,6 +2,7 @@
 //! to wait for.
 
 mod asked;
+mod outcome;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,9 +11,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fdbroker_wire::claim::{Claimed, Event, Mode};
-use fdbroker_wire::version2::Found;
-use fdbroker_wire::{Index, Info, Message, Slot, Tag};
+use fdbroker_wire::claim::{Event, Mode};
+use fdbroker_wire::{Index, Message, Slot, Tag};
 
 use crate::channel::{Abandoned, Channel, Parcel, Response, Waiter};
 use crate::claims::Claims;
@@ -24,8 +24,9 @@ use crate::question::{Place, Question};
 use crate::room::unreceived;
 use crate::socket::Socket;
 use crate::trouble::{Failure, Trouble};
-use crate::{Attempt, Connector, Deposit, Error, Listed, ManyDeposits, Operation};
+use crate::{Attempt, Connector, Error, Operation};
 use asked::Asked;
+pub use outcome::Outcome;
 
 /// A session with a broker that never waits.
 ///
@@ -76,30 +77,6 @@ pub struct Polled {
 /// Which request an answer is for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Ticket(u64);
-
-/// What came of a request.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Outcome {
-    /// It was done: to `add`, `del`, `release`, `ready` and `withdraw`.
-    Done,
-    /// To `get`.
-    Deposit(Deposit),
-    /// To `tag`.
-    Info(Info),
-    /// To `find`.
-    Found(Found),
-    /// To `list`.
-    Listed(Vec<Listed>),
-    /// To `reload`, `purge` and `status`.
-    Report(String),
-    /// To `get_many` and `take_many`.
-    Many(ManyDeposits),
-    /// To `del_many`: for each slot.
-    DoneMany(Vec<Result<(), Error>>),
-    /// To `claim`.
-    Claimed(Claimed),
-}
 
 impl Connector {
     /// Connects a session that never waits afterwards. This waits as [`Connector::connect`] does,

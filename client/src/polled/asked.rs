@@ -2,18 +2,16 @@
 
 use std::os::fd::OwnedFd;
 
-use fdbroker_wire::claim::Claimed;
-use fdbroker_wire::version2::Found;
-use fdbroker_wire::{Info, Message, Slot};
+use fdbroker_wire::{Message, Slot};
 
-use super::Outcome;
+use super::outcome::Outcome;
 use crate::channel::Parcel;
 use crate::question::claim::{Claim, OfClaimed};
 use crate::question::many::{DelMany, GetMany};
 use crate::question::slot::{Del, Get, HowMuch};
 use crate::question::version2::{Find, List, Operate};
 use crate::question::{Bond, Place, Question};
-use crate::{Deposit, Error, Listed, ManyDeposits, Operation};
+use crate::{Error, Operation};
 
 /// A request that has been sent, or waits to be.
 #[derive(Debug)]
@@ -79,34 +77,5 @@ impl Asked {
             question => question.hear(answer, place).map(|outcome| outcome.map(Outcome::from)),
             slot => place.done(Operation::Add(*slot), answer).map(|()| Some(Outcome::Done))
         )
-    }
-}
-
-macro_rules! outcomes {
-    ($($of:ty => $outcome:ident,)*) => {
-        $(
-            impl From<$of> for Outcome {
-                fn from(outcome: $of) -> Self {
-                    Self::$outcome(outcome)
-                }
-            }
-        )*
-    };
-}
-
-outcomes! {
-    Deposit => Deposit,
-    Info => Info,
-    Found => Found,
-    Vec<Listed> => Listed,
-    String => Report,
-    ManyDeposits => Many,
-    Vec<Result<(), Error>> => DoneMany,
-    Claimed => Claimed,
-}
-
-impl From<()> for Outcome {
-    fn from((): ()) -> Self {
-        Self::Done
     }
 }

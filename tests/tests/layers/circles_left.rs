@@ -58,10 +58,6 @@ pub(crate) const CIRCLES_LEFT: &[Left] = &[
         ],
     },
     Left {
-        why: "the table of what was asked makes an `Outcome`, which stands with what polls",
-        files: &["client/src/polled/asked.rs", "client/src/polled.rs"],
-    },
-    Left {
         why: "a builder makes an `Upgrader`, which makes a builder; its functions are in several files",
         files: &[
             "client/src/upgrader/builder.rs",

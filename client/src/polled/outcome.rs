@@ -1,0 +1,60 @@
+//! What came of a request, of every kind.
+
+use fdbroker_wire::Info;
+use fdbroker_wire::claim::Claimed;
+use fdbroker_wire::version2::Found;
+
+use crate::{Deposit, Error, Listed, ManyDeposits};
+
+/// What came of a request.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It was done: to `add`, `del`, `release`, `ready` and `withdraw`.
+    Done,
+    /// To `get`.
+    Deposit(Deposit),
+    /// To `tag`.
+    Info(Info),
+    /// To `find`.
+    Found(Found),
+    /// To `list`.
+    Listed(Vec<Listed>),
+    /// To `reload`, `purge` and `status`.
+    Report(String),
+    /// To `get_many` and `take_many`.
+    Many(ManyDeposits),
+    /// To `del_many`: for each slot.
+    DoneMany(Vec<Result<(), Error>>),
+    /// To `claim`.
+    Claimed(Claimed),
+}
+
+macro_rules! outcomes {
+    ($($of:ty => $outcome:ident,)*) => {
+        $(
+            impl From<$of> for Outcome {
+                fn from(outcome: $of) -> Self {
+                    Self::$outcome(outcome)
+                }
+            }
+        )*
+    };
+}
+
+outcomes! {
+    Deposit => Deposit,
+    Info => Info,
+    Found => Found,
+    Vec<Listed> => Listed,
+    String => Report,
+    ManyDeposits => Many,
+    Vec<Result<(), Error>> => DoneMany,
+    Claimed => Claimed,
+}
+
+impl From<()> for Outcome {
+    fn from((): ()) -> Self {
+        Self::Done
+    }
+}
