@@ -24,6 +24,13 @@ pub struct Builder {
     patience: Duration,
 }
 
+impl Upgrader {
+    /// Begins to build one, for a tag that is this program's own.
+    pub fn builder(tag: Tag) -> Builder {
+        Builder::new(tag)
+    }
+}
+
 impl Builder {
     pub(crate) fn new(tag: Tag) -> Self {
         let connector = Connector::new();

@@ -1,15 +1,16 @@
-//! Becoming the owner, waiting for the next one, giving up.
+//! Becoming the owner, and waiting for the next one.
 
 use std::time::{Duration, Instant};
 
-use fdbroker_wire::{Errno, Tag};
+use fdbroker_wire::Errno;
 
 use super::course::{Happening, Stage};
+use super::due::{NotDone, delete_all, deposit_all};
 use super::inventory::Inventory;
-use super::shared::{Guard, Link, refused};
+use super::shared::{Guard, refused};
 use super::snapshot::fetch;
 use super::{UpgradeError, Upgrader};
-use crate::{Broker, Error, NewDeposit};
+use crate::{Broker, Error};
 
 /// How long to wait before looking again for what no event tells.
 const SHORT: Duration = Duration::from_millis(20);
@@ -105,23 +106,6 @@ impl Upgrader {
         }
     }
 
-    /// Gives up: the tag, or the claim of it. Whoever waits here is told [`UpgradeError::Stopped`].
-    /// What was deposited stays there, for a process that claims the tag next; what is not wanted
-    /// any more has to be removed first.
-    pub fn stop(&self) {
-        let mut state = self.shared.lock();
-        let tag = state.terms.tag;
-        if let Link::Up(broker) = &mut state.link {
-            // If it fails, the end of the connection says the same.
-            let _ = broker.withdraw(tag);
-        }
-        state.link = Link::Closed;
-        state.inventory.drop_spares();
-        state.course.advance(Stage::Stopped);
-        self.shared.tell(&state);
-        self.shared.ring();
-    }
-
     /// Makes the tag this process's own.
     fn own<'a>(&'a self, mut state: Guard<'a>) -> Result<Guard<'a>, UpgradeError> {
         loop {
@@ -208,60 +192,4 @@ impl Upgrader {
             }
         }
     }
-}
-
-/// One that the broker did not deposit or delete, among many.
-pub(crate) struct NotDone {
-    name: String,
-    source: Error,
-}
-
-/// Deposits what is due; gives the first that was not taken, when all were tried.
-pub(crate) fn deposit_all(
-    broker: &mut Broker,
-    tag: Tag,
-    inventory: &mut Inventory,
-) -> Result<Result<(), NotDone>, Error> {
-    let due = inventory.due().deposits;
-    let as_new = |(_, index, descriptor, payload): &(_, _, _, Vec<u8>)| {
-        (*index, *descriptor, payload.clone())
-    };
-    let kept: Vec<_> = due.iter().map(as_new).collect();
-    let new: Vec<_> = kept
-        .iter()
-        .map(|(index, descriptor, payload)| NewDeposit {
-            index: *index,
-            descriptor: *descriptor,
-            payload,
-        })
-        .collect();
-    let done = broker.add_many(tag, &new)?;
-    let names: Vec<String> = due.iter().map(|(name, ..)| (*name).to_owned()).collect();
-    let mut first = Ok(());
-    for (name, done) in names.into_iter().zip(done) {
-        match done {
-            Ok(()) => inventory.was_deposited(&name),
-            Err(source) => first = first.and(Err(NotDone { name, source })),
-        }
-    }
-    Ok(first)
-}
-
-fn delete_all(
-    broker: &mut Broker,
-    tag: Tag,
-    inventory: &mut Inventory,
-) -> Result<Result<(), NotDone>, Error> {
-    let unwanted = inventory.due().unwanted;
-    let mut first = Ok(());
-    for (index, done) in unwanted.iter().zip(broker.del_many(tag, &unwanted)?) {
-        match done {
-            Ok(()) | Err(Error::Absent { .. }) => inventory.was_deleted(*index),
-            Err(source) => {
-                let name = fdbroker_wire::Slot { tag, index: *index }.to_string();
-                first = first.and(Err(NotDone { name, source }));
-            }
-        }
-    }
-    Ok(first)
 }

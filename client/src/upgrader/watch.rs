@@ -13,8 +13,8 @@ use fdbroker_wire::claim::{Claimed, Mode, State as ClaimState};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::course::Stage;
+use super::due::deposit_all;
 use super::inventory::Inventory;
-use super::lifecycle::deposit_all;
 use super::shared::{Link, Shared, State, Terms, is_passing};
 use super::snapshot::fetch;
 use crate::{Broker, Error};

@@ -58,16 +58,6 @@ pub(crate) const CIRCLES_LEFT: &[Left] = &[
         ],
     },
     Left {
-        why: "a builder makes an `Upgrader`, which makes a builder; its functions are in several files",
-        files: &[
-            "client/src/upgrader/builder.rs",
-            "client/src/upgrader/handle.rs",
-            "client/src/upgrader/keeping.rs",
-            "client/src/upgrader/lifecycle.rs",
-            "client/src/upgrader/watch.rs",
-        ],
-    },
-    Left {
         why: "the harness: a `Daemon` is made by a builder of daemons and has people who are its peers",
         files: &[
             "tests/src/binaries.rs",
