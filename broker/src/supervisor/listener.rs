@@ -6,7 +6,7 @@
 //! whether its broker lives. Nothing here waits for another process.
 
 mod access;
-mod deletion;
+mod repair;
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -27,7 +27,6 @@ use rustix::process::{Pid, geteuid, getpid, test_kill_process, umask};
 
 use super::StartError;
 use crate::fd::{CloseQueue, PeerFd};
-use crate::log::Log;
 use crate::look::look;
 use crate::sys::adopt::adopt;
 use crate::sys::socket::without_surplus;
@@ -44,9 +43,6 @@ pub(super) struct Listener {
     /// Its file could be seen at first, where it has one: of one that was passed in, it may not be.
     visible: bool,
 }
-
-const REPLACED: &str = "replaced";
-const BROKEN: &str = "broken";
 
 /// A socket file of ours.
 struct SocketFile {
@@ -93,51 +89,6 @@ impl Listener {
     fn is_shut_down(&self) -> bool {
         let ended = PollFlags::RDHUP | PollFlags::HUP;
         look(self.socket.as_fd(), PollFlags::RDHUP).is_ok_and(|found| found.intersects(ended))
-    }
-
-    /// Repairs what the last worker may have done to it. To be called while there is no worker.
-    pub(super) fn repair(&mut self, log: &Log) {
-        self.restore_file(log, false);
-        if self.is_shut_down() {
-            let before = self.path().and_then(|path| fs::symlink_metadata(path).ok());
-            match self.replace() {
-                Ok(path) => {
-                    self.state = REPLACED;
-                    let lost = before.and_then(|before| Access::of(&before).lost(&path));
-                    let (path, lost) = (path.display(), lost.unwrap_or_default());
-                    log.error(&format!(
-                        "{SHUT_DOWN}; another one listens on {path} now{lost}{}",
-                        self.cure()
-                    ));
-                }
-                Err(error) => {
-                    self.state = BROKEN;
-                    log.error(&format!(
-                        "{SHUT_DOWN}, and no other one can be made in its place ({error}): nobody can \
-                         connect{}",
-                        self.cure()
-                    ));
-                }
-            }
-        } else if !self.is_intact() {
-            self.state = "repaired";
-            let switched = setsockopt(&self.socket, sockopt::PassCred, &true);
-            log.error(&match switched {
-                Ok(()) => format!("{SWITCHED_OFF}; it is on again"),
-                Err(error) => format!("{SWITCHED_OFF}, and cannot be switched on: {error}"),
-            });
-        }
-        if self.made.is_some() {
-            // Whoever called listen(2) last is whom clients see, and who says how many can wait.
-            if let Err(error) = rustix::net::listen(&self.socket, i32::MAX) {
-                log.warn(&format!("the listening socket keeps the queue that it has: {error}"));
-            }
-        }
-    }
-
-    /// What is to be done about a broken socket that somebody else made.
-    fn cure(&self) -> &'static str {
-        if self.made.is_some() { "" } else { CURE }
     }
 
     /// Listens on another socket at the same path, with the same mode and group; returns the path.
@@ -230,14 +181,6 @@ pub(super) fn passed_in(close_queue: CloseQueue) -> Result<Option<Listener>, Sta
         more => Err(problem(format!("{} descriptors were passed; pass one", more.len()))),
     }
 }
-
-const SHUT_DOWN: &str = "the listening socket has been shut down, which the worker can do when it is \
-     taken over, and nobody else";
-const SWITCHED_OFF: &str = "SO_PASSCRED of the listening socket has been switched off, which the \
-     worker can do when it is taken over, and nobody else";
-const CURE: &str = "; the service manager still holds the broken one: at the next occasion, stop the \
-     broker and restart its socket unit (systemctl stop fdbrokerd.service; systemctl restart \
-     fdbrokerd.socket), which empties the slots";
 
 fn listens(socket: &OwnedFd) -> bool {
     use rustix::net::sockopt::{socket_acceptconn, socket_domain, socket_type};

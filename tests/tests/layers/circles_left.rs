@@ -18,10 +18,6 @@ pub(crate) const CIRCLES_LEFT: &[Left] = &[
         ],
     },
     Left {
-        why: "the listener restores its file in a file of its own, which looks at the listener",
-        files: &["broker/src/supervisor/listener/deletion.rs", "broker/src/supervisor/listener.rs"],
-    },
-    Left {
         why: "what all sessions share, `Worker`, stands in the `mod.rs` that starts them; an answer knows the batch; a session knows the requests",
         files: &[
             "broker/src/worker/accept.rs",

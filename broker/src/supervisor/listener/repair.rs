@@ -1,0 +1,115 @@
+//! What a worker that was taken over, or whoever deletes its file, can do to the listening socket,
+//! and how that is mended.
+//!
+//! When the file is deleted nobody can connect any more, and nothing else tells. One look at the path
+//! (lstat) with each beat and each SIGHUP finds it.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use nix::sys::socket::{setsockopt, sockopt};
+
+use super::access::Access;
+use super::{Listener, is_in_place, lock_beside};
+use crate::log::Log;
+
+const REPLACED: &str = "replaced";
+const BROKEN: &str = "broken";
+
+impl Listener {
+    /// Repairs what the last worker may have done to it. To be called while there is no worker.
+    pub(in crate::supervisor) fn repair(&mut self, log: &Log) {
+        self.restore_file(log, false);
+        if self.is_shut_down() {
+            let before = self.path().and_then(|path| fs::symlink_metadata(path).ok());
+            match self.replace() {
+                Ok(path) => {
+                    self.state = REPLACED;
+                    let lost = before.and_then(|before| Access::of(&before).lost(&path));
+                    let (path, lost) = (path.display(), lost.unwrap_or_default());
+                    log.error(&format!(
+                        "{SHUT_DOWN}; another one listens on {path} now{lost}{}",
+                        self.cure()
+                    ));
+                }
+                Err(error) => {
+                    self.state = BROKEN;
+                    log.error(&format!(
+                        "{SHUT_DOWN}, and no other one can be made in its place ({error}): nobody can \
+                         connect{}",
+                        self.cure()
+                    ));
+                }
+            }
+        } else if !self.is_intact() {
+            self.state = "repaired";
+            let switched = setsockopt(&self.socket, sockopt::PassCred, &true);
+            log.error(&match switched {
+                Ok(()) => format!("{SWITCHED_OFF}; it is on again"),
+                Err(error) => format!("{SWITCHED_OFF}, and cannot be switched on: {error}"),
+            });
+        }
+        if self.made.is_some() {
+            // Whoever called listen(2) last is whom clients see, and who says how many can wait.
+            if let Err(error) = rustix::net::listen(&self.socket, i32::MAX) {
+                log.warn(&format!("the listening socket keeps the queue that it has: {error}"));
+            }
+        }
+    }
+
+    /// What is to be done about a broken socket that somebody else made.
+    fn cure(&self) -> &'static str {
+        if self.made.is_some() { "" } else { CURE }
+    }
+
+    /// Listens anew if the socket file has been deleted, or says why not: at each call if `asked` for,
+    /// else once. Returns whether there is another socket, which the worker is to have.
+    pub(in crate::supervisor) fn restore_file(&mut self, log: &Log, asked: bool) -> bool {
+        let Some(path) = self.lost_file() else { return false };
+        let shown = path.display();
+        match self.make_again(&path) {
+            Ok(()) => {
+                self.state = REPLACED;
+                log.error(&format!("the socket file {shown} was deleted; it has been made again"));
+                return true;
+            }
+            Err(_) if self.state == BROKEN && !asked => {}
+            Err(problem) => {
+                log.error(&format!(
+                    "the socket file {shown} was deleted: nobody can connect; {problem}"
+                ));
+            }
+        }
+        self.state = BROKEN;
+        false
+    }
+
+    /// The path of the socket file, if it was there and is not any more.
+    fn lost_file(&self) -> Option<PathBuf> {
+        let path = self.path().filter(|_| self.visible)?;
+        let looked = std::fs::symlink_metadata(&path);
+        looked.is_err_and(|error| error.kind() == ErrorKind::NotFound).then_some(path)
+    }
+
+    fn make_again(&mut self, path: &Path) -> Result<(), String> {
+        let Some(file) = &mut self.made else { return Err(NOT_OURS.to_owned()) };
+        // Whoever deletes a directory deletes the lock too: then another broker may have come.
+        if !is_in_place(&file.lock.file, &file.lock.name).unwrap_or(false) {
+            file.lock = lock_beside(path).map_err(|error| error.to_string())?;
+        }
+        let made = self.replace();
+        made.map(drop).map_err(|error| format!("it cannot be made again: {error}"))
+    }
+}
+
+const SHUT_DOWN: &str = "the listening socket has been shut down, which the worker can do when it is \
+     taken over, and nobody else";
+const SWITCHED_OFF: &str = "SO_PASSCRED of the listening socket has been switched off, which the \
+     worker can do when it is taken over, and nobody else";
+const CURE: &str = "; the service manager still holds the broken one: at the next occasion, stop the \
+     broker and restart its socket unit (systemctl stop fdbrokerd.service; systemctl restart \
+     fdbrokerd.socket), which empties the slots";
+const NOT_OURS: &str = "the service manager made it and has to make it again: at the next occasion, stop \
+     the broker and restart its socket unit (systemctl stop fdbrokerd.service; systemctl restart \
+     fdbrokerd.socket), which empties the slots";
