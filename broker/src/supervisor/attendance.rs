@@ -8,11 +8,14 @@ use fdbroker_wire::{Control, Errno, Extended, Message, Slot};
 use rustix::process::{Resource, getrlimit};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::lifecycle::{Given, Supervisor};
 use super::link::Link;
 use super::opener::{Opened, stale};
+use super::state::{Given, Supervisor};
 use super::takers::Taker;
 use crate::fd::{Depositor, PeerFd};
+
+/// Of how many connections the worker is told in one message.
+const PARTED_AT_ONCE: usize = 1024;
 
 impl Supervisor {
     pub(super) fn answer(
@@ -131,6 +134,34 @@ impl Supervisor {
                 "the limit of open descriptors is too low: what {surplus} processes were taking is there \
                  for everybody, and could be given twice; raise LimitNOFILE="
             ));
+        }
+    }
+
+    /// Gives the worker a closer.
+    fn give_closer(&mut self, link: &mut Link) {
+        let account = self.source.account();
+        match self.closers.start(account, &self.log) {
+            Ok(socket) => {
+                self.log.info(&format!(
+                    "a peer left descriptors unread in its connection: a process of its own (fdbroker-closer) \
+                     closes such connections; {} run",
+                    self.closers.len()
+                ));
+                link.carry_own(|socket| Control::Closer(Some(socket)), socket);
+            }
+            Err(error) => self.log.error(&format!(
+                "no process can be started that closes connections with unread descriptors: {error}; the \
+                 worker closes them"
+            )),
+        }
+    }
+
+    /// Tells a worker that serves what has been closed.
+    pub(super) fn tell_closed(&self, link: &mut Link) {
+        let (closed, parted) = self.unclosed.take();
+        closed.into_iter().for_each(|tally| link.control(Control::Closed(tally)));
+        for numbers in parted.chunks(PARTED_AT_ONCE) {
+            link.control(Control::Parted(numbers.to_vec()));
         }
     }
 

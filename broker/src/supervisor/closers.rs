@@ -3,11 +3,9 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use fdbroker_wire::{Account, Control};
+use fdbroker_wire::Account;
 use tokio::process::Child;
 
-use super::lifecycle::Supervisor;
-use super::link::Link;
 use super::spawn;
 use crate::log::Log;
 
@@ -28,7 +26,8 @@ impl Closers {
         self.0.len()
     }
 
-    fn start(&mut self, account: Option<Account>, log: &Log) -> io::Result<OwnedFd> {
+    /// Starts another one; gives the worker's end of its link.
+    pub(super) fn start(&mut self, account: Option<Account>, log: &Log) -> io::Result<OwnedFd> {
         self.reap();
         if self.0.len() >= MOST {
             return Err(io::Error::other(format!("{MOST} still have something to close")));
@@ -36,26 +35,5 @@ impl Closers {
         let (closer, link) = spawn::closer(account, log)?;
         self.0.push(closer);
         Ok(link)
-    }
-}
-
-impl Supervisor {
-    /// Gives the worker a closer.
-    pub(super) fn give_closer(&mut self, link: &mut Link) {
-        let account = self.source.account();
-        match self.closers.start(account, &self.log) {
-            Ok(socket) => {
-                self.log.info(&format!(
-                    "a peer left descriptors unread in its connection: a process of its own (fdbroker-closer) \
-                     closes such connections; {} run",
-                    self.closers.len()
-                ));
-                link.carry_own(|socket| Control::Closer(Some(socket)), socket);
-            }
-            Err(error) => self.log.error(&format!(
-                "no process can be started that closes connections with unread descriptors: {error}; the \
-                 worker closes them"
-            )),
-        }
     }
 }

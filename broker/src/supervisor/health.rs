@@ -2,9 +2,9 @@
 
 use fdbroker_wire::Control;
 
-use super::lifecycle::Supervisor;
 use super::link::Link;
 use super::pulse::Pulse;
+use super::state::Supervisor;
 use super::worker_process::WorkerProcess;
 
 impl Supervisor {

@@ -5,75 +5,30 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use fdbroker_wire::{Control, Message};
+use fdbroker_wire::Message;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::StartError;
-use super::closers::Closers;
-use super::connections::Connections;
-use super::deposits::Deposits;
 use super::link::Link;
-use super::listener::Listener;
-use super::opener::{Opened, Opener};
-use super::policy_source::PolicySource;
+use super::opener::Opened;
 use super::pulse::Pulse;
-use super::quarantine::Quarantine;
-use super::readiness::{self, Readiness};
+use super::readiness;
 use super::records::Records;
-use super::reload::{Done, Reloads};
-use super::restarts::{Death, Restarts};
+use super::reload::Done;
+use super::restarts::Death;
 use super::signals::{Order, Signals};
 use super::spawn;
-use super::unclosed::Unclosed;
-use super::worker_process::{Ended, GRACE, LeftBehind, WorkerProcess, patience};
+use super::state::Supervisor;
+use super::worker_process::{Ended, GRACE, WorkerProcess, patience};
 use crate::fd::{CloseQueue, PeerFd};
-use crate::log::{Format, Log};
 
 /// How long what a dead worker left behind is read: only somebody whom it gave its end of the
 /// link to can make that last.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How long a dead worker's link is read on when nothing more comes, and it does not end.
 const SILENCE: Duration = Duration::from_millis(100);
-/// Of how many connections the worker is told in one message.
-const PARTED_AT_ONCE: usize = 1024;
 /// Threads for opening; each resource may take a part of them only.
 const MAX_OPENERS: usize = 256;
-
-/// The supervisor, ready to run.
-pub(super) struct Supervisor {
-    format: Format,
-    pub(super) log: Rc<Log>,
-    pub(super) records: Records,
-    pub(super) reloads: Reloads,
-    pub(super) readiness: Readiness,
-    pub(super) source: PolicySource,
-    pub(super) listener: Listener,
-    pub(super) opener: Opener,
-    /// What the worker was given at its start.
-    pub(super) given: Given,
-    /// The policy of which the service manager is to hear that it is in force.
-    pub(super) awaited: Option<u32>,
-    pub(super) deposits: Deposits,
-    pub(super) connections: Connections,
-    pub(super) quarantine: Quarantine,
-    pub(super) left_behind: LeftBehind,
-    pub(super) closers: Closers,
-    pub(super) restarts: Restarts,
-    /// What the worker was last told to say in the status.
-    pub(super) health: String,
-    /// What has still to be closed, and what has been.
-    pub(super) unclosed: Unclosed,
-    close_queue: CloseQueue,
-}
-
-/// What a worker was given at its start, and what has become of it before it came to serve: until
-/// then it is told nothing but what it asked for.
-#[derive(Default)]
-pub(super) struct Given {
-    pub(super) generation: u32,
-    /// The audit file has been opened anew.
-    pub(super) other_trail: bool,
-}
 
 /// Why a worker is no longer attended to.
 enum End {
@@ -103,40 +58,6 @@ enum Event {
 }
 
 impl Supervisor {
-    pub(super) fn new(
-        format: Format,
-        records: Records,
-        readiness: Readiness,
-        source: PolicySource,
-        listener: Listener,
-        opener: Opener,
-        close_queue: CloseQueue,
-    ) -> Self {
-        let unclosed = Unclosed::default();
-        let deposits = Deposits::new(unclosed.clone());
-        Self {
-            format,
-            log: Rc::clone(records.log()),
-            records,
-            reloads: Reloads::new(),
-            readiness,
-            source,
-            listener,
-            opener,
-            given: Given::default(),
-            awaited: None,
-            deposits,
-            connections: Connections::new(unclosed.clone()),
-            quarantine: Quarantine::default(),
-            left_behind: LeftBehind::default(),
-            closers: Closers::default(),
-            restarts: Restarts::default(),
-            health: String::new(),
-            unclosed,
-            close_queue,
-        }
-    }
-
     /// Runs until the broker is told to stop.
     ///
     /// # Errors
@@ -312,15 +233,6 @@ impl Supervisor {
         End::Died { status, death: Death { served, killed, lived } }
     }
 
-    /// Tells a worker that serves what has been closed.
-    pub(super) fn tell_closed(&self, link: &mut Link) {
-        let (closed, parted) = self.unclosed.take();
-        closed.into_iter().for_each(|tally| link.control(Control::Closed(tally)));
-        for numbers in parted.chunks(PARTED_AT_ONCE) {
-            link.control(Control::Parted(numbers.to_vec()));
-        }
-    }
-
     /// What a worker acknowledged before it ended still counts, however it ended.
     async fn read_to_the_end(&mut self, mut link: Link, answers: &UnboundedSender<Opened>) {
         // A thread that sleeps in the kernel keeps the link of a dead worker from ending.
@@ -366,13 +278,18 @@ mod tests {
     use std::os::unix::net::UnixStream as StdStream;
     use std::sync::Arc;
 
+    use fdbroker_wire::Control;
     use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
     use tokio::net::UnixStream;
     use tokio::process::Command;
 
     use super::*;
     use crate::fd::Depositor;
+    use crate::log::{Format, Log};
+    use crate::supervisor::listener::Listener;
     use crate::supervisor::opener::Opener;
+    use crate::supervisor::policy_source::PolicySource;
+    use crate::supervisor::readiness::Readiness;
 
     fn supervisor(directory: &tempfile::TempDir) -> Supervisor {
         let log = Rc::new(Log::open(Format::Text).unwrap());

@@ -24,10 +24,12 @@ mod quarantine;
 mod readiness;
 mod records;
 mod reload;
+mod renew;
 mod resource;
 mod restarts;
 mod signals;
 mod spawn;
+mod state;
 mod takers;
 mod unclosed;
 mod worker_process;
@@ -65,7 +67,7 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
 /// The order matters: inherited descriptors are taken before anything else opens one, standard
 /// error is opened anew while there is the privilege for it, and privilege is given up before the
 /// log may start a thread: the filter of system calls too is each thread's own.
-fn prepare(arguments: &Arguments) -> Result<lifecycle::Supervisor, StartError> {
+fn prepare(arguments: &Arguments) -> Result<state::Supervisor, StartError> {
     signal::ignore_unused();
     memory::seal()?;
     // No thread starts before something is to be closed.
@@ -92,15 +94,7 @@ fn prepare(arguments: &Arguments) -> Result<lifecycle::Supervisor, StartError> {
     if source.texts.is_empty() {
         log.info("no policy file: the built-in policy holds, for the user that started the broker");
     }
-    Ok(lifecycle::Supervisor::new(
-        format,
-        records,
-        readiness,
-        source,
-        listener,
-        opener,
-        close_queue,
-    ))
+    Ok(state::Supervisor::new(format, records, readiness, source, listener, opener, close_queue))
 }
 
 /// Says which resources cannot be opened for want of a capability that the policy names.

@@ -5,22 +5,15 @@
 //! All or nothing: a policy that does not load, a resource that does not open, or what takes a
 //! restart leave everything as it was.
 
-use std::io;
 use std::time::Duration;
 
-use fdbroker_host::PolicyFileError;
 use fdbroker_policy::Resource;
-use fdbroker_wire::{Control, Errno};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
 
 use super::StartError;
-use super::lifecycle::Supervisor;
-use super::link::Link;
 use super::opener::Opener;
 use super::policy_source::PolicySource;
-use super::readiness;
-use crate::log::Verdict;
 use crate::sandbox::capabilities;
 
 /// How long one may take.
@@ -142,169 +135,12 @@ impl Reloads {
     }
 }
 
-/// Reading the policy again.
-impl Supervisor {
-    /// SIGHUP: the policy, the audit file, which may have been moved away, and the socket file.
-    pub(super) fn hang_up(&mut self, mut serving: Option<&mut Link>) {
-        // A worker that comes to serve is looked after with the next beat.
-        if let Some(link) = serving.as_deref_mut() {
-            self.look_for_socket(link, true);
-        }
-        self.reopen_audit_file(serving);
-        self.reload(None);
-    }
-
-    /// Makes the audit file again that somebody has deleted: what is written to it is lost.
-    pub(super) fn make_audit_file(&mut self, serving: Option<&mut Link>) {
-        if self.reopen_audit_file(serving) {
-            self.log.error("the audit file was deleted; it has been made again");
-        }
-    }
-
-    /// Opens the audit file anew; returns whether it is another one now.
-    fn reopen_audit_file(&mut self, serving: Option<&mut Link>) -> bool {
-        let another = self.records.reopen();
-        match serving {
-            Some(link) if another => self.give_other_trail(link),
-            Some(_) => {}
-            None => self.given.other_trail |= another,
-        }
-        another
-    }
-
-    fn give_other_trail(&self, link: &mut Link) {
-        if let Err(error) = self.give_trail(link) {
-            self.log.error(&format!(
-                "the worker goes on in the old audit file: {error}; send SIGHUP again"
-            ));
-        }
-    }
-
-    /// Gives a worker the audit file, where there is one.
-    pub(super) fn give_trail(&self, link: &mut Link) -> io::Result<()> {
-        if let Some(file) = self.records.for_worker()? {
-            link.carry_own(Control::Trail, file);
-        }
-        Ok(())
-    }
-
-    /// Tells a worker that has come to serve what has changed since it was given everything.
-    pub(super) fn catch_up(&mut self, link: &mut Link) {
-        if std::mem::take(&mut self.given.other_trail) {
-            self.give_other_trail(link);
-        }
-        if self.given.generation == self.source.generation {
-            self.in_force(self.given.generation);
-        } else {
-            link.control(Control::Policy(self.source.setup()));
-        }
-    }
-
-    /// A policy is in force at the worker.
-    pub(super) fn in_force(&mut self, generation: u32) {
-        if self.awaited == Some(generation) {
-            self.awaited = None;
-            self.tell_reloaded("serving under the new policy");
-        }
-    }
-
-    /// Tells the service manager, unless another reload is under way, which then tells.
-    fn tell_reloaded(&self, status: &str) {
-        if self.reloads.are_over() {
-            readiness::reloaded(status, &self.log);
-        }
-    }
-
-    pub(super) fn reload(&mut self, asker: Asker) {
-        readiness::reloading(&self.log);
-        self.reloads.ask(asker, &self.source, &self.opener);
-    }
-
-    /// Takes the new policy over and hands it to the worker; or leaves everything as it was.
-    pub(super) fn reloaded(&mut self, (outcome, askers): Done, mut serving: Option<&mut Link>) {
-        let outcome = outcome.and_then(|fresh| {
-            self.records.suffice(&fresh.source.policy)?;
-            Ok(fresh)
-        });
-        let outcome = match outcome {
-            Ok(fresh) => Ok(self.take_over(*fresh, serving.as_deref_mut())),
-            Err(error) => Err(self.stay(&error)),
-        };
-        let generation = self.source.generation;
-        if let Some(link) = serving {
-            for ticket in askers.into_iter().flatten() {
-                link.control(Control::Reloaded { ticket, generation, outcome: outcome.clone() });
-            }
-        }
-        self.reloads.begin(&self.source, &self.opener);
-    }
-
-    /// Says why the policy stays as it was.
-    fn stay(&self, error: &StartError) -> (Errno, String) {
-        let found = lines(error);
-        found.iter().for_each(|line| self.log.error(line));
-        let more = if found.len() > 1 { ", and more" } else { "" };
-        let first = found.first().map_or("", String::as_str);
-        let reason = format!("the policy stays as it was: {first}{more}");
-        self.records.reloaded(Verdict::Failed, &reason);
-        self.tell_reloaded("the policy could not be reloaded; see the log");
-        failure(error)
-    }
-
-    fn take_over(&mut self, fresh: Fresh, serving: Option<&mut Link>) -> String {
-        let Fresh { source, opener, opened, changes } = fresh;
-        let policy = &source.policy;
-        let (rules, tags) = (policy.rule_count(), policy.tags().count());
-        let text = format!("rules: {rules}, tags: {tags}; {changes}");
-        if let Some(link) = serving {
-            link.control(Control::Policy(source.setup()));
-        }
-        let readmitted = self.deposits.aside.readmit();
-        if readmitted > 0 {
-            self.log.warn(&format!(
-                "the next worker is given the deposits that were set aside again, where nothing else lies \
-                 in their slots by then: {readmitted}"
-            ));
-        }
-        self.awaited = Some(source.generation);
-        self.source = source;
-        self.opener = opener;
-        self.records.follow(&self.source.policy);
-        opened.iter().for_each(|resource| self.records.opened(resource));
-        self.records.reloaded(Verdict::Granted, &text);
-        text
-    }
-}
-
 fn fresh(before: &PolicySource, opener: &Opener) -> Result<Fresh, StartError> {
     let source = before.read_again()?;
     capabilities::are_held(&before.policy, &source.policy)?;
     let (opener, changes) = opener.again(source.policy.resources())?;
     let text = changes.to_string();
     Ok(Fresh { source, opener, opened: changes.opened, changes: text })
-}
-
-/// What a peer that asked for the reload is told, and its error number.
-fn failure(error: &StartError) -> (Errno, String) {
-    (Errno::INVAL, format!("the policy stays as it was:\n{error}"))
-}
-
-/// One line for each thing that is wrong.
-fn lines(error: &StartError) -> Vec<String> {
-    match error {
-        StartError::Policy(PolicyFileError::Findings(findings)) => findings
-            .iter()
-            .map(|finding| {
-                let place = match finding.line {
-                    0 => finding.path.clone(),
-                    line => format!("{}:{line}:{}", finding.path, finding.column),
-                };
-                format!("{place}: {}; {}", finding.message, finding.remedy)
-            })
-            .chain(findings.rest())
-            .collect(),
-        error => vec![error.to_string()],
-    }
 }
 
 #[cfg(test)]

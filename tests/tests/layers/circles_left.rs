@@ -8,16 +8,6 @@ pub(crate) struct Left {
 
 pub(crate) const CIRCLES_LEFT: &[Left] = &[
     Left {
-        why: "the one type `Supervisor` is taken apart into files that call each other",
-        files: &[
-            "broker/src/supervisor/attendance.rs",
-            "broker/src/supervisor/closers.rs",
-            "broker/src/supervisor/health.rs",
-            "broker/src/supervisor/lifecycle.rs",
-            "broker/src/supervisor/reload.rs",
-        ],
-    },
-    Left {
         why: "what all sessions share, `Worker`, stands in the `mod.rs` that starts them; an answer knows the batch; a session knows the requests",
         files: &[
             "broker/src/worker/accept.rs",
