@@ -16,12 +16,12 @@ use rustix::net::{Shutdown, SocketFlags, accept_with, shutdown};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::yield_now;
 
-use super::Worker;
 use super::identity::Identity;
 use super::limits::loop_time::Turn;
 use super::limits::quota::{ConnectionCharge, Exceeded};
 use super::session;
 use super::sessions::{Late, is_over};
+use super::state::Worker;
 use super::unaccepted::Unaccepted;
 use crate::fd::{CloseQueue, Depositor, PeerFd};
 use crate::log::{Kind, Record, Verdict};

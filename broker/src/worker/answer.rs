@@ -13,7 +13,8 @@ use super::deposit::Deposit;
 use super::limits::loop_time::Turn;
 use super::many::Got;
 use super::outbox::Outbox;
-use super::{PeerFd, Worker};
+use super::state::Worker;
+use crate::fd::PeerFd;
 use crate::log::Verdict;
 
 /// The answer to one request.

@@ -5,11 +5,11 @@ use std::time::Instant;
 use fdbroker_policy::Right;
 use fdbroker_wire::Errno;
 
-use super::Worker;
 use super::answer::{Answer, Failure};
 use super::decision::{Decision, Requester};
 use super::in_force::Rules;
 use super::place::Place;
+use super::state::Worker;
 use crate::audit::NotRecorded;
 use crate::log::{Kind, Record, Verdict};
 

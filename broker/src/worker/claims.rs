@@ -9,16 +9,17 @@ use fdbroker_policy::Right;
 use fdbroker_wire::claim::{ClaimRequest, Claimed, State};
 use fdbroker_wire::{Errno, Tag};
 
-use super::Worker;
 use super::answer::{Answer, Failure};
 use super::case::Case;
 use super::claim::{Claim, End, Refusal};
 use super::decision::Requester;
+use super::gate::Fence;
 use super::holder::Holder;
 use super::in_force::Rules;
+use super::ownership::{alter, may_claim};
 use super::place::Place;
 use super::session::Session;
-use super::turns::{alter, may_claim};
+use super::state::Worker;
 use super::vault::Pen;
 
 /// Serves a request.
@@ -136,3 +137,15 @@ impl From<Refusal> for Failure {
         Self::in_vain(errno, text)
     }
 }
+
+impl From<Fence> for Failure {
+    fn from(fence: Fence) -> Self {
+        match fence {
+            Fence::Granted => Self::in_vain(Errno::BUSY, FENCED),
+            Fence::Overtaken => Self::in_vain(Errno::STALE, OVERTAKEN),
+        }
+    }
+}
+
+const OVERTAKEN: &str = "another process has taken the tag over";
+const FENCED: &str = "the tag is being taken over: nothing changes there until that has ended";

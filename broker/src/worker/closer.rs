@@ -13,7 +13,7 @@ use fdbroker_policy::Uid;
 use fdbroker_wire::Control;
 use tokio::sync::Notify;
 
-use super::Worker;
+use super::vault::Vault;
 use crate::transmit::transmit;
 
 /// How often a closer is asked for at most.
@@ -109,10 +109,10 @@ impl Closer {
 }
 
 /// Asks the supervisor for a closer each time one is wanted. Never ends.
-pub(super) async fn ask(worker: &Worker) {
+pub(super) async fn ask(closer: &Closer, vault: &Vault) {
     loop {
-        worker.closer.wanted.notified().await;
+        closer.wanted.notified().await;
         // It fails when the supervisor has gone; then this worker ends too.
-        let _ = worker.vault.pen().await.control(Control::Closer(None)).await;
+        let _ = vault.pen().await.control(Control::Closer(None)).await;
     }
 }

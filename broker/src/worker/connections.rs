@@ -18,8 +18,8 @@ use rustix::net::{Shutdown, shutdown};
 use tokio::sync::Notify;
 
 use super::limits::quota::{ConnectionCharge, Quotas};
-use super::{PeerFd, Worker};
-use crate::fd::CloseQueue;
+use super::vault::Vault;
+use crate::fd::{CloseQueue, PeerFd};
 use crate::sys::watch::Watched;
 
 /// How long a new connection waits for others before it is announced.
@@ -68,6 +68,30 @@ pub(super) struct Entry {
 }
 
 impl Connections {
+    /// Tells the supervisor of connections and of their ends. Never ends.
+    pub(super) async fn announce(&self, vault: &Vault, close_queue: &CloseQueue) {
+        let table = &self.0;
+        loop {
+            table.news.notified().await;
+            tokio::time::sleep(DELAY).await;
+            loop {
+                let pen = vault.pen().await;
+                let Some((joined, left)) = table.batch(close_queue) else { break };
+                let lent = joined.iter().filter_map(|joined| {
+                    let (number, uid) = (joined.number, joined.uid);
+                    Some(Joined { number, uid, socket: joined.socket.descriptor()? })
+                });
+                let message = Control::Connections { joined: lent.collect(), left: left.clone() };
+                if pen.control_soon(message).await.is_err() {
+                    // The supervisor does not know those that are new. That the others have ended it is to
+                    // hear: until then they count.
+                    table.left.borrow_mut().extend(left);
+                    break table.news.notify_one();
+                }
+            }
+        }
+    }
+
     /// Enters a connection of `uid`, which is charged with this.
     pub(super) fn enter(
         &self,
@@ -178,30 +202,6 @@ impl Table {
         socket.keep_until_closed(Arc::clone(&charge));
         connection.announced = Some(charge);
         Some(Joined { number, uid: uid.0, socket })
-    }
-}
-
-/// Tells the supervisor of connections and of their ends. Never ends.
-pub(super) async fn announce(worker: &Worker) {
-    let table = &worker.connections.0;
-    loop {
-        table.news.notified().await;
-        tokio::time::sleep(DELAY).await;
-        loop {
-            let pen = worker.vault.pen().await;
-            let Some((joined, left)) = table.batch(&worker.close_queue) else { break };
-            let lent = joined.iter().filter_map(|joined| {
-                let (number, uid) = (joined.number, joined.uid);
-                Some(Joined { number, uid, socket: joined.socket.descriptor()? })
-            });
-            let message = Control::Connections { joined: lent.collect(), left: left.clone() };
-            if pen.control_soon(message).await.is_err() {
-                // The supervisor does not know those that are new. That the others have ended it is to
-                // hear: until then they count.
-                table.left.borrow_mut().extend(left);
-                break table.news.notify_one();
-            }
-        }
     }
 }
 

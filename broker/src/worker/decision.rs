@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use fdbroker_policy::{Right, Target, Uid, Verdict};
 
-use super::Worker;
 use super::identity::{Identity, Unreadable};
 use super::in_force::Rules;
+use super::state::Worker;
 use super::writer::{Other, Writer};
 
 /// Who asks.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use fdbroker_policy::Uid;
 use fdbroker_wire::{Add, MAX_RECORD, Payload, Slot};
 
-use super::PeerFd;
 use super::limits::quota::{DepositCharge, Quotas};
 use crate::deposit_record;
+use crate::fd::PeerFd;
 
 /// What lies in a slot.
 pub(super) struct Deposit {

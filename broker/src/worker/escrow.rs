@@ -12,16 +12,19 @@ use super::answer::{Answer, Failure};
 use super::case::{Case, Outcome};
 use super::decision::Requester;
 use super::deposit::Deposit;
+use super::gate::Fence;
 use super::holder::Holder;
 use super::in_force::Rules;
 use super::limits::quota::{Exceeded, OpeningCharge};
 use super::place::Place;
 use super::request::Escrow;
 use super::session::Session;
+use super::state::Worker;
 use super::taking::Taken;
 use super::vault::{Pen, Unsent};
-use super::{PeerFd, Worker, at_hand, kind, taking, turns};
+use super::{at_hand, kind, takers};
 use crate::deposit_record;
+use crate::fd::PeerFd;
 use crate::log::{Kind, Verdict};
 use crate::numbering::policy_tag;
 
@@ -315,7 +318,7 @@ async fn delete_taken(
     }
     if fence_in_turn(&case, holder).is_err() {
         drop(pen);
-        return taking::call_off(worker, slot.tag, std::slice::from_ref(taken)).await;
+        return takers::call_off(worker, slot.tag, std::slice::from_ref(taken)).await;
     }
     // It has been given away: that it is not here any more follows, whoever hears of it.
     let _ = case.record(Kind::Decision, Verdict::Granted, "taken");
@@ -327,7 +330,7 @@ async fn delete_taken(
 pub(super) fn fence(case: &Case<'_>, holder: &Holder) -> Result<(), Failure> {
     let Some(tag) = case.place.tag else { return Ok(()) };
     let changes = matches!(case.right(), Right::Add | Right::Del);
-    case.worker.turns.fence(holder, tag, changes, case.place.is_serial())
+    Ok(case.worker.turns.fence(holder, tag, changes, case.place.is_serial())?)
 }
 
 /// The same when the request is done: of a serial tag only its owner changes anything. A claimant whose
@@ -336,7 +339,7 @@ pub(super) fn fence_in_turn(case: &Case<'_>, holder: &Holder) -> Result<(), Fail
     fence(case, holder)?;
     let owns = |tag| case.worker.turns.look(tag, |gate| gate.is_owned_by(holder));
     match case.place.tag {
-        Some(tag) if case.place.is_serial() && !owns(tag) => Err(turns::busy()),
+        Some(tag) if case.place.is_serial() && !owns(tag) => Err(Fence::Granted.into()),
         _ => Ok(()),
     }
 }

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use super::Worker;
+use super::state::Worker;
 
 /// How often it is looked whether the table is still full, and with which pause: a second.
 const LOOKS: u32 = 20;

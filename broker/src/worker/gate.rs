@@ -491,8 +491,8 @@ mod tests {
     use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
 
     use super::super::identity::Identity;
-    use super::super::process_number;
     use super::*;
+    use crate::process_number;
 
     /// A session of this process, as one of a foreign pid namespace has it.
     fn nameless() -> Rc<Holder> {

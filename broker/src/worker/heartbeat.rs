@@ -13,7 +13,7 @@ use rustix::time::{
 };
 use tokio::sync::Notify;
 
-use super::Worker;
+use super::vault::Vault;
 use crate::sys::watch::Watched;
 
 /// After how long without a heartbeat it is looked whether the supervisor lives: several beats.
@@ -76,15 +76,14 @@ impl Heartbeat {
 ///
 /// # Errors
 /// When it has exited: what this worker acknowledges, nobody would keep.
-pub(super) async fn answer(worker: &Worker) -> Result<(), String> {
-    let heartbeat = &worker.heartbeat;
+pub(super) async fn answer(heartbeat: &Heartbeat, vault: &Vault) -> Result<(), String> {
     let mut heard = true;
     loop {
         tokio::select! {
             () = heartbeat.heard.notified() => {
                 heard = true;
                 // It fails when the supervisor has gone; then this worker ends too.
-                let _ = worker.vault.pen().await.control(Control::Pong).await;
+                let _ = vault.pen().await.control(Control::Pong).await;
             }
             looked = heartbeat.time_to_look() => {
                 looked.map_err(|error| format!("no timer: {error}"))?;

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::identity::Identity;
 use super::mailbox::{Mailbox, News, Other};
-use super::process_number;
+use crate::process_number;
 
 /// Of how many tags a session may have something at stake, or news that it has not read.
 const MANY_TAGS: usize = 64;

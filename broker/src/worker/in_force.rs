@@ -8,12 +8,10 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use fdbroker_policy::{Moment, Policy, SourceText, Uid};
-use fdbroker_wire::{Control, Setup};
+use fdbroker_wire::Setup;
 use tokio::sync::Notify;
-use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::names::KnownNames;
-use super::{Worker, unreachable};
 
 /// A policy, and which one it is.
 pub(super) struct Rules {
@@ -92,32 +90,9 @@ impl InForce {
         }
     }
 
-    fn swap(&self, rules: Rules) {
+    /// Puts another one in force.
+    pub(super) fn swap(&self, rules: Rules) {
         self.rules.replace(Rc::new(rules));
         self.swapped.notify_waiters();
     }
-}
-
-/// Puts each policy that the supervisor sends in force.
-///
-/// # Errors
-/// When one does not read as it did at the supervisor: another worker must begin with it then.
-pub(super) async fn keep_up(
-    worker: &Worker,
-    mut coming: UnboundedReceiver<Setup>,
-) -> Result<(), String> {
-    while let Some(setup) = coming.recv().await {
-        // A large policy takes its time, in which others are served under the old one.
-        let read = tokio::task::spawn_blocking(|| Rules::read(setup)).await;
-        let rules = read.map_err(|error| error.to_string())??;
-        let generation = rules.generation;
-        worker.quotas.limit(rules.policy.settings());
-        worker.audit.follow(&rules.policy);
-        worker.in_force.swap(rules);
-        worker.log().info(&format!("policy {generation} is in force"));
-        unreachable::tell(worker).await;
-        // It fails when the supervisor has gone; then this worker ends too.
-        let _ = worker.vault.pen().await.control(Control::InForce { generation }).await;
-    }
-    Ok(())
 }

@@ -15,8 +15,9 @@ use super::identity::Identity;
 use super::limits::loop_time::Turn;
 use super::limits::quota::Reader;
 use super::sessions::is_over;
+use super::state::Worker;
 use super::writer::{Writer, Writers};
-use super::{PeerFd, Worker};
+use crate::fd::PeerFd;
 use crate::sys::receive::{Received, receive};
 use crate::sys::watch::Watched;
 

@@ -7,11 +7,13 @@ use fdbroker_wire::{Hello, Slot, Tag};
 use super::answer::{Answer, Failure};
 use super::case::{Case, Outcome};
 use super::decision::Requester;
+use super::kind;
 use super::limits::loop_time::Turn;
 use super::place::Place;
 use super::session::Session;
+use super::state::Worker;
 use super::unreachable::is_unreachable;
-use super::{PeerFd, Worker, kind};
+use crate::fd::PeerFd;
 use crate::numbering::{policy_slot, policy_tag, wire_slot, wire_tag};
 
 /// How many slots are looked up at once.

@@ -6,12 +6,11 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use crate::fd::PeerFd;
 use fdbroker_wire::Tag;
 use fdbroker_wire::claim::{Event, What};
 use tokio::sync::Notify;
 use tokio::time::Instant;
-
-use super::PeerFd;
 
 /// What has not been sent.
 #[derive(Default)]

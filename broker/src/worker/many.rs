@@ -20,8 +20,10 @@ use super::place::Place;
 use super::request::Escrow;
 use super::runs::Question;
 use super::session::Session;
+use super::state::Worker;
 use super::taking::Taken;
-use super::{PeerFd, Worker, escrow, runs, taking};
+use super::{escrow, runs, takers};
+use crate::fd::PeerFd;
 
 /// What was got of some slots.
 pub(super) struct Got {
@@ -66,7 +68,7 @@ pub(super) async fn serve(
     match request {
         ManyRequest::Get { tag, indices, take } => {
             let got = get(worker, session, requester, tag, &indices, take).await?;
-            taking::announce(worker, tag, &got.gathered.taken, &got.holder).await?;
+            takers::announce(worker, tag, &got.gathered.taken, &got.holder).await?;
             Some(Answer::Got(got))
         }
         ManyRequest::Add { tag, deposits } => {
@@ -271,7 +273,7 @@ impl Got {
     /// It could not be sent: what was to be taken stays, for everybody; none when the supervisor has
     /// gone.
     pub(super) async fn not_sent(self, worker: &Worker) -> Option<()> {
-        taking::call_off(worker, self.tag, &self.gathered.taken).await
+        takers::call_off(worker, self.tag, &self.gathered.taken).await
     }
 
     /// Sends it.

@@ -33,14 +33,18 @@ mod many;
 mod names;
 mod operate;
 pub(crate) mod outbox;
+mod ownership;
 mod place;
+mod policy_changes;
 pub(crate) mod request;
 mod restore;
 mod runs;
 mod session;
 mod sessions;
 mod slots;
+mod state;
 mod supervision;
+mod takers;
 mod taking;
 mod turns;
 mod unaccepted;
@@ -56,14 +60,13 @@ use std::rc::Rc;
 
 use fdbroker_wire::Setup;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::LocalSet;
 
 use crate::arguments::Arguments;
 use crate::audit::Audit;
 use crate::fd::{CloseQueue, PeerFd};
 use crate::log::{Format, Log};
-use crate::process_number;
 use crate::sandbox::{self, memory};
 use crate::sys::adopt::adopt;
 use crate::sys::signal;
@@ -72,47 +75,7 @@ use crate::sys::watch::Watched;
 use heartbeat::{Heartbeat, Supervisor};
 use in_force::InForce;
 use limits::loop_time::{IdleCount, LoopTime};
-
-/// What all sessions share. One thread: borrows never outlive a step of the event loop.
-pub(crate) struct Worker {
-    /// A number that differs between any two starts of the broker.
-    instance: i64,
-    /// Control groups are seen from where the service manager sees them.
-    sees_units: bool,
-    in_force: InForce,
-    audit: Audit,
-    slots: RefCell<slots::Slots>,
-    quotas: limits::quota::Quotas,
-    loop_time: Rc<LoopTime>,
-    sessions: sessions::Sessions,
-    lookups: lookup::Lookups,
-    rates: limits::rate::Rates,
-    groups: identity::GroupSets,
-    turns: turns::Turns,
-    in_flight: limits::in_flight::InFlight,
-    vault: vault::Vault,
-    heartbeat: Heartbeat,
-    closer: closer::Closer,
-    guard: kind::Guard,
-    close_queue: CloseQueue,
-    /// Where every session reads to, before it decodes.
-    chunk: RefCell<Box<[u8]>>,
-    /// Policies to be put in force.
-    coming: UnboundedSender<Setup>,
-    /// Listening sockets to be used instead of the one before.
-    listeners: UnboundedSender<PeerFd>,
-    taking: taking::Taking,
-    connections: connections::Connections,
-    /// What the status says of what only the supervisor knows, in lines of `key=value`.
-    health: RefCell<String>,
-}
-
-impl Worker {
-    /// For what is no record.
-    fn log(&self) -> &Rc<Log> {
-        self.audit.log()
-    }
-}
+use state::Worker;
 
 /// Runs the worker to its end: when the supervisor has gone, or told it to go.
 pub(crate) fn main(arguments: &Arguments) -> ExitCode {
@@ -243,8 +206,8 @@ async fn serve(
         connections,
         health: RefCell::default(),
     });
-    notes.into_iter().for_each(|note| turns::restore(&worker, note));
-    takes.into_iter().for_each(|take| taking::restore(&worker, take));
+    notes.into_iter().for_each(|note| ownership::restore(&worker, note));
+    takes.into_iter().for_each(|take| takers::restore(&worker, take));
     tokio::task::spawn_local(Rc::clone(&worker.loop_time).run());
     let tasks = run_tasks(Rc::clone(&worker), link, (listener, others), policies);
     // A task of its own, and not awaited here: what is awaited here is polled whenever any task is.
@@ -268,15 +231,15 @@ async fn run_tasks(
     tokio::select! {
         result = supervision::heed(&worker, &link) => result.map_err(|error| error.to_string()),
         result = peers => result.map_err(|error| format!("cannot accept peers: {error}")),
-        result = in_force::keep_up(&worker, policies) => result,
+        result = policy_changes::keep_up(&worker, policies) => result,
         () = worker.log().keep_flushing() => Ok(()),
         () = worker.audit.keep_counting() => Ok(()),
-        () = vault::keep_again(&worker) => Ok(()),
-        () = turns::keep_time(&worker) => Ok(()),
-        result = heartbeat::answer(&worker) => result,
-        () = connections::announce(&worker) => Ok(()),
+        () = vault::keep_again(&worker.vault, &worker.slots) => Ok(()),
+        () = ownership::keep_time(&worker) => Ok(()),
+        result = heartbeat::answer(&worker.heartbeat, &worker.vault) => result,
+        () = worker.connections.announce(&worker.vault, &worker.close_queue) => Ok(()),
         full = full_table::stays_full(&worker) => Err(full),
-        () = closer::ask(&worker) => Ok(()),
+        () = closer::ask(&worker.closer, &worker.vault) => Ok(()),
         () = worker.vault.broken() => Err("the supervisor cannot be written to".to_owned()),
     }
 }

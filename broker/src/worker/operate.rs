@@ -8,14 +8,15 @@ use fdbroker_wire::version2::Report;
 use fdbroker_wire::{Errno, Slot};
 
 use super::answer::{Answer, Failure};
+use super::at_hand;
 use super::case::{Case, Outcome, unrecorded};
 use super::decision::Requester;
 use super::escrow::delete;
 use super::in_force::Rules;
 use super::limits::loop_time::Turn;
 use super::place::Place;
+use super::state::Worker;
 use super::unreachable::{self, is_unreachable};
-use super::{Worker, at_hand};
 use crate::log::{Kind, Verdict};
 
 fn case<'a>(worker: &'a Worker, rules: &'a Rules, requester: &'a Requester) -> Case<'a> {

@@ -12,7 +12,9 @@ use super::answer::Answer;
 use super::decision::Requester;
 use super::inbox::Incoming;
 use super::session::Session;
-use super::{PeerFd, Worker, claims, escrow, listing, many, operate};
+use super::state::Worker;
+use super::{claims, escrow, listing, many, operate};
+use crate::fd::PeerFd;
 use crate::log::{Record, Verdict};
 
 /// What is served.

@@ -10,6 +10,7 @@ use fdbroker_policy::Right;
 use fdbroker_wire::{Errno, Index, Slot, Tag};
 
 use super::answer::Failure;
+use super::at_hand;
 use super::case::{Case, unrecorded};
 use super::decision::Requester;
 use super::deposit::Deposit;
@@ -18,8 +19,8 @@ use super::in_force::Rules;
 use super::many::{Gathered, Mark, may_take};
 use super::place::Place;
 use super::session::Session;
+use super::state::Worker;
 use super::taking::Taken;
-use super::{Worker, at_hand};
 use crate::audit::NotRecorded;
 use crate::log::{Kind, Verdict};
 use crate::numbering::{policy_slot, wire_slot};

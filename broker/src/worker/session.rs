@@ -19,9 +19,10 @@ use super::limits::loop_time::Turn;
 use super::limits::quota::ConnectionCharge;
 use super::listing::Greeted;
 use super::outbox::Outbox;
+use super::ownership;
+use super::request;
 use super::sessions::Connection;
-use super::turns;
-use super::{Worker, request};
+use super::state::Worker;
 use crate::fd::Depositor;
 use crate::log::{Kind, Record, Verdict};
 use crate::sys::socket::carries_descriptors;
@@ -82,7 +83,7 @@ pub(super) async fn serve(
     // Both hold the socket, which is not to be closed here.
     drop((inbox, own));
     for tag in touched {
-        turns::leave(&worker, tag, &holder, End::Left).await;
+        ownership::leave(&worker, tag, &holder, End::Left).await;
     }
     outbox.end().await;
     let charge = connection.into_charge();
@@ -227,7 +228,7 @@ impl Session {
             self.tell().await.ok()?;
         };
         if newly {
-            turns::note(worker, tag).await;
+            ownership::note(worker, tag).await;
         }
         Some(newly)
     }
@@ -235,7 +236,7 @@ impl Session {
     /// Gives a serial tag up, for whoever is next.
     pub(super) async fn give_up_turn(&mut self, worker: &Worker, tag: Tag) {
         self.touched.retain(|touched| *touched != tag);
-        turns::leave(worker, tag, &self.holder, End::Withdrawn).await;
+        ownership::leave(worker, tag, &self.holder, End::Withdrawn).await;
     }
 }
 

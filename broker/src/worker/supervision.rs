@@ -4,9 +4,10 @@ use std::io::{self, ErrorKind};
 
 use fdbroker_wire::{Control, Decoder, Limits, Message};
 
+use super::state::Worker;
 use super::vault::Reloaded;
-use super::{PeerFd, Worker};
 use crate::fd::Depositor;
+use crate::fd::PeerFd;
 use crate::sys::receive::receive;
 use crate::sys::watch::Watched;
 

@@ -8,15 +8,14 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
-use fdbroker_wire::{Control, Index, Slot, Tag};
+use fdbroker_wire::Slot;
 
 use super::deposit::Deposit;
 use super::holder::Holder;
-use super::restore::Take;
-use super::{Worker, process_number};
+use super::slots::Slots;
+use crate::process_number;
 use crate::sys::watch::Watched;
 
 /// Which deposits that are, by their addresses, and who takes each.
@@ -28,9 +27,9 @@ pub(super) struct Taking {
 }
 
 /// The process that an earlier worker was giving something to.
-struct Former {
-    pid: i32,
-    process: Watched,
+pub(super) struct Former {
+    pub(super) pid: i32,
+    pub(super) process: Watched,
 }
 
 type Takers = HashMap<*const Deposit, Rc<Holder>>;
@@ -68,6 +67,20 @@ impl Taking {
             kept.remove(&slot);
         }
     }
+
+    /// Keeps slots for a process that an earlier worker was giving them to.
+    pub(super) fn keep_for(&self, former: &Rc<Former>, slots: &[Slot]) {
+        let each = slots.iter().map(|slot| (*slot, Rc::clone(former)));
+        self.kept.borrow_mut().extend(each);
+    }
+
+    /// The process has ended: what was kept for it in a slot is there for everybody.
+    pub(super) fn give_up(&self, slot: Slot, former: &Rc<Former>) {
+        let mut kept = self.kept.borrow_mut();
+        if kept.get(&slot).is_some_and(|found| Rc::ptr_eq(found, former)) {
+            kept.remove(&slot);
+        }
+    }
 }
 
 impl Former {
@@ -80,82 +93,10 @@ impl Former {
     }
 }
 
-/// Tells the supervisor who is about to be given what lies in some slots of a tag; none when it has gone.
-/// A process that the kernel does not name is told of to nobody: what it takes can be given twice.
-pub(super) async fn announce(
-    worker: &Worker,
-    tag: Tag,
-    taken: &[Taken],
-    holder: &Holder,
-) -> Option<()> {
-    let Some(process) = &holder.identity.process else { return Some(()) };
-    tell(worker, tag, taken, Some((holder.pid(), process.as_fd()))).await
-}
-
-/// Tells it that they are given to nobody after all.
-pub(super) async fn call_off(worker: &Worker, tag: Tag, taken: &[Taken]) -> Option<()> {
-    tell(worker, tag, taken, None).await
-}
-
-/// Says who takes them, of those that still lie there. Whoever replaces one needs the pen: what is found
-/// with it in hand is what the supervisor has.
-async fn tell(
-    worker: &Worker,
-    tag: Tag,
-    taken: &[Taken],
-    taker: Option<(i32, BorrowedFd<'_>)>,
-) -> Option<()> {
-    if taken.is_empty() {
-        return Some(());
-    }
-    let pen = worker.vault.pen().await;
-    let there = taken.iter().filter(|taken| taken.is_there(worker));
-    let indices: Vec<Index> = there.map(|taken| taken.deposit.slot.index).collect();
-    if indices.is_empty() {
-        return Some(());
-    }
-    let (pid, process) = (taker.map_or(0, |(pid, _)| pid), taker.map(|(_, process)| process));
-    pen.control(Control::Taking { tag, indices, pid, process }).await.ok()
-}
-
-/// Keeps what an earlier worker was giving to a process for that process, until it ends.
-pub(super) fn restore(worker: &Rc<Worker>, take: Take) {
-    let Take { slots, pid, process } = take;
-    let Some(process) = process_number::pidfd(process) else {
-        worker.log().error(&format!("who was taking a deposit, pid {pid}, is no process"));
-        return;
-    };
-    let Ok(process) = Watched::new(process) else {
-        worker.log().error(&format!("who was taking a deposit, pid {pid}, cannot be watched"));
-        return;
-    };
-    let former = Rc::new(Former { pid, process });
-    let each = slots.iter().map(|slot| (*slot, Rc::clone(&former)));
-    worker.taking.kept.borrow_mut().extend(each);
-    let worker = Rc::clone(worker);
-    tokio::task::spawn_local(async move {
-        // A pidfd is readable when its process has ended, see pidfd_open(2).
-        if former.process.readable().await.is_ok() {
-            slots.into_iter().for_each(|slot| worker.taking.give_up(slot, &former));
-        }
-    });
-}
-
-impl Taking {
-    /// The process has ended: what was kept for it in a slot is there for everybody.
-    fn give_up(&self, slot: Slot, former: &Rc<Former>) {
-        let mut kept = self.kept.borrow_mut();
-        if kept.get(&slot).is_some_and(|found| Rc::ptr_eq(found, former)) {
-            kept.remove(&slot);
-        }
-    }
-}
-
 impl Taken {
     /// Whether it lies in its slot, and nobody else has begun to take it: what has replaced it may be
     /// somebody else's.
-    fn is_there(&self, worker: &Worker) -> bool {
-        let slots = worker.slots.borrow();
+    pub(super) fn is_there(&self, slots: &Slots) -> bool {
         let found = slots.get(self.deposit.slot);
         let takers = self.taking.borrow();
         let taker = takers.get(&Rc::as_ptr(&self.deposit));

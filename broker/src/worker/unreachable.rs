@@ -5,8 +5,8 @@ use std::fmt::Write;
 
 use fdbroker_wire::Slot;
 
-use super::Worker;
 use super::in_force::Rules;
+use super::state::Worker;
 use crate::numbering::policy_slot;
 
 /// How many slots are looked at before others have their turn on the event loop.

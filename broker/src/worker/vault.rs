@@ -25,8 +25,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::deposit::Deposit;
 use super::limits::quota::{DepositCharge, OpeningCharge, Quotas};
-use super::{PeerFd, Worker};
+use super::slots::Slots;
 use crate::deposit_record;
+use crate::fd::PeerFd;
 use crate::sys::watch::Watched;
 use crate::transmit::{RETRY, too_many_in_flight, transmit};
 
@@ -250,13 +251,12 @@ impl Vault {
 }
 
 /// Sends again what the supervisor could not keep, until it can. Never ends.
-pub(super) async fn keep_again(worker: &Worker) {
-    let vault = &worker.vault;
+pub(super) async fn keep_again(vault: &Vault, slots: &RefCell<Slots>) {
     loop {
         while let Some(slot) = { vault.unkept.borrow_mut().pop_first() } {
             tokio::time::sleep(KEEP_AGAIN).await;
             let pen = vault.pen().await;
-            let deposit = worker.slots.borrow().get(slot).cloned();
+            let deposit = slots.borrow().get(slot).cloned();
             let Some(deposit) = deposit else { continue };
             let descriptor = deposit.descriptor.as_ref().and_then(PeerFd::descriptor);
             let record = deposit_record::write(deposit.owner);

@@ -13,7 +13,7 @@ use fdbroker_host::is_alive;
 
 use super::identity::Identity;
 use super::limits::quota::{BroughtCharge, Reader};
-use super::process_number;
+use crate::process_number;
 use crate::sys::receive::{Received, Sender};
 use crate::sys::socket::tell_writers;
 use crate::sys::watch::{Ending, Watched};
