@@ -26,7 +26,7 @@ impl Graph {
         for (id, module) in tree.modules.iter().enumerate() {
             let imports = module.imports.values();
             for mention in imports.chain(&module.mentions) {
-                if let Some(Meaning::Item(home)) = tree.meaning(id, &mention.segments, 0) {
+                if let Some(Meaning::Item(home)) = tree.meaning(id, &mention.segments, true, 0) {
                     graph.add(&module.file, &tree.modules[home].file, mention);
                 }
             }
@@ -106,21 +106,28 @@ impl Tree {
     }
 
     /// What a path stands for that this module names. `None`: it is from another crate, or bound
-    /// in the function itself.
-    fn meaning(&self, module: ModuleId, path: &[String], depth: usize) -> Option<Meaning> {
+    /// in the function itself. What is `last` of a path can be an item; else it is a module, if there is
+    /// one of that name.
+    fn meaning(
+        &self,
+        module: ModuleId,
+        path: &[String],
+        last: bool,
+        depth: usize,
+    ) -> Option<Meaning> {
         let (first, rest) = path.split_first()?;
         let mut meaning = match first.as_str() {
             "crate" => Meaning::Module(0),
             "self" => Meaning::Module(module),
             "super" => Meaning::Module(self.modules[module].parent?),
-            name => self.look_up(module, name, rest.is_empty(), depth)?,
+            name => self.look_up(module, name, last && rest.is_empty(), depth)?,
         };
         for (at, name) in rest.iter().enumerate() {
             // What follows an item are its variants and functions, which are at home where it is.
             let Meaning::Module(inner) = meaning else { break };
             meaning = match name.as_str() {
                 "super" => Meaning::Module(self.modules[inner].parent?),
-                name => self.look_up(inner, name, at + 1 == rest.len(), depth)?,
+                name => self.look_up(inner, name, last && at + 1 == rest.len(), depth)?,
             };
         }
         Some(meaning)
@@ -141,16 +148,18 @@ impl Tree {
             return None;
         }
         if let Some(import) = module.imports.get(name)
-            && let Some(meaning) = self.meaning(id, &import.segments, depth + 1)
+            && let Some(meaning) = self.meaning(id, &import.segments, last, depth + 1)
         {
             return Some(meaning);
         }
         if let Some(child) = module.children.get(name) {
             return Some(Meaning::Module(*child));
         }
-        module.globs.iter().find_map(|glob| match self.meaning(id, &glob.segments, depth + 1)? {
-            Meaning::Module(from) if from != id => self.look_up(from, name, last, depth + 1),
-            _ => None,
+        module.globs.iter().find_map(|glob| {
+            match self.meaning(id, &glob.segments, false, depth + 1)? {
+                Meaning::Module(from) if from != id => self.look_up(from, name, last, depth + 1),
+                _ => None,
+            }
         })
     }
 }

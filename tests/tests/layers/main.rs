@@ -163,3 +163,11 @@ fn what_only_tests_import_makes_no_circle() {
     let a = ("a.rs", "pub fn a() {} #[cfg(test)] mod tests { use crate::b::b; }");
     assert_eq!(circles_of(&[root, a, ("b.rs", "use crate::a::a; pub fn b() { a() }")]), NO_CIRCLE);
 }
+
+#[test]
+fn a_module_is_told_from_a_function_of_the_same_name() {
+    let root = ("lib.rs", "mod p;");
+    let parent = ("p/mod.rs", "mod run; mod a; pub fn run() { a::a() }");
+    let a = ("p/a.rs", "use super::run; pub fn a() { run::b() }");
+    assert_eq!(circles_of(&[root, parent, a, ("p/run.rs", "pub fn b() {}")]), NO_CIRCLE);
+}
