@@ -19,7 +19,7 @@ use tokio::task::yield_now;
 use super::identity::Identity;
 use super::limits::loop_time::Turn;
 use super::limits::quota::{ConnectionCharge, Exceeded};
-use super::session;
+use super::serve;
 use super::sessions::{Late, is_over};
 use super::state::Worker;
 use super::unaccepted::Unaccepted;
@@ -236,7 +236,7 @@ impl Arrival {
         let _ = tell_unread(self.stream.as_fd());
         match Watched::or_back(self.stream) {
             Ok(stream) => {
-                session::serve(worker, stream, Rc::new(identity), charge, self.turn).await;
+                serve::serve(worker, stream, Rc::new(identity), charge, self.turn).await;
             }
             Err((stream, error)) => {
                 worker.log().error(&format!("a peer cannot be watched: {error}"));
@@ -294,7 +294,7 @@ impl Arrival {
     fn end(self, worker: &Worker) {
         // It fails when the peer has gone: then there is nothing left to end.
         let _ = shutdown(&self.stream, Shutdown::Both);
-        session::put_away(worker, self.uid, self.stream, ());
+        serve::put_away(worker, self.uid, self.stream, ());
     }
 }
 

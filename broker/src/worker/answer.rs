@@ -8,14 +8,10 @@ use fdbroker_wire::many::ManyAnswer;
 use fdbroker_wire::version2::{Answer as Version2, Found, Listing, Report};
 use fdbroker_wire::{Errno, Extended, Hello, Info, Slot, Tag, add_head, hello, info, reply};
 
-use super::decision::Decision;
+use super::batch::Got;
 use super::deposit::Deposit;
-use super::limits::loop_time::Turn;
-use super::many::Got;
 use super::outbox::Outbox;
-use super::state::Worker;
 use crate::fd::PeerFd;
-use crate::log::Verdict;
 
 /// The answer to one request.
 pub(super) enum Answer {
@@ -32,20 +28,6 @@ pub(super) enum Answer {
     Got(Got),
     DoneMany(Tag, Vec<Result<(), Errno>>),
 }
-
-/// An answer that says no.
-#[derive(PartialEq)]
-pub(super) struct Failure {
-    pub(super) verdict: Verdict,
-    pub(super) errno: Errno,
-    /// What the peer is told.
-    pub(super) text: String,
-    /// What the administrator is told.
-    pub(super) reason: String,
-}
-
-/// The one sentence for every refusal by the policy: it tells nothing about the slot.
-const REFUSED: &str = "refused";
 
 impl Answer {
     /// Sends it.
@@ -86,61 +68,7 @@ impl Answer {
     }
 }
 
-impl Answer {
-    /// Undoes what was prepared for when it has been sent.
-    pub(super) async fn not_sent(self, worker: &Worker) {
-        if let Self::Got(got) = self {
-            // Without a supervisor there is nothing to be undone.
-            let _ = got.not_sent(worker).await;
-        }
-    }
-
-    /// Does what was to be done once it has been sent; none when the supervisor has gone.
-    pub(super) async fn sent(self, worker: &Worker, turn: &Turn) -> Option<()> {
-        match self {
-            Self::Got(got) => got.sent(worker, turn).await,
-            _ => Some(()),
-        }
-    }
-}
-
 async fn version2(outbox: &mut Outbox, answer: Version2) -> io::Result<()> {
     let message: Extended<PeerFd> = answer.into_extended();
     outbox.send(&message.head(), &message.body, &[]).await
-}
-
-impl Failure {
-    /// Refused by the policy.
-    pub(super) fn refused(decision: &Decision<'_>) -> Self {
-        Self::denied(&decision.reason)
-    }
-
-    /// Refused like by the policy, for this reason.
-    pub(super) fn denied(reason: &str) -> Self {
-        Self::new(Verdict::Refused, Errno::ACCES, REFUSED, reason)
-    }
-
-    /// Refused for a reason that the peer may know.
-    pub(super) fn plain(errno: Errno, reason: &str) -> Self {
-        Self::new(Verdict::Refused, errno, reason, reason)
-    }
-
-    /// Allowed, and nothing there.
-    pub(super) fn absent() -> Self {
-        Self::new(Verdict::Failed, Errno::NOENT, "the slot is empty", "the slot is empty")
-    }
-
-    /// Allowed, and cannot be done as things are.
-    pub(super) fn in_vain(errno: Errno, reason: &str) -> Self {
-        Self::new(Verdict::Failed, errno, reason, reason)
-    }
-
-    /// Allowed, and not opened.
-    pub(super) fn not_opened(errno: Errno, reason: &str) -> Self {
-        Self::new(Verdict::Failed, errno, "the resource cannot be opened", reason)
-    }
-
-    fn new(verdict: Verdict, errno: Errno, text: &str, reason: &str) -> Self {
-        Self { verdict, errno, text: text.to_owned(), reason: reason.to_owned() }
-    }
 }

@@ -5,8 +5,9 @@ use std::time::Instant;
 use fdbroker_policy::Right;
 use fdbroker_wire::Errno;
 
-use super::answer::{Answer, Failure};
+use super::answer::Answer;
 use super::decision::{Decision, Requester};
+use super::failure::Failure;
 use super::in_force::Rules;
 use super::place::Place;
 use super::state::Worker;

@@ -6,14 +6,14 @@
 use std::rc::Rc;
 
 use fdbroker_policy::Right;
+use fdbroker_wire::Tag;
 use fdbroker_wire::claim::{ClaimRequest, Claimed, State};
-use fdbroker_wire::{Errno, Tag};
 
-use super::answer::{Answer, Failure};
+use super::answer::Answer;
 use super::case::Case;
-use super::claim::{Claim, End, Refusal};
+use super::claim::{Claim, End};
 use super::decision::Requester;
-use super::gate::Fence;
+use super::failure::Failure;
 use super::holder::Holder;
 use super::in_force::Rules;
 use super::ownership::{alter, may_claim};
@@ -121,31 +121,3 @@ async fn release(
     alter(case.worker, pen, tag, |gate| gate.release()).await;
     Ok(())
 }
-
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
-        const TOO_MANY: &str = "this connection claims or owns as many tags as it may";
-        let (errno, text) = match refusal {
-            Refusal::TooMany => return Self::plain(Errno::DQUOT, TOO_MANY),
-            Refusal::Owned => (Errno::STALE, "another process owns the tag"),
-            Refusal::Twice => (Errno::INVAL, "this connection claims the tag already"),
-            Refusal::NotGranted => (Errno::BUSY, "the claim has not been granted yet"),
-            Refusal::Unclaimed => (Errno::INVAL, "nobody claims the tag"),
-            Refusal::Ended => (Errno::INVAL, "that claim has ended"),
-            Refusal::Nothing => (Errno::INVAL, "nothing is claimed"),
-        };
-        Self::in_vain(errno, text)
-    }
-}
-
-impl From<Fence> for Failure {
-    fn from(fence: Fence) -> Self {
-        match fence {
-            Fence::Granted => Self::in_vain(Errno::BUSY, FENCED),
-            Fence::Overtaken => Self::in_vain(Errno::STALE, OVERTAKEN),
-        }
-    }
-}
-
-const OVERTAKEN: &str = "another process has taken the tag over";
-const FENCED: &str = "the tag is being taken over: nothing changes there until that has ended";

@@ -8,17 +8,18 @@ use fdbroker_policy::{Accept, ResourceIndex, Right, Uid};
 use fdbroker_wire::{Add, Errno, Index, Slot, Tag};
 use tokio::time::timeout;
 
-use super::answer::{Answer, Failure};
+use super::answer::Answer;
 use super::case::{Case, Outcome};
 use super::decision::Requester;
 use super::deposit::Deposit;
+use super::failure::Failure;
 use super::gate::Fence;
 use super::holder::Holder;
 use super::in_force::Rules;
 use super::limits::quota::{Exceeded, OpeningCharge};
 use super::place::Place;
-use super::request::Escrow;
 use super::session::Session;
+use super::slot_request::SlotRequest;
 use super::state::Worker;
 use super::taking::Taken;
 use super::vault::{Pen, Unsent};
@@ -39,7 +40,7 @@ pub(super) async fn serve(
     worker: &Worker,
     session: &mut Session,
     requester: &Requester,
-    request: Escrow,
+    request: SlotRequest,
 ) -> Option<Answer> {
     let slot = request.slot();
     at_hand::during(slot, pin!(carry_out(worker, session, requester, request))).await
@@ -49,7 +50,7 @@ async fn carry_out(
     worker: &Worker,
     session: &mut Session,
     requester: &Requester,
-    request: Escrow,
+    request: SlotRequest,
 ) -> Option<Answer> {
     // The tag whose turn has come by this request.
     let (mut taken, mut counted) = (None, false);
@@ -79,7 +80,7 @@ async fn carry_out(
             }
         }
         let outcome = match request {
-            Escrow::Get(slot) => match get(&case, &session.holder, slot).await {
+            SlotRequest::Get(slot) => match get(&case, &session.holder, slot).await {
                 Some(outcome) => outcome,
                 // The policy has been replaced meanwhile: decided anew under the next one.
                 None => match next(worker, &rules).await {
@@ -87,9 +88,9 @@ async fn carry_out(
                     Err(failure) => Outcome::Failed(failure),
                 },
             },
-            Escrow::Add(add) => keep(&case, &session.holder, add).await?,
-            Escrow::Del(slot) => forget(&case, &session.holder, slot).await?,
-            Escrow::Count(tag) => Outcome::Done(count(&case, tag)),
+            SlotRequest::Add(add) => keep(&case, &session.holder, add).await?,
+            SlotRequest::Del(slot) => forget(&case, &session.holder, slot).await?,
+            SlotRequest::Count(tag) => Outcome::Done(count(&case, tag)),
         };
         return Some(case.conclude(outcome));
     }
@@ -100,27 +101,17 @@ async fn next(worker: &Worker, rules: &Rc<Rules>) -> Result<(), Failure> {
     timeout(SWAP, worker.in_force.reached(rules.generation + 1)).await.map_err(late)
 }
 
-impl Escrow {
-    fn place<'p>(&self, rules: &'p Rules) -> Place<'p> {
-        match self {
-            Self::Get(slot) | Self::Del(slot) => Place::slot(&rules.policy, *slot),
-            Self::Add(add) => Place::slot(&rules.policy, add.slot),
-            Self::Count(tag) => Place::tag(&rules.policy, *tag),
-        }
-    }
-}
-
 /// Whether the request may be done, as far as that can be told before it has its turn.
-pub(super) fn may(case: &Case<'_>, request: &Escrow) -> Result<(), Failure> {
+pub(super) fn may(case: &Case<'_>, request: &SlotRequest) -> Result<(), Failure> {
     if !case.decision.granted {
         return Err(Failure::refused(&case.decision));
     }
-    let changes = matches!(request, Escrow::Add(_) | Escrow::Del(_));
+    let changes = matches!(request, SlotRequest::Add(_) | SlotRequest::Del(_));
     if changes && case.place.resource.is_some() {
         return Err(Failure::denied("a resource's slot is the policy's own"));
     }
     match request {
-        Escrow::Add(add) => acceptable(case, add),
+        SlotRequest::Add(add) => acceptable(case, add),
         _ => Ok(()),
     }
 }
@@ -355,4 +346,16 @@ pub(super) fn may_change(case: &Case<'_>, before: Option<&Deposit>) -> Result<()
     }
     let reason = &decision.reason;
     Err(Failure::denied(&format!("uid {} deposited it; to replace it: {reason}", before.owner)))
+}
+
+/// Whether a peer may delete what it wants to take, which it must before it is given it.
+pub(super) fn may_take(
+    case: &Case<'_>,
+    holder: &Holder,
+    slot: Slot,
+    before: Option<&Deposit>,
+) -> Result<(), Failure> {
+    may(case, &SlotRequest::Del(slot))?;
+    fence(case, holder)?;
+    may_change(case, before)
 }

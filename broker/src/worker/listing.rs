@@ -4,13 +4,14 @@ use fdbroker_policy::{Policy, Right, Source};
 use fdbroker_wire::version2::{Entry, Features, Found, Kind, Listing, Name};
 use fdbroker_wire::{Hello, Slot, Tag};
 
-use super::answer::{Answer, Failure};
+use super::answer::Answer;
 use super::case::{Case, Outcome};
 use super::decision::Requester;
+use super::failure::Failure;
 use super::kind;
 use super::limits::loop_time::Turn;
 use super::place::Place;
-use super::session::Session;
+use super::session::{Greeted, Session};
 use super::state::Worker;
 use super::unreachable::is_unreachable;
 use crate::fd::PeerFd;
@@ -18,15 +19,6 @@ use crate::numbering::{policy_slot, policy_tag, wire_slot, wire_tag};
 
 /// How many slots are looked up at once.
 const AT_ONCE: usize = 256;
-
-/// What a peer was told when it said HEL.
-#[derive(Clone, Copy)]
-pub(super) struct Greeted {
-    /// What it was granted.
-    pub(super) features: Features,
-    generation: u32,
-    tags: i16,
-}
 
 /// Answers HEL: from here on this connection speaks version 2.
 pub(super) fn greet(

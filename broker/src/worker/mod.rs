@@ -7,6 +7,7 @@
 pub(crate) mod accept;
 mod answer;
 mod at_hand;
+mod batch;
 mod case;
 mod claim;
 mod claims;
@@ -15,6 +16,7 @@ mod connections;
 pub(crate) mod decision;
 mod deposit;
 mod escrow;
+mod failure;
 mod full_table;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -39,8 +41,10 @@ mod policy_changes;
 pub(crate) mod request;
 mod restore;
 mod runs;
+mod serve;
 mod session;
 mod sessions;
+mod slot_request;
 mod slots;
 mod state;
 mod supervision;
@@ -112,7 +116,7 @@ fn run(format: Format) -> Result<(), String> {
     if by_pid {
         log.warn("this kernel has no SO_PEERPIDFD (Linux 6.5): processes are told by their pid");
     }
-    LocalSet::new().block_on(&runtime, serve(restored, log, table, idle, close_queue, supervisor))
+    LocalSet::new().block_on(&runtime, start(restored, log, table, idle, close_queue, supervisor))
 }
 
 const NO_UNITS: &str = "the broker is in a control group namespace of its own: units and control \
@@ -131,7 +135,7 @@ fn end_on_panic(link: OwnedFd) {
     }));
 }
 
-async fn serve(
+async fn start(
     restored: restore::Restored,
     log: Log,
     table: u64,

@@ -7,11 +7,12 @@ use fdbroker_policy::Right;
 use fdbroker_wire::version2::Report;
 use fdbroker_wire::{Errno, Slot};
 
-use super::answer::{Answer, Failure};
+use super::answer::Answer;
 use super::at_hand;
 use super::case::{Case, Outcome, unrecorded};
 use super::decision::Requester;
 use super::escrow::delete;
+use super::failure::Failure;
 use super::in_force::Rules;
 use super::limits::loop_time::Turn;
 use super::place::Place;

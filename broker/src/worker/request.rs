@@ -2,16 +2,16 @@
 //! is in [`super::escrow`], many at once in [`super::many`]; who owns a tag in [`super::claims`]; names and listings in [`super::listing`]; what operators ask of the
 //! broker in [`super::operate`].
 
-use fdbroker_policy::Right;
 use fdbroker_wire::claim::ClaimRequest;
 use fdbroker_wire::many::ManyRequest;
 use fdbroker_wire::version2::{Features, Request as Version2};
-use fdbroker_wire::{Add, Errno, Extended, Fault, Hello, Message, Slot, Tag};
+use fdbroker_wire::{Errno, Extended, Fault, Hello, Message};
 
 use super::answer::Answer;
 use super::decision::Requester;
 use super::inbox::Incoming;
 use super::session::Session;
+use super::slot_request::SlotRequest;
 use super::state::Worker;
 use super::{claims, escrow, listing, many, operate};
 use crate::fd::PeerFd;
@@ -20,18 +20,10 @@ use crate::log::{Record, Verdict};
 /// What is served.
 enum Request {
     Hello(Hello),
-    Escrow(Escrow),
+    Escrow(SlotRequest),
     Version2(Version2),
     Many(ManyRequest<PeerFd>),
     Claim(ClaimRequest),
-}
-
-/// What is asked of a slot or tag.
-pub(super) enum Escrow {
-    Get(Slot),
-    Add(Add<PeerFd>),
-    Del(Slot),
-    Count(Tag),
 }
 
 /// Serves a request; none when the peer has left while it waited, or the supervisor has gone.
@@ -73,10 +65,10 @@ impl Request {
         granted: Option<Features>,
     ) -> Result<Self, Fault> {
         Ok(match message? {
-            Message::Get(slot) => Self::Escrow(Escrow::Get(slot)),
-            Message::Add(add) => Self::Escrow(Escrow::Add(add)),
-            Message::Del(slot) => Self::Escrow(Escrow::Del(slot)),
-            Message::Tag(tag) => Self::Escrow(Escrow::Count(tag)),
+            Message::Get(slot) => Self::Escrow(SlotRequest::Get(slot)),
+            Message::Add(add) => Self::Escrow(SlotRequest::Add(add)),
+            Message::Del(slot) => Self::Escrow(SlotRequest::Del(slot)),
+            Message::Tag(tag) => Self::Escrow(SlotRequest::Count(tag)),
             Message::Hello(hello) => Self::Hello(hello),
             Message::Extended(message) => {
                 let granted = granted.ok_or(NOT_GREETED)?;
@@ -119,26 +111,6 @@ impl Request {
             Self::Many(_) => Features::MANY,
             Self::Claim(_) => Features::CLAIM,
             Self::Hello(_) | Self::Escrow(_) => Features::default(),
-        }
-    }
-}
-
-impl Escrow {
-    /// The slot that it is on.
-    pub(super) fn slot(&self) -> Option<Slot> {
-        match self {
-            Self::Get(slot) | Self::Del(slot) => Some(*slot),
-            Self::Add(add) => Some(add.slot),
-            Self::Count(_) => None,
-        }
-    }
-
-    pub(super) fn right(&self) -> Right {
-        match self {
-            Self::Get(_) => Right::Get,
-            Self::Add(_) => Right::Add,
-            Self::Del(_) => Right::Del,
-            Self::Count(_) => Right::Tag,
         }
     }
 }

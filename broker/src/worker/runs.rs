@@ -9,14 +9,15 @@ use std::rc::Rc;
 use fdbroker_policy::Right;
 use fdbroker_wire::{Errno, Index, Slot, Tag};
 
-use super::answer::Failure;
 use super::at_hand;
+use super::batch::{Gathered, Mark};
 use super::case::{Case, unrecorded};
 use super::decision::Requester;
 use super::deposit::Deposit;
-use super::escrow::shows;
+use super::escrow::{may_take, shows};
+use super::failure::Failure;
 use super::in_force::Rules;
-use super::many::{Gathered, Mark, may_take};
+
 use super::place::Place;
 use super::session::Session;
 use super::state::Worker;

@@ -1,0 +1,147 @@
+//! The loop of one session: request by request, answers in their order; and how it ends.
+
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use fdbroker_policy::Uid;
+
+use super::answer::Answer;
+use super::claim::End;
+use super::identity::Identity;
+use super::inbox::{Gone, Inbox};
+use super::limits::loop_time::Turn;
+use super::limits::quota::ConnectionCharge;
+use super::outbox::Outbox;
+use super::session::Session;
+use super::state::Worker;
+use super::{many, ownership, request};
+use crate::fd::Depositor;
+use crate::log::{Kind, Record, Verdict};
+use crate::sys::socket::carries_descriptors;
+use crate::sys::watch::Watched;
+use crate::transmit::too_many_in_flight;
+
+/// Serves a peer until it leaves or has to.
+pub(super) async fn serve(
+    worker: Rc<Worker>,
+    stream: Watched,
+    identity: Rc<Identity>,
+    charge: ConnectionCharge,
+    turn: Rc<Turn>,
+) {
+    let stream = Rc::new(stream);
+    let charge = Arc::new(charge);
+    let entry = worker.connections.enter(identity.uid, &stream, &charge);
+    let connection = worker.sessions.add(identity.uid, &stream, &turn, charge);
+    let patience = worker.in_force.now().policy.settings().frame_timeout;
+    let ledger = worker.in_flight.ledger(identity.uid, &stream);
+    let mut session = Session {
+        holder: worker.turns.holder(&identity),
+        inbox: Inbox::new(Rc::clone(&stream), Rc::clone(&turn), Rc::clone(&identity), patience),
+        identity,
+        touched: Vec::new(),
+        outbox: Outbox::new(Rc::clone(&stream), ledger, patience),
+        turn,
+        connection: Rc::clone(&connection),
+        greeted: None,
+    };
+    if let Some(reason) = run(&mut session, &worker).await {
+        // It ends in any case.
+        let _ = worker.audit.record(&Record {
+            kind: Kind::CutOff,
+            right: "connect",
+            verdict: Verdict::Refused,
+            reason: &reason,
+            ..session.identity.record()
+        });
+    }
+    let uid = session.identity.uid;
+    let Session { touched, holder, outbox, inbox, connection: own, .. } = session;
+    // Both hold the socket, which is not to be closed here.
+    drop((inbox, own));
+    for tag in touched {
+        ownership::leave(&worker, tag, &holder, End::Left).await;
+    }
+    outbox.end().await;
+    let charge = connection.into_charge();
+    drop(entry);
+    if let Some(socket) = Rc::into_inner(stream) {
+        put_away(&worker, uid, socket.into_inner(), charge);
+    }
+}
+
+/// Closes a connection that has been shut, and gives back its `charge`. Descriptors that its peer sent
+/// and nobody read are closed with it: that is left to the closer. Without one the charge stays until that
+/// is done, and they count as brought. Not even an empty one is closed on the loop: before Linux 6.9 the kernel collects others' garbage in
+/// close(2) of a Unix socket.
+pub(super) fn put_away(
+    worker: &Worker,
+    uid: Uid,
+    socket: OwnedFd,
+    charge: impl Send + Sync + 'static,
+) {
+    if !carries_descriptors(socket.as_fd()) {
+        return drop(worker.close_queue.hold(Depositor::Broker, socket));
+    }
+    let Err(socket) = worker.closer.take(uid, socket) else { return };
+    // There is no closer yet, or it is behind.
+    let brought = worker.quotas.shut_unread(uid);
+    worker.close_queue.hold(uid, socket).keep_until_closed((charge, brought));
+}
+
+/// Serves; gives a reason when the peer was cut off.
+async fn run(session: &mut Session, worker: &Worker) -> Option<String> {
+    loop {
+        let incoming = match session.incoming(worker).await {
+            Ok(incoming) => incoming,
+            Err(Gone::Left) => return None,
+            Err(Gone::TooMuch) => {
+                return Some("too many descriptors of its user wait to be closed".to_owned());
+            }
+            Err(Gone::TooSlow) => {
+                return Some("it began a message and did not end it".to_owned());
+            }
+        };
+        session.connection.set_at_work(true);
+        let ends = incoming.message.as_ref().is_err_and(|fault| fault.fatal);
+        let answer = request::serve(worker, session, incoming).await?;
+        let sent = answer.send(&mut session.outbox).await;
+        if sent.is_ok() && !ends {
+            was_sent(answer, worker, &session.turn).await?;
+        } else {
+            was_not_sent(answer, worker).await;
+        }
+        match sent {
+            Ok(()) if ends => return Some("it broke the protocol".to_owned()),
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::TimedOut => {
+                return Some("it does not read its answers".to_owned());
+            }
+            Err(error) if too_many_in_flight(&error) => {
+                return Some("others let too many descriptors lie unread".to_owned());
+            }
+            Err(_) => return None,
+        }
+        session.connection.set_at_work(false);
+        // Also before what has been read already.
+        session.turn.take().await;
+    }
+}
+
+/// Does what was to be done once an answer has been sent; none when the supervisor has gone.
+async fn was_sent(answer: Answer, worker: &Worker, turn: &Turn) -> Option<()> {
+    match answer {
+        Answer::Got(got) => many::sent(got, worker, turn).await,
+        _ => Some(()),
+    }
+}
+
+/// Undoes what was prepared for when it has been sent.
+async fn was_not_sent(answer: Answer, worker: &Worker) {
+    if let Answer::Got(got) = answer {
+        // Without a supervisor there is nothing to be undone.
+        let _ = many::not_sent(got, worker).await;
+    }
+}
