@@ -1,14 +1,15 @@
 //! How a daemon is to be started.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use crate::binaries::binaries;
+use crate::daemon::TRIER;
+use crate::started::Started;
 use crate::{Daemon, Directory, Ids, Log, sys};
 
 /// Gathers what a daemon is started with.
@@ -29,16 +30,36 @@ pub struct Builder {
     daemon: Option<PathBuf>,
 }
 
-/// A daemon's process, and the pipe that tells when it serves.
-pub(crate) struct Started {
-    pub(crate) child: Child,
-    pub(crate) ready: File,
-    pub(crate) log: Log,
-    pub(crate) socket: PathBuf,
-    /// Where the listening socket is bound: another path where it was passed in.
-    pub(crate) bound: PathBuf,
-    pub(crate) directory: Directory,
-    pub(crate) head: String,
+/// Whom the worker runs as, where the tests run as root.
+pub const WORKER: u32 = 64001;
+
+impl Daemon {
+    /// A daemon with a policy, to which `version` and `[broker]` are added.
+    pub fn with_policy(body: &str) -> Builder {
+        Builder::new(Some(body.to_owned()))
+    }
+
+    /// A daemon without a policy file, as someone who is not root would try it out; none where
+    /// this machine has a policy file of its own.
+    pub fn built_in(what: &str) -> Option<Builder> {
+        if Path::new("/etc/fdbroker/policy.toml").exists() {
+            crate::skip(what, "/etc/fdbroker/policy.toml exists and would be used");
+            return None;
+        }
+        let builder = Builder::new(None);
+        Some(if crate::is_root() { builder.run_as(Ids::plain(TRIER)) } else { builder })
+    }
+
+    /// A daemon with a policy file as it lies there, good or bad.
+    pub fn with_policy_file(policy: &Path) -> Builder {
+        Builder::new(None).argument("--policy").argument(policy)
+    }
+
+    /// A daemon where anyone may do anything to the slots of tag 1 (`open`), which accepts every
+    /// kind that a tag accepts when the policy does not say.
+    pub fn open() -> Builder {
+        Self::with_policy(crate::sample::OPEN)
+    }
 }
 
 impl Builder {
@@ -228,7 +249,7 @@ impl Builder {
     /// What stands before a policy's body.
     fn head(&self) -> String {
         let worker = self.settings.contains("user =");
-        let user = if worker { String::new() } else { format!("user = {}\n", crate::WORKER) };
+        let user = if worker { String::new() } else { format!("user = {}\n", WORKER) };
         format!("version = 1\n[broker]\n{user}{}\n", self.settings)
     }
 

@@ -6,8 +6,9 @@ use std::process::{Child, ExitStatus};
 
 use rustix::process::Signal;
 
-use crate::builder::{Builder, Started};
-use crate::{Descriptors, Directory, Ids, Line, Log, Peer, process, wait_for, wait_until};
+use crate::person::Person;
+use crate::started::Started;
+use crate::{Descriptors, Directory, Line, Log, Peer, process, wait_for, wait_until};
 
 /// What the log says of each policy that a running worker was given.
 const IN_FORCE: &str = " is in force";
@@ -29,34 +30,15 @@ pub struct Daemon {
 /// need an account of the name `fdbroker`.
 pub const TRIER: u32 = 64010;
 
+impl Person {
+    /// Has it connect to a daemon.
+    #[track_caller]
+    pub fn connect(&self, daemon: &Daemon) -> Peer {
+        self.try_connect(daemon.socket(), None).expect("the daemon accepts a connection")
+    }
+}
+
 impl Daemon {
-    /// A daemon with a policy, to which `version` and `[broker]` are added.
-    pub fn with_policy(body: &str) -> Builder {
-        Builder::new(Some(body.to_owned()))
-    }
-
-    /// A daemon without a policy file, as someone who is not root would try it out; none where
-    /// this machine has a policy file of its own.
-    pub fn built_in(what: &str) -> Option<Builder> {
-        if Path::new("/etc/fdbroker/policy.toml").exists() {
-            crate::skip(what, "/etc/fdbroker/policy.toml exists and would be used");
-            return None;
-        }
-        let builder = Builder::new(None);
-        Some(if crate::is_root() { builder.run_as(Ids::plain(TRIER)) } else { builder })
-    }
-
-    /// A daemon with a policy file as it lies there, good or bad.
-    pub fn with_policy_file(policy: &Path) -> Builder {
-        Builder::new(None).argument("--policy").argument(policy)
-    }
-
-    /// A daemon where anyone may do anything to the slots of tag 1 (`open`), which accepts every
-    /// kind that a tag accepts when the policy does not say.
-    pub fn open() -> Builder {
-        Self::with_policy(crate::sample::OPEN)
-    }
-
     pub(crate) fn new(started: Started) -> Self {
         let Started { child, log, socket, bound, directory, head, .. } = started;
         Self { child, log, socket, bound, directory, head, ended: false }

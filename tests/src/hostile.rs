@@ -15,7 +15,8 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use serde::{Deserialize, Serialize};
 
-use crate::{peer, request, sys};
+use crate::socket::connected;
+use crate::{request, sys};
 
 /// A way to keep a broker busy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,7 +86,7 @@ impl Attack {
             Self::ConnectAndAsk => connect_and_ask(path, &self.bytes(), &mut course),
             _ => {
                 let sockets: Vec<OwnedFd> =
-                    (0..connections).map_while(|_| peer::connected(path, None).ok()).collect();
+                    (0..connections).map_while(|_| connected(path, None).ok()).collect();
                 if sockets.is_empty() {
                     return Err(Errno::CONNREFUSED.into());
                 }
@@ -148,7 +149,7 @@ impl<'a> Course<'a> {
 
 fn connect_and_close(path: &Path, course: &mut Course<'_>) {
     while course.goes_on() {
-        if peer::connected(path, None).is_ok() {
+        if connected(path, None).is_ok() {
             course.count(0);
         }
     }
@@ -156,7 +157,7 @@ fn connect_and_close(path: &Path, course: &mut Course<'_>) {
 
 fn connect_and_ask(path: &Path, bytes: &[u8], course: &mut Course<'_>) {
     while course.goes_on() {
-        let Ok(socket) = peer::connected(path, None) else { continue };
+        let Ok(socket) = connected(path, None) else { continue };
         // Refused is answered too.
         let _ = send(&socket, bytes, SendFlags::NOSIGNAL);
         if sys::readable(&socket, Duration::from_secs(1)) {

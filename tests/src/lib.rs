@@ -20,6 +20,7 @@ pub mod directory;
 pub mod example;
 pub mod hands;
 pub mod hostile;
+pub mod ids;
 pub mod load;
 pub mod log;
 pub mod model;
@@ -29,6 +30,9 @@ pub mod process;
 pub mod request;
 pub mod sample;
 pub mod siege;
+pub mod skipped;
+pub mod socket;
+mod started;
 pub mod stuck;
 pub mod successor;
 pub mod sys;
@@ -37,71 +41,16 @@ pub mod upgrades;
 pub mod waiting;
 
 pub use answer::Answer;
-pub use builder::Builder;
+pub use builder::{Builder, WORKER};
 pub use command::Said;
 pub use daemon::Daemon;
 pub use directory::Directory;
 pub use example::Example;
+pub use ids::{Ids, is_root};
 pub use log::{Line, Log};
 pub use peer::Peer;
 pub use person::Person;
 pub use process::Descriptors;
+pub use request::Place;
+pub use skipped::{needs_root, skip};
 pub use waiting::{PATIENCE, wait_for, wait_until};
-
-use std::io::{self, Write};
-
-use serde::{Deserialize, Serialize};
-
-/// Where a deposit lies, as the numbers on the wire: also those that no slot has.
-pub type Place = (i16, i32);
-
-/// Whom the worker runs as, where the tests run as root.
-pub const WORKER: u32 = 64001;
-
-/// Who a process is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ids {
-    /// Its user.
-    pub uid: u32,
-    /// Its primary group.
-    pub gid: u32,
-    /// Its supplementary groups.
-    pub groups: Vec<u32>,
-}
-
-impl Ids {
-    /// A user with a group of the same number, and no other.
-    pub fn plain(uid: u32) -> Self {
-        Self { uid, gid: uid, groups: Vec::new() }
-    }
-
-    /// The user and group of this process.
-    pub fn own() -> Self {
-        Self {
-            uid: rustix::process::geteuid().as_raw(),
-            gid: rustix::process::getegid().as_raw(),
-            groups: Vec::new(),
-        }
-    }
-}
-
-/// Whether the tests may become other users and make device nodes.
-pub fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
-/// Says that something is not tested here, and why: aloud, also where the test harness keeps
-/// what tests print to itself.
-pub fn skip(what: &str, reason: &str) {
-    let line = format!("skipped: {what}: {reason}\n");
-    // Where standard error is closed there is nobody to tell.
-    let _ = io::stderr().write_all(line.as_bytes());
-}
-
-/// Whether the test `what` can become other users; says so aloud where it cannot.
-pub fn needs_root(what: &str) -> bool {
-    if !is_root() {
-        skip(what, "only root can become other users");
-    }
-    is_root()
-}

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use fdbroker_wire::claim::Event;
 use fdbroker_wire::{Decoder, Extended, Limits, Message};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-use crate::person::Connection;
+use crate::person::{Connection, Person};
+use crate::socket::connected;
 use crate::sys::{self, Control, Received};
 use crate::{Answer, PATIENCE, Place, request, wait_until};
 
@@ -35,15 +35,20 @@ enum End {
     There(Connection),
 }
 
-/// A connected stream socket, maybe bound to a path of its own before.
-pub fn connected(path: &Path, bound: Option<&Path>) -> io::Result<OwnedFd> {
-    let flags = SocketFlags::CLOEXEC;
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    if let Some(own) = bound {
-        rustix::net::bind(&socket, &SocketAddrUnix::new(own)?)?;
+impl Person {
+    /// Has it connect to a path, maybe from a path of its own.
+    ///
+    /// # Errors
+    /// As bind(2) and connect(2).
+    pub fn try_connect(&self, path: &Path, bound: Option<&Path>) -> io::Result<Peer> {
+        Ok(Peer::there(self.open_bound_connection(path, bound)?))
     }
-    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
-    Ok(socket)
+
+    /// Hands it a socket that is connected already.
+    #[track_caller]
+    pub fn take_over(&self, socket: impl AsFd) -> Peer {
+        Peer::there(self.keep(socket))
+    }
 }
 
 impl Peer {
@@ -61,7 +66,7 @@ impl Peer {
         Self::new(End::Here(socket))
     }
 
-    pub(crate) fn there(connection: Connection) -> Self {
+    fn there(connection: Connection) -> Self {
         Self::new(End::There(connection))
     }
 

@@ -12,7 +12,7 @@ use crate::binaries::binaries;
 use crate::hands::{Outcome, Task, hear, tell};
 use crate::hostile::Attack;
 use crate::sys::Received;
-use crate::{Daemon, Ids, Peer, process, wait_until};
+use crate::{Ids, process, wait_until};
 
 /// A helper process. Ends when it and all of its [`Peer`]s are dropped.
 #[derive(Clone, Debug)]
@@ -86,34 +86,25 @@ impl Person {
         self.perform(&Task::Become(ids), &[]).expect("root can become anyone");
     }
 
-    /// Has it connect to a daemon.
-    #[track_caller]
-    pub fn connect(&self, daemon: &Daemon) -> Peer {
-        self.try_connect(daemon.socket(), None).expect("the daemon accepts a connection")
-    }
-
-    /// Has it connect to a path, maybe from a path of its own.
-    ///
-    /// # Errors
-    /// As bind(2) and connect(2).
-    pub fn try_connect(&self, path: &Path, bound: Option<&Path>) -> io::Result<Peer> {
-        let task = Task::Connect { path: path.into(), bound: bound.map(Into::into) };
-        Ok(Peer::there(self.connection(self.number(&task, &[])?)))
-    }
-
     /// Has it connect to a path; gives the bare socket.
     ///
     /// # Errors
     /// As connect(2).
     pub fn open_connection(&self, path: &Path) -> io::Result<Connection> {
-        let task = Task::Connect { path: path.into(), bound: None };
-        Ok(self.connection(self.number(&task, &[])?))
+        self.open_bound_connection(path, None)
     }
 
-    /// Hands it a socket that is connected already.
-    #[track_caller]
-    pub fn take_over(&self, socket: impl AsFd) -> Peer {
-        Peer::there(self.keep(socket))
+    /// The same, maybe from a path of its own.
+    ///
+    /// # Errors
+    /// As bind(2) and connect(2).
+    pub fn open_bound_connection(
+        &self,
+        path: &Path,
+        bound: Option<&Path>,
+    ) -> io::Result<Connection> {
+        let task = Task::Connect { path: path.into(), bound: bound.map(Into::into) };
+        Ok(self.connection(self.number(&task, &[])?))
     }
 
     /// Hands it a descriptor to hold on to.

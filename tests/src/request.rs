@@ -1,6 +1,7 @@
 //! Requests as bytes, right or wrong: nothing here refuses to write nonsense.
 
-use crate::Place;
+/// Where a deposit lies, as the numbers on the wire: also those that no slot has.
+pub type Place = (i16, i32);
 
 /// A GET.
 pub fn get(place: Place) -> Vec<u8> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use fdbroker_tests::hostile::{Attack, percentile};
 use fdbroker_tests::person::AttackUnderWay;
-use fdbroker_tests::{Daemon, Person, needs_root, peer, request, wait_until};
+use fdbroker_tests::{Daemon, Person, needs_root, request, socket, wait_until};
 
 const ALICE: u32 = 64201;
 const HOSTILE: [u32; 4] = [64211, 64212, 64213, 64214];
@@ -133,7 +133,7 @@ fn connections_that_were_left_do_not_count() {
     let daemon = Daemon::open().start();
     for round in 0..3 {
         for _ in 0..300 {
-            drop(peer::connected(daemon.socket(), None).unwrap());
+            drop(socket::connected(daemon.socket(), None).unwrap());
         }
         assert_eq!(daemon.connect().get((1, 0)).errno(), libc::ENOENT, "round {round}");
     }

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fdbroker_tests::{
-    Builder, Daemon, Ids, Line, Peer, Person, needs_root, peer, process, request, skip, wait_until,
+    Builder, Daemon, Ids, Line, Peer, Person, needs_root, process, request, skip, socket,
+    wait_until,
 };
 use rustix::process::Signal;
 
@@ -198,7 +199,7 @@ fn written_and_ended(daemon: &Daemon, place: (i16, i32)) -> i32 {
 #[test]
 fn a_process_that_lives_is_itself_however_it_writes() {
     let daemon = Daemon::open().start();
-    let mut own = Peer::over(peer::connected(daemon.socket(), None).unwrap());
+    let mut own = Peer::over(socket::connected(daemon.socket(), None).unwrap());
     for round in 0..50 {
         // One after the other, several at once, and one in two parts.
         own.add((1, round), "x").done();

@@ -155,7 +155,7 @@ fn first(brought: Vec<OwnedFd>) -> io::Result<OwnedFd> {
 }
 
 fn sys_connect(path: &Path, bound: Option<&Path>) -> io::Result<OwnedFd> {
-    let socket = fdbroker_tests::peer::connected(path, bound)?;
+    let socket = fdbroker_tests::socket::connected(path, bound)?;
     sys::receive_timeout(&socket, PATIENCE);
     Ok(socket)
 }

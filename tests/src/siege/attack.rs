@@ -13,7 +13,7 @@ use std::time::Duration;
 use fdbroker_wire::many::ManyRequest;
 use fdbroker_wire::{Index, Message, Tag};
 
-use crate::peer::connected;
+use crate::socket::connected;
 use crate::{Daemon, Place, request, sample, sys};
 
 /// One way; it returns when its connection has been ended, and is begun again.

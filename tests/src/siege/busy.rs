@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::peer::connected;
+use crate::socket::connected;
 use crate::{request, sys};
 
 /// Asks on many connections, each as soon as it has been answered, until it is killed.

@@ -14,7 +14,7 @@ use fdbroker_wire::{Decoder, Index, Limits, Message, Tag};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
-use crate::peer::connected;
+use crate::socket::connected;
 use crate::{request, sample, sys};
 
 /// When an answer is missing for so long, the broker hangs.

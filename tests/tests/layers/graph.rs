@@ -24,7 +24,9 @@ impl Graph {
         let mut graph = Self::default();
         let lent = tree.lent();
         for (id, module) in tree.modules.iter().enumerate() {
+            // What an imported module is good for shows where it is named.
             let imports = module.imports.values();
+            let imports = imports.filter(|import| !tree.is_module(id, &import.segments));
             for mention in imports.chain(&module.mentions) {
                 if let Some(Meaning::Item(home)) = tree.meaning(id, &mention.segments, true, 0) {
                     graph.add(&module.file, &tree.modules[home].file, mention);
@@ -103,6 +105,10 @@ impl Tree {
         let alone = homes.into_iter().filter(|(_, homes)| homes.len() == 1);
         let lent = alone.filter(|(_, homes)| !self.modules[homes[0].0].items.contains(homes[0].1));
         lent.map(|(function, homes)| (function, homes[0].0)).collect()
+    }
+
+    fn is_module(&self, module: ModuleId, path: &[String]) -> bool {
+        matches!(self.meaning(module, path, false, 0), Some(Meaning::Module(_)))
     }
 
     /// What a path stands for that this module names. `None`: it is from another crate, or bound

@@ -7,16 +7,14 @@
 //! file declares a module (`mod`) is no arrow. A function that a type has in another file than its
 //! own counts for whoever calls it. Tests within the files are left out.
 
-mod circles_left;
 mod graph;
 mod mention;
 mod tree;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use circles_left::CIRCLES_LEFT;
 use graph::Graph;
 use tree::Tree;
 
@@ -51,40 +49,22 @@ fn files_under(directory: &Path) -> Vec<PathBuf> {
     inner.chain(files).filter(|file| file.extension().is_some_and(|it| it == "rs")).collect()
 }
 
-/// As somebody in the workspace says it.
-fn relative(path: &Path) -> PathBuf {
-    path.strip_prefix(workspace()).unwrap().to_owned()
-}
-
-/// The circles that are known, so that each can only go, and why each is still there.
-fn known() -> BTreeMap<Circle, &'static str> {
-    let known = CIRCLES_LEFT.iter();
-    known.map(|left| (left.files.iter().map(PathBuf::from).collect(), left.why)).collect()
+/// One circle, as a paragraph: its files, and each place that ties it.
+fn told(graph: &Graph, circle: &Circle) -> String {
+    let root = format!("{}/", workspace().display());
+    let places = graph.places(circle).join("\n  ").replace(&root, "");
+    format!("a circle of {} files:\n  {places}", circle.len())
 }
 
 #[test]
 fn no_file_takes_something_from_one_that_needs_it() {
-    let known = known();
-    let mut found = BTreeSet::new();
-    let mut complaint = String::new();
-    for tree in sources().iter().flat_map(|source| crates(source)) {
-        let graph = Graph::of(&tree);
-        for circle in graph.circles() {
-            let files: Circle = circle.iter().map(|file| relative(file)).collect();
-            if !known.contains_key(&files) {
-                complaint += &format!("a circle of {} files: {files:?}\n", files.len());
-                for place in graph.places(&circle) {
-                    complaint += &place.replace(&format!("{}/", workspace().display()), "  ");
-                    complaint += "\n";
-                }
-            }
-            found.insert(files);
-        }
-    }
-    for (gone, why) in known.iter().filter(|(circle, _)| !found.contains(*circle)) {
-        complaint += &format!("no circle now, take it out of circles_left.rs: {gone:?} ({why})\n");
-    }
-    assert!(complaint.is_empty(), "\n{complaint}");
+    let trees = sources().into_iter().flat_map(|source| crates(&source));
+    let graphs: Vec<Graph> = trees.map(|tree| Graph::of(&tree)).collect();
+    let circles = graphs
+        .iter()
+        .flat_map(|graph| graph.circles().into_iter().map(move |circle| told(graph, &circle)));
+    let circles: Vec<String> = circles.collect();
+    assert!(circles.is_empty(), "\n{}", circles.join("\n"));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use fdbroker_tests::peer::connected;
+use fdbroker_tests::socket::connected;
 use fdbroker_tests::stuck::{HeldPipe, Stopped, sleeping_thread};
 use fdbroker_tests::{Daemon, Peer, Person, needs_root, process, request, sample, sys, wait_until};
 
