@@ -14,7 +14,7 @@ use crate::hostile::Attack;
 use crate::sys::Received;
 use crate::{Ids, process, wait_until};
 
-/// A helper process. Ends when it and all of its [`Peer`]s are dropped.
+/// A helper process. Ends when it and all of its [`crate::Peer`]s are dropped.
 #[derive(Clone, Debug)]
 pub struct Person(Arc<Mutex<Helper>>);
 

@@ -35,7 +35,8 @@ impl Upgrader {
         self.shared.lock().inventory.names()
     }
 
-    /// Gives up: the tag, or the claim of it. Whoever waits here is told [`UpgradeError::Stopped`].
+    /// Gives up: the tag, or the claim of it. Whoever waits here is told
+    /// [`UpgradeError::Stopped`](super::UpgradeError::Stopped).
     /// What was deposited stays there, for a process that claims the tag next; what is not wanted
     /// any more has to be removed first.
     pub fn stop(&self) {
