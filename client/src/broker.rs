@@ -1,6 +1,7 @@
 //! A broker as its clients see it: the requests of version 1, and what is done when it is
 //! restarted.
 
+use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,7 +29,6 @@ use crate::{Attempt, Connector, Deposit, Error, Feature, Operation};
 ///
 /// A tag that is marked serial in the policy belongs to the first session that touches it,
 /// until that session is dropped; a request of another one waits that long.
-#[derive(Debug)]
 pub struct Broker {
     connector: Connector,
     socket: Arc<Path>,
@@ -258,6 +258,15 @@ impl Broker {
 
     pub(crate) fn place(&self, repeated: bool) -> Place<'_> {
         Place { socket: &self.socket, repeated }
+    }
+}
+
+/// Shows where it is connected, and nothing of what went over the connection.
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Broker");
+        shown.field("socket", &self.socket).field("connected", &!self.connection.is_over());
+        shown.finish_non_exhaustive()
     }
 }
 

@@ -6,13 +6,14 @@
 //! the channel is out of step, and is good for nothing but [`Channel::abandon`].
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use fdbroker_wire::claim::Event;
 use fdbroker_wire::version2::{self, Features};
-use fdbroker_wire::{Errno, MAX_ANSWER, Message, hello};
+use fdbroker_wire::{Errno, MAX_ANSWER, Message, Payload, hello};
 use rustix::io::Errno as Os;
 use rustix::net::{RecvFlags, SendFlags};
 
@@ -33,7 +34,7 @@ pub(crate) trait Waiter {
 /// A request that belongs to nobody else: its bytes, and duplicates of its descriptors.
 #[derive(Debug)]
 pub(crate) struct Parcel {
-    bytes: Vec<u8>,
+    bytes: Payload,
     descriptors: Vec<OwnedFd>,
     feature: Option<Feature>,
 }
@@ -75,10 +76,10 @@ impl Lost {
 }
 
 /// What was read from a connected socket, and what is to be sent there.
-#[derive(Debug)]
 pub(crate) struct Channel<W> {
     core: Core<OwnedFd>,
-    buffer: Box<[u8]>,
+    /// What came in earlier answers is still there.
+    buffer: Payload,
     greeting: Greeting,
     /// What has not begun to be sent.
     queue: VecDeque<(Parcel, W)>,
@@ -115,7 +116,7 @@ impl Parcel {
     pub(crate) fn of(request: Request<'_>, feature: Option<Feature>) -> io::Result<Self> {
         let duplicates = request.descriptors.iter().map(BorrowedFd::try_clone_to_owned);
         let descriptors = duplicates.collect::<io::Result<_>>()?;
-        Ok(Self { bytes: [request.head, request.payload].concat(), descriptors, feature })
+        Ok(Self { bytes: [request.head, request.payload].concat().into(), descriptors, feature })
     }
 
     /// Sends what has not been sent of it, as much as goes.
@@ -132,7 +133,7 @@ impl<W: Waiter> Channel<W> {
     pub(crate) fn new(timeout: Option<Duration>) -> Self {
         Self {
             core: Core::new(),
-            buffer: vec![0; MAX_ANSWER].into_boxed_slice(),
+            buffer: vec![0; MAX_ANSWER].into(),
             greeting: Greeting::Unsaid,
             queue: VecDeque::new(),
             sending: None,
@@ -352,6 +353,16 @@ impl<W: Waiter + PartialEq> Channel<W> {
     }
 }
 
+impl<W> fmt::Debug for Channel<W> {
+    /// How much is under way, and nothing of it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Channel");
+        shown.field("greeting", &self.greeting).field("queued", &self.queue.len());
+        shown.field("asked", &self.asked.len()).field("answered", &self.answered.len());
+        shown.finish_non_exhaustive()
+    }
+}
+
 impl Response {
     fn of(answer: Answer<OwnedFd>) -> Self {
         match answer {
@@ -362,7 +373,7 @@ impl Response {
 }
 
 fn greeting() -> Parcel {
-    let bytes = hello(version2::greeting(Features::ALL)).to_vec();
+    let bytes = hello(version2::greeting(Features::ALL)).to_vec().into();
     Parcel { bytes, descriptors: Vec::new(), feature: None }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use fdbroker_wire::claim::Event;
 use fdbroker_wire::version2::Features;
-use fdbroker_wire::{MAX_ANSWER, Message};
+use fdbroker_wire::{MAX_ANSWER, Message, Payload};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno as Os;
 use rustix::net::{RecvFlags, SendFlags};
@@ -24,8 +24,8 @@ use crate::trouble::Failure;
 pub(crate) struct Connection {
     socket: Socket,
     core: Core<OwnedFd>,
-    /// Room for the largest answer, taken once.
-    buffer: Box<[u8]>,
+    /// Room for the largest answer, taken once. What came in earlier ones is still there.
+    buffer: Payload,
     timeout: Option<Duration>,
     over: bool,
 }
@@ -40,7 +40,7 @@ struct Clock {
 impl Connection {
     /// Takes a connected socket; `timeout` is the socket's own for receiving and sending.
     pub(crate) fn new(socket: Socket, timeout: Option<Duration>) -> Self {
-        let buffer = vec![0; MAX_ANSWER].into_boxed_slice();
+        let buffer = vec![0; MAX_ANSWER].into();
         Self { socket, core: Core::new(), buffer, timeout, over: false }
     }
 

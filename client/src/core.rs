@@ -6,13 +6,13 @@
 //! core that has found a fault is out of step with its broker: it must not be used any more.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
 
 use fdbroker_wire::claim::Event;
 use fdbroker_wire::version2::Features;
 use fdbroker_wire::{Decoder, Errno, Extended, Hello, Limits, Message, opcode};
 
 /// One end of a conversation with a broker, over descriptors of type `F`.
-#[derive(Debug)]
 pub(crate) struct Core<F> {
     decoder: Decoder<F>,
     /// The ticket of the next request.
@@ -170,6 +170,14 @@ impl<F> Core<F> {
         let rest = self.decoder.rest();
         let op = opcode::EVENT.to_ne_bytes();
         rest.starts_with(&op[..op.len().min(rest.len())])
+    }
+}
+
+impl<F> fmt::Debug for Core<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Core");
+        shown.field("waiting", &self.waiting()).field("events", &self.events.0.len());
+        shown.finish_non_exhaustive()
     }
 }
 

@@ -1,13 +1,14 @@
 //! What lies in slots, as it is got and as it is made.
 
+use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use fdbroker_wire::Index;
 
 use crate::Error;
+use crate::shown::Bytes;
 
-/// What a slot holds.
-#[derive(Debug)]
+/// What a slot holds. Its `Debug` shows how many bytes there are, and none of them.
 pub struct Deposit {
     /// The descriptor, close-on-exec, if the deposit has one.
     pub descriptor: Option<OwnedFd>,
@@ -17,8 +18,9 @@ pub struct Deposit {
     pub payload: Vec<u8>,
 }
 
-/// A deposit to be made, among many of its tag.
-#[derive(Clone, Copy, Debug)]
+/// A deposit to be made, among many of its tag. Its `Debug` shows how many bytes there are, and
+/// none of them.
+#[derive(Clone, Copy)]
 pub struct NewDeposit<'a> {
     /// Where.
     pub index: Index,
@@ -30,3 +32,21 @@ pub struct NewDeposit<'a> {
 
 /// What was got of many slots, in the order in which they were asked for.
 pub type ManyDeposits = Vec<(Index, Result<Deposit, Error>)>;
+
+impl fmt::Debug for Deposit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { descriptor, ufd, payload } = self;
+        let mut shown = f.debug_struct("Deposit");
+        shown.field("descriptor", descriptor).field("ufd", ufd);
+        shown.field("payload", &Bytes(payload)).finish()
+    }
+}
+
+impl fmt::Debug for NewDeposit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { index, descriptor, payload } = self;
+        let mut shown = f.debug_struct("NewDeposit");
+        shown.field("index", index).field("descriptor", descriptor);
+        shown.field("payload", &Bytes(payload)).finish()
+    }
+}

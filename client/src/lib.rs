@@ -51,6 +51,7 @@ mod patience;
 mod polled;
 mod question;
 mod room;
+mod shown;
 mod socket;
 #[cfg(feature = "tokio")]
 pub mod tokio;

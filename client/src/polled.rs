@@ -5,6 +5,7 @@ mod asked;
 mod outcome;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -61,7 +62,6 @@ pub use outcome::Outcome;
 /// };
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct Polled {
     connector: Connector,
     path: Arc<Path>,
@@ -385,6 +385,16 @@ impl Polled {
 
     fn place(&self) -> Place<'_> {
         Place { socket: &self.path, repeated: false }
+    }
+}
+
+/// Shows where it is connected and how much is under way, and nothing of it.
+impl fmt::Debug for Polled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Polled");
+        shown.field("socket", &self.path).field("connected", &!self.over);
+        shown.field("asked", &self.asked.len()).field("answered", &self.answered.len());
+        shown.finish_non_exhaustive()
     }
 }
 

@@ -17,7 +17,7 @@ use rustix::net::{
 use crate::core::Core;
 
 /// A request, ready to be sent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Request<'a> {
     /// Its fixed part.
     pub(crate) head: &'a [u8],

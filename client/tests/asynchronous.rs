@@ -17,7 +17,7 @@ use fdbroker::{
 use fdbroker_wire::claim::ClaimRequest;
 use fdbroker_wire::version2::Features;
 use fdbroker_wire::{Hello, Info, Message, hello, info, reply};
-use support::{Fake, Peer, Shelf, slot};
+use support::{Fake, Peer, SECRET, Shelf, assert_hides_secret, slot};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -463,4 +463,17 @@ fn claimed_and(then: impl Fn(&mut Peer) + Send + 'static) -> Fake {
         }
         then(&mut peer);
     })
+}
+
+#[test]
+fn no_debug_output_shows_a_payload() {
+    run(async {
+        let fake = honest();
+        let broker = Broker::connect_to(fake.path()).await.unwrap();
+        broker.add(slot("1/1"), None, SECRET.as_bytes()).await.unwrap();
+        assert_eq!(broker.get(slot("1/1")).await.unwrap().payload, SECRET.as_bytes());
+        assert_hides_secret(&broker);
+        let shown = format!("{broker:?}");
+        assert!(shown.contains(fake.path().to_str().unwrap()), "{shown}");
+    });
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use fdbroker::{Claimed, Connector, Error, Event, Mode, Outcome, Polled, State, Tag, Ticket, What};
 use fdbroker_wire::{Message, add_head, hello, reply};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use support::{Fake, Shelf, slot};
+use support::{Fake, SECRET, Shelf, assert_hides_secret, slot};
 
 fn tag(number: i16) -> Tag {
     Tag::new(number).unwrap()
@@ -237,4 +237,23 @@ fn a_broker_of_version_1_is_told_as_one_and_serves_what_it_can() {
     );
     assert!(matches!(answer(&mut broker, added).unwrap(), Outcome::Done));
     assert!(matches!(answer(&mut broker, claimed), Err(Error::Version1 { .. })));
+}
+
+#[test]
+fn no_debug_output_shows_a_payload() {
+    let fake = honest();
+    let mut broker = connect(&fake);
+    let added = broker.add(slot("1/1"), None, SECRET.as_bytes());
+    assert_hides_secret(&broker);
+    let got = broker.get(slot("1/1"));
+    assert!(matches!(answer(&mut broker, added).unwrap(), Outcome::Done));
+    let outcome = answer(&mut broker, got).unwrap();
+    assert!(matches!(&outcome, Outcome::Deposit(got) if got.payload == SECRET.as_bytes()));
+    assert_hides_secret(&outcome);
+    let _not_taken = broker.get(slot("1/1"));
+    let info = broker.tag(tag(1));
+    answer(&mut broker, info).unwrap();
+    assert_hides_secret(&broker);
+    let shown = format!("{broker:?}");
+    assert!(shown.contains(fake.path().to_str().unwrap()), "{shown}");
 }

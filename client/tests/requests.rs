@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fdbroker::{Broker, Connector, Error, Trust};
+use fdbroker::{Broker, Connector, Error, NewDeposit, Trust};
 use fdbroker_wire::{Errno, Info, add_head, info, reply};
 use rustix::io::FdFlags;
-use support::{Fake, slot};
+use support::{Fake, SECRET, assert_hides_secret, slot};
 
 fn pipe() -> (OwnedFd, OwnedFd) {
     rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap()
@@ -306,4 +306,19 @@ fn an_answer_that_was_sent_before_the_question_was_read_counts() {
     has_left.recv().unwrap();
     let error = broker.add(slot("1/1"), None, &[7; 32768]).unwrap_err();
     assert!(matches!(error, Error::Quota { .. }), "{error:?}");
+}
+
+#[test]
+fn no_debug_output_shows_a_payload() {
+    let fake = Fake::honest();
+    let mut broker = Broker::connect_to(fake.path()).unwrap();
+    broker.add(slot("1/1"), None, SECRET.as_bytes()).unwrap();
+    let deposit = broker.get(slot("1/1")).unwrap();
+    assert_eq!(deposit.payload, SECRET.as_bytes());
+    assert_hides_secret(&broker);
+    assert_hides_secret(&deposit);
+    let index = slot("1/1").index;
+    assert_hides_secret(&NewDeposit { index, descriptor: None, payload: SECRET.as_bytes() });
+    let shown = format!("{broker:?}");
+    assert!(shown.contains(fake.path().to_str().unwrap()), "{shown}");
 }

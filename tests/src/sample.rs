@@ -92,3 +92,18 @@ fn is_restricted(path: &std::path::Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata(path).is_ok_and(|found| found.mode() & 0o7 == 0 && found.uid() == 0)
 }
+
+/// A secret that a test deposits.
+pub const SECRET: &str = "hunter2";
+
+/// Looks for [`SECRET`] in what `Debug` shows, as text and as numbers, and for anything too long
+/// for a line of a log.
+#[track_caller]
+pub fn assert_hides_secret(value: &impl std::fmt::Debug) {
+    let numbers = SECRET.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>().join(", ");
+    for shown in [format!("{value:?}"), format!("{value:#?}")] {
+        let line = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(!line.contains(SECRET) && !line.contains(&numbers), "{line}");
+        assert!(line.len() < 1000, "{} characters: {line}", line.len());
+    }
+}

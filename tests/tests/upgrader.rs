@@ -9,6 +9,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 
 use fdbroker::upgrader::{ConnectionState, Form, Options, Role};
 use fdbroker::{UpgradeError, Upgrader};
+use fdbroker_tests::sample::{SECRET, assert_hides_secret};
 use fdbroker_tests::upgrades::{POLICY, WEB, serving, start};
 use fdbroker_tests::{Daemon, sample, wait_until};
 
@@ -353,4 +354,28 @@ fn a_slot_that_becomes_free_is_used_again() {
     upgrader.store("last", None, b"").unwrap();
     let mut broker = fdbroker::Broker::connect_to(daemon.socket()).unwrap();
     assert_eq!(broker.tag(WEB).unwrap().used, 1);
+}
+
+#[test]
+fn no_debug_output_shows_what_is_handed_on() {
+    let daemon = Daemon::of_upgrades();
+    let (connection, _peer) = UnixStream::pair().unwrap();
+    let state = ConnectionState::of(&connection).unwrap().buffered(SECRET).extra(SECRET);
+    assert_hides_secret(&state);
+    let fill = |upgrader: &Upgrader| {
+        upgrader.store("notes", None, SECRET.as_bytes()).unwrap();
+        upgrader.store_connection("client", &connection, state.clone()).unwrap();
+        assert_hides_secret(upgrader);
+    };
+    let first = serving(&daemon, fill);
+    // Again, now that it goes to the broker at once.
+    fill(&first);
+    let second = start(&daemon);
+    assert_hides_secret(&second);
+    let stored = second.stored("notes").unwrap().unwrap();
+    assert_eq!(stored.bytes, SECRET.as_bytes());
+    assert_hides_secret(&stored);
+    assert_hides_secret(&second);
+    let shown = format!("{second:?}");
+    assert!(shown.contains("tag: 10") && shown.contains("names: 2"), "{shown}");
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use fdbroker::tokio::Upgrader;
 use fdbroker::upgrader::{ConnectionState, Happening};
 use fdbroker::{Mode, UpgradeError};
+use fdbroker_tests::sample::{SECRET, assert_hides_secret};
 use fdbroker_tests::upgrades::builder;
 use fdbroker_tests::{Daemon, PATIENCE, sample};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -184,4 +185,19 @@ fn a_file_to_write_to_is_opened_as_the_program_says_and_handed_on() {
         }
     });
     assert_eq!(fs::read_to_string(&path).unwrap(), "the first writes\nand the second\n");
+}
+
+#[test]
+fn no_debug_output_shows_what_is_handed_on() {
+    let daemon = Daemon::of_upgrades();
+    run(async {
+        let first = start(&daemon).await;
+        first.store("notes", None, SECRET.as_bytes()).await.unwrap();
+        assert_hides_secret(&first);
+        first.ready().await.unwrap();
+        let second = start(&daemon).await;
+        assert_hides_secret(&second);
+        let shown = format!("{second:?}");
+        assert!(shown.contains("tag: 10") && shown.contains("names: 1"), "{shown}");
+    });
 }

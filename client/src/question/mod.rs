@@ -13,7 +13,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-use fdbroker_wire::{Errno, Extended, Fault, Message, Reply, Tag};
+use fdbroker_wire::{Errno, Extended, Fault, Message, Payload, Reply, Tag};
 
 use crate::transfer::Request;
 use crate::{Attempt, Error, Feature, Operation};
@@ -148,13 +148,13 @@ impl Place<'_> {
 #[derive(Debug)]
 pub(crate) struct Sealed {
     head: [u8; 8],
-    body: Vec<u8>,
+    body: Payload,
 }
 
 impl Sealed {
     /// Its head announces the descriptors that it has; they travel beside it.
     pub(crate) fn new<F>(message: Extended<F>) -> Self {
-        Self { head: message.head(), body: message.body.into_vec() }
+        Self { head: message.head(), body: message.body }
     }
 
     pub(crate) fn request(&self) -> Request<'_> {

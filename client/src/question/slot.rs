@@ -9,7 +9,6 @@ use crate::transfer::Request;
 use crate::{Deposit, Error, Operation};
 
 /// ADD.
-#[derive(Debug)]
 pub(crate) struct Add<'a> {
     slot: Slot,
     head: [u8; 16],

@@ -3,6 +3,7 @@
 //! What takes an answer of the broker is done on tokio's threads for blocking calls; what waits
 //! for something to happen takes no thread.
 
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -40,14 +41,14 @@ use crate::upgrader::{
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Upgrader {
     blocking: Arc<crate::Upgrader>,
     told: Arc<Told>,
 }
 
 /// How much of what has happened was told.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Told {
     happenings: AtomicU64,
     forgotten: AtomicU64,
@@ -286,6 +287,13 @@ impl Upgrader {
     ) -> Result<T, UpgradeError> {
         let upgrader = self.blocking.clone();
         blocking(move || call(&upgrader)).await
+    }
+}
+
+/// As that of [`crate::Upgrader`].
+impl fmt::Debug for Upgrader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.blocking.fmt(f)
     }
 }
 

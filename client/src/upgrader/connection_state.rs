@@ -1,14 +1,17 @@
 //! What a process knows about a connection, and the next one has to know to go on with it.
 
+use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
 
 use super::Address;
+use crate::shown::Bytes;
 
 /// What is handed on with a connection, so that nothing that was buffered is lost.
 ///
-/// All of it together, with the connection's name, has to fit into one payload of 32 KiB.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+/// All of it together, with the connection's name, has to fit into one payload of 32 KiB. Its
+/// `Debug` shows how many bytes there are, and none of them.
+#[derive(Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ConnectionState {
     /// The other end.
@@ -51,5 +54,14 @@ impl ConnectionState {
     pub fn extra(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.extra = bytes.into();
         self
+    }
+}
+
+impl fmt::Debug for ConnectionState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { peer, local, protocol, buffered, extra } = self;
+        let mut shown = f.debug_struct("ConnectionState");
+        shown.field("peer", peer).field("local", local).field("protocol", protocol);
+        shown.field("buffered", &Bytes(buffered)).field("extra", &Bytes(extra)).finish()
     }
 }

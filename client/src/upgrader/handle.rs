@@ -1,5 +1,6 @@
 //! The upgrader as its program holds it, until it gives up.
 
+use std::fmt;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -10,7 +11,6 @@ use super::shared::{Link, Shared};
 ///
 /// Its methods may be called from any thread. When it is dropped, the process owns the tag no
 /// more; what it deposited stays there, for the next one.
-#[derive(Debug)]
 pub struct Upgrader {
     pub(crate) shared: Arc<Shared>,
     /// Ends when the upgrader is dropped, and not before that is asked for.
@@ -51,6 +51,13 @@ impl Upgrader {
         state.course.advance(Stage::Stopped);
         self.shared.tell(&state);
         self.shared.ring();
+    }
+}
+
+/// Shows the tag, how far the upgrade is, and how many names there are; of what they hold, nothing.
+impl fmt::Debug for Upgrader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Upgrader").field(&self.shared).finish()
     }
 }
 

@@ -5,6 +5,7 @@
 //! [`Inventory::due`] says what is left to do at the broker.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use fdbroker_wire::Index;
@@ -14,7 +15,7 @@ use super::{ConnectionState, Role, UpgradeError};
 use crate::Deposit;
 
 /// The names of a tag.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Inventory {
     entries: BTreeMap<String, Entry>,
     /// What cannot be read, under its name: it stays where it is unless it is removed by name.
@@ -60,7 +61,6 @@ pub(crate) struct Contents {
 }
 
 /// What is left to do at the broker.
-#[derive(Debug)]
 pub(crate) struct Due<'a> {
     /// To be deposited: name, slot, descriptor, payload.
     pub(crate) deposits: Vec<(&'a str, Index, Option<BorrowedFd<'a>>, Vec<u8>)>,
@@ -144,6 +144,11 @@ impl Inventory {
     /// How many names were inherited.
     pub(crate) fn inherited(&self) -> usize {
         self.inherited
+    }
+
+    /// How many names there are.
+    pub(crate) fn count(&self) -> usize {
+        self.entries.len()
     }
 
     /// Every name, in order.
@@ -260,6 +265,15 @@ impl Inventory {
         let found = found.unwrap_or(LAST);
         self.full_below = found.get();
         found
+    }
+}
+
+impl fmt::Debug for Inventory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Inventory");
+        shown.field("names", &self.entries.len()).field("inherited", &self.inherited);
+        shown.field("unreadable", &self.unreadable.len()).field("spares", &self.spares.len());
+        shown.finish_non_exhaustive()
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is kept under a name: storing it, looking it up, removing it.
 
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -10,10 +11,10 @@ use super::inventory::{Contents, Held, Inventory};
 use super::payload::{Found, Record, is_name};
 use super::shared::Guard;
 use super::{ConnectionState, Role, UpgradeError, Upgrader};
+use crate::shown::Bytes;
 use crate::{Broker, Error};
 
-/// What [`Upgrader::store`] kept.
-#[derive(Debug)]
+/// What [`Upgrader::store`] kept. Its `Debug` shows how many bytes there are, and none of them.
 pub struct Stored {
     /// The descriptor, close-on-exec, if there was one.
     pub descriptor: Option<OwnedFd>,
@@ -184,6 +185,14 @@ impl Upgrader {
             // Somebody else has written into our slot.
             _ => Err(UpgradeError::Unreadable { name: name.to_owned() }),
         }
+    }
+}
+
+impl fmt::Debug for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { descriptor, bytes } = self;
+        let mut shown = f.debug_struct("Stored");
+        shown.field("descriptor", descriptor).field("bytes", &Bytes(bytes)).finish()
     }
 }
 

@@ -5,9 +5,10 @@
 //! is claimed again before anything else is asked on a new connection: what is asked on one that
 //! has claimed nothing would be another process's request to the broker.
 
+use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use fdbroker_wire::claim::Mode;
@@ -34,7 +35,6 @@ pub(crate) struct Terms {
 }
 
 /// What is behind the lock.
-#[derive(Debug)]
 pub(crate) struct State {
     pub(crate) terms: Terms,
     pub(crate) course: Course,
@@ -60,7 +60,6 @@ pub(crate) enum Link {
 }
 
 /// What the threads share.
-#[derive(Debug)]
 pub(crate) struct Shared {
     state: Mutex<State>,
     changed: Condvar,
@@ -185,6 +184,28 @@ impl Shared {
             self.tell(state);
             self.ring();
         }
+    }
+}
+
+/// Does not wait for who holds the lock, who may wait for the broker.
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.state.try_lock() {
+            Ok(state) => state.fmt(f),
+            Err(TryLockError::Poisoned(state)) => state.into_inner().fmt(f),
+            Err(TryLockError::WouldBlock) => f.write_str("busy"),
+        }
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("State");
+        shown.field("tag", &format_args!("{}", self.terms.tag));
+        shown.field("stage", self.course.stage());
+        shown.field("names", &self.inventory.count());
+        shown.field("inherited", &self.inventory.inherited());
+        shown.finish_non_exhaustive()
     }
 }
 

@@ -293,3 +293,18 @@ pub(crate) fn borrowed(descriptors: &[OwnedFd]) -> Vec<BorrowedFd<'_>> {
 pub(crate) fn slot(text: &str) -> Slot {
     text.parse().unwrap()
 }
+
+/// A secret that a test deposits.
+pub(crate) const SECRET: &str = "hunter2";
+
+/// Looks for [`SECRET`] in what `Debug` shows, as text and as numbers, and for anything too long
+/// for a line of a log.
+#[track_caller]
+pub(crate) fn assert_hides_secret(value: &impl std::fmt::Debug) {
+    let numbers = SECRET.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>().join(", ");
+    for shown in [format!("{value:?}"), format!("{value:#?}")] {
+        let line = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(!line.contains(SECRET) && !line.contains(&numbers), "{line}");
+        assert!(line.len() < 1000, "{} characters: {line}", line.len());
+    }
+}
