@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
 use fdbroker::upgrader::{ConnectionState, Form, Options, Role};
 use fdbroker::{UpgradeError, Upgrader};
@@ -378,4 +378,22 @@ fn no_debug_output_shows_what_is_handed_on() {
     assert_hides_secret(&second);
     let shown = format!("{second:?}");
     assert!(shown.contains("tag: 10") && shown.contains("names: 2"), "{shown}");
+}
+
+#[test]
+fn an_empty_path_is_no_address_to_listen_or_connect_at() {
+    let daemon = Daemon::of_upgrades();
+    let first = start(&daemon);
+    let errors = [
+        first.listen::<UnixListener>("stream", "").unwrap_err(),
+        first.listen::<UnixDatagram>("datagram", "").unwrap_err(),
+        first.connect::<UnixStream>("to a stream", "").unwrap_err(),
+        first.connect::<UnixDatagram>("to a datagram", "").unwrap_err(),
+    ];
+    for error in errors {
+        let UpgradeError::Io { source, .. } = &error else { panic!("{error}") };
+        assert_eq!(source.kind(), ErrorKind::InvalidInput, "{error}");
+        assert!(error.to_string().contains("the path is empty"), "{error}");
+    }
+    assert!(first.names().is_empty());
 }

@@ -163,15 +163,16 @@ impl<A: ToSocketAddrs + ?Sized> ConnectAddress<UdpSocket> for A {
 
 impl<A: AsRef<Path> + ?Sized> ConnectAddress<UnixStream> for A {
     fn connect(&self) -> io::Result<UnixStream> {
-        UnixStream::connect(self)
+        UnixStream::connect(stale::not_empty(self.as_ref())?)
     }
 }
 
 /// Without a path of its own: what it sends to cannot answer.
 impl<A: AsRef<Path> + ?Sized> ConnectAddress<UnixDatagram> for A {
     fn connect(&self) -> io::Result<UnixDatagram> {
+        let path = stale::not_empty(self.as_ref())?;
         let socket = UnixDatagram::unbound()?;
-        socket.connect(self)?;
+        socket.connect(path)?;
         Ok(socket)
     }
 }

@@ -28,7 +28,7 @@ pub(crate) fn bind(
     kind: SocketType,
     ready: impl FnOnce(&OwnedFd) -> io::Result<()>,
 ) -> io::Result<OwnedFd> {
-    let address = SocketAddrUnix::new(path)?;
+    let address = SocketAddrUnix::new(not_empty(path)?)?;
     let socket = new(kind)?;
     // Held to the end.
     let _lock = lock(path);
@@ -41,6 +41,18 @@ pub(crate) fn bind(
     }
     ready(&socket)?;
     Ok(socket)
+}
+
+/// An empty path would stand for an abstract name: one that the kernel chooses, or the empty one, which the
+/// whole machine shares.
+///
+/// # Errors
+/// It is empty.
+pub(crate) fn not_empty(path: &Path) -> io::Result<&Path> {
+    match path.as_os_str().is_empty() {
+        false => Ok(path),
+        true => Err(io::Error::new(io::ErrorKind::InvalidInput, "the path is empty")),
+    }
 }
 
 /// The lock on the directory of a path; none where it cannot be had.
