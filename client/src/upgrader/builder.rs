@@ -22,6 +22,7 @@ pub struct Builder {
     mode: Mode,
     timeout: Duration,
     patience: Duration,
+    any_address: bool,
 }
 
 impl Upgrader {
@@ -35,7 +36,8 @@ impl Builder {
     pub(crate) fn new(tag: Tag) -> Self {
         let connector = Connector::new();
         let minute = Duration::from_secs(60);
-        Self { tag, connector, mode: Mode::Live, timeout: minute, patience: minute }
+        let mode = Mode::Live;
+        Self { tag, connector, mode, timeout: minute, patience: minute, any_address: false }
     }
 
     /// How to connect to the broker. The default is [`Connector::new`].
@@ -67,6 +69,13 @@ impl Builder {
     /// has to release first. The default is a minute.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience.min(LONGEST);
+        self
+    }
+
+    /// Whether [`Upgrader::listen`] gives a socket that was inherited under its name wherever it is
+    /// bound. The default is no: where that is not the address that is asked for, it is an error.
+    pub fn any_address(mut self, any: bool) -> Self {
+        self.any_address = any;
         self
     }
 
@@ -106,6 +115,7 @@ impl Builder {
             tag: self.tag,
             mode: self.mode,
             time: self.timeout,
+            any_address: self.any_address,
             retry_for: self.connector.patience_limit().min(LONGEST),
             connector: self.connector.clone().without_repeating(ANSWER),
         }

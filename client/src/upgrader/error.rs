@@ -8,7 +8,7 @@ use std::time::Duration;
 use fdbroker_wire::{MAX_PAYLOAD, Tag};
 
 use super::payload::MAX_NAME;
-use super::{Form, Role};
+use super::{Address, Form, Role};
 use crate::Error;
 
 /// Why an upgrader did not do what it was asked.
@@ -71,6 +71,27 @@ pub enum UpgradeError {
         name: String,
         /// What was asked for.
         asked: Form,
+        /// What it is, in words.
+        found: &'static str,
+    },
+    /// What the program made under this name is no socket of the type that it said: it was not kept.
+    Made {
+        /// The name.
+        name: String,
+        /// What was asked for.
+        asked: Form,
+        /// What it is, in words.
+        found: &'static str,
+    },
+    /// The socket under this name is bound at another address than was asked for: see
+    /// [`super::Builder::any_address`].
+    Address {
+        /// The name.
+        name: String,
+        /// What was asked for, resolved; one of them would do.
+        asked: Vec<Address>,
+        /// Where it is bound.
+        found: Address,
     },
     /// What lies under this name was left by a later version of this library, or damaged.
     Unreadable {
@@ -150,9 +171,18 @@ impl fmt::Display for UpgradeError {
             Self::Role { name, asked, found } => {
                 write!(f, "{name:?} is {found}, and not {asked}: use another name")
             }
-            Self::Form { name, asked } => {
-                write!(f, "{name:?} is not {asked}: remove it, or use another name")
+            Self::Form { name, asked, found } => {
+                write!(f, "{name:?} is {found}, and not {asked}: remove it, or use another name")
             }
+            Self::Made { name, asked, found } => write!(
+                f,
+                "{name:?}: what was made is {found}, and not {asked}; it was not kept: make another"
+            ),
+            Self::Address { name, asked, found } => write!(
+                f,
+                "{name:?} is bound at {found}, and not at {}: remove the name first to bind it there, or take it wherever it is, with any_address",
+                Listed(asked)
+            ),
             Self::Unreadable { name } => write!(
                 f,
                 "{name:?} was left by a later version of this library, or is damaged: remove it, or use that version"
@@ -185,6 +215,19 @@ impl std::error::Error for UpgradeError {
             Self::Lost { source, .. } => Some(source),
             _ => None,
         }
+    }
+}
+
+/// Addresses in a sentence.
+struct Listed<'a>(&'a [Address]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, address) in self.0.iter().enumerate() {
+            let before = if number == 0 { "" } else { " or " };
+            write!(f, "{before}{address}")?;
+        }
+        Ok(())
     }
 }
 

@@ -4,8 +4,9 @@ use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
 
+use rustix::io::Errno;
 use rustix::net::sockopt::{socket_acceptconn, socket_domain, socket_type};
-use rustix::net::{AddressFamily, SocketType};
+use rustix::net::{AddressFamily, SocketType, getpeername};
 
 /// A kind of socket.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -31,6 +32,24 @@ impl Form {
         Self::of(descriptor).is_ok_and(|found| found == Some(self))
     }
 
+    /// What a descriptor is, in words.
+    pub(super) fn describe(descriptor: impl AsFd) -> &'static str {
+        match Self::of(&descriptor) {
+            Ok(Some(form @ (Self::TcpStream | Self::UnixStream))) => {
+                match getpeername(descriptor) {
+                    Err(Errno::NOTCONN) if form == Self::TcpStream => {
+                        "a TCP socket that does not listen"
+                    }
+                    Err(Errno::NOTCONN) => "a Unix socket that does not listen",
+                    _ => form.words(),
+                }
+            }
+            Ok(Some(form)) => form.words(),
+            Ok(None) => "a socket of another kind",
+            Err(_) => "no socket",
+        }
+    }
+
     /// The kind that a socket is of; none for a kind that is not named here.
     fn of(socket: impl AsFd) -> io::Result<Option<Self>> {
         let socket = socket.as_fd();
@@ -54,14 +73,20 @@ impl Form {
 
 impl fmt::Display for Form {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.write_str(self.words())
+    }
+}
+
+impl Form {
+    fn words(self) -> &'static str {
+        match self {
             Self::TcpListener => "a TCP socket that listens",
             Self::TcpStream => "a TCP connection",
             Self::UdpSocket => "a UDP socket",
             Self::UnixListener => "a Unix socket that listens",
             Self::UnixStream => "a Unix connection",
             Self::UnixDatagram => "a Unix datagram socket",
-        })
+        }
     }
 }
 

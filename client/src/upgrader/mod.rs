@@ -22,7 +22,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The names are the keys: where a socket is bound only matters when it is made.
+//! The names are the keys. A socket that was inherited has to be bound where it is asked for, unless
+//! [`Builder::any_address`] says otherwise.
 //!
 //! - **Live** ([`crate::Mode::Live`]): the predecessor serves until [`Upgrader::ready`]. Right for
 //!   sockets that others come to.
@@ -55,6 +56,7 @@ mod stale;
 mod tokio_sockets;
 
 mod watch;
+mod whereabouts;
 
 pub use address::Address;
 pub use builder::Builder;

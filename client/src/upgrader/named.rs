@@ -2,31 +2,45 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use super::inventory::Contents;
+use super::whereabouts::is_at;
 use super::{
-    BindAddress, ConnectAddress, Connecting, ConnectionState, Inherit, Listening, Options, Role,
-    UpgradeError, Upgrader,
+    Address, BindAddress, ConnectAddress, Connecting, ConnectionState, Form, Inherit, Listening,
+    Options, Role, UpgradeError, Upgrader,
 };
 
 impl Upgrader {
-    /// A socket that others come to: the one that was inherited under this name, wherever it is
-    /// bound, or else a new one, made with the default [`Options`] and deposited under it.
+    /// A socket that others come to: the one that was inherited under this name, or else a new one,
+    /// made with the default [`Options`] and deposited under it.
+    ///
+    /// One that was inherited has to be bound where it is asked for. Port 0 stands for any port, and a
+    /// path for the file that it leads to; a wildcard is an address of its own. To follow an address that
+    /// has changed, [`Upgrader::remove`] the name first; to ignore it, see
+    /// [`super::Builder::any_address`].
     ///
     /// # Errors
-    /// [`UpgradeError::Form`] when what was inherited is a socket of another type;
-    /// [`UpgradeError::Io`] when a new one cannot be made; those of [`Upgrader::store`].
+    /// [`UpgradeError::Form`] and [`UpgradeError::Address`] when what was inherited is a socket of
+    /// another type, or at another address; [`UpgradeError::Io`] when the address cannot be
+    /// resolved, or a new one cannot be made; [`UpgradeError::Made`] when that is of another type;
+    /// those of [`Upgrader::store`].
     pub fn listen<T: Listening>(
         &self,
         name: &str,
         address: impl BindAddress<T>,
     ) -> Result<T, UpgradeError> {
-        self.listen_with(name, || Options::new().bind(address))
+        let asked = self.asked(name, || address.addresses())?;
+        let at = |socket: BorrowedFd<'_>| check_address(name, socket, &asked);
+        if let Some((inherited, _)) = self.socket(name, Role::Listener, at)? {
+            return Ok(inherited);
+        }
+        self.make_listener(name, || address.bind(&Options::new()))
     }
 
-    /// [`Upgrader::listen`], where `make` makes the new socket.
+    /// [`Upgrader::listen`], where `make` makes the new socket. One that was inherited may be bound
+    /// anywhere.
     ///
     /// # Errors
     /// Those of [`Upgrader::listen`].
@@ -38,8 +52,7 @@ impl Upgrader {
         if let Some(inherited) = self.listener(name)? {
             return Ok(inherited);
         }
-        let (socket, _) = self.make(name, Role::Listener, || Ok((make()?, None)))?;
-        Ok(socket)
+        self.make_listener(name, make)
     }
 
     /// The socket under this name; none where there is none.
@@ -47,7 +60,7 @@ impl Upgrader {
     /// # Errors
     /// Those of [`Upgrader::listen`], but for those of making one.
     pub fn listener<T: Listening>(&self, name: &str) -> Result<Option<T>, UpgradeError> {
-        Ok(self.socket(name, Role::Listener)?.map(|(socket, _)| socket))
+        Ok(self.socket(name, Role::Listener, |_| Ok(()))?.map(|(socket, _)| socket))
     }
 
     /// A connection with its state: the one that was inherited under this name, wherever it
@@ -55,7 +68,8 @@ impl Upgrader {
     ///
     /// # Errors
     /// [`UpgradeError::Form`] when what was inherited is a connection of another type;
-    /// [`UpgradeError::Io`] when a new one cannot be made; those of [`Upgrader::store`].
+    /// [`UpgradeError::Io`] when a new one cannot be made, [`UpgradeError::Made`] when that is of
+    /// another type; those of [`Upgrader::store`].
     pub fn connect<T: Connecting>(
         &self,
         name: &str,
@@ -69,7 +83,7 @@ impl Upgrader {
             let state = ConnectionState::of(&connection)?;
             Ok((connection, Some(state)))
         };
-        self.make(name, Role::Connection, make)
+        self.make(name, Role::Connection, make, |made| check_form::<T>(name, made))
     }
 
     /// The connection under this name, with its state as it was stored last; none where there is
@@ -81,7 +95,7 @@ impl Upgrader {
         &self,
         name: &str,
     ) -> Result<Option<(T, ConnectionState)>, UpgradeError> {
-        self.socket(name, Role::Connection)
+        self.socket(name, Role::Connection, |_| Ok(()))
     }
 
     /// A file: the one that was inherited under this name, with its offset, or else the one at a
@@ -105,7 +119,7 @@ impl Upgrader {
         if let Some(inherited) = self.file(name)? {
             return Ok(inherited);
         }
-        let (file, _) = self.make(name, Role::File, || Ok((open()?, None)))?;
+        let (file, _) = self.make(name, Role::File, || Ok((open()?, None)), |_| Ok(()))?;
         Ok(file)
     }
 
@@ -118,17 +132,44 @@ impl Upgrader {
         Ok(contents.and_then(|contents| contents.descriptor).map(File::from))
     }
 
+    fn make_listener<T: Listening>(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> io::Result<T>,
+    ) -> Result<T, UpgradeError> {
+        let make = || Ok((make()?, None));
+        let made = self.make(name, Role::Listener, make, |made| check_form::<T>(name, made))?;
+        Ok(made.0)
+    }
+
+    /// Where a socket has to be bound that is there already; nowhere in particular where there is
+    /// none. Nothing waits for the look-up of a name.
+    fn asked(
+        &self,
+        name: &str,
+        addresses: impl FnOnce() -> io::Result<Vec<Address>>,
+    ) -> Result<Vec<Address>, UpgradeError> {
+        let matters = {
+            let state = self.shared.lock();
+            !state.terms.any_address && state.inventory.place(name).is_some()
+        };
+        let addresses = if matters { addresses() } else { Ok(Vec::new()) };
+        addresses.map_err(|source| UpgradeError::Io { name: name.to_owned(), source })
+    }
+
     /// Makes something new, and keeps it under its name; nobody has it when it cannot be kept.
     fn make<T: AsFd>(
         &self,
         name: &str,
         role: Role,
         make: impl FnOnce() -> io::Result<(T, Option<ConnectionState>)>,
+        check: impl FnOnce(BorrowedFd<'_>) -> Result<(), UpgradeError>,
     ) -> Result<(T, ConnectionState), UpgradeError> {
         // Not when it could not be kept anyway.
         self.shared.lock().course.place()?;
         let failed = |source| UpgradeError::Io { name: name.to_owned(), source };
         let (made, state) = make().map_err(failed)?;
+        check(made.as_fd())?;
         let state = state.unwrap_or_default();
         self.keep(name, role, Some(made.as_fd()), state.clone())?;
         Ok((made, state))
@@ -138,16 +179,45 @@ impl Upgrader {
         &self,
         name: &str,
         role: Role,
+        at: impl Fn(BorrowedFd<'_>) -> Result<(), UpgradeError>,
     ) -> Result<Option<(T, ConnectionState)>, UpgradeError> {
-        let other = || UpgradeError::Form { name: name.to_owned(), asked: T::FORM };
+        let other = |found| UpgradeError::Form { name: name.to_owned(), asked: T::FORM, found };
         let fits = |contents: &Contents| match &contents.descriptor {
-            Some(descriptor) if T::FORM.fits(descriptor) => Ok(()),
-            _ => Err(other()),
+            Some(descriptor) if T::FORM.fits(descriptor) => at(descriptor.as_fd()),
+            Some(descriptor) => Err(other(Form::describe(descriptor))),
+            None => Err(other(NOTHING)),
         };
         let Some(contents) = self.contents(name, role, fits)? else { return Ok(None) };
         let Contents { descriptor, state } = contents;
-        let descriptor: OwnedFd = descriptor.ok_or_else(other)?;
+        let descriptor: OwnedFd = descriptor.ok_or_else(|| other(NOTHING))?;
         let failed = |source| UpgradeError::Io { name: name.to_owned(), source };
         Ok(Some((T::inherit(descriptor).map_err(failed)?, state)))
     }
 }
+
+/// What is to be kept as a socket has to be one of the type that the next process asks for.
+fn check_form<T: Inherit>(name: &str, made: BorrowedFd<'_>) -> Result<(), UpgradeError> {
+    if T::FORM.fits(made) {
+        return Ok(());
+    }
+    let (name, found) = (name.to_owned(), Form::describe(made));
+    Err(UpgradeError::Made { name, asked: T::FORM, found })
+}
+
+/// Whether a socket is bound at one of the addresses; at any, if there are none.
+fn check_address(
+    name: &str,
+    socket: BorrowedFd<'_>,
+    asked: &[Address],
+) -> Result<(), UpgradeError> {
+    let name = || name.to_owned();
+    let bound = Address::of_local(socket);
+    match bound.map_err(|source| UpgradeError::Io { name: name(), source })? {
+        Some(found) if !asked.is_empty() && !asked.iter().any(|asked| is_at(&found, asked)) => {
+            Err(UpgradeError::Address { name: name(), asked: asked.to_vec(), found })
+        }
+        _ => Ok(()),
+    }
+}
+
+const NOTHING: &str = "nothing";

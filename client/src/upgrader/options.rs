@@ -9,7 +9,7 @@ use std::path::Path;
 use rustix::net::sockopt::{set_ipv6_v6only, set_socket_reuseaddr, set_socket_reuseport};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
 
-use super::stale;
+use super::{Address, stale};
 
 /// What a new socket is to be like; what is not set has a default.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,6 +33,15 @@ pub trait BindAddress<T> {
     /// # Errors
     /// As socket(2), bind(2) and listen(2).
     fn bind(&self, options: &Options) -> io::Result<T>;
+
+    /// The addresses that it stands for, any of which would do: to tell whether a socket that was
+    /// inherited is bound there. None, the default, stands for all.
+    ///
+    /// # Errors
+    /// As getaddrinfo(3).
+    fn addresses(&self) -> io::Result<Vec<Address>> {
+        Ok(Vec::new())
+    }
 }
 
 /// What a connection of type `T` can be made to.
@@ -120,11 +129,19 @@ impl<A: ToSocketAddrs + ?Sized> BindAddress<TcpListener> for A {
     fn bind(&self, options: &Options) -> io::Result<TcpListener> {
         first(self, |address| options.bind_tcp(address)).map(Into::into)
     }
+
+    fn addresses(&self) -> io::Result<Vec<Address>> {
+        Ok(self.to_socket_addrs()?.map(Address::Ip).collect())
+    }
 }
 
 impl<A: ToSocketAddrs + ?Sized> BindAddress<UdpSocket> for A {
     fn bind(&self, options: &Options) -> io::Result<UdpSocket> {
         first(self, |address| options.bind_udp(address)).map(Into::into)
+    }
+
+    fn addresses(&self) -> io::Result<Vec<Address>> {
+        Ok(self.to_socket_addrs()?.map(Address::Ip).collect())
     }
 }
 
@@ -132,11 +149,19 @@ impl<A: AsRef<Path> + ?Sized> BindAddress<UnixListener> for A {
     fn bind(&self, options: &Options) -> io::Result<UnixListener> {
         options.bind_unix(self.as_ref()).map(Into::into)
     }
+
+    fn addresses(&self) -> io::Result<Vec<Address>> {
+        Ok(vec![Address::Path(stale::not_empty(self.as_ref())?.to_owned())])
+    }
 }
 
 impl<A: AsRef<Path> + ?Sized> BindAddress<UnixDatagram> for A {
     fn bind(&self, _: &Options) -> io::Result<UnixDatagram> {
         stale::bind(self.as_ref(), SocketType::DGRAM, |_| Ok(())).map(Into::into)
+    }
+
+    fn addresses(&self) -> io::Result<Vec<Address>> {
+        Ok(vec![Address::Path(stale::not_empty(self.as_ref())?.to_owned())])
     }
 }
 

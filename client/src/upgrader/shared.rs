@@ -28,6 +28,8 @@ pub(crate) struct Terms {
     pub(crate) mode: Mode,
     /// From when its turn has come until it is ready.
     pub(crate) time: Duration,
+    /// Whether a socket may be bound elsewhere than it is asked for.
+    pub(crate) any_address: bool,
     /// How long a request waits for a broker that is being restarted.
     pub(crate) retry_for: Duration,
     /// Never repeats a request by itself.

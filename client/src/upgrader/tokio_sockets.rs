@@ -7,7 +7,7 @@ use ::tokio::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener
 use ::tokio::runtime::Handle;
 use rustix::io::ioctl_fionbio;
 
-use super::{BindAddress, ConnectAddress, Connecting, Form, Inherit, Listening, Options};
+use super::{Address, BindAddress, ConnectAddress, Connecting, Form, Inherit, Listening, Options};
 
 macro_rules! inherited {
     ($($socket:ident: $what:ident),*) => {$(
@@ -38,6 +38,10 @@ macro_rules! bound {
             fn bind(&self, options: &Options) -> io::Result<$socket> {
                 let socket: $blocking = self.bind(options)?;
                 $socket::inherit(socket.into())
+            }
+
+            fn addresses(&self) -> io::Result<Vec<Address>> {
+                BindAddress::<$blocking>::addresses(self)
             }
         }
     )*};
