@@ -3,6 +3,8 @@
 use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use fdbroker::tokio::Upgrader;
@@ -10,7 +12,7 @@ use fdbroker::upgrader::{ConnectionState, Happening};
 use fdbroker::{Mode, UpgradeError};
 use fdbroker_tests::sample::{SECRET, assert_hides_secret};
 use fdbroker_tests::upgrades::builder;
-use fdbroker_tests::{Daemon, PATIENCE, sample};
+use fdbroker_tests::{Daemon, PATIENCE, sample, wait_until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
 use tokio::runtime::Runtime;
@@ -197,7 +199,29 @@ fn no_debug_output_shows_what_is_handed_on() {
         first.ready().await.unwrap();
         let second = start(&daemon).await;
         assert_hides_secret(&second);
-        let shown = format!("{second:?}");
-        assert!(shown.contains("tag: 10") && shown.contains("names: 1"), "{shown}");
+        // Not while its thread asks the broker.
+        wait_until("it says how many names it has", || format!("{second:?}").contains("names: 1"));
+        assert!(format!("{second:?}").contains("tag: 10"), "{second:?}");
     });
+}
+
+#[test]
+fn a_start_that_is_given_up_keeps_neither_the_runtime_nor_the_claim() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let daemon = Daemon::of_upgrades();
+    let first = builder(&daemon).start().unwrap();
+    first.ready().unwrap();
+    let runtime = Runtime::new().unwrap();
+    // It never comes to its turn: the first one does not release.
+    let second = builder(&daemon).mode(Mode::Quiesced).patience(HOUR);
+    let second = runtime.spawn(Upgrader::start(second));
+    assert!(matches!(first.next().unwrap(), Happening::Claimed(_)));
+    second.abort();
+    let (tell, ended) = mpsc::channel();
+    thread::spawn(move || {
+        drop(runtime);
+        tell.send(()).unwrap();
+    });
+    ended.recv_timeout(PATIENCE).expect("the runtime ends");
+    assert_eq!(first.next().unwrap(), Happening::Withdrawn);
 }

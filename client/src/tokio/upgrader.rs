@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ::tokio::task::spawn_blocking;
 
 use crate::UpgradeError;
+use crate::upgrader::shared::Shared;
 use crate::upgrader::{
     BindAddress, Builder, ConnectAddress, Connecting, ConnectionState, Happening, Listening, Stored,
 };
@@ -55,12 +56,14 @@ struct Told {
 }
 
 impl Upgrader {
-    /// [`Builder::start`].
+    /// [`Builder::start`]. When its future is dropped, the claim ends soon.
     ///
     /// # Errors
     /// Those of [`Builder::start`].
     pub async fn start(builder: Builder) -> Result<Self, UpgradeError> {
-        let upgrader = blocking(move || builder.start()).await?;
+        let starting = blocking(move || builder.begin()).await?;
+        let _waits = Waits(starting.upgrader.shared.clone());
+        let upgrader = blocking(move || starting.finish()).await?;
         Ok(Self { blocking: Arc::new(upgrader), told: Arc::default() })
     }
 
@@ -287,6 +290,16 @@ impl Upgrader {
     ) -> Result<T, UpgradeError> {
         let upgrader = self.blocking.clone();
         blocking(move || call(&upgrader)).await
+    }
+}
+
+/// Whoever waits for the turn to come. Without it, the thread that waits would go on, and a runtime
+/// does not end before its threads do.
+struct Waits(Arc<Shared>);
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.give_up();
     }
 }
 

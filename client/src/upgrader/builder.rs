@@ -86,13 +86,14 @@ impl Builder {
     /// is no broker, when it does not serve claims, when its policy does not allow it, or, to
     /// [`Mode::Again`], when another process owns the tag. Nothing has changed then.
     pub fn start(self) -> Result<Upgrader, UpgradeError> {
+        self.begin()?.finish()
+    }
+
+    /// Claims the tag.
+    pub(crate) fn begin(self) -> Result<Starting, UpgradeError> {
         let shared = Arc::new(self.claim()?);
         let watcher = watch::start(shared.clone()).map_err(UpgradeError::System)?;
-        let upgrader = Upgrader::new(shared, watcher);
-        // From here on, an error drops the upgrader, and with it the claim.
-        self.wait_for_turn(&upgrader.shared)?;
-        inherit(&upgrader.shared)?;
-        Ok(upgrader)
+        Ok(Starting { upgrader: Upgrader::new(shared, watcher), patience: self.patience })
     }
 
     fn claim(&self) -> Result<Shared, UpgradeError> {
@@ -120,20 +121,37 @@ impl Builder {
             connector: self.connector.clone().without_repeating(ANSWER),
         }
     }
+}
 
-    fn wait_for_turn(&self, shared: &Shared) -> Result<(), UpgradeError> {
+/// An upgrader that has claimed its tag, and waits for its turn. When it is dropped, the claim ends.
+pub(crate) struct Starting {
+    pub(crate) upgrader: Upgrader,
+    patience: Duration,
+}
+
+impl Starting {
+    /// Waits until the turn has come, and fetches what lies there. It fails soon after
+    /// [`Shared::give_up`].
+    pub(crate) fn finish(self) -> Result<Upgrader, UpgradeError> {
+        self.wait_for_turn()?;
+        inherit(&self.upgrader.shared)?;
+        Ok(self.upgrader)
+    }
+
+    fn wait_for_turn(&self) -> Result<(), UpgradeError> {
+        let shared = &self.upgrader.shared;
         let end = Instant::now() + self.patience;
         let mut state = shared.lock();
+        let tag = state.terms.tag;
         loop {
             state.course.is_alive()?;
             match state.course.stage() {
+                Stage::Waiting if shared.is_given_up() => {
+                    return Err(UpgradeError::Stopped { tag });
+                }
                 Stage::Waiting if Instant::now() >= end => {
                     let what = "the turn to take it over did not come";
-                    return Err(UpgradeError::TimedOut {
-                        tag: self.tag,
-                        what,
-                        after: self.patience,
-                    });
+                    return Err(UpgradeError::TimedOut { tag, what, after: self.patience });
                 }
                 Stage::Waiting => state = shared.wait(state, Some(end)),
                 _ => return Ok(()),

@@ -57,7 +57,7 @@ impl Upgrader {
 /// Shows the tag, how far the upgrade is, and how many names there are; of what they hold, nothing.
 impl fmt::Debug for Upgrader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Upgrader").field(&self.shared).finish()
+        self.shared.fmt(f)
     }
 }
 

@@ -49,7 +49,7 @@ mod lifecycle;
 mod named;
 mod options;
 pub(crate) mod payload;
-mod shared;
+pub(crate) mod shared;
 mod snapshot;
 mod stale;
 #[cfg(feature = "tokio")]

@@ -8,6 +8,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -63,10 +64,13 @@ pub(crate) enum Link {
 
 /// What the threads share.
 pub(crate) struct Shared {
+    tag: Tag,
     state: Mutex<State>,
     changed: Condvar,
     /// Wakes the watcher.
     pub(crate) bell: OwnedFd,
+    /// Whether nobody waits any more for the turn to come.
+    given_up: AtomicBool,
     #[cfg(feature = "tokio")]
     pub(crate) standing: ::tokio::sync::watch::Sender<super::course::Standing>,
 }
@@ -76,9 +80,11 @@ pub(crate) type Guard<'a> = MutexGuard<'a, State>;
 impl Shared {
     pub(crate) fn new(state: State) -> io::Result<Self> {
         Ok(Self {
+            tag: state.terms.tag,
             state: Mutex::new(state),
             changed: Condvar::new(),
             bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            given_up: AtomicBool::new(false),
             #[cfg(feature = "tokio")]
             standing: ::tokio::sync::watch::Sender::default(),
         })
@@ -87,6 +93,14 @@ impl Shared {
     pub(crate) fn lock(&self) -> Guard<'_> {
         // A thread that panicked changed one thing at a time: what it left is of a piece.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn try_lock(&self) -> Option<Guard<'_>> {
+        match self.state.try_lock() {
+            Ok(state) => Some(state),
+            Err(TryLockError::Poisoned(state)) => Some(state.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// Tells everybody who waits that something has changed.
@@ -102,6 +116,18 @@ impl Shared {
     pub(crate) fn ring(&self) {
         // It fails only when 2⁶⁴−2 rings were not heard.
         let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+    }
+
+    /// Nobody waits any more for the turn to come. It waits for nothing itself: the watcher, which
+    /// takes the lock, wakes whoever still does.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Acquire)
     }
 
     /// Waits until something has changed, or the end.
@@ -189,24 +215,16 @@ impl Shared {
     }
 }
 
-/// Does not wait for who holds the lock, who may wait for the broker.
+/// Of an upgrader. It does not wait for who holds the lock, who may wait for the broker.
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.state.try_lock() {
-            Ok(state) => state.fmt(f),
-            Err(TryLockError::Poisoned(state)) => state.into_inner().fmt(f),
-            Err(TryLockError::WouldBlock) => f.write_str("busy"),
+        let mut shown = f.debug_struct("Upgrader");
+        shown.field("tag", &format_args!("{}", self.tag));
+        if let Some(state) = self.try_lock() {
+            shown.field("stage", state.course.stage());
+            shown.field("names", &state.inventory.count());
+            shown.field("inherited", &state.inventory.inherited());
         }
-    }
-}
-
-impl fmt::Debug for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = f.debug_struct("State");
-        shown.field("tag", &format_args!("{}", self.terms.tag));
-        shown.field("stage", self.course.stage());
-        shown.field("names", &self.inventory.count());
-        shown.field("inherited", &self.inventory.inherited());
         shown.finish_non_exhaustive()
     }
 }
