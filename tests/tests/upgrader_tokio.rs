@@ -225,3 +225,32 @@ fn a_start_that_is_given_up_keeps_neither_the_runtime_nor_the_claim() {
     ended.recv_timeout(PATIENCE).expect("the runtime ends");
     assert_eq!(first.next().unwrap(), Happening::Withdrawn);
 }
+
+#[test]
+fn an_address_may_be_borrowed_whatever_it_is() {
+    let daemon = Daemon::of_upgrades();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let any = String::from("127.0.0.1:0");
+    run(async {
+        let upgrader = start(&daemon).await;
+        let tcp: TcpListener = upgrader.listen("text", any.as_str()).await.unwrap();
+        let at = tcp.local_addr().unwrap();
+        let several = [at, any.parse().unwrap()];
+        let other: TcpListener = upgrader.listen("several", &several[..]).await.unwrap();
+        assert_ne!(other.local_addr().unwrap(), at, "that one was taken");
+        let host = String::from("localhost");
+        let _udp: UdpSocket = upgrader.listen("host", (host.as_str(), 0)).await.unwrap();
+        let unix: UnixListener = upgrader.listen("unix", path.as_path()).await.unwrap();
+        let to = at.to_string();
+        let (_tcp, state) = upgrader.connect::<TcpStream>("to text", to.as_str()).await.unwrap();
+        assert_eq!(state.peer.unwrap().ip(), Some(at));
+        upgrader.connect::<UnixStream>("to unix", &path).await.unwrap();
+        unix.accept().await.unwrap();
+    });
+    // And so does a task that lives longer than this function.
+    let runtime = Runtime::new().unwrap();
+    let upgrader = runtime.block_on(start(&daemon));
+    let task = async move { upgrader.listen::<TcpListener>("task", any.as_str()).await.map(drop) };
+    runtime.block_on(runtime.spawn(task)).unwrap().unwrap();
+}

@@ -59,7 +59,7 @@ pub enum Mode {
 }
 
 /// What is answered about the ownership of a tag: CLAIMED answers CLAIM. The others are answered
-/// with a [`crate::Reply`].
+/// with REP.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Claimed {
     /// The tag.

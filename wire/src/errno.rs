@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A positive error number; a [`crate::Reply`] carries it negated.
+/// A positive error number; a reply carries it negated.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Errno(i16);
 

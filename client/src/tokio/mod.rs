@@ -17,10 +17,12 @@
 //! # }
 //! ```
 
+mod address;
 mod broker;
 mod driver;
 mod shared;
 mod upgrader;
 
+pub use address::{Addresses, ToOwnedAddress};
 pub use broker::Broker;
 pub use upgrader::Upgrader;

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ::tokio::task::spawn_blocking;
 
+use super::ToOwnedAddress;
 use crate::UpgradeError;
 use crate::upgrader::shared::Shared;
 use crate::upgrader::{
@@ -84,9 +85,9 @@ impl Upgrader {
     pub async fn listen<T: Listening + Send + 'static>(
         &self,
         name: &str,
-        address: impl BindAddress<T> + Send + 'static,
+        address: impl ToOwnedAddress<Owned: BindAddress<T>>,
     ) -> Result<T, UpgradeError> {
-        let name = name.to_owned();
+        let (name, address) = (name.to_owned(), address.to_owned_address());
         self.run(move |upgrader| upgrader.listen(&name, address)).await
     }
 
@@ -122,9 +123,9 @@ impl Upgrader {
     pub async fn connect<T: Connecting + Send + 'static>(
         &self,
         name: &str,
-        address: impl ConnectAddress<T> + Send + 'static,
+        address: impl ToOwnedAddress<Owned: ConnectAddress<T>>,
     ) -> Result<(T, ConnectionState), UpgradeError> {
-        let name = name.to_owned();
+        let (name, address) = (name.to_owned(), address.to_owned_address());
         self.run(move |upgrader| upgrader.connect(&name, address)).await
     }
 
