@@ -79,8 +79,13 @@ impl Connector {
 
     /// For who repeats by himself: no request is repeated, and none waits without limit.
     pub(crate) fn without_repeating(mut self, timeout: Duration) -> Self {
-        self.timeout = self.timeout.or(Some(timeout));
         self.retry_for = Duration::ZERO;
+        self.with_limit(timeout)
+    }
+
+    /// No request waits without limit.
+    pub(crate) fn with_limit(mut self, timeout: Duration) -> Self {
+        self.timeout = self.timeout.or(Some(timeout));
         self
     }
 

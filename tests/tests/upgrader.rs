@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
 use fdbroker::upgrader::{ConnectionState, Form, Options, Role};
-use fdbroker::{UpgradeError, Upgrader};
+use fdbroker::{Connector, UpgradeError, Upgrader};
 use fdbroker_tests::sample::{SECRET, assert_hides_secret};
 use fdbroker_tests::upgrades::{POLICY, WEB, builder, serving, start};
 use fdbroker_tests::{Daemon, sample, wait_until};
@@ -477,4 +477,24 @@ fn a_path_is_compared_as_the_file_that_it_leads_to() {
     assert!(matches!(error, UpgradeError::Address { .. }), "{error}");
     assert!(second.listen::<UnixListener>("unix", link.join("../real/./socket")).is_ok());
     drop(first);
+}
+
+#[test]
+fn a_tag_may_be_given_by_its_name_in_the_policy() {
+    let resource = "[resources.null]\nslot = \"web/3\"\ndevice = \"/dev/null\"\n";
+    let daemon = Daemon::with_policy(&format!("{POLICY}{resource}")).start();
+    let named = |name: &str| {
+        let connector = Connector::new().socket(daemon.socket());
+        Upgrader::named(name).connector(connector).start()
+    };
+    let first = named("web").unwrap();
+    first.store("notes", None, b"by name").unwrap();
+    first.ready().unwrap();
+    let second = named("10").expect("a number is one still");
+    assert_eq!(second.stored("notes").unwrap().unwrap().bytes, b"by name");
+    assert!(format!("{second:?}").contains("tag: 10"), "{second:?}");
+    let error = named("null").unwrap_err();
+    assert!(matches!(&error, UpgradeError::NoTag { name } if name == "null"), "{error}");
+    let error = named("nothing").unwrap_err();
+    assert!(error.to_string().contains("nothing"), "{error}");
 }

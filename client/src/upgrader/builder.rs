@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use fdbroker_wire::Tag;
 use fdbroker_wire::claim::{Claimed, MAX_TIME, Mode};
+use fdbroker_wire::version2::Found;
 
 use super::course::{Course, Stage};
 use super::inventory::Inventory;
@@ -17,7 +18,7 @@ use crate::{Broker, Connector, Error};
 /// How to start an [`Upgrader`]; what is not set has a default.
 #[derive(Clone, Debug)]
 pub struct Builder {
-    tag: Tag,
+    tag: Which,
     connector: Connector,
     mode: Mode,
     timeout: Duration,
@@ -25,15 +26,28 @@ pub struct Builder {
     any_address: bool,
 }
 
+/// A tag, by number or by a name that the broker knows.
+#[derive(Clone, Debug)]
+enum Which {
+    Number(Tag),
+    Name(String),
+}
+
 impl Upgrader {
     /// Begins to build one, for a tag that is this program's own.
     pub fn builder(tag: Tag) -> Builder {
-        Builder::new(tag)
+        Builder::new(Which::Number(tag))
+    }
+
+    /// [`Upgrader::builder`], for the tag that has this name in the broker's policy, or this number. The
+    /// broker is asked for it by [`Builder::start`], which takes a right on the tag.
+    pub fn named(tag: &str) -> Builder {
+        Builder::new(tag.parse().map_or_else(|_| Which::Name(tag.to_owned()), Which::Number))
     }
 }
 
 impl Builder {
-    pub(crate) fn new(tag: Tag) -> Self {
+    fn new(tag: Which) -> Self {
         let connector = Connector::new();
         let minute = Duration::from_secs(60);
         let mode = Mode::Live;
@@ -97,7 +111,7 @@ impl Builder {
     }
 
     fn claim(&self) -> Result<Shared, UpgradeError> {
-        let terms = self.terms();
+        let terms = self.terms(self.find_tag()?);
         let Begun { broker, claimed, instance } = begin(&terms).map_err(UpgradeError::Broker)?;
         let state = State {
             instance,
@@ -111,9 +125,23 @@ impl Builder {
         Shared::new(state).map_err(UpgradeError::System)
     }
 
-    fn terms(&self) -> Terms {
+    /// The tag, for which the broker is asked if it has a name.
+    fn find_tag(&self) -> Result<Tag, UpgradeError> {
+        let name = match &self.tag {
+            Which::Number(tag) => return Ok(*tag),
+            Which::Name(name) => name,
+        };
+        let connected = self.connector.clone().with_limit(ANSWER).connect();
+        let found = connected.and_then(|mut broker| broker.find(name));
+        match found.map_err(UpgradeError::Broker)? {
+            Found::Tag(tag) => Ok(tag),
+            Found::Slot(_) => Err(UpgradeError::NoTag { name: name.clone() }),
+        }
+    }
+
+    fn terms(&self, tag: Tag) -> Terms {
         Terms {
-            tag: self.tag,
+            tag,
             mode: self.mode,
             time: self.timeout,
             any_address: self.any_address,

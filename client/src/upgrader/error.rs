@@ -56,6 +56,11 @@ pub enum UpgradeError {
         /// The name.
         name: String,
     },
+    /// What has this name in the broker's policy is one slot, and no tag.
+    NoTag {
+        /// The name.
+        name: String,
+    },
     /// What has this name is something else.
     Role {
         /// The name.
@@ -167,6 +172,9 @@ impl fmt::Display for UpgradeError {
             ),
             Self::BadName { name } => {
                 write!(f, "{name:?} is no name: one has 1 to {MAX_NAME} bytes, and no NUL")
+            }
+            Self::NoTag { name } => {
+                write!(f, "{name:?} is the name of one slot: name a tag of the policy")
             }
             Self::Role { name, asked, found } => {
                 write!(f, "{name:?} is {found}, and not {asked}: use another name")
