@@ -78,7 +78,7 @@ pub struct NotANumber;
 
 impl fmt::Display for NotANumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a slot by number: a slot is written tag/index, with a tag from 0 to 32767 and an index from 0 to 2147483647")
+        f.write_str("not by number: a tag is a number from 0 to 32767, a slot is tag/index, with an index from 0 to 2147483647")
     }
 }
 
@@ -114,4 +114,16 @@ impl FromStr for Slot {
 
 fn digits(text: &str) -> Result<&str, NotANumber> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { Ok(text) } else { Err(NotANumber) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tag;
+
+    #[test]
+    fn what_is_no_number_is_told_how_both_a_tag_and_a_slot_are_written() {
+        let said = "shop".parse::<Tag>().unwrap_err().to_string();
+        assert!(said.contains("a tag is a number from 0 to 32767"), "{said}");
+        assert!(said.contains("a slot is tag/index"), "{said}");
+    }
 }
