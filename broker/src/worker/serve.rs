@@ -74,7 +74,9 @@ pub(super) async fn serve(
 
 /// Closes a connection that has been shut, and gives back its `charge`. Descriptors that its peer sent
 /// and nobody read are closed with it: that is left to the closer. Without one the charge stays until that
-/// is done, and they count as brought. Not even an empty one is closed on the loop: before Linux 6.9 the kernel collects others' garbage in
+/// is done, and they count as brought.
+///
+/// Not even an empty one is closed on the loop: before Linux 6.9 the kernel collects others' garbage in
 /// close(2) of a Unix socket.
 pub(super) fn put_away(
     worker: &Worker,
