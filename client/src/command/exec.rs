@@ -34,11 +34,14 @@ pub(crate) struct Exec {
 const EXAMPLES: &str = "\
 Examples:
   fdbroker exec web/0=http web/1=https -- /usr/sbin/some-server --foreground
-  fdbroker exec tun -- openvpn --config client.conf
+  fdbroker exec tun -- qemu-system-x86_64 -netdev tap,id=net0,fd=3 ...
   fdbroker exec 1/1 -- sh -c 'head -n 3 <&3'
 
 The program finds the descriptors from 3 on, their number in LISTEN_FDS, their names in
-LISTEN_FDNAMES and its own process id in LISTEN_PID. A payload does not reach it.";
+LISTEN_FDNAMES and its own process id in LISTEN_PID. A payload does not reach it.
+
+It has to use the descriptor by its number. One that opens a path, /dev/fd/3 too, opens the
+file anew, and needs the right to do that.";
 
 /// The first descriptor that is passed on: SD_LISTEN_FDS_START.
 const FIRST: RawFd = 3;
