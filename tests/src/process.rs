@@ -112,8 +112,9 @@ pub fn sockets_at(path: &Path) -> BTreeSet<String> {
 
 fn descriptor(path: &Path) -> Option<(u32, String)> {
     let number = path.file_name()?.to_str()?.parse().ok()?;
-    let target = fs::read_link(path).map(|target| target.display().to_string());
-    Some((number, target.unwrap_or_default()))
+    // Not one that has been closed since it was listed.
+    let target = fs::read_link(path).ok()?;
+    Some((number, target.display().to_string()))
 }
 
 /// The ids of all threads of a process.
