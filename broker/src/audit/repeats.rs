@@ -344,6 +344,17 @@ mod tests {
     }
 
     #[test]
+    fn one_slot_that_was_asked_for_often_counts_as_often_when_others_join_it() {
+        let (mut repeats, start) = begin();
+        many(10, || repeats.only_counts(&about(1, 5), start));
+        assert!(repeats.only_counts(&about(1, 6), start));
+        let (told, _) = repeats.due(None);
+        assert_eq!(counts(&told), [8]);
+        let subject = told[0].borrow().subject;
+        assert_eq!((subject.to_string(), subject.slots()), ("1/5-6".into(), Some(8)));
+    }
+
+    #[test]
     fn one_slot_that_is_asked_for_again_and_again_stays_one_slot() {
         let (mut repeats, start) = begin();
         many(10, || repeats.only_counts(&about(1, 5), start));

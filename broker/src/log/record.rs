@@ -176,12 +176,16 @@ pub(crate) struct OwnedRecord {
 impl OwnedRecord {
     /// Counts another record that is equal but for what it is about.
     pub(crate) fn add(&mut self, other: &Record<'_>) {
+        // One slot was asked for as often as it was counted.
+        let slots = |subject: Subject, count| subject.slots().unwrap_or(count);
+        let slots =
+            slots(self.rest.subject, self.count).saturating_add(slots(other.subject, other.count));
         self.count = self.count.saturating_add(other.count);
         // Of one slot that is asked for again and again, the count says how often.
         if self.rest.subject == other.subject && other.subject.slots().is_none() {
             return;
         }
-        self.rest.subject = self.rest.subject.joined(other.subject);
+        self.rest.subject = self.rest.subject.joined(other.subject, slots);
         self.name = other.name.of_all(self.rest.subject);
     }
 
@@ -301,8 +305,8 @@ impl Subject {
     }
 
     /// Returns what both together are about: the slots from the first to the last of either, if
-    /// they lie in one tag.
-    pub(crate) fn joined(self, other: Self) -> Self {
+    /// they lie in one tag; so many were asked for.
+    pub(crate) fn joined(self, other: Self, slots: u32) -> Self {
         let (Some((first, last)), Some((other_first, other_last))) = (self.ends(), other.ends())
         else {
             return if self == other { self } else { Self::Nothing };
@@ -310,7 +314,6 @@ impl Subject {
         if first.tag != other_first.tag {
             return Self::Nothing;
         }
-        let slots = self.slots().unwrap_or(1).saturating_add(other.slots().unwrap_or(1));
         Self::Within(first.min(other_first), last.max(other_last), slots)
     }
 
