@@ -1,6 +1,7 @@
 //! What the supervisor cannot close stays on the account of whoever brought it: of nobody else, and
 //! whatever becomes of the worker.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::AsRawFd;
 
@@ -73,9 +74,13 @@ fn has_all_its_room(peer: &mut Peer) -> bool {
     added.len() == usize::try_from(SLOTS).unwrap_or(0)
 }
 
-fn sockets(process: u32) -> usize {
-    let open = process::descriptors(process).unwrap_or_default();
-    open.values().filter(|name| name.starts_with("socket:")).count()
+/// Of how many connections the supervisor has a duplicate.
+fn duplicates(daemon: &Daemon) -> usize {
+    let open = process::descriptors(daemon.supervisor_pid()).unwrap_or_default();
+    let here = process::sockets_at(daemon.socket());
+    let found: BTreeSet<_> = open.values().filter(|name| here.contains(*name)).collect();
+    // The listening socket is one of them.
+    found.len().saturating_sub(1)
 }
 
 #[test]
@@ -130,13 +135,11 @@ fn connections_that_cannot_be_closed_count_with_the_next_worker() {
         peer.try_send(&request::get((1, 9)), &[]).ok()?;
         (peer.try_answer().ok()?.errno() == libc::ENOENT).then_some(peer)
     };
-    let supervisor = daemon.supervisor_pid();
-    let before = sockets(supervisor);
     let mut peers: Vec<Peer> = (1..SLOTS).map(|_| served().expect("it may connect")).collect();
     let mut first = person.connect(&daemon);
     let mut stuck = Stuck::deposited(&daemon, &mut first);
     stuck.leaves(&daemon, || first.del(STUCK).done());
-    wait_until("the supervisor has duplicates", || sockets(supervisor) > before + peers.len());
+    wait_until("the supervisor has duplicates", || duplicates(&daemon) > peers.len());
     daemon.kill_worker();
     peers.iter_mut().for_each(|peer| drop(peer.until_closed()));
     first.until_closed();
