@@ -10,6 +10,7 @@
 
 mod arguments;
 mod audit;
+mod child;
 mod closer;
 mod deposit_record;
 mod fd;

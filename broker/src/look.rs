@@ -1,11 +1,25 @@
-//! poll(2) of one descriptor, without waiting.
+//! poll(2) of one descriptor.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
-/// Which of `flags`, and of what is told unasked (HUP, ERR), is true of a descriptor now.
+/// Waits for one of `flags`, or of what is told unasked (HUP, ERR). Not on an event loop.
+///
+/// # Errors
+/// As poll(2), but for EINTR.
+pub(crate) fn wait_for(descriptor: impl AsFd, flags: PollFlags) -> io::Result<()> {
+    loop {
+        match poll(&mut [PollFd::new(&descriptor, flags)], None) {
+            Err(Errno::INTR) => {}
+            result => return Ok(result.map(|_| ())?),
+        }
+    }
+}
+
+/// Which of `flags`, and of what is told unasked (HUP, ERR), is true of a descriptor now. Waits for nothing.
 ///
 /// # Errors
 /// As poll(2).

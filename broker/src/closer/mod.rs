@@ -10,22 +10,21 @@
 //! here is the one that may sleep. When its table is full it takes no more, and its worker gets another
 //! closer; this one ends when all that it has is closed.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::sync::mpsc::{Sender, channel};
 
 use fdbroker_policy::Uid;
 use fdbroker_wire::Account;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFlags, Timespec, poll};
 use rustix::net::{Shutdown, shutdown};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::fd::{CloseQueue, Depositor, PeerFd};
-use crate::sandbox::{self, credentials, memory};
-use crate::sys::adopt::adopt;
+use crate::child;
+use crate::fd::{CloseQueue, Depositor, PeerFd, table};
+use crate::look::wait_for;
+use crate::sandbox::{self, credentials};
 use crate::sys::receive::{Received, receive};
-use crate::sys::signal;
 
 /// How long it waits for more when it has read everything: then its worker wakes it once for many.
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
@@ -57,44 +56,25 @@ impl Become {
 
 /// Runs a closer until its worker has gone and everything is closed.
 pub(crate) fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => {
-            // Not eprintln, which panics where nobody reads standard error.
-            let _ = writeln!(io::stderr(), "fdbrokerd: closer: {problem}");
-            ExitCode::FAILURE
-        }
-    }
+    child::report("closer", run())
 }
 
 fn run() -> Result<(), String> {
-    signal::ignore_unused();
-    signal::leave_stopping_to_the_supervisor();
-    // What ps(1) shows; for a person only.
-    let _ = rustix::thread::set_name(c"fdbroker-closer");
-    memory::be_the_first_to_go();
-    memory::seal().map_err(|error| error.to_string())?;
-    let link = adopt(0).map_err(|error| format!("no supervisor on standard input: {error}"))?;
+    let link = child::begin(c"fdbroker-closer")?;
     let mut bytes = [0; Become::LENGTH];
     let length = read(&link, &mut bytes, |descriptor| descriptor).map_err(failed)?.length;
     let whom = Become::from_bytes(&bytes[..length]).ok_or("it was not told whom to become")?;
     credentials::give_up(whom.0).map_err(|error| error.to_string())?;
-    let table = whole_table().map_err(failed)?;
+    table::enlarge().map_err(failed)?;
+    // Not to be had once it is confined.
+    let table = table::size();
     // What is missing its worker has told.
     sandbox::confine_worker(false).map_err(|error| error.to_string())?;
     serve(link, table).map_err(failed)
 }
 
-fn failed(error: impl Into<io::Error>) -> String {
-    let error = error.into();
+fn failed(error: io::Error) -> String {
     format!("it cannot go on: {error}")
-}
-
-/// Takes as many descriptors as it may; returns how many.
-fn whole_table() -> rustix::io::Result<u64> {
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
-    Ok(limit.maximum.unwrap_or(u64::MAX))
 }
 
 /// Closes what it is sent, until its worker has gone or the table is full; then until all is closed.
@@ -152,16 +132,6 @@ fn read<F>(
                 let _ = poll(&mut [], Some(&PAUSE));
             }
             result => return result,
-        }
-    }
-}
-
-/// Waits for `what`, or for the other end to be closed.
-fn wait_for(link: &OwnedFd, what: PollFlags) -> io::Result<()> {
-    loop {
-        match poll(&mut [PollFd::new(link, what)], None) {
-            Err(error) if io::Error::from(error).kind() == ErrorKind::Interrupted => {}
-            result => return Ok(result.map(|_| ())?),
         }
     }
 }

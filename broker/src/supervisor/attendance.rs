@@ -5,14 +5,13 @@ use std::io;
 use std::sync::Arc;
 
 use fdbroker_wire::{Control, Errno, Extended, Message, Slot};
-use rustix::process::{Resource, getrlimit};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::link::Link;
 use super::opener::{Opened, stale};
 use super::state::{Given, Supervisor};
 use super::takers::Taker;
-use crate::fd::{Depositor, PeerFd};
+use crate::fd::{Depositor, PeerFd, table};
 
 /// Of how many connections the worker is told in one message.
 const PARTED_AT_ONCE: usize = 1024;
@@ -198,6 +197,5 @@ fn give_taker(taker: &Taker, link: &mut Link) {
 /// How many processes a new worker can be told of, beside so many other descriptors. Half of what is left
 /// stays for what it opens itself, and for its peers.
 fn room_for_takers(others: usize) -> usize {
-    let table = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    usize::try_from(table).unwrap_or(usize::MAX).saturating_sub(others) / 2
+    usize::try_from(table::size()).unwrap_or(usize::MAX).saturating_sub(others) / 2
 }

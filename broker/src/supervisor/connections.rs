@@ -13,10 +13,9 @@ use fdbroker_policy::Uid;
 use fdbroker_wire::Joined;
 use rustix::net::sockopt::socket_domain;
 use rustix::net::{AddressFamily, Shutdown, shutdown};
-use rustix::process::{Resource, getrlimit};
 
 use super::unclosed::Unclosed;
-use crate::fd::PeerFd;
+use crate::fd::{PeerFd, table};
 
 /// The part of the descriptor table that connections may have: as much as in the worker.
 const PART: u64 = 8;
@@ -32,9 +31,7 @@ pub(super) struct Connections {
 impl Connections {
     /// For a table of the size that this process has.
     pub(super) fn new(unclosed: Unclosed) -> Self {
-        let table = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        let limit = usize::try_from(table / PART).unwrap_or(usize::MAX).max(4);
-        Self { open: HashMap::new(), unclosed, limit }
+        Self { open: HashMap::new(), unclosed, limit: table::part(PART) }
     }
 
     /// Keeps new ones, and drops those that have ended. What is no Unix socket is not kept:

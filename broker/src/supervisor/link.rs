@@ -12,13 +12,12 @@ use std::time::{Duration, Instant};
 
 use fdbroker_wire::{Control, Decoder, Errno, Limits, Message, add_head, reply};
 use rustix::net::{Shutdown, shutdown};
-use rustix::process::{Resource, getrlimit};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use zeroize::Zeroize;
 
 use super::kept::Kept;
-use crate::fd::{CloseQueue, Depositor, PeerFd};
+use crate::fd::{CloseQueue, Depositor, PeerFd, table};
 use crate::sys::receive::receive;
 use crate::transmit::{RETRY, transmit};
 
@@ -270,7 +269,7 @@ impl Link {
 
 /// Room for one more message must be left; in a small table it is a quarter.
 fn full_from() -> i32 {
-    let table = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let table = table::size();
     let reserve = (table / 4).min(ONE_MESSAGE);
     i32::try_from(table - reserve).unwrap_or(i32::MAX)
 }

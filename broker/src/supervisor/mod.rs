@@ -37,10 +37,8 @@ mod worker_process;
 use std::process::ExitCode;
 use std::rc::Rc;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
 use crate::arguments::Arguments;
-use crate::fd::CloseQueue;
+use crate::fd::{CloseQueue, table};
 use crate::log::{Format, Log, StandardError};
 use crate::sandbox::{self, capabilities, memory};
 use crate::sys::{adopt, signal};
@@ -123,9 +121,7 @@ fn open_records(
 
 /// As many descriptors as the hard limit allows: each deposit takes one in either process.
 fn raise_descriptor_limit(log: &Log) {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+    if let Err(error) = table::enlarge() {
         log.warn(&format!("the limit of open descriptors stays as it is: {error}"));
     }
 }

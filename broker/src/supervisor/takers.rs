@@ -9,9 +9,8 @@ use std::rc::Rc;
 
 use fdbroker_wire::{Index, Slot, Tag};
 use rustix::event::PollFlags;
-use rustix::process::{Resource, getrlimit};
 
-use crate::fd::{Depositor, PeerFd};
+use crate::fd::{Depositor, PeerFd, table};
 use crate::look::look;
 use crate::process_number;
 
@@ -51,8 +50,7 @@ pub(super) struct Taker {
 impl Takers {
     /// For a table of the size that this process has.
     pub(super) fn new() -> Self {
-        let table = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        let limit = usize::try_from(table / PART).unwrap_or(usize::MAX).max(4);
+        let limit = table::part(PART);
         Self { of: BTreeMap::new(), takers: BTreeMap::new(), limit, told: false }
     }
 

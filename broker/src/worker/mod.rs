@@ -57,7 +57,7 @@ mod vault;
 mod writer;
 
 use std::cell::RefCell;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -69,11 +69,10 @@ use tokio::task::LocalSet;
 
 use crate::arguments::Arguments;
 use crate::audit::Audit;
+use crate::child;
 use crate::fd::{CloseQueue, PeerFd};
 use crate::log::{Format, Log};
-use crate::sandbox::{self, memory};
-use crate::sys::adopt::adopt;
-use crate::sys::signal;
+use crate::sandbox;
 use crate::sys::watch::Watched;
 
 use heartbeat::{Heartbeat, Supervisor};
@@ -81,20 +80,16 @@ use in_force::InForce;
 use limits::loop_time::{IdleCount, LoopTime};
 use state::Worker;
 
+const ROLE: &str = "worker";
+
 /// Runs the worker to its end: when the supervisor has gone, or told it to go.
 pub(crate) fn main(arguments: &Arguments) -> ExitCode {
     let format = arguments.log_format.unwrap_or(Format::Text);
-    report(run(format))
+    child::report(ROLE, run(format))
 }
 
 fn run(format: Format) -> Result<(), String> {
-    signal::ignore_unused();
-    signal::leave_stopping_to_the_supervisor();
-    // What ps(1) shows; for a person only.
-    let _ = rustix::thread::set_name(c"fdbroker-worker");
-    memory::be_the_first_to_go();
-    memory::seal().map_err(|error| error.to_string())?;
-    let link = adopt(0).map_err(|error| format!("no supervisor on standard input: {error}"))?;
+    let link = child::begin(c"fdbroker-worker")?;
     end_on_panic(link.try_clone().map_err(|error| format!("no link: {error}"))?);
     // Privileges go in here, before any thread exists and before any byte of a peer's is read.
     let close_queue = CloseQueue::new();
@@ -252,15 +247,8 @@ async fn run_tasks(
 /// socket the kernel closes what its peer has sent, and that can sleep for as long as the peer likes.
 fn exit(result: Result<(), String>) -> ! {
     let status = i32::from(result.is_err());
-    report(result);
+    child::report(ROLE, result);
     std::process::exit(status)
-}
-
-fn report(result: Result<(), String>) -> ExitCode {
-    let Err(problem) = result else { return ExitCode::SUCCESS };
-    // Not eprintln, which panics where nobody reads standard error.
-    let _ = writeln!(io::stderr(), "fdbrokerd: worker: {problem}");
-    ExitCode::FAILURE
 }
 
 /// From here on only what serving takes can be done. No byte of a peer's has been read yet.

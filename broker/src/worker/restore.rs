@@ -7,11 +7,12 @@ use std::io::IoSlice;
 use std::os::fd::{AsFd, OwnedFd};
 
 use fdbroker_wire::{Add, Control, Decoder, Index, Limits, Message, Slot, Tag, Tally};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::PollFlags;
 use zeroize::Zeroize;
 
 use super::in_force::Rules;
 use crate::fd::{CloseQueue, Depositor, PeerFd};
+use crate::look::wait_for;
 use crate::sandbox::credentials;
 use crate::sys::receive::receive;
 use crate::transmit::transmit;
@@ -99,10 +100,7 @@ fn read(
     close_queue: &CloseQueue,
 ) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("the supervisor cannot be read: {error}");
-    match poll(&mut [PollFd::new(link, PollFlags::IN)], None) {
-        Err(rustix::io::Errno::INTR) => return Ok(()),
-        result => result.map_err(|error| failed(error.into()))?,
-    };
+    wait_for(link, PollFlags::IN).map_err(failed)?;
     let hold = |descriptor| close_queue.hold(Depositor::Nobody, descriptor);
     let received = receive(link.as_fd(), chunk, hold).map_err(failed)?;
     if received.length == 0 {

@@ -61,7 +61,6 @@ pub(super) struct Vault {
     broken: Notify,
     opening: RefCell<HashMap<u32, Waiter>>,
     reloading: RefCell<HashMap<u32, oneshot::Sender<Reloaded>>>,
-    /// Told when the supervisor asks whether this worker hangs.
     next_ticket: Cell<u32>,
 }
 

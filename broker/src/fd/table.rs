@@ -1,0 +1,24 @@
+//! The descriptor table of this process.
+
+use std::io;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// How many entries it has: RLIMIT_NOFILE, see getrlimit(2).
+pub(crate) fn size() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// One of so many parts of it, in entries; a few even of the smallest.
+pub(crate) fn part(parts: u64) -> usize {
+    usize::try_from(size() / parts).unwrap_or(usize::MAX).max(4)
+}
+
+/// Gives it as many entries as the hard limit allows.
+///
+/// # Errors
+/// As setrlimit(2).
+pub(crate) fn enlarge() -> io::Result<()> {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?)
+}
