@@ -2,9 +2,13 @@
 
 use std::os::fd::AsFd;
 
-use fdbroker_tests::{Daemon, Ids, Person, process, request, sample};
+use std::time::Duration;
+
+use fdbroker_tests::hostile::Attack;
+use fdbroker_tests::{Daemon, Ids, Person, needs_root, process, request, sample};
 
 const SLOT: (i16, i32) = (1, 5);
+const NO_HANG: Duration = Duration::from_secs(60);
 
 #[test] // attack 10
 fn with_one_free_entry_four_descriptors_are_refused_with_emfile_and_none_stays() {
@@ -32,6 +36,30 @@ fn a_full_table_can_be_hit_a_hundred_times_and_serves_again() {
     limit.lift();
     peer.is_served(SLOT);
     daemon.wait_for_descriptors(before);
+}
+
+#[test] // attack 52
+fn connections_that_are_left_at_once_never_fill_the_table() {
+    if !needs_root("users that attack") {
+        return;
+    }
+    let daemon = Daemon::open().descriptor_limit(512).start();
+    daemon.pin(0);
+    let mut peer = daemon.connect();
+    let attack = |uid| {
+        Person::user(uid).attack(daemon.socket(), Attack::ConnectAndClose, 1, NO_HANG).unwrap()
+    };
+    let attackers = [64211, 64212, 64213, 64214].map(attack);
+    let file = sample::file_saying("honest");
+    for number in 0..1000 {
+        if number % 100 == 0 {
+            closing_comes_last(&daemon);
+        }
+        peer.add_descriptor(SLOT, &file, "").done();
+    }
+    for attack in attackers {
+        attack.end().unwrap();
+    }
 }
 
 fn refused_while_full(free: usize, descriptors: usize) {
@@ -98,5 +126,18 @@ fn limit_that_leaves(pid: u32, free: usize) -> u64 {
     match free {
         0 => u64::from(unused.next().unwrap()),
         free => u64::from(unused.nth(free - 1).unwrap()) + 1,
+    }
+}
+
+/// Whoever closes gets the processor only when hardly anybody else wants it: as beside many busy threads.
+fn closing_comes_last(daemon: &Daemon) {
+    let worker = daemon.worker_pid();
+    for thread in process::threads(worker) {
+        let name = std::fs::read_to_string(format!("/proc/{worker}/task/{thread}/comm"));
+        if name.is_ok_and(|name| name.trim() == "close") {
+            let thread = i32::try_from(thread).ok().and_then(rustix::process::Pid::from_raw);
+            // It has ended where that fails.
+            let _ = rustix::process::setpriority_process(thread, 19);
+        }
     }
 }

@@ -93,16 +93,20 @@ impl Watched {
     /// Does `step`, which must not block, as soon as there is room to write; the first time at
     /// once. Can be dropped: then `step` has not been done.
     ///
+    /// To wait takes a second descriptor, which is charged by `charge`.
+    ///
     /// # Errors
     /// What `step` gives, but for WouldBlock.
-    pub(crate) async fn write<T>(
+    pub(crate) async fn write<T, C>(
         &self,
         mut step: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+        charge: impl FnOnce() -> C,
     ) -> io::Result<T> {
         match step(self.as_fd()) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             result => return result,
         }
+        let _charge = charge();
         let other = self.as_fd().try_clone_to_owned();
         let Ok(other) = other.and_then(|other| watch(other, Interest::WRITABLE)) else {
             return self.write_by_trying(step).await;

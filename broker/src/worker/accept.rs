@@ -99,6 +99,7 @@ async fn accept_from(
             busy += began.elapsed();
         }
         yield_now().await;
+        worker.quotas.has_closed_enough().await;
     }
 }
 
@@ -158,7 +159,7 @@ impl Drop for Listener {
 fn arrive(worker: &Rc<Worker>, stream: OwnedFd) {
     // Whoever has left again asks for nothing, and counts for nothing.
     if has_left(&stream) {
-        return drop(worker.close_queue.hold(Depositor::Broker, stream));
+        return serve::put_away_empty(worker, stream);
     }
     let arrival = match Arrival::new(worker, stream) {
         Ok(arrival) => arrival,

@@ -199,7 +199,7 @@ impl Table {
         let duplicate = connection.stream.upgrade()?.as_fd().try_clone_to_owned().ok()?;
         let uid = connection.uid;
         let mut socket = close_queue.hold(uid, duplicate);
-        socket.keep_until_closed(Arc::clone(&charge));
+        socket.keep_until_closed((Arc::clone(&charge), charge.duplicate()));
         connection.announced = Some(charge);
         Some(Joined { number, uid: uid.0, socket })
     }

@@ -13,6 +13,7 @@ use fdbroker_policy::{Right, Target, Uid, Verdict};
 
 use super::identity::{Identity, Unreadable};
 use super::in_force::Rules;
+use super::limits::quota::BroughtCharge;
 use super::state::Worker;
 use super::writer::{Other, Writer};
 
@@ -20,6 +21,8 @@ use super::writer::{Other, Writer};
 pub(crate) struct Requester {
     connection: Rc<Identity>,
     writer: Result<Option<Identity>, Unreadable>,
+    /// The writer's process takes a place in the descriptor table.
+    _charge: Option<BroughtCharge>,
     /// How long the answer is held back, since requests came faster than a rule allows.
     pause: Cell<Duration>,
 }
@@ -55,13 +58,18 @@ pub(crate) struct Decision<'p> {
 impl Requester {
     /// The one who connected, and the one who wrote. Another process is looked up for that.
     pub(super) async fn new(worker: &Worker, connection: &Rc<Identity>, writer: Writer) -> Self {
+        let charge = match writer {
+            Writer::Other(_) => Some(worker.quotas.reader(connection.uid).charge()),
+            _ => None,
+        };
         let writer = match writer {
             Writer::Own => Ok(None),
             Writer::Other(other) => look_up(worker, connection, other).await.map(Some),
             Writer::Several => Err(Unreadable::SEVERAL),
             Writer::Unknown => Err(Unreadable::NO_CREDENTIALS),
         };
-        Self { connection: Rc::clone(connection), writer, pause: Cell::default() }
+        let connection = Rc::clone(connection);
+        Self { connection, writer, _charge: charge, pause: Cell::default() }
     }
 
     /// The one who connected.

@@ -36,8 +36,8 @@ pub(crate) struct Inbox {
     decoder: Decoder<PeerFd>,
     /// On whose account it closes what the peer brought.
     uid: Uid,
-    /// The same user's account, from the first read on.
-    reader: Option<Reader>,
+    /// The same user's account.
+    reader: Reader,
     writers: Writers,
     /// Who wrote the bytes that have not been decoded, oldest first.
     written: VecDeque<Written>,
@@ -93,11 +93,12 @@ impl Inbox {
         stream: Rc<Watched>,
         turn: Rc<Turn>,
         identity: Rc<Identity>,
+        reader: Reader,
         frame_timeout: Duration,
     ) -> Self {
         Self {
             uid: identity.uid,
-            reader: None,
+            reader,
             writers: Writers::new(identity, Rc::clone(&stream)),
             stream,
             turn,
@@ -182,7 +183,7 @@ impl Inbox {
     /// Reads once, when there may be something.
     async fn read_if_room(&mut self, worker: &Worker, room: usize) -> Result<Found, Gone> {
         let uid = self.uid;
-        let reader = &*self.reader.get_or_insert_with(|| worker.quotas.reader(uid));
+        let reader = &self.reader;
         let mut hold = |descriptor| {
             let mut held = worker.close_queue.hold(uid, descriptor);
             held.keep_until_closed(reader.charge());
@@ -219,7 +220,7 @@ impl Inbox {
             self.closed = true;
             return;
         }
-        let writer = self.writers.of(&mut received, self.reader.as_ref());
+        let writer = self.writers.of(&mut received, &self.reader);
         let Received { length, descriptors, truncated, .. } = received;
         self.full = truncated || !descriptors.is_empty();
         // A usize is at most 64 bits wide.

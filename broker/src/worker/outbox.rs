@@ -13,6 +13,7 @@ use rustix::net::{Shutdown, shutdown};
 use tokio::time::timeout;
 
 use super::limits::in_flight::{LOOK_AGAIN, Ledger};
+use super::limits::quota::Reader;
 use crate::look::look;
 use crate::sys::socket::unread;
 use crate::sys::watch::Watched;
@@ -29,12 +30,19 @@ const ROOM_FOR_EVENTS: usize = 16 * 1024;
 pub(crate) struct Outbox {
     stream: Rc<Watched>,
     ledger: Rc<Ledger>,
+    /// The account of the peer's user.
+    reader: Reader,
     patience: Duration,
 }
 
 impl Outbox {
-    pub(super) fn new(stream: Rc<Watched>, ledger: Rc<Ledger>, patience: Duration) -> Self {
-        Self { stream, ledger, patience }
+    pub(super) fn new(
+        stream: Rc<Watched>,
+        ledger: Rc<Ledger>,
+        reader: Reader,
+        patience: Duration,
+    ) -> Self {
+        Self { stream, ledger, reader, patience }
     }
 
     /// Sends an answer: `head`, then `payload`, with `descriptors` on the first byte.
@@ -93,7 +101,8 @@ impl Outbox {
         while sent < head.len() + payload.len() {
             let first = if sent == 0 { descriptors } else { &[] };
             let parts = rest(head, payload, sent);
-            match self.stream.write(|socket| transmit(socket, &parts, first)).await {
+            let charge = || self.reader.charge();
+            match self.stream.write(|socket| transmit(socket, &parts, first), charge).await {
                 Ok(more) => {
                     self.ledger.sent(first.len());
                     sent += more;
@@ -154,7 +163,7 @@ impl Outbox {
             false if is_shut(socket) => Err(ErrorKind::BrokenPipe.into()),
             false => Err(ErrorKind::WouldBlock.into()),
         };
-        self.stream.write(drained).await
+        self.stream.write(drained, || self.reader.charge()).await
     }
 
     /// Ends the connection, and waits until no descriptor lies unread on it: until then it counts

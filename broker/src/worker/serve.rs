@@ -37,12 +37,14 @@ pub(super) async fn serve(
     let connection = worker.sessions.add(identity.uid, &stream, &turn, charge);
     let patience = worker.in_force.now().policy.settings().frame_timeout;
     let ledger = worker.in_flight.ledger(identity.uid, &stream);
+    let reader = worker.quotas.reader(identity.uid);
+    let (own, who) = (Rc::clone(&stream), Rc::clone(&identity));
     let mut session = Session {
         holder: worker.turns.holder(&identity),
-        inbox: Inbox::new(Rc::clone(&stream), Rc::clone(&turn), Rc::clone(&identity), patience),
+        inbox: Inbox::new(own, Rc::clone(&turn), who, reader.clone(), patience),
         identity,
         touched: Vec::new(),
-        outbox: Outbox::new(Rc::clone(&stream), ledger, patience),
+        outbox: Outbox::new(Rc::clone(&stream), ledger, reader, patience),
         turn,
         connection: Rc::clone(&connection),
         greeted: None,
@@ -85,12 +87,18 @@ pub(super) fn put_away(
     charge: impl Send + Sync + 'static,
 ) {
     if !carries_descriptors(socket.as_fd()) {
-        return drop(worker.close_queue.hold(Depositor::Broker, socket));
+        return put_away_empty(worker, socket);
     }
     let Err(socket) = worker.closer.take(uid, socket) else { return };
     // There is no closer yet, or it is behind.
     let brought = worker.quotas.shut_unread(uid);
     worker.close_queue.hold(uid, socket).keep_until_closed((charge, brought));
+}
+
+/// Closes a connection that has ended, and in which no descriptor lies unread. Until that is done it counts
+/// on the broker's account: peers can make them faster than they are closed.
+pub(super) fn put_away_empty(worker: &Worker, socket: OwnedFd) {
+    worker.close_queue.hold(Depositor::Broker, socket).keep_until_closed(worker.quotas.ended());
 }
 
 /// Serves; gives a reason when the peer was cut off.

@@ -398,7 +398,7 @@ impl Pen<'_> {
             IoSlice::new(&part[skipped..])
         });
         loop {
-            match self.vault.stream.write(|link| transmit(link, &rest, descriptors)).await {
+            match self.vault.stream.write(|link| transmit(link, &rest, descriptors), || ()).await {
                 Err(error) if too_many_in_flight(&error) => tokio::time::sleep(RETRY).await,
                 result => return result,
             }

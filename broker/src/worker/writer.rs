@@ -93,7 +93,7 @@ impl Writers {
     }
 
     /// Who wrote what has just been read. Whom the kernel names is kept on this account.
-    pub(super) fn of<F>(&mut self, received: &mut Received<F>, account: Option<&Reader>) -> Writer {
+    pub(super) fn of<F>(&mut self, received: &mut Received<F>, account: &Reader) -> Writer {
         let announced = std::mem::replace(&mut self.drained, received.was_all());
         let Some(sender) = received.sender else { return Writer::Unknown };
         let process = received.process.take();
@@ -104,9 +104,7 @@ impl Writers {
             // This one is looked up by its number. Of those that follow none can pass for another.
             self.named = tell_writers(self.stream.as_fd());
         }
-        let named = process.zip(account);
-        let named =
-            named.map(|(process, account)| Rc::new(Named { process, _charge: account.charge() }));
+        let named = process.map(|process| Rc::new(Named { process, _charge: account.charge() }));
         Writer::Other(Other { sender, process: named })
     }
 

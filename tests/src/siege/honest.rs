@@ -191,7 +191,7 @@ impl User {
     fn read(&mut self, at: usize) {
         match self.connections[at].answer() {
             Ok(None) => {}
-            Ok(Some(true)) => {
+            Ok(Some(Ok(()))) => {
                 let connection = &mut self.connections[at];
                 let took = connection.due.elapsed().as_micros();
                 let joined = connection.is_to_be_renewed();
@@ -200,7 +200,7 @@ impl User {
                 let mut results = self.results.lock().unwrap();
                 if joined { &mut results.joined } else { &mut results.took }.push(took);
             }
-            Ok(Some(false)) => self.fail(at, "another answer"),
+            Ok(Some(Err(other))) => self.fail(at, &format!("another answer: {other}")),
             Err(error) => self.fail(at, &format!("receive: {error}")),
         }
     }
@@ -267,8 +267,8 @@ impl Connection {
         (self.asked, self.due) = (None, due);
     }
 
-    /// Whether the right answer came; none if none has.
-    fn answer(&mut self) -> io::Result<Option<bool>> {
+    /// The right answer, or what came in its place; none if none has come.
+    fn answer(&mut self) -> io::Result<Option<Result<(), String>>> {
         let received = sys::receive(&self.socket, 1 << 17)?;
         if received.bytes.is_empty() {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -278,25 +278,27 @@ impl Connection {
             match self.decoder.message() {
                 None => return Ok(None),
                 Some(Ok(Message::Extended(event))) if Event::is(&event) => {}
-                Some(Ok(message)) => return Ok(Some(self.is_right(message))),
+                Some(Ok(message)) => return Ok(Some(self.judge(message))),
                 Some(Err(fault)) => return Err(io::Error::other(fault.reason)),
             }
         }
     }
 
-    fn is_right(&self, message: Message<OwnedFd>) -> bool {
-        match (self.asked, message) {
+    fn judge(&self, message: Message<OwnedFd>) -> Result<(), String> {
+        let right = match (self.asked, message) {
             (Some(Asked::Get), Message::Add(add)) => {
                 add.descriptor.is_some() && [ONE, OTHER].contains(&&*add.payload)
             }
-            (Some(Asked::Add), Message::Reply(reply)) => reply.rc == 0,
+            (Some(Asked::Add), Message::Reply(reply)) if reply.rc == 0 => true,
+            (_, Message::Reply(reply)) => return Err(format!("{reply:?}")),
             (Some(Asked::Count), Message::Info(_)) => true,
             (Some(Asked::Many), Message::Extended(message)) => {
                 ManyAnswer::from_extended(message).is_ok()
             }
             (Some(Asked::Hello), Message::Hello(hello)) => hello.key != 0,
             _ => false,
-        }
+        };
+        if right { Ok(()) } else { Err("not what was asked for".to_owned()) }
     }
 
     fn is_answered(&mut self, every: Duration) {

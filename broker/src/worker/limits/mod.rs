@@ -5,4 +5,5 @@ pub(in crate::worker) mod in_flight;
 pub(in crate::worker) mod loop_time;
 pub(in crate::worker) mod quota;
 pub(in crate::worker) mod rate;
+mod table;
 pub(in crate::worker) mod users;

@@ -8,23 +8,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use fdbroker_policy::{Settings, Uid};
-use tokio::sync::Notify;
-
 use super::forgetful::Forgetful;
+use super::table::{Counter, EndedCharge, Table};
+use fdbroker_policy::{Settings, Uid};
 
 /// The accounts of all users.
 pub(in crate::worker) struct Quotas {
     limits: Cell<Limits>,
-    table: u64,
+    table: Table,
     accounts: RefCell<Forgetful<Uid, Arc<Account>>>,
-    connections: Arc<AtomicU32>,
-    descriptors: Arc<AtomicU32>,
-    brought: Arc<AtomicU32>,
     /// The user by whom too much of the table is full of what cannot be closed.
     overfull: Cell<Option<Uid>>,
-    /// Told when no room is left for what one read brings.
-    crowded: Notify,
 }
 
 #[derive(Clone, Copy)]
@@ -36,39 +30,23 @@ struct Limits {
     descriptors: u32,
     all_descriptors: u32,
     brought: u32,
-    /// Entries of the table that are for one recvmsg(2), and for the worker itself.
-    reserve: u32,
-    table: u32,
 }
 
-/// The most descriptors that one recvmsg(2) brings. What finds no entry in the table the kernel closes
-/// within that call, and it can sleep for as long as the sender likes: so nothing is read then.
-const ONE_READ: u64 = 253;
-/// What the worker has open for itself, and for a moment at a time.
-const OWN: u64 = 64;
 /// The part of the table that what one user brought, and nobody can close, may fill.
-const STUCK: u64 = 4;
-/// How many entries a connection takes: itself, and its process.
-const PER_CONNECTION: u32 = 2;
+const STUCK: u32 = 4;
 
 impl Limits {
-    fn of(settings: &Settings, table: u64) -> Self {
-        let part = |part: u64| u32::try_from(part).unwrap_or(u32::MAX);
-        let connections = part(table / 8).max(4);
-        // A table that small is warned of at start.
-        let reserve = part((ONE_READ + OWN).min(table / 3));
-        let connected = connections.min(settings.max_connections).saturating_mul(PER_CONNECTION);
-        let left = part(table).saturating_sub(reserve).saturating_sub(connected);
+    fn of(settings: &Settings, table: &Table) -> Self {
+        let (size, connections) = (table.size(), table.most_connections());
         Self {
             connections: settings.max_connections.min(connections),
             connections_per_uid: settings.max_connections_per_uid.min(connections / 4),
             slots: settings.max_slots_per_uid,
             bytes: settings.max_payload_bytes_per_uid,
-            descriptors: part(table / 2),
-            all_descriptors: part(table / 8 * 5).min(left),
-            brought: part(table / 16),
-            reserve,
-            table: part(table),
+            descriptors: size / 2,
+            all_descriptors: (size / 8 * 5)
+                .min(table.room_beside(connections.min(settings.max_connections))),
+            brought: size / 16,
         }
     }
 }
@@ -82,9 +60,9 @@ struct Account {
     brought: AtomicU32,
     opening: AtomicU32,
     /// The deposited descriptors of all users, the same for every account.
-    all_descriptors: Arc<AtomicU32>,
+    all_descriptors: Counter,
     /// What all users brought, likewise.
-    all_brought: Arc<AtomicU32>,
+    all_brought: Counter,
 }
 
 /// How much all users have.
@@ -112,7 +90,7 @@ pub(in crate::worker) enum Exceeded {
 /// A connection, on its user's account and on the broker's.
 pub(in crate::worker) struct ConnectionCharge {
     account: Arc<Account>,
-    all: Arc<AtomicU32>,
+    all: Counter,
 }
 
 /// A deposit, on its owner's account.
@@ -127,12 +105,20 @@ pub(in crate::worker) struct DepositCharge {
 pub(in crate::worker) struct BroughtCharge(Arc<Account>);
 
 /// The account of whoever is read from.
+#[derive(Clone)]
 pub(in crate::worker) struct Reader(Arc<Account>);
 
 impl Reader {
-    /// Charges a descriptor that was brought.
+    /// Charges a descriptor that was brought, or that is open for as long as something is done for it.
     pub(in crate::worker) fn charge(&self) -> BroughtCharge {
         BroughtCharge(Arc::clone(&self.0)).begin()
+    }
+}
+
+impl ConnectionCharge {
+    /// Charges a duplicate of the connection.
+    pub(in crate::worker) fn duplicate(&self) -> BroughtCharge {
+        BroughtCharge(Arc::clone(&self.account)).begin()
     }
 }
 
@@ -168,28 +154,21 @@ impl Quotas {
     /// user a quarter of that; and what one user brought otherwise a sixteenth. Of a small table some
     /// are kept free for what one read brings, at the cost of deposits.
     pub(in crate::worker) fn new(settings: &Settings, table: u64) -> Self {
-        Self {
-            limits: Cell::new(Limits::of(settings, table)),
-            table,
-            accounts: RefCell::default(),
-            connections: Arc::default(),
-            descriptors: Arc::default(),
-            brought: Arc::default(),
-            overfull: Cell::new(None),
-            crowded: Notify::new(),
-        }
+        let table = Table::new(table);
+        let limits = Cell::new(Limits::of(settings, &table));
+        Self { limits, table, accounts: RefCell::default(), overfull: Cell::new(None) }
     }
 
     /// Other limits from now on; what is held already stays.
     pub(in crate::worker) fn limit(&self, settings: &Settings) {
-        self.limits.set(Limits::of(settings, self.table));
+        self.limits.set(Limits::of(settings, &self.table));
     }
 
     /// What is held now.
     pub(in crate::worker) fn usage(&self) -> Usage {
         Usage {
-            connections: self.connections.load(Ordering::Relaxed),
-            descriptors: self.descriptors.load(Ordering::Relaxed),
+            connections: self.table.connections.load(Ordering::Relaxed),
+            descriptors: self.table.deposits.load(Ordering::Relaxed),
             descriptor_limit: self.limits.get().all_descriptors,
         }
     }
@@ -221,7 +200,7 @@ impl Quotas {
     pub(in crate::worker) fn connection(&self, uid: Uid) -> Result<ConnectionCharge, Exceeded> {
         let account = self.account(uid);
         let limits = self.limits.get();
-        if self.connections.load(Ordering::Relaxed) >= limits.connections {
+        if self.table.connections.load(Ordering::Relaxed) >= limits.connections {
             return Err(Exceeded::Connections(limits.connections));
         }
         if account.connections.load(Ordering::Relaxed) >= limits.connections_per_uid {
@@ -241,8 +220,8 @@ impl Quotas {
 
     fn charged_connection(&self, account: Arc<Account>) -> ConnectionCharge {
         account.connections.fetch_add(1, Ordering::Relaxed);
-        self.connections.fetch_add(1, Ordering::Relaxed);
-        ConnectionCharge { account, all: Arc::clone(&self.connections) }
+        self.table.connections.fetch_add(1, Ordering::Relaxed);
+        ConnectionCharge { account, all: Arc::clone(&self.table.connections) }
     }
 
     /// Returns the account of `uid`, to be asked before each read what it may bring.
@@ -263,29 +242,18 @@ impl Quotas {
 
     /// How much one user may bring, as the table is now.
     fn share(&self) -> Result<u32, Exceeded> {
-        let Some(left) = self.left() else {
-            self.crowded.notify_one();
-            return Err(Exceeded::Table);
-        };
+        let left = self.table.left().ok_or(Exceeded::Table)?;
         Ok(self.limits.get().brought.min(left / 4))
-    }
-
-    /// How many entries of the table are left beside those for what one read brings, if these are.
-    fn left(&self) -> Option<u32> {
-        let limits = self.limits.get();
-        limits.table.checked_sub(self.used().saturating_add(limits.reserve))
     }
 
     /// Waits until no room is left for what one read brings. That may be over by then.
     pub(in crate::worker) async fn crowded(&self) {
-        self.crowded.notified().await;
+        self.table.crowded().await;
     }
 
-    /// Whether nothing can be read from anybody, and what users brought takes more than half of what is
-    /// kept free for that.
+    /// Whether nothing can be read from anybody, for what users brought or left.
     pub(in crate::worker) fn is_full(&self) -> bool {
-        let brought = self.brought.load(Ordering::Relaxed);
-        self.left().is_none() && brought > self.limits.get().reserve / 2
+        self.table.is_full()
     }
 
     /// The user who brought the most of what is open now.
@@ -295,19 +263,21 @@ impl Quotas {
         accounts.iter().max_by_key(|(_, account)| brought(account)).map(|(uid, _)| *uid)
     }
 
-    /// How many entries of the table are in use, or soon will be.
-    fn used(&self) -> u32 {
-        let connections = self.connections.load(Ordering::Relaxed).saturating_mul(PER_CONNECTION);
-        let descriptors = self.descriptors.load(Ordering::Relaxed);
-        let brought = self.brought.load(Ordering::Relaxed);
-        connections.saturating_add(descriptors).saturating_add(brought)
+    /// Charges a connection that has ended with nothing left in it, until it has been closed.
+    pub(in crate::worker) fn ended(&self) -> EndedCharge {
+        self.table.ended()
+    }
+
+    /// Waits while too many of those are still to be closed, up to a second.
+    pub(in crate::worker) async fn has_closed_enough(&self) {
+        self.table.has_closed_enough().await;
     }
 
     /// Charges a connection of `uid` that has been shut with descriptors unread in it. How many there are
     /// is up to the user: they are made by connect(2) and send(2), before anybody can be refused.
     pub(in crate::worker) fn shut_unread(&self, uid: Uid) -> BroughtCharge {
         let charge = BroughtCharge(self.account(uid)).begin();
-        if u64::from(charge.0.brought.load(Ordering::Relaxed)) > self.table / STUCK {
+        if charge.0.brought.load(Ordering::Relaxed) > self.table.size() / STUCK {
             self.overfull.set(Some(uid));
         }
         // Nobody was asked whether there is room for it: that is looked at now.
@@ -373,7 +343,7 @@ impl Quotas {
         if charge.account.descriptors.load(Ordering::Relaxed) - freed > limits.descriptors {
             return Err(Exceeded::Descriptors);
         }
-        if descriptor && self.descriptors.load(Ordering::Relaxed) > limits.all_descriptors {
+        if descriptor && self.table.deposits.load(Ordering::Relaxed) > limits.all_descriptors {
             return Err(Exceeded::AllDescriptors);
         }
         Ok(charge)
@@ -399,7 +369,7 @@ impl Quotas {
     fn account(&self, uid: Uid) -> Arc<Account> {
         let held = |account: &mut Arc<Account>| Arc::strong_count(account) > 1;
         let (all_descriptors, all_brought) =
-            (Arc::clone(&self.descriptors), Arc::clone(&self.brought));
+            (Arc::clone(&self.table.deposits), Arc::clone(&self.table.brought));
         let new = || Arc::new(Account { all_descriptors, all_brought, ..Account::default() });
         Arc::clone(self.accounts.borrow_mut().entry(uid, held).or_insert_with(new))
     }
