@@ -16,6 +16,7 @@ mod deposit_record;
 mod fd;
 mod log;
 mod look;
+mod memory;
 mod numbering;
 mod process_number;
 pub mod sandbox;

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use fdbroker_tests::{Answer, Daemon, Peer, sample, skip, sys};
+use fdbroker_tests::{Answer, Daemon, Peer, process, sample, skip, sys};
 
 const PAYLOADS: i32 = 10_000;
 const DESCRIPTORS: i32 = 5_000;
@@ -28,6 +28,25 @@ fn daemon() -> Daemon {
 
 fn eventfd() -> OwnedFd {
     rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap()
+}
+
+#[test]
+fn memory_that_many_deposits_had_is_given_back_although_something_behind_them_stays() {
+    const MANY: i32 = 1200;
+    let daemon = daemon();
+    let mut peer = daemon.connect();
+    peer.add((1, 0), "so that everything has been used once").done();
+    let memory =
+        || [daemon.supervisor_pid(), daemon.worker_pid()].map(|pid| process::memory(pid, "VmRSS"));
+    let before = memory();
+    (1..=MANY).for_each(|index| peer.add((1, index), [7; 32_000]).done());
+    peer.add((1, MANY + 1), "stays").done();
+    let full = memory();
+    assert!(full.iter().zip(before).all(|(full, before)| *full > before + (30 << 20)), "{full:?}");
+    (1..=MANY).for_each(|index| peer.del((1, index)).done());
+    fdbroker_tests::wait_until("both are as small as before", || {
+        memory().iter().zip(before).all(|(now, before)| *now < before + (12 << 20))
+    });
 }
 
 #[test]

@@ -14,6 +14,7 @@ use super::takers::Takers;
 use super::unclosed::Unclosed;
 use crate::deposit_record;
 use crate::fd::PeerFd;
+use crate::memory::Freed;
 
 /// The owner of a serial tag, as the worker noted it.
 pub(super) struct Note {
@@ -30,12 +31,15 @@ pub(super) struct Deposits {
     pub(super) aside: Aside,
     /// Told what leaves its slot: until it has been closed, the worker has it on its owner's account.
     unclosed: Unclosed,
+    /// Deposits that have left their slots.
+    pub(super) freed: Freed,
 }
 
 impl Deposits {
     pub(super) fn new(unclosed: Unclosed) -> Self {
         let (kept, notes) = (BTreeMap::new(), BTreeMap::new());
-        Self { kept, notes, takers: Takers::new(), aside: Aside::default(), unclosed }
+        let (takers, aside, freed) = (Takers::new(), Aside::default(), Freed::default());
+        Self { kept, notes, takers, aside, unclosed, freed }
     }
 
     /// Keeps a deposit in the place of what was there. Returns whether it has the record that a
@@ -72,6 +76,7 @@ impl Deposits {
     pub(super) fn forget(&mut self, slot: Slot) -> bool {
         self.takers.forget(slot);
         let kept = self.kept.remove(&slot);
+        self.freed.count();
         let leaving = kept.as_ref().and_then(|kept| kept.leaving.as_ref());
         leaving.into_iter().for_each(|leaving| self.unclosed.leaves(leaving));
         kept.is_some()

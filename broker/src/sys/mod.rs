@@ -5,6 +5,7 @@
 
 pub(crate) mod adopt;
 pub(crate) mod landlock;
+pub(crate) mod memory;
 pub(crate) mod peer;
 pub(crate) mod receive;
 pub(crate) mod signal;

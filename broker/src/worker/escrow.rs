@@ -240,7 +240,10 @@ async fn keep(case: &Case<'_>, holder: &Holder, add: Add<PeerFd>) -> Option<Outc
         Err(Unsent::Later) => return Some(Outcome::Failed(crowded())),
         Err(Unsent::Ends) => return None,
     }
-    before.iter().for_each(|before| worker.vault.leaves(before));
+    if let Some(before) = &before {
+        worker.vault.leaves(before);
+        worker.freed.count();
+    }
     worker.taking.forget(slot);
     worker.slots.borrow_mut().put(Deposit::new(add, owner, charge));
     Some(Outcome::Recorded(Answer::Done))
@@ -276,6 +279,7 @@ pub(super) async fn delete(worker: &Worker, pen: &Pen<'_>, deposit: &Deposit) ->
     worker.vault.leaves(deposit);
     worker.taking.forget(deposit.slot);
     worker.slots.borrow_mut().take(deposit.slot);
+    worker.freed.count();
     Some(())
 }
 

@@ -72,6 +72,7 @@ use crate::audit::Audit;
 use crate::child;
 use crate::fd::{CloseQueue, PeerFd};
 use crate::log::{Format, Log};
+use crate::memory::Freed;
 use crate::sandbox;
 use crate::sys::watch::Watched;
 
@@ -203,6 +204,7 @@ async fn start(
         listeners,
         taking: taking::Taking::default(),
         connections,
+        freed: Freed::default(),
         health: RefCell::default(),
     });
     notes.into_iter().for_each(|note| ownership::restore(&worker, note));

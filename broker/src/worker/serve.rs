@@ -67,6 +67,7 @@ pub(super) async fn serve(
         ownership::leave(&worker, tag, &holder, End::Left).await;
     }
     outbox.end().await;
+    worker.freed.count();
     let charge = connection.into_charge();
     drop(entry);
     if let Some(socket) = Rc::into_inner(stream) {

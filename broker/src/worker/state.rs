@@ -27,6 +27,7 @@ use super::vault::Vault;
 use crate::audit::Audit;
 use crate::fd::{CloseQueue, PeerFd};
 use crate::log::Log;
+use crate::memory::Freed;
 
 /// What all sessions share. One thread: borrows never outlive a step of the event loop.
 pub(crate) struct Worker {
@@ -58,6 +59,8 @@ pub(crate) struct Worker {
     pub(super) listeners: UnboundedSender<PeerFd>,
     pub(super) taking: Taking,
     pub(super) connections: Connections,
+    /// Connections and deposits that have ended.
+    pub(super) freed: Freed,
     /// What the status says of what only the supervisor knows, in lines of `key=value`.
     pub(super) health: RefCell<String>,
 }

@@ -64,7 +64,10 @@ fn take(worker: &Worker, message: Message<PeerFd>) -> io::Result<()> {
                 link.and_then(PeerFd::into_inner).into_iter().for_each(|it| worker.closer.keep(it));
             }
             Ok(Control::Parted(numbers)) => worker.connections.parted(&numbers),
-            Ok(Control::Ping) => worker.heartbeat.hear(),
+            Ok(Control::Ping) => {
+                worker.heartbeat.hear();
+                worker.freed.give_back();
+            }
             Ok(Control::Health(lines)) => drop(worker.health.replace(lines)),
             Ok(_) => return Err(invalid("the supervisor sent what only a new worker is sent")),
             Err(error) => return Err(invalid(&error.to_string())),
