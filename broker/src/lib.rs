@@ -4,8 +4,8 @@
 //! policy names and holds a copy of every deposit. The [`worker`] has none: it talks to peers,
 //! decides, and records. Where somebody leaves descriptors unread in a connection, a [`closer`] closes
 //! that. A request goes: accept ([`worker::accept`]) → identity
-//! ([`worker::identity`]) → decode ([`worker::inbox`]) → decide ([`worker::decision`]) → act
-//! ([`worker::request`]) → record ([`log`]) → answer ([`worker::outbox`]).
+//! ([`worker::identity`]) → decode ([`worker::peer::inbox`]) → decide ([`worker::request::decision`]) → act
+//! ([`worker::request`]) → record ([`log`]) → answer ([`worker::peer::outbox`]).
 #![deny(unsafe_code)]
 
 mod arguments;

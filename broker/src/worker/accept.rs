@@ -53,7 +53,7 @@ struct Listener {
 ///
 /// # Errors
 /// When a listening socket cannot be used.
-pub(super) async fn accept(
+pub(crate) async fn accept(
     worker: Rc<Worker>,
     listener: PeerFd,
     mut others: UnboundedReceiver<PeerFd>,

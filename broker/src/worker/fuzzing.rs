@@ -9,12 +9,12 @@ use fdbroker_wire::claim::{Event, Mode, State};
 use fdbroker_wire::{Control, Decoder, Limits, Message, Tag};
 use tokio::sync::oneshot::Receiver;
 
-use super::claim::{Claim, End};
-use super::gate::{Gate, OwnerId, Turn};
-use super::holder::Holder;
 use super::identity::Identity;
-use super::in_force::Rules;
-use super::restore::Arrived;
+use super::ownership::claim::{Claim, End};
+use super::ownership::participant::Holder;
+use super::ownership::tag::{Gate, OwnerId, Turn};
+use super::policy::active::Rules;
+use super::supervisor_link::restore::Arrived;
 
 /// How long every claim may take: longer than a run of a target.
 const TIME: Duration = Duration::from_secs(3600);

@@ -5,56 +5,22 @@
 //! the supervisor at its start; everything it acknowledges, the supervisor has.
 
 pub(crate) mod accept;
-mod answer;
-mod at_hand;
-mod batch;
-mod case;
-mod claim;
-mod claims;
-mod closer;
-mod connections;
-pub(crate) mod decision;
-mod deposit;
-mod escrow;
-mod failure;
-mod full_table;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod gate;
-mod heartbeat;
-mod holder;
 pub(crate) mod identity;
-mod in_force;
-pub(crate) mod inbox;
-mod kind;
 mod limits;
-mod listing;
-mod lookup;
-mod mailbox;
-mod many;
-mod names;
-mod operate;
-pub(crate) mod outbox;
+mod owner_changes;
 mod ownership;
-mod place;
-mod policy_changes;
+pub(crate) mod peer;
+mod policy;
 pub(crate) mod request;
-mod restore;
-mod runs;
 mod serve;
-mod session;
 mod sessions;
-mod slot_request;
-mod slots;
 mod state;
-mod supervision;
-mod takers;
-mod taking;
-mod turns;
+mod store;
+mod supervisor_link;
+mod tasks;
 mod unaccepted;
-mod unreachable;
-mod vault;
-mod writer;
 
 use std::cell::RefCell;
 use std::io;
@@ -76,10 +42,11 @@ use crate::memory::Freed;
 use crate::sandbox;
 use crate::sys::watch::Watched;
 
-use heartbeat::{Heartbeat, Supervisor};
-use in_force::InForce;
 use limits::loop_time::{IdleCount, LoopTime};
+use policy::active::InForce;
 use state::Worker;
+use supervisor_link::heartbeat::{self, Heartbeat, Supervisor};
+use supervisor_link::{at_hand, closer, connections, restore, write};
 
 const ROLE: &str = "worker";
 
@@ -155,16 +122,16 @@ async fn start(
         log.warn(NO_UNITS);
     }
     let policy = &rules.policy;
-    let (vault, link) = vault::Vault::new(link).map_err(|error| error.to_string())?;
+    let (vault, link) = write::Vault::new(link).map_err(|error| error.to_string())?;
     let heartbeat = Heartbeat::new(supervisor).map_err(|error| error.to_string())?;
-    let guard = kind::Guard::of(&listener);
+    let guard = store::kind::Guard::of(&listener);
     let listener = close_queue.hold(close_queue.unread(), listener);
     let quotas = limits::quota::Quotas::new(policy.settings(), table);
     quotas.shortfall(policy.settings()).iter().for_each(|told| log.warn(told));
-    let mut slots = slots::Slots::default();
+    let mut slots = store::slots::Slots::default();
     for deposit in deposits {
         let slot = deposit.slot;
-        let restore = || deposit::Deposit::restored(deposit, &quotas);
+        let restore = || store::deposit::Deposit::restored(deposit, &quotas);
         match at_hand::on(slot, restore) {
             Ok(deposit) => slots.put(deposit),
             // The others are worth more than it: it stays with the supervisor.
@@ -189,26 +156,26 @@ async fn start(
         quotas,
         loop_time: Rc::new(LoopTime::new(idle)),
         sessions: sessions::Sessions::default(),
-        lookups: lookup::Lookups::default(),
+        lookups: identity::lookup::Lookups::default(),
         rates: limits::rate::Rates::default(),
         groups: identity::GroupSets::default(),
-        turns: turns::Turns::default(),
+        turns: ownership::registry::Turns::default(),
         in_flight: limits::in_flight::InFlight::new(table),
         vault,
         heartbeat,
         closer: closer::Closer::default(),
         guard,
         close_queue,
-        chunk: RefCell::new(vec![0; inbox::CHUNK].into_boxed_slice()),
+        chunk: RefCell::new(vec![0; peer::inbox::CHUNK].into_boxed_slice()),
         coming,
         listeners,
-        taking: taking::Taking::default(),
+        taking: store::pending_take::Taking::default(),
         connections,
         freed: Freed::default(),
         health: RefCell::default(),
     });
-    notes.into_iter().for_each(|note| ownership::restore(&worker, note));
-    takes.into_iter().for_each(|take| takers::restore(&worker, take));
+    notes.into_iter().for_each(|note| owner_changes::restore(&worker, note));
+    takes.into_iter().for_each(|take| request::takers::restore(&worker, take));
     tokio::task::spawn_local(Rc::clone(&worker.loop_time).run());
     let tasks = run_tasks(Rc::clone(&worker), link, (listener, others), policies);
     // A task of its own, and not awaited here: what is awaited here is polled whenever any task is.
@@ -230,16 +197,16 @@ async fn run_tasks(
 ) -> Result<(), String> {
     let peers = accept::accept(Rc::clone(&worker), listener, others);
     tokio::select! {
-        result = supervision::heed(&worker, &link) => result.map_err(|error| error.to_string()),
+        result = tasks::read::heed(&worker, &link) => result.map_err(|error| error.to_string()),
         result = peers => result.map_err(|error| format!("cannot accept peers: {error}")),
-        result = policy_changes::keep_up(&worker, policies) => result,
+        result = tasks::policies::keep_up(&worker, policies) => result,
         () = worker.log().keep_flushing() => Ok(()),
         () = worker.audit.keep_counting() => Ok(()),
-        () = vault::keep_again(&worker.vault, &worker.slots) => Ok(()),
-        () = ownership::keep_time(&worker) => Ok(()),
+        () = write::keep_again(&worker.vault, &worker.slots) => Ok(()),
+        () = owner_changes::keep_time(&worker) => Ok(()),
         result = heartbeat::answer(&worker.heartbeat, &worker.vault) => result,
         () = worker.connections.announce(&worker.vault, &worker.close_queue) => Ok(()),
-        full = full_table::stays_full(&worker) => Err(full),
+        full = tasks::full_table::stays_full(&worker) => Err(full),
         () = closer::ask(&worker.closer, &worker.vault) => Ok(()),
         () = worker.vault.broken() => Err("the supervisor cannot be written to".to_owned()),
     }
@@ -269,7 +236,7 @@ fn confine(log: &Log, journal: bool) -> Result<(), String> {
 /// Takes fewer descriptors than the supervisor may: it holds a copy of each, beside what it has
 /// for each resource and tag that the policy knows, and must never be the first to run out.
 /// Gives how many.
-fn leave_room(rules: &in_force::Rules) -> io::Result<u64> {
+fn leave_room(rules: &policy::active::Rules) -> io::Result<u64> {
     let known = rules.policy.resources().len() + rules.policy.tags().count();
     let limit = getrlimit(Resource::Nofile);
     let current = limit.current.unwrap_or(u64::MAX);

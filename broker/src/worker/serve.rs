@@ -7,16 +7,18 @@ use std::sync::Arc;
 
 use fdbroker_policy::Uid;
 
-use super::answer::Answer;
-use super::claim::End;
 use super::identity::Identity;
-use super::inbox::{Gone, Inbox};
 use super::limits::loop_time::Turn;
 use super::limits::quota::ConnectionCharge;
-use super::outbox::Outbox;
-use super::session::Session;
+use super::owner_changes;
+use super::ownership::claim::End;
+use super::peer::inbox::{Gone, Inbox};
+use super::peer::outbox::Outbox;
+use super::peer::session::Session;
+use super::request;
+use super::request::answer::Answer;
+use super::request::many;
 use super::state::Worker;
-use super::{many, ownership, request};
 use crate::fd::Depositor;
 use crate::log::{Kind, Record, Verdict};
 use crate::sys::socket::carries_descriptors;
@@ -24,7 +26,7 @@ use crate::sys::watch::Watched;
 use crate::transmit::too_many_in_flight;
 
 /// Serves a peer until it leaves or has to.
-pub(super) async fn serve(
+pub(crate) async fn serve(
     worker: Rc<Worker>,
     stream: Watched,
     identity: Rc<Identity>,
@@ -64,7 +66,7 @@ pub(super) async fn serve(
     // Both hold the socket, which is not to be closed here.
     drop((inbox, own));
     for tag in touched {
-        ownership::leave(&worker, tag, &holder, End::Left).await;
+        owner_changes::leave(&worker, tag, &holder, End::Left).await;
     }
     outbox.end().await;
     worker.freed.count();
@@ -81,7 +83,7 @@ pub(super) async fn serve(
 ///
 /// Not even an empty one is closed on the loop: before Linux 6.9 the kernel collects others' garbage in
 /// close(2) of a Unix socket.
-pub(super) fn put_away(
+pub(crate) fn put_away(
     worker: &Worker,
     uid: Uid,
     socket: OwnedFd,
@@ -98,7 +100,7 @@ pub(super) fn put_away(
 
 /// Closes a connection that has ended, and in which no descriptor lies unread. Until that is done it counts
 /// on the broker's account: peers can make them faster than they are closed.
-pub(super) fn put_away_empty(worker: &Worker, socket: OwnedFd) {
+pub(crate) fn put_away_empty(worker: &Worker, socket: OwnedFd) {
     worker.close_queue.hold(Depositor::Broker, socket).keep_until_closed(worker.quotas.ended());
 }
 

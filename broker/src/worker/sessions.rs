@@ -24,7 +24,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The connections of all users.
 #[derive(Default)]
-pub(super) struct Sessions {
+pub(crate) struct Sessions {
     users: RefCell<Forgetful<Uid, User>>,
     looked_through: Cell<Option<Instant>>,
 }
@@ -37,20 +37,20 @@ struct User {
 }
 
 /// One connection, and what it is charged with.
-pub(super) struct Connection {
-    pub(super) stream: Rc<Watched>,
-    pub(super) turn: Rc<Turn>,
+pub(crate) struct Connection {
+    pub(crate) stream: Rc<Watched>,
+    pub(crate) turn: Rc<Turn>,
     charge: RefCell<Option<Arc<ConnectionCharge>>>,
     /// A request of it is being served.
     at_work: Cell<bool>,
 }
 
 /// A connection that waits until its user's others have been looked at.
-pub(super) struct Late(Rc<Cell<u32>>);
+pub(crate) struct Late(Rc<Cell<u32>>);
 
 impl Sessions {
     /// Adds a connection of `uid`.
-    pub(super) fn add(
+    pub(crate) fn add(
         &self,
         uid: Uid,
         stream: &Rc<Watched>,
@@ -70,7 +70,7 @@ impl Sessions {
     }
 
     /// Lets one more connection of `uid` wait, or `None` if too many do.
-    pub(super) fn late(&self, uid: Uid) -> Option<Late> {
+    pub(crate) fn late(&self, uid: Uid) -> Option<Late> {
         let mut users = self.users.borrow_mut();
         let user = users.entry(uid, User::is_here).or_default();
         if user.late.get() >= LATE {
@@ -82,7 +82,7 @@ impl Sessions {
 
     /// Takes the connections whose peer has hung up off their user's account, and ends their sessions;
     /// unless they have been looked through since `then`.
-    pub(super) fn reap(&self, uid: Uid, then: Instant) {
+    pub(crate) fn reap(&self, uid: Uid, then: Instant) {
         let users = self.users.borrow();
         let Some(user) = users.get(&uid) else { return };
         if user.looked_through.get().is_none_or(|last| last <= then) {
@@ -92,7 +92,7 @@ impl Sessions {
     }
 
     /// The same for all users, but not too often.
-    pub(super) fn reap_all(&self) {
+    pub(crate) fn reap_all(&self) {
         let now = Instant::now();
         if self.looked_through.get().is_some_and(|last| now.duration_since(last) < LOOK_AGAIN) {
             return;
@@ -130,7 +130,7 @@ fn reap(connections: Vec<Rc<Connection>>) {
 
 /// Whether a connection whose peer has hung up is over: nothing lies unread in either direction.
 /// What does still counts: requests are served, and descriptors are in flight until they are read.
-pub(super) fn is_over(stream: impl AsFd) -> bool {
+pub(crate) fn is_over(stream: impl AsFd) -> bool {
     let stream = stream.as_fd();
     ioctl_fionread(stream) == Ok(0) && unread(stream).is_ok_and(|unread| unread == 0)
 }
@@ -138,7 +138,7 @@ pub(super) fn is_over(stream: impl AsFd) -> bool {
 impl Connection {
     /// Says whether a request of it is being served. As long as one is, it counts, also when its peer has
     /// hung up: what waits to be looked up is bounded by that.
-    pub(super) fn set_at_work(&self, at_work: bool) {
+    pub(crate) fn set_at_work(&self, at_work: bool) {
         self.at_work.set(at_work);
     }
 
@@ -151,7 +151,7 @@ impl Connection {
     }
 
     /// What it is charged with, unless that has been given back.
-    pub(super) fn into_charge(self: Rc<Self>) -> Option<Arc<ConnectionCharge>> {
+    pub(crate) fn into_charge(self: Rc<Self>) -> Option<Arc<ConnectionCharge>> {
         self.charge.take()
     }
 }

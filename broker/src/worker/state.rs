@@ -8,22 +8,22 @@ use std::rc::Rc;
 use fdbroker_wire::Setup;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::closer::Closer;
-use super::connections::Connections;
-use super::heartbeat::Heartbeat;
 use super::identity::GroupSets;
-use super::in_force::InForce;
-use super::kind::Guard;
+use super::identity::lookup::Lookups;
 use super::limits::in_flight::InFlight;
 use super::limits::loop_time::LoopTime;
 use super::limits::quota::Quotas;
 use super::limits::rate::Rates;
-use super::lookup::Lookups;
+use super::ownership::registry::Turns;
+use super::policy::active::InForce;
 use super::sessions::Sessions;
-use super::slots::Slots;
-use super::taking::Taking;
-use super::turns::Turns;
-use super::vault::Vault;
+use super::store::kind::Guard;
+use super::store::pending_take::Taking;
+use super::store::slots::Slots;
+use super::supervisor_link::closer::Closer;
+use super::supervisor_link::connections::Connections;
+use super::supervisor_link::heartbeat::Heartbeat;
+use super::supervisor_link::write::Vault;
 use crate::audit::Audit;
 use crate::fd::{CloseQueue, PeerFd};
 use crate::log::Log;
@@ -32,42 +32,42 @@ use crate::memory::Freed;
 /// What all sessions share. One thread: borrows never outlive a step of the event loop.
 pub(crate) struct Worker {
     /// A number that differs between any two starts of the broker.
-    pub(super) instance: i64,
+    pub(crate) instance: i64,
     /// Control groups are seen from where the service manager sees them.
-    pub(super) sees_units: bool,
-    pub(super) in_force: InForce,
-    pub(super) audit: Audit,
-    pub(super) slots: RefCell<Slots>,
-    pub(super) quotas: Quotas,
-    pub(super) loop_time: Rc<LoopTime>,
-    pub(super) sessions: Sessions,
-    pub(super) lookups: Lookups,
-    pub(super) rates: Rates,
-    pub(super) groups: GroupSets,
-    pub(super) turns: Turns,
-    pub(super) in_flight: InFlight,
-    pub(super) vault: Vault,
-    pub(super) heartbeat: Heartbeat,
-    pub(super) closer: Closer,
-    pub(super) guard: Guard,
-    pub(super) close_queue: CloseQueue,
+    pub(crate) sees_units: bool,
+    pub(crate) in_force: InForce,
+    pub(crate) audit: Audit,
+    pub(crate) slots: RefCell<Slots>,
+    pub(crate) quotas: Quotas,
+    pub(crate) loop_time: Rc<LoopTime>,
+    pub(crate) sessions: Sessions,
+    pub(crate) lookups: Lookups,
+    pub(crate) rates: Rates,
+    pub(crate) groups: GroupSets,
+    pub(crate) turns: Turns,
+    pub(crate) in_flight: InFlight,
+    pub(crate) vault: Vault,
+    pub(crate) heartbeat: Heartbeat,
+    pub(crate) closer: Closer,
+    pub(crate) guard: Guard,
+    pub(crate) close_queue: CloseQueue,
     /// Where every session reads to, before it decodes.
-    pub(super) chunk: RefCell<Box<[u8]>>,
+    pub(crate) chunk: RefCell<Box<[u8]>>,
     /// Policies to be put in force.
-    pub(super) coming: UnboundedSender<Setup>,
+    pub(crate) coming: UnboundedSender<Setup>,
     /// Listening sockets to be used instead of the one before.
-    pub(super) listeners: UnboundedSender<PeerFd>,
-    pub(super) taking: Taking,
-    pub(super) connections: Connections,
+    pub(crate) listeners: UnboundedSender<PeerFd>,
+    pub(crate) taking: Taking,
+    pub(crate) connections: Connections,
     /// Connections and deposits that have ended.
-    pub(super) freed: Freed,
+    pub(crate) freed: Freed,
     /// What the status says of what only the supervisor knows, in lines of `key=value`.
-    pub(super) health: RefCell<String>,
+    pub(crate) health: RefCell<String>,
 }
 
 impl Worker {
     /// For what is no record.
-    pub(super) fn log(&self) -> &Rc<Log> {
+    pub(crate) fn log(&self) -> &Rc<Log> {
         self.audit.log()
     }
 }

@@ -12,7 +12,7 @@ const OVER: Duration = Duration::from_secs(1);
 
 /// The failures since the first that was said.
 #[derive(Default)]
-pub(super) struct Unaccepted(Option<Since>);
+pub(crate) struct Unaccepted(Option<Since>);
 
 struct Since {
     last: Instant,
@@ -21,7 +21,7 @@ struct Since {
 
 impl Unaccepted {
     /// A peer could not be accepted. Returns what is to be said.
-    pub(super) fn failed(&mut self, error: &impl Display) -> Option<String> {
+    pub(crate) fn failed(&mut self, error: &impl Display) -> Option<String> {
         let last = Instant::now();
         let count = self.0.as_ref().map_or(0, |since| since.count) + 1;
         self.0 = Some(Since { last, count });
@@ -31,7 +31,7 @@ impl Unaccepted {
     }
 
     /// A peer was accepted. Returns what is to be said.
-    pub(super) fn accepted(&mut self) -> Option<String> {
+    pub(crate) fn accepted(&mut self) -> Option<String> {
         let over = self.0.take_if(|since| since.last.elapsed() >= OVER)?;
         Some(format!("peers are accepted again, after {} attempts that failed", over.count))
     }

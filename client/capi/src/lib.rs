@@ -6,13 +6,16 @@
 //! the signatures and their meaning are those of <https://github.com/nikitadanilov/escrow>; the
 //! code and its description are our own.
 //!
-//! C and Rust meet in [`boundary`], and all unsafe code is there. Behind it is a session of the
+//! C and Rust meet in [`boundary`], and the unsafe code is there, but for the start of another program
+//! (`detach`). Behind it is a session of the
 //! crate `fdbroker`, which sends with MSG_NOSIGNAL, trusts only root's brokers and this user's,
 //! reconnects when the broker is restarted, and owns every descriptor until it is given away.
 #![deny(unsafe_code)]
 
 #[expect(unsafe_code, reason = "what C passes can only be taken on trust")]
 pub mod boundary;
+#[expect(unsafe_code, reason = "between fork(2) and execve(2) there are only system calls")]
+mod detach;
 mod errno;
 mod flags;
 mod place;

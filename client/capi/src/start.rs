@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
-use crate::boundary::detach;
+use crate::detach;
 
 /// How long a broker may take until it serves.
 const PATIENCE: Duration = Duration::from_secs(10);

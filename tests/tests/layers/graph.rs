@@ -42,6 +42,23 @@ impl Graph {
         graph
     }
 
+    /// The same between what lies in each folder: its files, and its folders as one each.
+    pub(crate) fn of_rooms(&self) -> Self {
+        let mut rooms = Self::default();
+        for (from, arrows) in &self.arrows {
+            for (to, lines) in arrows {
+                let (own, other) = where_they_part(from, to);
+                let taken = rooms.arrows.entry(own).or_default().entry(other).or_default();
+                taken.extend(
+                    lines
+                        .iter()
+                        .map(|(line, path)| (*line, format!("{path} (in {})", from.display()))),
+                );
+            }
+        }
+        rooms
+    }
+
     fn add(&mut self, from: &Path, to: &Path, mention: &Mention) {
         if from != to {
             let arrows = self.arrows.entry(from.to_owned()).or_default();
@@ -90,6 +107,14 @@ impl Graph {
         }
         places
     }
+}
+
+/// Two files, or the folders that they are in, below the last folder that they have in common.
+fn where_they_part(one: &Path, other: &Path) -> (PathBuf, PathBuf) {
+    let same = one.components().zip(other.components()).take_while(|(one, other)| one == other);
+    let depth = same.count() + 1;
+    let cut = |path: &Path| path.components().take(depth).collect();
+    (cut(one), cut(other))
 }
 
 impl Tree {

@@ -68,6 +68,17 @@ fn no_file_takes_something_from_one_that_needs_it() {
 }
 
 #[test]
+fn no_folder_takes_something_from_one_that_needs_it() {
+    let trees = sources().into_iter().flat_map(|source| crates(&source));
+    let graphs: Vec<Graph> = trees.map(|tree| Graph::of(&tree).of_rooms()).collect();
+    let circles = graphs
+        .iter()
+        .flat_map(|graph| graph.circles().into_iter().map(move |circle| told(graph, &circle)));
+    let circles: Vec<String> = circles.collect();
+    assert!(circles.is_empty(), "\n{}", circles.join("\n"));
+}
+
+#[test]
 fn each_source_file_is_looked_at() {
     for source in sources() {
         let trees = crates(&source);

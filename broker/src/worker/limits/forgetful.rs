@@ -10,10 +10,10 @@ use std::collections::hash_map::{Entry, Iter, Values};
 use std::hash::Hash;
 
 /// How many entries there are before the first are forgotten.
-pub(in crate::worker) const MANY: usize = 1024;
+pub(crate) const MANY: usize = 1024;
 
 /// What is kept by `K`.
-pub(in crate::worker) struct Forgetful<K, V> {
+pub(crate) struct Forgetful<K, V> {
     kept: HashMap<K, V>,
     /// How many entries there are when all are looked at next.
     full: usize,
@@ -27,11 +27,7 @@ impl<K, V> Default for Forgetful<K, V> {
 
 impl<K: Eq + Hash, V> Forgetful<K, V> {
     /// Returns the place of `key`. Beforehand it may forget all that is not `needed`.
-    pub(in crate::worker) fn entry(
-        &mut self,
-        key: K,
-        needed: impl FnMut(&mut V) -> bool,
-    ) -> Entry<'_, K, V> {
+    pub(crate) fn entry(&mut self, key: K, needed: impl FnMut(&mut V) -> bool) -> Entry<'_, K, V> {
         if self.kept.len() >= self.full {
             self.forget(needed);
         }
@@ -39,13 +35,13 @@ impl<K: Eq + Hash, V> Forgetful<K, V> {
     }
 
     /// Forgets all that is not `needed`.
-    pub(in crate::worker) fn forget(&mut self, mut needed: impl FnMut(&mut V) -> bool) {
+    pub(crate) fn forget(&mut self, mut needed: impl FnMut(&mut V) -> bool) {
         self.kept.retain(|_, value| needed(value));
         self.full = self.kept.len().saturating_mul(2).max(MANY);
     }
 
     /// Returns what is kept for `key`.
-    pub(in crate::worker) fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
+    pub(crate) fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
     {
@@ -53,12 +49,12 @@ impl<K: Eq + Hash, V> Forgetful<K, V> {
     }
 
     /// Returns all that is kept, each with its key.
-    pub(in crate::worker) fn iter(&self) -> Iter<'_, K, V> {
+    pub(crate) fn iter(&self) -> Iter<'_, K, V> {
         self.kept.iter()
     }
 
     /// Returns all that is kept.
-    pub(in crate::worker) fn values(&self) -> Values<'_, K, V> {
+    pub(crate) fn values(&self) -> Values<'_, K, V> {
         self.kept.values()
     }
 }

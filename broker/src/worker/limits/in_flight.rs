@@ -25,10 +25,10 @@ const PER_CONNECTION: u32 = 8;
 const SHARE: u64 = 8;
 /// How often all connections of a user, or of all users, are looked through, to see what has been
 /// read.
-pub(in crate::worker) const LOOK_AGAIN: Duration = Duration::from_millis(50);
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The counts of all users.
-pub(in crate::worker) struct InFlight(Rc<All>);
+pub(crate) struct InFlight(Rc<All>);
 
 struct All {
     limits: Limits,
@@ -59,7 +59,7 @@ struct User {
 }
 
 /// The count of one connection.
-pub(in crate::worker) struct Ledger {
+pub(crate) struct Ledger {
     stream: Rc<Watched>,
     count: Cell<u32>,
     user: Rc<User>,
@@ -81,7 +81,7 @@ impl Limits {
 
 impl InFlight {
     /// For a descriptor table with `table` entries.
-    pub(in crate::worker) fn new(table: u64) -> Self {
+    pub(crate) fn new(table: u64) -> Self {
         Self(Rc::new(All {
             limits: Limits::of(table),
             sum: Cell::new(0),
@@ -91,7 +91,7 @@ impl InFlight {
     }
 
     /// A connection of `uid`.
-    pub(in crate::worker) fn ledger(&self, uid: Uid, stream: &Rc<Watched>) -> Rc<Ledger> {
+    pub(crate) fn ledger(&self, uid: Uid, stream: &Rc<Watched>) -> Rc<Ledger> {
         let all = Rc::clone(&self.0);
         let user = all.users.of(uid, User::default);
         let (stream, count) = (Rc::clone(stream), Cell::new(0));
@@ -130,7 +130,7 @@ impl Ledger {
     ///
     /// # Errors
     /// When the kernel does not tell what has been read.
-    pub(in crate::worker) fn may_send(&self, more: usize) -> io::Result<bool> {
+    pub(crate) fn may_send(&self, more: usize) -> io::Result<bool> {
         let more = counted(more);
         if more == 0 || self.has_room(more) {
             return Ok(true);
@@ -146,13 +146,13 @@ impl Ledger {
     }
 
     /// Whether so many more may not be sent although this user reads: others do not.
-    pub(in crate::worker) fn is_crowded(&self, more: usize) -> bool {
+    pub(crate) fn is_crowded(&self, more: usize) -> bool {
         let more = counted(more);
         self.has_own_room(more) && !self.all.has_room(&self.user, more)
     }
 
     /// So many more have been sent.
-    pub(in crate::worker) fn sent(&self, more: usize) {
+    pub(crate) fn sent(&self, more: usize) {
         self.count.set(self.count.get() + counted(more));
         self.all.add(&self.user, counted(more));
     }
@@ -161,7 +161,7 @@ impl Ledger {
     ///
     /// # Errors
     /// When the kernel does not tell.
-    pub(in crate::worker) fn is_drained(&self) -> io::Result<bool> {
+    pub(crate) fn is_drained(&self) -> io::Result<bool> {
         self.refresh()?;
         Ok(self.count.get() == 0)
     }

@@ -34,7 +34,7 @@ const MAX_DEBT: i64 = 4 * QUANTUM;
 const MOST_AT_ONCE: i64 = 16;
 
 /// The accounts of all users, and who waits.
-pub(in crate::worker) struct LoopTime {
+pub(crate) struct LoopTime {
     accounts: Users<Account>,
     /// The users with sessions that wait, in the order of their turns.
     queue: RefCell<VecDeque<Rc<Account>>>,
@@ -52,7 +52,7 @@ pub(in crate::worker) struct LoopTime {
 
 /// Counts how often the event loop has had nothing left to do.
 #[derive(Clone, Default)]
-pub(in crate::worker) struct IdleCount(Arc<AtomicU64>);
+pub(crate) struct IdleCount(Arc<AtomicU64>);
 
 /// One user's time.
 struct Account {
@@ -78,7 +78,7 @@ struct Ticket {
 }
 
 /// One session's share in its user's time.
-pub(in crate::worker) struct Turn {
+pub(crate) struct Turn {
     time: Rc<LoopTime>,
     account: Rc<Account>,
     ticket: Rc<Ticket>,
@@ -86,7 +86,7 @@ pub(in crate::worker) struct Turn {
 
 impl IdleCount {
     /// The event loop is about to wait. Called on its thread.
-    pub(in crate::worker) fn add(&self) {
+    pub(crate) fn add(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -97,7 +97,7 @@ impl IdleCount {
 
 impl LoopTime {
     /// Nobody has used anything yet.
-    pub(in crate::worker) fn new(idle: IdleCount) -> Self {
+    pub(crate) fn new(idle: IdleCount) -> Self {
         Self {
             accounts: Users::default(),
             queue: RefCell::default(),
@@ -110,24 +110,24 @@ impl LoopTime {
     }
 
     /// A share in the time of `uid`.
-    pub(in crate::worker) fn turn(self: &Rc<Self>, uid: Uid) -> Rc<Turn> {
+    pub(crate) fn turn(self: &Rc<Self>, uid: Uid) -> Rc<Turn> {
         let (time, account) = (Rc::clone(self), self.account(uid));
         Rc::new(Turn { time, account, ticket: Rc::default() })
     }
 
     /// From now on time is used for somebody.
-    pub(in crate::worker) fn begin(&self) {
+    pub(crate) fn begin(&self) {
         self.since.set(Instant::now());
     }
 
     /// The time since [`LoopTime::begin`], or since time was last charged, was used for `uid`.
-    pub(in crate::worker) fn charge(&self, uid: Uid) {
+    pub(crate) fn charge(&self, uid: Uid) {
         self.account(uid).charge(self);
     }
 
     /// Gives out turns for as long as the worker lives. Must be a task of its own: whoever became
     /// ready before it runs before it.
-    pub(in crate::worker) async fn run(self: Rc<Self>) {
+    pub(crate) async fn run(self: Rc<Self>) {
         loop {
             if self.queue.borrow().is_empty() {
                 self.wanted.notified().await;
@@ -243,7 +243,7 @@ impl Ticket {
 
 impl Turn {
     /// Charges the time that `work` uses on the event loop, from its first poll(2) to its end.
-    pub(in crate::worker) async fn charged<T>(&self, work: impl Future<Output = T>) -> T {
+    pub(crate) async fn charged<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         poll_fn(|context| {
             self.time.begin();
@@ -255,7 +255,7 @@ impl Turn {
     }
 
     /// Waits for the user's turn; at once as long as it has credit. Can be dropped.
-    pub(in crate::worker) async fn take(&self) {
+    pub(crate) async fn take(&self) {
         if !self.is_spent() {
             return;
         }
@@ -263,13 +263,13 @@ impl Turn {
     }
 
     /// Whether [`Turn::take`] would wait: asked within work that is long.
-    pub(in crate::worker) fn is_spent(&self) -> bool {
+    pub(crate) fn is_spent(&self) -> bool {
         self.account.charge(&self.time);
         !self.account.may_go_on(&self.time)
     }
 
     /// Lets the session go on without its turn: it has nothing to do but to end.
-    pub(in crate::worker) fn excuse(&self) {
+    pub(crate) fn excuse(&self) {
         self.ticket.grant();
     }
 

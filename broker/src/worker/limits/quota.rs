@@ -13,7 +13,7 @@ use super::table::{Counter, EndedCharge, Table};
 use fdbroker_policy::{Settings, Uid};
 
 /// The accounts of all users.
-pub(in crate::worker) struct Quotas {
+pub(crate) struct Quotas {
     limits: Cell<Limits>,
     table: Table,
     accounts: RefCell<Forgetful<Uid, Arc<Account>>>,
@@ -66,15 +66,15 @@ struct Account {
 }
 
 /// How much all users have.
-pub(in crate::worker) struct Usage {
-    pub(in crate::worker) connections: u32,
-    pub(in crate::worker) descriptors: u32,
-    pub(in crate::worker) descriptor_limit: u32,
+pub(crate) struct Usage {
+    pub(crate) connections: u32,
+    pub(crate) descriptors: u32,
+    pub(crate) descriptor_limit: u32,
 }
 
 /// The limit that a charge would pass, with its value where a key of the policy sets it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::worker) enum Exceeded {
+pub(crate) enum Exceeded {
     Connections(u32),
     ConnectionsOfUser(u32),
     Slots(u32),
@@ -88,13 +88,13 @@ pub(in crate::worker) enum Exceeded {
 }
 
 /// A connection, on its user's account and on the broker's.
-pub(in crate::worker) struct ConnectionCharge {
+pub(crate) struct ConnectionCharge {
     account: Arc<Account>,
     all: Counter,
 }
 
 /// A deposit, on its owner's account.
-pub(in crate::worker) struct DepositCharge {
+pub(crate) struct DepositCharge {
     account: Arc<Account>,
     bytes: u64,
     descriptors: u32,
@@ -102,22 +102,22 @@ pub(in crate::worker) struct DepositCharge {
 
 /// A descriptor that came from a user and is no deposit: not yet, or refused and not yet closed. Or one
 /// that was opened for a user, until it has been sent and closed.
-pub(in crate::worker) struct BroughtCharge(Arc<Account>);
+pub(crate) struct BroughtCharge(Arc<Account>);
 
 /// The account of whoever is read from.
 #[derive(Clone)]
-pub(in crate::worker) struct Reader(Arc<Account>);
+pub(crate) struct Reader(Arc<Account>);
 
 impl Reader {
     /// Charges a descriptor that was brought, or that is open for as long as something is done for it.
-    pub(in crate::worker) fn charge(&self) -> BroughtCharge {
+    pub(crate) fn charge(&self) -> BroughtCharge {
         BroughtCharge(Arc::clone(&self.0)).begin()
     }
 }
 
 impl ConnectionCharge {
     /// Charges a duplicate of the connection.
-    pub(in crate::worker) fn duplicate(&self) -> BroughtCharge {
+    pub(crate) fn duplicate(&self) -> BroughtCharge {
         BroughtCharge(Arc::clone(&self.account)).begin()
     }
 }
@@ -131,7 +131,7 @@ impl BroughtCharge {
 }
 
 /// A resource that is being opened for a user, and its place in the table once it is.
-pub(in crate::worker) struct OpeningCharge {
+pub(crate) struct OpeningCharge {
     _opening: Opening,
     place: BroughtCharge,
 }
@@ -140,7 +140,7 @@ struct Opening(Arc<Account>);
 
 impl OpeningCharge {
     /// The resource has been opened: from now on it counts as what its user brought, until it is closed.
-    pub(in crate::worker) fn opened(self) -> BroughtCharge {
+    pub(crate) fn opened(self) -> BroughtCharge {
         self.place
     }
 }
@@ -153,19 +153,19 @@ impl Quotas {
     /// eighths, those of one user half; connections, which take two each, a quarter, those of one
     /// user a quarter of that; and what one user brought otherwise a sixteenth. Of a small table some
     /// are kept free for what one read brings, at the cost of deposits.
-    pub(in crate::worker) fn new(settings: &Settings, table: u64) -> Self {
+    pub(crate) fn new(settings: &Settings, table: u64) -> Self {
         let table = Table::new(table);
         let limits = Cell::new(Limits::of(settings, &table));
         Self { limits, table, accounts: RefCell::default(), overfull: Cell::new(None) }
     }
 
     /// Other limits from now on; what is held already stays.
-    pub(in crate::worker) fn limit(&self, settings: &Settings) {
+    pub(crate) fn limit(&self, settings: &Settings) {
         self.limits.set(Limits::of(settings, &self.table));
     }
 
     /// What is held now.
-    pub(in crate::worker) fn usage(&self) -> Usage {
+    pub(crate) fn usage(&self) -> Usage {
         Usage {
             connections: self.table.connections.load(Ordering::Relaxed),
             descriptors: self.table.deposits.load(Ordering::Relaxed),
@@ -174,7 +174,7 @@ impl Quotas {
     }
 
     /// What of the policy's limits the descriptor table is too small for, in a sentence.
-    pub(in crate::worker) fn shortfall(&self, settings: &Settings) -> Option<String> {
+    pub(crate) fn shortfall(&self, settings: &Settings) -> Option<String> {
         let limits = self.limits.get();
         let (all, each) = (limits.connections, limits.connections_per_uid);
         let keys = [
@@ -197,7 +197,7 @@ impl Quotas {
     ///
     /// # Errors
     /// The limit that is reached.
-    pub(in crate::worker) fn connection(&self, uid: Uid) -> Result<ConnectionCharge, Exceeded> {
+    pub(crate) fn connection(&self, uid: Uid) -> Result<ConnectionCharge, Exceeded> {
         let account = self.account(uid);
         let limits = self.limits.get();
         if self.table.connections.load(Ordering::Relaxed) >= limits.connections {
@@ -214,7 +214,7 @@ impl Quotas {
 
     /// Charges a connection that an earlier worker had and that is not closed everywhere, whatever the
     /// limits are.
-    pub(in crate::worker) fn former_connection(&self, uid: Uid) -> ConnectionCharge {
+    pub(crate) fn former_connection(&self, uid: Uid) -> ConnectionCharge {
         self.charged_connection(self.account(uid))
     }
 
@@ -225,7 +225,7 @@ impl Quotas {
     }
 
     /// Returns the account of `uid`, to be asked before each read what it may bring.
-    pub(in crate::worker) fn reader(&self, uid: Uid) -> Reader {
+    pub(crate) fn reader(&self, uid: Uid) -> Reader {
         Reader(self.account(uid))
     }
 
@@ -234,7 +234,7 @@ impl Quotas {
     ///
     /// # Errors
     /// The limit that would be passed.
-    pub(in crate::worker) fn may_read(&self, reader: &Reader) -> Result<(), Exceeded> {
+    pub(crate) fn may_read(&self, reader: &Reader) -> Result<(), Exceeded> {
         let share = self.share()?;
         let own = reader.0.brought.load(Ordering::Relaxed);
         if own > 0 && own >= share { Err(Exceeded::Brought) } else { Ok(()) }
@@ -247,35 +247,35 @@ impl Quotas {
     }
 
     /// Waits until no room is left for what one read brings. That may be over by then.
-    pub(in crate::worker) async fn crowded(&self) {
+    pub(crate) async fn crowded(&self) {
         self.table.crowded().await;
     }
 
     /// Whether nothing can be read from anybody, for what users brought or left.
-    pub(in crate::worker) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.table.is_full()
     }
 
     /// The user who brought the most of what is open now.
-    pub(in crate::worker) fn foremost(&self) -> Option<Uid> {
+    pub(crate) fn foremost(&self) -> Option<Uid> {
         let accounts = self.accounts.borrow();
         let brought = |account: &Account| account.brought.load(Ordering::Relaxed);
         accounts.iter().max_by_key(|(_, account)| brought(account)).map(|(uid, _)| *uid)
     }
 
     /// Charges a connection that has ended with nothing left in it, until it has been closed.
-    pub(in crate::worker) fn ended(&self) -> EndedCharge {
+    pub(crate) fn ended(&self) -> EndedCharge {
         self.table.ended()
     }
 
     /// Waits while too many of those are still to be closed, up to a second.
-    pub(in crate::worker) async fn has_closed_enough(&self) {
+    pub(crate) async fn has_closed_enough(&self) {
         self.table.has_closed_enough().await;
     }
 
     /// Charges a connection of `uid` that has been shut with descriptors unread in it. How many there are
     /// is up to the user: they are made by connect(2) and send(2), before anybody can be refused.
-    pub(in crate::worker) fn shut_unread(&self, uid: Uid) -> BroughtCharge {
+    pub(crate) fn shut_unread(&self, uid: Uid) -> BroughtCharge {
         let charge = BroughtCharge(self.account(uid)).begin();
         if charge.0.brought.load(Ordering::Relaxed) > self.table.size() / STUCK {
             self.overfull.set(Some(uid));
@@ -287,7 +287,7 @@ impl Quotas {
 
     /// The user by whom so much of the table is full of what cannot be closed that another process, with
     /// another table, has to take over.
-    pub(in crate::worker) fn overfull(&self) -> Option<Uid> {
+    pub(crate) fn overfull(&self) -> Option<Uid> {
         self.overfull.get()
     }
 
@@ -296,7 +296,7 @@ impl Quotas {
     ///
     /// # Errors
     /// The limit that would be passed.
-    pub(in crate::worker) fn may_open(&self, uid: Uid) -> Result<(), Exceeded> {
+    pub(crate) fn may_open(&self, uid: Uid) -> Result<(), Exceeded> {
         let share = self.share()?;
         let own = self.account(uid).brought.load(Ordering::Relaxed);
         if own > 0 && own.saturating_add(1) >= share { Err(Exceeded::Opened) } else { Ok(()) }
@@ -306,7 +306,7 @@ impl Quotas {
     ///
     /// # Errors
     /// When as many are being opened for it as may be, or as many are open as [`Quotas::may_open`].
-    pub(in crate::worker) fn opening(&self, uid: Uid) -> Result<OpeningCharge, Exceeded> {
+    pub(crate) fn opening(&self, uid: Uid) -> Result<OpeningCharge, Exceeded> {
         self.may_open(uid)?;
         let account = self.account(uid);
         let opening = Opening(Arc::clone(&account));
@@ -321,7 +321,7 @@ impl Quotas {
     ///
     /// # Errors
     /// The limit that would be passed.
-    pub(in crate::worker) fn deposit(
+    pub(crate) fn deposit(
         &self,
         uid: Uid,
         bytes: usize,
@@ -350,7 +350,7 @@ impl Quotas {
     }
 
     /// Charges a deposit that was acknowledged already, whatever the limits are now.
-    pub(in crate::worker) fn restored_deposit(
+    pub(crate) fn restored_deposit(
         &self,
         uid: Uid,
         bytes: usize,

@@ -19,12 +19,12 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// When the next request of each user is due, in all and by a rule.
 #[derive(Default)]
-pub(in crate::worker) struct Rates(RefCell<Forgetful<(Uid, Option<String>), Instant>>);
+pub(crate) struct Rates(RefCell<Forgetful<(Uid, Option<String>), Instant>>);
 
 impl Rates {
     /// Reserves so many requests of a user, of the broker or by a `rule`. Returns how long the user has to
     /// wait for them.
-    pub(in crate::worker) fn reserve(
+    pub(crate) fn reserve(
         &self,
         uid: Uid,
         rule: Option<&str>,

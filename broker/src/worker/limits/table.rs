@@ -48,7 +48,7 @@ struct Ended {
 }
 
 /// An ended connection, until it has been closed.
-pub(in crate::worker) struct EndedCharge(Arc<Ended>);
+pub(crate) struct EndedCharge(Arc<Ended>);
 
 impl Table {
     /// A table of so many entries.

@@ -8,7 +8,7 @@ use fdbroker_policy::Uid;
 use super::forgetful::Forgetful;
 
 /// Something for each user.
-pub(in crate::worker) struct Users<T>(RefCell<Forgetful<Uid, Rc<T>>>);
+pub(crate) struct Users<T>(RefCell<Forgetful<Uid, Rc<T>>>);
 
 impl<T> Default for Users<T> {
     fn default() -> Self {
@@ -18,12 +18,12 @@ impl<T> Default for Users<T> {
 
 impl<T> Users<T> {
     /// Returns what is kept for `uid`, or what `new` makes for it.
-    pub(in crate::worker) fn of(&self, uid: Uid, new: impl FnOnce() -> T) -> Rc<T> {
+    pub(crate) fn of(&self, uid: Uid, new: impl FnOnce() -> T) -> Rc<T> {
         self.of_kept(uid, new, |_| false)
     }
 
     /// The same, where `keeps` says of what nobody holds whether it is remembered all the same.
-    pub(in crate::worker) fn of_kept(
+    pub(crate) fn of_kept(
         &self,
         uid: Uid,
         new: impl FnOnce() -> T,
@@ -35,7 +35,7 @@ impl<T> Users<T> {
     }
 
     /// Returns all that is kept.
-    pub(in crate::worker) fn all(&self) -> Vec<Rc<T>> {
+    pub(crate) fn all(&self) -> Vec<Rc<T>> {
         self.0.borrow().values().map(Rc::clone).collect()
     }
 }

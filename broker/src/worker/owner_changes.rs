@@ -1,0 +1,136 @@
+//! What follows when a tag gets another owner, or may get one: it is recorded, and the supervisor is
+//! told which process owns the tag. If this worker dies, the next one keeps the tag for that process
+//! until it connects again or ends: a crash of the broker must not hand one instance's sockets to
+//! another that was waiting.
+
+use std::os::fd::AsFd;
+use std::rc::Rc;
+
+use fdbroker_policy::{Right, Target};
+use fdbroker_wire::{Control, Tag};
+use tokio::time::{Instant, sleep_until};
+
+use super::ownership::claim::{End, Happened};
+use super::ownership::participant::Holder;
+use super::ownership::tag::Gate;
+use super::state::Worker;
+use super::supervisor_link::restore::Note;
+use super::supervisor_link::write::Pen;
+use crate::log::{Kind, Name, Record, Subject};
+use crate::numbering::policy_tag;
+use crate::process_number;
+use crate::sys::watch::Watched;
+
+/// Changes what is so of a tag, while nothing else is written to the supervisor: whatever was decided
+/// before has been done. Records what happened by that, and tells the supervisor who owns it.
+pub(crate) async fn alter<T>(
+    worker: &Worker,
+    pen: &Pen<'_>,
+    tag: Tag,
+    change: impl FnOnce(&mut Gate) -> T,
+) -> T {
+    let (result, happened, passed) = worker.turns.change(tag, change);
+    record(worker, tag, &happened);
+    if passed {
+        note_with(worker, pen, tag).await;
+    }
+    result
+}
+
+fn record(worker: &Worker, tag: Tag, happened: &[Happened]) {
+    let rules = worker.in_force.now();
+    let settings = policy_tag(tag).and_then(|tag| rules.policy.tag(tag));
+    let name = settings.map_or(Name::None, |settings| Name::Plain(&settings.name));
+    for Happened { who, verdict, what } in happened {
+        // It has happened, whoever hears of it.
+        let _ = worker.audit.record(&Record {
+            kind: Kind::TakeOver,
+            right: "claim",
+            subject: Subject::Tag(tag),
+            name,
+            verdict: *verdict,
+            reason: what,
+            ..who.record()
+        });
+    }
+}
+
+/// Gives up what a session has of a tag.
+pub(crate) async fn leave(worker: &Worker, tag: Tag, holder: &Holder, end: End) {
+    if worker.turns.look(tag, |gate| gate.may_withdraw(holder).is_ok()) {
+        let pen = worker.vault.pen().await;
+        let may = |holder: &Holder| may_claim(worker, tag, holder);
+        alter(worker, &pen, tag, |gate| gate.leave(holder, end, may)).await;
+    }
+}
+
+/// Whether the policy still lets a session claim a tag, to which it passes now.
+pub(crate) fn may_claim(worker: &Worker, tag: Tag, holder: &Holder) -> bool {
+    let rules = worker.in_force.now();
+    let target = policy_tag(tag).map(Target::Tag);
+    let decide = |target| holder.identity.decide(&rules, Right::Claim, target);
+    target.is_some_and(|target| decide(target).is_granted())
+}
+
+/// Ends claims whose time is up. Never ends.
+pub(crate) async fn keep_time(worker: &Worker) {
+    loop {
+        let wound = worker.turns.wound();
+        let Some((due, tag)) = worker.turns.next_due() else {
+            wound.await;
+            continue;
+        };
+        tokio::select! {
+            () = wound => {}
+            () = sleep_until(due) => {
+                let pen = worker.vault.pen().await;
+                alter(worker, &pen, tag, |gate| gate.expire(Instant::now())).await;
+            }
+        }
+    }
+}
+
+/// Keeps a tag for the process that owned it before this worker was started.
+pub(crate) fn restore(worker: &Rc<Worker>, restored: Note) {
+    let Note { tag, pid, process } = restored;
+    let Some(process) = process_number::pidfd(process) else {
+        worker.log().error(&format!("tag {tag}: its owner, pid {pid}, is no process; it is free"));
+        return;
+    };
+    let Ok(watched) = process.try_clone() else {
+        worker
+            .log()
+            .error(&format!("tag {tag}: its owner, pid {pid}, cannot be watched; it is free"));
+        return;
+    };
+    let number = process_number::number(&process);
+    worker.turns.keep_for(tag, pid, Rc::new(process), number);
+    let worker = Rc::clone(worker);
+    tokio::task::spawn_local(async move {
+        // A pidfd is readable when its process has ended, see pidfd_open(2).
+        let ended = async { Watched::new(watched)?.readable().await };
+        if let Err(error) = ended.await {
+            worker
+                .log()
+                .error(&format!("tag {tag}: its owner, pid {pid}, cannot be watched: {error}"));
+        }
+        let pen = worker.vault.pen().await;
+        let may = |holder: &Holder| may_claim(&worker, tag, holder);
+        alter(&worker, &pen, tag, |gate| gate.process_ended(may)).await;
+    });
+}
+
+/// Tells the supervisor who owns the tag: as it is when its turn to write comes, so that the
+/// last word is always the right one. Must not be dropped half done.
+pub(crate) async fn note(worker: &Worker, tag: Tag) {
+    let pen = worker.vault.pen().await;
+    note_with(worker, &pen, tag).await;
+}
+
+async fn note_with(worker: &Worker, pen: &Pen<'_>, tag: Tag) {
+    let owner = worker.turns.look(tag, Gate::process);
+    let pid = owner.as_ref().map_or(0, |(pid, _)| *pid);
+    let process = owner.as_ref().map(|(_, process)| process.as_fd());
+    // It fails when the supervisor has gone; then this worker ends too.
+    let _ = pen.control(Control::Note { tag, pid, process }).await;
+}

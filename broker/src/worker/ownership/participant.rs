@@ -1,0 +1,118 @@
+//! A session, as far as the ownership of tags goes: who it is, what it has at stake, and what it is
+//! to be told.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use fdbroker_wire::Tag;
+use fdbroker_wire::claim::What;
+use tokio::time::Instant;
+
+use super::events::{Mailbox, News, Other};
+use crate::process_number;
+use crate::worker::identity::Identity;
+
+/// Of how many tags a session may have something at stake, or news that it has not read.
+const MANY_TAGS: usize = 64;
+
+/// One session.
+pub(crate) struct Holder {
+    pub(crate) id: u64,
+    pub(crate) identity: Rc<Identity>,
+    pub(crate) mailbox: Mailbox,
+    process_number: Option<u64>,
+    stakes: RefCell<BTreeMap<Tag, Stake>>,
+}
+
+/// What a session that has said CLAIM has to do with a tag.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stake {
+    /// It claims it.
+    Claims {
+        /// And owned it, until another was ready.
+        overtaken: bool,
+    },
+    /// It owns it, and wants to be told when somebody claims it.
+    Owns,
+    /// It owned it, until another was ready.
+    Overtaken,
+}
+
+impl Holder {
+    pub(crate) fn new(id: u64, identity: Rc<Identity>) -> Self {
+        let nameless = identity.process.as_ref().filter(|_| identity.pid == 0);
+        let process_number = nameless.and_then(process_number::number);
+        let (mailbox, stakes) = (Mailbox::default(), RefCell::default());
+        Self { id, identity, mailbox, process_number, stakes }
+    }
+
+    pub(crate) fn pid(&self) -> i32 {
+        self.identity.pid
+    }
+
+    /// What tells its process from every other, if that has no pid here: see [`process_number`].
+    pub(crate) fn process_number(&self) -> Option<u64> {
+        self.process_number
+    }
+
+    pub(crate) fn as_other(&self) -> Other {
+        Other { pid: self.identity.pid, uid: self.identity.uid.0 }
+    }
+
+    /// What it has to do with a tag, by what it said; nothing for whoever never claimed anything.
+    pub(crate) fn stake(&self, tag: Tag) -> Option<Stake> {
+        let stakes = self.stakes.borrow();
+        if stakes.is_empty() { None } else { stakes.get(&tag).copied() }
+    }
+
+    /// Whether another has taken the tag over from it, and it has not got it back.
+    pub(crate) fn is_overtaken(&self, tag: Tag) -> bool {
+        matches!(self.stake(tag), Some(Stake::Overtaken | Stake::Claims { overtaken: true }))
+    }
+
+    /// Whether anything may happen that it is to be told.
+    pub(crate) fn listens(&self) -> bool {
+        !self.stakes.borrow().is_empty() || !self.mailbox.is_empty()
+    }
+
+    /// It claims the tag from now on.
+    pub(crate) fn claims(&self, tag: Tag) {
+        self.set(tag, Stake::Claims { overtaken: self.is_overtaken(tag) });
+    }
+
+    /// It claims the tag no more.
+    pub(crate) fn claims_no_more(&self, tag: Tag) {
+        match self.is_overtaken(tag) {
+            true => self.set(tag, Stake::Overtaken),
+            false => self.forget(tag),
+        }
+    }
+
+    pub(crate) fn set(&self, tag: Tag, stake: Stake) {
+        self.stakes.borrow_mut().insert(tag, stake);
+    }
+
+    pub(crate) fn forget(&self, tag: Tag) {
+        self.stakes.borrow_mut().remove(&tag);
+    }
+
+    /// Whether it may claim this tag beside what it has at stake already.
+    pub(crate) fn has_room_for(&self, tag: Tag) -> bool {
+        let mut tags: BTreeSet<Tag> = self.mailbox.tags().into_iter().collect();
+        tags.extend(self.stakes.borrow().keys());
+        tags.contains(&tag) || tags.len() < MANY_TAGS
+    }
+
+    /// Has it told.
+    pub(crate) fn tell(
+        &self,
+        tag: Tag,
+        what: What,
+        claim: i32,
+        other: Other,
+        due: Option<Instant>,
+    ) {
+        self.mailbox.push(tag, News { what, claim, other, due });
+    }
+}

@@ -1,0 +1,195 @@
+//! Who owns which tag. Of a serial tag the first session that touches it is the owner until it
+//! disconnects, and the next one's request waits; of any tag, who claimed it, see [`crate::worker::request::handover`].
+//! What follows of a change is in [`crate::worker::owner_changes`].
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, HashMap};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use fdbroker_wire::Tag;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+use tokio::time::Instant;
+
+use super::claim::Happened;
+use super::participant::Holder;
+use super::tag::{Fence, Gate, OwnerId, Turn};
+use crate::worker::identity::Identity;
+
+/// The tags that have an owner.
+#[derive(Default)]
+pub(crate) struct Turns {
+    gates: RefCell<HashMap<Tag, Gate>>,
+    next: Cell<u64>,
+    next_claim: Cell<i32>,
+    /// When the time of each current claim is up: the claim's number, and its tag.
+    clocks: RefCell<BTreeSet<(Instant, i32, Tag)>>,
+    wound: Notify,
+}
+
+impl Turns {
+    /// A new session.
+    pub(crate) fn holder(&self, identity: &Rc<Identity>) -> Rc<Holder> {
+        let id = self.next.replace(self.next.get() + 1);
+        Rc::new(Holder::new(id, Rc::clone(identity)))
+    }
+
+    /// The number of a new claim, above 0.
+    pub(crate) fn number(&self) -> i32 {
+        let number = self.next_claim.get().checked_add(1).unwrap_or(1);
+        self.next_claim.set(number);
+        number
+    }
+
+    /// Whether a session's request must not be done, which `changes` something or is of a `serial` tag.
+    ///
+    /// # Errors
+    /// When another process has taken the tag over, or is about to. Never for whoever claimed nothing.
+    pub(crate) fn fence(
+        &self,
+        holder: &Holder,
+        tag: Tag,
+        changes: bool,
+        serial: bool,
+    ) -> Result<(), Fence> {
+        if holder.stake(tag).is_none() {
+            return Ok(());
+        }
+        self.look(tag, |gate| gate.fence(holder, changes, serial))
+    }
+
+    /// Looks at a tag; one without owner is looked at as such.
+    pub(crate) fn look<T>(&self, tag: Tag, look: impl FnOnce(&Gate) -> T) -> T {
+        match self.gates.borrow().get(&tag) {
+            Some(gate) => look(gate),
+            None => look(&Gate::free(tag)),
+        }
+    }
+
+    /// Changes what is so of a tag; gives also what happened by that, and whether it has another owner.
+    pub(crate) fn change<T>(
+        &self,
+        tag: Tag,
+        change: impl FnOnce(&mut Gate) -> T,
+    ) -> (T, Vec<Happened>, bool) {
+        let mut gates = self.gates.borrow_mut();
+        let gate = gates.entry(tag).or_insert_with(|| Gate::free(tag));
+        let (due, owner) = (gate.due(), gate.owner_id());
+        let result = change(gate);
+        let happened = gate.take_happened();
+        self.wind(tag, due, gate.due());
+        let passed = owner != gate.owner_id();
+        if gate.owner_id() == OwnerId::Nobody {
+            gates.remove(&tag);
+        }
+        (result, happened, passed)
+    }
+
+    /// Keeps a tag for a process that owned it before this worker was started.
+    pub(crate) fn keep_for(&self, tag: Tag, pid: i32, process: Rc<OwnedFd>, number: Option<u64>) {
+        self.gates.borrow_mut().insert(tag, Gate::kept(tag, pid, process, number));
+    }
+
+    /// Told when another claim may be the next whose time is up.
+    pub(crate) fn wound(&self) -> Notified<'_> {
+        self.wound.notified()
+    }
+
+    /// Waits until `tag` is this session's, or may be taken over by it; gives whether that is news for
+    /// [`crate::worker::owner_changes::note`]. Can be dropped: a place in the queue is then lost, and what was won is given up by
+    /// [`crate::worker::owner_changes::leave`].
+    pub(crate) async fn wait(&self, tag: Tag, holder: &Rc<Holder>) -> bool {
+        loop {
+            let (turn, ..) = self.change(tag, |gate| gate.turn(holder));
+            let turn = match turn {
+                Turn::Mine { newly } => return newly,
+                Turn::Wait(turn) => turn,
+            };
+            let _queued = Queued { turns: self, tag, holder };
+            // What else it is woken for may be over already: then it asks anew, and waits again.
+            if let Ok(true) = turn.await {
+                return true;
+            }
+        }
+    }
+
+    fn wind(&self, tag: Tag, before: Option<(Instant, i32)>, after: Option<(Instant, i32)>) {
+        if before == after {
+            return;
+        }
+        let mut clocks = self.clocks.borrow_mut();
+        before.map(|(due, number)| clocks.remove(&(due, number, tag)));
+        after.map(|(due, number)| clocks.insert((due, number, tag)));
+        self.wound.notify_one();
+    }
+
+    /// The next claim whose time is up, and when that is.
+    pub(crate) fn next_due(&self) -> Option<(Instant, Tag)> {
+        self.clocks.borrow().first().map(|(due, _, tag)| (*due, *tag))
+    }
+}
+
+/// A place in the queue for a tag. Whoever leaves, at whatever point, leaves the queue too: what stayed
+/// there would keep its process open for as long as the tag has its owner.
+struct Queued<'a> {
+    turns: &'a Turns,
+    tag: Tag,
+    holder: &'a Holder,
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.turns.change(self.tag, |gate| gate.waits_no_more(self.holder));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::pin::pin;
+
+    use super::super::claim::End;
+    use super::*;
+
+    fn session(turns: &Turns) -> Rc<Holder> {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        turns.holder(&Rc::new(Identity::of(&ours, true).unwrap()))
+    }
+
+    #[tokio::test]
+    async fn whoever_leaves_while_it_waits_is_forgotten_at_once() {
+        let (turns, tag) = (Turns::default(), Tag::new(1).unwrap());
+        let (owner, leaves) = (session(&turns), session(&turns));
+        assert!(turns.wait(tag, &owner).await);
+        {
+            let mut wait = pin!(turns.wait(tag, &leaves));
+            assert!(still_waits(&mut wait).await, "the tag has an owner");
+        }
+        assert_eq!(Rc::strong_count(&leaves), 1, "nothing else keeps its process");
+    }
+
+    #[tokio::test]
+    async fn whoever_stays_keeps_its_place_when_another_leaves() {
+        let (turns, tag) = (Turns::default(), Tag::new(1).unwrap());
+        let (owner, leaves, stays) = (session(&turns), session(&turns), session(&turns));
+        assert!(turns.wait(tag, &owner).await);
+        let mut stay = pin!(turns.wait(tag, &stays));
+        assert!(still_waits(&mut stay).await);
+        {
+            let mut leave = pin!(turns.wait(tag, &leaves));
+            assert!(still_waits(&mut leave).await);
+        }
+        turns.change(tag, |gate| gate.leave(&owner, End::Left, |_| true));
+        assert!(stay.await, "its turn has come");
+        assert!(turns.look(tag, |gate| gate.is_owned_by(&stays)));
+    }
+
+    /// Polls once; returns whether it still waits.
+    async fn still_waits(wait: &mut std::pin::Pin<&mut impl Future<Output = bool>>) -> bool {
+        std::future::poll_fn(|context| {
+            std::task::Poll::Ready(wait.as_mut().poll(context).is_pending())
+        })
+        .await
+    }
+}

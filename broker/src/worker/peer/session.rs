@@ -1,0 +1,137 @@
+//! One peer's session: what it is, what it waits for, and what it is told unasked.
+
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use fdbroker_wire::Tag;
+use fdbroker_wire::version2::Features;
+
+use super::inbox::{Gone, Inbox, Incoming};
+use super::outbox::Outbox;
+use crate::worker::identity::Identity;
+use crate::worker::limits::loop_time::Turn;
+use crate::worker::owner_changes;
+use crate::worker::ownership::claim::End;
+use crate::worker::ownership::participant::Holder;
+use crate::worker::sessions::Connection;
+use crate::worker::state::Worker;
+
+/// What a session is, beside its two directions.
+pub(crate) struct Session {
+    pub(crate) identity: Rc<Identity>,
+    pub(crate) holder: Rc<Holder>,
+    /// The serial tags that it has touched, and those that it has claimed.
+    pub(crate) touched: Vec<Tag>,
+    pub(crate) inbox: Inbox,
+    pub(crate) outbox: Outbox,
+    /// Its share in its user's time on the event loop.
+    pub(crate) turn: Rc<Turn>,
+    pub(crate) connection: Rc<Connection>,
+    /// The answer to the last HEL, once there was one: what it was granted, and how many tags it may see.
+    pub(crate) greeted: Option<Greeted>,
+}
+
+/// What a peer was told when it said HEL.
+#[derive(Clone, Copy)]
+pub(crate) struct Greeted {
+    /// What it was granted.
+    pub(crate) features: Features,
+    pub(crate) generation: u32,
+    pub(crate) tags: i16,
+}
+
+impl Session {
+    /// The next request. What is to be told goes out while there is none.
+    pub(crate) async fn incoming(&mut self, worker: &Worker) -> Result<Incoming, Gone> {
+        while self.listens() {
+            if self.has_news() {
+                self.tell().await?;
+            }
+            tokio::select! {
+                biased;
+                incoming = self.inbox.request(worker) => return incoming,
+                () = may_tell(&self.holder, &self.outbox) => {}
+            }
+        }
+        self.inbox.request(worker).await
+    }
+
+    /// Whether anything may happen that it is to be told: never to whoever claimed nothing.
+    fn listens(&self) -> bool {
+        let granted = |greeted: Greeted| greeted.features.contains(Features::CLAIM);
+        self.holder.listens() && self.greeted.is_some_and(granted)
+    }
+
+    fn has_news(&self) -> bool {
+        !self.holder.mailbox.is_empty() && self.outbox.has_room_for_events()
+    }
+
+    /// Sends what is to be told.
+    async fn tell(&mut self) -> Result<(), Gone> {
+        let events = self.holder.mailbox.take();
+        self.outbox.send(&events, &[], &[]).await.map_err(|_| Gone::Left)
+    }
+
+    /// Waits, where the user makes more than so many requests a second of the broker; none when the peer
+    /// has left meanwhile.
+    pub(crate) async fn keep_rate(&mut self, worker: &Worker, number: usize) -> Option<()> {
+        let rate = worker.in_force.now().policy.settings().requests_per_second;
+        let Some(rate) = rate else { return Some(()) };
+        let (uid, now) = (self.identity.uid, Instant::now());
+        let pause = worker.rates.reserve(uid, None, rate, number, now);
+        self.pause(worker, pause).await
+    }
+
+    /// Waits so long; none when the peer has left meanwhile.
+    pub(crate) async fn pause(&mut self, worker: &Worker, pause: Duration) -> Option<()> {
+        if pause.is_zero() {
+            return Some(());
+        }
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep(pause) => Some(()),
+            () = self.inbox.departed(worker) => None,
+        }
+    }
+
+    /// Remembers that something of a tag may have to be given up in the end.
+    pub(crate) fn touch(&mut self, tag: Tag) {
+        if !self.touched.contains(&tag) {
+            self.touched.push(tag);
+        }
+    }
+
+    /// Waits until a serial tag is this session's; gives whether it was not before, or none when
+    /// the peer has left meanwhile.
+    pub(crate) async fn take_turn(&mut self, worker: &Worker, tag: Tag) -> Option<bool> {
+        self.touch(tag);
+        let (holder, listens) = (Rc::clone(&self.holder), self.listens());
+        let mut turn = pin!(worker.turns.wait(tag, &holder));
+        let newly = loop {
+            tokio::select! {
+                biased;
+                newly = &mut turn => break newly,
+                () = self.inbox.departed(worker) => return None,
+                () = may_tell(&self.holder, &self.outbox), if listens => {}
+            }
+            self.tell().await.ok()?;
+        };
+        if newly {
+            owner_changes::note(worker, tag).await;
+        }
+        Some(newly)
+    }
+
+    /// Gives a serial tag up, for whoever is next.
+    pub(crate) async fn give_up_turn(&mut self, worker: &Worker, tag: Tag) {
+        self.touched.retain(|touched| *touched != tag);
+        owner_changes::leave(worker, tag, &self.holder, End::Withdrawn).await;
+    }
+}
+
+/// Waits until there is something to be told, and room for it. Can be dropped.
+async fn may_tell(holder: &Holder, outbox: &Outbox) {
+    holder.mailbox.filled().await;
+    outbox.room_for_events().await;
+}

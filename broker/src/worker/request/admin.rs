@@ -1,0 +1,148 @@
+//! What operators ask of the broker itself: reload, purge, status.
+
+use std::fmt::Write;
+use std::pin::pin;
+
+use fdbroker_policy::Right;
+use fdbroker_wire::version2::Report;
+use fdbroker_wire::{Errno, Slot};
+
+use super::answer::Answer;
+use super::context::{Case, Outcome, unrecorded};
+use super::decision::Requester;
+use super::error::Failure;
+use super::orphans::{self, is_unreachable};
+use super::place::Place;
+use super::slots::delete;
+use crate::log::{Kind, Verdict};
+use crate::worker::limits::loop_time::Turn;
+use crate::worker::policy::active::Rules;
+use crate::worker::state::Worker;
+use crate::worker::supervisor_link::at_hand;
+
+fn case<'a>(worker: &'a Worker, rules: &'a Rules, requester: &'a Requester) -> Case<'a> {
+    let case = Case::new(worker, rules, requester, Right::Operate, Place::broker());
+    case.count(1);
+    case
+}
+
+/// Has the supervisor read the policy again, and waits until it is in force; none when the
+/// supervisor has gone.
+pub(crate) async fn reload(worker: &Worker, requester: &Requester) -> Option<Answer> {
+    let rules = worker.in_force.now();
+    let case = case(worker, &rules, requester);
+    if !case.decision.granted {
+        return Some(case.fail(Failure::refused(&case.decision)));
+    }
+    if let Err(failure) = case.record_first("the policy is to be read again") {
+        return Some(case.conclude(Outcome::Failed(failure)));
+    }
+    let reloaded = worker.vault.reload().await?;
+    let report = match reloaded.outcome {
+        Ok(text) => {
+            worker.in_force.reached(reloaded.generation).await;
+            Report { error: None, text }
+        }
+        Err((errno, text)) => Report { error: Some(errno), text },
+    };
+    Some(case.conclude(Outcome::Recorded(Answer::Report(report))))
+}
+
+/// Deletes a deposit that no rule reaches, or all of them; none when the supervisor has gone.
+pub(crate) async fn purge(
+    worker: &Worker,
+    requester: &Requester,
+    turn: &Turn,
+    slot: Option<Slot>,
+) -> Option<Answer> {
+    let rules = worker.in_force.now();
+    let case = case(worker, &rules, requester);
+    if !case.decision.granted {
+        return Some(case.fail(Failure::refused(&case.decision)));
+    }
+    if let Some(slot) = slot
+        && let Err(failure) = may_purge(&case, slot)
+    {
+        return Some(case.fail(failure));
+    }
+    let slots = match slot {
+        Some(slot) => vec![slot],
+        None => orphans::all(worker).await,
+    };
+    let mut text = String::new();
+    for slot in slots {
+        turn.take().await;
+        match at_hand::during(Some(slot), pin!(purge_one(&case, slot))).await? {
+            // Writing to a String cannot fail.
+            Ok(()) => drop(writeln!(text, "{slot}")),
+            Err(failure) => return Some(case.fail(failure)),
+        }
+    }
+    let told = format!("{} deposits were purged", text.lines().count());
+    Some(case.conclude(Outcome::Told(Answer::Report(Report { error: None, text }), told)))
+}
+
+fn may_purge(case: &Case<'_>, slot: Slot) -> Result<(), Failure> {
+    if case.worker.slots.borrow().get(slot).is_none() {
+        return Err(Failure::absent());
+    }
+    if is_unreachable(case.rules, slot) {
+        return Ok(());
+    }
+    let reason = "some rule still allows somebody to get, replace or delete what is there; \
+                  `fdbroker who SLOT` names them";
+    Err(Failure::plain(Errno::BUSY, reason))
+}
+
+/// Deletes one, if it is still there and out of reach.
+async fn purge_one(case: &Case<'_>, slot: Slot) -> Option<Result<(), Failure>> {
+    let worker = case.worker;
+    let pen = worker.vault.pen().await;
+    let found = worker.slots.borrow().get(slot).cloned();
+    let Some(deposit) = found.filter(|_| is_unreachable(&worker.in_force.now(), slot)) else {
+        return Some(Ok(()));
+    };
+    let place = Place::slot(&case.rules.policy, slot);
+    let reason = format!("purged; uid {} deposited it", deposit.owner);
+    if case.record_elsewhere(&place, Kind::Decision, Verdict::Granted, &reason).is_err() {
+        return Some(Err(unrecorded()));
+    }
+    delete(worker, &pen, &deposit).await.map(Ok)
+}
+
+/// Says how the broker is, in lines of `key=value`; also where that cannot be recorded: it changes
+/// nothing and gives nothing away, and whoever is to mend the audit trail looks here.
+pub(crate) fn status(worker: &Worker, requester: &Requester) -> Answer {
+    let rules = worker.in_force.now();
+    let case = case(worker, &rules, requester);
+    if !case.decision.granted {
+        return case.fail(Failure::refused(&case.decision));
+    }
+    // First: whether that succeeds is told too.
+    let _ = case.record(Kind::Decision, Verdict::Granted, "the status was told");
+    let (audit, lost) = match worker.audit.failing() {
+        None => ("none", 0),
+        Some(None) => ("ok", 0),
+        Some(Some(lost)) => ("failing", lost),
+    };
+    let usage = worker.quotas.usage();
+    let policy = &rules.policy;
+    let lines = [
+        ("instance", worker.instance.to_string()),
+        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("policy", rules.generation.to_string()),
+        ("rules", policy.rule_count().to_string()),
+        ("tags", policy.tags().count().to_string()),
+        ("resources", policy.resources().len().to_string()),
+        ("connections", usage.connections.to_string()),
+        ("deposits", worker.slots.borrow().len().to_string()),
+        ("descriptors", usage.descriptors.to_string()),
+        ("descriptor_limit", usage.descriptor_limit.to_string()),
+        ("audit", audit.to_owned()),
+        ("audit_lost", lost.to_string()),
+    ];
+    let mut text: String = lines.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+    // What only the supervisor knows.
+    text.push_str(&worker.health.borrow());
+    case.conclude(Outcome::Recorded(Answer::Report(Report { error: None, text })))
+}

@@ -1,0 +1,165 @@
+//! What one request gets of many slots, from the first slot until it has been sent.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::rc::Rc;
+
+use fdbroker_wire::many::{DEPOSIT_HEAD, Deposit as Entry, ManyAnswer, ROOM};
+use fdbroker_wire::{Errno, Index, Slot, Tag};
+
+use super::decision::Requester;
+use super::place::Place;
+use crate::fd::PeerFd;
+use crate::worker::ownership::participant::Holder;
+use crate::worker::peer::outbox::Outbox;
+use crate::worker::state::Worker;
+use crate::worker::store::deposit::Deposit;
+use crate::worker::store::pending_take::Taken;
+
+/// What was got of some slots.
+pub(crate) struct Got {
+    pub(crate) tag: Tag,
+    pub(crate) gathered: Gathered,
+    pub(crate) requester: Requester,
+    pub(crate) holder: Rc<Holder>,
+}
+
+/// What has been got so far.
+pub(crate) struct Gathered {
+    outcomes: Vec<Result<Found, (Index, Errno)>>,
+    /// To be deleted when they have been sent.
+    pub(crate) taken: Vec<Taken>,
+    /// How many bytes there are left.
+    room: usize,
+    /// Something found no room.
+    full: bool,
+}
+
+/// How much has been got, to come back to.
+#[derive(Clone, Copy)]
+pub(crate) struct Mark {
+    outcomes: usize,
+    taken: usize,
+}
+
+/// What was found in a slot.
+enum Found {
+    Deposit(Rc<Deposit>),
+    /// Apart, since there are few of them.
+    Resource(Box<(Slot, PeerFd)>),
+}
+
+impl Gathered {
+    /// For so many slots.
+    pub(crate) fn new(number: usize) -> Self {
+        Self { outcomes: Vec::with_capacity(number), taken: Vec::new(), room: ROOM, full: false }
+    }
+
+    /// What of a question has no outcome yet.
+    pub(crate) fn rest<'i>(&self, indices: &'i [Index]) -> &'i [Index] {
+        indices.get(self.outcomes.len()..).unwrap_or_default()
+    }
+
+    /// Whether something had no room: then nothing that comes later has.
+    pub(crate) fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// Whether there is room for a deposit with a payload of this size. The first always has: see
+    /// the limit of a payload.
+    pub(crate) fn has_room(&mut self, payload: usize) -> bool {
+        self.full |= DEPOSIT_HEAD + payload > self.room && !self.outcomes.is_empty();
+        !self.full
+    }
+
+    /// Whether what lies in a slot may be opened beside what has been got; the first always may be tried. What
+    /// has been opened for this answer takes its user's share of the table until that has been sent.
+    pub(crate) fn has_room_to_open(
+        &mut self,
+        worker: &Worker,
+        requester: &Requester,
+        slot: Slot,
+    ) -> bool {
+        let opens = Place::slot(&worker.in_force.now().policy, slot).resource.is_some();
+        let full = || worker.quotas.may_open(requester.connection().uid).is_err();
+        self.full |= opens && !self.outcomes.is_empty() && full();
+        !self.full
+    }
+
+    /// How much there is.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { outcomes: self.outcomes.len(), taken: self.taken.len() }
+    }
+
+    /// Adds what lies in a slot.
+    pub(crate) fn deposit(&mut self, deposit: Rc<Deposit>, taken: Option<Taken>) {
+        self.taken.extend(taken);
+        self.push(deposit.payload.len(), Ok(Found::Deposit(deposit)));
+    }
+
+    /// Adds a resource that was opened.
+    pub(crate) fn resource(&mut self, slot: Slot, opened: PeerFd) {
+        self.push(0, Ok(Found::Resource(Box::new((slot, opened)))));
+    }
+
+    /// Adds that nothing came of a slot.
+    pub(crate) fn nothing(&mut self, index: Index, errno: Errno) {
+        self.push(0, Err((index, errno)));
+    }
+
+    fn push(&mut self, payload: usize, outcome: Result<Found, (Index, Errno)>) {
+        self.room = self.room.saturating_sub(DEPOSIT_HEAD + payload);
+        self.outcomes.push(outcome);
+    }
+
+    /// Gives nothing of what has been added since `mark`.
+    pub(crate) fn withhold(&mut self, mark: Mark, errno: Errno) {
+        self.taken.truncate(mark.taken);
+        for outcome in self.outcomes.iter_mut().skip(mark.outcomes) {
+            if let Ok(found) = outcome {
+                *outcome = Err((found.index(), errno));
+            }
+        }
+    }
+}
+
+impl Got {
+    /// Sends it.
+    ///
+    /// # Errors
+    /// As [`Outbox::send`].
+    pub(crate) async fn send(&self, outbox: &mut Outbox) -> io::Result<()> {
+        let outcomes = self.gathered.outcomes.iter().map(|outcome| match outcome {
+            Ok(found) => Ok(found.entry()),
+            Err(nothing) => Err(*nothing),
+        });
+        let answer = ManyAnswer::Got { tag: self.tag, outcomes: outcomes.collect() };
+        let message = answer.into_extended();
+        outbox.send(&message.head(), &message.body, &message.descriptors).await
+    }
+}
+
+impl Found {
+    fn index(&self) -> Index {
+        match self {
+            Self::Deposit(deposit) => deposit.slot.index,
+            Self::Resource(resource) => resource.0.index,
+        }
+    }
+
+    fn entry(&self) -> Entry<BorrowedFd<'_>, &[u8]> {
+        match self {
+            Self::Deposit(deposit) => Entry {
+                index: deposit.slot.index,
+                ufd: deposit.ufd,
+                payload: &deposit.payload,
+                descriptor: deposit.descriptor.as_ref().and_then(PeerFd::descriptor),
+            },
+            // No process deposited it: 0 stands for the number it had.
+            Self::Resource(resource) => {
+                let (slot, opened) = &**resource;
+                Entry { index: slot.index, ufd: 0, payload: &[], descriptor: opened.descriptor() }
+            }
+        }
+    }
+}

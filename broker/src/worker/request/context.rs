@@ -1,0 +1,168 @@
+//! A request being decided: who asks for what, under which policy; and what is recorded of it.
+
+use std::time::Instant;
+
+use fdbroker_policy::Right;
+use fdbroker_wire::Errno;
+
+use super::answer::Answer;
+use super::decision::{Decision, Requester};
+use super::error::Failure;
+use super::place::Place;
+use crate::audit::NotRecorded;
+use crate::log::{Kind, Record, Verdict};
+use crate::worker::policy::active::Rules;
+use crate::worker::state::Worker;
+
+/// One request, decided.
+pub(crate) struct Case<'a> {
+    pub(crate) worker: &'a Worker,
+    pub(crate) rules: &'a Rules,
+    pub(crate) requester: &'a Requester,
+    pub(crate) place: Place<'a>,
+    pub(crate) decision: Decision<'a>,
+    right: Right,
+}
+
+/// What came of a request.
+pub(crate) enum Outcome {
+    /// To be recorded, and answered.
+    Done(Answer),
+    /// The same, for what must be recorded in words of its own.
+    Told(Answer, String),
+    /// Recorded already, before it was done.
+    Recorded(Answer),
+    Failed(Failure),
+}
+
+impl<'a> Case<'a> {
+    /// Decides.
+    pub(crate) fn new(
+        worker: &'a Worker,
+        rules: &'a Rules,
+        requester: &'a Requester,
+        right: Right,
+        place: Place<'a>,
+    ) -> Self {
+        let decision = requester.decide(rules, right, place.target);
+        Self { worker, rules, requester, place, decision, right }
+    }
+
+    /// One that takes no right.
+    pub(crate) fn without_rule(
+        worker: &'a Worker,
+        rules: &'a Rules,
+        requester: &'a Requester,
+        right: Right,
+        place: Place<'a>,
+    ) -> Self {
+        let decision = Decision { granted: true, rule: None, reason: String::new() };
+        Self { worker, rules, requester, place, decision, right }
+    }
+
+    /// The same, about another right to the same place.
+    pub(crate) fn about(self, right: Right) -> Self {
+        Self { decision: self.also(right), right, ..self }
+    }
+
+    /// The same, by a right that may be to something else, which is decided already.
+    pub(crate) fn decided(self, right: Right, decision: Decision<'a>) -> Self {
+        Self { decision, right, ..self }
+    }
+
+    /// Counts so many requests by the rule that grants this one.
+    pub(crate) fn count(&self, number: usize) {
+        let rule = self.decision.rule.filter(|_| self.decision.granted);
+        let Some((rule, rate)) = rule.and_then(|rule| Some((rule, self.rules.rate_of(rule)?)))
+        else {
+            return;
+        };
+        let uid = self.requester.connection().uid;
+        let rates = &self.worker.rates;
+        self.requester.hold_back(rates.reserve(uid, Some(rule), rate, number, Instant::now()));
+    }
+
+    /// What is asked for.
+    pub(crate) fn right(&self) -> Right {
+        self.right
+    }
+
+    /// Whether another right to the same place is granted.
+    pub(crate) fn also(&self, right: Right) -> Decision<'a> {
+        self.requester.decide(self.rules, right, self.place.target)
+    }
+
+    /// Records that the request is granted, before it is done.
+    ///
+    /// # Errors
+    /// When it could not be recorded and must not be done.
+    pub(crate) fn record_first(&self, reason: &str) -> Result<(), Failure> {
+        self.record(Kind::Decision, Verdict::Granted, reason).map_err(|_| unrecorded())
+    }
+
+    /// Records something else that was done for the request.
+    pub(crate) fn record(
+        &self,
+        kind: Kind,
+        verdict: Verdict,
+        reason: &str,
+    ) -> Result<(), NotRecorded> {
+        self.record_elsewhere(&self.place, kind, verdict, reason)
+    }
+
+    /// The same, of another place than the one that was asked for.
+    pub(crate) fn record_elsewhere(
+        &self,
+        place: &Place<'_>,
+        kind: Kind,
+        verdict: Verdict,
+        reason: &str,
+    ) -> Result<(), NotRecorded> {
+        self.worker.audit.record(&Record {
+            kind,
+            right: self.right.name(),
+            subject: place.subject(),
+            name: place.name(),
+            verdict,
+            rule: self.decision.rule,
+            sender: self
+                .requester
+                .other_writer()
+                .map(|writer| (writer.uid, writer.gid, writer.pid)),
+            reason,
+            unit: self.requester.unit(),
+            ..self.requester.connection().record()
+        })
+    }
+
+    /// Records what came of the request, and gives its answer.
+    pub(crate) fn conclude(&self, outcome: Outcome) -> Answer {
+        let (answer, reason) = match outcome {
+            Outcome::Recorded(answer) => return answer,
+            Outcome::Failed(failure) => return self.fail(failure),
+            Outcome::Done(answer) => (answer, "done".to_owned()),
+            Outcome::Told(answer, reason) => (answer, reason),
+        };
+        match self.record(Kind::Decision, Verdict::Granted, &reason) {
+            Ok(()) => answer,
+            Err(NotRecorded) => self.fail(unrecorded()),
+        }
+    }
+
+    /// Records that the request failed, and gives its answer.
+    pub(crate) fn fail(&self, failure: Failure) -> Answer {
+        // What is not done need not be recorded first.
+        let _ = self.record(Kind::Decision, failure.verdict, &failure.reason);
+        Answer::Failed(failure.errno, failure.text)
+    }
+}
+
+impl From<Result<Answer, Failure>> for Outcome {
+    fn from(result: Result<Answer, Failure>) -> Self {
+        result.map_or_else(Self::Failed, Self::Done)
+    }
+}
+
+pub(crate) fn unrecorded() -> Failure {
+    Failure::plain(Errno::IO, "the audit trail cannot be written, and nothing is done unrecorded")
+}

@@ -1,0 +1,177 @@
+//! What of the broker a peer may see: HEL, a slot by its name, and what there is.
+
+use fdbroker_policy::{Policy, Right, Source};
+use fdbroker_wire::version2::{Entry, Features, Found, Kind, Listing, Name};
+use fdbroker_wire::{Hello, Slot, Tag};
+
+use super::answer::Answer;
+use super::context::{Case, Outcome};
+use super::decision::Requester;
+use super::error::Failure;
+use super::orphans::is_unreachable;
+use super::place::Place;
+use crate::fd::PeerFd;
+use crate::numbering::{policy_slot, policy_tag, wire_slot, wire_tag};
+use crate::worker::limits::loop_time::Turn;
+use crate::worker::peer::session::{Greeted, Session};
+use crate::worker::state::Worker;
+use crate::worker::store::kind;
+
+/// How many slots are looked up at once.
+const AT_ONCE: usize = 256;
+
+/// Answers HEL: from here on this connection speaks version 2.
+pub(crate) fn greet(
+    worker: &Worker,
+    session: &mut Session,
+    requester: &Requester,
+    hello: Hello,
+) -> Answer {
+    let rules = worker.in_force.now();
+    // Counting looks at every rule: not again for each HEL of a peer that says it all the time.
+    let known = session.greeted.filter(|greeted| greeted.generation == rules.generation);
+    let tags = known.map_or_else(
+        || {
+            let tags = rules.policy.tags_for(&requester.connection().peer(), rules.now());
+            i16::try_from(tags).unwrap_or(i16::MAX)
+        },
+        |greeted| greeted.tags,
+    );
+    let features = Features::from_flags(hello.flags).and(Features::ALL);
+    session.greeted = Some(Greeted { features, generation: rules.generation, tags });
+    Answer::Hello(Hello { tags, flags: features.flags(), key: worker.instance })
+}
+
+/// Answers FIND: the slot or tag of a name, for whoever has any right to it, and for operators: no
+/// rule may reach what they are to purge. For others it is as if there were none of that name.
+pub(crate) fn find(worker: &Worker, requester: &Requester, name: &Name) -> Answer {
+    let rules = worker.in_force.now();
+    let (found, place) = match meaning(&rules.policy, name.as_str()) {
+        Some(Found::Slot(slot)) => (Some(Found::Slot(slot)), Place::slot(&rules.policy, slot)),
+        Some(Found::Tag(tag)) => (Some(Found::Tag(tag)), Place::tag(&rules.policy, tag)),
+        None => (None, Place::unknown(name.as_str())),
+    };
+    let mut case = with_any_right(Case::new(worker, &rules, requester, Right::List, place));
+    // Looked at for unknown names too: how long it takes tells nothing.
+    let operates = requester.decide(&rules, Right::Operate, Place::broker().target);
+    if operates.granted && found.is_some() && !case.decision.granted {
+        case = case.decided(Right::Operate, operates);
+    }
+    case.count(1);
+    let outcome = match found.filter(|_| case.decision.granted) {
+        Some(found) => Outcome::Told(Answer::Found(found), "found by its name".to_owned()),
+        None => Outcome::Failed(Failure::refused(&case.decision)),
+    };
+    case.conclude(outcome)
+}
+
+/// The case as it is about a right that is granted, if any is: each of them lets its holder know
+/// the name.
+fn with_any_right(case: Case<'_>) -> Case<'_> {
+    if case.decision.granted {
+        return case;
+    }
+    let mut others = Right::ALL.into_iter().filter(|right| !right.is_of_broker());
+    match others.find(|right| case.also(*right).granted) {
+        Some(right) => case.about(right),
+        None => case,
+    }
+}
+
+fn meaning(policy: &Policy, name: &str) -> Option<Found> {
+    let slot = policy.resolve(name).and_then(wire_slot).map(Found::Slot);
+    slot.or_else(|| policy.resolve_tag(name).and_then(wire_tag).map(Found::Tag))
+}
+
+/// Answers LIST: the slots that hold something and that this peer may list; for operators also
+/// those that no rule reaches.
+pub(crate) async fn list(
+    worker: &Worker,
+    requester: &Requester,
+    turn: &Turn,
+    tag: Option<Tag>,
+    after: Option<Slot>,
+) -> Answer {
+    let rules = worker.in_force.now();
+    let place = tag.map_or_else(Place::nowhere, |tag| Place::tag(&rules.policy, tag));
+    let case = Case::new(worker, &rules, requester, Right::List, place);
+    case.count(1);
+    let operates = requester.decide(&rules, Right::Operate, Place::broker().target).granted;
+    let (mut listing, mut last) = (Listing::new(), after);
+    'full: loop {
+        let some = some_slots(&case, tag, last);
+        let Some(end) = some.last() else { break };
+        last = Some(*end);
+        for slot in some {
+            turn.take().await;
+            if let Some(entry) = entry(&case, operates, slot)
+                && !listing.push(entry)
+            {
+                break 'full;
+            }
+        }
+    }
+    let told = format!("{} slots were listed", listing.entries().len());
+    case.conclude(Outcome::Told(Answer::Listing(listing), told))
+}
+
+/// The next slots that hold something, in order: deposits and resources.
+fn some_slots(case: &Case<'_>, tag: Option<Tag>, after: Option<Slot>) -> Vec<Slot> {
+    let known = (tag.map(policy_tag), after.map(policy_slot));
+    let resources = match known {
+        // What the policy cannot number it does not know.
+        (Some(None), _) | (_, Some(None)) => &[],
+        (tag, after) => case.rules.policy.resource_slots(tag.flatten(), after.flatten()),
+    };
+    let resources = resources.iter().filter_map(|slot| wire_slot(*slot));
+    let mut slots: Vec<Slot> = resources.take(AT_ONCE).collect();
+    slots.extend(case.worker.slots.borrow().after(tag, after).take(AT_ONCE));
+    slots.sort_unstable();
+    slots.dedup();
+    slots.truncate(AT_ONCE);
+    slots
+}
+
+/// What the peer is told of a slot, if anything; more if it operates the broker.
+fn entry(case: &Case<'_>, operates: bool, slot: Slot) -> Option<Entry> {
+    let rules = case.rules;
+    let place = Place::slot(&rules.policy, slot);
+    let held = case.worker.slots.borrow().get(slot).is_some();
+    let unreachable = operates && held && is_unreachable(rules, slot);
+    let listed = case.requester.decide(rules, Right::List, place.target).granted;
+    if !listed && !unreachable {
+        return None;
+    }
+    let deposits = case.worker.slots.borrow();
+    let deposit = deposits.get(slot);
+    let kind = match place.resource {
+        Some((_, resource)) => (resource.source == Source::File).then_some(Kind::File),
+        None => kind_of(deposit?.descriptor.as_ref()),
+    };
+    let told = deposit.filter(|_| operates);
+    Some(Entry {
+        slot,
+        kind,
+        resource: place.resource.is_some(),
+        unreachable,
+        owner: told.map(|deposit| deposit.owner.0),
+        payload: told.and_then(|deposit| u32::try_from(deposit.payload.len()).ok()),
+        name: place.name().to_string(),
+    })
+}
+
+fn kind_of(descriptor: Option<&PeerFd>) -> Option<Kind> {
+    Kind::from_name(kind::of(descriptor.and_then(PeerFd::descriptor)).name())
+}
+
+#[cfg(test)]
+mod tests {
+    use fdbroker_policy::Kind;
+
+    #[test]
+    fn every_kind_of_the_policy_has_its_number_on_the_wire() {
+        for kind in Kind::ALL {
+            assert!(super::Kind::from_name(kind.name()).is_some(), "{}", kind.name());
+        }
+    }
+}

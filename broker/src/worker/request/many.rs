@@ -1,0 +1,174 @@
+//! Many slots of a tag in one request: each is decided and done like one of its own, and recorded
+//! before it is answered.
+
+use std::rc::Rc;
+
+use fdbroker_policy::Right;
+use fdbroker_wire::many::{Deposit as Entry, ManyRequest};
+use fdbroker_wire::{Add, Errno, Index, MAX_PAYLOAD, Slot, Tag};
+
+use super::answer::Answer;
+use super::batch::{Gathered, Got};
+use super::context::Case;
+use super::decision::Requester;
+use super::error::Failure;
+use super::place::Place;
+use super::runs;
+use super::runs::Question;
+use super::slot_request::SlotRequest;
+use super::slots;
+use super::takers;
+use crate::fd::PeerFd;
+use crate::worker::limits::loop_time::Turn;
+use crate::worker::ownership::participant::Holder;
+use crate::worker::peer::session::Session;
+use crate::worker::state::Worker;
+
+/// Serves a request; none when the peer has left while it waited, or the supervisor has gone.
+pub(crate) async fn serve(
+    worker: &Worker,
+    session: &mut Session,
+    requester: Requester,
+    request: ManyRequest<PeerFd>,
+) -> Option<Answer> {
+    match request {
+        ManyRequest::Get { tag, indices, take } => {
+            let got = get(worker, session, requester, tag, &indices, take).await?;
+            takers::announce(worker, tag, &got.gathered.taken, &got.holder).await?;
+            Some(Answer::Got(got))
+        }
+        ManyRequest::Add { tag, deposits } => {
+            let mut outcomes = Vec::with_capacity(deposits.len());
+            for Entry { index, ufd, payload, descriptor } in deposits {
+                session.turn.take().await;
+                let add = Add { slot: Slot { tag, index }, ufd, payload, descriptor };
+                let answer =
+                    slots::serve(worker, session, &requester, SlotRequest::Add(add)).await?;
+                outcomes.push(done(&answer));
+            }
+            session.pause(worker, requester.pause()).await?;
+            Some(Answer::DoneMany(tag, outcomes))
+        }
+        ManyRequest::Del { tag, indices } => {
+            let mut outcomes = Vec::with_capacity(indices.len());
+            for index in indices {
+                session.turn.take().await;
+                let del = SlotRequest::Del(Slot { tag, index });
+                outcomes.push(done(&slots::serve(worker, session, &requester, del).await?));
+            }
+            session.pause(worker, requester.pause()).await?;
+            Some(Answer::DoneMany(tag, outcomes))
+        }
+    }
+}
+
+fn done(answer: &Answer) -> Result<(), Errno> {
+    match answer {
+        Answer::Failed(errno, _) => Err(*errno),
+        _ => Ok(()),
+    }
+}
+
+/// Gets what can be got at once run by run, and all else slot by slot, as long as there is room.
+async fn get(
+    worker: &Worker,
+    session: &mut Session,
+    requester: Requester,
+    tag: Tag,
+    indices: &[Index],
+    take: bool,
+) -> Option<Got> {
+    let mut gathered = Gathered::new(indices.len());
+    let mut had_its_turn = false;
+    loop {
+        let question = Question { requester: &requester, session, tag, take, had_its_turn };
+        if !runs::get(worker, question, gathered.rest(indices), &mut gathered) {
+            session.turn.take().await;
+            had_its_turn = false;
+            continue;
+        }
+        // Of what has to be waited for it is not known how large it will be.
+        let Some(&index) = gathered.rest(indices).first() else { break };
+        if !gathered.has_room(MAX_PAYLOAD) {
+            break;
+        }
+        let slot = Slot { tag, index };
+        if !gathered.has_room_to_open(worker, &requester, slot) {
+            break;
+        }
+        if take && let Err(errno) = may_be_taken(worker, &requester, &session.holder, slot) {
+            gathered.nothing(index, errno);
+            continue;
+        }
+        session.turn.take().await;
+        let answer = slots::serve(worker, session, &requester, SlotRequest::Get(slot)).await?;
+        had_its_turn = matches!(answer, Answer::Deposit(_));
+        if take
+            && had_its_turn
+            && let Err(errno) = may_still(worker, &requester, &session.holder, slot)
+        {
+            gathered.nothing(index, errno);
+            continue;
+        }
+        match answer {
+            Answer::Deposit(deposit) => {
+                let taken = take.then(|| worker.taking.begin(&deposit, &session.holder));
+                gathered.deposit(deposit, taken);
+            }
+            Answer::Resource(slot, opened) => gathered.resource(slot, opened),
+            Answer::Failed(errno, _) => gathered.nothing(index, errno),
+            _ => gathered.nothing(index, Errno::IO),
+        }
+    }
+    session.pause(worker, requester.pause()).await?;
+    let holder = Rc::clone(&session.holder);
+    Some(Got { tag, gathered, requester, holder })
+}
+
+/// Whether a peer may take what is in a slot that has to be waited for; if not, that is recorded.
+fn may_be_taken(
+    worker: &Worker,
+    requester: &Requester,
+    holder: &Holder,
+    slot: Slot,
+) -> Result<(), Errno> {
+    let rules = worker.in_force.now();
+    let case = Case::new(worker, &rules, requester, Right::Del, Place::slot(&rules.policy, slot));
+    let before = worker.slots.borrow().get(slot).cloned();
+    slots::may_take(&case, holder, slot, before.as_deref())
+        .map_err(|failure| recorded(&case, failure))
+}
+
+/// Whether it may when its turn has come: that may be a claimant's, who changes nothing.
+fn may_still(
+    worker: &Worker,
+    requester: &Requester,
+    holder: &Holder,
+    slot: Slot,
+) -> Result<(), Errno> {
+    let rules = worker.in_force.now();
+    let case = Case::new(worker, &rules, requester, Right::Del, Place::slot(&rules.policy, slot));
+    slots::fence_in_turn(&case, holder).map_err(|failure| recorded(&case, failure))
+}
+
+fn recorded(case: &Case<'_>, failure: Failure) -> Errno {
+    let errno = failure.errno;
+    // Only for its record.
+    drop(case.fail(failure));
+    errno
+}
+
+/// It could not be sent: what was to be taken stays, for everybody; none when the supervisor has
+/// gone.
+pub(crate) async fn not_sent(got: Got, worker: &Worker) -> Option<()> {
+    takers::call_off(worker, got.tag, &got.gathered.taken).await
+}
+
+/// Deletes what was to be taken, now that it has been sent; none when the supervisor has gone.
+pub(crate) async fn sent(got: Got, worker: &Worker, turn: &Turn) -> Option<()> {
+    for taken in got.gathered.taken {
+        turn.take().await;
+        slots::take(worker, &got.requester, &got.holder, &taken).await?;
+    }
+    Some(())
+}

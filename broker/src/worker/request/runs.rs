@@ -1,0 +1,311 @@
+//! Runs: neighbouring slots that one request gets, and of which the policy says the same. They are
+//! decided once; and of those among them of which the same came there is one record.
+//!
+//! Nothing is waited for here: resources, and tags that have to be waited for, are left to
+//! [`super::slots`].
+
+use std::rc::Rc;
+
+use fdbroker_policy::Right;
+use fdbroker_wire::{Errno, Index, Slot, Tag};
+
+use super::batch::{Gathered, Mark};
+use super::context::{Case, unrecorded};
+use super::decision::Requester;
+use super::error::Failure;
+use super::slots::{may_take, shows};
+use crate::worker::policy::active::Rules;
+use crate::worker::store::deposit::Deposit;
+use crate::worker::supervisor_link::at_hand;
+
+use super::place::Place;
+use crate::audit::NotRecorded;
+use crate::log::{Kind, Verdict};
+use crate::numbering::{policy_slot, wire_slot};
+use crate::worker::peer::session::Session;
+use crate::worker::state::Worker;
+use crate::worker::store::pending_take::Taken;
+
+/// What is asked.
+#[derive(Clone, Copy)]
+pub(crate) struct Question<'a> {
+    pub(crate) requester: &'a Requester,
+    pub(crate) session: &'a Session,
+    pub(crate) tag: Tag,
+    /// Whether what is given is to be deleted.
+    pub(crate) take: bool,
+    /// Whether a serial tag need not be waited for: nobody can have come in between.
+    pub(crate) had_its_turn: bool,
+}
+
+/// Gets slots from the front of `indices`, until one has to be waited for, or the answer is full; `false`
+/// if it only stopped because its user has used up its time on the event loop.
+pub(crate) fn get(
+    worker: &Worker,
+    question: Question<'_>,
+    indices: &[Index],
+    got: &mut Gathered,
+) -> bool {
+    let rules = worker.in_force.now();
+    let mut runs = Runs { worker, question, decided: None, run: None, looked: false, stops: false };
+    let mut rest = indices;
+    while let Some(first) = rest.first().map(|index| Slot { tag: question.tag, index: *index }) {
+        let place = Place::slot(&rules.policy, first);
+        let waits = place.is_serial() && !question.had_its_turn;
+        if got.is_full() || waits || place.resource.is_some() {
+            break;
+        }
+        let (alike, others) = rest.split_at(neighbours(rest, alike_until(&rules, first)));
+        runs.decide(&rules, place, alike.len(), got);
+        let last = alike.last().copied().unwrap_or(first.index);
+        let deposits =
+            if runs.finds() { worker.slots.borrow().run(first, last) } else { Vec::new() };
+        runs.look_through(alike, deposits, got);
+        if runs.stops {
+            runs.record(got);
+            return false;
+        }
+        rest = others;
+    }
+    runs.record(got);
+    true
+}
+
+/// The last index up to which the policy says the same.
+fn alike_until(rules: &Rules, slot: Slot) -> Index {
+    let known = policy_slot(slot);
+    let last = known.and_then(|known| {
+        wire_slot(fdbroker_policy::Slot { index: rules.policy.alike_until(known), ..known })
+    });
+    last.map_or(slot.index, |last| last.index)
+}
+
+/// How many from the front follow each other without a gap, none of them behind `last`; at least one.
+fn neighbours(indices: &[Index], last: Index) -> usize {
+    let follows =
+        |pair: &&[Index]| pair[1] <= last && pair[0].get().checked_add(1) == Some(pair[1].get());
+    1 + indices.windows(2).take_while(follows).count()
+}
+
+/// The decisions, and the run that has not been recorded yet.
+struct Runs<'a> {
+    worker: &'a Worker,
+    question: Question<'a>,
+    decided: Option<Decided<'a>>,
+    run: Option<Run>,
+    /// Whether any slot has been looked at.
+    looked: bool,
+    /// Its user has used up its time on the event loop, and another run begins.
+    stops: bool,
+}
+
+/// What the policy says.
+struct Decided<'a> {
+    get: Case<'a>,
+    /// Where it is to be taken.
+    del: Option<Case<'a>>,
+}
+
+/// Slots of which the same came. If that is a refusal, others may lie between them, and they are in
+/// any order: what is refused tells nothing about a slot.
+struct Run {
+    first: Slot,
+    last: Index,
+    slots: u32,
+    /// Whether these are all slots from the first to the last.
+    whole: bool,
+    came: Result<(), Nothing>,
+    /// Where in the answer it begins.
+    start: Mark,
+}
+
+/// Why nothing came of a slot.
+#[derive(PartialEq)]
+enum Nothing {
+    /// The policy does not allow it.
+    Refused,
+    /// There is nothing.
+    Absent,
+    /// It may not be deleted, and so not be taken.
+    NotTaken(Failure),
+}
+
+impl<'a> Runs<'a> {
+    /// Decides about slots that are alike. A run goes on in them if the same is decided as before.
+    fn decide(&mut self, rules: &'a Rules, place: Place<'a>, number: usize, got: &mut Gathered) {
+        let Question { requester, take, .. } = self.question;
+        let del = take.then(|| Case::new(self.worker, rules, requester, Right::Del, place));
+        let get = Case::new(self.worker, rules, requester, Right::Get, place);
+        get.count(number);
+        let before = self.decided.as_ref().filter(|before| before.del.is_none() && del.is_none());
+        if before.is_none_or(|before| before.get.decision != get.decision) {
+            self.record(got);
+            self.decided = Some(Decided { get, del });
+        }
+    }
+
+    /// Whether what lies there makes a difference. Where it makes none it is not looked for, which would
+    /// take the longer the more there is.
+    fn finds(&self) -> bool {
+        self.decided.as_ref().is_some_and(|decided| decided.get.decision.granted)
+    }
+
+    /// Gives what lies in slots that are alike, as long as there is room.
+    fn look_through(&mut self, indices: &[Index], deposits: Vec<Rc<Deposit>>, got: &mut Gathered) {
+        let mut deposits = deposits.into_iter().peekable();
+        for &index in indices {
+            let slot = Slot { tag: self.question.tag, index };
+            let there = deposits.next_if(|deposit| deposit.slot == slot);
+            let found = at_hand::on(slot, || self.look(slot, there));
+            if !got.has_room(found.as_ref().map_or(0, |deposit| deposit.payload.len())) {
+                return;
+            }
+            self.stops = self.must_stop_before(slot, found.as_ref().map(|_| &()));
+            if self.stops {
+                return;
+            }
+            self.looked = true;
+            match found {
+                Ok(deposit) => {
+                    self.join(slot, Ok(()), got);
+                    at_hand::on(slot, || {
+                        let taken = self.taken(&deposit);
+                        got.deposit(deposit, taken);
+                    });
+                }
+                Err(nothing) => {
+                    let errno = nothing.errno();
+                    self.join(slot, Err(nothing), got);
+                    got.nothing(index, errno);
+                }
+            }
+        }
+    }
+
+    /// What may be given of what lies in a slot.
+    fn look(&self, slot: Slot, there: Option<Rc<Deposit>>) -> Result<Rc<Deposit>, Nothing> {
+        let Some(Decided { get, del }) = &self.decided else { return Err(Nothing::Refused) };
+        if let Some(del) = del {
+            may_take(del, &self.question.session.holder, slot, there.as_deref())
+                .map_err(Nothing::NotTaken)?;
+        }
+        if !get.decision.granted {
+            return Err(Nothing::Refused);
+        }
+        let there =
+            there.filter(|deposit| shows(self.worker, &self.question.session.holder, deposit));
+        there.ok_or(Nothing::Absent)
+    }
+
+    fn taken(&self, deposit: &Rc<Deposit>) -> Option<Taken> {
+        self.question.take.then(|| self.worker.taking.begin(deposit, &self.question.session.holder))
+    }
+
+    /// Whether others have their turn first. A run is never cut in two for that: it is one record.
+    fn must_stop_before(&self, slot: Slot, came: Result<&(), &Nothing>) -> bool {
+        self.looked && !self.continues(slot, came) && self.question.session.turn.is_spent()
+    }
+
+    /// Whether a slot belongs to the run.
+    fn continues(&self, slot: Slot, came: Result<&(), &Nothing>) -> bool {
+        let refused = came == Err(&Nothing::Refused);
+        self.run
+            .as_ref()
+            .is_some_and(|run| run.came.as_ref() == came && (refused || run.is_before(slot)))
+    }
+
+    /// Adds a slot to the run, or records that and begins the next one.
+    fn join(&mut self, slot: Slot, came: Result<(), Nothing>, got: &mut Gathered) {
+        if self.continues(slot, came.as_ref())
+            && let Some(run) = &mut self.run
+        {
+            return run.add(slot);
+        }
+        self.record(got);
+        self.run = Some(Run::new(slot, came, got.mark()));
+    }
+
+    /// Records the run, before anybody is told of it. What may not be given unrecorded is withheld.
+    fn record(&mut self, got: &mut Gathered) {
+        let (Some(run), Some(Decided { get, del })) = (self.run.take(), &self.decided) else {
+            return;
+        };
+        let place = match run.whole {
+            true => get.place.run(run.first, run.last),
+            false => get.place.within(run.first, run.last, run.slots),
+        };
+        let (case, failure) = match run.came {
+            Ok(()) => {
+                match get.record_elsewhere(&place, Kind::Decision, Verdict::Granted, "done") {
+                    Ok(()) => return,
+                    Err(NotRecorded) => {
+                        let failure = unrecorded();
+                        got.withhold(run.start, failure.errno);
+                        (get, failure)
+                    }
+                }
+            }
+            Err(Nothing::Refused) => (get, Failure::refused(&get.decision)),
+            Err(Nothing::Absent) => (get, Failure::absent()),
+            Err(Nothing::NotTaken(failure)) => (del.as_ref().unwrap_or(get), failure),
+        };
+        // What is not done need not be recorded first.
+        let _ = case.record_elsewhere(&place, Kind::Decision, failure.verdict, &failure.reason);
+    }
+}
+
+impl Run {
+    fn new(slot: Slot, came: Result<(), Nothing>, start: Mark) -> Self {
+        Self { first: slot, last: slot.index, slots: 1, whole: true, came, start }
+    }
+
+    fn is_before(&self, slot: Slot) -> bool {
+        self.last.get().checked_add(1) == Some(slot.index.get())
+    }
+
+    fn add(&mut self, slot: Slot) {
+        self.whole &= self.is_before(slot);
+        self.slots = self.slots.saturating_add(1);
+        self.first = self.first.min(slot);
+        self.last = self.last.max(slot.index);
+    }
+}
+
+impl Nothing {
+    /// What is answered, as [`Failure`] has it.
+    fn errno(&self) -> Errno {
+        match self {
+            Self::Refused => Errno::ACCES,
+            Self::Absent => Errno::NOENT,
+            Self::NotTaken(failure) => failure.errno,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fdbroker_wire::Index;
+
+    use super::neighbours;
+
+    fn together(indices: &[i32], last: i32) -> usize {
+        let index = |number: &i32| Index::new(*number).unwrap();
+        let indices: Vec<_> = indices.iter().map(index).collect();
+        neighbours(&indices, index(&last))
+    }
+
+    #[test]
+    fn slots_are_neighbours_as_long_as_they_ascend_without_a_gap() {
+        assert_eq!(together(&[3, 4, 5, 7], 100), 3);
+        assert_eq!(together(&[3, 3, 4], 100), 1);
+        assert_eq!(together(&[3, 2, 1], 100), 1);
+        assert_eq!(together(&[3], 100), 1);
+        assert_eq!(together(&[i32::MAX - 1, i32::MAX, 0], i32::MAX), 2);
+    }
+
+    #[test]
+    fn what_is_not_alike_is_no_neighbour() {
+        assert_eq!(together(&[3, 4, 5], 4), 2);
+        assert_eq!(together(&[3, 4, 5], 3), 1);
+    }
+}

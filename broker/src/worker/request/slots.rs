@@ -1,0 +1,367 @@
+//! What can be asked of slots: decide, wait for a turn where the tag is serial, act, record.
+
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use fdbroker_policy::{Accept, ResourceIndex, Right, Uid};
+use fdbroker_wire::{Add, Errno, Index, Slot, Tag};
+use tokio::time::timeout;
+
+use super::answer::Answer;
+use super::context::{Case, Outcome};
+use super::decision::Requester;
+use super::error::Failure;
+use super::place::Place;
+use super::slot_request::SlotRequest;
+use super::takers;
+use crate::deposit_record;
+use crate::fd::PeerFd;
+use crate::log::{Kind, Verdict};
+use crate::numbering::policy_tag;
+use crate::worker::limits::quota::{Exceeded, OpeningCharge};
+use crate::worker::ownership::participant::Holder;
+use crate::worker::ownership::tag::Fence;
+use crate::worker::peer::session::Session;
+use crate::worker::policy::active::Rules;
+use crate::worker::state::Worker;
+use crate::worker::store::deposit::Deposit;
+use crate::worker::store::kind;
+use crate::worker::store::pending_take::Taken;
+use crate::worker::supervisor_link::at_hand;
+use crate::worker::supervisor_link::write::{Pen, Unsent};
+
+/// How long a policy that the supervisor has sent may take to be in force here.
+const SWAP: Duration = Duration::from_secs(30);
+/// How often, and with which pause, an opening waits for room in the descriptor table: a second.
+const MOST_PAUSES: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Serves a request; none when the peer has left while it waited, or the supervisor has gone.
+pub(crate) async fn serve(
+    worker: &Worker,
+    session: &mut Session,
+    requester: &Requester,
+    request: SlotRequest,
+) -> Option<Answer> {
+    let slot = request.slot();
+    at_hand::during(slot, pin!(carry_out(worker, session, requester, request))).await
+}
+
+async fn carry_out(
+    worker: &Worker,
+    session: &mut Session,
+    requester: &Requester,
+    request: SlotRequest,
+) -> Option<Answer> {
+    // The tag whose turn has come by this request.
+    let (mut taken, mut counted) = (None, false);
+    loop {
+        let rules = worker.in_force.now();
+        let place = request.place(&rules);
+        let case = Case::new(worker, &rules, requester, request.right(), place);
+        if let Err(failure) = may(&case, &request) {
+            // Whoever may not do it any more keeps nobody waiting for it.
+            if let Some(tag) = taken {
+                session.give_up_turn(worker, tag).await;
+            }
+            return Some(case.fail(failure));
+        }
+        if let Err(failure) = fence(&case, &session.holder) {
+            return Some(case.fail(failure));
+        }
+        if !std::mem::replace(&mut counted, true) {
+            case.count(1);
+        }
+        if case.place.is_serial() {
+            let tag = case.place.tag?;
+            let newly = session.take_turn(worker, tag).await?;
+            taken = taken.or(newly.then_some(tag));
+            if !worker.in_force.are(&rules) {
+                continue;
+            }
+        }
+        let outcome = match request {
+            SlotRequest::Get(slot) => match get(&case, &session.holder, slot).await {
+                Some(outcome) => outcome,
+                // The policy has been replaced meanwhile: decided anew under the next one.
+                None => match next(worker, &rules).await {
+                    Ok(()) => continue,
+                    Err(failure) => Outcome::Failed(failure),
+                },
+            },
+            SlotRequest::Add(add) => keep(&case, &session.holder, add).await?,
+            SlotRequest::Del(slot) => forget(&case, &session.holder, slot).await?,
+            SlotRequest::Count(tag) => Outcome::Done(count(&case, tag)),
+        };
+        return Some(case.conclude(outcome));
+    }
+}
+
+async fn next(worker: &Worker, rules: &Rc<Rules>) -> Result<(), Failure> {
+    let late = |_| Failure::not_opened(Errno::AGAIN, "the policy is being replaced");
+    timeout(SWAP, worker.in_force.reached(rules.generation + 1)).await.map_err(late)
+}
+
+/// Whether the request may be done, as far as that can be told before it has its turn.
+pub(crate) fn may(case: &Case<'_>, request: &SlotRequest) -> Result<(), Failure> {
+    if !case.decision.granted {
+        return Err(Failure::refused(&case.decision));
+    }
+    let changes = matches!(request, SlotRequest::Add(_) | SlotRequest::Del(_));
+    if changes && case.place.resource.is_some() {
+        return Err(Failure::denied("a resource's slot is the policy's own"));
+    }
+    match request {
+        SlotRequest::Add(add) => acceptable(case, add),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a deposit may lie in its tag at all, whoever brings it.
+fn acceptable(case: &Case<'_>, add: &Add<PeerFd>) -> Result<(), Failure> {
+    let descriptor = add.descriptor.as_ref().and_then(PeerFd::descriptor);
+    let kind = kind::of(descriptor);
+    if case.worker.guard.knows(descriptor, kind) {
+        let reason = "the broker does not hold its own sockets";
+        return Err(Failure::plain(Errno::OPNOTSUPP, reason));
+    }
+    let accept = case.place.settings.map_or(Accept::NOTHING, |settings| settings.accept);
+    if accept.contains(kind) {
+        return Ok(());
+    }
+    // Whoever may add there may know what.
+    let kinds: Vec<_> = accept.iter().map(|kind| kind.name()).collect();
+    let reason = format!(
+        "the tag does not accept a deposit of kind {}; it accepts {}",
+        kind.name(),
+        if kinds.is_empty() { "nothing".to_owned() } else { kinds.join(", ") }
+    );
+    Err(Failure::plain(Errno::OPNOTSUPP, &reason))
+}
+
+/// Gives what lies in a slot, or opens it; none when that was asked under a policy that is not the
+/// supervisor's any more.
+async fn get(case: &Case<'_>, holder: &Holder, slot: Slot) -> Option<Outcome> {
+    match case.place.resource {
+        Some((resource, _)) => open(case, slot, resource).await,
+        None => {
+            let deposit = case.worker.slots.borrow().get(slot).cloned();
+            let deposit = deposit.filter(|deposit| shows(case.worker, holder, deposit));
+            Some(deposit.map(Answer::Deposit).ok_or_else(Failure::absent).into())
+        }
+    }
+}
+
+/// Whether a deposit is there for others: not while it is being taken, unless the tag is being taken
+/// over from its taker, or has been; then it stays. What another process may have been given by a worker
+/// that died is kept for that one.
+pub(crate) fn shows(worker: &Worker, holder: &Holder, deposit: &Rc<Deposit>) -> bool {
+    if worker.taking.is_kept_from(deposit.slot, holder) {
+        return false;
+    }
+    let taker = worker.taking.taker(deposit);
+    taker.is_none_or(|taker| worker.turns.fence(&taker, deposit.slot.tag, true, false).is_err())
+}
+
+async fn open(case: &Case<'_>, slot: Slot, resource: ResourceIndex) -> Option<Outcome> {
+    let uid = case.requester.connection().uid;
+    let charge = match room_to_open(case.worker, uid).await {
+        Ok(charge) => charge,
+        Err(failure) => {
+            let _ = case.record(Kind::Open, Verdict::Failed, &failure.reason);
+            return Some(Outcome::Failed(failure));
+        }
+    };
+    let opened = case.worker.vault.open(case.rules.generation, resource.0, uid, charge).await;
+    match opened {
+        Ok(opened) => {
+            // The record of the decision, which follows, is the one that counts.
+            let _ = case.record(Kind::Open, Verdict::Granted, "opened");
+            Some(Outcome::Done(Answer::Resource(slot, opened)))
+        }
+        Err((Errno::STALE, _)) => None,
+        Err((errno, reason)) => {
+            let _ = case.record(Kind::Open, Verdict::Failed, &reason);
+            Some(Outcome::Failed(Failure::not_opened(errno, &reason)))
+        }
+    }
+}
+
+/// Charges the opening of a resource, where its user has room for it: that is waited for, but not for
+/// long, since what was sent before it may still have to be closed.
+async fn room_to_open(worker: &Worker, uid: Uid) -> Result<OpeningCharge, Failure> {
+    let mut charge = worker.quotas.opening(uid);
+    for _ in 0..MOST_PAUSES {
+        if !matches!(charge, Err(Exceeded::Opened | Exceeded::Table)) {
+            break;
+        }
+        tokio::time::sleep(PAUSE).await;
+        charge = worker.quotas.opening(uid);
+    }
+    charge.map_err(|exceeded| match exceeded {
+        Exceeded::Opening => Failure::not_opened(Errno::BUSY, &exceeded.to_string()),
+        _ => Failure::in_vain(Errno::DQUOT, &exceeded.to_string()),
+    })
+}
+
+fn count(case: &Case<'_>, tag: Tag) -> Answer {
+    let largest = largest_resource(case.rules, tag);
+    Answer::Info(case.worker.slots.borrow().info(tag, largest))
+}
+
+/// The largest index of `tag` that the policy itself fills.
+fn largest_resource(rules: &Rules, tag: Tag) -> Option<Index> {
+    let last = rules.policy.resource_slots(Some(policy_tag(tag)?), None).last()?;
+    i32::try_from(last.index.get()).ok().and_then(Index::new)
+}
+
+/// Keeps a deposit, at the supervisor first; none when the supervisor has gone.
+async fn keep(case: &Case<'_>, holder: &Holder, add: Add<PeerFd>) -> Option<Outcome> {
+    let (worker, slot) = (case.worker, add.slot);
+    let owner = case.requester.connection().uid;
+    let pen = worker.vault.pen().await;
+    let before = worker.slots.borrow().get(slot).cloned();
+    let may = fence_in_turn(case, holder).and_then(|()| may_change(case, before.as_deref()));
+    let charge = may.and_then(|()| {
+        let replaced = before.as_deref().map(|before| &*before.charge);
+        worker
+            .quotas
+            .deposit(owner, add.payload.len(), add.descriptor.is_some(), replaced)
+            .map_err(|exceeded| Failure::plain(Errno::DQUOT, &exceeded.to_string()))
+    });
+    // From here on only want of room on the way to the supervisor, or its end, keeps it from being done.
+    let charge = match charge.and_then(|charge| case.record_first("done").map(|()| charge)) {
+        Ok(charge) => charge,
+        Err(failure) => return Some(Outcome::Failed(failure)),
+    };
+    let descriptor = add.descriptor.as_ref().and_then(PeerFd::descriptor);
+    let record = deposit_record::write(owner);
+    match pen.keep(slot, add.ufd, &record, &add.payload, descriptor).await {
+        Ok(()) => {}
+        Err(Unsent::Later) => return Some(Outcome::Failed(crowded())),
+        Err(Unsent::Ends) => return None,
+    }
+    if let Some(before) = &before {
+        worker.vault.leaves(before);
+        worker.freed.count();
+    }
+    worker.taking.forget(slot);
+    worker.slots.borrow_mut().put(Deposit::new(add, owner, charge));
+    Some(Outcome::Recorded(Answer::Done))
+}
+
+fn crowded() -> Failure {
+    let reason = "the supervisor takes no more descriptors at the moment; try again";
+    Failure::in_vain(Errno::AGAIN, reason)
+}
+
+/// Forgets a deposit, at the supervisor first; none when the supervisor has gone.
+async fn forget(case: &Case<'_>, holder: &Holder, slot: Slot) -> Option<Outcome> {
+    let worker = case.worker;
+    let pen = worker.vault.pen().await;
+    let before = worker.slots.borrow().get(slot).cloned();
+    let may = fence_in_turn(case, holder).and_then(|()| before.ok_or_else(Failure::absent));
+    let may = may.and_then(|before| {
+        may_change(case, Some(&before))?;
+        case.record_first("done")?;
+        Ok(before)
+    });
+    let before = match may {
+        Ok(before) => before,
+        Err(failure) => return Some(Outcome::Failed(failure)),
+    };
+    delete(worker, &pen, &before).await?;
+    Some(Outcome::Recorded(Answer::Done))
+}
+
+/// Deletes what is in a slot, at the supervisor first; none when the supervisor has gone.
+pub(crate) async fn delete(worker: &Worker, pen: &Pen<'_>, deposit: &Deposit) -> Option<()> {
+    pen.forget(deposit.slot).await.ok()?;
+    worker.vault.leaves(deposit);
+    worker.taking.forget(deposit.slot);
+    worker.slots.borrow_mut().take(deposit.slot);
+    worker.freed.count();
+    Some(())
+}
+
+/// Deletes what was given away, unless somebody has put something else there meanwhile, or takes
+/// the tag over; none when the supervisor has gone.
+pub(crate) async fn take(
+    worker: &Worker,
+    requester: &Requester,
+    holder: &Holder,
+    taken: &Taken,
+) -> Option<()> {
+    let slot = Some(taken.deposit.slot);
+    at_hand::during(slot, pin!(delete_taken(worker, requester, holder, taken))).await
+}
+
+async fn delete_taken(
+    worker: &Worker,
+    requester: &Requester,
+    holder: &Holder,
+    taken: &Taken,
+) -> Option<()> {
+    let (deposit, slot) = (&taken.deposit, taken.deposit.slot);
+    let pen = worker.vault.pen().await;
+    let same = worker.slots.borrow().get(slot).is_some_and(|found| Rc::ptr_eq(found, deposit));
+    let rules = worker.in_force.now();
+    let place = Place::slot(&rules.policy, slot);
+    let case = Case::new(worker, &rules, requester, Right::Del, place);
+    // Whoever takes the tag over finds it there.
+    if !same {
+        return Some(());
+    }
+    if fence_in_turn(&case, holder).is_err() {
+        drop(pen);
+        return takers::call_off(worker, slot.tag, std::slice::from_ref(taken)).await;
+    }
+    // It has been given away: that it is not here any more follows, whoever hears of it.
+    let _ = case.record(Kind::Decision, Verdict::Granted, "taken");
+    delete(worker, &pen, deposit).await
+}
+
+/// Whether a session's request may be done as far as the ownership of the tag goes: see
+/// [`super::handover`].
+pub(crate) fn fence(case: &Case<'_>, holder: &Holder) -> Result<(), Failure> {
+    let Some(tag) = case.place.tag else { return Ok(()) };
+    let changes = matches!(case.right(), Right::Add | Right::Del);
+    Ok(case.worker.turns.fence(holder, tag, changes, case.place.is_serial())?)
+}
+
+/// The same when the request is done: of a serial tag only its owner changes anything. A claimant whose
+/// turn came when it was granted the tag may have lost it by now.
+pub(crate) fn fence_in_turn(case: &Case<'_>, holder: &Holder) -> Result<(), Failure> {
+    fence(case, holder)?;
+    let owns = |tag| case.worker.turns.look(tag, |gate| gate.is_owned_by(holder));
+    match case.place.tag {
+        Some(tag) if case.place.is_serial() && !owns(tag) => Err(Fence::Granted.into()),
+        _ => Ok(()),
+    }
+}
+
+/// What another user deposited takes the right to replace.
+pub(crate) fn may_change(case: &Case<'_>, before: Option<&Deposit>) -> Result<(), Failure> {
+    let Some(before) = before.filter(|before| !case.requester.is(before.owner)) else {
+        return Ok(());
+    };
+    let decision = case.also(Right::Replace);
+    if decision.granted {
+        return Ok(());
+    }
+    let reason = &decision.reason;
+    Err(Failure::denied(&format!("uid {} deposited it; to replace it: {reason}", before.owner)))
+}
+
+/// Whether a peer may delete what it wants to take, which it must before it is given it.
+pub(crate) fn may_take(
+    case: &Case<'_>,
+    holder: &Holder,
+    slot: Slot,
+    before: Option<&Deposit>,
+) -> Result<(), Failure> {
+    may(case, &SlotRequest::Del(slot))?;
+    fence(case, holder)?;
+    may_change(case, before)
+}

@@ -1,0 +1,73 @@
+//! Tells the supervisor who takes what, and keeps for whoever lives what the last worker was giving away.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
+
+use fdbroker_wire::{Control, Index, Tag};
+
+use crate::process_number;
+use crate::sys::watch::Watched;
+use crate::worker::ownership::participant::Holder;
+use crate::worker::state::Worker;
+use crate::worker::store::pending_take::{Former, Taken};
+use crate::worker::supervisor_link::restore::Take;
+
+/// Tells the supervisor who is about to be given what lies in some slots of a tag; none when it has gone.
+/// A process that the kernel does not name is told of to nobody: what it takes can be given twice.
+pub(crate) async fn announce(
+    worker: &Worker,
+    tag: Tag,
+    taken: &[Taken],
+    holder: &Holder,
+) -> Option<()> {
+    let Some(process) = &holder.identity.process else { return Some(()) };
+    tell(worker, tag, taken, Some((holder.pid(), process.as_fd()))).await
+}
+
+/// Tells it that they are given to nobody after all.
+pub(crate) async fn call_off(worker: &Worker, tag: Tag, taken: &[Taken]) -> Option<()> {
+    tell(worker, tag, taken, None).await
+}
+
+/// Says who takes them, of those that still lie there. Whoever replaces one needs the pen: what is found
+/// with it in hand is what the supervisor has.
+async fn tell(
+    worker: &Worker,
+    tag: Tag,
+    taken: &[Taken],
+    taker: Option<(i32, BorrowedFd<'_>)>,
+) -> Option<()> {
+    if taken.is_empty() {
+        return Some(());
+    }
+    let pen = worker.vault.pen().await;
+    let there = taken.iter().filter(|taken| taken.is_there(&worker.slots.borrow()));
+    let indices: Vec<Index> = there.map(|taken| taken.deposit.slot.index).collect();
+    if indices.is_empty() {
+        return Some(());
+    }
+    let (pid, process) = (taker.map_or(0, |(pid, _)| pid), taker.map(|(_, process)| process));
+    pen.control(Control::Taking { tag, indices, pid, process }).await.ok()
+}
+
+/// Keeps what an earlier worker was giving to a process for that process, until it ends.
+pub(crate) fn restore(worker: &Rc<Worker>, take: Take) {
+    let Take { slots, pid, process } = take;
+    let Some(process) = process_number::pidfd(process) else {
+        worker.log().error(&format!("who was taking a deposit, pid {pid}, is no process"));
+        return;
+    };
+    let Ok(process) = Watched::new(process) else {
+        worker.log().error(&format!("who was taking a deposit, pid {pid}, cannot be watched"));
+        return;
+    };
+    let former = Rc::new(Former { pid, process });
+    worker.taking.keep_for(&former, &slots);
+    let worker = Rc::clone(worker);
+    tokio::task::spawn_local(async move {
+        // A pidfd is readable when its process has ended, see pidfd_open(2).
+        if former.process.readable().await.is_ok() {
+            slots.into_iter().for_each(|slot| worker.taking.give_up(slot, &former));
+        }
+    });
+}

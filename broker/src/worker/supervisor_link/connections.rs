@@ -1,0 +1,230 @@
+//! The table of connections that are served: so that they can all be ended at once.
+//!
+//! The supervisor gets a duplicate of each: when this worker is gone and a thread of it still keeps
+//! its descriptors open, the supervisor ends the connections. A connection is announced a moment
+//! after it was accepted, with others; one that leaves before costs the supervisor nothing. One that
+//! was announced counts until the supervisor's duplicate is closed, and the one that was sent.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, hash_map};
+use std::os::fd::AsFd;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fdbroker_policy::Uid;
+use fdbroker_wire::{Control, Joined, Tally};
+use rustix::net::{Shutdown, shutdown};
+use tokio::sync::Notify;
+
+use super::write::Vault;
+use crate::fd::{CloseQueue, PeerFd};
+use crate::sys::watch::Watched;
+use crate::worker::limits::quota::{ConnectionCharge, Quotas};
+
+/// How long a new connection waits for others before it is announced.
+const DELAY: Duration = Duration::from_millis(10);
+/// How many are announced in one message: each is a descriptor in flight.
+const BATCH: usize = 32;
+
+/// All connections.
+#[derive(Default)]
+pub(crate) struct Connections(Rc<Table>);
+
+#[derive(Default)]
+struct Table {
+    open: RefCell<HashMap<u32, Connection>>,
+    /// What the supervisor has not been told yet.
+    joined: RefCell<Vec<u32>>,
+    left: RefCell<Vec<u32>>,
+    /// Those of earlier workers, which count until the same.
+    former: RefCell<HashMap<Uid, Vec<ConnectionCharge>>>,
+    /// What has ended, and counts until the supervisor's duplicate is closed.
+    parting: RefCell<Parting>,
+    next: Cell<u32>,
+    news: Notify,
+}
+
+/// Connections by number, and how many each user has of them.
+#[derive(Default)]
+struct Parting {
+    all: HashMap<u32, (Uid, Arc<ConnectionCharge>)>,
+    of: HashMap<Uid, usize>,
+}
+
+struct Connection {
+    uid: Uid,
+    stream: Weak<Watched>,
+    /// Not there any more where its peer has hung up and that was noticed.
+    charge: std::sync::Weak<ConnectionCharge>,
+    /// Once it has been announced.
+    announced: Option<Arc<ConnectionCharge>>,
+}
+
+/// A connection's entry in the table, until this is dropped.
+pub(crate) struct Entry {
+    number: u32,
+    table: Rc<Table>,
+}
+
+impl Connections {
+    /// Tells the supervisor of connections and of their ends. Never ends.
+    pub(crate) async fn announce(&self, vault: &Vault, close_queue: &CloseQueue) {
+        let table = &self.0;
+        loop {
+            table.news.notified().await;
+            tokio::time::sleep(DELAY).await;
+            loop {
+                let pen = vault.pen().await;
+                let Some((joined, left)) = table.batch(close_queue) else { break };
+                let lent = joined.iter().filter_map(|joined| {
+                    let (number, uid) = (joined.number, joined.uid);
+                    Some(Joined { number, uid, socket: joined.socket.descriptor()? })
+                });
+                let message = Control::Connections { joined: lent.collect(), left: left.clone() };
+                if pen.control_soon(message).await.is_err() {
+                    // The supervisor does not know those that are new. That the others have ended it is to
+                    // hear: until then they count.
+                    table.left.borrow_mut().extend(left);
+                    break table.news.notify_one();
+                }
+            }
+        }
+    }
+
+    /// Enters a connection of `uid`, which is charged with this.
+    pub(crate) fn enter(
+        &self,
+        uid: Uid,
+        stream: &Rc<Watched>,
+        charge: &Arc<ConnectionCharge>,
+    ) -> Entry {
+        let table = &self.0;
+        let number = table.next.replace(table.next.get().wrapping_add(1));
+        let (stream, charge) = (Rc::downgrade(stream), Arc::downgrade(charge));
+        let connection = Connection { uid, stream, charge, announced: None };
+        table.open.borrow_mut().insert(number, connection);
+        table.joined.borrow_mut().push(number);
+        table.news.notify_one();
+        Entry { number, table: Rc::clone(table) }
+    }
+
+    /// The supervisor has closed its duplicates of these.
+    pub(crate) fn parted(&self, numbers: &[u32]) {
+        let mut parting = self.0.parting.borrow_mut();
+        numbers.iter().for_each(|number| parting.remove(*number));
+    }
+
+    /// Charges those of earlier workers of which the supervisor has still to close its duplicate.
+    pub(crate) fn wait_for(&self, tally: Tally, quotas: &Quotas) {
+        let (mut former, uid) = (self.0.former.borrow_mut(), Uid(tally.uid));
+        for _ in 0..tally.connections {
+            former.entry(uid).or_default().push(quotas.former_connection(uid));
+        }
+    }
+
+    /// The supervisor has closed its duplicates of so many of those.
+    pub(crate) fn closed(&self, tally: Tally) {
+        let (mut former, uid) = (self.0.former.borrow_mut(), Uid(tally.uid));
+        let Some(charges) = former.get_mut(&uid) else { return };
+        let number = usize::try_from(tally.connections).unwrap_or(usize::MAX);
+        charges.truncate(charges.len().saturating_sub(number));
+        if charges.is_empty() {
+            former.remove(&uid);
+        }
+    }
+
+    /// Whether any of this user's that have ended still count.
+    pub(crate) fn are_parting(&self, uid: Uid) -> bool {
+        self.0.former.borrow().contains_key(&uid) || self.0.parting.borrow().of.contains_key(&uid)
+    }
+
+    /// Ends all connections: their clients see it, whatever becomes of this process.
+    pub(crate) fn shut_down(&self) {
+        let open = self.0.open.borrow();
+        for stream in open.values().filter_map(|connection| connection.stream.upgrade()) {
+            // It fails when the client has gone: then there is nothing to end.
+            let _ = shutdown(&*stream, Shutdown::Both);
+        }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let connection = self.table.open.borrow_mut().remove(&self.number);
+        let Some(Connection { uid, announced, .. }) = connection else { return };
+        if let Some(charge) = announced {
+            self.table.parting.borrow_mut().insert(self.number, uid, charge);
+            self.table.left.borrow_mut().push(self.number);
+            self.table.news.notify_one();
+        }
+    }
+}
+
+impl Parting {
+    fn insert(&mut self, number: u32, uid: Uid, charge: Arc<ConnectionCharge>) {
+        self.remove(number);
+        self.all.insert(number, (uid, charge));
+        *self.of.entry(uid).or_default() += 1;
+    }
+
+    fn remove(&mut self, number: u32) {
+        let Some((uid, _)) = self.all.remove(&number) else { return };
+        let hash_map::Entry::Occupied(mut count) = self.of.entry(uid) else { return };
+        *count.get_mut() -= 1;
+        if *count.get() == 0 {
+            count.remove();
+        }
+    }
+}
+
+impl Table {
+    /// Some of those that are to be announced, with duplicates, and all that have left.
+    fn batch(&self, close_queue: &CloseQueue) -> Option<(Vec<Joined<PeerFd>>, Vec<u32>)> {
+        let left = std::mem::take(&mut *self.left.borrow_mut());
+        let mut joined = Vec::new();
+        while joined.len() < BATCH
+            && let Some(number) = { self.joined.borrow_mut().pop() }
+        {
+            joined.extend(self.announce(number, close_queue));
+        }
+        (!joined.is_empty() || !left.is_empty()).then_some((joined, left))
+    }
+
+    /// A duplicate of a connection, if it is still there and there is room for one.
+    fn announce(&self, number: u32, close_queue: &CloseQueue) -> Option<Joined<PeerFd>> {
+        let mut open = self.open.borrow_mut();
+        let connection = open.get_mut(&number)?;
+        let charge = connection.charge.upgrade()?;
+        let duplicate = connection.stream.upgrade()?.as_fd().try_clone_to_owned().ok()?;
+        let uid = connection.uid;
+        let mut socket = close_queue.hold(uid, duplicate);
+        socket.keep_until_closed((Arc::clone(&charge), charge.duplicate()));
+        connection.announced = Some(charge);
+        Some(Joined { number, uid: uid.0, socket })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fdbroker_policy::Settings;
+
+    use super::*;
+    use crate::worker::limits::quota::Quotas;
+
+    #[test]
+    fn a_users_connections_part_until_the_supervisor_has_told_of_all_of_them() {
+        let quotas = Quotas::new(&Settings::default(), 4096);
+        let charge = |uid| Arc::new(quotas.connection(Uid(uid)).unwrap());
+        let connections = Connections::default();
+        for (number, uid) in [(1, 7), (2, 7), (3, 8)] {
+            connections.0.parting.borrow_mut().insert(number, Uid(uid), charge(uid));
+        }
+        let mut parting = Vec::new();
+        for number in [1, 9, 2, 3] {
+            connections.parted(&[number]);
+            parting.push([7, 8].map(|uid| connections.are_parting(Uid(uid))));
+        }
+        assert_eq!(parting, [[true, true], [true, true], [false, true], [false, false]]);
+    }
+}

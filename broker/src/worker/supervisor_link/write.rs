@@ -1,0 +1,412 @@
+//! The worker's end of the socket pair: where deposits are safe from the worker's own death.
+//!
+//! A deposit counts as kept once the kernel has taken the whole message: it then lies in the
+//! supervisor's receive queue, from which nothing that happens to the worker can take it back.
+//! So the peer's answer need not wait for the supervisor to wake. The supervisor's own answer is
+//! awaited afterwards: it opens the window for more, and tells if the copy could not be kept, for
+//! which it is then sent again.
+//!
+//! What was replaced or deleted stays on its owner's account until the supervisor has closed its
+//! copy too, even if this worker is not the one that deleted it: or else what is slow to close would fill
+//! the supervisor's descriptor table.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::io::{self, ErrorKind, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fdbroker_policy::Uid;
+use fdbroker_wire::{Control, Errno, Slot, Tally, add_head, del};
+use tokio::sync::{Mutex, MutexGuard, Notify, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::deposit_record;
+use crate::fd::PeerFd;
+use crate::sys::watch::Watched;
+use crate::transmit::{RETRY, too_many_in_flight, transmit};
+use crate::worker::limits::quota::{DepositCharge, OpeningCharge, Quotas};
+use crate::worker::store::deposit::Deposit;
+use crate::worker::store::slots::Slots;
+
+/// How many messages may lie unanswered at the supervisor: descriptors in flight count against
+/// this user, see unix(7).
+const WINDOW: usize = 64;
+
+/// How long a message that a peer waits for may find no room before it is given up.
+const SOON: Duration = Duration::from_secs(1);
+/// How long the supervisor may neither read nor answer before this worker ends.
+const GIVE_UP: Duration = Duration::from_secs(30);
+/// How long a resource may take to open.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// The pause before copies that could not be kept are sent again.
+const KEEP_AGAIN: Duration = Duration::from_millis(200);
+
+/// The way to the supervisor.
+pub(crate) struct Vault {
+    stream: Rc<Watched>,
+    /// Held while a message is written: whole messages, in the order in which they were decided.
+    turn: Mutex<()>,
+    /// What the supervisor has not answered yet, oldest first.
+    unanswered: RefCell<VecDeque<Slot>>,
+    answered: Notify,
+    /// Whose copies could not be kept.
+    unkept: RefCell<BTreeSet<Slot>>,
+    keep_again: Notify,
+    /// What has left its slot and has still to be closed at the supervisor, by owner, oldest first.
+    closing: RefCell<BTreeMap<Uid, VecDeque<Arc<DepositCharge>>>>,
+    /// Told when the supervisor cannot be written to: a worker is of no use then.
+    broken: Notify,
+    opening: RefCell<HashMap<u32, Waiter>>,
+    reloading: RefCell<HashMap<u32, oneshot::Sender<Reloaded>>>,
+    next_ticket: Cell<u32>,
+}
+
+/// What came of opening a resource.
+pub(crate) type Opened = Result<PeerFd, (Errno, String)>;
+
+/// What came of reading the policy again.
+pub(crate) struct Reloaded {
+    pub(crate) generation: u32,
+    pub(crate) outcome: Result<String, (Errno, String)>,
+}
+
+/// Who waits for a resource; the charge stays until the supervisor has answered, whether or not
+/// anybody still waits, and what was opened has its place in the table on it until it is closed.
+struct Waiter {
+    answer: oneshot::Sender<Opened>,
+    uid: Uid,
+    charge: OpeningCharge,
+}
+
+impl Waiter {
+    fn tell(self, mut outcome: Opened) {
+        // Also what nobody waits for any more is closed on this user's account.
+        if let Ok(opened) = &mut outcome {
+            opened.move_to(self.uid);
+            opened.keep_until_closed(self.charge.opened());
+        }
+        // Whoever asked may have left.
+        let _ = self.answer.send(outcome);
+    }
+}
+
+/// The exclusive right to write to the supervisor. What is decided while holding it stays true
+/// until it is dropped: every change of the slots goes through here.
+pub(crate) struct Pen<'a> {
+    vault: &'a Vault,
+    _turn: MutexGuard<'a, ()>,
+}
+
+impl Vault {
+    /// A vault over the socket pair, which is to be read too.
+    pub(crate) fn new(link: OwnedFd) -> io::Result<(Self, Rc<Watched>)> {
+        let stream = Rc::new(Watched::new(link)?);
+        let vault = Self {
+            stream: Rc::clone(&stream),
+            turn: Mutex::new(()),
+            unanswered: RefCell::default(),
+            answered: Notify::new(),
+            unkept: RefCell::default(),
+            keep_again: Notify::new(),
+            closing: RefCell::default(),
+            broken: Notify::new(),
+            opening: RefCell::default(),
+            reloading: RefCell::default(),
+            next_ticket: Cell::new(0),
+        };
+        Ok((vault, stream))
+    }
+
+    /// Waits for the turn to write. Can be dropped.
+    pub(crate) async fn pen(&self) -> Pen<'_> {
+        let turn = self.turn.lock().await;
+        while self.unanswered.borrow().len() >= WINDOW {
+            if timeout(GIVE_UP, self.answered.notified()).await.is_err() {
+                // This worker ends: whoever waits here waits for that.
+                self.broken.notify_one();
+            }
+        }
+        Pen { vault: self, _turn: turn }
+    }
+
+    /// Has the supervisor open a resource for `uid`, by its position in the policy of that generation.
+    ///
+    /// # Errors
+    /// What the peer is answered, and why, when it was not opened in time or at all.
+    pub(crate) async fn open(
+        &self,
+        generation: u32,
+        resource: u32,
+        uid: Uid,
+        charge: OpeningCharge,
+    ) -> Opened {
+        let late = |_| (Errno::TIMEDOUT, "it did not open in time".to_owned());
+        let until = Instant::now() + OPEN_TIMEOUT;
+        let pen = timeout_at(until, self.pen()).await.map_err(late)?;
+        let ticket = self.ticket();
+        let (answer, opened) = oneshot::channel();
+        self.opening.borrow_mut().insert(ticket, Waiter { answer, uid, charge });
+        let message = Control::Open { generation, resource, ticket };
+        if pen.control_soon(message).await.is_err() {
+            self.opening.borrow_mut().remove(&ticket);
+            return Err(again());
+        }
+        drop(pen);
+        timeout_at(until, opened).await.map_err(late)?.unwrap_or_else(|_| Err(again()))
+    }
+
+    /// Has the supervisor read the policy again; none when it has gone.
+    pub(crate) async fn reload(&self) -> Option<Reloaded> {
+        let ticket = self.ticket();
+        let (answer, reloaded) = oneshot::channel();
+        self.reloading.borrow_mut().insert(ticket, answer);
+        self.pen().await.control(Control::Reload { ticket }).await.ok()?;
+        reloaded.await.ok()
+    }
+
+    fn ticket(&self) -> u32 {
+        self.next_ticket.replace(self.next_ticket.get().wrapping_add(1))
+    }
+
+    /// What a supervisor's copy was charged for: `deposit` has just left its slot. The charge stays
+    /// until the supervisor says that the copy is closed.
+    pub(crate) fn leaves(&self, deposit: &Deposit) {
+        if deposit.descriptor.is_some() {
+            let mut closing = self.closing.borrow_mut();
+            closing.entry(deposit.owner).or_default().push_back(Arc::clone(&deposit.charge));
+        }
+    }
+
+    /// Charges what an earlier worker waited for: what left its slot then, and the supervisor has still
+    /// to close. To be called before anything else leaves.
+    pub(crate) fn wait_for(&self, tally: Tally, quotas: &Quotas) {
+        let (mut closing, owner) = (self.closing.borrow_mut(), Uid(tally.uid));
+        for _ in 0..tally.deposits {
+            let charge = Arc::new(quotas.restored_deposit(owner, 0, true));
+            closing.entry(owner).or_default().push_back(charge);
+        }
+    }
+
+    /// The supervisor has closed its copies of so much that left its slot, of this owner the oldest first:
+    /// in that order it closes.
+    pub(crate) fn closed(&self, tally: Tally) {
+        let (mut closing, owner) = (self.closing.borrow_mut(), Uid(tally.uid));
+        let Some(charges) = closing.get_mut(&owner) else { return };
+        let number = usize::try_from(tally.deposits).unwrap_or(usize::MAX);
+        charges.drain(..number.min(charges.len()));
+        if charges.is_empty() {
+            closing.remove(&owner);
+        }
+    }
+
+    /// A resource was opened, or was not. Whoever asked may have left: then it is closed here.
+    pub(crate) fn opened(&self, ticket: u32, outcome: Opened) {
+        let waiter = self.opening.borrow_mut().remove(&ticket);
+        if let Some(waiter) = waiter {
+            waiter.tell(outcome);
+        }
+    }
+
+    /// Everybody who waits for a resource has to ask again.
+    pub(crate) fn forget_opening(&self) {
+        self.opening.borrow_mut().clear();
+    }
+
+    /// The policy was read again. Whoever asked may have left.
+    pub(crate) fn reloaded(&self, ticket: u32, outcome: Reloaded) {
+        let waiter = self.reloading.borrow_mut().remove(&ticket);
+        let _ = waiter.map(|waiter| waiter.send(outcome));
+    }
+
+    /// Tells the supervisor that peers are being served.
+    ///
+    /// # Errors
+    /// When the supervisor has gone.
+    pub(crate) async fn serving(&self) -> io::Result<()> {
+        let sent = self.pen().await.control(Control::Serving).await;
+        sent.map_err(|_| ErrorKind::BrokenPipe.into())
+    }
+
+    /// Waits until the supervisor cannot be written to any more.
+    pub(crate) async fn broken(&self) {
+        self.broken.notified().await;
+    }
+
+    /// The oldest message has been answered; gives its slot if the copy could not be kept.
+    pub(crate) fn settle(&self, rc: i16) -> Option<Slot> {
+        let slot = self.unanswered.borrow_mut().pop_front();
+        self.answered.notify_one();
+        slot.filter(|_| rc < 0)
+    }
+
+    /// A copy has to be sent again.
+    pub(crate) fn not_kept(&self, slot: Slot) {
+        self.unkept.borrow_mut().insert(slot);
+        self.keep_again.notify_one();
+    }
+}
+
+/// Sends again what the supervisor could not keep, until it can. Never ends.
+pub(crate) async fn keep_again(vault: &Vault, slots: &RefCell<Slots>) {
+    loop {
+        while let Some(slot) = { vault.unkept.borrow_mut().pop_first() } {
+            tokio::time::sleep(KEEP_AGAIN).await;
+            let pen = vault.pen().await;
+            let deposit = slots.borrow().get(slot).cloned();
+            let Some(deposit) = deposit else { continue };
+            let descriptor = deposit.descriptor.as_ref().and_then(PeerFd::descriptor);
+            let record = deposit_record::write(deposit.owner);
+            let kept = pen.keep(slot, deposit.ufd, &record, &deposit.payload, descriptor).await;
+            if kept == Err(Unsent::Later) {
+                vault.unkept.borrow_mut().insert(slot);
+            }
+        }
+        vault.keep_again.notified().await;
+    }
+}
+
+/// Why a message was not sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Unsent {
+    /// There was no room for it in time, and nothing of it went.
+    Later,
+    /// The supervisor has gone, or takes nothing any more: this worker ends.
+    Ends,
+}
+
+impl Pen<'_> {
+    /// Keeps a deposit, `record` before its payload. It must not be dropped half done.
+    ///
+    /// # Errors
+    /// [`Unsent::Later`] if there was no room in time, and nothing went.
+    pub(crate) async fn keep(
+        &self,
+        slot: Slot,
+        ufd: i32,
+        record: &[u8],
+        payload: &[u8],
+        descriptor: Option<BorrowedFd<'_>>,
+    ) -> Result<(), Unsent> {
+        let head = add_head(slot, ufd, record.len() + payload.len());
+        self.write(&[&head, record, payload], descriptor.as_slice(), SOON).await?;
+        self.count(slot);
+        Ok(())
+    }
+
+    /// Forgets a deposit.
+    ///
+    /// # Errors
+    /// When this worker ends.
+    pub(crate) async fn forget(&self, slot: Slot) -> Result<(), Unsent> {
+        self.write(&[&del(slot), &[], &[]], &[], GIVE_UP).await?;
+        self.count(slot);
+        Ok(())
+    }
+
+    /// Sends what has no answer of its own.
+    ///
+    /// # Errors
+    /// When this worker ends.
+    pub(crate) async fn control(&self, message: Control<BorrowedFd<'_>>) -> Result<(), Unsent> {
+        self.send(message, GIVE_UP).await
+    }
+
+    /// The same, where it can be sent another time.
+    ///
+    /// # Errors
+    /// As [`Pen::keep`].
+    pub(crate) async fn control_soon(
+        &self,
+        message: Control<BorrowedFd<'_>>,
+    ) -> Result<(), Unsent> {
+        self.send(message, SOON).await
+    }
+
+    async fn send(
+        &self,
+        message: Control<BorrowedFd<'_>>,
+        patience: Duration,
+    ) -> Result<(), Unsent> {
+        let message = message.into_extended();
+        let parts = [&message.head()[..], &message.body, &[]];
+        self.write(&parts, &message.descriptors, patience).await
+    }
+
+    /// Counts a message that has been sent: its answer is awaited.
+    fn count(&self, slot: Slot) {
+        self.vault.unanswered.borrow_mut().push_back(slot);
+    }
+
+    /// Writes a whole message, or nothing of it. Of one that has begun the rest goes too, or this
+    /// worker ends.
+    async fn write(
+        &self,
+        parts: &[&[u8]; 3],
+        descriptors: &[BorrowedFd<'_>],
+        patience: Duration,
+    ) -> Result<(), Unsent> {
+        let total: usize = parts.iter().map(|part| part.len()).sum();
+        let mut sent = match self.begin(parts, descriptors, patience).await {
+            Ok(sent) => sent,
+            Err(error) if error.kind() == ErrorKind::TimedOut && patience < GIVE_UP => {
+                return Err(Unsent::Later);
+            }
+            Err(_) => return Err(self.broken()),
+        };
+        while sent < total {
+            match timeout(GIVE_UP, self.write_some(parts, sent, &[])).await {
+                Ok(Ok(more)) => sent += more,
+                _ => return Err(self.broken()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the first part of a message, with its descriptors; gives up after a time.
+    async fn begin(
+        &self,
+        parts: &[&[u8]; 3],
+        descriptors: &[BorrowedFd<'_>],
+        patience: Duration,
+    ) -> io::Result<usize> {
+        // Nearly always there is room, and no timer is needed.
+        match transmit(self.vault.stream.as_fd(), &parts.map(IoSlice::new), descriptors) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock || too_many_in_flight(&error) => {}
+            result => return result,
+        }
+        let begun = timeout(patience, self.write_some(parts, 0, descriptors)).await;
+        begun.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
+    }
+
+    fn broken(&self) -> Unsent {
+        self.vault.broken.notify_one();
+        Unsent::Ends
+    }
+
+    async fn write_some(
+        &self,
+        parts: &[&[u8]; 3],
+        mut skip: usize,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<usize> {
+        let rest = parts.map(|part| {
+            let skipped = skip.min(part.len());
+            skip -= skipped;
+            IoSlice::new(&part[skipped..])
+        });
+        loop {
+            match self.vault.stream.write(|link| transmit(link, &rest, descriptors), || ()).await {
+                Err(error) if too_many_in_flight(&error) => tokio::time::sleep(RETRY).await,
+                result => return result,
+            }
+        }
+    }
+}
+
+/// What a peer is told whose question got no answer from the supervisor.
+fn again() -> (Errno, String) {
+    (Errno::AGAIN, "the supervisor did not answer".to_owned())
+}

@@ -1,0 +1,44 @@
+//! A descriptor table that stays full of what users brought: then this worker ends, and another one
+//! begins with an empty table.
+//!
+//! While it is full, nothing is read from anybody, and whoever waits is cut off after a second. So it is
+//! no loss for others when the worker ends after as long. A moment's crowd, which is closed as soon as
+//! there is time for it, ends nothing. How soon the next worker is started is up to the supervisor, which
+//! lets it wait the longer the more have ended soon after each other.
+
+use std::time::Duration;
+
+use crate::worker::state::Worker;
+
+/// How often it is looked whether the table is still full, and with which pause: a second.
+const LOOKS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Waits until the table has been full for a second; returns what is to be said of it.
+pub(crate) async fn stays_full(worker: &Worker) -> String {
+    loop {
+        worker.quotas.crowded().await;
+        if stays(worker).await {
+            return told(worker);
+        }
+    }
+}
+
+async fn stays(worker: &Worker) -> bool {
+    for _ in 0..LOOKS {
+        if !worker.quotas.is_full() {
+            return false;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    worker.quotas.is_full()
+}
+
+fn told(worker: &Worker) -> String {
+    let most = worker.quotas.foremost().map(|uid| format!(", user {uid} most of it"));
+    format!(
+        "the descriptor table stays full of what users sent{}; see who sleeps in the kernel, and end \
+         those users' processes",
+        most.unwrap_or_default()
+    )
+}

@@ -1,0 +1,5 @@
+//! What goes on beside the sessions.
+
+pub(crate) mod full_table;
+pub(crate) mod policies;
+pub(crate) mod read;

@@ -1,0 +1,99 @@
+//! What the supervisor sends to a running worker.
+
+use std::io::{self, ErrorKind};
+
+use fdbroker_wire::{Control, Decoder, Limits, Message};
+
+use crate::fd::Depositor;
+use crate::fd::PeerFd;
+use crate::sys::receive::receive;
+use crate::sys::watch::Watched;
+use crate::worker::state::Worker;
+use crate::worker::supervisor_link::write::Reloaded;
+
+/// Reads what the supervisor sends, until it has gone.
+///
+/// # Errors
+/// When it does not speak the protocol, or the socket fails.
+pub(crate) async fn heed(worker: &Worker, link: &Watched) -> io::Result<()> {
+    let mut decoder = Decoder::new(Limits::CONTROL);
+    let mut chunk = vec![0; 16 * 1024];
+    loop {
+        // What comes too late for its peer is on nobody's account.
+        let hold = |descriptor| worker.close_queue.hold(Depositor::Nobody, descriptor);
+        let received = link.read(|link| receive(link, &mut chunk, hold)).await?;
+        if received.length == 0 {
+            return Ok(());
+        }
+        let bytes = &chunk[..received.length];
+        decoder.feed(bytes, received.descriptors, received.truncated);
+        while let Some(message) = decoder.message() {
+            match message {
+                Ok(message) => take(worker, message)?,
+                Err(fault) if fault.fatal => return Err(invalid(fault.reason)),
+                // Whose it was, nobody knows now: all are to ask again.
+                Err(_) => {
+                    worker.log().error(NO_ROOM);
+                    worker.vault.forget_opening();
+                }
+            }
+        }
+    }
+}
+
+fn take(worker: &Worker, message: Message<PeerFd>) -> io::Result<()> {
+    match message {
+        Message::Reply(reply) => settle(worker, reply.rc),
+        Message::Extended(message) => match Control::from_extended(message) {
+            Ok(Control::Opened { ticket, outcome }) => worker.vault.opened(ticket, outcome),
+            Ok(Control::Reloaded { ticket, generation, outcome }) => {
+                worker.vault.reloaded(ticket, Reloaded { generation, outcome });
+            }
+            // It fails when this worker ends.
+            Ok(Control::Policy(setup)) => drop(worker.coming.send(setup)),
+            Ok(Control::Trail(file)) => {
+                file.into_inner().into_iter().for_each(|file| worker.audit.go_on_in(file));
+            }
+            // It fails when this worker ends.
+            Ok(Control::Listener(socket)) => drop(worker.listeners.send(socket)),
+            Ok(Control::Closed(tally)) => {
+                worker.vault.closed(tally);
+                worker.connections.closed(tally);
+            }
+            Ok(Control::Closer(link)) => {
+                link.and_then(PeerFd::into_inner).into_iter().for_each(|it| worker.closer.keep(it));
+            }
+            Ok(Control::Parted(numbers)) => worker.connections.parted(&numbers),
+            Ok(Control::Ping) => {
+                worker.heartbeat.hear();
+                worker.freed.give_back();
+            }
+            Ok(Control::Health(lines)) => drop(worker.health.replace(lines)),
+            Ok(_) => return Err(invalid("the supervisor sent what only a new worker is sent")),
+            Err(error) => return Err(invalid(&error.to_string())),
+        },
+        _ => return Err(invalid("the supervisor sent what only peers send")),
+    }
+    Ok(())
+}
+
+/// An ADD or DEL has been answered.
+fn settle(worker: &Worker, rc: i16) {
+    // Of an empty slot there is nothing left to keep.
+    let unkept = worker.vault.settle(rc);
+    if let Some(slot) = unkept.filter(|slot| worker.slots.borrow().get(*slot).is_some()) {
+        worker.log().error(&format!(
+            "the supervisor could not keep a copy of slot {slot} (error {}): until it can, the \
+             deposit would not outlive this worker; raise LimitNOFILE= if this stays",
+            -rc
+        ));
+        worker.vault.not_kept(slot);
+    }
+}
+
+const NO_ROOM: &str = "a resource was opened, and the worker's descriptor table had no room for \
+     it: whoever waits for one has to ask again; raise LimitNOFILE= of the broker";
+
+fn invalid(problem: &str) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, problem.to_owned())
+}
