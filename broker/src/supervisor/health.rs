@@ -2,14 +2,14 @@
 
 use fdbroker_wire::Control;
 
-use super::link::Link;
-use super::pulse::Pulse;
 use super::state::Supervisor;
-use super::worker_process::WorkerProcess;
+use super::workers::link::Link;
+use super::workers::process::WorkerProcess;
+use super::workers::pulse::Pulse;
 
 impl Supervisor {
     /// Sees how everything is; the worker has a `link` if it serves.
-    pub(super) fn beat(
+    pub(crate) fn beat(
         &mut self,
         pulse: &mut Pulse,
         process: &WorkerProcess,
@@ -32,7 +32,7 @@ impl Supervisor {
 
     /// Makes a deleted socket file again, and gives the worker the socket; if `asked` for, says also
     /// again why not.
-    pub(super) fn look_for_socket(&mut self, link: &mut Link, asked: bool) {
+    pub(crate) fn look_for_socket(&mut self, link: &mut Link, asked: bool) {
         if !self.listener.restore_file(&self.log, asked) {
             return;
         }
@@ -45,7 +45,7 @@ impl Supervisor {
     }
 
     /// Tells the worker what its status is to say, if that has changed.
-    pub(super) fn tell_health(&mut self, link: &mut Link) {
+    pub(crate) fn tell_health(&mut self, link: &mut Link) {
         let aside: Vec<_> = self.deposits.aside.slots().map(|slot| slot.to_string()).collect();
         let health = format!(
             "worker_restarts={}\nworkers_left_behind={}\nclosers={}\ndeposits_set_aside={}\nlistener={}\n",

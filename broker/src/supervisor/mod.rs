@@ -5,34 +5,20 @@
 //! the policy: the worker can name a resource by number and park bytes and descriptors, no more.
 //! It never looks into a payload, except for the depositor's uid in the record before it.
 
-mod aside;
-mod attendance;
-mod audit_file;
-mod closers;
-mod connections;
+mod audit;
 mod deposits;
 mod error;
+mod event_loop;
 mod health;
-mod kept;
-mod lifecycle;
-mod link;
 mod listener;
-mod opener;
-mod policy_source;
-mod pulse;
-mod quarantine;
-mod readiness;
-mod records;
-mod reload;
+mod messages;
+mod notify;
+mod policy;
 mod renew;
-mod resource;
-mod restarts;
+mod resources;
 mod signals;
-mod spawn;
 mod state;
-mod takers;
-mod unclosed;
-mod worker_process;
+mod workers;
 
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -42,7 +28,7 @@ use crate::fd::{CloseQueue, table};
 use crate::log::{Format, Log, StandardError};
 use crate::sandbox::{self, capabilities, memory};
 use crate::sys::{adopt, signal};
-use audit_file::AuditFile;
+use audit::file::AuditFile;
 
 pub(crate) use error::StartError;
 
@@ -70,11 +56,11 @@ fn prepare(arguments: &Arguments) -> Result<state::Supervisor, StartError> {
     memory::seal()?;
     // No thread starts before something is to be closed.
     let close_queue = CloseQueue::new();
-    let readiness = readiness::Readiness::take(arguments.ready_fd)?;
+    let readiness = notify::Readiness::take(arguments.ready_fd)?;
     let passed = listener::passed_in(close_queue.clone())?;
     adopt::seal_inherited().map_err(StartError::Seal)?;
     let standard_error = StandardError::open();
-    let source = policy_source::PolicySource::read(arguments)?;
+    let source = policy::source::PolicySource::read(arguments)?;
     let listener = match passed {
         Some(listener) => listener,
         None => listener::Listener::bind(arguments.socket.as_deref(), close_queue.clone())?,
@@ -86,7 +72,7 @@ fn prepare(arguments: &Arguments) -> Result<state::Supervisor, StartError> {
     confinement.missing().iter().for_each(|missing| log.warn(missing));
     raise_descriptor_limit(&log);
     let records = open_records(arguments, &source, &log)?;
-    let opener = opener::Opener::new(source.policy.resources(), close_queue.clone())?;
+    let opener = resources::pool::Opener::new(source.policy.resources(), close_queue.clone())?;
     warn_of_capabilities(&source, &log);
     opener.open_ones().for_each(|resource| records.opened(resource));
     if source.texts.is_empty() {
@@ -96,11 +82,11 @@ fn prepare(arguments: &Arguments) -> Result<state::Supervisor, StartError> {
 }
 
 /// Says which resources cannot be opened for want of a capability that the policy names.
-fn warn_of_capabilities(source: &policy_source::PolicySource, log: &Log) {
+fn warn_of_capabilities(source: &policy::source::PolicySource, log: &Log) {
     for resource in source.policy.resources() {
-        let missing = resource::not_held(resource);
+        let missing = resources::resource::not_held(resource);
         if !missing.is_empty() {
-            let cure = resource::NOT_HELD.replace("{}", &missing.join(" "));
+            let cure = resources::resource::NOT_HELD.replace("{}", &missing.join(" "));
             log.warn(&format!("resource {:?}: {cure}", resource.name));
         }
     }
@@ -109,14 +95,14 @@ fn warn_of_capabilities(source: &policy_source::PolicySource, log: &Log) {
 /// The audit trail, with its file where there is one.
 fn open_records(
     arguments: &Arguments,
-    source: &policy_source::PolicySource,
+    source: &policy::source::PolicySource,
     log: &Rc<Log>,
-) -> Result<records::Records, StartError> {
+) -> Result<audit::records::Records, StartError> {
     let path = arguments.audit_file.as_deref();
     let file = path.map(|path| {
         AuditFile::open(path).map_err(|error| StartError::AuditFile(path.to_owned(), error))
     });
-    records::Records::new(Rc::clone(log), file.transpose()?, &source.policy)
+    audit::records::Records::new(Rc::clone(log), file.transpose()?, &source.policy)
 }
 
 /// As many descriptors as the hard limit allows: each deposit takes one in either process.

@@ -7,15 +7,15 @@ use fdbroker_host::PolicyFileError;
 use fdbroker_wire::{Control, Errno};
 
 use super::StartError;
-use super::link::Link;
-use super::readiness;
-use super::reload::{Asker, Done, Fresh};
+use super::notify;
+use super::policy::reload::{Asker, Done, Fresh};
 use super::state::Supervisor;
+use super::workers::link::Link;
 use crate::log::Verdict;
 
 impl Supervisor {
     /// SIGHUP: the policy, the audit file, which may have been moved away, and the socket file.
-    pub(super) fn hang_up(&mut self, mut serving: Option<&mut Link>) {
+    pub(crate) fn hang_up(&mut self, mut serving: Option<&mut Link>) {
         // A worker that comes to serve is looked after with the next beat.
         if let Some(link) = serving.as_deref_mut() {
             self.look_for_socket(link, true);
@@ -25,7 +25,7 @@ impl Supervisor {
     }
 
     /// Makes the audit file again that somebody has deleted: what is written to it is lost.
-    pub(super) fn make_audit_file(&mut self, serving: Option<&mut Link>) {
+    pub(crate) fn make_audit_file(&mut self, serving: Option<&mut Link>) {
         if self.reopen_audit_file(serving) {
             self.log.error("the audit file was deleted; it has been made again");
         }
@@ -51,7 +51,7 @@ impl Supervisor {
     }
 
     /// Gives a worker the audit file, where there is one.
-    pub(super) fn give_trail(&self, link: &mut Link) -> io::Result<()> {
+    pub(crate) fn give_trail(&self, link: &mut Link) -> io::Result<()> {
         if let Some(file) = self.records.for_worker()? {
             link.carry_own(Control::Trail, file);
         }
@@ -59,7 +59,7 @@ impl Supervisor {
     }
 
     /// Tells a worker that has come to serve what has changed since it was given everything.
-    pub(super) fn catch_up(&mut self, link: &mut Link) {
+    pub(crate) fn catch_up(&mut self, link: &mut Link) {
         if std::mem::take(&mut self.given.other_trail) {
             self.give_other_trail(link);
         }
@@ -71,7 +71,7 @@ impl Supervisor {
     }
 
     /// A policy is in force at the worker.
-    pub(super) fn in_force(&mut self, generation: u32) {
+    pub(crate) fn in_force(&mut self, generation: u32) {
         if self.awaited == Some(generation) {
             self.awaited = None;
             self.tell_reloaded("serving under the new policy");
@@ -81,17 +81,17 @@ impl Supervisor {
     /// Tells the service manager, unless another reload is under way, which then tells.
     fn tell_reloaded(&self, status: &str) {
         if self.reloads.are_over() {
-            readiness::reloaded(status, &self.log);
+            notify::reloaded(status, &self.log);
         }
     }
 
-    pub(super) fn reload(&mut self, asker: Asker) {
-        readiness::reloading(&self.log);
+    pub(crate) fn reload(&mut self, asker: Asker) {
+        notify::reloading(&self.log);
         self.reloads.ask(asker, &self.source, &self.opener);
     }
 
     /// Takes the new policy over and hands it to the worker; or leaves everything as it was.
-    pub(super) fn reloaded(&mut self, (outcome, askers): Done, mut serving: Option<&mut Link>) {
+    pub(crate) fn reloaded(&mut self, (outcome, askers): Done, mut serving: Option<&mut Link>) {
         let outcome = outcome.and_then(|fresh| {
             self.records.suffice(&fresh.source.policy)?;
             Ok(fresh)

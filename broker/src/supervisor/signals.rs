@@ -5,7 +5,7 @@ use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// SIGTERM, SIGINT, SIGQUIT and SIGHUP.
-pub(super) struct Signals {
+pub(crate) struct Signals {
     stops: Stops,
     hangup: Signal,
 }
@@ -19,7 +19,7 @@ struct Stops {
 
 /// What a signal asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Order {
+pub(crate) enum Order {
     /// The broker is to stop.
     Stop,
     /// The policy is to be read again.
@@ -31,7 +31,7 @@ impl Signals {
     ///
     /// # Errors
     /// As sigaction(2).
-    pub(super) fn heed() -> io::Result<Self> {
+    pub(crate) fn heed() -> io::Result<Self> {
         let stops = Stops {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -41,7 +41,7 @@ impl Signals {
     }
 
     /// Waits for a signal. Can be dropped.
-    pub(super) async fn next(&mut self) -> Order {
+    pub(crate) async fn next(&mut self) -> Order {
         tokio::select! {
             biased;
             () = self.stops.next() => Order::Stop,
@@ -50,7 +50,7 @@ impl Signals {
     }
 
     /// Waits until the broker is told to stop. Another signal is kept for later. Can be dropped.
-    pub(super) async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         self.stops.next().await;
     }
 }

@@ -2,60 +2,60 @@
 
 use std::rc::Rc;
 
-use super::closers::Closers;
-use super::connections::Connections;
+use super::audit::records::Records;
 use super::deposits::Deposits;
+use super::deposits::quarantine::Quarantine;
+use super::deposits::unclosed::Unclosed;
 use super::listener::Listener;
-use super::opener::Opener;
-use super::policy_source::PolicySource;
-use super::quarantine::Quarantine;
-use super::readiness::Readiness;
-use super::records::Records;
-use super::reload::Reloads;
-use super::restarts::Restarts;
-use super::unclosed::Unclosed;
-use super::worker_process::LeftBehind;
+use super::notify::Readiness;
+use super::policy::reload::Reloads;
+use super::policy::source::PolicySource;
+use super::resources::pool::Opener;
+use super::workers::closers::Closers;
+use super::workers::connections::Connections;
+use super::workers::process::LeftBehind;
+use super::workers::restarts::Restarts;
 use crate::fd::CloseQueue;
 use crate::log::{Format, Log};
 
 /// The supervisor, ready to run.
-pub(super) struct Supervisor {
-    pub(super) format: Format,
-    pub(super) log: Rc<Log>,
-    pub(super) records: Records,
-    pub(super) reloads: Reloads,
-    pub(super) readiness: Readiness,
-    pub(super) source: PolicySource,
-    pub(super) listener: Listener,
-    pub(super) opener: Opener,
+pub(crate) struct Supervisor {
+    pub(crate) format: Format,
+    pub(crate) log: Rc<Log>,
+    pub(crate) records: Records,
+    pub(crate) reloads: Reloads,
+    pub(crate) readiness: Readiness,
+    pub(crate) source: PolicySource,
+    pub(crate) listener: Listener,
+    pub(crate) opener: Opener,
     /// What the worker was given at its start.
-    pub(super) given: Given,
+    pub(crate) given: Given,
     /// The policy of which the service manager is to hear that it is in force.
-    pub(super) awaited: Option<u32>,
-    pub(super) deposits: Deposits,
-    pub(super) connections: Connections,
-    pub(super) quarantine: Quarantine,
-    pub(super) left_behind: LeftBehind,
-    pub(super) closers: Closers,
-    pub(super) restarts: Restarts,
+    pub(crate) awaited: Option<u32>,
+    pub(crate) deposits: Deposits,
+    pub(crate) connections: Connections,
+    pub(crate) quarantine: Quarantine,
+    pub(crate) left_behind: LeftBehind,
+    pub(crate) closers: Closers,
+    pub(crate) restarts: Restarts,
     /// What the worker was last told to say in the status.
-    pub(super) health: String,
+    pub(crate) health: String,
     /// What has still to be closed, and what has been.
-    pub(super) unclosed: Unclosed,
-    pub(super) close_queue: CloseQueue,
+    pub(crate) unclosed: Unclosed,
+    pub(crate) close_queue: CloseQueue,
 }
 
 /// What a worker was given at its start, and what has become of it before it came to serve: until
 /// then it is told nothing but what it asked for.
 #[derive(Default)]
-pub(super) struct Given {
-    pub(super) generation: u32,
+pub(crate) struct Given {
+    pub(crate) generation: u32,
     /// The audit file has been opened anew.
-    pub(super) other_trail: bool,
+    pub(crate) other_trail: bool,
 }
 
 impl Supervisor {
-    pub(super) fn new(
+    pub(crate) fn new(
         format: Format,
         records: Records,
         readiness: Readiness,

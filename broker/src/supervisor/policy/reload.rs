@@ -11,10 +11,10 @@ use fdbroker_policy::Resource;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
 
-use super::StartError;
-use super::opener::Opener;
-use super::policy_source::PolicySource;
+use super::source::PolicySource;
 use crate::sandbox::capabilities;
+use crate::supervisor::error::StartError;
+use crate::supervisor::resources::pool::Opener;
 
 /// How long one may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -22,26 +22,26 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const MAX_STUCK: usize = 4;
 
 /// A policy that was read again, with its resources ready.
-pub(super) struct Fresh {
-    pub(super) source: PolicySource,
-    pub(super) opener: Opener,
+pub(crate) struct Fresh {
+    pub(crate) source: PolicySource,
+    pub(crate) opener: Opener,
     /// The resources that have been opened, to be shared by all who may have them.
-    pub(super) opened: Vec<Resource>,
+    pub(crate) opened: Vec<Resource>,
     /// What was opened, closed and kept.
-    pub(super) changes: String,
+    pub(crate) changes: String,
 }
 
 /// Whoever asked: a worker's ticket, or a signal.
-pub(super) type Asker = Option<u32>;
+pub(crate) type Asker = Option<u32>;
 
 /// What came of reading again, for those who asked before it began.
-pub(super) type Done = (Outcome, Vec<Asker>);
+pub(crate) type Done = (Outcome, Vec<Asker>);
 
 type Outcome = Result<Box<Fresh>, StartError>;
 
 /// Reloads, one at a time: those who ask while one is under way have the next one together, since
 /// the files may have changed after they were read.
-pub(super) struct Reloads {
+pub(crate) struct Reloads {
     under_way: Option<UnderWay>,
     waiting: Vec<Asker>,
     /// How many have been given up and have not ended.
@@ -59,19 +59,19 @@ struct UnderWay {
 }
 
 impl Reloads {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (outcomes, done) = unbounded_channel();
         Self { under_way: None, waiting: Vec::new(), stuck: 0, next: 0, outcomes, done }
     }
 
     /// Asks for a reload; one is begun unless one is under way.
-    pub(super) fn ask(&mut self, asker: Asker, source: &PolicySource, opener: &Opener) {
+    pub(crate) fn ask(&mut self, asker: Asker, source: &PolicySource, opener: &Opener) {
         self.waiting.push(asker);
         self.begin(source, opener);
     }
 
     /// Begins the next reload, if one is asked for and none is under way.
-    pub(super) fn begin(&mut self, source: &PolicySource, opener: &Opener) {
+    pub(crate) fn begin(&mut self, source: &PolicySource, opener: &Opener) {
         if self.under_way.is_none() && !self.waiting.is_empty() {
             let (source, opener) = (source.clone(), opener.clone());
             self.begin_with(move || fresh(&source, &opener).map(Box::new));
@@ -99,7 +99,7 @@ impl Reloads {
     }
 
     /// Waits for a reload to end, or gives it up. Can be dropped and called again.
-    pub(super) async fn done(&mut self) -> Done {
+    pub(crate) async fn done(&mut self) -> Done {
         loop {
             let under_way = self.under_way.as_ref();
             let until = under_way.map_or_else(Instant::now, |reload| reload.until);
@@ -123,12 +123,12 @@ impl Reloads {
     }
 
     /// Whether none is under way or asked for.
-    pub(super) fn are_over(&self) -> bool {
+    pub(crate) fn are_over(&self) -> bool {
         self.under_way.is_none() && self.waiting.is_empty()
     }
 
     /// Forgets the tickets of a worker that has died.
-    pub(super) fn forget_tickets(&mut self) {
+    pub(crate) fn forget_tickets(&mut self) {
         let under_way = self.under_way.iter_mut().flat_map(|reload| &mut reload.askers);
         let askers = under_way.chain(&mut self.waiting);
         askers.for_each(|asker| *asker = None);

@@ -21,7 +21,7 @@ use fdbroker_wire::Tally;
 
 /// All of it.
 #[derive(Clone, Default)]
-pub(super) struct Unclosed(Arc<Mutex<State>>);
+pub(crate) struct Unclosed(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
@@ -36,20 +36,20 @@ struct State {
 }
 
 /// Stands for a deposit's descriptor. When it is dropped, the descriptor has been closed.
-pub(super) struct DepositNotice {
+pub(crate) struct DepositNotice {
     owner: Uid,
     left: Arc<AtomicBool>,
     unclosed: Unclosed,
 }
 
 /// Whether a descriptor has left its slot: before, the worker has it on an account as what lies there.
-pub(super) struct Leaving {
+pub(crate) struct Leaving {
     owner: Uid,
     left: Arc<AtomicBool>,
 }
 
 /// Stands for the duplicate of a connection that has ended. When it is dropped, that has been closed.
-pub(super) struct ConnectionNotice {
+pub(crate) struct ConnectionNotice {
     owner: Uid,
     number: u32,
     /// Whose number that is.
@@ -59,33 +59,33 @@ pub(super) struct ConnectionNotice {
 
 impl Unclosed {
     /// Returns the notice of a deposit's descriptor, and what is to be told when that leaves its slot.
-    pub(super) fn deposit(&self, owner: Uid) -> (DepositNotice, Leaving) {
+    pub(crate) fn deposit(&self, owner: Uid) -> (DepositNotice, Leaving) {
         let left = Arc::new(AtomicBool::new(false));
         let notice = DepositNotice { owner, left: Arc::clone(&left), unclosed: self.clone() };
         (notice, Leaving { owner, left })
     }
 
     /// A deposit's descriptor leaves its slot.
-    pub(super) fn leaves(&self, leaving: &Leaving) {
+    pub(crate) fn leaves(&self, leaving: &Leaving) {
         let mut state = self.lock();
         leaving.left.store(true, Ordering::Relaxed);
         tally(&mut state.waiting, leaving.owner).deposits += 1;
     }
 
     /// Returns the notice of a connection that has ended, which the worker knows by this number.
-    pub(super) fn connection(&self, owner: Uid, number: u32) -> ConnectionNotice {
+    pub(crate) fn connection(&self, owner: Uid, number: u32) -> ConnectionNotice {
         let mut state = self.lock();
         tally(&mut state.waiting, owner).connections += 1;
         ConnectionNotice { owner, number, worker: state.worker, unclosed: self.clone() }
     }
 
     /// One whose duplicate was not kept has ended.
-    pub(super) fn parted(&self, number: u32) {
+    pub(crate) fn parted(&self, number: u32) {
         self.lock().parted.push(number);
     }
 
     /// Another worker asks for everything: returns what waits to be closed, for its accounts.
-    pub(super) fn next_worker(&self) -> Vec<Tally> {
+    pub(crate) fn next_worker(&self) -> Vec<Tally> {
         let mut state = self.lock();
         state.worker = state.worker.wrapping_add(1);
         state.closed.clear();
@@ -94,7 +94,7 @@ impl Unclosed {
     }
 
     /// Takes what has been closed.
-    pub(super) fn take(&self) -> (Vec<Tally>, Vec<u32>) {
+    pub(crate) fn take(&self) -> (Vec<Tally>, Vec<u32>) {
         let mut state = self.lock();
         (mem::take(&mut state.closed).into_values().collect(), mem::take(&mut state.parted))
     }

@@ -19,7 +19,7 @@ use crate::process_number;
 const PART: u64 = 32;
 
 /// All of them.
-pub(super) struct Takers {
+pub(crate) struct Takers {
     of: BTreeMap<Slot, Key>,
     takers: BTreeMap<Key, Taker>,
     limit: usize,
@@ -41,22 +41,22 @@ enum Key {
 }
 
 /// A process, and what it takes.
-pub(super) struct Taker {
-    pub(super) pid: i32,
-    pub(super) process: Rc<PeerFd>,
+pub(crate) struct Taker {
+    pub(crate) pid: i32,
+    pub(crate) process: Rc<PeerFd>,
     slots: BTreeSet<Slot>,
 }
 
 impl Takers {
     /// For a table of the size that this process has.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let limit = table::part(PART);
         Self { of: BTreeMap::new(), takers: BTreeMap::new(), limit, told: false }
     }
 
     /// Notes who takes what lies in some slots. Returns what is to be said where that is not noted,
     /// once until another is.
-    pub(super) fn note(
+    pub(crate) fn note(
         &mut self,
         slots: impl Iterator<Item = Slot>,
         pid: i32,
@@ -105,7 +105,7 @@ impl Takers {
     }
 
     /// What lies in a slot, nobody takes.
-    pub(super) fn forget(&mut self, slot: Slot) {
+    pub(crate) fn forget(&mut self, slot: Slot) {
         let Some(key) = self.of.remove(&slot) else { return };
         self.takers.get_mut(&key).map(|taker| taker.slots.remove(&slot));
         self.forget_if_idle(key);
@@ -125,20 +125,20 @@ impl Takers {
     }
 
     /// Forgets those that have ended: what they were taking is there for everybody.
-    pub(super) fn forget_ended(&mut self) {
+    pub(crate) fn forget_ended(&mut self) {
         let ended = self.takers.iter().filter(|(_, taker)| taker.has_ended());
         let ended: Vec<Key> = ended.map(|(key, _)| *key).collect();
         ended.into_iter().for_each(|key| self.forget_taker(key));
     }
 
     /// Forgets those beyond so many; returns how many that were.
-    pub(super) fn forget_beyond(&mut self, room: usize) -> usize {
+    pub(crate) fn forget_beyond(&mut self, room: usize) -> usize {
         let surplus: Vec<Key> = self.takers.keys().skip(room).copied().collect();
         surplus.iter().for_each(|key| self.forget_taker(*key));
         surplus.len()
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = &Taker> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Taker> {
         self.takers.values()
     }
 }
@@ -160,7 +160,7 @@ impl Taker {
     }
 
     /// What it takes, tag by tag.
-    pub(super) fn by_tag(&self) -> BTreeMap<Tag, Vec<Index>> {
+    pub(crate) fn by_tag(&self) -> BTreeMap<Tag, Vec<Index>> {
         let mut by_tag: BTreeMap<Tag, Vec<Index>> = BTreeMap::new();
         self.slots.iter().for_each(|slot| by_tag.entry(slot.tag).or_default().push(slot.index));
         by_tag

@@ -16,8 +16,8 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 use zeroize::Zeroize;
 
-use super::kept::Kept;
 use crate::fd::{CloseQueue, Depositor, PeerFd, table};
+use crate::supervisor::deposits::kept::Kept;
 use crate::sys::receive::receive;
 use crate::transmit::{RETRY, transmit};
 
@@ -33,7 +33,7 @@ const ONE_MESSAGE: u64 = 253;
 const CHUNK: usize = 64 * 1024;
 
 /// A connection to one worker.
-pub(super) struct Link {
+pub(crate) struct Link {
     stream: UnixStream,
     /// The same socket, to be closed last: with it the kernel closes what the worker sent and nobody
     /// has read.
@@ -74,7 +74,7 @@ enum Outgoing {
 impl Link {
     /// # Errors
     /// When there is no descriptor left.
-    pub(super) fn new(stream: UnixStream, close_queue: CloseQueue) -> io::Result<Self> {
+    pub(crate) fn new(stream: UnixStream, close_queue: CloseQueue) -> io::Result<Self> {
         let last = stream.as_fd().try_clone_to_owned()?;
         let unread = close_queue.unread();
         Ok(Self {
@@ -98,7 +98,7 @@ impl Link {
     ///
     /// # Errors
     /// When the worker has gone (UnexpectedEof), or does not speak the protocol (InvalidData).
-    pub(super) async fn message(&mut self) -> io::Result<Message<PeerFd>> {
+    pub(crate) async fn message(&mut self) -> io::Result<Message<PeerFd>> {
         loop {
             match self.decoder.message() {
                 Some(Ok(message)) => return Ok(message),
@@ -121,7 +121,7 @@ impl Link {
 
     /// Answers an ADD or DEL. Answers that say yes wait until a few are together, since each
     /// write wakes the worker; its window is wide enough not to run out meanwhile.
-    pub(super) fn reply(&mut self, outcome: Result<(), Errno>) {
+    pub(crate) fn reply(&mut self, outcome: Result<(), Errno>) {
         match outcome {
             Ok(()) => self.held_back.extend(reply(0, "")),
             Err(errno) => self.held_back.extend(reply(-errno.get(), "failed")),
@@ -133,37 +133,37 @@ impl Link {
     }
 
     /// Sends a message that carries no descriptor.
-    pub(super) fn control(&mut self, message: Control<OwnedFd>) {
+    pub(crate) fn control(&mut self, message: Control<OwnedFd>) {
         self.bytes(Message::Extended(message.into_extended()).to_bytes());
     }
 
     /// Sends a deposit back.
-    pub(super) fn deposit(&mut self, kept: &Rc<Kept>) {
+    pub(crate) fn deposit(&mut self, kept: &Rc<Kept>) {
         self.push(Outgoing::Deposit(Rc::clone(kept)));
     }
 
     /// Sends a note back.
-    pub(super) fn note(&mut self, bytes: Control<&PeerFd>, process: &Rc<PeerFd>) {
+    pub(crate) fn note(&mut self, bytes: Control<&PeerFd>, process: &Rc<PeerFd>) {
         let bytes = Message::Extended(bytes.into_extended()).to_bytes();
         self.push(Outgoing::Noted(bytes, Rc::clone(process)));
     }
 
     /// Sends a message that carries a duplicate of a descriptor of the broker's own. It is closed on
     /// the loop: the original stays open, so this is never the last close.
-    pub(super) fn carry_own(&mut self, message: fn(OwnedFd) -> Control<OwnedFd>, own: OwnedFd) {
+    pub(crate) fn carry_own(&mut self, message: fn(OwnedFd) -> Control<OwnedFd>, own: OwnedFd) {
         let mut message = message(own).into_extended();
         let bytes = [&message.head()[..], &message.body[..]].concat();
         self.push(Outgoing::Own(bytes, message.descriptors.pop()));
     }
 
     /// Sends the socket to accept peers on.
-    pub(super) fn listener(&mut self, socket: PeerFd) {
+    pub(crate) fn listener(&mut self, socket: PeerFd) {
         let socket = Arc::new(socket);
         self.carry(Control::Listener(&*socket), Arc::clone(&socket));
     }
 
     /// Sends a message that carries an opened descriptor.
-    pub(super) fn carry(&mut self, message: Control<&PeerFd>, opened: Arc<PeerFd>) {
+    pub(crate) fn carry(&mut self, message: Control<&PeerFd>, opened: Arc<PeerFd>) {
         let bytes = Message::Extended(message.into_extended()).to_bytes();
         self.push(Outgoing::Opened(bytes, opened));
     }

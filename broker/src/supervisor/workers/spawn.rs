@@ -13,7 +13,7 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
 use super::link::Link;
-use super::worker_process::WorkerProcess;
+use super::process::WorkerProcess;
 use crate::closer::Become;
 use crate::fd::CloseQueue;
 use crate::log::{Format, Log};
@@ -23,7 +23,7 @@ use crate::sys::socket::read_urgent_inline;
 const THIS_BINARY: &str = "/proc/self/exe";
 
 /// A worker, and the link to it.
-pub(super) fn worker(
+pub(crate) fn worker(
     format: Format,
     log: &Log,
     close_queue: CloseQueue,
@@ -42,7 +42,7 @@ pub(super) fn worker(
 
 /// A closer that becomes `account`, and the worker's end of the way to it. It is never killed: what it
 /// still has to close it closes, and then it ends.
-pub(super) fn closer(account: Option<Account>, log: &Log) -> io::Result<(Child, OwnedFd)> {
+pub(crate) fn closer(account: Option<Account>, log: &Log) -> io::Result<(Child, OwnedFd)> {
     let (ours, theirs) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     send(&ours, &Become(account).to_bytes(), SendFlags::NOSIGNAL)?;

@@ -14,14 +14,14 @@ use fdbroker_wire::Joined;
 use rustix::net::sockopt::socket_domain;
 use rustix::net::{AddressFamily, Shutdown, shutdown};
 
-use super::unclosed::Unclosed;
 use crate::fd::{PeerFd, table};
+use crate::supervisor::deposits::unclosed::Unclosed;
 
 /// The part of the descriptor table that connections may have: as much as in the worker.
 const PART: u64 = 8;
 
 /// The connections of the worker that runs now.
-pub(super) struct Connections {
+pub(crate) struct Connections {
     open: HashMap<u32, (Uid, PeerFd)>,
     /// Told which have ended: until they have been closed, the worker has them on their users' accounts.
     unclosed: Unclosed,
@@ -30,7 +30,7 @@ pub(super) struct Connections {
 
 impl Connections {
     /// For a table of the size that this process has.
-    pub(super) fn new(unclosed: Unclosed) -> Self {
+    pub(crate) fn new(unclosed: Unclosed) -> Self {
         Self { open: HashMap::new(), unclosed, limit: table::part(PART) }
     }
 
@@ -39,7 +39,7 @@ impl Connections {
     ///
     /// # Errors
     /// What is wrong with the worker, which has more than it may.
-    pub(super) fn update(
+    pub(crate) fn update(
         &mut self,
         joined: Vec<Joined<PeerFd>>,
         left: &[u32],
@@ -69,7 +69,7 @@ impl Connections {
     }
 
     /// Ends all of them: their clients connect again.
-    pub(super) fn shut_down(&mut self) {
+    pub(crate) fn shut_down(&mut self) {
         // Before any of them is closed, which can keep others waiting.
         for socket in self.open.values().filter_map(|(_, socket)| socket.descriptor()) {
             // It fails when the client has gone: then there is nothing to end.

@@ -8,20 +8,20 @@ use fdbroker_policy::{Gid, LookupError, Names, Policy, Uid};
 use fdbroker_wire::{Account, KnownName, NameKind, PolicyText, Setup};
 use rustix::process::{getegid, geteuid};
 
-use super::StartError;
 use crate::arguments::{Arguments, DEFAULT_POLICY};
+use crate::supervisor::error::StartError;
 
 /// A policy, and all that a worker needs to read the very same one.
 #[derive(Clone)]
-pub(super) struct PolicySource {
+pub(crate) struct PolicySource {
     /// The file that the command line names.
     named: Option<PathBuf>,
     /// Counted from the start of the broker.
-    pub(super) generation: u32,
+    pub(crate) generation: u32,
     sees_units: bool,
-    pub(super) policy: Policy,
+    pub(crate) policy: Policy,
     /// The file and its drop-ins; none for the built-in policy.
-    pub(super) texts: Vec<PolicyText>,
+    pub(crate) texts: Vec<PolicyText>,
     names: Vec<KnownName>,
     account: Option<Account>,
     instance: i64,
@@ -29,12 +29,12 @@ pub(super) struct PolicySource {
 
 impl PolicySource {
     /// Whom the worker and its closers become.
-    pub(super) fn account(&self) -> Option<Account> {
+    pub(crate) fn account(&self) -> Option<Account> {
         self.account
     }
 
     /// Reads the policy that the command line names, the default one, or else the built-in one.
-    pub(super) fn read(arguments: &Arguments) -> Result<Self, StartError> {
+    pub(crate) fn read(arguments: &Arguments) -> Result<Self, StartError> {
         Self::read_named(arguments.policy.clone(), 0, instance(), fdbroker_host::sees_units())
     }
 
@@ -42,7 +42,7 @@ impl PolicySource {
     ///
     /// # Errors
     /// When it is not valid; when its files have gone; or when it takes a restart.
-    pub(super) fn read_again(&self) -> Result<Self, StartError> {
+    pub(crate) fn read_again(&self) -> Result<Self, StartError> {
         let next = self.generation.wrapping_add(1);
         let again = Self::read_named(self.named.clone(), next, self.instance, self.sees_units)?;
         if again.texts.is_empty() && !self.texts.is_empty() {
@@ -75,7 +75,7 @@ impl PolicySource {
 
     /// The built-in policy, whoever asks.
     #[cfg(test)]
-    pub(super) fn built_in() -> Self {
+    pub(crate) fn built_in() -> Self {
         let policy = fdbroker_policy::built_in(owner());
         Self {
             named: None,
@@ -90,7 +90,7 @@ impl PolicySource {
     }
 
     /// What the worker is told.
-    pub(super) fn setup(&self) -> Setup {
+    pub(crate) fn setup(&self) -> Setup {
         Setup {
             instance: self.instance,
             generation: self.generation,

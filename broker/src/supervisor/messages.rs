@@ -7,17 +7,17 @@ use std::sync::Arc;
 use fdbroker_wire::{Control, Errno, Extended, Message, Slot};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::link::Link;
-use super::opener::{Opened, stale};
+use super::deposits::takers::Taker;
+use super::resources::pool::{Opened, stale};
 use super::state::{Given, Supervisor};
-use super::takers::Taker;
+use super::workers::link::Link;
 use crate::fd::{Depositor, PeerFd, table};
 
 /// Of how many connections the worker is told in one message.
 const PARTED_AT_ONCE: usize = 1024;
 
 impl Supervisor {
-    pub(super) fn answer(
+    pub(crate) fn answer(
         &mut self,
         message: Message<PeerFd>,
         link: &mut Link,
@@ -156,7 +156,7 @@ impl Supervisor {
     }
 
     /// Tells a worker that serves what has been closed.
-    pub(super) fn tell_closed(&self, link: &mut Link) {
+    pub(crate) fn tell_closed(&self, link: &mut Link) {
         let (closed, parted) = self.unclosed.take();
         closed.into_iter().for_each(|tally| link.control(Control::Closed(tally)));
         for numbers in parted.chunks(PARTED_AT_ONCE) {
@@ -164,7 +164,7 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn pass_on(&self, (ticket, outcome): Opened, link: &mut Link) {
+    pub(crate) fn pass_on(&self, (ticket, outcome): Opened, link: &mut Link) {
         match outcome {
             Ok(opened) => {
                 link.carry(Control::Opened { ticket, outcome: Ok(&*opened) }, Arc::clone(&opened));

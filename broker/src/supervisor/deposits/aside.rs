@@ -16,7 +16,7 @@ const MAX: usize = 64;
 
 /// All of them, oldest first: there can be several of one slot.
 #[derive(Default)]
-pub(super) struct Aside(Vec<One>);
+pub(crate) struct Aside(Vec<One>);
 
 struct One {
     kept: Rc<Kept>,
@@ -26,22 +26,22 @@ struct One {
 
 impl Aside {
     /// Whether there is room for one more.
-    pub(super) fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.0.len() < MAX
     }
 
-    pub(super) fn add(&mut self, kept: Rc<Kept>) {
+    pub(crate) fn add(&mut self, kept: Rc<Kept>) {
         self.0.push(One { kept, readmitted: false });
     }
 
     /// Says of all that they may be given to workers again. Returns how many that are.
-    pub(super) fn readmit(&mut self) -> usize {
+    pub(crate) fn readmit(&mut self) -> usize {
         self.0.iter_mut().for_each(|one| one.readmitted = true);
         self.0.len()
     }
 
     /// Puts those that may be given to workers again back into their slots, where those are empty.
-    pub(super) fn give_back(&mut self, to: &mut BTreeMap<Slot, Rc<Kept>>) {
+    pub(crate) fn give_back(&mut self, to: &mut BTreeMap<Slot, Rc<Kept>>) {
         let all = std::mem::take(&mut self.0);
         for one in all {
             if one.readmitted && !to.contains_key(&one.kept.slot) {
@@ -53,7 +53,7 @@ impl Aside {
     }
 
     /// Their slots.
-    pub(super) fn slots(&self) -> impl Iterator<Item = Slot> {
+    pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> {
         self.0.iter().map(|one| one.kept.slot)
     }
 }

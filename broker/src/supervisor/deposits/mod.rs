@@ -3,40 +3,46 @@
 //! Opaque to the supervisor: a slot, a number, bytes and a descriptor. Only the depositor's uid, in
 //! the record before a payload, is read: on whose account a descriptor is closed.
 
+pub(crate) mod aside;
+pub(crate) mod kept;
+pub(crate) mod quarantine;
+pub(crate) mod takers;
+pub(crate) mod unclosed;
+
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use fdbroker_wire::{Add, Slot, Tag};
 
-use super::aside::Aside;
-use super::kept::Kept;
-use super::takers::Takers;
-use super::unclosed::Unclosed;
+use self::aside::Aside;
+use self::kept::Kept;
+use self::takers::Takers;
+use self::unclosed::Unclosed;
 use crate::deposit_record;
 use crate::fd::PeerFd;
 use crate::memory::Freed;
 
 /// The owner of a serial tag, as the worker noted it.
-pub(super) struct Note {
-    pub(super) tag: Tag,
-    pub(super) pid: i32,
-    pub(super) process: Rc<PeerFd>,
+pub(crate) struct Note {
+    pub(crate) tag: Tag,
+    pub(crate) pid: i32,
+    pub(crate) process: Rc<PeerFd>,
 }
 
 /// All of them.
-pub(super) struct Deposits {
+pub(crate) struct Deposits {
     kept: BTreeMap<Slot, Rc<Kept>>,
     notes: BTreeMap<Tag, Note>,
-    pub(super) takers: Takers,
-    pub(super) aside: Aside,
+    pub(crate) takers: Takers,
+    pub(crate) aside: Aside,
     /// Told what leaves its slot: until it has been closed, the worker has it on its owner's account.
     unclosed: Unclosed,
     /// Deposits that have left their slots.
-    pub(super) freed: Freed,
+    pub(crate) freed: Freed,
 }
 
 impl Deposits {
-    pub(super) fn new(unclosed: Unclosed) -> Self {
+    pub(crate) fn new(unclosed: Unclosed) -> Self {
         let (kept, notes) = (BTreeMap::new(), BTreeMap::new());
         let (takers, aside, freed) = (Takers::new(), Aside::default(), Freed::default());
         Self { kept, notes, takers, aside, unclosed, freed }
@@ -44,7 +50,7 @@ impl Deposits {
 
     /// Keeps a deposit in the place of what was there. Returns whether it has the record that a
     /// worker needs to restore it; without, nothing is kept.
-    pub(super) fn keep(&mut self, add: Add<PeerFd>) -> bool {
+    pub(crate) fn keep(&mut self, add: Add<PeerFd>) -> bool {
         let Some(owner) = deposit_record::owner(&add.payload) else { return false };
         let Add { slot, ufd, payload, mut descriptor } = add;
         let leaving = descriptor.as_mut().map(|descriptor| {
@@ -59,7 +65,7 @@ impl Deposits {
     }
 
     /// Sets a deposit aside: no worker is given it. Returns whether there was one, and room for it.
-    pub(super) fn set_aside(&mut self, slot: Slot) -> bool {
+    pub(crate) fn set_aside(&mut self, slot: Slot) -> bool {
         if !self.aside.has_room() {
             return false;
         }
@@ -68,12 +74,12 @@ impl Deposits {
     }
 
     /// Puts what was set aside and readmitted back into slots that are empty: a new worker comes.
-    pub(super) fn give_back(&mut self) {
+    pub(crate) fn give_back(&mut self) {
         self.aside.give_back(&mut self.kept);
     }
 
     /// Forgets a deposit; whether there was one.
-    pub(super) fn forget(&mut self, slot: Slot) -> bool {
+    pub(crate) fn forget(&mut self, slot: Slot) -> bool {
         self.takers.forget(slot);
         let kept = self.kept.remove(&slot);
         self.freed.count();
@@ -84,7 +90,7 @@ impl Deposits {
 
     /// Notes who is about to be given what lies in some slots; nobody, when there is no process. Returns
     /// what is to be said of that.
-    pub(super) fn note_taker(
+    pub(crate) fn note_taker(
         &mut self,
         slots: impl Iterator<Item = Slot>,
         pid: i32,
@@ -101,13 +107,13 @@ impl Deposits {
     }
 
     /// How many descriptors the next worker is given with them.
-    pub(super) fn descriptors(&self) -> usize {
+    pub(crate) fn descriptors(&self) -> usize {
         let deposits = self.kept.values().filter(|kept| kept.descriptor.is_some()).count();
         deposits + self.notes.len()
     }
 
     /// Notes who owns a serial tag; nobody, when there is no process.
-    pub(super) fn note(&mut self, tag: Tag, pid: i32, process: Option<PeerFd>) {
+    pub(crate) fn note(&mut self, tag: Tag, pid: i32, process: Option<PeerFd>) {
         match process {
             Some(process) => {
                 self.notes.insert(tag, Note { tag, pid, process: Rc::new(process) });
@@ -118,11 +124,11 @@ impl Deposits {
         }
     }
 
-    pub(super) fn all(&self) -> impl ExactSizeIterator<Item = &Rc<Kept>> {
+    pub(crate) fn all(&self) -> impl ExactSizeIterator<Item = &Rc<Kept>> {
         self.kept.values()
     }
 
-    pub(super) fn notes(&self) -> impl Iterator<Item = &Note> {
+    pub(crate) fn notes(&self) -> impl Iterator<Item = &Note> {
         self.notes.values()
     }
 }

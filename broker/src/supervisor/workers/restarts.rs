@@ -24,23 +24,23 @@ const MAX_PAUSE_FOR_ALL: Duration = Duration::from_secs(3);
 
 /// How a worker ended.
 #[derive(Clone, Copy)]
-pub(super) struct Death {
+pub(crate) struct Death {
     /// It came to serve before.
-    pub(super) served: bool,
+    pub(crate) served: bool,
     /// By SIGKILL, and not the supervisor's.
-    pub(super) killed: bool,
+    pub(crate) killed: bool,
     /// How long it lived.
-    pub(super) lived: Duration,
+    pub(crate) lived: Duration,
 }
 
 impl Death {
     /// Of a worker that could not be started.
-    pub(super) const UNBORN: Self = Self { served: false, killed: false, lived: Duration::ZERO };
+    pub(crate) const UNBORN: Self = Self { served: false, killed: false, lived: Duration::ZERO };
 }
 
 /// The deaths so far.
 #[derive(Default)]
-pub(super) struct Restarts {
+pub(crate) struct Restarts {
     pause: Duration,
     crashes: u32,
     kills: u32,
@@ -49,7 +49,7 @@ pub(super) struct Restarts {
 
 impl Restarts {
     /// Returns the pause after a death, with `left_behind` workers that cannot be reaped.
-    pub(super) fn pause_after(&mut self, death: Death, left_behind: usize) -> Duration {
+    pub(crate) fn pause_after(&mut self, death: Death, left_behind: usize) -> Duration {
         self.total += 1;
         if death.served && death.lived >= LONG_LIFE {
             (self.crashes, self.kills) = (0, 0);
@@ -65,12 +65,12 @@ impl Restarts {
     }
 
     /// What seemed to kill the workers is out of the way.
-    pub(super) fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         (self.pause, self.crashes, self.kills) = (Duration::ZERO, 0, 0);
     }
 
     /// How many workers have died.
-    pub(super) fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         self.total
     }
 }

@@ -9,14 +9,14 @@ use std::time::Duration;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 /// How long a beat takes.
-pub(super) const BEAT: Duration = Duration::from_secs(2);
+pub(crate) const BEAT: Duration = Duration::from_secs(2);
 /// The beat after a sign that the worker's process has ended.
 const SOON: Duration = Duration::from_millis(100);
 /// How many beats a worker may leave unanswered.
 const MAX_UNANSWERED: u32 = 5;
 
 /// The heartbeat of one worker.
-pub(super) struct Pulse {
+pub(crate) struct Pulse {
     beats: Interval,
     unanswered: u32,
     /// It was found ended at the last beat, and its link was still open.
@@ -24,19 +24,19 @@ pub(super) struct Pulse {
 }
 
 impl Pulse {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut beats = interval_at(Instant::now() + BEAT, BEAT);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self { beats, unanswered: 0, ended: false }
     }
 
     /// Waits for the next beat. Can be dropped and called again.
-    pub(super) async fn beat(&mut self) {
+    pub(crate) async fn beat(&mut self) {
         self.beats.tick().await;
     }
 
     /// The worker has sent something.
-    pub(super) fn answered(&mut self) {
+    pub(crate) fn answered(&mut self) {
         self.unanswered = 0;
     }
 
@@ -44,7 +44,7 @@ impl Pulse {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(super) fn judge(&mut self, has_ended: bool) -> Result<(), String> {
+    pub(crate) fn judge(&mut self, has_ended: bool) -> Result<(), String> {
         if has_ended && self.ended {
             return Err(
                 "it has ended, but a thread of it sleeps in the kernel (state D) and keeps \

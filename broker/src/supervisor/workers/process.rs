@@ -20,7 +20,7 @@ use crate::log::Log;
 const PATIENCE: Duration = Duration::from_secs(30);
 const PATIENCE_PER_DEPOSIT: Duration = Duration::from_millis(1);
 /// How long a worker may take to end by itself.
-pub(super) const GRACE: Duration = Duration::from_secs(2);
+pub(crate) const GRACE: Duration = Duration::from_secs(2);
 /// How long a worker may take to be gone after SIGKILL.
 const AFTER_KILL: Duration = Duration::from_secs(2);
 /// How long the threads of one whose main thread has ended may take to end too. It does nothing more:
@@ -30,7 +30,7 @@ const AFTER_EXIT: Duration = Duration::from_millis(200);
 const STEP: Duration = Duration::from_millis(2);
 
 /// A worker's process.
-pub(super) struct WorkerProcess {
+pub(crate) struct WorkerProcess {
     child: Child,
     pid: Option<Pid>,
     began: Instant,
@@ -38,28 +38,28 @@ pub(super) struct WorkerProcess {
 
 /// Workers that could not be reaped.
 #[derive(Default)]
-pub(super) struct LeftBehind(Vec<WorkerProcess>);
+pub(crate) struct LeftBehind(Vec<WorkerProcess>);
 
 impl WorkerProcess {
-    pub(super) fn new(child: Child) -> Self {
+    pub(crate) fn new(child: Child) -> Self {
         let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         Self { child, pid, began: Instant::now() }
     }
 
     /// How long it has been there.
-    pub(super) fn age(&self) -> Duration {
+    pub(crate) fn age(&self) -> Duration {
         self.began.elapsed()
     }
 
     /// Whether its main thread has ended: it is a zombie, or about to be reaped. False where /proc
     /// does not tell.
-    pub(super) fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.pid.is_some_and(has_exited)
     }
 
     /// Kills it, and whatever it has started: that is in its process group. To be called before it
     /// is reaped, while nobody else can have its number.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         // It may have ended just now; then there is nothing to kill.
         let _ = self.pid.map(|pid| kill_process_group(pid, Signal::KILL));
         let _ = self.child.start_kill();
@@ -70,7 +70,7 @@ impl WorkerProcess {
     ///
     /// # Errors
     /// The process, if it cannot be reaped within a bound.
-    pub(super) async fn end(mut self, grace: Duration) -> Result<Ended, Self> {
+    pub(crate) async fn end(mut self, grace: Duration) -> Result<Ended, Self> {
         // It does not matter which: it is killed now.
         let _ = timeout(grace, self.exits()).await;
         self.kill();
@@ -87,7 +87,7 @@ impl WorkerProcess {
 
     /// Waits until it has ended, and forgets its number, so that nothing else can be told of it.
     #[cfg(test)]
-    pub(super) async fn exits_unseen(&mut self) {
+    pub(crate) async fn exits_unseen(&mut self) {
         self.exits().await;
         self.pid = None;
     }
@@ -116,10 +116,10 @@ async fn cannot_be_reaped(pid: Option<Pid>) {
 }
 
 /// How a process ended.
-pub(super) struct Ended {
-    pub(super) text: String,
+pub(crate) struct Ended {
+    pub(crate) text: String,
     /// By SIGKILL, whoever sent it.
-    pub(super) killed: bool,
+    pub(crate) killed: bool,
 }
 
 impl Ended {
@@ -131,7 +131,7 @@ impl Ended {
 
 impl LeftBehind {
     /// Keeps a process to be reaped later, and says so.
-    pub(super) fn add(&mut self, process: WorkerProcess, log: &Log) {
+    pub(crate) fn add(&mut self, process: WorkerProcess, log: &Log) {
         let pid = process.pid.map_or(0, Pid::as_raw_pid);
         self.0.push(process);
         log.error(&format!(
@@ -143,7 +143,7 @@ impl LeftBehind {
     }
 
     /// Reaps those that have ended at last.
-    pub(super) fn reap(&mut self, log: &Log) {
+    pub(crate) fn reap(&mut self, log: &Log) {
         self.0.retain_mut(|process| {
             let ended = !matches!(process.child.try_wait(), Ok(None));
             if ended {
@@ -154,13 +154,13 @@ impl LeftBehind {
         });
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 }
 
 /// Returns how long a worker that is given so many deposits may take until it serves.
-pub(super) fn patience(deposits: usize) -> Duration {
+pub(crate) fn patience(deposits: usize) -> Duration {
     let deposits = u32::try_from(deposits).unwrap_or(u32::MAX);
     PATIENCE.saturating_add(PATIENCE_PER_DEPOSIT.saturating_mul(deposits))
 }

@@ -12,7 +12,7 @@ use rustix::fs::{
 };
 
 /// A resource, and the device number that it must have.
-pub(super) struct Openable {
+pub(crate) struct Openable {
     resource: Resource,
     /// Set when the policy names a number, or by the first look at the device.
     number: OnceLock<DeviceNumber>,
@@ -20,18 +20,18 @@ pub(super) struct Openable {
 
 /// Why a resource was not opened.
 #[derive(Clone, Debug)]
-pub(super) struct OpenFailure {
+pub(crate) struct OpenFailure {
     /// What the peer is answered.
-    pub(super) errno: Errno,
+    pub(crate) errno: Errno,
     /// What the log says: the resource, the path, what the system said, what to do.
-    pub(super) text: String,
+    pub(crate) text: String,
 }
 
 impl Openable {
     /// The resource, with its device number as it is now if the policy gives none.
     ///
     /// Behind a symlink that the policy allows, numbers may change: there only the type counts.
-    pub(super) fn new(resource: &Resource) -> Self {
+    pub(crate) fn new(resource: &Resource) -> Self {
         let openable = Self { resource: resource.clone(), number: OnceLock::new() };
         if let Some(number) = resource.number.or_else(|| current_number(resource)) {
             // Just made: nobody else has set it.
@@ -41,13 +41,13 @@ impl Openable {
     }
 
     /// Whether it is exactly this one.
-    pub(super) fn is(&self, resource: &Resource) -> bool {
+    pub(crate) fn is(&self, resource: &Resource) -> bool {
         self.resource == *resource
     }
 
     /// Whether the device is still the one that it was at the first look, where only that look names
     /// it. A device that is not there has not changed: it may come back.
-    pub(super) fn is_current(&self) -> bool {
+    pub(crate) fn is_current(&self) -> bool {
         let changed = || {
             let now = current_number(&self.resource)?;
             self.number.get().map(|first| *first != now)
@@ -55,11 +55,11 @@ impl Openable {
         self.resource.number.is_some() || !changed().unwrap_or(false)
     }
 
-    pub(super) fn resource(&self) -> &Resource {
+    pub(crate) fn resource(&self) -> &Resource {
         &self.resource
     }
 
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.resource.name
     }
 
@@ -67,7 +67,7 @@ impl Openable {
     ///
     /// The open itself does not wait for a FIFO's other end or a modem's carrier, and gains no
     /// controlling terminal.
-    pub(super) fn open(&self) -> Result<OwnedFd, OpenFailure> {
+    pub(crate) fn open(&self) -> Result<OwnedFd, OpenFailure> {
         let flags = access_flags(self.resource.access)
             | OFlags::NONBLOCK
             | OFlags::NOCTTY
@@ -164,7 +164,7 @@ impl Openable {
 
 /// Returns the capabilities that the policy names for a resource and that this process does not
 /// hold, as a unit has them. Without root none is held, and none is missed.
-pub(super) fn not_held(resource: &Resource) -> Vec<String> {
+pub(crate) fn not_held(resource: &Resource) -> Vec<String> {
     let is_missing = |name: &String| {
         let capability: Result<caps::Capability, _> = name.parse();
         capability.is_ok_and(|it| !caps::has_cap(None, caps::CapSet::Permitted, it).unwrap_or(true))
@@ -177,7 +177,7 @@ pub(super) fn not_held(resource: &Resource) -> Vec<String> {
 }
 
 /// What to do about capabilities that are named and not held.
-pub(super) const NOT_HELD: &str = "the policy names {} for it, which the broker was not started with: \
+pub(crate) const NOT_HELD: &str = "the policy names {} for it, which the broker was not started with: \
      add it to CapabilityBoundingSet= in a drop-in of its unit, or to what the container may have, \
      and restart the broker";
 const FILTERED: &str = "not even / can be opened by openat2(2): a filter of system calls (seccomp) of \

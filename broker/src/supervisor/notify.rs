@@ -13,14 +13,14 @@ use crate::log::Log;
 use crate::sys::adopt::adopt;
 
 /// Whom to tell.
-pub(super) struct Readiness {
+pub(crate) struct Readiness {
     pipe: Option<OwnedFd>,
     told: bool,
 }
 
 impl Readiness {
     /// Takes `--ready-fd`.
-    pub(super) fn take(number: Option<i32>) -> Result<Self, StartError> {
+    pub(crate) fn take(number: Option<i32>) -> Result<Self, StartError> {
         let pipe = match number {
             Some(0) => return Err(StartError::ReadyDescriptor(0, rustix::io::Errno::BADF.into())),
             Some(number) => {
@@ -32,12 +32,12 @@ impl Readiness {
     }
 
     /// Whether it has been told.
-    pub(super) fn is_told(&self) -> bool {
+    pub(crate) fn is_told(&self) -> bool {
         self.told
     }
 
     /// Tells it, once.
-    pub(super) fn tell(&mut self, log: &Log) {
+    pub(crate) fn tell(&mut self, log: &Log) {
         if std::mem::replace(&mut self.told, true) {
             return;
         }
@@ -51,7 +51,7 @@ impl Readiness {
 }
 
 /// Tells the service manager that the policy is being read again.
-pub(super) fn reloading(log: &Log) {
+pub(crate) fn reloading(log: &Log) {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => notify(&[NotifyState::Reloading, now], log),
         Err(error) => log.warn(&format!("the monotonic clock cannot be read: {error}")),
@@ -59,12 +59,12 @@ pub(super) fn reloading(log: &Log) {
 }
 
 /// Tells the service manager what came of it: the broker serves as before, or anew.
-pub(super) fn reloaded(status: &str, log: &Log) {
+pub(crate) fn reloaded(status: &str, log: &Log) {
     notify(&[NotifyState::Ready, NotifyState::Status(status)], log);
 }
 
 /// Tells the service manager that the broker stops.
-pub(super) fn stopping(log: &Log) {
+pub(crate) fn stopping(log: &Log) {
     notify(&[NotifyState::Stopping], log);
 }
 
@@ -72,7 +72,7 @@ pub(super) fn stopping(log: &Log) {
 /// (WatchdogSec= in systemd.service(5)). For as long as the event loop turns: that sees to it that
 /// the worker answers, or is replaced. The end of the supervisor would cost every deposit, that of
 /// the worker none.
-pub(super) async fn keep_watch(log: &Log) -> Infallible {
+pub(crate) async fn keep_watch(log: &Log) -> Infallible {
     let Some(limit) = sd_notify::watchdog_enabled() else {
         return std::future::pending().await;
     };

@@ -9,30 +9,30 @@ use fdbroker_policy::{Opening, Resource};
 use fdbroker_wire::Errno;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::StartError;
 use super::resource::{OpenFailure, Openable};
 use crate::fd::{CloseQueue, Depositor, PeerFd};
+use crate::supervisor::error::StartError;
 
 /// How many may wait for the same resource to open; one more is refused.
 const MAX_OPENING: usize = 32;
 
 /// An answer on its way to the worker.
-pub(super) type Opened = (u32, Result<Arc<PeerFd>, OpenFailure>);
+pub(crate) type Opened = (u32, Result<Arc<PeerFd>, OpenFailure>);
 
 /// The policy's resources, ready to be opened.
 #[derive(Clone)]
-pub(super) struct Opener {
+pub(crate) struct Opener {
     entries: Vec<Entry>,
     close_queue: CloseQueue,
 }
 
 /// What becomes of the resources when the policy changes.
-pub(super) struct Changes {
+pub(crate) struct Changes {
     kept: usize,
     gone: usize,
     new: usize,
     /// Those that have been opened, to be shared by all who may have them.
-    pub(super) opened: Vec<Resource>,
+    pub(crate) opened: Vec<Resource>,
 }
 
 #[derive(Clone)]
@@ -46,14 +46,14 @@ struct Entry {
 
 impl Opener {
     /// Takes the resources, and opens those that are opened at start.
-    pub(super) fn new(resources: &[Resource], close_queue: CloseQueue) -> Result<Self, StartError> {
+    pub(crate) fn new(resources: &[Resource], close_queue: CloseQueue) -> Result<Self, StartError> {
         let entries = resources.iter().map(|resource| Entry::new(resource, &close_queue));
         Ok(Self { entries: entries.collect::<Result<_, _>>()?, close_queue })
     }
 
     /// Takes other resources: those that are the same as before stay as they are, the others are
     /// opened where they are opened at start. Says what changes.
-    pub(super) fn again(&self, resources: &[Resource]) -> Result<(Self, Changes), StartError> {
+    pub(crate) fn again(&self, resources: &[Resource]) -> Result<(Self, Changes), StartError> {
         let same = |resource: &Resource| {
             let is_same = |entry: &&Entry| entry.openable.is(resource) && entry.is_current();
             self.entries.iter().find(is_same)
@@ -79,13 +79,13 @@ impl Opener {
     }
 
     /// Those that are open, shared by all who may have them.
-    pub(super) fn open_ones(&self) -> impl Iterator<Item = &Resource> {
+    pub(crate) fn open_ones(&self) -> impl Iterator<Item = &Resource> {
         let open = self.entries.iter().filter(|entry| entry.shared.is_some());
         open.map(|entry| entry.openable.resource())
     }
 
     /// Opens resource number `position` of the policy and sends what came of it to `answer`.
-    pub(super) fn open(&self, position: u32, ticket: u32, answer: &UnboundedSender<Opened>) {
+    pub(crate) fn open(&self, position: u32, ticket: u32, answer: &UnboundedSender<Opened>) {
         let entry = usize::try_from(position).ok().and_then(|position| self.entries.get(position));
         let now = match entry {
             None => Err(unknown(position)),
@@ -155,7 +155,7 @@ fn busy(name: &str) -> OpenFailure {
 }
 
 /// The answer to a question about another policy than the one in force.
-pub(super) fn stale() -> OpenFailure {
+pub(crate) fn stale() -> OpenFailure {
     OpenFailure { errno: Errno::STALE, text: "the policy has been replaced".to_owned() }
 }
 

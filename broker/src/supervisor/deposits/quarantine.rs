@@ -14,7 +14,7 @@ const WITHIN: Duration = Duration::from_secs(60);
 
 /// On what workers have died.
 #[derive(Default)]
-pub(super) struct Quarantine {
+pub(crate) struct Quarantine {
     /// What the worker that dies now has named.
     named: Option<Slot>,
     /// The slot that the last dead workers named, how many in a row, and since when.
@@ -23,12 +23,12 @@ pub(super) struct Quarantine {
 
 impl Quarantine {
     /// The worker has named a slot, and is about to die.
-    pub(super) fn name(&mut self, slot: Slot) {
+    pub(crate) fn name(&mut self, slot: Slot) {
         self.named = Some(slot);
     }
 
     /// A worker has died. Returns the slot that has killed enough of them.
-    pub(super) fn after_death(&mut self) -> Option<Slot> {
+    pub(crate) fn after_death(&mut self) -> Option<Slot> {
         let Some(slot) = self.named.take() else {
             self.last = None;
             return None;

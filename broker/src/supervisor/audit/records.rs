@@ -11,15 +11,15 @@ use fdbroker_policy::{Audit as Setting, Gid, Policy, Resource, Uid};
 use rustix::process::{getegid, geteuid, getpid};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::StartError;
-use super::audit_file::AuditFile;
+use super::file::AuditFile;
 use crate::audit::Audit;
 use crate::log::{Kind, Log, Name, Record, Subject, Verdict};
 use crate::numbering::wire_slot;
+use crate::supervisor::error::StartError;
 
 /// The supervisor's audit trail.
-pub(super) struct Records {
-    pub(super) audit: Audit,
+pub(crate) struct Records {
+    pub(crate) audit: Audit,
     file: Option<AuditFile>,
     /// When it is looked whether somebody has deleted the file. Kept, since to begin to wait for a time
     /// costs a system call.
@@ -40,7 +40,7 @@ impl Records {
     ///
     /// # Errors
     /// When the policy requires a file and there is none.
-    pub(super) fn new(
+    pub(crate) fn new(
         log: Rc<Log>,
         file: Option<AuditFile>,
         policy: &Policy,
@@ -53,7 +53,7 @@ impl Records {
     }
 
     /// Heeds what a policy says of the trail.
-    pub(super) fn follow(&self, policy: &Policy) {
+    pub(crate) fn follow(&self, policy: &Policy) {
         self.audit.follow(policy);
     }
 
@@ -61,26 +61,26 @@ impl Records {
     ///
     /// # Errors
     /// When it does not.
-    pub(super) fn suffice(&self, policy: &Policy) -> Result<(), StartError> {
+    pub(crate) fn suffice(&self, policy: &Policy) -> Result<(), StartError> {
         match policy.settings().audit {
             Setting::Required if self.file.is_none() => Err(StartError::NoAuditFile),
             _ => Ok(()),
         }
     }
 
-    pub(super) fn log(&self) -> &Rc<Log> {
+    pub(crate) fn log(&self) -> &Rc<Log> {
         self.audit.log()
     }
 
     /// A descriptor of the audit file for a worker, where there is one.
-    pub(super) fn for_worker(&self) -> io::Result<Option<OwnedFd>> {
+    pub(crate) fn for_worker(&self) -> io::Result<Option<OwnedFd>> {
         self.audit.mend();
         self.file.as_ref().map(AuditFile::for_appending).transpose()
     }
 
     /// Waits until the audit file has been deleted; for ever, if there is none. Can be dropped and
     /// called again.
-    pub(super) async fn file_is_deleted(&self) {
+    pub(crate) async fn file_is_deleted(&self) {
         let Some(file) = &self.file else { return pending().await };
         loop {
             poll_fn(|context| self.looks.borrow_mut().get_or_insert_with(looks).poll_tick(context))
@@ -92,7 +92,7 @@ impl Records {
     }
 
     /// Opens the audit file anew, since it may have been moved away; whether it is another one now.
-    pub(super) fn reopen(&mut self) -> bool {
+    pub(crate) fn reopen(&mut self) -> bool {
         let Some(file) = &mut self.file else { return false };
         let reopened = file.reopen();
         match reopened.and_then(|another| another.then(|| file.share()).transpose()) {
@@ -112,7 +112,7 @@ impl Records {
     }
 
     /// Records that a resource was opened, to be shared by all who may have it.
-    pub(super) fn opened(&self, resource: &Resource) {
+    pub(crate) fn opened(&self, resource: &Resource) {
         let subject = wire_slot(resource.slot).map_or(Subject::Nothing, Subject::Slot);
         // It is open already; nobody has it yet.
         let _ = self.audit.record(&Record {
@@ -126,7 +126,7 @@ impl Records {
     }
 
     /// Records what came of reading the policy again.
-    pub(super) fn reloaded(&self, verdict: Verdict, reason: &str) {
+    pub(crate) fn reloaded(&self, verdict: Verdict, reason: &str) {
         // The old policy or the new one holds in any case.
         let _ = self.audit.record(&Record {
             kind: Kind::Reload,

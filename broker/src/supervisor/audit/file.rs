@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 
 /// Where the audit file is.
-pub(super) struct AuditFile {
+pub(crate) struct AuditFile {
     path: PathBuf,
     file: OwnedFd,
 }
@@ -17,7 +17,7 @@ impl AuditFile {
     ///
     /// # Errors
     /// When it cannot be opened for appending, or is no regular file.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         Ok(Self { path: path.to_owned(), file: open(path)? })
     }
 
@@ -25,7 +25,7 @@ impl AuditFile {
     ///
     /// # Errors
     /// As [`AuditFile::open`]; then the old one goes on.
-    pub(super) fn reopen(&mut self) -> io::Result<bool> {
+    pub(crate) fn reopen(&mut self) -> io::Result<bool> {
         let file = open(&self.path)?;
         let (before, now) = (fstat(&self.file)?, fstat(&file)?);
         let another = (before.st_dev, before.st_ino) != (now.st_dev, now.st_ino);
@@ -36,7 +36,7 @@ impl AuditFile {
     }
 
     /// Whether the file has no name any more, so that what is written to it is lost.
-    pub(super) fn is_deleted(&self) -> bool {
+    pub(crate) fn is_deleted(&self) -> bool {
         fstat(&self.file).is_ok_and(|found| found.st_nlink == 0)
     }
 
@@ -44,7 +44,7 @@ impl AuditFile {
     ///
     /// # Errors
     /// When none is left.
-    pub(super) fn share(&self) -> io::Result<OwnedFd> {
+    pub(crate) fn share(&self) -> io::Result<OwnedFd> {
         self.file.try_clone()
     }
 
@@ -52,13 +52,13 @@ impl AuditFile {
     ///
     /// # Errors
     /// When none is left, or there is no /proc.
-    pub(super) fn for_appending(&self) -> io::Result<OwnedFd> {
+    pub(crate) fn for_appending(&self) -> io::Result<OwnedFd> {
         let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC;
         Ok(openat(CWD, path, flags, Mode::empty())?)
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }

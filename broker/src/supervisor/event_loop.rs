@@ -9,17 +9,17 @@ use fdbroker_wire::Message;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::StartError;
-use super::link::Link;
-use super::opener::Opened;
-use super::pulse::Pulse;
-use super::readiness;
-use super::records::Records;
-use super::reload::Done;
-use super::restarts::Death;
+use super::audit::records::Records;
+use super::notify;
+use super::policy::reload::Done;
+use super::resources::pool::Opened;
 use super::signals::{Order, Signals};
-use super::spawn;
 use super::state::Supervisor;
-use super::worker_process::{Ended, GRACE, WorkerProcess, patience};
+use super::workers::link::Link;
+use super::workers::process::{Ended, GRACE, WorkerProcess, patience};
+use super::workers::pulse::Pulse;
+use super::workers::restarts::Death;
+use super::workers::spawn;
 use crate::fd::{CloseQueue, PeerFd};
 
 /// How long what a dead worker left behind is read: only somebody whom it gave its end of the
@@ -62,7 +62,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// When the first worker does not come to serve.
-    pub(super) fn run(&mut self) -> Result<(), StartError> {
+    pub(crate) fn run(&mut self) -> Result<(), StartError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(MAX_OPENERS)
@@ -72,7 +72,7 @@ impl Supervisor {
         let result = runtime.block_on(async {
             tokio::select! {
                 result = self.serve() => result,
-                never = readiness::keep_watch(&log) => match never {},
+                never = notify::keep_watch(&log) => match never {},
             }
         });
         // An open that hangs must not keep the process.
@@ -165,7 +165,7 @@ impl Supervisor {
             };
             match event {
                 Event::Stop => {
-                    readiness::stopping(&self.log);
+                    notify::stopping(&self.log);
                     self.log.info(&format!(
                         "stopping, as SIGTERM or SIGINT asks; the {} deposits go with the broker",
                         self.deposits.all().len()
@@ -287,9 +287,9 @@ mod tests {
     use crate::fd::Depositor;
     use crate::log::{Format, Log};
     use crate::supervisor::listener::Listener;
-    use crate::supervisor::opener::Opener;
-    use crate::supervisor::policy_source::PolicySource;
-    use crate::supervisor::readiness::Readiness;
+    use crate::supervisor::notify::Readiness;
+    use crate::supervisor::policy::source::PolicySource;
+    use crate::supervisor::resources::pool::Opener;
 
     fn supervisor(directory: &tempfile::TempDir) -> Supervisor {
         let log = Rc::new(Log::open(Format::Text).unwrap());

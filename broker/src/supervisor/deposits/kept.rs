@@ -6,11 +6,11 @@ use super::unclosed::Leaving;
 use crate::fd::PeerFd;
 
 /// One deposit.
-pub(super) struct Kept {
-    pub(super) slot: Slot,
-    pub(super) ufd: i32,
-    pub(super) payload: Payload,
-    pub(super) descriptor: Option<PeerFd>,
+pub(crate) struct Kept {
+    pub(crate) slot: Slot,
+    pub(crate) ufd: i32,
+    pub(crate) payload: Payload,
+    pub(crate) descriptor: Option<PeerFd>,
     /// Of its descriptor: told to whoever counts what is not closed yet.
-    pub(super) leaving: Option<Leaving>,
+    pub(crate) leaving: Option<Leaving>,
 }

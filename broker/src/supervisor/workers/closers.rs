@@ -14,20 +14,20 @@ const MOST: usize = 64;
 
 /// All closers.
 #[derive(Default)]
-pub(super) struct Closers(Vec<Child>);
+pub(crate) struct Closers(Vec<Child>);
 
 impl Closers {
     /// Reaps those that have ended.
-    pub(super) fn reap(&mut self) {
+    pub(crate) fn reap(&mut self) {
         self.0.retain_mut(|closer| matches!(closer.try_wait(), Ok(None)));
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Starts another one; gives the worker's end of its link.
-    pub(super) fn start(&mut self, account: Option<Account>, log: &Log) -> io::Result<OwnedFd> {
+    pub(crate) fn start(&mut self, account: Option<Account>, log: &Log) -> io::Result<OwnedFd> {
         self.reap();
         if self.0.len() >= MOST {
             return Err(io::Error::other(format!("{MOST} still have something to close")));

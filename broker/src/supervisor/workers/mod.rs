@@ -1,0 +1,9 @@
+//! The worker's process: started, watched, written to; its connections, and the closers beside it.
+
+pub(crate) mod closers;
+pub(crate) mod connections;
+pub(crate) mod link;
+pub(crate) mod process;
+pub(crate) mod pulse;
+pub(crate) mod restarts;
+pub(crate) mod spawn;
