@@ -6,6 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use fdbroker_wire::MAX_DESCRIPTORS;
+use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 /// Sends as much of `parts` as there is room for, `descriptors` on the first byte; gives how many
@@ -31,7 +32,13 @@ pub(crate) fn transmit(
 /// Whether too many descriptors of this user lie unread, with whomever. No event tells when that
 /// is over: the caller tries again.
 pub(crate) fn too_many_in_flight(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(rustix::io::Errno::TOOMANYREFS.raw_os_error())
+    Errno::from_io_error(error) == Some(Errno::TOOMANYREFS)
+}
+
+/// Whether the kernel is short of something that it may have again a moment later.
+pub(crate) fn is_short(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::TOOMANYREFS | Errno::NOBUFS | Errno::NOMEM))
 }
 
 /// The pause before a send that failed for want of something is tried again.

@@ -6,9 +6,9 @@
 //! lies here is bounded by the kernel: each carries a descriptor that its sender has in flight.
 //!
 //! It has no privilege, knows no policy, and is sent one connection a message by its worker. It keeps the
-//! last one open until the next comes: then its worker has closed its own descriptor of it, and the close
-//! here is the one that may sleep. When its table is full it takes no more, and its worker gets another
-//! closer; this one ends when all that it has is closed.
+//! last one open until the next message, which may bring nothing: then its worker has closed its own
+//! descriptor of it, and the close here is the one that may sleep. When its table is full it takes no more,
+//! and its worker gets another closer; this one ends when all that it has is closed.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
@@ -83,10 +83,12 @@ fn serve(link: OwnedFd, table: u64) -> io::Result<()> {
     let (open, all_closed) = channel();
     let full = table.saturating_sub(LEFT_FREE);
     let mut last = None;
-    while let Some(connection) = next(&link, &queue, &open)? {
+    while let Some(sent) = next(&link, &queue, &open)? {
+        // Of the one before, its worker has closed its own.
+        drop(last.take());
+        let Sent::Connection(connection) = sent else { continue };
         let number = u64::try_from(connection.number()).unwrap_or_default();
-        // Its worker has closed the one before.
-        drop(last.replace(connection));
+        last = Some(connection);
         if number >= full {
             take_no_more(&link)?;
             break;
@@ -98,18 +100,27 @@ fn serve(link: OwnedFd, table: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// The next connection; none when there will be no more, or no room for it.
-fn next(link: &OwnedFd, queue: &CloseQueue, open: &Sender<()>) -> io::Result<Option<PeerFd>> {
+/// What its worker sends.
+enum Sent {
+    Connection(PeerFd),
+    /// For a moment there was no other: it need not keep the last one open.
+    Nothing,
+}
+
+/// What comes next; none when there will be no more, or no room for it.
+fn next(link: &OwnedFd, queue: &CloseQueue, open: &Sender<()>) -> io::Result<Option<Sent>> {
     let mut uid = [0; 4];
     let received = read(link, &mut uid, |descriptor| queue.hold(Depositor::Nobody, descriptor))?;
     if received.truncated {
         take_no_more(link)?;
         return Ok(None);
     }
-    let Some(mut connection) = received.descriptors.into_iter().next() else { return Ok(None) };
+    let Some(mut connection) = received.descriptors.into_iter().next() else {
+        return Ok((received.length > 0).then_some(Sent::Nothing));
+    };
     connection.move_to(Uid(u32::from_ne_bytes(uid)));
     connection.keep_until_closed(open.clone());
-    Ok(Some(connection))
+    Ok(Some(Sent::Connection(connection)))
 }
 
 /// Tells its worker, and waits until that has closed its end: then it has also closed what it sent last.

@@ -163,7 +163,7 @@ async fn start(
         in_flight: limits::in_flight::InFlight::new(table),
         vault,
         heartbeat,
-        closer: closer::Closer::default(),
+        closers: closer::CloserLinks::default(),
         guard,
         close_queue,
         chunk: RefCell::new(vec![0; peer::inbox::CHUNK].into_boxed_slice()),
@@ -207,7 +207,8 @@ async fn run_tasks(
         result = heartbeat::answer(&worker.heartbeat, &worker.vault) => result,
         () = worker.connections.announce(&worker.vault, &worker.close_queue) => Ok(()),
         full = tasks::full_table::stays_full(&worker) => Err(full),
-        () = closer::ask(&worker.closer, &worker.vault) => Ok(()),
+        () = closer::ask(&worker.closers, &worker.vault) => Ok(()),
+        () = closer::let_go(&worker.closers) => Ok(()),
         () = worker.vault.broken() => Err("the supervisor cannot be written to".to_owned()),
     }
 }

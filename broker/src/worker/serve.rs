@@ -92,7 +92,7 @@ pub(crate) fn put_away(
     if !carries_descriptors(socket.as_fd()) {
         return put_away_empty(worker, socket);
     }
-    let Err(socket) = worker.closer.take(uid, socket) else { return };
+    let Err(socket) = worker.closers.take(uid, socket) else { return };
     // There is no closer yet, or it is behind.
     let brought = worker.quotas.shut_unread(uid);
     worker.close_queue.hold(uid, socket).keep_until_closed((charge, brought));

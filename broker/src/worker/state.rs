@@ -20,7 +20,7 @@ use super::sessions::Sessions;
 use super::store::kind::Guard;
 use super::store::pending_take::Taking;
 use super::store::slots::Slots;
-use super::supervisor_link::closer::Closer;
+use super::supervisor_link::closer::CloserLinks;
 use super::supervisor_link::connections::Connections;
 use super::supervisor_link::heartbeat::Heartbeat;
 use super::supervisor_link::write::Vault;
@@ -48,7 +48,7 @@ pub(crate) struct Worker {
     pub(crate) in_flight: InFlight,
     pub(crate) vault: Vault,
     pub(crate) heartbeat: Heartbeat,
-    pub(crate) closer: Closer,
+    pub(crate) closers: CloserLinks,
     pub(crate) guard: Guard,
     pub(crate) close_queue: CloseQueue,
     /// Where every session reads to, before it decodes.

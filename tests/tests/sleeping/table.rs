@@ -1,11 +1,14 @@
 //! A descriptor table that somebody tries to fill with what cannot be closed.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use fdbroker_tests::socket::connected;
 use fdbroker_tests::stuck::{HeldPipe, Stopped, sleeping_thread};
-use fdbroker_tests::{Daemon, Peer, Person, needs_root, process, request, sample, sys, wait_until};
+use fdbroker_tests::{
+    Daemon, PATIENCE, Peer, Person, needs_root, process, request, sample, sys, wait_until,
+};
+use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::policy;
 
@@ -130,6 +133,32 @@ fn those_turned_away_with_descriptors_unread_fill_nobodys_table() {
     assert!(closers() > 2, "what cannot be closed fills one process after the other");
     drop(hers);
     wait_until("closers that are full end with what they hold", || closers() <= 2);
+}
+
+/// As the one connection too many sends a descriptor and lets go of its own; gives the other end.
+fn leaves_its_last_one(daemon: &Daemon) -> OwnedFd {
+    let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+    // It is turned away before any of it has been read.
+    let stopped = Stopped::new(daemon.worker_pid());
+    let mut peer = daemon.connect();
+    peer.send(b"x", &[theirs.as_fd()]);
+    drop((theirs, stopped));
+    peer.until_closed();
+    ours
+}
+
+#[test]
+fn whoever_is_turned_away_sees_what_it_sent_closed_also_when_nobody_comes_after_it() {
+    let daemon = Daemon::with_policy(&policy()).setting("max_connections_per_uid = 1").start();
+    let mut first = daemon.connect();
+    first.is_served((1, 9));
+    // From then on there is a closer, to which all further ones go.
+    leaves_its_last_one(&daemon);
+    wait_until("there are closers", || process::closers(daemon.supervisor_pid()).len() == 2);
+    for often in 0..20 {
+        let end = leaves_its_last_one(&daemon);
+        assert!(sys::hangs_up(&end, PATIENCE), "what came after {often} others stays open");
+    }
 }
 
 fn another_user_is_served_in_the_end(daemon: &Daemon) {

@@ -61,7 +61,7 @@ fn take(worker: &Worker, message: Message<PeerFd>) -> io::Result<()> {
                 worker.connections.closed(tally);
             }
             Ok(Control::Closer(link)) => {
-                link.and_then(PeerFd::into_inner).into_iter().for_each(|it| worker.closer.keep(it));
+                link.into_iter().for_each(|link| worker.closers.keep(link));
             }
             Ok(Control::Parted(numbers)) => worker.connections.parted(&numbers),
             Ok(Control::Ping) => {
