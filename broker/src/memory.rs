@@ -4,28 +4,60 @@
 //! would stay as large as it was then.
 
 use std::cell::Cell;
+use std::time::{Duration, Instant};
 
 use crate::sys::memory::give_back_unused;
 
-/// After how many frees it is worth the milliseconds that it takes.
+/// After how many ends it is worth what it takes: some milliseconds, or tens of them where much is held.
 const MANY: u32 = 1024;
+/// How often it is done at most, since nobody is served meanwhile.
+const SELDOM: Duration = Duration::from_secs(30);
 
 /// How many connections or deposits have ended since memory was last given back.
 #[derive(Default)]
-pub(crate) struct Freed(Cell<u32>);
+pub(crate) struct Freed {
+    ends: Cell<u32>,
+    last: Cell<Option<Instant>>,
+}
 
 impl Freed {
     /// One more has ended.
     pub(crate) fn count(&self) {
-        self.0.set(self.0.get().saturating_add(1));
+        self.ends.set(self.ends.get().saturating_add(1));
     }
 
-    /// Gives memory back if many have ended. For a moment in which nobody waits, and not more often than
-    /// once in some seconds.
+    /// Gives memory back if many have ended, and that was not done lately.
     pub(crate) fn give_back(&self) {
-        if self.0.get() >= MANY {
-            self.0.set(0);
+        if self.take_turn() {
             give_back_unused();
         }
+    }
+
+    /// Whether it is to be done now. Whoever asks does it.
+    fn take_turn(&self) -> bool {
+        let now = Instant::now();
+        let recent = self.last.get().is_some_and(|last| now.duration_since(last) < SELDOM);
+        if recent || self.ends.get() < MANY {
+            return false;
+        }
+        self.ends.set(0);
+        self.last.set(Some(now));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_given_back_after_many_ends_and_not_again_at_once() {
+        let freed = Freed::default();
+        (0..MANY - 1).for_each(|_| freed.count());
+        assert!(!freed.take_turn());
+        freed.count();
+        assert!(freed.take_turn());
+        (0..2 * MANY).for_each(|_| freed.count());
+        assert!(!freed.take_turn(), "it was done a moment ago");
     }
 }

@@ -89,7 +89,6 @@ async fn accept_from(
                 Ok(stream) => {
                     unaccepted.accepted().iter().for_each(|told| worker.log().info(told));
                     arrive(worker, stream);
-                    may_go_on(worker)?;
                 }
                 Err(error) => {
                     unaccepted.failed(&error).iter().for_each(|told| worker.log().error(told));
@@ -101,19 +100,6 @@ async fn accept_from(
         yield_now().await;
         worker.quotas.has_closed_enough().await;
     }
-}
-
-/// Whether this worker can go on.
-///
-/// # Errors
-/// When too much of its table is full of what cannot be closed: another worker begins with an empty one.
-fn may_go_on(worker: &Worker) -> io::Result<()> {
-    worker.quotas.overfull().map_or(Ok(()), |uid| {
-        Err(io::Error::other(format!(
-            "descriptors that user {uid} sent cannot be closed and fill a quarter of the table; see who \
-             sleeps in the kernel, and end that user's processes"
-        )))
-    })
 }
 
 impl Listener {
@@ -157,10 +143,6 @@ impl Drop for Listener {
 /// Gives a new connection a task of its own, which waits for its user's turn. Nothing is done here that
 /// takes long: whoever is behind it in the backlog waits for that.
 fn arrive(worker: &Rc<Worker>, stream: OwnedFd) {
-    // Whoever has left again asks for nothing, and counts for nothing.
-    if has_left(&stream) {
-        return serve::put_away_empty(worker, stream);
-    }
     let arrival = match Arrival::new(worker, stream) {
         Ok(arrival) => arrival,
         Err((stream, error)) => {
@@ -169,6 +151,11 @@ fn arrive(worker: &Rc<Worker>, stream: OwnedFd) {
         }
     };
     let (uid, turn) = (arrival.uid, Rc::clone(&arrival.turn));
+    if has_left(&arrival.stream) {
+        // It asks for nothing, and takes no more than the time for that.
+        serve::put_away_empty(worker, arrival.stream);
+        return worker.loop_time.charge(uid);
+    }
     match worker.quotas.connection(uid) {
         Ok(charge) => {
             let welcome = arrival.welcome(Rc::clone(worker), charge);
@@ -189,6 +176,11 @@ fn arrive(worker: &Rc<Worker>, stream: OwnedFd) {
 fn has_left(stream: &OwnedFd) -> bool {
     look(stream.as_fd(), PollFlags::empty()).is_ok_and(|found| found.contains(PollFlags::HUP))
         && is_over(stream)
+}
+
+/// Whether any connections of this user are about to be off its account.
+fn are_fewer_soon(worker: &Worker, uid: Uid) -> bool {
+    worker.sessions.are_ending(uid) || worker.connections.are_parting(uid)
 }
 
 /// A connection that is no session yet.
@@ -258,7 +250,7 @@ impl Arrival {
         // Those that the supervisor knows count until it has closed its duplicates.
         let mut charge = worker.quotas.connection(self.uid);
         for _ in 0..PARTING_STEPS {
-            if charge.is_ok() || !worker.connections.are_parting(self.uid) {
+            if charge.is_ok() || !are_fewer_soon(&worker, self.uid) {
                 break;
             }
             tokio::time::sleep(PARTING_STEP).await;

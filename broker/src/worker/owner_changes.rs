@@ -106,7 +106,10 @@ pub(crate) fn restore(worker: &Rc<Worker>, restored: Note) {
     let number = process_number::number(&process);
     worker.turns.keep_for(tag, pid, Rc::new(process), number);
     let worker = Rc::clone(worker);
+    // The one that is watched, and the other.
+    let counted = [(); 2].map(|()| worker.quotas.former_process());
     tokio::task::spawn_local(async move {
+        let _counted = counted;
         // A pidfd is readable when its process has ended, see pidfd_open(2).
         let ended = async { Watched::new(watched)?.readable().await };
         if let Err(error) = ended.await {

@@ -65,6 +65,7 @@ pub(crate) async fn serve(
     let Session { touched, holder, outbox, inbox, connection: own, .. } = session;
     // Both hold the socket, which is not to be closed here.
     drop((inbox, own));
+    connection.set_ending();
     for tag in touched {
         owner_changes::leave(&worker, tag, &holder, End::Left).await;
     }

@@ -41,8 +41,17 @@ pub(crate) struct Connection {
     pub(crate) stream: Rc<Watched>,
     pub(crate) turn: Rc<Turn>,
     charge: RefCell<Option<Arc<ConnectionCharge>>>,
-    /// A request of it is being served.
-    at_work: Cell<bool>,
+    doing: Cell<Doing>,
+}
+
+/// What a connection's session is doing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Doing {
+    Waits,
+    /// It serves a request.
+    Serves,
+    /// It gives up what it has, which can wait for the supervisor.
+    Ends,
 }
 
 /// A connection that waits until its user's others have been looked at.
@@ -58,8 +67,8 @@ impl Sessions {
         charge: Arc<ConnectionCharge>,
     ) -> Rc<Connection> {
         let (stream, turn) = (Rc::clone(stream), Rc::clone(turn));
-        let (charge, at_work) = (RefCell::new(Some(charge)), Cell::new(false));
-        let connection = Rc::new(Connection { stream, turn, charge, at_work });
+        let (charge, doing) = (RefCell::new(Some(charge)), Cell::new(Doing::Waits));
+        let connection = Rc::new(Connection { stream, turn, charge, doing });
         let mut users = self.users.borrow_mut();
         let connections = &mut users.entry(uid, User::is_here).or_default().connections;
         if connections.len() == connections.capacity() {
@@ -89,6 +98,13 @@ impl Sessions {
             user.looked_through.set(Some(Instant::now()));
             reap(user.connections.iter().filter_map(Weak::upgrade).collect());
         }
+    }
+
+    /// Whether any of this user's connections is about to be off its account.
+    pub(crate) fn are_ending(&self, uid: Uid) -> bool {
+        let users = self.users.borrow();
+        let connections = users.get(&uid).into_iter().flat_map(|user| &user.connections);
+        connections.filter_map(Weak::upgrade).any(|it| it.doing.get() == Doing::Ends)
     }
 
     /// The same for all users, but not too often.
@@ -139,12 +155,17 @@ impl Connection {
     /// Says whether a request of it is being served. As long as one is, it counts, also when its peer has
     /// hung up: what waits to be looked up is bounded by that.
     pub(crate) fn set_at_work(&self, at_work: bool) {
-        self.at_work.set(at_work);
+        self.doing.set(if at_work { Doing::Serves } else { Doing::Waits });
+    }
+
+    /// Says that the session ends. It counts until it has.
+    pub(crate) fn set_ending(&self) {
+        self.doing.set(Doing::Ends);
     }
 
     /// Ends it at once if it is over: then it needs no turn to find that out.
     fn reap(&self) {
-        if !self.at_work.get() && is_over(&*self.stream) {
+        if self.doing.get() == Doing::Waits && is_over(&*self.stream) {
             self.charge.take();
             self.turn.excuse();
         }

@@ -3,7 +3,8 @@
 //! Every user is a process of its own. The well-behaved ask by the clock and look at each answer.
 //! What they see is measured twice with the same number of busy connections: once beside users who
 //! only ask as fast as they are answered, and once beside users who attack in every [`attack`] that
-//! is known. What an answer took is counted from when its request was due.
+//! is known. What an answer took is counted from when its request was due; the next one of the connection
+//! is due no earlier than that answer.
 //!
 //! Services and users each have half of the processor, where control groups can do that.
 
@@ -148,28 +149,34 @@ fn pause(daemon: &Daemon, time: Duration) {
 }
 
 impl Usage {
-    /// What the two processes use; waits until they have no more descriptors open than before, and
-    /// cleans up as long as they have.
+    /// What the two processes use; waits until they have no more descriptors open and no more memory than
+    /// before, and cleans up as long as they have.
     fn settled(daemon: &Daemon, before: Option<Self>, clean: impl Fn()) -> Self {
         let end = Instant::now() + SETTLE;
         clean();
-        let mut least = Self::of(daemon);
+        let mut last = Self::of(daemon);
         let mut stays = 0;
         while Instant::now() < end && stays < 20 {
             std::thread::sleep(Duration::from_millis(100));
             let now = Self::of(daemon);
-            stays = if now.descriptors == least.descriptors { stays + 1 } else { 0 };
-            least = now;
+            stays = if now.descriptors == last.descriptors { stays + 1 } else { 0 };
+            last = now;
             if before.is_some_and(|before| now.has_more_than(before)) {
                 clean();
                 stays = 0;
             }
         }
-        least
+        last
     }
 
+    /// Whether it has more descriptors open, or has not given its memory back yet.
     fn has_more_than(self, other: Self) -> bool {
         self.descriptors.iter().zip(other.descriptors).any(|(own, others)| *own > others)
+            || self
+                .memory
+                .iter()
+                .zip(other.memory)
+                .any(|(own, other)| report::has_grown(other, *own))
     }
 
     fn of(daemon: &Daemon) -> Self {

@@ -79,12 +79,18 @@ impl Seen {
     }
 }
 
+/// Whether memory has grown by more than may stay.
+pub(super) fn has_grown(before: u64, after: u64) -> bool {
+    after > before + before / 4 + KEPT
+}
+
 impl Report {
     /// Each bar that was missed, where p99 may be `times` what it was; none if that is not asked.
     pub fn missed(&self, times: Option<u32>) -> Vec<String> {
         let mut missed = Vec::new();
         for (name, seen) in [("alone", &self.alone), ("attacked", &self.attacked)] {
-            if seen.errors > 0 || seen.answers.number == 0 {
+            let nothing = seen.answers.number == 0 || seen.joined.number == 0;
+            if seen.errors > 0 || nothing {
                 let first = seen.first_error.as_deref().unwrap_or("there was no answer at all");
                 missed.push(format!("{name}: {} errors, the first: {first}", seen.errors));
             }
@@ -104,7 +110,7 @@ impl Report {
                 missed.push(format!("{name}: {after} descriptors after it, {before} before"));
             }
             let (before, after) = (self.before.memory[at], self.after.memory[at]);
-            if after > before + before / 4 + KEPT {
+            if has_grown(before, after) {
                 missed.push(format!("{name}: {after} bytes of memory after it, {before} before"));
             }
         }

@@ -82,7 +82,7 @@ impl Deposits {
     pub(crate) fn forget(&mut self, slot: Slot) -> bool {
         self.takers.forget(slot);
         let kept = self.kept.remove(&slot);
-        self.freed.count();
+        kept.iter().for_each(|_| self.freed.count());
         let leaving = kept.as_ref().and_then(|kept| kept.leaving.as_ref());
         leaving.into_iter().for_each(|leaving| self.unclosed.leaves(leaving));
         kept.is_some()

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::forgetful::Forgetful;
-use super::table::{Counter, EndedCharge, Table};
+use super::table::{Counted, Counter, EndedCharge, Table};
 use fdbroker_policy::{Settings, Uid};
 
 /// The accounts of all users.
@@ -17,8 +17,6 @@ pub(crate) struct Quotas {
     limits: Cell<Limits>,
     table: Table,
     accounts: RefCell<Forgetful<Uid, Arc<Account>>>,
-    /// The user by whom too much of the table is full of what cannot be closed.
-    overfull: Cell<Option<Uid>>,
 }
 
 #[derive(Clone, Copy)]
@@ -53,12 +51,12 @@ impl Limits {
 
 #[derive(Default)]
 struct Account {
-    connections: AtomicU32,
+    connections: Counter,
     slots: AtomicU32,
     bytes: AtomicU64,
     descriptors: AtomicU32,
     brought: AtomicU32,
-    opening: AtomicU32,
+    opening: Counter,
     /// The deposited descriptors of all users, the same for every account.
     all_descriptors: Counter,
     /// What all users brought, likewise.
@@ -90,7 +88,8 @@ pub(crate) enum Exceeded {
 /// A connection, on its user's account and on the broker's.
 pub(crate) struct ConnectionCharge {
     account: Arc<Account>,
-    all: Counter,
+    _own: Counted,
+    _all: Counted,
 }
 
 /// A deposit, on its owner's account.
@@ -111,32 +110,31 @@ pub(crate) struct Reader(Arc<Account>);
 impl Reader {
     /// Charges a descriptor that was brought, or that is open for as long as something is done for it.
     pub(crate) fn charge(&self) -> BroughtCharge {
-        BroughtCharge(Arc::clone(&self.0)).begin()
+        self.0.brings()
     }
 }
 
 impl ConnectionCharge {
     /// Charges a duplicate of the connection.
     pub(crate) fn duplicate(&self) -> BroughtCharge {
-        BroughtCharge(Arc::clone(&self.account)).begin()
+        self.account.brings()
     }
 }
 
-impl BroughtCharge {
-    fn begin(self) -> Self {
-        self.0.brought.fetch_add(1, Ordering::Relaxed);
-        self.0.all_brought.fetch_add(1, Ordering::Relaxed);
-        self
+impl Account {
+    /// Charges a descriptor that the user brought.
+    fn brings(self: &Arc<Self>) -> BroughtCharge {
+        self.brought.fetch_add(1, Ordering::Relaxed);
+        self.all_brought.fetch_add(1, Ordering::Relaxed);
+        BroughtCharge(Arc::clone(self))
     }
 }
 
 /// A resource that is being opened for a user, and its place in the table once it is.
 pub(crate) struct OpeningCharge {
-    _opening: Opening,
+    _opening: Counted,
     place: BroughtCharge,
 }
-
-struct Opening(Arc<Account>);
 
 impl OpeningCharge {
     /// The resource has been opened: from now on it counts as what its user brought, until it is closed.
@@ -156,7 +154,7 @@ impl Quotas {
     pub(crate) fn new(settings: &Settings, table: u64) -> Self {
         let table = Table::new(table);
         let limits = Cell::new(Limits::of(settings, &table));
-        Self { limits, table, accounts: RefCell::default(), overfull: Cell::new(None) }
+        Self { limits, table, accounts: RefCell::default() }
     }
 
     /// Other limits from now on; what is held already stays.
@@ -219,9 +217,9 @@ impl Quotas {
     }
 
     fn charged_connection(&self, account: Arc<Account>) -> ConnectionCharge {
-        account.connections.fetch_add(1, Ordering::Relaxed);
-        self.table.connections.fetch_add(1, Ordering::Relaxed);
-        ConnectionCharge { account, all: Arc::clone(&self.table.connections) }
+        let own = Counted::of(&account.connections);
+        let all = Counted::of(&self.table.connections);
+        ConnectionCharge { account, _own: own, _all: all }
     }
 
     /// Returns the account of `uid`, to be asked before each read what it may bring.
@@ -251,9 +249,11 @@ impl Quotas {
         self.table.crowded().await;
     }
 
-    /// Whether nothing can be read from anybody, for what users brought or left.
+    /// Whether nothing can be read from anybody, for what users brought or left; or one of them has a
+    /// quarter of the table full of what cannot be closed.
     pub(crate) fn is_full(&self) -> bool {
-        self.table.is_full()
+        let overfull = |account: &Arc<Account>| self.is_overfull(account);
+        self.table.is_full() || self.accounts.borrow().values().any(overfull)
     }
 
     /// The user who brought the most of what is open now.
@@ -276,19 +276,25 @@ impl Quotas {
     /// Charges a connection of `uid` that has been shut with descriptors unread in it. How many there are
     /// is up to the user: they are made by connect(2) and send(2), before anybody can be refused.
     pub(crate) fn shut_unread(&self, uid: Uid) -> BroughtCharge {
-        let charge = BroughtCharge(self.account(uid)).begin();
-        if charge.0.brought.load(Ordering::Relaxed) > self.table.size() / STUCK {
-            self.overfull.set(Some(uid));
-        }
+        let account = self.account(uid);
+        let charge = account.brings();
         // Nobody was asked whether there is room for it: that is looked at now.
+        if self.is_overfull(&account) {
+            self.table.look();
+        }
         let _ = self.share();
         charge
     }
 
-    /// The user by whom so much of the table is full of what cannot be closed that another process, with
-    /// another table, has to take over.
-    pub(crate) fn overfull(&self) -> Option<Uid> {
-        self.overfull.get()
+    /// Charges a process that an earlier worker left a note of.
+    pub(crate) fn former_process(&self) -> Counted {
+        Counted::of(&self.table.former)
+    }
+
+    /// Whether a user has brought so much that cannot be closed that another process, with another table,
+    /// has to take over.
+    fn is_overfull(&self, account: &Account) -> bool {
+        account.brought.load(Ordering::Relaxed) > self.table.size() / STUCK
     }
 
     /// Whether one more resource may be opened for `uid`, by what it has of the table: a little less than
@@ -309,11 +315,10 @@ impl Quotas {
     pub(crate) fn opening(&self, uid: Uid) -> Result<OpeningCharge, Exceeded> {
         self.may_open(uid)?;
         let account = self.account(uid);
-        let opening = Opening(Arc::clone(&account));
-        match account.opening.fetch_add(1, Ordering::Relaxed) {
-            MAX_OPENING.. => Err(Exceeded::Opening),
-            _ => Ok(OpeningCharge { _opening: opening, place: BroughtCharge(account).begin() }),
+        if account.opening.load(Ordering::Relaxed) >= MAX_OPENING {
+            return Err(Exceeded::Opening);
         }
+        Ok(OpeningCharge { _opening: Counted::of(&account.opening), place: account.brings() })
     }
 
     /// Charges a deposit of `bytes` of payload to `uid`, in the place of one of its own whose
@@ -375,23 +380,10 @@ impl Quotas {
     }
 }
 
-impl Drop for ConnectionCharge {
-    fn drop(&mut self) {
-        self.account.connections.fetch_sub(1, Ordering::Relaxed);
-        self.all.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Drop for BroughtCharge {
     fn drop(&mut self) {
         self.0.brought.fetch_sub(1, Ordering::Relaxed);
         self.0.all_brought.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Opening {
-    fn drop(&mut self) {
-        self.0.opening.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -567,7 +559,6 @@ mod tests {
             assert!(!quotas.is_crowded());
             held.extend((0..1020).map(|_| quotas.shut_unread(Uid(uid))));
         }
-        assert_eq!(quotas.overfull(), None);
         assert!(quotas.is_crowded());
         assert!(quotas.is_full());
         assert!(

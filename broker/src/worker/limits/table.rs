@@ -3,6 +3,7 @@
 //! Everything that takes an entry is counted here while it does, or is bounded by what is kept free for
 //! the worker itself. Whose it is, is kept by [`super::quota`].
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -31,17 +32,27 @@ pub(super) struct Table {
     pub(super) connections: Counter,
     pub(super) deposits: Counter,
     pub(super) brought: Counter,
+    /// Processes that an earlier worker left notes of.
+    pub(super) former: Counter,
     ended: Arc<Ended>,
+    /// No ended connection has been closed for long.
+    stuck: Cell<bool>,
     /// Told when no room is left for what one read brings.
     crowded: Notify,
 }
 
-/// How many of something are there, for all users.
+/// How many of something there are.
 pub(super) type Counter = Arc<AtomicU32>;
 
+/// One of them, until this is dropped.
+pub(crate) struct Counted(Counter);
+
 /// Connections that have ended and are not closed yet.
+#[derive(Default)]
 struct Ended {
     number: AtomicU32,
+    /// How many have been closed, ever.
+    closed: AtomicU32,
     most: u32,
     /// Told when half of the most are left.
     fewer: Notify,
@@ -54,8 +65,6 @@ impl Table {
     /// A table of so many entries.
     pub(super) fn new(size: u64) -> Self {
         let size = u32::try_from(size).unwrap_or(u32::MAX);
-        let ended =
-            Ended { number: AtomicU32::new(0), most: (size / ENDED).max(4), fewer: Notify::new() };
         Self {
             size,
             // A table that small is warned of at start.
@@ -63,7 +72,9 @@ impl Table {
             connections: Counter::default(),
             deposits: Counter::default(),
             brought: Counter::default(),
-            ended: Arc::new(ended),
+            former: Counter::default(),
+            ended: Arc::new(Ended { most: (size / ENDED).max(4), ..Ended::default() }),
+            stuck: Cell::new(false),
             crowded: Notify::new(),
         }
     }
@@ -88,7 +99,7 @@ impl Table {
     pub(super) fn left(&self) -> Option<u32> {
         let free = self.free();
         if free.is_none() {
-            self.crowded.notify_one();
+            self.look();
         }
         free
     }
@@ -99,8 +110,11 @@ impl Table {
     }
 
     /// Whether nothing can be read from anybody, and what users brought or left takes more than half of
-    /// what is kept free for that.
+    /// what is kept free for that; or nobody can be accepted, since what has ended is never closed.
     pub(super) fn is_full(&self) -> bool {
+        if self.stuck.get() {
+            return true;
+        }
         let unkept = of(&self.brought).saturating_add(of(&self.ended.number));
         self.free().is_none() && unkept > self.reserve / 2
     }
@@ -111,19 +125,28 @@ impl Table {
         EndedCharge(Arc::clone(&self.ended))
     }
 
-    /// Waits while too many connections that have ended are still to be closed; but not for long, since
-    /// a table that stays full is noticed only by whoever takes more of it.
+    /// Waits while too many connections that have ended are still to be closed; but not for long. When none
+    /// of them has been closed by then, the table counts as full.
     pub(super) async fn has_closed_enough(&self) {
         if of(&self.ended.number) < self.ended.most {
-            return;
+            return self.stuck.set(false);
         }
+        let closed = of(&self.ended.closed);
         let fewer = async {
             while of(&self.ended.number) > self.ended.most / 2 {
                 self.ended.fewer.notified().await;
             }
         };
-        // It makes no difference which of the two it was.
-        let _ = timeout(PATIENCE, fewer).await;
+        let in_time = timeout(PATIENCE, fewer).await.is_ok();
+        self.stuck.set(!in_time && of(&self.ended.closed) == closed);
+        if self.stuck.get() {
+            self.look();
+        }
+    }
+
+    /// Has whoever waits for that look whether it is full.
+    pub(super) fn look(&self) {
+        self.crowded.notify_one();
     }
 
     fn free(&self) -> Option<u32> {
@@ -133,8 +156,9 @@ impl Table {
     /// How many entries are in use, or soon will be.
     fn used(&self) -> u32 {
         let connections = of(&self.connections).saturating_mul(PER_CONNECTION);
-        let others = [of(&self.deposits), of(&self.brought), of(&self.ended.number)];
-        others.into_iter().fold(connections, u32::saturating_add)
+        let others = [of(&self.deposits), of(&self.brought), of(&self.former)];
+        let open = connections.saturating_add(of(&self.ended.number));
+        others.into_iter().fold(open, u32::saturating_add)
     }
 }
 
@@ -142,8 +166,23 @@ fn of(counter: &AtomicU32) -> u32 {
     counter.load(Ordering::Relaxed)
 }
 
+impl Counted {
+    /// One more.
+    pub(super) fn of(counter: &Counter) -> Self {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(counter))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Drop for EndedCharge {
     fn drop(&mut self) {
+        self.0.closed.fetch_add(1, Ordering::Relaxed);
         let left = self.0.number.fetch_sub(1, Ordering::Relaxed) - 1;
         if left == self.0.most / 2 {
             self.0.fewer.notify_one();
@@ -173,15 +212,27 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_never_closed_is_waited_for_a_second_and_then_fills_the_table() {
+    async fn what_is_never_closed_is_waited_for_a_second_and_then_the_table_counts_as_full() {
         let table = Table::new(1024);
         let mut ended: Vec<_> = (0..32).map(|_| table.ended()).collect();
         let begin = Instant::now();
         table.has_closed_enough().await;
         assert_eq!(begin.elapsed(), PATIENCE);
-        ended.extend((0..800).map(|_| table.ended()));
-        assert!(table.is_full());
-        ended.clear();
-        assert!(!table.is_full());
+        assert!(table.is_full(), "nobody else can be accepted");
+        ended.push(table.ended());
+        tokio::join!(table.has_closed_enough(), async { drop(ended.pop()) });
+        assert!(!table.is_full(), "slowly, but they are closed");
+    }
+
+    #[test]
+    fn whatever_takes_an_entry_leaves_fewer() {
+        let table = Table::new(1024);
+        let all = table.left().unwrap();
+        let held = [&table.deposits, &table.brought, &table.former, &table.connections];
+        let held = held.map(Counted::of);
+        let _ended = table.ended();
+        assert_eq!(table.left().unwrap(), all - 4 - PER_CONNECTION);
+        drop(held);
+        assert_eq!(table.left().unwrap(), all - 1);
     }
 }

@@ -64,7 +64,9 @@ pub(crate) fn restore(worker: &Rc<Worker>, take: Take) {
     let former = Rc::new(Former { pid, process });
     worker.taking.keep_for(&former, &slots);
     let worker = Rc::clone(worker);
+    let counted = worker.quotas.former_process();
     tokio::task::spawn_local(async move {
+        let _counted = counted;
         // A pidfd is readable when its process has ended, see pidfd_open(2).
         if former.process.readable().await.is_ok() {
             slots.into_iter().for_each(|slot| worker.taking.give_up(slot, &former));
