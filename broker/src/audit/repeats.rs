@@ -2,11 +2,13 @@
 //!
 //! Equal are those of one user, unit, tag, right, rule and reason, whichever of its processes asks
 //! and whichever slot of the tag it asks for: the count comes with the span of the slots. And no user
-//! has more than so many records a second. What is beyond that is counted, and the count is told.
+//! has more than so many records a second, counts included. What is beyond that is counted, and the count is
+//! told. If there are more counts than that, the smallest become one for each kind and verdict.
 //!
 //! Bounded, by user: what one user asks makes nobody else's count come early or late. No count is
 //! lost.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
@@ -125,11 +127,12 @@ impl Repeats {
     /// is anything left to look at later.
     pub(super) fn due(&mut self, now: Option<Instant>) -> (Vec<OwnedRecord>, bool) {
         let mut due = Vec::new();
-        self.users.retain(|_, user| {
+        let Self { users, rates, .. } = self;
+        users.retain(|_, user| {
             if now.is_some_and(|now| !user.is_over(now)) {
                 return true;
             }
-            user.take_counts(now, &mut due);
+            due.extend(user.take_counts(now, rates));
             !user.seen.is_empty()
         });
         due.extend(self.others.take());
@@ -171,14 +174,14 @@ impl User {
             self.more.count(record, TOO_MANY);
             return true;
         }
-        let has_room = self.has_room(record, rates, crowded);
+        let shown = self.seen.get(&key).map_or(0, |seen| seen.shown);
+        let shows = shown < SHOWN
+            && self.has_room(rates, crowded)
+            && self.is_within_rate_of_rule(record, rates);
         let seen = self.seen.entry(key).or_default();
-        if seen.shown < SHOWN && has_room {
+        if shows {
             seen.shown += 1;
             self.written += 1;
-            if let Some(rule) = record.rule.filter(|rule| rates.of_rules.contains_key(*rule)) {
-                *self.by_rule.entry(rule.to_owned()).or_default() += 1;
-            }
             return false;
         }
         match &mut seen.counted {
@@ -188,29 +191,58 @@ impl User {
         true
     }
 
-    /// Whether one more record of it may be written in this second.
-    fn has_room(&self, record: &Record<'_>, rates: &Rates, crowded: bool) -> bool {
-        let rule = record.rule.and_then(|rule| {
-            Some((rates.of_rules.get(rule)?.get(), self.by_rule.get(rule).copied().unwrap_or(0)))
-        });
-        let of_rule = rule.is_none_or(|(rate, written)| written < rate);
-        of_rule && self.written < rates.of_user.get() && (!crowded || self.written < SHOWN)
+    /// Whether one more record may be written in this second.
+    fn has_room(&self, rates: &Rates, crowded: bool) -> bool {
+        self.written < rates.of_user.get() && (!crowded || self.written < SHOWN)
     }
 
-    /// Gives the counts of its second, and begins the next one with those that go on.
-    fn take_counts(&mut self, now: Option<Instant>, due: &mut Vec<OwnedRecord>) {
-        let before = due.len();
+    /// Returns the counts of its second, and begins the next one with those that go on. They are records of
+    /// the next one.
+    fn take_counts(&mut self, now: Option<Instant>, rates: &Rates) -> Vec<OwnedRecord> {
+        let mut counts = Vec::new();
         self.seen.retain(|_, seen| {
             let counted = seen.counted.take();
             // While it goes on, each second is one record with its count.
             let goes_on = counted.is_some() && now.is_some();
-            due.extend(counted);
+            counts.extend(counted);
             goes_on
         });
-        due.extend(self.more.take());
         self.since = now.unwrap_or(self.since);
-        self.written = u32::try_from(due.len() - before).unwrap_or(u32::MAX);
         self.by_rule.clear();
+        let told = self.within_rates(counts, rates);
+        self.written = u32::try_from(told.len()).unwrap_or(u32::MAX);
+        told
+    }
+
+    /// Puts the smallest counts together, until no more are left than the rates allow; at least one of each
+    /// kind and verdict.
+    fn within_rates(&mut self, mut counts: Vec<OwnedRecord>, rates: &Rates) -> Vec<OwnedRecord> {
+        counts.sort_by_key(|counted| Reverse(counted.count));
+        counts.retain(|counted| {
+            let within = self.is_within_rate_of_rule(&counted.borrow(), rates);
+            if !within {
+                self.more.count(&counted.borrow(), TOO_MANY);
+            }
+            within
+        });
+        let most = usize::try_from(rates.of_user.get()).unwrap_or(usize::MAX);
+        while counts.len() + self.more.0.len() > most
+            && let Some(counted) = counts.pop()
+        {
+            self.more.count(&counted.borrow(), TOO_MANY);
+        }
+        counts.extend(self.more.take());
+        counts
+    }
+
+    /// Whether another record that a rule decided is within its rate, if it has one; then it is one more.
+    fn is_within_rate_of_rule(&mut self, record: &Record<'_>, rates: &Rates) -> bool {
+        let rate = record.rule.and_then(|rule| Some((rule, rates.of_rules.get(rule)?.get())));
+        let Some((rule, rate)) = rate else { return true };
+        let written = self.by_rule.entry(rule.to_owned()).or_default();
+        let within = *written < rate;
+        *written += u32::from(within);
+        within
     }
 }
 
@@ -385,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_has_so_many_records_a_second_whatever_it_asks_and_all_are_counted() {
+    fn a_user_has_so_many_records_a_second_and_all_are_counted() {
         let (mut repeats, start) = begin();
         let rate = NonZeroU32::new(20).unwrap();
         repeats.limit(Rates { of_user: rate, ..Rates::default() });
@@ -395,6 +427,43 @@ mod tests {
         let (told, _) = repeats.due(None);
         assert!(told.len() <= KINDS + 1, "{}", told.len());
         assert_eq!(sum(&told), 2000 - 20);
+    }
+
+    #[test]
+    fn counts_are_part_of_a_users_rate() {
+        let (mut repeats, start) = begin();
+        let rate = NonZeroU32::new(10).unwrap();
+        repeats.limit(Rates { of_user: rate, ..Rates::default() });
+        for second in 0..5 {
+            let now = start + Duration::from_secs(second);
+            let told = repeats.due(Some(now)).0;
+            let mut asks = |record: &Record<'_>| !repeats.only_counts(record, now);
+            // One question is asked more often than the others.
+            let often = (0..50).filter(|_| asks(&about(0, 0))).count();
+            let rarely = (0..200).filter(|tag| asks(&about(tag % 40, 0))).count();
+            assert!(often + rarely + told.len() <= 10, "{often} {rarely} {}", told.len());
+            let of_it = |record: &OwnedRecord| record.borrow().subject == about(0, 0).subject;
+            assert!(second == 0 || told.iter().any(of_it), "the largest stays by itself");
+        }
+    }
+
+    #[test]
+    fn counts_are_part_of_a_rules_rate() {
+        let (mut repeats, start) = begin();
+        let of_rules = [("noisy".to_owned(), NonZeroU32::new(2).unwrap())].into();
+        repeats.limit(Rates { of_rules, ..Rates::default() });
+        let noisy = |tag| Record { rule: Some("noisy"), ..about(tag, 0) };
+        many(9, || repeats.only_counts(&about(1, 0), start));
+        for tag in 0..9 {
+            repeats.only_counts(&noisy(tag), start);
+        }
+        let now = start + Duration::from_secs(1);
+        let told = repeats.due(Some(now)).0;
+        assert_eq!(sum(&told), 6 + 7);
+        let of_rule = told.iter().filter(|record| record.borrow().rule == Some("noisy")).count();
+        assert_eq!(of_rule, 3, "two, and the rest together");
+        assert!(repeats.only_counts(&noisy(100), now));
+        assert!(!repeats.only_counts(&about(100, 0), now));
     }
 
     #[test]

@@ -144,3 +144,110 @@ fn names_that_somebody_tries_are_in_the_trail_each_of_them() {
         assert_eq!(tried, 1, "{name}");
     }
 }
+
+/// Whatever a peer can ask for, the `number`th time: of another slot, tag or name each time.
+fn requests(number: i16) -> Vec<Vec<u8>> {
+    let place = (number, i32::from(number));
+    let name = Name::new(&format!("try-{number}")).unwrap();
+    let (tag, slot) = (Tag::new(number), Slot::new(number, place.1));
+    let operations = [
+        Request::Find(name),
+        Request::List { tag: None, after: slot },
+        Request::List { tag, after: None },
+        Request::Reload,
+        Request::Purge(slot),
+        Request::Status,
+    ];
+    let operations = operations.map(|request| {
+        let message: Extended<OwnedFd> = request.into_extended();
+        request::extended(message.op, &message.body)
+    });
+    let many = [number.to_ne_bytes(), [0; 2]].concat();
+    let many = [many, place.1.to_ne_bytes().to_vec()].concat();
+    let others = [
+        request::hello(),
+        request::get(place),
+        request::add(place, -1, b"x"),
+        request::del(place),
+        request::tag(number),
+        request::claim(number, 0, 0),
+        request::release(number),
+        request::ready(number),
+        request::withdraw(number),
+        request::extended(opcode::GET_MANY, &many),
+        request::extended(opcode::DEL_MANY, &many),
+        request::extended(90, b"no request"),
+    ];
+    operations.into_iter().chain(others).collect()
+}
+
+#[test]
+fn no_request_of_a_user_without_rights_is_recorded_beyond_the_rate() {
+    const TIMES: i16 = 60;
+    let nobody = format!(
+        "{POLICY}\n[[rules]]\nid = \"no\"\ndeny = [\"*\"]\nslots = [\"*\"]\nanyone = true\n"
+    );
+    let unnamed = POLICY.replace("anyone = true", "user = 64999");
+    for policy in [nobody, unnamed] {
+        let (builder, trail) = with_trail(Daemon::with_policy(&policy));
+        let mut daemon = builder.setting("records_per_second = 10").start();
+        let mut peer = daemon.connect();
+        let start = std::time::Instant::now();
+        let mut asked = 0;
+        for number in 0..TIMES {
+            for bytes in requests(number) {
+                assert!(!peer.ask(&bytes, &[]).is_closed());
+                asked += u64::from(bytes != request::hello());
+            }
+            // A connection that ends, and one that is cut off.
+            let mut other = daemon.connect();
+            other.send(&request::extended(95, &[0; 8]), &[]);
+            other.send(&[0xff; 64], &[]);
+            other.until_closed();
+        }
+        let seconds = start.elapsed().as_secs() + 2;
+        daemon.end(Signal::TERM);
+        let by_peers = |record: &Value| record["FDBROKER_RIGHT"] != "open";
+        let records: Vec<_> = trail.records().into_iter().filter(by_peers).collect();
+        let granted = records.iter().find(|record| record["FDBROKER_VERDICT"] == "granted");
+        assert_eq!(granted, None);
+        let most = 10 * (seconds + 1);
+        assert!(records.len() as u64 <= most, "{} in {seconds} s", records.len());
+        assert!(trail.count(by_peers) >= asked, "no count is lost");
+    }
+}
+
+#[test]
+fn a_listing_is_recorded_as_granted_by_the_rule_that_showed_something() {
+    let policy = r#"
+[tags.store]
+id = 1
+
+[[rules]]
+id = "a part of it"
+allow = ["add", "list"]
+slots = ["store/0-9"]
+anyone = true
+"#;
+    let (builder, trail) = with_trail(Daemon::with_policy(policy));
+    let mut daemon = builder.start();
+    let mut peer = daemon.connect();
+    let everything = Attack::List.bytes();
+    peer.ask(&request::hello(), &[]);
+    peer.ask(&everything, &[]);
+    peer.add((1, 3), "x").done();
+    for _ in 0..20 {
+        peer.ask(&everything, &[]);
+    }
+    daemon.end(Signal::TERM);
+    let listings = |verdict, rule: &'static str, reason: &'static str| {
+        trail.count(|record| {
+            is(record, "decision", verdict, "list", "")
+                && record["FDBROKER_RULE"] == rule
+                && record["FDBROKER_REASON"] == reason
+        })
+    };
+    let nothing = "nothing is there that it may list: no rule allows it";
+    assert_eq!(listings("refused", "none", nothing), 1);
+    assert_eq!(listings("granted", "a part of it", "1 slots were listed"), 20);
+}

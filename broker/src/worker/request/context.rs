@@ -135,7 +135,8 @@ impl<'a> Case<'a> {
         })
     }
 
-    /// Records what came of the request, and gives its answer.
+    /// Records what came of the request, and gives its answer. What no rule grants counts as refused, whatever
+    /// is answered: only of refusals is the number of records limited.
     pub(crate) fn conclude(&self, outcome: Outcome) -> Answer {
         let (answer, reason) = match outcome {
             Outcome::Recorded(answer) => return answer,
@@ -143,9 +144,10 @@ impl<'a> Case<'a> {
             Outcome::Done(answer) => (answer, "done".to_owned()),
             Outcome::Told(answer, reason) => (answer, reason),
         };
-        match self.record(Kind::Decision, Verdict::Granted, &reason) {
-            Ok(()) => answer,
-            Err(NotRecorded) => self.fail(unrecorded()),
+        let verdict = if self.decision.granted { Verdict::Granted } else { Verdict::Refused };
+        match self.record(Kind::Decision, verdict, &reason) {
+            Err(NotRecorded) if self.decision.granted => self.fail(unrecorded()),
+            _ => answer,
         }
     }
 

@@ -6,7 +6,7 @@ use fdbroker_wire::{Hello, Slot, Tag};
 
 use super::answer::Answer;
 use super::context::{Case, Outcome};
-use super::decision::Requester;
+use super::decision::{Decision, Requester};
 use super::error::Failure;
 use super::orphans::is_unreachable;
 use super::place::Place;
@@ -84,7 +84,7 @@ fn meaning(policy: &Policy, name: &str) -> Option<Found> {
 }
 
 /// Answers LIST: the slots that hold something and that this peer may list; for operators also
-/// those that no rule reaches.
+/// those that no rule reaches. Nothing at all is an answer too, and no rule grants that one.
 pub(crate) async fn list(
     worker: &Worker,
     requester: &Requester,
@@ -95,24 +95,43 @@ pub(crate) async fn list(
     let rules = worker.in_force.now();
     let place = tag.map_or_else(Place::nowhere, |tag| Place::tag(&rules.policy, tag));
     let case = Case::new(worker, &rules, requester, Right::List, place);
-    case.count(1);
-    let operates = requester.decide(&rules, Right::Operate, Place::broker().target).granted;
-    let (mut listing, mut last) = (Listing::new(), after);
+    let operates = requester.decide(&rules, Right::Operate, Place::broker().target);
+    let (mut listing, mut last, mut shown) = (Listing::new(), after, None);
     'full: loop {
         let some = some_slots(&case, tag, last);
         let Some(end) = some.last() else { break };
         last = Some(*end);
         for slot in some {
             turn.take().await;
-            if let Some(entry) = entry(&case, operates, slot)
-                && !listing.push(entry)
-            {
+            let Some((entry, listed)) = entry(&case, operates.granted, slot) else { continue };
+            if !listing.push(entry) {
                 break 'full;
             }
+            shown = shown.or(listed);
         }
     }
-    let told = format!("{} slots were listed", listing.entries().len());
+    let case = by_what_was_shown(case, shown, operates);
+    case.count(1);
+    let told = match case.decision.granted {
+        true => format!("{} slots were listed", listing.entries().len()),
+        false => format!("nothing is there that it may list: {}", case.decision.reason),
+    };
     case.conclude(Outcome::Told(Answer::Listing(listing), told))
+}
+
+/// The case as the rule decided it by which something was `shown`, where none grants to list the whole; an
+/// operator may ask in any case.
+fn by_what_was_shown<'p>(
+    case: Case<'p>,
+    shown: Option<Decision<'p>>,
+    operates: Decision<'p>,
+) -> Case<'p> {
+    match shown {
+        _ if case.decision.granted => case,
+        Some(shown) => case.decided(Right::List, shown),
+        None if operates.granted => case.decided(Right::Operate, operates),
+        None => case,
+    }
 }
 
 /// The next slots that hold something, in order: deposits and resources.
@@ -132,14 +151,14 @@ fn some_slots(case: &Case<'_>, tag: Option<Tag>, after: Option<Slot>) -> Vec<Slo
     slots
 }
 
-/// What the peer is told of a slot, if anything; more if it operates the broker.
-fn entry(case: &Case<'_>, operates: bool, slot: Slot) -> Option<Entry> {
+/// What the peer is told of a slot, if anything, and by which rule if not as an operator, who is told more.
+fn entry<'p>(case: &Case<'p>, operates: bool, slot: Slot) -> Option<(Entry, Option<Decision<'p>>)> {
     let rules = case.rules;
     let place = Place::slot(&rules.policy, slot);
     let held = case.worker.slots.borrow().get(slot).is_some();
     let unreachable = operates && held && is_unreachable(rules, slot);
-    let listed = case.requester.decide(rules, Right::List, place.target).granted;
-    if !listed && !unreachable {
+    let listed = case.requester.decide(rules, Right::List, place.target);
+    if !listed.granted && !unreachable {
         return None;
     }
     let deposits = case.worker.slots.borrow();
@@ -149,7 +168,7 @@ fn entry(case: &Case<'_>, operates: bool, slot: Slot) -> Option<Entry> {
         None => kind_of(deposit?.descriptor.as_ref()),
     };
     let told = deposit.filter(|_| operates);
-    Some(Entry {
+    let entry = Entry {
         slot,
         kind,
         resource: place.resource.is_some(),
@@ -157,7 +176,8 @@ fn entry(case: &Case<'_>, operates: bool, slot: Slot) -> Option<Entry> {
         owner: told.map(|deposit| deposit.owner.0),
         payload: told.and_then(|deposit| u32::try_from(deposit.payload.len()).ok()),
         name: place.name().to_string(),
-    })
+    };
+    Some((entry, listed.granted.then_some(listed)))
 }
 
 fn kind_of(descriptor: Option<&PeerFd>) -> Option<Kind> {
