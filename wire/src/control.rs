@@ -5,6 +5,7 @@
 //! from 96 up, which no peer is ever served.
 
 use crate::fields::{Body, Fields};
+use crate::opcode::{CLOSER, OPENED};
 use crate::{Errno, Extended, Index, Slot, Tag};
 
 const RESTORE: i16 = 96;
@@ -13,7 +14,6 @@ const LISTENER: i16 = 98;
 const NOTE: i16 = 99;
 const RESTORED: i16 = 100;
 const OPEN: i16 = 101;
-const OPENED: i16 = 102;
 const SERVING: i16 = 103;
 const CLOSED: i16 = 104;
 const POLICY: i16 = 105;
@@ -29,7 +29,6 @@ const HEALTH: i16 = 114;
 const TAKING: i16 = 115;
 const PARTED: i16 = 116;
 const WAITING: i16 = 117;
-const CLOSER: i16 = 118;
 
 /// A message between worker and supervisor.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -27,6 +27,8 @@ pub struct Decoder<F> {
     /// How many bytes were fed in all.
     fed: u64,
     descriptors: VecDeque<Arrived<F>>,
+    /// What the last complete message was.
+    opcode: Option<i16>,
     dead: bool,
 }
 
@@ -45,7 +47,7 @@ impl<F> Decoder<F> {
     /// An empty decoder.
     pub fn new(limits: Limits) -> Self {
         let (bytes, descriptors) = (Vec::new(), VecDeque::new());
-        Self { limits, bytes, start: 0, fed: 0, descriptors, dead: false }
+        Self { limits, bytes, start: 0, fed: 0, descriptors, opcode: None, dead: false }
     }
 
     /// Takes the bytes and descriptors of one recvmsg(2).
@@ -87,6 +89,11 @@ impl<F> Decoder<F> {
         &self.bytes[self.start..]
     }
 
+    /// The opcode of the complete message that was given last, also of one with a fault.
+    pub fn opcode(&self) -> Option<i16> {
+        self.opcode
+    }
+
     /// The next complete message, or what was wrong with it; none until more is fed.
     pub fn message(&mut self) -> Option<Result<Message<F>, Fault>> {
         if self.dead {
@@ -115,6 +122,7 @@ impl<F> Decoder<F> {
 
     fn complete(&mut self, length: usize, announced: usize) -> Result<Message<F>, Fault> {
         let body = self.start..self.start + length;
+        self.opcode = i16_at(&self.bytes[body.clone()], 0);
         let message = self.claimed(body.clone(), length, announced);
         self.bytes[body].zeroize();
         message

@@ -58,3 +58,7 @@ pub const WITHDRAW: i16 = 84;
 pub const EVENT: i16 = 85;
 /// The first opcode that is never served to a peer.
 pub const FIRST_PRIVATE: i16 = 96;
+/// The supervisor's answer to a worker that asks for a resource.
+pub const OPENED: i16 = 102;
+/// Asks the supervisor for a closer, and is its answer.
+pub const CLOSER: i16 = 118;

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fdbroker_wire::{Control, Decoder, Errno, Limits, Message, add_head, reply};
+use fdbroker_wire::{Control, Decoder, Errno, Limits, Message, add_head, opcode, reply};
 use rustix::net::{Shutdown, shutdown};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -102,10 +102,14 @@ impl Link {
         loop {
             match self.decoder.message() {
                 Some(Ok(message)) => return Ok(message),
-                Some(Err(fault)) if fault.fatal => {
-                    return Err(io::Error::new(ErrorKind::InvalidData, fault.reason));
+                Some(Err(fault)) if !fault.fatal && self.awaits_answer() => {
+                    self.reply(Err(fault.errno));
                 }
-                Some(Err(fault)) => self.reply(Err(fault.errno)),
+                // What it said is lost, and it does not say it again.
+                Some(Err(fault)) => {
+                    let problem = format!("what it sent cannot be read: {}", fault.reason);
+                    return Err(io::Error::new(ErrorKind::InvalidData, problem));
+                }
                 None => {}
             }
             let ready = self.stream.ready(self.interest()).await?;
@@ -117,6 +121,11 @@ impl Link {
                 self.read()?;
             }
         }
+    }
+
+    /// Whether the worker awaits an answer to its last message: no other has one.
+    fn awaits_answer(&self) -> bool {
+        matches!(self.decoder.opcode(), Some(opcode::ADD | opcode::DEL))
     }
 
     /// Answers an ADD or DEL. Answers that say yes wait until a few are together, since each
@@ -326,4 +335,58 @@ fn send_from(
     let body_rest = body.get(sent.saturating_sub(head.len())..).unwrap_or_default();
     let parts = [IoSlice::new(head_rest), IoSlice::new(body_rest)];
     transmit(stream.as_fd(), &parts, descriptor.filter(|_| sent == 0).as_slice())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream as StdStream;
+
+    use fdbroker_wire::{Joined, Slot, Tag};
+
+    use super::*;
+
+    /// What ends a link on which these bytes come and no descriptor; and what the worker is answered.
+    async fn outcome(bytes: &[u8]) -> (io::Error, Vec<u8>) {
+        let (ours, mut theirs) = StdStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let mut link = Link::new(UnixStream::from_std(ours).unwrap(), CloseQueue::new()).unwrap();
+        theirs.write_all(bytes).unwrap();
+        theirs.shutdown(std::net::Shutdown::Write).unwrap();
+        let error = link.message().await.err().unwrap();
+        drop(link);
+        let mut answer = Vec::new();
+        theirs.read_to_end(&mut answer).unwrap();
+        (error, answer)
+    }
+
+    #[tokio::test]
+    async fn an_add_whose_descriptor_is_lost_is_answered() {
+        let (error, answer) = outcome(&add_head(Slot::new(1, 2).unwrap(), 3, 0)).await;
+        assert_eq!(error.kind(), ErrorKind::UnexpectedEof, "it goes on to the end");
+        assert_eq!(answer, reply(-Errno::INVAL.get(), "failed"));
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_awaits_no_answer_gets_none_and_ends_when_what_it_said_is_lost() {
+        let tag = Tag::new(1).unwrap();
+        let lost = [
+            Control::Connections {
+                joined: vec![Joined { number: 1, uid: 7, socket: () }],
+                left: vec![2],
+            },
+            Control::Note { tag, pid: 7, process: Some(()) },
+            Control::Taking { tag, indices: Vec::new(), pid: 7, process: Some(()) },
+        ];
+        for control in lost {
+            let told = format!("{control:?}");
+            let (error, answer) =
+                outcome(&Message::Extended(control.into_extended()).to_bytes()).await;
+            assert!(
+                error.to_string().starts_with("what it sent cannot be read: "),
+                "{told}: {error}"
+            );
+            assert!(answer.is_empty(), "{told}: {answer:?}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind};
 
-use fdbroker_wire::{Control, Decoder, Limits, Message};
+use fdbroker_wire::{Control, Decoder, Fault, Limits, Message, opcode};
 
 use crate::fd::Depositor;
 use crate::fd::PeerFd;
@@ -30,14 +30,44 @@ pub(crate) async fn heed(worker: &Worker, link: &Watched) -> io::Result<()> {
         while let Some(message) = decoder.message() {
             match message {
                 Ok(message) => take(worker, message)?,
-                Err(fault) if fault.fatal => return Err(invalid(fault.reason)),
-                // Whose it was, nobody knows now: all are to ask again.
-                Err(_) => {
-                    worker.log().error(NO_ROOM);
-                    worker.vault.forget_opening();
-                }
+                Err(fault) => lose(worker, Lost::with(decoder.opcode(), fault)?),
             }
         }
+    }
+}
+
+/// What can be lost with a message, since it is asked for again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Lost {
+    Opening,
+    Closer,
+}
+
+impl Lost {
+    /// What is lost with a message of this opcode.
+    ///
+    /// # Errors
+    /// When nobody would ask for it again, a listening socket say: the next worker is given it.
+    fn with(opcode: Option<i16>, fault: Fault) -> io::Result<Self> {
+        match opcode {
+            Some(opcode::OPENED) if !fault.fatal => Ok(Self::Opening),
+            Some(opcode::CLOSER) if !fault.fatal => Ok(Self::Closer),
+            _ => {
+                Err(invalid(&format!("what the supervisor sent cannot be read: {}", fault.reason)))
+            }
+        }
+    }
+}
+
+fn lose(worker: &Worker, lost: Lost) {
+    match lost {
+        // Whose it was, nobody knows now: all are to ask again.
+        Lost::Opening => {
+            worker.log().error(NO_ROOM);
+            worker.vault.forget_opening();
+        }
+        // It has ended with its link.
+        Lost::Closer => worker.closers.want(),
     }
 }
 
@@ -96,4 +126,28 @@ const NO_ROOM: &str = "a resource was opened, and the worker's descriptor table 
 
 fn invalid(problem: &str) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, problem.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is lost where the descriptor of such a message found no room.
+    fn lost(control: Control<()>) -> io::Result<Lost> {
+        let mut decoder = Decoder::<()>::new(Limits::CONTROL);
+        decoder.feed(&Message::Extended(control.into_extended()).to_bytes(), [], true);
+        let fault = decoder.message().unwrap().unwrap_err();
+        assert!(!fault.fatal);
+        Lost::with(decoder.opcode(), fault)
+    }
+
+    #[test]
+    fn what_nobody_would_ask_for_again_ends_the_worker_when_there_is_no_room_for_it() {
+        assert_eq!(lost(Control::Opened { ticket: 1, outcome: Ok(()) }).unwrap(), Lost::Opening);
+        assert_eq!(lost(Control::Closer(Some(()))).unwrap(), Lost::Closer);
+        for control in [Control::Listener(()), Control::Trail(())] {
+            let error = lost(control).unwrap_err();
+            assert!(error.to_string().ends_with("read: no room for the descriptor"), "{error}");
+        }
+    }
 }
