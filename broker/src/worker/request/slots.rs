@@ -15,7 +15,6 @@ use super::error::Failure;
 use super::place::Place;
 use super::slot_request::SlotRequest;
 use super::takers;
-use crate::deposit_record;
 use crate::fd::PeerFd;
 use crate::log::{Kind, Verdict};
 use crate::numbering::policy_tag;
@@ -235,9 +234,8 @@ async fn keep(case: &Case<'_>, holder: &Holder, add: Add<PeerFd>) -> Option<Outc
         Ok(charge) => charge,
         Err(failure) => return Some(Outcome::Failed(failure)),
     };
-    let descriptor = add.descriptor.as_ref().and_then(PeerFd::descriptor);
-    let record = deposit_record::write(owner);
-    match pen.keep(slot, add.ufd, &record, &add.payload, descriptor).await {
+    let deposit = Deposit::new(add, owner, charge);
+    match pen.keep(&deposit).await {
         Ok(()) => {}
         Err(Unsent::Later) => return Some(Outcome::Failed(crowded())),
         Err(Unsent::Ends) => return None,
@@ -247,7 +245,7 @@ async fn keep(case: &Case<'_>, holder: &Holder, add: Add<PeerFd>) -> Option<Outc
         worker.freed.count();
     }
     worker.taking.forget(slot);
-    worker.slots.borrow_mut().put(Deposit::new(add, owner, charge));
+    worker.slots.borrow_mut().put(deposit);
     Some(Outcome::Recorded(Answer::Done))
 }
 

@@ -8,14 +8,14 @@
 //!
 //! What was replaced or deleted stays on its owner's account until the supervisor has closed its
 //! copy too, even if this worker is not the one that deleted it: or else what is slow to close would fill
-//! the supervisor's descriptor table.
+//! the supervisor's descriptor table. Of what it could not keep it has no copy, and closes none.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use fdbroker_policy::Uid;
@@ -50,9 +50,9 @@ pub(crate) struct Vault {
     /// Held while a message is written: whole messages, in the order in which they were decided.
     turn: Mutex<()>,
     /// What the supervisor has not answered yet, oldest first.
-    unanswered: RefCell<VecDeque<Slot>>,
+    unanswered: RefCell<VecDeque<Unanswered>>,
     answered: Notify,
-    /// Whose copies could not be kept.
+    /// In which slots lies what the supervisor could not keep.
     unkept: RefCell<BTreeSet<Slot>>,
     keep_again: Notify,
     /// What has left its slot and has still to be closed at the supervisor, by owner, oldest first.
@@ -62,6 +62,13 @@ pub(crate) struct Vault {
     opening: RefCell<HashMap<u32, Waiter>>,
     reloading: RefCell<HashMap<u32, oneshot::Sender<Reloaded>>>,
     next_ticket: Cell<u32>,
+}
+
+/// An ADD or DEL.
+struct Unanswered {
+    slot: Slot,
+    /// Of an ADD: on whose account its deposit is, and the charge.
+    kept: Option<(Uid, Weak<DepositCharge>)>,
 }
 
 /// What came of opening a resource.
@@ -172,9 +179,10 @@ impl Vault {
     }
 
     /// What a supervisor's copy was charged for: `deposit` has just left its slot. The charge stays
-    /// until the supervisor says that the copy is closed.
+    /// until the supervisor says that the copy is closed, if it has one.
     pub(crate) fn leaves(&self, deposit: &Deposit) {
-        if deposit.descriptor.is_some() {
+        let unkept = self.unkept.borrow_mut().remove(&deposit.slot);
+        if deposit.descriptor.is_some() && !unkept {
             let mut closing = self.closing.borrow_mut();
             closing.entry(deposit.owner).or_default().push_back(Arc::clone(&deposit.charge));
         }
@@ -235,32 +243,46 @@ impl Vault {
         self.broken.notified().await;
     }
 
-    /// The oldest message has been answered; gives its slot if the copy could not be kept.
-    pub(crate) fn settle(&self, rc: i16) -> Option<Slot> {
-        let slot = self.unanswered.borrow_mut().pop_front();
+    /// The oldest message has been answered. Returns its slot if the copy of what lies there could not be
+    /// kept: it will be sent again.
+    pub(crate) fn settle(&self, rc: i16, slots: &Slots) -> Option<Slot> {
+        let Unanswered { slot, kept } = self.unanswered.borrow_mut().pop_front()?;
         self.answered.notify_one();
-        slot.filter(|_| rc < 0)
-    }
-
-    /// A copy has to be sent again.
-    pub(crate) fn not_kept(&self, slot: Slot) {
+        let (owner, charge) = kept.filter(|_| rc < 0)?;
+        let is_its = |other: &Arc<DepositCharge>| Weak::as_ptr(&charge) == Arc::as_ptr(other);
+        if !slots.get(slot).is_some_and(|deposit| is_its(&deposit.charge)) {
+            self.forget_closing(owner, is_its);
+            return None;
+        }
         self.unkept.borrow_mut().insert(slot);
         self.keep_again.notify_one();
+        Some(slot)
+    }
+
+    /// What has left its slot with this charge need not be closed at the supervisor.
+    fn forget_closing(&self, owner: Uid, is_its: impl Fn(&Arc<DepositCharge>) -> bool) {
+        let mut closing = self.closing.borrow_mut();
+        let Some(charges) = closing.get_mut(&owner) else { return };
+        charges.retain(|other| !is_its(other));
+        if charges.is_empty() {
+            closing.remove(&owner);
+        }
     }
 }
 
 /// Sends again what the supervisor could not keep, until it can. Never ends.
 pub(crate) async fn keep_again(vault: &Vault, slots: &RefCell<Slots>) {
     loop {
-        while let Some(slot) = { vault.unkept.borrow_mut().pop_first() } {
+        while let Some(slot) = { vault.unkept.borrow().first().copied() } {
             tokio::time::sleep(KEEP_AGAIN).await;
             let pen = vault.pen().await;
+            // It may have left meanwhile.
+            if !vault.unkept.borrow_mut().remove(&slot) {
+                continue;
+            }
             let deposit = slots.borrow().get(slot).cloned();
             let Some(deposit) = deposit else { continue };
-            let descriptor = deposit.descriptor.as_ref().and_then(PeerFd::descriptor);
-            let record = deposit_record::write(deposit.owner);
-            let kept = pen.keep(slot, deposit.ufd, &record, &deposit.payload, descriptor).await;
-            if kept == Err(Unsent::Later) {
+            if pen.keep(&deposit).await == Err(Unsent::Later) {
                 vault.unkept.borrow_mut().insert(slot);
             }
         }
@@ -278,21 +300,17 @@ pub(crate) enum Unsent {
 }
 
 impl Pen<'_> {
-    /// Keeps a deposit, `record` before its payload. It must not be dropped half done.
+    /// Keeps a deposit, its owner's record before its payload. It must not be dropped half done.
     ///
     /// # Errors
     /// [`Unsent::Later`] if there was no room in time, and nothing went.
-    pub(crate) async fn keep(
-        &self,
-        slot: Slot,
-        ufd: i32,
-        record: &[u8],
-        payload: &[u8],
-        descriptor: Option<BorrowedFd<'_>>,
-    ) -> Result<(), Unsent> {
-        let head = add_head(slot, ufd, record.len() + payload.len());
-        self.write(&[&head, record, payload], descriptor.as_slice(), SOON).await?;
-        self.count(slot);
+    pub(crate) async fn keep(&self, deposit: &Deposit) -> Result<(), Unsent> {
+        let Deposit { slot, owner, ufd, payload, .. } = deposit;
+        let descriptor = deposit.descriptor.as_ref().and_then(PeerFd::descriptor);
+        let record = deposit_record::write(*owner);
+        let head = add_head(*slot, *ufd, record.len() + payload.len());
+        self.write(&[&head, &record, payload], descriptor.as_slice(), SOON).await?;
+        self.count(*slot, Some((*owner, Arc::downgrade(&deposit.charge))));
         Ok(())
     }
 
@@ -302,7 +320,7 @@ impl Pen<'_> {
     /// When this worker ends.
     pub(crate) async fn forget(&self, slot: Slot) -> Result<(), Unsent> {
         self.write(&[&del(slot), &[], &[]], &[], GIVE_UP).await?;
-        self.count(slot);
+        self.count(slot, None);
         Ok(())
     }
 
@@ -336,8 +354,8 @@ impl Pen<'_> {
     }
 
     /// Counts a message that has been sent: its answer is awaited.
-    fn count(&self, slot: Slot) {
-        self.vault.unanswered.borrow_mut().push_back(slot);
+    fn count(&self, slot: Slot, kept: Option<(Uid, Weak<DepositCharge>)>) {
+        self.vault.unanswered.borrow_mut().push_back(Unanswered { slot, kept });
     }
 
     /// Writes a whole message, or nothing of it. Of one that has begun the rest goes too, or this
@@ -409,4 +427,101 @@ impl Pen<'_> {
 /// What a peer is told whose question got no answer from the supervisor.
 fn again() -> (Errno, String) {
     (Errno::AGAIN, "the supervisor did not answer".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use fdbroker_policy::Settings;
+    use fdbroker_wire::Add;
+
+    use super::*;
+    use crate::fd::CloseQueue;
+
+    const OWNER: Uid = Uid(7);
+    const FAILED: i16 = -24;
+
+    struct Case {
+        vault: Vault,
+        _supervisor: UnixStream,
+        quotas: Quotas,
+        slots: Slots,
+        slot: Slot,
+    }
+
+    impl Case {
+        fn new() -> Self {
+            let (ours, supervisor) = UnixStream::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
+            Self {
+                vault: Vault::new(ours.into()).unwrap().0,
+                _supervisor: supervisor,
+                quotas: Quotas::new(&Settings::default(), 4096),
+                slots: Slots::default(),
+                slot: Slot::new(1, 5).unwrap(),
+            }
+        }
+
+        /// Deposits something, in the place of what lies in the slot.
+        async fn add(&mut self) {
+            let descriptor: OwnedFd = std::io::pipe().unwrap().0.into();
+            let descriptor = Some(CloseQueue::new().hold(OWNER, descriptor));
+            let add = Add { slot: self.slot, ufd: 0, payload: b"".as_slice().into(), descriptor };
+            let deposit = Deposit::new(add, OWNER, self.quotas.restored_deposit(OWNER, 0, true));
+            self.vault.pen().await.keep(&deposit).await.unwrap();
+            if let Some(before) = self.slots.get(self.slot) {
+                self.vault.leaves(before);
+            }
+            self.slots.put(deposit);
+        }
+
+        async fn del(&mut self) {
+            self.vault.pen().await.forget(self.slot).await.unwrap();
+            self.vault.leaves(self.slots.get(self.slot).unwrap());
+            self.slots.take(self.slot);
+        }
+
+        /// The supervisor answers the oldest message.
+        fn answer(&self, rc: i16) -> Option<Slot> {
+            self.vault.settle(rc, &self.slots)
+        }
+
+        /// How many are charged until the supervisor has closed its copy.
+        fn closing(&self) -> usize {
+            self.vault.closing.borrow().values().map(VecDeque::len).sum()
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_supervisor_could_not_keep_is_not_waited_for_when_it_is_deleted() {
+        let mut case = Case::new();
+        case.add().await;
+        assert_eq!(case.answer(FAILED), Some(case.slot));
+        case.del().await;
+        assert_eq!(case.answer(FAILED), None, "there was none to be deleted");
+        assert_eq!(case.closing(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_the_supervisor_could_not_keep_is_not_waited_for_when_it_was_deleted_before() {
+        let mut case = Case::new();
+        case.add().await;
+        case.del().await;
+        assert_eq!((case.answer(FAILED), case.answer(FAILED)), (None, None));
+        assert_eq!(case.closing(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_the_supervisor_could_not_keep_is_not_waited_for_when_it_is_replaced() {
+        let mut case = Case::new();
+        case.add().await;
+        case.add().await;
+        assert_eq!(case.answer(FAILED), None, "something else lies there");
+        assert_eq!(case.answer(FAILED), Some(case.slot));
+        case.add().await;
+        assert_eq!((case.answer(0), case.closing()), (None, 0));
+        case.add().await;
+        assert_eq!((case.answer(0), case.closing()), (None, 1), "of this one it has a copy");
+    }
 }

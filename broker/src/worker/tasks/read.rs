@@ -109,15 +109,12 @@ fn take(worker: &Worker, message: Message<PeerFd>) -> io::Result<()> {
 
 /// An ADD or DEL has been answered.
 fn settle(worker: &Worker, rc: i16) {
-    // Of an empty slot there is nothing left to keep.
-    let unkept = worker.vault.settle(rc);
-    if let Some(slot) = unkept.filter(|slot| worker.slots.borrow().get(*slot).is_some()) {
+    if let Some(slot) = worker.vault.settle(rc, &worker.slots.borrow()) {
         worker.log().error(&format!(
             "the supervisor could not keep a copy of slot {slot} (error {}): until it can, the \
              deposit would not outlive this worker; raise LimitNOFILE= if this stays",
             -rc
         ));
-        worker.vault.not_kept(slot);
     }
 }
 
