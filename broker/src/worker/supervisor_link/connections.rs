@@ -7,7 +7,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, hash_map};
-use std::os::fd::AsFd;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,17 +77,17 @@ impl Connections {
             tokio::time::sleep(DELAY).await;
             loop {
                 let pen = vault.pen().await;
-                let Some((joined, left)) = table.batch(close_queue) else { break };
+                let batch = table.batch(close_queue, |socket| socket.try_clone_to_owned());
+                let Some((joined, left)) = batch else { break table.look_again() };
                 let lent = joined.iter().filter_map(|joined| {
                     let (number, uid) = (joined.number, joined.uid);
                     Some(Joined { number, uid, socket: joined.socket.descriptor()? })
                 });
                 let message = Control::Connections { joined: lent.collect(), left: left.clone() };
                 if pen.control_soon(message).await.is_err() {
-                    // The supervisor does not know those that are new. That the others have ended it is to
-                    // hear: until then they count.
+                    table.joined.borrow_mut().extend(joined.iter().map(|joined| joined.number));
                     table.left.borrow_mut().extend(left);
-                    break table.news.notify_one();
+                    break table.look_again();
                 }
             }
         }
@@ -179,38 +180,125 @@ impl Parting {
 }
 
 impl Table {
-    /// Some of those that are to be announced, with duplicates, and all that have left.
-    fn batch(&self, close_queue: &CloseQueue) -> Option<(Vec<Joined<PeerFd>>, Vec<u32>)> {
+    /// Has what could not be told be told later.
+    fn look_again(&self) {
+        if !self.joined.borrow().is_empty() || !self.left.borrow().is_empty() {
+            self.news.notify_one();
+        }
+    }
+
+    /// Some of those that are to be announced, each with what `duplicate` makes, and all that have left.
+    fn batch(
+        &self,
+        close_queue: &CloseQueue,
+        duplicate: impl Fn(BorrowedFd<'_>) -> io::Result<OwnedFd>,
+    ) -> Option<(Vec<Joined<PeerFd>>, Vec<u32>)> {
         let left = std::mem::take(&mut *self.left.borrow_mut());
         let mut joined = Vec::new();
         while joined.len() < BATCH
             && let Some(number) = { self.joined.borrow_mut().pop() }
         {
-            joined.extend(self.announce(number, close_queue));
+            let Some((stream, uid, charge)) = self.find(number) else { continue };
+            let Ok(socket) = duplicate(stream.as_fd()) else {
+                // There may be room in the table later.
+                self.joined.borrow_mut().push(number);
+                break;
+            };
+            let mut socket = close_queue.hold(uid, socket);
+            socket.keep_until_closed((Arc::clone(&charge), charge.duplicate()));
+            self.mark_announced(number, charge);
+            joined.push(Joined { number, uid: uid.0, socket });
         }
         (!joined.is_empty() || !left.is_empty()).then_some((joined, left))
     }
 
-    /// A duplicate of a connection, if it is still there and there is room for one.
-    fn announce(&self, number: u32, close_queue: &CloseQueue) -> Option<Joined<PeerFd>> {
-        let mut open = self.open.borrow_mut();
-        let connection = open.get_mut(&number)?;
-        let charge = connection.charge.upgrade()?;
-        let duplicate = connection.stream.upgrade()?.as_fd().try_clone_to_owned().ok()?;
-        let uid = connection.uid;
-        let mut socket = close_queue.hold(uid, duplicate);
-        socket.keep_until_closed((Arc::clone(&charge), charge.duplicate()));
-        connection.announced = Some(charge);
-        Some(Joined { number, uid: uid.0, socket })
+    /// A connection, if it is still there and counts.
+    fn find(&self, number: u32) -> Option<(Rc<Watched>, Uid, Arc<ConnectionCharge>)> {
+        let open = self.open.borrow();
+        let connection = open.get(&number)?;
+        Some((connection.stream.upgrade()?, connection.uid, connection.charge.upgrade()?))
+    }
+
+    fn mark_announced(&self, number: u32, charge: Arc<ConnectionCharge>) {
+        if let Some(connection) = self.open.borrow_mut().get_mut(&number) {
+            connection.announced = Some(charge);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{ErrorKind, Read, Write};
+    use std::os::unix::net::UnixStream;
+
     use fdbroker_policy::Settings;
+    use fdbroker_wire::{Decoder, Limits, Message};
 
     use super::*;
     use crate::worker::limits::quota::Quotas;
+
+    const USER: Uid = Uid(7);
+
+    /// A connection that is served.
+    struct Served {
+        _stream: Rc<Watched>,
+        _charge: Arc<ConnectionCharge>,
+        entry: Entry,
+    }
+
+    fn serve(connections: &Connections, quotas: &Quotas) -> Served {
+        let (ours, _) = UnixStream::pair().unwrap();
+        let stream = Rc::new(Watched::new(ours.into()).unwrap());
+        let charge = Arc::new(quotas.connection(USER).unwrap());
+        let entry = connections.enter(USER, &stream, &charge);
+        Served { _stream: stream, _charge: charge, entry }
+    }
+
+    #[tokio::test]
+    async fn connections_for_whose_duplicates_there_is_no_room_are_announced_later() {
+        let (queue, quotas) = (CloseQueue::new(), Quotas::new(&Settings::default(), 4096));
+        let connections = Connections::default();
+        let served = [(); 3].map(|()| serve(&connections, &quotas));
+        let no_room = |_: BorrowedFd<'_>| Err(ErrorKind::Other.into());
+        assert!(connections.0.batch(&queue, no_room).is_none());
+        let (joined, _) = connections.0.batch(&queue, |fd| fd.try_clone_to_owned()).unwrap();
+        let mut numbers: Vec<_> = joined.iter().map(|joined| joined.number).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, served.each_ref().map(|served| served.entry.number));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_for_which_the_supervisor_had_no_room_are_announced_later() {
+        let (queue, quotas) = (CloseQueue::new(), Quotas::new(&Settings::default(), 4096));
+        let connections = Connections::default();
+        let (ours, mut supervisor) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        while (&ours).write(&[0; 4096]).is_ok() {}
+        let full = rustix::io::ioctl_fionread(&supervisor).unwrap();
+        let (vault, _) = Vault::new(ours.into()).unwrap();
+        let _served = serve(&connections, &quotas);
+        let mut decoder = Decoder::<()>::new(Limits::CONTROL);
+        let heard = async {
+            // It takes nothing for longer than the worker waits.
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            supervisor.read_exact(&mut vec![0; usize::try_from(full).unwrap()]).unwrap();
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            supervisor.set_nonblocking(true).unwrap();
+            let mut chunk = [0; 4096];
+            let length = supervisor.read(&mut chunk).unwrap();
+            decoder.feed(&chunk[..length], [()], false);
+            decoder.message().unwrap().unwrap()
+        };
+        let message = tokio::select! {
+            message = heard => message,
+            () = connections.announce(&vault, &queue) => unreachable!(),
+        };
+        let Message::Extended(message) = message else { panic!("{message:?}") };
+        let Ok(Control::Connections { joined, left }) = Control::from_extended(message) else {
+            panic!("it is told something else")
+        };
+        assert_eq!((joined.len(), left.len()), (1, 0));
+    }
 
     #[test]
     fn a_users_connections_part_until_the_supervisor_has_told_of_all_of_them() {
