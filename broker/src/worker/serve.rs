@@ -12,7 +12,7 @@ use super::limits::loop_time::Turn;
 use super::limits::quota::ConnectionCharge;
 use super::owner_changes;
 use super::ownership::claim::End;
-use super::peer::inbox::{Gone, Inbox};
+use super::peer::inbox::Inbox;
 use super::peer::outbox::Outbox;
 use super::peer::session::Session;
 use super::request;
@@ -110,17 +110,13 @@ async fn run(session: &mut Session, worker: &Worker) -> Option<String> {
     loop {
         let incoming = match session.incoming(worker).await {
             Ok(incoming) => incoming,
-            Err(Gone::Left) => return None,
-            Err(Gone::TooMuch) => {
-                return Some("too many descriptors of its user wait to be closed".to_owned());
-            }
-            Err(Gone::TooSlow) => {
-                return Some("it began a message and did not end it".to_owned());
-            }
+            Err(gone) => return gone.reason().map(str::to_owned),
         };
         session.connection.set_at_work(true);
         let ends = incoming.message.as_ref().is_err_and(|fault| fault.fatal);
-        let answer = request::serve(worker, session, incoming).await?;
+        let Some(answer) = request::serve(worker, session, incoming).await else {
+            return session.inbox.cut_off().map(str::to_owned);
+        };
         let sent = answer.send(&mut session.outbox).await;
         if sent.is_ok() && !ends {
             was_sent(answer, worker, &session.turn).await?;

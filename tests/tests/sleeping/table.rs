@@ -6,7 +6,7 @@ use std::time::Duration;
 use fdbroker_tests::socket::connected;
 use fdbroker_tests::stuck::{HeldPipe, Stopped, sleeping_thread};
 use fdbroker_tests::{
-    Daemon, PATIENCE, Peer, Person, needs_root, process, request, sample, sys, wait_until,
+    Daemon, Line, PATIENCE, Peer, Person, needs_root, process, request, sample, sys, wait_until,
 };
 use rustix::pipe::{PipeFlags, pipe_with};
 
@@ -44,6 +44,38 @@ fn one_user_whose_closes_sleep_fills_nobodys_table() {
     for other in &mut others {
         other.is_served((1, 9));
     }
+}
+
+#[test]
+fn whoever_may_bring_nothing_more_while_it_waits_for_its_turn_is_recorded_as_cut_off() {
+    if !needs_root("a user who may bring nothing more") {
+        return;
+    }
+    let daemon = Daemon::with_policy(&sample::serial()).descriptor_limit(4096).start();
+    let mut owner = daemon.connect();
+    owner.add(SLOT, "x").done();
+    let waiting = Person::user(GREEDY);
+    let mut waits = waiting.connect(&daemon);
+    waits.send(&request::add((1, 1), -1, b"x"), &[]);
+    // By then it has been read.
+    (0..2).for_each(|_| assert_eq!(owner.get(SLOT).payload(), b"x"));
+    let (hoarding, mut pipe) = (Person::user(GREEDY), HeldPipe::new());
+    let mut first = hoarding.connect(&daemon);
+    pipe.give(daemon.worker_pid(), |end| first.send(&request::get(SLOT), &[end]));
+    sleeping_thread(daemon.worker_pid());
+    let file = sample::file_saying("x");
+    let mut hoarders: Vec<Peer> = (0..10).map(|_| hoarding.connect(&daemon)).collect();
+    // The first of them are read, and refused.
+    hoarders.iter_mut().for_each(|peer| peer.send(&request::get(SLOT), &[file.as_fd(); 253]));
+    let is_cut_off = |line: &Line, person: &Person| {
+        line.kind == "cut-off"
+            && line.pid.cast_unsigned() == person.pid()
+            && line.reason == "too many descriptors of its user wait to be closed"
+    };
+    let log = daemon.log();
+    log.wait_for("a hoarder is read no more", |line| is_cut_off(line, &hoarding));
+    waits.send(&request::get(SLOT), &[]);
+    log.wait_for("it is said why she is cut off", |line| is_cut_off(line, &waiting));
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::sys::watch::Watched;
 use crate::worker::identity::Identity;
 use crate::worker::identity::writer::{Writer, Writers};
 use crate::worker::limits::loop_time::Turn;
-use crate::worker::limits::quota::Reader;
+use crate::worker::limits::quota::{Exceeded, Reader};
 use crate::worker::sessions::is_over;
 use crate::worker::state::Worker;
 
@@ -46,6 +46,8 @@ pub(crate) struct Inbox {
     /// Something came ahead of its turn that must be decoded before more is read.
     full: bool,
     closed: bool,
+    /// Why nothing more comes, where that was found while a request waited.
+    gone: Option<Gone>,
     /// When the rest of a message that has begun must be here.
     deadline: Option<Instant>,
     frame_timeout: Duration,
@@ -74,7 +76,7 @@ enum Found {
     /// It had been read before.
     Nothing,
     /// There is no room for what it may bring.
-    NoRoom,
+    NoRoom(Exceeded),
 }
 
 /// Why no more requests come.
@@ -86,6 +88,20 @@ pub(crate) enum Gone {
     TooSlow,
     /// Its user brought more descriptors than can be closed in time.
     TooMuch,
+    /// All users together did.
+    TableFull,
+}
+
+impl Gone {
+    /// Why the peer is cut off; none when it has left.
+    pub(crate) fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Left => None,
+            Self::TooSlow => Some("it began a message and did not end it"),
+            Self::TooMuch => Some("too many descriptors of its user wait to be closed"),
+            Self::TableFull => Some("no room to read more: the broker's descriptor table is full"),
+        }
+    }
 }
 
 impl Inbox {
@@ -107,6 +123,7 @@ impl Inbox {
             fed: 0,
             full: false,
             closed: false,
+            gone: None,
             deadline: None,
             frame_timeout,
         }
@@ -138,8 +155,8 @@ impl Inbox {
         }
     }
 
-    /// Waits until the peer has left, while one of its requests waits for its turn. What it sends
-    /// meanwhile is kept, up to a bound, and lost if it leaves.
+    /// Waits until the peer has left or has to, while one of its requests waits for its turn. What it
+    /// sends meanwhile is kept, up to a bound, and lost if it leaves.
     pub(crate) async fn departed(&mut self, worker: &Worker) {
         while !self.closed {
             if self.full || self.decoder.pending() >= READ_AHEAD {
@@ -147,10 +164,16 @@ impl Inbox {
                 // When even that is not told, it has failed.
                 return self.stream.closed().await.unwrap_or(());
             }
-            if self.read(worker, READ_AHEAD).await.is_err() {
+            if let Err(gone) = self.read(worker, READ_AHEAD).await {
+                self.gone = Some(gone);
                 return;
             }
         }
+    }
+
+    /// Why the peer had to leave while one of its requests waited; none where it had not.
+    pub(crate) fn cut_off(&self) -> Option<&'static str> {
+        self.gone?.reason()
     }
 
     /// Reads something, when it is there and it is the user's turn. Can be dropped.
@@ -171,13 +194,16 @@ impl Inbox {
     /// Reads once, when there may be something, and room for what it may bring: that is waited for, but not
     /// for long. Returns whether there was something. Can be dropped.
     async fn read(&mut self, worker: &Worker, room: usize) -> Result<bool, Gone> {
+        let mut gone = Gone::TableFull;
         for _ in 0..=MOST_PAUSES {
-            match self.read_if_room(worker, room).await? {
-                Found::NoRoom => tokio::time::sleep(PAUSE).await,
+            gone = match self.read_if_room(worker, room).await? {
+                Found::NoRoom(Exceeded::Table) => Gone::TableFull,
+                Found::NoRoom(_) => Gone::TooMuch,
                 found => return Ok(found == Found::Something),
-            }
+            };
+            tokio::time::sleep(PAUSE).await;
         }
-        Err(Gone::TooMuch)
+        Err(gone)
     }
 
     /// Reads once, when there may be something.
@@ -190,8 +216,10 @@ impl Inbox {
             held
         };
         let writers = &mut self.writers;
+        let mut no_room = None;
         let into_chunk = |socket: BorrowedFd<'_>| {
-            if worker.quotas.may_read(reader).is_err() {
+            if let Err(exceeded) = worker.quotas.may_read(reader) {
+                no_room = Some(exceeded);
                 return Err(ErrorKind::QuotaExceeded.into());
             }
             let received = receive(socket, &mut worker.chunk.borrow_mut()[..room], &mut hold);
@@ -200,14 +228,17 @@ impl Inbox {
             }
             received
         };
-        match self.stream.read_once(into_chunk, Received::was_all).await {
+        let read = self.stream.read_once(into_chunk, Received::was_all).await;
+        if let Some(exceeded) = no_room {
+            return Ok(Found::NoRoom(exceeded));
+        }
+        match read {
             // No other session runs in between: the chunk still holds what was received.
             Ok(Some(received)) => {
                 self.feed(worker, received);
                 Ok(Found::Something)
             }
             Ok(None) => Ok(Found::Nothing),
-            Err(error) if error.kind() == ErrorKind::QuotaExceeded => Ok(Found::NoRoom),
             Err(_) => {
                 self.closed = true;
                 Err(Gone::Left)
