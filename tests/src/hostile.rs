@@ -16,13 +16,15 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use serde::{Deserialize, Serialize};
 
 use crate::socket::connected;
-use crate::{request, sys};
+use crate::{request, sample, sys};
 
 /// A way to keep a broker busy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Attack {
     /// Connects and leaves.
     ConnectAndClose,
+    /// Connects, sends a descriptor and leaves.
+    ConnectAndSend,
     /// Connects, waits for an answer and leaves.
     ConnectAndAsk,
     /// GET of a slot.
@@ -55,7 +57,7 @@ impl Attack {
     /// The request that it repeats.
     pub fn bytes(self) -> Vec<u8> {
         match self {
-            Self::ConnectAndClose => Vec::new(),
+            Self::ConnectAndClose | Self::ConnectAndSend => Vec::new(),
             Self::Get | Self::ConnectAndAsk | Self::GetByAnother => request::get((1, 7)),
             Self::GetMany => {
                 let indices = (0..253i32).rev().flat_map(|index| (index * 2).to_ne_bytes());
@@ -83,6 +85,7 @@ impl Attack {
     pub fn run(self, path: &Path, connections: usize, mut course: Course<'_>) -> io::Result<u64> {
         match self {
             Self::ConnectAndClose => connect_and_close(path, &mut course),
+            Self::ConnectAndSend => connect_and_send(path, &mut course),
             Self::ConnectAndAsk => connect_and_ask(path, &self.bytes(), &mut course),
             _ => {
                 let sockets: Vec<OwnedFd> =
@@ -152,6 +155,16 @@ fn connect_and_close(path: &Path, course: &mut Course<'_>) {
         if connected(path, None).is_ok() {
             course.count(0);
         }
+    }
+}
+
+fn connect_and_send(path: &Path, course: &mut Course<'_>) {
+    let file = sample::file_saying("brought");
+    while course.goes_on() {
+        let Ok(socket) = connected(path, None) else { continue };
+        // It fails where it has been turned away already.
+        let _ = sys::send_all(&socket, b"x", &[file.as_fd()]);
+        course.count(0);
     }
 }
 

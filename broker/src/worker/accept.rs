@@ -18,7 +18,7 @@ use tokio::task::yield_now;
 
 use super::identity::Identity;
 use super::limits::loop_time::Turn;
-use super::limits::quota::{ConnectionCharge, Exceeded};
+use super::limits::quota::{ConnectionCharge, Exceeded, LateCharge};
 use super::serve;
 use super::sessions::{Late, is_over};
 use super::state::Worker;
@@ -98,6 +98,9 @@ async fn accept_from(
             busy += began.elapsed();
         }
         yield_now().await;
+        if worker.quotas.has_many_unclosed() {
+            worker.close_queue.hurry(Depositor::Broker);
+        }
         worker.quotas.has_closed_enough().await;
     }
 }
@@ -161,7 +164,7 @@ fn arrive(worker: &Rc<Worker>, stream: OwnedFd) {
             let welcome = arrival.welcome(Rc::clone(worker), charge);
             tokio::task::spawn_local(async move { turn.charged(welcome).await });
         }
-        Err(exceeded) => match worker.sessions.late(uid) {
+        Err(exceeded) => match may_wait(worker, uid) {
             Some(late) => {
                 let wait = arrival.wait(Rc::clone(worker), late, exceeded);
                 tokio::task::spawn_local(async move { turn.charged(wait).await });
@@ -176,6 +179,11 @@ fn arrive(worker: &Rc<Worker>, stream: OwnedFd) {
 fn has_left(stream: &OwnedFd) -> bool {
     look(stream.as_fd(), PollFlags::empty()).is_ok_and(|found| found.contains(PollFlags::HUP))
         && is_over(stream)
+}
+
+/// Lets a connection wait until others of its user have ended, if not too many do.
+fn may_wait(worker: &Worker, uid: Uid) -> Option<(Late, LateCharge)> {
+    worker.sessions.late(uid).zip(worker.quotas.late(uid).ok())
 }
 
 /// Whether any connections of this user are about to be off its account.
@@ -239,8 +247,7 @@ impl Arrival {
     }
 
     /// Serves it after all if connections that count have been left meanwhile.
-    async fn wait(self, worker: Rc<Worker>, late: Late, exceeded: Exceeded) {
-        let counted = worker.quotas.reader(self.uid).charge();
+    async fn wait(self, worker: Rc<Worker>, late: (Late, LateCharge), exceeded: Exceeded) {
         let arrived = Instant::now();
         self.turn.take().await;
         worker.sessions.reap(self.uid, arrived);
@@ -256,7 +263,7 @@ impl Arrival {
             tokio::time::sleep(PARTING_STEP).await;
             charge = worker.quotas.connection(self.uid);
         }
-        drop((late, counted));
+        drop(late);
         match charge {
             Ok(charge) => self.welcome(worker, charge).await,
             Err(exceeded) => self.turn_away(&worker, Errno::DQUOT, &exceeded.to_string()),

@@ -208,6 +208,7 @@ async fn run_tasks(
         () = worker.connections.announce(&worker.vault, &worker.close_queue) => Ok(()),
         full = tasks::full_table::stays_full(&worker) => Err(full),
         () = closer::ask(&worker.closers, &worker.vault) => Ok(()),
+        () = tasks::closing::send_unsent(&worker) => Ok(()),
         () = closer::let_go(&worker.closers) => Ok(()),
         () = worker.vault.broken() => Err("the supervisor cannot be written to".to_owned()),
     }

@@ -19,6 +19,7 @@ use super::request;
 use super::request::answer::Answer;
 use super::request::many;
 use super::state::Worker;
+use super::supervisor_link::closer::Unsent;
 use crate::fd::Depositor;
 use crate::log::{Kind, Record, Verdict};
 use crate::sys::socket::carries_descriptors;
@@ -79,8 +80,8 @@ pub(crate) async fn serve(
 }
 
 /// Closes a connection that has been shut, and gives back its `charge`. Descriptors that its peer sent
-/// and nobody read are closed with it: that is left to the closer. Without one the charge stays until that
-/// is done, and they count as brought.
+/// and nobody read are closed with it: that is left to the closer. The charge stays until it has it; or,
+/// where none takes it, until it is closed here.
 ///
 /// Not even an empty one is closed on the loop: before Linux 6.9 the kernel collects others' garbage in
 /// close(2) of a Unix socket.
@@ -93,10 +94,9 @@ pub(crate) fn put_away(
     if !carries_descriptors(socket.as_fd()) {
         return put_away_empty(worker, socket);
     }
-    let Err(socket) = worker.closers.take(uid, socket) else { return };
-    // There is no closer yet, or it is behind.
-    let brought = worker.quotas.shut_unread(uid);
-    worker.close_queue.hold(uid, socket).keep_until_closed((charge, brought));
+    // As long as it has no closer, it keeps others from being accepted.
+    let charge = Box::new((charge, worker.quotas.ended()));
+    worker.closers.close(Unsent { uid, socket, charge });
 }
 
 /// Closes a connection that has ended, and in which no descriptor lies unread. Until that is done it counts

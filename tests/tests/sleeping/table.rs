@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use fdbroker_tests::hostile::Attack;
 use fdbroker_tests::socket::connected;
 use fdbroker_tests::stuck::{HeldPipe, Stopped, sleeping_thread};
 use fdbroker_tests::{
@@ -165,6 +166,27 @@ fn those_turned_away_with_descriptors_unread_fill_nobodys_table() {
     assert!(closers() > 2, "what cannot be closed fills one process after the other");
     drop(hers);
     wait_until("closers that are full end with what they hold", || closers() <= 2);
+}
+
+#[test]
+fn a_flood_of_those_turned_away_beside_a_close_that_sleeps_ends_no_worker() {
+    if !needs_root("another user beside the one who floods") {
+        return;
+    }
+    let daemon = Daemon::with_policy(&policy()).descriptor_limit(256).start();
+    let worker = daemon.worker_pid();
+    let (person, mut pipe) = (Person::user(GREEDY), HeldPipe::new());
+    let mut first = person.connect(&daemon);
+    pipe.give(worker, |end| first.send(&request::get(SLOT), &[end]));
+    let _hers: Vec<_> =
+        (0..64).filter_map(|_| person.try_connect(daemon.socket(), None).ok()).collect();
+    let mut other = Person::user(MODEST).connect(&daemon);
+    let flood = Person::user(GREEDY).attack(daemon.socket(), Attack::ConnectAndSend, 1, PATIENCE);
+    for _ in 0..500 {
+        other.is_served((1, 9));
+    }
+    flood.unwrap().end().unwrap();
+    assert_eq!(daemon.worker_pid(), worker);
 }
 
 /// As the one connection too many sends a descriptor and lets go of its own; gives the other end.

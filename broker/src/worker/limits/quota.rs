@@ -130,6 +130,12 @@ impl Account {
     }
 }
 
+/// A connection that waits, on its user's account.
+pub(crate) struct LateCharge {
+    _late: Counted,
+    _brought: BroughtCharge,
+}
+
 /// A resource that is being opened for a user, and its place in the table once it is.
 pub(crate) struct OpeningCharge {
     _opening: Counted,
@@ -210,6 +216,20 @@ impl Quotas {
         Ok(self.charged_connection(account))
     }
 
+    /// Charges a connection that waits until others of its user have ended: as what the user brought, and
+    /// no more than that may be.
+    ///
+    /// # Errors
+    /// The limit that would be passed.
+    pub(crate) fn late(&self, uid: Uid) -> Result<LateCharge, Exceeded> {
+        let account = self.account(uid);
+        let share = self.share()?;
+        if !self.table.may_wait() || account.brought.load(Ordering::Relaxed) >= share {
+            return Err(Exceeded::Brought);
+        }
+        Ok(LateCharge { _late: Counted::of(&self.table.late), _brought: account.brings() })
+    }
+
     /// Charges a connection that an earlier worker had and that is not closed everywhere, whatever the
     /// limits are.
     pub(crate) fn former_connection(&self, uid: Uid) -> ConnectionCharge {
@@ -266,6 +286,11 @@ impl Quotas {
     /// Charges a connection that has ended with nothing left in it, until it has been closed.
     pub(crate) fn ended(&self) -> EndedCharge {
         self.table.ended()
+    }
+
+    /// Whether too many of those are still to be closed.
+    pub(crate) fn has_many_unclosed(&self) -> bool {
+        self.table.has_many_unclosed()
     }
 
     /// Waits while too many of those are still to be closed, up to a second.
@@ -607,6 +632,17 @@ mod tests {
         assert!(quotas.opening(Uid(2)).is_ok());
         under_way.pop();
         assert!(quotas.opening(Uid(1)).is_ok());
+    }
+
+    #[test]
+    fn connections_that_wait_for_others_never_fill_a_small_table() {
+        let quotas = Quotas::new(&settings(), 256);
+        let late: Vec<_> =
+            (0..500).filter_map(|number| quotas.late(Uid(number % 10)).ok()).collect();
+        assert_eq!(late.len(), 8, "a thirty-second");
+        assert_eq!(quotas.may_read(&quotas.reader(Uid(20))), Ok(()));
+        drop(late);
+        assert!(quotas.late(Uid(1)).is_ok());
     }
 
     #[test]

@@ -21,6 +21,8 @@ const PER_CONNECTION: u32 = 2;
 /// The part of the table that connections may fill which have ended and wait to be closed, until no
 /// others are accepted. It is reached when peers connect and leave faster than connections are closed.
 const ENDED: u32 = 32;
+/// The part of the table that connections may fill which wait until others of their user have ended.
+const LATE: u32 = 32;
 /// How long nobody is accepted for that.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -34,6 +36,8 @@ pub(super) struct Table {
     pub(super) brought: Counter,
     /// Processes that an earlier worker left notes of.
     pub(super) former: Counter,
+    /// Connections that wait until others of their user have ended, among those that are brought.
+    pub(super) late: Counter,
     ended: Arc<Ended>,
     /// No ended connection has been closed for long.
     stuck: Cell<bool>,
@@ -73,6 +77,7 @@ impl Table {
             deposits: Counter::default(),
             brought: Counter::default(),
             former: Counter::default(),
+            late: Counter::default(),
             ended: Arc::new(Ended { most: (size / ENDED).max(4), ..Ended::default() }),
             stuck: Cell::new(false),
             crowded: Notify::new(),
@@ -93,6 +98,11 @@ impl Table {
     pub(super) fn room_beside(&self, connections: u32) -> u32 {
         let others = connections.saturating_mul(PER_CONNECTION).saturating_add(self.reserve);
         self.size.saturating_sub(others).saturating_sub(self.ended.most)
+    }
+
+    /// Whether one more connection may wait for others: all that do may fill a thirty-second.
+    pub(super) fn may_wait(&self) -> bool {
+        of(&self.late) < self.size / LATE
     }
 
     /// How many entries are left beside those for what one read brings; none when not even these are.
@@ -125,10 +135,15 @@ impl Table {
         EndedCharge(Arc::clone(&self.ended))
     }
 
+    /// Whether too many connections that have ended are still to be closed.
+    pub(super) fn has_many_unclosed(&self) -> bool {
+        of(&self.ended.number) >= self.ended.most
+    }
+
     /// Waits while too many connections that have ended are still to be closed; but not for long. When none
     /// of them has been closed by then, the table counts as full.
     pub(super) async fn has_closed_enough(&self) {
-        if of(&self.ended.number) < self.ended.most {
+        if !self.has_many_unclosed() {
             return self.stuck.set(false);
         }
         let closed = of(&self.ended.closed);

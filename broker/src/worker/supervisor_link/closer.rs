@@ -1,7 +1,8 @@
 //! The way to the processes that close connections in which descriptors lie unread; see [`crate::closer`].
 //!
 //! A closer is asked for when it is first needed. From then on there is a spare one, for when it takes no
-//! more. Without any, the worker closes them itself.
+//! more. What it has no time for yet waits here, and nobody is accepted while much does. When nothing could
+//! be sent for a second, the worker closes them itself.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -21,7 +22,7 @@ use crate::transmit::{is_short, transmit};
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// How many are at hand: one in use, and a spare one.
 const ENOUGH: usize = 2;
-/// How long one may take nothing until it is given up.
+/// How long one may take nothing until it is given up, and how long there may be none.
 const BEHIND: Duration = Duration::from_secs(1);
 /// How long after a connection the closer is told that it need not keep it open for this worker.
 const MOMENT: Duration = Duration::from_millis(50);
@@ -37,6 +38,29 @@ pub(crate) struct CloserLinks {
     behind: Cell<Option<Instant>>,
     asked: Cell<Option<Instant>>,
     wanted: Notify,
+    waiting: RefCell<VecDeque<Unsent>>,
+    /// Told when something waits.
+    waits: Notify,
+    /// Since when nothing could be sent.
+    unable: Cell<Option<Instant>>,
+}
+
+/// A connection that waits for a closer, and what it is charged with until it has one.
+pub(crate) struct Unsent {
+    pub(crate) uid: Uid,
+    pub(crate) socket: OwnedFd,
+    pub(crate) charge: Box<dyn Send + Sync>,
+}
+
+/// What became of the first that waited.
+pub(crate) enum Next {
+    Sent,
+    /// It still waits.
+    Later,
+    /// No closer takes it.
+    GivenUp(Unsent),
+    /// None waited.
+    Nothing,
 }
 
 /// What became of a message to a closer.
@@ -50,8 +74,49 @@ enum Sent {
 }
 
 impl CloserLinks {
+    /// Has a connection closed, at once or as soon as a closer takes it. Until then its charge stays.
+    pub(crate) fn close(&self, connection: Unsent) {
+        let alone = self.waiting.borrow().is_empty();
+        self.waiting.borrow_mut().push_back(connection);
+        // What no closer has taken for long is given up where it can be closed.
+        if !alone || self.unable.get().is_some() || !matches!(self.send_next(), Next::Sent) {
+            self.waits.notify_one();
+        }
+    }
+
+    /// Sends the first that waits, if that can be done now.
+    pub(crate) fn send_next(&self) -> Next {
+        let Some(Unsent { uid, socket, charge }) = self.waiting.borrow_mut().pop_front() else {
+            return Next::Nothing;
+        };
+        match self.take(uid, socket) {
+            Ok(()) => {
+                self.unable.set(None);
+                Next::Sent
+            }
+            Err(socket) if self.is_unable() => Next::GivenUp(Unsent { uid, socket, charge }),
+            Err(socket) => {
+                self.waiting.borrow_mut().push_front(Unsent { uid, socket, charge });
+                Next::Later
+            }
+        }
+    }
+
+    /// Waits until something may wait to be sent. Can be dropped.
+    pub(crate) async fn waits(&self) {
+        self.waits.notified().await;
+    }
+
+    /// Whether nothing could be sent for long.
+    fn is_unable(&self) -> bool {
+        let now = Instant::now();
+        let since = self.unable.get().unwrap_or(now);
+        self.unable.set(Some(since));
+        now.duration_since(since) > BEHIND
+    }
+
     /// Has a connection of `uid` closed, or gives it back.
-    pub(crate) fn take(&self, uid: Uid, socket: OwnedFd) -> Result<(), OwnedFd> {
+    fn take(&self, uid: Uid, socket: OwnedFd) -> Result<(), OwnedFd> {
         let sent = self.send(&uid.0.to_ne_bytes(), &[socket.as_fd()]);
         if sent != Some(Sent::Taken) {
             return Err(socket);

@@ -1,5 +1,6 @@
 //! What goes on beside the sessions.
 
+pub(crate) mod closing;
 pub(crate) mod full_table;
 pub(crate) mod policies;
 pub(crate) mod read;

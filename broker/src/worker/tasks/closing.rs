@@ -1,0 +1,32 @@
+//! Sends connections to the closer that it had no time for, and closes here what no closer takes.
+
+use std::time::Duration;
+
+use crate::worker::state::Worker;
+use crate::worker::supervisor_link::closer::{Next, Unsent};
+
+/// The pause until the closer is asked again.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Never ends.
+pub(crate) async fn send_unsent(worker: &Worker) {
+    loop {
+        worker.closers.waits().await;
+        loop {
+            match worker.closers.send_next() {
+                Next::Sent => {}
+                Next::Later => tokio::time::sleep(PAUSE).await,
+                Next::GivenUp(unsent) => close_here(worker, unsent),
+                Next::Nothing => break,
+            }
+        }
+    }
+}
+
+/// Closes it on its user's account. What lies in it counts as brought until that is done, and the
+/// connection itself too.
+fn close_here(worker: &Worker, unsent: Unsent) {
+    let Unsent { uid, socket, charge } = unsent;
+    let brought = worker.quotas.shut_unread(uid);
+    worker.close_queue.hold(uid, socket).keep_until_closed((charge, brought));
+}
