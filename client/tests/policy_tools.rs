@@ -433,6 +433,39 @@ fn explain_knows_the_unit_of_a_control_group() {
 }
 
 #[test]
+fn check_diff_tells_what_takes_a_restart_and_who_keeps_what_they_have() {
+    let place = Place::new();
+    let old = place.path("policy.toml").to_str().unwrap().to_owned();
+    let kmsg = "[resources.log]\nslot = \"devices/1\"\ndevice = \"/dev/kmsg\"\n";
+    let limits = "max_slots_per_uid = 7\nmax_connections = 4097\n";
+    let broker = format!("[broker]\nuser = 4242\n{limits}");
+    let tun = "[resources.tun]\nslot = \"devices/2\"\nfile = \"/f\"\ncapabilities = [\"net_admin\", \"kill\"]\n";
+    let new = place.write("new.toml", &format!("{POLICY}{kmsg}{tun}{broker}"));
+    let said = place.says(0, &["check", "--diff", &old, &new]);
+    for line in [
+        "setting changed: max_slots_per_uid was 16384, is 7; who has more keeps it",
+        "setting changed: max_connections was 4096, is 4097",
+        "takes a restart, which empties all slots: another user, the capability net_admin, the capability syslog",
+    ] {
+        assert!(said.lines().any(|it| it == line), "{line}: {said}");
+    }
+    let object = place.object(&["check", "--diff", &old, &new]);
+    let reasons = ["another user", "the capability net_admin", "the capability syslog"];
+    assert_eq!(object["takes_a_restart"], json!(reasons));
+    assert!(!place.says(0, &["check", "--diff", &old, &old]).contains("restart"));
+}
+
+#[test]
+fn check_notes_that_a_required_trail_takes_a_file() {
+    let place = Place::new();
+    let file =
+        place.write("new.toml", &format!("{POLICY}[broker]\nuser = 4242\naudit = \"required\"\n"));
+    let output = place.run(&["check", &file]);
+    assert!(output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("when started with --audit-file"));
+}
+
+#[test]
 fn check_diff_tells_what_else_changes_and_as_of_when() {
     let place = Place::new();
     let old = place.path("policy.toml").to_str().unwrap().to_owned();

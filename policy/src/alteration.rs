@@ -1,9 +1,10 @@
 //! What else differs between two policies: resources, tags, settings, and the rules that the moment leaves out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 
-use crate::{Moment, Policy, Rates, Resource, Settings, TagSettings};
+use crate::capability::{ALWAYS_KEPT, GUARDED_DEVICES};
+use crate::{Moment, Policy, Rates, Resource, Settings, Source, TagSettings};
 
 /// What differs between two policies beside the rights; see [`diff()`](crate::diff()).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +19,9 @@ pub struct Alterations {
     pub settings: Vec<Field>,
     /// The rates of rules that both policies have, by id.
     pub rates: Vec<Altered>,
+    /// The capabilities that only resources of the later policy need: a broker that was started with the earlier one has
+    /// given them up.
+    pub capabilities: Vec<String>,
 }
 
 /// How many rules will or did count at another moment than the one in question.
@@ -83,8 +87,23 @@ impl Alterations {
             tags: altered(tags(old), tags(new)),
             settings: fields(of_settings(old.settings()), of_settings(new.settings())),
             rates: altered(rates(old, new), rates(new, old)),
+            capabilities: needed(new).difference(&needed(old)).map(ToString::to_string).collect(),
         }
     }
+}
+
+/// The capabilities that a policy's resources need, beside those that every broker keeps.
+fn needed(policy: &Policy) -> BTreeSet<&str> {
+    let named = policy.resources().iter().flat_map(|it| &it.capabilities).map(String::as_str);
+    let implied = policy.resources().iter().filter_map(|resource| {
+        let number = resource.number.map(|number| (number.major, number.minor));
+        let known = |(path, device, _): &&(&str, (u32, u32), &str)| {
+            *path == resource.path || Some(*device) == number
+        };
+        let mut devices = GUARDED_DEVICES.iter().filter(|_| resource.source == Source::Device);
+        devices.find(known).map(|(.., capability)| *capability)
+    });
+    named.chain(implied).filter(|name| !ALWAYS_KEPT.contains(name)).collect()
 }
 
 impl TimedRules {

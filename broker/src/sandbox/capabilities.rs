@@ -8,7 +8,7 @@
 //! has only the three capabilities that make a worker another user. They are passed on as ambient ones.
 
 use caps::{CapSet, Capability, CapsHashSet};
-use fdbroker_policy::{Policy, Resource, Source};
+use fdbroker_policy::{GUARDED_DEVICES, Policy, Resource, Source};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, major, minor, openat};
 use rustix::process::geteuid;
 use rustix::thread::{
@@ -28,14 +28,6 @@ const ALWAYS: [Capability; 5] = [
 /// What a worker needs to become its user.
 const OF_A_WORKER: [Capability; 3] =
     [Capability::CAP_SETUID, Capability::CAP_SETGID, Capability::CAP_SETPCAP];
-
-/// Devices whose open(2) asks for a capability beside the file mode: as they are called, and their numbers.
-const KNOWN_DEVICES: [(&str, (u32, u32), Capability); 4] = [
-    ("/dev/kmsg", (1, 11), Capability::CAP_SYSLOG),
-    ("/dev/mem", (1, 1), Capability::CAP_SYS_RAWIO),
-    ("/dev/port", (1, 4), Capability::CAP_SYS_RAWIO),
-    ("/dev/snapshot", (10, 231), Capability::CAP_SYS_ADMIN),
-];
 
 /// Keeps what `policy` needs, for good: nothing started from here can have more.
 ///
@@ -100,8 +92,8 @@ fn limit_bounding(kept: &CapsHashSet) -> Result<(), SandboxError> {
 fn needed(resources: &[Resource]) -> Result<CapsHashSet, SandboxError> {
     let mut needed = CapsHashSet::from(ALWAYS);
     for resource in resources {
-        needed.extend(of_its_device(resource));
-        for name in &resource.capabilities {
+        let named = resource.capabilities.iter().map(String::as_str);
+        for name in named.chain(of_its_device(resource)) {
             needed.insert(parse(name)?);
         }
     }
@@ -109,16 +101,16 @@ fn needed(resources: &[Resource]) -> Result<CapsHashSet, SandboxError> {
 }
 
 /// What opening a device of this kind takes, whatever its path is.
-fn of_its_device(resource: &Resource) -> Option<Capability> {
+fn of_its_device(resource: &Resource) -> Option<&'static str> {
     if resource.source != Source::Device {
         return None;
     }
     let number = resource.number.map(|number| (number.major, number.minor));
     let number = number.or_else(|| number_of(&resource.path));
-    let known = |(path, device, _): &&(&str, (u32, u32), _)| {
+    let known = |(path, device, _): &&(&str, (u32, u32), &str)| {
         *path == resource.path || Some(*device) == number
     };
-    KNOWN_DEVICES.iter().find(known).map(|(.., capability)| *capability)
+    GUARDED_DEVICES.iter().find(known).map(|(.., capability)| *capability)
 }
 
 /// The number of the character device at a path, looked at without opening it.

@@ -39,6 +39,16 @@ impl Confinement {
         &self.missing
     }
 
+    /// Returns `full`, `partial` or `none`: how much of it is in force.
+    #[must_use]
+    pub fn extent(&self) -> &'static str {
+        match (self.in_force.is_empty(), self.missing.is_empty()) {
+            (false, true) => "full",
+            (false, false) => "partial",
+            (true, _) => "none",
+        }
+    }
+
     /// Whether any part is in force.
     #[must_use]
     pub fn is_any(&self) -> bool {

@@ -117,7 +117,7 @@ impl fmt::Display for StartError {
             }
             Self::AccountChanges => f.write_str(
                 "the policy names another `user` in [broker] than the worker runs as; restart the \
-                 broker",
+                 broker, which empties all slots",
             ),
             Self::PolicyGone(path) => write!(
                 f,

@@ -69,6 +69,9 @@ fn prepare(arguments: &Arguments) -> Result<state::Supervisor, StartError> {
     let confinement = sandbox::confine_supervisor()?;
     let format = arguments.log_format.unwrap_or_else(Format::detect);
     let log = Rc::new(Log::to(format, standard_error).map_err(StartError::Log)?);
+    if confinement.is_any() {
+        log.info(&format!("the supervisor is {confinement}"));
+    }
     confinement.missing().iter().for_each(|missing| log.warn(missing));
     raise_descriptor_limit(&log);
     let records = open_records(arguments, &source, &log)?;

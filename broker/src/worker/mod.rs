@@ -75,11 +75,12 @@ fn run(format: Format) -> Result<(), String> {
     // Not to be had once it is confined.
     let supervisor = Supervisor::of_this_process().map_err(|error| format!("no timer: {error}"))?;
     let table = leave_room(&restored.rules).map_err(|error| error.to_string())?;
-    confine(&log, journal)?;
+    let sandbox = confine(&log, journal)?;
     if by_pid {
         log.warn("this kernel has no SO_PEERPIDFD (Linux 6.5): processes are told by their pid");
     }
-    LocalSet::new().block_on(&runtime, start(restored, log, table, idle, close_queue, supervisor))
+    let serving = start(restored, log, table, idle, close_queue, supervisor, sandbox);
+    LocalSet::new().block_on(&runtime, serving)
 }
 
 const NO_UNITS: &str = "the broker is in a control group namespace of its own: units and control \
@@ -105,6 +106,7 @@ async fn start(
     idle: IdleCount,
     close_queue: CloseQueue,
     supervisor: Supervisor,
+    sandbox: &'static str,
 ) -> Result<(), String> {
     let restore::Restored {
         link,
@@ -127,7 +129,10 @@ async fn start(
     let guard = store::kind::Guard::of(&listener);
     let listener = close_queue.hold(close_queue.unread(), listener);
     let quotas = limits::quota::Quotas::new(policy.settings(), table);
-    quotas.shortfall(policy.settings()).iter().for_each(|told| log.warn(told));
+    quotas
+        .shortfall(policy.settings(), of_the_supervisor(&rules))
+        .iter()
+        .for_each(|told| log.warn(told));
     let mut slots = store::slots::Slots::default();
     for deposit in deposits {
         let slot = deposit.slot;
@@ -149,6 +154,7 @@ async fn start(
     let (listeners, others) = unbounded_channel();
     let worker = Rc::new(Worker {
         instance,
+        sandbox,
         sees_units,
         in_force: InForce::new(rules),
         audit,
@@ -222,8 +228,9 @@ fn exit(result: Result<(), String>) -> ! {
     std::process::exit(status)
 }
 
-/// From here on only what serving takes can be done. No byte of a peer's has been read yet.
-fn confine(log: &Log, journal: bool) -> Result<(), String> {
+/// From here on only what serving takes can be done. No byte of a peer's has been read yet. Returns how much
+/// of the sandbox is in force.
+fn confine(log: &Log, journal: bool) -> Result<&'static str, String> {
     if std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() > 1) {
         return Err("a thread was started before the worker was confined".to_owned());
     }
@@ -232,18 +239,22 @@ fn confine(log: &Log, journal: bool) -> Result<(), String> {
         log.info(&format!("the worker is {confinement}"));
     }
     confinement.missing().iter().for_each(|missing| log.warn(missing));
-    Ok(())
+    Ok(confinement.extent())
 }
 
 /// Takes fewer descriptors than the supervisor may: it holds a copy of each, beside what it has
 /// for each resource and tag that the policy knows, and must never be the first to run out.
 /// Gives how many.
 fn leave_room(rules: &policy::active::Rules) -> io::Result<u64> {
-    let known = rules.policy.resources().len() + rules.policy.tags().count();
     let limit = getrlimit(Resource::Nofile);
     let current = limit.current.unwrap_or(u64::MAX);
-    let others = 64 + u64::try_from(known).unwrap_or(u64::MAX).saturating_mul(2);
-    let lowered = current.saturating_sub(others).max(current / 2);
+    let lowered = current.saturating_sub(of_the_supervisor(rules)).max(current / 2);
     setrlimit(Resource::Nofile, Rlimit { current: Some(lowered), maximum: limit.maximum })?;
     Ok(lowered)
+}
+
+/// How many descriptors the supervisor may have beside those that it keeps for its worker.
+fn of_the_supervisor(rules: &policy::active::Rules) -> u64 {
+    let known = rules.policy.resources().len() + rules.policy.tags().count();
+    u64::try_from(known).unwrap_or(u64::MAX).saturating_mul(2).saturating_add(64)
 }

@@ -33,6 +33,8 @@ use crate::memory::Freed;
 pub(crate) struct Worker {
     /// A number that differs between any two starts of the broker.
     pub(crate) instance: i64,
+    /// How much of the worker's sandbox is in force.
+    pub(crate) sandbox: &'static str,
     /// Control groups are seen from where the service manager sees them.
     pub(crate) sees_units: bool,
     pub(crate) in_force: InForce,

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use clap::Args;
 use fdbroker_host::PolicyFileError;
 use fdbroker_policy::{
-    Alteration, Alterations, Altered, Change, Differences, Field, Moment, Policy, TimedRules, Uid,
-    diff, escape,
+    Alteration, Alterations, Altered, Audit, Change, Differences, Field, Moment, Policy, Settings,
+    TimedRules, Uid, diff, escape,
 };
 use serde_json::{Value, json};
 
@@ -118,6 +118,11 @@ fn check(file: &Path) -> Result<Result<(), Failure>, Failure> {
     if let Err(failure) = account(&shown, &policy) {
         return Ok(Err(failure));
     }
+    if policy.settings().audit == Audit::Required {
+        terminal::complain(format_args!(
+            "{shown}: note: audit = \"required\": the broker loads this only when started with --audit-file"
+        ));
+    }
     output::line(format_args!("{shown}: ok: {}", counts.join(", "))).map(Ok)
 }
 
@@ -155,9 +160,24 @@ fn compare(old: &Path, new: &Path, at: Moment, json: bool) -> Result<(), Failure
         others: Alterations::of(&old, &new, at),
         at,
         drop_ins: [old_drop_ins, new_drop_ins],
+        lowered: lowered(old.settings(), new.settings()),
         describer: Describer(vec![&new, &old]),
     };
     if json { output::json(&comparison.object()) } else { comparison.print() }
+}
+
+/// The limits that are lower than before.
+fn lowered(old: &Settings, new: &Settings) -> Vec<&'static str> {
+    let limits = |of: &Settings| {
+        [
+            ("max_connections", u64::from(of.max_connections)),
+            ("max_connections_per_uid", of.max_connections_per_uid.into()),
+            ("max_slots_per_uid", of.max_slots_per_uid.into()),
+            ("max_payload_bytes_per_uid", of.max_payload_bytes_per_uid),
+        ]
+    };
+    let pairs = limits(old).into_iter().zip(limits(new));
+    pairs.filter(|((_, old), (_, new))| new < old).map(|((key, _), _)| key).collect()
 }
 
 const CUT: &str = "not followed further: there may be more who gain or lose a right";
@@ -168,6 +188,8 @@ struct Comparison<'p> {
     others: Alterations,
     at: Moment,
     drop_ins: [usize; 2],
+    /// The limits that are lower than before.
+    lowered: Vec<&'static str>,
     describer: Describer<'p>,
 }
 
@@ -184,7 +206,7 @@ impl Comparison<'_> {
         if *is_cut {
             output::line(CUT)?;
         }
-        let Alterations { timed, resources, tags, settings, rates } = &self.others;
+        let Alterations { timed, resources, tags, settings, rates, .. } = &self.others;
         let sides = ["OLD", "NEW"];
         for (side, timed) in sides.iter().zip(timed) {
             timed_line(side, timed).map_or(Ok(()), output::line)?;
@@ -193,16 +215,30 @@ impl Comparison<'_> {
             list.iter().try_for_each(|it| output::line(escape(&altered_line(noun, it))))?;
         }
         settings.iter().try_for_each(|it| {
-            output::line(escape(&format!("setting changed: {}", field_text(it))))
+            let keeps = if self.lowered.contains(&it.key) { "; who has more keeps it" } else { "" };
+            output::line(escape(&format!("setting changed: {}{keeps}", field_text(it))))
         })?;
+        let reasons = self.takes_a_restart();
+        if !reasons.is_empty() {
+            let reasons = reasons.join(", ");
+            output::line(format_args!("takes a restart, which empties all slots: {reasons}"))?;
+        }
         for (side, count) in sides.iter().zip(self.drop_ins).filter(|(_, count)| *count > 0) {
             output::line(format_args!("{side} was read with {}", counted(count, "drop-in")))?;
         }
         Ok(())
     }
 
+    /// What a reload refuses: a broker that was started with OLD cannot change it.
+    fn takes_a_restart(&self) -> Vec<String> {
+        let Alterations { settings, capabilities, .. } = &self.others;
+        let user = settings.iter().any(|it| it.key == "user").then(|| "another user".to_owned());
+        let capabilities = capabilities.iter().map(|name| format!("the capability {name}"));
+        user.into_iter().chain(capabilities).collect()
+    }
+
     fn object(&self) -> Value {
-        let Alterations { timed: [old, new], resources, tags, settings, rates } = &self.others;
+        let Alterations { timed: [old, new], resources, tags, settings, rates, .. } = &self.others;
         let list = |list: &[Altered]| list.iter().map(altered_object).collect::<Vec<_>>();
         let [old_drop_ins, new_drop_ins] = self.drop_ins;
         let changes = self.differences.changes.iter().map(|change| object(change, &self.describer));
@@ -214,6 +250,7 @@ impl Comparison<'_> {
             "tags": list(tags),
             "rules": list(rates),
             "settings": settings.iter().map(field_object).collect::<Vec<_>>(),
+            "takes_a_restart": self.takes_a_restart(),
             "timed_rules": { "old": timed_object(old), "new": timed_object(new) },
             "drop_ins": { "old": old_drop_ins, "new": new_drop_ins },
         })

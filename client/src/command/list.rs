@@ -29,7 +29,8 @@ Examples:
   fdbroker list web
   fdbroker list --json | jq -r '.[] | select(.unreachable) | .slot'
 
-A slot is listed if a rule gives you the right list on it; when there is none, nothing is written.
+A slot is listed if a rule gives you the right list on it; when there is none, only
+standard error says so.
 OWNER (a user id), BYTES (of payload) and slots that no rule reaches are told to operators only:
 - is what is not known or not told, and null in JSON.";
 
@@ -41,6 +42,12 @@ impl List {
         let listed = contact.broker()?.list(tag)?;
         if self.json {
             return output::json(&listed.iter().map(object).collect());
+        }
+        if listed.is_empty() {
+            let of = self.tag.map_or(String::new(), |tag| format!(" of {}", terminal::shown(&tag)));
+            terminal::complain(format_args!(
+                "fdbroker: nothing is listed: no slot{of} holds anything that you have the right `list` to"
+            ));
         }
         output::write(table(&listed).as_bytes())
     }

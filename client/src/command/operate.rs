@@ -58,6 +58,7 @@ Takes the right operate. The lines that come, as KEY=VALUE:
   deposits                now, of all users
   descriptors             in the deposits
   descriptor_limit        the most that these may be
+  sandbox                 full, partial or none: the worker's; the log says what is missing
   audit                   ok, failing or none: whether the audit file takes records
   audit_lost              records that it has not taken since it fails
   worker_restarts         workers that have died; the log says why

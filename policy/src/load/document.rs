@@ -109,7 +109,7 @@ fn settings(
         let Some(name) = file.key_span(BROKER.key) else { return };
         if report.is_in_main_file() {
             found = table(file, BROKER, report).map(|table| {
-                let section = Section { what: "[broker]", name: &name, table };
+                let section = Section { what: super::elsewhere::BROKER, name: &name, table };
                 settings::read(section, accounts, report)
             });
         } else {

@@ -10,6 +10,7 @@ mod cases;
 mod conditions;
 mod declared;
 mod document;
+mod elsewhere;
 mod globs;
 mod near;
 mod reader;

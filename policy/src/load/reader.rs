@@ -4,6 +4,7 @@ use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
 use super::bounds::list_fits;
+use super::elsewhere::where_else;
 use super::near;
 use super::report::{Report, Span};
 
@@ -41,11 +42,9 @@ impl<'a, 't> Section<'a, 't> {
     pub(super) fn refuse_unknown_keys(&self, known: &[&str], report: &mut Report<'_>) {
         for key in self.table.keys().filter(|key| !known.contains(&key.get_ref().as_ref())) {
             let message = format!("unknown key `{}` in {}", key.get_ref(), self.what);
-            report.add(
-                &key.span(),
-                message,
-                near::suggest(key.get_ref(), known.iter().copied(), "keys known here"),
-            );
+            let near = || near::suggest(key.get_ref(), known.iter().copied(), "keys known here");
+            let elsewhere = where_else(self.what, key.get_ref());
+            report.add(&key.span(), message, elsewhere.map_or_else(near, str::to_owned));
         }
     }
 

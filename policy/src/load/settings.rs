@@ -2,21 +2,10 @@
 
 use super::accounts::{Accounts, Sort};
 use super::amount::{count, duration, rate, size};
+use super::elsewhere::KEYS_OF_BROKER;
 use super::reader::{Expected, Section};
 use super::report::Report;
 use crate::{Account, Audit, Settings, Uid};
-
-const KEYS: [&str; 9] = [
-    "user",
-    "max_connections",
-    "max_connections_per_uid",
-    "max_slots_per_uid",
-    "max_payload_bytes_per_uid",
-    "frame_timeout",
-    "audit",
-    "requests_per_second",
-    "records_per_second",
-];
 
 const AUDIT: Expected = Expected { key: "audit", write: "\"required\" or \"best-effort\"" };
 
@@ -26,7 +15,7 @@ pub(super) fn read(
     accounts: &mut Accounts<'_>,
     report: &mut Report<'_>,
 ) -> Settings {
-    section.refuse_unknown_keys(&KEYS, report);
+    section.refuse_unknown_keys(&KEYS_OF_BROKER, report);
     let default = Settings::default();
     Settings {
         user: account(section, accounts, report).unwrap_or(default.user),

@@ -148,7 +148,7 @@ fn names_that_somebody_tries_are_in_the_trail_each_of_them() {
 /// Whatever a peer can ask for, the `number`th time: of another slot, tag or name each time.
 fn requests(number: i16) -> Vec<Vec<u8>> {
     let place = (number, i32::from(number));
-    let name = Name::new(&format!("try-{number}")).unwrap();
+    let name = Name::new(format!("try-{number}")).unwrap();
     let (tag, slot) = (Tag::new(number), Slot::new(number, place.1));
     let operations = [
         Request::Find(name),

@@ -29,7 +29,7 @@ pub(super) fn confine_worker(journal: bool) -> Result<Result<String, String>, Sa
         .map_err(|error| error.to_string())
         .and_then(|()| install(&threads))
         .and_then(|()| install(&allowed));
-    Ok(installed.map(|()| format!("a filter that knows {number} system calls")).map_err(no_filter))
+    Ok(installed.map(|()| format!("a seccomp filter of {number} system calls")).map_err(no_filter))
 }
 
 /// Installs the supervisor's filter, which its worker inherits.
@@ -43,7 +43,7 @@ pub(super) fn confine_supervisor() -> Result<Result<String, String>, SandboxErro
     let filter = compile(refused, errno(libc::EPERM), SeccompAction::Allow, arch)?;
     let installed = install(&filter);
     Ok(installed
-        .map(|()| format!("a filter that refuses {number} system calls"))
+        .map(|()| format!("a seccomp filter that refuses {number} system calls"))
         .map_err(no_filter))
 }
 

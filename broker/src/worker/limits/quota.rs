@@ -177,24 +177,27 @@ impl Quotas {
         }
     }
 
-    /// What of the policy's limits the descriptor table is too small for, in a sentence.
-    pub(crate) fn shortfall(&self, settings: &Settings) -> Option<String> {
+    /// What of the policy's limits the descriptor table is too small for, in a sentence, and which limit
+    /// of descriptors would do; of that limit so many are not in the table.
+    pub(crate) fn shortfall(&self, settings: &Settings, beside: u64) -> Option<String> {
         let limits = self.limits.get();
         let (all, each) = (limits.connections, limits.connections_per_uid);
+        // With how much of the table one of each takes, at the part of it that they may fill.
         let keys = [
-            ("max_connections", settings.max_connections, all),
-            ("max_connections_per_uid", settings.max_connections_per_uid, each),
+            ("max_connections", settings.max_connections, all, 8),
+            ("max_connections_per_uid", settings.max_connections_per_uid, each, 32),
+            ("max_slots_per_uid", settings.max_slots_per_uid, limits.descriptors, 2),
         ];
-        let short = keys.iter().filter(|(_, wanted, left)| left < wanted);
-        let short: Vec<_> =
-            short.map(|(key, wanted, left)| format!("{left} of {key} = {wanted}")).collect();
-        (!short.is_empty()).then(|| {
-            format!(
-                "the limit of open descriptors leaves room for only {}; raise LimitNOFILE= of the \
-                 unit, or ulimit -n",
-                short.join(" and for only ")
-            )
-        })
+        let short: Vec<_> = keys.iter().filter(|(_, wanted, left, _)| left < wanted).collect();
+        let takes = short.iter().map(|(_, wanted, _, each)| u64::from(*wanted) * each).max()?;
+        let short =
+            short.iter().map(|(key, wanted, left, _)| format!("{left} of {key} = {wanted}"));
+        Some(format!(
+            "the limit of open descriptors leaves room for only {}; raise LimitNOFILE= of the unit, or \
+             ulimit -n, to {}",
+            short.collect::<Vec<_>>().join(" and for only "),
+            takes.saturating_add(beside)
+        ))
     }
 
     /// Charges a connection of `uid`.
@@ -528,8 +531,8 @@ mod tests {
         let held: Vec<_> = (0..).map_while(|_| small.connection(Uid(1)).ok()).collect();
         assert_eq!(held.len(), 4, "two descriptors each, and a sixteenth of the table");
         assert!(small.connection(Uid(2)).is_ok());
-        assert!(small.shortfall(&many).is_some());
-        assert!(quotas().shortfall(&settings()).is_none());
+        assert!(small.shortfall(&many, 0).is_some());
+        assert!(quotas().shortfall(&settings(), 0).is_none());
     }
 
     #[test]
@@ -537,12 +540,25 @@ mod tests {
         let told = |all, each| {
             let settings =
                 Settings { max_connections: all, max_connections_per_uid: each, ..settings() };
-            Quotas::new(&settings, 128).shortfall(&settings).unwrap_or_default()
+            Quotas::new(&settings, 128).shortfall(&settings, 0).unwrap_or_default()
         };
         assert_eq!(told(16, 4), "");
+        assert!(told(16, 5).ends_with("ulimit -n, to 160"), "{}", told(16, 5));
+        assert!(told(17, 5).ends_with("ulimit -n, to 160"), "{}", told(17, 5));
         assert!(told(16, 5).contains("only 4 of max_connections_per_uid = 5;"), "{}", told(16, 5));
         assert!(told(17, 4).contains("only 16 of max_connections = 17;"), "{}", told(17, 4));
-        assert!(told(16, 5).contains("ulimit -n"));
+    }
+
+    #[test]
+    fn a_table_of_the_size_that_is_told_has_room_for_all() {
+        let settings = Settings::default();
+        let told = Quotas::new(&settings, 1024).shortfall(&settings, 70).unwrap();
+        assert!(told.contains("only 512 of max_slots_per_uid = 16384;"), "{told}");
+        let limit: u64 = told.rsplit(' ').next().unwrap().parse().unwrap();
+        assert_eq!(limit, 32768 + 70);
+        let takes = limit - 70;
+        assert_eq!(Quotas::new(&settings, takes).shortfall(&settings, 70), None);
+        assert!(Quotas::new(&settings, takes - 1).shortfall(&settings, 70).is_some());
     }
 
     #[test]

@@ -138,6 +138,7 @@ pub(crate) fn status(worker: &Worker, requester: &Requester) -> Answer {
         ("deposits", worker.slots.borrow().len().to_string()),
         ("descriptors", usage.descriptors.to_string()),
         ("descriptor_limit", usage.descriptor_limit.to_string()),
+        ("sandbox", worker.sandbox.to_owned()),
         ("audit", audit.to_owned()),
         ("audit_lost", lost.to_string()),
     ];
