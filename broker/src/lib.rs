@@ -20,6 +20,7 @@ mod memory;
 mod numbering;
 mod process_number;
 pub mod sandbox;
+mod spell;
 mod supervisor;
 mod sys;
 mod transmit;

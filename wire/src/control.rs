@@ -131,10 +131,15 @@ pub enum Control<F> {
         /// it is the process of the message before.
         process: Option<F>,
     },
-    /// Worker: I need a closer, where it brings nothing. Supervisor: the end of a socket pair at which a
-    /// closer reads: a message is a uid, in four bytes of this machine's order, and a connection to be
-    /// closed on that user's account.
-    Closer(Option<F>),
+    /// Worker: I need a closer.
+    WantCloser {
+        /// Who left descriptors unread in a connection.
+        uid: u32,
+    },
+    /// Supervisor, to a [`Control::WantCloser`]: the end of a socket pair at which a closer reads. A message
+    /// there is a uid, in four bytes of this machine's order, and a connection to be closed on that user's
+    /// account; or a byte: I have closed my own descriptor of the last one.
+    Closer(F),
     /// Supervisor: what the status is to say of it, in lines of `key=value`.
     Health(String),
 }
@@ -285,7 +290,11 @@ impl<F> Control<F> {
                 (IN_FORCE, None)
             }
             Self::Trail(file) => (TRAIL, Some(file)),
-            Self::Closer(socket) => (CLOSER, socket),
+            Self::WantCloser { uid } => {
+                out.u32(uid);
+                (CLOSER, None)
+            }
+            Self::Closer(socket) => (CLOSER, Some(socket)),
             Self::Ping => (PING, None),
             Self::Pong => (PONG, None),
             Self::Suspect(slot) => {
@@ -358,7 +367,10 @@ impl<F> Control<F> {
             },
             IN_FORCE => Self::InForce { generation: fields.u32()? },
             TRAIL => Self::Trail(descriptor?),
-            CLOSER => Self::Closer(descriptor),
+            CLOSER => match descriptor {
+                Some(socket) => Self::Closer(socket),
+                None => Self::WantCloser { uid: fields.u32()? },
+            },
             PING => Self::Ping,
             PONG => Self::Pong,
             SUSPECT => Self::Suspect(fields.slot()?),

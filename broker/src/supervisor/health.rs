@@ -17,7 +17,7 @@ impl Supervisor {
     ) -> Result<(), String> {
         self.left_behind.reap(&self.log);
         self.deposits.takers.forget_ended();
-        self.closers.reap();
+        self.closers.reap(&self.log);
         self.deposits.freed.give_back();
         let Some(link) = link else { return Ok(()) };
         pulse.judge(process.has_ended())?;

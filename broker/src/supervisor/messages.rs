@@ -4,6 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
+use fdbroker_policy::Uid;
 use fdbroker_wire::{Control, Errno, Extended, Message, Slot};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -82,7 +83,7 @@ impl Supervisor {
                 let problem = self.deposits.note_taker(slots, pid, process);
                 problem.into_iter().for_each(|problem| self.log.error(problem));
             }
-            Control::Closer(None) => self.give_closer(link),
+            Control::WantCloser { uid } => self.give_closer(Uid(uid), link),
             Control::Suspect(slot) => self.quarantine.name(slot),
             Control::Serving => {
                 *served = true;
@@ -136,22 +137,10 @@ impl Supervisor {
         }
     }
 
-    /// Gives the worker a closer.
-    fn give_closer(&mut self, link: &mut Link) {
-        let account = self.source.account();
-        match self.closers.start(account, &self.log) {
-            Ok(socket) => {
-                self.log.info(&format!(
-                    "a peer left descriptors unread in its connection: a process of its own (fdbroker-closer) \
-                     closes such connections; {} run",
-                    self.closers.len()
-                ));
-                link.carry_own(|socket| Control::Closer(Some(socket)), socket);
-            }
-            Err(error) => self.log.error(&format!(
-                "no process can be started that closes connections with unread descriptors: {error}; the \
-                 worker closes them"
-            )),
+    /// Gives the worker a closer, since `uid` left descriptors unread.
+    fn give_closer(&mut self, uid: Uid, link: &mut Link) {
+        if let Some(socket) = self.closers.start(self.source.account(), uid, &self.log) {
+            link.carry_own(Control::Closer, socket);
         }
     }
 

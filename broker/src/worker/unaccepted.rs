@@ -1,39 +1,27 @@
 //! Peers that could not be accepted, for want of descriptors mostly: what the log says of them.
 //!
-//! Each of them is tried again many times a second. So it is said when that begins, and when it has ended.
+//! Each of them is tried again many times a second.
 
 use std::fmt::Display;
 
-use tokio::time::{Duration, Instant};
-
-/// How long there is no other failure before it has ended: a table that is nearly full has room for one
-/// peer now and then.
-const OVER: Duration = Duration::from_secs(1);
+use crate::spell::Spell;
 
 /// The failures since the first that was said.
 #[derive(Default)]
-pub(crate) struct Unaccepted(Option<Since>);
-
-struct Since {
-    last: Instant,
-    count: u64,
-}
+pub(crate) struct Unaccepted(Spell);
 
 impl Unaccepted {
     /// A peer could not be accepted. Returns what is to be said.
     pub(crate) fn failed(&mut self, error: &impl Display) -> Option<String> {
-        let last = Instant::now();
-        let count = self.0.as_ref().map_or(0, |since| since.count) + 1;
-        self.0 = Some(Since { last, count });
-        (count == 1).then(|| {
+        self.0.failed().then(|| {
             format!("a peer could not be accepted: {error}; it is tried again until it can be")
         })
     }
 
     /// A peer was accepted. Returns what is to be said.
     pub(crate) fn accepted(&mut self) -> Option<String> {
-        let over = self.0.take_if(|since| since.last.elapsed() >= OVER)?;
-        Some(format!("peers are accepted again, after {} attempts that failed", over.count))
+        let count = self.0.succeeded()?;
+        Some(format!("peers are accepted again, after {count} attempts that failed"))
     }
 }
 
@@ -42,18 +30,11 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn many_failures_are_said_when_they_begin_and_when_they_are_over() {
+    async fn it_is_said_when_peers_are_accepted_no_more_and_when_they_are_again() {
         let mut unaccepted = Unaccepted::default();
-        assert_eq!(unaccepted.accepted(), None);
         assert!(unaccepted.failed(&"no room").unwrap().contains("accepted: no room"));
-        // Now and then there is room for one.
-        for _ in 0..99 {
-            assert_eq!(unaccepted.accepted(), None);
-            assert_eq!(unaccepted.failed(&"no room"), None);
-        }
-        tokio::time::advance(OVER).await;
-        assert!(unaccepted.accepted().unwrap().contains("after 100 attempts"));
-        assert_eq!(unaccepted.accepted(), None);
-        assert!(unaccepted.failed(&"no room").is_some(), "it begins anew");
+        assert_eq!(unaccepted.failed(&"no room"), None);
+        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+        assert!(unaccepted.accepted().unwrap().contains("after 2 attempts"));
     }
 }

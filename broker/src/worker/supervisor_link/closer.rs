@@ -37,6 +37,8 @@ pub(crate) struct CloserLinks {
     /// Since when the first has taken nothing.
     behind: Cell<Option<Instant>>,
     asked: Cell<Option<Instant>>,
+    /// Who left descriptors unread last.
+    uid: Cell<u32>,
     wanted: Notify,
     waiting: RefCell<VecDeque<Unsent>>,
     /// Told when something waits.
@@ -117,6 +119,7 @@ impl CloserLinks {
 
     /// Has a connection of `uid` closed, or gives it back.
     fn take(&self, uid: Uid, socket: OwnedFd) -> Result<(), OwnedFd> {
+        self.uid.set(uid.0);
         let sent = self.send(&uid.0.to_ne_bytes(), &[socket.as_fd()]);
         if sent != Some(Sent::Taken) {
             return Err(socket);
@@ -205,7 +208,7 @@ pub(crate) async fn ask(links: &CloserLinks, vault: &Vault) {
     loop {
         links.wanted.notified().await;
         // It fails when the supervisor has gone; then this worker ends too.
-        let _ = vault.pen().await.control(Control::Closer(None)).await;
+        let _ = vault.pen().await.control(Control::WantCloser { uid: links.uid.get() }).await;
     }
 }
 

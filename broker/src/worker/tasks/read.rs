@@ -90,9 +90,7 @@ fn take(worker: &Worker, message: Message<PeerFd>) -> io::Result<()> {
                 worker.vault.closed(tally);
                 worker.connections.closed(tally);
             }
-            Ok(Control::Closer(link)) => {
-                link.into_iter().for_each(|link| worker.closers.keep(link));
-            }
+            Ok(Control::Closer(link)) => worker.closers.keep(link),
             Ok(Control::Parted(numbers)) => worker.connections.parted(&numbers),
             Ok(Control::Ping) => {
                 worker.heartbeat.hear();
@@ -141,7 +139,7 @@ mod tests {
     #[test]
     fn what_nobody_would_ask_for_again_ends_the_worker_when_there_is_no_room_for_it() {
         assert_eq!(lost(Control::Opened { ticket: 1, outcome: Ok(()) }).unwrap(), Lost::Opening);
-        assert_eq!(lost(Control::Closer(Some(()))).unwrap(), Lost::Closer);
+        assert_eq!(lost(Control::Closer(())).unwrap(), Lost::Closer);
         for control in [Control::Listener(()), Control::Trail(())] {
             let error = lost(control).unwrap_err();
             assert!(error.to_string().ends_with("read: no room for the descriptor"), "{error}");
