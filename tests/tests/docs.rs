@@ -94,15 +94,22 @@ fn every_policy_of_the_readme_and_the_upgrader_and_the_example_for_systemd_load(
     }
 }
 
+/// Whoever comes reads it from the top: what is longer has a page of its own.
 #[test]
-fn every_command_of_the_readme_is_one() {
-    let found: Vec<_> = commands(&read("README.md"), "fdbroker")
-        .into_iter()
-        // Capitals and dots stand for something else.
-        .filter(|command| !command.contains(['…', '[']) && !command.contains("SLOT"))
-        .filter(|command| !command.ends_with(" TAG"))
-        .collect();
-    assert!(found.len() >= 6, "the README shows commands: {found:?}");
+fn the_readme_is_short() {
+    assert!(read("README.md").lines().count() <= 200);
+}
+
+#[test]
+fn every_command_of_the_readme_and_of_its_page_is_one() {
+    let found: Vec<_> =
+        commands(&[read("README.md"), read("docs/command.md")].concat(), "fdbroker")
+            .into_iter()
+            // Capitals and dots stand for something else.
+            .filter(|command| !command.contains(['…', '[']) && !command.contains("SLOT"))
+            .filter(|command| !command.ends_with(" TAG"))
+            .collect();
+    assert!(found.len() >= 6, "the pages show commands: {found:?}");
     for command in found {
         let alone = command.split(" && ").next().and_then(|command| command.split(" > ").next());
         let words = alone.unwrap().split_whitespace();
@@ -112,12 +119,12 @@ fn every_command_of_the_readme_is_one() {
 }
 
 #[test]
-fn every_option_of_the_daemon_is_in_the_readme_and_the_other_way_round() {
+fn every_option_of_the_daemon_is_on_its_page_and_the_other_way_round() {
     let daemon = &fdbroker_tests::binaries::binaries().daemon;
     let help = std::process::Command::new(daemon).arg("--help").output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
-    let readme = read("README.md");
-    let section = readme.split("## The daemon").nth(1).unwrap().split("## ").next().unwrap();
+    let page = read("docs/command.md");
+    let section = page.split("## The daemon\n").nth(1).unwrap().split("## ").next().unwrap();
     let options = |text: &str| {
         let mut found: Vec<String> = text
             .split(|character: char| !character.is_ascii_alphanumeric() && character != '-')
@@ -135,15 +142,15 @@ fn every_option_of_the_daemon_is_in_the_readme_and_the_other_way_round() {
 }
 
 #[test]
-fn every_option_of_the_command_is_in_the_readme() {
-    let readme = read("README.md");
+fn every_option_of_the_command_is_on_its_page() {
+    let page = read("docs/command.md");
     let definition = fdbroker::command::definition();
     let all = definition.get_subcommands().chain([&definition]);
     for option in all.flat_map(|command| command.get_arguments()).filter_map(|arg| arg.get_long()) {
         let hidden = ["help", "version"].contains(&option);
         assert!(
-            hidden || readme.contains(&format!("--{option}")),
-            "--{option} is not in the README"
+            hidden || page.contains(&format!("--{option}")),
+            "--{option} is not in docs/command.md"
         );
     }
 }
