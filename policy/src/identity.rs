@@ -107,3 +107,24 @@ impl fmt::Display for Gid {
         self.0.fmt(f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_control_group_with_a_path_of_1024_bytes_is_in_sight_and_with_a_longer_one_is_not() {
+        let seen = |length| {
+            let path = "/".repeat(length);
+            let peer = Peer {
+                unit: Some("vpn.service"),
+                cgroup: Some(&path),
+                ..Peer::new(Uid(7), Gid(70), &[])
+            };
+            let seen = peer.within_sight();
+            (seen.unit.is_some(), seen.cgroup.map(str::len), seen.out_of_sight)
+        };
+        assert_eq!(seen(1024), (true, Some(1024), false));
+        assert_eq!(seen(1025), (false, None, true));
+    }
+}

@@ -314,3 +314,34 @@ impl Parts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::holder::tests::policy;
+
+    #[test]
+    fn a_verdict_turns_only_where_a_rule_that_concerns_the_question_begins_or_ends() {
+        let rule = |second: u8, lines: &str| {
+            format!("[[rules]]\n{lines}\nvalid_until = 1970-01-01T00:00:0{second}Z\n")
+        };
+        let rules = [
+            rule(1, "allow = [\"get\"]\nslots = [\"web/3\"]\nuser = 7"),
+            rule(2, "allow = [\"add\"]\nslots = [\"web/3\"]\nuser = 7"),
+            rule(3, "allow = [\"get\"]\nslots = [\"web/4\"]\nuser = 7"),
+            rule(4, "allow = [\"get\"]\nslots = [\"web/3\"]\nuser = 8"),
+            rule(5, "deny = [\"get\"]\nslots = [\"*\"]\nanyone = true"),
+            rule(6, "allow = [\"operate\"]\nuser = 7"),
+        ];
+        let policy = policy(&rules.concat());
+        let slot = Target::Slot(policy.resolve("web/3").expect("a slot"));
+        let seconds = |right, target| -> Vec<i64> {
+            let points = policy.turning_points(&Peer::new(Uid(7), Gid(70), &[]), right, target);
+            points.into_iter().map(Moment::seconds).collect()
+        };
+        assert_eq!(seconds(Right::Get, slot), [i64::MIN, 1, 5]);
+        assert_eq!(seconds(Right::Add, slot), [i64::MIN, 2]);
+        assert_eq!(seconds(Right::List, slot), [i64::MIN]);
+        assert_eq!(seconds(Right::Operate, Target::Broker), [i64::MIN, 6]);
+    }
+}

@@ -119,6 +119,7 @@ mod tests {
     use super::*;
 
     use crate::glob::Star;
+    use crate::{Index, Slot, Tag};
 
     const PEER: Peer<'static> = Peer {
         unit: Some("app@1.service"),
@@ -136,6 +137,45 @@ mod tests {
 
     fn globs(patterns: &[&str], star: Star) -> Option<Box<[Glob]>> {
         Some(sorted(patterns.iter().map(|pattern| Glob::new(pattern, star))))
+    }
+
+    fn rule(allow: &[Right], deny: &[Right], slots: &[Pattern]) -> Rule {
+        let set = |rights: &[Right]| rights.iter().copied().fold(Rights::NONE, Rights::with);
+        Rule {
+            id: String::new(),
+            allow: set(allow),
+            deny: set(deny),
+            slots: slots.into(),
+            who: Who::default(),
+            valid: Validity::default(),
+            rates: Rates::default(),
+        }
+    }
+
+    #[test]
+    fn a_rule_about_the_broker_covers_it_and_no_slots_but_its_own() {
+        let slot = |tag, index| Slot { tag: Tag::new(tag).unwrap(), index };
+        let (own, other) = (slot(1, Index::MIN), slot(1, Index::MAX));
+        for rule in [
+            rule(&[Right::Operate, Right::Get], &[], &[Pattern::slot(own)]),
+            rule(&[Right::Get], &[Right::Operate], &[Pattern::slot(own)]),
+        ] {
+            assert!(rule.concerns(Right::Operate, Target::Broker));
+            assert!(rule.concerns(Right::Get, Target::Slot(own)));
+            assert!(!rule.covers(Right::Get, Target::Slot(other)));
+            assert!(!rule.covers(Right::Tag, Target::Tag(own.tag)));
+            assert!(!rule.concerns(Right::Add, Target::Slot(own)), "it says nothing about that");
+        }
+        let everywhere = rule(&[Right::Get], &[], &[Pattern::Everything]);
+        assert!(!everywhere.covers(Right::Operate, Target::Broker));
+    }
+
+    #[test]
+    fn what_a_rule_both_allows_and_denies_it_is_about() {
+        let both = rule(&[Right::Get, Right::Add], &[Right::Get, Right::Del], &[]);
+        let about: Vec<_> =
+            Right::ALL.into_iter().filter(|right| both.rights().contains(*right)).collect();
+        assert_eq!(about, [Right::Get, Right::Add, Right::Del]);
     }
 
     #[test]
