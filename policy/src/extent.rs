@@ -101,4 +101,53 @@ mod tests {
         ];
         assert_eq!(joined(given), [slots(1, 0, 5), slots(1, 7, max), slots(2, 6, 6)]);
     }
+
+    #[test]
+    fn a_tag_as_a_whole_and_the_broker_are_told_once_and_are_no_slots() {
+        let [one, two] = [1, 2].map(|tag| Extent::Tag(Tag::new(tag).unwrap()));
+        let given = vec![two, one, slots(1, 0, 2), Extent::Broker, two, Extent::Broker];
+        assert_eq!(joined(given), [Extent::Broker, one, two, slots(1, 0, 2)]);
+    }
+
+    #[test]
+    fn an_extent_contains_what_belongs_to_it_and_nothing_else() {
+        let tag = |number| Target::Tag(Tag::new(number).unwrap());
+        let slot = |tag, index| {
+            let (tag, index) = (Tag::new(tag).unwrap(), Index::new(index).unwrap());
+            Target::Slot(Slot { tag, index })
+        };
+        let targets =
+            [Target::Broker, tag(1), tag(2), slot(1, 3), slot(1, 4), slot(1, 6), slot(2, 4)];
+        let contained = |extent: Extent| targets.map(|target| extent.contains(target));
+        let [yes, no] = [true, false];
+        assert_eq!(contained(Extent::Broker), [yes, no, no, no, no, no, no]);
+        let whole = Extent::Tag(Tag::new(1).unwrap());
+        assert_eq!(contained(whole), [no, yes, no, no, no, no, no]);
+        assert_eq!(contained(slots(1, 4, 6)), [no, no, no, no, yes, yes, no]);
+    }
+
+    #[test]
+    fn all_slots_of_a_tag_are_those_from_the_first_to_the_last() {
+        let max = Index::MAX.get();
+        assert!(slots(1, 0, max).is_all_slots());
+        for other in [slots(1, 1, max), slots(1, 0, max - 1), Extent::Broker] {
+            assert!(!other.is_all_slots(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_shares_with_a_range_what_lies_in_both() {
+        let index = |number| Index::new(number).unwrap();
+        let (tag, range) = (Tag::new(1).unwrap(), (index(4), index(6)));
+        let shared = |number, first, last| {
+            let tag_of_pattern = Tag::new(number).unwrap();
+            let (first, last) = (index(first), index(last));
+            Extent::shared(Pattern::Range { tag: tag_of_pattern, first, last }, tag, range)
+        };
+        assert_eq!(Extent::shared(Pattern::Everything, tag, range), Some(slots(1, 4, 6)));
+        assert_eq!(shared(1, 0, 5), Some(slots(1, 4, 5)));
+        assert_eq!(shared(1, 6, 9), Some(slots(1, 6, 6)));
+        assert_eq!(shared(1, 7, 9), None);
+        assert_eq!(shared(2, 0, 9), None);
+    }
 }
