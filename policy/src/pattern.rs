@@ -43,3 +43,18 @@ impl Pattern {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_tag_is_covered_by_all_of_its_slots_and_not_by_those_of_another() {
+        let [one, two] = [1, 2].map(|tag| Tag::new(tag).unwrap());
+        let covered = |pattern: Pattern| [one, two].map(|tag| pattern.covers(Target::Tag(tag)));
+        assert_eq!(covered(Pattern::whole(one)), [true, false]);
+        assert_eq!(covered(Pattern::slot(Slot { tag: one, index: Index::MIN })), [false, false]);
+        assert_eq!(covered(Pattern::Everything), [true, true]);
+        assert!(!Pattern::Everything.covers(Target::Broker));
+    }
+}
