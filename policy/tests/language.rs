@@ -140,6 +140,21 @@ fn the_slots_of_resources_are_told_in_order_of_a_tag_and_behind_a_slot() {
 }
 
 #[test]
+fn slots_are_alike_up_to_the_next_resource_of_their_tag_and_a_resource_is_like_no_other() {
+    let policy = policy(
+        "[tags.a]\nid = 1\n[tags.b]\nid = 2\n[tags.c]\nid = 3\n\
+         [resources.y]\nslot = \"a/9\"\nfile = \"/y\"\n[resources.x]\nslot = \"a/5\"\nfile = \"/x\"\n\
+         [resources.z]\nslot = \"c/7\"\nfile = \"/z\"\n\
+         [[rules]]\nallow = [\"get\"]\nslots = [\"a/0-6\"]\nanyone = true\n",
+    );
+    let until = |tag, index| policy.alike_until(slot(tag, index)).get();
+    let last = Index::MAX.get();
+    let found = [0, 4, 5, 6, 7, 8, 9, 10].map(|index| until(1, index));
+    assert_eq!(found, [4, 4, 5, 6, 8, 8, 9, last]);
+    assert_eq!([until(2, 0), until(2, 8), until(3, 0), until(3, 8)], [last, last, 6, last]);
+}
+
+#[test]
 fn every_key_of_a_resource_is_read() {
     let policy = policy(
         "[tags.a]\nid = 1\n[resources.full]\nslot = \"a/0\"\ndevice = \"/dev/kmsg\"\naccess = \"read-write\"\n\
