@@ -286,4 +286,25 @@ mod tests {
         (0..1000).for_each(|_| decode(&mut decoder, &small));
         assert!(decoder.bytes.capacity() <= KEPT_CAPACITY, "{}", decoder.bytes.capacity());
     }
+
+    #[test]
+    fn of_what_has_been_decoded_no_byte_stays() {
+        let mut decoder = Decoder::<()>::new(Limits::PEER);
+        let next = get(Slot::new(1, 2).unwrap());
+        let secret = crate::add_head(Slot::new(3, 4).unwrap(), -1, 6);
+        decoder.feed(&[&secret[..], b"secret", &next].concat(), [], false);
+        decoder.message().unwrap().unwrap();
+        let (decoded, rest) = decoder.bytes.split_at(decoder.start);
+        assert!(decoded.len() == 22 && decoded.iter().all(|byte| *byte == 0), "{decoded:?}");
+        assert_eq!(rest, next);
+    }
+
+    #[test]
+    fn how_much_a_decoder_holds_is_shown_and_not_what() {
+        let mut decoder = Decoder::new(Limits::PEER);
+        decoder.feed(&crate::add_head(Slot::new(3, 4).unwrap(), 5, 6), ["kept"], false);
+        assert_eq!(decoder.message(), None);
+        assert_eq!(format!("{decoder:?}"), "Decoder with 16 bytes, 1 descriptors");
+        assert_eq!(decoder.rest().len(), decoder.pending());
+    }
 }

@@ -118,12 +118,28 @@ fn digits(text: &str) -> Result<&str, NotANumber> {
 
 #[cfg(test)]
 mod tests {
-    use super::Tag;
+    use super::{Slot, Tag};
 
     #[test]
     fn what_is_no_number_is_told_how_both_a_tag_and_a_slot_are_written() {
         let said = "shop".parse::<Tag>().unwrap_err().to_string();
         assert!(said.contains("a tag is a number from 0 to 32767"), "{said}");
         assert!(said.contains("a slot is tag/index"), "{said}");
+    }
+
+    #[test]
+    fn a_slot_is_read_from_digits_and_a_slash_and_from_nothing_else() {
+        let last = Slot::new(i16::MAX, i32::MAX).unwrap();
+        for (text, slot) in [("10/3", Slot::new(10, 3).unwrap()), ("32767/2147483647", last)] {
+            assert_eq!(text.parse(), Ok(slot));
+            assert_eq!(slot.to_string(), text);
+        }
+        for text in
+            ["", "/", "10", "10/", "/3", "+10/3", "10/+3", "-0/3", "10/-0", " 10/3", "1/2/3"]
+        {
+            assert!(text.parse::<Slot>().is_err(), "{text}");
+        }
+        assert!("32768/0".parse::<Slot>().is_err() && "0/2147483648".parse::<Slot>().is_err());
+        assert!(Slot::new(-1, 0).is_none() && Slot::new(0, -1).is_none());
     }
 }

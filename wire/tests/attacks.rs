@@ -90,6 +90,42 @@ fn a_payload_larger_than_what_follows_is_waited_for() {
     assert_eq!(decoder.pending(), 16);
 }
 
+/// The head of an extended message that announces a body and descriptors.
+fn extended_head(length: i32, descriptors: u8) -> Vec<u8> {
+    let flags = i16::from(descriptors);
+    [&80_i16.to_ne_bytes()[..], &flags.to_ne_bytes(), &length.to_ne_bytes()].concat()
+}
+
+#[test]
+fn a_body_or_payload_of_the_largest_size_is_waited_for_and_one_byte_more_ends_the_connection() {
+    for limits in [Limits::PEER, Limits::CONTROL] {
+        let [payload, body] = [limits.payload, limits.body].map(|it| i32::try_from(it).unwrap());
+        let add = |size: i32| [&add_head(slot(), -1, 0)[..12], &size.to_ne_bytes()].concat();
+        for head in [add(payload), extended_head(body, 0)] {
+            assert_eq!(decode(limits, &[read(&head, &[])]), []);
+        }
+        for head in [add(payload + 1), add(-1)] {
+            assert_eq!(decode(limits, &[read(&head, &[])]), [FATAL]);
+        }
+        for length in [body + 1, i32::MAX, -1] {
+            let outcomes = decode(limits, &[read(&extended_head(length, 0), &[])]);
+            assert_eq!(outcomes, [Outcome::Fault(Errno::PROTO, true)], "a body of {length} bytes");
+        }
+        assert_eq!(limits.message(), 8 + limits.body);
+    }
+    let sizes = [Limits::PEER, Limits::CONTROL].map(|limits| (limits.payload, limits.body));
+    assert_eq!(sizes, [(32 << 10, 64 << 10), ((32 << 10) + 16, 17 << 20)]);
+}
+
+#[test]
+fn an_extended_message_that_announces_more_than_253_descriptors_ends_the_connection() {
+    assert_eq!(peer(&[read(&extended_head(9, 253), &[])]), []);
+    for announced in [254, 255] {
+        let outcomes = peer(&[read(&extended_head(0, announced), &[])]);
+        assert_eq!(outcomes, [Outcome::Fault(Errno::PROTO, true)], "{announced}");
+    }
+}
+
 #[test]
 fn more_descriptors_than_an_add_announces_are_dropped_and_end_the_connection() {
     let many: Vec<u32> = (0..253).collect();

@@ -1,8 +1,8 @@
 //! Messages about many slots come out as they were said, and no bytes make their readers fail.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use fdbroker_wire::many::{Deposit, ManyAnswer, ManyRequest};
-use fdbroker_wire::{Decoder, Errno, Extended, Index, Limits, Message, Tag};
+use fdbroker_wire::many::{DEPOSIT_HEAD, Deposit, ManyAnswer, ManyRequest, ROOM};
+use fdbroker_wire::{Decoder, Errno, Extended, Index, Limits, Message, Tag, opcode};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -105,5 +105,49 @@ fn none_and_more_than_a_message_has_room_for_are_refused() {
         let indices = vec![Index::new(5).unwrap(); number];
         let request = ManyRequest::<u32>::Del { tag, indices };
         assert!(ManyRequest::from_extended(request.into_extended()).is_err(), "{number}");
+    }
+}
+
+#[test]
+fn each_opcode_is_of_a_request_or_of_an_answer_or_of_neither() {
+    let requests = [opcode::GET_MANY, opcode::ADD_MANY, opcode::DEL_MANY];
+    let answers = [opcode::GOT_MANY, opcode::DONE_MANY];
+    for op in opcode::FIRST_EXTENDED..opcode::FIRST_PRIVATE {
+        assert_eq!(ManyRequest::<u32>::is(op), requests.contains(&op), "{op}");
+        assert_eq!(ManyAnswer::<u32>::is(op), answers.contains(&op), "{op}");
+    }
+}
+
+#[test]
+fn deposits_that_take_all_the_room_make_the_largest_message() {
+    let tag = Tag::new(1).unwrap();
+    let payload = vec![7; ROOM / 2 - DEPOSIT_HEAD];
+    let deposit = |index| Deposit {
+        index: Index::new(index).unwrap(),
+        ufd: -1,
+        payload: payload.clone().into(),
+        descriptor: None,
+    };
+    let request = ManyRequest::<u32>::Add { tag, deposits: vec![deposit(0), deposit(1)] };
+    let message = request.clone().into_extended();
+    assert_eq!(message.body.len(), Limits::PEER.body);
+    assert_eq!(ManyRequest::from_extended(sent(message)), Ok(request));
+}
+
+#[test]
+fn a_slot_of_which_nothing_is_given_has_neither_payload_nor_descriptor() {
+    let got = |ufd: i32, payload: &[u8]| {
+        let size = i32::try_from(payload.len()).unwrap();
+        let head = [&7_i16.to_ne_bytes()[..], &1_i16.to_ne_bytes()].concat();
+        let outcome = [5, -2, ufd, size].map(i32::to_ne_bytes).concat();
+        let body = [&head[..], &outcome, payload].concat().into();
+        let descriptors = Vec::<u32>::new();
+        ManyAnswer::from_extended(Extended { op: opcode::GOT_MANY, flags: 0, body, descriptors })
+    };
+    let (tag, index) = (Tag::new(7).unwrap(), Index::new(5).unwrap());
+    let nothing = ManyAnswer::Got { tag, outcomes: vec![Err((index, Errno::new(2).unwrap()))] };
+    assert_eq!(got(-1, b""), Ok(nothing));
+    for (ufd, payload) in [(0, &b""[..]), (3, b""), (-1, b"x"), (0, b"x")] {
+        assert!(got(ufd, payload).is_err(), "{ufd} {payload:?}");
     }
 }
