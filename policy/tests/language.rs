@@ -39,6 +39,7 @@ fn a_file_with_nothing_but_its_version_has_the_defaults_and_grants_nothing() {
     let policy = policy("");
     assert_eq!(*policy.settings(), Settings::default());
     assert_eq!((policy.tags().count(), policy.resources().len()), (0, 0));
+    assert_eq!((policy.rule_count(), policy.test_count()), (0, 0));
     let verdict = decide(&policy, Right::Get, Target::Slot(slot(0, 0)));
     assert_eq!(verdict, Verdict::Refused { rule: None });
 }
