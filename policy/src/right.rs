@@ -155,6 +155,7 @@ impl std::error::Error for UnknownRight {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Index, Slot, Tag};
 
     #[test]
     fn every_right_is_read_back_from_its_name() {
@@ -184,5 +185,28 @@ mod tests {
         let others: Vec<_> =
             Right::ALL.into_iter().filter(|right| !Rights::of_slots().contains(*right)).collect();
         assert_eq!(others, [Right::Operate]);
+    }
+
+    #[test]
+    fn asked_for_a_slot_the_rights_to_a_tag_count_of_its_tag_and_the_others_of_the_slot() {
+        let slot = Slot { tag: Tag::new(7).unwrap(), index: Index::MIN };
+        for right in Right::ALL {
+            let subject = right.subject(Target::Slot(slot));
+            if matches!(right, Right::Tag | Right::Claim) {
+                assert_eq!(subject, Target::Tag(slot.tag), "{right}");
+            } else {
+                assert_eq!(subject, Target::Slot(slot), "{right}");
+            }
+            assert_eq!(right.subject(Target::Broker), Target::Broker, "{right}");
+        }
+    }
+
+    #[test]
+    fn two_sets_have_in_common_what_is_in_both_and_together_what_is_in_either() {
+        let set = |rights: &[Right]| rights.iter().copied().fold(Rights::NONE, Rights::with);
+        let (one, other) = (set(&[Right::Get, Right::Add]), set(&[Right::Add, Right::Del]));
+        assert_eq!(one.common(other), set(&[Right::Add]));
+        assert_eq!(one.and(other), set(&[Right::Get, Right::Add, Right::Del]));
+        assert!(one.common(set(&[Right::Del])).is_empty() && !one.is_empty());
     }
 }
