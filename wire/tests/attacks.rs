@@ -4,7 +4,8 @@
 mod support;
 
 use fdbroker_wire::{
-    Decoder, Errno, Extended, Limits, MAX_DESCRIPTORS, Message, Slot, add_head, del, get, tag,
+    Decoder, Errno, Extended, Limits, MAX_DESCRIPTORS, MAX_TEXT, Message, Slot, add_head, del, get,
+    opcode, tag,
 };
 use support::{Ledger, Outcome, Read, decode};
 
@@ -131,6 +132,34 @@ fn more_descriptors_than_an_add_announces_are_dropped_and_end_the_connection() {
     let many: Vec<u32> = (0..253).collect();
     assert_eq!(peer(&[read(&add_head(slot(), 5, 0), &many)]), [FATAL]);
     assert_eq!(peer(&[read(&add_head(slot(), 5, 0), &[1, 2])]), [FATAL]);
+}
+
+#[test]
+fn an_add_with_the_number_0_brings_its_descriptor() {
+    let add = add_head(slot(), 0, 0);
+    assert_eq!(peer(&[read(&add, &[7])]), [message(&add, &[7])]);
+    assert_eq!(peer(&[read(&add, &[])]), [SURVIVABLE]);
+}
+
+#[test]
+fn the_first_bytes_of_a_message_bring_no_more_descriptors_than_its_kind_can_have() {
+    let add = add_head(slot(), 5, 0);
+    assert_eq!(peer(&[read(&add[..8], &[7])]), [], "it may be the one that it announces");
+    assert_eq!(peer(&[read(&add[..8], &[7, 8])]), [FATAL]);
+    let reply = opcode::REPLY.to_ne_bytes();
+    assert_eq!(peer(&[read(&reply, &[])]), []);
+    assert_eq!(peer(&[read(&reply, &[7])]), [FATAL]);
+}
+
+#[test]
+fn a_reply_without_a_text_or_with_one_that_is_too_long_ends_the_connection() {
+    let largest = i16::try_from(MAX_TEXT).unwrap();
+    let head = |size: i16| [opcode::REPLY, 0, size].map(i16::to_ne_bytes).concat();
+    assert_eq!(peer(&[read(&head(largest), &[])]), []);
+    for size in [0, -1, largest + 1, i16::MAX] {
+        let outcomes = peer(&[read(&head(size), &[])]);
+        assert_eq!(outcomes, [Outcome::Fault(Errno::PROTO, true)], "{size}");
+    }
 }
 
 #[test]
