@@ -78,6 +78,24 @@ proptest! {
     }
 
     #[test]
+    fn a_body_that_is_a_byte_too_long_or_too_short_is_refused(
+        request in request(),
+        claimed in claimed(),
+        event in event(),
+        more in any::<bool>(),
+    ) {
+        let cut = |mut message: Extended<u32>| {
+            let mut body = message.body.to_vec();
+            body.resize(if more { body.len() + 1 } else { body.len() - 1 }, 0);
+            message.body = body.into();
+            message
+        };
+        prop_assert!(ClaimRequest::from_extended(cut(request.into_extended())).is_err());
+        prop_assert!(Claimed::from_extended(cut(claimed.into_extended())).is_err());
+        prop_assert!(Event::from_extended(cut(event.into_extended())).is_err());
+    }
+
+    #[test]
     fn a_time_beyond_its_limit_is_sent_as_the_limit(tag in tag(), beyond in 0..u64::MAX / 2) {
         let claim = |time| ClaimRequest::Claim { tag, mode: Mode::Live, time, settle: true };
         let asked = claim(MAX_TIME.saturating_add(Duration::from_millis(beyond)));

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use fdbroker_wire::many::{DEPOSIT_HEAD, Deposit, ManyAnswer, ManyRequest, ROOM};
-use fdbroker_wire::{Decoder, Errno, Extended, Index, Limits, Message, Tag, opcode};
+use fdbroker_wire::{Decoder, Errno, Extended, Index, Limits, MAX_PAYLOAD, Message, Tag, opcode};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -96,6 +96,41 @@ proptest! {
         }
         prop_assert!(ManyRequest::from_extended(message).is_err());
     }
+
+    #[test]
+    fn an_answer_that_brings_a_descriptor_too_many_is_refused(answer in answer()) {
+        let mut message = answer.into_extended();
+        message.descriptors.push(7);
+        prop_assert!(ManyAnswer::from_extended(message).is_err());
+    }
+
+    #[test]
+    fn a_body_that_is_a_byte_too_long_or_too_short_is_refused(
+        request in request(),
+        answer in answer(),
+        more in any::<bool>(),
+    ) {
+        let cut = |mut message: Extended<u32>| {
+            let mut body = message.body.to_vec();
+            body.resize(if more { body.len() + 1 } else { body.len() - 1 }, 0);
+            message.body = body.into();
+            message
+        };
+        prop_assert!(ManyRequest::from_extended(cut(request.into_extended())).is_err());
+        prop_assert!(ManyAnswer::from_extended(cut(answer.into_extended())).is_err());
+    }
+}
+
+#[test]
+fn a_payload_of_the_largest_size_is_taken_and_a_larger_one_is_not() {
+    let (tag, index) = (Tag::new(1).unwrap(), Index::new(0).unwrap());
+    for size in [MAX_PAYLOAD, MAX_PAYLOAD + 1] {
+        let payload = vec![7; size].into();
+        let deposits = vec![Deposit { index, ufd: -1, payload, descriptor: None }];
+        let request = ManyRequest::<u32>::Add { tag, deposits };
+        let came = ManyRequest::from_extended(request.into_extended());
+        assert_eq!(came.is_ok(), size == MAX_PAYLOAD, "{size}");
+    }
 }
 
 #[test]
@@ -105,6 +140,8 @@ fn none_and_more_than_a_message_has_room_for_are_refused() {
         let indices = vec![Index::new(5).unwrap(); number];
         let request = ManyRequest::<u32>::Del { tag, indices };
         assert!(ManyRequest::from_extended(request.into_extended()).is_err(), "{number}");
+        let answer = ManyAnswer::<u32>::Done { tag, outcomes: vec![Ok(()); number] };
+        assert!(ManyAnswer::from_extended(answer.into_extended()).is_err(), "{number}");
     }
 }
 
