@@ -127,4 +127,9 @@ mod tests {
         assert_eq!(seen(1024), (true, Some(1024), false));
         assert_eq!(seen(1025), (false, None, true));
     }
+
+    #[test]
+    fn a_user_and_a_group_print_as_their_number() {
+        assert_eq!((Uid(7).to_string(), Gid(70).to_string()), ("7".to_owned(), "70".to_owned()));
+    }
 }
