@@ -239,6 +239,41 @@ fn what_is_no_request_is_told_apart_from_one_that_makes_no_sense() {
 }
 
 #[test]
+fn what_is_no_answer_is_told_apart_from_one_that_makes_no_sense() {
+    for op in [64, 66, 68, 70, 71, 72, 96, i16::MAX] {
+        assert_eq!(refused(Answer::from_extended(message(op, &[]))), Errno::PROTO, "{op}");
+    }
+    let shorts = |shorts: &[i16]| shorts.iter().flat_map(|it| it.to_ne_bytes()).collect();
+    let found = |tag: i16, what: i16, index: i32| {
+        [&tag.to_ne_bytes()[..], &what.to_ne_bytes(), &index.to_ne_bytes()].concat()
+    };
+    assert!(Answer::from_extended(message(65, &found(1, 0, 3))).is_ok());
+    let report = |length: usize| [&[0; 4][..], &vec![b'x'; length]].concat();
+    assert!(Answer::from_extended(message(69, &report(MAX_REPORT))).is_ok());
+    let senseless: [(i16, Vec<u8>); 14] = [
+        (65, vec![]),
+        (65, found(-1, 0, 3)),
+        (65, found(1, 0, -1)),
+        (65, found(1, 1, 3)),
+        (65, found(1, 2, -1)),
+        (65, [&found(1, 0, 3)[..], &[0]].concat()),
+        (67, vec![]),
+        (67, shorts(&[2, 0])),
+        (67, shorts(&[-1, 0])),
+        (67, shorts(&[0, -1])),
+        (67, [&[0; 4][..], &[0]].concat()),
+        (69, vec![0; 3]),
+        (69, report(MAX_REPORT + 1)),
+        (69, vec![0, 0, 0, 0, 0xff]),
+    ];
+    for (op, body) in senseless {
+        assert_eq!(refused(Answer::from_extended(message(op, &body))), Errno::INVAL, "{op}");
+    }
+    let with_descriptor = Extended { descriptors: vec![7], ..message(65, &found(1, 0, 3)) };
+    assert_eq!(refused(Answer::from_extended(with_descriptor)), Errno::INVAL);
+}
+
+#[test]
 fn a_listing_takes_as_much_as_a_message_may_have_and_says_that_there_is_more() {
     for name in [0, 1, 13, 255] {
         let mut listing = Listing::new();
