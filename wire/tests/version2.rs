@@ -333,4 +333,6 @@ fn features_are_asked_for_in_a_hello() {
     let granted = asked.and(Features::ALL);
     assert_eq!(granted.flags(), 1);
     assert!(granted.contains(Features::LISTING) && !granted.contains(Features::OPERATE));
+    assert!(!granted.contains(Features::from_flags(3)), "one of two is not both");
+    assert!(Features::ALL.contains(granted) && !granted.contains(Features::ALL));
 }
