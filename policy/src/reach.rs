@@ -54,6 +54,10 @@ impl Policy {
 mod tests {
     use super::*;
     use crate::holder::tests::policy;
+    use crate::{Gid, LONGEST_CGROUP, Uid};
+
+    /// 2001-09-09T01:46:40Z.
+    const AT: Moment = Moment::new(1_000_000_000, 0);
 
     /// Whether a policy of these rules about the slot reaches it.
     fn reaches(rules: &[&str]) -> bool {
@@ -61,7 +65,7 @@ mod tests {
         let rules: String = rules.iter().map(rule).collect();
         let policy = policy(&rules);
         let slot = policy.resolve("web/3").expect("a slot");
-        policy.reaches(slot, Moment::new(1_000_000_000, 0))
+        policy.reaches(slot, AT)
     }
 
     #[test]
@@ -91,5 +95,38 @@ mod tests {
             rule,
             "deny = [\"get\"]\nanyone = true\nvalid_until = 2030-01-01T00:00:00Z"
         ]));
+    }
+
+    #[test]
+    fn a_rule_about_every_slot_reaches_declared_tags_and_no_others() {
+        let policy = policy("[[rules]]\nallow = [\"get\"]\nslots = [\"*\"]\nuser = 7\n");
+        let reaches = |slot| policy.reaches(policy.resolve(slot).expect("a slot"), AT);
+        assert!(reaches("web/3") && !reaches("11/3"));
+    }
+
+    #[test]
+    fn at_the_very_end_of_a_rule_it_reaches_nothing() {
+        let rule = "allow = [\"get\"]\nuser = 7";
+        assert!(!reaches(&[&format!("{rule}\nvalid_until = 2001-09-09T01:46:40Z")]));
+        assert!(reaches(&[&format!("{rule}\nvalid_until = 2001-09-09T01:46:41Z")]));
+    }
+
+    #[test]
+    fn a_peer_has_tags_where_a_rule_allows_it_something_about_their_slots() {
+        let tags = |rule: &str| {
+            let text = format!("[tags.more]\nid = 11\n[[rules]]\n{rule}\n");
+            let peer = Peer { cgroup: Some("/a/b"), ..Peer::new(Uid(7), Gid(70), &[]) };
+            let long = format!("/a/{}", "b".repeat(LONGEST_CGROUP));
+            let strange = Peer { cgroup: Some(&long), ..peer };
+            let policy = policy(&text);
+            [peer, strange].map(|peer| policy.tags_for(&peer, AT))
+        };
+        assert_eq!(tags("allow = [\"get\"]\nslots = [\"*\"]\nuser = 7"), [2, 2]);
+        assert_eq!(tags("allow = [\"tag\"]\nslots = [\"web/*\", \"web/3\"]\nuser = 7"), [1, 1]);
+        assert_eq!(tags("allow = [\"get\"]\nslots = [\"*\"]\nuser = 8"), [0, 0]);
+        let other = "allow = [\"operate\"]\ndeny = [\"get\"]\nslots = [\"web/*\"]\nuser = 7";
+        assert_eq!(tags(other), [0, 0]);
+        let hidden = "allow = [\"get\"]\nslots = [\"web/*\"]\ncgroup = \"/a/**\"";
+        assert_eq!(tags(hidden), [1, 0]);
     }
 }
