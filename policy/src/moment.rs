@@ -193,4 +193,11 @@ mod tests {
         assert_eq!(holding, [3, 4]);
         assert!(Validity::default().holds_at(at(i64::MIN)));
     }
+
+    #[test]
+    fn nanoseconds_beyond_a_second_are_added_to_the_seconds() {
+        let moment = Moment::new(3, 2_500_000_000);
+        assert_eq!((moment.seconds(), moment.nanoseconds()), (5, 500_000_000));
+        assert_eq!(Moment::new(3, 999_999_999).seconds(), 3);
+    }
 }
