@@ -60,7 +60,7 @@ pub(crate) async fn accept(
 ) -> io::Result<()> {
     let queue = &worker.close_queue;
     let mut listener = Listener::new(listener, queue)?;
-    worker.vault.serving().await?;
+    worker.link.serving().await?;
     let mut unaccepted = Unaccepted::default();
     loop {
         tokio::select! {

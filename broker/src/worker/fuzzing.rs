@@ -11,8 +11,8 @@ use tokio::sync::oneshot::Receiver;
 
 use super::identity::Identity;
 use super::ownership::claim::{Claim, End};
-use super::ownership::participant::Holder;
-use super::ownership::tag::{Gate, OwnerId, Turn};
+use super::ownership::participant::Participant;
+use super::ownership::tag::{OwnerId, TagOwnership, Turn};
 use super::policy::active::Rules;
 use super::supervisor_link::restore::Arrived;
 
@@ -23,7 +23,7 @@ const TIME: Duration = Duration::from_secs(3600);
 /// nothing else, as in the worker; one that leaves is followed by another of the same number.
 pub struct Ownership {
     tag: Tag,
-    gate: Gate,
+    ownership: TagOwnership,
     identity: Rc<Identity>,
     sessions: Vec<Session>,
     next_session: u64,
@@ -31,7 +31,7 @@ pub struct Ownership {
 }
 
 struct Session {
-    holder: Rc<Holder>,
+    participant: Rc<Participant>,
     waits: Option<Receiver<bool>>,
 }
 
@@ -44,9 +44,9 @@ impl Ownership {
         let (ours, _theirs) = UnixStream::pair().expect("a socket pair");
         let identity = Rc::new(Identity::of(&ours, true).expect("its identity"));
         let tag = Tag::new(1).expect("it is a tag");
-        let gate = Gate::free(tag);
+        let ownership = TagOwnership::free(tag);
         let mut this =
-            Self { tag, gate, identity, sessions: Vec::new(), next_session: 0, next_claim: 0 };
+            Self { tag, ownership, identity, sessions: Vec::new(), next_session: 0, next_claim: 0 };
         for _ in 0..sessions {
             let session = this.session();
             this.sessions.push(session);
@@ -56,20 +56,20 @@ impl Ownership {
 
     fn session(&mut self) -> Session {
         self.next_session += 1;
-        let holder = Rc::new(Holder::new(self.next_session, Rc::clone(&self.identity)));
-        Session { holder, waits: None }
+        let participant = Rc::new(Participant::new(self.next_session, Rc::clone(&self.identity)));
+        Session { participant, waits: None }
     }
 
-    fn holder(&self, session: usize) -> Rc<Holder> {
-        Rc::clone(&self.sessions[session].holder)
+    fn participant(&self, session: usize) -> Rc<Participant> {
+        Rc::clone(&self.sessions[session].participant)
     }
 
     /// A request that changes nothing wants its turn; returns whether that has come. None when it is
     /// refused before it waits.
     pub fn turn(&mut self, session: usize) -> Option<bool> {
-        let holder = self.holder(session);
-        self.gate.fence(&holder, false, true).ok()?;
-        Some(match self.gate.turn(&holder) {
+        let participant = self.participant(session);
+        self.ownership.fence(&participant, false, true).ok()?;
+        Some(match self.ownership.turn(&participant) {
             Turn::Mine { .. } => true,
             Turn::Wait(turn) => {
                 self.sessions[session].waits = Some(turn);
@@ -95,36 +95,36 @@ impl Ownership {
 
     /// CLAIM; the claim's number, and how far it is. None when it is refused.
     pub fn claim(&mut self, session: usize, mode: Mode, settle: bool) -> Option<(i32, State)> {
-        let holder = self.holder(session);
-        self.gate.may_claim(&holder, mode).ok()?;
+        let participant = self.participant(session);
+        self.ownership.may_claim(&participant, mode).ok()?;
         self.next_claim += 1;
         let number = self.next_claim;
-        let state = self.gate.claim(Claim::new(number, &holder, mode, TIME, settle));
+        let state = self.ownership.claim(Claim::new(number, &participant, mode, TIME, settle));
         Some((number, state))
     }
 
     /// RELEASE; whether it was not refused.
     pub fn release(&mut self, session: usize, to: Option<i32>) -> bool {
-        let may = self.gate.may_release(&self.holder(session), to).is_ok();
+        let may = self.ownership.may_release(&self.participant(session), to).is_ok();
         if may {
-            self.gate.release();
+            self.ownership.release();
         }
         may
     }
 
     /// READY; whether it was not refused.
     pub fn ready(&mut self, session: usize) -> bool {
-        let holder = self.holder(session);
-        let may = self.gate.may_be_ready(&holder).is_ok();
+        let participant = self.participant(session);
+        let may = self.ownership.may_be_ready(&participant).is_ok();
         if may {
-            self.gate.ready(&holder);
+            self.ownership.ready(&participant);
         }
         may
     }
 
     /// WITHDRAW; whether it was not refused. `may` says which sessions the policy still lets claim.
     pub fn withdraw(&mut self, session: usize, may: impl Fn(usize) -> bool) -> bool {
-        let allowed = self.gate.may_withdraw(&self.holder(session)).is_ok();
+        let allowed = self.ownership.may_withdraw(&self.participant(session)).is_ok();
         if allowed {
             self.leave(session, End::Withdrawn, may);
         }
@@ -134,27 +134,27 @@ impl Ownership {
     /// The session ends, and another comes in its place.
     pub fn end(&mut self, session: usize, may: impl Fn(usize) -> bool) {
         if self.sessions[session].waits.take().is_some() {
-            let holder = self.holder(session);
-            self.gate.waits_no_more(&holder);
+            let participant = self.participant(session);
+            self.ownership.waits_no_more(&participant);
         }
-        if self.gate.may_withdraw(&self.holder(session)).is_ok() {
+        if self.ownership.may_withdraw(&self.participant(session)).is_ok() {
             self.leave(session, End::Left, may);
         }
         self.sessions[session] = self.session();
     }
 
     fn leave(&mut self, session: usize, end: End, may: impl Fn(usize) -> bool) {
-        let holder = self.holder(session);
-        let ids: Vec<u64> = self.sessions.iter().map(|session| session.holder.id).collect();
-        let number = |holder: &Holder| ids.iter().position(|id| *id == holder.id);
-        self.gate.leave(&holder, end, |other| number(other).is_some_and(&may));
+        let participant = self.participant(session);
+        let ids: Vec<u64> = self.sessions.iter().map(|session| session.participant.id).collect();
+        let number = |participant: &Participant| ids.iter().position(|id| *id == participant.id);
+        self.ownership.leave(&participant, end, |other| number(other).is_some_and(&may));
     }
 
     /// Lets the time pass until the next is up; gives which: a claim's number, or 0 for the owner's
     /// to settle. None when nothing is waited for.
     pub fn expire(&mut self) -> Option<i32> {
-        let (due, number) = self.gate.due()?;
-        self.gate.expire(due);
+        let (due, number) = self.ownership.due()?;
+        self.ownership.expire(due);
         Some(number)
     }
 
@@ -163,24 +163,24 @@ impl Ownership {
     /// # Panics
     /// When a session owns it that has ended.
     pub fn owner(&self) -> Option<usize> {
-        let OwnerId::Session(owner) = self.gate.owner_id() else { return None };
-        let owns = |session: &Session| session.holder.id == owner;
+        let OwnerId::Session(owner) = self.ownership.owner_id() else { return None };
+        let owns = |session: &Session| session.participant.id == owner;
         Some(self.sessions.iter().position(owns).expect("the owner is there"))
     }
 
     /// Whether a session's claim is granted.
     pub fn is_granted(&self, session: usize) -> bool {
-        self.gate.is_granted_to(&self.sessions[session].holder)
+        self.ownership.is_granted_to(&self.sessions[session].participant)
     }
 
     /// Whether a granted claim keeps a session from changing anything.
     pub fn is_fenced(&self, session: usize) -> bool {
-        self.gate.is_fenced_for(&self.sessions[session].holder)
+        self.ownership.is_fenced_for(&self.sessions[session].participant)
     }
 
     /// Whether another has taken the tag over from a session.
     pub fn is_overtaken(&self, session: usize) -> bool {
-        self.sessions[session].holder.is_overtaken(self.tag)
+        self.sessions[session].participant.is_overtaken(self.tag)
     }
 
     /// What a session is told, which then waits no more.
@@ -188,7 +188,7 @@ impl Ownership {
     /// # Panics
     /// When that cannot be read.
     pub fn events(&self, session: usize) -> Vec<Event> {
-        let bytes = self.sessions[session].holder.mailbox.take();
+        let bytes = self.sessions[session].participant.events.take();
         let mut decoder = Decoder::<OwnedFd>::new(Limits::PEER);
         decoder.feed(&bytes, [], false);
         let messages = std::iter::from_fn(|| decoder.message());

@@ -43,7 +43,7 @@ use crate::sandbox;
 use crate::sys::watch::Watched;
 
 use limits::loop_time::{IdleCount, LoopTime};
-use policy::active::InForce;
+use policy::active::ActivePolicy;
 use state::Worker;
 use supervisor_link::heartbeat::{self, Heartbeat, Supervisor};
 use supervisor_link::{at_hand, closer, connections, restore, write};
@@ -124,9 +124,9 @@ async fn start(
         log.warn(NO_UNITS);
     }
     let policy = &rules.policy;
-    let (vault, link) = write::Vault::new(link).map_err(|error| error.to_string())?;
+    let (link, reads) = write::SupervisorLink::new(link).map_err(|error| error.to_string())?;
     let heartbeat = Heartbeat::new(supervisor).map_err(|error| error.to_string())?;
-    let guard = store::kind::Guard::of(&listener);
+    let own_sockets = store::kind::OwnSockets::of(&listener);
     let listener = close_queue.hold(close_queue.unread(), listener);
     let quotas = limits::quota::Quotas::new(policy.settings(), table);
     quotas
@@ -145,7 +145,7 @@ async fn start(
     }
     let connections = connections::Connections::default();
     for tally in waiting {
-        vault.wait_for(tally, &quotas);
+        link.wait_for(tally, &quotas);
         connections.wait_for(tally, &quotas);
     }
     let audit = Audit::new(Rc::new(log), trail);
@@ -156,7 +156,7 @@ async fn start(
         instance,
         sandbox,
         sees_units,
-        in_force: InForce::new(rules),
+        policy: ActivePolicy::new(rules),
         audit,
         slots: RefCell::new(slots),
         quotas,
@@ -165,17 +165,17 @@ async fn start(
         lookups: identity::lookup::Lookups::default(),
         rates: limits::rate::Rates::default(),
         groups: identity::GroupSets::default(),
-        turns: ownership::registry::Turns::default(),
+        turns: ownership::registry::OwnershipRegistry::default(),
         in_flight: limits::in_flight::InFlight::new(table),
-        vault,
+        link,
         heartbeat,
         closers: closer::CloserLinks::default(),
-        guard,
+        own_sockets,
         close_queue,
         chunk: RefCell::new(vec![0; peer::inbox::CHUNK].into_boxed_slice()),
         coming,
         listeners,
-        taking: store::pending_take::Taking::default(),
+        taking: store::pending_take::PendingTakes::default(),
         connections,
         freed: Freed::default(),
         health: RefCell::default(),
@@ -183,7 +183,7 @@ async fn start(
     notes.into_iter().for_each(|note| owner_changes::restore(&worker, note));
     takes.into_iter().for_each(|take| request::takers::restore(&worker, take));
     tokio::task::spawn_local(Rc::clone(&worker.loop_time).run());
-    let tasks = run_tasks(Rc::clone(&worker), link, (listener, others), policies);
+    let tasks = run_tasks(Rc::clone(&worker), reads, (listener, others), policies);
     // A task of its own, and not awaited here: what is awaited here is polled whenever any task is.
     let result = tokio::task::spawn_local(tasks).await;
     let result = result.unwrap_or_else(|error| Err(error.to_string()));
@@ -203,20 +203,20 @@ async fn run_tasks(
 ) -> Result<(), String> {
     let peers = accept::accept(Rc::clone(&worker), listener, others);
     tokio::select! {
-        result = tasks::read::heed(&worker, &link) => result.map_err(|error| error.to_string()),
+        result = tasks::read::run_reader(&worker, &link) => result.map_err(|error| error.to_string()),
         result = peers => result.map_err(|error| format!("cannot accept peers: {error}")),
-        result = tasks::policies::keep_up(&worker, policies) => result,
+        result = tasks::policies::apply_policies(&worker, policies) => result,
         () = worker.log().keep_flushing() => Ok(()),
         () = worker.audit.keep_counting() => Ok(()),
-        () = write::keep_again(&worker.vault, &worker.slots) => Ok(()),
-        () = owner_changes::keep_time(&worker) => Ok(()),
-        result = heartbeat::answer(&worker.heartbeat, &worker.vault) => result,
-        () = worker.connections.announce(&worker.vault, &worker.close_queue) => Ok(()),
+        () = write::resend_copies(&worker.link, &worker.slots) => Ok(()),
+        () = owner_changes::run_timers(&worker) => Ok(()),
+        result = heartbeat::answer(&worker.heartbeat, &worker.link) => result,
+        () = worker.connections.announce(&worker.link, &worker.close_queue) => Ok(()),
         full = tasks::full_table::stays_full(&worker) => Err(full),
-        () = closer::ask(&worker.closers, &worker.vault) => Ok(()),
+        () = closer::ask(&worker.closers, &worker.link) => Ok(()),
         () = tasks::closing::send_unsent(&worker) => Ok(()),
         () = closer::let_go(&worker.closers) => Ok(()),
-        () = worker.vault.broken() => Err("the supervisor cannot be written to".to_owned()),
+        () = worker.link.broken() => Err("the supervisor cannot be written to".to_owned()),
     }
 }
 

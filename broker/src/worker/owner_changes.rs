@@ -11,11 +11,11 @@ use fdbroker_wire::{Control, Tag};
 use tokio::time::{Instant, sleep_until};
 
 use super::ownership::claim::{End, Happened};
-use super::ownership::participant::Holder;
-use super::ownership::tag::Gate;
+use super::ownership::participant::Participant;
+use super::ownership::tag::TagOwnership;
 use super::state::Worker;
 use super::supervisor_link::restore::Note;
-use super::supervisor_link::write::Pen;
+use super::supervisor_link::write::LinkGuard;
 use crate::log::{Kind, Name, Record, Subject};
 use crate::numbering::policy_tag;
 use crate::process_number;
@@ -25,20 +25,20 @@ use crate::sys::watch::Watched;
 /// before has been done. Records what happened by that, and tells the supervisor who owns it.
 pub(crate) async fn alter<T>(
     worker: &Worker,
-    pen: &Pen<'_>,
+    guard: &LinkGuard<'_>,
     tag: Tag,
-    change: impl FnOnce(&mut Gate) -> T,
+    change: impl FnOnce(&mut TagOwnership) -> T,
 ) -> T {
     let (result, happened, passed) = worker.turns.change(tag, change);
     record(worker, tag, &happened);
     if passed {
-        note_with(worker, pen, tag).await;
+        note_with(worker, guard, tag).await;
     }
     result
 }
 
 fn record(worker: &Worker, tag: Tag, happened: &[Happened]) {
-    let rules = worker.in_force.now();
+    let rules = worker.policy.now();
     let settings = policy_tag(tag).and_then(|tag| rules.policy.tag(tag));
     let name = settings.map_or(Name::None, |settings| Name::Plain(&settings.name));
     for Happened { who, verdict, what } in happened {
@@ -56,35 +56,35 @@ fn record(worker: &Worker, tag: Tag, happened: &[Happened]) {
 }
 
 /// Gives up what a session has of a tag.
-pub(crate) async fn leave(worker: &Worker, tag: Tag, holder: &Holder, end: End) {
-    if worker.turns.look(tag, |gate| gate.may_withdraw(holder).is_ok()) {
-        let pen = worker.vault.pen().await;
-        let may = |holder: &Holder| may_claim(worker, tag, holder);
-        alter(worker, &pen, tag, |gate| gate.leave(holder, end, may)).await;
+pub(crate) async fn leave(worker: &Worker, tag: Tag, participant: &Participant, end: End) {
+    if worker.turns.look(tag, |ownership| ownership.may_withdraw(participant).is_ok()) {
+        let guard = worker.link.lock().await;
+        let may = |participant: &Participant| may_claim(worker, tag, participant);
+        alter(worker, &guard, tag, |ownership| ownership.leave(participant, end, may)).await;
     }
 }
 
 /// Whether the policy still lets a session claim a tag, to which it passes now.
-pub(crate) fn may_claim(worker: &Worker, tag: Tag, holder: &Holder) -> bool {
-    let rules = worker.in_force.now();
+pub(crate) fn may_claim(worker: &Worker, tag: Tag, participant: &Participant) -> bool {
+    let rules = worker.policy.now();
     let target = policy_tag(tag).map(Target::Tag);
-    let decide = |target| holder.identity.decide(&rules, Right::Claim, target);
+    let decide = |target| participant.identity.decide(&rules, Right::Claim, target);
     target.is_some_and(|target| decide(target).is_granted())
 }
 
 /// Ends claims whose time is up. Never ends.
-pub(crate) async fn keep_time(worker: &Worker) {
+pub(crate) async fn run_timers(worker: &Worker) {
     loop {
-        let wound = worker.turns.wound();
+        let timer_changed = worker.turns.timer_changed();
         let Some((due, tag)) = worker.turns.next_due() else {
-            wound.await;
+            timer_changed.await;
             continue;
         };
         tokio::select! {
-            () = wound => {}
+            () = timer_changed => {}
             () = sleep_until(due) => {
-                let pen = worker.vault.pen().await;
-                alter(worker, &pen, tag, |gate| gate.expire(Instant::now())).await;
+                let guard = worker.link.lock().await;
+                alter(worker, &guard, tag, |ownership| ownership.expire(Instant::now())).await;
             }
         }
     }
@@ -117,23 +117,23 @@ pub(crate) fn restore(worker: &Rc<Worker>, restored: Note) {
                 .log()
                 .error(&format!("tag {tag}: its owner, pid {pid}, cannot be watched: {error}"));
         }
-        let pen = worker.vault.pen().await;
-        let may = |holder: &Holder| may_claim(&worker, tag, holder);
-        alter(&worker, &pen, tag, |gate| gate.process_ended(may)).await;
+        let guard = worker.link.lock().await;
+        let may = |participant: &Participant| may_claim(&worker, tag, participant);
+        alter(&worker, &guard, tag, |ownership| ownership.process_ended(may)).await;
     });
 }
 
 /// Tells the supervisor who owns the tag: as it is when its turn to write comes, so that the
 /// last word is always the right one. Must not be dropped half done.
 pub(crate) async fn note(worker: &Worker, tag: Tag) {
-    let pen = worker.vault.pen().await;
-    note_with(worker, &pen, tag).await;
+    let guard = worker.link.lock().await;
+    note_with(worker, &guard, tag).await;
 }
 
-async fn note_with(worker: &Worker, pen: &Pen<'_>, tag: Tag) {
-    let owner = worker.turns.look(tag, Gate::process);
+async fn note_with(worker: &Worker, guard: &LinkGuard<'_>, tag: Tag) {
+    let owner = worker.turns.look(tag, TagOwnership::process);
     let pid = owner.as_ref().map_or(0, |(pid, _)| *pid);
     let process = owner.as_ref().map(|(_, process)| process.as_fd());
     // It fails when the supervisor has gone; then this worker ends too.
-    let _ = pen.control(Control::Note { tag, pid, process }).await;
+    let _ = guard.control(Control::Note { tag, pid, process }).await;
 }

@@ -38,12 +38,12 @@ pub(crate) async fn serve(
     let charge = Arc::new(charge);
     let entry = worker.connections.enter(identity.uid, &stream, &charge);
     let connection = worker.sessions.add(identity.uid, &stream, &turn, charge);
-    let patience = worker.in_force.now().policy.settings().frame_timeout;
+    let patience = worker.policy.now().policy.settings().frame_timeout;
     let ledger = worker.in_flight.ledger(identity.uid, &stream);
     let reader = worker.quotas.reader(identity.uid);
     let (own, who) = (Rc::clone(&stream), Rc::clone(&identity));
     let mut session = Session {
-        holder: worker.turns.holder(&identity),
+        participant: worker.turns.participant(&identity),
         inbox: Inbox::new(own, Rc::clone(&turn), who, reader.clone(), patience),
         identity,
         touched: Vec::new(),
@@ -63,12 +63,12 @@ pub(crate) async fn serve(
         });
     }
     let uid = session.identity.uid;
-    let Session { touched, holder, outbox, inbox, connection: own, .. } = session;
+    let Session { touched, participant, outbox, inbox, connection: own, .. } = session;
     // Both hold the socket, which is not to be closed here.
     drop((inbox, own));
     connection.set_ending();
     for tag in touched {
-        owner_changes::leave(&worker, tag, &holder, End::Left).await;
+        owner_changes::leave(&worker, tag, &participant, End::Left).await;
     }
     outbox.end().await;
     worker.freed.count();

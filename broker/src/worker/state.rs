@@ -14,16 +14,16 @@ use super::limits::in_flight::InFlight;
 use super::limits::loop_time::LoopTime;
 use super::limits::quota::Quotas;
 use super::limits::rate::Rates;
-use super::ownership::registry::Turns;
-use super::policy::active::InForce;
+use super::ownership::registry::OwnershipRegistry;
+use super::policy::active::ActivePolicy;
 use super::sessions::Sessions;
-use super::store::kind::Guard;
-use super::store::pending_take::Taking;
+use super::store::kind::OwnSockets;
+use super::store::pending_take::PendingTakes;
 use super::store::slots::Slots;
 use super::supervisor_link::closer::CloserLinks;
 use super::supervisor_link::connections::Connections;
 use super::supervisor_link::heartbeat::Heartbeat;
-use super::supervisor_link::write::Vault;
+use super::supervisor_link::write::SupervisorLink;
 use crate::audit::Audit;
 use crate::fd::{CloseQueue, PeerFd};
 use crate::log::Log;
@@ -37,7 +37,7 @@ pub(crate) struct Worker {
     pub(crate) sandbox: &'static str,
     /// Control groups are seen from where the service manager sees them.
     pub(crate) sees_units: bool,
-    pub(crate) in_force: InForce,
+    pub(crate) policy: ActivePolicy,
     pub(crate) audit: Audit,
     pub(crate) slots: RefCell<Slots>,
     pub(crate) quotas: Quotas,
@@ -46,12 +46,12 @@ pub(crate) struct Worker {
     pub(crate) lookups: Lookups,
     pub(crate) rates: Rates,
     pub(crate) groups: GroupSets,
-    pub(crate) turns: Turns,
+    pub(crate) turns: OwnershipRegistry,
     pub(crate) in_flight: InFlight,
-    pub(crate) vault: Vault,
+    pub(crate) link: SupervisorLink,
     pub(crate) heartbeat: Heartbeat,
     pub(crate) closers: CloserLinks,
-    pub(crate) guard: Guard,
+    pub(crate) own_sockets: OwnSockets,
     pub(crate) close_queue: CloseQueue,
     /// Where every session reads to, before it decodes.
     pub(crate) chunk: RefCell<Box<[u8]>>,
@@ -59,7 +59,7 @@ pub(crate) struct Worker {
     pub(crate) coming: UnboundedSender<Setup>,
     /// Listening sockets to be used instead of the one before.
     pub(crate) listeners: UnboundedSender<PeerFd>,
-    pub(crate) taking: Taking,
+    pub(crate) taking: PendingTakes,
     pub(crate) connections: Connections,
     /// Connections and deposits that have ended.
     pub(crate) freed: Freed,

@@ -6,14 +6,14 @@ use std::time::Duration;
 use fdbroker_wire::claim::Mode;
 use tokio::time::Instant;
 
-use super::participant::Holder;
+use super::participant::Participant;
 use crate::log::Verdict;
 use crate::worker::identity::Identity;
 
 /// Somebody wants to own the tag.
 pub(crate) struct Claim {
     pub(crate) number: i32,
-    pub(crate) holder: Rc<Holder>,
+    pub(crate) participant: Rc<Participant>,
     pub(crate) mode: Mode,
     pub(crate) time: Duration,
     /// Whether it settles, once the tag is its own.
@@ -63,13 +63,13 @@ pub(crate) enum End {
 impl Claim {
     pub(crate) fn new(
         number: i32,
-        holder: &Rc<Holder>,
+        participant: &Rc<Participant>,
         mode: Mode,
         time: Duration,
         settles: bool,
     ) -> Self {
-        let holder = Rc::clone(holder);
-        Self { number, holder, mode, time, settles, due: None, told: false, granted: false }
+        let participant = Rc::clone(participant);
+        Self { number, participant, mode, time, settles, due: None, told: false, granted: false }
     }
 
     /// How long the next claim waits, if this one becomes the owner now and settles first.
@@ -81,6 +81,6 @@ impl Claim {
 impl Happened {
     pub(crate) fn to(claim: &Claim, verdict: Verdict, what: &str) -> Self {
         let what = format!("claim {}: {what}", claim.number);
-        Self { who: Rc::clone(&claim.holder.identity), verdict, what }
+        Self { who: Rc::clone(&claim.participant.identity), verdict, what }
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 /// What has not been sent.
 #[derive(Default)]
-pub(crate) struct Mailbox {
+pub(crate) struct EventQueue {
     news: RefCell<BTreeMap<Tag, Vec<News>>>,
     arrived: Notify,
 }
@@ -35,7 +35,7 @@ pub(crate) struct Other {
     pub(crate) uid: u32,
 }
 
-impl Mailbox {
+impl EventQueue {
     /// Takes news of a tag in, in the place of what it makes old.
     pub(crate) fn push(&self, tag: Tag, news: News) {
         let mut all = self.news.borrow_mut();
@@ -93,15 +93,15 @@ mod tests {
 
     /// What is sent when these have happened to one tag, and nothing was sent meanwhile.
     fn sent(happened: &[What]) -> Vec<What> {
-        let (mailbox, tag) = (Mailbox::default(), Tag::new(1).unwrap());
+        let (events, tag) = (EventQueue::default(), Tag::new(1).unwrap());
         for &what in happened {
-            mailbox.push(tag, News { what, claim: 1, other: OTHER, due: None });
+            events.push(tag, News { what, claim: 1, other: OTHER, due: None });
         }
         let waiting =
-            mailbox.news.borrow().get(&tag).into_iter().flatten().map(|it| it.what).collect();
-        assert_eq!(mailbox.is_empty(), happened.is_empty());
-        mailbox.take();
-        assert!(mailbox.is_empty());
+            events.news.borrow().get(&tag).into_iter().flatten().map(|it| it.what).collect();
+        assert_eq!(events.is_empty(), happened.is_empty());
+        events.take();
+        assert!(events.is_empty());
         waiting
     }
 
@@ -124,14 +124,14 @@ mod tests {
 
     #[test]
     fn tags_do_not_displace_each_other_and_an_answer_displaces_its_own() {
-        let mailbox = Mailbox::default();
+        let events = EventQueue::default();
         let tags = [3, 1, 2].map(|tag| Tag::new(tag).unwrap());
         for tag in tags {
-            mailbox.push(tag, News { what: What::Left, claim: 1, other: OTHER, due: None });
+            events.push(tag, News { what: What::Left, claim: 1, other: OTHER, due: None });
         }
-        mailbox.forget(tags[1]);
-        assert_eq!(mailbox.tags(), [tags[2], tags[0]]);
+        events.forget(tags[1]);
+        assert_eq!(events.tags(), [tags[2], tags[0]]);
         // A head of eight bytes and a body of twenty, twice.
-        assert_eq!(mailbox.take().len(), 56);
+        assert_eq!(events.take().len(), 56);
     }
 }

@@ -9,7 +9,7 @@ use fdbroker_wire::Tag;
 use fdbroker_wire::claim::What;
 use tokio::time::Instant;
 
-use super::events::{Mailbox, News, Other};
+use super::events::{EventQueue, News, Other};
 use crate::process_number;
 use crate::worker::identity::Identity;
 
@@ -17,17 +17,17 @@ use crate::worker::identity::Identity;
 const MANY_TAGS: usize = 64;
 
 /// One session.
-pub(crate) struct Holder {
+pub(crate) struct Participant {
     pub(crate) id: u64,
     pub(crate) identity: Rc<Identity>,
-    pub(crate) mailbox: Mailbox,
+    pub(crate) events: EventQueue,
     process_number: Option<u64>,
-    stakes: RefCell<BTreeMap<Tag, Stake>>,
+    stakes: RefCell<BTreeMap<Tag, Interest>>,
 }
 
 /// What a session that has said CLAIM has to do with a tag.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stake {
+pub(crate) enum Interest {
     /// It claims it.
     Claims {
         /// And owned it, until another was ready.
@@ -39,12 +39,12 @@ pub(crate) enum Stake {
     Overtaken,
 }
 
-impl Holder {
+impl Participant {
     pub(crate) fn new(id: u64, identity: Rc<Identity>) -> Self {
         let nameless = identity.process.as_ref().filter(|_| identity.pid == 0);
         let process_number = nameless.and_then(process_number::number);
-        let (mailbox, stakes) = (Mailbox::default(), RefCell::default());
-        Self { id, identity, mailbox, process_number, stakes }
+        let (events, stakes) = (EventQueue::default(), RefCell::default());
+        Self { id, identity, events, process_number, stakes }
     }
 
     pub(crate) fn pid(&self) -> i32 {
@@ -61,36 +61,39 @@ impl Holder {
     }
 
     /// What it has to do with a tag, by what it said; nothing for whoever never claimed anything.
-    pub(crate) fn stake(&self, tag: Tag) -> Option<Stake> {
+    pub(crate) fn interest(&self, tag: Tag) -> Option<Interest> {
         let stakes = self.stakes.borrow();
         if stakes.is_empty() { None } else { stakes.get(&tag).copied() }
     }
 
     /// Whether another has taken the tag over from it, and it has not got it back.
     pub(crate) fn is_overtaken(&self, tag: Tag) -> bool {
-        matches!(self.stake(tag), Some(Stake::Overtaken | Stake::Claims { overtaken: true }))
+        matches!(
+            self.interest(tag),
+            Some(Interest::Overtaken | Interest::Claims { overtaken: true })
+        )
     }
 
     /// Whether anything may happen that it is to be told.
     pub(crate) fn listens(&self) -> bool {
-        !self.stakes.borrow().is_empty() || !self.mailbox.is_empty()
+        !self.stakes.borrow().is_empty() || !self.events.is_empty()
     }
 
     /// It claims the tag from now on.
     pub(crate) fn claims(&self, tag: Tag) {
-        self.set(tag, Stake::Claims { overtaken: self.is_overtaken(tag) });
+        self.set(tag, Interest::Claims { overtaken: self.is_overtaken(tag) });
     }
 
     /// It claims the tag no more.
     pub(crate) fn claims_no_more(&self, tag: Tag) {
         match self.is_overtaken(tag) {
-            true => self.set(tag, Stake::Overtaken),
+            true => self.set(tag, Interest::Overtaken),
             false => self.forget(tag),
         }
     }
 
-    pub(crate) fn set(&self, tag: Tag, stake: Stake) {
-        self.stakes.borrow_mut().insert(tag, stake);
+    pub(crate) fn set(&self, tag: Tag, interest: Interest) {
+        self.stakes.borrow_mut().insert(tag, interest);
     }
 
     pub(crate) fn forget(&self, tag: Tag) {
@@ -99,7 +102,7 @@ impl Holder {
 
     /// Whether it may claim this tag beside what it has at stake already.
     pub(crate) fn has_room_for(&self, tag: Tag) -> bool {
-        let mut tags: BTreeSet<Tag> = self.mailbox.tags().into_iter().collect();
+        let mut tags: BTreeSet<Tag> = self.events.tags().into_iter().collect();
         tags.extend(self.stakes.borrow().keys());
         tags.contains(&tag) || tags.len() < MANY_TAGS
     }
@@ -113,6 +116,6 @@ impl Holder {
         other: Other,
         due: Option<Instant>,
     ) {
-        self.mailbox.push(tag, News { what, claim, other, due });
+        self.events.push(tag, News { what, claim, other, due });
     }
 }

@@ -13,26 +13,26 @@ use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 use super::claim::Happened;
-use super::participant::Holder;
-use super::tag::{Fence, Gate, OwnerId, Turn};
+use super::participant::Participant;
+use super::tag::{Fence, OwnerId, TagOwnership, Turn};
 use crate::worker::identity::Identity;
 
 /// The tags that have an owner.
 #[derive(Default)]
-pub(crate) struct Turns {
-    gates: RefCell<HashMap<Tag, Gate>>,
+pub(crate) struct OwnershipRegistry {
+    by_tag: RefCell<HashMap<Tag, TagOwnership>>,
     next: Cell<u64>,
     next_claim: Cell<i32>,
     /// When the time of each current claim is up: the claim's number, and its tag.
     clocks: RefCell<BTreeSet<(Instant, i32, Tag)>>,
-    wound: Notify,
+    timer_changed: Notify,
 }
 
-impl Turns {
+impl OwnershipRegistry {
     /// A new session.
-    pub(crate) fn holder(&self, identity: &Rc<Identity>) -> Rc<Holder> {
+    pub(crate) fn participant(&self, identity: &Rc<Identity>) -> Rc<Participant> {
         let id = self.next.replace(self.next.get() + 1);
-        Rc::new(Holder::new(id, Rc::clone(identity)))
+        Rc::new(Participant::new(id, Rc::clone(identity)))
     }
 
     /// The number of a new claim, above 0.
@@ -48,22 +48,22 @@ impl Turns {
     /// When another process has taken the tag over, or is about to. Never for whoever claimed nothing.
     pub(crate) fn fence(
         &self,
-        holder: &Holder,
+        participant: &Participant,
         tag: Tag,
         changes: bool,
         serial: bool,
     ) -> Result<(), Fence> {
-        if holder.stake(tag).is_none() {
+        if participant.interest(tag).is_none() {
             return Ok(());
         }
-        self.look(tag, |gate| gate.fence(holder, changes, serial))
+        self.look(tag, |ownership| ownership.fence(participant, changes, serial))
     }
 
     /// Looks at a tag; one without owner is looked at as such.
-    pub(crate) fn look<T>(&self, tag: Tag, look: impl FnOnce(&Gate) -> T) -> T {
-        match self.gates.borrow().get(&tag) {
-            Some(gate) => look(gate),
-            None => look(&Gate::free(tag)),
+    pub(crate) fn look<T>(&self, tag: Tag, look: impl FnOnce(&TagOwnership) -> T) -> T {
+        match self.by_tag.borrow().get(&tag) {
+            Some(ownership) => look(ownership),
+            None => look(&TagOwnership::free(tag)),
         }
     }
 
@@ -71,42 +71,42 @@ impl Turns {
     pub(crate) fn change<T>(
         &self,
         tag: Tag,
-        change: impl FnOnce(&mut Gate) -> T,
+        change: impl FnOnce(&mut TagOwnership) -> T,
     ) -> (T, Vec<Happened>, bool) {
-        let mut gates = self.gates.borrow_mut();
-        let gate = gates.entry(tag).or_insert_with(|| Gate::free(tag));
-        let (due, owner) = (gate.due(), gate.owner_id());
-        let result = change(gate);
-        let happened = gate.take_happened();
-        self.wind(tag, due, gate.due());
-        let passed = owner != gate.owner_id();
-        if gate.owner_id() == OwnerId::Nobody {
-            gates.remove(&tag);
+        let mut by_tag = self.by_tag.borrow_mut();
+        let ownership = by_tag.entry(tag).or_insert_with(|| TagOwnership::free(tag));
+        let (due, owner) = (ownership.due(), ownership.owner_id());
+        let result = change(ownership);
+        let happened = ownership.take_happened();
+        self.change_timer(tag, due, ownership.due());
+        let passed = owner != ownership.owner_id();
+        if ownership.owner_id() == OwnerId::Nobody {
+            by_tag.remove(&tag);
         }
         (result, happened, passed)
     }
 
     /// Keeps a tag for a process that owned it before this worker was started.
     pub(crate) fn keep_for(&self, tag: Tag, pid: i32, process: Rc<OwnedFd>, number: Option<u64>) {
-        self.gates.borrow_mut().insert(tag, Gate::kept(tag, pid, process, number));
+        self.by_tag.borrow_mut().insert(tag, TagOwnership::kept(tag, pid, process, number));
     }
 
     /// Told when another claim may be the next whose time is up.
-    pub(crate) fn wound(&self) -> Notified<'_> {
-        self.wound.notified()
+    pub(crate) fn timer_changed(&self) -> Notified<'_> {
+        self.timer_changed.notified()
     }
 
     /// Waits until `tag` is this session's, or may be taken over by it; gives whether that is news for
     /// [`crate::worker::owner_changes::note`]. Can be dropped: a place in the queue is then lost, and what was won is given up by
     /// [`crate::worker::owner_changes::leave`].
-    pub(crate) async fn wait(&self, tag: Tag, holder: &Rc<Holder>) -> bool {
+    pub(crate) async fn wait(&self, tag: Tag, participant: &Rc<Participant>) -> bool {
         loop {
-            let (turn, ..) = self.change(tag, |gate| gate.turn(holder));
+            let (turn, ..) = self.change(tag, |ownership| ownership.turn(participant));
             let turn = match turn {
                 Turn::Mine { newly } => return newly,
                 Turn::Wait(turn) => turn,
             };
-            let _queued = Queued { turns: self, tag, holder };
+            let _queued = Queued { turns: self, tag, participant };
             // What else it is woken for may be over already: then it asks anew, and waits again.
             if let Ok(true) = turn.await {
                 return true;
@@ -114,14 +114,19 @@ impl Turns {
         }
     }
 
-    fn wind(&self, tag: Tag, before: Option<(Instant, i32)>, after: Option<(Instant, i32)>) {
+    fn change_timer(
+        &self,
+        tag: Tag,
+        before: Option<(Instant, i32)>,
+        after: Option<(Instant, i32)>,
+    ) {
         if before == after {
             return;
         }
         let mut clocks = self.clocks.borrow_mut();
         before.map(|(due, number)| clocks.remove(&(due, number, tag)));
         after.map(|(due, number)| clocks.insert((due, number, tag)));
-        self.wound.notify_one();
+        self.timer_changed.notify_one();
     }
 
     /// The next claim whose time is up, and when that is.
@@ -133,14 +138,14 @@ impl Turns {
 /// A place in the queue for a tag. Whoever leaves, at whatever point, leaves the queue too: what stayed
 /// there would keep its process open for as long as the tag has its owner.
 struct Queued<'a> {
-    turns: &'a Turns,
+    turns: &'a OwnershipRegistry,
     tag: Tag,
-    holder: &'a Holder,
+    participant: &'a Participant,
 }
 
 impl Drop for Queued<'_> {
     fn drop(&mut self) {
-        self.turns.change(self.tag, |gate| gate.waits_no_more(self.holder));
+        self.turns.change(self.tag, |ownership| ownership.waits_no_more(self.participant));
     }
 }
 
@@ -152,14 +157,14 @@ mod tests {
     use super::super::claim::End;
     use super::*;
 
-    fn session(turns: &Turns) -> Rc<Holder> {
+    fn session(turns: &OwnershipRegistry) -> Rc<Participant> {
         let (ours, _theirs) = UnixStream::pair().unwrap();
-        turns.holder(&Rc::new(Identity::of(&ours, true).unwrap()))
+        turns.participant(&Rc::new(Identity::of(&ours, true).unwrap()))
     }
 
     #[tokio::test]
     async fn whoever_leaves_while_it_waits_is_forgotten_at_once() {
-        let (turns, tag) = (Turns::default(), Tag::new(1).unwrap());
+        let (turns, tag) = (OwnershipRegistry::default(), Tag::new(1).unwrap());
         let (owner, leaves) = (session(&turns), session(&turns));
         assert!(turns.wait(tag, &owner).await);
         {
@@ -171,7 +176,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_stays_keeps_its_place_when_another_leaves() {
-        let (turns, tag) = (Turns::default(), Tag::new(1).unwrap());
+        let (turns, tag) = (OwnershipRegistry::default(), Tag::new(1).unwrap());
         let (owner, leaves, stays) = (session(&turns), session(&turns), session(&turns));
         assert!(turns.wait(tag, &owner).await);
         let mut stay = pin!(turns.wait(tag, &stays));
@@ -180,9 +185,9 @@ mod tests {
             let mut leave = pin!(turns.wait(tag, &leaves));
             assert!(still_waits(&mut leave).await);
         }
-        turns.change(tag, |gate| gate.leave(&owner, End::Left, |_| true));
+        turns.change(tag, |ownership| ownership.leave(&owner, End::Left, |_| true));
         assert!(stay.await, "its turn has come");
-        assert!(turns.look(tag, |gate| gate.is_owned_by(&stays)));
+        assert!(turns.look(tag, |ownership| ownership.is_owned_by(&stays)));
     }
 
     /// Polls once; returns whether it still waits.

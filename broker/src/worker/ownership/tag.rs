@@ -19,11 +19,11 @@ use tokio::time::Instant;
 
 use super::claim::{Claim, End, Happened, Refusal};
 use super::events::Other;
-use super::participant::{Holder, Stake};
+use super::participant::{Interest, Participant};
 use crate::log::Verdict;
 
 /// A tag that has an owner.
-pub(crate) struct Gate {
+pub(crate) struct TagOwnership {
     tag: Tag,
     owner: Owner,
     /// The first is the current one.
@@ -36,7 +36,7 @@ pub(crate) struct Gate {
 enum Owner {
     Nobody,
     Session {
-        holder: Rc<Holder>,
+        participant: Rc<Participant>,
         /// It has said CLAIM: so it can be told of others that do.
         aware: bool,
         /// It has not said READY since, and until then, or that, nobody's turn to claim the tag
@@ -53,7 +53,7 @@ enum Owner {
 
 /// Whose request waits, and how it is told that it may go on; with true if the tag is its own by that.
 struct Waiter {
-    holder: Rc<Holder>,
+    participant: Rc<Participant>,
     turn: oneshot::Sender<bool>,
 }
 
@@ -83,7 +83,7 @@ pub(crate) enum OwnerId {
 /// The user id of whom the broker knows the process alone.
 const UID_UNTOLD: u32 = u32::MAX;
 
-impl Gate {
+impl TagOwnership {
     /// A tag that nobody owns.
     pub(crate) fn free(tag: Tag) -> Self {
         let (claims, waiting) = (VecDeque::new(), VecDeque::new());
@@ -99,7 +99,7 @@ impl Gate {
     pub(crate) fn owner_id(&self) -> OwnerId {
         match &self.owner {
             Owner::Nobody => OwnerId::Nobody,
-            Owner::Session { holder, .. } => OwnerId::Session(holder.id),
+            Owner::Session { participant, .. } => OwnerId::Session(participant.id),
             Owner::Process { .. } => OwnerId::Process,
         }
     }
@@ -108,8 +108,8 @@ impl Gate {
     pub(crate) fn process(&self) -> Option<(i32, Rc<OwnedFd>)> {
         match &self.owner {
             Owner::Nobody => None,
-            Owner::Session { holder, .. } => {
-                Some((holder.pid(), Rc::clone(holder.identity.process.as_ref()?)))
+            Owner::Session { participant, .. } => {
+                Some((participant.pid(), Rc::clone(participant.identity.process.as_ref()?)))
             }
             Owner::Process { pid, process, .. } => Some((*pid, Rc::clone(process))),
         }
@@ -143,108 +143,122 @@ impl Gate {
     }
 
     /// Whether this session owns it, or is to wait until its turn has come.
-    pub(crate) fn turn(&mut self, holder: &Rc<Holder>) -> Turn {
-        if self.is_owned_by(holder) || self.is_granted_to(holder) {
+    pub(crate) fn turn(&mut self, participant: &Rc<Participant>) -> Turn {
+        if self.is_owned_by(participant) || self.is_granted_to(participant) {
             return Turn::Mine { newly: false };
         }
-        if self.is_to_be_had_by(holder) {
-            self.owner = Owner::Session { holder: Rc::clone(holder), aware: false, settles: None };
+        if self.is_to_be_had_by(participant) {
+            self.owner =
+                Owner::Session { participant: Rc::clone(participant), aware: false, settles: None };
             return Turn::Mine { newly: true };
         }
         let (turn, wait) = oneshot::channel();
-        self.waiting.push_back(Waiter { holder: Rc::clone(holder), turn });
+        self.waiting.push_back(Waiter { participant: Rc::clone(participant), turn });
         Turn::Wait(wait)
     }
 
     /// Forgets that a request of this session waits, and with that the session's process.
-    pub(crate) fn waits_no_more(&mut self, holder: &Holder) {
-        self.waiting.retain(|waiter| waiter.holder.id != holder.id);
+    pub(crate) fn waits_no_more(&mut self, participant: &Participant) {
+        self.waiting.retain(|waiter| waiter.participant.id != participant.id);
     }
 
     /// Whether a granted claim keeps this session from changing anything.
-    pub(crate) fn is_fenced_for(&self, holder: &Holder) -> bool {
+    pub(crate) fn is_fenced_for(&self, participant: &Participant) -> bool {
         self.claims.front().is_some_and(|claim| claim.granted)
-            && (self.is_owned_by(holder) || self.is_granted_to(holder))
+            && (self.is_owned_by(participant) || self.is_granted_to(participant))
     }
 
     /// Whether this session's request must not be done, which `changes` something or is of a `serial` tag.
     ///
     /// # Errors
     /// What keeps it from that.
-    pub(crate) fn fence(&self, holder: &Holder, changes: bool, serial: bool) -> Result<(), Fence> {
-        if changes && self.is_fenced_for(holder) {
+    pub(crate) fn fence(
+        &self,
+        participant: &Participant,
+        changes: bool,
+        serial: bool,
+    ) -> Result<(), Fence> {
+        if changes && self.is_fenced_for(participant) {
             return Err(Fence::Granted);
         }
-        let asks_in_vain = changes || serial && !self.is_granted_to(holder);
-        if holder.is_overtaken(self.tag) && asks_in_vain {
+        let asks_in_vain = changes || serial && !self.is_granted_to(participant);
+        if participant.is_overtaken(self.tag) && asks_in_vain {
             return Err(Fence::Overtaken);
         }
         Ok(())
     }
 
-    pub(crate) fn is_owned_by(&self, holder: &Holder) -> bool {
-        matches!(&self.owner, Owner::Session { holder: owner, .. } if owner.id == holder.id)
+    pub(crate) fn is_owned_by(&self, participant: &Participant) -> bool {
+        matches!(&self.owner, Owner::Session { participant: owner, .. } if owner.id == participant.id)
     }
 
-    pub(crate) fn is_granted_to(&self, holder: &Holder) -> bool {
-        self.claims.front().is_some_and(|claim| claim.granted && claim.holder.id == holder.id)
+    pub(crate) fn is_granted_to(&self, participant: &Participant) -> bool {
+        self.claims
+            .front()
+            .is_some_and(|claim| claim.granted && claim.participant.id == participant.id)
     }
 
     /// Whether nobody owns it, or this session's process on a connection that has ended.
-    fn is_to_be_had_by(&self, holder: &Holder) -> bool {
+    fn is_to_be_had_by(&self, participant: &Participant) -> bool {
         match &self.owner {
             Owner::Nobody => true,
             // Of those that have no pid here, it is the one that has the same number.
             Owner::Process { pid: 0, number, .. } => {
-                holder.pid() == 0 && number.is_some() && *number == holder.process_number()
+                participant.pid() == 0
+                    && number.is_some()
+                    && *number == participant.process_number()
             }
-            Owner::Process { pid, .. } => *pid == holder.pid(),
+            Owner::Process { pid, .. } => *pid == participant.pid(),
             Owner::Session { .. } => false,
         }
     }
 
-    fn position_of(&self, holder: &Holder) -> Option<usize> {
-        self.claims.iter().position(|claim| claim.holder.id == holder.id)
+    fn position_of(&self, participant: &Participant) -> Option<usize> {
+        self.claims.iter().position(|claim| claim.participant.id == participant.id)
     }
 }
 
 /// What sessions ask.
-impl Gate {
+impl TagOwnership {
     /// Whether this session may claim it.
-    pub(crate) fn may_claim(&self, holder: &Holder, mode: Mode) -> Result<(), Refusal> {
-        if self.position_of(holder).is_some() {
+    pub(crate) fn may_claim(&self, participant: &Participant, mode: Mode) -> Result<(), Refusal> {
+        if self.position_of(participant).is_some() {
             return Err(Refusal::Twice);
         }
-        let to_be_had = self.is_owned_by(holder) || self.is_to_be_had_by(holder);
+        let to_be_had = self.is_owned_by(participant) || self.is_to_be_had_by(participant);
         if mode == Mode::Again && !to_be_had {
             return Err(Refusal::Owned);
         }
-        if holder.has_room_for(self.tag) { Ok(()) } else { Err(Refusal::TooMany) }
+        if participant.has_room_for(self.tag) { Ok(()) } else { Err(Refusal::TooMany) }
     }
 
     /// Takes up a claim that may be made; gives how far it is.
     pub(crate) fn claim(&mut self, claim: Claim) -> State {
-        let holder = Rc::clone(&claim.holder);
-        holder.mailbox.forget(self.tag);
-        if self.is_owned_by(&holder) || self.is_to_be_had_by(&holder) {
+        let participant = Rc::clone(&claim.participant);
+        participant.events.forget(self.tag);
+        if self.is_owned_by(&participant) || self.is_to_be_had_by(&participant) {
             let settles = claim.settles().and_then(|due| self.settles_until(due));
-            self.is_now_owned_by(&holder, settles);
+            self.is_now_owned_by(&participant, settles);
             // What it has been told before may be forgotten by now.
             self.claims.front_mut().into_iter().for_each(|claim| claim.told = false);
             self.go_on();
             return State::Owned;
         }
-        holder.claims(self.tag);
+        participant.claims(self.tag);
         self.claims.push_back(claim);
         self.go_on();
         // The answer says it.
-        holder.mailbox.forget(self.tag);
-        if self.is_granted_to(&holder) { State::Granted } else { State::Waiting }
+        participant.events.forget(self.tag);
+        if self.is_granted_to(&participant) { State::Granted } else { State::Waiting }
     }
 
     /// Whether the current claim may be granted, as the owner asks.
-    pub(crate) fn may_release(&self, holder: &Holder, to: Option<i32>) -> Result<(), Refusal> {
-        let claim = self.claims.front().filter(|claim| claim.told && self.is_owned_by(holder));
+    pub(crate) fn may_release(
+        &self,
+        participant: &Participant,
+        to: Option<i32>,
+    ) -> Result<(), Refusal> {
+        let claim = self.claims.front().filter(|claim| claim.told && self.is_owned_by(participant));
         match (claim, to) {
             (None, _) => Err(Refusal::Unclaimed),
             (Some(claim), Some(number)) if claim.number != number => Err(Refusal::Ended),
@@ -260,29 +274,29 @@ impl Gate {
     }
 
     /// Whether this session may take the tag over, or owns it already.
-    pub(crate) fn may_be_ready(&self, holder: &Holder) -> Result<(), Refusal> {
-        if self.is_owned_by(holder) || self.is_granted_to(holder) {
+    pub(crate) fn may_be_ready(&self, participant: &Participant) -> Result<(), Refusal> {
+        if self.is_owned_by(participant) || self.is_granted_to(participant) {
             return Ok(());
         }
-        Err(self.position_of(holder).map_or(Refusal::Nothing, |_| Refusal::NotGranted))
+        Err(self.position_of(participant).map_or(Refusal::Nothing, |_| Refusal::NotGranted))
     }
 
     /// Makes the claimant the owner; an owner has settled by that.
-    pub(crate) fn ready(&mut self, holder: &Rc<Holder>) {
-        if self.is_owned_by(holder) {
+    pub(crate) fn ready(&mut self, participant: &Rc<Participant>) {
+        if self.is_owned_by(participant) {
             return self.settled();
         }
-        if !self.is_granted_to(holder) {
+        if !self.is_granted_to(participant) {
             return;
         }
         let Some(claim) = self.claims.pop_front() else { return };
         let from = self.other();
-        if let Owner::Session { holder: old, .. } = &self.owner {
-            old.set(self.tag, Stake::Overtaken);
-            old.tell(self.tag, What::Completed, claim.number, holder.as_other(), None);
+        if let Owner::Session { participant: old, .. } = &self.owner {
+            old.set(self.tag, Interest::Overtaken);
+            old.tell(self.tag, What::Completed, claim.number, participant.as_other(), None);
         }
-        holder.mailbox.forget(self.tag);
-        self.is_now_owned_by(holder, claim.settles());
+        participant.events.forget(self.tag);
+        self.is_now_owned_by(participant, claim.settles());
         self.note(&claim, Verdict::Granted, &format!("complete: taken over from {from}"));
         self.go_on();
     }
@@ -295,39 +309,44 @@ impl Gate {
     }
 
     /// Whether this session has anything to give up.
-    pub(crate) fn may_withdraw(&self, holder: &Holder) -> Result<(), Refusal> {
-        let has = self.is_owned_by(holder)
-            || self.position_of(holder).is_some()
-            || holder.is_overtaken(self.tag);
+    pub(crate) fn may_withdraw(&self, participant: &Participant) -> Result<(), Refusal> {
+        let has = self.is_owned_by(participant)
+            || self.position_of(participant).is_some()
+            || participant.is_overtaken(self.tag);
         if has { Ok(()) } else { Err(Refusal::Nothing) }
     }
 
     /// Gives up what a session has of the tag: its claim, the tag itself, or that it had it once.
     ///
-    /// `may` says who may claim it still: see [`Gate::pass_on`].
-    pub(crate) fn leave(&mut self, holder: &Holder, end: End, may: impl Fn(&Holder) -> bool) {
-        if self.is_owned_by(holder) {
-            holder.forget(self.tag);
-            holder.mailbox.forget(self.tag);
+    /// `may` says who may claim it still: see [`TagOwnership::pass_on`].
+    pub(crate) fn leave(
+        &mut self,
+        participant: &Participant,
+        end: End,
+        may: impl Fn(&Participant) -> bool,
+    ) {
+        if self.is_owned_by(participant) {
+            participant.forget(self.tag);
+            participant.events.forget(self.tag);
             self.pass_on(may);
-        } else if let Some(at) = self.position_of(holder) {
+        } else if let Some(at) = self.position_of(participant) {
             let what = match end {
                 End::Withdrawn => "withdrawn",
                 End::Left => "its connection has ended",
             };
-            holder.mailbox.forget(self.tag);
+            participant.events.forget(self.tag);
             self.end_claim(at, What::Left, what);
         } else {
-            holder.forget(self.tag);
-            holder.mailbox.forget(self.tag);
+            participant.forget(self.tag);
+            participant.events.forget(self.tag);
         }
     }
 }
 
 /// What happens by itself.
-impl Gate {
+impl TagOwnership {
     /// Gives the tag to whoever is next, if it is kept for a process, which has ended.
-    pub(crate) fn process_ended(&mut self, may: impl Fn(&Holder) -> bool) {
+    pub(crate) fn process_ended(&mut self, may: impl Fn(&Participant) -> bool) {
         if matches!(self.owner, Owner::Process { .. }) {
             self.pass_on(may);
         }
@@ -344,18 +363,18 @@ impl Gate {
         }
         let other = self.as_other();
         if let Some(claim) = self.claims.front() {
-            claim.holder.tell(self.tag, What::Expired, number, other, None);
+            claim.participant.tell(self.tag, What::Expired, number, other, None);
         }
         self.end_claim(0, What::TimedOut, "it was not ready in time");
     }
 
     fn end_claim(&mut self, at: usize, told: What, what: &str) {
         let Some(claim) = self.claims.remove(at) else { return };
-        claim.holder.claims_no_more(self.tag);
-        if let Owner::Session { holder: owner, .. } = &self.owner
+        claim.participant.claims_no_more(self.tag);
+        if let Owner::Session { participant: owner, .. } = &self.owner
             && claim.told
         {
-            owner.tell(self.tag, told, claim.number, claim.holder.as_other(), None);
+            owner.tell(self.tag, told, claim.number, claim.participant.as_other(), None);
         }
         let stays = format!("{what}; {} stays the owner", self.other());
         self.note(&claim, Verdict::Failed, &stays);
@@ -363,23 +382,23 @@ impl Gate {
     }
 
     /// Gives the tag to the first who claims it and `may`, else to the first whose request still waits.
-    fn pass_on(&mut self, may: impl Fn(&Holder) -> bool) {
+    fn pass_on(&mut self, may: impl Fn(&Participant) -> bool) {
         let from = (self.other(), self.as_other());
         self.owner = Owner::Nobody;
         while let Some(claim) = self.claims.pop_front() {
-            if !may(&claim.holder) {
+            if !may(&claim.participant) {
                 self.refuse(&claim, from.1);
                 continue;
             }
-            let holder = Rc::clone(&claim.holder);
-            holder.tell(self.tag, What::Owned, claim.number, from.1, None);
-            self.is_now_owned_by(&holder, claim.settles());
+            let participant = Rc::clone(&claim.participant);
+            participant.tell(self.tag, What::Owned, claim.number, from.1, None);
+            self.is_now_owned_by(&participant, claim.settles());
             self.note(&claim, Verdict::Granted, &format!("{} has given it up", from.0));
             return self.go_on();
         }
-        while let Some(Waiter { holder, turn }) = self.waiting.pop_front() {
+        while let Some(Waiter { participant, turn }) = self.waiting.pop_front() {
             if turn.send(true).is_ok() {
-                self.owner = Owner::Session { holder, aware: false, settles: None };
+                self.owner = Owner::Session { participant, aware: false, settles: None };
                 return;
             }
         }
@@ -387,15 +406,15 @@ impl Gate {
 
     /// Ends a claim that the policy does not allow any more.
     fn refuse(&mut self, claim: &Claim, from: Other) {
-        claim.holder.claims_no_more(self.tag);
-        claim.holder.tell(self.tag, What::Expired, claim.number, from, None);
+        claim.participant.claims_no_more(self.tag);
+        claim.participant.tell(self.tag, What::Expired, claim.number, from, None);
         self.note(claim, Verdict::Refused, "the policy does not allow it any more");
     }
 
-    fn is_now_owned_by(&mut self, holder: &Rc<Holder>, settles: Option<Instant>) {
-        holder.set(self.tag, Stake::Owns);
-        self.owner = Owner::Session { holder: Rc::clone(holder), aware: true, settles };
-        self.wake(holder);
+    fn is_now_owned_by(&mut self, participant: &Rc<Participant>, settles: Option<Instant>) {
+        participant.set(self.tag, Interest::Owns);
+        self.owner = Owner::Session { participant: Rc::clone(participant), aware: true, settles };
+        self.wake(participant);
     }
 
     /// Makes the first claim the current one, and tells the owner, if that has not been done, and
@@ -408,7 +427,7 @@ impl Gate {
         let Some(claim) = self.claims.front_mut() else { return };
         let begins = claim.due.is_none();
         claim.due.get_or_insert_with(|| Instant::now() + claim.time);
-        let Owner::Session { holder: owner_session, aware: true, .. } = &self.owner else {
+        let Owner::Session { participant: owner_session, aware: true, .. } = &self.owner else {
             return self.note_begin(begins, &owner);
         };
         let (tells, granted) = (!claim.told, claim.granted);
@@ -418,7 +437,7 @@ impl Gate {
             _ => (false, What::ClaimedQuiesced),
         };
         if tells {
-            let claimant = claim.holder.as_other();
+            let claimant = claim.participant.as_other();
             owner_session.tell(self.tag, what, claim.number, claimant, claim.due);
         }
         self.note_begin(begins, &owner);
@@ -440,17 +459,19 @@ impl Gate {
         let (owner, other) = (self.other(), self.as_other());
         let Some(claim) = self.claims.front_mut() else { return };
         claim.granted = true;
-        let holder = Rc::clone(&claim.holder);
-        holder.tell(self.tag, What::Granted, claim.number, other, claim.due);
+        let participant = Rc::clone(&claim.participant);
+        participant.tell(self.tag, What::Granted, claim.number, other, claim.due);
         let what = format!("granted: what {owner} left may be taken over");
         let happened = Happened::to(claim, Verdict::Granted, &what);
         self.happened.push(happened);
-        self.wake(&holder);
+        self.wake(&participant);
     }
 
     /// Lets a request of this session go on that waits for its turn.
-    fn wake(&mut self, holder: &Holder) {
-        let Some(at) = self.waiting.iter().position(|waiter| waiter.holder.id == holder.id) else {
+    fn wake(&mut self, participant: &Participant) {
+        let Some(at) =
+            self.waiting.iter().position(|waiter| waiter.participant.id == participant.id)
+        else {
             return;
         };
         if let Some(Waiter { turn, .. }) = self.waiting.remove(at) {
@@ -466,7 +487,7 @@ impl Gate {
     fn as_other(&self) -> Other {
         match &self.owner {
             Owner::Nobody => Other { pid: 0, uid: UID_UNTOLD },
-            Owner::Session { holder, .. } => holder.as_other(),
+            Owner::Session { participant, .. } => participant.as_other(),
             Owner::Process { pid, .. } => Other { pid: *pid, uid: UID_UNTOLD },
         }
     }
@@ -475,8 +496,8 @@ impl Gate {
     fn other(&self) -> String {
         match &self.owner {
             Owner::Nobody => "nobody".to_owned(),
-            Owner::Session { holder, .. } => {
-                format!("pid {} uid {}", holder.pid(), holder.identity.uid)
+            Owner::Session { participant, .. } => {
+                format!("pid {} uid {}", participant.pid(), participant.identity.uid)
             }
             Owner::Process { pid, .. } => format!("pid {pid}"),
         }
@@ -495,17 +516,17 @@ mod tests {
     use crate::worker::identity::Identity;
 
     /// A session of this process, as one of a foreign pid namespace has it.
-    fn nameless() -> Rc<Holder> {
+    fn nameless() -> Rc<Participant> {
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let mut identity = Identity::of(&ours, true).unwrap();
         identity.pid = 0;
-        Rc::new(Holder::new(1, Rc::new(identity)))
+        Rc::new(Participant::new(1, Rc::new(identity)))
     }
 
-    fn kept_for(process: Pid) -> Gate {
+    fn kept_for(process: Pid) -> TagOwnership {
         let process = pidfd_open(process, PidfdFlags::empty()).unwrap();
         let number = process_number::number(&process);
-        Gate::kept(Tag::new(1).unwrap(), 0, Rc::new(process), number)
+        TagOwnership::kept(Tag::new(1).unwrap(), 0, Rc::new(process), number)
     }
 
     #[test]

@@ -13,14 +13,14 @@ use crate::worker::identity::Identity;
 use crate::worker::limits::loop_time::Turn;
 use crate::worker::owner_changes;
 use crate::worker::ownership::claim::End;
-use crate::worker::ownership::participant::Holder;
+use crate::worker::ownership::participant::Participant;
 use crate::worker::sessions::Connection;
 use crate::worker::state::Worker;
 
 /// What a session is, beside its two directions.
 pub(crate) struct Session {
     pub(crate) identity: Rc<Identity>,
-    pub(crate) holder: Rc<Holder>,
+    pub(crate) participant: Rc<Participant>,
     /// The serial tags that it has touched, and those that it has claimed.
     pub(crate) touched: Vec<Tag>,
     pub(crate) inbox: Inbox,
@@ -51,7 +51,7 @@ impl Session {
             tokio::select! {
                 biased;
                 incoming = self.inbox.request(worker) => return incoming,
-                () = may_tell(&self.holder, &self.outbox) => {}
+                () = may_tell(&self.participant, &self.outbox) => {}
             }
         }
         self.inbox.request(worker).await
@@ -60,23 +60,23 @@ impl Session {
     /// Whether anything may happen that it is to be told: never to whoever claimed nothing.
     fn listens(&self) -> bool {
         let granted = |greeted: Greeted| greeted.features.contains(Features::CLAIM);
-        self.holder.listens() && self.greeted.is_some_and(granted)
+        self.participant.listens() && self.greeted.is_some_and(granted)
     }
 
     fn has_news(&self) -> bool {
-        !self.holder.mailbox.is_empty() && self.outbox.has_room_for_events()
+        !self.participant.events.is_empty() && self.outbox.has_room_for_events()
     }
 
     /// Sends what is to be told.
     async fn tell(&mut self) -> Result<(), Gone> {
-        let events = self.holder.mailbox.take();
+        let events = self.participant.events.take();
         self.outbox.send(&events, &[], &[]).await.map_err(|_| Gone::Left)
     }
 
     /// Waits, where the user makes more than so many requests a second of the broker; none when the peer
     /// has left meanwhile.
     pub(crate) async fn keep_rate(&mut self, worker: &Worker, number: usize) -> Option<()> {
-        let rate = worker.in_force.now().policy.settings().requests_per_second;
+        let rate = worker.policy.now().policy.settings().requests_per_second;
         let Some(rate) = rate else { return Some(()) };
         let (uid, now) = (self.identity.uid, Instant::now());
         let pause = worker.rates.reserve(uid, None, rate, number, now);
@@ -106,14 +106,14 @@ impl Session {
     /// the peer has left meanwhile.
     pub(crate) async fn take_turn(&mut self, worker: &Worker, tag: Tag) -> Option<bool> {
         self.touch(tag);
-        let (holder, listens) = (Rc::clone(&self.holder), self.listens());
-        let mut turn = pin!(worker.turns.wait(tag, &holder));
+        let (participant, listens) = (Rc::clone(&self.participant), self.listens());
+        let mut turn = pin!(worker.turns.wait(tag, &participant));
         let newly = loop {
             tokio::select! {
                 biased;
                 newly = &mut turn => break newly,
                 () = self.inbox.departed(worker) => return None,
-                () = may_tell(&self.holder, &self.outbox), if listens => {}
+                () = may_tell(&self.participant, &self.outbox), if listens => {}
             }
             self.tell().await.ok()?;
         };
@@ -126,12 +126,12 @@ impl Session {
     /// Gives a serial tag up, for whoever is next.
     pub(crate) async fn give_up_turn(&mut self, worker: &Worker, tag: Tag) {
         self.touched.retain(|touched| *touched != tag);
-        owner_changes::leave(worker, tag, &self.holder, End::Withdrawn).await;
+        owner_changes::leave(worker, tag, &self.participant, End::Withdrawn).await;
     }
 }
 
 /// Waits until there is something to be told, and room for it. Can be dropped.
-async fn may_tell(holder: &Holder, outbox: &Outbox) {
-    holder.mailbox.filled().await;
+async fn may_tell(participant: &Participant, outbox: &Outbox) {
+    participant.events.filled().await;
     outbox.room_for_events().await;
 }

@@ -23,7 +23,7 @@ pub(crate) struct Rules {
 }
 
 /// Where the policy in force is found.
-pub(crate) struct InForce {
+pub(crate) struct ActivePolicy {
     rules: RefCell<Rc<Rules>>,
     swapped: Notify,
 }
@@ -64,7 +64,7 @@ impl Rules {
     }
 }
 
-impl InForce {
+impl ActivePolicy {
     pub(crate) fn new(rules: Rules) -> Self {
         Self { rules: RefCell::new(Rc::new(rules)), swapped: Notify::new() }
     }

@@ -8,7 +8,7 @@ use fdbroker_wire::version2::Report;
 use fdbroker_wire::{Errno, Slot};
 
 use super::answer::Answer;
-use super::context::{Case, Outcome, unrecorded};
+use super::context::{Outcome, RequestContext, unrecorded};
 use super::decision::Requester;
 use super::error::Failure;
 use super::orphans::{self, is_unreachable};
@@ -20,8 +20,8 @@ use crate::worker::policy::active::Rules;
 use crate::worker::state::Worker;
 use crate::worker::supervisor_link::at_hand;
 
-fn case<'a>(worker: &'a Worker, rules: &'a Rules, requester: &'a Requester) -> Case<'a> {
-    let case = Case::new(worker, rules, requester, Right::Operate, Place::broker());
+fn case<'a>(worker: &'a Worker, rules: &'a Rules, requester: &'a Requester) -> RequestContext<'a> {
+    let case = RequestContext::new(worker, rules, requester, Right::Operate, Place::broker());
     case.count(1);
     case
 }
@@ -29,7 +29,7 @@ fn case<'a>(worker: &'a Worker, rules: &'a Rules, requester: &'a Requester) -> C
 /// Has the supervisor read the policy again, and waits until it is in force; none when the
 /// supervisor has gone.
 pub(crate) async fn reload(worker: &Worker, requester: &Requester) -> Option<Answer> {
-    let rules = worker.in_force.now();
+    let rules = worker.policy.now();
     let case = case(worker, &rules, requester);
     if !case.decision.granted {
         return Some(case.fail(Failure::refused(&case.decision)));
@@ -37,10 +37,10 @@ pub(crate) async fn reload(worker: &Worker, requester: &Requester) -> Option<Ans
     if let Err(failure) = case.record_first("the policy is to be read again") {
         return Some(case.conclude(Outcome::Failed(failure)));
     }
-    let reloaded = worker.vault.reload().await?;
+    let reloaded = worker.link.reload().await?;
     let report = match reloaded.outcome {
         Ok(text) => {
-            worker.in_force.reached(reloaded.generation).await;
+            worker.policy.reached(reloaded.generation).await;
             Report { error: None, text }
         }
         Err((errno, text)) => Report { error: Some(errno), text },
@@ -55,7 +55,7 @@ pub(crate) async fn purge(
     turn: &Turn,
     slot: Option<Slot>,
 ) -> Option<Answer> {
-    let rules = worker.in_force.now();
+    let rules = worker.policy.now();
     let case = case(worker, &rules, requester);
     if !case.decision.granted {
         return Some(case.fail(Failure::refused(&case.decision)));
@@ -82,7 +82,7 @@ pub(crate) async fn purge(
     Some(case.conclude(Outcome::Told(Answer::Report(Report { error: None, text }), told)))
 }
 
-fn may_purge(case: &Case<'_>, slot: Slot) -> Result<(), Failure> {
+fn may_purge(case: &RequestContext<'_>, slot: Slot) -> Result<(), Failure> {
     if case.worker.slots.borrow().get(slot).is_none() {
         return Err(Failure::absent());
     }
@@ -95,11 +95,11 @@ fn may_purge(case: &Case<'_>, slot: Slot) -> Result<(), Failure> {
 }
 
 /// Deletes one, if it is still there and out of reach.
-async fn purge_one(case: &Case<'_>, slot: Slot) -> Option<Result<(), Failure>> {
+async fn purge_one(case: &RequestContext<'_>, slot: Slot) -> Option<Result<(), Failure>> {
     let worker = case.worker;
-    let pen = worker.vault.pen().await;
+    let guard = worker.link.lock().await;
     let found = worker.slots.borrow().get(slot).cloned();
-    let Some(deposit) = found.filter(|_| is_unreachable(&worker.in_force.now(), slot)) else {
+    let Some(deposit) = found.filter(|_| is_unreachable(&worker.policy.now(), slot)) else {
         return Some(Ok(()));
     };
     let place = Place::slot(&case.rules.policy, slot);
@@ -107,13 +107,13 @@ async fn purge_one(case: &Case<'_>, slot: Slot) -> Option<Result<(), Failure>> {
     if case.record_elsewhere(&place, Kind::Decision, Verdict::Granted, &reason).is_err() {
         return Some(Err(unrecorded()));
     }
-    delete(worker, &pen, &deposit).await.map(Ok)
+    delete(worker, &guard, &deposit).await.map(Ok)
 }
 
 /// Says how the broker is, in lines of `key=value`; also where that cannot be recorded: it changes
 /// nothing and gives nothing away, and whoever is to mend the audit trail looks here.
 pub(crate) fn status(worker: &Worker, requester: &Requester) -> Answer {
-    let rules = worker.in_force.now();
+    let rules = worker.policy.now();
     let case = case(worker, &rules, requester);
     if !case.decision.granted {
         return case.fail(Failure::refused(&case.decision));

@@ -10,25 +10,25 @@ use fdbroker_wire::{Errno, Index, Slot, Tag};
 use super::decision::Requester;
 use super::place::Place;
 use crate::fd::PeerFd;
-use crate::worker::ownership::participant::Holder;
+use crate::worker::ownership::participant::Participant;
 use crate::worker::peer::outbox::Outbox;
 use crate::worker::state::Worker;
 use crate::worker::store::deposit::Deposit;
-use crate::worker::store::pending_take::Taken;
+use crate::worker::store::pending_take::Reservation;
 
 /// What was got of some slots.
 pub(crate) struct Got {
     pub(crate) tag: Tag,
     pub(crate) gathered: Gathered,
     pub(crate) requester: Requester,
-    pub(crate) holder: Rc<Holder>,
+    pub(crate) participant: Rc<Participant>,
 }
 
 /// What has been got so far.
 pub(crate) struct Gathered {
     outcomes: Vec<Result<Found, (Index, Errno)>>,
     /// To be deleted when they have been sent.
-    pub(crate) taken: Vec<Taken>,
+    pub(crate) taken: Vec<Reservation>,
     /// How many bytes there are left.
     room: usize,
     /// Something found no room.
@@ -80,7 +80,7 @@ impl Gathered {
         requester: &Requester,
         slot: Slot,
     ) -> bool {
-        let opens = Place::slot(&worker.in_force.now().policy, slot).resource.is_some();
+        let opens = Place::slot(&worker.policy.now().policy, slot).resource.is_some();
         let full = || worker.quotas.may_open(requester.connection().uid).is_err();
         self.full |= opens && !self.outcomes.is_empty() && full();
         !self.full
@@ -92,7 +92,7 @@ impl Gathered {
     }
 
     /// Adds what lies in a slot.
-    pub(crate) fn deposit(&mut self, deposit: Rc<Deposit>, taken: Option<Taken>) {
+    pub(crate) fn deposit(&mut self, deposit: Rc<Deposit>, taken: Option<Reservation>) {
         self.taken.extend(taken);
         self.push(deposit.payload.len(), Ok(Found::Deposit(deposit)));
     }

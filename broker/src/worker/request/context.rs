@@ -15,7 +15,7 @@ use crate::worker::policy::active::Rules;
 use crate::worker::state::Worker;
 
 /// One request, decided.
-pub(crate) struct Case<'a> {
+pub(crate) struct RequestContext<'a> {
     pub(crate) worker: &'a Worker,
     pub(crate) rules: &'a Rules,
     pub(crate) requester: &'a Requester,
@@ -35,7 +35,7 @@ pub(crate) enum Outcome {
     Failed(Failure),
 }
 
-impl<'a> Case<'a> {
+impl<'a> RequestContext<'a> {
     /// Decides.
     pub(crate) fn new(
         worker: &'a Worker,

@@ -5,7 +5,7 @@ use fdbroker_wire::version2::{Entry, Features, Found, Kind, Listing, Name};
 use fdbroker_wire::{Hello, Slot, Tag};
 
 use super::answer::Answer;
-use super::context::{Case, Outcome};
+use super::context::{Outcome, RequestContext};
 use super::decision::{Decision, Requester};
 use super::error::Failure;
 use super::orphans::is_unreachable;
@@ -27,7 +27,7 @@ pub(crate) fn greet(
     requester: &Requester,
     hello: Hello,
 ) -> Answer {
-    let rules = worker.in_force.now();
+    let rules = worker.policy.now();
     // Counting looks at every rule: not again for each HEL of a peer that says it all the time.
     let known = session.greeted.filter(|greeted| greeted.generation == rules.generation);
     let tags = known.map_or_else(
@@ -45,13 +45,14 @@ pub(crate) fn greet(
 /// Answers FIND: the slot or tag of a name, for whoever has any right to it, and for operators: no
 /// rule may reach what they are to purge. For others it is as if there were none of that name.
 pub(crate) fn find(worker: &Worker, requester: &Requester, name: &Name) -> Answer {
-    let rules = worker.in_force.now();
+    let rules = worker.policy.now();
     let (found, place) = match meaning(&rules.policy, name.as_str()) {
         Some(Found::Slot(slot)) => (Some(Found::Slot(slot)), Place::slot(&rules.policy, slot)),
         Some(Found::Tag(tag)) => (Some(Found::Tag(tag)), Place::tag(&rules.policy, tag)),
         None => (None, Place::unknown(name.as_str())),
     };
-    let mut case = with_any_right(Case::new(worker, &rules, requester, Right::List, place));
+    let mut case =
+        with_any_right(RequestContext::new(worker, &rules, requester, Right::List, place));
     // Looked at for unknown names too: how long it takes tells nothing.
     let operates = requester.decide(&rules, Right::Operate, Place::broker().target);
     if operates.granted && found.is_some() && !case.decision.granted {
@@ -67,7 +68,7 @@ pub(crate) fn find(worker: &Worker, requester: &Requester, name: &Name) -> Answe
 
 /// The case as it is about a right that is granted, if any is: each of them lets its holder know
 /// the name.
-fn with_any_right(case: Case<'_>) -> Case<'_> {
+fn with_any_right(case: RequestContext<'_>) -> RequestContext<'_> {
     if case.decision.granted {
         return case;
     }
@@ -92,9 +93,9 @@ pub(crate) async fn list(
     tag: Option<Tag>,
     after: Option<Slot>,
 ) -> Answer {
-    let rules = worker.in_force.now();
+    let rules = worker.policy.now();
     let place = tag.map_or_else(Place::nowhere, |tag| Place::tag(&rules.policy, tag));
-    let case = Case::new(worker, &rules, requester, Right::List, place);
+    let case = RequestContext::new(worker, &rules, requester, Right::List, place);
     let operates = requester.decide(&rules, Right::Operate, Place::broker().target);
     let (mut listing, mut last, mut shown) = (Listing::new(), after, None);
     'full: loop {
@@ -122,10 +123,10 @@ pub(crate) async fn list(
 /// The case as the rule decided it by which something was `shown`, where none grants to list the whole; an
 /// operator may ask in any case.
 fn by_what_was_shown<'p>(
-    case: Case<'p>,
+    case: RequestContext<'p>,
     shown: Option<Decision<'p>>,
     operates: Decision<'p>,
-) -> Case<'p> {
+) -> RequestContext<'p> {
     match shown {
         _ if case.decision.granted => case,
         Some(shown) => case.decided(Right::List, shown),
@@ -135,7 +136,7 @@ fn by_what_was_shown<'p>(
 }
 
 /// The next slots that hold something, in order: deposits and resources.
-fn some_slots(case: &Case<'_>, tag: Option<Tag>, after: Option<Slot>) -> Vec<Slot> {
+fn some_slots(case: &RequestContext<'_>, tag: Option<Tag>, after: Option<Slot>) -> Vec<Slot> {
     let known = (tag.map(policy_tag), after.map(policy_slot));
     let resources = match known {
         // What the policy cannot number it does not know.
@@ -152,7 +153,11 @@ fn some_slots(case: &Case<'_>, tag: Option<Tag>, after: Option<Slot>) -> Vec<Slo
 }
 
 /// What the peer is told of a slot, if anything, and by which rule if not as an operator, who is told more.
-fn entry<'p>(case: &Case<'p>, operates: bool, slot: Slot) -> Option<(Entry, Option<Decision<'p>>)> {
+fn entry<'p>(
+    case: &RequestContext<'p>,
+    operates: bool,
+    slot: Slot,
+) -> Option<(Entry, Option<Decision<'p>>)> {
     let rules = case.rules;
     let place = Place::slot(&rules.policy, slot);
     let held = case.worker.slots.borrow().get(slot).is_some();

@@ -10,17 +10,17 @@ use fdbroker_wire::Tag;
 use fdbroker_wire::claim::{ClaimRequest, Claimed, State};
 
 use super::answer::Answer;
-use super::context::Case;
+use super::context::RequestContext;
 use super::decision::Requester;
 use super::error::Failure;
 use super::place::Place;
 use crate::worker::owner_changes::{alter, may_claim};
 use crate::worker::ownership::claim::{Claim, End};
-use crate::worker::ownership::participant::Holder;
+use crate::worker::ownership::participant::Participant;
 use crate::worker::peer::session::Session;
 use crate::worker::policy::active::Rules;
 use crate::worker::state::Worker;
-use crate::worker::supervisor_link::write::Pen;
+use crate::worker::supervisor_link::write::LinkGuard;
 
 /// Serves a request.
 pub(crate) async fn serve(
@@ -30,18 +30,18 @@ pub(crate) async fn serve(
     request: ClaimRequest,
 ) -> Answer {
     loop {
-        let rules = worker.in_force.now();
+        let rules = worker.policy.now();
         let case = case(worker, &rules, requester, request);
         if !case.decision.granted {
             return case.fail(Failure::refused(&case.decision));
         }
         case.count(1);
-        let pen = worker.vault.pen().await;
+        let guard = worker.link.lock().await;
         // It is decided by the policy that is in force when it is done.
-        if !worker.in_force.are(&rules) {
+        if !worker.policy.are(&rules) {
             continue;
         }
-        let outcome = carry_out(&case, &session.holder, &pen, request).await;
+        let outcome = carry_out(&case, &session.participant, &guard, request).await;
         if matches!(outcome, Ok(Answer::Claimed(_))) {
             session.touch(tag(request));
         }
@@ -63,46 +63,49 @@ fn case<'a>(
     rules: &'a Rules,
     requester: &'a Requester,
     request: ClaimRequest,
-) -> Case<'a> {
+) -> RequestContext<'a> {
     let place = Place::tag(&rules.policy, tag(request));
     let gives_up = !matches!(request, ClaimRequest::Claim { .. } | ClaimRequest::Ready(_));
     match gives_up && requester.wrote_itself() {
-        true => Case::without_rule(worker, rules, requester, Right::Claim, place),
-        false => Case::new(worker, rules, requester, Right::Claim, place),
+        true => RequestContext::without_rule(worker, rules, requester, Right::Claim, place),
+        false => RequestContext::new(worker, rules, requester, Right::Claim, place),
     }
 }
 
 async fn carry_out(
-    case: &Case<'_>,
-    holder: &Rc<Holder>,
-    pen: &Pen<'_>,
+    case: &RequestContext<'_>,
+    participant: &Rc<Participant>,
+    guard: &LinkGuard<'_>,
     request: ClaimRequest,
 ) -> Result<Answer, Failure> {
     let (worker, turns) = (case.worker, &case.worker.turns);
     match request {
         ClaimRequest::Claim { tag, mode, time, settle } => {
-            turns.look(tag, |gate| gate.may_claim(holder, mode))?;
+            turns.look(tag, |ownership| ownership.may_claim(participant, mode))?;
             case.record_first("claimed")?;
-            let claim = Claim::new(turns.number(), holder, mode, time, settle);
+            let claim = Claim::new(turns.number(), participant, mode, time, settle);
             let number = claim.number;
-            let state = alter(worker, pen, tag, |gate| gate.claim(claim)).await;
+            let state = alter(worker, guard, tag, |ownership| ownership.claim(claim)).await;
             let claim = if state == State::Owned { 0 } else { number };
             return Ok(Answer::Claimed(Claimed { tag, state, claim }));
         }
-        ClaimRequest::Release(tag) => release(case, holder, pen, tag, None).await?,
+        ClaimRequest::Release(tag) => release(case, participant, guard, tag, None).await?,
         ClaimRequest::ReleaseTo { tag, claim } => {
-            release(case, holder, pen, tag, Some(claim)).await?;
+            release(case, participant, guard, tag, Some(claim)).await?;
         }
         ClaimRequest::Ready(tag) => {
-            turns.look(tag, |gate| gate.may_be_ready(holder))?;
+            turns.look(tag, |ownership| ownership.may_be_ready(participant))?;
             case.record_first("ready")?;
-            alter(worker, pen, tag, |gate| gate.ready(holder)).await;
+            alter(worker, guard, tag, |ownership| ownership.ready(participant)).await;
         }
         ClaimRequest::Withdraw(tag) => {
-            turns.look(tag, |gate| gate.may_withdraw(holder))?;
+            turns.look(tag, |ownership| ownership.may_withdraw(participant))?;
             case.record_first("withdrawn")?;
-            let may = |holder: &Holder| may_claim(worker, tag, holder);
-            alter(worker, pen, tag, |gate| gate.leave(holder, End::Withdrawn, may)).await;
+            let may = |participant: &Participant| may_claim(worker, tag, participant);
+            alter(worker, guard, tag, |ownership| {
+                ownership.leave(participant, End::Withdrawn, may)
+            })
+            .await;
         }
     }
     Ok(Answer::Done)
@@ -110,14 +113,14 @@ async fn carry_out(
 
 /// Releases the tag to one claim, or to whichever is the current one.
 async fn release(
-    case: &Case<'_>,
-    holder: &Rc<Holder>,
-    pen: &Pen<'_>,
+    case: &RequestContext<'_>,
+    participant: &Rc<Participant>,
+    guard: &LinkGuard<'_>,
     tag: Tag,
     claim: Option<i32>,
 ) -> Result<(), Failure> {
-    case.worker.turns.look(tag, |gate| gate.may_release(holder, claim))?;
+    case.worker.turns.look(tag, |ownership| ownership.may_release(participant, claim))?;
     case.record_first("released")?;
-    alter(case.worker, pen, tag, |gate| gate.release()).await;
+    alter(case.worker, guard, tag, |ownership| ownership.release()).await;
     Ok(())
 }

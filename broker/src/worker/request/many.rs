@@ -9,7 +9,7 @@ use fdbroker_wire::{Add, Errno, Index, MAX_PAYLOAD, Slot, Tag};
 
 use super::answer::Answer;
 use super::batch::{Gathered, Got};
-use super::context::Case;
+use super::context::RequestContext;
 use super::decision::Requester;
 use super::error::Failure;
 use super::place::Place;
@@ -20,7 +20,7 @@ use super::slots;
 use super::takers;
 use crate::fd::PeerFd;
 use crate::worker::limits::loop_time::Turn;
-use crate::worker::ownership::participant::Holder;
+use crate::worker::ownership::participant::Participant;
 use crate::worker::peer::session::Session;
 use crate::worker::state::Worker;
 
@@ -34,7 +34,7 @@ pub(crate) async fn serve(
     match request {
         ManyRequest::Get { tag, indices, take } => {
             let got = get(worker, session, requester, tag, &indices, take).await?;
-            takers::announce(worker, tag, &got.gathered.taken, &got.holder).await?;
+            takers::announce(worker, tag, &got.gathered.taken, &got.participant).await?;
             Some(Answer::Got(got))
         }
         ManyRequest::Add { tag, deposits } => {
@@ -96,7 +96,7 @@ async fn get(
         if !gathered.has_room_to_open(worker, &requester, slot) {
             break;
         }
-        if take && let Err(errno) = may_be_taken(worker, &requester, &session.holder, slot) {
+        if take && let Err(errno) = may_be_taken(worker, &requester, &session.participant, slot) {
             gathered.nothing(index, errno);
             continue;
         }
@@ -105,14 +105,14 @@ async fn get(
         had_its_turn = matches!(answer, Answer::Deposit(_));
         if take
             && had_its_turn
-            && let Err(errno) = may_still(worker, &requester, &session.holder, slot)
+            && let Err(errno) = may_still(worker, &requester, &session.participant, slot)
         {
             gathered.nothing(index, errno);
             continue;
         }
         match answer {
             Answer::Deposit(deposit) => {
-                let taken = take.then(|| worker.taking.begin(&deposit, &session.holder));
+                let taken = take.then(|| worker.taking.begin(&deposit, &session.participant));
                 gathered.deposit(deposit, taken);
             }
             Answer::Resource(slot, opened) => gathered.resource(slot, opened),
@@ -121,21 +121,27 @@ async fn get(
         }
     }
     session.pause(worker, requester.pause()).await?;
-    let holder = Rc::clone(&session.holder);
-    Some(Got { tag, gathered, requester, holder })
+    let participant = Rc::clone(&session.participant);
+    Some(Got { tag, gathered, requester, participant })
 }
 
 /// Whether a peer may take what is in a slot that has to be waited for; if not, that is recorded.
 fn may_be_taken(
     worker: &Worker,
     requester: &Requester,
-    holder: &Holder,
+    participant: &Participant,
     slot: Slot,
 ) -> Result<(), Errno> {
-    let rules = worker.in_force.now();
-    let case = Case::new(worker, &rules, requester, Right::Del, Place::slot(&rules.policy, slot));
+    let rules = worker.policy.now();
+    let case = RequestContext::new(
+        worker,
+        &rules,
+        requester,
+        Right::Del,
+        Place::slot(&rules.policy, slot),
+    );
     let before = worker.slots.borrow().get(slot).cloned();
-    slots::may_take(&case, holder, slot, before.as_deref())
+    slots::may_take(&case, participant, slot, before.as_deref())
         .map_err(|failure| recorded(&case, failure))
 }
 
@@ -143,15 +149,21 @@ fn may_be_taken(
 fn may_still(
     worker: &Worker,
     requester: &Requester,
-    holder: &Holder,
+    participant: &Participant,
     slot: Slot,
 ) -> Result<(), Errno> {
-    let rules = worker.in_force.now();
-    let case = Case::new(worker, &rules, requester, Right::Del, Place::slot(&rules.policy, slot));
-    slots::fence_in_turn(&case, holder).map_err(|failure| recorded(&case, failure))
+    let rules = worker.policy.now();
+    let case = RequestContext::new(
+        worker,
+        &rules,
+        requester,
+        Right::Del,
+        Place::slot(&rules.policy, slot),
+    );
+    slots::fence_in_turn(&case, participant).map_err(|failure| recorded(&case, failure))
 }
 
-fn recorded(case: &Case<'_>, failure: Failure) -> Errno {
+fn recorded(case: &RequestContext<'_>, failure: Failure) -> Errno {
     let errno = failure.errno;
     // Only for its record.
     drop(case.fail(failure));
@@ -168,7 +180,7 @@ pub(crate) async fn not_sent(got: Got, worker: &Worker) -> Option<()> {
 pub(crate) async fn sent(got: Got, worker: &Worker, turn: &Turn) -> Option<()> {
     for taken in got.gathered.taken {
         turn.take().await;
-        slots::take(worker, &got.requester, &got.holder, &taken).await?;
+        slots::take(worker, &got.requester, &got.participant, &taken).await?;
     }
     Some(())
 }

@@ -24,7 +24,7 @@ pub(crate) fn is_unreachable(rules: &Rules, slot: Slot) -> bool {
 
 /// The slots of all deposits that no rule reaches, in order.
 pub(crate) async fn all(worker: &Worker) -> Vec<Slot> {
-    let rules = worker.in_force.now();
+    let rules = worker.policy.now();
     let (mut found, mut last) = (Vec::new(), None);
     loop {
         let some: Vec<Slot> = worker.slots.borrow().after(None, last).take(AT_ONCE).collect();

@@ -10,7 +10,7 @@ use fdbroker_policy::Right;
 use fdbroker_wire::{Errno, Index, Slot, Tag};
 
 use super::batch::{Gathered, Mark};
-use super::context::{Case, unrecorded};
+use super::context::{RequestContext, unrecorded};
 use super::decision::Requester;
 use super::error::Failure;
 use super::slots::{may_take, shows};
@@ -24,7 +24,7 @@ use crate::log::{Kind, Verdict};
 use crate::numbering::{policy_slot, wire_slot};
 use crate::worker::peer::session::Session;
 use crate::worker::state::Worker;
-use crate::worker::store::pending_take::Taken;
+use crate::worker::store::pending_take::Reservation;
 
 /// What is asked.
 #[derive(Clone, Copy)]
@@ -46,7 +46,7 @@ pub(crate) fn get(
     indices: &[Index],
     got: &mut Gathered,
 ) -> bool {
-    let rules = worker.in_force.now();
+    let rules = worker.policy.now();
     let mut runs = Runs { worker, question, decided: None, run: None, looked: false, stops: false };
     let mut rest = indices;
     while let Some(first) = rest.first().map(|index| Slot { tag: question.tag, index: *index }) {
@@ -101,9 +101,9 @@ struct Runs<'a> {
 
 /// What the policy says.
 struct Decided<'a> {
-    get: Case<'a>,
+    get: RequestContext<'a>,
     /// Where it is to be taken.
-    del: Option<Case<'a>>,
+    del: Option<RequestContext<'a>>,
 }
 
 /// Slots of which the same came. If that is a refusal, others may lie between them, and they are in
@@ -134,8 +134,9 @@ impl<'a> Runs<'a> {
     /// Decides about slots that are alike. A run goes on in them if the same is decided as before.
     fn decide(&mut self, rules: &'a Rules, place: Place<'a>, number: usize, got: &mut Gathered) {
         let Question { requester, take, .. } = self.question;
-        let del = take.then(|| Case::new(self.worker, rules, requester, Right::Del, place));
-        let get = Case::new(self.worker, rules, requester, Right::Get, place);
+        let del =
+            take.then(|| RequestContext::new(self.worker, rules, requester, Right::Del, place));
+        let get = RequestContext::new(self.worker, rules, requester, Right::Get, place);
         get.count(number);
         let before = self.decided.as_ref().filter(|before| before.del.is_none() && del.is_none());
         if before.is_none_or(|before| before.get.decision != get.decision) {
@@ -186,19 +187,21 @@ impl<'a> Runs<'a> {
     fn look(&self, slot: Slot, there: Option<Rc<Deposit>>) -> Result<Rc<Deposit>, Nothing> {
         let Some(Decided { get, del }) = &self.decided else { return Err(Nothing::Refused) };
         if let Some(del) = del {
-            may_take(del, &self.question.session.holder, slot, there.as_deref())
+            may_take(del, &self.question.session.participant, slot, there.as_deref())
                 .map_err(Nothing::NotTaken)?;
         }
         if !get.decision.granted {
             return Err(Nothing::Refused);
         }
         let there =
-            there.filter(|deposit| shows(self.worker, &self.question.session.holder, deposit));
+            there.filter(|deposit| shows(self.worker, &self.question.session.participant, deposit));
         there.ok_or(Nothing::Absent)
     }
 
-    fn taken(&self, deposit: &Rc<Deposit>) -> Option<Taken> {
-        self.question.take.then(|| self.worker.taking.begin(deposit, &self.question.session.holder))
+    fn taken(&self, deposit: &Rc<Deposit>) -> Option<Reservation> {
+        self.question
+            .take
+            .then(|| self.worker.taking.begin(deposit, &self.question.session.participant))
     }
 
     /// Whether others have their turn first. A run is never cut in two for that: it is one record.

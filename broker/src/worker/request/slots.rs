@@ -9,7 +9,7 @@ use fdbroker_wire::{Add, Errno, Index, Slot, Tag};
 use tokio::time::timeout;
 
 use super::answer::Answer;
-use super::context::{Case, Outcome};
+use super::context::{Outcome, RequestContext};
 use super::decision::Requester;
 use super::error::Failure;
 use super::place::Place;
@@ -19,16 +19,16 @@ use crate::fd::PeerFd;
 use crate::log::{Kind, Verdict};
 use crate::numbering::policy_tag;
 use crate::worker::limits::quota::{Exceeded, OpeningCharge};
-use crate::worker::ownership::participant::Holder;
+use crate::worker::ownership::participant::Participant;
 use crate::worker::ownership::tag::Fence;
 use crate::worker::peer::session::Session;
 use crate::worker::policy::active::Rules;
 use crate::worker::state::Worker;
 use crate::worker::store::deposit::Deposit;
 use crate::worker::store::kind;
-use crate::worker::store::pending_take::Taken;
+use crate::worker::store::pending_take::Reservation;
 use crate::worker::supervisor_link::at_hand;
-use crate::worker::supervisor_link::write::{Pen, Unsent};
+use crate::worker::supervisor_link::write::{LinkGuard, Unsent};
 
 /// How long a policy that the supervisor has sent may take to be in force here.
 const SWAP: Duration = Duration::from_secs(30);
@@ -56,9 +56,9 @@ async fn carry_out(
     // The tag whose turn has come by this request.
     let (mut taken, mut counted) = (None, false);
     loop {
-        let rules = worker.in_force.now();
+        let rules = worker.policy.now();
         let place = request.place(&rules);
-        let case = Case::new(worker, &rules, requester, request.right(), place);
+        let case = RequestContext::new(worker, &rules, requester, request.right(), place);
         if let Err(failure) = may(&case, &request) {
             // Whoever may not do it any more keeps nobody waiting for it.
             if let Some(tag) = taken {
@@ -66,7 +66,7 @@ async fn carry_out(
             }
             return Some(case.fail(failure));
         }
-        if let Err(failure) = fence(&case, &session.holder) {
+        if let Err(failure) = fence(&case, &session.participant) {
             return Some(case.fail(failure));
         }
         if !std::mem::replace(&mut counted, true) {
@@ -76,12 +76,12 @@ async fn carry_out(
             let tag = case.place.tag?;
             let newly = session.take_turn(worker, tag).await?;
             taken = taken.or(newly.then_some(tag));
-            if !worker.in_force.are(&rules) {
+            if !worker.policy.are(&rules) {
                 continue;
             }
         }
         let outcome = match request {
-            SlotRequest::Get(slot) => match get(&case, &session.holder, slot).await {
+            SlotRequest::Get(slot) => match get(&case, &session.participant, slot).await {
                 Some(outcome) => outcome,
                 // The policy has been replaced meanwhile: decided anew under the next one.
                 None => match next(worker, &rules).await {
@@ -89,8 +89,8 @@ async fn carry_out(
                     Err(failure) => Outcome::Failed(failure),
                 },
             },
-            SlotRequest::Add(add) => keep(&case, &session.holder, add).await?,
-            SlotRequest::Del(slot) => forget(&case, &session.holder, slot).await?,
+            SlotRequest::Add(add) => keep(&case, &session.participant, add).await?,
+            SlotRequest::Del(slot) => forget(&case, &session.participant, slot).await?,
             SlotRequest::Count(tag) => Outcome::Done(count(&case, tag)),
         };
         return Some(case.conclude(outcome));
@@ -99,11 +99,11 @@ async fn carry_out(
 
 async fn next(worker: &Worker, rules: &Rc<Rules>) -> Result<(), Failure> {
     let late = |_| Failure::not_opened(Errno::AGAIN, "the policy is being replaced");
-    timeout(SWAP, worker.in_force.reached(rules.generation + 1)).await.map_err(late)
+    timeout(SWAP, worker.policy.reached(rules.generation + 1)).await.map_err(late)
 }
 
 /// Whether the request may be done, as far as that can be told before it has its turn.
-pub(crate) fn may(case: &Case<'_>, request: &SlotRequest) -> Result<(), Failure> {
+pub(crate) fn may(case: &RequestContext<'_>, request: &SlotRequest) -> Result<(), Failure> {
     if !case.decision.granted {
         return Err(Failure::refused(&case.decision));
     }
@@ -118,10 +118,10 @@ pub(crate) fn may(case: &Case<'_>, request: &SlotRequest) -> Result<(), Failure>
 }
 
 /// Whether a deposit may lie in its tag at all, whoever brings it.
-fn acceptable(case: &Case<'_>, add: &Add<PeerFd>) -> Result<(), Failure> {
+fn acceptable(case: &RequestContext<'_>, add: &Add<PeerFd>) -> Result<(), Failure> {
     let descriptor = add.descriptor.as_ref().and_then(PeerFd::descriptor);
     let kind = kind::of(descriptor);
-    if case.worker.guard.knows(descriptor, kind) {
+    if case.worker.own_sockets.knows(descriptor, kind) {
         let reason = "the broker does not hold its own sockets";
         return Err(Failure::plain(Errno::OPNOTSUPP, reason));
     }
@@ -141,12 +141,12 @@ fn acceptable(case: &Case<'_>, add: &Add<PeerFd>) -> Result<(), Failure> {
 
 /// Gives what lies in a slot, or opens it; none when that was asked under a policy that is not the
 /// supervisor's any more.
-async fn get(case: &Case<'_>, holder: &Holder, slot: Slot) -> Option<Outcome> {
+async fn get(case: &RequestContext<'_>, participant: &Participant, slot: Slot) -> Option<Outcome> {
     match case.place.resource {
         Some((resource, _)) => open(case, slot, resource).await,
         None => {
             let deposit = case.worker.slots.borrow().get(slot).cloned();
-            let deposit = deposit.filter(|deposit| shows(case.worker, holder, deposit));
+            let deposit = deposit.filter(|deposit| shows(case.worker, participant, deposit));
             Some(deposit.map(Answer::Deposit).ok_or_else(Failure::absent).into())
         }
     }
@@ -155,15 +155,15 @@ async fn get(case: &Case<'_>, holder: &Holder, slot: Slot) -> Option<Outcome> {
 /// Whether a deposit is there for others: not while it is being taken, unless the tag is being taken
 /// over from its taker, or has been; then it stays. What another process may have been given by a worker
 /// that died is kept for that one.
-pub(crate) fn shows(worker: &Worker, holder: &Holder, deposit: &Rc<Deposit>) -> bool {
-    if worker.taking.is_kept_from(deposit.slot, holder) {
+pub(crate) fn shows(worker: &Worker, participant: &Participant, deposit: &Rc<Deposit>) -> bool {
+    if worker.taking.is_kept_from(deposit.slot, participant) {
         return false;
     }
     let taker = worker.taking.taker(deposit);
     taker.is_none_or(|taker| worker.turns.fence(&taker, deposit.slot.tag, true, false).is_err())
 }
 
-async fn open(case: &Case<'_>, slot: Slot, resource: ResourceIndex) -> Option<Outcome> {
+async fn open(case: &RequestContext<'_>, slot: Slot, resource: ResourceIndex) -> Option<Outcome> {
     let uid = case.requester.connection().uid;
     let charge = match room_to_open(case.worker, uid).await {
         Ok(charge) => charge,
@@ -172,7 +172,7 @@ async fn open(case: &Case<'_>, slot: Slot, resource: ResourceIndex) -> Option<Ou
             return Some(Outcome::Failed(failure));
         }
     };
-    let opened = case.worker.vault.open(case.rules.generation, resource.0, uid, charge).await;
+    let opened = case.worker.link.open(case.rules.generation, resource.0, uid, charge).await;
     match opened {
         Ok(opened) => {
             // The record of the decision, which follows, is the one that counts.
@@ -204,7 +204,7 @@ async fn room_to_open(worker: &Worker, uid: Uid) -> Result<OpeningCharge, Failur
     })
 }
 
-fn count(case: &Case<'_>, tag: Tag) -> Answer {
+fn count(case: &RequestContext<'_>, tag: Tag) -> Answer {
     let largest = largest_resource(case.rules, tag);
     Answer::Info(case.worker.slots.borrow().info(tag, largest))
 }
@@ -216,12 +216,16 @@ fn largest_resource(rules: &Rules, tag: Tag) -> Option<Index> {
 }
 
 /// Keeps a deposit, at the supervisor first; none when the supervisor has gone.
-async fn keep(case: &Case<'_>, holder: &Holder, add: Add<PeerFd>) -> Option<Outcome> {
+async fn keep(
+    case: &RequestContext<'_>,
+    participant: &Participant,
+    add: Add<PeerFd>,
+) -> Option<Outcome> {
     let (worker, slot) = (case.worker, add.slot);
     let owner = case.requester.connection().uid;
-    let pen = worker.vault.pen().await;
+    let guard = worker.link.lock().await;
     let before = worker.slots.borrow().get(slot).cloned();
-    let may = fence_in_turn(case, holder).and_then(|()| may_change(case, before.as_deref()));
+    let may = fence_in_turn(case, participant).and_then(|()| may_change(case, before.as_deref()));
     let charge = may.and_then(|()| {
         let replaced = before.as_deref().map(|before| &*before.charge);
         worker
@@ -235,13 +239,13 @@ async fn keep(case: &Case<'_>, holder: &Holder, add: Add<PeerFd>) -> Option<Outc
         Err(failure) => return Some(Outcome::Failed(failure)),
     };
     let deposit = Deposit::new(add, owner, charge);
-    match pen.keep(&deposit).await {
+    match guard.keep(&deposit).await {
         Ok(()) => {}
         Err(Unsent::Later) => return Some(Outcome::Failed(crowded())),
         Err(Unsent::Ends) => return None,
     }
     if let Some(before) = &before {
-        worker.vault.leaves(before);
+        worker.link.leaves(before);
         worker.freed.count();
     }
     worker.taking.forget(slot);
@@ -255,11 +259,15 @@ fn crowded() -> Failure {
 }
 
 /// Forgets a deposit, at the supervisor first; none when the supervisor has gone.
-async fn forget(case: &Case<'_>, holder: &Holder, slot: Slot) -> Option<Outcome> {
+async fn forget(
+    case: &RequestContext<'_>,
+    participant: &Participant,
+    slot: Slot,
+) -> Option<Outcome> {
     let worker = case.worker;
-    let pen = worker.vault.pen().await;
+    let guard = worker.link.lock().await;
     let before = worker.slots.borrow().get(slot).cloned();
-    let may = fence_in_turn(case, holder).and_then(|()| before.ok_or_else(Failure::absent));
+    let may = fence_in_turn(case, participant).and_then(|()| before.ok_or_else(Failure::absent));
     let may = may.and_then(|before| {
         may_change(case, Some(&before))?;
         case.record_first("done")?;
@@ -269,14 +277,18 @@ async fn forget(case: &Case<'_>, holder: &Holder, slot: Slot) -> Option<Outcome>
         Ok(before) => before,
         Err(failure) => return Some(Outcome::Failed(failure)),
     };
-    delete(worker, &pen, &before).await?;
+    delete(worker, &guard, &before).await?;
     Some(Outcome::Recorded(Answer::Done))
 }
 
 /// Deletes what is in a slot, at the supervisor first; none when the supervisor has gone.
-pub(crate) async fn delete(worker: &Worker, pen: &Pen<'_>, deposit: &Deposit) -> Option<()> {
-    pen.forget(deposit.slot).await.ok()?;
-    worker.vault.leaves(deposit);
+pub(crate) async fn delete(
+    worker: &Worker,
+    guard: &LinkGuard<'_>,
+    deposit: &Deposit,
+) -> Option<()> {
+    guard.forget(deposit.slot).await.ok()?;
+    worker.link.leaves(deposit);
     worker.taking.forget(deposit.slot);
     worker.slots.borrow_mut().take(deposit.slot);
     worker.freed.count();
@@ -288,51 +300,54 @@ pub(crate) async fn delete(worker: &Worker, pen: &Pen<'_>, deposit: &Deposit) ->
 pub(crate) async fn take(
     worker: &Worker,
     requester: &Requester,
-    holder: &Holder,
-    taken: &Taken,
+    participant: &Participant,
+    taken: &Reservation,
 ) -> Option<()> {
     let slot = Some(taken.deposit.slot);
-    at_hand::during(slot, pin!(delete_taken(worker, requester, holder, taken))).await
+    at_hand::during(slot, pin!(delete_taken(worker, requester, participant, taken))).await
 }
 
 async fn delete_taken(
     worker: &Worker,
     requester: &Requester,
-    holder: &Holder,
-    taken: &Taken,
+    participant: &Participant,
+    taken: &Reservation,
 ) -> Option<()> {
     let (deposit, slot) = (&taken.deposit, taken.deposit.slot);
-    let pen = worker.vault.pen().await;
+    let guard = worker.link.lock().await;
     let same = worker.slots.borrow().get(slot).is_some_and(|found| Rc::ptr_eq(found, deposit));
-    let rules = worker.in_force.now();
+    let rules = worker.policy.now();
     let place = Place::slot(&rules.policy, slot);
-    let case = Case::new(worker, &rules, requester, Right::Del, place);
+    let case = RequestContext::new(worker, &rules, requester, Right::Del, place);
     // Whoever takes the tag over finds it there.
     if !same {
         return Some(());
     }
-    if fence_in_turn(&case, holder).is_err() {
-        drop(pen);
+    if fence_in_turn(&case, participant).is_err() {
+        drop(guard);
         return takers::call_off(worker, slot.tag, std::slice::from_ref(taken)).await;
     }
     // It has been given away: that it is not here any more follows, whoever hears of it.
     let _ = case.record(Kind::Decision, Verdict::Granted, "taken");
-    delete(worker, &pen, deposit).await
+    delete(worker, &guard, deposit).await
 }
 
 /// Whether a session's request may be done as far as the ownership of the tag goes: see
 /// [`super::handover`].
-pub(crate) fn fence(case: &Case<'_>, holder: &Holder) -> Result<(), Failure> {
+pub(crate) fn fence(case: &RequestContext<'_>, participant: &Participant) -> Result<(), Failure> {
     let Some(tag) = case.place.tag else { return Ok(()) };
     let changes = matches!(case.right(), Right::Add | Right::Del);
-    Ok(case.worker.turns.fence(holder, tag, changes, case.place.is_serial())?)
+    Ok(case.worker.turns.fence(participant, tag, changes, case.place.is_serial())?)
 }
 
 /// The same when the request is done: of a serial tag only its owner changes anything. A claimant whose
 /// turn came when it was granted the tag may have lost it by now.
-pub(crate) fn fence_in_turn(case: &Case<'_>, holder: &Holder) -> Result<(), Failure> {
-    fence(case, holder)?;
-    let owns = |tag| case.worker.turns.look(tag, |gate| gate.is_owned_by(holder));
+pub(crate) fn fence_in_turn(
+    case: &RequestContext<'_>,
+    participant: &Participant,
+) -> Result<(), Failure> {
+    fence(case, participant)?;
+    let owns = |tag| case.worker.turns.look(tag, |ownership| ownership.is_owned_by(participant));
     match case.place.tag {
         Some(tag) if case.place.is_serial() && !owns(tag) => Err(Fence::Granted.into()),
         _ => Ok(()),
@@ -340,7 +355,10 @@ pub(crate) fn fence_in_turn(case: &Case<'_>, holder: &Holder) -> Result<(), Fail
 }
 
 /// What another user deposited takes the right to replace.
-pub(crate) fn may_change(case: &Case<'_>, before: Option<&Deposit>) -> Result<(), Failure> {
+pub(crate) fn may_change(
+    case: &RequestContext<'_>,
+    before: Option<&Deposit>,
+) -> Result<(), Failure> {
     let Some(before) = before.filter(|before| !case.requester.is(before.owner)) else {
         return Ok(());
     };
@@ -354,12 +372,12 @@ pub(crate) fn may_change(case: &Case<'_>, before: Option<&Deposit>) -> Result<()
 
 /// Whether a peer may delete what it wants to take, which it must before it is given it.
 pub(crate) fn may_take(
-    case: &Case<'_>,
-    holder: &Holder,
+    case: &RequestContext<'_>,
+    participant: &Participant,
     slot: Slot,
     before: Option<&Deposit>,
 ) -> Result<(), Failure> {
     may(case, &SlotRequest::Del(slot))?;
-    fence(case, holder)?;
+    fence(case, participant)?;
     may_change(case, before)
 }

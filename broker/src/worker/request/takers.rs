@@ -7,9 +7,9 @@ use fdbroker_wire::{Control, Index, Tag};
 
 use crate::process_number;
 use crate::sys::watch::Watched;
-use crate::worker::ownership::participant::Holder;
+use crate::worker::ownership::participant::Participant;
 use crate::worker::state::Worker;
-use crate::worker::store::pending_take::{Former, Taken};
+use crate::worker::store::pending_take::{Former, Reservation};
 use crate::worker::supervisor_link::restore::Take;
 
 /// Tells the supervisor who is about to be given what lies in some slots of a tag; none when it has gone.
@@ -17,37 +17,37 @@ use crate::worker::supervisor_link::restore::Take;
 pub(crate) async fn announce(
     worker: &Worker,
     tag: Tag,
-    taken: &[Taken],
-    holder: &Holder,
+    taken: &[Reservation],
+    participant: &Participant,
 ) -> Option<()> {
-    let Some(process) = &holder.identity.process else { return Some(()) };
-    tell(worker, tag, taken, Some((holder.pid(), process.as_fd()))).await
+    let Some(process) = &participant.identity.process else { return Some(()) };
+    tell(worker, tag, taken, Some((participant.pid(), process.as_fd()))).await
 }
 
 /// Tells it that they are given to nobody after all.
-pub(crate) async fn call_off(worker: &Worker, tag: Tag, taken: &[Taken]) -> Option<()> {
+pub(crate) async fn call_off(worker: &Worker, tag: Tag, taken: &[Reservation]) -> Option<()> {
     tell(worker, tag, taken, None).await
 }
 
-/// Says who takes them, of those that still lie there. Whoever replaces one needs the pen: what is found
+/// Says who takes them, of those that still lie there. Whoever replaces one needs the lock of the link: what is found
 /// with it in hand is what the supervisor has.
 async fn tell(
     worker: &Worker,
     tag: Tag,
-    taken: &[Taken],
+    taken: &[Reservation],
     taker: Option<(i32, BorrowedFd<'_>)>,
 ) -> Option<()> {
     if taken.is_empty() {
         return Some(());
     }
-    let pen = worker.vault.pen().await;
+    let guard = worker.link.lock().await;
     let there = taken.iter().filter(|taken| taken.is_there(&worker.slots.borrow()));
     let indices: Vec<Index> = there.map(|taken| taken.deposit.slot.index).collect();
     if indices.is_empty() {
         return Some(());
     }
     let (pid, process) = (taker.map_or(0, |(pid, _)| pid), taker.map(|(_, process)| process));
-    pen.control(Control::Taking { tag, indices, pid, process }).await.ok()
+    guard.control(Control::Taking { tag, indices, pid, process }).await.ok()
 }
 
 /// Keeps what an earlier worker was giving to a process for that process, until it ends.

@@ -72,9 +72,9 @@ fn anonymous(descriptor: BorrowedFd<'_>) -> Option<Kind> {
 }
 
 /// Knows the broker's own sockets when it sees them.
-pub(crate) struct Guard(Option<SocketAddrAny>);
+pub(crate) struct OwnSockets(Option<SocketAddrAny>);
 
-impl Guard {
+impl OwnSockets {
     /// A guard of the broker that listens on this socket.
     pub(crate) fn of(listener: &OwnedFd) -> Self {
         Self(getsockname(listener).ok())
@@ -102,7 +102,7 @@ mod tests {
     use fdbroker_policy::Kind;
     use rustix::fs::{Mode, OFlags, open};
 
-    use super::{Guard, of};
+    use super::{OwnSockets, of};
 
     fn kind(descriptor: impl Into<OwnedFd>) -> Kind {
         of(Some(descriptor.into().as_fd()))
@@ -147,7 +147,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("s");
         let listener = UnixListener::bind(&path).unwrap();
-        let guard = Guard::of(&OwnedFd::from(listener.try_clone().unwrap()));
+        let guard = OwnSockets::of(&OwnedFd::from(listener.try_clone().unwrap()));
         let client = OwnedFd::from(UnixStream::connect(&path).unwrap());
         let accepted = OwnedFd::from(listener.accept().unwrap().0);
         let stranger = OwnedFd::from(UnixStream::pair().unwrap().0);

@@ -16,11 +16,11 @@ use super::deposit::Deposit;
 use super::slots::Slots;
 use crate::process_number;
 use crate::sys::watch::Watched;
-use crate::worker::ownership::participant::Holder;
+use crate::worker::ownership::participant::Participant;
 
 /// Which deposits that are, by their addresses, and who takes each.
 #[derive(Default)]
-pub(crate) struct Taking {
+pub(crate) struct PendingTakes {
     now: Rc<RefCell<Takers>>,
     /// What an earlier worker was giving to a process that lives.
     kept: RefCell<HashMap<Slot, Rc<Former>>>,
@@ -32,32 +32,32 @@ pub(crate) struct Former {
     pub(crate) process: Watched,
 }
 
-type Takers = HashMap<*const Deposit, Rc<Holder>>;
+type Takers = HashMap<*const Deposit, Rc<Participant>>;
 
 /// A deposit that is being taken, until this is dropped. It keeps the address from being another's.
-pub(crate) struct Taken {
+pub(crate) struct Reservation {
     pub(crate) deposit: Rc<Deposit>,
-    taker: Rc<Holder>,
+    taker: Rc<Participant>,
     taking: Rc<RefCell<Takers>>,
 }
 
-impl Taking {
+impl PendingTakes {
     /// Who takes a deposit. What was put in its slot meanwhile is another one.
-    pub(crate) fn taker(&self, deposit: &Rc<Deposit>) -> Option<Rc<Holder>> {
+    pub(crate) fn taker(&self, deposit: &Rc<Deposit>) -> Option<Rc<Participant>> {
         let takers = self.now.borrow();
         if takers.is_empty() { None } else { takers.get(&Rc::as_ptr(deposit)).cloned() }
     }
 
-    pub(crate) fn begin(&self, deposit: &Rc<Deposit>, taker: &Rc<Holder>) -> Taken {
+    pub(crate) fn begin(&self, deposit: &Rc<Deposit>, taker: &Rc<Participant>) -> Reservation {
         self.now.borrow_mut().insert(Rc::as_ptr(deposit), Rc::clone(taker));
         let (deposit, taker) = (Rc::clone(deposit), Rc::clone(taker));
-        Taken { deposit, taker, taking: Rc::clone(&self.now) }
+        Reservation { deposit, taker, taking: Rc::clone(&self.now) }
     }
 
     /// Whether a slot's deposit is kept for another process than this session's.
-    pub(crate) fn is_kept_from(&self, slot: Slot, holder: &Holder) -> bool {
+    pub(crate) fn is_kept_from(&self, slot: Slot, participant: &Participant) -> bool {
         let kept = self.kept.borrow();
-        !kept.is_empty() && kept.get(&slot).is_some_and(|former| !former.is(holder))
+        !kept.is_empty() && kept.get(&slot).is_some_and(|former| !former.is(participant))
     }
 
     /// Something else lies in a slot, or nothing: it is kept for nobody.
@@ -84,16 +84,16 @@ impl Taking {
 }
 
 impl Former {
-    fn is(&self, holder: &Holder) -> bool {
-        let theirs = holder.identity.process.as_ref().and_then(process_number::number);
+    fn is(&self, participant: &Participant) -> bool {
+        let theirs = participant.identity.process.as_ref().and_then(process_number::number);
         match process_number::number(&self.process) {
             Some(number) if theirs.is_some() => theirs == Some(number),
-            _ => self.pid != 0 && self.pid == holder.pid(),
+            _ => self.pid != 0 && self.pid == participant.pid(),
         }
     }
 }
 
-impl Taken {
+impl Reservation {
     /// Whether it lies in its slot, and nobody else has begun to take it: what has replaced it may be
     /// somebody else's.
     pub(crate) fn is_there(&self, slots: &Slots) -> bool {
@@ -105,7 +105,7 @@ impl Taken {
     }
 }
 
-impl Drop for Taken {
+impl Drop for Reservation {
     fn drop(&mut self) {
         let (address, mut takers) = (Rc::as_ptr(&self.deposit), self.taking.borrow_mut());
         // Another one may take by now what the tag's former owner is not to have.

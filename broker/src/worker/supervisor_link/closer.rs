@@ -14,7 +14,7 @@ use fdbroker_policy::Uid;
 use fdbroker_wire::Control;
 use tokio::sync::Notify;
 
-use super::write::Vault;
+use super::write::SupervisorLink;
 use crate::fd::{Depositor, PeerFd};
 use crate::transmit::{is_short, transmit};
 
@@ -204,11 +204,11 @@ impl CloserLinks {
 }
 
 /// Asks the supervisor for a closer each time one is wanted. Never ends.
-pub(crate) async fn ask(links: &CloserLinks, vault: &Vault) {
+pub(crate) async fn ask(links: &CloserLinks, link: &SupervisorLink) {
     loop {
         links.wanted.notified().await;
         // It fails when the supervisor has gone; then this worker ends too.
-        let _ = vault.pen().await.control(Control::WantCloser { uid: links.uid.get() }).await;
+        let _ = link.lock().await.control(Control::WantCloser { uid: links.uid.get() }).await;
     }
 }
 

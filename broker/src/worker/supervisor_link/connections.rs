@@ -18,7 +18,7 @@ use fdbroker_wire::{Control, Joined, Tally};
 use rustix::net::{Shutdown, shutdown};
 use tokio::sync::Notify;
 
-use super::write::Vault;
+use super::write::SupervisorLink;
 use crate::fd::{CloseQueue, PeerFd};
 use crate::sys::watch::Watched;
 use crate::worker::limits::quota::{ConnectionCharge, Quotas};
@@ -70,13 +70,13 @@ pub(crate) struct Entry {
 
 impl Connections {
     /// Tells the supervisor of connections and of their ends. Never ends.
-    pub(crate) async fn announce(&self, vault: &Vault, close_queue: &CloseQueue) {
+    pub(crate) async fn announce(&self, link: &SupervisorLink, close_queue: &CloseQueue) {
         let table = &self.0;
         loop {
             table.news.notified().await;
             tokio::time::sleep(DELAY).await;
             loop {
-                let pen = vault.pen().await;
+                let guard = link.lock().await;
                 let batch = table.batch(close_queue, |socket| socket.try_clone_to_owned());
                 let Some((joined, left)) = batch else { break table.look_again() };
                 let lent = joined.iter().filter_map(|joined| {
@@ -84,7 +84,7 @@ impl Connections {
                     Some(Joined { number, uid, socket: joined.socket.descriptor()? })
                 });
                 let message = Control::Connections { joined: lent.collect(), left: left.clone() };
-                if pen.control_soon(message).await.is_err() {
+                if guard.control_soon(message).await.is_err() {
                     table.joined.borrow_mut().extend(joined.iter().map(|joined| joined.number));
                     table.left.borrow_mut().extend(left);
                     break table.look_again();
@@ -275,7 +275,7 @@ mod tests {
         ours.set_nonblocking(true).unwrap();
         while (&ours).write(&[0; 4096]).is_ok() {}
         let full = rustix::io::ioctl_fionread(&supervisor).unwrap();
-        let (vault, _) = Vault::new(ours.into()).unwrap();
+        let (link, _) = SupervisorLink::new(ours.into()).unwrap();
         let _served = serve(&connections, &quotas);
         let mut decoder = Decoder::<()>::new(Limits::CONTROL);
         let heard = async {
@@ -291,7 +291,7 @@ mod tests {
         };
         let message = tokio::select! {
             message = heard => message,
-            () = connections.announce(&vault, &queue) => unreachable!(),
+            () = connections.announce(&link, &queue) => unreachable!(),
         };
         let Message::Extended(message) = message else { panic!("{message:?}") };
         let Ok(Control::Connections { joined, left }) = Control::from_extended(message) else {

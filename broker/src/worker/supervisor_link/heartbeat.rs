@@ -13,7 +13,7 @@ use rustix::time::{
 };
 use tokio::sync::Notify;
 
-use super::write::Vault;
+use super::write::SupervisorLink;
 use crate::sys::watch::Watched;
 
 /// After how long without a heartbeat it is looked whether the supervisor lives: several beats.
@@ -76,14 +76,14 @@ impl Heartbeat {
 ///
 /// # Errors
 /// When it has exited: what this worker acknowledges, nobody would keep.
-pub(crate) async fn answer(heartbeat: &Heartbeat, vault: &Vault) -> Result<(), String> {
+pub(crate) async fn answer(heartbeat: &Heartbeat, link: &SupervisorLink) -> Result<(), String> {
     let mut heard = true;
     loop {
         tokio::select! {
             () = heartbeat.heard.notified() => {
                 heard = true;
                 // It fails when the supervisor has gone; then this worker ends too.
-                let _ = vault.pen().await.control(Control::Pong).await;
+                let _ = link.lock().await.control(Control::Pong).await;
             }
             looked = heartbeat.time_to_look() => {
                 looked.map_err(|error| format!("no timer: {error}"))?;

@@ -45,7 +45,7 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEP_AGAIN: Duration = Duration::from_millis(200);
 
 /// The way to the supervisor.
-pub(crate) struct Vault {
+pub(crate) struct SupervisorLink {
     stream: Rc<Watched>,
     /// Held while a message is written: whole messages, in the order in which they were decided.
     turn: Mutex<()>,
@@ -54,7 +54,7 @@ pub(crate) struct Vault {
     answered: Notify,
     /// In which slots lies what the supervisor could not keep.
     unkept: RefCell<BTreeSet<Slot>>,
-    keep_again: Notify,
+    resend_copies: Notify,
     /// What has left its slot and has still to be closed at the supervisor, by owner, oldest first.
     closing: RefCell<BTreeMap<Uid, VecDeque<Arc<DepositCharge>>>>,
     /// Told when the supervisor cannot be written to: a worker is of no use then.
@@ -102,33 +102,33 @@ impl Waiter {
 
 /// The exclusive right to write to the supervisor. What is decided while holding it stays true
 /// until it is dropped: every change of the slots goes through here.
-pub(crate) struct Pen<'a> {
-    vault: &'a Vault,
+pub(crate) struct LinkGuard<'a> {
+    link: &'a SupervisorLink,
     _turn: MutexGuard<'a, ()>,
 }
 
-impl Vault {
-    /// A vault over the socket pair, which is to be read too.
+impl SupervisorLink {
+    /// A link over the socket pair, which is to be read too.
     pub(crate) fn new(link: OwnedFd) -> io::Result<(Self, Rc<Watched>)> {
         let stream = Rc::new(Watched::new(link)?);
-        let vault = Self {
+        let link = Self {
             stream: Rc::clone(&stream),
             turn: Mutex::new(()),
             unanswered: RefCell::default(),
             answered: Notify::new(),
             unkept: RefCell::default(),
-            keep_again: Notify::new(),
+            resend_copies: Notify::new(),
             closing: RefCell::default(),
             broken: Notify::new(),
             opening: RefCell::default(),
             reloading: RefCell::default(),
             next_ticket: Cell::new(0),
         };
-        Ok((vault, stream))
+        Ok((link, stream))
     }
 
     /// Waits for the turn to write. Can be dropped.
-    pub(crate) async fn pen(&self) -> Pen<'_> {
+    pub(crate) async fn lock(&self) -> LinkGuard<'_> {
         let turn = self.turn.lock().await;
         while self.unanswered.borrow().len() >= WINDOW {
             if timeout(GIVE_UP, self.answered.notified()).await.is_err() {
@@ -136,7 +136,7 @@ impl Vault {
                 self.broken.notify_one();
             }
         }
-        Pen { vault: self, _turn: turn }
+        LinkGuard { link: self, _turn: turn }
     }
 
     /// Has the supervisor open a resource for `uid`, by its position in the policy of that generation.
@@ -152,16 +152,16 @@ impl Vault {
     ) -> Opened {
         let late = |_| (Errno::TIMEDOUT, "it did not open in time".to_owned());
         let until = Instant::now() + OPEN_TIMEOUT;
-        let pen = timeout_at(until, self.pen()).await.map_err(late)?;
+        let guard = timeout_at(until, self.lock()).await.map_err(late)?;
         let ticket = self.ticket();
         let (answer, opened) = oneshot::channel();
         self.opening.borrow_mut().insert(ticket, Waiter { answer, uid, charge });
         let message = Control::Open { generation, resource, ticket };
-        if pen.control_soon(message).await.is_err() {
+        if guard.control_soon(message).await.is_err() {
             self.opening.borrow_mut().remove(&ticket);
             return Err(again());
         }
-        drop(pen);
+        drop(guard);
         timeout_at(until, opened).await.map_err(late)?.unwrap_or_else(|_| Err(again()))
     }
 
@@ -170,7 +170,7 @@ impl Vault {
         let ticket = self.ticket();
         let (answer, reloaded) = oneshot::channel();
         self.reloading.borrow_mut().insert(ticket, answer);
-        self.pen().await.control(Control::Reload { ticket }).await.ok()?;
+        self.lock().await.control(Control::Reload { ticket }).await.ok()?;
         reloaded.await.ok()
     }
 
@@ -234,7 +234,7 @@ impl Vault {
     /// # Errors
     /// When the supervisor has gone.
     pub(crate) async fn serving(&self) -> io::Result<()> {
-        let sent = self.pen().await.control(Control::Serving).await;
+        let sent = self.lock().await.control(Control::Serving).await;
         sent.map_err(|_| ErrorKind::BrokenPipe.into())
     }
 
@@ -255,7 +255,7 @@ impl Vault {
             return None;
         }
         self.unkept.borrow_mut().insert(slot);
-        self.keep_again.notify_one();
+        self.resend_copies.notify_one();
         Some(slot)
     }
 
@@ -271,22 +271,22 @@ impl Vault {
 }
 
 /// Sends again what the supervisor could not keep, until it can. Never ends.
-pub(crate) async fn keep_again(vault: &Vault, slots: &RefCell<Slots>) {
+pub(crate) async fn resend_copies(link: &SupervisorLink, slots: &RefCell<Slots>) {
     loop {
-        while let Some(slot) = { vault.unkept.borrow().first().copied() } {
+        while let Some(slot) = { link.unkept.borrow().first().copied() } {
             tokio::time::sleep(KEEP_AGAIN).await;
-            let pen = vault.pen().await;
+            let guard = link.lock().await;
             // It may have left meanwhile.
-            if !vault.unkept.borrow_mut().remove(&slot) {
+            if !link.unkept.borrow_mut().remove(&slot) {
                 continue;
             }
             let deposit = slots.borrow().get(slot).cloned();
             let Some(deposit) = deposit else { continue };
-            if pen.keep(&deposit).await == Err(Unsent::Later) {
-                vault.unkept.borrow_mut().insert(slot);
+            if guard.keep(&deposit).await == Err(Unsent::Later) {
+                link.unkept.borrow_mut().insert(slot);
             }
         }
-        vault.keep_again.notified().await;
+        link.resend_copies.notified().await;
     }
 }
 
@@ -299,7 +299,7 @@ pub(crate) enum Unsent {
     Ends,
 }
 
-impl Pen<'_> {
+impl LinkGuard<'_> {
     /// Keeps a deposit, its owner's record before its payload. It must not be dropped half done.
     ///
     /// # Errors
@@ -335,7 +335,7 @@ impl Pen<'_> {
     /// The same, where it can be sent another time.
     ///
     /// # Errors
-    /// As [`Pen::keep`].
+    /// As [`LinkGuard::keep`].
     pub(crate) async fn control_soon(
         &self,
         message: Control<BorrowedFd<'_>>,
@@ -355,7 +355,7 @@ impl Pen<'_> {
 
     /// Counts a message that has been sent: its answer is awaited.
     fn count(&self, slot: Slot, kept: Option<(Uid, Weak<DepositCharge>)>) {
-        self.vault.unanswered.borrow_mut().push_back(Unanswered { slot, kept });
+        self.link.unanswered.borrow_mut().push_back(Unanswered { slot, kept });
     }
 
     /// Writes a whole message, or nothing of it. Of one that has begun the rest goes too, or this
@@ -391,7 +391,7 @@ impl Pen<'_> {
         patience: Duration,
     ) -> io::Result<usize> {
         // Nearly always there is room, and no timer is needed.
-        match transmit(self.vault.stream.as_fd(), &parts.map(IoSlice::new), descriptors) {
+        match transmit(self.link.stream.as_fd(), &parts.map(IoSlice::new), descriptors) {
             Err(error) if error.kind() == ErrorKind::WouldBlock || too_many_in_flight(&error) => {}
             result => return result,
         }
@@ -400,7 +400,7 @@ impl Pen<'_> {
     }
 
     fn broken(&self) -> Unsent {
-        self.vault.broken.notify_one();
+        self.link.broken.notify_one();
         Unsent::Ends
     }
 
@@ -416,7 +416,7 @@ impl Pen<'_> {
             IoSlice::new(&part[skipped..])
         });
         loop {
-            match self.vault.stream.write(|link| transmit(link, &rest, descriptors), || ()).await {
+            match self.link.stream.write(|link| transmit(link, &rest, descriptors), || ()).await {
                 Err(error) if too_many_in_flight(&error) => tokio::time::sleep(RETRY).await,
                 result => return result,
             }
@@ -442,20 +442,20 @@ mod tests {
     const OWNER: Uid = Uid(7);
     const FAILED: i16 = -24;
 
-    struct Case {
-        vault: Vault,
+    struct RequestContext {
+        link: SupervisorLink,
         _supervisor: UnixStream,
         quotas: Quotas,
         slots: Slots,
         slot: Slot,
     }
 
-    impl Case {
+    impl RequestContext {
         fn new() -> Self {
             let (ours, supervisor) = UnixStream::pair().unwrap();
             ours.set_nonblocking(true).unwrap();
             Self {
-                vault: Vault::new(ours.into()).unwrap().0,
+                link: SupervisorLink::new(ours.into()).unwrap().0,
                 _supervisor: supervisor,
                 quotas: Quotas::new(&Settings::default(), 4096),
                 slots: Slots::default(),
@@ -469,33 +469,33 @@ mod tests {
             let descriptor = Some(CloseQueue::new().hold(OWNER, descriptor));
             let add = Add { slot: self.slot, ufd: 0, payload: b"".as_slice().into(), descriptor };
             let deposit = Deposit::new(add, OWNER, self.quotas.restored_deposit(OWNER, 0, true));
-            self.vault.pen().await.keep(&deposit).await.unwrap();
+            self.link.lock().await.keep(&deposit).await.unwrap();
             if let Some(before) = self.slots.get(self.slot) {
-                self.vault.leaves(before);
+                self.link.leaves(before);
             }
             self.slots.put(deposit);
         }
 
         async fn del(&mut self) {
-            self.vault.pen().await.forget(self.slot).await.unwrap();
-            self.vault.leaves(self.slots.get(self.slot).unwrap());
+            self.link.lock().await.forget(self.slot).await.unwrap();
+            self.link.leaves(self.slots.get(self.slot).unwrap());
             self.slots.take(self.slot);
         }
 
         /// The supervisor answers the oldest message.
         fn answer(&self, rc: i16) -> Option<Slot> {
-            self.vault.settle(rc, &self.slots)
+            self.link.settle(rc, &self.slots)
         }
 
         /// How many are charged until the supervisor has closed its copy.
         fn closing(&self) -> usize {
-            self.vault.closing.borrow().values().map(VecDeque::len).sum()
+            self.link.closing.borrow().values().map(VecDeque::len).sum()
         }
     }
 
     #[tokio::test]
     async fn what_the_supervisor_could_not_keep_is_not_waited_for_when_it_is_deleted() {
-        let mut case = Case::new();
+        let mut case = RequestContext::new();
         case.add().await;
         assert_eq!(case.answer(FAILED), Some(case.slot));
         case.del().await;
@@ -505,7 +505,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_the_supervisor_could_not_keep_is_not_waited_for_when_it_was_deleted_before() {
-        let mut case = Case::new();
+        let mut case = RequestContext::new();
         case.add().await;
         case.del().await;
         assert_eq!((case.answer(FAILED), case.answer(FAILED)), (None, None));
@@ -514,7 +514,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_the_supervisor_could_not_keep_is_not_waited_for_when_it_is_replaced() {
-        let mut case = Case::new();
+        let mut case = RequestContext::new();
         case.add().await;
         case.add().await;
         assert_eq!(case.answer(FAILED), None, "something else lies there");

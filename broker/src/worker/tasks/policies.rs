@@ -11,7 +11,7 @@ use crate::worker::state::Worker;
 ///
 /// # Errors
 /// When one does not read as it did at the supervisor: another worker must begin with it then.
-pub(crate) async fn keep_up(
+pub(crate) async fn apply_policies(
     worker: &Worker,
     mut coming: UnboundedReceiver<Setup>,
 ) -> Result<(), String> {
@@ -22,11 +22,11 @@ pub(crate) async fn keep_up(
         let generation = rules.generation;
         worker.quotas.limit(rules.policy.settings());
         worker.audit.follow(&rules.policy);
-        worker.in_force.swap(rules);
+        worker.policy.swap(rules);
         worker.log().info(&format!("policy {generation} is in force"));
         orphans::tell(worker).await;
         // It fails when the supervisor has gone; then this worker ends too.
-        let _ = worker.vault.pen().await.control(Control::InForce { generation }).await;
+        let _ = worker.link.lock().await.control(Control::InForce { generation }).await;
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use crate::worker::supervisor_link::write::Reloaded;
 ///
 /// # Errors
 /// When it does not speak the protocol, or the socket fails.
-pub(crate) async fn heed(worker: &Worker, link: &Watched) -> io::Result<()> {
+pub(crate) async fn run_reader(worker: &Worker, link: &Watched) -> io::Result<()> {
     let mut decoder = Decoder::new(Limits::CONTROL);
     let mut chunk = vec![0; 16 * 1024];
     loop {
@@ -64,7 +64,7 @@ fn lose(worker: &Worker, lost: Lost) {
         // Whose it was, nobody knows now: all are to ask again.
         Lost::Opening => {
             worker.log().error(NO_ROOM);
-            worker.vault.forget_opening();
+            worker.link.forget_opening();
         }
         // It has ended with its link.
         Lost::Closer => worker.closers.want(),
@@ -75,9 +75,9 @@ fn take(worker: &Worker, message: Message<PeerFd>) -> io::Result<()> {
     match message {
         Message::Reply(reply) => settle(worker, reply.rc),
         Message::Extended(message) => match Control::from_extended(message) {
-            Ok(Control::Opened { ticket, outcome }) => worker.vault.opened(ticket, outcome),
+            Ok(Control::Opened { ticket, outcome }) => worker.link.opened(ticket, outcome),
             Ok(Control::Reloaded { ticket, generation, outcome }) => {
-                worker.vault.reloaded(ticket, Reloaded { generation, outcome });
+                worker.link.reloaded(ticket, Reloaded { generation, outcome });
             }
             // It fails when this worker ends.
             Ok(Control::Policy(setup)) => drop(worker.coming.send(setup)),
@@ -87,7 +87,7 @@ fn take(worker: &Worker, message: Message<PeerFd>) -> io::Result<()> {
             // It fails when this worker ends.
             Ok(Control::Listener(socket)) => drop(worker.listeners.send(socket)),
             Ok(Control::Closed(tally)) => {
-                worker.vault.closed(tally);
+                worker.link.closed(tally);
                 worker.connections.closed(tally);
             }
             Ok(Control::Closer(link)) => worker.closers.keep(link),
@@ -107,7 +107,7 @@ fn take(worker: &Worker, message: Message<PeerFd>) -> io::Result<()> {
 
 /// An ADD or DEL has been answered.
 fn settle(worker: &Worker, rc: i16) {
-    if let Some(slot) = worker.vault.settle(rc, &worker.slots.borrow()) {
+    if let Some(slot) = worker.link.settle(rc, &worker.slots.borrow()) {
         worker.log().error(&format!(
             "the supervisor could not keep a copy of slot {slot} (error {}): until it can, the \
              deposit would not outlive this worker; raise LimitNOFILE= if this stays",
