@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 
-use crate::capability::{ALWAYS_KEPT, GUARDED_DEVICES};
-use crate::{Moment, Policy, Rates, Resource, Settings, Source, TagSettings};
+use crate::capability::ALWAYS_KEPT;
+use crate::{Moment, PathSource, Policy, Rates, Resource, Settings, TagSettings};
 
 /// What differs between two policies beside the rights; see [`diff()`](crate::diff()).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -95,14 +95,8 @@ impl Alterations {
 /// The capabilities that a policy's resources need, beside those that every broker keeps.
 fn needed(policy: &Policy) -> BTreeSet<&str> {
     let named = policy.resources().iter().flat_map(|it| &it.capabilities).map(String::as_str);
-    let implied = policy.resources().iter().filter_map(|resource| {
-        let number = resource.number.map(|number| (number.major, number.minor));
-        let known = |(path, device, _): &&(&str, (u32, u32), &str)| {
-            *path == resource.path || Some(*device) == number
-        };
-        let mut devices = GUARDED_DEVICES.iter().filter(|_| resource.source == Source::Device);
-        devices.find(known).map(|(.., capability)| *capability)
-    });
+    let implied = policy.resources().iter();
+    let implied = implied.filter_map(|resource| resource.source.implied_capability(|_| None));
     named.chain(implied).filter(|name| !ALWAYS_KEPT.contains(name)).collect()
 }
 
@@ -150,23 +144,14 @@ fn fields(before: Vec<Entry>, after: Vec<Entry>) -> Vec<Field> {
 }
 
 fn of_resource(resource: &Resource) -> Vec<Entry> {
-    let Resource {
-        name: _,
-        slot,
-        source,
-        path,
-        access,
-        opening,
-        number,
-        follow_symlinks,
-        capabilities,
-    } = resource;
+    let Resource { name: _, slot, source, opening, capabilities } = resource;
+    let PathSource { path, access, follow_symlinks } = source.at();
     vec![
         ("slot", format!("{}/{}", slot.tag, slot.index)),
         ("path", format!("{source} {path}")),
         ("access", access.to_string()),
         ("open", opening.to_string()),
-        ("number", number.map_or("any".to_owned(), |number| number.to_string())),
+        ("number", source.number().map_or("any".to_owned(), |number| number.to_string())),
         ("follow_symlinks", follow_symlinks.to_string()),
         ("capabilities", listed(capabilities.iter().map(String::as_str))),
     ]

@@ -62,7 +62,7 @@ pub use load::{SourceText, load, load_untested};
 pub use moment::{Moment, NotAMoment, Validity};
 pub use names::{LookupError, Names};
 pub use policy::Policy;
-pub use resource::{Access, DeviceNumber, Opening, Resource, ResourceIndex, Source};
+pub use resource::{Access, DeviceNumber, Opening, PathSource, Resource, ResourceIndex, Source};
 pub use right::{Right, UnknownRight};
 pub use settings::{Account, Audit, Rates, Settings};
 pub use slot::{Index, Slot, Tag};

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::Slot;
+use crate::capability::GUARDED_DEVICES;
 
 /// One table `[resources.NAME]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,18 +12,10 @@ pub struct Resource {
     pub name: String,
     /// Where callers find it.
     pub slot: Slot,
-    /// What the path must turn out to be.
+    /// What is opened.
     pub source: Source,
-    /// An absolute path without NUL and without `..`, at most 4095 bytes.
-    pub path: String,
-    /// For what it is opened.
-    pub access: Access,
     /// When it is opened, and who shares the result.
     pub opening: Opening,
-    /// The device number expected once it is open. Only of a [`Source::Device`].
-    pub number: Option<DeviceNumber>,
-    /// Whether symbolic links on the way are followed.
-    pub follow_symlinks: bool,
     /// Linux capabilities that opening it needs: lower case, without `cap_`, each once.
     pub capabilities: Vec<String>,
 }
@@ -31,13 +24,32 @@ pub struct Resource {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ResourceIndex(pub u32);
 
-/// What a resource's path must turn out to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What a resource is, with all that opening it takes: one kind each.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
     /// A character or block device.
-    Device,
+    Device {
+        /// Where it is.
+        at: PathSource,
+        /// The device number expected once it is open.
+        number: Option<DeviceNumber>,
+    },
     /// A regular file.
-    File,
+    File {
+        /// Where it is.
+        at: PathSource,
+    },
+}
+
+/// A path, and how it is opened.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PathSource {
+    /// An absolute path without NUL and without `..`, at most 4095 bytes.
+    pub path: String,
+    /// For what it is opened.
+    pub access: Access,
+    /// Whether symbolic links on the way are followed.
+    pub follow_symlinks: bool,
 }
 
 /// For what a resource is opened.
@@ -74,11 +86,44 @@ pub struct DeviceNumber {
 impl Source {
     /// The key of the language that says so.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub const fn name(&self) -> &'static str {
         match self {
-            Self::Device => "device",
-            Self::File => "file",
+            Self::Device { .. } => "device",
+            Self::File { .. } => "file",
         }
+    }
+
+    /// The path, and how it is opened.
+    #[must_use]
+    pub const fn at(&self) -> &PathSource {
+        match self {
+            Self::Device { at, .. } | Self::File { at } => at,
+        }
+    }
+
+    /// The device number that the policy expects.
+    #[must_use]
+    pub const fn number(&self) -> Option<DeviceNumber> {
+        match self {
+            Self::Device { number, .. } => *number,
+            Self::File { .. } => None,
+        }
+    }
+
+    /// The capability that opening one of this kind takes beside the file mode, whatever the policy names.
+    /// `found` tells the number of a device for which the policy gives none.
+    #[must_use]
+    pub fn implied_capability(
+        &self,
+        found: impl FnOnce(&str) -> Option<DeviceNumber>,
+    ) -> Option<&'static str> {
+        let Self::Device { at, number } = self else { return None };
+        let number = number.or_else(|| found(&at.path));
+        let number = number.map(|number| (number.major, number.minor));
+        let known = |(path, device, _): &&(&str, (u32, u32), &str)| {
+            *path == at.path || Some(*device) == number
+        };
+        GUARDED_DEVICES.iter().find(known).map(|(.., capability)| *capability)
     }
 }
 

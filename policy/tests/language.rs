@@ -6,8 +6,9 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use fdbroker_policy::{
-    Accept, Access, Account, Audit, DeviceNumber, Gid, Index, Kind, Moment, Opening, Peer, Policy,
-    Rates, Right, Settings, Slot, Source, SourceText, Tag, Target, Uid, Verdict, load,
+    Accept, Access, Account, Audit, DeviceNumber, Gid, Index, Kind, Moment, Opening, PathSource,
+    Peer, Policy, Rates, Right, Settings, Slot, Source, SourceText, Tag, Target, Uid, Verdict,
+    load,
 };
 use support::{Machine, load_one};
 
@@ -163,18 +164,22 @@ fn every_key_of_a_resource_is_read() {
          [resources.bare]\nslot = \"a/1\"\nfile = \"/etc/motd\"\n",
     );
     let [full, bare] = policy.resources() else { panic!("two resources") };
-    assert_eq!((full.source, full.path.as_str()), (Source::Device, "/dev/kmsg"));
-    assert_eq!((full.access, full.opening), (Access::ReadWrite, Opening::Startup));
+    let at = |path: &str, access, follow_symlinks| PathSource {
+        path: path.to_owned(),
+        access,
+        follow_symlinks,
+    };
+    let number = Some(DeviceNumber { major: 1, minor: 11 });
     assert_eq!(
-        (full.number, full.follow_symlinks),
-        (Some(DeviceNumber { major: 1, minor: 11 }), true)
+        full.source,
+        Source::Device { at: at("/dev/kmsg", Access::ReadWrite, true), number }
     );
-    assert_eq!(full.capabilities, ["syslog", "bpf"]);
     assert_eq!(
-        (bare.source, bare.access, bare.opening),
-        (Source::File, Access::Read, Opening::PerRequest)
+        (full.opening, &*full.capabilities),
+        (Opening::Startup, &["syslog", "bpf"].map(String::from)[..])
     );
-    assert_eq!((bare.number, bare.follow_symlinks, bare.capabilities.len()), (None, false, 0));
+    assert_eq!(bare.source, Source::File { at: at("/etc/motd", Access::Read, false) });
+    assert_eq!((bare.opening, bare.capabilities.len()), (Opening::PerRequest, 0));
 }
 
 #[test]

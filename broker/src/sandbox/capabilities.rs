@@ -8,7 +8,7 @@
 //! has only the three capabilities that make a worker another user. They are passed on as ambient ones.
 
 use caps::{CapSet, Capability, CapsHashSet};
-use fdbroker_policy::{GUARDED_DEVICES, Policy, Resource, Source};
+use fdbroker_policy::{DeviceNumber, Policy, Resource};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, major, minor, openat};
 use rustix::process::geteuid;
 use rustix::thread::{
@@ -102,23 +102,15 @@ fn needed(resources: &[Resource]) -> Result<CapsHashSet, SandboxError> {
 
 /// What opening a device of this kind takes, whatever its path is.
 fn of_its_device(resource: &Resource) -> Option<&'static str> {
-    if resource.source != Source::Device {
-        return None;
-    }
-    let number = resource.number.map(|number| (number.major, number.minor));
-    let number = number.or_else(|| number_of(&resource.path));
-    let known = |(path, device, _): &&(&str, (u32, u32), &str)| {
-        *path == resource.path || Some(*device) == number
-    };
-    GUARDED_DEVICES.iter().find(known).map(|(.., capability)| *capability)
+    resource.source.implied_capability(number_of)
 }
 
 /// The number of the character device at a path, looked at without opening it.
-fn number_of(path: &str) -> Option<(u32, u32)> {
+fn number_of(path: &str) -> Option<DeviceNumber> {
     let found = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let stat = fstat(found).ok()?;
     let is_device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
-    is_device.then(|| (major(stat.st_rdev), minor(stat.st_rdev)))
+    is_device.then(|| DeviceNumber { major: major(stat.st_rdev), minor: minor(stat.st_rdev) })
 }
 
 /// A capability by its name in the policy: lower case, without `CAP_`.

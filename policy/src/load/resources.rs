@@ -7,7 +7,7 @@ use super::reader::{Expected, Section};
 use super::report::{Report, Span};
 use crate::capability::CAPABILITIES;
 use crate::slot::decimal;
-use crate::{Access, DeviceNumber, Opening, Resource, Slot, Source};
+use crate::{Access, DeviceNumber, Opening, PathSource, Resource, Slot, Source};
 
 const KEYS: [&str; 8] =
     ["slot", "device", "file", "access", "open", "number", "follow_symlinks", "capabilities"];
@@ -63,10 +63,10 @@ impl<'d> Resources<'d> {
         section.refuse_unknown_keys(&KEYS, report);
         let slot = self.slot(section, report);
         self.declared.resources.insert(name.to_owned(), slot);
-        let source = source(section, report);
+        let what = what(section, report);
         let draft = Draft::read(section, report);
-        if let (Some(slot), Some((source, path))) = (slot, source) {
-            self.read.push(draft.finish(name, slot, source, path));
+        if let (Some(slot), Some((what, path))) = (slot, what) {
+            self.read.push(draft.finish(name, slot, what, path));
         }
     }
 
@@ -130,27 +130,28 @@ impl Draft {
         }
     }
 
-    fn finish(self, name: &str, slot: Slot, source: Source, path: &str) -> Resource {
+    fn finish(self, name: &str, slot: Slot, what: What, path: &str) -> Resource {
         let Self { access, opening, number, follow_symlinks, capabilities } = self;
-        let (name, path) = (name.to_owned(), path.to_owned());
-        Resource {
-            name,
-            slot,
-            source,
-            path,
-            access,
-            opening,
-            number,
-            follow_symlinks,
-            capabilities,
-        }
+        let at = PathSource { path: path.to_owned(), access, follow_symlinks };
+        let source = match what {
+            What::Device => Source::Device { at, number },
+            What::File => Source::File { at },
+        };
+        Resource { name: name.to_owned(), slot, source, opening, capabilities }
     }
 }
 
+/// Which of the keys says what the path is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Device,
+    File,
+}
+
 /// What the path must be, and the path: exactly one of `device` and `file`.
-fn source<'a>(section: Section<'a, '_>, report: &mut Report<'_>) -> Option<(Source, &'a str)> {
+fn what<'a>(section: Section<'a, '_>, report: &mut Report<'_>) -> Option<(What, &'a str)> {
     let (device, file) = (section.key_span(DEVICE.key), section.key_span(FILE.key));
-    let (source, expected) = match (device, file) {
+    let (what, expected) = match (device, file) {
         (Some(device), Some(file)) => {
             let message = format!("{} has both `device` and `file`", section.what);
             let (first, second) =
@@ -172,11 +173,11 @@ fn source<'a>(section: Section<'a, '_>, report: &mut Report<'_>) -> Option<(Sour
             );
             return None;
         }
-        (Some(_), None) => (Source::Device, DEVICE),
-        (None, Some(_)) => (Source::File, FILE),
+        (Some(_), None) => (What::Device, DEVICE),
+        (None, Some(_)) => (What::File, FILE),
     };
     let (path, span) = section.string(expected, report)?;
-    check_path(path, &span, report).then_some((source, path))
+    check_path(path, &span, report).then_some((what, path))
 }
 
 fn check_path(path: &str, span: &Span, report: &mut Report<'_>) -> bool {

@@ -33,7 +33,7 @@ impl Openable {
     /// Behind a symlink that the policy allows, numbers may change: there only the type counts.
     pub(crate) fn new(resource: &Resource) -> Self {
         let openable = Self { resource: resource.clone(), number: OnceLock::new() };
-        if let Some(number) = resource.number.or_else(|| current_number(resource)) {
+        if let Some(number) = resource.source.number().or_else(|| current_number(resource)) {
             // Just made: nobody else has set it.
             let _ = openable.number.set(number);
         }
@@ -52,7 +52,7 @@ impl Openable {
             let now = current_number(&self.resource)?;
             self.number.get().map(|first| *first != now)
         };
-        self.resource.number.is_some() || !changed().unwrap_or(false)
+        self.resource.source.number().is_some() || !changed().unwrap_or(false)
     }
 
     pub(crate) fn resource(&self) -> &Resource {
@@ -68,12 +68,13 @@ impl Openable {
     /// The open itself does not wait for a FIFO's other end or a modem's carrier, and gains no
     /// controlling terminal.
     pub(crate) fn open(&self) -> Result<OwnedFd, OpenFailure> {
-        let flags = access_flags(self.resource.access)
+        let flags = access_flags(self.resource.source.at().access)
             | OFlags::NONBLOCK
             | OFlags::NOCTTY
             | OFlags::CLOEXEC;
-        let opened = openat2(CWD, &self.resource.path, flags, Mode::empty(), self.resolution())
-            .map_err(|error| self.not_opened(error))?;
+        let opened =
+            openat2(CWD, &self.resource.source.at().path, flags, Mode::empty(), self.resolution())
+                .map_err(|error| self.not_opened(error))?;
         let stat = fstat(&opened).map_err(|error| self.not_opened(error))?;
         self.check(&stat)?;
         fcntl_getfl(&opened)
@@ -88,21 +89,24 @@ impl Openable {
 
     fn check(&self, stat: &Stat) -> Result<(), OpenFailure> {
         let found = FileType::from_raw_mode(stat.st_mode);
-        match (self.resource.source, found) {
-            (Source::File, FileType::RegularFile) => Ok(()),
-            (Source::Device, FileType::CharacterDevice | FileType::BlockDevice) => {
+        match (&self.resource.source, found) {
+            (Source::File { .. }, FileType::RegularFile) => Ok(()),
+            (Source::Device { .. }, FileType::CharacterDevice | FileType::BlockDevice) => {
                 self.check_number(stat)
             }
-            (Source::File, _) => {
+            (Source::File { .. }, _) => {
                 Err(self.mistaken(&format!("is {}, not a regular file", noun(found))))
             }
-            (Source::Device, _) => Err(self.mistaken(&format!("is {}, not a device", noun(found)))),
+            (Source::Device { .. }, _) => {
+                Err(self.mistaken(&format!("is {}, not a device", noun(found))))
+            }
         }
     }
 
     fn check_number(&self, stat: &Stat) -> Result<(), OpenFailure> {
         let found = number_of(stat);
-        if self.resource.follow_symlinks && self.resource.number.is_none() {
+        let source = &self.resource.source;
+        if source.at().follow_symlinks && source.number().is_none() {
             return Ok(());
         }
         let expected = *self.number.get_or_init(|| found);
@@ -127,8 +131,8 @@ impl Openable {
             }
             rustix::io::Errno::NOENT | rustix::io::Errno::NXIO | rustix::io::Errno::NODEV => {
                 match self.resource.source {
-                    Source::File => "make the file, or mend the path",
-                    Source::Device => "is the device plugged in and its driver loaded?",
+                    Source::File { .. } => "make the file, or mend the path",
+                    Source::Device { .. } => "is the device plugged in and its driver loaded?",
                 }
             }
             _ => "see open(2)",
@@ -157,7 +161,7 @@ impl Openable {
     }
 
     fn failure(&self, errno: Errno, what: fmt::Arguments<'_>) -> OpenFailure {
-        let Resource { name, path, .. } = &self.resource;
+        let (name, path) = (&self.resource.name, &self.resource.source.at().path);
         OpenFailure { errno, text: format!("resource {name:?}: {path} {what}") }
     }
 }
@@ -185,7 +189,11 @@ const FILTERED: &str = "not even / can be opened by openat2(2): a filter of syst
 const RESOLVE_ALL: ResolveFlags = ResolveFlags::empty();
 
 fn resolution(resource: &Resource) -> ResolveFlags {
-    if resource.follow_symlinks { ResolveFlags::NO_MAGICLINKS } else { ResolveFlags::NO_SYMLINKS }
+    if resource.source.at().follow_symlinks {
+        ResolveFlags::NO_MAGICLINKS
+    } else {
+        ResolveFlags::NO_SYMLINKS
+    }
 }
 
 /// What a file is called that is none of its kind.
@@ -212,7 +220,9 @@ fn access_flags(access: Access) -> OFlags {
 /// The number that the device has now, looked at without opening it (O_PATH).
 fn current_number(resource: &Resource) -> Option<DeviceNumber> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let found = openat2(CWD, &resource.path, flags, Mode::empty(), resolution(resource)).ok()?;
+    let found =
+        openat2(CWD, &resource.source.at().path, flags, Mode::empty(), resolution(resource))
+            .ok()?;
     let stat = fstat(found).ok()?;
     let is_device = matches!(
         FileType::from_raw_mode(stat.st_mode),

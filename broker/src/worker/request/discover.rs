@@ -169,7 +169,7 @@ fn entry<'p>(
     let deposits = case.worker.slots.borrow();
     let deposit = deposits.get(slot);
     let kind = match place.resource {
-        Some((_, resource)) => (resource.source == Source::File).then_some(Kind::File),
+        Some((_, resource)) => matches!(resource.source, Source::File { .. }).then_some(Kind::File),
         None => kind_of(deposit?.descriptor.as_ref()),
     };
     let told = deposit.filter(|_| operates);
