@@ -6,8 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use fdbroker_host::{AccountError, PolicyFileError};
-
+use super::policy_error::PolicyError;
 use crate::sandbox::SandboxError;
 
 /// EX_CONFIG of sysexits.h: service managers show it as a matter of configuration.
@@ -22,9 +21,7 @@ pub(crate) enum StartError {
     PassedSocket(String),
     Surplus(io::Error),
     Credentials(io::Error),
-    Policy(PolicyFileError),
-    Account(AccountError),
-    WorkerIsRoot,
+    Policy(PolicyError),
     NoRuntimeDirectory,
     SocketDirectory(PathBuf, io::Error),
     SocketLocked(PathBuf, Option<i32>),
@@ -32,12 +29,8 @@ pub(crate) enum StartError {
     SocketInTheWay(PathBuf),
     Socket(PathBuf, io::Error),
     Sandbox(SandboxError),
-    AccountChanges,
-    PolicyGone(PathBuf),
-    ReloadHangs,
-    NoAuditFile,
     AuditFile(PathBuf, io::Error),
-    Resource(String),
+    AuditCopy(io::Error),
     Runtime(io::Error),
     Worker(String),
 }
@@ -47,9 +40,8 @@ impl StartError {
     pub(crate) fn report(&self) -> ExitCode {
         eprintln!("fdbrokerd: {self}");
         match self {
-            Self::Policy(_) | Self::Account(_) | Self::WorkerIsRoot | Self::NoAuditFile => {
-                INVALID_POLICY.into()
-            }
+            Self::Policy(PolicyError::Resource(_)) => ExitCode::FAILURE,
+            Self::Policy(_) => INVALID_POLICY.into(),
             _ => ExitCode::FAILURE,
         }
     }
@@ -77,11 +69,6 @@ impl fmt::Display for StartError {
                 "the kernel does not name the writers on the listening socket (SO_PASSCRED): {error}"
             ),
             Self::Policy(error) => error.fmt(f),
-            Self::Account(error) => error.fmt(f),
-            Self::WorkerIsRoot => f.write_str(
-                "the worker must not run as root: name an ordinary account as `user` in the \
-                 policy's [broker]",
-            ),
             Self::NoRuntimeDirectory => f.write_str(
                 "no place for the socket: XDG_RUNTIME_DIR is not set; give --socket PATH",
             ),
@@ -115,32 +102,17 @@ impl fmt::Display for StartError {
                     None => f.write_str("give --socket PATH"),
                 }
             }
-            Self::AccountChanges => f.write_str(
-                "the policy names another `user` in [broker] than the worker runs as; restart the \
-                 broker, which empties all slots",
-            ),
-            Self::PolicyGone(path) => write!(
-                f,
-                "there is no policy file {} any more; put it back, or restart the broker to have \
-                 the built-in policy",
-                path.display()
-            ),
-            Self::ReloadHangs => f.write_str(
-                "reading the policy again does not come to an end: a resource that is opened at \
-                 start does not open, or a lookup of accounts does not answer",
-            ),
-            Self::NoAuditFile => f.write_str(
-                "the policy says audit = \"required\", and there is no file to record in; start the \
-                 broker with --audit-file PATH",
-            ),
             Self::AuditFile(path, error) => write!(
                 f,
                 "--audit-file {}: {error}; name a regular file, in a directory that exists",
                 path.display()
             ),
+            Self::AuditCopy(error) => write!(
+                f,
+                "no second descriptor of the audit file can be had: {error}; raise LimitNOFILE="
+            ),
             Self::Sandbox(error @ SandboxError::CapabilityGone(_)) => error.fmt(f),
             Self::Sandbox(error) => write!(f, "cannot give up privileges: {error}"),
-            Self::Resource(problem) => f.write_str(problem),
             Self::Runtime(error) => write!(f, "cannot start the event loop: {error}"),
             Self::Worker(problem) => write!(f, "the worker does not start: {problem}"),
         }
@@ -158,6 +130,12 @@ fn stop_it(f: &mut fmt::Formatter<'_>, pid: Option<i32>) -> fmt::Result {
 impl From<SandboxError> for StartError {
     fn from(error: SandboxError) -> Self {
         Self::Sandbox(error)
+    }
+}
+
+impl From<PolicyError> for StartError {
+    fn from(error: PolicyError) -> Self {
+        Self::Policy(error)
     }
 }
 

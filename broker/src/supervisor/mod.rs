@@ -14,6 +14,7 @@ mod listener;
 mod messages;
 mod notify;
 mod policy;
+mod policy_error;
 mod renew;
 mod resources;
 mod signals;

@@ -6,9 +6,9 @@ use std::io;
 use fdbroker_host::PolicyFileError;
 use fdbroker_wire::{Control, Errno};
 
-use super::StartError;
 use super::notify;
 use super::policy::reload::{Asker, Done, Fresh};
+use super::policy_error::{PolicyError, ReloadError};
 use super::state::Supervisor;
 use super::workers::link::Link;
 use crate::log::Verdict;
@@ -110,7 +110,7 @@ impl Supervisor {
     }
 
     /// Says why the policy stays as it was.
-    fn stay(&self, error: &StartError) -> (Errno, String) {
+    fn stay(&self, error: &ReloadError) -> (Errno, String) {
         let found = lines(error);
         found.iter().for_each(|line| self.log.error(line));
         let more = if found.len() > 1 { ", and more" } else { "" };
@@ -147,14 +147,14 @@ impl Supervisor {
 }
 
 /// What a peer that asked for the reload is told, and its error number.
-fn failure(error: &StartError) -> (Errno, String) {
+fn failure(error: &ReloadError) -> (Errno, String) {
     (Errno::INVAL, format!("the policy stays as it was:\n{error}"))
 }
 
 /// One line for each thing that is wrong.
-fn lines(error: &StartError) -> Vec<String> {
+fn lines(error: &ReloadError) -> Vec<String> {
     match error {
-        StartError::Policy(PolicyFileError::Findings(findings)) => findings
+        ReloadError::Policy(PolicyError::File(PolicyFileError::Findings(findings))) => findings
             .iter()
             .map(|finding| {
                 let place = match finding.line {

@@ -16,6 +16,7 @@ use crate::audit::Audit;
 use crate::log::{Kind, Log, Name, Record, Subject, Verdict};
 use crate::numbering::wire_slot;
 use crate::supervisor::error::StartError;
+use crate::supervisor::policy_error::PolicyError;
 
 /// The supervisor's audit trail.
 pub(crate) struct Records {
@@ -45,7 +46,8 @@ impl Records {
         file: Option<AuditFile>,
         policy: &Policy,
     ) -> Result<Self, StartError> {
-        let shared = file.as_ref().map(AuditFile::share).transpose().map_err(StartError::Seal)?;
+        let shared =
+            file.as_ref().map(AuditFile::share).transpose().map_err(StartError::AuditCopy)?;
         let records = Self { audit: Audit::new(log, shared), file, looks: RefCell::default() };
         records.suffice(policy)?;
         records.follow(policy);
@@ -61,9 +63,9 @@ impl Records {
     ///
     /// # Errors
     /// When it does not.
-    pub(crate) fn suffice(&self, policy: &Policy) -> Result<(), StartError> {
+    pub(crate) fn suffice(&self, policy: &Policy) -> Result<(), PolicyError> {
         match policy.settings().audit {
-            Setting::Required if self.file.is_none() => Err(StartError::NoAuditFile),
+            Setting::Required if self.file.is_none() => Err(PolicyError::NoAuditFile),
             _ => Ok(()),
         }
     }

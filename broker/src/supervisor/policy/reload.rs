@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::source::PolicySource;
 use crate::sandbox::capabilities;
-use crate::supervisor::error::StartError;
+use crate::supervisor::policy_error::ReloadError;
 use crate::supervisor::resources::pool::Opener;
 
 /// How long one may take.
@@ -37,7 +37,7 @@ pub(crate) type Asker = Option<u32>;
 /// What came of reading again, for those who asked before it began.
 pub(crate) type Done = (Outcome, Vec<Asker>);
 
-type Outcome = Result<Box<Fresh>, StartError>;
+type Outcome = Result<Box<Fresh>, ReloadError>;
 
 /// Reloads, one at a time: those who ask while one is under way have the next one together, since
 /// the files may have changed after they were read.
@@ -84,7 +84,7 @@ impl Reloads {
         self.under_way = Some(UnderWay { number, askers, until: Instant::now() + PATIENCE });
         if self.stuck >= MAX_STUCK {
             // This end is open as long as the other.
-            let _ = self.outcomes.send((number, Err(StartError::ReloadHangs)));
+            let _ = self.outcomes.send((number, Err(ReloadError::Hangs)));
             return;
         }
         let outcomes = self.outcomes.clone();
@@ -94,7 +94,7 @@ impl Reloads {
         });
         if let Err(error) = begun {
             // As above.
-            let _ = self.outcomes.send((number, Err(StartError::Runtime(error))));
+            let _ = self.outcomes.send((number, Err(ReloadError::NoThread(error))));
         }
     }
 
@@ -114,7 +114,7 @@ impl Reloads {
                 }
                 () = sleep_until(until), if under_way.is_some() => {
                     self.stuck += 1;
-                    Err(StartError::ReloadHangs)
+                    Err(ReloadError::Hangs)
                 }
             };
             let askers = self.under_way.take().map(|reload| reload.askers);
@@ -135,7 +135,7 @@ impl Reloads {
     }
 }
 
-fn fresh(before: &PolicySource, opener: &Opener) -> Result<Fresh, StartError> {
+fn fresh(before: &PolicySource, opener: &Opener) -> Result<Fresh, ReloadError> {
     let source = before.read_again()?;
     capabilities::are_held(&before.policy, &source.policy)?;
     let (opener, changes) = opener.again(source.policy.resources())?;
@@ -157,17 +157,17 @@ mod tests {
         reloads.begin_with(move || {
             // It ends with the test.
             let _ = ended.recv();
-            Err(StartError::AccountChanges)
+            Err(ReloadError::AccountChanges)
         });
         let (outcome, askers) = reloads.done().await;
-        assert!(matches!(outcome, Err(StartError::ReloadHangs)));
+        assert!(matches!(outcome, Err(ReloadError::Hangs)));
         assert_eq!(askers, [Some(7)]);
 
         tokio::time::resume();
         reloads.waiting.push(Some(8));
-        reloads.begin_with(|| Err(StartError::WorkerIsRoot));
+        reloads.begin_with(|| Err(ReloadError::Gone("/nowhere".into())));
         let (outcome, askers) = reloads.done().await;
-        assert!(matches!(outcome, Err(StartError::WorkerIsRoot)));
+        assert!(matches!(outcome, Err(ReloadError::Gone(_))));
         assert_eq!((askers, reloads.stuck), (vec![Some(8)], 1));
         drop(end);
     }
@@ -179,13 +179,13 @@ mod tests {
         reloads.begin_with(move || {
             // As above.
             let _ = ended.recv();
-            Err(StartError::AccountChanges)
+            Err(ReloadError::AccountChanges)
         });
-        assert!(matches!(reloads.done().await.0, Err(StartError::ReloadHangs)));
-        reloads.outcomes.send((0, Err(StartError::AccountChanges))).ok().unwrap();
+        assert!(matches!(reloads.done().await.0, Err(ReloadError::Hangs)));
+        reloads.outcomes.send((0, Err(ReloadError::AccountChanges))).ok().unwrap();
         tokio::time::resume();
-        reloads.begin_with(|| Err(StartError::WorkerIsRoot));
-        assert!(matches!(reloads.done().await.0, Err(StartError::WorkerIsRoot)));
+        reloads.begin_with(|| Err(ReloadError::Gone("/nowhere".into())));
+        assert!(matches!(reloads.done().await.0, Err(ReloadError::Gone(_))));
         assert_eq!(reloads.stuck, 0);
         drop(end);
     }
@@ -200,12 +200,12 @@ mod tests {
             reloads.begin_with(move || {
                 // As above.
                 let _ = ended.lock().map(|ended| ended.recv());
-                Err(StartError::AccountChanges)
+                Err(ReloadError::AccountChanges)
             });
             assert!(reloads.done().await.0.is_err());
         }
         reloads.begin_with(|| unreachable!("it was begun"));
-        assert!(matches!(reloads.done().await.0, Err(StartError::ReloadHangs)));
+        assert!(matches!(reloads.done().await.0, Err(ReloadError::Hangs)));
         assert_eq!(reloads.stuck, MAX_STUCK);
         drop(end);
     }

@@ -9,7 +9,7 @@ use fdbroker_wire::{Account, KnownName, NameKind, PolicyText, Setup};
 use rustix::process::{getegid, geteuid};
 
 use crate::arguments::{Arguments, DEFAULT_POLICY};
-use crate::supervisor::error::StartError;
+use crate::supervisor::policy_error::{PolicyError, ReloadError};
 
 /// A policy, and all that a worker needs to read the very same one.
 #[derive(Clone)]
@@ -34,7 +34,7 @@ impl PolicySource {
     }
 
     /// Reads the policy that the command line names, the default one, or else the built-in one.
-    pub(crate) fn read(arguments: &Arguments) -> Result<Self, StartError> {
+    pub(crate) fn read(arguments: &Arguments) -> Result<Self, PolicyError> {
         Self::read_named(arguments.policy.clone(), 0, instance(), fdbroker_host::sees_units())
     }
 
@@ -42,14 +42,14 @@ impl PolicySource {
     ///
     /// # Errors
     /// When it is not valid; when its files have gone; or when it takes a restart.
-    pub(crate) fn read_again(&self) -> Result<Self, StartError> {
+    pub(crate) fn read_again(&self) -> Result<Self, ReloadError> {
         let next = self.generation.wrapping_add(1);
         let again = Self::read_named(self.named.clone(), next, self.instance, self.sees_units)?;
         if again.texts.is_empty() && !self.texts.is_empty() {
-            return Err(StartError::PolicyGone(DEFAULT_POLICY.into()));
+            return Err(ReloadError::Gone(DEFAULT_POLICY.into()));
         }
         if again.account != self.account {
-            return Err(StartError::AccountChanges);
+            return Err(ReloadError::AccountChanges);
         }
         Ok(again)
     }
@@ -59,11 +59,11 @@ impl PolicySource {
         generation: u32,
         instance: i64,
         sees_units: bool,
-    ) -> Result<Self, StartError> {
+    ) -> Result<Self, PolicyError> {
         let (policy, texts, names) = match &named {
             Some(path) => from_file(path)?,
             None => match from_file(Path::new(DEFAULT_POLICY)) {
-                Err(StartError::Policy(PolicyFileError::NotFound { .. })) => {
+                Err(PolicyError::File(PolicyFileError::NotFound { .. })) => {
                     (fdbroker_policy::built_in(owner()), Vec::new(), Vec::new())
                 }
                 read => read?,
@@ -105,12 +105,12 @@ impl PolicySource {
 
 type Parts = (Policy, Vec<PolicyText>, Vec<KnownName>);
 
-fn from_file(path: &Path) -> Result<Parts, StartError> {
+fn from_file(path: &Path) -> Result<Parts, PolicyError> {
     let trusted = [Uid(0), owner()];
-    let sources = fdbroker_host::read_policy(path, &trusted).map_err(StartError::Policy)?;
+    let sources = fdbroker_host::read_policy(path, &trusted).map_err(PolicyError::File)?;
     let names = Recorder::default();
     let policy = fdbroker_policy::load(&sources, &names)
-        .map_err(|findings| StartError::Policy(PolicyFileError::Findings(findings)))?;
+        .map_err(|findings| PolicyError::File(PolicyFileError::Findings(findings)))?;
     let texts =
         sources.into_iter().map(|source| PolicyText { path: source.path, text: source.text });
     Ok((policy, texts.collect(), names.0.into_inner()))
@@ -121,10 +121,10 @@ fn owner() -> Uid {
 }
 
 /// Whom the worker becomes; root is no answer.
-fn worker_account(policy: &Policy) -> Result<Account, StartError> {
-    let found = fdbroker_host::account(&policy.settings().user).map_err(StartError::Account)?;
+fn worker_account(policy: &Policy) -> Result<Account, PolicyError> {
+    let found = fdbroker_host::account(&policy.settings().user).map_err(PolicyError::Account)?;
     if found.uid.0 == 0 || found.gid.0 == getegid().as_raw() {
-        return Err(StartError::WorkerIsRoot);
+        return Err(PolicyError::WorkerIsRoot);
     }
     Ok(Account { uid: found.uid.0, gid: found.gid.0 })
 }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::resource::{OpenFailure, Openable};
 use crate::fd::{CloseQueue, Depositor, PeerFd};
-use crate::supervisor::error::StartError;
+use crate::supervisor::policy_error::PolicyError;
 
 /// How many may wait for the same resource to open; one more is refused.
 const MAX_OPENING: usize = 32;
@@ -46,14 +46,17 @@ struct Entry {
 
 impl Opener {
     /// Takes the resources, and opens those that are opened at start.
-    pub(crate) fn new(resources: &[Resource], close_queue: CloseQueue) -> Result<Self, StartError> {
+    pub(crate) fn new(
+        resources: &[Resource],
+        close_queue: CloseQueue,
+    ) -> Result<Self, PolicyError> {
         let entries = resources.iter().map(|resource| Entry::new(resource, &close_queue));
         Ok(Self { entries: entries.collect::<Result<_, _>>()?, close_queue })
     }
 
     /// Takes other resources: those that are the same as before stay as they are, the others are
     /// opened where they are opened at start. Says what changes.
-    pub(crate) fn again(&self, resources: &[Resource]) -> Result<(Self, Changes), StartError> {
+    pub(crate) fn again(&self, resources: &[Resource]) -> Result<(Self, Changes), PolicyError> {
         let same = |resource: &Resource| {
             let is_same = |entry: &&Entry| entry.openable.is(resource) && entry.is_current();
             self.entries.iter().find(is_same)
@@ -108,7 +111,7 @@ impl fmt::Display for Changes {
 }
 
 impl Entry {
-    fn new(resource: &Resource, close_queue: &CloseQueue) -> Result<Self, StartError> {
+    fn new(resource: &Resource, close_queue: &CloseQueue) -> Result<Self, PolicyError> {
         let openable = Arc::new(Openable::new(resource));
         let shared = match resource.opening {
             Opening::PerRequest => None,
@@ -143,8 +146,8 @@ impl Entry {
     }
 }
 
-fn at_start(openable: &Openable) -> Result<OwnedFd, StartError> {
-    openable.open().map_err(|failure| StartError::Resource(failure.text))
+fn at_start(openable: &Openable) -> Result<OwnedFd, PolicyError> {
+    openable.open().map_err(|failure| PolicyError::Resource(failure.text))
 }
 
 fn busy(name: &str) -> OpenFailure {

@@ -1,0 +1,91 @@
+//! Why a policy cannot be in force, and why a reload changes nothing: what was tried, on what, what the
+//! system said, and what to do.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use fdbroker_host::{AccountError, PolicyFileError};
+
+use crate::sandbox::SandboxError;
+
+/// What keeps a policy from being in force, at start or later.
+#[derive(Debug)]
+pub(crate) enum PolicyError {
+    File(PolicyFileError),
+    Account(AccountError),
+    WorkerIsRoot,
+    NoAuditFile,
+    Resource(String),
+}
+
+/// What keeps a reload from changing anything.
+#[derive(Debug)]
+pub(crate) enum ReloadError {
+    Policy(PolicyError),
+    AccountChanges,
+    Gone(PathBuf),
+    Capabilities(SandboxError),
+    Hangs,
+    NoThread(io::Error),
+}
+
+impl fmt::Display for PolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(error) => error.fmt(f),
+            Self::Account(error) => error.fmt(f),
+            Self::WorkerIsRoot => f.write_str(
+                "the worker must not run as root: name an ordinary account as `user` in the \
+                 policy's [broker]",
+            ),
+            Self::NoAuditFile => f.write_str(
+                "the policy says audit = \"required\", and there is no file to record in; start the \
+                 broker with --audit-file PATH",
+            ),
+            Self::Resource(problem) => f.write_str(problem),
+        }
+    }
+}
+
+impl fmt::Display for ReloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Policy(error) => error.fmt(f),
+            Self::AccountChanges => f.write_str(
+                "the policy names another `user` in [broker] than the worker runs as; restart the \
+                 broker, which empties all slots",
+            ),
+            Self::Gone(path) => write!(
+                f,
+                "there is no policy file {} any more; put it back, or restart the broker to have \
+                 the built-in policy",
+                path.display()
+            ),
+            Self::Capabilities(error) => error.fmt(f),
+            Self::Hangs => f.write_str(
+                "reading the policy again does not come to an end: a resource that is opened at \
+                 start does not open, or a lookup of accounts does not answer",
+            ),
+            Self::NoThread(error) => write!(
+                f,
+                "no thread can be started to read the policy: {error}; raise TasksMax= of the unit"
+            ),
+        }
+    }
+}
+
+impl From<PolicyError> for ReloadError {
+    fn from(error: PolicyError) -> Self {
+        Self::Policy(error)
+    }
+}
+
+impl From<SandboxError> for ReloadError {
+    fn from(error: SandboxError) -> Self {
+        Self::Capabilities(error)
+    }
+}
+
+impl std::error::Error for PolicyError {}
+impl std::error::Error for ReloadError {}
