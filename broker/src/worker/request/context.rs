@@ -45,7 +45,7 @@ impl<'a> RequestContext<'a> {
         place: Place<'a>,
     ) -> Self {
         let decision = requester.decide(rules, right, place.target);
-        Self { worker, rules, requester, place, decision, right }
+        Self::without_rule(worker, rules, requester, right, place).decided(right, decision)
     }
 
     /// One that takes no right.

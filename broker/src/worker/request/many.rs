@@ -22,6 +22,7 @@ use crate::fd::PeerFd;
 use crate::worker::limits::loop_time::Turn;
 use crate::worker::ownership::participant::Participant;
 use crate::worker::peer::session::Session;
+use crate::worker::policy::active::Rules;
 use crate::worker::state::Worker;
 
 /// Serves a request; none when the peer has left while it waited, or the supervisor has gone.
@@ -133,13 +134,7 @@ fn may_be_taken(
     slot: Slot,
 ) -> Result<(), Errno> {
     let rules = worker.policy.now();
-    let case = RequestContext::new(
-        worker,
-        &rules,
-        requester,
-        Right::Del,
-        Place::slot(&rules.policy, slot),
-    );
+    let case = deletion(worker, &rules, requester, slot);
     let before = worker.slots.borrow().get(slot).cloned();
     slots::may_take(&case, participant, slot, before.as_deref())
         .map_err(|failure| recorded(&case, failure))
@@ -153,14 +148,19 @@ fn may_still(
     slot: Slot,
 ) -> Result<(), Errno> {
     let rules = worker.policy.now();
-    let case = RequestContext::new(
-        worker,
-        &rules,
-        requester,
-        Right::Del,
-        Place::slot(&rules.policy, slot),
-    );
+    let case = deletion(worker, &rules, requester, slot);
     slots::fence_in_turn(&case, participant).map_err(|failure| recorded(&case, failure))
+}
+
+/// The deletion of what is taken.
+fn deletion<'a>(
+    worker: &'a Worker,
+    rules: &'a Rules,
+    requester: &'a Requester,
+    slot: Slot,
+) -> RequestContext<'a> {
+    let place = Place::slot(&rules.policy, slot);
+    RequestContext::new(worker, rules, requester, Right::Del, place)
 }
 
 fn recorded(case: &RequestContext<'_>, failure: Failure) -> Errno {

@@ -96,7 +96,7 @@ impl CloserLinks {
                 self.unable.set(None);
                 Next::Sent
             }
-            Err(socket) if self.is_unable() => Next::GivenUp(Unsent { uid, socket, charge }),
+            Err(socket) if is_long(&self.unable) => Next::GivenUp(Unsent { uid, socket, charge }),
             Err(socket) => {
                 self.waiting.borrow_mut().push_front(Unsent { uid, socket, charge });
                 Next::Later
@@ -107,14 +107,6 @@ impl CloserLinks {
     /// Waits until something may wait to be sent. Can be dropped.
     pub(crate) async fn waits(&self) {
         self.waits.notified().await;
-    }
-
-    /// Whether nothing could be sent for long.
-    fn is_unable(&self) -> bool {
-        let now = Instant::now();
-        let since = self.unable.get().unwrap_or(now);
-        self.unable.set(Some(since));
-        now.duration_since(since) > BEHIND
     }
 
     /// Has a connection of `uid` closed, or gives it back.
@@ -189,18 +181,20 @@ impl CloserLinks {
             }
             // Not the closer's doing.
             Err(error) if is_short(&error) => Sent::Behind,
-            Err(error) if error.kind() == ErrorKind::WouldBlock && !self.is_stuck() => Sent::Behind,
+            Err(error) if error.kind() == ErrorKind::WouldBlock && !is_long(&self.behind) => {
+                Sent::Behind
+            }
             Err(_) => Sent::Gone,
         }
     }
+}
 
-    /// Whether it has taken nothing for long.
-    fn is_stuck(&self) -> bool {
-        let now = Instant::now();
-        let since = self.behind.get().unwrap_or(now);
-        self.behind.set(Some(since));
-        now.duration_since(since) > BEHIND
-    }
+/// Whether it has been so for long, since this was first asked.
+fn is_long(since: &Cell<Option<Instant>>) -> bool {
+    let now = Instant::now();
+    let begin = since.get().unwrap_or(now);
+    since.set(Some(begin));
+    now.duration_since(begin) > BEHIND
 }
 
 /// Asks the supervisor for a closer each time one is wanted. Never ends.

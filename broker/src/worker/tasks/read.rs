@@ -4,8 +4,7 @@ use std::io::{self, ErrorKind};
 
 use fdbroker_wire::{Control, Decoder, Fault, Limits, Message, opcode};
 
-use crate::fd::Depositor;
-use crate::fd::PeerFd;
+use crate::fd::{Depositor, PeerFd};
 use crate::sys::receive::receive;
 use crate::sys::watch::Watched;
 use crate::worker::state::Worker;
