@@ -75,11 +75,28 @@ def open_descriptors() -> List[str]:
 
 
 def runs(pid: int) -> bool:
+    """Whether any of its threads does: one that ends late still keeps the descriptors of all."""
     try:
-        state = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2]
+        threads = [runs_thread(thread) for thread in pathlib.Path(f"/proc/{pid}/task").iterdir()]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return any(threads)
+
+
+def runs_thread(thread: pathlib.Path) -> bool:
+    try:
+        state = (thread / "stat").read_text().rpartition(") ")[2]
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state[0] not in "ZX"
+
+
+def is_worker(pid: str) -> bool:
+    """Whether it is a worker, and not a closer."""
+    try:
+        return b"--worker" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 class Daemon:
@@ -109,8 +126,14 @@ class Daemon:
     def worker(self) -> int:
         pid = self.process.pid
         children = pathlib.Path(f"/proc/{pid}/task/{pid}/children")
-        until("there is a worker", lambda: bool(children.read_text().split()))
-        return int(children.read_text().split()[0])
+        workers: List[int] = []
+
+        def found() -> bool:
+            workers[:] = [int(child) for child in children.read_text().split() if is_worker(child)]
+            return bool(workers)
+
+        until("there is a worker", found)
+        return workers[0]
 
     def kill_worker(self) -> None:
         os.kill(self.worker(), signal.SIGKILL)

@@ -60,14 +60,29 @@ fn parent_of(pid: u32) -> Option<u32> {
 
 /// The fields of /proc/PID/stat from the third (the state) on.
 pub fn stat(pid: u32) -> Option<Vec<String>> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat_in(Path::new(&format!("/proc/{pid}")))
+}
+
+fn stat_in(directory: &Path) -> Option<Vec<String>> {
+    let text = fs::read_to_string(directory.join("stat")).ok()?;
     let fields = text.rsplit_once(") ")?.1;
     Some(fields.split_whitespace().map(str::to_owned).collect())
 }
 
 /// Whether a process runs: it is there, and no zombie.
 pub fn runs(pid: u32) -> bool {
-    stat(pid).is_some_and(|fields| !matches!(fields[0].as_str(), "Z" | "X"))
+    runs_in(Path::new(&format!("/proc/{pid}")))
+}
+
+/// Whether all threads of a process have ended. One that ends late keeps the descriptors of all of
+/// them, though the process is a zombie already.
+pub fn has_ended(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten();
+    !threads.filter_map(Result::ok).any(|thread| runs_in(&thread.path()))
+}
+
+fn runs_in(directory: &Path) -> bool {
+    stat_in(directory).is_some_and(|fields| !matches!(fields[0].as_str(), "Z" | "X"))
 }
 
 /// A field of /proc/PID/status.

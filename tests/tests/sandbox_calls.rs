@@ -152,7 +152,7 @@ fn a_refused_call_ends_the_worker_loudly_and_the_deposits_stay() {
     };
     // It is answered by nobody.
     let _ = peer.try_send(&fdbroker_tests::request::get((claims::WEB, 5)), &[]);
-    wait_until("the worker is gone", || !process::runs(worker));
+    wait_until("the worker is gone", || process::has_ended(worker));
     strace.tool.wait().unwrap();
     wait_until("another worker serves", || {
         daemon.log().text().matches("the worker is confined by").count() == 2

@@ -18,7 +18,7 @@ fn it_ends_with_0_on_sigterm_and_on_sigint_and_its_socket_is_gone() {
         assert!(daemon.socket().exists());
         assert_eq!(daemon.end(signal).code(), Some(0), "{signal:?}");
         assert!(!daemon.socket().exists(), "{signal:?}");
-        assert!(!fdbroker_tests::process::runs(worker), "the worker outlives {signal:?}");
+        assert!(fdbroker_tests::process::has_ended(worker), "the worker outlives {signal:?}");
     }
 }
 
@@ -41,7 +41,7 @@ fn the_worker_ends_when_the_supervisor_is_killed() {
     let worker = daemon.worker_pid();
     daemon.kill();
     fdbroker_tests::wait_until("the orphaned worker ends", || {
-        !fdbroker_tests::process::runs(worker)
+        fdbroker_tests::process::has_ended(worker)
     });
 }
 

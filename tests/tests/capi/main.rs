@@ -160,7 +160,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         if let Some(pid) = self.broker() {
             process::signal(pid, Signal::TERM);
-            wait_until("the broker that was started has ended", || !process::runs(pid));
+            wait_until("the broker that was started has ended", || process::has_ended(pid));
         }
     }
 }

@@ -61,7 +61,7 @@ fn the_next_program_waits_until_the_one_that_holds_a_serial_tag_has_ended() {
 fn kill(daemon: &mut Daemon) {
     let worker = daemon.worker_pid();
     daemon.kill();
-    wait_until("the worker is gone", || !process::runs(worker));
+    wait_until("the worker is gone", || process::has_ended(worker));
 }
 
 #[test]

@@ -14,7 +14,7 @@ fn a_stopped_worker_is_replaced_and_clients_are_served() {
     process::signal(worker, Signal::STOP);
     assert!(peer.hangs_up(), "the connection to the stopped worker did not end");
     assert_eq!(daemon.connect().get((1, 1)).payload(), b"kept");
-    assert!(!process::runs(worker));
+    wait_until("the stopped worker is gone", || process::has_ended(worker));
     logs(&daemon, "it hangs: it has not answered for 10 s");
     assert!(status_has(&daemon, "worker_restarts=1"), "{}", daemon.says(&["status"]));
 }

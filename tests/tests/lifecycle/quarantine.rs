@@ -18,7 +18,7 @@ fn say(daemon: &Daemon, bytes: &[u8]) -> bool {
 fn kill(daemon: &Daemon, signal: Signal) {
     let worker = daemon.worker_pid();
     process::signal(worker, signal);
-    wait_until("the worker is gone", || !process::runs(worker));
+    wait_until("the worker is gone", || process::has_ended(worker));
 }
 
 #[test]
