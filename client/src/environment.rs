@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use rustix::process::{getegid, geteuid, getgid, getuid};
 use rustix::thread::capabilities;
 
-/// What a variable is set to, as a path; `None` where it is not set, is empty, or is not the program's own.
-pub(crate) fn path(name: &str) -> Option<PathBuf> {
+/// Returns what a variable is set to, as a path; `None` if it is not set, is empty, or is not the program's own.
+pub fn path(name: &str) -> Option<PathBuf> {
     let value = env::var_os(name).filter(|value| !value.is_empty())?;
     (!is_foreign()).then(|| value.into())
 }

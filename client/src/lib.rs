@@ -26,22 +26,18 @@
 //! [`Polled`] never waits, and has a descriptor to poll. With the feature `tokio`,
 //! `fdbroker::tokio::Broker` is one whose requests are futures. All of them can take a tag over
 //! from another process, and be told of who wants to take it: see [`Broker::claim`].
-//!
-//! With the feature `cli` (on by default) the crate also holds the command of the same name,
-//! which needs more dependencies; a program that only wants the library turns it off.
 #![forbid(unsafe_code)]
 
 mod broker;
 mod channel;
 mod claim;
 mod claims;
-#[cfg(feature = "cli")]
-pub mod command;
 mod connection;
 mod connector;
 mod core;
 mod deposit;
-mod environment;
+#[doc(hidden)]
+pub mod environment;
 mod error;
 #[cfg(fuzzing)]
 #[doc(hidden)]

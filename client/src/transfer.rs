@@ -92,23 +92,6 @@ pub(crate) fn receive(
     Ok(received.bytes)
 }
 
-/// Receives one byte and the descriptor that came with it, if it found room.
-///
-/// # Errors
-/// Those of recvmsg(2), but never EINTR.
-#[cfg(feature = "cli")]
-pub(crate) fn receive_one(socket: impl AsFd) -> Result<Option<OwnedFd>> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    uninterrupted(|| {
-        let mut byte = [0];
-        let mut parts = [IoSliceMut::new(&mut byte)];
-        recvmsg(&socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)
-    })?;
-    let mut arrived = owned(&mut control);
-    Ok(arrived.next())
-}
-
 /// Every descriptor that came. Those that nobody takes are closed with the buffer.
 fn owned(control: &mut RecvAncillaryBuffer<'_>) -> impl Iterator<Item = OwnedFd> {
     let rights = control.drain().filter_map(|message| match message {

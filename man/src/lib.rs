@@ -16,7 +16,7 @@ pub fn pages() -> Vec<Page> {
 }
 
 fn fdbroker() -> Page {
-    let mut body = command::render(fdbroker::command::definition());
+    let mut body = command::render(fdbroker_cli::definition());
     body.push(markdown::render(include_str!("../fdbroker.1.md")));
     let others = ["fdbrokerd(8)", "fdbroker-policy(5)", "sd_listen_fds(3)", "unix(7)"];
     body.push(page::see_also(&others));

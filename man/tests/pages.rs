@@ -40,7 +40,7 @@ fn the_pages_that_are_kept_are_those_that_the_sources_make() {
 #[test]
 fn every_option_and_every_subcommand_is_in_its_page() {
     for (definition, file) in
-        [(fdbroker::command::definition(), "fdbroker.1"), (fdbrokerd::definition(), "fdbrokerd.8")]
+        [(fdbroker_cli::definition(), "fdbroker.1"), (fdbrokerd::definition(), "fdbrokerd.8")]
     {
         let page = words(file);
         let name = definition.get_name().to_owned();

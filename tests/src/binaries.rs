@@ -82,7 +82,7 @@ pub fn escrow_library() -> PathBuf {
 }
 
 fn built() -> [PathBuf; 5] {
-    let packages = ["-p", "fdbrokerd", "-p", "fdbroker", "-p", "fdbroker-tests", "--bins"];
+    let packages = ["-p", "fdbrokerd", "-p", "fdbroker-cli", "-p", "fdbroker-tests", "--bins"];
     let built = build(&packages);
     NAMES.map(|name| {
         let found = built.iter().find(|path| path.file_name().is_some_and(|file| file == name));

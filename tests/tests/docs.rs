@@ -113,7 +113,7 @@ fn every_command_of_the_readme_and_of_its_page_is_one() {
     for command in found {
         let alone = command.split(" && ").next().and_then(|command| command.split(" > ").next());
         let words = alone.unwrap().split_whitespace();
-        let parsed = fdbroker::command::definition().try_get_matches_from(words);
+        let parsed = fdbroker_cli::definition().try_get_matches_from(words);
         assert!(parsed.is_ok(), "{command}: {}", parsed.unwrap_err());
     }
 }
@@ -144,7 +144,7 @@ fn every_option_of_the_daemon_is_on_its_page_and_the_other_way_round() {
 #[test]
 fn every_option_of_the_command_is_on_its_page() {
     let page = read("docs/command.md");
-    let definition = fdbroker::command::definition();
+    let definition = fdbroker_cli::definition();
     let all = definition.get_subcommands().chain([&definition]);
     for option in all.flat_map(|command| command.get_arguments()).filter_map(|arg| arg.get_long()) {
         let hidden = ["help", "version"].contains(&option);

@@ -1,9 +1,6 @@
 //! A broker for tests: a thread that plays whatever part a test gives it.
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
-#[cfg(feature = "cli")]
-pub(crate) mod command;
-
 use std::collections::HashMap;
 use std::future::Future;
 use std::io::{IoSlice, IoSliceMut, Write};

@@ -1,7 +1,9 @@
 //! The command, as a script sees it: what it prints, and what it exits with.
-#![cfg(feature = "cli")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "support/run.rs"]
+mod run;
+#[path = "../../tests/support/mod.rs"]
 mod support;
 
 use std::collections::BTreeSet;
@@ -11,7 +13,7 @@ use std::process::{Command, Output, Stdio};
 
 use fdbroker::Broker;
 use fdbroker_wire::Errno;
-use support::command::{at, fdbroker, status};
+use run::{at, fdbroker, status};
 use support::{Fake, slot};
 
 const POLICY: &str = r#"

@@ -1,41 +1,41 @@
-//! The broker as a subcommand needs it: connected to when there is something to ask, and the
-//! one who knows what slots are called.
+//! A broker that is connected to on first use, and the slots and tags that names mean.
 //!
-//! Numbers need nobody. Names are asked of the broker, unless somebody named a policy file to
-//! look them up in; a broker that is too old to be asked leaves the default policy file.
+//! A number needs no broker. A name is asked of the broker, or looked up in the policy file of
+//! `--policy`; in the default policy file if the broker is too old to be asked.
 
-use crate::{Broker, Error, Found, Index, Slot, Tag};
+use fdbroker::{Broker, Error, Found, Index, Slot, Tag};
 
-use super::policy_names::PolicyNames;
-use super::{Failure, Session};
+use crate::connect_args::ConnectArgs;
+use crate::failure::Failure;
+use crate::policy_names::PolicyNames;
 
 /// A broker, and names.
 #[derive(Debug)]
-pub(crate) struct Contact<'a> {
-    session: &'a Session,
+pub(crate) struct LazyBroker<'a> {
+    args: &'a ConnectArgs,
     broker: Option<Broker>,
     /// The policy file that counts instead of the broker.
     policy: Option<PolicyNames>,
 }
 
-impl<'a> Contact<'a> {
+impl<'a> LazyBroker<'a> {
     /// Asks nothing yet.
-    pub(crate) fn new(session: &'a Session) -> Self {
-        let policy = session.policy().map(PolicyNames::new);
-        Self { session, broker: None, policy }
+    pub(crate) fn new(args: &'a ConnectArgs) -> Self {
+        let policy = args.policy().map(PolicyNames::new);
+        Self { args, broker: None, policy }
     }
 
     /// The broker, connected to.
     pub(crate) fn broker(&mut self) -> Result<&mut Broker, Failure> {
         match self.broker {
             Some(ref mut broker) => Ok(broker),
-            None => Ok(self.broker.insert(self.session.connect()?)),
+            None => Ok(self.broker.insert(self.args.connect()?)),
         }
     }
 
     /// The broker, for itself.
     pub(crate) fn into_broker(self) -> Result<Broker, Failure> {
-        self.broker.map_or_else(|| self.session.connect(), Ok)
+        self.broker.map_or_else(|| self.args.connect(), Ok)
     }
 
     /// The slot that a text means.

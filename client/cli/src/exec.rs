@@ -13,10 +13,11 @@ use std::process::Command;
 use clap::Args;
 use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 
-use crate::{Broker, Slot};
+use fdbroker::{Broker, Slot};
 
-use super::contact::Contact;
-use super::{Failure, Session};
+use crate::connect_args::ConnectArgs;
+use crate::failure::Failure;
+use crate::lazy_broker::LazyBroker;
 
 /// Run a program with the descriptors of slots as 3, 4, ... the way socket activation does
 #[derive(Args, Debug)]
@@ -57,10 +58,10 @@ struct Wanted {
 
 impl Exec {
     /// Runs it; comes back only if that fails.
-    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let mut contact = Contact::new(session);
-        let slots = self.slots(&mut contact)?;
-        let descriptors = fetch(contact.into_broker()?, &slots)?;
+    pub(crate) fn run(self, args: &ConnectArgs) -> Result<(), Failure> {
+        let mut lazy = LazyBroker::new(args);
+        let slots = self.slots(&mut lazy)?;
+        let descriptors = fetch(lazy.into_broker()?, &slots)?;
         let passed = place(descriptors)
             .map_err(|error| Failure::local("exec: passing descriptors on", error))?;
         let names: Vec<&str> = self.slots.iter().map(|wanted| wanted.name.as_str()).collect();
@@ -77,8 +78,8 @@ impl Exec {
         Err(Failure::NotRun { program: program.to_string_lossy().into_owned(), source })
     }
 
-    fn slots(&self, contact: &mut Contact<'_>) -> Result<Vec<Slot>, Failure> {
-        self.slots.iter().map(|wanted| contact.slot(&wanted.slot)).collect()
+    fn slots(&self, lazy: &mut LazyBroker<'_>) -> Result<Vec<Slot>, Failure> {
+        self.slots.iter().map(|wanted| lazy.slot(&wanted.slot)).collect()
     }
 }
 

@@ -3,11 +3,13 @@
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use crate::{Deposit, Slot};
+use fdbroker::{Deposit, Slot};
 
-use super::contact::Contact;
-use super::terminal;
-use super::{Failure, Session, descriptor, output};
+use crate::connect_args::ConnectArgs;
+use crate::failure::Failure;
+use crate::lazy_broker::LazyBroker;
+use crate::terminal;
+use crate::{descriptor, output};
 
 /// Write a slot's payload to standard output, or tell what is in the slot
 #[derive(Args, Debug)]
@@ -31,10 +33,10 @@ has ufd -1 and descriptor null. To use a descriptor, see: fdbroker exec --help";
 
 impl Get {
     /// Runs it.
-    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let mut contact = Contact::new(session);
-        let slot = contact.slot(&self.slot)?;
-        let deposit = contact.broker()?.get(slot)?;
+    pub(crate) fn run(self, args: &ConnectArgs) -> Result<(), Failure> {
+        let mut lazy = LazyBroker::new(args);
+        let slot = lazy.slot(&self.slot)?;
+        let deposit = lazy.broker()?.get(slot)?;
         if self.json {
             return output::json(&object(slot, &deposit));
         }

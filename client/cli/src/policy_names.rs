@@ -9,9 +9,9 @@ use std::path::PathBuf;
 
 use fdbroker_policy::{Gid, LookupError, Names, Policy, SourceText, Uid};
 
-use crate::{Slot, Tag};
+use fdbroker::{Slot, Tag};
 
-use super::Failure;
+use crate::failure::Failure;
 
 /// Where the policy file is when nobody says otherwise.
 pub(crate) const DEFAULT_POLICY: &str = "/etc/fdbroker/policy.toml";

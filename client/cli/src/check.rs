@@ -11,10 +11,12 @@ use fdbroker_policy::{
 };
 use serde_json::{Value, json};
 
-use super::describe::{Describer, right_names, rights};
-use super::policy_names::DEFAULT_POLICY;
-use super::terminal;
-use super::{Failure, Session, output};
+use crate::connect_args::ConnectArgs;
+use crate::describe::{Describer, right_names, rights};
+use crate::failure::Failure;
+use crate::output;
+use crate::policy_names::DEFAULT_POLICY;
+use crate::terminal;
 
 /// Check policy files as the broker does, and tell everything that is wrong with them
 ///
@@ -79,8 +81,8 @@ pub(crate) fn now() -> Moment {
 }
 
 /// The policy that a session is about. Findings are printed.
-pub(crate) fn load(session: &Session) -> Result<Policy, Failure> {
-    let file = session.policy().unwrap_or_else(|| DEFAULT_POLICY.into());
+pub(crate) fn load(args: &ConnectArgs) -> Result<Policy, Failure> {
+    let file = args.policy().unwrap_or_else(|| DEFAULT_POLICY.into());
     Ok(load_file(&file)?.0)
 }
 

@@ -1,21 +1,21 @@
 //! `fdbroker add`: deposits a payload, a descriptor, or both.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, IoSlice, Read};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args, ValueEnum};
-use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 use rustix::fs::OFlags;
 
-use crate::{MAX_PAYLOAD, transfer};
+use fdbroker::MAX_PAYLOAD;
 
-use super::contact::Contact;
-use super::listen::Address;
-use super::{Failure, Session};
+use crate::connect_args::ConnectArgs;
+use crate::failure::Failure;
+use crate::inherited::inherited;
+use crate::lazy_broker::LazyBroker;
+use crate::listen::Address;
 
 /// Deposit a payload, a descriptor, or both
 #[derive(Args, Debug)]
@@ -61,17 +61,17 @@ enum Access {
 
 impl Add {
     /// Runs it.
-    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
+    pub(crate) fn run(self, args: &ConnectArgs) -> Result<(), Failure> {
         // First of all, or what this process itself opens could be taken for it.
         let inherited = self.fd.map(inherited).transpose()?;
-        let mut contact = Contact::new(session);
-        let slot = contact.slot(&self.slot)?;
+        let mut lazy = LazyBroker::new(args);
+        let slot = lazy.slot(&self.slot)?;
         // Before anything is made that would have to be taken back.
-        contact.broker()?;
+        lazy.broker()?;
         let payload = self.payload.as_deref().map_or(Ok(Vec::new()), payload)?;
         let descriptor =
             inherited.map_or_else(|| self.made(), |descriptor| Ok(Some(descriptor)))?;
-        let broker = contact.broker()?;
+        let broker = lazy.broker()?;
         let added = match (&descriptor, self.fd) {
             // The next owner shall see the number that was meant, not that of the duplicate.
             (Some(descriptor), Some(number)) => {
@@ -121,30 +121,4 @@ fn opened(path: &Path, access: Access) -> Result<OwnedFd, Failure> {
         .open(path)
         .map(OwnedFd::from)
         .map_err(|error| Failure::local(format_args!("cannot open {path:?}"), error))
-}
-
-/// A duplicate of a descriptor that this process inherited, whatever it is.
-fn inherited(number: u32) -> Result<OwnedFd, Failure> {
-    let duplicate = match number {
-        0 => io::stdin().as_fd().try_clone_to_owned(),
-        1 => io::stdout().as_fd().try_clone_to_owned(),
-        2 => io::stderr().as_fd().try_clone_to_owned(),
-        _ => duplicate(number),
-    };
-    duplicate.map_err(|error| Failure::local(format_args!("descriptor {number}"), error))
-}
-
-/// Duplicates a descriptor that nobody here owns, and that therefore cannot be borrowed: sends it to ourselves. Unlike
-/// pidfd_getfd(2), that works where a container's filter forbids to look into processes.
-fn duplicate(number: u32) -> io::Result<OwnedFd> {
-    let number = i32::try_from(number).map_err(|_| rustix::io::Errno::BADF)?;
-    let (near, far) = UnixStream::pair()?;
-    if [near.as_raw_fd(), far.as_raw_fd()].contains(&number) {
-        // It was free, then.
-        return Err(rustix::io::Errno::BADF.into());
-    }
-    let control = [ControlMessage::ScmRights(&[number])];
-    let byte = [IoSlice::new(&[0])];
-    sendmsg::<UnixAddr>(near.as_raw_fd(), &byte, &control, MsgFlags::MSG_NOSIGNAL, None)?;
-    transfer::receive_one(&far)?.ok_or_else(|| rustix::io::Errno::MFILE.into())
 }

@@ -1,5 +1,4 @@
 //! The commands that answer from policy files alone: check, explain, who. No broker runs.
-#![cfg(feature = "cli")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fs;

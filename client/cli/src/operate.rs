@@ -5,8 +5,10 @@
 
 use clap::Args;
 
-use super::contact::Contact;
-use super::{Failure, Session, output};
+use crate::connect_args::ConnectArgs;
+use crate::failure::Failure;
+use crate::lazy_broker::LazyBroker;
+use crate::output;
 
 /// Have the broker read its policy file again
 #[derive(Args, Debug)]
@@ -69,26 +71,26 @@ Takes the right operate. The lines that come, as KEY=VALUE:
 
 impl Reload {
     /// Runs it.
-    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let report = session.connect()?.reload()?;
+    pub(crate) fn run(self, args: &ConnectArgs) -> Result<(), Failure> {
+        let report = args.connect()?.reload()?;
         written(&report)
     }
 }
 
 impl Purge {
     /// Runs it.
-    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let mut contact = Contact::new(session);
-        let slot = self.slot.as_deref().map(|slot| contact.slot(slot)).transpose()?;
-        let report = contact.broker()?.purge(slot)?;
+    pub(crate) fn run(self, args: &ConnectArgs) -> Result<(), Failure> {
+        let mut lazy = LazyBroker::new(args);
+        let slot = self.slot.as_deref().map(|slot| lazy.slot(slot)).transpose()?;
+        let report = lazy.broker()?.purge(slot)?;
         written(&report)
     }
 }
 
 impl Status {
     /// Runs it.
-    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let report = session.connect()?.status()?;
+    pub(crate) fn run(self, args: &ConnectArgs) -> Result<(), Failure> {
+        let report = args.connect()?.status()?;
         written(&report)
     }
 }

@@ -5,9 +5,9 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-use crate::{Errno, Error, Operation};
+use fdbroker::{Errno, Error, Operation};
 
-use super::terminal;
+use crate::terminal;
 
 /// Why the command did not do what it should.
 #[derive(Debug)]
@@ -66,15 +66,8 @@ fn status_of(error: &Error) -> u8 {
         Error::Absent { .. } | Error::Reported { errno: Errno::NOENT, .. } => 4,
         Error::Quota { .. } => 5,
         Error::Broken { .. } | Error::Untrusted { .. } | Error::Unidentified { .. } => 6,
-        Error::Failed { .. }
-        | Error::Reported { .. }
-        | Error::Version1 { .. }
-        | Error::Unserved { .. }
-        | Error::Claimed { .. }
-        | Error::TakenOver { .. }
-        | Error::Protocol { .. }
-        | Error::Timeout { .. } => 7,
         Error::NoRoom { .. } | Error::Withheld { .. } | Error::TooLarge { .. } => 8,
+        _ => 7,
     }
 }
 

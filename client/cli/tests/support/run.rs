@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output, Stdio};
 
-use super::Fake;
+use crate::support::Fake;
 
 /// The command with these arguments, and nothing in its environment that matters.
 pub(crate) fn fdbroker(arguments: &[&str]) -> Command {

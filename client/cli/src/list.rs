@@ -5,11 +5,13 @@ use std::fmt::Write;
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::{Kind, Listed};
+use fdbroker::{Kind, Listed};
 
-use super::contact::Contact;
-use super::terminal;
-use super::{Failure, Session, output};
+use crate::connect_args::ConnectArgs;
+use crate::failure::Failure;
+use crate::lazy_broker::LazyBroker;
+use crate::output;
+use crate::terminal;
 
 /// List the slots that you have the right to see, and what they hold
 #[derive(Args, Debug)]
@@ -36,10 +38,10 @@ OWNER (a user id), BYTES (of payload) and slots that no rule reaches are told to
 
 impl List {
     /// Runs it.
-    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let mut contact = Contact::new(session);
-        let tag = self.tag.as_deref().map(|tag| contact.tag(tag)).transpose()?;
-        let listed = contact.broker()?.list(tag)?;
+    pub(crate) fn run(self, args: &ConnectArgs) -> Result<(), Failure> {
+        let mut lazy = LazyBroker::new(args);
+        let tag = self.tag.as_deref().map(|tag| lazy.tag(tag)).transpose()?;
+        let listed = lazy.broker()?.list(tag)?;
         if self.json {
             return output::json(&listed.iter().map(object).collect());
         }

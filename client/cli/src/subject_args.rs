@@ -5,12 +5,12 @@ use fdbroker_host::{AccountError, Process, SystemNames, account, unit_of_cgroup}
 use fdbroker_policy::{Account, Gid, Names, Peer, Uid};
 use rustix::process::Pid;
 
-use super::Failure;
+use crate::failure::Failure;
 
 /// The options that say who asks.
 #[derive(Args, Debug)]
 #[group(skip)]
-pub(crate) struct Identity {
+pub(crate) struct SubjectArgs {
     /// Ask for this user, by name or number
     #[arg(long, group = "identity")]
     user: Option<String>,
@@ -33,7 +33,7 @@ pub(crate) struct Identity {
 }
 
 /// Who asks.
-pub(crate) struct Asker {
+pub(crate) struct Subject {
     pub(crate) uid: Uid,
     gid: Gid,
     groups: Vec<Gid>,
@@ -44,17 +44,17 @@ pub(crate) struct Asker {
     pub(crate) is_read: bool,
 }
 
-impl Identity {
+impl SubjectArgs {
     /// Whom the options mean.
-    pub(crate) fn asker(&self) -> Result<Asker, Failure> {
+    pub(crate) fn subject(&self) -> Result<Subject, Failure> {
         match (&self.user, self.pid.and_then(Pid::from_raw)) {
-            (Some(user), _) => self.asker_named(user),
-            (None, Some(pid)) => Asker::of_process(pid),
+            (Some(user), _) => self.subject_named(user),
+            (None, Some(pid)) => Subject::of_process(pid),
             (None, None) => Err(Failure::Usage("explain: --user or --pid is missing".to_owned())),
         }
     }
 
-    fn asker_named(&self, user: &str) -> Result<Asker, Failure> {
+    fn subject_named(&self, user: &str) -> Result<Subject, Failure> {
         let failed = |error: AccountError| match error {
             AccountError::NotFound(name) => {
                 Failure::Usage(format!("explain: there is no user {name:?}"))
@@ -73,7 +73,7 @@ impl Identity {
             Some(cgroup) => self.unit_in(cgroup)?,
             None => self.unit.as_deref(),
         };
-        Ok(Asker {
+        Ok(Subject {
             uid: identity.uid,
             gid: Gid::NONE,
             groups,
@@ -107,7 +107,7 @@ fn group_number(group: &str) -> Result<Gid, Failure> {
     found.ok_or_else(|| Failure::Usage(format!("explain: there is no group {group:?}")))
 }
 
-impl Asker {
+impl Subject {
     fn of_process(pid: Pid) -> Result<Self, Failure> {
         let what = format!("explain: process {}", pid.as_raw_nonzero());
         let process = Process::of(pid).map_err(|error| Failure::local(what, error))?;

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::{Broker, Connector, Trust, environment};
+use fdbroker::{Broker, Connector, Trust, environment};
 
-use super::Failure;
+use crate::failure::Failure;
 
 const POLICY_VARIABLE: &str = "FDBROKER_POLICY";
 
 #[derive(Args, Debug)]
-pub(crate) struct Session {
+pub(crate) struct ConnectArgs {
     /// The broker's socket [default: $FDBROKER_SOCKET, else /run/fdbroker/fdbroker.sock, else
     /// $XDG_RUNTIME_DIR/fdbroker.sock]
     #[arg(long, global = true, value_name = "PATH")]
@@ -33,7 +33,7 @@ pub(crate) struct Session {
     policy: Option<PathBuf>,
 }
 
-impl Session {
+impl ConnectArgs {
     /// Connects to the broker.
     pub(crate) fn connect(&self) -> Result<Broker, Failure> {
         let trust = match (self.trust_uid, self.trust_anyone) {

@@ -4,9 +4,11 @@ use clap::Args;
 use fdbroker_policy::{Exception, Holder, Moment, Policy, Target};
 use serde_json::{Value, json};
 
-use super::check::{load, now};
-use super::describe::{Describer, right_names, rights, validity, validity_object};
-use super::{Failure, Session, output};
+use crate::check::{load, now};
+use crate::connect_args::ConnectArgs;
+use crate::describe::{Describer, right_names, rights, validity, validity_object};
+use crate::failure::Failure;
+use crate::output;
 
 /// Tell who holds which right to a slot, or on the broker itself, by the rules of a policy file
 ///
@@ -36,8 +38,8 @@ Examples:
 
 impl Who {
     /// Runs it.
-    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let policy = load(session)?;
+    pub(crate) fn run(self, args: &ConnectArgs) -> Result<(), Failure> {
+        let policy = load(args)?;
         let target = match &self.slot {
             Some(text) => target(&policy, text)?,
             None => Target::Broker,

@@ -1,7 +1,9 @@
 //! What the command asks of a broker of version 2: names, listings, and to operate.
-#![cfg(feature = "cli")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "support/run.rs"]
+mod run;
+#[path = "../../tests/support/mod.rs"]
 mod support;
 
 use std::process::{Command, Output};
@@ -9,7 +11,7 @@ use std::process::{Command, Output};
 use fdbroker::{Broker, Found, Kind, Listed};
 use fdbroker_wire::version2::{Answer, Listing, Report, Request};
 use fdbroker_wire::{Errno, Message, reply};
-use support::command::{at, fdbroker, status};
+use run::{at, fdbroker, status};
 use support::{Fake, Shelf, slot};
 
 /// An escrow whose tag 10 is called web, and which tells nobody about anything else.

@@ -8,11 +8,13 @@ use fdbroker_policy::{
 };
 use serde_json::{Value, json};
 
-use super::asker::{Asker, Identity};
-use super::check::{load, now};
-use super::describe::{Describer, right_names, rights};
-use super::who::{target, target_object};
-use super::{Failure, Session, output};
+use crate::check::{load, now};
+use crate::connect_args::ConnectArgs;
+use crate::describe::{Describer, right_names, rights};
+use crate::failure::Failure;
+use crate::output;
+use crate::subject_args::{Subject, SubjectArgs};
+use crate::who::{target, target_object};
 
 /// Tell whether the policy grants somebody a right, and what each rule has to do with it
 ///
@@ -26,7 +28,7 @@ pub(crate) struct Explain {
     /// The slot, such as 10/3, web/3 or tun; for the rights tag and claim also a tag; for operate nothing
     slot: Option<String>,
     #[command(flatten)]
-    identity: Identity,
+    identity: SubjectArgs,
     /// Ask for this time, such as 2026-12-31T23:00:00Z [default: now]
     #[arg(long, value_name = "TIME")]
     at: Option<Moment>,
@@ -47,14 +49,14 @@ Exits with 0 whatever the verdict is, once there is one; a program reads it from
 
 impl Explain {
     /// Runs it.
-    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let policy = load(session)?;
+    pub(crate) fn run(self, args: &ConnectArgs) -> Result<(), Failure> {
+        let policy = load(args)?;
         let target = self.target(&policy)?;
-        let asker = self.identity.asker()?;
+        let subject = self.identity.subject()?;
         let at = self.at.unwrap_or_else(now);
-        let explanation = policy.explain(&asker.peer(), self.right, target, at);
+        let explanation = policy.explain(&subject.peer(), self.right, target, at);
         let describer = Describer(vec![&policy]);
-        let answer = Answer { explanation, asker, right: self.right, target, at, describer };
+        let answer = Answer { explanation, subject, right: self.right, target, at, describer };
         if self.json { output::json(&answer.object()) } else { answer.print() }
     }
 
@@ -79,7 +81,7 @@ impl Explain {
 /// An explanation with its question.
 struct Answer<'p> {
     explanation: Explanation<'p>,
-    asker: Asker,
+    subject: Subject,
     right: Right,
     target: Target,
     at: Moment,
@@ -109,7 +111,7 @@ impl Answer<'_> {
     }
 
     fn verdict(&self) -> String {
-        let user = self.describer.user(self.asker.uid);
+        let user = self.describer.user(self.subject.uid);
         let what = format!("{} {}", self.right, self.place());
         match self.explanation.verdict {
             Verdict::Granted { rule } => {
@@ -137,7 +139,7 @@ impl Answer<'_> {
 
     fn identity(&self) -> String {
         let groups: Vec<_> =
-            self.asker.all_groups().into_iter().map(|gid| self.describer.group(gid)).collect();
+            self.subject.all_groups().into_iter().map(|gid| self.describer.group(gid)).collect();
         let groups = if groups.is_empty() { "none".to_owned() } else { groups.join(" ") };
         let known = |key, fact: &Option<String>| match fact {
             Some(fact) => format!("{key} {fact}"),
@@ -146,10 +148,10 @@ impl Answer<'_> {
         };
         format!(
             "uid {}, groups {groups}, {}, {}, {}, at {}",
-            self.asker.uid,
-            known("unit", &self.asker.unit),
-            known("cgroup", &self.asker.cgroup),
-            known("label", &self.asker.label),
+            self.subject.uid,
+            known("unit", &self.subject.unit),
+            known("cgroup", &self.subject.cgroup),
+            known("label", &self.subject.label),
             self.at
         )
     }
@@ -157,8 +159,8 @@ impl Answer<'_> {
     /// Whether it is known that there is none: of a process that was read, or of a unit whose control group is known.
     fn has_none(&self, key: &str) -> bool {
         match key {
-            "unit" => self.asker.cgroup.is_some(),
-            "label" => self.asker.is_read,
+            "unit" => self.subject.cgroup.is_some(),
+            "label" => self.subject.is_read,
             _ => false,
         }
     }
@@ -222,7 +224,7 @@ impl Answer<'_> {
             Verdict::Granted { rule } => Some(rule),
             Verdict::Refused { rule } => rule,
         };
-        let groups = self.asker.all_groups();
+        let groups = self.subject.all_groups();
         let rules = self.explanation.rules.iter().map(|it| self.rule_object(it));
         json!({
             "verdict": if verdict.is_granted() { "granted" } else { "refused" },
@@ -232,11 +234,11 @@ impl Answer<'_> {
             "on": target_object(self.target, &self.describer),
             "at": self.at.to_string(),
             "peer": {
-                "user": self.describer.user_object(self.asker.uid),
+                "user": self.describer.user_object(self.subject.uid),
                 "groups": groups.iter().map(|gid| self.describer.group_object(*gid)).collect::<Vec<_>>(),
-                "unit": self.asker.unit,
-                "cgroup": self.asker.cgroup,
-                "label": self.asker.label,
+                "unit": self.subject.unit,
+                "cgroup": self.subject.cgroup,
+                "label": self.subject.label,
             },
             "rules": rules.collect::<Vec<_>>(),
         })

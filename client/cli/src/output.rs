@@ -7,8 +7,8 @@ use std::io::{self, Write};
 use fdbroker_policy::{escape, is_harmful};
 use serde_json::Value;
 
-use super::Failure;
-use super::terminal::shown;
+use crate::failure::Failure;
+use crate::terminal::shown;
 
 /// Writes to standard output. A reader that has gone has seen enough: that is no failure.
 pub(crate) fn write(bytes: &[u8]) -> Result<(), Failure> {

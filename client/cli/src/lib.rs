@@ -1,12 +1,12 @@
 //! The command `fdbroker`: what its command line is, and which file does which part.
 //!
-//! One file a subcommand. Each gives either nothing, when all is done, or a `Failure`, which
-//! is one sentence on standard error and an exit status that scripts can rely on.
+//! One file a subcommand. Each returns nothing when all is done, or a `Failure`: one sentence on
+//! standard error, and an exit status that scripts can rely on.
+#![forbid(unsafe_code)]
 
 mod add;
-mod asker;
 mod check;
-mod contact;
+mod connect_args;
 mod del;
 mod describe;
 mod descriptor;
@@ -14,12 +14,14 @@ mod exec;
 mod explain;
 mod failure;
 mod get;
+mod inherited;
+mod lazy_broker;
 mod list;
 mod listen;
 mod operate;
 mod output;
 mod policy_names;
-mod session;
+mod subject_args;
 mod tag;
 mod terminal;
 mod who;
@@ -28,8 +30,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use connect_args::ConnectArgs;
 use failure::Failure;
-use session::Session;
 
 /// Get descriptors and payloads from a broker, and leave one's own with it
 ///
@@ -40,7 +42,7 @@ use session::Session;
 #[command(name = "fdbroker", version, after_long_help = STATUSES)]
 struct CommandLine {
     #[command(flatten)]
-    session: Session,
+    args: ConnectArgs,
     #[command(subcommand)]
     task: Task,
 }
@@ -83,20 +85,20 @@ Environment:
 
 /// Runs the command with the arguments of this process, and says how to exit.
 pub fn main() -> ExitCode {
-    let CommandLine { session, task } = CommandLine::parse();
+    let CommandLine { args, task } = CommandLine::parse();
     let outcome = match task {
-        Task::Get(get) => get.run(&session),
-        Task::Add(add) => add.run(&session),
-        Task::Del(del) => del.run(&session),
-        Task::Tag(tag) => tag.run(&session),
-        Task::List(list) => list.run(&session),
-        Task::Exec(exec) => exec.run(&session),
-        Task::Reload(reload) => reload.run(&session),
-        Task::Purge(purge) => purge.run(&session),
-        Task::Status(status) => status.run(&session),
+        Task::Get(get) => get.run(&args),
+        Task::Add(add) => add.run(&args),
+        Task::Del(del) => del.run(&args),
+        Task::Tag(tag) => tag.run(&args),
+        Task::List(list) => list.run(&args),
+        Task::Exec(exec) => exec.run(&args),
+        Task::Reload(reload) => reload.run(&args),
+        Task::Purge(purge) => purge.run(&args),
+        Task::Status(status) => status.run(&args),
         Task::Check(check) => check.run(),
-        Task::Explain(explain) => explain.run(&session),
-        Task::Who(who) => who.run(&session),
+        Task::Explain(explain) => explain.run(&args),
+        Task::Who(who) => who.run(&args),
     };
     outcome.map_or_else(Failure::report, |()| ExitCode::SUCCESS)
 }

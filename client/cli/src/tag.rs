@@ -3,8 +3,10 @@
 use clap::Args;
 use serde_json::json;
 
-use super::contact::Contact;
-use super::{Failure, Session, output};
+use crate::connect_args::ConnectArgs;
+use crate::failure::Failure;
+use crate::lazy_broker::LazyBroker;
+use crate::output;
 
 /// Tell how much a tag holds
 #[derive(Args, Debug)]
@@ -27,10 +29,10 @@ payloads in bytes.";
 
 impl Tag {
     /// Runs it.
-    pub(crate) fn run(self, session: &Session) -> Result<(), Failure> {
-        let mut contact = Contact::new(session);
-        let tag = contact.tag(&self.tag)?;
-        let info = contact.broker()?.tag(tag)?;
+    pub(crate) fn run(self, args: &ConnectArgs) -> Result<(), Failure> {
+        let mut lazy = LazyBroker::new(args);
+        let tag = lazy.tag(&self.tag)?;
+        let info = lazy.broker()?.tag(tag)?;
         match self.json {
             true => output::json(&json!({
                 "tag": tag.get(), "used": info.used, "total": info.total,

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::Failure;
+use crate::failure::Failure;
 
 /// Where to listen.
 #[derive(Clone, PartialEq, Eq, Debug)]
