@@ -39,10 +39,16 @@ Examples:
   fdbroker exec 1/1 -- sh -c 'head -n 3 <&3'
 
 The program finds the descriptors from 3 on, their number in LISTEN_FDS, their names in
-LISTEN_FDNAMES and its own process id in LISTEN_PID. A payload does not reach it.
+LISTEN_FDNAMES and its own process id in LISTEN_PID. Payloads are not passed on.
 
-It has to use the descriptor by its number. One that opens a path, /dev/fd/3 too, opens the
-file anew, and needs the right to do that.";
+The program has to use the number. Opening a path, /dev/fd/3 too, opens the file again, and
+needs the permission for that.
+
+If a wrapper forks, as in sh -c 'server; true', LISTEN_PID is not the server's process id, and
+the server ignores the descriptors. Write exec before the server. Descriptors 3, 4, ... of the
+caller are not passed on.
+
+docs/servers.md shows the line for nginx, haproxy, gunicorn and other servers.";
 
 /// The first descriptor that is passed on: SD_LISTEN_FDS_START.
 const FIRST: RawFd = 3;
