@@ -10,7 +10,8 @@
 //! - Each depositor (a uid) has at most one thread at work. Its descriptors are closed in order. If
 //!   one blocks, only this depositor's wait.
 //! - Descriptors wait a few milliseconds, or until many are together, so that one wake-up serves
-//!   them all. While a thread keeps the time, dropping one costs a lock and a push.
+//!   them all. While a thread keeps the time, dropping one costs a lock and a push. What somebody waits
+//!   for waits for no others.
 //! - A socket of the broker's own that may hold what nobody has read, an old listening socket say, is
 //!   closed by a thread that closes nothing else, as long as there are few of them.
 //! - Threads are shared by all depositors, and bounded. The last ones are for system users only.
@@ -20,6 +21,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -66,6 +68,8 @@ pub(crate) struct DeferredClose {
     descriptor: Option<OwnedFd>,
     depositor: Depositor,
     queue: CloseQueue,
+    /// Somebody waits for it.
+    soon: AtomicBool,
     /// Dropped when the descriptor has been closed.
     after: Option<Box<dyn Send + Sync>>,
 }
@@ -73,6 +77,7 @@ pub(crate) struct DeferredClose {
 /// What is to be closed, and what is dropped afterwards.
 struct CloseJob {
     descriptor: OwnedFd,
+    soon: bool,
     after: Option<Box<dyn Send + Sync>>,
 }
 
@@ -128,7 +133,8 @@ impl CloseQueue {
         descriptor: OwnedFd,
     ) -> DeferredClose {
         let (queue, depositor) = (self.clone(), depositor.into());
-        DeferredClose { descriptor: Some(descriptor), depositor, queue, after: None }
+        let soon = AtomicBool::new(false);
+        DeferredClose { descriptor: Some(descriptor), depositor, queue, soon, after: None }
     }
 
     /// Returns an account for a socket of the broker's own, and for what is read from it. It is nobody
@@ -158,6 +164,7 @@ impl CloseQueue {
     }
 
     fn push(&self, depositor: Depositor, job: CloseJob) {
+        let soon = job.soon;
         let mut state = self.0.lock();
         let jobs = state.waiting.entry(depositor).or_default();
         jobs.push(job);
@@ -165,14 +172,14 @@ impl CloseQueue {
         if waiting == 1 && !state.busy.contains(&depositor) {
             state.turns.push_back((Instant::now() + DELAY, depositor));
         }
-        let full = waiting == BATCH;
-        if full {
+        let soon = soon || waiting == BATCH;
+        if soon {
             state.bring_forward(depositor);
         }
         let called = self.call(&mut state);
         // A thread that is told while the state is locked would wake only to wait for that.
         drop(state);
-        if full || called {
+        if soon || called {
             self.0.work.notify_one();
         }
     }
@@ -299,8 +306,9 @@ impl State {
     fn end_turn(&mut self, depositor: Depositor) {
         self.busy.remove(&depositor);
         let Some(jobs) = self.waiting.get(&depositor) else { return };
-        // What came meanwhile waits for others too: else batches would be of two or three.
-        let delay = if jobs.len() < BATCH { DELAY } else { Duration::ZERO };
+        // The rest waits for others too: else batches would be of two or three.
+        let soon = jobs.len() >= BATCH || jobs.iter().any(|job| job.soon);
+        let delay = if soon { Duration::ZERO } else { DELAY };
         self.turns.push_back((Instant::now() + delay, depositor));
     }
 
@@ -370,6 +378,11 @@ impl DeferredClose {
         self.descriptor.take()
     }
 
+    /// Has it closed without waiting for others, once it is dropped: somebody waits for that.
+    pub(crate) fn close_soon(&self) {
+        self.soon.store(true, Ordering::Relaxed);
+    }
+
     /// Has it closed on account of another depositor than at first.
     pub(crate) fn move_to(&mut self, depositor: impl Into<Depositor>) {
         self.depositor = depositor.into();
@@ -391,7 +404,9 @@ impl From<DeferredClose> for Option<OwnedFd> {
 impl Drop for DeferredClose {
     fn drop(&mut self) {
         if let Some(descriptor) = self.descriptor.take() {
-            self.queue.push(self.depositor, CloseJob { descriptor, after: self.after.take() });
+            let soon = *self.soon.get_mut();
+            let job = CloseJob { descriptor, soon, after: self.after.take() };
+            self.queue.push(self.depositor, job);
         }
     }
 }

@@ -19,6 +19,7 @@ use super::request;
 use super::request::answer::Answer;
 use super::request::many;
 use super::state::Worker;
+use super::store::leaving::Leaving;
 use super::supervisor_link::closer::Unsent;
 use crate::fd::Depositor;
 use crate::log::{Kind, Record, Verdict};
@@ -50,6 +51,7 @@ pub(crate) async fn serve(
         outbox: Outbox::new(Rc::clone(&stream), ledger, reader, patience),
         turn,
         connection: Rc::clone(&connection),
+        leaving: Leaving::default(),
         greeted: None,
     };
     if let Some(reason) = run(&mut session, &worker).await {

@@ -2,6 +2,7 @@
 //! them waits for them, and nobody else.
 
 mod account;
+mod answered;
 mod backlog;
 mod in_flight;
 mod out_of_band;

@@ -83,6 +83,9 @@ impl Deposits {
         self.takers.forget(slot);
         let kept = self.kept.remove(&slot);
         kept.iter().for_each(|_| self.freed.count());
+        // The worker's answer waits for it.
+        let descriptor = kept.as_ref().and_then(|kept| kept.descriptor.as_ref());
+        descriptor.into_iter().for_each(PeerFd::close_soon);
         let leaving = kept.as_ref().and_then(|kept| kept.leaving.as_ref());
         leaving.into_iter().for_each(|leaving| self.unclosed.leaves(leaving));
         kept.is_some()

@@ -5,12 +5,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::forgetful::Forgetful;
 use super::table::{Counted, Counter, EndedCharge, Table};
 use fdbroker_policy::{Settings, Uid};
+use tokio::sync::oneshot;
 
 /// The accounts of all users.
 pub(crate) struct Quotas {
@@ -57,6 +58,8 @@ struct Account {
     descriptors: AtomicU32,
     brought: AtomicU32,
     opening: Counter,
+    /// Deposits that left their slots and that somebody waited for in vain.
+    late: AtomicU32,
     /// The deposited descriptors of all users, the same for every account.
     all_descriptors: Counter,
     /// What all users brought, likewise.
@@ -97,6 +100,10 @@ pub(crate) struct DepositCharge {
     account: Arc<Account>,
     bytes: u64,
     descriptors: u32,
+    /// Dropped with it.
+    awaited: OnceLock<oneshot::Sender<()>>,
+    /// That was waited for in vain.
+    late: AtomicBool,
 }
 
 /// A descriptor that came from a user and is no deposit: not yet, or refused and not yet closed. Or one
@@ -396,7 +403,13 @@ impl Quotas {
         let descriptors = u32::from(descriptor);
         account.descriptors.fetch_add(descriptors, Ordering::Relaxed);
         account.all_descriptors.fetch_add(descriptors, Ordering::Relaxed);
-        DepositCharge { account, bytes, descriptors }
+        DepositCharge {
+            account,
+            bytes,
+            descriptors,
+            awaited: OnceLock::new(),
+            late: AtomicBool::new(false),
+        }
     }
 
     fn account(&self, uid: Uid) -> Arc<Account> {
@@ -415,8 +428,29 @@ impl Drop for BroughtCharge {
     }
 }
 
+impl DepositCharge {
+    /// Returns what ends when the charge is given back, with an error. Returns `None` while another charge
+    /// of the account is late, since all of a user's descriptors are closed one after the other; and if
+    /// somebody waits already.
+    pub(crate) fn given_back(&self) -> Option<oneshot::Receiver<()>> {
+        if self.account.late.load(Ordering::Relaxed) > 0 {
+            return None;
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.awaited.set(sender).ok().map(|()| receiver)
+    }
+
+    /// It was waited for in vain: until it is given back, nobody waits for others of its account.
+    pub(crate) fn set_late(&self) {
+        if !self.late.swap(true, Ordering::Relaxed) {
+            self.account.late.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Drop for DepositCharge {
     fn drop(&mut self) {
+        self.account.late.fetch_sub(u32::from(*self.late.get_mut()), Ordering::Relaxed);
         self.account.slots.fetch_sub(1, Ordering::Relaxed);
         self.account.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
         self.account.descriptors.fetch_sub(self.descriptors, Ordering::Relaxed);

@@ -16,6 +16,7 @@ use crate::worker::ownership::claim::End;
 use crate::worker::ownership::participant::Participant;
 use crate::worker::sessions::Connection;
 use crate::worker::state::Worker;
+use crate::worker::store::leaving::Leaving;
 
 /// What a session is, beside its two directions.
 pub(crate) struct Session {
@@ -28,6 +29,8 @@ pub(crate) struct Session {
     /// Its share in its user's time on the event loop.
     pub(crate) turn: Rc<Turn>,
     pub(crate) connection: Rc<Connection>,
+    /// What its request has removed.
+    pub(crate) leaving: Leaving,
     /// The answer to the last HEL, once there was one: what it was granted, and how many tags it may see.
     pub(crate) greeted: Option<Greeted>,
 }

@@ -15,7 +15,7 @@ use super::orphans::{self, is_unreachable};
 use super::place::Place;
 use super::slots::delete;
 use crate::log::{Kind, Verdict};
-use crate::worker::limits::loop_time::Turn;
+use crate::worker::peer::session::Session;
 use crate::worker::policy::active::Rules;
 use crate::worker::state::Worker;
 use crate::worker::supervisor_link::at_hand;
@@ -52,7 +52,7 @@ pub(crate) async fn reload(worker: &Worker, requester: &Requester) -> Option<Ans
 pub(crate) async fn purge(
     worker: &Worker,
     requester: &Requester,
-    turn: &Turn,
+    session: &Session,
     slot: Option<Slot>,
 ) -> Option<Answer> {
     let rules = worker.policy.now();
@@ -71,8 +71,8 @@ pub(crate) async fn purge(
     };
     let mut text = String::new();
     for slot in slots {
-        turn.take().await;
-        match at_hand::during(Some(slot), pin!(purge_one(&case, slot))).await? {
+        session.turn.take().await;
+        match at_hand::during(Some(slot), pin!(purge_one(&case, session, slot))).await? {
             // Writing to a String cannot fail.
             Ok(()) => drop(writeln!(text, "{slot}")),
             Err(failure) => return Some(case.fail(failure)),
@@ -95,7 +95,11 @@ fn may_purge(case: &RequestContext<'_>, slot: Slot) -> Result<(), Failure> {
 }
 
 /// Deletes one, if it is still there and out of reach.
-async fn purge_one(case: &RequestContext<'_>, slot: Slot) -> Option<Result<(), Failure>> {
+async fn purge_one(
+    case: &RequestContext<'_>,
+    session: &Session,
+    slot: Slot,
+) -> Option<Result<(), Failure>> {
     let worker = case.worker;
     let guard = worker.link.lock().await;
     let found = worker.slots.borrow().get(slot).cloned();
@@ -107,6 +111,7 @@ async fn purge_one(case: &RequestContext<'_>, slot: Slot) -> Option<Result<(), F
     if case.record_elsewhere(&place, Kind::Decision, Verdict::Granted, &reason).is_err() {
         return Some(Err(unrecorded()));
     }
+    session.leaving.add(&deposit);
     delete(worker, &guard, &deposit).await.map(Ok)
 }
 

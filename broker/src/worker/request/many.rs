@@ -47,6 +47,7 @@ pub(crate) async fn serve(
                     slots::serve(worker, session, &requester, SlotRequest::Add(add)).await?;
                 outcomes.push(done(&answer));
             }
+            session.leaving.closed().await;
             session.pause(worker, requester.pause()).await?;
             Some(Answer::DoneMany(tag, outcomes))
         }
@@ -57,6 +58,7 @@ pub(crate) async fn serve(
                 let del = SlotRequest::Del(Slot { tag, index });
                 outcomes.push(done(&slots::serve(worker, session, &requester, del).await?));
             }
+            session.leaving.closed().await;
             session.pause(worker, requester.pause()).await?;
             Some(Answer::DoneMany(tag, outcomes))
         }

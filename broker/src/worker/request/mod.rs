@@ -68,10 +68,11 @@ pub(crate) async fn serve(
         }
         Request::Version2(Version2::Reload) => admin::reload(worker, &requester).await,
         Request::Version2(Version2::Purge(slot)) => {
-            admin::purge(worker, &requester, &session.turn, slot).await
+            admin::purge(worker, &requester, session, slot).await
         }
         Request::Version2(Version2::Status) => Some(admin::status(worker, &requester)),
     };
+    session.leaving.closed().await;
     session.pause(worker, requester.pause()).await?;
     answer
 }

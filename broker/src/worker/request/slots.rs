@@ -89,8 +89,8 @@ async fn carry_out(
                     Err(failure) => Outcome::Failed(failure),
                 },
             },
-            SlotRequest::Add(add) => keep(&case, &session.participant, add).await?,
-            SlotRequest::Del(slot) => forget(&case, &session.participant, slot).await?,
+            SlotRequest::Add(add) => keep(&case, session, add).await?,
+            SlotRequest::Del(slot) => forget(&case, session, slot).await?,
             SlotRequest::Count(tag) => Outcome::Done(count(&case, tag)),
         };
         return Some(case.conclude(outcome));
@@ -216,16 +216,13 @@ fn largest_resource(rules: &Rules, tag: Tag) -> Option<Index> {
 }
 
 /// Keeps a deposit, at the supervisor first; none when the supervisor has gone.
-async fn keep(
-    case: &RequestContext<'_>,
-    participant: &Participant,
-    add: Add<PeerFd>,
-) -> Option<Outcome> {
+async fn keep(case: &RequestContext<'_>, session: &Session, add: Add<PeerFd>) -> Option<Outcome> {
     let (worker, slot) = (case.worker, add.slot);
     let owner = case.requester.connection().uid;
     let guard = worker.link.lock().await;
     let before = worker.slots.borrow().get(slot).cloned();
-    let may = fence_in_turn(case, participant).and_then(|()| may_change(case, before.as_deref()));
+    let may = fence_in_turn(case, &session.participant)
+        .and_then(|()| may_change(case, before.as_deref()));
     let charge = may.and_then(|()| {
         let replaced = before.as_deref().map(|before| &*before.charge);
         worker
@@ -246,6 +243,7 @@ async fn keep(
     }
     if let Some(before) = &before {
         worker.link.leaves(before);
+        session.leaving.add(before);
         worker.freed.count();
     }
     worker.taking.forget(slot);
@@ -259,15 +257,12 @@ fn crowded() -> Failure {
 }
 
 /// Forgets a deposit, at the supervisor first; none when the supervisor has gone.
-async fn forget(
-    case: &RequestContext<'_>,
-    participant: &Participant,
-    slot: Slot,
-) -> Option<Outcome> {
+async fn forget(case: &RequestContext<'_>, session: &Session, slot: Slot) -> Option<Outcome> {
     let worker = case.worker;
     let guard = worker.link.lock().await;
     let before = worker.slots.borrow().get(slot).cloned();
-    let may = fence_in_turn(case, participant).and_then(|()| before.ok_or_else(Failure::absent));
+    let may =
+        fence_in_turn(case, &session.participant).and_then(|()| before.ok_or_else(Failure::absent));
     let may = may.and_then(|before| {
         may_change(case, Some(&before))?;
         case.record_first("done")?;
@@ -277,6 +272,7 @@ async fn forget(
         Ok(before) => before,
         Err(failure) => return Some(Outcome::Failed(failure)),
     };
+    session.leaving.add(&before);
     delete(worker, &guard, &before).await?;
     Some(Outcome::Recorded(Answer::Done))
 }

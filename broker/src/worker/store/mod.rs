@@ -2,5 +2,6 @@
 
 pub(crate) mod deposit;
 pub(crate) mod kind;
+pub(crate) mod leaving;
 pub(crate) mod pending_take;
 pub(crate) mod slots;

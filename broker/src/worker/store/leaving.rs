@@ -1,0 +1,51 @@
+//! What a request removed from its slots, until it has been closed here and at the supervisor.
+//!
+//! The answer waits for that: then an address is free, and a device can be opened, once a peer knows
+//! that its deposit has gone. It does not wait for long, since a close can take as long as whoever made
+//! the descriptor likes; and while one such close goes on, no other of its user is waited for.
+
+use std::cell::RefCell;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+use super::deposit::Deposit;
+use crate::worker::limits::quota::DepositCharge;
+
+/// How long an answer waits at most.
+const LONGEST: Duration = Duration::from_secs(1);
+
+/// Descriptors that one request removed.
+#[derive(Default)]
+pub(crate) struct Leaving(RefCell<Vec<Closing>>);
+
+/// One of them.
+struct Closing {
+    charge: Weak<DepositCharge>,
+    /// Its sender never sends: it is dropped with the charge.
+    given_back: oneshot::Receiver<()>,
+}
+
+impl Leaving {
+    /// Adds a deposit that leaves its slot now, or at once. Whoever holds it has to let go of it.
+    pub(crate) fn add(&self, deposit: &Deposit) {
+        let Some(descriptor) = &deposit.descriptor else { return };
+        descriptor.close_soon();
+        let charge = Arc::downgrade(&deposit.charge);
+        let closing = deposit.charge.given_back().map(|given_back| Closing { charge, given_back });
+        self.0.borrow_mut().extend(closing);
+    }
+
+    /// Waits until all of them have been closed, or for a second.
+    pub(crate) async fn closed(&self) {
+        let leaving = self.0.take();
+        let end = Instant::now() + LONGEST;
+        for Closing { charge, given_back } in leaving {
+            if timeout_at(end, given_back).await.is_err() {
+                charge.upgrade().iter().for_each(|charge| charge.set_late());
+            }
+        }
+    }
+}
