@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 
 use crate::capability::ALWAYS_KEPT;
-use crate::{Moment, PathSource, Policy, Rates, Resource, Settings, TagSettings};
+use crate::{Moment, Policy, Rates, Resource, Settings, TagSettings};
 
 /// What differs between two policies beside the rights; see [`diff()`](crate::diff()).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -134,27 +134,30 @@ fn altered<K: Ord>(
     found
 }
 
-/// Both have the same keys in the same order.
+/// What differs; a key that one of them does not have is `none` there.
 fn fields(before: Vec<Entry>, after: Vec<Entry>) -> Vec<Field> {
-    let pairs = before.into_iter().zip(after);
-    let field = |((key, before), (_, after)): (Entry, Entry)| {
-        (before != after).then_some(Field { key, before, after })
-    };
-    pairs.filter_map(field).collect()
+    let gone = before.iter().filter(|(key, _)| !after.iter().any(|(other, _)| other == key));
+    let gone: Vec<_> = gone.map(|(key, _)| (*key, NONE.to_owned())).collect();
+    let mut found = Vec::new();
+    for (key, after) in after.into_iter().chain(gone) {
+        let old = before.iter().find(|(other, _)| *other == key);
+        let before = old.map_or(NONE, |(_, text)| text).to_owned();
+        if before != after {
+            found.push(Field { key, before, after });
+        }
+    }
+    found
 }
+
+const NONE: &str = "none";
 
 fn of_resource(resource: &Resource) -> Vec<Entry> {
     let Resource { name: _, slot, source, opening, capabilities } = resource;
-    let PathSource { path, access, follow_symlinks } = source.at();
-    vec![
-        ("slot", format!("{}/{}", slot.tag, slot.index)),
-        ("path", format!("{source} {path}")),
-        ("access", access.to_string()),
-        ("open", opening.to_string()),
-        ("number", source.number().map_or("any".to_owned(), |number| number.to_string())),
-        ("follow_symlinks", follow_symlinks.to_string()),
-        ("capabilities", listed(capabilities.iter().map(String::as_str))),
-    ]
+    let mut entries = vec![("slot", format!("{}/{}", slot.tag, slot.index))];
+    entries.extend(source.entries());
+    entries.push(("open", opening.to_string()));
+    entries.push(("capabilities", listed(capabilities.iter().map(String::as_str))));
+    entries
 }
 
 /// The rates of a policy's rules, for those rules that both have and one of them limits.

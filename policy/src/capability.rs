@@ -1,13 +1,5 @@
 //! The names of the Linux capabilities, as a resource may ask for them.
 
-/// Devices whose open(2) asks for a capability beside the file mode: as they are called, their numbers, and the capability.
-pub const GUARDED_DEVICES: [(&str, (u32, u32), &str); 4] = [
-    ("/dev/kmsg", (1, 11), "syslog"),
-    ("/dev/mem", (1, 1), "sys_rawio"),
-    ("/dev/port", (1, 4), "sys_rawio"),
-    ("/dev/snapshot", (10, 231), "sys_admin"),
-];
-
 /// What root's broker keeps in any case.
 pub(crate) const ALWAYS_KEPT: [&str; 5] = ["setuid", "setgid", "setpcap", "kill", "dac_override"];
 

@@ -48,7 +48,6 @@ mod witness;
 
 pub use alteration::{Alteration, Alterations, Altered, Field, TimedRules};
 pub use built_in::{BUILT_IN_RULE, built_in};
-pub use capability::GUARDED_DEVICES;
 pub use conditions::Conditions;
 pub use diff::{Change, Differences, Unless, diff};
 pub use excerpt::{escape, is_harmful};

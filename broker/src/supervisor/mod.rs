@@ -88,9 +88,9 @@ fn prepare(arguments: &Arguments) -> Result<state::Supervisor, StartError> {
 /// Says which resources cannot be opened for want of a capability that the policy names.
 fn warn_of_capabilities(source: &policy::source::PolicySource, log: &Log) {
     for resource in source.policy.resources() {
-        let missing = resources::resource::not_held(resource);
+        let missing = resources::capability::not_held(&resource.capabilities);
         if !missing.is_empty() {
-            let cure = resources::resource::NOT_HELD.replace("{}", &missing.join(" "));
+            let cure = resources::capability::NOT_HELD.replace("{}", &missing.join(" "));
             log.warn(&format!("resource {:?}: {cure}", resource.name));
         }
     }

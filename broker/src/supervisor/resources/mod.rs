@@ -1,4 +1,7 @@
 //! Resources, opened off the event loop.
 
+pub(crate) mod capability;
+pub(crate) mod failure;
+pub(crate) mod openable;
+pub(crate) mod path;
 pub(crate) mod pool;
-pub(crate) mod resource;

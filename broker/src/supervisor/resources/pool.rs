@@ -9,7 +9,8 @@ use fdbroker_policy::{Opening, Resource};
 use fdbroker_wire::Errno;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::resource::{OpenFailure, Openable};
+use super::failure::OpenFailure;
+use super::openable::Openable;
 use crate::fd::{CloseQueue, Depositor, PeerFd};
 use crate::supervisor::policy_error::PolicyError;
 

@@ -1,6 +1,6 @@
 //! What of the broker a peer may see: HEL, a slot by its name, and what there is.
 
-use fdbroker_policy::{Policy, Right, Source};
+use fdbroker_policy::{Policy, Right};
 use fdbroker_wire::version2::{Entry, Features, Found, Kind, Listing, Name};
 use fdbroker_wire::{Hello, Slot, Tag};
 
@@ -169,7 +169,7 @@ fn entry<'p>(
     let deposits = case.worker.slots.borrow();
     let deposit = deposits.get(slot);
     let kind = match place.resource {
-        Some((_, resource)) => matches!(resource.source, Source::File { .. }).then_some(Kind::File),
+        Some((_, resource)) => resource.source.descriptor_kind().and_then(on_the_wire),
         None => kind_of(deposit?.descriptor.as_ref()),
     };
     let told = deposit.filter(|_| operates);
@@ -186,7 +186,11 @@ fn entry<'p>(
 }
 
 fn kind_of(descriptor: Option<&PeerFd>) -> Option<Kind> {
-    Kind::from_name(kind::of(descriptor.and_then(PeerFd::descriptor)).name())
+    on_the_wire(kind::of(descriptor.and_then(PeerFd::descriptor)))
+}
+
+fn on_the_wire(kind: fdbroker_policy::Kind) -> Option<Kind> {
+    Kind::from_name(kind.name())
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
-//! A slot that the broker itself fills by opening something.
+//! A slot that the broker itself fills by opening something. What is told of one kind only is in a file of its own.
+
+mod path;
 
 use std::fmt;
 
-use crate::Slot;
-use crate::capability::GUARDED_DEVICES;
+pub use self::path::{Access, DeviceNumber, PathSource};
+use crate::{Kind, Slot};
 
 /// One table `[resources.NAME]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,29 +43,6 @@ pub enum Source {
     },
 }
 
-/// A path, and how it is opened.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct PathSource {
-    /// An absolute path without NUL and without `..`, at most 4095 bytes.
-    pub path: String,
-    /// For what it is opened.
-    pub access: Access,
-    /// Whether symbolic links on the way are followed.
-    pub follow_symlinks: bool,
-}
-
-/// For what a resource is opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Access {
-    /// Reading; the default.
-    #[default]
-    Read,
-    /// Writing.
-    Write,
-    /// Both.
-    ReadWrite,
-}
-
 /// When a resource is opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Opening {
@@ -72,15 +51,6 @@ pub enum Opening {
     PerRequest,
     /// Once, when the broker starts; all callers share the open file description, its offset and its flags.
     Startup,
-}
-
-/// The number of a device, printed as `10:200`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct DeviceNumber {
-    /// The driver, from 0 to 4095.
-    pub major: u32,
-    /// The device of that driver, from 0 to 1048575.
-    pub minor: u32,
 }
 
 impl Source {
@@ -93,51 +63,33 @@ impl Source {
         }
     }
 
-    /// The path, and how it is opened.
+    /// Returns what its descriptor is, or `None` if that is known only once it is open.
     #[must_use]
-    pub const fn at(&self) -> &PathSource {
+    pub const fn descriptor_kind(&self) -> Option<Kind> {
         match self {
-            Self::Device { at, .. } | Self::File { at } => at,
+            Self::Device { .. } => None,
+            Self::File { .. } => Some(Kind::File),
         }
     }
 
-    /// The device number that the policy expects.
-    #[must_use]
-    pub const fn number(&self) -> Option<DeviceNumber> {
-        match self {
-            Self::Device { number, .. } => *number,
-            Self::File { .. } => None,
-        }
-    }
-
-    /// The capability that opening one of this kind takes beside the file mode, whatever the policy names.
+    /// Returns the capability that opening one of this kind takes beside the file mode, whatever the policy names.
     /// `found` tells the number of a device for which the policy gives none.
     #[must_use]
     pub fn implied_capability(
         &self,
         found: impl FnOnce(&str) -> Option<DeviceNumber>,
     ) -> Option<&'static str> {
-        let Self::Device { at, number } = self else { return None };
-        let number = number.or_else(|| found(&at.path));
-        let number = number.map(|number| (number.major, number.minor));
-        let known = |(path, device, _): &&(&str, (u32, u32), &str)| {
-            *path == at.path || Some(*device) == number
-        };
-        GUARDED_DEVICES.iter().find(known).map(|(.., capability)| *capability)
-    }
-}
-
-impl Access {
-    /// Every access, in the order of the reference.
-    pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::ReadWrite];
-
-    /// The word of the language.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
         match self {
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::ReadWrite => "read-write",
+            Self::Device { at, number } => path::guard_of(at, number.or_else(|| found(&at.path))),
+            Self::File { .. } => None,
+        }
+    }
+
+    /// Returns the keys of the language that only this kind has, and what they mean: a default is written out.
+    pub(crate) fn entries(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Device { at, number } => path::entries(self.name(), at, *number),
+            Self::File { at } => path::entries(self.name(), at, None),
         }
     }
 }
@@ -170,20 +122,8 @@ impl fmt::Display for Source {
     }
 }
 
-impl fmt::Display for Access {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
 impl fmt::Display for Opening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
-    }
-}
-
-impl fmt::Display for DeviceNumber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.major, self.minor)
     }
 }

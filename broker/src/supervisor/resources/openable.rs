@@ -1,0 +1,65 @@
+//! A resource as the supervisor opens it: each kind has a file of its own.
+
+use std::os::fd::OwnedFd;
+
+use fdbroker_policy::{Resource, Source};
+
+use super::failure::OpenFailure;
+use super::path::PathOpener;
+
+/// A resource, and what opens it.
+pub(crate) struct Openable {
+    resource: Resource,
+    opener: Opener,
+}
+
+/// One for each kind of resource.
+enum Opener {
+    Path(PathOpener),
+}
+
+impl Openable {
+    /// Looks at the resource as it is now, without opening it.
+    pub(crate) fn new(resource: &Resource) -> Self {
+        let opener = match &resource.source {
+            Source::Device { at, number } => Opener::Path(PathOpener::device(at, *number)),
+            Source::File { at } => Opener::Path(PathOpener::file(at)),
+        };
+        Self { resource: resource.clone(), opener }
+    }
+
+    /// Returns whether it is exactly this one.
+    pub(crate) fn is(&self, resource: &Resource) -> bool {
+        self.resource == *resource
+    }
+
+    /// Returns whether what is to be opened is still what it was at the first look.
+    pub(crate) fn is_current(&self) -> bool {
+        match &self.opener {
+            Opener::Path(path) => path.is_current(),
+        }
+    }
+
+    pub(crate) fn resource(&self) -> &Resource {
+        &self.resource
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.resource.name
+    }
+
+    /// Opens it. Can block.
+    ///
+    /// # Errors
+    /// What the peer is answered, and what the log says.
+    pub(crate) fn open(&self) -> Result<OwnedFd, OpenFailure> {
+        let opened = match &self.opener {
+            Opener::Path(path) => path.open(&self.resource.capabilities),
+        };
+        opened.map_err(|failure| self.named(failure))
+    }
+
+    fn named(&self, OpenFailure { errno, text }: OpenFailure) -> OpenFailure {
+        OpenFailure { errno, text: format!("resource {:?}: {text}", self.resource.name) }
+    }
+}

@@ -1,0 +1,179 @@
+//! Opens devices and files, and checks that what was opened is what the policy says.
+
+use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
+
+use fdbroker_policy::{Access, DeviceNumber, PathSource};
+use fdbroker_wire::Errno;
+use rustix::fs::{
+    CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fcntl_getfl, fcntl_setfl, fstat, major, minor,
+    openat2,
+};
+
+use super::capability::permission_cure;
+use super::failure::OpenFailure;
+
+/// Opens what is at a path.
+pub(crate) struct PathOpener {
+    at: PathSource,
+    expected: Expected,
+}
+
+/// What must be found at the path.
+enum Expected {
+    File,
+    Device {
+        /// The policy names the number.
+        named: bool,
+        /// Set when the policy names a number, or by the first look at the device.
+        number: OnceLock<DeviceNumber>,
+    },
+}
+
+impl PathOpener {
+    /// Opens a device, with its number as it is now if the policy gives none.
+    ///
+    /// Behind a symlink that the policy allows, numbers may change: there only the type counts.
+    pub(crate) fn device(at: &PathSource, number: Option<DeviceNumber>) -> Self {
+        let known =
+            number.or_else(|| current_number(at)).map_or_else(OnceLock::new, OnceLock::from);
+        let expected = Expected::Device { named: number.is_some(), number: known };
+        Self { at: at.clone(), expected }
+    }
+
+    /// Opens a regular file.
+    pub(crate) fn file(at: &PathSource) -> Self {
+        Self { at: at.clone(), expected: Expected::File }
+    }
+
+    /// Returns whether the device is still the one that it was at the first look, where only that look
+    /// names it. A device that is not there has not changed: it may come back.
+    pub(crate) fn is_current(&self) -> bool {
+        let Expected::Device { named: false, number } = &self.expected else { return true };
+        let changed = |now| number.get().is_some_and(|first| *first != now);
+        !current_number(&self.at).is_some_and(changed)
+    }
+
+    /// Opens it: an open file description of its own, close-on-exec and blocking.
+    ///
+    /// The open itself does not wait for a FIFO's other end or a modem's carrier, and gains no
+    /// controlling terminal.
+    pub(crate) fn open(&self, capabilities: &[String]) -> Result<OwnedFd, OpenFailure> {
+        let flags =
+            access_flags(self.at.access) | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let failed = |error| self.not_opened(error, capabilities);
+        let opened = openat2(CWD, &self.at.path, flags, Mode::empty(), resolution(&self.at))
+            .map_err(failed)?;
+        let stat = fstat(&opened).map_err(failed)?;
+        self.check(&stat)?;
+        fcntl_getfl(&opened)
+            .and_then(|flags| fcntl_setfl(&opened, flags - OFlags::NONBLOCK))
+            .map_err(failed)?;
+        Ok(opened)
+    }
+
+    fn check(&self, stat: &Stat) -> Result<(), OpenFailure> {
+        let found = FileType::from_raw_mode(stat.st_mode);
+        match (&self.expected, found) {
+            (Expected::File, FileType::RegularFile) => Ok(()),
+            (
+                Expected::Device { named, number },
+                FileType::CharacterDevice | FileType::BlockDevice,
+            ) => self.check_number(*named, number, number_of(stat)),
+            (Expected::File, _) => {
+                Err(self.mistaken(&format!("is {}, not a regular file", noun(found))))
+            }
+            (Expected::Device { .. }, _) => {
+                Err(self.mistaken(&format!("is {}, not a device", noun(found))))
+            }
+        }
+    }
+
+    fn check_number(
+        &self,
+        named: bool,
+        number: &OnceLock<DeviceNumber>,
+        found: DeviceNumber,
+    ) -> Result<(), OpenFailure> {
+        if self.at.follow_symlinks && !named {
+            return Ok(());
+        }
+        let expected = *number.get_or_init(|| found);
+        if expected == found {
+            return Ok(());
+        }
+        Err(self.mistaken(&format!("is device {found}, not {expected}")))
+    }
+
+    fn not_opened(&self, error: rustix::io::Errno, capabilities: &[String]) -> OpenFailure {
+        let cure = match error {
+            rustix::io::Errno::PERM | rustix::io::Errno::ACCESS => &*permission_cure(capabilities),
+            rustix::io::Errno::LOOP => {
+                "a symlink is in the path; if that is meant, say follow_symlinks = true"
+            }
+            rustix::io::Errno::NOSYS => {
+                "openat2(2) takes Linux 5.6, and a service manager's seccomp filter must allow it \
+                 (not RestrictSUIDSGID=)"
+            }
+            rustix::io::Errno::NOENT | rustix::io::Errno::NXIO | rustix::io::Errno::NODEV => {
+                match self.expected {
+                    Expected::File => "make the file, or mend the path",
+                    Expected::Device { .. } => "is the device plugged in and its driver loaded?",
+                }
+            }
+            _ => "see open(2)",
+        };
+        self.failure(Errno::IO, &format!("cannot be opened: {error}; {cure}"))
+    }
+
+    fn mistaken(&self, what: &str) -> OpenFailure {
+        let cure = "it was closed again; mend the path or the policy, then reload (`fdbroker reload`, \
+                    or SIGHUP)";
+        self.failure(Errno::NODEV, &format!("{what}; {cure}"))
+    }
+
+    fn failure(&self, errno: Errno, what: &str) -> OpenFailure {
+        OpenFailure { errno, text: format!("{} {what}", self.at.path) }
+    }
+}
+
+fn resolution(at: &PathSource) -> ResolveFlags {
+    if at.follow_symlinks { ResolveFlags::NO_MAGICLINKS } else { ResolveFlags::NO_SYMLINKS }
+}
+
+/// What a file is called that is none of its kind.
+fn noun(kind: FileType) -> &'static str {
+    match kind {
+        FileType::RegularFile => "a regular file",
+        FileType::Directory => "a directory",
+        FileType::Symlink => "a symlink",
+        FileType::Fifo => "a FIFO",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice | FileType::BlockDevice => "a device",
+        FileType::Unknown => "of no type that is known",
+    }
+}
+
+fn access_flags(access: Access) -> OFlags {
+    match access {
+        Access::Read => OFlags::RDONLY,
+        Access::Write => OFlags::WRONLY,
+        Access::ReadWrite => OFlags::RDWR,
+    }
+}
+
+/// The number that the device has now, looked at without opening it (O_PATH).
+fn current_number(at: &PathSource) -> Option<DeviceNumber> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let found = openat2(CWD, &at.path, flags, Mode::empty(), resolution(at)).ok()?;
+    let stat = fstat(found).ok()?;
+    let is_device = matches!(
+        FileType::from_raw_mode(stat.st_mode),
+        FileType::CharacterDevice | FileType::BlockDevice
+    );
+    is_device.then(|| number_of(&stat))
+}
+
+fn number_of(stat: &Stat) -> DeviceNumber {
+    DeviceNumber { major: major(stat.st_rdev), minor: minor(stat.st_rdev) }
+}
