@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use crate::capability::ALWAYS_KEPT;
 use crate::{Moment, Policy, Rates, Resource, Settings, TagSettings};
@@ -152,10 +153,11 @@ fn fields(before: Vec<Entry>, after: Vec<Entry>) -> Vec<Field> {
 const NONE: &str = "none";
 
 fn of_resource(resource: &Resource) -> Vec<Entry> {
-    let Resource { name: _, slot, source, opening, capabilities } = resource;
+    let Resource { name: _, slot, source, opening, open_timeout, capabilities } = resource;
     let mut entries = vec![("slot", format!("{}/{}", slot.tag, slot.index))];
     entries.extend(source.entries());
     entries.push(("open", opening.to_string()));
+    entries.push(("open_timeout", milliseconds(*open_timeout)));
     entries.push(("capabilities", listed(capabilities.iter().map(String::as_str))));
     entries
 }
@@ -204,11 +206,15 @@ fn of_settings(settings: &Settings) -> Vec<Entry> {
         ("max_connections_per_uid", max_connections_per_uid.to_string()),
         ("max_slots_per_uid", max_slots_per_uid.to_string()),
         ("max_payload_bytes_per_uid", format!("{max_payload_bytes_per_uid}B")),
-        ("frame_timeout", format!("{}ms", frame_timeout.as_millis())),
+        ("frame_timeout", milliseconds(*frame_timeout)),
         ("audit", audit.to_string()),
         ("requests_per_second", requests),
         ("records_per_second", records_per_second.to_string()),
     ]
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{}ms", time.as_millis())
 }
 
 fn listed<'t>(words: impl Iterator<Item = &'t str>) -> String {

@@ -160,7 +160,7 @@ fn slots_are_alike_up_to_the_next_resource_of_their_tag_and_a_resource_is_like_n
 fn every_key_of_a_resource_is_read() {
     let policy = policy(
         "[tags.a]\nid = 1\n[resources.full]\nslot = \"a/0\"\ndevice = \"/dev/kmsg\"\naccess = \"read-write\"\n\
-         open = \"startup\"\nnumber = \"1:11\"\nfollow_symlinks = true\ncapabilities = [\"syslog\", \"bpf\", \"syslog\"]\n\
+         open = \"startup\"\nnumber = \"1:11\"\nfollow_symlinks = true\nopen_timeout = \"250ms\"\ncapabilities = [\"syslog\", \"bpf\", \"syslog\"]\n\
          [resources.bare]\nslot = \"a/1\"\nfile = \"/etc/motd\"\n",
     );
     let [full, bare] = policy.resources() else { panic!("two resources") };
@@ -180,6 +180,10 @@ fn every_key_of_a_resource_is_read() {
     );
     assert_eq!(bare.source, Source::File { at: at("/etc/motd", Access::Read, false) });
     assert_eq!((bare.opening, bare.capabilities.len()), (Opening::PerRequest, 0));
+    assert_eq!(
+        [full, bare].map(|resource| resource.open_timeout),
+        [Duration::from_millis(250), Duration::from_secs(10)]
+    );
 }
 
 #[test]

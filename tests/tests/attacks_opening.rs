@@ -5,7 +5,9 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use fdbroker_tests::{Builder, Daemon, Directory, Peer, is_root, process, sample, skip};
+use fdbroker_tests::{
+    Builder, Daemon, Directory, Peer, SilentFiles, is_root, process, sample, skip,
+};
 use rustix::fs::{CWD, FileType, Mode};
 
 const SLOT: (i16, i32) = (1, 5);
@@ -156,6 +158,20 @@ fn a_fifo_in_the_place_of_a_file_is_an_error_at_once() {
     rustix::fs::mknodat(CWD, &path, FileType::Fifo, Mode::RWXU, 0).unwrap();
     let daemon = start(Daemon::open(), &file_key(&path));
     is_refused_to_open(&mut daemon.connect());
+}
+
+#[test]
+fn a_caller_waits_for_a_resource_as_long_as_the_policy_says() {
+    let Some(silent) = SilentFiles::mount() else { return };
+    let keys = format!("{}\nopen_timeout = \"300ms\"", file_key(&silent.file()));
+    let daemon = start(Daemon::open(), &keys);
+    let mut peer = daemon.connect();
+    let start = Instant::now();
+    assert_eq!(peer.get(SLOT).errno(), libc::ETIMEDOUT);
+    let waited = start.elapsed();
+    // Ten seconds are the default.
+    assert!((Duration::from_millis(300)..Duration::from_secs(9)).contains(&waited), "{waited:?}");
+    peer.is_served((1, 6));
 }
 
 #[test] // attack 27

@@ -3,6 +3,7 @@
 mod path;
 
 use std::fmt;
+use std::time::Duration;
 
 pub use self::path::{Access, DeviceNumber, PathSource};
 use crate::{Kind, Slot};
@@ -18,8 +19,15 @@ pub struct Resource {
     pub source: Source,
     /// When it is opened, and who shares the result.
     pub opening: Opening,
+    /// How long a caller waits for it to be opened.
+    pub open_timeout: Duration,
     /// Linux capabilities that opening it needs: lower case, without `cap_`, each once.
     pub capabilities: Vec<String>,
+}
+
+impl Resource {
+    /// How long a caller waits if the policy does not say.
+    pub const DEFAULT_OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 }
 
 /// The position of a resource in its policy, in the order of the file, from 0.

@@ -1,5 +1,7 @@
 //! What `diff` says of policies that are known.
 
+use fdbroker_policy::{Alteration, Alterations, Altered};
+
 use super::*;
 
 /// The differences that it makes when one text takes the place of another, in short.
@@ -135,4 +137,17 @@ fn many_patterns_with_a_few_stars_each_keep_nobody_waiting_either() {
         assert!(!new.who(slot(0), Moment::new(0, 0)).is_empty());
     }
     assert!(before.elapsed().as_secs() < 60, "{:?}", before.elapsed());
+}
+
+#[test]
+fn how_long_a_caller_waits_for_a_resource_is_a_difference() {
+    let old = "version = 1\n[tags.a]\nid = 1\n[resources.r]\nslot = \"a/0\"\nfile = \"/f\"\n";
+    let new = format!("{old}open_timeout = \"1m\"\n");
+    let [old, new] = [old, &new].map(|text| load_one("p", text).expect("loads"));
+    let found = Alterations::of(&old, &new, Moment::new(0, 0)).resources;
+    let [Altered { name, how: Alteration::Changed(fields) }] = &*found else { panic!("{found:?}") };
+    let field = &fields[0];
+    assert_eq!((&**name, fields.len()), ("r", 1));
+    let told = (field.key, &*field.before, &*field.after);
+    assert_eq!(told, ("open_timeout", "10000ms", "60000ms"));
 }

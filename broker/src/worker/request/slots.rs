@@ -143,7 +143,7 @@ fn acceptable(case: &RequestContext<'_>, add: &Add<PeerFd>) -> Result<(), Failur
 /// supervisor's any more.
 async fn get(case: &RequestContext<'_>, participant: &Participant, slot: Slot) -> Option<Outcome> {
     match case.place.resource {
-        Some((resource, _)) => open(case, slot, resource).await,
+        Some((index, resource)) => open(case, slot, index, resource.open_timeout).await,
         None => {
             let deposit = case.worker.slots.borrow().get(slot).cloned();
             let deposit = deposit.filter(|deposit| shows(case.worker, participant, deposit));
@@ -163,7 +163,12 @@ pub(crate) fn shows(worker: &Worker, participant: &Participant, deposit: &Rc<Dep
     taker.is_none_or(|taker| worker.turns.fence(&taker, deposit.slot.tag, true, false).is_err())
 }
 
-async fn open(case: &RequestContext<'_>, slot: Slot, resource: ResourceIndex) -> Option<Outcome> {
+async fn open(
+    case: &RequestContext<'_>,
+    slot: Slot,
+    resource: ResourceIndex,
+    patience: Duration,
+) -> Option<Outcome> {
     let uid = case.requester.connection().uid;
     let charge = match room_to_open(case.worker, uid).await {
         Ok(charge) => charge,
@@ -172,7 +177,8 @@ async fn open(case: &RequestContext<'_>, slot: Slot, resource: ResourceIndex) ->
             return Some(Outcome::Failed(failure));
         }
     };
-    let opened = case.worker.link.open(case.rules.generation, resource.0, uid, charge).await;
+    let generation = case.rules.generation;
+    let opened = case.worker.link.open(generation, resource.0, patience, uid, charge).await;
     match opened {
         Ok(opened) => {
             // The record of the decision, which follows, is the one that counts.

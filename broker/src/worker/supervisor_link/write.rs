@@ -39,8 +39,6 @@ const WINDOW: usize = 64;
 const SOON: Duration = Duration::from_secs(1);
 /// How long the supervisor may neither read nor answer before this worker ends.
 const GIVE_UP: Duration = Duration::from_secs(30);
-/// How long a resource may take to open.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause before copies that could not be kept are sent again.
 const KEEP_AGAIN: Duration = Duration::from_millis(200);
 
@@ -139,7 +137,8 @@ impl SupervisorLink {
         LinkGuard { link: self, _turn: turn }
     }
 
-    /// Has the supervisor open a resource for `uid`, by its position in the policy of that generation.
+    /// Has the supervisor open a resource for `uid`, by its position in the policy of that generation, and waits
+    /// for it as long as `patience`.
     ///
     /// # Errors
     /// What the peer is answered, and why, when it was not opened in time or at all.
@@ -147,11 +146,12 @@ impl SupervisorLink {
         &self,
         generation: u32,
         resource: u32,
+        patience: Duration,
         uid: Uid,
         charge: OpeningCharge,
     ) -> Opened {
         let late = |_| (Errno::TIMEDOUT, "it did not open in time".to_owned());
-        let until = Instant::now() + OPEN_TIMEOUT;
+        let until = Instant::now() + patience;
         let guard = timeout_at(until, self.lock()).await.map_err(late)?;
         let ticket = self.ticket();
         let (answer, opened) = oneshot::channel();

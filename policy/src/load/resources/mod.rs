@@ -3,6 +3,7 @@
 mod path;
 
 use crate::capability::CAPABILITIES;
+use crate::load::amount::duration;
 use crate::load::bounds::{Count, RESOURCES};
 use crate::load::declared::{Declared, Once, check_name, index, is_number};
 use crate::load::near;
@@ -10,12 +11,22 @@ use crate::load::reader::{Expected, Section};
 use crate::load::report::{Report, Span};
 use crate::{Opening, Resource, Slot};
 
-const KEYS: [&str; 8] =
-    ["slot", "device", "file", "access", "open", "number", "follow_symlinks", "capabilities"];
+const KEYS: [&str; 9] = [
+    "slot",
+    "device",
+    "file",
+    "access",
+    "open",
+    "number",
+    "follow_symlinks",
+    "capabilities",
+    OPEN_TIMEOUT,
+];
 
 const SLOT: Expected =
     Expected { key: "slot", write: "a tag and a number in quotes, such as \"devices/0\"" };
 const OPEN: Expected = Expected { key: "open", write: "\"per-request\" or \"startup\"" };
+const OPEN_TIMEOUT: &str = "open_timeout";
 const NEEDED: Expected =
     Expected { key: "capabilities", write: "a list of names in quotes, such as [\"syslog\"]" };
 
@@ -51,10 +62,17 @@ impl<'d> Resources<'d> {
         let source = path::read(section, report);
         let openings = Opening::ALL.map(|opening| (opening.name(), opening));
         let opening = section.word(OPEN, &openings, report).unwrap_or_default();
+        let open_timeout = duration(section, OPEN_TIMEOUT, report);
         let capabilities = capabilities(section, report);
         if let (Some(slot), Some(source)) = (slot, source) {
-            let name = name.to_owned();
-            self.read.push(Resource { name, slot, source, opening, capabilities });
+            self.read.push(Resource {
+                name: name.to_owned(),
+                slot,
+                source,
+                opening,
+                open_timeout: open_timeout.unwrap_or(Resource::DEFAULT_OPEN_TIMEOUT),
+                capabilities,
+            });
         }
     }
 
