@@ -10,6 +10,7 @@
 use std::convert::Infallible;
 use std::error::Error;
 use std::net::SocketAddr;
+use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -34,6 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let upgrader = Upgrader::start(fdbroker::Upgrader::builder(TAG)).await?;
     let listener: TcpListener = upgrader.listen("http", address).await?;
     upgrader.ready().await?;
+    tell_service_manager()?;
     println!("listening on {}", listener.local_addr()?);
 
     let leaving = Arc::new(AtomicBool::new(false));
@@ -57,6 +59,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let all_gone = async { while connections.join_next().await.is_some() {} };
     if timeout(LEAVE, all_gone).await.is_err() {
         eprintln!("some clients kept silent until the end");
+    }
+    Ok(())
+}
+
+/// Says which process serves, if a service manager wants to know: sd_notify(3).
+fn tell_service_manager() -> std::io::Result<()> {
+    if let Some(path) = std::env::var_os("NOTIFY_SOCKET") {
+        let message = format!("READY=1\nMAINPID={}", std::process::id());
+        UnixDatagram::unbound()?.send_to(message.as_bytes(), path)?;
     }
     Ok(())
 }

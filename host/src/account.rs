@@ -89,7 +89,7 @@ impl fmt::Display for AccountError {
             Self::NotFound(name) => write!(
                 f,
                 "there is no user {name:?} for the worker to run as: create it (`useradd --system \
-                 --user-group --shell /usr/sbin/nologin NAME`), or name another as `user` in the \
+                 --no-create-home --shell /usr/sbin/nologin {name}`), or name another as `user` in the \
                  policy's [broker]"
             ),
             Self::Lookup { account, reason } => write!(
