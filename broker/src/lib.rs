@@ -17,7 +17,6 @@ mod fd;
 mod log;
 mod look;
 mod memory;
-mod numbering;
 mod process_number;
 pub mod sandbox;
 mod spell;

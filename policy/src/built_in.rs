@@ -2,7 +2,7 @@
 
 use crate::pattern::Pattern;
 use crate::policy::Parts;
-use crate::right::Rights;
+use crate::rights::Rights;
 use crate::rule::{Rule, Who};
 use crate::{Accept, Policy, Rates, Right, Tag, TagSettings, Uid, Validity};
 
@@ -10,7 +10,7 @@ use crate::{Accept, Policy, Rates, Right, Tag, TagSettings, Uid, Validity};
 pub const BUILT_IN_RULE: &str = "built-in: the user that started the broker";
 
 /// How many tags the built-in policy has, from 0.
-const TAGS: u16 = 32;
+const TAGS: i16 = 32;
 
 /// The built-in policy: tags 0 to 31, each serial, accepting every kind, where the owner has every
 /// right, also to the broker itself.
@@ -52,11 +52,11 @@ mod tests {
         Peer::new(uid, Gid(0), &[Gid(0)])
     }
 
-    fn slot(tag: u16) -> Slot {
+    fn slot(tag: i16) -> Slot {
         Slot { tag: Tag::new(tag).unwrap(), index: Index::new(9).unwrap() }
     }
 
-    fn target(right: Right, tag: u16) -> Target {
+    fn target(right: Right, tag: i16) -> Target {
         match right {
             Right::Tag | Right::Claim => Target::Tag(slot(tag).tag),
             Right::Operate => Target::Broker,

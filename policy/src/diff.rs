@@ -454,7 +454,7 @@ fn cost(who: &Who, peer: &Peer<'_>) -> usize {
 }
 
 fn says(covering: &[(RuleOf, &Rule)], right: Right) -> Says {
-    let rules = |says: fn(&Rule) -> crate::right::Rights| {
+    let rules = |says: fn(&Rule) -> crate::rights::Rights| {
         let saying = covering.iter().filter(|(_, rule)| says(rule).contains(right));
         saying.map(|(rule, _)| *rule).collect()
     };

@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use fdbroker_types::escape;
+
 /// How many characters of the line are shown before and after the place, at most.
 const BEFORE: usize = 60;
 const AFTER: usize = 60;
@@ -72,38 +74,6 @@ impl<'t> Text<'t> {
         let line = tail(self.text, begin).split('\n').next().unwrap_or_default();
         (begin, line.strip_suffix('\r').unwrap_or(line))
     }
-}
-
-/// Makes a text harmless to print on one line: control characters, and those that change the direction of writing or are
-/// invisible, are escaped.
-#[must_use]
-pub fn escape(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut escaped, character| {
-        if is_harmful(character) {
-            escaped.extend(character.escape_unicode());
-        } else {
-            escaped.push(character);
-        }
-        escaped
-    })
-}
-
-/// Whether a character could mislead whoever reads a line: control characters (C0, DEL, C1), line separators, and what
-/// is invisible or turns the direction of writing. These are Unicode's general categories Cc, Cf, Zl and Zp, and the
-/// other code points that it calls default ignorable (Unicode 16).
-#[must_use]
-pub fn is_harmful(character: char) -> bool {
-    if character.is_ascii() {
-        return character.is_ascii_control();
-    }
-    character.is_control()
-        || matches!(character,
-            '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}'
-            | '\u{8e2}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
-            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
-            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}'
-            | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{e0fff}')
 }
 
 fn escape_line(text: &str) -> String {
@@ -191,7 +161,6 @@ mod tests {
 
     #[test]
     fn what_could_reach_the_terminal_is_escaped() {
-        assert_eq!(escape("a\u{1b}[2J\u{9b}\n\u{202e}é"), "a\\u{1b}[2J\\u{9b}\\u{a}\\u{202e}é");
         let place = place("\u{1b}]0;x\u{7} = \"here\"", "here");
         assert_eq!(place.shown, "\\u{1b}]0;x\\u{7} = \"here\"");
         assert_eq!(&place.shown[place.underline], "here");

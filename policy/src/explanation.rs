@@ -2,7 +2,7 @@
 
 use crate::glob::Glob;
 use crate::pattern::Pattern;
-use crate::right::Rights;
+use crate::rights::Rights;
 use crate::rule::{Rule, any_matches};
 use crate::{Gid, Moment, Peer, Policy, Rates, Right, Target, Uid, Verdict};
 

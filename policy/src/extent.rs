@@ -83,7 +83,7 @@ impl From<Slot> for Extent {
 mod tests {
     use super::*;
 
-    fn slots(tag: u16, first: u32, last: u32) -> Extent {
+    fn slots(tag: i16, first: i32, last: i32) -> Extent {
         let index = |number| Index::new(number).unwrap();
         Extent::Slots { tag: Tag::new(tag).unwrap(), first: index(first), last: index(last) }
     }

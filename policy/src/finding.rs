@@ -5,7 +5,9 @@ use std::fmt;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
-use crate::excerpt::{Place, escape};
+use fdbroker_types::escape;
+
+use crate::excerpt::Place;
 
 /// One thing that is wrong.
 ///

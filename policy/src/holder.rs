@@ -5,7 +5,7 @@ use crate::explanation::listed;
 use crate::extent::joined;
 use crate::glob::Glob;
 use crate::overlap::{any_includes, are_disjoint};
-use crate::right::Rights;
+use crate::rights::Rights;
 use crate::rule::{Rule, Who};
 use crate::{Extent, Index, Moment, Policy, Right, Slot, Someone, Target, Validity};
 
@@ -231,13 +231,13 @@ fn without(slots: &[Extent], some: &[Slot]) -> Vec<Extent> {
         );
         let mut begin = Some(first);
         for index in some.get(from..to).unwrap_or_default().iter().map(|slot| slot.index) {
-            let end = index.get().checked_sub(1).and_then(Index::new);
+            let end = index.previous();
             if let (Some(first), Some(last)) = (begin, end)
                 && first <= last
             {
                 left.push(Extent::Slots { tag, first, last });
             }
-            begin = index.get().checked_add(1).and_then(Index::new);
+            begin = index.next();
         }
         if let Some(first) = begin.filter(|first| *first <= last) {
             left.push(Extent::Slots { tag, first, last });
@@ -359,7 +359,7 @@ pub(crate) mod tests {
 
     #[test]
     fn slots_in_common_are_found_in_order() {
-        let slots = |ranges: &[(u32, u32)]| -> Vec<Extent> {
+        let slots = |ranges: &[(i32, i32)]| -> Vec<Extent> {
             let index = |number| Index::new(number).expect("an index");
             let tag = Tag::new(10).expect("a tag");
             ranges

@@ -11,6 +11,7 @@
 //! or is refused, none makes it panic.
 #![forbid(unsafe_code)]
 
+mod accept;
 mod alteration;
 mod budget;
 mod built_in;
@@ -25,7 +26,6 @@ mod finding;
 mod glob;
 mod holder;
 mod identity;
-mod kind;
 mod load;
 mod moment;
 mod names;
@@ -35,10 +35,9 @@ mod policy;
 mod ranges;
 mod reach;
 mod resource;
-mod right;
+mod rights;
 mod rule;
 mod settings;
-mod slot;
 mod someone;
 mod tag_settings;
 mod target;
@@ -46,25 +45,25 @@ mod unit;
 mod verdict;
 mod witness;
 
+pub use accept::Accept;
 pub use alteration::{Alteration, Alterations, Altered, Field, TimedRules};
 pub use built_in::{BUILT_IN_RULE, built_in};
 pub use conditions::Conditions;
 pub use diff::{Change, Differences, Unless, diff};
-pub use excerpt::{escape, is_harmful};
 pub use explanation::{Considered, Effect, Explanation, Reason};
 pub use extent::Extent;
+pub use fdbroker_types::{
+    Index, Kind, Right, Slot, Tag, UnknownKind, UnknownRight, escape, is_harmful,
+};
 pub use finding::{Finding, Findings};
 pub use holder::{Exception, Holder};
 pub use identity::{Gid, LONGEST_CGROUP, Peer, Uid};
-pub use kind::{Accept, Kind, UnknownKind};
 pub use load::{SourceText, load, load_untested};
 pub use moment::{Moment, NotAMoment, Validity};
 pub use names::{LookupError, Names};
 pub use policy::Policy;
 pub use resource::{Access, DeviceNumber, Opening, PathSource, Resource, ResourceIndex, Source};
-pub use right::{Right, UnknownRight};
 pub use settings::{Account, Audit, Rates, Settings};
-pub use slot::{Index, Slot, Tag};
 pub use someone::Someone;
 pub use tag_settings::TagSettings;
 pub use target::Target;

@@ -9,7 +9,7 @@ use crate::rule::Rule;
 use crate::verdict::Scales;
 use crate::{
     Conditions, Gid, Index, Moment, Peer, Rates, Resource, ResourceIndex, Right, Settings, Slot,
-    Tag, TagSettings, Target, Uid, Verdict, slot,
+    Tag, TagSettings, Target, Uid, Verdict,
 };
 
 /// Everything that a policy file says.
@@ -81,13 +81,13 @@ impl Policy {
         let Some((tag, index)) = text.split_once('/') else {
             return self.slots_by_name.get(text).copied();
         };
-        Some(Slot { tag: self.resolve_tag(tag)?, index: slot::index(index)? })
+        Some(Slot { tag: self.resolve_tag(tag)?, index: index.parse().ok()? })
     }
 
     /// The tag that a text means: its name, or its number. A tag given by number need not be declared.
     #[must_use]
     pub fn resolve_tag(&self, text: &str) -> Option<Tag> {
-        self.tags_by_name.get(text).copied().or_else(|| slot::tag(text))
+        self.tags_by_name.get(text).copied().or_else(|| text.parse().ok())
     }
 
     /// How many rules there are.
@@ -192,9 +192,7 @@ impl Policy {
         let next = self.resource_slots.partition_point(|resource| *resource < slot);
         let before_the_next = match self.resource_slots.get(next) {
             Some(resource) if *resource == slot => return slot.index,
-            Some(resource) if resource.tag == slot.tag => {
-                resource.index.get().checked_sub(1).and_then(Index::new)
-            }
+            Some(resource) if resource.tag == slot.tag => resource.index.previous(),
             _ => None,
         };
         self.coverage.alike_until(slot).min(before_the_next.unwrap_or(Index::MAX))

@@ -42,7 +42,7 @@ impl Ranges {
 
     /// The lists of rules that cover an index. Each is in ascending order; together they are in none.
     pub(crate) fn at(&self, index: Index) -> impl Iterator<Item = &[RuleNumber]> {
-        let interval = self.begins.partition_point(|begin| *begin <= index.get()).checked_sub(1);
+        let interval = self.begins.partition_point(|begin| *begin <= number(index)).checked_sub(1);
         let leaf = interval.map(|interval| self.begins.len() + interval);
         std::iter::successors(leaf, |node| Some(node / 2).filter(|parent| *parent >= 1))
             .map(|node| self.list(node))
@@ -50,8 +50,11 @@ impl Ranges {
 
     /// The last index up to which the same ranges cover all, from this one on.
     pub(crate) fn alike_until(&self, index: Index) -> Index {
-        let next = self.begins.partition_point(|begin| *begin <= index.get());
-        let last = self.begins.get(next).and_then(|begin| Index::new(begin.checked_sub(1)?));
+        let next = self.begins.partition_point(|begin| *begin <= number(index));
+        let last = self
+            .begins
+            .get(next)
+            .and_then(|begin| Index::new(i32::try_from(begin.checked_sub(1)?).ok()?));
         last.unwrap_or(Index::MAX)
     }
 
@@ -65,10 +68,8 @@ impl Ranges {
 
 /// Every place where the set of covering ranges can change. The end of a range is the begin of what follows it.
 fn elementary_intervals(ranges: &[Range]) -> Box<[u32]> {
-    let mut begins: Vec<u32> = ranges
-        .iter()
-        .flat_map(|range| [range.first.get(), range.last.get().saturating_add(1)])
-        .collect();
+    let mut begins: Vec<u32> =
+        ranges.iter().flat_map(|range| [number(range.first), behind(range.last)]).collect();
     begins.sort_unstable();
     begins.dedup();
     begins.into_boxed_slice()
@@ -78,8 +79,8 @@ fn elementary_intervals(ranges: &[Range]) -> Box<[u32]> {
 fn lists(ranges: &[Range], begins: &[u32]) -> Vec<Vec<RuleNumber>> {
     let mut lists = vec![Vec::new(); begins.len() * 2];
     for range in ranges {
-        let mut low = begins.len() + interval_of(begins, range.first.get());
-        let mut high = begins.len() + interval_of(begins, range.last.get().saturating_add(1));
+        let mut low = begins.len() + interval_of(begins, number(range.first));
+        let mut high = begins.len() + interval_of(begins, behind(range.last));
         while low < high {
             if low % 2 == 1 {
                 list(&mut lists, low, range.rule);
@@ -94,6 +95,16 @@ fn lists(ranges: &[Range], begins: &[u32]) -> Vec<Vec<RuleNumber>> {
         }
     }
     lists
+}
+
+/// The number of an index, in a type that has one more than the greatest too.
+fn number(index: Index) -> u32 {
+    index.get().unsigned_abs()
+}
+
+/// The number behind an index.
+fn behind(index: Index) -> u32 {
+    number(index).saturating_add(1)
 }
 
 fn interval_of(begins: &[u32], begin: u32) -> usize {
@@ -113,12 +124,12 @@ fn list(lists: &mut [Vec<RuleNumber>], node: usize, rule: RuleNumber) {
 mod tests {
     use super::*;
 
-    fn range(first: u32, last: u32, rule: usize) -> Range {
+    fn range(first: i32, last: i32, rule: usize) -> Range {
         let index = |number| Index::new(number).unwrap();
         Range { first: index(first), last: index(last), rule: RuleNumber::new(rule).unwrap() }
     }
 
-    fn rules_at(ranges: &Ranges, index: u32) -> Vec<usize> {
+    fn rules_at(ranges: &Ranges, index: i32) -> Vec<usize> {
         let mut found: Vec<_> = ranges
             .at(Index::new(index).unwrap())
             .flatten()
@@ -162,7 +173,8 @@ mod tests {
 
     #[test]
     fn thousands_of_overlapping_ranges_take_little_memory() {
-        let nested: Vec<_> = (0..5000).map(|at| range(at, 20_000 - at, at as usize)).collect();
+        let nested: Vec<_> =
+            (0..5000).map(|at| range(at, 20_000 - at, at.unsigned_abs() as usize)).collect();
         let ranges = Ranges::new(&nested);
         assert!(ranges.rules.len() < 5000 * 2 * 15, "{}", ranges.rules.len());
         assert_eq!(rules_at(&ranges, 2500).len(), 2501);

@@ -1,7 +1,7 @@
 //! What a policy reaches at all, whoever asks: what is left of a slot when its rules have gone.
 
 use crate::pattern::Pattern;
-use crate::right::Rights;
+use crate::rights::Rights;
 use crate::rule::Who;
 use crate::{Moment, Peer, Policy, Right, Slot};
 

@@ -2,7 +2,7 @@
 
 use crate::glob::Glob;
 use crate::pattern::Pattern;
-use crate::right::Rights;
+use crate::rights::Rights;
 use crate::{Gid, Peer, Rates, Right, Target, Uid, Validity};
 
 /// One `[[rules]]` table.
@@ -47,7 +47,7 @@ impl Rule {
 
     /// Whether it covers what a right counts of.
     pub(crate) fn covers(&self, right: Right, target: Target) -> bool {
-        let target = right.subject(target);
+        let target = target.for_right(right);
         let of_broker = target == Target::Broker && self.rights().contains(Right::Operate);
         of_broker || self.slots.iter().any(|pattern| pattern.covers(target))
     }

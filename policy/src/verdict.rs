@@ -4,7 +4,7 @@
 //! one that allows it grants; else it is refused. Neither the order of the rules nor their place in the file counts,
 //! not even for which of several rules is named: it is the one whose id comes first as a string.
 
-use crate::right::Right;
+use crate::Right;
 use crate::rule::{Rule, RuleNumber};
 use crate::{Conditions, Moment, Peer};
 

@@ -17,7 +17,7 @@ fn policy(text: &str) -> Policy {
         .unwrap_or_else(|findings| panic!("{findings}"))
 }
 
-fn slot(tag: u16, index: u32) -> Slot {
+fn slot(tag: i16, index: i32) -> Slot {
     Slot { tag: Tag::new(tag).expect("a tag"), index: Index::new(index).expect("an index") }
 }
 
@@ -105,7 +105,7 @@ fn a_tag_is_not_serial_and_accepts_the_default_kinds_unless_it_says_so() {
         [("all", 3, false), ("closed", 4, false), ("web", 10, true), ("plain", 16, false)]
     );
     let accepts: Vec<_> = policy.tags().map(|tag| tag.accept).collect();
-    let web = Accept::of(&[Kind::Tcp, Kind::None]);
+    let web = Accept::of(&[Kind::Tcp, Kind::PayloadOnly]);
     assert_eq!(accepts, [Accept::ANY, Accept::NOTHING, web, Accept::DEFAULT]);
 }
 

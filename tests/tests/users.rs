@@ -1,7 +1,7 @@
 //! Real users ask for every right on every kind of slot; what they get is compared with what the
 //! policy says, as the policy crate decides it, and with a table written by hand.
 
-use fdbroker_policy::{Gid, LookupError, Names, Policy, Right, Slot, SourceText, Tag, Target, Uid};
+use fdbroker_policy::{Gid, LookupError, Names, Policy, Right, Slot, SourceText, Target, Uid};
 use fdbroker_tests::{Answer, Daemon, Ids, Peer, Person, needs_root, sample};
 
 /// Deposits what others find; may do everything.
@@ -153,9 +153,7 @@ fn daemon() -> (Daemon, Policy) {
 }
 
 fn slot((tag, index): (i16, i32)) -> Slot {
-    let tag = Tag::new(tag.try_into().unwrap()).unwrap();
-    let index = fdbroker_policy::Index::new(index.try_into().unwrap()).unwrap();
-    Slot { tag, index }
+    Slot::new(tag, index).unwrap()
 }
 
 fn decides(policy: &Policy, ids: &Ids, right: Right, target: Target) -> bool {

@@ -12,29 +12,25 @@
 pub mod claim;
 mod control;
 mod decode;
-mod errno;
 mod fault;
 mod fields;
 mod frame;
-mod kind;
 pub mod many;
 mod message;
 pub mod opcode;
 mod payload;
 mod size;
-mod slot;
 pub mod version2;
 
 pub use control::{
     Account, Control, Joined, KnownName, Malformed, NameKind, PolicyText, Setup, Tally,
 };
 pub use decode::Decoder;
-pub use errno::Errno;
 pub use fault::Fault;
+pub use fdbroker_types::{Errno, Index, NotANumber, Slot, Tag};
 pub use frame::Limits;
 pub use message::{
     Add, Extended, Hello, Info, Message, Reply, add_head, del, get, hello, info, reply, tag,
 };
 pub use payload::Payload;
 pub use size::{MAX_ANSWER, MAX_DESCRIPTORS, MAX_PAYLOAD, MAX_RECORD, MAX_TEXT};
-pub use slot::{Index, NotANumber, Slot, Tag};

@@ -6,7 +6,7 @@
 //!
 //! Where the layout says zero, zero is written, and anything is read; the same holds for the flags.
 
-pub use crate::kind::Kind;
+pub use fdbroker_types::Kind;
 
 use crate::fields::{Body, Fields};
 use crate::message::cut;

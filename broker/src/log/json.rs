@@ -1,8 +1,6 @@
 //! The log for a program: one JSON object a line, with field names that stay.
 
-use std::fmt::Write as _;
-
-use fdbroker_policy::is_harmful;
+use fdbroker_types::escape_json;
 use serde::Serialize;
 
 use super::record::Entry;
@@ -76,19 +74,7 @@ pub(super) fn line(entry: &Entry<'_>) -> String {
 
 /// The line, with what JSON lets through but a terminal would act on escaped too.
 pub(crate) fn harmless(text: &str) -> String {
-    let mut line = String::with_capacity(text.len() + 1);
-    for character in text.chars() {
-        if is_harmful(character) {
-            // JSON has four digits for each unit of UTF-16. Writing to a String cannot fail.
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                let _ = write!(line, "\\u{unit:04x}");
-            }
-        } else {
-            line.push(character);
-        }
-    }
-    line.push('\n');
-    line
+    escape_json(text) + "\n"
 }
 
 #[cfg(test)]

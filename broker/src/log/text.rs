@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use fdbroker_policy::is_harmful;
+use fdbroker_types::{write_escaped, write_in_quotes};
 
 use super::record::{Entry, Kind, Name, Record, Subject};
 
@@ -15,7 +15,7 @@ pub(super) fn line(entry: &Entry<'_>) -> String {
     let _ = write!(line, "{:.3} {} ", jiff::Timestamp::now(), entry.level.name());
     match &entry.record {
         Some(record) => audit(&mut line, record),
-        None => escape(&mut line, entry.message),
+        None => drop(write_escaped(&mut line, entry.message)),
     }
     line.push('\n');
     line
@@ -66,33 +66,7 @@ struct Quoted<'a>(&'a mut String);
 
 impl std::fmt::Write for Quoted<'_> {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        let plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
-        if text.as_bytes().iter().all(plain) {
-            self.0.push_str(text);
-            return Ok(());
-        }
-        for character in text.chars() {
-            match character {
-                '"' | '\\' => self.0.extend(['\\', character]),
-                _ => push_escaped(self.0, character),
-            }
-        }
-        Ok(())
-    }
-}
-
-fn escape(line: &mut String, text: &str) {
-    for character in text.chars() {
-        push_escaped(line, character);
-    }
-}
-
-/// What could mislead a reader, as `\u{…}` or `\n`.
-fn push_escaped(line: &mut String, character: char) {
-    if is_harmful(character) {
-        line.extend(character.escape_default());
-    } else {
-        line.push(character);
+        write_in_quotes(self.0, text)
     }
 }
 

@@ -17,7 +17,6 @@ use super::state::Worker;
 use super::supervisor_link::restore::Note;
 use super::supervisor_link::write::LinkGuard;
 use crate::log::{Kind, Name, Record, Subject};
-use crate::numbering::policy_tag;
 use crate::process_number;
 use crate::sys::watch::Watched;
 
@@ -39,7 +38,7 @@ pub(crate) async fn alter<T>(
 
 fn record(worker: &Worker, tag: Tag, happened: &[Happened]) {
     let rules = worker.policy.now();
-    let settings = policy_tag(tag).and_then(|tag| rules.policy.tag(tag));
+    let settings = rules.policy.tag(tag);
     let name = settings.map_or(Name::None, |settings| Name::Plain(&settings.name));
     for Happened { who, verdict, what } in happened {
         // It has happened, whoever hears of it.
@@ -67,9 +66,7 @@ pub(crate) async fn leave(worker: &Worker, tag: Tag, participant: &Participant, 
 /// Whether the policy still lets a session claim a tag, to which it passes now.
 pub(crate) fn may_claim(worker: &Worker, tag: Tag, participant: &Participant) -> bool {
     let rules = worker.policy.now();
-    let target = policy_tag(tag).map(Target::Tag);
-    let decide = |target| participant.identity.decide(&rules, Right::Claim, target);
-    target.is_some_and(|target| decide(target).is_granted())
+    participant.identity.decide(&rules, Right::Claim, Target::Tag(tag)).is_granted()
 }
 
 /// Ends claims whose time is up. Never ends.

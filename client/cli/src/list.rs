@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use fdbroker::{Kind, Listed};
+use fdbroker_types::escape;
 
 use crate::connect_args::ConnectArgs;
 use crate::failure::Failure;
@@ -46,7 +47,7 @@ impl List {
             return output::json(&listed.iter().map(object).collect());
         }
         if listed.is_empty() {
-            let of = self.tag.map_or(String::new(), |tag| format!(" of {}", terminal::shown(&tag)));
+            let of = self.tag.map_or(String::new(), |tag| format!(" of {}", escape(&tag)));
             terminal::complain(format_args!(
                 "fdbroker: nothing is listed: no slot{of} holds anything that you have the right `list` to"
             ));
@@ -93,7 +94,7 @@ fn row(entry: &Listed) -> [String; COLUMNS] {
     let name = match entry.name.as_str() {
         "" => "-".to_owned(),
         // On one line, and one word: a row is a line, and a cell has no space in it.
-        name => terminal::shown(name).replace('\n', "\\n").replace(' ', "\\u{20}"),
+        name => escape(name).replace(' ', "\\u{20}"),
     };
     [
         entry.slot.to_string(),

@@ -4,11 +4,10 @@
 use std::fmt;
 use std::io::{self, Write};
 
-use fdbroker_policy::{escape, is_harmful};
+use fdbroker_types::{escape, escape_json, escape_lines};
 use serde_json::Value;
 
 use crate::failure::Failure;
-use crate::terminal::shown;
 
 /// Writes to standard output. A reader that has gone has seen enough: that is no failure.
 pub(crate) fn write(bytes: &[u8]) -> Result<(), Failure> {
@@ -21,24 +20,13 @@ pub(crate) fn write(bytes: &[u8]) -> Result<(), Failure> {
 
 /// Writes lines to standard output, escaped.
 pub(crate) fn line(text: impl fmt::Display) -> Result<(), Failure> {
-    write(format!("{}\n", shown(&text.to_string())).as_bytes())
+    write(format!("{}\n", escape_lines(&text.to_string())).as_bytes())
 }
 
 /// Writes a value to standard output, on one line. JSON has a way of its own to escape what a
 /// terminal would obey.
 pub(crate) fn json(value: &Value) -> Result<(), Failure> {
-    let mut text = String::new();
-    for character in value.to_string().chars() {
-        // Beyond ASCII, JSON leaves control characters as they are. They can stand only in strings.
-        if is_harmful(character) {
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                text += &format!("\\u{unit:04x}");
-            }
-        } else {
-            text.push(character);
-        }
-    }
-    write(format!("{text}\n").as_bytes())
+    write(format!("{}\n", escape_json(&value.to_string())).as_bytes())
 }
 
 /// Writes a table to standard output: its columns as wide as they must be, each cell made harmless.

@@ -39,13 +39,13 @@ impl PolicyNames {
     /// The slot of this name.
     pub(crate) fn slot(&mut self, text: &str) -> Result<Slot, Failure> {
         let found = self.policy("slot", text)?.resolve(text);
-        found.and_then(slot).ok_or_else(|| self.unknown("slot", text, "1/0"))
+        found.ok_or_else(|| self.unknown("slot", text, "1/0"))
     }
 
     /// The tag of this name.
     pub(crate) fn tag(&mut self, text: &str) -> Result<Tag, Failure> {
         let found = self.policy("tag", text)?.resolve_tag(text);
-        found.and_then(tag).ok_or_else(|| self.unknown("tag", text, "1"))
+        found.ok_or_else(|| self.unknown("tag", text, "1"))
     }
 
     fn policy(&mut self, what: &str, text: &str) -> Result<&Policy, Failure> {
@@ -88,15 +88,6 @@ impl PolicyNames {
             false => "",
         }
     }
-}
-
-fn tag(tag: fdbroker_policy::Tag) -> Option<Tag> {
-    Tag::new(i16::try_from(tag.get()).ok()?)
-}
-
-fn slot(slot: fdbroker_policy::Slot) -> Option<Slot> {
-    let index = i32::try_from(slot.index.get()).ok()?;
-    Slot::new(tag(slot.tag)?.get(), index)
 }
 
 /// Every name is somebody, each somebody else.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::reader::{Expected, Section, Value, number, wrong_type};
 use super::report::Report;
-use crate::slot::decimal;
+use fdbroker_types::decimal;
 
 /// The units of a size, and how many bytes each is.
 const SIZES: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];

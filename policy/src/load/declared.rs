@@ -5,7 +5,7 @@ use std::hash::Hash;
 
 use super::near;
 use super::report::{Mark, Report, Span};
-use crate::{Index, Slot, Tag, slot};
+use crate::{Index, Slot, Tag};
 
 /// A name longer than this is refused.
 const LONGEST_NAME: usize = 64;
@@ -36,7 +36,7 @@ impl Declared {
     }
 
     fn tag_remedy(&self, name: &str) -> String {
-        let by_number = slot::tag(name).and_then(|number| {
+        let by_number = name.parse().ok().and_then(|number| {
             self.tags.iter().find(|(_, tag)| **tag == Some(number)).map(|(declared, _)| declared)
         });
         match by_number {
@@ -48,7 +48,7 @@ impl Declared {
 
 /// An index written behind the slash.
 pub(super) fn index(text: &str, span: &Span, report: &mut Report<'_>) -> Option<Index> {
-    let found = slot::index(text);
+    let found = text.parse().ok();
     if found.is_none() && is_number(text) {
         let message = format!("slot {text} lies outside its tag");
         report.add(

@@ -11,7 +11,7 @@ use super::report::Report;
 use super::slots;
 use super::times;
 use crate::pattern::Pattern;
-use crate::right::Rights;
+use crate::rights::Rights;
 use crate::rule::Rule;
 use crate::{Rates, Right};
 

@@ -67,7 +67,7 @@ impl<'d> Tags<'d> {
             wrong_type(value, ID, report);
             return None;
         };
-        let id = number(integer).and_then(|number| u16::try_from(number).ok()).and_then(Tag::new);
+        let id = number(integer).and_then(|number| i16::try_from(number).ok()).and_then(Tag::new);
         match id {
             Some(id) => self.check_given_once(id, &value.span(), report),
             None => report.add(

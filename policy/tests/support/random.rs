@@ -8,18 +8,18 @@ use proptest::prelude::*;
 use proptest::sample::subsequence;
 
 /// The tags that every generated policy declares, and one that none does.
-pub(crate) const TAGS: [u16; 3] = [0, 1, 7];
-pub(crate) const UNDECLARED: u16 = 2;
+pub(crate) const TAGS: [i16; 3] = [0, 1, 7];
+pub(crate) const UNDECLARED: i16 = 2;
 /// Indices are small, so that ranges overlap; the last one stands for all beyond.
-pub(crate) const INDICES: u32 = 12;
+pub(crate) const INDICES: i32 = 12;
 
 #[derive(Clone, Debug)]
 pub(crate) enum Pattern {
     Everything,
-    Whole(u16),
-    Range(u16, u32, u32),
+    Whole(i16),
+    Range(i16, i32, i32),
     /// The resource at `tag/0`.
-    Resource(u16),
+    Resource(i16),
 }
 
 #[derive(Clone, Debug)]

@@ -301,7 +301,7 @@ user = "vpn"
 valid_from = 2030-01-01T00:00:00Z
 "#;
 
-fn slot(index: u32) -> Target {
+fn slot(index: i32) -> Target {
     let index = Index::new(index).expect("an index");
     Target::Slot(Slot { tag: Tag::new(10).expect("a tag"), index })
 }

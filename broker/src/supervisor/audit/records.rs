@@ -14,7 +14,6 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use super::file::AuditFile;
 use crate::audit::Audit;
 use crate::log::{Kind, Log, Name, Record, Subject, Verdict};
-use crate::numbering::wire_slot;
 use crate::supervisor::error::StartError;
 use crate::supervisor::policy_error::PolicyError;
 
@@ -115,12 +114,11 @@ impl Records {
 
     /// Records that a resource was opened, to be shared by all who may have it.
     pub(crate) fn opened(&self, resource: &Resource) {
-        let subject = wire_slot(resource.slot).map_or(Subject::Nothing, Subject::Slot);
         // It is open already; nobody has it yet.
         let _ = self.audit.record(&Record {
             kind: Kind::Open,
             right: "open",
-            subject,
+            subject: Subject::Slot(resource.slot),
             name: Name::Plain(&resource.name),
             reason: "opened once, shared by all who may have it",
             ..own()

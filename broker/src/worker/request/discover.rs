@@ -1,7 +1,7 @@
 //! What of the broker a peer may see: HEL, a slot by its name, and what there is.
 
 use fdbroker_policy::{Policy, Right};
-use fdbroker_wire::version2::{Entry, Features, Found, Kind, Listing, Name};
+use fdbroker_wire::version2::{Entry, Features, Found, Listing, Name};
 use fdbroker_wire::{Hello, Slot, Tag};
 
 use super::answer::Answer;
@@ -11,7 +11,6 @@ use super::error::Failure;
 use super::orphans::is_unreachable;
 use super::place::Place;
 use crate::fd::PeerFd;
-use crate::numbering::{policy_slot, policy_tag, wire_slot, wire_tag};
 use crate::worker::limits::loop_time::Turn;
 use crate::worker::peer::session::{Greeted, Session};
 use crate::worker::state::Worker;
@@ -80,8 +79,8 @@ fn with_any_right(case: RequestContext<'_>) -> RequestContext<'_> {
 }
 
 fn meaning(policy: &Policy, name: &str) -> Option<Found> {
-    let slot = policy.resolve(name).and_then(wire_slot).map(Found::Slot);
-    slot.or_else(|| policy.resolve_tag(name).and_then(wire_tag).map(Found::Tag))
+    let slot = policy.resolve(name).map(Found::Slot);
+    slot.or_else(|| policy.resolve_tag(name).map(Found::Tag))
 }
 
 /// Answers LIST: the slots that hold something and that this peer may list; for operators also
@@ -137,14 +136,8 @@ fn by_what_was_shown<'p>(
 
 /// The next slots that hold something, in order: deposits and resources.
 fn some_slots(case: &RequestContext<'_>, tag: Option<Tag>, after: Option<Slot>) -> Vec<Slot> {
-    let known = (tag.map(policy_tag), after.map(policy_slot));
-    let resources = match known {
-        // What the policy cannot number it does not know.
-        (Some(None), _) | (_, Some(None)) => &[],
-        (tag, after) => case.rules.policy.resource_slots(tag.flatten(), after.flatten()),
-    };
-    let resources = resources.iter().filter_map(|slot| wire_slot(*slot));
-    let mut slots: Vec<Slot> = resources.take(AT_ONCE).collect();
+    let resources = case.rules.policy.resource_slots(tag, after);
+    let mut slots: Vec<Slot> = resources.iter().copied().take(AT_ONCE).collect();
     slots.extend(case.worker.slots.borrow().after(tag, after).take(AT_ONCE));
     slots.sort_unstable();
     slots.dedup();
@@ -169,8 +162,8 @@ fn entry<'p>(
     let deposits = case.worker.slots.borrow();
     let deposit = deposits.get(slot);
     let kind = match place.resource {
-        Some((_, resource)) => resource.source.descriptor_kind().and_then(on_the_wire),
-        None => kind_of(deposit?.descriptor.as_ref()),
+        Some((_, resource)) => resource.source.descriptor_kind(),
+        None => Some(kind::of(deposit?.descriptor.as_ref().and_then(PeerFd::descriptor))),
     };
     let told = deposit.filter(|_| operates);
     let entry = Entry {
@@ -183,24 +176,4 @@ fn entry<'p>(
         name: place.name().to_string(),
     };
     Some((entry, listed.granted.then_some(listed)))
-}
-
-fn kind_of(descriptor: Option<&PeerFd>) -> Option<Kind> {
-    on_the_wire(kind::of(descriptor.and_then(PeerFd::descriptor)))
-}
-
-fn on_the_wire(kind: fdbroker_policy::Kind) -> Option<Kind> {
-    Kind::from_name(kind.name())
-}
-
-#[cfg(test)]
-mod tests {
-    use fdbroker_policy::Kind;
-
-    #[test]
-    fn every_kind_of_the_policy_has_its_number_on_the_wire() {
-        for kind in Kind::ALL {
-            assert!(super::Kind::from_name(kind.name()).is_some(), "{}", kind.name());
-        }
-    }
 }

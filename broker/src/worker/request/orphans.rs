@@ -5,7 +5,6 @@ use std::fmt::Write;
 
 use fdbroker_wire::Slot;
 
-use crate::numbering::policy_slot;
 use crate::worker::policy::active::Rules;
 use crate::worker::state::Worker;
 
@@ -17,9 +16,7 @@ const A_LINE: usize = 100;
 /// Whether no rule reaches a deposit in this slot: none reaches the slot, or a resource lies over
 /// the deposit.
 pub(crate) fn is_unreachable(rules: &Rules, slot: Slot) -> bool {
-    policy_slot(slot).is_none_or(|slot| {
-        rules.policy.resource_at(slot).is_some() || !rules.policy.reaches(slot, rules.now())
-    })
+    rules.policy.resource_at(slot).is_some() || !rules.policy.reaches(slot, rules.now())
 }
 
 /// The slots of all deposits that no rule reaches, in order.
@@ -53,9 +50,8 @@ pub(crate) async fn tell(worker: &Worker) {
 
 /// Slots in order, neighbours together: `1/0-99`, `1/200`.
 fn ranges(slots: &[Slot]) -> Vec<String> {
-    let follows = |one: &Slot, next: &Slot| {
-        one.tag == next.tag && one.index.get().checked_add(1) == Some(next.index.get())
-    };
+    let follows =
+        |one: &Slot, next: &Slot| one.tag == next.tag && one.index.next() == Some(next.index);
     slots.chunk_by(follows).filter_map(|run| range(run.first()?, run.last()?)).collect()
 }
 

@@ -1,17 +1,16 @@
-//! What a request is about, looked up once: the slot or tag, as the wire and as the policy know it.
+//! What a request is about, looked up once in the policy: a slot, some slots or a tag.
 
 use fdbroker_policy::{Policy, Resource, ResourceIndex, TagSettings, Target};
 use fdbroker_wire::{Index, Slot, Tag};
 
 use crate::log::{Name, Subject};
-use crate::numbering::{policy_slot, policy_tag};
 
 /// A slot, a run of them or a whole tag, with what the policy says of it.
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'p> {
     /// None for what is neither a slot nor a tag.
     pub(crate) tag: Option<Tag>,
-    /// What to decide about; none for what no policy can number.
+    /// What to decide about; none for what the policy does not know.
     pub(crate) target: Option<Target>,
     /// The tag's settings; none when the policy does not declare it.
     pub(crate) settings: Option<&'p TagSettings>,
@@ -29,12 +28,11 @@ pub(crate) struct Place<'p> {
 impl<'p> Place<'p> {
     /// One slot.
     pub(crate) fn slot(policy: &'p Policy, slot: Slot) -> Self {
-        let known = policy_slot(slot);
         Self {
             tag: Some(slot.tag),
-            target: known.map(Target::Slot),
-            settings: policy_tag(slot.tag).and_then(|tag| policy.tag(tag)),
-            resource: known.and_then(|slot| policy.resource_at(slot)),
+            target: Some(Target::Slot(slot)),
+            settings: policy.tag(slot.tag),
+            resource: policy.resource_at(slot),
             slot: Some(slot),
             last: None,
             some: None,
@@ -54,11 +52,10 @@ impl<'p> Place<'p> {
 
     /// A whole tag.
     pub(crate) fn tag(policy: &'p Policy, tag: Tag) -> Self {
-        let known = policy_tag(tag);
         Self {
             tag: Some(tag),
-            target: known.map(Target::Tag),
-            settings: known.and_then(|tag| policy.tag(tag)),
+            target: Some(Target::Tag(tag)),
+            settings: policy.tag(tag),
             resource: None,
             slot: None,
             last: None,

@@ -21,7 +21,6 @@ use crate::worker::supervisor_link::at_hand;
 use super::place::Place;
 use crate::audit::NotRecorded;
 use crate::log::{Kind, Verdict};
-use crate::numbering::{policy_slot, wire_slot};
 use crate::worker::peer::session::Session;
 use crate::worker::state::Worker;
 use crate::worker::store::pending_take::Reservation;
@@ -55,7 +54,7 @@ pub(crate) fn get(
         if got.is_full() || waits || place.resource.is_some() {
             break;
         }
-        let (alike, others) = rest.split_at(neighbours(rest, alike_until(&rules, first)));
+        let (alike, others) = rest.split_at(neighbours(rest, rules.policy.alike_until(first)));
         runs.decide(&rules, place, alike.len(), got);
         let last = alike.last().copied().unwrap_or(first.index);
         let deposits =
@@ -71,19 +70,9 @@ pub(crate) fn get(
     true
 }
 
-/// The last index up to which the policy says the same.
-fn alike_until(rules: &Rules, slot: Slot) -> Index {
-    let known = policy_slot(slot);
-    let last = known.and_then(|known| {
-        wire_slot(fdbroker_policy::Slot { index: rules.policy.alike_until(known), ..known })
-    });
-    last.map_or(slot.index, |last| last.index)
-}
-
 /// How many from the front follow each other without a gap, none of them behind `last`; at least one.
 fn neighbours(indices: &[Index], last: Index) -> usize {
-    let follows =
-        |pair: &&[Index]| pair[1] <= last && pair[0].get().checked_add(1) == Some(pair[1].get());
+    let follows = |pair: &&[Index]| pair[1] <= last && pair[0].next() == Some(pair[1]);
     1 + indices.windows(2).take_while(follows).count()
 }
 
@@ -263,7 +252,7 @@ impl Run {
     }
 
     fn is_before(&self, slot: Slot) -> bool {
-        self.last.get().checked_add(1) == Some(slot.index.get())
+        self.last.next() == Some(slot.index)
     }
 
     fn add(&mut self, slot: Slot) {

@@ -17,7 +17,6 @@ use super::slot_request::SlotRequest;
 use super::takers;
 use crate::fd::PeerFd;
 use crate::log::{Kind, Verdict};
-use crate::numbering::policy_tag;
 use crate::worker::limits::quota::{Exceeded, OpeningCharge};
 use crate::worker::ownership::participant::Participant;
 use crate::worker::ownership::tag::Fence;
@@ -217,8 +216,7 @@ fn count(case: &RequestContext<'_>, tag: Tag) -> Answer {
 
 /// The largest index of `tag` that the policy itself fills.
 fn largest_resource(rules: &Rules, tag: Tag) -> Option<Index> {
-    let last = rules.policy.resource_slots(Some(policy_tag(tag)?), None).last()?;
-    i32::try_from(last.index.get()).ok().and_then(Index::new)
+    rules.policy.resource_slots(Some(tag), None).last().map(|slot| slot.index)
 }
 
 /// Keeps a deposit, at the supervisor first; none when the supervisor has gone.

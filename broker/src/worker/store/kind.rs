@@ -9,7 +9,7 @@ use rustix::net::{AddressFamily, SocketAddrAny, SocketType, getpeername, getsock
 
 /// The kind of a deposit.
 pub(crate) fn of(descriptor: Option<BorrowedFd<'_>>) -> Kind {
-    let Some(descriptor) = descriptor else { return Kind::None };
+    let Some(descriptor) = descriptor else { return Kind::PayloadOnly };
     match fcntl_getfl(descriptor) {
         Ok(flags) if flags.contains(OFlags::PATH) => return Kind::Path,
         Ok(_) => {}
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_file_is_told_from_the_others() {
-        assert_eq!(of(None), Kind::None);
+        assert_eq!(of(None), Kind::PayloadOnly);
         assert_eq!(kind(tempfile::tempfile().unwrap()), Kind::File);
         assert_eq!(kind(opened("/", OFlags::RDONLY)), Kind::Directory);
         assert_eq!(kind(opened("/dev/null", OFlags::PATH)), Kind::Path);

@@ -2,8 +2,8 @@
 
 use crate::load::reader::{Expected, Section};
 use crate::load::report::{Report, Span};
-use crate::slot::decimal;
 use crate::{Access, DeviceNumber, PathSource, Source};
+use fdbroker_types::decimal;
 
 const DEVICE: Expected =
     Expected { key: "device", write: "the absolute path of a device node in quotes" };

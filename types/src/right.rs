@@ -3,8 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::Target;
-
 /// One right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Right {
@@ -25,10 +23,6 @@ pub enum Right {
     /// Reload, purge, ask how the broker is. Counts of the broker, not of a slot.
     Operate,
 }
-
-/// A set of rights.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Rights(u8);
 
 /// The text names no right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,49 +73,6 @@ impl Right {
     pub const fn is_to_change(self) -> bool {
         matches!(self, Self::Add | Self::Del | Self::Replace)
     }
-
-    /// What the right counts of when it is asked for a target: [`Right::Tag`] and [`Right::Claim`] count of the slot's
-    /// tag.
-    pub(crate) const fn subject(self, target: Target) -> Target {
-        match (self, target) {
-            (Self::Tag | Self::Claim, Target::Slot(slot)) => Target::Tag(slot.tag),
-            _ => target,
-        }
-    }
-
-    const fn bit(self) -> u8 {
-        1 << self as u8
-    }
-}
-
-impl Rights {
-    pub(crate) const NONE: Self = Self(0);
-
-    /// Every right to a slot, and to a tag.
-    pub(crate) fn of_slots() -> Self {
-        let of_slots = Right::ALL.into_iter().filter(|right| !right.is_of_broker());
-        of_slots.fold(Self::NONE, Self::with)
-    }
-
-    pub(crate) const fn with(self, right: Right) -> Self {
-        Self(self.0 | right.bit())
-    }
-
-    pub(crate) const fn contains(self, right: Right) -> bool {
-        self.0 & right.bit() != 0
-    }
-
-    pub(crate) const fn and(self, others: Self) -> Self {
-        Self(self.0 | others.0)
-    }
-
-    pub(crate) const fn common(self, others: Self) -> Self {
-        Self(self.0 & others.0)
-    }
-
-    pub(crate) const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
 }
 
 impl fmt::Display for Right {
@@ -155,7 +106,6 @@ impl std::error::Error for UnknownRight {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Index, Slot, Tag};
 
     #[test]
     fn every_right_is_read_back_from_its_name() {
@@ -171,42 +121,5 @@ mod tests {
             UnknownRight.to_string(),
             "not the name of a right; the rights are get, add, del, tag, claim, replace, list, operate"
         );
-    }
-
-    #[test]
-    fn a_set_holds_what_was_put_in_and_nothing_else() {
-        let set = Rights::NONE.with(Right::Get).with(Right::Tag);
-        let held: Vec<_> = Right::ALL.into_iter().filter(|right| set.contains(*right)).collect();
-        assert_eq!(held, [Right::Get, Right::Tag]);
-    }
-
-    #[test]
-    fn the_rights_to_slots_are_all_but_the_one_to_the_broker() {
-        let others: Vec<_> =
-            Right::ALL.into_iter().filter(|right| !Rights::of_slots().contains(*right)).collect();
-        assert_eq!(others, [Right::Operate]);
-    }
-
-    #[test]
-    fn asked_for_a_slot_the_rights_to_a_tag_count_of_its_tag_and_the_others_of_the_slot() {
-        let slot = Slot { tag: Tag::new(7).unwrap(), index: Index::MIN };
-        for right in Right::ALL {
-            let subject = right.subject(Target::Slot(slot));
-            if matches!(right, Right::Tag | Right::Claim) {
-                assert_eq!(subject, Target::Tag(slot.tag), "{right}");
-            } else {
-                assert_eq!(subject, Target::Slot(slot), "{right}");
-            }
-            assert_eq!(right.subject(Target::Broker), Target::Broker, "{right}");
-        }
-    }
-
-    #[test]
-    fn two_sets_have_in_common_what_is_in_both_and_together_what_is_in_either() {
-        let set = |rights: &[Right]| rights.iter().copied().fold(Rights::NONE, Rights::with);
-        let (one, other) = (set(&[Right::Get, Right::Add]), set(&[Right::Add, Right::Del]));
-        assert_eq!(one.common(other), set(&[Right::Add]));
-        assert_eq!(one.and(other), set(&[Right::Get, Right::Add, Right::Del]));
-        assert!(one.common(set(&[Right::Del])).is_empty() && !one.is_empty());
     }
 }

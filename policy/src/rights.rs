@@ -1,0 +1,69 @@
+//! A set of rights.
+
+use crate::Right;
+
+/// A set of rights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rights(u8);
+
+impl Rights {
+    pub(crate) const NONE: Self = Self(0);
+
+    /// Every right to a slot, and to a tag.
+    pub(crate) fn of_slots() -> Self {
+        let of_slots = Right::ALL.into_iter().filter(|right| !right.is_of_broker());
+        of_slots.fold(Self::NONE, Self::with)
+    }
+
+    pub(crate) const fn with(self, right: Right) -> Self {
+        Self(self.0 | bit(right))
+    }
+
+    pub(crate) const fn contains(self, right: Right) -> bool {
+        self.0 & bit(right) != 0
+    }
+
+    pub(crate) const fn and(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
+    pub(crate) const fn common(self, others: Self) -> Self {
+        Self(self.0 & others.0)
+    }
+
+    pub(crate) const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+const fn bit(right: Right) -> u8 {
+    1 << right as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_holds_what_was_put_in_and_nothing_else() {
+        let set = Rights::NONE.with(Right::Get).with(Right::Tag);
+        let held: Vec<_> = Right::ALL.into_iter().filter(|right| set.contains(*right)).collect();
+        assert_eq!(held, [Right::Get, Right::Tag]);
+    }
+
+    #[test]
+    fn the_rights_to_slots_are_all_but_the_one_to_the_broker() {
+        let others: Vec<_> =
+            Right::ALL.into_iter().filter(|right| !Rights::of_slots().contains(*right)).collect();
+        assert_eq!(others, [Right::Operate]);
+    }
+
+    #[test]
+    fn two_sets_have_in_common_what_is_in_both_and_together_what_is_in_either() {
+        let set = |rights: &[Right]| rights.iter().copied().fold(Rights::NONE, Rights::with);
+        let (one, other) = (set(&[Right::Get, Right::Add]), set(&[Right::Add, Right::Del]));
+        assert_eq!(one.common(other), set(&[Right::Add]));
+        assert_eq!(one.and(other), set(&[Right::Get, Right::Add, Right::Del]));
+        assert!(one.common(set(&[Right::Del])).is_empty() && !one.is_empty());
+    }
+}

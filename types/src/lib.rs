@@ -1,0 +1,22 @@
+//! The words that the protocol, the policy, the daemon and the client share.
+//!
+//! Where a deposit lies ([`Tag`], [`Index`], [`Slot`]), what it is ([`Kind`]), what may be done with it ([`Right`]),
+//! why a request failed ([`Errno`]), and how text from others is shown ([`escape()`]). Each is a plain value: this
+//! crate reads no file, makes no system call and never panics.
+#![forbid(unsafe_code)]
+
+mod decimal;
+mod errno;
+mod escape;
+mod kind;
+mod right;
+mod slot;
+
+pub use decimal::decimal;
+pub use errno::Errno;
+pub use escape::{
+    Quoted, escape, escape_json, escape_lines, is_harmful, quoted, write_escaped, write_in_quotes,
+};
+pub use kind::{Kind, UnknownKind};
+pub use right::{Right, UnknownRight};
+pub use slot::{Index, NotANumber, Slot, Tag};
