@@ -28,12 +28,7 @@
 //! from another process, and be told of who wants to take it: see [`Broker::claim`].
 #![forbid(unsafe_code)]
 
-mod broker;
-mod channel;
-mod claim;
-mod claims;
-mod connection;
-mod connector;
+mod blocking;
 mod core;
 mod deposit;
 #[doc(hidden)]
@@ -42,30 +37,24 @@ mod error;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
-mod many;
-mod patience;
 mod polled;
-mod question;
-mod room;
+mod request;
 mod shown;
-mod socket;
 #[cfg(feature = "tokio")]
 pub mod tokio;
-mod transfer;
-mod trouble;
-mod trust;
+mod transport;
+mod unreceived;
 pub mod upgrader;
-mod version2;
 
-pub use broker::Broker;
-pub use connector::{Connector, default_socket};
+pub use blocking::Broker;
 pub use deposit::{Deposit, ManyDeposits, NewDeposit};
 pub use error::{Attempt, Error, Feature, Operation};
 pub use fdbroker_wire::claim::{Claimed, Event, Mode, State, What};
 pub use fdbroker_wire::version2::{Entry as Listed, Found, Kind};
 pub use fdbroker_wire::{Errno, Index, Info, MAX_PAYLOAD, NotANumber, Slot, Tag};
 pub use polled::{Outcome, Polled, Ticket};
-pub use trust::Trust;
+pub use transport::connector::{Connector, default_socket};
+pub use transport::trust::Trust;
 pub use upgrader::{UpgradeError, Upgrader};
 
 /// The example of the README, so that it stays one that compiles.

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use fdbroker::{Connector, Error, Mode, Outcome, Polled, Slot, State, Ticket, What};
+use fdbroker::{Connector, Error, Mode, NewDeposit, Outcome, Polled, Slot, State, Ticket, What};
 use fdbroker_tests::claims::WEB;
 use fdbroker_tests::{Daemon, sample};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -139,4 +139,63 @@ fn names_listings_and_reports_are_asked_for_like_everything_else() {
         let Outcome::Report(report) = answer(&mut session, asked) else { panic!("no report") };
         assert!(report.contains(said), "{report}");
     }
+}
+
+#[test]
+fn many_deposits_take_several_messages_and_have_an_outcome_each() {
+    let daemon = Daemon::with_policy(&sample::accepting("[\"file\", \"none\"]")).start();
+    let mut session = connect(&daemon);
+    let file: OwnedFd = sample::file_saying("kept");
+    let payloads: Vec<_> = (0..600).map(|number| vec![b'x'; 100 + number]).collect();
+    let deposits: Vec<_> = (0..600)
+        .zip(&payloads)
+        .map(|(number, payload)| {
+            let descriptor = (number % 100 == 0).then(|| file.as_fd());
+            NewDeposit { index: slot(1, number).index, descriptor, payload }
+        })
+        .collect();
+    let added = session.add_many(slot(1, 0).tag, &deposits);
+    let Outcome::DoneMany(done) = answer(&mut session, added) else { panic!("no outcomes") };
+    assert_eq!((done.len(), done.iter().filter(|done| done.is_ok()).count()), (600, 600));
+    let indices: Vec<_> = deposits.iter().map(|deposit| deposit.index).collect();
+    let got = session.get_many(slot(1, 0).tag, &indices);
+    let Outcome::Many(got) = answer(&mut session, got) else { panic!("no deposits") };
+    for ((deposit, payload), number) in got.into_iter().zip(&payloads).zip(0..) {
+        let deposit = deposit.1.unwrap();
+        assert_eq!(&deposit.payload, payload, "{number}");
+        assert_eq!(deposit.descriptor.is_some(), number % 100 == 0, "{number}");
+        assert!(deposit.descriptor.is_none_or(|it| sample::same_file(it, &file)), "{number}");
+    }
+}
+
+#[test]
+fn no_deposit_among_many_is_sent_where_one_is_too_large() {
+    let daemon = Daemon::with_policy(sample::OPEN).start();
+    let mut session = connect(&daemon);
+    let (small, large) = ([0; 10], [0; 32769]);
+    let new =
+        |number, payload| NewDeposit { index: slot(1, number).index, descriptor: None, payload };
+    let added = session.add_many(slot(1, 0).tag, &[new(0, &small), new(1, &large)]);
+    let error = session.answer(added).expect("it is known at once").unwrap_err();
+    assert!(matches!(error, Error::TooLarge { size: 32769, .. }), "{error:?}");
+    let info = session.tag(slot(1, 0).tag);
+    assert!(matches!(answer(&mut session, info), Outcome::Info(info) if info.used == 0));
+    let nothing = session.add_many(slot(1, 0).tag, &[]);
+    assert!(
+        matches!(session.answer(nothing), Some(Ok(Outcome::DoneMany(done))) if done.is_empty())
+    );
+}
+
+#[test]
+fn an_instance_and_a_number_of_a_descriptor_are_those_of_the_other_sessions() {
+    let daemon = Daemon::with_policy(&sample::accepting("[\"file\"]")).start();
+    let mut session = connect(&daemon);
+    let mut blocking = Connector::new().socket(daemon.socket()).connect().unwrap();
+    let instance = session.instance();
+    let expected = blocking.instance().unwrap();
+    assert!(matches!(answer(&mut session, instance), Outcome::Instance(it) if it == expected));
+    let file: OwnedFd = sample::file_saying("kept");
+    let added = session.add_numbered(slot(1, 0), file.as_fd(), 77, b"");
+    assert!(matches!(answer(&mut session, added), Outcome::Done));
+    assert_eq!(blocking.get(slot(1, 0)).unwrap().ufd, 77);
 }

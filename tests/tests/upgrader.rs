@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
-use fdbroker::upgrader::{ConnectionState, Form, Options, Role};
+use fdbroker::upgrader::{ConnectionState, Options, Role, SocketKind};
 use fdbroker::{Connector, UpgradeError, Upgrader};
 use fdbroker_tests::sample::{SECRET, assert_hides_secret};
 use fdbroker_tests::upgrades::{POLICY, WEB, builder, serving, start};
@@ -269,7 +269,10 @@ fn what_has_a_name_is_not_taken_for_something_else() {
     drop(first);
     let second = start(&daemon);
     let error = second.listener::<UdpSocket>("tcp").unwrap_err();
-    assert!(matches!(error, UpgradeError::Form { asked: Form::UdpSocket, .. }), "{error}");
+    assert!(
+        matches!(error, UpgradeError::SocketKind { asked: SocketKind::UdpSocket, .. }),
+        "{error}"
+    );
     assert!(second.listener::<TcpListener>("tcp").unwrap().is_some(), "it is still there");
     let error = second.stored("tcp").unwrap_err();
     assert!(matches!(error, UpgradeError::Role { found: Role::Listener, .. }), "{error}");

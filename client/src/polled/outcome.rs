@@ -1,4 +1,4 @@
-//! What came of a request, of every kind.
+//! What came of a request, whichever it was.
 
 use fdbroker_wire::Info;
 use fdbroker_wire::claim::Claimed;
@@ -10,7 +10,7 @@ use crate::{Deposit, Error, Listed, ManyDeposits};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// It was done: to `add`, `del`, `release`, `ready` and `withdraw`.
+    /// To `add`, `add_numbered`, `del`, `release`, `release_to`, `ready` and `withdraw`: it was done.
     Done,
     /// To `get`.
     Deposit(Deposit),
@@ -24,10 +24,12 @@ pub enum Outcome {
     Report(String),
     /// To `get_many` and `take_many`.
     Many(ManyDeposits),
-    /// To `del_many`: for each slot.
+    /// To `add_many` and `del_many`: for each slot.
     DoneMany(Vec<Result<(), Error>>),
-    /// To `claim`.
+    /// To `claim` and `claim_and_settle`.
     Claimed(Claimed),
+    /// To `instance`.
+    Instance(i64),
 }
 
 macro_rules! outcomes {
@@ -51,6 +53,7 @@ outcomes! {
     ManyDeposits => Many,
     Vec<Result<(), Error>> => DoneMany,
     Claimed => Claimed,
+    i64 => Instance,
 }
 
 impl From<()> for Outcome {

@@ -2,28 +2,23 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::tokio::sync::{mpsc, oneshot};
 use ::tokio::time::{sleep, timeout};
-use fdbroker_wire::claim::{Claimed, Event, Mode};
-use fdbroker_wire::version2::{Entry as Listed, Found};
-use fdbroker_wire::{Index, Info, Message, Slot, Tag};
+use fdbroker_wire::Message;
+use fdbroker_wire::claim::Event;
 
-use super::driver::{Asker, Connection, Driver, Fate, Order};
+use super::driver::{Asker, Completion, ConnectionId, Driver, Order};
 use super::shared::Shared;
-use crate::channel::{Parcel, Response};
-use crate::question::claim::{Claim, OfClaimed};
-use crate::question::many::{AddMany, DelMany, GetMany};
-use crate::question::slot::{Add, Del, Get, HowMuch};
-use crate::question::version2::{Find, Greet, List, Operate};
-use crate::question::{Place, Question};
-use crate::room::unreceived;
-use crate::trouble::{Trouble, starting};
-use crate::{Connector, Deposit, Error, ManyDeposits, NewDeposit, Operation};
+use crate::core::retry_class::{RetryClass, starting};
+use crate::request::{AnswerContext, Request};
+use crate::transport::channel::{OwnedRequest, Response};
+use crate::unreceived::unreceived;
+use crate::{Connector, Error, Operation};
 
 /// How many requests may wait for the driver.
 const MOST_ORDERED: usize = 64;
@@ -72,7 +67,7 @@ impl Connector {
         let shared = Arc::clone(&broker.shared);
         let mut driver = Driver::new(self, Arc::clone(&broker.path), ordered, shared);
         let first = driver.open_first().await.map_err(|unopened| {
-            unopened.into_error(broker.place(false).attempt(Operation::Connect))
+            unopened.into_error(broker.context(false).attempt(Operation::Connect))
         })?;
         ::tokio::spawn(driver.run(first));
         Ok(broker)
@@ -111,200 +106,6 @@ impl Broker {
         Connector::new().socket(path).connect_async().await
     }
 
-    /// As [`crate::Broker::add`]. The descriptor is duplicated until the request has been sent.
-    ///
-    /// # Errors
-    /// As [`crate::Broker::add`]; [`Error::NoRoom`] when there is none for the duplicate.
-    pub async fn add(
-        &self,
-        slot: Slot,
-        descriptor: Option<BorrowedFd<'_>>,
-        payload: &[u8],
-    ) -> Result<(), Error> {
-        let ufd = descriptor.map_or(-1, |descriptor| descriptor.as_raw_fd());
-        self.run(Add::new(slot, descriptor, ufd, payload)).await
-    }
-
-    /// As [`crate::Broker::add_numbered`].
-    ///
-    /// # Errors
-    /// As [`Broker::add`].
-    pub async fn add_numbered(
-        &self,
-        slot: Slot,
-        descriptor: BorrowedFd<'_>,
-        number: u32,
-        payload: &[u8],
-    ) -> Result<(), Error> {
-        let ufd = i32::try_from(number).unwrap_or(i32::MAX);
-        self.run(Add::new(slot, Some(descriptor), ufd, payload)).await
-    }
-
-    /// As [`crate::Broker::get`].
-    ///
-    /// # Errors
-    /// As [`crate::Broker::get`].
-    pub async fn get(&self, slot: Slot) -> Result<Deposit, Error> {
-        self.run(Get::new(slot)).await
-    }
-
-    /// As [`crate::Broker::del`].
-    ///
-    /// # Errors
-    /// As [`crate::Broker::del`].
-    pub async fn del(&self, slot: Slot) -> Result<(), Error> {
-        self.run(Del::new(slot)).await
-    }
-
-    /// As [`crate::Broker::tag`].
-    ///
-    /// # Errors
-    /// As [`crate::Broker::tag`].
-    pub async fn tag(&self, number: Tag) -> Result<Info, Error> {
-        self.run(HowMuch::new(number)).await
-    }
-
-    /// As [`crate::Broker::get_many`].
-    ///
-    /// # Errors
-    /// As [`crate::Broker::get_many`].
-    pub async fn get_many(&self, tag: Tag, indices: &[Index]) -> Result<ManyDeposits, Error> {
-        self.run(GetMany::new(tag, indices, false)).await
-    }
-
-    /// As [`crate::Broker::take_many`]. What a dropped future took is lost.
-    ///
-    /// # Errors
-    /// As [`crate::Broker::take_many`].
-    pub async fn take_many(&self, tag: Tag, indices: &[Index]) -> Result<ManyDeposits, Error> {
-        self.run(GetMany::new(tag, indices, true)).await
-    }
-
-    /// As [`crate::Broker::add_many`].
-    ///
-    /// # Errors
-    /// As [`crate::Broker::add_many`]; [`Error::NoRoom`] when there is none for the duplicates.
-    pub async fn add_many(
-        &self,
-        tag: Tag,
-        deposits: &[NewDeposit<'_>],
-    ) -> Result<Vec<Result<(), Error>>, Error> {
-        self.run(AddMany::new(tag, deposits)).await
-    }
-
-    /// As [`crate::Broker::del_many`].
-    ///
-    /// # Errors
-    /// As [`crate::Broker::del_many`].
-    pub async fn del_many(
-        &self,
-        tag: Tag,
-        indices: &[Index],
-    ) -> Result<Vec<Result<(), Error>>, Error> {
-        self.run(DelMany::new(tag, indices)).await
-    }
-
-    /// As [`crate::Broker::find`].
-    ///
-    /// # Errors
-    /// As [`crate::Broker::find`].
-    pub async fn find(&self, name: &str) -> Result<Found, Error> {
-        self.run(Find::new(name)).await
-    }
-
-    /// As [`crate::Broker::list`].
-    ///
-    /// # Errors
-    /// As [`crate::Broker::list`].
-    pub async fn list(&self, tag: Option<Tag>) -> Result<Vec<Listed>, Error> {
-        self.run(List::new(tag)).await
-    }
-
-    /// As [`crate::Broker::reload`].
-    ///
-    /// # Errors
-    /// As [`crate::Broker::reload`].
-    pub async fn reload(&self) -> Result<String, Error> {
-        self.run(Operate::reload()).await
-    }
-
-    /// As [`crate::Broker::purge`].
-    ///
-    /// # Errors
-    /// As [`crate::Broker::purge`].
-    pub async fn purge(&self, slot: Option<Slot>) -> Result<String, Error> {
-        self.run(Operate::purge(slot)).await
-    }
-
-    /// As [`crate::Broker::status`].
-    ///
-    /// # Errors
-    /// As [`crate::Broker::status`].
-    pub async fn status(&self) -> Result<String, Error> {
-        self.run(Operate::status()).await
-    }
-
-    /// As [`crate::Broker::instance`].
-    ///
-    /// # Errors
-    /// As [`crate::Broker::instance`].
-    pub async fn instance(&self) -> Result<i64, Error> {
-        self.run(Greet::new(Operation::Instance)).await.map(|hello| hello.key)
-    }
-
-    /// As [`crate::Broker::claim`].
-    ///
-    /// # Errors
-    /// As [`crate::Broker::claim`].
-    pub async fn claim(&self, tag: Tag, mode: Mode, time: Duration) -> Result<Claimed, Error> {
-        self.run(Claim::new(tag, mode, time)).await
-    }
-
-    /// As [`crate::Broker::claim_and_settle`].
-    ///
-    /// # Errors
-    /// As [`crate::Broker::claim_and_settle`].
-    pub async fn claim_and_settle(
-        &self,
-        tag: Tag,
-        mode: Mode,
-        time: Duration,
-    ) -> Result<Claimed, Error> {
-        self.run(Claim::settling(tag, mode, time)).await
-    }
-
-    /// As [`crate::Broker::release`].
-    ///
-    /// # Errors
-    /// As [`crate::Broker::release`].
-    pub async fn release(&self, tag: Tag) -> Result<(), Error> {
-        self.run(OfClaimed::release(tag)).await
-    }
-
-    /// As [`crate::Broker::release_to`].
-    ///
-    /// # Errors
-    /// As [`crate::Broker::release_to`].
-    pub async fn release_to(&self, tag: Tag, claim: i32) -> Result<(), Error> {
-        self.run(OfClaimed::release_to(tag, claim)).await
-    }
-
-    /// As [`crate::Broker::ready`].
-    ///
-    /// # Errors
-    /// As [`crate::Broker::ready`].
-    pub async fn ready(&self, tag: Tag) -> Result<(), Error> {
-        self.run(OfClaimed::ready(tag)).await
-    }
-
-    /// As [`crate::Broker::withdraw`].
-    ///
-    /// # Errors
-    /// As [`crate::Broker::withdraw`].
-    pub async fn withdraw(&self, tag: Tag) -> Result<(), Error> {
-        self.run(OfClaimed::withdraw(tag)).await
-    }
-
     /// As [`crate::Broker::event`]. Each event goes to one of those who wait; a future that was
     /// dropped has taken none.
     ///
@@ -336,13 +137,13 @@ impl Broker {
     }
 
     /// Asks until there is an outcome.
-    async fn run<Q: Question>(&self, mut question: Q) -> Result<Q::Outcome, Error> {
-        if let Some(outcome) = question.known(&self.place(false))? {
+    pub(super) async fn run<R: Request>(&self, mut request: R) -> Result<R::Outcome, Error> {
+        if let Some(outcome) = request.known(&self.context(false))? {
             return Ok(outcome);
         }
         loop {
-            let (answer, connection, repeated) = self.ask(&question).await?;
-            match question.hear(answer, &self.place(repeated)) {
+            let (answer, connection, repeated) = self.ask(&request).await?;
+            match request.take_answer(answer, &self.context(repeated)) {
                 Ok(Some(outcome)) => return Ok(outcome),
                 Ok(None) => {}
                 Err(error) => return Err(self.after(error, connection).await),
@@ -350,27 +151,29 @@ impl Broker {
         }
     }
 
-    /// Sends a message until it is answered, or patience ends. Says with the answer on which
+    /// Sends a message until it is answered, or the time to retry is over. Says with the answer on which
     /// connection it came, and whether the message may have been carried out before.
     async fn ask(
         &self,
-        question: &impl Question,
-    ) -> Result<(Message<OwnedFd>, Connection, bool), Error> {
-        let mut patience = self.connector.patience();
+        request: &impl Request,
+    ) -> Result<(Message<OwnedFd>, ConnectionId, bool), Error> {
+        let mut backoff = self.connector.backoff();
         let mut repeated = false;
         loop {
-            let failed = match self.ask_once(question).await {
+            let failed = match self.ask_once(request).await {
                 Ok((Message::Reply(reply), connection)) if starting(&reply) => {
                     Ok((Message::Reply(reply), connection, repeated))
                 }
                 Ok((answer, connection)) => return Ok((answer, connection, repeated)),
-                Err(Trouble::Passing { error, sent }) if question.bond().repeats() || !sent => {
+                Err(RetryClass::Transient { error, sent })
+                    if request.claim_effect().repeats() || !sent =>
+                {
                     repeated |= sent;
                     Err(error)
                 }
-                Err(trouble) => return Err(trouble.into_error()),
+                Err(class) => return Err(class.into_error()),
             };
-            match patience.pause() {
+            match backoff.pause() {
                 Some(pause) => sleep(pause).await,
                 None => return failed,
             }
@@ -379,55 +182,59 @@ impl Broker {
 
     async fn ask_once(
         &self,
-        question: &impl Question,
-    ) -> Result<(Message<OwnedFd>, Connection), Trouble> {
-        let parcel = Parcel::of(question.request(), question.feature()).map_err(|_| {
-            Trouble::Lasting(Error::NoRoom {
-                attempt: self.place(false).attempt(question.operation()),
+        request: &impl Request,
+    ) -> Result<(Message<OwnedFd>, ConnectionId), RetryClass> {
+        let message = OwnedRequest::of(&request.message(), request.feature()).map_err(|_| {
+            RetryClass::Permanent(Error::NoRoom {
+                attempt: self.context(false).attempt(request.operation()),
             })
         })?;
         let (tell, told) = oneshot::channel();
-        let order = Order::Ask(parcel, Asker { bond: question.bond(), tell });
+        let order = Order::Ask(message, Asker { claim_effect: request.claim_effect(), tell });
         let sent = self.orders.send(order).await;
-        let fate = match sent {
+        let completion = match sent {
             Ok(()) => told.await.ok(),
             Err(_) => None,
         };
-        self.fate(question.operation(), fate)
+        self.completed(request.operation(), completion)
     }
 
-    /// None where there is no driver any more.
-    fn fate(
+    /// Without a completion, there is no driver any more.
+    fn completed(
         &self,
         operation: Operation,
-        fate: Option<Fate>,
-    ) -> Result<(Message<OwnedFd>, Connection), Trouble> {
-        let attempt = self.place(false).attempt(operation);
-        Err(match fate {
-            Some(Fate::Response(Response::Message(message), connection)) => {
+        completion: Option<Completion>,
+    ) -> Result<(Message<OwnedFd>, ConnectionId), RetryClass> {
+        let attempt = self.context(false).attempt(operation);
+        Err(match completion {
+            Some(Completion::Response(Response::Message(message), connection)) => {
                 return Ok((message, connection));
             }
-            Some(Fate::Response(Response::NoRoom, _)) => Trouble::Lasting(unreceived(attempt)),
-            Some(Fate::Response(Response::Version1, _)) => {
-                Trouble::Lasting(Error::Version1 { attempt })
+            Some(Completion::Response(Response::NoRoom, _)) => {
+                RetryClass::Permanent(unreceived(attempt))
             }
-            Some(Fate::Response(Response::Unserved(feature), _)) => {
-                Trouble::Lasting(Error::Unserved { attempt, feature })
+            Some(Completion::Response(Response::Version1, _)) => {
+                RetryClass::Permanent(Error::Version1 { attempt })
             }
-            Some(Fate::Lost(lost)) => lost.trouble(attempt),
-            Some(Fate::Unopened(unopened)) => Trouble::of_connecting(unopened.into_error(attempt)),
-            Some(Fate::Unclaimed(unclaimed)) => {
-                Trouble::Lasting(Error::Broken { attempt, source: unclaimed.into() })
+            Some(Completion::Response(Response::Unserved(feature), _)) => {
+                RetryClass::Permanent(Error::Unserved { attempt, feature })
+            }
+            Some(Completion::Lost(lost)) => lost.retry_class(attempt),
+            Some(Completion::Unopened(unopened)) => {
+                RetryClass::of_connecting(unopened.into_error(attempt))
+            }
+            Some(Completion::Unclaimed(unclaimed)) => {
+                RetryClass::Permanent(Error::Broken { attempt, source: unclaimed.into() })
             }
             None => {
                 let source = io::Error::new(io::ErrorKind::NotConnected, DRIVERLESS);
-                Trouble::Lasting(Error::Broken { attempt, source })
+                RetryClass::Permanent(Error::Broken { attempt, source })
             }
         })
     }
 
     /// An answer that makes no sense leaves its connection out of step.
-    async fn after(&self, error: Error, connection: Connection) -> Error {
+    async fn after(&self, error: Error, connection: ConnectionId) -> Error {
         if let Error::Protocol { .. } = error {
             // Without a driver there is no connection, either.
             drop(self.orders.send(Order::End(connection)).await);
@@ -436,11 +243,11 @@ impl Broker {
     }
 
     fn unclaimed(&self, operation: Operation, source: io::Error) -> Error {
-        Error::Broken { attempt: self.place(false).attempt(operation), source }
+        Error::Broken { attempt: self.context(false).attempt(operation), source }
     }
 
-    fn place(&self, repeated: bool) -> Place<'_> {
-        Place { socket: &self.path, repeated }
+    fn context(&self, repeated: bool) -> AnswerContext<'_> {
+        AnswerContext { socket: &self.path, repeated }
     }
 }
 

@@ -19,11 +19,10 @@ use ::tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::shared::Shared;
 use crate::Connector;
-use crate::channel::{Abandoned, Channel, Lost, Parcel, Response, Waiter};
-use crate::claims::Unclaimed;
-use crate::connector::Unopened;
-use crate::question::Bond;
-use crate::trouble::Failure;
+use crate::core::claims::{ClaimEffect, Unclaimed};
+use crate::core::retry_class::Failure;
+use crate::transport::channel::{Abandoned, Channel, Lost, OwnedRequest, Response, Waiter};
+use crate::transport::connector::Unopened;
 
 /// How many requests may wait in a channel for their first byte to be sent.
 const MOST_QUEUED: usize = 16;
@@ -34,27 +33,27 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) enum Order {
     /// A request is to be sent.
-    Ask(Parcel, Asker),
+    Ask(OwnedRequest, Asker),
     /// This connection gave an answer that makes no sense.
-    End(Connection),
+    End(ConnectionId),
 }
 
 /// Which of its connections: they are numbered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Connection(u64);
+pub(super) struct ConnectionId(u64);
 
 /// Who asked.
 #[derive(Debug)]
 pub(super) struct Asker {
-    pub(super) bond: Bond,
-    pub(super) tell: oneshot::Sender<Fate>,
+    pub(super) claim_effect: ClaimEffect,
+    pub(super) tell: oneshot::Sender<Completion>,
 }
 
-/// What became of a request.
+/// How a request ended.
 #[derive(Debug)]
-pub(super) enum Fate {
+pub(super) enum Completion {
     /// It came to an answer on this connection.
-    Response(Response, Connection),
+    Response(Response, ConnectionId),
     /// The connection failed.
     Lost(Lost),
     /// There is no connection.
@@ -74,8 +73,8 @@ pub(super) struct Driver {
 }
 
 /// A connection that is being driven.
-struct Line<'a> {
-    number: Connection,
+struct Driven<'a> {
+    id: ConnectionId,
     stream: UnixStream,
     channel: Channel<Asker>,
     orders: &'a mut mpsc::Receiver<Order>,
@@ -104,7 +103,7 @@ impl Waiter for Asker {
 
 impl Asker {
     /// Who has gone is told nothing, and what would have been told is dropped with what it has.
-    fn tell(self, fate: Fate) {
+    fn tell(self, fate: Completion) {
         drop(self.tell.send(fate));
     }
 }
@@ -128,29 +127,29 @@ impl Driver {
     pub(super) async fn run(mut self, first: UnixStream) {
         self.drive(first, None).await;
         while let Some(order) = self.orders.recv().await {
-            let Order::Ask(parcel, asker) = order else { continue };
+            let Order::Ask(message, asker) = order else { continue };
             match self.open(|| asker.is_gone()).await {
-                Ok(stream) => self.drive(stream, Some((parcel, asker))).await,
-                Err(unopened) => asker.tell(Fate::Unopened(unopened)),
+                Ok(stream) => self.drive(stream, Some((message, asker))).await,
+                Err(unopened) => asker.tell(Completion::Unopened(unopened)),
             }
         }
     }
 
-    async fn drive(&mut self, stream: UnixStream, first: Option<(Parcel, Asker)>) {
+    async fn drive(&mut self, stream: UnixStream, first: Option<(OwnedRequest, Asker)>) {
         self.connections += 1;
-        let mut line = Line {
-            number: Connection(self.connections),
+        let mut driven = Driven {
+            id: ConnectionId(self.connections),
             stream,
             channel: Channel::new(self.connector.answer_timeout()),
             orders: &mut self.orders,
             shared: &self.shared,
             alarm: Box::pin(sleep(Duration::ZERO)),
         };
-        if let Some((parcel, asker)) = first {
-            line.accept(parcel, asker);
+        if let Some((message, asker)) = first {
+            driven.accept(message, asker);
         }
-        let end = poll_fn(|context| line.poll(context)).await;
-        line.end(end);
+        let end = poll_fn(|context| driven.poll(context)).await;
+        driven.end(end);
     }
 
     /// One connection; where too many wait to be accepted, it waits until there is room, the
@@ -179,7 +178,7 @@ impl Driver {
     }
 }
 
-impl Line<'_> {
+impl Driven<'_> {
     /// Does what can be done; ready when the connection is at its end.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
         loop {
@@ -204,10 +203,10 @@ impl Line<'_> {
         let mut taken = false;
         while self.channel.queued() < MOST_QUEUED {
             match self.orders.poll_recv(context) {
-                Poll::Ready(Some(Order::Ask(parcel, asker))) => {
-                    self.accept(parcel, asker);
+                Poll::Ready(Some(Order::Ask(message, asker))) => {
+                    self.accept(message, asker);
                 }
-                Poll::Ready(Some(Order::End(number))) if number == self.number => {
+                Poll::Ready(Some(Order::End(id))) if id == self.id => {
                     return Err(End::Failure(Failure::along()));
                 }
                 Poll::Ready(Some(Order::End(_))) => {}
@@ -220,11 +219,11 @@ impl Line<'_> {
     }
 
     /// Takes a request up, unless it is about what is not claimed.
-    fn accept(&mut self, parcel: Parcel, asker: Asker) {
-        let claimed = self.shared.state().claims.check(asker.bond);
+    fn accept(&mut self, message: OwnedRequest, asker: Asker) {
+        let claimed = self.shared.state().claims.check(asker.claim_effect);
         match claimed {
-            Ok(()) => self.channel.ask(parcel, asker),
-            Err(unclaimed) => asker.tell(Fate::Unclaimed(unclaimed)),
+            Ok(()) => self.channel.ask(message, asker),
+            Err(unclaimed) => asker.tell(Completion::Unclaimed(unclaimed)),
         }
     }
 
@@ -256,9 +255,9 @@ impl Line<'_> {
         let channel = &mut self.channel;
         while let Some((asker, response)) = channel.answered() {
             if let Response::Message(message) = &response {
-                self.shared.state().claims.hear(asker.bond, Some(message));
+                self.shared.state().claims.hear(asker.claim_effect, Some(message));
             }
-            asker.tell(Fate::Response(response, self.number));
+            asker.tell(Completion::Response(response, self.id));
         }
         while let Some(event) = channel.event() {
             self.shared.put(event);
@@ -286,8 +285,8 @@ impl Line<'_> {
         self.shared.end();
         let End::Failure(failure) = end else { return };
         for Abandoned { waiter, lost } in self.channel.abandon(failure) {
-            self.shared.state().claims.hear(waiter.bond, None);
-            waiter.tell(Fate::Lost(lost));
+            self.shared.state().claims.hear(waiter.claim_effect, None);
+            waiter.tell(Completion::Lost(lost));
         }
     }
 }

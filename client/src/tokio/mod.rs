@@ -20,6 +20,7 @@
 mod address;
 mod broker;
 mod driver;
+mod methods;
 mod shared;
 mod upgrader;
 

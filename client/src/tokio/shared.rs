@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use ::tokio::sync::Notify;
 use fdbroker_wire::claim::Event;
 
-use crate::claims::{Claims, Unclaimed};
 use crate::core::Events;
+use crate::core::claims::{Claims, Unclaimed};
 
 /// Of one session.
 #[derive(Debug, Default)]

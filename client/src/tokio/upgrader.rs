@@ -236,9 +236,9 @@ impl Upgrader {
     /// # Errors
     /// Those of [`crate::Upgrader::upgrade_complete`].
     pub async fn upgrade_complete(&self) -> Result<(), UpgradeError> {
-        let mut standing = self.blocking.shared.standing.subscribe();
+        let mut progress = self.blocking.shared.progress.subscribe();
         // The sender lives as long as this upgrader.
-        let _ = standing.wait_for(|standing| standing.over).await;
+        let _ = progress.wait_for(|progress| progress.over).await;
         // It waits for nothing any more.
         self.run(crate::Upgrader::upgrade_complete).await
     }
@@ -249,9 +249,9 @@ impl Upgrader {
     /// # Errors
     /// Those of [`crate::Upgrader::next`].
     pub async fn next(&self) -> Result<Happening, UpgradeError> {
-        let mut standing = self.blocking.shared.standing.subscribe();
+        let mut progress = self.blocking.shared.progress.subscribe();
         loop {
-            let now = *standing.borrow_and_update();
+            let now = *progress.borrow_and_update();
             if now.over {
                 return self.run(crate::Upgrader::next).await;
             }
@@ -264,7 +264,7 @@ impl Upgrader {
                 return Ok(happening);
             }
             // As above.
-            let _ = standing.changed().await;
+            let _ = progress.changed().await;
         }
     }
 

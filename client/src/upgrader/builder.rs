@@ -7,12 +7,12 @@ use fdbroker_wire::Tag;
 use fdbroker_wire::claim::{Claimed, MAX_TIME, Mode};
 use fdbroker_wire::version2::Found;
 
-use super::course::{Course, Stage};
 use super::inventory::Inventory;
 use super::shared::{Link, Shared, State, Terms, is_passing};
 use super::snapshot::{Snapshot, fetch};
+use super::state_machine::{Stage, StateMachine};
 use super::{UpgradeError, Upgrader, watch};
-use crate::patience::Patience;
+use crate::transport::backoff::Backoff;
 use crate::{Broker, Connector, Error};
 
 /// How to start an [`Upgrader`]; what is not set has a default.
@@ -115,7 +115,7 @@ impl Builder {
         let Begun { broker, claimed, instance } = begin(&terms).map_err(UpgradeError::Broker)?;
         let state = State {
             instance,
-            course: Course::new(terms.tag, terms.time, claimed.state),
+            machine: StateMachine::new(terms.tag, terms.time, claimed.state),
             terms,
             inventory: Inventory::default(),
             snapshot: Snapshot::default(),
@@ -172,8 +172,8 @@ impl Starting {
         let mut state = shared.lock();
         let tag = state.terms.tag;
         loop {
-            state.course.is_alive()?;
-            match state.course.stage() {
+            state.machine.is_alive()?;
+            match state.machine.stage() {
                 Stage::Waiting if shared.is_given_up() => {
                     return Err(UpgradeError::Stopped { tag });
                 }
@@ -203,18 +203,18 @@ struct Begun {
 
 /// Claims the tag on a first connection, or on another if that is lost meanwhile.
 fn begin(terms: &Terms) -> Result<Begun, Error> {
-    let mut patience = Patience::new(terms.retry_for);
+    let mut backoff = Backoff::new(terms.retry_for);
     let connect = || terms.connector.clone().connect();
     let mut broker = connect()?;
     loop {
         let claimed = broker.claim_and_settle(terms.tag, terms.mode, terms.time);
         match claimed.and_then(|claimed| Ok((claimed, broker.instance()?))) {
             Ok((claimed, instance)) => return Ok(Begun { broker, claimed, instance }),
-            Err(error) if is_passing(&error) && patience.again() => {}
+            Err(error) if is_passing(&error) && backoff.again() => {}
             Err(error) => return Err(error),
         }
         while let Err(error) = connect().map(|new| broker = new) {
-            if !is_passing(&error) || !patience.again() {
+            if !is_passing(&error) || !backoff.again() {
                 return Err(error);
             }
         }
@@ -225,7 +225,7 @@ fn inherit(shared: &Shared) -> Result<(), UpgradeError> {
     let state = shared.lock();
     let tag = state.terms.tag;
     let get = |broker: &mut Broker, _: &mut _| fetch(broker, tag);
-    let (mut state, (fetched, snapshot)) = shared.ask(state, |course| course.is_alive(), get)?;
+    let (mut state, (fetched, snapshot)) = shared.ask(state, |machine| machine.is_alive(), get)?;
     state.inventory = Inventory::of(fetched);
     state.snapshot = snapshot;
     state.doubtful = false;

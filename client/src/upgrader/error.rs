@@ -8,7 +8,7 @@ use std::time::Duration;
 use fdbroker_wire::{MAX_PAYLOAD, Tag};
 
 use super::payload::MAX_NAME;
-use super::{Address, Form, Role};
+use super::{Address, Role, SocketKind};
 use crate::Error;
 
 /// Why an upgrader did not do what it was asked.
@@ -71,11 +71,11 @@ pub enum UpgradeError {
         found: Role,
     },
     /// What was inherited under this name is no socket of the type that was asked for.
-    Form {
+    SocketKind {
         /// The name.
         name: String,
         /// What was asked for.
-        asked: Form,
+        asked: SocketKind,
         /// What it is, in words.
         found: &'static str,
     },
@@ -84,7 +84,7 @@ pub enum UpgradeError {
         /// The name.
         name: String,
         /// What was asked for.
-        asked: Form,
+        asked: SocketKind,
         /// What it is, in words.
         found: &'static str,
     },
@@ -179,7 +179,7 @@ impl fmt::Display for UpgradeError {
             Self::Role { name, asked, found } => {
                 write!(f, "{name:?} is {found}, and not {asked}: use another name")
             }
-            Self::Form { name, asked, found } => {
+            Self::SocketKind { name, asked, found } => {
                 write!(f, "{name:?} is {found}, and not {asked}: remove it, or use another name")
             }
             Self::Made { name, asked, found } => write!(

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use super::course::Stage;
 use super::shared::{Link, Shared};
+use super::state_machine::Stage;
 
 /// What one process hands on to the next, under names: see the [module](super).
 ///
@@ -48,7 +48,7 @@ impl Upgrader {
         }
         state.link = Link::Closed;
         state.inventory.drop_spares();
-        state.course.advance(Stage::Stopped);
+        state.machine.advance(Stage::Stopped);
         self.shared.tell(&state);
         self.shared.ring();
     }

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
-use super::Form;
+use super::SocketKind;
 
 /// A type of socket that can be inherited.
 ///
@@ -14,7 +14,7 @@ use super::Form;
 /// serves. Who wants it otherwise says so to the socket. The types of tokio never block.
 pub trait Inherit: AsFd + Sized {
     /// What the descriptor has to be.
-    const FORM: Form;
+    const KIND: SocketKind;
 
     /// Makes one of a descriptor that is of that form.
     ///
@@ -42,7 +42,7 @@ pub trait Connecting: Inherit {}
 macro_rules! inherited {
     ($($socket:ident: $what:ident),*) => {$(
         impl Inherit for $socket {
-            const FORM: Form = Form::$socket;
+            const KIND: SocketKind = SocketKind::$socket;
 
             fn inherit(descriptor: OwnedFd) -> io::Result<Self> {
                 Ok(descriptor.into())

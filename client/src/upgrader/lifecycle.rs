@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use fdbroker_wire::Errno;
 
-use super::course::{Happening, Stage};
 use super::due::{NotDone, delete_all, deposit_all};
 use super::inventory::Inventory;
 use super::shared::{Guard, refused};
 use super::snapshot::fetch;
+use super::state_machine::{Happening, Stage};
 use super::{UpgradeError, Upgrader};
 use crate::{Broker, Error};
 
@@ -29,13 +29,13 @@ impl Upgrader {
     /// [`UpgradeError::Broker`], [`UpgradeError::Lost`].
     pub fn ready(&self) -> Result<(), UpgradeError> {
         let mut state = self.own(self.shared.lock())?;
-        if matches!(state.course.stage(), Stage::Serving) {
+        if matches!(state.machine.stage(), Stage::Serving) {
             return Ok(());
         }
         state.inventory.unwant_what_was_not_asked_for();
         state = self.bring_up_to_date(state)?;
         state = self.settle(state)?;
-        state.course.advance(Stage::Serving);
+        state.machine.advance(Stage::Serving);
         self.shared.tell(&state);
         Ok(())
     }
@@ -47,8 +47,8 @@ impl Upgrader {
     /// [`UpgradeError::Stopped`] when [`Upgrader::stop`] was called, or what else ended it.
     pub fn upgrade_complete(&self) -> Result<(), UpgradeError> {
         let mut state = self.shared.lock();
-        while !matches!(state.course.stage(), Stage::Completed) {
-            state.course.is_alive()?;
+        while !matches!(state.machine.stage(), Stage::Completed) {
+            state.machine.is_alive()?;
             state = self.shared.wait(state, None);
         }
         Ok(())
@@ -62,10 +62,10 @@ impl Upgrader {
     pub fn next(&self) -> Result<Happening, UpgradeError> {
         let mut state = self.shared.lock();
         loop {
-            if let Some(happening) = state.course.news() {
+            if let Some(happening) = state.machine.news() {
                 return Ok(happening);
             }
-            state.course.is_alive()?;
+            state.machine.is_alive()?;
             state = self.shared.wait(state, None);
         }
     }
@@ -76,9 +76,9 @@ impl Upgrader {
     /// As [`Upgrader::next`].
     pub fn try_next(&self) -> Result<Option<Happening>, UpgradeError> {
         let mut state = self.shared.lock();
-        match state.course.news() {
+        match state.machine.news() {
             Some(happening) => Ok(Some(happening)),
-            None => state.course.is_alive().map(|()| None),
+            None => state.machine.is_alive().map(|()| None),
         }
     }
 
@@ -91,16 +91,16 @@ impl Upgrader {
     pub fn release(&self) -> Result<(), UpgradeError> {
         let mut state = self.shared.lock();
         let tag = state.terms.tag;
-        state.course.is_alive()?;
-        let claim = state.course.release().ok_or(UpgradeError::Unclaimed { tag })?;
+        state.machine.is_alive()?;
+        let claim = state.machine.release().ok_or(UpgradeError::Unclaimed { tag })?;
         let release = |broker: &mut Broker, _: &mut Inventory| match broker.release_to(tag, claim) {
             Err(error) if error.errno() == Some(Errno::INVAL) => Ok(false),
             released => released.map(|()| true),
         };
-        let (state, released) = self.shared.ask(state, |course| course.is_alive(), release)?;
+        let (state, released) = self.shared.ask(state, |machine| machine.is_alive(), release)?;
         // If the connection was lost meanwhile, the claim is another one, or comes: the watcher
         // releases it again.
-        match released || state.course.is_fixed() {
+        match released || state.machine.is_fixed() {
             true => Ok(()),
             false => Err(UpgradeError::Unclaimed { tag }),
         }
@@ -109,8 +109,8 @@ impl Upgrader {
     /// Makes the tag this process's own.
     fn own<'a>(&'a self, mut state: Guard<'a>) -> Result<Guard<'a>, UpgradeError> {
         loop {
-            state.course.is_alive()?;
-            state = match state.course.stage() {
+            state.machine.is_alive()?;
+            state = match state.machine.stage() {
                 Stage::Waiting => self.shared.wait_on_link(state)?,
                 Stage::Granted if state.doubtful => self.compare(state)?,
                 Stage::Granted => self.say_ready(state)?,
@@ -128,10 +128,10 @@ impl Upgrader {
             said => said.map(|()| true),
         };
         // On a new connection the claim may not have been granted yet, or be in doubt.
-        let granted = |course: &super::course::Course| course.is_alive();
+        let granted = |machine: &super::state_machine::StateMachine| machine.is_alive();
         let (mut state, done) = self.shared.ask(state, granted, ready)?;
         match done {
-            true => state.course.advance(Stage::Owned),
+            true => state.machine.advance(Stage::Owned),
             false => state = self.shared.wait(state, Some(Instant::now() + SHORT)),
         }
         Ok(state)
@@ -141,7 +141,7 @@ impl Upgrader {
     fn settle<'a>(&'a self, state: Guard<'a>) -> Result<Guard<'a>, UpgradeError> {
         let tag = state.terms.tag;
         let settled = |broker: &mut Broker, _: &mut Inventory| broker.ready(tag);
-        let (state, ()) = self.shared.ask(state, |course| course.is_alive(), settled)?;
+        let (state, ()) = self.shared.ask(state, |machine| machine.is_alive(), settled)?;
         Ok(state)
     }
 
@@ -151,9 +151,9 @@ impl Upgrader {
         let tag = state.terms.tag;
         state.doubtful = false;
         let get = |broker: &mut Broker, _: &mut Inventory| fetch(broker, tag);
-        let (mut state, (_, now)) = self.shared.ask(state, |course| course.is_alive(), get)?;
+        let (mut state, (_, now)) = self.shared.ask(state, |machine| machine.is_alive(), get)?;
         if now != state.snapshot {
-            state.course.advance(Stage::Changed);
+            state.machine.advance(Stage::Changed);
             self.shared.ring();
         }
         Ok(state)
@@ -163,8 +163,8 @@ impl Upgrader {
     fn bring_up_to_date<'a>(&'a self, mut state: Guard<'a>) -> Result<Guard<'a>, UpgradeError> {
         let tag = state.terms.tag;
         loop {
-            state.course.is_alive()?;
-            if state.course.is_fixed() {
+            state.machine.is_alive()?;
+            if state.machine.is_fixed() {
                 state = self.shared.wait_on_link(state)?;
                 continue;
             }
@@ -174,7 +174,7 @@ impl Upgrader {
                 Ok(()) => delete_all(broker, tag, inventory),
                 refused => Ok(refused),
             };
-            let (after, done) = self.shared.ask(state, |course| course.is_alive(), bring)?;
+            let (after, done) = self.shared.ask(state, |machine| machine.is_alive(), bring)?;
             state = after;
             match done {
                 Ok(()) => return Ok(state),

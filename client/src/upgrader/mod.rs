@@ -35,23 +35,23 @@
 //! killed leaves everything to the next one, which may be started before or after that.
 
 mod address;
+mod bind_unix;
 mod builder;
 mod connection_state;
-mod course;
 mod due;
 mod error;
-mod form;
 mod handle;
 mod inherit;
 mod inventory;
-mod keeping;
 mod lifecycle;
 mod named;
 mod options;
 pub(crate) mod payload;
 pub(crate) mod shared;
 mod snapshot;
-mod stale;
+mod socket_kind;
+mod state_machine;
+mod store;
 #[cfg(feature = "tokio")]
 mod tokio_sockets;
 
@@ -61,11 +61,11 @@ mod whereabouts;
 pub use address::Address;
 pub use builder::Builder;
 pub use connection_state::ConnectionState;
-pub use course::{Claimant, Happening};
 pub use error::UpgradeError;
-pub use form::Form;
 pub use handle::Upgrader;
 pub use inherit::{Connecting, Inherit, Listening};
-pub use keeping::Stored;
 pub use options::{BindAddress, ConnectAddress, Options};
 pub use payload::Role;
+pub use socket_kind::SocketKind;
+pub use state_machine::{Claimant, Happening};
+pub use store::Stored;

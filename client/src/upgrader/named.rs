@@ -8,8 +8,8 @@ use std::path::Path;
 use super::inventory::Contents;
 use super::whereabouts::is_at;
 use super::{
-    Address, BindAddress, ConnectAddress, Connecting, ConnectionState, Form, Inherit, Listening,
-    Options, Role, UpgradeError, Upgrader,
+    Address, BindAddress, ConnectAddress, Connecting, ConnectionState, Inherit, Listening, Options,
+    Role, SocketKind, UpgradeError, Upgrader,
 };
 
 impl Upgrader {
@@ -22,7 +22,7 @@ impl Upgrader {
     /// [`super::Builder::any_address`].
     ///
     /// # Errors
-    /// [`UpgradeError::Form`] and [`UpgradeError::Address`] when what was inherited is a socket of
+    /// [`UpgradeError::SocketKind`] and [`UpgradeError::Address`] when what was inherited is a socket of
     /// another type, or at another address; [`UpgradeError::Io`] when the address cannot be
     /// resolved, or a new one cannot be made; [`UpgradeError::Made`] when that is of another type;
     /// those of [`Upgrader::store`].
@@ -67,7 +67,7 @@ impl Upgrader {
     /// leads, or else a new one, deposited under it.
     ///
     /// # Errors
-    /// [`UpgradeError::Form`] when what was inherited is a connection of another type;
+    /// [`UpgradeError::SocketKind`] when what was inherited is a connection of another type;
     /// [`UpgradeError::Io`] when a new one cannot be made, [`UpgradeError::Made`] when that is of
     /// another type; those of [`Upgrader::store`].
     pub fn connect<T: Connecting>(
@@ -166,7 +166,7 @@ impl Upgrader {
         check: impl FnOnce(BorrowedFd<'_>) -> Result<(), UpgradeError>,
     ) -> Result<(T, ConnectionState), UpgradeError> {
         // Not when it could not be kept anyway.
-        self.shared.lock().course.place()?;
+        self.shared.lock().machine.place()?;
         let failed = |source| UpgradeError::Io { name: name.to_owned(), source };
         let (made, state) = make().map_err(failed)?;
         check(made.as_fd())?;
@@ -181,10 +181,11 @@ impl Upgrader {
         role: Role,
         at: impl Fn(BorrowedFd<'_>) -> Result<(), UpgradeError>,
     ) -> Result<Option<(T, ConnectionState)>, UpgradeError> {
-        let other = |found| UpgradeError::Form { name: name.to_owned(), asked: T::FORM, found };
+        let other =
+            |found| UpgradeError::SocketKind { name: name.to_owned(), asked: T::KIND, found };
         let fits = |contents: &Contents| match &contents.descriptor {
-            Some(descriptor) if T::FORM.fits(descriptor) => at(descriptor.as_fd()),
-            Some(descriptor) => Err(other(Form::describe(descriptor))),
+            Some(descriptor) if T::KIND.fits(descriptor) => at(descriptor.as_fd()),
+            Some(descriptor) => Err(other(SocketKind::describe(descriptor))),
             None => Err(other(NOTHING)),
         };
         let Some(contents) = self.contents(name, role, fits)? else { return Ok(None) };
@@ -197,11 +198,11 @@ impl Upgrader {
 
 /// What is to be kept as a socket has to be one of the type that the next process asks for.
 fn check_form<T: Inherit>(name: &str, made: BorrowedFd<'_>) -> Result<(), UpgradeError> {
-    if T::FORM.fits(made) {
+    if T::KIND.fits(made) {
         return Ok(());
     }
-    let (name, found) = (name.to_owned(), Form::describe(made));
-    Err(UpgradeError::Made { name, asked: T::FORM, found })
+    let (name, found) = (name.to_owned(), SocketKind::describe(made));
+    Err(UpgradeError::Made { name, asked: T::KIND, found })
 }
 
 /// Whether a socket is bound at one of the addresses; at any, if there are none.

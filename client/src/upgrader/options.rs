@@ -9,7 +9,7 @@ use std::path::Path;
 use rustix::net::sockopt::{set_ipv6_v6only, set_socket_reuseaddr, set_socket_reuseport};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
 
-use super::{Address, stale};
+use super::{Address, bind_unix};
 
 /// What a new socket is to be like; what is not set has a default.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -121,7 +121,7 @@ impl Options {
     }
 
     fn bind_unix(&self, path: &Path) -> io::Result<OwnedFd> {
-        stale::bind(path, SocketType::STREAM, |socket| Ok(listen(socket, self.backlog)?))
+        bind_unix::bind(path, SocketType::STREAM, |socket| Ok(listen(socket, self.backlog)?))
     }
 }
 
@@ -151,17 +151,17 @@ impl<A: AsRef<Path> + ?Sized> BindAddress<UnixListener> for A {
     }
 
     fn addresses(&self) -> io::Result<Vec<Address>> {
-        Ok(vec![Address::Path(stale::not_empty(self.as_ref())?.to_owned())])
+        Ok(vec![Address::Path(bind_unix::not_empty(self.as_ref())?.to_owned())])
     }
 }
 
 impl<A: AsRef<Path> + ?Sized> BindAddress<UnixDatagram> for A {
     fn bind(&self, _: &Options) -> io::Result<UnixDatagram> {
-        stale::bind(self.as_ref(), SocketType::DGRAM, |_| Ok(())).map(Into::into)
+        bind_unix::bind(self.as_ref(), SocketType::DGRAM, |_| Ok(())).map(Into::into)
     }
 
     fn addresses(&self) -> io::Result<Vec<Address>> {
-        Ok(vec![Address::Path(stale::not_empty(self.as_ref())?.to_owned())])
+        Ok(vec![Address::Path(bind_unix::not_empty(self.as_ref())?.to_owned())])
     }
 }
 
@@ -188,14 +188,14 @@ impl<A: ToSocketAddrs + ?Sized> ConnectAddress<UdpSocket> for A {
 
 impl<A: AsRef<Path> + ?Sized> ConnectAddress<UnixStream> for A {
     fn connect(&self) -> io::Result<UnixStream> {
-        UnixStream::connect(stale::not_empty(self.as_ref())?)
+        UnixStream::connect(bind_unix::not_empty(self.as_ref())?)
     }
 }
 
 /// Without a path of its own: what it sends to cannot answer.
 impl<A: AsRef<Path> + ?Sized> ConnectAddress<UnixDatagram> for A {
     fn connect(&self) -> io::Result<UnixDatagram> {
-        let path = stale::not_empty(self.as_ref())?;
+        let path = bind_unix::not_empty(self.as_ref())?;
         let socket = UnixDatagram::unbound()?;
         socket.connect(path)?;
         Ok(socket)

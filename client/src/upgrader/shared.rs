@@ -17,9 +17,9 @@ use fdbroker_wire::{Errno, Tag};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::UpgradeError;
-use super::course::{Course, Duty, Stage};
 use super::inventory::Inventory;
 use super::snapshot::Snapshot;
+use super::state_machine::{Duty, Stage, StateMachine};
 use crate::{Broker, Connector, Error};
 
 /// What an upgrader was built with.
@@ -40,7 +40,7 @@ pub(crate) struct Terms {
 /// What is behind the lock.
 pub(crate) struct State {
     pub(crate) terms: Terms,
-    pub(crate) course: Course,
+    pub(crate) machine: StateMachine,
     pub(crate) inventory: Inventory,
     /// What was inherited, to tell whether it has changed since.
     pub(crate) snapshot: Snapshot,
@@ -72,7 +72,7 @@ pub(crate) struct Shared {
     /// Whether nobody waits any more for the turn to come.
     given_up: AtomicBool,
     #[cfg(feature = "tokio")]
-    pub(crate) standing: ::tokio::sync::watch::Sender<super::course::Standing>,
+    pub(crate) progress: ::tokio::sync::watch::Sender<super::state_machine::Progress>,
 }
 
 pub(crate) type Guard<'a> = MutexGuard<'a, State>;
@@ -86,7 +86,7 @@ impl Shared {
             bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             given_up: AtomicBool::new(false),
             #[cfg(feature = "tokio")]
-            standing: ::tokio::sync::watch::Sender::default(),
+            progress: ::tokio::sync::watch::Sender::default(),
         })
     }
 
@@ -107,7 +107,7 @@ impl Shared {
     pub(crate) fn tell(&self, state: &State) {
         self.changed.notify_all();
         #[cfg(feature = "tokio")]
-        self.standing.send_replace(state.course.standing());
+        self.progress.send_replace(state.machine.progress());
         #[cfg(not(feature = "tokio"))]
         let _ = state;
     }
@@ -155,13 +155,13 @@ impl Shared {
     pub(crate) fn ask<'a, T>(
         &'a self,
         mut state: Guard<'a>,
-        admit: impl Fn(&Course) -> Result<(), UpgradeError>,
+        admit: impl Fn(&StateMachine) -> Result<(), UpgradeError>,
         mut question: impl FnMut(&mut Broker, &mut Inventory) -> Result<T, Error>,
     ) -> Result<(Guard<'a>, T), UpgradeError> {
         let end = Instant::now() + state.terms.retry_for;
         loop {
             state = self.connected(state, end)?;
-            admit(&state.course)?;
+            admit(&state.machine)?;
             let State { link: Link::Up(broker), inventory, .. } = &mut *state else { continue };
             let answer = question(broker, inventory);
             let told = state.take_in();
@@ -177,7 +177,7 @@ impl Shared {
                     self.tell(&state);
                     self.ring();
                     // An event that came with the answer says why better than the answer does.
-                    state.course.is_alive()?;
+                    state.machine.is_alive()?;
                     return Err(refused(tag, error));
                 }
             }
@@ -193,7 +193,7 @@ impl Shared {
         end: Instant,
     ) -> Result<Guard<'a>, UpgradeError> {
         loop {
-            state.course.is_alive()?;
+            state.machine.is_alive()?;
             match &state.link {
                 Link::Up(_) => return Ok(state),
                 Link::Down(source) if Instant::now() >= end => {
@@ -221,7 +221,7 @@ impl fmt::Debug for Shared {
         let mut shown = f.debug_struct("Upgrader");
         shown.field("tag", &format_args!("{}", self.tag));
         if let Some(state) = self.try_lock() {
-            shown.field("stage", state.course.stage());
+            shown.field("stage", state.machine.stage());
             shown.field("names", &state.inventory.count());
             shown.field("inherited", &state.inventory.inherited());
         }
@@ -235,7 +235,7 @@ impl State {
         let mut changed = false;
         while let Link::Up(broker) = &mut self.link {
             match broker.pending_event() {
-                Ok(Some(event)) => match self.course.heed(event) {
+                Ok(Some(event)) => match self.machine.heed(event) {
                     Duty::None => {}
                     Duty::ReleaseAgain { claim } => self.release_again(claim),
                 },
@@ -262,7 +262,7 @@ impl State {
     /// Takes in what an error tells beside its being one.
     pub(crate) fn heed(&mut self, error: &Error) {
         if matches!(error, Error::TakenOver { .. }) {
-            self.course.advance(Stage::Completed);
+            self.machine.advance(Stage::Completed);
         }
         if error.is_lost() {
             // What is asked first on the next connection has to be a claim.

@@ -7,12 +7,14 @@ use ::tokio::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener
 use ::tokio::runtime::Handle;
 use rustix::io::ioctl_fionbio;
 
-use super::{Address, BindAddress, ConnectAddress, Connecting, Form, Inherit, Listening, Options};
+use super::{
+    Address, BindAddress, ConnectAddress, Connecting, Inherit, Listening, Options, SocketKind,
+};
 
 macro_rules! inherited {
     ($($socket:ident: $what:ident),*) => {$(
         impl Inherit for $socket {
-            const FORM: Form = Form::$socket;
+            const KIND: SocketKind = SocketKind::$socket;
 
             fn inherit(descriptor: OwnedFd) -> io::Result<Self> {
                 ready_for_tokio(&descriptor)?;

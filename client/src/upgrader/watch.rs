@@ -1,7 +1,7 @@
 //! The watcher: a thread that takes in what the broker tells when nobody asks it anything, and
 //! claims the tag again at once when the connection is lost.
 //!
-//! It ends with the upgrader's course, and closes the connection then.
+//! It ends with the upgrader's machine, and closes the connection then.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use fdbroker_wire::claim::{Claimed, Mode, State as ClaimState};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::course::Stage;
 use super::due::deposit_all;
 use super::inventory::Inventory;
 use super::shared::{Link, Shared, State, Terms, is_passing};
 use super::snapshot::fetch;
+use super::state_machine::Stage;
 use crate::{Broker, Error};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -72,15 +72,15 @@ impl State {
     /// Does what there is to do, and says what to wait for.
     fn tend(&mut self, pause: &mut Duration) -> Next {
         self.take_in();
-        if matches!(self.link, Link::Down(_)) && !self.course.is_over() {
+        if matches!(self.link, Link::Down(_)) && !self.machine.is_over() {
             match self.claim_again() {
                 Ok(()) => *pause = Duration::ZERO,
                 Err(error) => self.lose(error),
             }
             self.take_in();
         }
-        let limit = self.course.expect_claimant(Instant::now());
-        if self.course.is_over() {
+        let limit = self.machine.expect_claimant(Instant::now());
+        if self.machine.is_over() {
             self.link = Link::Closed;
             self.inventory.drop_spares();
             return Next::End;
@@ -99,10 +99,10 @@ impl State {
         }
     }
 
-    /// Claims the tag on a new connection. An error that lasts ends the course, but not of a
+    /// Claims the tag on a new connection. An error that lasts ends the machine, but not of a
     /// process that serves: it goes on, and tries again.
     fn claim_again(&mut self) -> Result<(), Error> {
-        let mode = match self.course.stage() {
+        let mode = match self.machine.stage() {
             Stage::Waiting | Stage::Granted => self.terms.mode,
             _ => Mode::Again,
         };
@@ -113,10 +113,10 @@ impl State {
             }
             Err(error) => {
                 self.heed(&error);
-                let serves = matches!(self.course.stage(), Stage::Serving);
+                let serves = matches!(self.machine.stage(), Stage::Serving);
                 if !serves && !is_passing(&error) {
                     let error = Arc::new(error);
-                    self.course.advance(Stage::Lost(error.clone()));
+                    self.machine.advance(Stage::Lost(error.clone()));
                     self.link = Link::Down(error);
                     return Ok(());
                 }
@@ -129,7 +129,7 @@ impl State {
         let mut broker = self.terms.connector.clone().connect()?;
         let (tag, time) = (self.terms.tag, self.terms.time);
         let instance = broker.instance()?;
-        let claimed = match self.course.stage() {
+        let claimed = match self.machine.stage() {
             Stage::Serving => self.claim_back(&mut broker, instance),
             // Until it is ready, nobody takes over what it has not deposited.
             _ => broker.claim_and_settle(tag, mode, time),
@@ -137,7 +137,7 @@ impl State {
         self.recognise(&mut broker, instance)?;
         let until = Instant::now() + self.terms.retry_for.max(GRACE);
         self.doubtful |= mode != Mode::Again;
-        self.course.claimed_again(claimed.state, until);
+        self.machine.claimed_again(claimed.state, until);
         Ok(broker)
     }
 
@@ -179,7 +179,7 @@ impl State {
         if instance == self.instance {
             return Ok(());
         }
-        match self.course.stage() {
+        match self.machine.stage() {
             Stage::Serving => self.restore(broker)?,
             // It looks before it is ready.
             _ => self.doubtful = true,
@@ -195,12 +195,12 @@ impl State {
         let (found, _) = fetch(broker, tag)?;
         let gone = self.inventory.reconcile(found).len();
         match self.inventory.due().deposits.len() {
-            again if again < gone => self.course.forgotten(),
+            again if again < gone => self.machine.forgotten(),
             0 => {}
-            _ => self.course.withdrawn(),
+            _ => self.machine.withdrawn(),
         }
         if deposit_all(broker, tag, &mut self.inventory)?.is_err() {
-            self.course.forgotten();
+            self.machine.forgotten();
         }
         broker.ready(tag)
     }

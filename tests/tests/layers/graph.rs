@@ -127,7 +127,8 @@ impl Tree {
                 homes.entry(function).or_default().push((id, of));
             }
         }
-        let alone = homes.into_iter().filter(|(_, homes)| homes.len() == 1);
+        let is_made = |name: &str| self.modules.iter().any(|module| module.made.contains(name));
+        let alone = homes.into_iter().filter(|(name, homes)| homes.len() == 1 && !is_made(name));
         let lent = alone.filter(|(_, homes)| !self.modules[homes[0].0].items.contains(homes[0].1));
         lent.map(|(function, homes)| (function, homes[0].0)).collect()
     }

@@ -148,6 +148,18 @@ fn a_type_that_is_taken_apart_hides_no_circle() {
 }
 
 #[test]
+fn a_function_that_a_macro_makes_too_is_not_the_only_one_of_its_name() {
+    let root = ("lib.rs", "mod state; mod run; mod table;");
+    let state = ("state.rs", "pub struct State;");
+    let run = ("run.rs", "use crate::{state::State, table}; impl State { pub fn get(&self) {} }");
+    let table = ("table.rs", "macro_rules! t { () => { fn get() {} } } pub fn a(n: N) { n.get() }");
+    assert_eq!(circles_of(&[root, state, run, table]), NO_CIRCLE);
+    let run = ("run.rs", "impl crate::state::State { pub fn get(&self) { crate::table::a(1) } }");
+    let table = ("table.rs", "pub fn a(n: N) { n.get() }");
+    assert_eq!(circles_of(&[root, state, run, table]), [["run.rs", "table.rs"]]);
+}
+
+#[test]
 fn what_only_tests_import_makes_no_circle() {
     let root = ("lib.rs", "mod a; mod b;");
     let a = ("a.rs", "pub fn a() {} #[cfg(test)] mod tests { use crate::b::b; }");

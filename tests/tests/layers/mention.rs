@@ -69,6 +69,22 @@ pub(crate) fn in_tokens(tokens: TokenStream) -> (Vec<Mention>, Vec<Mention>) {
     found
 }
 
+/// The names of the functions that stand in what is given to a macro.
+pub(crate) fn functions_in(tokens: TokenStream) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut tokens = tokens.into_iter().peekable();
+    while let Some(token) = tokens.next() {
+        match (token, tokens.peek()) {
+            (TokenTree::Group(group), _) => found.extend(functions_in(group.stream())),
+            (TokenTree::Ident(word), Some(TokenTree::Ident(name))) if word == "fn" => {
+                found.push(name.to_string());
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
 fn scan(tokens: TokenStream, found: &mut (Vec<Mention>, Vec<Mention>)) {
     let mut before = String::new();
     let mut tokens = tokens.into_iter().peekable();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use syn::visit::{self, Visit};
 
-use crate::mention::{Mention, in_tokens, in_use};
+use crate::mention::{Mention, functions_in, in_tokens, in_use};
 
 /// The number of a module in its tree.
 pub(crate) type ModuleId = usize;
@@ -27,6 +27,8 @@ pub(crate) struct Module {
     pub(crate) calls: Vec<Mention>,
     /// The functions of its types, each with the type's name.
     pub(crate) functions: Vec<(String, String)>,
+    /// The functions that a macro makes: of what type, only the compiler knows.
+    pub(crate) made: BTreeSet<String>,
     /// Where its children are looked for.
     directory: PathBuf,
 }
@@ -70,6 +72,7 @@ impl Tree {
             mentions: Vec::new(),
             calls: Vec::new(),
             functions: Vec::new(),
+            made: BTreeSet::new(),
             directory,
         });
         self.modules.len() - 1
@@ -184,6 +187,7 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         let (named, called) = in_tokens(call.tokens.clone());
         self.here().mentions.extend(named);
         self.here().calls.extend(called);
+        self.here().made.extend(functions_in(call.tokens.clone()));
         visit::visit_macro(self, call);
     }
 

@@ -11,7 +11,7 @@ use rustix::net::{AddressFamily, SocketType, getpeername};
 /// A kind of socket.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
-pub enum Form {
+pub enum SocketKind {
     /// A TCP socket that listens.
     TcpListener,
     /// A TCP connection.
@@ -26,7 +26,7 @@ pub enum Form {
     UnixDatagram,
 }
 
-impl Form {
+impl SocketKind {
     /// Whether a descriptor is a socket of this kind.
     pub fn fits(self, descriptor: impl AsFd) -> bool {
         Self::of(descriptor).is_ok_and(|found| found == Some(self))
@@ -71,13 +71,13 @@ impl Form {
     }
 }
 
-impl fmt::Display for Form {
+impl fmt::Display for SocketKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.words())
     }
 }
 
-impl Form {
+impl SocketKind {
     fn words(self) -> &'static str {
         match self {
             Self::TcpListener => "a TCP socket that listens",
@@ -107,26 +107,26 @@ mod tests {
         let (pair, _other) = UnixStream::pair().unwrap();
         let datagram = UnixDatagram::unbound().unwrap();
         let found = [
-            Form::of(&tcp),
-            Form::of(&stream),
-            Form::of(&udp),
-            Form::of(&unix),
-            Form::of(&pair),
-            Form::of(&datagram),
+            SocketKind::of(&tcp),
+            SocketKind::of(&stream),
+            SocketKind::of(&udp),
+            SocketKind::of(&unix),
+            SocketKind::of(&pair),
+            SocketKind::of(&datagram),
         ];
         let expected = [
-            Form::TcpListener,
-            Form::TcpStream,
-            Form::UdpSocket,
-            Form::UnixListener,
-            Form::UnixStream,
-            Form::UnixDatagram,
+            SocketKind::TcpListener,
+            SocketKind::TcpStream,
+            SocketKind::UdpSocket,
+            SocketKind::UnixListener,
+            SocketKind::UnixStream,
+            SocketKind::UnixDatagram,
         ];
         assert_eq!(found.map(Result::unwrap), expected.map(Some));
     }
 
     #[test]
     fn a_file_is_no_socket_of_any_kind() {
-        assert!(!Form::UdpSocket.fits(tempfile::tempfile().unwrap()));
+        assert!(!SocketKind::UdpSocket.fits(tempfile::tempfile().unwrap()));
     }
 }

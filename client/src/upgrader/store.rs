@@ -6,10 +6,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use fdbroker_wire::{MAX_PAYLOAD, Slot};
 
-use super::course::{Course, Place};
 use super::inventory::{Contents, Held, Inventory};
 use super::payload::{Found, Record, is_name};
 use super::shared::Guard;
+use super::state_machine::{Place, StateMachine};
 use super::{ConnectionState, Role, UpgradeError, Upgrader};
 use crate::shown::Bytes;
 use crate::{Broker, Error};
@@ -78,7 +78,7 @@ impl Upgrader {
     pub fn remove(&self, name: &str) -> Result<bool, UpgradeError> {
         let mut state = self.shared.lock();
         let tag = state.terms.tag;
-        if state.course.place()? == Place::Here {
+        if state.machine.place()? == Place::Here {
             return Ok(state.inventory.unwant(name));
         }
         let delete = |broker: &mut Broker, inventory: &mut Inventory| {
@@ -108,7 +108,7 @@ impl Upgrader {
             return Err(UpgradeError::TooLarge { name: record.name, size: payload.len() });
         }
         let mut guard = self.shared.lock();
-        let place = guard.course.place()?;
+        let place = guard.machine.place()?;
         guard.inventory.find(name, role)?;
         match place {
             Place::Here => stage(&mut guard.inventory, descriptor, record),
@@ -146,7 +146,7 @@ impl Upgrader {
     ) -> Result<Option<Contents>, UpgradeError> {
         checked(name)?;
         let mut state = self.shared.lock();
-        state.course.is_alive()?;
+        state.machine.is_alive()?;
         let Some(entry) = state.inventory.find(name, role)? else { return Ok(None) };
         match &mut entry.held {
             Held::Inherited(contents) => {
@@ -175,7 +175,7 @@ impl Upgrader {
             Some(index) => broker.get(Slot { tag, index }).map(Some),
             None => Ok(None),
         };
-        let asked = self.shared.ask(state, |course| course.is_alive(), get);
+        let asked = self.shared.ask(state, |machine| machine.is_alive(), get);
         let deposit = asked.map(|(_, deposit)| deposit).map_err(|error| about(name, error))?;
         let Some(deposit) = deposit else { return Ok(None) };
         match Found::read(&deposit.payload) {
@@ -224,8 +224,8 @@ fn stage(
 }
 
 /// Whether a change that was begun at the broker may still be made there.
-fn at_broker(course: &Course) -> Result<(), UpgradeError> {
-    course.place().map(drop)
+fn at_broker(machine: &StateMachine) -> Result<(), UpgradeError> {
+    machine.place().map(drop)
 }
 
 fn checked(name: &str) -> Result<&str, UpgradeError> {

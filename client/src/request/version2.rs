@@ -4,27 +4,27 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use fdbroker_wire::version2::{
-    self, Answer, Entry as Listed, Features, Found, Listing, Name, Report, Request as Asked,
+    self, Answer, Entry as Listed, Features, Found, Listing, Name, Report, Request as WireRequest,
 };
-use fdbroker_wire::{Errno, Hello, Message, Slot, Tag, hello};
+use fdbroker_wire::{Errno, Message, Slot, Tag, hello};
 
-use crate::question::{Place, Question, Sealed};
-use crate::transfer::Request;
+use crate::core::outgoing::Outgoing;
+use crate::request::{AnswerContext, Encoded, Request};
 use crate::{Error, Feature, Operation};
 
 /// FIND.
 #[derive(Debug)]
 pub(crate) struct Find {
     operation: Operation,
-    /// None where the text is no name.
-    message: Option<Sealed>,
+    /// `None` if the text is no name.
+    message: Option<Encoded>,
 }
 
 /// LIST, as often as there is more.
 #[derive(Debug)]
 pub(crate) struct List {
     tag: Option<Tag>,
-    message: Sealed,
+    message: Encoded,
     listed: Vec<Listed>,
 }
 
@@ -32,10 +32,10 @@ pub(crate) struct List {
 #[derive(Debug)]
 pub(crate) struct Operate {
     operation: Operation,
-    message: Sealed,
+    message: Encoded,
 }
 
-/// HEL.
+/// HEL. Its outcome is the number of the broker's instance.
 #[derive(Debug)]
 pub(crate) struct Greet {
     operation: Operation,
@@ -44,12 +44,12 @@ pub(crate) struct Greet {
 
 impl Find {
     pub(crate) fn new(name: &str) -> Self {
-        let message = Name::new(name).map(|name| sealed(Asked::Find(name)));
+        let message = Name::new(name).map(|name| encoded(WireRequest::Find(name)));
         Self { operation: Operation::Find(Arc::from(name)), message }
     }
 }
 
-impl Question for Find {
+impl Request for Find {
     type Outcome = Found;
 
     fn operation(&self) -> Operation {
@@ -60,50 +60,50 @@ impl Question for Find {
         Some(Feature::Listing)
     }
 
-    fn known(&self, place: &Place<'_>) -> Result<Option<Found>, Error> {
+    fn known(&self, context: &AnswerContext<'_>) -> Result<Option<Found>, Error> {
         match self.message {
             Some(_) => Ok(None),
-            None => Err(Error::BadName { attempt: place.attempt(self.operation()) }),
+            None => Err(Error::BadName { attempt: context.attempt(self.operation()) }),
         }
     }
 
-    fn request(&self) -> Request<'_> {
-        self.message.as_ref().map_or(Request::plain(&[]), Sealed::request)
+    fn message(&self) -> Outgoing<'_> {
+        self.message.as_ref().map_or(Outgoing::plain(&[]), Encoded::outgoing)
     }
 
-    fn hear(
+    fn take_answer(
         &mut self,
         answer: Message<OwnedFd>,
-        place: &Place<'_>,
+        context: &AnswerContext<'_>,
     ) -> Result<Option<Found>, Error> {
-        match place.read(self.operation(), answer)? {
+        match context.read(self.operation(), answer)? {
             Answer::Found(found) => Ok(Some(found)),
-            _ => Err(place.nonsense(self.operation())),
+            _ => Err(context.nonsense(self.operation())),
         }
     }
 }
 
 impl List {
     pub(crate) fn new(tag: Option<Tag>) -> Self {
-        let message = sealed(Asked::List { tag, after: None });
+        let message = encoded(WireRequest::List { tag, after: None });
         Self { tag, message, listed: Vec::new() }
     }
 
-    fn take_page(&mut self, page: Listing, place: &Place<'_>) -> Result<bool, Error> {
+    fn take_page(&mut self, page: Listing, context: &AnswerContext<'_>) -> Result<bool, Error> {
         let more = page.more();
         let page = page.into_entries();
         let after = self.listed.last().map(|entry| entry.slot);
         if !goes_on(self.tag, after, &page) || (more && page.is_empty()) {
-            return Err(place.protocol(self.operation(), "the listing is out of order"));
+            return Err(context.protocol(self.operation(), "the listing is out of order"));
         }
         self.listed.extend(page);
         let after = self.listed.last().map(|entry| entry.slot);
-        self.message = sealed(Asked::List { tag: self.tag, after });
+        self.message = encoded(WireRequest::List { tag: self.tag, after });
         Ok(more)
     }
 }
 
-impl Question for List {
+impl Request for List {
     type Outcome = Vec<Listed>;
 
     fn operation(&self) -> Operation {
@@ -114,19 +114,19 @@ impl Question for List {
         Some(Feature::Listing)
     }
 
-    fn request(&self) -> Request<'_> {
-        self.message.request()
+    fn message(&self) -> Outgoing<'_> {
+        self.message.outgoing()
     }
 
-    fn hear(
+    fn take_answer(
         &mut self,
         answer: Message<OwnedFd>,
-        place: &Place<'_>,
+        context: &AnswerContext<'_>,
     ) -> Result<Option<Vec<Listed>>, Error> {
-        let Answer::Listing(page) = place.read(self.operation(), answer)? else {
-            return Err(place.nonsense(self.operation()));
+        let Answer::Listing(page) = context.read(self.operation(), answer)? else {
+            return Err(context.nonsense(self.operation()));
         };
-        match self.take_page(page, place)? {
+        match self.take_page(page, context)? {
             true => Ok(None),
             false => Ok(Some(std::mem::take(&mut self.listed))),
         }
@@ -135,19 +135,19 @@ impl Question for List {
 
 impl Operate {
     pub(crate) fn reload() -> Self {
-        Self { operation: Operation::Reload, message: sealed(Asked::Reload) }
+        Self { operation: Operation::Reload, message: encoded(WireRequest::Reload) }
     }
 
     pub(crate) fn purge(slot: Option<Slot>) -> Self {
-        Self { operation: Operation::Purge(slot), message: sealed(Asked::Purge(slot)) }
+        Self { operation: Operation::Purge(slot), message: encoded(WireRequest::Purge(slot)) }
     }
 
     pub(crate) fn status() -> Self {
-        Self { operation: Operation::Status, message: sealed(Asked::Status) }
+        Self { operation: Operation::Status, message: encoded(WireRequest::Status) }
     }
 }
 
-impl Question for Operate {
+impl Request for Operate {
     type Outcome = String;
 
     fn operation(&self) -> Operation {
@@ -158,66 +158,66 @@ impl Question for Operate {
         Some(Feature::Operate)
     }
 
-    fn request(&self) -> Request<'_> {
-        self.message.request()
+    fn message(&self) -> Outgoing<'_> {
+        self.message.outgoing()
     }
 
-    fn hear(
+    fn take_answer(
         &mut self,
         answer: Message<OwnedFd>,
-        place: &Place<'_>,
+        context: &AnswerContext<'_>,
     ) -> Result<Option<String>, Error> {
-        match place.read(self.operation(), answer)? {
+        match context.read(self.operation(), answer)? {
             Answer::Report(Report { error: None, text }) => Ok(Some(text)),
             Answer::Report(Report { error: Some(errno), text }) => {
-                Err(Error::Reported { attempt: place.attempt(self.operation()), errno, text })
+                Err(Error::Reported { attempt: context.attempt(self.operation()), errno, text })
             }
-            _ => Err(place.nonsense(self.operation())),
+            _ => Err(context.nonsense(self.operation())),
         }
     }
 }
 
 impl Greet {
-    /// `operation`: what it is said for.
+    /// `operation` is what it is sent for.
     pub(crate) fn new(operation: Operation) -> Self {
         Self { operation, message: hello(version2::greeting(Features::ALL)) }
     }
 }
 
-impl Question for Greet {
-    type Outcome = Hello;
+impl Request for Greet {
+    type Outcome = i64;
 
     fn operation(&self) -> Operation {
         self.operation.clone()
     }
 
-    fn request(&self) -> Request<'_> {
-        Request::plain(&self.message)
+    fn message(&self) -> Outgoing<'_> {
+        Outgoing::plain(&self.message)
     }
 
-    fn hear(
+    fn take_answer(
         &mut self,
         answer: Message<OwnedFd>,
-        place: &Place<'_>,
-    ) -> Result<Option<Hello>, Error> {
+        context: &AnswerContext<'_>,
+    ) -> Result<Option<i64>, Error> {
         match answer {
-            Message::Hello(hello) if hello.key > 0 => Ok(Some(hello)),
+            Message::Hello(hello) if hello.key > 0 => Ok(Some(hello.key)),
             Message::Reply(reply) if reply.error() == Some(Errno::PROTO) => {
-                Err(Error::Version1 { attempt: place.attempt(self.operation()) })
+                Err(Error::Version1 { attempt: context.attempt(self.operation()) })
             }
-            other => Err(place.unexpected(self.operation(), other)),
+            other => Err(context.unexpected(self.operation(), other)),
         }
     }
 }
 
-impl Place<'_> {
+impl AnswerContext<'_> {
     fn read(&self, operation: Operation, answer: Message<OwnedFd>) -> Result<Answer, Error> {
         self.extended(operation, answer, Answer::from_extended)
     }
 }
 
-fn sealed(asked: Asked) -> Sealed {
-    Sealed::new::<OwnedFd>(asked.into_extended())
+fn encoded(asked: WireRequest) -> Encoded {
+    Encoded::new(asked.into_extended())
 }
 
 /// Whether a page is of this tag, and each of its entries behind the one before.

@@ -38,8 +38,8 @@ fn slot(index: i32) -> Slot {
     Slot::new(1, index).unwrap()
 }
 
-fn asking(index: i32) -> Parcel {
-    Parcel::of(Request::plain(&get(slot(index))), None).unwrap()
+fn asking(index: i32) -> OwnedRequest {
+    OwnedRequest::of(&Outgoing::plain(&get(slot(index))), None).unwrap()
 }
 
 /// A channel that has been greeted, its socket, and the broker's end.
@@ -93,9 +93,9 @@ fn what_was_sent_in_part_is_sent_whole_with_its_descriptor_and_what_nobody_wants
     let file = tempfile::tempfile().unwrap();
     let adding = |index| {
         let head = add_head(slot(index), 5, payload.len());
-        let descriptors = [file.as_fd()];
-        let request = Request { head: &head, payload: &payload, descriptors: &descriptors };
-        Parcel::of(request, None).unwrap()
+        let descriptors = vec![file.as_fd()];
+        let message = Outgoing { head: &head, payload: &payload, descriptors };
+        OwnedRequest::of(&message, None).unwrap()
     };
     let someone = [1, 2, 3].map(Someone::new);
     for (index, someone) in (1..).zip(&someone) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fdbroker_wire::{Errno, Reply};
 
-use crate::room::unreceived;
+use crate::unreceived::unreceived;
 use crate::{Attempt, Error};
 
 /// Why there is no answer.
@@ -49,44 +49,46 @@ impl Failure {
 
 /// What kept a request from being answered.
 #[derive(Debug)]
-pub(crate) enum Trouble {
+pub(crate) enum RetryClass {
     /// The broker may be restarting. `sent`: the request may have been carried out.
-    Passing { error: Error, sent: bool },
+    Transient { error: Error, sent: bool },
     /// Trying again would not help.
-    Lasting(Error),
+    Permanent(Error),
 }
 
-impl Trouble {
+impl RetryClass {
     pub(crate) fn of_connecting(error: Error) -> Self {
         match &error {
-            Error::Broken { source, .. } if absent(source) => Self::Passing { error, sent: false },
-            _ => Self::Lasting(error),
+            Error::Broken { source, .. } if absent(source) => {
+                Self::Transient { error, sent: false }
+            }
+            _ => Self::Permanent(error),
         }
     }
 
     pub(crate) fn into_error(self) -> Error {
         match self {
-            Self::Passing { error, .. } | Self::Lasting(error) => error,
+            Self::Transient { error, .. } | Self::Permanent(error) => error,
         }
     }
 
     /// The same of a request that changes nothing.
     pub(crate) fn harmless(self) -> Self {
         match self {
-            Self::Passing { error, .. } => Self::Passing { error, sent: false },
-            lasting @ Self::Lasting(_) => lasting,
+            Self::Transient { error, .. } => Self::Transient { error, sent: false },
+            permanent @ Self::Permanent(_) => permanent,
         }
     }
 
     pub(crate) fn of_exchange(attempt: Attempt, failure: Failure) -> Self {
         match failure {
             Failure::Lost(source) => {
-                Self::Passing { error: Error::Broken { attempt, source }, sent: true }
+                Self::Transient { error: Error::Broken { attempt, source }, sent: true }
             }
-            Failure::Cut(source) => Self::Lasting(Error::Broken { attempt, source }),
-            Failure::Timeout(after) => Self::Lasting(Error::Timeout { attempt, after }),
-            Failure::Nonsense(reason) => Self::Lasting(Error::Protocol { attempt, reason }),
-            Failure::NoRoom => Self::Lasting(unreceived(attempt)),
+            Failure::Cut(source) => Self::Permanent(Error::Broken { attempt, source }),
+            Failure::Timeout(after) => Self::Permanent(Error::Timeout { attempt, after }),
+            Failure::Nonsense(reason) => Self::Permanent(Error::Protocol { attempt, reason }),
+            Failure::NoRoom => Self::Permanent(unreceived(attempt)),
         }
     }
 }

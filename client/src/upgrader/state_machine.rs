@@ -88,7 +88,7 @@ pub(crate) enum Duty {
 
 /// How far an upgrade is.
 #[derive(Debug)]
-pub(crate) struct Course {
+pub(crate) struct StateMachine {
     tag: Tag,
     /// How long it may take to be ready, for the error.
     time: Duration,
@@ -99,13 +99,13 @@ pub(crate) struct Course {
     /// later makes up for it.
     forgotten: bool,
     #[cfg(feature = "tokio")]
-    standing: Standing,
+    progress: Progress,
 }
 
 /// What an asynchronous caller waits for.
 #[cfg(feature = "tokio")]
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Standing {
+pub(crate) struct Progress {
     /// The latest that has happened, and the how manieth it is.
     pub(crate) latest: Option<(u64, Happening)>,
     /// How often the broker has forgotten something.
@@ -125,8 +125,8 @@ struct Claim {
     until: Option<Instant>,
 }
 
-impl Course {
-    /// A course that begins with a claim that was answered.
+impl StateMachine {
+    /// A machine that begins with a claim that was answered.
     pub(crate) fn new(tag: Tag, time: Duration, state: State) -> Self {
         let stage = match state {
             State::Waiting => Stage::Waiting,
@@ -141,7 +141,7 @@ impl Course {
             news: None,
             forgotten: false,
             #[cfg(feature = "tokio")]
-            standing: Standing::default(),
+            progress: Progress::default(),
         }
     }
 
@@ -192,7 +192,7 @@ impl Course {
         self.claim.as_ref().is_some_and(|claim| live(claim) || claim.released)
     }
 
-    /// What has happened and was not told yet; what ended the course is told again and again.
+    /// What has happened and was not told yet; what ended it is told again and again.
     pub(crate) fn news(&mut self) -> Option<Happening> {
         match self.stage {
             Stage::Completed => Some(Happening::Completed),
@@ -208,7 +208,7 @@ impl Course {
         self.forgotten = true;
         #[cfg(feature = "tokio")]
         {
-            self.standing.forgotten += 1;
+            self.progress.forgotten += 1;
         }
         self.withdrawn();
     }
@@ -217,14 +217,14 @@ impl Course {
         self.news = Some(happening);
         #[cfg(feature = "tokio")]
         {
-            let number = self.standing.latest.map_or(1, |(number, _)| number + 1);
-            self.standing.latest = Some((number, happening));
+            let number = self.progress.latest.map_or(1, |(number, _)| number + 1);
+            self.progress.latest = Some((number, happening));
         }
     }
 
     #[cfg(feature = "tokio")]
-    pub(crate) fn standing(&self) -> Standing {
-        Standing { over: self.is_over(), ..self.standing }
+    pub(crate) fn progress(&self) -> Progress {
+        Progress { over: self.is_over(), ..self.progress }
     }
 
     pub(crate) fn advance(&mut self, stage: Stage) {
@@ -328,14 +328,14 @@ mod tests {
         None => panic!("3 is a tag"),
     };
 
-    fn course(state: State) -> Course {
-        Course::new(TAG, Duration::from_secs(1), state)
+    fn machine(state: State) -> StateMachine {
+        StateMachine::new(TAG, Duration::from_secs(1), state)
     }
 
-    fn serving() -> Course {
-        let mut course = course(State::Owned);
-        course.advance(Stage::Serving);
-        course
+    fn serving() -> StateMachine {
+        let mut machine = machine(State::Owned);
+        machine.advance(Stage::Serving);
+        machine
     }
 
     fn event(what: What, pid: i32) -> Event {
@@ -344,66 +344,66 @@ mod tests {
 
     #[test]
     fn an_owner_hears_of_a_claim_and_of_its_end() {
-        let mut course = serving();
-        assert!(!course.is_fixed());
-        course.heed(event(What::ClaimedLive, 7));
-        assert!(course.is_fixed());
-        assert!(matches!(course.news(), Some(Happening::Claimed(Claimant { pid: 7, .. }))));
-        course.heed(event(What::Left, 7));
-        assert!(!course.is_fixed());
-        assert_eq!(course.news(), Some(Happening::Withdrawn));
-        assert_eq!(course.news(), None);
+        let mut machine = serving();
+        assert!(!machine.is_fixed());
+        machine.heed(event(What::ClaimedLive, 7));
+        assert!(machine.is_fixed());
+        assert!(matches!(machine.news(), Some(Happening::Claimed(Claimant { pid: 7, .. }))));
+        machine.heed(event(What::Left, 7));
+        assert!(!machine.is_fixed());
+        assert_eq!(machine.news(), Some(Happening::Withdrawn));
+        assert_eq!(machine.news(), None);
     }
 
     #[test]
     fn a_quiescing_owner_changes_what_it_likes_until_it_releases() {
-        let mut course = serving();
-        course.heed(event(What::ClaimedQuiesced, 7));
-        assert!(!course.is_fixed());
-        course.release();
-        assert!(course.is_fixed());
-        course.heed(event(What::TimedOut, 7));
-        assert!(!course.is_fixed());
+        let mut machine = serving();
+        machine.heed(event(What::ClaimedQuiesced, 7));
+        assert!(!machine.is_fixed());
+        machine.release();
+        assert!(machine.is_fixed());
+        machine.heed(event(What::TimedOut, 7));
+        assert!(!machine.is_fixed());
     }
 
     #[test]
     fn nothing_changes_while_a_claimant_may_come_back_that_the_broker_does_not_know() {
-        let mut course = serving();
-        course.heed(event(What::ClaimedLive, 7));
-        assert_eq!(course.place().unwrap(), Place::Broker, "it says no itself");
-        course.claimed_again(State::Owned, Instant::now() + Duration::from_secs(9));
-        assert!(matches!(course.place(), Err(UpgradeError::InProgress { .. })));
+        let mut machine = serving();
+        machine.heed(event(What::ClaimedLive, 7));
+        assert_eq!(machine.place().unwrap(), Place::Broker, "it says no itself");
+        machine.claimed_again(State::Owned, Instant::now() + Duration::from_secs(9));
+        assert!(matches!(machine.place(), Err(UpgradeError::InProgress { .. })));
     }
 
     #[test]
     fn who_was_overtaken_is_told_so_for_ever() {
-        let mut course = serving();
-        course.heed(event(What::ClaimedLive, 7));
-        course.heed(event(What::Completed, 7));
-        course.heed(event(What::Left, 7));
-        course.advance(Stage::Serving);
-        assert!(matches!(course.place(), Err(UpgradeError::Completed { .. })));
-        assert_eq!(course.news(), Some(Happening::Completed));
-        assert_eq!(course.news(), Some(Happening::Completed));
+        let mut machine = serving();
+        machine.heed(event(What::ClaimedLive, 7));
+        machine.heed(event(What::Completed, 7));
+        machine.heed(event(What::Left, 7));
+        machine.advance(Stage::Serving);
+        assert!(matches!(machine.place(), Err(UpgradeError::Completed { .. })));
+        assert_eq!(machine.news(), Some(Happening::Completed));
+        assert_eq!(machine.news(), Some(Happening::Completed));
     }
 
     #[test]
     fn a_claimant_that_only_hears_of_the_next_one_owns_the_tag() {
         for what in [What::ClaimedLive, What::ClaimedQuiesced, What::Left, What::Owned] {
-            let mut course = course(State::Granted);
-            course.heed(event(what, 7));
-            assert!(matches!(course.stage(), Stage::Owned), "{what:?}");
+            let mut machine = machine(State::Granted);
+            machine.heed(event(what, 7));
+            assert!(matches!(machine.stage(), Stage::Owned), "{what:?}");
         }
     }
 
     #[test]
     fn a_claimant_that_took_too_long_is_told_how_long_it_had() {
-        let mut course = course(State::Waiting);
-        course.heed(event(What::Granted, 7));
-        assert_eq!(course.place().unwrap(), Place::Here);
-        course.heed(event(What::Expired, 7));
+        let mut machine = machine(State::Waiting);
+        machine.heed(event(What::Granted, 7));
+        assert_eq!(machine.place().unwrap(), Place::Here);
+        machine.heed(event(What::Expired, 7));
         let after = Duration::from_secs(1);
-        let error = course.place().unwrap_err();
+        let error = machine.place().unwrap_err();
         assert!(matches!(error, UpgradeError::TimedOut { after: told, .. } if told == after));
     }
 
@@ -411,51 +411,51 @@ mod tests {
     fn what_was_released_is_released_again_to_the_same_claimant_and_to_no_other() {
         let later = Instant::now() + Duration::from_secs(9);
         for (pid, duty) in [(7, Duty::ReleaseAgain { claim: 1 }), (8, Duty::None)] {
-            let mut course = serving();
-            course.heed(event(What::ClaimedQuiesced, 7));
-            course.release();
-            course.claimed_again(State::Owned, later);
-            assert!(course.is_fixed(), "as long as the claimant may come back");
-            assert_eq!(course.heed(event(What::ClaimedQuiesced, pid)), duty);
-            assert_eq!(course.is_fixed(), pid == 7);
+            let mut machine = serving();
+            machine.heed(event(What::ClaimedQuiesced, 7));
+            machine.release();
+            machine.claimed_again(State::Owned, later);
+            assert!(machine.is_fixed(), "as long as the claimant may come back");
+            assert_eq!(machine.heed(event(What::ClaimedQuiesced, pid)), duty);
+            assert_eq!(machine.is_fixed(), pid == 7);
         }
     }
 
     #[test]
     fn a_claimant_that_does_not_come_back_has_withdrawn() {
-        let mut course = serving();
-        course.heed(event(What::ClaimedLive, 7));
-        course.news();
+        let mut machine = serving();
+        machine.heed(event(What::ClaimedLive, 7));
+        machine.news();
         let until = Instant::now() + Duration::from_secs(9);
-        course.claimed_again(State::Owned, until);
-        assert!(course.expect_claimant(Instant::now()).is_some());
-        assert!(course.expect_claimant(until).is_none());
-        assert_eq!(course.news(), Some(Happening::Withdrawn));
-        assert!(!course.is_fixed());
+        machine.claimed_again(State::Owned, until);
+        assert!(machine.expect_claimant(Instant::now()).is_some());
+        assert!(machine.expect_claimant(until).is_none());
+        assert_eq!(machine.news(), Some(Happening::Withdrawn));
+        assert!(!machine.is_fixed());
     }
 
     #[test]
     fn that_the_broker_has_forgotten_something_is_told_whatever_happens_behind_it() {
-        let mut course = serving();
-        course.heed(event(What::ClaimedLive, 7));
-        course.news();
-        course.claimed_again(State::Owned, Instant::now() + Duration::from_secs(9));
-        course.forgotten();
-        assert_eq!(course.place().unwrap(), Place::Broker, "it can be added again at once");
-        assert_eq!(course.news(), Some(Happening::Forgotten));
-        assert_eq!(course.news(), Some(Happening::Withdrawn));
-        course.forgotten();
-        course.heed(event(What::ClaimedLive, 8));
-        assert_eq!(course.news(), Some(Happening::Forgotten));
-        assert!(matches!(course.news(), Some(Happening::Claimed(Claimant { pid: 8, .. }))));
-        assert_eq!(course.news(), None);
+        let mut machine = serving();
+        machine.heed(event(What::ClaimedLive, 7));
+        machine.news();
+        machine.claimed_again(State::Owned, Instant::now() + Duration::from_secs(9));
+        machine.forgotten();
+        assert_eq!(machine.place().unwrap(), Place::Broker, "it can be added again at once");
+        assert_eq!(machine.news(), Some(Happening::Forgotten));
+        assert_eq!(machine.news(), Some(Happening::Withdrawn));
+        machine.forgotten();
+        machine.heed(event(What::ClaimedLive, 8));
+        assert_eq!(machine.news(), Some(Happening::Forgotten));
+        assert!(matches!(machine.news(), Some(Happening::Claimed(Claimant { pid: 8, .. }))));
+        assert_eq!(machine.news(), None);
     }
 
     #[test]
     fn events_of_other_tags_mean_nothing() {
-        let mut course = serving();
+        let mut machine = serving();
         let tag = Tag::new(4).unwrap();
-        course.heed(Event { tag, ..event(What::Completed, 7) });
-        assert_eq!(course.place().unwrap(), Place::Broker);
+        machine.heed(Event { tag, ..event(What::Completed, 7) });
+        assert_eq!(machine.place().unwrap(), Place::Broker);
     }
 }

@@ -5,6 +5,10 @@
 //! come. What belongs to a ticket that was given up is dropped, and with it what it brought. A
 //! core that has found a fault is out of step with its broker: it must not be used any more.
 
+pub(crate) mod claims;
+pub(crate) mod outgoing;
+pub(crate) mod retry_class;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 

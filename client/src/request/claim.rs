@@ -6,8 +6,9 @@ use std::time::Duration;
 use fdbroker_wire::claim::{ClaimRequest, Claimed, Mode};
 use fdbroker_wire::{Message, Tag};
 
-use crate::question::{Bond, Place, Question, Sealed};
-use crate::transfer::Request;
+use crate::core::claims::ClaimEffect;
+use crate::core::outgoing::Outgoing;
+use crate::request::{AnswerContext, Encoded, Request};
 use crate::{Error, Feature, Operation};
 
 /// The shortest time of a claim that can be asked for.
@@ -17,15 +18,15 @@ const SHORTEST: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub(crate) struct Claim {
     tag: Tag,
-    message: Sealed,
+    message: Encoded,
 }
 
 /// RELEASE, READY or WITHDRAW.
 #[derive(Debug)]
 pub(crate) struct OfClaimed {
     operation: Operation,
-    bond: Bond,
-    message: Sealed,
+    claim_effect: ClaimEffect,
+    message: Encoded,
 }
 
 impl Claim {
@@ -40,11 +41,11 @@ impl Claim {
 
     fn with(tag: Tag, mode: Mode, time: Duration, settle: bool) -> Self {
         let request = ClaimRequest::Claim { tag, mode, time: time.max(SHORTEST), settle };
-        Self { tag, message: sealed(request) }
+        Self { tag, message: encoded(request) }
     }
 }
 
-impl Question for Claim {
+impl Request for Claim {
     type Outcome = Claimed;
 
     fn operation(&self) -> Operation {
@@ -55,50 +56,54 @@ impl Question for Claim {
         Some(Feature::Claim)
     }
 
-    fn bond(&self) -> Bond {
-        Bond::Claims(self.tag)
+    fn claim_effect(&self) -> ClaimEffect {
+        ClaimEffect::Claims(self.tag)
     }
 
-    fn request(&self) -> Request<'_> {
-        self.message.request()
+    fn message(&self) -> Outgoing<'_> {
+        self.message.outgoing()
     }
 
-    fn hear(
+    fn take_answer(
         &mut self,
         answer: Message<OwnedFd>,
-        place: &Place<'_>,
+        context: &AnswerContext<'_>,
     ) -> Result<Option<Claimed>, Error> {
-        let claimed = place.extended(self.operation(), answer, Claimed::from_extended)?;
+        let claimed = context.extended(self.operation(), answer, Claimed::from_extended)?;
         match claimed.tag == self.tag {
             true => Ok(Some(claimed)),
-            false => Err(place.nonsense(self.operation())),
+            false => Err(context.nonsense(self.operation())),
         }
     }
 }
 
 impl OfClaimed {
     pub(crate) fn release(tag: Tag) -> Self {
-        let message = sealed(ClaimRequest::Release(tag));
-        Self { operation: Operation::Release(tag), bond: Bond::Claimed(tag), message }
+        let message = encoded(ClaimRequest::Release(tag));
+        Self { operation: Operation::Release(tag), claim_effect: ClaimEffect::Needs(tag), message }
     }
 
     pub(crate) fn release_to(tag: Tag, claim: i32) -> Self {
-        let message = sealed(ClaimRequest::ReleaseTo { tag, claim });
-        Self { operation: Operation::Release(tag), bond: Bond::Claimed(tag), message }
+        let message = encoded(ClaimRequest::ReleaseTo { tag, claim });
+        Self { operation: Operation::Release(tag), claim_effect: ClaimEffect::Needs(tag), message }
     }
 
     pub(crate) fn ready(tag: Tag) -> Self {
-        let message = sealed(ClaimRequest::Ready(tag));
-        Self { operation: Operation::Ready(tag), bond: Bond::Claimed(tag), message }
+        let message = encoded(ClaimRequest::Ready(tag));
+        Self { operation: Operation::Ready(tag), claim_effect: ClaimEffect::Needs(tag), message }
     }
 
     pub(crate) fn withdraw(tag: Tag) -> Self {
-        let message = sealed(ClaimRequest::Withdraw(tag));
-        Self { operation: Operation::Withdraw(tag), bond: Bond::Withdraws(tag), message }
+        let message = encoded(ClaimRequest::Withdraw(tag));
+        Self {
+            operation: Operation::Withdraw(tag),
+            claim_effect: ClaimEffect::Withdraws(tag),
+            message,
+        }
     }
 }
 
-impl Question for OfClaimed {
+impl Request for OfClaimed {
     type Outcome = ();
 
     fn operation(&self) -> Operation {
@@ -109,19 +114,23 @@ impl Question for OfClaimed {
         Some(Feature::Claim)
     }
 
-    fn bond(&self) -> Bond {
-        self.bond
+    fn claim_effect(&self) -> ClaimEffect {
+        self.claim_effect
     }
 
-    fn request(&self) -> Request<'_> {
-        self.message.request()
+    fn message(&self) -> Outgoing<'_> {
+        self.message.outgoing()
     }
 
-    fn hear(&mut self, answer: Message<OwnedFd>, place: &Place<'_>) -> Result<Option<()>, Error> {
-        place.done(self.operation(), answer).map(Some)
+    fn take_answer(
+        &mut self,
+        answer: Message<OwnedFd>,
+        context: &AnswerContext<'_>,
+    ) -> Result<Option<()>, Error> {
+        context.done(self.operation(), answer).map(Some)
     }
 }
 
-fn sealed(request: ClaimRequest) -> Sealed {
-    Sealed::new::<OwnedFd>(request.into_extended())
+fn encoded(request: ClaimRequest) -> Encoded {
+    Encoded::new(request.into_extended())
 }

@@ -17,9 +17,10 @@ use fdbroker_wire::{Errno, MAX_ANSWER, Message, Payload, hello};
 use rustix::io::Errno as Os;
 use rustix::net::{RecvFlags, SendFlags};
 
+use crate::core::outgoing::Outgoing;
+use crate::core::retry_class::{Failure, RetryClass};
 use crate::core::{Answer, Core, NoRoom, Ticket};
-use crate::transfer::{Request, receive};
-use crate::trouble::{Failure, Trouble};
+use crate::transport::io::{receive, send_rest};
 use crate::{Attempt, Feature};
 
 /// How many requests may be under way at once; the others wait for their turn here.
@@ -33,7 +34,7 @@ pub(crate) trait Waiter {
 
 /// A request that belongs to nobody else: its bytes, and duplicates of its descriptors.
 #[derive(Debug)]
-pub(crate) struct Parcel {
+pub(crate) struct OwnedRequest {
     bytes: Payload,
     descriptors: Vec<OwnedFd>,
     feature: Option<Feature>,
@@ -69,9 +70,9 @@ pub(crate) struct Lost {
 }
 
 impl Lost {
-    pub(crate) fn trouble(self, attempt: Attempt) -> Trouble {
-        let trouble = Trouble::of_exchange(attempt, self.failure);
-        if self.sent { trouble } else { trouble.harmless() }
+    pub(crate) fn retry_class(self, attempt: Attempt) -> RetryClass {
+        let class = RetryClass::of_exchange(attempt, self.failure);
+        if self.sent { class } else { class.harmless() }
     }
 }
 
@@ -82,9 +83,9 @@ pub(crate) struct Channel<W> {
     buffer: Payload,
     greeting: Greeting,
     /// What has not begun to be sent.
-    queue: VecDeque<(Parcel, W)>,
+    queue: VecDeque<(OwnedRequest, W)>,
     /// What has begun to be sent, and how much of it has been.
-    sending: Option<(Parcel, usize)>,
+    sending: Option<(OwnedRequest, usize)>,
     /// What has begun to be sent, and was not answered.
     asked: VecDeque<(Ticket, Asked<W>)>,
     answered: VecDeque<(W, Response)>,
@@ -108,22 +109,22 @@ enum Asked<W> {
     By(W),
 }
 
-impl Parcel {
+impl OwnedRequest {
     /// Copies the request, and duplicates its descriptors.
     ///
     /// # Errors
     /// Those of fcntl(2): no room for the duplicates.
-    pub(crate) fn of(request: Request<'_>, feature: Option<Feature>) -> io::Result<Self> {
-        let duplicates = request.descriptors.iter().map(BorrowedFd::try_clone_to_owned);
+    pub(crate) fn of(message: &Outgoing<'_>, feature: Option<Feature>) -> io::Result<Self> {
+        let duplicates = message.descriptors.iter().map(BorrowedFd::try_clone_to_owned);
         let descriptors = duplicates.collect::<io::Result<_>>()?;
-        Ok(Self { bytes: [request.head, request.payload].concat().into(), descriptors, feature })
+        Ok(Self { bytes: [message.head, message.payload].concat().into(), descriptors, feature })
     }
 
     /// Sends what has not been sent of it, as much as goes.
     fn send(&self, socket: impl AsFd, sent: usize) -> rustix::io::Result<usize> {
-        let descriptors: Vec<_> = self.descriptors.iter().map(AsFd::as_fd).collect();
-        let request = Request { head: &self.bytes, payload: &[], descriptors: &descriptors };
-        request.behind(sent).send(socket, SendFlags::DONTWAIT)
+        let descriptors = self.descriptors.iter().map(AsFd::as_fd).collect();
+        let message = Outgoing { head: &self.bytes, payload: &[], descriptors };
+        send_rest(&message, sent, socket, SendFlags::DONTWAIT)
     }
 }
 
@@ -146,8 +147,8 @@ impl<W: Waiter> Channel<W> {
     }
 
     /// Puts a request behind those that were before.
-    pub(crate) fn ask(&mut self, parcel: Parcel, waiter: W) {
-        self.queue.push_back((parcel, waiter));
+    pub(crate) fn ask(&mut self, message: OwnedRequest, waiter: W) {
+        self.queue.push_back((message, waiter));
     }
 
     /// How many requests have not begun to be sent.
@@ -167,13 +168,13 @@ impl<W: Waiter> Channel<W> {
     /// Every [`Failure`] but [`Failure::NoRoom`]. What was answered before counts.
     pub(crate) fn write(&mut self, socket: impl AsFd) -> Result<(), Failure> {
         while self.begin() {
-            let Some((parcel, sent)) = &mut self.sending else { break };
-            match parcel.send(&socket, *sent) {
+            let Some((message, sent)) = &mut self.sending else { break };
+            match message.send(&socket, *sent) {
                 Ok(count) => *sent += count,
                 Err(Os::AGAIN) => return Ok(()),
                 Err(errno) => return Err(self.unsendable(&socket, errno)),
             }
-            self.sending.take_if(|(parcel, sent)| *sent >= parcel.bytes.len());
+            self.sending.take_if(|(message, sent)| *sent >= message.bytes.len());
         }
         Ok(())
     }
@@ -251,22 +252,22 @@ impl<W: Waiter> Channel<W> {
             self.begin_with(greeting(), Asked::Hello);
         }
         while self.sending.is_none() && self.may_send() {
-            let Some((parcel, waiter)) = self.queue.pop_front() else { break };
-            match self.unserved(&parcel) {
+            let Some((message, waiter)) = self.queue.pop_front() else { break };
+            match self.unserved(&message) {
                 _ if waiter.is_gone() => {}
                 Some(response) => self.answered.push_back((waiter, response)),
-                None => self.begin_with(parcel, Asked::By(waiter)),
+                None => self.begin_with(message, Asked::By(waiter)),
             }
         }
         self.sending.is_some()
     }
 
-    fn begin_with(&mut self, parcel: Parcel, asked: Asked<W>) {
+    fn begin_with(&mut self, message: OwnedRequest, asked: Asked<W>) {
         if self.core.waiting() == 0 {
             (self.since, self.answering) = (Instant::now(), false);
         }
         self.asked.push_back((self.core.ask(), asked));
-        self.sending = Some((parcel, 0));
+        self.sending = Some((message, 0));
     }
 
     fn may_send(&self) -> bool {
@@ -278,8 +279,8 @@ impl<W: Waiter> Channel<W> {
         }
     }
 
-    fn unserved(&self, parcel: &Parcel) -> Option<Response> {
-        let feature = parcel.feature?;
+    fn unserved(&self, message: &OwnedRequest) -> Option<Response> {
+        let feature = message.feature?;
         match self.core.features() {
             None => Some(Response::Version1),
             Some(granted) if granted.contains(feature.flag()) => None,
@@ -372,9 +373,9 @@ impl Response {
     }
 }
 
-fn greeting() -> Parcel {
+fn greeting() -> OwnedRequest {
     let bytes = hello(version2::greeting(Features::ALL)).to_vec().into();
-    Parcel { bytes, descriptors: Vec::new(), feature: None }
+    OwnedRequest { bytes, descriptors: Vec::new(), feature: None }
 }
 
 #[cfg(test)]

@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// The patience left for one request.
+/// How long one request may still be tried.
 #[derive(Debug)]
-pub(crate) struct Patience {
+pub(crate) struct Backoff {
     limit: Duration,
     end: Option<Instant>,
     pause: Duration,
 }
 
-impl Patience {
-    /// Patience for `limit` from the first failure on; none at all when it is zero.
+impl Backoff {
+    /// Backoff for `limit` from the first failure on; none at all when it is zero.
     pub(crate) fn new(limit: Duration) -> Self {
         Self { limit, end: None, pause: Duration::ZERO }
     }
@@ -26,7 +26,7 @@ impl Patience {
     }
 
     /// How long to wait before trying again: not at all the first time, then for growing
-    /// pauses. None when there is no patience left.
+    /// pauses. Returns `None` once the limit has passed.
     pub(crate) fn pause(&mut self) -> Option<Duration> {
         let now = Instant::now();
         let end = *self.end.get_or_insert_with(|| now + self.limit);
@@ -41,15 +41,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_patience_means_one_try() {
-        assert!(!Patience::new(Duration::ZERO).again());
+    fn without_a_limit_there_is_one_try() {
+        assert!(!Backoff::new(Duration::ZERO).again());
     }
 
     #[test]
-    fn patience_ends_about_when_it_should() {
+    fn retries_end_about_when_they_should() {
         let started = Instant::now();
-        let mut patience = Patience::new(Duration::from_millis(50));
-        let tries = std::iter::from_fn(|| patience.again().then_some(())).count();
+        let mut backoff = Backoff::new(Duration::from_millis(50));
+        let tries = std::iter::from_fn(|| backoff.again().then_some(())).count();
         assert!(started.elapsed() >= Duration::from_millis(50));
         assert!((3..60).contains(&tries), "{tries} tries");
     }

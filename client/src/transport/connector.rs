@@ -10,11 +10,10 @@ use rustix::net::sockopt::{Timeout, set_socket_oobinline, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::geteuid;
 
-use crate::connection::Connection;
 use crate::environment;
-use crate::patience::Patience;
-use crate::socket::Socket;
-use crate::trust::{Distrust, Trust};
+use crate::transport::backoff::Backoff;
+use crate::transport::socket::Socket;
+use crate::transport::trust::{Distrust, Trust};
 use crate::{Attempt, Error};
 
 /// The environment variable that names the broker's socket.
@@ -97,19 +96,12 @@ impl Connector {
         }
     }
 
-    pub(crate) fn patience(&self) -> Patience {
-        Patience::new(self.retry_for)
+    pub(crate) fn backoff(&self) -> Backoff {
+        Backoff::new(self.retry_for)
     }
 
     pub(crate) fn answer_timeout(&self) -> Option<Duration> {
         self.timeout
-    }
-
-    /// One connection, to a broker that is trusted.
-    pub(crate) fn open(&self, attempt: &Attempt) -> Result<Connection, Error> {
-        self.open_socket(&attempt.socket)
-            .map(|socket| Connection::new(socket, self.timeout))
-            .map_err(|unopened| unopened.into_error(attempt.clone()))
     }
 
     /// A socket that is connected to a broker that is trusted; one that blocks.

@@ -9,7 +9,25 @@ use std::os::fd::OwnedFd;
 
 use fdbroker_wire::{Message, Tag};
 
-use crate::question::Bond;
+/// What a request has to do with the claims of its connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ClaimEffect {
+    /// Nothing: it counts on any connection, and is repeated on another one.
+    None,
+    /// It claims this tag.
+    Claims(Tag),
+    /// It needs a claim of this tag.
+    Needs(Tag),
+    /// It gives up this tag, which was claimed.
+    Withdraws(Tag),
+}
+
+impl ClaimEffect {
+    /// Whether a request that may have been carried out is repeated on another connection.
+    pub(crate) fn repeats(self) -> bool {
+        self == Self::None
+    }
+}
 
 /// The claims of the present connection.
 #[derive(Debug, Default)]
@@ -25,11 +43,11 @@ pub(crate) struct Unclaimed;
 
 impl Claims {
     /// Whether a request can be made. A loss counts as told with this.
-    pub(crate) fn check(&mut self, bond: Bond) -> Result<(), Unclaimed> {
-        let possible = match bond {
-            Bond::Free => return Ok(()),
-            Bond::Claims(_) => true,
-            Bond::Claimed(tag) | Bond::Withdraws(tag) => self.tags.contains(&tag),
+    pub(crate) fn check(&mut self, claim_effect: ClaimEffect) -> Result<(), Unclaimed> {
+        let possible = match claim_effect {
+            ClaimEffect::None => return Ok(()),
+            ClaimEffect::Claims(_) => true,
+            ClaimEffect::Needs(tag) | ClaimEffect::Withdraws(tag) => self.tags.contains(&tag),
         };
         if self.tell_loss() || !possible { Err(Unclaimed) } else { Ok(()) }
     }
@@ -40,12 +58,12 @@ impl Claims {
     }
 
     /// What was answered to a request; nothing, if it failed, which tells of a loss, too.
-    pub(crate) fn hear(&mut self, bond: Bond, answer: Option<&Message<OwnedFd>>) {
-        match (bond, answer) {
-            (Bond::Free, _) => {}
+    pub(crate) fn hear(&mut self, claim_effect: ClaimEffect, answer: Option<&Message<OwnedFd>>) {
+        match (claim_effect, answer) {
+            (ClaimEffect::None, _) => {}
             (_, None) => drop(self.tell_loss()),
-            (Bond::Claims(tag), Some(Message::Extended(_))) => drop(self.tags.insert(tag)),
-            (Bond::Withdraws(tag), Some(Message::Reply(reply))) if reply.rc == 0 => {
+            (ClaimEffect::Claims(tag), Some(Message::Extended(_))) => drop(self.tags.insert(tag)),
+            (ClaimEffect::Withdraws(tag), Some(Message::Reply(reply))) if reply.rc == 0 => {
                 self.tags.remove(&tag);
             }
             _ => {}

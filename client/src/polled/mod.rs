@@ -1,33 +1,30 @@
 //! The client for those who have an event loop of their own: it never waits, and has a descriptor
 //! to wait for.
 
-mod asked;
+mod methods;
 mod outcome;
+mod pending;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use fdbroker_wire::claim::{Event, Mode};
-use fdbroker_wire::{Index, Message, Slot, Tag};
+use fdbroker_wire::Message;
+use fdbroker_wire::claim::Event;
 
-use crate::channel::{Abandoned, Channel, Parcel, Response, Waiter};
-use crate::claims::Claims;
-use crate::question::claim::{Claim, OfClaimed};
-use crate::question::many::{DelMany, GetMany};
-use crate::question::slot::{Add, Del, Get, HowMuch};
-use crate::question::version2::{Find, List, Operate};
-use crate::question::{Place, Question};
-use crate::room::unreceived;
-use crate::socket::Socket;
-use crate::trouble::{Failure, Trouble};
-use crate::{Attempt, Connector, Error, Operation};
-use asked::Asked;
+use crate::core::claims::Claims;
+use crate::core::retry_class::{Failure, RetryClass};
+use crate::request::{AnswerContext, Detach};
+use crate::transport::channel::{Abandoned, Channel, OwnedRequest, Response, Waiter};
+use crate::transport::socket::Socket;
+use crate::unreceived::unreceived;
+use crate::{Connector, Error, Operation};
 pub use outcome::Outcome;
+use pending::Pending;
 
 /// A session with a broker that never waits.
 ///
@@ -69,7 +66,7 @@ pub struct Polled {
     channel: Channel<Ticket>,
     claims: Claims,
     next: u64,
-    asked: BTreeMap<Ticket, Asked>,
+    pending: BTreeMap<Ticket, Box<dyn Pending + Send + Sync>>,
     answered: BTreeMap<Ticket, Result<Outcome, Error>>,
     over: bool,
 }
@@ -86,10 +83,10 @@ impl Connector {
     /// As [`Connector::connect`].
     pub fn connect_polled(self) -> Result<Polled, Error> {
         let path = self.path();
-        let place = Place { socket: &path, repeated: false };
+        let context = AnswerContext { socket: &path, repeated: false };
         let socket = self
             .open_socket(&path)
-            .map_err(|unopened| unopened.into_error(place.attempt(Operation::Connect)))?;
+            .map_err(|unopened| unopened.into_error(context.attempt(Operation::Connect)))?;
         Ok(Polled {
             channel: Channel::new(self.answer_timeout()),
             connector: self,
@@ -97,7 +94,7 @@ impl Connector {
             socket,
             claims: Claims::default(),
             next: 0,
-            asked: BTreeMap::new(),
+            pending: BTreeMap::new(),
             answered: BTreeMap::new(),
             over: false,
         })
@@ -105,103 +102,6 @@ impl Connector {
 }
 
 impl Polled {
-    /// Asks as [`crate::Broker::add`] does. The descriptor is duplicated until it has been sent.
-    /// The answer is [`Outcome::Done`].
-    pub fn add(
-        &mut self,
-        slot: Slot,
-        descriptor: Option<BorrowedFd<'_>>,
-        payload: &[u8],
-    ) -> Ticket {
-        let ufd = descriptor.map_or(-1, |descriptor| descriptor.as_raw_fd());
-        self.ask(Add::new(slot, descriptor, ufd, payload), |_| Asked::Add(slot))
-    }
-
-    /// Asks as [`crate::Broker::get`] does. The answer is [`Outcome::Deposit`].
-    pub fn get(&mut self, slot: Slot) -> Ticket {
-        self.ask(Get::new(slot), Asked::Get)
-    }
-
-    /// Asks as [`crate::Broker::del`] does. The answer is [`Outcome::Done`].
-    pub fn del(&mut self, slot: Slot) -> Ticket {
-        self.ask(Del::new(slot), Asked::Del)
-    }
-
-    /// Asks as [`crate::Broker::tag`] does. The answer is [`Outcome::Info`].
-    pub fn tag(&mut self, number: Tag) -> Ticket {
-        self.ask(HowMuch::new(number), Asked::HowMuch)
-    }
-
-    /// Asks as [`crate::Broker::find`] does. The answer is [`Outcome::Found`].
-    pub fn find(&mut self, name: &str) -> Ticket {
-        self.ask(Find::new(name), Asked::Find)
-    }
-
-    /// Asks as [`crate::Broker::list`] does. The answer is [`Outcome::Listed`].
-    pub fn list(&mut self, tag: Option<Tag>) -> Ticket {
-        self.ask(List::new(tag), Asked::List)
-    }
-
-    /// Asks as [`crate::Broker::reload`] does. The answer is [`Outcome::Report`].
-    pub fn reload(&mut self) -> Ticket {
-        self.ask(Operate::reload(), Asked::Operate)
-    }
-
-    /// Asks as [`crate::Broker::purge`] does. The answer is [`Outcome::Report`].
-    pub fn purge(&mut self, slot: Option<Slot>) -> Ticket {
-        self.ask(Operate::purge(slot), Asked::Operate)
-    }
-
-    /// Asks as [`crate::Broker::status`] does. The answer is [`Outcome::Report`].
-    pub fn status(&mut self) -> Ticket {
-        self.ask(Operate::status(), Asked::Operate)
-    }
-
-    /// Asks as [`crate::Broker::get_many`] does. The answer is [`Outcome::Many`].
-    pub fn get_many(&mut self, tag: Tag, indices: &[Index]) -> Ticket {
-        self.ask(GetMany::new(tag, indices, false), Asked::GetMany)
-    }
-
-    /// Asks as [`crate::Broker::take_many`] does. The answer is [`Outcome::Many`].
-    pub fn take_many(&mut self, tag: Tag, indices: &[Index]) -> Ticket {
-        self.ask(GetMany::new(tag, indices, true), Asked::GetMany)
-    }
-
-    /// Asks as [`crate::Broker::del_many`] does. The answer is [`Outcome::DoneMany`].
-    pub fn del_many(&mut self, tag: Tag, indices: &[Index]) -> Ticket {
-        self.ask(DelMany::new(tag, indices), Asked::DelMany)
-    }
-
-    /// Asks as [`crate::Broker::claim`] does. The answer is [`Outcome::Claimed`].
-    pub fn claim(&mut self, tag: Tag, mode: Mode, time: Duration) -> Ticket {
-        self.ask(Claim::new(tag, mode, time), Asked::Claim)
-    }
-
-    /// Asks as [`crate::Broker::claim_and_settle`] does. The answer is [`Outcome::Claimed`].
-    pub fn claim_and_settle(&mut self, tag: Tag, mode: Mode, time: Duration) -> Ticket {
-        self.ask(Claim::settling(tag, mode, time), Asked::Claim)
-    }
-
-    /// Asks as [`crate::Broker::release`] does. The answer is [`Outcome::Done`].
-    pub fn release(&mut self, tag: Tag) -> Ticket {
-        self.ask(OfClaimed::release(tag), Asked::OfClaimed)
-    }
-
-    /// Asks as [`crate::Broker::release_to`] does. The answer is [`Outcome::Done`].
-    pub fn release_to(&mut self, tag: Tag, claim: i32) -> Ticket {
-        self.ask(OfClaimed::release_to(tag, claim), Asked::OfClaimed)
-    }
-
-    /// Asks as [`crate::Broker::ready`] does. The answer is [`Outcome::Done`].
-    pub fn ready(&mut self, tag: Tag) -> Ticket {
-        self.ask(OfClaimed::ready(tag), Asked::OfClaimed)
-    }
-
-    /// Asks as [`crate::Broker::withdraw`] does. The answer is [`Outcome::Done`].
-    pub fn withdraw(&mut self, tag: Tag) -> Ticket {
-        self.ask(OfClaimed::withdraw(tag), Asked::OfClaimed)
-    }
-
     /// Sends and receives what can be sent and received now.
     ///
     /// # Errors
@@ -225,7 +125,7 @@ impl Polled {
     /// is not sent.
     pub fn forget(&mut self, ticket: Ticket) {
         self.channel.give_up(&ticket);
-        self.asked.remove(&ticket);
+        self.pending.remove(&ticket);
         self.answered.remove(&ticket);
     }
 
@@ -256,7 +156,7 @@ impl Polled {
     pub fn reconnect(&mut self) -> Result<(), Error> {
         let opened = self.connector.open_socket(&self.path);
         let socket = opened
-            .map_err(|unopened| unopened.into_error(self.place().attempt(Operation::Connect)))?;
+            .map_err(|unopened| unopened.into_error(self.context().attempt(Operation::Connect)))?;
         if !self.over {
             self.end(Failure::along());
         }
@@ -267,16 +167,16 @@ impl Polled {
     }
 
     /// What fails before it is sent is answered at once.
-    fn ask<Q: Question>(&mut self, question: Q, asked: impl FnOnce(Q) -> Asked) -> Ticket
+    fn ask<R: Detach>(&mut self, request: R) -> Ticket
     where
-        Outcome: From<Q::Outcome>,
+        Outcome: From<R::Outcome>,
     {
         let ticket = Ticket(self.next);
         self.next += 1;
-        match self.prepare(&question) {
-            Ok(parcel) => {
-                self.channel.ask(parcel, ticket);
-                self.asked.insert(ticket, asked(question));
+        match self.prepare(request) {
+            Ok((message, pending)) => {
+                self.channel.ask(message, ticket);
+                self.pending.insert(ticket, Box::new(pending));
             }
             Err(known) => drop(self.answered.insert(ticket, known)),
         }
@@ -285,26 +185,29 @@ impl Polled {
 
     /// # Errors
     /// What is known without sending anything.
-    fn prepare<Q: Question>(&mut self, question: &Q) -> Result<Parcel, Result<Outcome, Error>>
+    fn prepare<R: Detach>(
+        &mut self,
+        request: R,
+    ) -> Result<(OwnedRequest, R::Detached), Result<Outcome, Error>>
     where
-        Outcome: From<Q::Outcome>,
+        Outcome: From<R::Outcome>,
     {
-        match question.known(&self.place()) {
+        match request.known(&self.context()) {
             Ok(None) => {}
             Ok(Some(outcome)) => return Err(Ok(outcome.into())),
             Err(error) => return Err(Err(error)),
         }
+        let operation = request.operation();
         if self.over {
-            return Err(Err(self.disconnected(question.operation())));
+            return Err(Err(self.disconnected(operation)));
         }
-        if let Err(unclaimed) = self.claims.check(question.bond()) {
-            let attempt = self.place().attempt(question.operation());
+        if let Err(unclaimed) = self.claims.check(request.claim_effect()) {
+            let attempt = self.context().attempt(operation);
             return Err(Err(Error::Broken { attempt, source: unclaimed.into() }));
         }
-        let parcel = Parcel::of(question.request(), question.feature());
-        parcel.map_err(|_no_room| {
-            Err(Error::NoRoom { attempt: self.place().attempt(question.operation()) })
-        })
+        let message = OwnedRequest::of(&request.message(), request.feature());
+        let both = message.and_then(|message| Ok((message, request.detach()?)));
+        both.map_err(|_no_room| Err(Error::NoRoom { attempt: self.context().attempt(operation) }))
     }
 
     fn transfer(&mut self) -> Result<(), Failure> {
@@ -319,13 +222,14 @@ impl Polled {
 
     fn take_answers(&mut self) -> Result<(), Failure> {
         while let Some((ticket, response)) = self.channel.answered() {
-            let Some(asked) = self.asked.remove(&ticket) else { continue };
+            let Some(pending) = self.pending.remove(&ticket) else { continue };
+            let attempt = || self.context().attempt(pending.operation());
             let answer = match response {
-                Response::Message(message) => self.hear(ticket, asked, message),
-                Response::NoRoom => Some(Err(unreceived(self.attempt(&asked)))),
-                Response::Version1 => Some(Err(Error::Version1 { attempt: self.attempt(&asked) })),
+                Response::Message(message) => self.take_answer(ticket, pending, message),
+                Response::NoRoom => Some(Err(unreceived(attempt()))),
+                Response::Version1 => Some(Err(Error::Version1 { attempt: attempt() })),
                 Response::Unserved(feature) => {
-                    Some(Err(Error::Unserved { attempt: self.attempt(&asked), feature }))
+                    Some(Err(Error::Unserved { attempt: attempt(), feature }))
                 }
             };
             let nonsense = match &answer {
@@ -338,25 +242,26 @@ impl Polled {
         Ok(())
     }
 
-    /// None when there is more to ask, which then is.
-    fn hear(
+    /// Returns `None` if there is more to ask, which then is asked.
+    fn take_answer(
         &mut self,
         ticket: Ticket,
-        mut asked: Asked,
+        mut pending: Box<dyn Pending + Send + Sync>,
         message: Message<OwnedFd>,
     ) -> Option<Result<Outcome, Error>> {
-        self.claims.hear(asked.bond(), Some(&message));
-        let place = Place { socket: &self.path, repeated: false };
-        if let Some(outcome) = asked.hear(message, &place).transpose() {
+        self.claims.hear(pending.claim_effect(), Some(&message));
+        if let Some(outcome) = pending.take_answer(message, &self.context()).transpose() {
             return Some(outcome);
         }
-        match asked.parcel() {
-            Ok(Some(parcel)) => {
-                self.channel.ask(parcel, ticket);
-                self.asked.insert(ticket, asked);
+        match pending.message() {
+            Ok(message) => {
+                self.channel.ask(message, ticket);
+                self.pending.insert(ticket, pending);
                 None
             }
-            _ => Some(Err(Error::NoRoom { attempt: self.attempt(&asked) })),
+            Err(_no_room) => {
+                Some(Err(Error::NoRoom { attempt: self.context().attempt(pending.operation()) }))
+            }
         }
     }
 
@@ -366,25 +271,22 @@ impl Polled {
         self.socket.end();
         self.claims = Claims::default();
         for Abandoned { waiter, lost } in self.channel.abandon(failure.again()) {
-            if let Some(asked) = self.asked.remove(&waiter) {
-                let error = lost.trouble(self.attempt(&asked)).into_error();
+            if let Some(pending) = self.pending.remove(&waiter) {
+                let attempt = self.context().attempt(pending.operation());
+                let error = lost.retry_class(attempt).into_error();
                 self.answered.insert(waiter, Err(error));
             }
         }
-        Trouble::of_exchange(self.place().attempt(Operation::Process), failure).into_error()
+        RetryClass::of_exchange(self.context().attempt(Operation::Process), failure).into_error()
     }
 
     fn disconnected(&self, operation: Operation) -> Error {
         let source = io::ErrorKind::NotConnected.into();
-        Error::Broken { attempt: self.place().attempt(operation), source }
+        Error::Broken { attempt: self.context().attempt(operation), source }
     }
 
-    fn attempt(&self, asked: &Asked) -> Attempt {
-        self.place().attempt(asked.operation())
-    }
-
-    fn place(&self) -> Place<'_> {
-        Place { socket: &self.path, repeated: false }
+    fn context(&self) -> AnswerContext<'_> {
+        AnswerContext { socket: &self.path, repeated: false }
     }
 }
 
@@ -393,7 +295,7 @@ impl fmt::Debug for Polled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Polled");
         shown.field("socket", &self.path).field("connected", &!self.over);
-        shown.field("asked", &self.asked.len()).field("answered", &self.answered.len());
+        shown.field("pending", &self.pending.len()).field("answered", &self.answered.len());
         shown.finish_non_exhaustive()
     }
 }

@@ -14,10 +14,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno as Os;
 use rustix::net::{RecvFlags, SendFlags};
 
+use crate::core::outgoing::Outgoing;
+use crate::core::retry_class::Failure;
 use crate::core::{Core, NoRoom};
-use crate::socket::Socket;
-use crate::transfer::{Request, receive};
-use crate::trouble::Failure;
+use crate::transport::io::{receive, send_rest};
+use crate::transport::socket::Socket;
 
 /// A connected socket and what was read from it.
 #[derive(Debug)]
@@ -65,10 +66,10 @@ impl Connection {
     ///
     /// # Errors
     /// Every [`Failure`].
-    pub(crate) fn exchange(&mut self, request: Request<'_>) -> Result<Message<OwnedFd>, Failure> {
+    pub(crate) fn exchange(&mut self, message: &Outgoing<'_>) -> Result<Message<OwnedFd>, Failure> {
         self.socket.check().map_err(Failure::Cut)?;
         self.core.ask();
-        match self.send(request) {
+        match self.send(message) {
             Ok(()) => self.receive(RecvFlags::empty()),
             // A broker may answer and leave before it has read the request; that counts.
             Err(Failure::Lost(error)) => {
@@ -98,12 +99,11 @@ impl Connection {
         }
     }
 
-    fn send(&self, request: Request<'_>) -> Result<(), Failure> {
+    fn send(&self, message: &Outgoing<'_>) -> Result<(), Failure> {
         let mut sent = 0;
-        while sent < request.length() {
-            let rest = request.behind(sent);
-            sent +=
-                rest.send(&self.socket, SendFlags::empty()).map_err(|errno| self.failure(errno))?;
+        while sent < message.length() {
+            let part = send_rest(message, sent, &self.socket, SendFlags::empty());
+            sent += part.map_err(|errno| self.failure(errno))?;
         }
         Ok(())
     }

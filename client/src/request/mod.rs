@@ -1,93 +1,89 @@
-//! The requests as their callers see them: what is sent, and what the answers mean.
+//! The requests: what is sent, and what the answers mean.
 //!
-//! A question does no I/O. Whoever has a connection asks it: one that blocks ([`crate::Broker`]),
-//! one of tokio's, one that is polled. What is known without asking is not asked, and one question
-//! may take several messages.
+//! A request does no I/O. A session sends it: one that blocks ([`crate::Broker`]), one of tokio, or
+//! one that is polled. A request whose outcome is known is not sent, and one request may take several
+//! messages. [`table`] has one row for each, of which every session makes a method.
 
 pub(crate) mod claim;
+mod detach;
 pub(crate) mod many;
 pub(crate) mod slot;
+pub(crate) mod table;
 pub(crate) mod version2;
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-use fdbroker_wire::{Errno, Extended, Fault, Message, Payload, Reply, Tag};
+use fdbroker_wire::{Errno, Extended, Fault, Message, Payload, Reply};
 
-use crate::transfer::Request;
+use crate::core::claims::ClaimEffect;
+use crate::core::outgoing::Outgoing;
 use crate::{Attempt, Error, Feature, Operation};
 
 /// What a caller wants of a broker.
-pub(crate) trait Question {
+pub(crate) trait Request {
     /// What the caller gets.
     type Outcome;
 
     /// What it is called in errors.
     fn operation(&self) -> Operation;
 
-    /// The part of version 2 that it needs; none where version 1 does.
+    /// The part of version 2 that it needs; `None` if version 1 has it.
     fn feature(&self) -> Option<Feature> {
         None
     }
 
     /// What it has to do with claims.
-    fn bond(&self) -> Bond {
-        Bond::Free
+    fn claim_effect(&self) -> ClaimEffect {
+        ClaimEffect::None
     }
 
     /// What is known before anything is sent.
     ///
     /// # Errors
     /// Why nothing will be sent.
-    fn known(&self, _place: &Place<'_>) -> Result<Option<Self::Outcome>, Error> {
+    fn known(&self, _context: &AnswerContext<'_>) -> Result<Option<Self::Outcome>, Error> {
         Ok(None)
     }
 
     /// The message to send now.
-    fn request(&self) -> Request<'_>;
+    fn message(&self) -> Outgoing<'_>;
 
-    /// Takes the answer to that message. None when there is more to ask.
+    /// Takes the answer to that message. Returns `None` if there is more to ask.
     ///
     /// # Errors
     /// What was answered instead. After [`Error::Protocol`] the connection is out of step.
-    fn hear(
+    fn take_answer(
         &mut self,
         answer: Message<OwnedFd>,
-        place: &Place<'_>,
+        context: &AnswerContext<'_>,
     ) -> Result<Option<Self::Outcome>, Error>;
 }
 
-/// What a request has to do with the claims of its connection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Bond {
-    /// Nothing: it counts on any connection, and is repeated on another one.
-    Free,
-    /// It claims this tag.
-    Claims(Tag),
-    /// It is about this tag, which was claimed.
-    Claimed(Tag),
-    /// It gives up this tag, which was claimed.
-    Withdraws(Tag),
+/// A request that can do without what it borrows.
+pub(crate) trait Detach: Request + Sized {
+    /// The same request, without anything borrowed.
+    type Detached: Request<Outcome = Self::Outcome> + Send + Sync + 'static;
+
+    /// Copies what the messages behind the first one need, and duplicates their descriptors.
+    ///
+    /// # Errors
+    /// Those of fcntl(2): this process has no room for the duplicates.
+    fn detach(self) -> io::Result<Self::Detached>;
 }
 
-impl Bond {
-    /// Whether a request that may have been carried out is repeated on another connection.
-    pub(crate) fn repeats(self) -> bool {
-        self == Self::Free
-    }
-}
-
-/// Where a question is asked.
+/// What an answer is judged by: where it came from, and to what.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place<'a> {
+pub(crate) struct AnswerContext<'a> {
     /// The broker's socket.
     pub(crate) socket: &'a Arc<Path>,
     /// Whether the request may have been carried out before, and its answer lost.
     pub(crate) repeated: bool,
 }
 
-impl Place<'_> {
+impl AnswerContext<'_> {
     pub(crate) fn attempt(&self, operation: Operation) -> Attempt {
         Attempt { operation, socket: Arc::clone(self.socket) }
     }
@@ -144,20 +140,25 @@ impl Place<'_> {
     }
 }
 
-/// A message of version 2, as it is sent.
+/// A message of version 2, in bytes.
 #[derive(Debug)]
-pub(crate) struct Sealed {
+pub(crate) struct Encoded {
     head: [u8; 8],
     body: Payload,
 }
 
-impl Sealed {
+impl Encoded {
     /// Its head announces the descriptors that it has; they travel beside it.
-    pub(crate) fn new<F>(message: Extended<F>) -> Self {
-        Self { head: message.head(), body: message.body }
+    pub(crate) fn new(message: Extended<OwnedFd>) -> Self {
+        Self::with_descriptors(message).0
     }
 
-    pub(crate) fn request(&self) -> Request<'_> {
-        Request { head: &self.head, payload: &self.body, descriptors: &[] }
+    /// The same, and the descriptors.
+    pub(crate) fn with_descriptors<F>(message: Extended<F>) -> (Self, Vec<F>) {
+        (Self { head: message.head(), body: message.body }, message.descriptors)
+    }
+
+    pub(crate) fn outgoing(&self) -> Outgoing<'_> {
+        Outgoing { head: &self.head, payload: &self.body, ..Outgoing::default() }
     }
 }

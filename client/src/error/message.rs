@@ -1,0 +1,177 @@
+//! Each error as one sentence: what was tried, on which slot, at which socket, what was answered, and what to do.
+
+use std::fmt;
+use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+use fdbroker_wire::version2::MAX_NAME;
+use fdbroker_wire::{Errno, MAX_PAYLOAD};
+
+use super::{Error, Operation};
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = self.attempt();
+        match self {
+            Self::Refused { text, .. } => {
+                write!(f, "{what} refused it: {text:?}; {}", plea(&what.operation))
+            }
+            Self::Absent { text, .. } => {
+                write!(f, "{what} found nothing there: {text:?}; {}", absent(&what.operation))
+            }
+            Self::Quota { errno, text, .. } => {
+                write!(f, "{what} has no more room ({errno}): {text:?}; {}", room(*errno, text))
+            }
+            Self::Failed { errno, text, .. } => {
+                write!(f, "{what} answered {errno}: {text:?}; {}", cure(*errno))
+            }
+            Self::Reported { errno, text, .. } => {
+                write!(f, "{what} did not do it ({errno}), and reports: {text:?}")
+            }
+            Self::Version1 { .. } => write!(
+                f,
+                "{what} speaks version 1 of the protocol only, which has no such request; it has to be a newer broker"
+            ),
+            Self::Unserved { feature, .. } => {
+                write!(f, "{what} does not serve {feature}; it has to be a newer broker")
+            }
+            Self::Claimed { text, .. } => write!(
+                f,
+                "{what} changes nothing now: {text:?}; the tag is being taken over: try again when that has ended"
+            ),
+            Self::TakenOver { text, .. } => write!(
+                f,
+                "{what} belongs to another process: {text:?}; the tag has been taken over: claim it to have it back"
+            ),
+            Self::Protocol { reason, .. } => {
+                write!(f, "{what} answered nonsense: {reason}; check that it is a broker's socket")
+            }
+            Self::NoRoom { .. } => write!(
+                f,
+                "{what} sent a descriptor that this process has no room for; close some, or raise its limit of open files"
+            ),
+            Self::Withheld { module, .. } => write!(
+                f,
+                "{what} sent a descriptor, and {module} did not let this process receive it; look for file_receive, or for \"use\" of fd, in the kernel's audit log, and allow it there"
+            ),
+            Self::TooLarge { size, .. } => write!(
+                f,
+                "{what} was not asked: a payload of {size} bytes is too large; the most is {MAX_PAYLOAD}"
+            ),
+            Self::BadName { .. } => {
+                write!(f, "{what} was not asked: a name has 1 to {MAX_NAME} bytes, and no NUL")
+            }
+            Self::Timeout { after, .. } => {
+                write!(f, "{what} did not answer within {after:?}; {}", silence(&what.operation))
+            }
+            Self::Broken { source, .. } => {
+                write!(f, "{what} cannot be reached: {source}; {}", reach(&what.socket, source))
+            }
+            Self::Untrusted { uid, .. } => write!(
+                f,
+                "{what} runs as user id {uid}, which is neither root nor this process's own, and is not trusted; trust that user id explicitly if it is right"
+            ),
+            Self::Unidentified { uid, .. } => write!(
+                f,
+                "{what} runs as a user that has no number in this user namespace: user id {uid} stands for any such user, and is not trusted; run this program outside of the user namespace, or map the broker's user into it"
+            ),
+        }
+    }
+}
+
+/// What to do about a refusal.
+fn plea(operation: &Operation) -> &'static str {
+    match operation {
+        Operation::Find(_) => {
+            "check the name; if it is right, ask its administrator for a rule that allows anything there"
+        }
+        Operation::Reload | Operation::Purge(_) | Operation::Status => {
+            "ask its administrator for a rule that allows to operate the broker"
+        }
+        _ => "ask its administrator for a rule that allows it",
+    }
+}
+
+/// What to do about an empty slot.
+fn absent(operation: &Operation) -> &'static str {
+    match operation {
+        Operation::Del(_) | Operation::DelMany(_) | Operation::Purge(_) => {
+            "there is nothing to delete"
+        }
+        _ => "something has to be added first",
+    }
+}
+
+/// What to do about a quota, which the broker names by the policy's key for it.
+fn room(errno: Errno, text: &str) -> &'static str {
+    let names = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if errno == Errno::MFILE {
+        "try again when descriptors have been deleted there"
+    } else if names(&["connections"]) {
+        "close connections of this user, or ask its administrator to raise the limit"
+    } else if names(&["deposits", "payloads", "half of"]) {
+        "delete deposits, or ask its administrator to raise the limit"
+    } else if names(&["was opened"]) {
+        "read the answers that are due, and try again"
+    } else if names(&["claims", "being opened", "wait to be closed"]) {
+        "try again later"
+    } else {
+        "delete deposits or close connections of this user, or ask its administrator to raise the limit"
+    }
+}
+
+/// What may be the reason where no answer comes.
+fn silence(operation: &Operation) -> &'static str {
+    if operation.waits_for_a_tag() {
+        "another session may hold the tag, or the broker may hang"
+    } else {
+        "the broker may be overloaded, or hang"
+    }
+}
+
+/// What to do about an answer that is no refusal.
+fn cure(errno: Errno) -> &'static str {
+    match errno {
+        Errno::OPNOTSUPP => {
+            "deposit a kind that the tag accepts, or ask its administrator to add this one to `accept`"
+        }
+        Errno::AGAIN => "it is starting or stopping: try again",
+        Errno::BUSY | Errno::TIMEDOUT => "try again later",
+        Errno::NODEV | Errno::IO => "its administrator finds the reason in its log",
+        _ => "check that client and broker are of matching versions",
+    }
+}
+
+/// What to do about a broker that cannot be reached.
+fn reach(socket: &Path, source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => "this user may not connect to that socket",
+        io::ErrorKind::InvalidInput => "a socket's path has at most 107 bytes",
+        io::ErrorKind::NotConnected => "the next request connects again",
+        io::ErrorKind::NotFound if is_abstract(socket) => {
+            "abstract socket names are not supported: name the path of a socket file"
+        }
+        io::ErrorKind::ConnectionRefused => refused(socket),
+        _ => "check that it runs, and that this is its socket",
+    }
+}
+
+/// Whether it looks like the way in which systemd and others write an abstract name.
+fn is_abstract(socket: &Path) -> bool {
+    let bytes = socket.as_os_str().as_encoded_bytes();
+    bytes.starts_with(b"@") && !bytes.contains(&b'/')
+}
+
+/// What to do where something is at the path, and nobody listens there.
+fn refused(socket: &Path) -> &'static str {
+    match socket.metadata() {
+        Ok(found) if found.is_dir() => "that is a directory: name the socket in it",
+        Ok(found) if !found.file_type().is_socket() => {
+            "that is no socket: name the broker's socket"
+        }
+        _ => {
+            "nobody listens on that socket: check that the broker runs; where the socket file itself is mounted into a container, mount its directory instead, since a broker that is restarted makes a new file"
+        }
+    }
+}
