@@ -23,7 +23,7 @@ mod size;
 pub mod version2;
 
 pub use control::{
-    Account, Control, Joined, KnownName, Malformed, NameKind, PolicyText, Setup, Tally,
+    Account, Control, Joined, KnownName, Malformed, NameKind, Opened, PolicyText, Setup, Tally,
 };
 pub use decode::Decoder;
 pub use fault::Fault;

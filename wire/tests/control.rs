@@ -2,8 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use fdbroker_wire::{
-    Account, Control, Decoder, Errno, Index, Joined, KnownName, Limits, Message, NameKind,
-    PolicyText, Setup, Slot, Tag, Tally,
+    Account, Control, Decoder, Errno, Extended, Index, Joined, KnownName, Limits, MAX_PAYLOAD,
+    Malformed, Message, NameKind, Opened, Payload, PolicyText, Setup, Slot, Tag, Tally, opcode,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -20,7 +20,7 @@ fn control() -> impl Strategy<Value = Control<u32>> {
         connections,
     });
     let report = prop_oneof![".{0,60}".prop_map(Ok), failure.prop_map(Err)];
-    let outcome = prop_oneof![any::<u32>().prop_map(Ok), (errno, ".{0,60}").prop_map(Err)];
+    let outcome = prop_oneof![opened().prop_map(Ok), (errno, ".{0,60}").prop_map(Err)];
     prop_oneof![
         Just(Control::Restore),
         setup().prop_map(Control::Setup),
@@ -53,6 +53,13 @@ fn control() -> impl Strategy<Value = Control<u32>> {
         slot.prop_map(Control::Suspect),
         "(.|\n){0,60}".prop_map(Control::Health),
     ]
+}
+
+fn opened() -> impl Strategy<Value = Opened<u32>> {
+    let others = vec(any::<u32>(), 0..=Opened::<u32>::MOST_OTHERS);
+    (any::<u32>(), others, vec(any::<u8>(), 0..MAX_PAYLOAD)).prop_map(
+        |(descriptor, others, payload)| Opened::new(descriptor, others, payload.into()).unwrap(),
+    )
 }
 
 fn taking() -> impl Strategy<Value = Control<u32>> {
@@ -100,6 +107,34 @@ proptest! {
         };
         prop_assert_eq!(Control::from_extended(came), Ok(sent));
     }
+}
+
+/// What comes of an answer to OPEN with this body after its ticket.
+fn answer(body: &[u8], descriptors: Vec<u32>) -> Result<Control<u32>, Malformed> {
+    let body = [&7_u32.to_ne_bytes(), body].concat().into();
+    Control::from_extended(Extended { op: opcode::OPENED, flags: 0, body, descriptors })
+}
+
+#[test]
+fn a_resource_brings_no_more_than_the_bounds_allow() {
+    let most = Opened::<u32>::MOST_OTHERS;
+    let payload = |length: usize| Payload::from(vec![7; length]);
+    assert!(Opened::new(1, vec![2; most], payload(MAX_PAYLOAD)).is_some());
+    assert_eq!(Opened::new(1, vec![2; most + 1], payload(0)), None);
+    assert_eq!(Opened::new(1, vec![], payload(MAX_PAYLOAD + 1)), None);
+    let good = |payload: &[u8]| [&[0; 4], payload].concat();
+    assert!(answer(&good(&vec![7; MAX_PAYLOAD]), vec![1; most + 1]).is_ok());
+    assert!(answer(&good(&vec![7; MAX_PAYLOAD + 1]), vec![1]).is_err());
+    assert!(answer(&good(&[]), vec![1; most + 2]).is_err());
+    assert!(answer(&good(&[]), vec![]).is_err(), "no descriptor");
+}
+
+#[test]
+fn a_failure_to_open_brings_no_descriptor() {
+    let text = [&5_u32.to_ne_bytes()[..], &2_u32.to_ne_bytes(), b"no"].concat();
+    assert!(answer(&text, vec![]).is_ok());
+    assert!(answer(&text, vec![1]).is_err());
+    assert!(answer(&[&text[..], b"!"].concat(), vec![]).is_err());
 }
 
 #[test]

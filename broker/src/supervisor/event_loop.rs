@@ -12,7 +12,7 @@ use super::StartError;
 use super::audit::records::Records;
 use super::notify;
 use super::policy::reload::Done;
-use super::resources::pool::Opened;
+use super::resources::pool::OpenAnswer;
 use super::signals::{Order, Signals};
 use super::state::Supervisor;
 use super::workers::link::Link;
@@ -44,7 +44,7 @@ enum Event {
     /// The worker has had its time to come to serve.
     Waited,
     Message(io::Result<Message<PeerFd>>),
-    Opened(Opened),
+    Opened(OpenAnswer),
     /// What lay in some slots before has been closed, at last.
     Closed,
     /// The policy is to be read again.
@@ -234,7 +234,7 @@ impl Supervisor {
     }
 
     /// What a worker acknowledged before it ended still counts, however it ended.
-    async fn read_to_the_end(&mut self, mut link: Link, answers: &UnboundedSender<Opened>) {
+    async fn read_to_the_end(&mut self, mut link: Link, answers: &UnboundedSender<OpenAnswer>) {
         // A thread that sleeps in the kernel keeps the link of a dead worker from ending.
         while let Ok(Ok(message)) = tokio::time::timeout(SILENCE, link.message()).await {
             // A message that makes no sense is as good as none: its worker has gone.
@@ -256,7 +256,7 @@ impl From<Order> for Event {
 /// Whichever is there; when several are, none has precedence. Can be dropped and called again.
 async fn next(
     link: &mut Link,
-    opened: &mut UnboundedReceiver<Opened>,
+    opened: &mut UnboundedReceiver<OpenAnswer>,
     close_queue: &CloseQueue,
     records: &Records,
 ) -> Event {
@@ -278,7 +278,7 @@ mod tests {
     use std::os::unix::net::UnixStream as StdStream;
     use std::sync::Arc;
 
-    use fdbroker_wire::Control;
+    use fdbroker_wire::{Control, Opened};
     use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
     use tokio::net::UnixStream;
     use tokio::process::Command;
@@ -393,7 +393,7 @@ mod tests {
             Event::Message(Ok(_))
         ));
         let resource = CloseQueue::new().hold(Depositor::Nobody, theirs.into());
-        answers.send((1, Ok(Arc::new(resource)))).ok().unwrap();
+        answers.send((1, Ok(Arc::new(Opened::one(resource))))).ok().unwrap();
         for _ in 0..200 {
             if let Event::Opened(_) = next(&mut link, &mut opened, &close_queue, &records).await {
                 return;

@@ -9,7 +9,7 @@ use fdbroker_wire::{Control, Errno, Extended, Message, Slot};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::deposits::takers::Taker;
-use super::resources::pool::{Opened, stale};
+use super::resources::pool::{OpenAnswer, stale};
 use super::state::{Given, Supervisor};
 use super::workers::link::Link;
 use crate::fd::{Depositor, PeerFd, table};
@@ -22,7 +22,7 @@ impl Supervisor {
         &mut self,
         message: Message<PeerFd>,
         link: &mut Link,
-        answers: &UnboundedSender<Opened>,
+        answers: &UnboundedSender<OpenAnswer>,
         served: &mut bool,
     ) -> Result<(), String> {
         match message {
@@ -53,7 +53,7 @@ impl Supervisor {
         &mut self,
         message: Extended<PeerFd>,
         link: &mut Link,
-        answers: &UnboundedSender<Opened>,
+        answers: &UnboundedSender<OpenAnswer>,
         served: &mut bool,
     ) -> Result<(), String> {
         match Control::from_extended(message).map_err(|error| error.to_string())? {
@@ -153,10 +153,11 @@ impl Supervisor {
         }
     }
 
-    pub(crate) fn pass_on(&self, (ticket, outcome): Opened, link: &mut Link) {
+    pub(crate) fn pass_on(&self, (ticket, outcome): OpenAnswer, link: &mut Link) {
         match outcome {
             Ok(opened) => {
-                link.carry(Control::Opened { ticket, outcome: Ok(&*opened) }, Arc::clone(&opened));
+                let outcome = Ok(opened.borrowed());
+                link.carry(Control::Opened { ticket, outcome }, Arc::clone(&opened));
             }
             Err(failure) => {
                 // A question under the last policy is asked again, and no news.

@@ -145,7 +145,7 @@ async fn start(
     }
     let connections = connections::Connections::default();
     for tally in waiting {
-        link.wait_for(tally, &quotas);
+        link.copies.wait_for(tally, &quotas);
         connections.wait_for(tally, &quotas);
     }
     let audit = Audit::new(Rc::new(log), trail);

@@ -145,7 +145,7 @@ async fn run(session: &mut Session, worker: &Worker) -> Option<String> {
 /// Does what was to be done once an answer has been sent; none when the supervisor has gone.
 async fn was_sent(answer: Answer, worker: &Worker, turn: &Turn) -> Option<()> {
     match answer {
-        Answer::Got(got) => many::sent(got, worker, turn).await,
+        Answer::Got(got) => many::sent(*got, worker, turn).await,
         _ => Some(()),
     }
 }
@@ -154,6 +154,6 @@ async fn was_sent(answer: Answer, worker: &Worker, turn: &Turn) -> Option<()> {
 async fn was_not_sent(answer: Answer, worker: &Worker) {
     if let Answer::Got(got) = answer {
         // Without a supervisor there is nothing to be undone.
-        let _ = many::not_sent(got, worker).await;
+        let _ = many::not_sent(*got, worker).await;
     }
 }

@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use fdbroker_policy::{Resource, Source};
+use fdbroker_wire::Opened;
 
 use super::failure::OpenFailure;
 use super::path::PathOpener;
@@ -52,9 +53,9 @@ impl Openable {
     ///
     /// # Errors
     /// What the peer is answered, and what the log says.
-    pub(crate) fn open(&self) -> Result<OwnedFd, OpenFailure> {
+    pub(crate) fn open(&self) -> Result<Opened<OwnedFd>, OpenFailure> {
         let opened = match &self.opener {
-            Opener::Path(path) => path.open(&self.resource.capabilities),
+            Opener::Path(path) => path.open(&self.resource.capabilities).map(Opened::one),
         };
         opened.map_err(|failure| self.named(failure))
     }

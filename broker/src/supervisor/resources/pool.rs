@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fdbroker_policy::{Opening, Resource};
-use fdbroker_wire::Errno;
+use fdbroker_wire::{Errno, Opened};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::failure::OpenFailure;
@@ -17,8 +17,8 @@ use crate::supervisor::policy_error::PolicyError;
 /// How many may wait for the same resource to open; one more is refused.
 const MAX_OPENING: usize = 32;
 
-/// An answer on its way to the worker.
-pub(crate) type Opened = (u32, Result<Arc<PeerFd>, OpenFailure>);
+/// An answer on its way to the worker, with the ticket of its question.
+pub(crate) type OpenAnswer = (u32, Result<Arc<Opened<PeerFd>>, OpenFailure>);
 
 /// The policy's resources, ready to be opened.
 #[derive(Clone)]
@@ -40,7 +40,7 @@ pub(crate) struct Changes {
 struct Entry {
     openable: Arc<Openable>,
     /// Opened once, at start, where the policy says so.
-    shared: Option<Arc<PeerFd>>,
+    shared: Option<Arc<Opened<PeerFd>>>,
     opening: Arc<AtomicUsize>,
     close_queue: CloseQueue,
 }
@@ -89,7 +89,7 @@ impl Opener {
     }
 
     /// Opens resource number `position` of the policy and sends what came of it to `answer`.
-    pub(crate) fn open(&self, position: u32, ticket: u32, answer: &UnboundedSender<Opened>) {
+    pub(crate) fn open(&self, position: u32, ticket: u32, answer: &UnboundedSender<OpenAnswer>) {
         let entry = usize::try_from(position).ok().and_then(|position| self.entries.get(position));
         let now = match entry {
             None => Err(unknown(position)),
@@ -116,10 +116,7 @@ impl Entry {
         let openable = Arc::new(Openable::new(resource));
         let shared = match resource.opening {
             Opening::PerRequest => None,
-            Opening::Startup => {
-                let opened = at_start(&openable)?;
-                Some(Arc::new(close_queue.hold(Depositor::Nobody, opened)))
-            }
+            Opening::Startup => Some(Arc::new(held(at_start(&openable)?, close_queue))),
         };
         Ok(Self { openable, shared, opening: Arc::default(), close_queue: close_queue.clone() })
     }
@@ -129,7 +126,7 @@ impl Entry {
         self.shared.is_some() || self.openable.is_current()
     }
 
-    fn open_elsewhere(&self, ticket: u32, answer: UnboundedSender<Opened>) {
+    fn open_elsewhere(&self, ticket: u32, answer: UnboundedSender<OpenAnswer>) {
         if self.opening.fetch_add(1, Ordering::Relaxed) >= MAX_OPENING {
             self.opening.fetch_sub(1, Ordering::Relaxed);
             let _ = answer.send((ticket, Err(busy(self.openable.name()))));
@@ -139,15 +136,18 @@ impl Entry {
         let close_queue = self.close_queue.clone();
         tokio::task::spawn_blocking(move || {
             // Its last owner may be on the loop.
-            let hold = |opened| Arc::new(close_queue.hold(Depositor::Nobody, opened));
-            let outcome = openable.open().map(hold);
+            let outcome = openable.open().map(|opened| Arc::new(held(opened, &close_queue)));
             opening.fetch_sub(1, Ordering::Relaxed);
             let _ = answer.send((ticket, outcome));
         });
     }
 }
 
-fn at_start(openable: &Openable) -> Result<OwnedFd, PolicyError> {
+fn held(opened: Opened<OwnedFd>, close_queue: &CloseQueue) -> Opened<PeerFd> {
+    opened.map(|descriptor| close_queue.hold(Depositor::Nobody, descriptor))
+}
+
+fn at_start(openable: &Openable) -> Result<Opened<OwnedFd>, PolicyError> {
     openable.open().map_err(|failure| PolicyError::Resource(failure.text))
 }
 

@@ -5,12 +5,14 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fdbroker_wire::{Control, Decoder, Errno, Limits, Message, add_head, opcode, reply};
+use fdbroker_wire::{
+    Control, Decoder, Errno, Limits, Message, Opened, Payload, add_head, opcode, reply,
+};
 use rustix::net::{Shutdown, shutdown};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -67,7 +69,7 @@ enum Outgoing {
     Bytes(Vec<u8>),
     Deposit(Rc<Kept>),
     Noted(Vec<u8>, Rc<PeerFd>),
-    Opened(Vec<u8>, Arc<PeerFd>),
+    Opened(Payload, Arc<Opened<PeerFd>>),
     Own(Vec<u8>, Option<OwnedFd>),
 }
 
@@ -167,14 +169,14 @@ impl Link {
 
     /// Sends the socket to accept peers on.
     pub(crate) fn listener(&mut self, socket: PeerFd) {
-        let socket = Arc::new(socket);
-        self.carry(Control::Listener(&*socket), Arc::clone(&socket));
+        let socket = Arc::new(Opened::one(socket));
+        self.carry(Control::Listener(socket.descriptor()), Arc::clone(&socket));
     }
 
-    /// Sends a message that carries an opened descriptor.
-    pub(crate) fn carry(&mut self, message: Control<&PeerFd>, opened: Arc<PeerFd>) {
+    /// Sends a message that carries what was opened.
+    pub(crate) fn carry(&mut self, message: Control<&PeerFd>, opened: Arc<Opened<PeerFd>>) {
         let bytes = Message::Extended(message.into_extended()).to_bytes();
-        self.push(Outgoing::Opened(bytes, opened));
+        self.push(Outgoing::Opened(bytes.into(), opened));
     }
 
     fn bytes(&mut self, bytes: Vec<u8>) {
@@ -294,33 +296,29 @@ impl Drop for Link {
 impl Outgoing {
     fn length(&self) -> usize {
         match self {
-            Self::Bytes(bytes)
-            | Self::Noted(bytes, _)
-            | Self::Opened(bytes, _)
-            | Self::Own(bytes, _) => bytes.len(),
+            Self::Bytes(bytes) | Self::Noted(bytes, _) | Self::Own(bytes, _) => bytes.len(),
+            Self::Opened(bytes, _) => bytes.len(),
             Self::Deposit(kept) => 16 + kept.payload.len(),
         }
     }
 
-    /// Sends from byte `sent` on; the descriptor goes with the first byte.
+    /// Sends from byte `sent` on; the descriptors go with the first byte.
     fn send(&self, stream: &UnixStream, sent: usize) -> io::Result<usize> {
-        let (head, body, descriptor): (&[u8], &[u8], _) = match self {
-            Self::Bytes(bytes) => (bytes, &[], None),
-            Self::Noted(bytes, process) => (bytes, &[], process.descriptor()),
-            Self::Own(bytes, own) => (bytes, &[], own.as_ref().map(AsFd::as_fd)),
-            Self::Opened(bytes, opened) => (bytes, &[], opened.descriptor()),
+        let (bytes, descriptor): (&[u8], _) = match self {
+            Self::Bytes(bytes) => (bytes, None),
+            Self::Noted(bytes, process) => (bytes, process.descriptor()),
+            Self::Own(bytes, own) => (bytes, own.as_ref().map(AsFd::as_fd)),
+            Self::Opened(bytes, opened) => {
+                let all = opened.descriptors().filter_map(PeerFd::descriptor);
+                return send_from(stream, sent, bytes, &[], &all.collect::<Vec<_>>());
+            }
             Self::Deposit(kept) => {
                 let head = &add_head(kept.slot, kept.ufd, kept.payload.len());
-                return send_from(
-                    stream,
-                    sent,
-                    head,
-                    &kept.payload,
-                    kept.descriptor.as_ref().and_then(PeerFd::descriptor),
-                );
+                let descriptor = kept.descriptor.as_ref().and_then(PeerFd::descriptor);
+                return send_from(stream, sent, head, &kept.payload, descriptor.as_slice());
             }
         };
-        send_from(stream, sent, head, body, descriptor)
+        send_from(stream, sent, bytes, &[], descriptor.as_slice())
     }
 }
 
@@ -329,12 +327,12 @@ fn send_from(
     sent: usize,
     head: &[u8],
     body: &[u8],
-    descriptor: Option<std::os::fd::BorrowedFd<'_>>,
+    descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<usize> {
     let head_rest = head.get(sent..).unwrap_or_default();
     let body_rest = body.get(sent.saturating_sub(head.len())..).unwrap_or_default();
     let parts = [IoSlice::new(head_rest), IoSlice::new(body_rest)];
-    transmit(stream.as_fd(), &parts, descriptor.filter(|_| sent == 0).as_slice())
+    transmit(stream.as_fd(), &parts, if sent == 0 { descriptors } else { &[] })
 }
 
 #[cfg(test)]

@@ -150,9 +150,9 @@ pub(crate) struct OpeningCharge {
 }
 
 impl OpeningCharge {
-    /// The resource has been opened: from now on it counts as what its user brought, until it is closed.
-    pub(crate) fn opened(self) -> BroughtCharge {
-        self.place
+    /// Charges a descriptor that was opened: from now on it counts as what its user brought, until it is closed.
+    pub(crate) fn opened(&self) -> BroughtCharge {
+        self.place.0.brings()
     }
 }
 

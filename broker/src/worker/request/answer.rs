@@ -6,7 +6,9 @@ use std::rc::Rc;
 use fdbroker_wire::claim::Claimed;
 use fdbroker_wire::many::ManyAnswer;
 use fdbroker_wire::version2::{Answer as Version2, Found, Listing, Report};
-use fdbroker_wire::{Errno, Extended, Hello, Info, Slot, Tag, add_head, hello, info, reply};
+use fdbroker_wire::{
+    Errno, Extended, Hello, Info, Opened, Slot, Tag, add_head, hello, info, reply,
+};
 
 use super::batch::Got;
 use crate::fd::PeerFd;
@@ -19,13 +21,13 @@ pub(crate) enum Answer {
     Failed(Errno, String),
     Info(Info),
     Deposit(Rc<Deposit>),
-    Resource(Slot, PeerFd),
+    Resource(Slot, Box<Opened<PeerFd>>),
     Hello(Hello),
     Found(Found),
     Listing(Listing),
     Report(Report),
     Claimed(Claimed),
-    Got(Got),
+    Got(Box<Got>),
     DoneMany(Tag, Vec<Result<(), Errno>>),
 }
 
@@ -44,10 +46,11 @@ impl Answer {
                 let descriptor = deposit.descriptor.as_ref().and_then(PeerFd::descriptor);
                 outbox.send(&head, &deposit.payload, descriptor.as_slice()).await
             }
-            Self::Resource(slot, descriptor) => {
+            Self::Resource(slot, opened) => {
                 // No process deposited it: 0 stands for the number it had.
-                let head = add_head(*slot, 0, 0);
-                outbox.send(&head, &[], descriptor.descriptor().as_slice()).await
+                let head = add_head(*slot, 0, opened.payload().len());
+                let descriptor = opened.descriptor().descriptor();
+                outbox.send(&head, opened.payload(), descriptor.as_slice()).await
             }
             Self::Hello(greeting) => outbox.send(&hello(*greeting), &[], &[]).await,
             Self::Found(found) => version2(outbox, Version2::Found(*found)).await,

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
 use fdbroker_wire::many::{DEPOSIT_HEAD, Deposit as Entry, ManyAnswer, ROOM};
-use fdbroker_wire::{Errno, Index, Slot, Tag};
+use fdbroker_wire::{Errno, Index, Opened, Slot, Tag};
 
 use super::decision::Requester;
 use super::place::Place;
@@ -46,7 +46,7 @@ pub(crate) struct Mark {
 enum Found {
     Deposit(Rc<Deposit>),
     /// Apart, since there are few of them.
-    Resource(Box<(Slot, PeerFd)>),
+    Resource(Index, Box<Opened<PeerFd>>),
 }
 
 impl Gathered {
@@ -98,8 +98,8 @@ impl Gathered {
     }
 
     /// Adds a resource that was opened.
-    pub(crate) fn resource(&mut self, slot: Slot, opened: PeerFd) {
-        self.push(0, Ok(Found::Resource(Box::new((slot, opened)))));
+    pub(crate) fn resource(&mut self, slot: Slot, opened: Box<Opened<PeerFd>>) {
+        self.push(opened.payload().len(), Ok(Found::Resource(slot.index, opened)));
     }
 
     /// Adds that nothing came of a slot.
@@ -143,7 +143,7 @@ impl Found {
     fn index(&self) -> Index {
         match self {
             Self::Deposit(deposit) => deposit.slot.index,
-            Self::Resource(resource) => resource.0.index,
+            Self::Resource(index, _) => *index,
         }
     }
 
@@ -156,10 +156,12 @@ impl Found {
                 descriptor: deposit.descriptor.as_ref().and_then(PeerFd::descriptor),
             },
             // No process deposited it: 0 stands for the number it had.
-            Self::Resource(resource) => {
-                let (slot, opened) = &**resource;
-                Entry { index: slot.index, ufd: 0, payload: &[], descriptor: opened.descriptor() }
-            }
+            Self::Resource(index, opened) => Entry {
+                index: *index,
+                ufd: 0,
+                payload: opened.payload(),
+                descriptor: opened.descriptor().descriptor(),
+            },
         }
     }
 }

@@ -36,7 +36,7 @@ pub(crate) async fn serve(
         ManyRequest::Get { tag, indices, take } => {
             let got = get(worker, session, requester, tag, &indices, take).await?;
             takers::announce(worker, tag, &got.gathered.taken, &got.participant).await?;
-            Some(Answer::Got(got))
+            Some(Answer::Got(Box::new(got)))
         }
         ManyRequest::Add { tag, deposits } => {
             let mut outcomes = Vec::with_capacity(deposits.len());

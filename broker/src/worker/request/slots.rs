@@ -182,7 +182,7 @@ async fn open(
         Ok(opened) => {
             // The record of the decision, which follows, is the one that counts.
             let _ = case.record(Kind::Open, Verdict::Granted, "opened");
-            Some(Outcome::Done(Answer::Resource(slot, opened)))
+            Some(Outcome::Done(Answer::Resource(slot, Box::new(opened))))
         }
         Err((Errno::STALE, _)) => None,
         Err((errno, reason)) => {
@@ -246,7 +246,7 @@ async fn keep(case: &RequestContext<'_>, session: &Session, add: Add<PeerFd>) ->
         Err(Unsent::Ends) => return None,
     }
     if let Some(before) = &before {
-        worker.link.leaves(before);
+        worker.link.copies.leaves(before);
         session.leaving.add(before);
         worker.freed.count();
     }
@@ -288,7 +288,7 @@ pub(crate) async fn delete(
     deposit: &Deposit,
 ) -> Option<()> {
     guard.forget(deposit.slot).await.ok()?;
-    worker.link.leaves(deposit);
+    worker.link.copies.leaves(deposit);
     worker.taking.forget(deposit.slot);
     worker.slots.borrow_mut().take(deposit.slot);
     worker.freed.count();

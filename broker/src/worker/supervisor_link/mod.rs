@@ -3,6 +3,8 @@
 pub(crate) mod at_hand;
 pub(crate) mod closer;
 pub(crate) mod connections;
+pub(crate) mod copies;
 pub(crate) mod heartbeat;
+pub(crate) mod questions;
 pub(crate) mod restore;
 pub(crate) mod write;

@@ -8,7 +8,7 @@ use crate::fd::{Depositor, PeerFd};
 use crate::sys::receive::receive;
 use crate::sys::watch::Watched;
 use crate::worker::state::Worker;
-use crate::worker::supervisor_link::write::Reloaded;
+use crate::worker::supervisor_link::questions::Reloaded;
 
 /// Reads what the supervisor sends, until it has gone.
 ///
@@ -63,7 +63,7 @@ fn lose(worker: &Worker, lost: Lost) {
         // Whose it was, nobody knows now: all are to ask again.
         Lost::Opening => {
             worker.log().error(NO_ROOM);
-            worker.link.forget_opening();
+            worker.link.questions.forget_opening();
         }
         // It has ended with its link.
         Lost::Closer => worker.closers.want(),
@@ -74,9 +74,11 @@ fn take(worker: &Worker, message: Message<PeerFd>) -> io::Result<()> {
     match message {
         Message::Reply(reply) => settle(worker, reply.rc),
         Message::Extended(message) => match Control::from_extended(message) {
-            Ok(Control::Opened { ticket, outcome }) => worker.link.opened(ticket, outcome),
+            Ok(Control::Opened { ticket, outcome }) => {
+                worker.link.questions.opened(ticket, outcome)
+            }
             Ok(Control::Reloaded { ticket, generation, outcome }) => {
-                worker.link.reloaded(ticket, Reloaded { generation, outcome });
+                worker.link.questions.reloaded(ticket, Reloaded { generation, outcome });
             }
             // It fails when this worker ends.
             Ok(Control::Policy(setup)) => drop(worker.coming.send(setup)),
@@ -86,7 +88,7 @@ fn take(worker: &Worker, message: Message<PeerFd>) -> io::Result<()> {
             // It fails when this worker ends.
             Ok(Control::Listener(socket)) => drop(worker.listeners.send(socket)),
             Ok(Control::Closed(tally)) => {
-                worker.link.closed(tally);
+                worker.link.copies.closed(tally);
                 worker.connections.closed(tally);
             }
             Ok(Control::Closer(link)) => worker.closers.keep(link),
@@ -106,7 +108,7 @@ fn take(worker: &Worker, message: Message<PeerFd>) -> io::Result<()> {
 
 /// An ADD or DEL has been answered.
 fn settle(worker: &Worker, rc: i16) {
-    if let Some(slot) = worker.link.settle(rc, &worker.slots.borrow()) {
+    if let Some(slot) = worker.link.copies.settle(rc, &worker.slots.borrow()) {
         worker.log().error(&format!(
             "the supervisor could not keep a copy of slot {slot} (error {}): until it can, the \
              deposit would not outlive this worker; raise LimitNOFILE= if this stays",
@@ -124,6 +126,8 @@ fn invalid(problem: &str) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use fdbroker_wire::Opened;
+
     use super::*;
 
     /// What is lost where the descriptor of such a message found no room.
@@ -137,7 +141,10 @@ mod tests {
 
     #[test]
     fn what_nobody_would_ask_for_again_ends_the_worker_when_there_is_no_room_for_it() {
-        assert_eq!(lost(Control::Opened { ticket: 1, outcome: Ok(()) }).unwrap(), Lost::Opening);
+        assert_eq!(
+            lost(Control::Opened { ticket: 1, outcome: Ok(Opened::one(())) }).unwrap(),
+            Lost::Opening
+        );
         assert_eq!(lost(Control::Closer(())).unwrap(), Lost::Closer);
         for control in [Control::Listener(()), Control::Trail(())] {
             let error = lost(control).unwrap_err();

@@ -4,6 +4,14 @@
 //! gets every deposit back as an ADD after [`Control::Restore`]. These messages use opcodes
 //! from 96 up, which no peer is ever served.
 
+mod account;
+mod opened;
+mod setup;
+mod values;
+
+pub use self::account::{Joined, Tally};
+pub use self::opened::Opened;
+pub use self::setup::{Account, KnownName, NameKind, PolicyText, Setup};
 use crate::fields::{Body, Fields};
 use crate::opcode::{CLOSER, OPENED};
 use crate::{Errno, Extended, Index, Slot, Tag};
@@ -65,8 +73,8 @@ pub enum Control<F> {
     Opened {
         /// The question's.
         ticket: u32,
-        /// The descriptor, or why there is none.
-        outcome: Result<F, (Errno, String)>,
+        /// What was opened, or why nothing was.
+        outcome: Result<Opened<F>, (Errno, String)>,
     },
     /// Worker: peers are being served.
     Serving,
@@ -144,86 +152,6 @@ pub enum Control<F> {
     Health(String),
 }
 
-/// What a user had, and is of no use any more.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Tally {
-    /// Whose it was.
-    pub uid: u32,
-    /// How many descriptors that have left their slots.
-    pub deposits: u32,
-    /// How many connections that have ended.
-    pub connections: u32,
-}
-
-/// A connection of a worker's.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Joined<F> {
-    /// Its number, chosen by the worker.
-    pub number: u32,
-    /// Whose it is, on whose account it is closed.
-    pub uid: u32,
-    /// The connection.
-    pub socket: F,
-}
-
-/// Everything that a worker needs to begin; what it reads is as the supervisor read it.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Setup {
-    /// A number that differs between any two starts of the broker.
-    pub instance: i64,
-    /// Which policy this is: counted from the start of the broker.
-    pub generation: u32,
-    /// Whether control groups are seen from where the service manager sees them.
-    pub sees_units: bool,
-    /// The user id that started the broker: whom the built-in policy allows.
-    pub owner: u32,
-    /// Whom to become; none when the broker was not started by root.
-    pub account: Option<Account>,
-    /// The policy file and its drop-ins; none stands for the built-in policy.
-    pub policy: Vec<PolicyText>,
-    /// Every name of the policy as the supervisor looked it up, so that the worker reads the
-    /// same policy even if an account has gone meanwhile.
-    pub names: Vec<KnownName>,
-}
-
-/// The account that the worker runs as.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Account {
-    /// Its user id.
-    pub uid: u32,
-    /// Its primary group id; it gets no other.
-    pub gid: u32,
-}
-
-/// A policy file.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct PolicyText {
-    /// Where it came from, for messages.
-    pub path: String,
-    /// What it says.
-    pub text: String,
-}
-
-/// A name that was looked up.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct KnownName {
-    /// Whose name it is.
-    pub kind: NameKind,
-    /// The name.
-    pub name: String,
-    /// Its number.
-    pub id: u32,
-}
-
-/// What a name names.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum NameKind {
-    /// A user.
-    User,
-    /// A group.
-    Group,
-}
-
 /// A message of this channel that does not read as one: the other end is not of this version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Malformed {
@@ -248,6 +176,10 @@ impl<F> Control<F> {
                 let descriptors = out.connections(joined, &left);
                 return Extended { op: CONNECTIONS, flags: 0, body: out.0.into(), descriptors };
             }
+            Self::Opened { ticket, outcome } => {
+                let descriptors = out.u32(ticket).opened(outcome);
+                return Extended { op: OPENED, flags: 0, body: out.0.into(), descriptors };
+            }
             Self::Restore => (RESTORE, None),
             Self::Setup(setup) => {
                 out.setup(&setup);
@@ -263,7 +195,6 @@ impl<F> Control<F> {
                 out.u32(generation).u32(resource).u32(ticket);
                 (OPEN, None)
             }
-            Self::Opened { ticket, outcome } => (OPENED, out.outcome(ticket, outcome)),
             Self::Serving => (SERVING, None),
             Self::Waiting(tally) => {
                 out.tally(tally);
@@ -336,7 +267,12 @@ impl<F> Control<F> {
         let Extended { op, body, mut descriptors, .. } = message;
         let mut fields = Fields(&body);
         if op == CONNECTIONS {
-            return fields.connections(descriptors);
+            let (joined, left) = fields.connections(descriptors)?;
+            return Some(Self::Connections { joined, left });
+        }
+        if op == OPENED {
+            let (ticket, outcome) = (fields.u32()?, fields.opened(descriptors)?);
+            return Some(Self::Opened { ticket, outcome });
         }
         let descriptor = descriptors.pop();
         Some(match op {
@@ -354,7 +290,6 @@ impl<F> Control<F> {
                 resource: fields.u32()?,
                 ticket: fields.u32()?,
             },
-            OPENED => Self::Opened { ticket: fields.u32()?, outcome: fields.outcome(descriptor)? },
             SERVING => Self::Serving,
             WAITING => Self::Waiting(fields.tally()?),
             CLOSED => Self::Closed(fields.tally()?),
@@ -384,168 +319,5 @@ impl<F> Control<F> {
             },
             _ => return None,
         })
-    }
-}
-
-impl Body {
-    fn slot(&mut self, slot: Slot) {
-        self.u32(u32::from(slot.tag.get().unsigned_abs())).u32(slot.index.get().unsigned_abs());
-    }
-
-    fn tally(&mut self, Tally { uid, deposits, connections }: Tally) {
-        self.u32(uid).u32(deposits).u32(connections);
-    }
-
-    fn connections<F>(&mut self, joined: Vec<Joined<F>>, left: &[u32]) -> Vec<F> {
-        self.u32(u32::try_from(joined.len()).unwrap_or(u32::MAX));
-        let mut sockets = Vec::with_capacity(joined.len());
-        for Joined { number, uid, socket } in joined {
-            self.u32(number).u32(uid);
-            sockets.push(socket);
-        }
-        for number in left {
-            self.u32(*number);
-        }
-        sockets
-    }
-
-    fn string(&mut self, value: &str) -> &mut Self {
-        self.u32(u32::try_from(value.len()).unwrap_or(u32::MAX)).bytes(value.as_bytes())
-    }
-
-    fn setup(&mut self, setup: &Setup) {
-        self.i64(setup.instance)
-            .u32(setup.generation)
-            .u32(u32::from(setup.sees_units))
-            .u32(setup.owner)
-            .u32(u32::from(setup.account.is_some()));
-        let account = setup.account.unwrap_or(Account { uid: 0, gid: 0 });
-        self.u32(account.uid)
-            .u32(account.gid)
-            .u32(u32::try_from(setup.policy.len()).unwrap_or(u32::MAX));
-        for policy in &setup.policy {
-            self.string(&policy.path).string(&policy.text);
-        }
-        for known in &setup.names {
-            let kind = u32::from(known.kind == NameKind::Group);
-            self.u32(kind).u32(known.id).string(&known.name);
-        }
-    }
-
-    /// Zero and a text, or an error number and a text.
-    fn told(&mut self, outcome: Result<String, (Errno, String)>) {
-        let (rc, text) = match outcome {
-            Ok(text) => (0, text),
-            Err((errno, text)) => (u32::from(errno.get().unsigned_abs()), text),
-        };
-        self.u32(rc).string(&text);
-    }
-
-    fn outcome<F>(&mut self, ticket: u32, outcome: Result<F, (Errno, String)>) -> Option<F> {
-        self.u32(ticket);
-        match outcome {
-            Ok(descriptor) => Some(descriptor),
-            Err((errno, text)) => {
-                self.u32(u32::from(errno.get().unsigned_abs())).string(&text);
-                None
-            }
-        }
-    }
-}
-
-impl Fields<'_> {
-    fn tag(&mut self) -> Option<Tag> {
-        Tag::new(i16::try_from(self.u32()?).ok()?)
-    }
-
-    fn slot(&mut self) -> Option<Slot> {
-        Some(Slot { tag: self.tag()?, index: self.index()? })
-    }
-
-    fn tally(&mut self) -> Option<Tally> {
-        Some(Tally { uid: self.u32()?, deposits: self.u32()?, connections: self.u32()? })
-    }
-
-    /// As many sockets as the message says, and numbers to its end.
-    fn connections<F>(&mut self, sockets: Vec<F>) -> Option<Control<F>> {
-        if usize::try_from(self.u32()?).ok()? != sockets.len() {
-            return None;
-        }
-        let mut joined = Vec::with_capacity(sockets.len());
-        for socket in sockets {
-            joined.push(Joined { number: self.u32()?, uid: self.u32()?, socket });
-        }
-        Some(Control::Connections { joined, left: self.numbers_to_the_end()? })
-    }
-
-    fn numbers_to_the_end(&mut self) -> Option<Vec<u32>> {
-        let mut numbers = Vec::new();
-        while !self.0.is_empty() {
-            numbers.push(self.u32()?);
-        }
-        Some(numbers)
-    }
-
-    /// Indices to the end.
-    fn indices_to_the_end(&mut self) -> Option<Vec<Index>> {
-        let mut indices = Vec::new();
-        while !self.0.is_empty() {
-            indices.push(self.index()?);
-        }
-        Some(indices)
-    }
-
-    fn index(&mut self) -> Option<Index> {
-        Index::new(i32::try_from(self.u32()?).ok()?)
-    }
-
-    fn string(&mut self) -> Option<String> {
-        let length = usize::try_from(self.u32()?).ok()?;
-        self.text(length).map(str::to_owned)
-    }
-
-    fn setup(&mut self) -> Option<Setup> {
-        let (instance, generation) = (self.i64()?, self.u32()?);
-        let (sees_units, owner) = (self.u32()? != 0, self.u32()?);
-        let drops = self.u32()? != 0;
-        let account = Account { uid: self.u32()?, gid: self.u32()? };
-        let mut policy = Vec::new();
-        for _ in 0..self.u32()? {
-            policy.push(PolicyText { path: self.string()?, text: self.string()? });
-        }
-        let mut names = Vec::new();
-        while !self.0.is_empty() {
-            names.push(self.known_name()?);
-        }
-        Some(Setup {
-            instance,
-            generation,
-            sees_units,
-            owner,
-            account: drops.then_some(account),
-            policy,
-            names,
-        })
-    }
-
-    fn known_name(&mut self) -> Option<KnownName> {
-        let kind = if self.u32()? == 0 { NameKind::User } else { NameKind::Group };
-        Some(KnownName { kind, id: self.u32()?, name: self.string()? })
-    }
-
-    fn told(&mut self) -> Option<Result<String, (Errno, String)>> {
-        let (rc, text) = (i32::try_from(self.u32()?).ok()?, self.string()?);
-        match rc {
-            0 => Some(Ok(text)),
-            _ => Some(Err((Errno::new(rc)?, text))),
-        }
-    }
-
-    fn outcome<F>(&mut self, descriptor: Option<F>) -> Option<Result<F, (Errno, String)>> {
-        if let Some(descriptor) = descriptor {
-            return Some(Ok(descriptor));
-        }
-        let errno = Errno::new(i32::try_from(self.u32()?).ok()?)?;
-        Some(Err((errno, self.string()?)))
     }
 }

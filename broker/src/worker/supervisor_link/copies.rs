@@ -1,0 +1,232 @@
+//! The supervisor's copies of the deposits: which it has not acknowledged, could not keep, or has still to close.
+//!
+//! What was replaced or deleted stays on its owner's account until the supervisor has closed its
+//! copy too, even if this worker is not the one that deleted it: or else what is slow to close would fill
+//! the supervisor's descriptor table. Of what it could not keep it has no copy, and closes none.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Weak};
+
+use fdbroker_policy::Uid;
+use fdbroker_wire::{Slot, Tally};
+use tokio::sync::Notify;
+
+use crate::worker::limits::quota::{DepositCharge, Quotas};
+use crate::worker::store::deposit::Deposit;
+use crate::worker::store::slots::Slots;
+
+/// What the supervisor has of the deposits.
+#[derive(Default)]
+pub(crate) struct Copies {
+    /// What the supervisor has not answered yet, oldest first.
+    unanswered: RefCell<VecDeque<Unanswered>>,
+    answered: Notify,
+    /// In which slots lies what the supervisor could not keep.
+    unkept: RefCell<BTreeSet<Slot>>,
+    resend_copies: Notify,
+    /// What has left its slot and has still to be closed at the supervisor, by owner, oldest first.
+    closing: RefCell<BTreeMap<Uid, VecDeque<Arc<DepositCharge>>>>,
+}
+
+/// An ADD or DEL.
+struct Unanswered {
+    slot: Slot,
+    /// Of an ADD: on whose account its deposit is, and the charge.
+    kept: Option<(Uid, Weak<DepositCharge>)>,
+}
+
+impl Copies {
+    /// A deposit has been sent to be kept.
+    pub(super) fn sent(&self, deposit: &Deposit) {
+        let kept = Some((deposit.owner, Arc::downgrade(&deposit.charge)));
+        self.unanswered.borrow_mut().push_back(Unanswered { slot: deposit.slot, kept });
+    }
+
+    /// A slot has been told to be forgotten.
+    pub(super) fn sent_away(&self, slot: Slot) {
+        self.unanswered.borrow_mut().push_back(Unanswered { slot, kept: None });
+    }
+
+    /// Returns how many messages have no answer yet.
+    pub(super) fn unanswered(&self) -> usize {
+        self.unanswered.borrow().len()
+    }
+
+    /// Waits until one more has been answered.
+    pub(super) async fn answered(&self) {
+        self.answered.notified().await;
+    }
+
+    /// Returns the first slot of which the supervisor could not keep a copy, once there is one.
+    pub(super) async fn unkept(&self) -> Slot {
+        loop {
+            let first = self.unkept.borrow().first().copied();
+            match first {
+                Some(slot) => return slot,
+                None => self.resend_copies.notified().await,
+            }
+        }
+    }
+
+    /// Takes a slot from those, and returns whether it was among them.
+    pub(super) fn take_unkept(&self, slot: Slot) -> bool {
+        self.unkept.borrow_mut().remove(&slot)
+    }
+
+    /// Adds a slot to those.
+    pub(super) fn set_unkept(&self, slot: Slot) {
+        self.unkept.borrow_mut().insert(slot);
+        self.resend_copies.notify_one();
+    }
+
+    /// What a supervisor's copy was charged for: `deposit` has just left its slot. The charge stays
+    /// until the supervisor says that the copy is closed, if it has one.
+    pub(crate) fn leaves(&self, deposit: &Deposit) {
+        let unkept = self.unkept.borrow_mut().remove(&deposit.slot);
+        if deposit.descriptor.is_some() && !unkept {
+            let mut closing = self.closing.borrow_mut();
+            closing.entry(deposit.owner).or_default().push_back(Arc::clone(&deposit.charge));
+        }
+    }
+
+    /// Charges what an earlier worker waited for: what left its slot then, and the supervisor has still
+    /// to close. To be called before anything else leaves.
+    pub(crate) fn wait_for(&self, tally: Tally, quotas: &Quotas) {
+        let (mut closing, owner) = (self.closing.borrow_mut(), Uid(tally.uid));
+        for _ in 0..tally.deposits {
+            let charge = Arc::new(quotas.restored_deposit(owner, 0, true));
+            closing.entry(owner).or_default().push_back(charge);
+        }
+    }
+
+    /// The supervisor has closed its copies of so much that left its slot, of this owner the oldest first:
+    /// in that order it closes.
+    pub(crate) fn closed(&self, tally: Tally) {
+        let (mut closing, owner) = (self.closing.borrow_mut(), Uid(tally.uid));
+        let Some(charges) = closing.get_mut(&owner) else { return };
+        let number = usize::try_from(tally.deposits).unwrap_or(usize::MAX);
+        charges.drain(..number.min(charges.len()));
+        if charges.is_empty() {
+            closing.remove(&owner);
+        }
+    }
+
+    /// The oldest message has been answered. Returns its slot if the copy of what lies there could not be
+    /// kept: it will be sent again.
+    pub(crate) fn settle(&self, rc: i16, slots: &Slots) -> Option<Slot> {
+        let Unanswered { slot, kept } = self.unanswered.borrow_mut().pop_front()?;
+        self.answered.notify_one();
+        let (owner, charge) = kept.filter(|_| rc < 0)?;
+        let is_its = |other: &Arc<DepositCharge>| Weak::as_ptr(&charge) == Arc::as_ptr(other);
+        if !slots.get(slot).is_some_and(|deposit| is_its(&deposit.charge)) {
+            self.forget_closing(owner, is_its);
+            return None;
+        }
+        self.set_unkept(slot);
+        Some(slot)
+    }
+
+    /// What has left its slot with this charge need not be closed at the supervisor.
+    fn forget_closing(&self, owner: Uid, is_its: impl Fn(&Arc<DepositCharge>) -> bool) {
+        let mut closing = self.closing.borrow_mut();
+        let Some(charges) = closing.get_mut(&owner) else { return };
+        charges.retain(|other| !is_its(other));
+        if charges.is_empty() {
+            closing.remove(&owner);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use fdbroker_policy::Settings;
+    use fdbroker_wire::Add;
+
+    use super::*;
+    use crate::fd::CloseQueue;
+
+    const OWNER: Uid = Uid(7);
+    const FAILED: i16 = -24;
+
+    struct Case {
+        copies: Copies,
+        quotas: Quotas,
+        slots: Slots,
+        slot: Slot,
+    }
+
+    impl Case {
+        fn new() -> Self {
+            Self {
+                copies: Copies::default(),
+                quotas: Quotas::new(&Settings::default(), 4096),
+                slots: Slots::default(),
+                slot: Slot::new(1, 5).unwrap(),
+            }
+        }
+
+        /// Deposits something, in the place of what lies in the slot.
+        fn add(&mut self) {
+            let descriptor: OwnedFd = std::io::pipe().unwrap().0.into();
+            let descriptor = Some(CloseQueue::new().hold(OWNER, descriptor));
+            let add = Add { slot: self.slot, ufd: 0, payload: b"".as_slice().into(), descriptor };
+            let deposit = Deposit::new(add, OWNER, self.quotas.restored_deposit(OWNER, 0, true));
+            self.copies.sent(&deposit);
+            if let Some(before) = self.slots.get(self.slot) {
+                self.copies.leaves(before);
+            }
+            self.slots.put(deposit);
+        }
+
+        fn del(&mut self) {
+            self.copies.sent_away(self.slot);
+            self.copies.leaves(self.slots.get(self.slot).unwrap());
+            self.slots.take(self.slot);
+        }
+
+        /// The supervisor answers the oldest message.
+        fn answer(&self, rc: i16) -> Option<Slot> {
+            self.copies.settle(rc, &self.slots)
+        }
+
+        /// How many are charged until the supervisor has closed its copy.
+        fn closing(&self) -> usize {
+            self.copies.closing.borrow().values().map(VecDeque::len).sum()
+        }
+    }
+
+    #[test]
+    fn what_the_supervisor_could_not_keep_is_not_waited_for_when_it_is_deleted() {
+        let mut case = Case::new();
+        case.add();
+        assert_eq!(case.answer(FAILED), Some(case.slot));
+        case.del();
+        assert_eq!(case.answer(FAILED), None, "there was none to be deleted");
+        assert_eq!(case.closing(), 0);
+    }
+
+    #[test]
+    fn what_the_supervisor_could_not_keep_is_not_waited_for_when_it_was_deleted_before() {
+        let mut case = Case::new();
+        case.add();
+        case.del();
+        assert_eq!((case.answer(FAILED), case.answer(FAILED)), (None, None));
+        assert_eq!(case.closing(), 0);
+    }
+
+    #[test]
+    fn what_the_supervisor_could_not_keep_is_not_waited_for_when_it_is_replaced() {
+        let mut case = Case::new();
+        case.add();
+        case.add();
+        assert_eq!(case.answer(FAILED), None, "something else lies there");
+        assert_eq!(case.answer(FAILED), Some(case.slot));
+        case.add();
+        assert_eq!((case.answer(0), case.closing()), (None, 0));
+        case.add();
+        assert_eq!((case.answer(0), case.closing()), (None, 1), "of this one it has a copy");
+    }
+}

@@ -1,0 +1,142 @@
+//! What the supervisor has been asked and has not answered yet: resources to be opened, and policies to be read.
+//! Each question has a ticket, which its answer carries.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+
+use fdbroker_policy::Uid;
+use fdbroker_wire::{Errno, Opened};
+use tokio::sync::oneshot;
+
+use crate::fd::PeerFd;
+use crate::worker::limits::quota::OpeningCharge;
+
+/// What came of opening a resource.
+pub(crate) type OpenOutcome = Result<Opened<PeerFd>, (Errno, String)>;
+
+/// What came of reading the policy again.
+pub(crate) struct Reloaded {
+    pub(crate) generation: u32,
+    pub(crate) outcome: Result<String, (Errno, String)>,
+}
+
+/// Who waits for an answer.
+#[derive(Default)]
+pub(crate) struct Questions {
+    opening: RefCell<HashMap<u32, Waiter>>,
+    reloading: RefCell<HashMap<u32, oneshot::Sender<Reloaded>>>,
+    next_ticket: Cell<u32>,
+}
+
+/// Who waits for a resource; the charge stays until the supervisor has answered, whether or not
+/// anybody still waits, and what was opened has its place in the table on it until it is closed.
+struct Waiter {
+    answer: oneshot::Sender<OpenOutcome>,
+    uid: Uid,
+    charge: OpeningCharge,
+}
+
+impl Waiter {
+    fn tell(self, outcome: OpenOutcome) {
+        let Self { answer, uid, charge } = self;
+        // Also what nobody waits for any more is closed on this user's account.
+        let outcome = outcome.map(|opened| {
+            opened.map(|mut descriptor| {
+                descriptor.move_to(uid);
+                descriptor.keep_until_closed(charge.opened());
+                descriptor
+            })
+        });
+        // Whoever asked may have left.
+        let _ = answer.send(outcome);
+    }
+}
+
+impl Questions {
+    /// Returns the ticket of a question for a resource, and what receives the answer.
+    pub(super) fn open(
+        &self,
+        uid: Uid,
+        charge: OpeningCharge,
+    ) -> (u32, oneshot::Receiver<OpenOutcome>) {
+        let (answer, opened) = oneshot::channel();
+        let ticket = self.ticket();
+        self.opening.borrow_mut().insert(ticket, Waiter { answer, uid, charge });
+        (ticket, opened)
+    }
+
+    /// A question for a resource was not sent.
+    pub(super) fn withdraw(&self, ticket: u32) {
+        self.opening.borrow_mut().remove(&ticket);
+    }
+
+    /// Returns the ticket of a question for another policy, and what receives the answer.
+    pub(super) fn reload(&self) -> (u32, oneshot::Receiver<Reloaded>) {
+        let (answer, reloaded) = oneshot::channel();
+        let ticket = self.ticket();
+        self.reloading.borrow_mut().insert(ticket, answer);
+        (ticket, reloaded)
+    }
+
+    fn ticket(&self) -> u32 {
+        self.next_ticket.replace(self.next_ticket.get().wrapping_add(1))
+    }
+
+    /// A resource was opened, or was not. Whoever asked may have left: then it is closed here.
+    pub(crate) fn opened(&self, ticket: u32, outcome: OpenOutcome) {
+        let waiter = self.opening.borrow_mut().remove(&ticket);
+        if let Some(waiter) = waiter {
+            waiter.tell(outcome);
+        }
+    }
+
+    /// Everybody who waits for a resource has to ask again.
+    pub(crate) fn forget_opening(&self) {
+        self.opening.borrow_mut().clear();
+    }
+
+    /// The policy was read again. Whoever asked may have left.
+    pub(crate) fn reloaded(&self, ticket: u32, outcome: Reloaded) {
+        let waiter = self.reloading.borrow_mut().remove(&ticket);
+        let _ = waiter.map(|waiter| waiter.send(outcome));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fdbroker_policy::Settings;
+
+    use super::*;
+    use crate::fd::CloseQueue;
+    use crate::worker::limits::quota::Quotas;
+
+    const USER: Uid = Uid(7);
+
+    fn opened(close_queue: &CloseQueue, others: usize) -> Opened<PeerFd> {
+        let descriptor = || close_queue.hold(USER, std::io::pipe().unwrap().0.into());
+        let others = (0..others).map(|_| descriptor()).collect();
+        Opened::new(descriptor(), others, b"what it is".as_slice().into()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_resource_reaches_its_caller_with_all_that_it_brings() {
+        let (questions, close_queue) = (Questions::default(), CloseQueue::new());
+        let quotas = Quotas::new(&Settings::default(), 4096);
+        let (ticket, answer) = questions.open(USER, quotas.opening(USER).unwrap());
+        questions.opened(ticket, Ok(opened(&close_queue, 3)));
+        let opened = answer.await.unwrap().unwrap();
+        assert_eq!((&opened.payload()[..], opened.descriptors().count()), (&b"what it is"[..], 4));
+    }
+
+    #[test]
+    fn every_descriptor_that_a_resource_brings_is_charged_to_its_user() {
+        let (questions, close_queue) = (Questions::default(), CloseQueue::new());
+        // So small that four are more than the share of one user.
+        let quotas = Quotas::new(&Settings::default(), 64);
+        let (ticket, mut answer) = questions.open(USER, quotas.opening(USER).unwrap());
+        questions.opened(ticket, Ok(opened(&close_queue, 3)));
+        let held = answer.try_recv().unwrap();
+        assert!(quotas.may_open(USER).is_err());
+        drop(held);
+    }
+}

@@ -1,0 +1,113 @@
+//! What a worker is to work with: who it becomes, and the policy.
+
+use crate::fields::{Body, Fields};
+
+/// Everything that a worker needs to begin; what it reads is as the supervisor read it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Setup {
+    /// A number that differs between any two starts of the broker.
+    pub instance: i64,
+    /// Which policy this is: counted from the start of the broker.
+    pub generation: u32,
+    /// Whether control groups are seen from where the service manager sees them.
+    pub sees_units: bool,
+    /// The user id that started the broker: whom the built-in policy allows.
+    pub owner: u32,
+    /// Whom to become; none when the broker was not started by root.
+    pub account: Option<Account>,
+    /// The policy file and its drop-ins; none stands for the built-in policy.
+    pub policy: Vec<PolicyText>,
+    /// Every name of the policy as the supervisor looked it up, so that the worker reads the
+    /// same policy even if an account has gone meanwhile.
+    pub names: Vec<KnownName>,
+}
+
+/// The account that the worker runs as.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Account {
+    /// Its user id.
+    pub uid: u32,
+    /// Its primary group id; it gets no other.
+    pub gid: u32,
+}
+
+/// A policy file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PolicyText {
+    /// Where it came from, for messages.
+    pub path: String,
+    /// What it says.
+    pub text: String,
+}
+
+/// A name that was looked up.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KnownName {
+    /// Whose name it is.
+    pub kind: NameKind,
+    /// The name.
+    pub name: String,
+    /// Its number.
+    pub id: u32,
+}
+
+/// What a name names.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum NameKind {
+    /// A user.
+    User,
+    /// A group.
+    Group,
+}
+
+impl Body {
+    pub(super) fn setup(&mut self, setup: &Setup) {
+        self.i64(setup.instance)
+            .u32(setup.generation)
+            .u32(u32::from(setup.sees_units))
+            .u32(setup.owner)
+            .u32(u32::from(setup.account.is_some()));
+        let account = setup.account.unwrap_or(Account { uid: 0, gid: 0 });
+        self.u32(account.uid)
+            .u32(account.gid)
+            .u32(u32::try_from(setup.policy.len()).unwrap_or(u32::MAX));
+        for policy in &setup.policy {
+            self.string(&policy.path).string(&policy.text);
+        }
+        for known in &setup.names {
+            let kind = u32::from(known.kind == NameKind::Group);
+            self.u32(kind).u32(known.id).string(&known.name);
+        }
+    }
+}
+
+impl Fields<'_> {
+    pub(super) fn setup(&mut self) -> Option<Setup> {
+        let (instance, generation) = (self.i64()?, self.u32()?);
+        let (sees_units, owner) = (self.u32()? != 0, self.u32()?);
+        let drops = self.u32()? != 0;
+        let account = Account { uid: self.u32()?, gid: self.u32()? };
+        let mut policy = Vec::new();
+        for _ in 0..self.u32()? {
+            policy.push(PolicyText { path: self.string()?, text: self.string()? });
+        }
+        let mut names = Vec::new();
+        while !self.0.is_empty() {
+            names.push(self.known_name()?);
+        }
+        Some(Setup {
+            instance,
+            generation,
+            sees_units,
+            owner,
+            account: drops.then_some(account),
+            policy,
+            names,
+        })
+    }
+
+    fn known_name(&mut self) -> Option<KnownName> {
+        let kind = if self.u32()? == 0 { NameKind::User } else { NameKind::Group };
+        Some(KnownName { kind, id: self.u32()?, name: self.string()? })
+    }
+}
