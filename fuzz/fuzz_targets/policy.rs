@@ -5,8 +5,9 @@
 use fdbroker_fuzz::{Input, policy_text};
 use fdbroker_policy::{
     Gid, Index, LookupError, Moment, Names, Peer, Policy, Right, Slot, SourceText, Tag, Target,
-    Uid, diff, load,
+    Uid, load,
 };
+use fdbroker_policy_tools::{diff, explain};
 use libfuzzer_sys::fuzz_target;
 
 /// A machine with a few accounts, whose name service fails for one name.
@@ -65,7 +66,7 @@ fn ask(policy: &Policy, who: u8, at: Moment) {
     for target in targets(policy) {
         for right in Right::ALL {
             let outcome = policy.outcome(&peer, right, target, at);
-            assert_eq!(policy.explain(&peer, right, target, at).verdict, outcome);
+            assert_eq!(explain(policy, &peer, right, target, at).verdict, outcome);
         }
         if let Target::Slot(slot) = target {
             alike(policy, &peer, slot, at);

@@ -1,7 +1,7 @@
 //! The names of the Linux capabilities, as a resource may ask for them.
 
 /// What root's broker keeps in any case.
-pub(crate) const ALWAYS_KEPT: [&str; 5] = ["setuid", "setgid", "setpcap", "kill", "dac_override"];
+pub const ALWAYS_KEPT: [&str; 5] = ["setuid", "setgid", "setpcap", "kill", "dac_override"];
 
 /// Lower case, without `cap_`, in the order of their numbers from 0: linux/capability.h of Linux 6.18.
 pub(crate) const CAPABILITIES: [&str; 41] = [

@@ -14,7 +14,7 @@ const WORDS: usize = TOO_LONG / WORD;
 
 /// One pattern.
 #[derive(Clone)]
-pub(crate) struct Glob {
+pub struct Glob {
     text: Box<str>,
     star: Star,
     /// What the text must begin with.
@@ -25,7 +25,7 @@ pub(crate) struct Glob {
 
 /// What `*` stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum Star {
+pub enum Star {
     /// Any run of characters, also none.
     Anything,
     /// Any run of characters but `/`; `**` stands for any run.
@@ -34,7 +34,8 @@ pub(crate) enum Star {
 
 /// One piece of a pattern.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(crate) enum Piece {
+pub enum Piece {
+    /// This byte.
     Byte(u8),
     /// Any run of bytes but `/`.
     Run,
@@ -48,7 +49,7 @@ struct States([u64; WORDS]);
 
 impl Glob {
     /// Reads a pattern, which must be shorter than [`TOO_LONG`]: of a longer one the rest matches nothing.
-    pub(crate) fn new(text: &str, star: Star) -> Self {
+    pub fn new(text: &str, star: Star) -> Self {
         let pieces = pieces(text, star);
         let literal = pieces.iter().take_while(|piece| matches!(piece, Piece::Byte(_))).count();
         let prefix = text.get(..literal).unwrap_or_default();
@@ -57,7 +58,7 @@ impl Glob {
     }
 
     /// The pattern of these pieces.
-    pub(crate) fn of(pieces: &[Piece], star: Star) -> Self {
+    pub fn of(pieces: &[Piece], star: Star) -> Self {
         let mut text = Vec::new();
         for piece in pieces {
             match (piece, star) {
@@ -71,33 +72,33 @@ impl Glob {
     }
 
     /// The pattern as it was written.
-    pub(crate) fn text(&self) -> &str {
+    pub fn text(&self) -> &str {
         &self.text
     }
 
     /// What its stars stand for.
-    pub(crate) const fn star(&self) -> Star {
+    pub const fn star(&self) -> Star {
         self.star
     }
 
     /// All its pieces.
-    pub(crate) fn pieces(&self) -> Vec<Piece> {
+    pub fn pieces(&self) -> Vec<Piece> {
         self.prefix.bytes().map(Piece::Byte).chain(self.pieces.iter().copied()).collect()
     }
 
     /// Returns how many stars it has: what matching it takes grows with them.
-    pub(crate) fn stars(&self) -> usize {
+    pub fn stars(&self) -> usize {
         self.pieces.iter().filter(|piece| !matches!(piece, Piece::Byte(_))).count()
     }
 
     /// Returns about how many steps it takes to match a text, at most.
-    pub(crate) fn cost(&self, text: &str) -> usize {
+    pub fn cost(&self, text: &str) -> usize {
         let rest = text.strip_prefix(&*self.prefix).map_or(0, str::len);
         1 + rest.saturating_mul(12 + self.stars()) / 4
     }
 
     /// Whether the pattern matches all of a text.
-    pub(crate) fn matches(&self, text: &str) -> bool {
+    pub fn matches(&self, text: &str) -> bool {
         let Some(rest) = text.strip_prefix(&*self.prefix) else { return false };
         if self.pieces.is_empty() {
             return rest.is_empty();

@@ -81,7 +81,8 @@ impl<'a> Peer<'a> {
     }
 
     /// The peer as rules see it: a control group path that is too long is not matched, so it is out of sight.
-    pub(crate) fn within_sight(self) -> Self {
+    #[must_use]
+    pub fn within_sight(self) -> Self {
         match self.cgroup {
             Some(path) if path.len() > LONGEST_CGROUP => {
                 Self { unit: None, cgroup: None, out_of_sight: true, ..self }
@@ -91,7 +92,7 @@ impl<'a> Peer<'a> {
     }
 
     /// Every group the peer is in: the primary one, then the supplementary ones.
-    pub(crate) fn all_groups(&self) -> impl Iterator<Item = Gid> {
+    pub fn all_groups(&self) -> impl Iterator<Item = Gid> {
         std::iter::once(self.gid).chain(self.groups.iter().copied())
     }
 }

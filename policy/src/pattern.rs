@@ -4,25 +4,33 @@ use crate::{Index, Slot, Tag, Target};
 
 /// One entry of `slots`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pattern {
+pub enum Pattern {
     /// Every slot of every declared tag.
     Everything,
     /// These slots of one tag, both ends included.
-    Range { tag: Tag, first: Index, last: Index },
+    Range {
+        /// The tag.
+        tag: Tag,
+        /// The first of its slots.
+        first: Index,
+        /// The last of them.
+        last: Index,
+    },
 }
 
 impl Pattern {
     /// Every slot of one tag.
-    pub(crate) const fn whole(tag: Tag) -> Self {
+    pub const fn whole(tag: Tag) -> Self {
         Self::Range { tag, first: Index::MIN, last: Index::MAX }
     }
 
-    pub(crate) const fn slot(slot: Slot) -> Self {
+    /// One slot.
+    pub const fn slot(slot: Slot) -> Self {
         Self::Range { tag: slot.tag, first: slot.index, last: slot.index }
     }
 
     /// Whether it covers all of a target, given that its tag is declared. The broker is covered by no pattern.
-    pub(crate) fn covers(self, target: Target) -> bool {
+    pub fn covers(self, target: Target) -> bool {
         match (self, target) {
             (_, Target::Broker) => false,
             (Self::Everything, _) => true,
@@ -36,7 +44,7 @@ impl Pattern {
     }
 
     /// Whether a right that counts of a whole tag can come from it.
-    pub(crate) fn covers_a_whole_tag(self) -> bool {
+    pub fn covers_a_whole_tag(self) -> bool {
         match self {
             Self::Everything => true,
             Self::Range { first, last, .. } => (first, last) == (Index::MIN, Index::MAX),

@@ -243,18 +243,21 @@ impl Policy {
     }
 
     /// Returns the rule with this id.
-    pub(crate) fn rule(&self, id: &str) -> Option<&Rule> {
+    #[must_use]
+    pub fn rule(&self, id: &str) -> Option<&Rule> {
         let found = self.rules.binary_search_by(|rule| rule.id.as_str().cmp(id));
         found.ok().and_then(|at| self.rules.get(at))
     }
 
     /// The rules, in the order of their ids.
-    pub(crate) fn rules(&self) -> &[Rule] {
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
         &self.rules
     }
 
     /// Whether the target exists and the right counts of it.
-    pub(crate) fn can_be_asked(&self, right: Right, target: Target) -> bool {
+    #[must_use]
+    pub fn can_be_asked(&self, right: Right, target: Target) -> bool {
         let exists = target.tag().is_none_or(|tag| self.tags.contains_key(&tag));
         exists && right.is_of_broker() == (target == Target::Broker)
     }
@@ -316,7 +319,7 @@ impl Parts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::holder::tests::policy;
+    use crate::fixture::policy;
 
     #[test]
     fn a_verdict_turns_only_where_a_rule_that_concerns_the_question_begins_or_ends() {

@@ -53,7 +53,7 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::holder::tests::policy;
+    use crate::fixture::policy;
     use crate::{Gid, LONGEST_CGROUP, Uid};
 
     /// 2001-09-09T01:46:40Z.

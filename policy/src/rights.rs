@@ -4,35 +4,56 @@ use crate::Right;
 
 /// A set of rights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Rights(u8);
+pub struct Rights(u8);
 
 impl Rights {
-    pub(crate) const NONE: Self = Self(0);
+    /// No right.
+    pub const NONE: Self = Self(0);
 
     /// Every right to a slot, and to a tag.
-    pub(crate) fn of_slots() -> Self {
-        let of_slots = Right::ALL.into_iter().filter(|right| !right.is_of_broker());
-        of_slots.fold(Self::NONE, Self::with)
+    pub fn of_slots() -> Self {
+        Right::ALL.into_iter().filter(|right| !right.is_of_broker()).collect()
     }
 
-    pub(crate) const fn with(self, right: Right) -> Self {
+    /// The set with this right added.
+    #[must_use]
+    pub const fn with(self, right: Right) -> Self {
         Self(self.0 | bit(right))
     }
 
-    pub(crate) const fn contains(self, right: Right) -> bool {
+    /// Whether it has this right.
+    #[must_use]
+    pub const fn contains(self, right: Right) -> bool {
         self.0 & bit(right) != 0
     }
 
-    pub(crate) const fn and(self, others: Self) -> Self {
+    /// What is in either set.
+    #[must_use]
+    pub const fn and(self, others: Self) -> Self {
         Self(self.0 | others.0)
     }
 
-    pub(crate) const fn common(self, others: Self) -> Self {
+    /// What is in both sets.
+    #[must_use]
+    pub const fn common(self, others: Self) -> Self {
         Self(self.0 & others.0)
     }
 
-    pub(crate) const fn is_empty(self) -> bool {
+    /// Whether it has no right.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
         self.0 == 0
+    }
+
+    /// Its rights, in the order of the reference.
+    pub fn iter(self) -> impl Iterator<Item = Right> {
+        Right::ALL.into_iter().filter(move |right| self.contains(*right))
+    }
+}
+
+impl FromIterator<Right> for Rights {
+    fn from_iter<I: IntoIterator<Item = Right>>(rights: I) -> Self {
+        rights.into_iter().fold(Self::NONE, Self::with)
     }
 }
 
@@ -60,7 +81,7 @@ mod tests {
 
     #[test]
     fn two_sets_have_in_common_what_is_in_both_and_together_what_is_in_either() {
-        let set = |rights: &[Right]| rights.iter().copied().fold(Rights::NONE, Rights::with);
+        let set = |rights: &[Right]| rights.iter().copied().collect::<Rights>();
         let (one, other) = (set(&[Right::Get, Right::Add]), set(&[Right::Add, Right::Del]));
         assert_eq!(one.common(other), set(&[Right::Add]));
         assert_eq!(one.and(other), set(&[Right::Get, Right::Add, Right::Del]));

@@ -7,16 +7,21 @@ use crate::{Gid, Peer, Rates, Right, Target, Uid, Validity};
 
 /// One `[[rules]]` table.
 #[derive(Clone, Debug)]
-pub(crate) struct Rule {
-    pub(crate) id: String,
-    pub(crate) allow: Rights,
-    pub(crate) deny: Rights,
+pub struct Rule {
+    /// What it is called.
+    pub id: String,
+    /// What it allows.
+    pub allow: Rights,
+    /// What it denies.
+    pub deny: Rights,
     /// What it covers. The right to the broker needs none of it.
-    pub(crate) slots: Box<[Pattern]>,
-    pub(crate) who: Who,
+    pub slots: Box<[Pattern]>,
+    /// Whom it concerns.
+    pub who: Who,
     /// Outside it the rule does not count at all: neither what it allows nor what it denies.
-    pub(crate) valid: Validity,
-    pub(crate) rates: Rates,
+    pub valid: Validity,
+    /// How often; they count where the rule decides.
+    pub rates: Rates,
 }
 
 /// The position of a rule among all rules of a policy, sorted by their ids.
@@ -26,27 +31,32 @@ pub(crate) struct RuleNumber(u32);
 /// The conditions of a rule. All that are present must hold; none present means anyone. Of each list, which is sorted,
 /// any one is enough.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Who {
-    pub(crate) users: Option<Box<[Uid]>>,
-    pub(crate) groups: Option<Box<[Gid]>>,
-    pub(crate) units: Option<Box<[Glob]>>,
-    pub(crate) cgroups: Option<Box<[Glob]>>,
-    pub(crate) labels: Option<Box<[Glob]>>,
+pub struct Who {
+    /// The users.
+    pub users: Option<Box<[Uid]>>,
+    /// The groups.
+    pub groups: Option<Box<[Gid]>>,
+    /// Patterns of units.
+    pub units: Option<Box<[Glob]>>,
+    /// Patterns of control groups.
+    pub cgroups: Option<Box<[Glob]>>,
+    /// Patterns of labels.
+    pub labels: Option<Box<[Glob]>>,
 }
 
 impl Rule {
     /// Every right that it says something about.
-    pub(crate) const fn rights(&self) -> Rights {
+    pub const fn rights(&self) -> Rights {
         self.allow.and(self.deny)
     }
 
     /// Whether it says something about a right to a target, given that its tag is declared.
-    pub(crate) fn concerns(&self, right: Right, target: Target) -> bool {
+    pub fn concerns(&self, right: Right, target: Target) -> bool {
         self.rights().contains(right) && self.covers(right, target)
     }
 
     /// Whether it covers what a right counts of.
-    pub(crate) fn covers(&self, right: Right, target: Target) -> bool {
+    pub fn covers(&self, right: Right, target: Target) -> bool {
         let target = target.for_right(right);
         let of_broker = target == Target::Broker && self.rights().contains(Right::Operate);
         of_broker || self.slots.iter().any(|pattern| pattern.covers(target))
@@ -66,11 +76,12 @@ impl RuleNumber {
 
 impl Who {
     /// All its patterns.
-    pub(crate) fn globs(&self) -> impl Iterator<Item = &Glob> {
+    pub fn globs(&self) -> impl Iterator<Item = &Glob> {
         [&self.units, &self.cgroups, &self.labels].into_iter().flatten().flatten()
     }
 
-    pub(crate) fn includes(&self, peer: &Peer<'_>) -> bool {
+    /// Whether a rule that allows counts for a peer: every condition holds.
+    pub fn includes(&self, peer: &Peer<'_>) -> bool {
         self.includes_user(peer.uid)
             && self.includes_a_group(peer)
             && any_matches(self.units.as_deref(), peer.unit)
@@ -80,7 +91,7 @@ impl Who {
 
     /// Whether a rule that denies counts for a peer: what could not be read of it counts against it. Or else whoever is to
     /// be kept out by its unit would only have to end before somebody looks.
-    pub(crate) fn keeps_out(&self, peer: &Peer<'_>) -> bool {
+    pub fn keeps_out(&self, peer: &Peer<'_>) -> bool {
         self.includes(peer)
             || peer.vanished && self.includes_user(peer.uid)
             || peer.out_of_sight
@@ -89,11 +100,13 @@ impl Who {
                 && any_matches(self.labels.as_deref(), peer.label)
     }
 
-    pub(crate) fn includes_user(&self, uid: Uid) -> bool {
+    /// Whether the users allow for this one.
+    pub fn includes_user(&self, uid: Uid) -> bool {
         self.users.as_ref().is_none_or(|users| users.binary_search(&uid).is_ok())
     }
 
-    pub(crate) fn includes_a_group(&self, peer: &Peer<'_>) -> bool {
+    /// Whether the groups allow for one of the peer.
+    pub fn includes_a_group(&self, peer: &Peer<'_>) -> bool {
         self.groups
             .as_ref()
             .is_none_or(|groups| peer.all_groups().any(|gid| groups.binary_search(&gid).is_ok()))
@@ -101,7 +114,7 @@ impl Who {
 }
 
 /// Whether a condition holds; without a condition, whatever is known.
-pub(crate) fn any_matches(condition: Option<&[Glob]>, fact: Option<&str>) -> bool {
+pub fn any_matches(condition: Option<&[Glob]>, fact: Option<&str>) -> bool {
     let Some(globs) = condition else { return true };
     fact.is_some_and(|fact| globs.iter().any(|glob| glob.matches(fact)))
 }
@@ -140,7 +153,7 @@ mod tests {
     }
 
     fn rule(allow: &[Right], deny: &[Right], slots: &[Pattern]) -> Rule {
-        let set = |rights: &[Right]| rights.iter().copied().fold(Rights::NONE, Rights::with);
+        let set = |rights: &[Right]| rights.iter().copied().collect::<Rights>();
         Rule {
             id: String::new(),
             allow: set(allow),

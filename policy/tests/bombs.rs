@@ -2,14 +2,10 @@
 
 mod support;
 
-use fdbroker_policy::{Findings, Index, Moment, Policy, Slot, SourceText, Tag, Target, diff, load};
+use fdbroker_policy::{Findings, SourceText, load};
 use support::{Machine, load_one};
 
 const HEAD: &str = "version = 1\n[tags.web]\nid = 10\n";
-
-/// The slot that the rules are about.
-const WEB: Target =
-    Target::Slot(Slot { tag: Tag::new(10).unwrap(), index: Index::new(1).unwrap() });
 
 fn refuse(text: &str) -> Findings {
     load_one("policy.toml", text).map(|_| ()).expect_err("a refusal")
@@ -145,29 +141,4 @@ fn tests_that_weigh_too_many_rules_are_not_all_made() {
     let test = "[[tests]]\nuser = 5\nright = \"get\"\nslot = \"web/1\"\nexpect = \"refused\"\n";
     let text = format!("{HEAD}{timed}{}", test.repeat(60));
     assert_says(&text, "the tests are too much work from here on");
-}
-
-/// A policy in which every second rule denies to one group what the others allow to another.
-fn groups(rules: usize, from: usize) -> Policy {
-    let says = |at: usize| if at.is_multiple_of(2) { "allow" } else { "deny" };
-    let rule = |at: usize| rule(&format!("group = {}", from + at * 2)).replace("allow", says(at));
-    let text = format!("{HEAD}{}", (0..rules).map(rule).collect::<String>());
-    load_one("policy.toml", &text).expect("loads")
-}
-
-#[test]
-fn who_holds_a_right_of_thousands_of_rules_is_told_in_part() {
-    let policy = groups(5000, 0);
-    let holders = policy.who(WEB, Moment::new(0, 0));
-    assert_eq!(holders.len(), 2500);
-    assert!(!holders[0].is_cut && holders[0].except.len() == 2500);
-    assert!(holders[2499].is_cut);
-    let told: usize = holders.iter().map(|holder| holder.except.len()).sum();
-    assert!(told < 500_000, "{told}");
-}
-
-#[test]
-fn two_policies_of_thousands_of_rules_are_compared_in_part() {
-    let differences = diff(&groups(3000, 0), &groups(3000, 1), Moment::new(0, 0));
-    assert!(differences.is_cut);
 }

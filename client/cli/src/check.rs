@@ -5,10 +5,11 @@ use std::time::SystemTime;
 
 use clap::Args;
 use fdbroker_host::PolicyFileError;
-use fdbroker_policy::{
-    Alteration, Alterations, Altered, Audit, Change, Differences, Field, Moment, Policy, Settings,
-    TimedRules, Uid, diff, escape,
+use fdbroker_policy::{Audit, Moment, Policy, Settings, Uid};
+use fdbroker_policy_tools::{
+    Alteration, Altered, Change, Differences, Field, SettingsDiff, TimedRules, diff,
 };
+use fdbroker_types::escape;
 use serde_json::{Value, json};
 
 use crate::connect_args::ConnectArgs;
@@ -159,7 +160,7 @@ fn compare(old: &Path, new: &Path, at: Moment, json: bool) -> Result<(), Failure
     let ((old, old_drop_ins), (new, new_drop_ins)) = (old?, new?);
     let comparison = Comparison {
         differences: diff(&old, &new, at),
-        others: Alterations::of(&old, &new, at),
+        others: SettingsDiff::of(&old, &new, at),
         at,
         drop_ins: [old_drop_ins, new_drop_ins],
         lowered: lowered(old.settings(), new.settings()),
@@ -187,7 +188,7 @@ const CUT: &str = "not followed further: there may be more who gain or lose a ri
 /// What is said of two policies.
 struct Comparison<'p> {
     differences: Differences,
-    others: Alterations,
+    others: SettingsDiff,
     at: Moment,
     drop_ins: [usize; 2],
     /// The limits that are lower than before.
@@ -208,7 +209,7 @@ impl Comparison<'_> {
         if *is_cut {
             output::line(CUT)?;
         }
-        let Alterations { timed, resources, tags, settings, rates, .. } = &self.others;
+        let SettingsDiff { timed, resources, tags, settings, rates, .. } = &self.others;
         let sides = ["OLD", "NEW"];
         for (side, timed) in sides.iter().zip(timed) {
             timed_line(side, timed).map_or(Ok(()), output::line)?;
@@ -233,14 +234,14 @@ impl Comparison<'_> {
 
     /// What a reload refuses: a broker that was started with OLD cannot change it.
     fn takes_a_restart(&self) -> Vec<String> {
-        let Alterations { settings, capabilities, .. } = &self.others;
+        let SettingsDiff { settings, capabilities, .. } = &self.others;
         let user = settings.iter().any(|it| it.key == "user").then(|| "another user".to_owned());
         let capabilities = capabilities.iter().map(|name| format!("the capability {name}"));
         user.into_iter().chain(capabilities).collect()
     }
 
     fn object(&self) -> Value {
-        let Alterations { timed: [old, new], resources, tags, settings, rates, .. } = &self.others;
+        let SettingsDiff { timed: [old, new], resources, tags, settings, rates, .. } = &self.others;
         let list = |list: &[Altered]| list.iter().map(altered_object).collect::<Vec<_>>();
         let [old_drop_ins, new_drop_ins] = self.drop_ins;
         let changes = self.differences.changes.iter().map(|change| object(change, &self.describer));

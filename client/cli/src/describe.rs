@@ -1,6 +1,7 @@
 //! Users, groups and slots as a person or a program reads them, by the names that a policy has for them.
 
-use fdbroker_policy::{Extent, Gid, Policy, Slot, Someone, Tag, Uid, Validity};
+use fdbroker_policy::{Gid, Policy, Slot, Tag, Uid, Validity};
+use fdbroker_policy_tools::{Scope, Subjects};
 use serde_json::{Value, json};
 
 /// Whose names to use: those of the first policy that has one.
@@ -29,24 +30,24 @@ impl<'p> Describer<'p> {
     }
 
     /// Several parts of what there are rights to.
-    pub(crate) fn extents(&self, extents: &[Extent]) -> String {
+    pub(crate) fn extents(&self, extents: &[Scope]) -> String {
         extents.iter().map(|extent| self.extent(*extent)).collect::<Vec<_>>().join(", ")
     }
 
-    fn extent(&self, extent: Extent) -> String {
+    fn extent(&self, extent: Scope) -> String {
         match extent {
-            Extent::Broker => "the broker".to_owned(),
-            Extent::Tag(tag) => format!("{} as a whole", self.tag(tag)),
-            Extent::Slots { tag, .. } if extent.is_all_slots() => format!("{}/*", self.tag(tag)),
-            Extent::Slots { tag, first, last } if first == last => {
+            Scope::Broker => "the broker".to_owned(),
+            Scope::Tag(tag) => format!("{} as a whole", self.tag(tag)),
+            Scope::Slots { tag, .. } if extent.is_all_slots() => format!("{}/*", self.tag(tag)),
+            Scope::Slots { tag, first, last } if first == last => {
                 self.slot(Slot { tag, index: first })
             }
-            Extent::Slots { tag, first, last } => format!("{}/{first}-{last}", self.tag(tag)),
+            Scope::Slots { tag, first, last } => format!("{}/{first}-{last}", self.tag(tag)),
         }
     }
 
     /// Whom something concerns, such as `user vpn, unit a.service or b.service`.
-    pub(crate) fn someone(&self, who: &Someone) -> String {
+    pub(crate) fn someone(&self, who: &Subjects) -> String {
         if who.is_anyone() {
             return "anyone".to_owned();
         }
@@ -84,15 +85,15 @@ impl<'p> Describer<'p> {
         json!({ "tag": tag.get(), "tag_name": self.tag_name(tag) })
     }
 
-    pub(crate) fn extents_object(&self, extents: &[Extent]) -> Value {
+    pub(crate) fn extents_object(&self, extents: &[Scope]) -> Value {
         extents.iter().map(|extent| self.extent_object(*extent)).collect()
     }
 
-    fn extent_object(&self, extent: Extent) -> Value {
+    fn extent_object(&self, extent: Scope) -> Value {
         match extent {
-            Extent::Broker => json!({ "broker": true }),
-            Extent::Tag(tag) => self.tag_object(tag),
-            Extent::Slots { tag, first, last } => json!({
+            Scope::Broker => json!({ "broker": true }),
+            Scope::Tag(tag) => self.tag_object(tag),
+            Scope::Slots { tag, first, last } => json!({
                 "tag": tag.get(),
                 "tag_name": self.tag_name(tag),
                 "first": first.get(),
@@ -102,7 +103,7 @@ impl<'p> Describer<'p> {
     }
 
     /// Whom something concerns; what is not there is no condition.
-    pub(crate) fn someone_object(&self, who: &Someone) -> Value {
+    pub(crate) fn someone_object(&self, who: &Subjects) -> Value {
         let users: Vec<_> = who.users.iter().map(|uid| self.user_object(*uid)).collect();
         let any =
             |gids: &Vec<Gid>| -> Value { gids.iter().map(|gid| self.group_object(*gid)).collect() };

@@ -3,9 +3,9 @@
 use std::num::NonZeroU32;
 
 use clap::{ArgGroup, Args};
-use fdbroker_policy::{
-    Considered, Effect, Explanation, Moment, Policy, Rates, Reason, Right, Target, Verdict, escape,
-};
+use fdbroker_policy::{Moment, Policy, Rates, Right, Target, Verdict};
+use fdbroker_policy_tools::{Considered, Effect, Explanation, Reason, explain};
+use fdbroker_types::escape;
 use serde_json::{Value, json};
 
 use crate::check::{load, now};
@@ -54,7 +54,7 @@ impl Explain {
         let target = self.target(&policy)?;
         let subject = self.identity.subject()?;
         let at = self.at.unwrap_or_else(now);
-        let explanation = policy.explain(&subject.peer(), self.right, target, at);
+        let explanation = explain(&policy, &subject.peer(), self.right, target, at);
         let describer = Describer(vec![&policy]);
         let answer = Answer { explanation, subject, right: self.right, target, at, describer };
         if self.json { output::json(&answer.object()) } else { answer.print() }

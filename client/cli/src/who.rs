@@ -1,7 +1,8 @@
 //! `fdbroker who`: everybody that holds a right.
 
 use clap::Args;
-use fdbroker_policy::{Exception, Holder, Moment, Policy, Target};
+use fdbroker_policy::{Moment, Policy, Target};
+use fdbroker_policy_tools::{Exception, Grant, grants};
 use serde_json::{Value, json};
 
 use crate::check::{load, now};
@@ -45,18 +46,18 @@ impl Who {
             None => Target::Broker,
         };
         let at = self.at.unwrap_or_else(now);
-        let holders = policy.who(target, at);
+        let found = grants(&policy, target, at);
         let describer = Describer(vec![&policy]);
         if self.json {
-            let holders: Vec<_> = holders.iter().map(|holder| object(holder, &describer)).collect();
+            let holders: Vec<_> = found.iter().map(|holder| object(holder, &describer)).collect();
             let on = target_object(target, &describer);
             return output::json(&json!({ "on": on, "at": at.to_string(), "holders": holders }));
         }
-        if holders.is_empty() {
+        if found.is_empty() {
             let what = if target == Target::Broker { "on the broker itself" } else { "to it" };
             return output::line(format_args!("nobody holds a right {what}"));
         }
-        let rows = holders.iter().flat_map(|holder| rows(holder, &describer));
+        let rows = found.iter().flat_map(|holder| rows(holder, &describer));
         output::table(["who", "right", "on", "rule", ""], rows.collect())
     }
 }
@@ -81,7 +82,7 @@ pub(crate) fn target_object(target: Target, describer: &Describer<'_>) -> Value 
     }
 }
 
-fn rows(holder: &Holder<'_>, describer: &Describer<'_>) -> Vec<[String; 5]> {
+fn rows(holder: &Grant<'_>, describer: &Describer<'_>) -> Vec<[String; 5]> {
     let first = [
         describer.someone(&holder.who),
         rights(&holder.rights),
@@ -105,7 +106,7 @@ fn rows(holder: &Holder<'_>, describer: &Describer<'_>) -> Vec<[String; 5]> {
     std::iter::once(first).chain(except).chain(cut).collect()
 }
 
-fn object(holder: &Holder<'_>, describer: &Describer<'_>) -> Value {
+fn object(holder: &Grant<'_>, describer: &Describer<'_>) -> Value {
     let except = holder.except.iter().map(|exception| {
         let Exception { rule, who, rights, on, valid } = exception;
         json!({

@@ -94,7 +94,8 @@ impl Source {
     }
 
     /// Returns the keys of the language that only this kind has, and what they mean: a default is written out.
-    pub(crate) fn entries(&self) -> Vec<(&'static str, String)> {
+    #[must_use]
+    pub fn entries(&self) -> Vec<(&'static str, String)> {
         match self {
             Self::Device { at, number } => path::entries(self.name(), at, *number),
             Self::File { at } => path::entries(self.name(), at, None),

@@ -6,8 +6,9 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use fdbroker_policy::rules::{Glob, Piece, Star};
+
 use crate::budget::Budget;
-use crate::glob::{Glob, Piece, Star};
 
 /// Stands for a star. The loader refuses patterns with control characters.
 const STRANGE: &str = "\u{1}";

@@ -1,8 +1,10 @@
 //! A control group path that its owner made long costs nobody time, and gets nothing by it.
 
+#[path = "../../tests/support/mod.rs"]
 mod support;
 
 use fdbroker_policy::{Gid, Moment, Peer, Policy, Right, Target, Uid, Verdict};
+use fdbroker_policy_tools::explain;
 use support::load_one;
 
 fn policy(rules: &str) -> Policy {
@@ -21,7 +23,7 @@ fn verdict<'p>(policy: &'p Policy, path: &str) -> Verdict<'p> {
     let at = Moment::new(0, 0);
     let known = policy.decide_with(&peer, &policy.conditions(), Right::Get, target, at);
     assert_eq!(known, policy.decide(&peer, Right::Get, target, at));
-    assert_eq!(known, policy.explain(&peer, Right::Get, target, at).verdict);
+    assert_eq!(known, explain(policy, &peer, Right::Get, target, at).verdict);
     known
 }
 

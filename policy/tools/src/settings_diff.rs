@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::capability::ALWAYS_KEPT;
-use crate::{Moment, Policy, Rates, Resource, Settings, TagSettings};
+use fdbroker_policy::{ALWAYS_KEPT, Moment, Policy, Rates, Resource, Settings, TagSettings};
 
 /// What differs between two policies beside the rights; see [`diff()`](crate::diff()).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Alterations {
+pub struct SettingsDiff {
     /// The rules with a time limit, of the earlier policy and of the later.
     pub timed: [TimedRules; 2],
     /// The resources, by name.
@@ -70,7 +69,7 @@ pub struct Field {
 /// A key, and what stands there.
 type Entry = (&'static str, String);
 
-impl Alterations {
+impl SettingsDiff {
     /// What else differs when `new` takes the place of `old`, at a moment.
     #[must_use]
     pub fn of(old: &Policy, new: &Policy, at: Moment) -> Self {

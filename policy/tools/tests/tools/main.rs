@@ -2,14 +2,14 @@
 
 mod differences;
 
-#[path = "../support/random.rs"]
+#[path = "../../../tests/support/random.rs"]
 mod random;
-#[path = "../support/mod.rs"]
+#[path = "../../../tests/support/mod.rs"]
 mod support;
 
-use fdbroker_policy::{
-    Change, Differences, Effect, Exception, Gid, Holder, Index, Moment, Peer, Policy, Reason,
-    Right, Slot, Someone, Tag, Target, Uid, Verdict, diff,
+use fdbroker_policy::{Gid, Index, Moment, Peer, Policy, Right, Slot, Tag, Target, Uid, Verdict};
+use fdbroker_policy_tools::{
+    Change, Differences, Effect, Exception, Grant, Reason, Subjects, diff, explain, grants,
 };
 use proptest::prelude::*;
 use proptest::sample::subsequence;
@@ -21,15 +21,15 @@ fn loaded(rules: &[random::Rule]) -> Result<Policy, TestCaseError> {
 }
 
 /// Whether the list of holders says that a peer has a right.
-fn holds(holders: &[Holder<'_>], peer: &Peer<'_>, right: Right, target: Target) -> bool {
+fn holds(holders: &[Grant<'_>], peer: &Peer<'_>, right: Right, target: Target) -> bool {
     let on = |exception: &Exception<'_>| match right {
         Right::Tag | Right::Claim | Right::Operate => true,
         _ => exception.on.iter().any(|extent| extent.contains(target)),
     };
-    let excepted = |holder: &Holder<'_>| {
+    let excepted = |holder: &Grant<'_>| {
         holder.except.iter().any(|it| it.rights.contains(&right) && on(it) && it.who.includes(peer))
     };
-    let held = |holder: &Holder<'_>| match right {
+    let held = |holder: &Grant<'_>| match right {
         Right::Tag | Right::Claim | Right::Operate => true,
         _ => holder.on.iter().any(|extent| extent.contains(target)),
     };
@@ -73,7 +73,7 @@ fn samples(patterns: &[String]) -> Vec<Option<String>> {
 }
 
 /// Asks about everybody who meets these conditions and no others.
-fn for_each_simplest(who: &Someone, mut ask: impl FnMut(&Peer<'_>)) {
+fn for_each_simplest(who: &Subjects, mut ask: impl FnMut(&Peer<'_>)) {
     let users = if who.users.is_empty() { vec![Uid(4242)] } else { who.users.clone() };
     for uid in users {
         for groups in combined(&who.groups) {
@@ -155,7 +155,7 @@ proptest! {
         let (peer, at) = (Peer { groups: &groups, ..facts }, Moment::new(seconds, 0));
         for target in targets() {
             for right in Right::ALL {
-                let explanation = policy.explain(&peer, right, target, at);
+                let explanation = explain(&policy, &peer, right, target, at);
                 let verdict = policy.outcome(&peer, right, target, at);
                 prop_assert_eq!(explanation.verdict, verdict);
                 let deciding: Vec<_> = explanation.rules.iter().filter(|it| it.effect == Effect::Decides).map(|it| it.rule).collect();
@@ -187,7 +187,7 @@ proptest! {
         let policy = loaded(&rules)?;
         let (peer, at) = (Peer { groups: &groups, ..facts }, Moment::new(seconds, 0));
         for target in targets() {
-            let holders = policy.who(target, at);
+            let holders = grants(&policy, target, at);
             for right in Right::ALL {
                 // Of a tag, `who` also names those who hold a part of it.
                 if matches!(target, Target::Tag(_)) && !right.is_of_tag() {
@@ -319,7 +319,7 @@ fn about_web(rules: &[(&str, &str)]) -> String {
 fn an_explanation_says_of_each_rule_why_it_does_not_count() {
     let policy = load_one("p", POLICY).unwrap();
     let peer = Peer { unit: Some("app@1.service"), ..Peer::new(Uid(501), Gid(100), &[Gid(33)]) };
-    let explanation = policy.explain(&peer, Right::Get, slot(5), Moment::new(0, 0));
+    let explanation = explain(&policy, &peer, Right::Get, slot(5), Moment::new(0, 0));
     assert_eq!(explanation.verdict, Verdict::Refused { rule: Some("not the first ten") });
     let effects: Vec<_> = explanation.rules.iter().map(|it| (it.rule, &it.effect)).collect();
     let not_yet =
@@ -334,7 +334,7 @@ fn an_explanation_says_of_each_rule_why_it_does_not_count() {
     );
     let peer = Peer::new(Uid(7), Gid(100), &[]);
     let explanation =
-        policy.explain(&peer, Right::Get, slot(5), "2031-01-01T00:00:00Z".parse().unwrap());
+        explain(&policy, &peer, Right::Get, slot(5), "2031-01-01T00:00:00Z".parse().unwrap());
     let effects: Vec<_> = explanation.rules.into_iter().map(|it| it.effect).collect();
     let group = Reason::Group { wanted: &[Gid(33)], are: vec![Gid(100)] };
     let unit = Reason::Text { key: "unit", wanted: vec!["app@*.service", "vpn.service"], is: None };
@@ -347,18 +347,18 @@ fn other_rights_and_parts_of_a_tag_are_told() {
     let policy = load_one("p", POLICY).unwrap();
     let peer = Peer::new(Uid(7), Gid(33), &[]);
     let tag = Target::Tag(Tag::new(10).unwrap());
-    let explanation = policy.explain(&peer, Right::Tag, tag, Moment::new(0, 0));
+    let explanation = explain(&policy, &peer, Right::Tag, tag, Moment::new(0, 0));
     assert_eq!(explanation.verdict, Verdict::Granted { rule: "admins" });
     let Effect::DoesNotCount(reasons) = &explanation.rules[1].effect else { panic!("it counts") };
     let other = Reason::OtherRights { allows: Vec::new(), denies: vec![Right::Get] };
     assert_eq!(reasons[..2], [other, Reason::PartOfTag]);
-    assert!(!policy.explain(&peer, Right::Operate, tag, Moment::new(0, 0)).can_be_asked);
+    assert!(!explain(&policy, &peer, Right::Operate, tag, Moment::new(0, 0)).can_be_asked);
 }
 
 #[test]
 fn who_lists_rules_with_what_others_take_from_them() {
     let policy = load_one("p", POLICY).unwrap();
-    let holders = policy.who(slot(5), Moment::new(0, 0));
+    let holders = grants(&policy, slot(5), Moment::new(0, 0));
     assert_eq!(holders.len(), 1, "{holders:?}");
     assert_eq!((holders[0].rule, &holders[0].who.groups), ("admins", &vec![vec![Gid(33)]]));
     assert_eq!(holders[0].rights.len(), Right::ALL.len() - 1);
@@ -366,7 +366,7 @@ fn who_lists_rules_with_what_others_take_from_them() {
         (holders[0].except[0].rule, &holders[0].except[0].rights),
         ("not the first ten", &vec![Right::Get])
     );
-    let holders = policy.who(Target::Broker, Moment::new(0, 0));
+    let holders = grants(&policy, Target::Broker, Moment::new(0, 0));
     assert_eq!((holders.len(), &holders[0].rights), (1, &vec![Right::Operate]));
     assert!(holders[0].except.is_empty());
 }
@@ -377,7 +377,7 @@ fn what_a_rule_takes_from_everybody_nobody_holds() {
         "{POLICY}[[rules]]\nid = \"closed\"\ndeny = [\"*\"]\nslots = [\"web/*\"]\nanyone = true\n"
     );
     let policy = load_one("p", &closed).unwrap();
-    assert!(policy.who(slot(5), Moment::new(0, 0)).is_empty());
+    assert!(grants(&policy, slot(5), Moment::new(0, 0)).is_empty());
 }
 
 #[test]
@@ -389,16 +389,16 @@ fn nobody_changes_what_lies_in_a_resources_slot() {
     let policy = load_one("p", &text).unwrap();
     let (peer, at) = (Peer::new(Uid(7), Gid(70), &[]), Moment::new(0, 0));
     for right in [Right::Add, Right::Del, Right::Replace] {
-        let explanation = policy.explain(&peer, right, slot(3), at);
+        let explanation = explain(&policy, &peer, right, slot(3), at);
         assert_eq!(explanation.verdict, Verdict::Refused { rule: None });
         assert!(explanation.is_kept);
         assert_eq!(explanation.rules[0].effect, Effect::Overruled);
-        assert!(!holds(&policy.who(slot(3), at), &peer, right, slot(3)));
-        let whole = policy.who(Target::Tag(Tag::new(10).unwrap()), at);
+        assert!(!holds(&grants(&policy, slot(3), at), &peer, right, slot(3)));
+        let whole = grants(&policy, Target::Tag(Tag::new(10).unwrap()), at);
         let held: Vec<_> = (2..5).map(|at| holds(&whole, &peer, right, slot(at))).collect();
         assert_eq!(held, [true, false, true]);
     }
-    assert!(policy.explain(&peer, Right::Get, slot(3), at).verdict.is_granted());
+    assert!(explain(&policy, &peer, Right::Get, slot(3), at).verdict.is_granted());
     let test = "[[tests]]\nuser = 7\nright = \"add\"\nslot = \"tun\"\nexpect = \"granted\"\n";
     let findings = load_one("p", &format!("{text}{test}")).unwrap_err().to_string();
     assert!(

@@ -1,12 +1,11 @@
 //! Whom something holds for, to be shown: the conditions of a rule, or those under which two policies differ.
 
-use crate::glob::{Glob, Star};
-use crate::rule::Who;
-use crate::{Gid, Peer, Uid};
+use fdbroker_policy::rules::{Glob, Star, Who};
+use fdbroker_policy::{Gid, Peer, Uid};
 
 /// Everybody who meets all of these conditions. An empty list is no condition; of the others any entry is enough.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Someone {
+pub struct Subjects {
     /// The users.
     pub users: Vec<Uid>,
     /// The groups: one of each list.
@@ -19,7 +18,7 @@ pub struct Someone {
     pub labels: Vec<String>,
 }
 
-impl Someone {
+impl Subjects {
     /// Whether there is no condition at all.
     #[must_use]
     pub fn is_anyone(&self) -> bool {
@@ -42,7 +41,7 @@ fn matches(patterns: &[String], star: Star, fact: Option<&str>) -> bool {
     patterns.is_empty() || fact.is_some_and(matches)
 }
 
-impl From<&Who> for Someone {
+impl From<&Who> for Subjects {
     fn from(who: &Who) -> Self {
         Self {
             users: who.users.as_deref().unwrap_or_default().to_vec(),

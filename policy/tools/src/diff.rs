@@ -9,13 +9,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use fdbroker_policy::rules::{Glob, Pattern, Rights, Rule, Who};
+use fdbroker_policy::{Gid, Index, Moment, Peer, Policy, Right, Slot, Tag, Target};
+
 use crate::budget::Budget;
-use crate::extent::joined;
-use crate::overlap::{Budgets, cost_of_variants, slashes};
-use crate::pattern::Pattern;
-use crate::rule::{Rule, Who};
-use crate::witness::{Classes, STEPS, Witness};
-use crate::{Extent, Gid, Index, Moment, Peer, Policy, Right, Slot, Someone, Tag, Target};
+use crate::example::{Classes, Example, STEPS};
+use crate::glob_intersection::{Budgets, cost_of_variants, slashes};
+use crate::scope::{Scope, joined};
+use crate::subjects::Subjects;
 
 /// Of how many losses those that another one tells of are left out.
 const MANY_LOSSES: usize = 200;
@@ -33,9 +34,9 @@ const STEPS_OF_COVERING: usize = 40;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Change {
     /// What of.
-    pub on: Vec<Extent>,
+    pub on: Vec<Scope>,
     /// Whom it concerns: everybody who meets these conditions, but for `unless`.
-    pub who: Someone,
+    pub who: Subjects,
     /// Whether they gain the rights; else they lose them.
     pub gains: bool,
     /// Which rights.
@@ -56,7 +57,7 @@ pub struct Unless {
     /// The rule.
     pub rule: String,
     /// Whom it concerns.
-    pub who: Someone,
+    pub who: Subjects,
 }
 
 /// What changes when one policy takes the place of another.
@@ -105,22 +106,22 @@ struct Says {
 /// One who gains or loses.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Found {
-    witness: Witness,
+    example: Example,
     gains: bool,
     before: Option<usize>,
     after: Option<usize>,
     unless: Vec<(Side, usize)>,
 }
 
-/// A witness that loses, and those of the rules that allow now which spare some.
+/// A example that loses, and those of the rules that allow now which spare some.
 struct Loss {
-    witness: Witness,
+    example: Example,
     spared_now: Vec<RuleOf>,
 }
 
 /// Slots, a tag or the broker, of which the same is true everywhere, and the rights that count of it.
 struct Place {
-    extent: Extent,
+    scope: Scope,
     target: Target,
     rights: Vec<Right>,
 }
@@ -162,7 +163,7 @@ impl<'p> Comparison<'p> {
 
     fn changes(&self) -> Vec<Change> {
         let mut known: HashMap<[Says; 2], Vec<Found>> = HashMap::new();
-        let mut by_right: BTreeMap<(Found, Right), Vec<Extent>> = BTreeMap::new();
+        let mut by_right: BTreeMap<(Found, Right), Vec<Scope>> = BTreeMap::new();
         for place in self.places() {
             for (right, says) in self.says(&place) {
                 let found = known.entry(says).or_insert_with_key(|says| self.compare(says));
@@ -170,35 +171,35 @@ impl<'p> Comparison<'p> {
                     if !self.budget().take(STEPS_OF_UNLESS * (1 + found.unless.len())) {
                         break;
                     }
-                    by_right.entry((found.clone(), right)).or_default().push(place.extent);
+                    by_right.entry((found.clone(), right)).or_default().push(place.scope);
                 }
             }
         }
-        let mut by_extent: BTreeMap<(Found, Vec<Extent>), Vec<Right>> = BTreeMap::new();
-        for ((found, right), extents) in by_right {
-            by_extent.entry((found, joined(extents))).or_default().push(right);
+        let mut by_scope: BTreeMap<(Found, Vec<Scope>), Vec<Right>> = BTreeMap::new();
+        for ((found, right), scopes) in by_right {
+            by_scope.entry((found, joined(scopes))).or_default().push(right);
         }
         let changes =
-            by_extent.into_iter().map(|((found, on), rights)| self.change(found, on, rights));
+            by_scope.into_iter().map(|((found, on), rights)| self.change(found, on, rights));
         united(changes.collect())
     }
 
-    fn change(&self, found: Found, on: Vec<Extent>, rights: Vec<Right>) -> Change {
+    fn change(&self, found: Found, on: Vec<Scope>, rights: Vec<Right>) -> Change {
         let unless = found.unless.iter().filter_map(|(side, rule)| {
             let rule = self.rule(*side, *rule)?;
-            Some(Unless { rule: rule.id.clone(), who: Someone::from(&rule.who) })
+            Some(Unless { rule: rule.id.clone(), who: Subjects::from(&rule.who) })
         });
         let unless: BTreeSet<_> = unless.collect();
         let id = |side, rule: Option<usize>| Some(self.rule(side, rule?)?.id.clone());
         Change {
             on,
-            who: found.witness.someone(&self.classes),
+            who: found.example.subjects(&self.classes),
             gains: found.gains,
             rights,
             before: id(Side::Old, found.before),
             after: id(Side::New, found.after),
             unless: unless.into_iter().collect(),
-            is_vague: found.witness.is_vague,
+            is_vague: found.example.is_vague,
         }
     }
 
@@ -219,14 +220,14 @@ impl<'p> Comparison<'p> {
     /// Everything that there are rights to, cut wherever a rule begins or ends.
     fn places(&self) -> Vec<Place> {
         let broker =
-            Place { extent: Extent::Broker, target: Target::Broker, rights: vec![Right::Operate] };
+            Place { scope: Scope::Broker, target: Target::Broker, rights: vec![Right::Operate] };
         let mut places = vec![broker];
         let tags: BTreeSet<Tag> =
             self.policies.iter().flat_map(|policy| policy.tags().map(|tag| tag.id)).collect();
         let mut begins = self.begins();
         for tag in tags {
             let rights = of_tags();
-            places.push(Place { extent: Extent::Tag(tag), target: Target::Tag(tag), rights });
+            places.push(Place { scope: Scope::Tag(tag), target: Target::Tag(tag), rights });
             let begins = begins.remove(&tag).unwrap_or_default();
             let begins: Vec<_> = std::iter::once(Index::MIN).chain(begins).collect();
             for (at, first) in begins.iter().enumerate() {
@@ -234,7 +235,7 @@ impl<'p> Comparison<'p> {
                 let slot = Slot { tag, index: *first };
                 let last = last.unwrap_or(Index::MAX);
                 places.push(Place {
-                    extent: Extent::Slots { tag, first: *first, last },
+                    scope: Scope::Slots { tag, first: *first, last },
                     target: Target::Slot(slot),
                     rights: of_slots(),
                 });
@@ -308,8 +309,8 @@ impl<'p> Comparison<'p> {
         let losses: Vec<_> = self.sure(losing.into_iter().map(|it| self.loss(it, after))).collect();
         let implied = |at: usize, it: &Loss| {
             let tells = |(place, other): (usize, &Loss)| {
-                let first = place < at || !self.tells_of(it, &other.witness);
-                place != at && self.tells_of(other, &it.witness) && first
+                let first = place < at || !self.tells_of(it, &other.example);
+                place != at && self.tells_of(other, &it.example) && first
             };
             losses.iter().enumerate().any(tells)
         };
@@ -324,28 +325,28 @@ impl<'p> Comparison<'p> {
         found.take_while(|_| !self.budget().is_spent())
     }
 
-    fn loss(&self, witness: Witness, after: &Says) -> Loss {
-        let concerns = |who: usize| !self.meeting(&witness, who).is_empty();
-        let is_denied = |part: &Witness| {
+    fn loss(&self, example: Example, after: &Says) -> Loss {
+        let concerns = |who: usize| !self.meeting(&example, who).is_empty();
+        let is_denied = |part: &Example| {
             part.ask(&self.classes, |peer| after.deny.iter().any(|rule| self.includes(rule, peer)))
         };
         // Whom a rule denies, no other can spare.
-        let known = witness.is_vague || !self.budget().take(self.cost_of_parts(&witness));
-        let denied = known || witness.parts(self.depth).iter().all(is_denied);
+        let known = example.is_vague || !self.budget().take(self.cost_of_parts(&example));
+        let denied = known || example.parts(self.depth).iter().all(is_denied);
         let allowed = after.allow.iter().filter(|(who, _)| !denied && concerns(*who));
-        Loss { spared_now: allowed.copied().collect(), witness }
+        Loss { spared_now: allowed.copied().collect(), example }
     }
 
     /// Whether whatever is true of a loser is told by the line of a loss: it is not spared there.
-    fn tells_of(&self, loss: &Loss, loser: &Witness) -> bool {
+    fn tells_of(&self, loss: &Loss, loser: &Example) -> bool {
         let spared = |(who, _): &RuleOf| !self.meeting(loser, *who).is_empty();
-        !loss.witness.is_vague
-            && loss.witness.is_part_of(loser, &self.classes)
+        !loss.example.is_vague
+            && loss.example.is_part_of(loser, &self.classes)
             && !loss.spared_now.iter().any(spared)
     }
 
     /// Peers among whom everybody who loses is represented.
-    fn candidates(&self, before: &Says, after: &Says) -> BTreeSet<Witness> {
+    fn candidates(&self, before: &Says, after: &Says) -> BTreeSet<Example> {
         let mut candidates = BTreeSet::new();
         let denied: BTreeSet<usize> = before.deny.iter().map(|(who, _)| *who).collect();
         let allowed: BTreeSet<usize> = after.allow.iter().map(|(who, _)| *who).collect();
@@ -355,7 +356,7 @@ impl<'p> Comparison<'p> {
             if self.budget().is_spent() {
                 break;
             }
-            let meeting = self.meeting(&Witness::default(), *who);
+            let meeting = self.meeting(&Example::default(), *who);
             for denial in &new_denials {
                 let both: Vec<_> =
                     meeting.iter().flat_map(|it| self.meeting(it, *denial)).collect();
@@ -371,29 +372,29 @@ impl<'p> Comparison<'p> {
         candidates
     }
 
-    fn meeting(&self, witness: &Witness, who: usize) -> Vec<Witness> {
-        self.whos.get(who).map(|who| witness.meeting(who, &self.classes)).unwrap_or_default()
+    fn meeting(&self, example: &Example, who: usize) -> Vec<Example> {
+        self.whos.get(who).map(|who| example.meeting(who, &self.classes)).unwrap_or_default()
     }
 
-    /// The part of a witness that loses: all of it, or only with some control groups.
-    fn narrowed(&self, witness: &Witness, before: &Says, after: &Says) -> Vec<Witness> {
-        if !self.budget().take(self.cost_of_parts(witness)) {
+    /// The part of a example that loses: all of it, or only with some control groups.
+    fn narrowed(&self, example: &Example, before: &Says, after: &Says) -> Vec<Example> {
+        if !self.budget().take(self.cost_of_parts(example)) {
             return Vec::new();
         }
-        let parts = witness.parts(self.depth);
+        let parts = example.parts(self.depth);
         let total = parts.len();
         let losing: Vec<_> = parts.into_iter().filter(|it| self.loses(it, before, after)).collect();
-        if losing.len() == total { vec![witness.clone()] } else { losing }
+        if losing.len() == total { vec![example.clone()] } else { losing }
     }
 
-    fn cost_of_parts(&self, witness: &Witness) -> usize {
-        STEPS + witness.cgroup().map_or(0, |glob| cost_of_variants(glob, self.depth))
+    fn cost_of_parts(&self, example: &Example) -> usize {
+        STEPS + example.cgroup().map_or(0, |glob| cost_of_variants(glob, self.depth))
     }
 
-    /// A vague witness may always lose.
-    fn loses(&self, witness: &Witness, before: &Says, after: &Says) -> bool {
+    /// A vague example may always lose.
+    fn loses(&self, example: &Example, before: &Says, after: &Says) -> bool {
         let loses = |peer: &Peer<'_>| self.decides(before, peer).0 && !self.decides(after, peer).0;
-        witness.is_vague || witness.ask(&self.classes, loses)
+        example.is_vague || example.ask(&self.classes, loses)
     }
 
     /// Whether a peer is granted it, and by the word of which rule.
@@ -413,11 +414,11 @@ impl<'p> Comparison<'p> {
     }
 
     fn found(&self, loss: &Loss, before: &Says, after: &Says, reversed: bool) -> Found {
-        let Loss { witness, spared_now } = loss;
-        let concerns = |(who, _): &&RuleOf| !self.meeting(witness, *who).is_empty();
+        let Loss { example, spared_now } = loss;
+        let concerns = |(who, _): &&RuleOf| !self.meeting(example, *who).is_empty();
         let first = |rules: &[RuleOf]| rules.iter().find(concerns).map(|(_, rule)| *rule);
-        let decides = |says| witness.ask(&self.classes, |peer| self.decides(says, peer).1);
-        let (rule_before, rule_after) = if witness.is_vague {
+        let decides = |says| example.ask(&self.classes, |peer| self.decides(says, peer).1);
+        let (rule_before, rule_after) = if example.is_vague {
             (first(&before.allow), first(&after.deny))
         } else {
             (decides(before), decides(after))
@@ -429,7 +430,7 @@ impl<'p> Comparison<'p> {
         let unless = denied.chain(allowed).collect();
         let (before, after) =
             if reversed { (rule_after, rule_before) } else { (rule_before, rule_after) };
-        Found { witness: witness.clone(), gains: reversed, before, after, unless }
+        Found { example: example.clone(), gains: reversed, before, after, unless }
     }
 }
 
@@ -446,7 +447,7 @@ fn cost(who: &Who, peer: &Peer<'_>) -> usize {
     if !who.includes_user(peer.uid) {
         return 2;
     }
-    let of = |globs: &Option<Box<[crate::glob::Glob]>>, fact: Option<&str>| -> usize {
+    let of = |globs: &Option<Box<[Glob]>>, fact: Option<&str>| -> usize {
         let (Some(globs), Some(fact)) = (globs, fact) else { return 1 };
         globs.iter().map(|glob| glob.cost(fact)).sum()
     };
@@ -454,7 +455,7 @@ fn cost(who: &Who, peer: &Peer<'_>) -> usize {
 }
 
 fn says(covering: &[(RuleOf, &Rule)], right: Right) -> Says {
-    let rules = |says: fn(&Rule) -> crate::rights::Rights| {
+    let rules = |says: fn(&Rule) -> Rights| {
         let saying = covering.iter().filter(|(_, rule)| says(rule).contains(right));
         saying.map(|(rule, _)| *rule).collect()
     };
@@ -484,7 +485,7 @@ fn united(changes: Vec<Change>) -> Vec<Change> {
 
 fn united_by<T: Ord>(
     changes: Vec<Change>,
-    list: fn(&mut Someone) -> Option<&mut Vec<T>>,
+    list: fn(&mut Subjects) -> Option<&mut Vec<T>>,
 ) -> Vec<Change> {
     let mut united: BTreeMap<(Change, bool), Vec<T>> = BTreeMap::new();
     for mut change in changes {
@@ -508,7 +509,7 @@ fn united_by<T: Ord>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::holder::tests::policy;
+    use crate::fixture::policy;
 
     /// Rules for users and groups of this number and the next ones.
     fn rules(from: u32) -> Policy {
@@ -531,8 +532,8 @@ mod tests {
         let all = diff(&old, &new, Moment::new(0, 0));
         assert!(!all.is_cut && !all.changes.is_empty());
         let is_told = |change: &Change| {
-            let on = |extent: &Extent| match *extent {
-                Extent::Slots { tag, first, last } => [first, last]
+            let on = |scope: &Scope| match *scope {
+                Scope::Slots { tag, first, last } => [first, last]
                     .map(|index| Target::Slot(Slot { tag, index }))
                     .iter()
                     .all(|slot| {
@@ -541,7 +542,7 @@ mod tests {
                                 && it.gains == change.gains
                                 && it.unless == change.unless
                                 && change.rights.iter().all(|right| it.rights.contains(right))
-                                && it.on.iter().any(|extent| extent.contains(*slot))
+                                && it.on.iter().any(|scope| scope.contains(*slot))
                         })
                     }),
                 _ => true,

@@ -1,28 +1,27 @@
 //! Who holds which right, and which rules take from it.
 
+use fdbroker_policy::rules::{Glob, Rights, Rule, Who};
+use fdbroker_policy::{Index, Moment, Policy, Right, Slot, Target, Validity};
+
 use crate::budget::Budget;
-use crate::explanation::listed;
-use crate::extent::joined;
-use crate::glob::Glob;
-use crate::overlap::{any_includes, are_disjoint};
-use crate::rights::Rights;
-use crate::rule::{Rule, Who};
-use crate::{Extent, Index, Moment, Policy, Right, Slot, Someone, Target, Validity};
+use crate::glob_intersection::{any_includes, are_disjoint};
+use crate::scope::{Scope, joined};
+use crate::subjects::Subjects;
 
 /// The steps that an exception costs: it is told, and takes memory.
 const STEPS_OF_EXCEPTION: usize = 4000;
 
 /// Whom a rule gives rights to, and what is left of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder<'p> {
+pub struct Grant<'p> {
     /// The id of the rule that gives.
     pub rule: &'p str,
     /// Whom it gives to.
-    pub who: Someone,
+    pub who: Subjects,
     /// What they may do; at least one right.
     pub rights: Vec<Right>,
     /// What of: of a tag that was asked for this may be a part.
-    pub on: Vec<Extent>,
+    pub on: Vec<Scope>,
     /// When the rule counts.
     pub valid: Validity,
     /// The rules that take some of it from some of them.
@@ -37,51 +36,50 @@ pub struct Exception<'p> {
     /// The id of the rule that takes.
     pub rule: &'p str,
     /// Whom it takes from.
-    pub who: Someone,
+    pub who: Subjects,
     /// Which rights.
     pub rights: Vec<Right>,
     /// What of.
-    pub on: Vec<Extent>,
+    pub on: Vec<Scope>,
     /// When the rule counts.
     pub valid: Validity,
 }
 
-impl Policy {
-    /// Everybody who holds a right to a slot, to a tag or a part of it, or to the broker, at a moment, by rule.
-    ///
-    /// What a rule takes from everybody is left out; what it takes from some stands as an exception. Where that is too much
-    /// work, the holders for whom it was not done are cut.
-    #[must_use]
-    pub fn who(&self, target: Target, at: Moment) -> Vec<Holder<'_>> {
-        self.who_within(&Budget::of(Budget::QUESTION), target, at)
-    }
+/// Returns everybody who has a right to a slot, to a tag or a part of it, or to the broker, at a moment, by rule.
+///
+/// What a rule takes from everybody is left out; what it takes from some stands as an exception. Where that is too much
+/// work, the grants for which it was not done are cut.
+#[must_use]
+pub fn grants(policy: &Policy, target: Target, at: Moment) -> Vec<Grant<'_>> {
+    grants_within(&Budget::of(Budget::QUESTION), policy, target, at)
+}
 
-    fn who_within(&self, budget: &Budget, target: Target, at: Moment) -> Vec<Holder<'_>> {
-        let counting = || self.rules().iter().filter(|rule| rule.valid.holds_at(at));
-        if target.tag().is_some_and(|tag| self.tag(tag).is_none()) {
-            return Vec::new();
-        }
-        let denies: Vec<_> = counting()
-            .map(|rule| Share::of(rule, rule.deny, target))
-            .filter(|share| !share.rights.is_empty())
-            .collect();
-        let resources = self.resources_in(target);
-        let allows = counting()
-            .flat_map(|rule| kept(Share::of(rule, rule.allow, target), &resources, budget));
-        allows.filter_map(|share| share.holder(&denies, budget)).collect()
+fn grants_within<'p>(
+    budget: &Budget,
+    policy: &'p Policy,
+    target: Target,
+    at: Moment,
+) -> Vec<Grant<'p>> {
+    let counting = || policy.rules().iter().filter(|rule| rule.valid.holds_at(at));
+    if target.tag().is_some_and(|tag| policy.tag(tag).is_none()) {
+        return Vec::new();
     }
+    let denies: Vec<_> = counting()
+        .map(|rule| Share::of(rule, rule.deny, target))
+        .filter(|share| !share.rights.is_empty())
+        .collect();
+    let resources = resources_in(policy, target);
+    let allows =
+        counting().flat_map(|rule| kept(Share::of(rule, rule.allow, target), &resources, budget));
+    allows.filter_map(|share| share.grant(&denies, budget)).collect()
+}
 
-    /// The slots of resources among those that a target has, in order.
-    fn resources_in(&self, target: Target) -> Vec<Slot> {
-        let among = |slot: &Slot| match target {
-            Target::Slot(asked) => asked == *slot,
-            Target::Tag(tag) => tag == slot.tag,
-            Target::Broker => false,
-        };
-        let slots = self.resources().iter().map(|resource| resource.slot);
-        let mut slots: Vec<_> = slots.filter(among).collect();
-        slots.sort_unstable_by_key(|slot| slot.index);
-        slots
+/// The slots of resources among those that a target has, in order.
+fn resources_in(policy: &Policy, target: Target) -> Vec<Slot> {
+    match target {
+        Target::Slot(slot) => policy.resource_at(slot).map(|_| slot).into_iter().collect(),
+        Target::Tag(tag) => policy.resource_slots(Some(tag), None).to_vec(),
+        Target::Broker => Vec::new(),
     }
 }
 
@@ -96,8 +94,8 @@ fn kept<'p>(share: Share<'p>, resources: &[Slot], budget: &Budget) -> Vec<Share<
         return vec![share];
     }
     let only = |change: bool| {
-        let some = listed(share.rights).into_iter().filter(|right| right.is_to_change() == change);
-        some.fold(Rights::NONE, Rights::with)
+        let some = share.rights.iter().filter(|right| right.is_to_change() == change);
+        some.collect()
     };
     let changed = Share { rights: only(true), slots: left, ..share };
     let unchanged = Share { rights: only(false), slots: share.slots, ..changed };
@@ -109,7 +107,7 @@ fn kept<'p>(share: Share<'p>, resources: &[Slot], budget: &Budget) -> Vec<Share<
 struct Share<'p> {
     rule: &'p Rule,
     rights: Rights,
-    slots: Vec<Extent>,
+    slots: Vec<Scope>,
     /// Whether it covers all of a tag, so that it says something about the right to it.
     whole: bool,
 }
@@ -127,11 +125,11 @@ impl<'p> Share<'p> {
             Right::Tag | Right::Claim => whole,
             _ => !slots.is_empty(),
         };
-        let rights = listed(rights).into_iter().filter(|right| of(*right));
-        Self { rule, rights: rights.fold(Rights::NONE, Rights::with), slots, whole }
+        let rights = rights.iter().filter(|right| of(*right));
+        Self { rule, rights: rights.collect(), slots, whole }
     }
 
-    fn holder(mut self, denies: &[Self], budget: &Budget) -> Option<Holder<'p>> {
+    fn grant(mut self, denies: &[Self], budget: &Budget) -> Option<Grant<'p>> {
         let may = |deny: &&Self| budget.take(deny.steps_with(&self));
         let affordable = denies.iter().take_while(may);
         let taken = affordable.filter(|deny| includes(&deny.rule.who, &self.rule.who, budget));
@@ -143,8 +141,8 @@ impl<'p> Share<'p> {
         let except = affordable.filter_map(|deny| deny.exception(&self, budget)).collect();
         let is_cut = budget.is_spent();
         let Rule { id, who, valid, .. } = self.rule;
-        let (rights, on) = (listed(self.rights), self.on(self.rights));
-        Some(Holder { rule: id, who: who.into(), rights, on, valid: *valid, except, is_cut })
+        let (rights, on) = (self.rights.iter().collect(), self.on(self.rights));
+        Some(Grant { rule: id, who: who.into(), rights, on, valid: *valid, except, is_cut })
     }
 
     /// About how many steps it takes to compare it with another one, but for their patterns.
@@ -167,8 +165,8 @@ impl<'p> Share<'p> {
             };
             everywhere && self.rights.contains(*right)
         };
-        let left = listed(rights).into_iter().filter(|right| !taken(right));
-        left.fold(Rights::NONE, Rights::with)
+        let left = rights.iter().filter(|right| !taken(right));
+        left.collect()
     }
 
     fn exception(&self, holder: &Share<'_>, budget: &Budget) -> Option<Exception<'p>> {
@@ -182,9 +180,9 @@ impl<'p> Share<'p> {
             whole: self.whole,
         };
         if common.slots.is_empty() {
-            let others = listed(common.rights).into_iter();
+            let others = common.rights.iter();
             let others = others.filter(|right| right.is_of_tag() || right.is_of_broker());
-            common.rights = others.fold(Rights::NONE, Rights::with);
+            common.rights = others.collect();
         }
         if common.rights.is_empty() || is_disjoint(&self.rule.who, &holder.rule.who, budget) {
             return None;
@@ -193,38 +191,38 @@ impl<'p> Share<'p> {
             return None;
         }
         let Rule { id, who, valid, .. } = self.rule;
-        let (rights, on) = (listed(common.rights), common.on(common.rights));
+        let (rights, on) = (common.rights.iter().collect(), common.on(common.rights));
         Some(Exception { rule: id, who: who.into(), rights, on, valid: *valid })
     }
 
-    fn on(&self, rights: Rights) -> Vec<Extent> {
+    fn on(&self, rights: Rights) -> Vec<Scope> {
         let mut on = Vec::new();
         if rights.contains(Right::Operate) {
-            on.push(Extent::Broker);
+            on.push(Scope::Broker);
         }
-        if let Some(Extent::Slots { tag, .. }) =
-            self.slots.first().filter(|_| listed(rights).into_iter().any(Right::is_of_tag))
+        if let Some(Scope::Slots { tag, .. }) =
+            self.slots.first().filter(|_| rights.iter().any(Right::is_of_tag))
         {
-            on.push(Extent::Tag(*tag));
+            on.push(Scope::Tag(*tag));
         }
-        let of_slots = |right: &Right| !right.is_of_tag() && !right.is_of_broker();
-        if listed(rights).iter().any(of_slots) {
+        let of_slots = |right: Right| !right.is_of_tag() && !right.is_of_broker();
+        if rights.iter().any(of_slots) {
             on.extend(self.slots.iter().copied());
         }
         on
     }
 }
 
-fn shared(rule: &Rule, target: Target, range: (Index, Index)) -> Vec<Extent> {
+fn shared(rule: &Rule, target: Target, range: (Index, Index)) -> Vec<Scope> {
     let Some(tag) = target.tag() else { return Vec::new() };
-    rule.slots.iter().filter_map(|pattern| Extent::shared(*pattern, tag, range)).collect()
+    rule.slots.iter().filter_map(|pattern| Scope::shared(*pattern, tag, range)).collect()
 }
 
 /// These slots but for some, which are in order.
-fn without(slots: &[Extent], some: &[Slot]) -> Vec<Extent> {
+fn without(slots: &[Scope], some: &[Slot]) -> Vec<Scope> {
     let mut left = Vec::new();
-    for extent in slots {
-        let Extent::Slots { tag, first, last } = *extent else { continue };
+    for scope in slots {
+        let Scope::Slots { tag, first, last } = *scope else { continue };
         let (from, to) = (
             some.partition_point(|slot| slot.index < first),
             some.partition_point(|slot| slot.index <= last),
@@ -235,29 +233,29 @@ fn without(slots: &[Extent], some: &[Slot]) -> Vec<Extent> {
             if let (Some(first), Some(last)) = (begin, end)
                 && first <= last
             {
-                left.push(Extent::Slots { tag, first, last });
+                left.push(Scope::Slots { tag, first, last });
             }
             begin = index.next();
         }
         if let Some(first) = begin.filter(|first| *first <= last) {
-            left.push(Extent::Slots { tag, first, last });
+            left.push(Scope::Slots { tag, first, last });
         }
     }
     left
 }
 
 /// The slots that are in both. Each list is in order, of one tag, and no two of its ranges overlap.
-fn common(one: &[Extent], other: &[Extent]) -> Vec<Extent> {
+fn common(one: &[Scope], other: &[Scope]) -> Vec<Scope> {
     let (mut one, mut other) = (one.iter().peekable(), other.iter().peekable());
     let mut both = Vec::new();
     while let (
-        Some(Extent::Slots { tag, first, last }),
-        Some(Extent::Slots { first: other_first, last: other_last, .. }),
+        Some(Scope::Slots { tag, first, last }),
+        Some(Scope::Slots { first: other_first, last: other_last, .. }),
     ) = (one.peek(), other.peek())
     {
         let (begin, end) = (*first.max(other_first), *last.min(other_last));
         if begin <= end {
-            both.push(Extent::Slots { tag: *tag, first: begin, last: end });
+            both.push(Scope::Slots { tag: *tag, first: begin, last: end });
         }
         // The one that ends first has nothing in common with what follows in the other.
         if last <= other_last {
@@ -308,27 +306,10 @@ fn nothing_common(one: &Option<Box<[Glob]>>, other: &Option<Box<[Glob]>>, budget
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-    use crate::{LookupError, Names, SourceText, Tag, load};
-
-    struct Nobody;
-
-    impl Names for Nobody {
-        fn user(&self, _: &str) -> Result<Option<crate::Uid>, LookupError> {
-            Ok(None)
-        }
-
-        fn group(&self, _: &str) -> Result<Option<crate::Gid>, LookupError> {
-            Ok(None)
-        }
-    }
-
-    /// A policy of these rules about the tag `web`.
-    pub(crate) fn policy(rules: &str) -> Policy {
-        let text = format!("version = 1\n[tags.web]\nid = 10\n{rules}");
-        load(&[SourceText::new("p", text)], &Nobody).expect("loads")
-    }
+    use crate::fixture::policy;
+    use fdbroker_policy::Tag;
 
     #[test]
     fn a_cut_holder_has_no_fewer_rights_than_it_has() {
@@ -342,7 +323,7 @@ pub(crate) mod tests {
         };
         let policy = policy(&(0..40).map(rule).collect::<String>());
         let target = Target::Tag(Tag::new(10).expect("a tag"));
-        let within = |steps| policy.who_within(&Budget::of(steps), target, Moment::new(0, 0));
+        let within = |steps| grants_within(&Budget::of(steps), &policy, target, Moment::new(0, 0));
         let all = within(Budget::QUESTION);
         assert!(all.iter().all(|holder| !holder.is_cut));
         assert!(within(0).iter().all(|holder| holder.is_cut && holder.except.is_empty()));
@@ -359,16 +340,12 @@ pub(crate) mod tests {
 
     #[test]
     fn slots_in_common_are_found_in_order() {
-        let slots = |ranges: &[(i32, i32)]| -> Vec<Extent> {
+        let slots = |ranges: &[(i32, i32)]| -> Vec<Scope> {
             let index = |number| Index::new(number).expect("an index");
             let tag = Tag::new(10).expect("a tag");
             ranges
                 .iter()
-                .map(|(first, last)| Extent::Slots {
-                    tag,
-                    first: index(*first),
-                    last: index(*last),
-                })
+                .map(|(first, last)| Scope::Slots { tag, first: index(*first), last: index(*last) })
                 .collect()
         };
         let one = slots(&[(0, 4), (6, 6), (8, 20)]);

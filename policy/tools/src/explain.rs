@@ -1,10 +1,7 @@
 //! Why the policy says what it says: what each rule that covers a target has to do with it.
 
-use crate::glob::Glob;
-use crate::pattern::Pattern;
-use crate::rights::Rights;
-use crate::rule::{Rule, any_matches};
-use crate::{Gid, Moment, Peer, Policy, Rates, Right, Target, Uid, Verdict};
+use fdbroker_policy::rules::{Glob, Pattern, Rule, any_matches};
+use fdbroker_policy::{Gid, Moment, Peer, Policy, Rates, Right, Target, Uid, Verdict};
 
 /// A verdict, and how every rule comes into it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,25 +83,23 @@ pub enum Reason<'p> {
     },
 }
 
-impl Policy {
-    /// Why [`Policy::outcome`] says what it says. Looks at every rule.
-    #[must_use]
-    pub fn explain(
-        &self,
-        peer: &Peer<'_>,
-        right: Right,
-        target: Target,
-        at: Moment,
-    ) -> Explanation<'_> {
-        let verdict = self.outcome(peer, right, target, at);
-        let peer = &peer.within_sight();
-        let question = Question { peer, right, target, at, verdict };
-        let can_be_asked = self.can_be_asked(right, target);
-        let touching = self.rules().iter().filter(|rule| can_be_asked && touches(rule, target));
-        let mut rules: Vec<_> = touching.map(|rule| question.considered(rule)).collect();
-        rules.sort_by_key(|considered| considered.effect != Effect::Decides);
-        Explanation { verdict, is_kept: self.keeps(right, target), can_be_asked, rules }
-    }
+/// Returns why [`Policy::outcome`] says what it says. Looks at every rule.
+#[must_use]
+pub fn explain<'p>(
+    policy: &'p Policy,
+    peer: &Peer<'_>,
+    right: Right,
+    target: Target,
+    at: Moment,
+) -> Explanation<'p> {
+    let verdict = policy.outcome(peer, right, target, at);
+    let peer = &peer.within_sight();
+    let question = Question { peer, right, target, at, verdict };
+    let can_be_asked = policy.can_be_asked(right, target);
+    let touching = policy.rules().iter().filter(|rule| can_be_asked && touches(rule, target));
+    let mut rules: Vec<_> = touching.map(|rule| question.considered(rule)).collect();
+    rules.sort_by_key(|considered| considered.effect != Effect::Decides);
+    Explanation { verdict, is_kept: policy.keeps(right, target), can_be_asked, rules }
 }
 
 /// Whether a rule covers a target or a part of it.
@@ -154,7 +149,7 @@ impl<'p> Question<'_, 'p> {
     fn reasons_of_place_and_time(&self, rule: &Rule) -> Vec<Reason<'p>> {
         let mut reasons = Vec::new();
         if !rule.rights().contains(self.right) {
-            let (allows, denies) = (listed(rule.allow), listed(rule.deny));
+            let (allows, denies) = (rule.allow.iter().collect(), rule.deny.iter().collect());
             reasons.push(Reason::OtherRights { allows, denies });
         }
         if !rule.covers(self.right, self.target) {
@@ -201,9 +196,4 @@ fn text<'p>(
     let globs = globs.as_deref().filter(|globs| !any_matches(Some(globs), is))?;
     let wanted = globs.iter().map(Glob::text).collect();
     Some(Reason::Text { key, wanted, is: is.map(str::to_owned) })
-}
-
-/// The rights of a set, in the order of the reference.
-pub(crate) fn listed(rights: Rights) -> Vec<Right> {
-    Right::ALL.into_iter().filter(|right| rights.contains(*right)).collect()
 }

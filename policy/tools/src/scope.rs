@@ -1,11 +1,11 @@
 //! What a right is held of, to be shown: a range of slots, a whole tag, the broker.
 
-use crate::pattern::Pattern;
-use crate::{Index, Slot, Tag, Target};
+use fdbroker_policy::rules::Pattern;
+use fdbroker_policy::{Index, Slot, Tag, Target};
 
 /// A part of what there are rights to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Extent {
+pub enum Scope {
     /// The broker itself.
     Broker,
     /// A tag as a whole; its slots are another matter.
@@ -21,7 +21,7 @@ pub enum Extent {
     },
 }
 
-impl Extent {
+impl Scope {
     /// Whether a target belongs to it.
     #[must_use]
     pub fn contains(&self, target: Target) -> bool {
@@ -54,26 +54,26 @@ impl Extent {
     }
 }
 
-/// Puts extents in order, and makes one of those that overlap or touch.
-pub(crate) fn joined(mut extents: Vec<Extent>) -> Vec<Extent> {
-    extents.sort_unstable();
-    let mut joined: Vec<Extent> = Vec::with_capacity(extents.len());
-    for extent in extents {
-        match (joined.last_mut(), extent) {
+/// Puts scopes in order, and makes one of those that overlap or touch.
+pub(crate) fn joined(mut scopes: Vec<Scope>) -> Vec<Scope> {
+    scopes.sort_unstable();
+    let mut joined: Vec<Scope> = Vec::with_capacity(scopes.len());
+    for scope in scopes {
+        match (joined.last_mut(), scope) {
             (
-                Some(Extent::Slots { tag: before, last: end, .. }),
-                Extent::Slots { tag, first, last },
+                Some(Scope::Slots { tag: before, last: end, .. }),
+                Scope::Slots { tag, first, last },
             ) if *before == tag && first.get() <= end.get().saturating_add(1) => {
                 *end = last.max(*end);
             }
-            (Some(before), extent) if *before == extent => {}
-            _ => joined.push(extent),
+            (Some(before), scope) if *before == scope => {}
+            _ => joined.push(scope),
         }
     }
     joined
 }
 
-impl From<Slot> for Extent {
+impl From<Slot> for Scope {
     fn from(Slot { tag, index }: Slot) -> Self {
         Self::Slots { tag, first: index, last: index }
     }
@@ -83,9 +83,9 @@ impl From<Slot> for Extent {
 mod tests {
     use super::*;
 
-    fn slots(tag: i16, first: i32, last: i32) -> Extent {
+    fn slots(tag: i16, first: i32, last: i32) -> Scope {
         let index = |number| Index::new(number).unwrap();
-        Extent::Slots { tag: Tag::new(tag).unwrap(), first: index(first), last: index(last) }
+        Scope::Slots { tag: Tag::new(tag).unwrap(), first: index(first), last: index(last) }
     }
 
     #[test]
@@ -104,9 +104,9 @@ mod tests {
 
     #[test]
     fn a_tag_as_a_whole_and_the_broker_are_told_once_and_are_no_slots() {
-        let [one, two] = [1, 2].map(|tag| Extent::Tag(Tag::new(tag).unwrap()));
-        let given = vec![two, one, slots(1, 0, 2), Extent::Broker, two, Extent::Broker];
-        assert_eq!(joined(given), [Extent::Broker, one, two, slots(1, 0, 2)]);
+        let [one, two] = [1, 2].map(|tag| Scope::Tag(Tag::new(tag).unwrap()));
+        let given = vec![two, one, slots(1, 0, 2), Scope::Broker, two, Scope::Broker];
+        assert_eq!(joined(given), [Scope::Broker, one, two, slots(1, 0, 2)]);
     }
 
     #[test]
@@ -118,10 +118,10 @@ mod tests {
         };
         let targets =
             [Target::Broker, tag(1), tag(2), slot(1, 3), slot(1, 4), slot(1, 6), slot(2, 4)];
-        let contained = |extent: Extent| targets.map(|target| extent.contains(target));
+        let contained = |scope: Scope| targets.map(|target| scope.contains(target));
         let [yes, no] = [true, false];
-        assert_eq!(contained(Extent::Broker), [yes, no, no, no, no, no, no]);
-        let whole = Extent::Tag(Tag::new(1).unwrap());
+        assert_eq!(contained(Scope::Broker), [yes, no, no, no, no, no, no]);
+        let whole = Scope::Tag(Tag::new(1).unwrap());
         assert_eq!(contained(whole), [no, yes, no, no, no, no, no]);
         assert_eq!(contained(slots(1, 4, 6)), [no, no, no, no, yes, yes, no]);
     }
@@ -130,7 +130,7 @@ mod tests {
     fn all_slots_of_a_tag_are_those_from_the_first_to_the_last() {
         let max = Index::MAX.get();
         assert!(slots(1, 0, max).is_all_slots());
-        for other in [slots(1, 1, max), slots(1, 0, max - 1), Extent::Broker] {
+        for other in [slots(1, 1, max), slots(1, 0, max - 1), Scope::Broker] {
             assert!(!other.is_all_slots(), "{other:?}");
         }
     }
@@ -142,9 +142,9 @@ mod tests {
         let shared = |number, first, last| {
             let tag_of_pattern = Tag::new(number).unwrap();
             let (first, last) = (index(first), index(last));
-            Extent::shared(Pattern::Range { tag: tag_of_pattern, first, last }, tag, range)
+            Scope::shared(Pattern::Range { tag: tag_of_pattern, first, last }, tag, range)
         };
-        assert_eq!(Extent::shared(Pattern::Everything, tag, range), Some(slots(1, 4, 6)));
+        assert_eq!(Scope::shared(Pattern::Everything, tag, range), Some(slots(1, 4, 6)));
         assert_eq!(shared(1, 0, 5), Some(slots(1, 4, 5)));
         assert_eq!(shared(1, 6, 9), Some(slots(1, 6, 6)));
         assert_eq!(shared(1, 7, 9), None);

@@ -1,6 +1,6 @@
 //! What `diff` says of policies that are known.
 
-use fdbroker_policy::{Alteration, Alterations, Altered};
+use fdbroker_policy_tools::{Alteration, Altered, SettingsDiff};
 
 use super::*;
 
@@ -112,7 +112,7 @@ fn patterns_with_many_stars_are_told_of_vaguely_and_soon() {
         let changes = diff(old, new, Moment::new(0, 0)).changes;
         let change = covering(&changes, &peer, Right::Get, slot(0), gains);
         assert!(change.is_some_and(|change| change.is_vague), "{changes:?}");
-        assert_eq!(old.who(slot(0), Moment::new(0, 0)).len(), 1);
+        assert_eq!(grants(old, slot(0), Moment::new(0, 0)).len(), 1);
     }
     assert!(before.elapsed().as_secs() < 10, "{:?}", before.elapsed());
 }
@@ -134,7 +134,7 @@ fn many_patterns_with_a_few_stars_each_keep_nobody_waiting_either() {
     let fewer = load_one("fewer", &about_web(&both.concat())).unwrap();
     for (old, new) in [(&all, &fewer), (&fewer, &all)] {
         assert!(!diff(old, new, Moment::new(0, 0)).changes.is_empty());
-        assert!(!new.who(slot(0), Moment::new(0, 0)).is_empty());
+        assert!(!grants(new, slot(0), Moment::new(0, 0)).is_empty());
     }
     assert!(before.elapsed().as_secs() < 60, "{:?}", before.elapsed());
 }
@@ -144,7 +144,7 @@ fn how_long_a_caller_waits_for_a_resource_is_a_difference() {
     let old = "version = 1\n[tags.a]\nid = 1\n[resources.r]\nslot = \"a/0\"\nfile = \"/f\"\n";
     let new = format!("{old}open_timeout = \"1m\"\n");
     let [old, new] = [old, &new].map(|text| load_one("p", text).expect("loads"));
-    let found = Alterations::of(&old, &new, Moment::new(0, 0)).resources;
+    let found = SettingsDiff::of(&old, &new, Moment::new(0, 0)).resources;
     let [Altered { name, how: Alteration::Changed(fields) }] = &*found else { panic!("{found:?}") };
     let field = &fields[0];
     assert_eq!((&**name, fields.len()), ("r", 1));

@@ -1,23 +1,24 @@
 //! Peers that stand for all others when two policies are compared.
 //!
-//! A witness is what is known of a peer, and nothing else is true of it: it is another user than any rule names, in no
+//! A example is what is known of a peer, and nothing else is true of it: it is another user than any rule names, in no
 //! group, in no unit, unless it says so. Users that the same rules name are one class, and so are groups.
 
 use std::collections::BTreeMap;
 use std::hash::Hash;
 
-use crate::budget::Budget;
-use crate::glob::Glob;
-use crate::overlap::{Budgets, includes, overlaps, sample, variants};
-use crate::rule::Who;
-use crate::{Gid, Peer, Someone, Uid};
+use fdbroker_policy::rules::{Glob, Who};
+use fdbroker_policy::{Gid, Peer, Uid};
 
-/// The steps that it costs to make a witness.
+use crate::budget::Budget;
+use crate::glob_intersection::{Budgets, includes, overlaps, sample, variants};
+use crate::subjects::Subjects;
+
+/// The steps that it costs to make a example.
 pub(crate) const STEPS: usize = 15;
 
 /// What is known of a peer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Witness {
+pub(crate) struct Example {
     user: Option<usize>,
     groups: Vec<usize>,
     unit: Option<Glob>,
@@ -36,7 +37,7 @@ pub(crate) struct Classes {
     pub(crate) budgets: Budgets,
 }
 
-impl Witness {
+impl Example {
     /// Every way in which a peer of which this is known can meet these conditions too.
     pub(crate) fn meeting(&self, who: &Who, classes: &Classes) -> Vec<Self> {
         if self.is_another_user_than(who, classes) {
@@ -103,7 +104,7 @@ impl Witness {
         named.into_iter().map(with).collect()
     }
 
-    /// The witness, taken apart so that each part stands for all that it says of the control group; see [`variants`].
+    /// The example, taken apart so that each part stands for all that it says of the control group; see [`variants`].
     pub(crate) fn parts(&self, depth: usize) -> Vec<Self> {
         let Some(cgroup) = &self.cgroup else { return vec![self.clone()] };
         let with = |cgroup| Self { cgroup: Some(cgroup), ..self.clone() };
@@ -148,10 +149,10 @@ impl Witness {
         })
     }
 
-    pub(crate) fn someone(&self, classes: &Classes) -> Someone {
+    pub(crate) fn subjects(&self, classes: &Classes) -> Subjects {
         let text = |glob: &Option<Glob>| glob.iter().map(|glob| glob.text().to_owned()).collect();
         let members = |group: &usize| classes.groups.members(*group).to_vec();
-        Someone {
+        Subjects {
             users: self.user.map(|user| classes.users.members(user).to_vec()).unwrap_or_default(),
             groups: self.groups.iter().map(members).collect(),
             units: text(&self.unit),
@@ -163,13 +164,13 @@ impl Witness {
 
 /// Goes on with each of them. Where the budget does not reach, with none.
 fn also(
-    found: Vec<Witness>,
+    found: Vec<Example>,
     classes: &Classes,
-    more: &dyn Fn(&Witness) -> Vec<Witness>,
-) -> Vec<Witness> {
+    more: &dyn Fn(&Example) -> Vec<Example>,
+) -> Vec<Example> {
     let mut all = Vec::new();
-    for witness in &found {
-        let more = more(witness);
+    for example in &found {
+        let more = more(example);
         if !classes.budgets.question.take(STEPS * more.len()) {
             return Vec::new();
         }
