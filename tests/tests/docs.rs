@@ -446,11 +446,9 @@ fn assert_same_but_for_whom(example: &Object, found: &Object) {
 fn every_field_of_a_record_is_in_the_table_of_fields() {
     let page = read("docs/audit.md");
     let table = page.split("## Fields").nth(1).unwrap().split("## Forms").next().unwrap();
-    let line = read("broker/src/audit/line.rs");
-    let fields: Vec<_> = line
-        .lines()
-        .filter_map(|line| line.split("rename = \"").nth(1)?.split('"').next())
-        .collect();
+    let sources = read("broker/src/audit/line.rs") + &read("broker/src/log/fields.rs");
+    let is_name = |text: &&str| text.starts_with("FDBROKER_") || text.starts_with("MESSAGE");
+    let fields: Vec<_> = sources.split('"').skip(1).step_by(2).filter(is_name).collect();
     assert!(fields.len() > 15, "{fields:?}");
     for field in fields {
         assert!(table.contains(&format!("`{field}`")), "{field} is not in the table");

@@ -15,6 +15,7 @@ use std::time::Duration;
 use tracing::dispatcher::{Dispatch, with_default};
 use tracing_subscriber::layer::SubscriberExt;
 
+use super::fields::with_fields;
 use super::record::{Entry, Kind, Level, OwnedRecord, Record};
 
 const MAX_WAITING: usize = 4096;
@@ -150,31 +151,35 @@ fn drain(entries: &Receiver<Owned>, dropped: &AtomicU64, ways: &Ways) {
     }
 }
 
+/// What a field is in the journal.
+macro_rules! in_journal {
+    (Subject $value:expr) => {
+        $value.to_string()
+    };
+    (Name $value:expr) => {
+        $value.to_string()
+    };
+    (Rule $value:expr) => {
+        $value.unwrap_or("none")
+    };
+    ($kind:ident $value:expr) => {
+        $value
+    };
+}
+
+macro_rules! send {
+    ([$level:ident $message:ident] $($kind:ident $name:ident $journal:literal = $value:expr),*) => {
+        tracing::$level!($($name = in_journal!($kind $value),)* "{}", $message)
+    };
+}
+
 fn emit(Owned { level, message, audit }: &Owned) {
     let audit = audit.as_ref().map(OwnedRecord::borrow);
     macro_rules! at {
         ($level:ident) => {
             match audit {
                 None => tracing::$level!("{message}"),
-                Some(record) => tracing::$level!(
-                    kind = record.kind.name(),
-                    verdict = record.verdict.name(),
-                    right = record.right,
-                    slot = record.subject.to_string(),
-                    slots = record.subject.slots(),
-                    name = record.name.to_string(),
-                    uid = record.uid.0,
-                    gid = record.gid.0,
-                    pid = record.pid,
-                    unit = record.unit,
-                    sender_uid = record.sender.map(|(uid, _, _)| uid.0),
-                    sender_gid = record.sender.map(|(_, gid, _)| gid.0),
-                    sender_pid = record.sender.map(|(_, _, pid)| pid),
-                    rule = record.rule.unwrap_or("none"),
-                    reason = record.reason,
-                    count = record.count,
-                    "{message}"
-                ),
+                Some(record) => with_fields!(record => send $level message),
             }
         };
     }

@@ -2,78 +2,65 @@
 
 use fdbroker_types::escape_json;
 use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+use serde_json::ser::{CompactFormatter, Compound};
 
+use super::fields::{Field, Value};
 use super::record::Entry;
 
-#[derive(Serialize)]
-struct Line<'a> {
-    time: String,
-    level: &'a str,
-    message: &'a str,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    audit: Option<Audit<'a>>,
-}
-
-#[derive(Serialize)]
-struct Audit<'a> {
-    kind: &'a str,
-    verdict: &'a str,
-    right: &'a str,
-    slot: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    slots: Option<u32>,
-    name: String,
-    uid: u32,
-    gid: u32,
-    pid: i32,
-    unit: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sender_uid: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sender_gid: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sender_pid: Option<i32>,
-    rule: Option<&'a str>,
-    reason: &'a str,
-    #[serde(skip_serializing_if = "is_one")]
-    count: u32,
-}
-
-/// A count that need not be said. Serde asks with a reference.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's own convention")]
-fn is_one(count: &u32) -> bool {
-    *count == 1
-}
+/// A JSON object that is being written.
+pub(crate) struct Object<'a>(Compound<'a, Vec<u8>, CompactFormatter>);
 
 /// The entry as a line, its newline included.
 pub(super) fn line(entry: &Entry<'_>) -> String {
-    let audit = entry.record.as_ref().map(|record| Audit {
-        kind: record.kind.name(),
-        verdict: record.verdict.name(),
-        right: record.right,
-        slot: record.subject.to_string(),
-        slots: record.subject.slots(),
-        name: record.name.to_string(),
-        uid: record.uid.0,
-        gid: record.gid.0,
-        pid: record.pid,
-        unit: record.unit,
-        sender_uid: record.sender.map(|(uid, _, _)| uid.0),
-        sender_gid: record.sender.map(|(_, gid, _)| gid.0),
-        sender_pid: record.sender.map(|(_, _, pid)| pid),
-        rule: record.rule,
-        reason: record.reason,
-        count: record.count,
-    });
-    let time = format!("{:.3}", jiff::Timestamp::now());
-    let line = Line { time, level: entry.level.name(), message: entry.message, audit };
-    // Strings and numbers always serialize; an empty line would still be a line.
-    let text = serde_json::to_string(&line).unwrap_or_default();
-    harmless(&text)
+    object(|object| {
+        object.field("time", &format!("{:.3}", jiff::Timestamp::now()));
+        object.field("level", entry.level.name());
+        object.field("message", entry.message);
+        let Some(record) = &entry.record else { return };
+        record.visit(|Field { name, value, .. }| match value {
+            // A count that need not be said.
+            Value::Number(1) if name == "count" => {}
+            value => object.field(name, &value),
+        });
+    })
+}
+
+/// A JSON object as a line, its newline included.
+pub(crate) fn object(fill: impl FnOnce(&mut Object<'_>)) -> String {
+    let mut serializer = serde_json::Serializer::new(Vec::with_capacity(USUAL_LENGTH));
+    // Writing to memory cannot fail.
+    if let Ok(map) = serializer.serialize_map(None) {
+        let mut object = Object(map);
+        fill(&mut object);
+        let _ = object.0.end();
+    }
+    harmless(&String::from_utf8(serializer.into_inner()).unwrap_or_default())
+}
+
+const USUAL_LENGTH: usize = 512;
+
+impl Object<'_> {
+    pub(crate) fn field(&mut self, name: &'static str, value: &(impl Serialize + ?Sized)) {
+        // Strings and numbers always serialize.
+        let _ = self.0.serialize_entry(name, value);
+    }
+}
+
+impl Serialize for Value<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Word(text) | Self::Text(text) => serializer.serialize_str(text),
+            Self::Number(number) => serializer.serialize_i64(*number),
+            Self::Subject(subject) => serializer.collect_str(subject),
+            Self::Name(name) => serializer.collect_str(name),
+            Self::Rule(rule) => rule.serialize(serializer),
+        }
+    }
 }
 
 /// The line, with what JSON lets through but a terminal would act on escaped too.
-pub(crate) fn harmless(text: &str) -> String {
+fn harmless(text: &str) -> String {
     escape_json(text) + "\n"
 }
 

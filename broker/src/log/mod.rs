@@ -5,6 +5,7 @@
 //! [`standard_error`] and [`journal`].
 //! Everything that came from outside is escaped by the form that is written.
 
+mod fields;
 mod journal;
 mod json;
 mod record;
@@ -19,7 +20,8 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-pub(crate) use json::harmless;
+pub(crate) use fields::{Field, Value};
+pub(crate) use json::object;
 pub(crate) use record::{Entry, Kind, Level, Name, OwnedRecord, Record, Subject, Verdict};
 #[cfg(test)]
 pub(crate) use record::{sample, sample_of_a_run};

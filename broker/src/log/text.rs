@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use fdbroker_types::{write_escaped, write_in_quotes};
 
+use super::fields::{Field, Value};
 use super::record::{Entry, Kind, Name, Record, Subject};
 
 /// The entry as a line, its newline included.
@@ -25,39 +26,24 @@ const USUAL_LENGTH: usize = 256;
 
 fn audit(line: &mut String, record: &Record<'_>) {
     line.push_str("audit");
-    if record.kind != Kind::Decision {
-        let _ = write!(line, " kind={}", record.kind.name());
-    }
-    let _ = write!(line, " verdict={} right={}", record.verdict.name(), record.right);
-    if record.subject != Subject::Nothing {
-        let _ = write!(line, " slot={}", record.subject);
-    }
-    if let Some(slots) = record.subject.slots() {
-        let _ = write!(line, " slots={slots}");
-    }
-    if record.name != Name::None {
-        line.push_str(" name=\"");
-        let _ = write!(Quoted(line), "{}", record.name);
-        line.push('"');
-    }
-    let _ = write!(line, " uid={} gid={} pid={}", record.uid, record.gid, record.pid);
-    quoted(line, "unit", record.unit);
-    if let Some((uid, gid, pid)) = record.sender {
-        let _ = write!(line, " sender_uid={uid} sender_gid={gid} sender_pid={pid}");
-    }
-    match record.rule {
-        Some(rule) => quoted(line, "rule", rule),
-        None => line.push_str(" rule=none"),
-    }
-    quoted(line, "reason", record.reason);
-    if record.count > 1 {
-        let _ = write!(line, " count={}", record.count);
-    }
+    record.visit(|Field { name, value, .. }| match value {
+        // What goes without saying.
+        Value::Word(kind) if name == "kind" && kind == Kind::Decision.name() => {}
+        Value::Number(1) if name == "count" => {}
+        Value::Subject(Subject::Nothing) | Value::Name(Name::None) => {}
+        // Writing to a String cannot fail.
+        Value::Word(word) => drop(write!(line, " {name}={word}")),
+        Value::Number(number) => drop(write!(line, " {name}={number}")),
+        Value::Subject(subject) => drop(write!(line, " {name}={subject}")),
+        Value::Rule(None) => drop(write!(line, " {name}=none")),
+        Value::Text(text) | Value::Rule(Some(text)) => quoted(line, name, &text),
+        Value::Name(found) => quoted(line, name, &found),
+    });
 }
 
-fn quoted(line: &mut String, key: &str, value: &str) {
+fn quoted(line: &mut String, key: &str, value: &dyn std::fmt::Display) {
     let _ = write!(line, " {key}=\"");
-    let _ = Quoted(line).write_str(value);
+    let _ = write!(Quoted(line), "{value}");
     line.push('"');
 }
 
