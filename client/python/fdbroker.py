@@ -25,13 +25,16 @@ import dataclasses
 import enum
 import errno
 import fcntl
+import operator
 import os
 import socket as sockets
 import struct
 import threading
 import time
+import weakref
 from types import TracebackType
 from typing import (
+    ClassVar,
     Iterator,
     List,
     Mapping,
@@ -408,10 +411,13 @@ class Broker:
     A tag that is marked serial belongs to the first session that touches it until that session is
     closed; a request of another one waits that long.
 
-    Threads may share a session: they take turns. After os.fork() the child makes its own: the parent's is
-    Broken there, once, and its next request connects again. The same goes for a session whose descriptor the
-    program has closed, such as with os.closerange().
+    Threads may share a session: they take turns. A child after os.fork() never uses its parent's
+    connection: its first request on the session raises Broken, and the next one connects for the
+    child itself. The same happens to a session whose descriptor the program has closed, such as
+    with os.closerange().
     """
+
+    _sessions: ClassVar[weakref.WeakSet[Broker]] = weakref.WeakSet()
 
     def __init__(
         self,
@@ -431,6 +437,7 @@ class Broker:
         self._closed = True
         self._connection: Optional[_Connection] = None
         self._lock = threading.RLock()
+        self._sessions.add(self)
         self._path = os.fspath(default_socket() if path is None else path)
         if timeout is not None and timeout <= 0:
             raise ValueError("a timeout is above 0; None is without limit")
@@ -742,10 +749,19 @@ class Broker:
     def _sentence(self, operation: str, what: str) -> str:
         return f"{operation}: the broker at {self._path!r} {what}"
 
+    @staticmethod
+    def _unlock_all() -> None:
+        """After os.fork(): a thread that had a session is not there in the child."""
+        for session in list(Broker._sessions):
+            session._lock = threading.RLock()
+
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+os.register_at_fork(after_in_child=Broker._unlock_all)
 
 
 class _Request(NamedTuple):
@@ -1040,9 +1056,14 @@ def _is_number(text: str) -> bool:
 
 
 def _within(number: int, most: int, what: str) -> int:
+    try:
+        number = operator.index(number)
+    except TypeError:
+        what = f"{number!r} is no number of a {what}; find() says which one a name has"
+        raise TypeError(what) from None
     if not 0 <= number <= most:
         raise ValueError(f"{number} is no {what}; it is from 0 to {most}")
-    return int(number)
+    return number
 
 
 def _number(descriptor: DescriptorLike) -> int:

@@ -74,6 +74,14 @@ def open_descriptors() -> List[str]:
     return sorted(names)
 
 
+def taken(lock: Any) -> bool:
+    """Whether another thread has it."""
+    if not lock.acquire(blocking=False):
+        return True
+    lock.release()
+    return False
+
+
 def runs(pid: int) -> bool:
     """Whether any of its threads does: one that ends late still keeps the descriptors of all."""
     try:
@@ -398,6 +406,26 @@ class RealBroker(WithDaemon):
             self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0)
             self.assertEqual(broker.get("1/0").payload, b"kept")
 
+    def test_a_child_after_fork_does_not_wait_for_a_thread_of_its_parent(self) -> None:
+        with self.connect() as broker, self.connect() as owner:
+            owner.add("2/0", payload=b"")
+            waiting = threading.Thread(target=broker.tag, args=[2])
+            waiting.start()
+            # The thread has the session until the owner of the serial tag has left.
+            until("the thread asks", lambda: taken(broker._lock))
+            child = os.fork()
+            if child == 0:
+                signal.alarm(int(PATIENCE))
+                status = 1
+                with contextlib.suppress(BaseException):
+                    with contextlib.suppress(fdbroker.Broken):
+                        broker.tag(1)
+                    status = 0 if broker.tag(1).used >= 0 else 2
+                os._exit(status)
+            self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0)
+            owner.close()
+            waiting.join()
+
     def test_in_a_namespace_without_numbers_no_broker_is_trusted(self) -> None:
         unshare = ["unshare", "--user"]
         with contextlib.suppress(OSError):
@@ -409,6 +437,14 @@ class RealBroker(WithDaemon):
                 self.assertIn("no number in this user namespace", done.stderr)
                 return
         self.skipTest("no user namespace can be made here")
+
+    def test_a_name_where_a_number_belongs_is_told_as_one(self) -> None:
+        with self.connect() as broker:
+            name: Any = "shop"
+            with self.assertRaisesRegex(TypeError, "'shop' is no number of a tag.*find"):
+                broker.tag(name)
+            with self.assertRaisesRegex(TypeError, "'shop' is no number of a tag.*find"):
+                broker.list(name)
 
     def test_a_closed_session_asks_nothing(self) -> None:
         with self.connect() as broker:

@@ -322,3 +322,23 @@ fn no_debug_output_shows_a_payload() {
     let shown = format!("{broker:?}");
     assert!(shown.contains(fake.path().to_str().unwrap()), "{shown}");
 }
+
+#[test]
+fn an_error_becomes_an_io_error_of_its_kind_and_stays_what_it_was() {
+    use std::io::{self, ErrorKind};
+    for (errno, kind) in [
+        (Errno::ACCES, ErrorKind::PermissionDenied),
+        (Errno::NOENT, ErrorKind::NotFound),
+        (Errno::DQUOT, ErrorKind::QuotaExceeded),
+        (Errno::STALE, ErrorKind::StaleNetworkFileHandle),
+        (Errno::INVAL, ErrorKind::InvalidInput),
+    ] {
+        let fake = Fake::saying(reply(-errno.get(), "no"), Vec::new());
+        let error = Broker::connect_to(fake.path()).unwrap().get(slot("1/1")).unwrap_err();
+        let (said, error) = (error.to_string(), io::Error::from(error));
+        assert_eq!((error.kind(), error.to_string()), (kind, said));
+        assert!(error.get_ref().unwrap().is::<Error>());
+    }
+    let error = Broker::connect_to("/nonexistent/socket").unwrap_err();
+    assert_eq!(io::Error::from(error).kind(), ErrorKind::NotFound);
+}

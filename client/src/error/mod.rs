@@ -208,7 +208,7 @@ impl Error {
     }
 
     /// The kind that [`io::Error`] has for it.
-    fn kind(&self) -> io::ErrorKind {
+    pub(crate) fn kind(&self) -> io::ErrorKind {
         match self {
             Self::Broken { source, .. } => source.kind(),
             Self::Timeout { .. } => io::ErrorKind::TimedOut,

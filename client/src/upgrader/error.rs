@@ -226,6 +226,24 @@ impl std::error::Error for UpgradeError {
     }
 }
 
+impl From<UpgradeError> for io::Error {
+    fn from(error: UpgradeError) -> Self {
+        let kind = match &error {
+            UpgradeError::InProgress { .. } => io::ErrorKind::ResourceBusy,
+            UpgradeError::Completed { .. } => io::ErrorKind::StaleNetworkFileHandle,
+            UpgradeError::TimedOut { .. } => io::ErrorKind::TimedOut,
+            UpgradeError::Io { source, .. } | UpgradeError::System(source) => source.kind(),
+            UpgradeError::Deposit { source, .. } | UpgradeError::Broker(source) => source.kind(),
+            UpgradeError::Lost { source, .. } => source.kind(),
+            UpgradeError::BadName { .. }
+            | UpgradeError::NoTag { .. }
+            | UpgradeError::TooLarge { .. } => io::ErrorKind::InvalidInput,
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}
+
 /// Addresses in a sentence.
 struct Listed<'a>(&'a [Address]);
 
