@@ -77,7 +77,7 @@ impl Chat {
     fn readable(&self) -> Outcome<Vec<i32>> {
         let mut asked = vec![PollFd::new(&self.listener, PollFlags::IN)];
         asked.extend(self.clients.values().map(|it| PollFd::new(&it.stream, PollFlags::IN)));
-        poll(&mut asked, None)?;
+        rustix::io::retry_on_intr(|| poll(&mut asked, None))?;
         let all = std::iter::once(LISTENER).chain(self.clients.keys().copied());
         let ready = all.zip(asked).filter(|(_, asked)| !asked.revents().is_empty());
         Ok(ready.map(|(index, _)| index).collect())

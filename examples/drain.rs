@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use fdbroker::{Tag, Upgrader};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::retry_on_intr;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 const TAG: Tag = Tag::new(4).unwrap();
@@ -41,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         loop {
             let mut asked =
                 [PollFd::new(&listener, PollFlags::IN), PollFd::new(&completed, PollFlags::IN)];
-            poll(&mut asked, None)?;
+            retry_on_intr(|| poll(&mut asked, None))?;
             if !asked[1].revents().is_empty() {
                 println!("no new clients any more");
                 return Ok(());
