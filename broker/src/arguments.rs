@@ -37,7 +37,8 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     pub(crate) audit_file: Option<PathBuf>,
 
-    /// Write a newline to this descriptor, and close it, once peers are being served.
+    /// Write a newline to this descriptor, and close it, once peers are being served; if the broker does
+    /// not start, write the reason, without a newline
     #[arg(long, value_name = "N")]
     pub(crate) ready_fd: Option<i32>,
 

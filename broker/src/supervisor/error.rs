@@ -36,6 +36,11 @@ pub(crate) enum StartError {
 }
 
 impl StartError {
+    /// Whether another broker serves or starts at the same socket.
+    pub(super) fn is_for_another_broker(&self) -> bool {
+        matches!(self, Self::SocketLocked(..) | Self::SocketAlive(..))
+    }
+
     /// Tells standard error, and gives the exit status.
     pub(crate) fn report(&self) -> ExitCode {
         eprintln!("fdbrokerd: {self}");

@@ -35,11 +35,15 @@ pub(crate) use error::StartError;
 
 /// Runs the supervisor to its end.
 pub(crate) fn main(arguments: &Arguments) -> ExitCode {
-    let mut supervisor = match prepare(arguments) {
+    let mut readiness = notify::Readiness::default();
+    let mut supervisor = match prepare(arguments, &mut readiness) {
         Ok(supervisor) => supervisor,
-        Err(error) => return error.report(),
+        Err(error) => return failed(readiness, &error),
     };
-    let status = supervisor.run().map_or_else(|error| error.report(), |()| ExitCode::SUCCESS);
+    let status = match supervisor.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(std::mem::take(&mut supervisor.readiness), &error),
+    };
     supervisor.log.end();
     // Never dropped: with the listening socket the kernel closes what peers that nobody accepted
     // have sent, and that can sleep before the process gets to its exit.
@@ -47,17 +51,26 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
     status
 }
 
+/// Tells the starter of the broker and standard error; returns the exit status.
+fn failed(readiness: notify::Readiness, error: &StartError) -> ExitCode {
+    readiness.fail(error);
+    error.report()
+}
+
 /// Everything that can be refused before a worker exists.
 ///
 /// The order matters: inherited descriptors are taken before anything else opens one, standard
 /// error is opened anew while there is the privilege for it, and privilege is given up before the
 /// log may start a thread: the filter of system calls too is each thread's own.
-fn prepare(arguments: &Arguments) -> Result<state::Supervisor, StartError> {
+fn prepare(
+    arguments: &Arguments,
+    readiness: &mut notify::Readiness,
+) -> Result<state::Supervisor, StartError> {
     signal::ignore_unused();
     memory::seal()?;
     // No thread starts before something is to be closed.
     let close_queue = CloseQueue::new();
-    let readiness = notify::Readiness::take(arguments.ready_fd)?;
+    *readiness = notify::Readiness::take(arguments.ready_fd)?;
     let passed = listener::passed_in(close_queue.clone())?;
     adopt::seal_inherited().map_err(StartError::Seal)?;
     let standard_error = StandardError::open();
@@ -82,6 +95,7 @@ fn prepare(arguments: &Arguments) -> Result<state::Supervisor, StartError> {
     if source.texts.is_empty() {
         log.info("no policy file: the built-in policy holds, for the user that started the broker");
     }
+    let readiness = std::mem::take(readiness);
     Ok(state::Supervisor::new(format, records, readiness, source, listener, opener, close_queue))
 }
 

@@ -1,5 +1,5 @@
-//! Telling whoever started the broker that it serves: READY=1 to the service manager
-//! (sd_notify(3)), a newline on `--ready-fd`.
+//! Tells the starter of the broker that it serves: READY=1 to the service manager (sd_notify(3)),
+//! a newline on `--ready-fd`; or there, without a newline, why it does not start.
 
 use std::convert::Infallible;
 use std::fs::File;
@@ -13,6 +13,7 @@ use crate::log::Log;
 use crate::sys::adopt::adopt;
 
 /// Whom to tell.
+#[derive(Default)]
 pub(crate) struct Readiness {
     pipe: Option<OwnedFd>,
     told: bool,
@@ -34,6 +35,15 @@ impl Readiness {
     /// Whether it has been told.
     pub(crate) fn is_told(&self) -> bool {
         self.told
+    }
+
+    /// Tells why the broker does not start, on one line that does not end. Nothing is told if another
+    /// broker serves or starts at the same socket.
+    pub(crate) fn fail(self, error: &StartError) {
+        let Some(pipe) = self.pipe.filter(|_| !error.is_for_another_broker()) else { return };
+        let text = error.to_string().replace('\n', " ");
+        // A starter that has gone, or reads nothing, is told nothing.
+        let _ = File::from(pipe).write_all(text.as_bytes());
     }
 
     /// Tells it, once.

@@ -15,11 +15,17 @@
  *   -EACCES      the broker's policy does not allow it; or a security module of the kernel (AppArmor,
  *                SELinux) kept the descriptor from this program
  *   -ENOENT      escrow_get, escrow_del: there is nothing in the slot;
- *                escrow_init: there is no socket, or no program fdbrokerd to start
+ *                escrow_init: there is no socket, no program fdbrokerd to start, or it does not start:
+ *                then the reason is on standard error
  *   -EINVAL      an argument makes no sense: a negative tag, index or size, a payload beyond
- *                32768 bytes, NULL where something has to be
+ *                32768 bytes, NULL where something has to be; escrow_init: more than 32 tags
  *   -EBADF       escrow_add: fd is not open
  *   -EDQUOT      a quota of this user is used up
+ *   -EBUSY       a program of fdbroker's Rust library takes the tag over now, and this is one of the two
+ *                sides: try again when that has ended
+ *   -ESTALE      such a program has taken the tag over: nothing can be changed there any more
+ *   -EAGAIN      the broker is starting or stopping, and was for five seconds; or it has too much to
+ *                do: try again
  *   -EMFILE      no room for a descriptor, here or in the broker
  *   -EOPNOTSUPP  the tag does not accept a descriptor of this kind
  *   -ECONNREFUSED, -ESHUTDOWN, -ECONNRESET

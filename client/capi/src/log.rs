@@ -1,20 +1,27 @@
-//! What ESCROW_VERBOSE says on standard error.
+//! What the library writes to standard error, and when.
 
 use std::fmt::Display;
 use std::io::Write;
 
-/// Speaks, or is silent.
+/// The messages of a session: all of them, or what has to be known alone.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Voice {
-    pub(crate) speaks: bool,
+pub(crate) struct Log {
+    /// Whether ESCROW_VERBOSE was set.
+    pub(crate) verbose: bool,
 }
 
-impl Voice {
-    pub(crate) fn say(self, what: impl Display) {
-        if self.speaks {
-            let line = format!("escrow: {what}\n");
-            // Where standard error is closed there is nobody to tell.
-            let _ = std::io::stderr().write_all(line.as_bytes());
+impl Log {
+    /// Writes a message if ESCROW_VERBOSE was set.
+    pub(crate) fn detail(self, what: impl Display) {
+        if self.verbose {
+            self.error(what);
         }
+    }
+
+    /// Writes a message in any case.
+    pub(crate) fn error(self, what: impl Display) {
+        let line = format!("escrow: {what}\n");
+        // If standard error is closed, there is no reader.
+        let _ = std::io::stderr().write_all(line.as_bytes());
     }
 }

@@ -10,7 +10,7 @@ use fdbroker::{Broker, Connector, Deposit, Error, Info, Slot, Tag};
 
 use crate::errno::Errno;
 use crate::flags::Flags;
-use crate::voice::Voice;
+use crate::log::Log;
 use crate::{place, program, start};
 
 /// How many tags a broker has that is started here: those of the built-in policy.
@@ -19,11 +19,11 @@ const TAGS: i32 = 32;
 const GRACE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// A session, and what it says about itself.
+/// A session, and what it writes about itself.
 #[derive(Debug)]
 pub(crate) struct Session {
     broker: Broker,
-    voice: Voice,
+    log: Log,
 }
 
 /// What `escrow_init` is given.
@@ -40,17 +40,17 @@ impl Session {
     /// Connects to the broker at the socket that is meant; starts one if nobody listens there and
     /// the flags ask for it.
     pub(crate) fn begin(wish: Wish) -> Result<Self, Errno> {
-        let voice = Voice { speaks: wish.flags.verbose() };
+        let log = Log { verbose: wish.flags.verbose() };
         let socket = place::socket(wish.path, wish.trusted)?;
         let broker = match connect(&socket) {
             Err(error) if wish.flags.start() && nobody_listens(&error) => {
-                voice.say(format_args!("nobody listens at {socket:?}; starting a broker"));
-                started(&socket, wish.tags, wish.trusted, voice)?
+                log.detail(format_args!("nobody listens at {socket:?}; starting a broker"));
+                started(&socket, wish.tags, wish.trusted, log)?
             }
-            connected => connected.map_err(|error| told(voice, &error))?,
+            connected => connected.map_err(|error| told(log, &error))?,
         };
-        voice.say(format_args!("connected to {socket:?}"));
-        Ok(Self { broker, voice })
+        log.detail(format_args!("connected to {socket:?}"));
+        Ok(Self { broker, log })
     }
 
     pub(crate) fn tag(&mut self, tag: i16) -> Result<Info, Errno> {
@@ -98,9 +98,9 @@ impl Session {
         outcome: Result<T, Error>,
         describe: impl FnOnce(&T) -> D,
     ) -> Result<T, Errno> {
-        let value = outcome.map_err(|error| told(self.voice, &error))?;
-        if self.voice.speaks {
-            self.voice.say(describe(&value));
+        let value = outcome.map_err(|error| told(self.log, &error))?;
+        if self.log.verbose {
+            self.log.detail(describe(&value));
         }
         Ok(value)
     }
@@ -114,8 +114,8 @@ fn connect(socket: &Path) -> Result<Broker, Error> {
     Connector::new().socket(socket).connect()
 }
 
-fn told(voice: Voice, error: &Error) -> Errno {
-    voice.say(error);
+fn told(log: Log, error: &Error) -> Errno {
+    log.detail(error);
     error.into()
 }
 
@@ -126,36 +126,40 @@ fn nobody_listens(error: &Error) -> bool {
 }
 
 /// A session with a broker that is started now.
-fn started(socket: &Path, tags: i32, trusted: bool, voice: Voice) -> Result<Broker, Errno> {
+fn started(socket: &Path, tags: i32, trusted: bool, log: Log) -> Result<Broker, Errno> {
     if !(0..=TAGS).contains(&tags) {
-        voice.say(format_args!("a broker that is started for {tags} tags has to be told by a policy; without, it has {TAGS}"));
+        log.detail(format_args!("a broker that is started for {tags} tags has to be told by a policy; without, it has {TAGS}"));
         return Err(Errno::INVAL);
     }
     let Some(program) = program::daemon(trusted) else {
-        voice.say("there is no program fdbrokerd; name it with FDBROKERD, or install it");
+        log.detail("there is no program fdbrokerd; name it with FDBROKERD, or install it");
         return Err((&io::Error::from_raw_os_error(libc::ENOENT)).into());
     };
-    let outcome = start::start(&program, socket, voice.speaks);
-    if let Err(failure) = &outcome {
-        voice.say(failure);
+    let Err(failure) = start::start(&program, socket, log.verbose) else {
+        return connect(socket).map_err(|error| told(log, &error));
+    };
+    match &failure {
+        // With ESCROW_VERBOSE, the broker has written the reason itself.
+        start::Failure::Refused(_) if !log.verbose => log.error(&failure),
+        _ => log.detail(&failure),
     }
-    match outcome {
-        Ok(()) => connect(socket).map_err(|error| told(voice, &error)),
-        Err(start::Failure::NotRun(error)) => Err((&error).into()),
-        Err(start::Failure::Ended) => somebody_elses(socket, voice),
-        Err(start::Failure::Late) => Err((&io::Error::from_raw_os_error(libc::ETIMEDOUT)).into()),
+    match failure {
+        start::Failure::NotRun(error) => Err((&error).into()),
+        start::Failure::Refused(_) => connect(socket).map_err(|error| told(log, &error)),
+        start::Failure::Ended => somebody_elses(socket, log),
+        start::Failure::Late => Err((&io::Error::from_raw_os_error(libc::ETIMEDOUT)).into()),
     }
 }
 
 /// A session with the broker that somebody else has started at the same time.
-fn somebody_elses(socket: &Path, voice: Voice) -> Result<Broker, Errno> {
+fn somebody_elses(socket: &Path, log: Log) -> Result<Broker, Errno> {
     let end = Instant::now() + GRACE;
     loop {
         match connect(socket) {
             Err(error) if nobody_listens(&error) && Instant::now() < end => {
                 std::thread::sleep(PAUSE);
             }
-            connected => return connected.map_err(|error| told(voice, &error)),
+            connected => return connected.map_err(|error| told(log, &error)),
         }
     }
 }

@@ -19,7 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) enum Failure {
     /// Its program could not be run.
     NotRun(io::Error),
-    /// It ended, and said why on its standard error: another one may have been quicker.
+    /// It could not start, and said why.
+    Refused(String),
+    /// It ended without a reason: another one may have been quicker.
     Ended,
     /// It did not serve in time.
     Late,
@@ -66,8 +68,10 @@ const OUR_MANAGERS: [&str; 7] = [
     "WATCHDOG_USEC",
 ];
 
+/// Waits for the newline that says that the broker serves. What ends without one is why it does not.
 fn wait(mut ready: UnixStream) -> Result<(), Failure> {
     let end = Instant::now() + PATIENCE;
+    let mut said = Vec::new();
     loop {
         let left = end.saturating_duration_since(Instant::now());
         // Zero would mean without limit.
@@ -75,13 +79,24 @@ fn wait(mut ready: UnixStream) -> Result<(), Failure> {
             return Err(Failure::Late);
         }
         ready.set_read_timeout(Some(left)).map_err(Failure::NotRun)?;
-        match ready.read(&mut [0]) {
-            Ok(0) => return Err(Failure::Ended),
-            Ok(_) => return Ok(()),
+        let mut part = [0; 512];
+        match ready.read(&mut part) {
+            Ok(0) => return Err(ended(&said)),
+            Ok(size) => said.extend(&part[..size]),
             Err(error)
                 if [ErrorKind::Interrupted, ErrorKind::WouldBlock].contains(&error.kind()) => {}
             Err(error) => return Err(Failure::NotRun(error)),
         }
+        if said.contains(&b'\n') {
+            return Ok(());
+        }
+    }
+}
+
+fn ended(said: &[u8]) -> Failure {
+    match String::from_utf8_lossy(said) {
+        nothing if nothing.is_empty() => Failure::Ended,
+        reason => Failure::Refused(reason.into_owned()),
     }
 }
 
@@ -89,6 +104,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotRun(error) => write!(f, "the broker cannot be started: {error}"),
+            Self::Refused(reason) => write!(f, "the broker does not start: {reason}"),
             Self::Ended => f.write_str("the broker ended before it served"),
             Self::Late => write!(f, "the broker does not serve after {PATIENCE:?}"),
         }

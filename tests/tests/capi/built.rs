@@ -88,6 +88,26 @@ fn it_is_installed_below_another_root_for_a_package() {
     assert!(file.starts_with("prefix=/usr\n"), "{file}");
 }
 
+/// In a mount namespace, with an /etc and a /usr/local of its own.
+#[test]
+fn the_dynamic_linker_knows_the_library_once_it_is_installed() {
+    let what = "the C library in the dynamic linker's cache";
+    if !fdbroker_tests::needs_root(what) || !there_is("unshare", what) {
+        return;
+    }
+    let script = "mount -t tmpfs tmpfs /usr/local && mkdir /usr/local/lib /usr/local/etc || exit 77
+        cp -a /etc/ld.so.c* /usr/local/etc && mount --bind /usr/local/etc /etc || exit 77
+        bash \"$0\" /usr/local && PATH=$PATH:/sbin ldconfig -p | grep -q /usr/local/lib/libescrow.so.0";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", script]);
+    command.arg(below("../client/capi/install")).env("BUILT", escrow_library());
+    let output = command.env_remove("DESTDIR").output().unwrap();
+    if output.status.code() == Some(77) {
+        return skip(what, "nothing can be mounted here");
+    }
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// The blocks of docs/c.md that are marked with this word.
 fn blocks(mark: &str) -> Vec<String> {
     let page = fs::read_to_string(below("../docs/c.md")).unwrap();

@@ -93,6 +93,32 @@ fn a_broker_that_cannot_be_started_is_an_error_in_time() {
 }
 
 #[test]
+fn root_without_an_account_for_the_worker_is_told_so_at_once_and_unasked() {
+    let what = "a program in C that starts a broker as root without an account for the worker";
+    if !fdbroker_tests::needs_root(what) || Place::new(what).is_none() {
+        return;
+    }
+    if fs::read_to_string("/etc/passwd").unwrap().contains("\nfdbroker:") {
+        return skip(what, "there is a user fdbroker");
+    }
+    let directory = Directory::new();
+    let mut command = Command::new(&installed().shared);
+    command.arg("init").arg(directory.join("usock")).args([CREAT.to_string(), "1".to_owned()]);
+    command.env("FDBROKERD", &binaries().daemon);
+    let began = Instant::now();
+    let output = command.output().unwrap();
+    assert_eq!(output.stdout, format!("{}\n", -libc::ENOENT).into_bytes());
+    // Not as long as it waits for the broker of another program.
+    assert!(began.elapsed() < Duration::from_millis(1900), "{:?}", began.elapsed());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(
+        said.starts_with("escrow: ") && said.contains("there is no user \"fdbroker\""),
+        "{said}"
+    );
+}
+
+#[test]
 fn the_daemon_is_found_in_the_path() {
     let Some(place) = Place::new("fdbrokerd in PATH") else { return };
     let mut command = place.init(place.socket(), CREAT, 32);
