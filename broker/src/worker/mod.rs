@@ -5,6 +5,7 @@
 //! the supervisor at its start; everything it acknowledges, the supervisor has.
 
 pub(crate) mod accept;
+pub(crate) mod disconnected;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub(crate) mod identity;

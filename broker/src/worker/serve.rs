@@ -16,8 +16,7 @@ use super::peer::inbox::Inbox;
 use super::peer::outbox::Outbox;
 use super::peer::session::Session;
 use super::request;
-use super::request::answer::Answer;
-use super::request::many;
+use super::request::commit;
 use super::state::Worker;
 use super::store::leaving::Leaving;
 use super::supervisor_link::closer::Unsent;
@@ -116,14 +115,16 @@ async fn run(session: &mut Session, worker: &Worker) -> Option<String> {
         };
         session.connection.set_at_work(true);
         let ends = incoming.message.as_ref().is_err_and(|fault| fault.fatal);
-        let Some(answer) = request::serve(worker, session, incoming).await else {
+        let Ok(answer) = request::serve(worker, session, incoming).await else {
             return session.inbox.cut_off().map(str::to_owned);
         };
         let sent = answer.send(&mut session.outbox).await;
-        if sent.is_ok() && !ends {
-            was_sent(answer, worker, &session.turn).await?;
-        } else {
-            was_not_sent(answer, worker).await;
+        if let Some(takes) = answer.into_takes() {
+            if sent.is_ok() && !ends {
+                commit::commit(takes, worker, &session.turn).await.ok()?;
+            } else {
+                commit::call_off(takes, worker).await;
+            }
         }
         match sent {
             Ok(()) if ends => return Some("it broke the protocol".to_owned()),
@@ -139,21 +140,5 @@ async fn run(session: &mut Session, worker: &Worker) -> Option<String> {
         session.connection.set_at_work(false);
         // Also before what has been read already.
         session.turn.take().await;
-    }
-}
-
-/// Does what was to be done once an answer has been sent; none when the supervisor has gone.
-async fn was_sent(answer: Answer, worker: &Worker, turn: &Turn) -> Option<()> {
-    match answer {
-        Answer::Got(got) => many::sent(*got, worker, turn).await,
-        _ => Some(()),
-    }
-}
-
-/// Undoes what was prepared for when it has been sent.
-async fn was_not_sent(answer: Answer, worker: &Worker) {
-    if let Answer::Got(got) = answer {
-        // Without a supervisor there is nothing to be undone.
-        let _ = many::not_sent(*got, worker).await;
     }
 }

@@ -9,6 +9,7 @@ use fdbroker_wire::version2::Features;
 
 use super::inbox::{Gone, Inbox, Incoming};
 use super::outbox::Outbox;
+use crate::worker::disconnected::Disconnected;
 use crate::worker::identity::Identity;
 use crate::worker::limits::loop_time::Turn;
 use crate::worker::owner_changes;
@@ -76,25 +77,38 @@ impl Session {
         self.outbox.send(&events, &[], &[]).await.map_err(|_| Gone::Left)
     }
 
-    /// Waits, where the user makes more than so many requests a second of the broker; none when the peer
-    /// has left meanwhile.
-    pub(crate) async fn keep_rate(&mut self, worker: &Worker, number: usize) -> Option<()> {
+    /// Waits, where the user makes more than so many requests a second of the broker.
+    ///
+    /// # Errors
+    /// If the peer leaves before that.
+    pub(crate) async fn keep_rate(
+        &mut self,
+        worker: &Worker,
+        number: usize,
+    ) -> Result<(), Disconnected> {
         let rate = worker.policy.now().policy.settings().requests_per_second;
-        let Some(rate) = rate else { return Some(()) };
+        let Some(rate) = rate else { return Ok(()) };
         let (uid, now) = (self.identity.uid, Instant::now());
         let pause = worker.rates.reserve(uid, None, rate, number, now);
         self.pause(worker, pause).await
     }
 
-    /// Waits so long; none when the peer has left meanwhile.
-    pub(crate) async fn pause(&mut self, worker: &Worker, pause: Duration) -> Option<()> {
+    /// Waits so long.
+    ///
+    /// # Errors
+    /// If the peer leaves before that.
+    pub(crate) async fn pause(
+        &mut self,
+        worker: &Worker,
+        pause: Duration,
+    ) -> Result<(), Disconnected> {
         if pause.is_zero() {
-            return Some(());
+            return Ok(());
         }
         tokio::select! {
             biased;
-            () = tokio::time::sleep(pause) => Some(()),
-            () = self.inbox.departed(worker) => None,
+            () = tokio::time::sleep(pause) => Ok(()),
+            () = self.inbox.departed(worker) => Err(Disconnected),
         }
     }
 
@@ -105,9 +119,15 @@ impl Session {
         }
     }
 
-    /// Waits until a serial tag is this session's; gives whether it was not before, or none when
-    /// the peer has left meanwhile.
-    pub(crate) async fn take_turn(&mut self, worker: &Worker, tag: Tag) -> Option<bool> {
+    /// Waits until a serial tag is this session's. Returns whether it was not before.
+    ///
+    /// # Errors
+    /// If the peer leaves before that.
+    pub(crate) async fn take_turn(
+        &mut self,
+        worker: &Worker,
+        tag: Tag,
+    ) -> Result<bool, Disconnected> {
         self.touch(tag);
         let (participant, listens) = (Rc::clone(&self.participant), self.listens());
         let mut turn = pin!(worker.turns.wait(tag, &participant));
@@ -115,15 +135,15 @@ impl Session {
             tokio::select! {
                 biased;
                 newly = &mut turn => break newly,
-                () = self.inbox.departed(worker) => return None,
+                () = self.inbox.departed(worker) => return Err(Disconnected),
                 () = may_tell(&self.participant, &self.outbox), if listens => {}
             }
-            self.tell().await.ok()?;
+            self.tell().await.map_err(|_| Disconnected)?;
         };
         if newly {
             owner_changes::note(worker, tag).await;
         }
-        Some(newly)
+        Ok(newly)
     }
 
     /// Gives a serial tag up, for whoever is next.

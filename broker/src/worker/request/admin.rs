@@ -15,6 +15,7 @@ use super::orphans::{self, is_unreachable};
 use super::place::Place;
 use super::slots::delete;
 use crate::log::{Kind, Verdict};
+use crate::worker::disconnected::Disconnected;
 use crate::worker::peer::session::Session;
 use crate::worker::policy::active::Rules;
 use crate::worker::state::Worker;
@@ -26,16 +27,18 @@ fn case<'a>(worker: &'a Worker, rules: &'a Rules, requester: &'a Requester) -> R
     case
 }
 
-/// Has the supervisor read the policy again, and waits until it is in force; none when the
-/// supervisor has gone.
-pub(crate) async fn reload(worker: &Worker, requester: &Requester) -> Option<Answer> {
+/// Has the supervisor read the policy again, and waits until it is in force.
+///
+/// # Errors
+/// If the supervisor has gone.
+pub(crate) async fn reload(worker: &Worker, requester: &Requester) -> Result<Answer, Disconnected> {
     let rules = worker.policy.now();
     let case = case(worker, &rules, requester);
     if !case.decision.granted {
-        return Some(case.fail(Failure::refused(&case.decision)));
+        return Ok(case.fail(Failure::refused(&case.decision)));
     }
     if let Err(failure) = case.record_first("the policy is to be read again") {
-        return Some(case.conclude(Outcome::Failed(failure)));
+        return Ok(case.conclude(Outcome::Failed(failure)));
     }
     let reloaded = worker.link.reload().await?;
     let report = match reloaded.outcome {
@@ -45,25 +48,28 @@ pub(crate) async fn reload(worker: &Worker, requester: &Requester) -> Option<Ans
         }
         Err((errno, text)) => Report { error: Some(errno), text },
     };
-    Some(case.conclude(Outcome::Recorded(Answer::Report(report))))
+    Ok(case.conclude(Outcome::Recorded(Answer::Report(report))))
 }
 
-/// Deletes a deposit that no rule reaches, or all of them; none when the supervisor has gone.
+/// Deletes a deposit that no rule reaches, or all of them.
+///
+/// # Errors
+/// If the supervisor has gone.
 pub(crate) async fn purge(
     worker: &Worker,
     requester: &Requester,
     session: &Session,
     slot: Option<Slot>,
-) -> Option<Answer> {
+) -> Result<Answer, Disconnected> {
     let rules = worker.policy.now();
     let case = case(worker, &rules, requester);
     if !case.decision.granted {
-        return Some(case.fail(Failure::refused(&case.decision)));
+        return Ok(case.fail(Failure::refused(&case.decision)));
     }
     if let Some(slot) = slot
         && let Err(failure) = may_purge(&case, slot)
     {
-        return Some(case.fail(failure));
+        return Ok(case.fail(failure));
     }
     let slots = match slot {
         Some(slot) => vec![slot],
@@ -75,11 +81,11 @@ pub(crate) async fn purge(
         match at_hand::during(Some(slot), pin!(purge_one(&case, session, slot))).await? {
             // Writing to a String cannot fail.
             Ok(()) => drop(writeln!(text, "{slot}")),
-            Err(failure) => return Some(case.fail(failure)),
+            Err(failure) => return Ok(case.fail(failure)),
         }
     }
     let told = format!("{} deposits were purged", text.lines().count());
-    Some(case.conclude(Outcome::Told(Answer::Report(Report { error: None, text }), told)))
+    Ok(case.conclude(Outcome::Told(Answer::Report(Report { error: None, text }), told)))
 }
 
 fn may_purge(case: &RequestContext<'_>, slot: Slot) -> Result<(), Failure> {
@@ -99,17 +105,17 @@ async fn purge_one(
     case: &RequestContext<'_>,
     session: &Session,
     slot: Slot,
-) -> Option<Result<(), Failure>> {
+) -> Result<Result<(), Failure>, Disconnected> {
     let worker = case.worker;
     let guard = worker.link.lock().await;
     let found = worker.slots.borrow().get(slot).cloned();
     let Some(deposit) = found.filter(|_| is_unreachable(&worker.policy.now(), slot)) else {
-        return Some(Ok(()));
+        return Ok(Ok(()));
     };
     let place = Place::slot(&case.rules.policy, slot);
     let reason = format!("purged; uid {} deposited it", deposit.owner);
     if case.record_elsewhere(&place, Kind::Decision, Verdict::Granted, &reason).is_err() {
-        return Some(Err(unrecorded()));
+        return Ok(Err(unrecorded()));
     }
     session.leaving.add(&deposit);
     delete(worker, &guard, &deposit).await.map(Ok)

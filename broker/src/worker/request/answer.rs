@@ -10,7 +10,7 @@ use fdbroker_wire::{
     Errno, Extended, Hello, Info, Opened, Slot, Tag, add_head, hello, info, reply,
 };
 
-use super::batch::Got;
+use super::batch::{Got, Takes};
 use crate::fd::PeerFd;
 use crate::worker::peer::outbox::Outbox;
 use crate::worker::store::deposit::Deposit;
@@ -32,6 +32,14 @@ pub(crate) enum Answer {
 }
 
 impl Answer {
+    /// Returns what is to be committed now that it has been sent, or called off if it has not.
+    pub(crate) fn into_takes(self) -> Option<Takes> {
+        match self {
+            Self::Got(got) => Some(got.takes),
+            _ => None,
+        }
+    }
+
     /// Sends it.
     ///
     /// # Errors

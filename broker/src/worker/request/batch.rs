@@ -18,8 +18,16 @@ use crate::worker::store::pending_take::Reservation;
 
 /// What was got of some slots.
 pub(crate) struct Got {
+    tag: Tag,
+    outcomes: Vec<Result<Found, (Index, Errno)>>,
+    /// To be committed once the answer has been sent.
+    pub(crate) takes: Takes,
+}
+
+/// What a peer is given to keep: it leaves its slots once the answer has been sent.
+pub(crate) struct Takes {
     pub(crate) tag: Tag,
-    pub(crate) gathered: Gathered,
+    pub(crate) reservations: Vec<Reservation>,
     pub(crate) requester: Requester,
     pub(crate) participant: Rc<Participant>,
 }
@@ -28,7 +36,7 @@ pub(crate) struct Got {
 pub(crate) struct Gathered {
     outcomes: Vec<Result<Found, (Index, Errno)>>,
     /// To be deleted when they have been sent.
-    pub(crate) taken: Vec<Reservation>,
+    taken: Vec<Reservation>,
     /// How many bytes there are left.
     room: usize,
     /// Something found no room.
@@ -107,6 +115,17 @@ impl Gathered {
         self.push(0, Err((index, errno)));
     }
 
+    /// Returns the answer, and what it takes.
+    pub(crate) fn finish(
+        self,
+        tag: Tag,
+        requester: Requester,
+        participant: Rc<Participant>,
+    ) -> Got {
+        let Self { outcomes, taken: reservations, .. } = self;
+        Got { tag, outcomes, takes: Takes { tag, reservations, requester, participant } }
+    }
+
     fn push(&mut self, payload: usize, outcome: Result<Found, (Index, Errno)>) {
         self.room = self.room.saturating_sub(DEPOSIT_HEAD + payload);
         self.outcomes.push(outcome);
@@ -129,7 +148,7 @@ impl Got {
     /// # Errors
     /// As [`Outbox::send`].
     pub(crate) async fn send(&self, outbox: &mut Outbox) -> io::Result<()> {
-        let outcomes = self.gathered.outcomes.iter().map(|outcome| match outcome {
+        let outcomes = self.outcomes.iter().map(|outcome| match outcome {
             Ok(found) => Ok(found.entry()),
             Err(nothing) => Err(*nothing),
         });

@@ -19,24 +19,27 @@ use super::slot_request::SlotRequest;
 use super::slots;
 use super::takers;
 use crate::fd::PeerFd;
-use crate::worker::limits::loop_time::Turn;
+use crate::worker::disconnected::Disconnected;
 use crate::worker::ownership::participant::Participant;
 use crate::worker::peer::session::Session;
 use crate::worker::policy::active::Rules;
 use crate::worker::state::Worker;
 
-/// Serves a request; none when the peer has left while it waited, or the supervisor has gone.
+/// Serves a request.
+///
+/// # Errors
+/// If the peer has left while it waited, or the supervisor has gone.
 pub(crate) async fn serve(
     worker: &Worker,
     session: &mut Session,
     requester: Requester,
     request: ManyRequest<PeerFd>,
-) -> Option<Answer> {
+) -> Result<Answer, Disconnected> {
     match request {
         ManyRequest::Get { tag, indices, take } => {
             let got = get(worker, session, requester, tag, &indices, take).await?;
-            takers::announce(worker, tag, &got.gathered.taken, &got.participant).await?;
-            Some(Answer::Got(Box::new(got)))
+            takers::announce(worker, tag, &got.takes.reservations, &got.takes.participant).await?;
+            Ok(Answer::Got(Box::new(got)))
         }
         ManyRequest::Add { tag, deposits } => {
             let mut outcomes = Vec::with_capacity(deposits.len());
@@ -49,7 +52,7 @@ pub(crate) async fn serve(
             }
             session.leaving.closed().await;
             session.pause(worker, requester.pause()).await?;
-            Some(Answer::DoneMany(tag, outcomes))
+            Ok(Answer::DoneMany(tag, outcomes))
         }
         ManyRequest::Del { tag, indices } => {
             let mut outcomes = Vec::with_capacity(indices.len());
@@ -60,7 +63,7 @@ pub(crate) async fn serve(
             }
             session.leaving.closed().await;
             session.pause(worker, requester.pause()).await?;
-            Some(Answer::DoneMany(tag, outcomes))
+            Ok(Answer::DoneMany(tag, outcomes))
         }
     }
 }
@@ -80,7 +83,7 @@ async fn get(
     tag: Tag,
     indices: &[Index],
     take: bool,
-) -> Option<Got> {
+) -> Result<Got, Disconnected> {
     let mut gathered = Gathered::new(indices.len());
     let mut had_its_turn = false;
     loop {
@@ -124,8 +127,7 @@ async fn get(
         }
     }
     session.pause(worker, requester.pause()).await?;
-    let participant = Rc::clone(&session.participant);
-    Some(Got { tag, gathered, requester, participant })
+    Ok(gathered.finish(tag, requester, Rc::clone(&session.participant)))
 }
 
 /// Whether a peer may take what is in a slot that has to be waited for; if not, that is recorded.
@@ -170,19 +172,4 @@ fn recorded(case: &RequestContext<'_>, failure: Failure) -> Errno {
     // Only for its record.
     drop(case.fail(failure));
     errno
-}
-
-/// It could not be sent: what was to be taken stays, for everybody; none when the supervisor has
-/// gone.
-pub(crate) async fn not_sent(got: Got, worker: &Worker) -> Option<()> {
-    takers::call_off(worker, got.tag, &got.gathered.taken).await
-}
-
-/// Deletes what was to be taken, now that it has been sent; none when the supervisor has gone.
-pub(crate) async fn sent(got: Got, worker: &Worker, turn: &Turn) -> Option<()> {
-    for taken in got.gathered.taken {
-        turn.take().await;
-        slots::take(worker, &got.requester, &got.participant, &taken).await?;
-    }
-    Some(())
 }

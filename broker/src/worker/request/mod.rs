@@ -5,6 +5,7 @@
 pub(crate) mod admin;
 pub(crate) mod answer;
 pub(crate) mod batch;
+pub(crate) mod commit;
 pub(crate) mod context;
 pub(crate) mod decision;
 pub(crate) mod discover;
@@ -28,6 +29,7 @@ use self::decision::Requester;
 use self::slot_request::SlotRequest;
 use crate::fd::PeerFd;
 use crate::log::{Record, Verdict};
+use crate::worker::disconnected::Disconnected;
 use crate::worker::peer::inbox::Incoming;
 use crate::worker::peer::session::Session;
 use crate::worker::state::Worker;
@@ -41,36 +43,37 @@ enum Request {
     Claim(ClaimRequest),
 }
 
-/// Serves a request; none when the peer has left while it waited, or the supervisor has gone.
+/// Serves a request.
+///
+/// # Errors
+/// If the peer has left while it waited, or the supervisor has gone.
 pub(crate) async fn serve(
     worker: &Worker,
     session: &mut Session,
     incoming: Incoming,
-) -> Option<Answer> {
+) -> Result<Answer, Disconnected> {
     let Incoming { message, writer } = incoming;
     let request = match Request::of(message, session.greeted.map(|greeted| greeted.features)) {
         Ok(request) => request,
-        Err(fault) => return Some(malformed(worker, session, fault)),
+        Err(fault) => return Ok(malformed(worker, session, fault)),
     };
     // Whoever asks for many slots asks as often.
     session.keep_rate(worker, request.size()).await?;
     let requester = Requester::new(worker, &session.identity, writer).await;
     let answer = match request {
         Request::Escrow(request) => slots::serve(worker, session, &requester, request).await,
-        Request::Hello(hello) => Some(discover::greet(worker, session, &requester, hello)),
+        Request::Hello(hello) => Ok(discover::greet(worker, session, &requester, hello)),
         Request::Many(request) => return many::serve(worker, session, requester, request).await,
-        Request::Claim(request) => {
-            Some(handover::serve(worker, session, &requester, request).await)
-        }
-        Request::Version2(Version2::Find(name)) => Some(discover::find(worker, &requester, &name)),
+        Request::Claim(request) => Ok(handover::serve(worker, session, &requester, request).await),
+        Request::Version2(Version2::Find(name)) => Ok(discover::find(worker, &requester, &name)),
         Request::Version2(Version2::List { tag, after }) => {
-            Some(discover::list(worker, &requester, &session.turn, tag, after).await)
+            Ok(discover::list(worker, &requester, &session.turn, tag, after).await)
         }
         Request::Version2(Version2::Reload) => admin::reload(worker, &requester).await,
         Request::Version2(Version2::Purge(slot)) => {
             admin::purge(worker, &requester, session, slot).await
         }
-        Request::Version2(Version2::Status) => Some(admin::status(worker, &requester)),
+        Request::Version2(Version2::Status) => Ok(admin::status(worker, &requester)),
     };
     session.leaving.closed().await;
     session.pause(worker, requester.pause()).await?;

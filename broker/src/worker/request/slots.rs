@@ -17,6 +17,7 @@ use super::slot_request::SlotRequest;
 use super::takers;
 use crate::fd::PeerFd;
 use crate::log::{Kind, Verdict};
+use crate::worker::disconnected::Disconnected;
 use crate::worker::limits::quota::{Exceeded, OpeningCharge};
 use crate::worker::ownership::participant::Participant;
 use crate::worker::ownership::tag::Fence;
@@ -35,13 +36,16 @@ const SWAP: Duration = Duration::from_secs(30);
 const MOST_PAUSES: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Serves a request; none when the peer has left while it waited, or the supervisor has gone.
+/// Serves a request.
+///
+/// # Errors
+/// If the peer has left while it waited, or the supervisor has gone.
 pub(crate) async fn serve(
     worker: &Worker,
     session: &mut Session,
     requester: &Requester,
     request: SlotRequest,
-) -> Option<Answer> {
+) -> Result<Answer, Disconnected> {
     let slot = request.slot();
     at_hand::during(slot, pin!(carry_out(worker, session, requester, request))).await
 }
@@ -51,7 +55,7 @@ async fn carry_out(
     session: &mut Session,
     requester: &Requester,
     request: SlotRequest,
-) -> Option<Answer> {
+) -> Result<Answer, Disconnected> {
     // The tag whose turn has come by this request.
     let (mut taken, mut counted) = (None, false);
     loop {
@@ -63,16 +67,15 @@ async fn carry_out(
             if let Some(tag) = taken {
                 session.give_up_turn(worker, tag).await;
             }
-            return Some(case.fail(failure));
+            return Ok(case.fail(failure));
         }
         if let Err(failure) = fence(&case, &session.participant) {
-            return Some(case.fail(failure));
+            return Ok(case.fail(failure));
         }
         if !std::mem::replace(&mut counted, true) {
             case.count(1);
         }
-        if case.place.is_serial() {
-            let tag = case.place.tag?;
+        if let Some(tag) = case.place.tag.filter(|_| case.place.is_serial()) {
             let newly = session.take_turn(worker, tag).await?;
             taken = taken.or(newly.then_some(tag));
             if !worker.policy.are(&rules) {
@@ -81,9 +84,9 @@ async fn carry_out(
         }
         let outcome = match request {
             SlotRequest::Get(slot) => match get(&case, &session.participant, slot).await {
-                Some(outcome) => outcome,
-                // The policy has been replaced meanwhile: decided anew under the next one.
-                None => match next(worker, &rules).await {
+                Ok(outcome) => outcome,
+                // Decided once more, under the next policy.
+                Err(PolicyReplaced) => match next(worker, &rules).await {
                     Ok(()) => continue,
                     Err(failure) => Outcome::Failed(failure),
                 },
@@ -92,7 +95,7 @@ async fn carry_out(
             SlotRequest::Del(slot) => forget(&case, session, slot).await?,
             SlotRequest::Count(tag) => Outcome::Done(count(&case, tag)),
         };
-        return Some(case.conclude(outcome));
+        return Ok(case.conclude(outcome));
     }
 }
 
@@ -138,15 +141,21 @@ fn acceptable(case: &RequestContext<'_>, add: &Add<PeerFd>) -> Result<(), Failur
     Err(Failure::plain(Errno::OPNOTSUPP, &reason))
 }
 
-/// Gives what lies in a slot, or opens it; none when that was asked under a policy that is not the
-/// supervisor's any more.
-async fn get(case: &RequestContext<'_>, participant: &Participant, slot: Slot) -> Option<Outcome> {
+/// The supervisor has another policy than the one that a request was decided by.
+struct PolicyReplaced;
+
+/// Returns what lies in a slot, or opens it.
+async fn get(
+    case: &RequestContext<'_>,
+    participant: &Participant,
+    slot: Slot,
+) -> Result<Outcome, PolicyReplaced> {
     match case.place.resource {
         Some((index, resource)) => open(case, slot, index, resource.open_timeout).await,
         None => {
             let deposit = case.worker.slots.borrow().get(slot).cloned();
             let deposit = deposit.filter(|deposit| shows(case.worker, participant, deposit));
-            Some(deposit.map(Answer::Deposit).ok_or_else(Failure::absent).into())
+            Ok(deposit.map(Answer::Deposit).ok_or_else(Failure::absent).into())
         }
     }
 }
@@ -167,13 +176,13 @@ async fn open(
     slot: Slot,
     resource: ResourceIndex,
     patience: Duration,
-) -> Option<Outcome> {
+) -> Result<Outcome, PolicyReplaced> {
     let uid = case.requester.connection().uid;
     let charge = match room_to_open(case.worker, uid).await {
         Ok(charge) => charge,
         Err(failure) => {
             let _ = case.record(Kind::Open, Verdict::Failed, &failure.reason);
-            return Some(Outcome::Failed(failure));
+            return Ok(Outcome::Failed(failure));
         }
     };
     let generation = case.rules.generation;
@@ -182,12 +191,12 @@ async fn open(
         Ok(opened) => {
             // The record of the decision, which follows, is the one that counts.
             let _ = case.record(Kind::Open, Verdict::Granted, "opened");
-            Some(Outcome::Done(Answer::Resource(slot, Box::new(opened))))
+            Ok(Outcome::Done(Answer::Resource(slot, Box::new(opened))))
         }
-        Err((Errno::STALE, _)) => None,
+        Err((Errno::STALE, _)) => Err(PolicyReplaced),
         Err((errno, reason)) => {
             let _ = case.record(Kind::Open, Verdict::Failed, &reason);
-            Some(Outcome::Failed(Failure::not_opened(errno, &reason)))
+            Ok(Outcome::Failed(Failure::not_opened(errno, &reason)))
         }
     }
 }
@@ -219,8 +228,12 @@ fn largest_resource(rules: &Rules, tag: Tag) -> Option<Index> {
     rules.policy.resource_slots(Some(tag), None).last().map(|slot| slot.index)
 }
 
-/// Keeps a deposit, at the supervisor first; none when the supervisor has gone.
-async fn keep(case: &RequestContext<'_>, session: &Session, add: Add<PeerFd>) -> Option<Outcome> {
+/// Keeps a deposit, at the supervisor first.
+async fn keep(
+    case: &RequestContext<'_>,
+    session: &Session,
+    add: Add<PeerFd>,
+) -> Result<Outcome, Disconnected> {
     let (worker, slot) = (case.worker, add.slot);
     let owner = case.requester.connection().uid;
     let guard = worker.link.lock().await;
@@ -237,13 +250,13 @@ async fn keep(case: &RequestContext<'_>, session: &Session, add: Add<PeerFd>) ->
     // From here on only want of room on the way to the supervisor, or its end, keeps it from being done.
     let charge = match charge.and_then(|charge| case.record_first("done").map(|()| charge)) {
         Ok(charge) => charge,
-        Err(failure) => return Some(Outcome::Failed(failure)),
+        Err(failure) => return Ok(Outcome::Failed(failure)),
     };
     let deposit = Deposit::new(add, owner, charge);
     match guard.keep(&deposit).await {
         Ok(()) => {}
-        Err(Unsent::Later) => return Some(Outcome::Failed(crowded())),
-        Err(Unsent::Ends) => return None,
+        Err(Unsent::Later) => return Ok(Outcome::Failed(crowded())),
+        Err(Unsent::Ends) => return Err(Disconnected),
     }
     if let Some(before) = &before {
         worker.link.copies.leaves(before);
@@ -252,7 +265,7 @@ async fn keep(case: &RequestContext<'_>, session: &Session, add: Add<PeerFd>) ->
     }
     worker.taking.forget(slot);
     worker.slots.borrow_mut().put(deposit);
-    Some(Outcome::Recorded(Answer::Done))
+    Ok(Outcome::Recorded(Answer::Done))
 }
 
 fn crowded() -> Failure {
@@ -260,8 +273,12 @@ fn crowded() -> Failure {
     Failure::in_vain(Errno::AGAIN, reason)
 }
 
-/// Forgets a deposit, at the supervisor first; none when the supervisor has gone.
-async fn forget(case: &RequestContext<'_>, session: &Session, slot: Slot) -> Option<Outcome> {
+/// Forgets a deposit, at the supervisor first.
+async fn forget(
+    case: &RequestContext<'_>,
+    session: &Session,
+    slot: Slot,
+) -> Result<Outcome, Disconnected> {
     let worker = case.worker;
     let guard = worker.link.lock().await;
     let before = worker.slots.borrow().get(slot).cloned();
@@ -274,35 +291,41 @@ async fn forget(case: &RequestContext<'_>, session: &Session, slot: Slot) -> Opt
     });
     let before = match may {
         Ok(before) => before,
-        Err(failure) => return Some(Outcome::Failed(failure)),
+        Err(failure) => return Ok(Outcome::Failed(failure)),
     };
     session.leaving.add(&before);
     delete(worker, &guard, &before).await?;
-    Some(Outcome::Recorded(Answer::Done))
+    Ok(Outcome::Recorded(Answer::Done))
 }
 
-/// Deletes what is in a slot, at the supervisor first; none when the supervisor has gone.
+/// Deletes what is in a slot, at the supervisor first.
+///
+/// # Errors
+/// If the supervisor has gone.
 pub(crate) async fn delete(
     worker: &Worker,
     guard: &LinkGuard<'_>,
     deposit: &Deposit,
-) -> Option<()> {
-    guard.forget(deposit.slot).await.ok()?;
+) -> Result<(), Disconnected> {
+    guard.forget(deposit.slot).await?;
     worker.link.copies.leaves(deposit);
     worker.taking.forget(deposit.slot);
     worker.slots.borrow_mut().take(deposit.slot);
     worker.freed.count();
-    Some(())
+    Ok(())
 }
 
 /// Deletes what was given away, unless somebody has put something else there meanwhile, or takes
-/// the tag over; none when the supervisor has gone.
+/// the tag over.
+///
+/// # Errors
+/// If the supervisor has gone.
 pub(crate) async fn take(
     worker: &Worker,
     requester: &Requester,
     participant: &Participant,
     taken: &Reservation,
-) -> Option<()> {
+) -> Result<(), Disconnected> {
     let slot = Some(taken.deposit.slot);
     at_hand::during(slot, pin!(delete_taken(worker, requester, participant, taken))).await
 }
@@ -312,7 +335,7 @@ async fn delete_taken(
     requester: &Requester,
     participant: &Participant,
     taken: &Reservation,
-) -> Option<()> {
+) -> Result<(), Disconnected> {
     let (deposit, slot) = (&taken.deposit, taken.deposit.slot);
     let guard = worker.link.lock().await;
     let same = worker.slots.borrow().get(slot).is_some_and(|found| Rc::ptr_eq(found, deposit));
@@ -321,7 +344,7 @@ async fn delete_taken(
     let case = RequestContext::new(worker, &rules, requester, Right::Del, place);
     // Whoever takes the tag over finds it there.
     if !same {
-        return Some(());
+        return Ok(());
     }
     if fence_in_turn(&case, participant).is_err() {
         drop(guard);

@@ -7,25 +7,36 @@ use fdbroker_wire::{Control, Index, Tag};
 
 use crate::process_number;
 use crate::sys::watch::Watched;
+use crate::worker::disconnected::Disconnected;
 use crate::worker::ownership::participant::Participant;
 use crate::worker::state::Worker;
 use crate::worker::store::pending_take::{Former, Reservation};
 use crate::worker::supervisor_link::restore::Take;
 
-/// Tells the supervisor who is about to be given what lies in some slots of a tag; none when it has gone.
+/// Tells the supervisor who is about to be given what lies in some slots of a tag.
 /// A process that the kernel does not name is told of to nobody: what it takes can be given twice.
+///
+/// # Errors
+/// If the supervisor has gone.
 pub(crate) async fn announce(
     worker: &Worker,
     tag: Tag,
     taken: &[Reservation],
     participant: &Participant,
-) -> Option<()> {
-    let Some(process) = &participant.identity.process else { return Some(()) };
+) -> Result<(), Disconnected> {
+    let Some(process) = &participant.identity.process else { return Ok(()) };
     tell(worker, tag, taken, Some((participant.pid(), process.as_fd()))).await
 }
 
 /// Tells it that they are given to nobody after all.
-pub(crate) async fn call_off(worker: &Worker, tag: Tag, taken: &[Reservation]) -> Option<()> {
+///
+/// # Errors
+/// If the supervisor has gone.
+pub(crate) async fn call_off(
+    worker: &Worker,
+    tag: Tag,
+    taken: &[Reservation],
+) -> Result<(), Disconnected> {
     tell(worker, tag, taken, None).await
 }
 
@@ -36,18 +47,18 @@ async fn tell(
     tag: Tag,
     taken: &[Reservation],
     taker: Option<(i32, BorrowedFd<'_>)>,
-) -> Option<()> {
+) -> Result<(), Disconnected> {
     if taken.is_empty() {
-        return Some(());
+        return Ok(());
     }
     let guard = worker.link.lock().await;
     let there = taken.iter().filter(|taken| taken.is_there(&worker.slots.borrow()));
     let indices: Vec<Index> = there.map(|taken| taken.deposit.slot.index).collect();
     if indices.is_empty() {
-        return Some(());
+        return Ok(());
     }
     let (pid, process) = (taker.map_or(0, |(pid, _)| pid), taker.map(|(_, process)| process));
-    guard.control(Control::Taking { tag, indices, pid, process }).await.ok()
+    Ok(guard.control(Control::Taking { tag, indices, pid, process }).await?)
 }
 
 /// Keeps what an earlier worker was giving to a process for that process, until it ends.

@@ -18,7 +18,7 @@ use crate::process_number;
 use crate::sys::watch::Watched;
 use crate::worker::ownership::participant::Participant;
 
-/// Which deposits that are, by their addresses, and who takes each.
+/// Which deposits that are, and who takes each.
 #[derive(Default)]
 pub(crate) struct PendingTakes {
     now: Rc<RefCell<Takers>>,
@@ -32,9 +32,21 @@ pub(crate) struct Former {
     pub(crate) process: Watched,
 }
 
-type Takers = HashMap<*const Deposit, Rc<Participant>>;
+type Takers = HashMap<Slot, Take>;
 
-/// A deposit that is being taken, until this is dropped. It keeps the address from being another's.
+/// What is taken of a slot, and by which session.
+struct Take {
+    deposit: Rc<Deposit>,
+    taker: Rc<Participant>,
+}
+
+impl Take {
+    fn is_of(&self, deposit: &Rc<Deposit>) -> bool {
+        Rc::ptr_eq(&self.deposit, deposit)
+    }
+}
+
+/// A deposit that is being taken, until this is dropped.
 pub(crate) struct Reservation {
     pub(crate) deposit: Rc<Deposit>,
     taker: Rc<Participant>,
@@ -45,11 +57,16 @@ impl PendingTakes {
     /// Who takes a deposit. What was put in its slot meanwhile is another one.
     pub(crate) fn taker(&self, deposit: &Rc<Deposit>) -> Option<Rc<Participant>> {
         let takers = self.now.borrow();
-        if takers.is_empty() { None } else { takers.get(&Rc::as_ptr(deposit)).cloned() }
+        if takers.is_empty() {
+            return None;
+        }
+        let take = takers.get(&deposit.slot).filter(|take| take.is_of(deposit))?;
+        Some(Rc::clone(&take.taker))
     }
 
     pub(crate) fn begin(&self, deposit: &Rc<Deposit>, taker: &Rc<Participant>) -> Reservation {
-        self.now.borrow_mut().insert(Rc::as_ptr(deposit), Rc::clone(taker));
+        let take = Take { deposit: Rc::clone(deposit), taker: Rc::clone(taker) };
+        self.now.borrow_mut().insert(deposit.slot, take);
         let (deposit, taker) = (Rc::clone(deposit), Rc::clone(taker));
         Reservation { deposit, taker, taking: Rc::clone(&self.now) }
     }
@@ -98,19 +115,23 @@ impl Reservation {
     /// somebody else's.
     pub(crate) fn is_there(&self, slots: &Slots) -> bool {
         let found = slots.get(self.deposit.slot);
-        let takers = self.taking.borrow();
-        let taker = takers.get(&Rc::as_ptr(&self.deposit));
         found.is_some_and(|found| Rc::ptr_eq(found, &self.deposit))
-            && taker.is_some_and(|taker| Rc::ptr_eq(taker, &self.taker))
+            && self.is_latest(&self.taking.borrow())
+    }
+
+    /// Returns whether no other session has begun to take it since.
+    fn is_latest(&self, takers: &Takers) -> bool {
+        let take = takers.get(&self.deposit.slot);
+        take.is_some_and(|take| take.is_of(&self.deposit) && take.taker.id == self.taker.id)
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let (address, mut takers) = (Rc::as_ptr(&self.deposit), self.taking.borrow_mut());
+        let mut takers = self.taking.borrow_mut();
         // Another one may take by now what the tag's former owner is not to have.
-        if takers.get(&address).is_some_and(|taker| Rc::ptr_eq(taker, &self.taker)) {
-            takers.remove(&address);
+        if self.is_latest(&takers) {
+            takers.remove(&self.deposit.slot);
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::deposit_record;
 use crate::fd::PeerFd;
 use crate::sys::watch::Watched;
 use crate::transmit::{RETRY, too_many_in_flight, transmit};
+use crate::worker::disconnected::Disconnected;
 use crate::worker::limits::quota::OpeningCharge;
 use crate::worker::store::deposit::Deposit;
 use crate::worker::store::slots::Slots;
@@ -108,11 +109,14 @@ impl SupervisorLink {
         timeout_at(until, opened).await.map_err(late)?.unwrap_or_else(|_| Err(again()))
     }
 
-    /// Has the supervisor read the policy again; none when it has gone.
-    pub(crate) async fn reload(&self) -> Option<Reloaded> {
+    /// Has the supervisor read the policy again.
+    ///
+    /// # Errors
+    /// If it has gone.
+    pub(crate) async fn reload(&self) -> Result<Reloaded, Disconnected> {
         let (ticket, reloaded) = self.questions.reload();
-        self.lock().await.control(Control::Reload { ticket }).await.ok()?;
-        reloaded.await.ok()
+        self.lock().await.control(Control::Reload { ticket }).await?;
+        reloaded.await.map_err(|_| Disconnected)
     }
 
     /// Tells the supervisor that peers are being served.
@@ -155,6 +159,12 @@ pub(crate) enum Unsent {
     Later,
     /// The supervisor has gone, or takes nothing any more: this worker ends.
     Ends,
+}
+
+impl From<Unsent> for Disconnected {
+    fn from(_: Unsent) -> Self {
+        Self
+    }
 }
 
 impl LinkGuard<'_> {
