@@ -107,6 +107,19 @@ def is_worker(pid: str) -> bool:
         return False
 
 
+def bind(kind: socket.SocketKind, address: Any) -> socket.socket:
+    """A socket of IPv4 that is bound, and listens if it can."""
+    bound = socket.socket(socket.AF_INET, kind)
+    try:
+        bound.bind(address)
+        if kind == socket.SOCK_STREAM:
+            bound.listen()
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
 class Daemon:
     """A broker, ended by its process id."""
 
@@ -262,6 +275,19 @@ class RealBroker(WithDaemon):
             broker.add("1/0", 987)
         self.assertEqual(bad.exception.errno, errno.EBADF)
         self.assertEqual(broker.tag(1), Info(0, 0))
+
+    def test_an_address_is_free_once_its_deletion_or_replacement_is_answered(self) -> None:
+        broker = self.connect()
+        with bind(socket.SOCK_STREAM, ("127.0.0.1", 0)) as free:
+            address = free.getsockname()
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            for _ in range(100):
+                with bind(kind, address) as bound:
+                    broker.add("1/0", bound)
+                broker.delete("1/0")
+                with bind(kind, address) as bound:
+                    broker.add("1/0", bound)
+                broker.add("1/0", payload=b"another")
 
     def test_names_are_found_and_slots_are_listed(self) -> None:
         broker = self.connect()

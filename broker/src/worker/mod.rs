@@ -127,7 +127,7 @@ async fn start(
     let policy = &rules.policy;
     let (link, reads) = write::SupervisorLink::new(link).map_err(|error| error.to_string())?;
     let heartbeat = Heartbeat::new(supervisor).map_err(|error| error.to_string())?;
-    let own_sockets = store::kind::OwnSockets::of(&listener);
+    let own_sockets = store::own_sockets::OwnSockets::of(&listener);
     let listener = close_queue.hold(close_queue.unread(), listener);
     let quotas = limits::quota::Quotas::new(policy.settings(), table);
     quotas

@@ -17,7 +17,7 @@ use super::limits::rate::Rates;
 use super::ownership::registry::OwnershipRegistry;
 use super::policy::active::ActivePolicy;
 use super::sessions::Sessions;
-use super::store::kind::OwnSockets;
+use super::store::own_sockets::OwnSockets;
 use super::store::pending_take::PendingTakes;
 use super::store::slots::Slots;
 use super::supervisor_link::closer::CloserLinks;

@@ -33,7 +33,7 @@ fn a_supervisor_that_replaces_a_listener_with_a_full_backlog_goes_on() {
     let supervisor = Stopped::new(daemon.supervisor_pid());
     fs::remove_file(daemon.socket()).expect("the socket file is there");
     process::signal(worker, Signal::KILL);
-    wait_until("the worker has ended", || !process::runs(worker));
+    wait_until("the worker has ended", || process::has_ended(worker));
     drop((stopped, supervisor));
     wait_until("the socket file has been made again", || daemon.socket().exists());
     sleeping_thread(daemon.supervisor_pid());

@@ -10,6 +10,7 @@ pub(crate) mod takers;
 pub(crate) mod unclosed;
 
 use std::collections::BTreeMap;
+use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
 use fdbroker_wire::{Add, Slot, Tag};
@@ -19,7 +20,7 @@ use self::kept::Kept;
 use self::takers::Takers;
 use self::unclosed::Unclosed;
 use crate::deposit_record;
-use crate::fd::PeerFd;
+use crate::fd::{PeerFd, kind};
 use crate::memory::Freed;
 
 /// The owner of a serial tag, as the worker noted it.
@@ -59,7 +60,7 @@ impl Deposits {
             descriptor.keep_until_closed(notice);
             leaving
         });
-        self.forget(slot);
+        self.remove(slot, |replaced| replaced.is_some_and(kind::is_socket_or_device));
         self.kept.insert(slot, Rc::new(Kept { slot, ufd, payload, descriptor, leaving }));
         true
     }
@@ -80,12 +81,17 @@ impl Deposits {
 
     /// Forgets a deposit; whether there was one.
     pub(crate) fn forget(&mut self, slot: Slot) -> bool {
+        self.remove(slot, |_| true)
+    }
+
+    /// Removes a deposit; closes its descriptor at once if the worker's answer waits for that.
+    fn remove(&mut self, slot: Slot, soon: impl Fn(Option<BorrowedFd<'_>>) -> bool) -> bool {
         self.takers.forget(slot);
         let kept = self.kept.remove(&slot);
         kept.iter().for_each(|_| self.freed.count());
-        // The worker's answer waits for it.
         let descriptor = kept.as_ref().and_then(|kept| kept.descriptor.as_ref());
-        descriptor.into_iter().for_each(PeerFd::close_soon);
+        let awaited = descriptor.filter(|descriptor| soon(descriptor.descriptor()));
+        awaited.into_iter().for_each(PeerFd::close_soon);
         let leaving = kept.as_ref().and_then(|kept| kept.leaving.as_ref());
         leaving.into_iter().for_each(|leaving| self.unclosed.leaves(leaving));
         kept.is_some()

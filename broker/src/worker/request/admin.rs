@@ -117,7 +117,7 @@ async fn purge_one(
     if case.record_elsewhere(&place, Kind::Decision, Verdict::Granted, &reason).is_err() {
         return Ok(Err(unrecorded()));
     }
-    session.leaving.add(&deposit);
+    session.leaving.deleted(&deposit);
     delete(worker, &guard, &deposit).await.map(Ok)
 }
 

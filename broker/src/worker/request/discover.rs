@@ -10,11 +10,10 @@ use super::decision::{Decision, Requester};
 use super::error::Failure;
 use super::orphans::is_unreachable;
 use super::place::Place;
-use crate::fd::PeerFd;
+use crate::fd::{PeerFd, kind};
 use crate::worker::limits::loop_time::Turn;
 use crate::worker::peer::session::{Greeted, Session};
 use crate::worker::state::Worker;
-use crate::worker::store::kind;
 
 /// How many slots are looked up at once.
 const AT_ONCE: usize = 256;

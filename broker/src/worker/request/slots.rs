@@ -15,7 +15,7 @@ use super::error::Failure;
 use super::place::Place;
 use super::slot_request::SlotRequest;
 use super::takers;
-use crate::fd::PeerFd;
+use crate::fd::{PeerFd, kind};
 use crate::log::{Kind, Verdict};
 use crate::worker::disconnected::Disconnected;
 use crate::worker::limits::quota::{Exceeded, OpeningCharge};
@@ -25,7 +25,6 @@ use crate::worker::peer::session::Session;
 use crate::worker::policy::active::Rules;
 use crate::worker::state::Worker;
 use crate::worker::store::deposit::Deposit;
-use crate::worker::store::kind;
 use crate::worker::store::pending_take::Reservation;
 use crate::worker::supervisor_link::at_hand;
 use crate::worker::supervisor_link::write::{LinkGuard, Unsent};
@@ -260,7 +259,7 @@ async fn keep(
     }
     if let Some(before) = &before {
         worker.link.copies.leaves(before);
-        session.leaving.add(before);
+        session.leaving.replaced(before);
         worker.freed.count();
     }
     worker.taking.forget(slot);
@@ -293,7 +292,7 @@ async fn forget(
         Ok(before) => before,
         Err(failure) => return Ok(Outcome::Failed(failure)),
     };
-    session.leaving.add(&before);
+    session.leaving.deleted(&before);
     delete(worker, &guard, &before).await?;
     Ok(Outcome::Recorded(Answer::Done))
 }

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::deposit::Deposit;
+use crate::fd::{PeerFd, kind};
 use crate::worker::limits::quota::DepositCharge;
 
 /// How long an answer waits at most.
@@ -29,8 +30,17 @@ struct Closing {
 }
 
 impl Leaving {
-    /// Adds a deposit that leaves its slot now, or at once. Whoever holds it has to let go of it.
-    pub(crate) fn add(&self, deposit: &Deposit) {
+    /// Adds a deposit that another one replaces, if others can want what its descriptor has: a socket's
+    /// address, a device. A wait would cost three times as much as such an ADD itself.
+    pub(crate) fn replaced(&self, deposit: &Deposit) {
+        let descriptor = deposit.descriptor.as_ref().and_then(PeerFd::descriptor);
+        if descriptor.is_some_and(kind::is_socket_or_device) {
+            self.deleted(deposit);
+        }
+    }
+
+    /// Adds a deposit that is deleted.
+    pub(crate) fn deleted(&self, deposit: &Deposit) {
         let Some(descriptor) = &deposit.descriptor else { return };
         descriptor.close_soon();
         let charge = Arc::downgrade(&deposit.charge);

@@ -1,7 +1,7 @@
 //! What lies in the slots, and what may.
 
 pub(crate) mod deposit;
-pub(crate) mod kind;
 pub(crate) mod leaving;
+pub(crate) mod own_sockets;
 pub(crate) mod pending_take;
 pub(crate) mod slots;

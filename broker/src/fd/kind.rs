@@ -1,11 +1,11 @@
-//! What a descriptor is, as the kernel says, and which ones are never held.
+//! What a descriptor is, as the kernel says. Neither function asks whoever serves the file: that may never answer.
 
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use fdbroker_policy::Kind;
 use rustix::fs::{AtFlags, FileType, OFlags, StatxFlags, fcntl_getfl, statx};
 use rustix::net::sockopt::{socket_acceptconn, socket_domain, socket_type};
-use rustix::net::{AddressFamily, SocketAddrAny, SocketType, getpeername, getsockname};
+use rustix::net::{AddressFamily, SocketType};
 
 /// The kind of a deposit.
 pub(crate) fn of(descriptor: Option<BorrowedFd<'_>>) -> Kind {
@@ -15,10 +15,8 @@ pub(crate) fn of(descriptor: Option<BorrowedFd<'_>>) -> Kind {
         Ok(_) => {}
         Err(_) => return Kind::Other,
     }
-    // Not even a file's server is asked: it may be the peer's own, and never answer.
-    let no_server = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-    let Ok(found) = statx(descriptor, "", no_server, StatxFlags::TYPE) else { return Kind::Other };
-    match FileType::from_raw_mode(found.stx_mode.into()) {
+    let Some(file_type) = file_type(descriptor) else { return Kind::Other };
+    match file_type {
         FileType::Socket => socket(descriptor),
         // Some anonymous inodes call themselves regular files: pidfds do, since Linux 6.9.
         FileType::RegularFile => anonymous(descriptor).unwrap_or(Kind::File),
@@ -28,6 +26,18 @@ pub(crate) fn of(descriptor: Option<BorrowedFd<'_>>) -> Kind {
         FileType::BlockDevice => Kind::BlockDevice,
         _ => anonymous(descriptor).unwrap_or(Kind::Other),
     }
+}
+
+/// Whether it is a socket or a device: others may want its address, or to open the device.
+pub(crate) fn is_socket_or_device(descriptor: BorrowedFd<'_>) -> bool {
+    let file_type = file_type(descriptor);
+    matches!(file_type, Some(FileType::Socket | FileType::CharacterDevice | FileType::BlockDevice))
+}
+
+fn file_type(descriptor: BorrowedFd<'_>) -> Option<FileType> {
+    let no_server = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    let found = statx(descriptor, "", no_server, StatxFlags::TYPE).ok()?;
+    Some(FileType::from_raw_mode(found.stx_mode.into()))
 }
 
 fn socket(socket: BorrowedFd<'_>) -> Kind {
@@ -71,38 +81,16 @@ fn anonymous(descriptor: BorrowedFd<'_>) -> Option<Kind> {
     })
 }
 
-/// Knows the broker's own sockets when it sees them.
-pub(crate) struct OwnSockets(Option<SocketAddrAny>);
-
-impl OwnSockets {
-    /// A guard of the broker that listens on this socket.
-    pub(crate) fn of(listener: &OwnedFd) -> Self {
-        Self(getsockname(listener).ok())
-    }
-
-    /// Whether the descriptor is the broker's own listening socket, or an end of a connection to
-    /// the broker: a peer that deposits its own end and leaves would never be seen to leave.
-    ///
-    /// Told by the address: a connected end has the listener's as its own or as its peer's. Of a
-    /// broker without an address (nothing was bound) no peer can exist.
-    pub(crate) fn knows(&self, descriptor: Option<BorrowedFd<'_>>, kind: Kind) -> bool {
-        let (Some(descriptor), Some(own)) = (descriptor, &self.0) else { return false };
-        matches!(kind, Kind::Unix | Kind::UnixListener)
-            && (getsockname(descriptor).is_ok_and(|name| name == *own)
-                || getpeername(descriptor).is_ok_and(|name| name == Some(own.clone())))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, TcpStream, UdpSocket};
     use std::os::fd::{AsFd, OwnedFd};
-    use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+    use std::os::unix::net::{UnixDatagram, UnixStream};
 
     use fdbroker_policy::Kind;
     use rustix::fs::{Mode, OFlags, open};
 
-    use super::{OwnSockets, of};
+    use super::of;
 
     fn kind(descriptor: impl Into<OwnedFd>) -> Kind {
         of(Some(descriptor.into().as_fd()))
@@ -140,25 +128,5 @@ mod tests {
         let own = rustix::process::getpid();
         let flags = rustix::process::PidfdFlags::empty();
         assert_eq!(kind(rustix::process::pidfd_open(own, flags).unwrap()), Kind::Pidfd);
-    }
-
-    #[test]
-    fn the_brokers_own_sockets_are_known_and_strangers_are_not() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("s");
-        let listener = UnixListener::bind(&path).unwrap();
-        let guard = OwnSockets::of(&OwnedFd::from(listener.try_clone().unwrap()));
-        let client = OwnedFd::from(UnixStream::connect(&path).unwrap());
-        let accepted = OwnedFd::from(listener.accept().unwrap().0);
-        let stranger = OwnedFd::from(UnixStream::pair().unwrap().0);
-        let listener = OwnedFd::from(listener);
-        let knows = |socket: &OwnedFd| {
-            let socket = Some(socket.as_fd());
-            guard.knows(socket, of(socket))
-        };
-        assert!(knows(&client));
-        assert!(knows(&accepted));
-        assert!(knows(&listener));
-        assert!(!knows(&stranger));
     }
 }
