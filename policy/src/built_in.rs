@@ -71,7 +71,7 @@ mod tests {
             for tag in 0..40 {
                 let target = target(right, tag);
                 let expected = tag < 32 || target == Target::Broker;
-                let verdict = policy.decide(&peer(OWNER), right, target, NOW);
+                let verdict = policy.outcome(&peer(OWNER), right, target, NOW);
                 assert_eq!(verdict.is_granted(), expected, "{right} {tag}");
             }
         }
@@ -81,7 +81,7 @@ mod tests {
     fn nobody_else_has_a_right_not_even_root() {
         let policy = built_in(OWNER);
         for right in Right::ALL {
-            let verdict = policy.decide(&peer(Uid::ROOT), right, target(right, 0), NOW);
+            let verdict = policy.outcome(&peer(Uid::ROOT), right, target(right, 0), NOW);
             assert_eq!(verdict, Verdict::Refused { rule: None }, "{right}");
         }
     }
@@ -91,7 +91,7 @@ mod tests {
         let policy = built_in(Uid::OVERFLOW);
         assert!(
             !policy
-                .decide(&peer(Uid::OVERFLOW), Right::Get, Target::Slot(slot(0)), NOW)
+                .outcome(&peer(Uid::OVERFLOW), Right::Get, Target::Slot(slot(0)), NOW)
                 .is_granted()
         );
     }

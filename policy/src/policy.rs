@@ -126,37 +126,39 @@ impl Policy {
         self.tests
     }
 
-    /// Whether the time can make a difference. Where it cannot, any moment will do for [`Policy::decide`].
+    /// Whether the time can make a difference. Where it cannot, any moment will do for [`Policy::outcome`].
     #[must_use]
     pub const fn is_timed(&self) -> bool {
         self.timed
     }
 
-    /// Whether a peer may do something to a slot, to a whole tag or to the broker, at a moment.
+    /// Returns whether a peer may do something to a slot, to a whole tag or to the broker, at a moment.
+    ///
+    /// This is the one decision: the daemon, `[[tests]]` and `explain` ask it, and no other.
     ///
     /// A tag that is not declared is always refused, and so is [`Right::Operate`] on a slot or tag, or any other
     /// right on the broker. [`Right::Tag`] and [`Right::Claim`] count of a whole tag, so a slot stands for its
-    /// tag there; a [`Target::Tag`] looks only at rules that cover all of the tag. The cost grows with the rules
-    /// that cover the target and not with others. Nothing is allocated.
-    pub fn decide<'p>(
+    /// tag there; a [`Target::Tag`] looks only at rules that cover all of the tag. Nobody may change what lies in a
+    /// resource's slot. The cost grows with the rules that cover the target and not with others. Nothing is allocated.
+    pub fn outcome<'p>(
         &'p self,
         peer: &Peer<'_>,
         right: Right,
         target: Target,
         at: Moment,
     ) -> Verdict<'p> {
-        self.weigh(peer, None, right, target, at)
+        self.decide(peer, None, right, target, at)
     }
 
-    /// Returns room for what will be known of one peer: see [`Policy::decide_with`].
+    /// Returns room for what will be known of one peer: see [`Policy::outcome_with`].
     #[must_use]
     pub fn conditions(&self) -> Conditions {
         Conditions::new(self.rules.len())
     }
 
-    /// As [`Policy::decide`], for a peer that is asked about more than once: each of a rule's conditions is looked at
+    /// As [`Policy::outcome`], for a peer that is asked about more than once: each of a rule's conditions is looked at
     /// the first time that it matters, and kept in `conditions`, which must be of this very policy and peer.
-    pub fn decide_with<'p>(
+    pub fn outcome_with<'p>(
         &'p self,
         peer: &Peer<'_>,
         conditions: &Conditions,
@@ -164,10 +166,10 @@ impl Policy {
         target: Target,
         at: Moment,
     ) -> Verdict<'p> {
-        self.weigh(peer, Some(conditions), right, target, at)
+        self.decide(peer, Some(conditions), right, target, at)
     }
 
-    fn weigh<'p>(
+    fn decide<'p>(
         &'p self,
         peer: &Peer<'_>,
         conditions: Option<&Conditions>,
@@ -181,7 +183,10 @@ impl Policy {
         let peer = &peer.within_sight();
         let mut scales = Scales::new(&self.rules, peer, conditions, right, at);
         self.coverage.weigh(right, target, &mut scales);
-        scales.verdict()
+        match scales.verdict() {
+            Verdict::Granted { rule } if self.keeps(right, target) => Verdict::Kept { rule },
+            verdict => verdict,
+        }
     }
 
     /// The last index of the tag up to which the policy knows no difference between the slots, from this one on: the same
@@ -196,20 +201,6 @@ impl Policy {
             _ => None,
         };
         self.coverage.alike_until(slot).min(before_the_next.unwrap_or(Index::MAX))
-    }
-
-    /// What the broker answers: as [`Policy::decide`], but that nobody may change what lies in a resource's slot.
-    pub fn outcome<'p>(
-        &'p self,
-        peer: &Peer<'_>,
-        right: Right,
-        target: Target,
-        at: Moment,
-    ) -> Verdict<'p> {
-        match self.decide(peer, right, target, at) {
-            Verdict::Granted { .. } if self.keeps(right, target) => Verdict::Refused { rule: None },
-            verdict => verdict,
-        }
     }
 
     /// Whether a right is to change what lies in a resource's slot: that is the policy's own, and nobody may, whatever the

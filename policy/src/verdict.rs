@@ -22,13 +22,28 @@ pub enum Verdict<'p> {
         /// The id of the rule that denies it; `None` where no rule allows it.
         rule: Option<&'p str>,
     },
+    /// It may not: a rule allows it, but a resource's slot is the policy's own, and nobody changes what lies there.
+    Kept {
+        /// The id of the rule that allows it.
+        rule: &'p str,
+    },
 }
 
-impl Verdict<'_> {
-    /// Whether the peer may.
+impl<'p> Verdict<'p> {
+    /// Returns whether the peer may.
     #[must_use]
     pub const fn is_granted(&self) -> bool {
         matches!(self, Self::Granted { .. })
+    }
+
+    /// Returns the rule that decides, or `None` if none does.
+    #[must_use]
+    pub const fn rule(&self) -> Option<&'p str> {
+        match *self {
+            Self::Granted { rule } => Some(rule),
+            Self::Refused { rule } => rule,
+            Self::Kept { .. } => None,
+        }
     }
 }
 

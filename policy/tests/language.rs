@@ -32,7 +32,7 @@ const NOW: Moment = Moment::new(0, 0);
 
 /// What a peer of user 1000, group 1000 may do.
 fn decide(policy: &Policy, right: Right, target: Target) -> Verdict<'_> {
-    policy.decide(&Peer::new(Uid(1000), Gid(1000), &[]), right, target, NOW)
+    policy.outcome(&Peer::new(Uid(1000), Gid(1000), &[]), right, target, NOW)
 }
 
 #[test]
@@ -343,7 +343,7 @@ fn outside_its_time_a_rule_neither_allows_nor_denies() {
     let peer = Peer::new(Uid(1000), Gid(1000), &[]);
     let granted = |seconds| {
         let target = Target::Slot(slot(10, 0));
-        policy.decide(&peer, Right::Get, target, Moment::new(seconds, 0)).is_granted()
+        policy.outcome(&peer, Right::Get, target, Moment::new(seconds, 0)).is_granted()
     };
     let seconds: Vec<_> = (0..40).step_by(5).filter(|seconds| granted(*seconds)).collect();
     assert_eq!(seconds, [0, 5, 20, 25]);
@@ -413,7 +413,7 @@ fn the_policy_knows_the_names_that_it_uses() {
 fn root_is_not_special() {
     let policy = with_rules("[[rules]]\nallow = [\"*\"]\nslots = [\"*\"]\nuser = 1000\n");
     let root = Peer::new(Uid::ROOT, Gid(0), &[Gid(0)]);
-    assert!(!policy.decide(&root, Right::Get, Target::Slot(slot(10, 0)), NOW).is_granted());
+    assert!(!policy.outcome(&root, Right::Get, Target::Slot(slot(10, 0)), NOW).is_granted());
 }
 
 #[test]

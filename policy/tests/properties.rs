@@ -1,4 +1,4 @@
-//! `decide` against a second, naive implementation, and any text against the loader.
+//! `outcome` against a second, naive implementation, and any text against the loader.
 
 #[path = "support/naive.rs"]
 mod naive;
@@ -61,8 +61,8 @@ proptest! {
         let known = policy.conditions();
         for target in targets() {
             for right in Right::ALL {
-                let verdict = policy.decide(&peer, right, target, Moment::new(seconds, 0));
-                prop_assert_eq!(policy.decide_with(&peer, &known, right, target, Moment::new(seconds, 0)), verdict);
+                let verdict = policy.outcome(&peer, right, target, Moment::new(seconds, 0));
+                prop_assert_eq!(policy.outcome_with(&peer, &known, right, target, Moment::new(seconds, 0)), verdict);
                 prop_assert_eq!(verdict, expected(&rules, &peer, right, target, seconds), "{} {:?}", right, target);
             }
         }
@@ -88,9 +88,9 @@ proptest! {
         for target in targets().into_iter().chain(targets()) {
             for right in Right::ALL {
                 let at = Moment::new(seconds, 0);
-                let known = policy.decide_with(&peer, &conditions, right, target, at);
+                let known = policy.outcome_with(&peer, &conditions, right, target, at);
                 prop_assert_eq!(known, expected(&rules, &peer, right, target, seconds), "{} {:?}", right, target);
-                prop_assert_eq!(known, policy.decide(&peer, right, target, at), "{} {:?}", right, target);
+                prop_assert_eq!(known, policy.outcome(&peer, right, target, at), "{} {:?}", right, target);
             }
         }
     }
@@ -130,7 +130,7 @@ proptest! {
         let at = Moment::new(seconds, 0);
         for target in targets() {
             for right in Right::ALL {
-                prop_assert_eq!(one.decide(&peer, right, target, at), other.decide(&peer, right, target, at));
+                prop_assert_eq!(one.outcome(&peer, right, target, at), other.outcome(&peer, right, target, at));
             }
         }
     }
@@ -152,7 +152,7 @@ proptest! {
         let at = Moment::new(seconds, 0);
         for target in targets() {
             for right in Right::ALL {
-                prop_assert_eq!(one.decide(&peer, right, target, at), spread.decide(&peer, right, target, at));
+                prop_assert_eq!(one.outcome(&peer, right, target, at), spread.outcome(&peer, right, target, at));
             }
         }
     }

@@ -1,7 +1,9 @@
 //! Real users ask for every right on every kind of slot; what they get is compared with what the
 //! policy says, as the policy crate decides it, and with a table written by hand.
 
-use fdbroker_policy::{Gid, LookupError, Names, Policy, Right, Slot, SourceText, Target, Uid};
+use fdbroker_policy::{
+    Findings, Gid, LookupError, Names, Policy, Right, Slot, SourceText, Target, Uid,
+};
 use fdbroker_tests::{Answer, Daemon, Ids, Peer, Person, needs_root, sample};
 
 /// Deposits what others find; may do everything.
@@ -143,13 +145,33 @@ impl Names for NoNames {
 
 /// A daemon, and its policy as this process reads it.
 fn daemon() -> (Daemon, Policy) {
+    let (daemon, policy, _) = daemon_and_text();
+    (daemon, policy)
+}
+
+/// The same, with the policy's text.
+fn daemon_and_text() -> (Daemon, Policy, String) {
     let builder = Daemon::with_policy("");
     let file = builder.directory().private_file("config", "content");
     let body = POLICY.replace("FILE", file.to_str().unwrap());
     let text = format!("version = 1\n{body}");
-    let policy = fdbroker_policy::load(&[SourceText::new("policy", text)], &NoNames)
-        .expect("the policy loads");
-    (builder.policy(&body).start(), policy)
+    let policy = load(&text).expect("the policy loads");
+    (builder.policy(&body).start(), policy, text)
+}
+
+fn load(text: &str) -> Result<Policy, Findings> {
+    fdbroker_policy::load(&[SourceText::new("policy", text)], &NoNames)
+}
+
+/// A test of a policy: that it grants or refuses this.
+fn test_of(policy: &Policy, ids: &Ids, right: Right, place: (i16, i32), grants: bool) -> String {
+    let Some(tag) = policy.tag(slot(place).tag) else { return String::new() };
+    let groups = [&[ids.gid], &ids.groups[..]].concat();
+    let expect = if grants { "granted" } else { "refused" };
+    format!(
+        "[[tests]]\nuser = {}\ngroup = {groups:?}\nright = \"{right}\"\nslot = \"{}/{}\"\nexpect = \"{expect}\"\n",
+        ids.uid, tag.name, place.1
+    )
 }
 
 fn slot((tag, index): (i16, i32)) -> Slot {
@@ -159,7 +181,7 @@ fn slot((tag, index): (i16, i32)) -> Slot {
 fn decides(policy: &Policy, ids: &Ids, right: Right, target: Target) -> bool {
     let groups: Vec<Gid> = ids.groups.iter().copied().map(Gid).collect();
     let peer = fdbroker_policy::Peer::new(Uid(ids.uid), Gid(ids.gid), &groups);
-    policy.decide(&peer, right, target, fdbroker_policy::Moment::new(0, 0)).is_granted()
+    policy.outcome(&peer, right, target, fdbroker_policy::Moment::new(0, 0)).is_granted()
 }
 
 /// What must come of it: 0, or an error number.
@@ -170,7 +192,6 @@ fn expected(policy: &Policy, ids: &Ids, right: Right, place: (i16, i32), holding
         _ if !may(right) => libc::EACCES,
         (Right::Get, Holding::Nothing) | (Right::Del, Holding::Nothing) => libc::ENOENT,
         (Right::Get, _) => 0,
-        (_, Holding::Resource) => libc::EACCES,
         _ if foreign && !may(Right::Replace) => libc::EACCES,
         _ => 0,
     }
@@ -227,6 +248,33 @@ fn every_user_gets_on_every_kind_of_slot_what_the_policy_says() {
         }
     }
     assert!(granted > 50 && refused > 100, "the table is lopsided: {granted} {refused}");
+}
+
+#[test]
+fn what_the_broker_answers_passes_as_tests_of_its_policy() {
+    if !needs_root("users whose answers become tests of the policy") {
+        return;
+    }
+    let (daemon, policy, text) = daemon_and_text();
+    let mut keeper = Person::user(KEEPER).connect(&daemon);
+    let mut tests = String::new();
+    for ids in people() {
+        let mut peer = Person::who_is(ids.clone()).connect(&daemon);
+        // Where nothing lies, or a resource, no right is asked for but the one to do it.
+        for (place, holding) in SLOTS.into_iter().filter(|(_, it)| *it != Holding::Other) {
+            for right in [Right::Get, Right::Add, Right::Del] {
+                if prepare(&mut keeper, &mut peer, place, holding) {
+                    let granted = ask(&mut peer, right, place).errno() != libc::EACCES;
+                    tests += &test_of(&policy, &ids, right, place, granted);
+                    let contrary = test_of(&policy, &ids, right, place, !granted);
+                    let is_one = place == (1, 0);
+                    assert!(!is_one || load(&format!("{text}{contrary}")).is_err(), "{contrary}");
+                }
+            }
+        }
+    }
+    assert!(tests.matches("granted").count() > 20 && tests.matches("refused").count() > 100);
+    load(&format!("{text}{tests}")).unwrap_or_else(|findings| panic!("{findings}"));
 }
 
 #[test]

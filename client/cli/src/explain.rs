@@ -120,10 +120,10 @@ impl Answer<'_> {
             Verdict::Refused { rule: Some(rule) } => {
                 format!("refused: {user} may not {what}, by the rule \"{rule}\"")
             }
-            Verdict::Refused { rule: None } if self.explanation.is_kept => {
+            _ if self.explanation.is_kept => {
                 format!("refused: {user} may not {what}: a resource's slot is the policy's own")
             }
-            Verdict::Refused { rule: None } => {
+            Verdict::Refused { rule: None } | Verdict::Kept { .. } => {
                 format!("refused: {user} may not {what}, since no rule allows it")
             }
         }
@@ -170,7 +170,7 @@ impl Answer<'_> {
             Effect::Decides => format!("decides{}", limits(considered.rates)),
             Effect::AlsoAllows => "also allows it".to_owned(),
             Effect::AlsoDenies => "also denies it".to_owned(),
-            Effect::Overruled if self.explanation.verdict == (Verdict::Refused { rule: None }) => {
+            Effect::Overruled if matches!(self.explanation.verdict, Verdict::Kept { .. }) => {
                 "allows it, but a resource's slot is the policy's own".to_owned()
             }
             Effect::Overruled => "allows it, but a rule that denies is stronger".to_owned(),
@@ -220,15 +220,11 @@ impl Answer<'_> {
 
     fn object(&self) -> Value {
         let verdict = self.explanation.verdict;
-        let rule = match verdict {
-            Verdict::Granted { rule } => Some(rule),
-            Verdict::Refused { rule } => rule,
-        };
         let groups = self.subject.all_groups();
         let rules = self.explanation.rules.iter().map(|it| self.rule_object(it));
         json!({
             "verdict": if verdict.is_granted() { "granted" } else { "refused" },
-            "rule": rule,
+            "rule": verdict.rule(),
             "policys_own": self.explanation.is_kept,
             "right": self.right.name(),
             "on": target_object(self.target, &self.describer),

@@ -270,7 +270,7 @@ impl Case {
             return false;
         }
         let verdicts = moments.iter().map(|at| self.verdict(policy, *at));
-        let mut failures = verdicts.filter_map(|verdict| self.failure(policy, verdict));
+        let mut failures = verdicts.filter_map(|verdict| self.failure(verdict));
         let Some((mark, what)) = failures.next() else { return true };
         if failures.count() + 1 < moments.len() {
             let message = format!("{} passes at some times and fails at others", self.name);
@@ -308,22 +308,19 @@ impl Case {
     }
 
     /// Where a verdict is not the expected one, and what it is.
-    fn failure(&self, policy: &Policy, verdict: Verdict<'_>) -> Option<(&Mark, String)> {
-        let (outcome, rule) = match verdict {
-            Verdict::Granted { rule } => ("granted", Some(rule)),
-            Verdict::Refused { rule } => ("refused", rule),
-        };
-        let by = match rule {
-            Some(rule) => format!("by the rule \"{rule}\""),
-            None if policy.keeps(self.right, self.target) => {
+    fn failure(&self, verdict: Verdict<'_>) -> Option<(&Mark, String)> {
+        let outcome = if verdict.is_granted() { "granted" } else { "refused" };
+        let by = match (verdict.rule(), verdict) {
+            (Some(rule), _) => format!("by the rule \"{rule}\""),
+            (None, Verdict::Kept { .. }) => {
                 "since a resource's slot is the policy's own".to_owned()
             }
-            None => "since no rule allows it".to_owned(),
+            (None, _) => "since no rule allows it".to_owned(),
         };
         if verdict.is_granted() != self.granted {
             return Some((&self.expected, format!("it is {outcome}, {by}")));
         }
         let (wanted, mark) = self.rule.as_ref()?;
-        (rule != Some(wanted)).then(|| (mark, format!("it is {outcome}, but {by}")))
+        (verdict.rule() != Some(wanted)).then(|| (mark, format!("it is {outcome}, but {by}")))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use fdbroker_policy::{Peer, Right, Target, Verdict};
+use fdbroker_policy::{Index, Peer, Right, Target, Verdict};
 
 use crate::random::{CGROUPS, LABELS, Pattern, Rule, TAGS, UNITS};
 
@@ -31,9 +31,16 @@ pub(crate) fn expected<'r>(
         covering(|rule| &rule.allow, Rule::concerns),
     ) {
         (Some(rule), _) => Verdict::Refused { rule: Some(rule) },
+        (None, Some(rule)) if is_kept(right, target) => Verdict::Kept { rule },
         (None, Some(rule)) => Verdict::Granted { rule },
         (None, None) => Verdict::Refused { rule: None },
     }
+}
+
+/// Nobody changes what lies in a resource's slot: the first of each tag is one.
+fn is_kept(right: Right, target: Target) -> bool {
+    matches!(right, Right::Add | Right::Del | Right::Replace)
+        && matches!(target, Target::Slot(slot) if slot.index == Index::MIN)
 }
 
 fn stands_for(

@@ -142,7 +142,7 @@ impl<'p> Question<'_, 'p> {
             }
             Verdict::Granted { .. } => Effect::AlsoAllows,
             Verdict::Refused { .. } if denies => Effect::AlsoDenies,
-            Verdict::Refused { .. } => Effect::Overruled,
+            Verdict::Refused { .. } | Verdict::Kept { .. } => Effect::Overruled,
         }
     }
 

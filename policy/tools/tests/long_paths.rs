@@ -21,8 +21,8 @@ fn verdict<'p>(policy: &'p Policy, path: &str) -> Verdict<'p> {
         Peer { unit: Some("vpn.service"), cgroup: Some(path), ..Peer::new(Uid(7), Gid(7), &[]) };
     let target = Target::Slot(policy.resolve("web/0").expect("a slot"));
     let at = Moment::new(0, 0);
-    let known = policy.decide_with(&peer, &policy.conditions(), Right::Get, target, at);
-    assert_eq!(known, policy.decide(&peer, Right::Get, target, at));
+    let known = policy.outcome_with(&peer, &policy.conditions(), Right::Get, target, at);
+    assert_eq!(known, policy.outcome(&peer, Right::Get, target, at));
     assert_eq!(known, explain(policy, &peer, Right::Get, target, at).verdict);
     known
 }

@@ -104,7 +104,10 @@ impl Policy {
             self.0.iter().filter(|rule| rule.concerns(who) && rule.covers(tag, index)).collect();
         let names = |rights: &[&str]| rights.contains(&right) || rights.contains(&"*");
         let denied = counts.iter().any(|rule| names(&rule.deny));
-        declared && !denied && counts.iter().any(|rule| names(&rule.allow))
+        // Nobody changes what lies in the resource's slot.
+        let kept = index.is_some_and(|index| (tag, index) == RESOURCE)
+            && ["add", "del", "replace"].contains(&right);
+        declared && !denied && !kept && counts.iter().any(|rule| names(&rule.allow))
     }
 }
 

@@ -175,7 +175,7 @@ impl Identity {
     /// Decides under a policy.
     pub(crate) fn decide<'p>(&self, rules: &'p Rules, right: Right, target: Target) -> Verdict<'p> {
         let conditions = self.met.under(rules);
-        rules.policy.decide_with(&self.peer(), &conditions, right, target, rules.now())
+        rules.policy.outcome_with(&self.peer(), &conditions, right, target, rules.now())
     }
 
     /// What the policy asks of it.

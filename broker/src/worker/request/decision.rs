@@ -151,6 +151,9 @@ impl<'p> Decision<'p> {
             Verdict::Refused { rule: None } => {
                 Self::refused(None, format!("no rule allows it{whom}"))
             }
+            Verdict::Kept { rule } => {
+                Self::refused(Some(rule), "a resource's slot is the policy's own".to_owned())
+            }
         }
     }
 

@@ -108,10 +108,6 @@ pub(crate) fn may(case: &RequestContext<'_>, request: &SlotRequest) -> Result<()
     if !case.decision.granted {
         return Err(Failure::refused(&case.decision));
     }
-    let changes = matches!(request, SlotRequest::Add(_) | SlotRequest::Del(_));
-    if changes && case.place.resource.is_some() {
-        return Err(Failure::denied("a resource's slot is the policy's own"));
-    }
     match request {
         SlotRequest::Add(add) => acceptable(case, add),
         _ => Ok(()),

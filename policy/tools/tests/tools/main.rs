@@ -159,15 +159,12 @@ proptest! {
                 let verdict = policy.outcome(&peer, right, target, at);
                 prop_assert_eq!(explanation.verdict, verdict);
                 let deciding: Vec<_> = explanation.rules.iter().filter(|it| it.effect == Effect::Decides).map(|it| it.rule).collect();
-                let named = match verdict {
-                    Verdict::Granted { rule } => Some(rule),
-                    Verdict::Refused { rule } => rule,
-                };
-                prop_assert_eq!(deciding, Vec::from_iter(named));
+                prop_assert_eq!(deciding, Vec::from_iter(verdict.rule()));
                 for considered in &explanation.rules {
                     let fits = match (&considered.effect, verdict) {
                         (Effect::Decides, _) | (Effect::AlsoAllows, Verdict::Granted { .. }) => true,
-                        (Effect::AlsoDenies | Effect::Overruled, Verdict::Refused { rule }) => rule.is_some() || explanation.is_kept,
+                        (Effect::AlsoDenies | Effect::Overruled, Verdict::Refused { rule }) => rule.is_some(),
+                        (Effect::Overruled, Verdict::Kept { .. }) => explanation.is_kept,
                         (Effect::DoesNotCount(reasons), _) => !reasons.is_empty(),
                         _ => false,
                     };
@@ -390,7 +387,7 @@ fn nobody_changes_what_lies_in_a_resources_slot() {
     let (peer, at) = (Peer::new(Uid(7), Gid(70), &[]), Moment::new(0, 0));
     for right in [Right::Add, Right::Del, Right::Replace] {
         let explanation = explain(&policy, &peer, right, slot(3), at);
-        assert_eq!(explanation.verdict, Verdict::Refused { rule: None });
+        assert_eq!(explanation.verdict, Verdict::Kept { rule: "all" });
         assert!(explanation.is_kept);
         assert_eq!(explanation.rules[0].effect, Effect::Overruled);
         assert!(!holds(&grants(&policy, slot(3), at), &peer, right, slot(3)));
