@@ -9,36 +9,36 @@ use crate::log::Format;
 /// Where the policy is looked for when no `--policy` names another.
 pub(crate) const DEFAULT_POLICY: &str = "/etc/fdbroker/policy.toml";
 
-/// Opens what ordinary programs may not, keeps descriptors in tagged slots, and hands them to
-/// those whom the policy allows.
+/// Opens devices and files that ordinary programs may not open, keeps descriptors in slots, and
+/// hands them to the programs that its policy names.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "fdbrokerd", version, after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The policy file. Where the default (/etc/fdbroker/policy.toml) does not exist, the
-    /// built-in policy holds: whoever starts the broker may do everything to the slots of tags
-    /// 0 to 31, nobody else anything.
+    /// The policy file [default: /etc/fdbroker/policy.toml]. If the default file does not exist,
+    /// the built-in policy applies: the user that starts the broker may do everything with tags
+    /// 0 to 31, and nobody else may do anything.
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
 
     /// The socket to listen on [default: /run/fdbroker/fdbroker.sock as root, else
-    /// $XDG_RUNTIME_DIR/fdbroker.sock]. Not looked at when a listening socket is passed in
+    /// $XDG_RUNTIME_DIR/fdbroker.sock]. Ignored when a listening socket is passed in
     /// (LISTEN_FDS).
     #[arg(long, value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,
 
-    /// How the log is written; standard error, but for journald [default: journald when
-    /// standard error is connected to the journal, else text].
+    /// The format of the log [default: journald if standard error is connected to the journal,
+    /// else text].
     #[arg(long, value_name = "FORMAT")]
     pub(crate) log_format: Option<Format>,
 
-    /// Also append each record of the audit trail to this file, a JSON object a line. It is made
-    /// when it is not there, and opened anew on SIGHUP. What is to be recorded and cannot be
-    /// is refused where the policy says audit = "required".
+    /// Also append each record of the audit trail to this file, one JSON object a line. Created
+    /// if missing; reopened on SIGHUP. With audit = "required" in the policy, requests that
+    /// cannot be recorded are refused.
     #[arg(long, value_name = "FILE")]
     pub(crate) audit_file: Option<PathBuf>,
 
-    /// Write a newline to this descriptor, and close it, once peers are being served; if the broker does
-    /// not start, write the reason, without a newline
+    /// Write a newline to this descriptor, and close it, when the broker is ready. If the broker does not
+    /// start, write the reason, without a newline.
     #[arg(long, value_name = "N")]
     pub(crate) ready_fd: Option<i32>,
 
@@ -74,10 +74,10 @@ Examples:
   fdbrokerd                                  serve /etc/fdbroker/policy.toml
   fdbrokerd --policy p.toml --socket ./s     try a policy out
   fdbrokerd --audit-file /var/log/fdbroker/audit.log   keep the audit trail in a file
-  kill -HUP PID                              read the policy again, and open the audit file anew
+  kill -HUP PID                              read the policy again, and reopen the audit file
 
-Exit status: 0 after SIGTERM or SIGINT; 1 when the broker cannot start or go on;
-2 for a command line, and 78 for a policy, that is not valid.";
+Exit status: 0 after SIGTERM or SIGINT; 1 if the broker cannot start or continue;
+2 if the command line is not valid; 78 if the policy is not valid.";
 
 #[cfg(test)]
 mod tests {

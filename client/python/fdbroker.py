@@ -739,7 +739,7 @@ class Broker:
 
     def _protocol(self, operation: str, reason: str) -> NoReturn:
         self._drop()
-        what = f"answered nonsense: {reason}; check that it is a broker's socket"
+        what = f"sent an invalid answer: {reason}; check that it is a broker's socket"
         raise ProtocolError(self._sentence(operation, what), errno.EPROTO) from None
 
     def _broken(self, operation: str, error: OSError) -> Broken:

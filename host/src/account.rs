@@ -94,8 +94,8 @@ impl fmt::Display for AccountError {
             ),
             Self::Lookup { account, reason } => write!(
                 f,
-                "the worker's user {:?} could not be looked up: {reason}; mend the name service, or \
-                 write the user's number",
+                "the worker's user {:?} could not be looked up: {reason}; repair the name \
+                 service, or write the user's number",
                 account.to_string()
             ),
         }

@@ -36,7 +36,8 @@ impl fmt::Display for PolicyFileError {
             Self::Unreadable { path, source } => write!(f, "{path:?} cannot be read: {source}"),
             Self::Changing(path) => write!(
                 f,
-                "the policy file {path:?} or a drop-in changed each time while it was read, {ATTEMPTS} times: save it, \
+                "the policy file {path:?} or a drop-in changed during each of {ATTEMPTS} attempts \
+                 to read it: save it, \
                  and load it again"
             ),
             Self::Findings(findings) => findings.fmt(f),

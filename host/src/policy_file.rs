@@ -314,7 +314,10 @@ mod tests {
         let (read, times) = place.read(|time| place.write("policy.toml", &NEW.repeat(time)));
         let error = read.expect_err("given up");
         assert!(matches!(&error, PolicyFileError::Changing(path) if path.ends_with("policy.toml")));
-        assert!(error.to_string().contains("changed each time while it was read"), "{error}");
+        assert!(
+            error.to_string().contains("changed during each of 5 attempts to read it"),
+            "{error}"
+        );
         assert_eq!(times, ATTEMPTS);
     }
 }

@@ -214,7 +214,7 @@ impl<'a> Walk<'a> {
     fn no_regular_file(&mut self) -> PolicyFileError {
         let wrong = Finding::about_file(
             shown(&self.path),
-            "this is no regular file",
+            "this is not a regular file",
             "name the policy file itself",
         );
         refused(std::mem::take(&mut self.findings), wrong)

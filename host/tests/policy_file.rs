@@ -239,10 +239,10 @@ fn what_is_no_regular_file_is_refused_without_waiting() {
     let fifo = place.path("fifo");
     let mode = rustix::fs::Mode::from_raw_mode(0o600);
     rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
-    assert_refused(read(&fifo), &fifo, "no regular file");
+    assert_refused(read(&fifo), &fifo, "not a regular file");
     let directory = place.directory.path();
-    assert_refused(read(directory), directory, "no regular file");
-    assert_refused(read(Path::new("/dev/null")), Path::new("/dev/null"), "no regular file");
+    assert_refused(read(directory), directory, "not a regular file");
+    assert_refused(read(Path::new("/dev/null")), Path::new("/dev/null"), "not a regular file");
 }
 
 #[test]
@@ -380,7 +380,7 @@ fn what_should_be_a_drop_in_and_cannot_be_read_is_not_passed_over() {
     assert!(matches!(read(&place.policy()), Err(PolicyFileError::Unreadable { .. })));
     fs::remove_file(place.path("policy.d/10.toml")).unwrap();
     place.make_directory("policy.d/10.toml", 0o755);
-    assert_refused(read(&place.policy()), &place.path("policy.d/10.toml"), "no regular file");
+    assert_refused(read(&place.policy()), &place.path("policy.d/10.toml"), "not a regular file");
     fs::remove_dir(place.path("policy.d/10.toml")).unwrap();
     fs::remove_dir(place.path("policy.d")).unwrap();
     place.write("policy.d", "version = 1\n");

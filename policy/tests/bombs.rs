@@ -140,5 +140,5 @@ fn tests_that_weigh_too_many_rules_are_not_all_made() {
         .collect();
     let test = "[[tests]]\nuser = 5\nright = \"get\"\nslot = \"web/1\"\nexpect = \"refused\"\n";
     let text = format!("{HEAD}{timed}{}", test.repeat(60));
-    assert_says(&text, "the tests are too much work from here on");
+    assert_says(&text, "the tests take too much work from here on");
 }

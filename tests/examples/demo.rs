@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     let shown = if is_root() { with_a_device() } else { with_a_private_file() };
     match shown {
         Ok(()) => {
-            println!("\nAll of it came out as said.");
+            println!("\nAll steps succeeded.");
             ExitCode::SUCCESS
         }
         Err(problem) => {

@@ -188,6 +188,18 @@ fn every_error_of_an_upgrade_is_on_its_page() {
 }
 
 #[test]
+fn every_page_of_docs_says_whom_it_is_for() {
+    let pages = pages().into_iter().filter(|page| page.starts_with("docs"));
+    for page in pages {
+        let text = read(&page);
+        let first = text.lines().nth(2).unwrap_or_default();
+        assert!(first.starts_with("For "), "{}: {first}", page.display());
+        let link = format!("({}", page.display());
+        assert!(read("README.md").contains(&link), "README.md has no link to {}", page.display());
+    }
+}
+
+#[test]
 fn every_link_between_the_pages_leads_to_a_file() {
     for page in pages() {
         let text = read(&page);

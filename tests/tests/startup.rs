@@ -142,7 +142,7 @@ fn a_socket_in_a_directory_that_is_missing_is_an_error_that_says_so() {
     let directory = Directory::new();
     let (status, said) = Daemon::open().socket(directory.join("none/socket")).fail();
     assert_eq!(status, 1, "{said}");
-    let cure = format!("make the directory {}", directory.join("none").display());
+    let cure = format!("create the directory {}", directory.join("none").display());
     assert!(said.contains(&cure), "{said}");
 }
 

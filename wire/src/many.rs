@@ -200,10 +200,8 @@ impl<F> ManyAnswer<F> {
     }
 }
 
-const BAD_REQUEST: Fault =
-    Fault::survivable(Errno::INVAL, "a request for many slots makes no sense");
-const BAD_ANSWER: Fault =
-    Fault::survivable(Errno::PROTO, "an answer about many slots makes no sense");
+const BAD_REQUEST: Fault = Fault::survivable(Errno::INVAL, "an invalid request for many slots");
+const BAD_ANSWER: Fault = Fault::survivable(Errno::PROTO, "an invalid answer about many slots");
 
 /// A number of slots; more than a message may speak of becomes one that every reader refuses.
 fn count(number: usize) -> i16 {

@@ -115,8 +115,8 @@ impl Audit {
             }
             Appended::No { error: Some(error) } => {
                 self.log.error(&format!(
-                    "the audit file cannot be written: {error}; {}; make room or mend the disk, or \
-                     move the file away and send SIGHUP",
+                    "the audit file cannot be written: {error}; {}; free some space or repair the \
+                     disk, or move the file away and send SIGHUP",
                     self.consequence()
                 ));
                 false
@@ -127,9 +127,9 @@ impl Audit {
 
     fn consequence(&self) -> &'static str {
         if self.required.get() {
-            "requests are refused until it can (audit = \"required\")"
+            "requests are refused until it can be written (audit = \"required\")"
         } else {
-            "requests go on unrecorded there (audit = \"best-effort\")"
+            "requests are served without a record in it (audit = \"best-effort\")"
         }
     }
 

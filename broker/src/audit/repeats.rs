@@ -112,7 +112,7 @@ impl Repeats {
             // Counts that have not been written stay.
             self.users.retain(|_, user| !user.is_over(now) || user.has_counted());
             if self.users.len() >= USERS {
-                self.others.count(record, "more users were refused than are told apart");
+                self.others.count(record, "more users were refused than are counted separately");
                 return true;
             }
         }
@@ -247,7 +247,7 @@ impl User {
 }
 
 /// Why refusals of a user that differ are counted together.
-const TOO_MANY: &str = "more different refusals in a second than are told apart";
+const TOO_MANY: &str = "more different refusals in a second than are counted separately";
 
 impl Together {
     fn count(&mut self, record: &Record<'_>, why: &str) {

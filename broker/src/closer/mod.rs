@@ -63,7 +63,7 @@ fn run() -> Result<(), String> {
     let link = child::begin(c"fdbroker-closer")?;
     let mut bytes = [0; Become::LENGTH];
     let length = read(&link, &mut bytes, |descriptor| descriptor).map_err(failed)?.length;
-    let whom = Become::from_bytes(&bytes[..length]).ok_or("it was not told whom to become")?;
+    let whom = Become::from_bytes(&bytes[..length]).ok_or("no user to become was named")?;
     credentials::give_up(whom.0).map_err(|error| error.to_string())?;
     table::enlarge().map_err(failed)?;
     // Not to be had once it is confined.

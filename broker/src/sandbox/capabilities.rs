@@ -116,7 +116,7 @@ fn number_of(path: &str) -> Option<DeviceNumber> {
 /// A capability by its name in the policy: lower case, without `CAP_`.
 fn parse(name: &str) -> Result<Capability, SandboxError> {
     format!("CAP_{}", name.to_uppercase()).parse().map_err(|_| {
-        SandboxError::new("naming a capability", format!("{name:?} is none of this build"))
+        SandboxError::new("naming a capability", format!("{name:?} is unknown to this build"))
     })
 }
 

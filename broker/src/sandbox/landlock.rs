@@ -23,7 +23,8 @@ const FILE_RIGHTS: [u32; 5] = [13, 14, 15, 15, 16];
 pub(super) fn read_only_proc() -> Result<String, String> {
     let missing = |error: std::io::Error| {
         format!(
-            "the worker has no Landlock domain ({error}): Linux 5.13 has it, where it is switched on"
+            "the worker runs without Landlock ({error}): it takes Linux 5.13 or later, with \
+             Landlock enabled"
         )
     };
     let version = version().map_err(missing)?;

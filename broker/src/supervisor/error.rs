@@ -69,16 +69,19 @@ impl fmt::Display for StartError {
                 "the listening socket's SO_PASSPIDFD and SO_PASSSEC cannot be switched off: {error}; \
                  pass in another socket, or give --socket PATH"
             ),
-            Self::Credentials(error) => write!(
-                f,
-                "the kernel does not name the writers on the listening socket (SO_PASSCRED): {error}"
-            ),
+            Self::Credentials(error) => {
+                write!(f, "cannot switch on SO_PASSCRED of the listening socket: {error}")
+            }
             Self::Policy(error) => error.fmt(f),
             Self::NoRuntimeDirectory => f.write_str(
                 "no place for the socket: XDG_RUNTIME_DIR is not set; give --socket PATH",
             ),
             Self::SocketDirectory(path, error) => {
-                write!(f, "cannot make {}: {error}; make it, or give --socket PATH", path.display())
+                write!(
+                    f,
+                    "cannot create {}: {error}; create it, or give --socket PATH",
+                    path.display()
+                )
             }
             Self::SocketLocked(path, pid) => {
                 write!(f, "another broker is starting or running on {}", path.display())?;
@@ -90,7 +93,7 @@ impl fmt::Display for StartError {
             }
             Self::SocketInTheWay(path) => write!(
                 f,
-                "{} is there and is no socket; it is left alone: move it, or give --socket PATH",
+                "{} exists and is not a socket: move it away, or give --socket PATH",
                 path.display()
             ),
             Self::Socket(path, error) => {
@@ -101,7 +104,7 @@ impl fmt::Display for StartError {
                     }
                     Some(directory) => write!(
                         f,
-                        "make the directory {}, or give --socket PATH",
+                        "create the directory {}, or give --socket PATH",
                         directory.display()
                     ),
                     None => f.write_str("give --socket PATH"),
@@ -114,7 +117,7 @@ impl fmt::Display for StartError {
             ),
             Self::AuditCopy(error) => write!(
                 f,
-                "no second descriptor of the audit file can be had: {error}; raise LimitNOFILE="
+                "cannot duplicate the descriptor of the audit file: {error}; raise LimitNOFILE="
             ),
             Self::Sandbox(error @ SandboxError::CapabilityGone(_)) => error.fmt(f),
             Self::Sandbox(error) => write!(f, "cannot give up privileges: {error}"),

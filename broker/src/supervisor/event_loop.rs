@@ -116,14 +116,14 @@ impl Supervisor {
         if let Some(slot) = self.quarantine.after_death() {
             if self.deposits.set_aside(slot) {
                 self.log.error(&format!(
-                    "three workers have died on the deposit in slot {slot}: it is set aside and no \
-                     longer given to workers, until the policy is reloaded (SIGHUP); report this"
+                    "three workers have died on the deposit in slot {slot}: it is set aside until \
+                     the policy is reloaded (SIGHUP); please report this bug"
                 ));
                 self.restarts.forget();
             } else {
                 self.log.error(&format!(
-                    "three workers have died on requests for slot {slot}: see the audit trail for who \
-                     makes them; report this"
+                    "three workers have died on requests for slot {slot}: the audit trail names \
+                     the users who made them; please report this bug"
                 ));
             }
         }
@@ -133,8 +133,8 @@ impl Supervisor {
     fn tell_death(&self, status: &str, pause: Duration) {
         let held = self.deposits.all().len();
         self.log.error(&format!(
-            "the worker has died ({status}); another is started in {} ms and is given the {held} \
-             deposits; log lines that still waited in it for a reader are lost",
+            "the worker has died ({status}); another one starts in {} ms with the deposits \
+             ({held}); log lines that it had not written yet are lost",
             pause.as_millis()
         ));
     }
@@ -167,18 +167,18 @@ impl Supervisor {
                 Event::Stop => {
                     notify::stopping(&self.log);
                     self.log.info(&format!(
-                        "stopping, as SIGTERM or SIGINT asks; the {} deposits go with the broker",
+                        "stopping because of SIGTERM or SIGINT; deposits that are lost: {}",
                         self.deposits.all().len()
                     ));
                     self.connections.shut_down();
                     drop(link);
                     if process.end(GRACE).await.is_err() {
-                        self.log.error("the worker sleeps in the kernel and is left to it");
+                        self.log.error("the worker is blocked in the kernel and is left behind");
                     }
                     return End::Stopped;
                 }
                 Event::Waited => {
-                    break format!("it did not come to serve in {} s", patience.as_secs());
+                    break format!("it was not ready after {} s", patience.as_secs());
                 }
                 Event::Message(Ok(message)) => {
                     pulse.answered();
@@ -218,7 +218,10 @@ impl Supervisor {
         }
         let read = self.read_to_the_end(link, &answers);
         if tokio::time::timeout(LAST_WORDS, read).await.is_err() {
-            self.log.warn("the dead worker's link is still open elsewhere; it is read no further");
+            self.log.warn(
+                "another process keeps the dead worker's link open; the supervisor \
+                          stops reading it",
+            );
         }
         // What it announced last.
         self.connections.shut_down();
@@ -331,7 +334,7 @@ mod tests {
         let End::Died { status, death: Death { served: false, .. } } = end else {
             panic!("it did not die")
         };
-        assert!(status.starts_with("it did not come to serve in 30 s; "), "{status}");
+        assert!(status.starts_with("it was not ready after 30 s; "), "{status}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -23,7 +23,7 @@ impl Supervisor {
         pulse.judge(process.has_ended())?;
         link.control(Control::Ping);
         if !self.listener.is_intact() {
-            return Err("it has tampered with the listening socket".to_owned());
+            return Err("it tampered with the listening socket".to_owned());
         }
         self.look_for_socket(link, false);
         self.tell_health(link);
@@ -39,7 +39,7 @@ impl Supervisor {
         match self.listener.share() {
             Ok(socket) => link.listener(socket),
             Err(error) => self.log.error(&format!(
-                "the worker does not get the new listening socket: {error}; raise LimitNOFILE="
+                "cannot send the new listening socket to the worker: {error}; raise LimitNOFILE="
             )),
         }
     }

@@ -31,8 +31,8 @@ impl Supervisor {
                 let kept = self.deposits.keep(add);
                 if !kept {
                     self.log.error(&format!(
-                        "the worker sent a deposit for slot {slot} without a record of its owner: it is \
-                         not kept, since no worker could restore it"
+                        "the worker sent a deposit for slot {slot} without a record of its owner: \
+                         it is not kept"
                     ));
                 }
                 link.reply(if kept { Ok(()) } else { Err(Errno::INVAL) });
@@ -44,7 +44,7 @@ impl Supervisor {
             Message::Extended(message) => {
                 return self.control(message, link, answers, served);
             }
-            _ => return Err("it sent what only peers send".to_owned()),
+            _ => return Err("it sent a message that only peers send".to_owned()),
         }
         Ok(())
     }
@@ -95,7 +95,7 @@ impl Supervisor {
                 self.tell_closed(link);
                 self.tell_health(link);
             }
-            _ => return Err("it sent what only the supervisor sends".to_owned()),
+            _ => return Err("it sent a message that only the supervisor sends".to_owned()),
         }
         Ok(())
     }
@@ -131,8 +131,8 @@ impl Supervisor {
         let surplus = takers.forget_beyond(room);
         if surplus > 0 {
             self.log.error(&format!(
-                "the limit of open descriptors is too low: what {surplus} processes were taking is there \
-                 for everybody, and could be given twice; raise LimitNOFILE="
+                "the limit of open descriptors is too low: deposits that {surplus} processes were \
+                 taking can be handed out twice; raise LimitNOFILE="
             ));
         }
     }

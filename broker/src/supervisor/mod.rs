@@ -93,7 +93,10 @@ fn prepare(
     warn_of_capabilities(&source, &log);
     opener.open_ones().for_each(|resource| records.opened(resource));
     if source.texts.is_empty() {
-        log.info("no policy file: the built-in policy holds, for the user that started the broker");
+        log.info(
+            "no policy file: the built-in policy applies, for the user that started the \
+                 broker",
+        );
     }
     let readiness = std::mem::take(readiness);
     Ok(state::Supervisor::new(format, records, readiness, source, listener, opener, close_queue))

@@ -54,7 +54,7 @@ impl Readiness {
         if let Some(pipe) = self.pipe.take()
             && let Err(error) = File::from(pipe).write_all(b"\n")
         {
-            log.warn(&format!("--ready-fd could not be told that the broker serves: {error}"));
+            log.warn(&format!("cannot write to --ready-fd: {error}"));
         }
         notify(&[NotifyState::Ready], log);
     }
@@ -95,6 +95,6 @@ pub(crate) async fn keep_watch(log: &Log) -> Infallible {
 
 fn notify(state: &[NotifyState<'_>], log: &Log) {
     if let Err(error) = sd_notify::notify(state) {
-        log.warn(&format!("the service manager could not be told ({state:?}): {error}"));
+        log.warn(&format!("cannot notify the service manager ({state:?}): {error}"));
     }
 }

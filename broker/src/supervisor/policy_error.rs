@@ -40,7 +40,7 @@ impl fmt::Display for PolicyError {
                  policy's [broker]",
             ),
             Self::NoAuditFile => f.write_str(
-                "the policy says audit = \"required\", and there is no file to record in; start the \
+                "the policy says audit = \"required\", but there is no audit file; start the \
                  broker with --audit-file PATH",
             ),
             Self::Resource(problem) => f.write_str(problem),
@@ -58,18 +58,17 @@ impl fmt::Display for ReloadError {
             ),
             Self::Gone(path) => write!(
                 f,
-                "there is no policy file {} any more; put it back, or restart the broker to have \
+                "there is no policy file {} any more; put it back, or restart the broker to use \
                  the built-in policy",
                 path.display()
             ),
             Self::Capabilities(error) => error.fmt(f),
             Self::Hangs => f.write_str(
-                "reading the policy again does not come to an end: a resource that is opened at \
-                 start does not open, or a lookup of accounts does not answer",
+                "reading the policy timed out: opening a resource or looking up an account hangs",
             ),
             Self::NoThread(error) => write!(
                 f,
-                "no thread can be started to read the policy: {error}; raise TasksMax= of the unit"
+                "cannot start a thread that reads the policy: {error}; raise TasksMax= of the unit"
             ),
         }
     }

@@ -27,7 +27,7 @@ impl Supervisor {
     /// Makes the audit file again that somebody has deleted: what is written to it is lost.
     pub(crate) fn make_audit_file(&mut self, serving: Option<&mut Link>) {
         if self.reopen_audit_file(serving) {
-            self.log.error("the audit file was deleted; it has been made again");
+            self.log.error("the audit file was deleted; it has been recreated");
         }
     }
 
@@ -45,7 +45,7 @@ impl Supervisor {
     fn give_other_trail(&self, link: &mut Link) {
         if let Err(error) = self.give_trail(link) {
             self.log.error(&format!(
-                "the worker goes on in the old audit file: {error}; send SIGHUP again"
+                "the worker still writes to the old audit file: {error}; send SIGHUP again"
             ));
         }
     }
@@ -109,13 +109,13 @@ impl Supervisor {
         self.reloads.begin(&self.source, &self.opener);
     }
 
-    /// Says why the policy stays as it was.
+    /// Says why the old policy stays in force.
     fn stay(&self, error: &ReloadError) -> (Errno, String) {
         let found = lines(error);
         found.iter().for_each(|line| self.log.error(line));
         let more = if found.len() > 1 { ", and more" } else { "" };
         let first = found.first().map_or("", String::as_str);
-        let reason = format!("the policy stays as it was: {first}{more}");
+        let reason = format!("the old policy stays in force: {first}{more}");
         self.records.reloaded(Verdict::Failed, &reason);
         self.tell_reloaded("the policy could not be reloaded; see the log");
         failure(error)
@@ -132,8 +132,8 @@ impl Supervisor {
         let readmitted = self.deposits.aside.readmit();
         if readmitted > 0 {
             self.log.warn(&format!(
-                "the next worker is given the deposits that were set aside again, where nothing else lies \
-                 in their slots by then: {readmitted}"
+                "the next worker restores the deposits that were set aside, unless their slots \
+                 are in use again: {readmitted}"
             ));
         }
         self.awaited = Some(source.generation);
@@ -148,7 +148,7 @@ impl Supervisor {
 
 /// What a peer that asked for the reload is told, and its error number.
 fn failure(error: &ReloadError) -> (Errno, String) {
-    (Errno::INVAL, format!("the policy stays as it was:\n{error}"))
+    (Errno::INVAL, format!("the old policy stays in force:\n{error}"))
 }
 
 /// One line for each thing that is wrong.

@@ -150,7 +150,7 @@ fn arrive(worker: &Rc<Worker>, stream: OwnedFd) {
         Ok(arrival) => arrival,
         Err((stream, error)) => {
             drop(worker.close_queue.hold(Depositor::Nobody, stream));
-            return worker.log().error(&format!("a peer cannot be named: {error}"));
+            return worker.log().error(&format!("cannot identify a peer: {error}"));
         }
     };
     let (uid, turn) = (arrival.uid, Rc::clone(&arrival.turn));
@@ -304,5 +304,5 @@ fn names_writers(stream: &OwnedFd) -> bool {
     getsockopt(stream, sockopt::PassCred).unwrap_or(false)
 }
 
-const NO_WRITERS: &str = "it was made before the broker could ask for its writers; set \
-     PassCredentials=yes where the socket is made";
+const NO_WRITERS: &str = "it connected before SO_PASSCRED was switched on; set \
+PassCredentials=yes in the socket unit";

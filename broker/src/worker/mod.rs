@@ -78,15 +78,17 @@ fn run(format: Format) -> Result<(), String> {
     let table = leave_room(&restored.rules).map_err(|error| error.to_string())?;
     let sandbox = confine(&log, journal)?;
     if by_pid {
-        log.warn("this kernel has no SO_PEERPIDFD (Linux 6.5): processes are told by their pid");
+        log.warn(
+            "this kernel has no SO_PEERPIDFD (Linux 6.5): processes are identified by their \
+                 pid",
+        );
     }
     let serving = start(restored, log, table, idle, close_queue, supervisor, sandbox);
     LocalSet::new().block_on(&runtime, serving)
 }
 
-const NO_UNITS: &str = "the broker is in a control group namespace of its own: units and control \
-     groups of peers are not known here; rules that deny by them deny everybody they otherwise fit, \
-     rules that allow by them nobody";
+const NO_UNITS: &str = "the broker is in a control group namespace of its own: the units and \
+control groups of peers are unknown; rules that allow by them match nobody, and rules that deny by them match as if the condition were met";
 
 /// A fault of ours ends the whole worker, not one session in the middle of a change: another
 /// worker starts from what the supervisor knows.

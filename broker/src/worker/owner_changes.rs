@@ -91,7 +91,10 @@ pub(crate) async fn run_timers(worker: &Worker) {
 pub(crate) fn restore(worker: &Rc<Worker>, restored: Note) {
     let Note { tag, pid, process } = restored;
     let Some(process) = process_number::pidfd(process) else {
-        worker.log().error(&format!("tag {tag}: its owner, pid {pid}, is no process; it is free"));
+        worker.log().error(&format!(
+            "tag {tag}: its owner, pid {pid}, is not a process; the tag \
+                                    is free"
+        ));
         return;
     };
     let Ok(watched) = process.try_clone() else {

@@ -133,7 +133,7 @@ async fn run(session: &mut Session, worker: &Worker) -> Option<String> {
                 return Some("it does not read its answers".to_owned());
             }
             Err(error) if too_many_in_flight(&error) => {
-                return Some("others let too many descriptors lie unread".to_owned());
+                return Some("too many descriptors are in flight".to_owned());
             }
             Err(_) => return None,
         }

@@ -128,7 +128,9 @@ fn nobody_listens(error: &Error) -> bool {
 /// A session with a broker that is started now.
 fn started(socket: &Path, tags: i32, trusted: bool, log: Log) -> Result<Broker, Errno> {
     if !(0..=TAGS).contains(&tags) {
-        log.detail(format_args!("a broker that is started for {tags} tags has to be told by a policy; without, it has {TAGS}"));
+        log.detail(format_args!(
+            "{tags} tags need a broker with a policy; without a policy it has {TAGS}"
+        ));
         return Err(Errno::INVAL);
     }
     let Some(program) = program::daemon(trusted) else {

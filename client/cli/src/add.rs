@@ -24,18 +24,18 @@ use crate::listen::Address;
     .args(["payload", "fd", "open", "listen"])))]
 #[command(group(ArgGroup::new("descriptor").args(["fd", "open", "listen"])))]
 pub(crate) struct Add {
-    /// The slot, such as 10/3 or web/3; what it holds is replaced
+    /// The slot, such as 10/3 or web/3; its deposit is replaced
     slot: String,
     /// The payload: a file's content, or - for standard input; at most 32768 bytes
     #[arg(long, value_name = "FILE")]
     payload: Option<PathBuf>,
-    /// Deposit the descriptor of this number, as inherited
+    /// Deposit the inherited descriptor with this number
     #[arg(long, value_name = "N")]
     fd: Option<u32>,
     /// Open a file and deposit its descriptor
     #[arg(long, value_name = "PATH")]
     open: Option<PathBuf>,
-    /// How to open it
+    /// The access to open it with
     #[arg(long, value_enum, default_value = "read", requires = "open")]
     access: Access,
     /// Listen, and deposit the listening socket: tcp:ADDRESS:PORT or unix:PATH
@@ -105,7 +105,7 @@ fn payload(file: &Path) -> Result<Vec<u8>, Failure> {
     };
     match read {
         Ok(size) if size > MAX_PAYLOAD => Err(Failure::Local(format!(
-            "payload {file:?} is too large; the most is {MAX_PAYLOAD} bytes"
+            "payload {file:?} is too large; the limit is {MAX_PAYLOAD} bytes"
         ))),
         Ok(_) => Ok(bytes),
         Err(error) => Err(Failure::local(format_args!("payload {file:?}"), error)),

@@ -19,17 +19,17 @@ use crate::output;
 use crate::policy_names::DEFAULT_POLICY;
 use crate::terminal;
 
-/// Check policy files as the broker does, and tell everything that is wrong with them
+/// Check policy files as the broker does, and print all mistakes
 ///
-/// With each file its drop-ins are read, policy.d/*.toml beside it, and the tests in them are made.
+/// Reads the drop-ins of each file too, policy.d/*.toml beside it, and runs the policy's tests.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Check {
     /// The policy files [default: /etc/fdbroker/policy.toml]
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Tell what changes when the second of two files, NEW, takes the place of the first, OLD: who
-    /// gains and who loses which right, and which resources, tags and settings are others
+    /// Compare two files, OLD and NEW: who gains and who loses which right, and which resources,
+    /// tags and settings change
     #[arg(long)]
     diff: bool,
     /// With --diff: compare for this time, such as 2026-12-31T23:00:00Z [default: now]
@@ -46,14 +46,14 @@ Examples:
   fdbroker check new.toml && install -m 644 new.toml /etc/fdbroker/policy.toml
   fdbroker check --diff /etc/fdbroker/policy.toml new.toml
 
-Each finding has its place, the line, and what to do. Exits with 0 when there is none, else with 1;
-with --diff too, whether or not the two differ. Who could write a file is judged for who runs the
-check: check as root what root's broker will read.
+Each finding has its place, the line, and what to do. The exit status is 0 without findings, else
+1. With --diff, a difference is not a finding. The check also refuses files that users other than
+root and you could write: run it as root for a broker that root runs.
 
-A line of the table that --diff prints is about everybody who meets the conditions of its column
-who, but for those that follow it as unless: another rule concerns them too, and for them nothing
-changes, or another line tells of them. Where patterns have so many stars that it is too much work
-to tell whom they have in common, the line says may gain or may lose.";
+A line of --diff concerns everybody who meets the conditions in its column WHO. Lines that begin
+with unless are exceptions: another rule applies to them, so nothing changes, or another line
+shows them. If the patterns of two rules are too complex to compare, the line says may gain or may
+lose.";
 
 impl Check {
     /// Runs it.
@@ -183,7 +183,7 @@ fn lowered(old: &Settings, new: &Settings) -> Vec<&'static str> {
     pairs.filter(|((_, old), (_, new))| new < old).map(|((key, _), _)| key).collect()
 }
 
-const CUT: &str = "not followed further: there may be more who gain or lose a right";
+const CUT: &str = "stopped here: more users may gain or lose a right";
 
 /// What is said of two policies.
 struct Comparison<'p> {
@@ -218,7 +218,8 @@ impl Comparison<'_> {
             list.iter().try_for_each(|it| output::line(escape(&altered_line(noun, it))))?;
         }
         settings.iter().try_for_each(|it| {
-            let keeps = if self.lowered.contains(&it.key) { "; who has more keeps it" } else { "" };
+            let keeps =
+                if self.lowered.contains(&it.key) { "; those who have more keep it" } else { "" };
             output::line(escape(&format!("setting changed: {}{keeps}", field_text(it))))
         })?;
         let reasons = self.takes_a_restart();

@@ -17,14 +17,14 @@ pub(crate) struct ConnectArgs {
     /// $XDG_RUNTIME_DIR/fdbroker.sock]
     #[arg(long, global = true, value_name = "PATH")]
     socket: Option<PathBuf>,
-    /// Trust a broker that runs as this user id, instead of root or oneself
+    /// Trust only a broker that runs as this user id, instead of root or you
     #[arg(long, global = true, value_name = "UID", conflicts_with = "trust_anyone")]
     trust_uid: Option<u32>,
-    /// Trust a broker whoever it runs as
+    /// Trust a broker that runs as any user
     #[arg(long, global = true)]
     trust_anyone: bool,
-    /// Wait no longer than this for an answer, such as 500ms, 10s or 2m [default: no limit,
-    /// since a request on a serial tag waits for its turn]
+    /// Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on
+    /// a serial tag waits for its turn]
     #[arg(long, global = true, value_name = "TIME", value_parser = duration)]
     timeout: Option<Duration>,
     /// Look names up in this policy file instead of asking the broker [default:

@@ -6,7 +6,7 @@ use crate::connect_args::ConnectArgs;
 use crate::failure::Failure;
 use crate::lazy_broker::LazyBroker;
 
-/// Delete what is in a slot
+/// Delete the deposit of a slot
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  fdbroker del web/3")]
 pub(crate) struct Del {

@@ -19,11 +19,11 @@ use crate::connect_args::ConnectArgs;
 use crate::failure::Failure;
 use crate::lazy_broker::LazyBroker;
 
-/// Run a program with the descriptors of slots as 3, 4, ... the way socket activation does
+/// Run a program with the descriptors of slots as 3, 4, ..., as socket activation does
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Exec {
-    /// The slots, in the order of their descriptors, each with the name for LISTEN_FDNAMES
+    /// The slots, in the order of their descriptors, each with its name for LISTEN_FDNAMES
     /// [default name: the slot as given, with a dot for the slash]
     #[arg(required = true, value_name = "SLOT[=NAME]", value_parser = wanted)]
     slots: Vec<Wanted>,

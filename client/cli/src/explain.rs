@@ -16,16 +16,16 @@ use crate::output;
 use crate::subject_args::{Subject, SubjectArgs};
 use crate::who::{target, target_object};
 
-/// Tell whether the policy grants somebody a right, and what each rule has to do with it
+/// Explain whether the policy grants a user a right, and what each rule contributes
 ///
-/// The policy is that of --policy, of $FDBROKER_POLICY, or /etc/fdbroker/policy.toml. No broker is
-/// asked.
+/// Reads the policy file of --policy, of $FDBROKER_POLICY, or /etc/fdbroker/policy.toml, without
+/// asking a broker.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES, group = ArgGroup::new("identity").required(true))]
 pub(crate) struct Explain {
     /// The right: get, add, del, tag, claim, replace, list, operate
     right: Right,
-    /// The slot, such as 10/3, web/3 or tun; for the rights tag and claim also a tag; for operate nothing
+    /// The slot, such as 10/3, web/3 or tun; or a tag for the rights tag and claim; none for operate
     slot: Option<String>,
     #[command(flatten)]
     identity: SubjectArgs,
@@ -45,7 +45,7 @@ Examples:
   fdbroker explain --user ann operate
   fdbroker explain --user vpn --at 2027-01-01T00:00:00Z --policy new.toml --json get tun
 
-Exits with 0 whatever the verdict is, once there is one; a program reads it from --json.";
+The exit status is 0 for any verdict. Programs read the verdict from --json.";
 
 impl Explain {
     /// Runs it.
@@ -66,7 +66,7 @@ impl Explain {
             None if self.right.is_of_broker() => Ok(Target::Broker),
             None => usage("say which slot is meant"),
             Some(_) if self.right.is_of_broker() => {
-                usage("the right operate counts of the broker: leave the slot out")
+                usage("the right operate is for the broker: leave the slot out")
             }
             Some(text) => match target(policy, text)? {
                 Target::Tag(_) if !self.right.is_of_tag() => {
@@ -176,7 +176,7 @@ impl Answer<'_> {
             Effect::Overruled => "allows it, but a rule that denies is stronger".to_owned(),
             Effect::DoesNotCount(reasons) => {
                 let reasons: Vec<_> = reasons.iter().map(|reason| self.reason(reason)).collect();
-                format!("does not count: {}", reasons.join("; "))
+                format!("does not apply: {}", reasons.join("; "))
             }
         }
     }
@@ -195,8 +195,8 @@ impl Answer<'_> {
                 format!("it {}, and says nothing about {}", parts.join(" and "), self.right)
             }
             Reason::PartOfTag => "it covers only a part of the tag".to_owned(),
-            Reason::NotYet(from) => format!("it counts from {from} on"),
-            Reason::NoLonger(until) => format!("it counted until {until}"),
+            Reason::NotYet(from) => format!("it applies from {from} on"),
+            Reason::NoLonger(until) => format!("it applied until {until}"),
             Reason::User { wanted, is } => {
                 let wanted = or(wanted.iter().map(|uid| self.describer.user(*uid)).collect());
                 format!("the user is {}, not {wanted}", self.describer.user(*is))

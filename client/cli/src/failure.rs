@@ -84,7 +84,7 @@ impl fmt::Display for Failure {
                 write!(f, "{error}: --trust-uid {uid}")
             }
             Self::Broker(Error::Reported { attempt, errno, .. }) => {
-                write!(f, "{attempt} did not do it ({errno}), as reported above")
+                write!(f, "{attempt} failed ({errno}), as reported above")
             }
             Self::Broker(error) => error.fmt(f),
             Self::Findings => f.write_str("the policy has findings"),

@@ -11,7 +11,7 @@ use crate::lazy_broker::LazyBroker;
 use crate::terminal;
 use crate::{descriptor, output};
 
-/// Write a slot's payload to standard output, or tell what is in the slot
+/// Write the payload of a slot to standard output, or describe the deposit
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Get {
@@ -27,9 +27,11 @@ Examples:
   fdbroker get secrets/0 > key         the payload
   fdbroker get --json 10/3             what is there, with the descriptor's kind and target
 
-Of a deposit that is a descriptor and no payload, standard output gets nothing, and standard error
-one line that says what it is. In JSON, a payload that is not UTF-8 is the member payload_hex. A deposit without a descriptor
-has ufd -1 and descriptor null. To use a descriptor, see: fdbroker exec --help";
+If the deposit has a descriptor and no payload, standard output stays empty and one line on
+standard error describes the descriptor. In JSON, a payload that is not UTF-8 is the member
+payload_hex. Without a descriptor, ufd is -1 and descriptor is null.
+
+To use a descriptor, see: fdbroker exec --help";
 
 impl Get {
     /// Runs it.

@@ -33,11 +33,11 @@ use clap::{CommandFactory, Parser, Subcommand};
 use connect_args::ConnectArgs;
 use failure::Failure;
 
-/// Get descriptors and payloads from a broker, and leave one's own with it
+/// Fetch descriptors and data from a broker, or store your own
 ///
-/// A broker keeps deposits (a descriptor, a payload of up to 32 KiB, or both) in slots, and opens
-/// devices and files for whom its policy allows. A SLOT is given by number, such as 10/3, or by
-/// the names of the broker's policy: web/3, or a resource's name, such as tun.
+/// A broker keeps deposits in slots: a descriptor, a payload of up to 32 KiB, or both. It also opens
+/// devices and files for the users that its policy allows. SLOT is a number, such as 10/3, or a
+/// name of the broker's policy: web/3, or the name of a resource, such as tun.
 #[derive(Parser, Debug)]
 #[command(name = "fdbroker", version, after_long_help = STATUSES)]
 struct CommandLine {
@@ -66,18 +66,17 @@ enum Task {
 const STATUSES: &str = "\
 Exit statuses:
   0    done
-  1    check, explain, who, reload: the policy has findings, or the broker could not take it up
-  2    usage: the command line makes no sense, or names no slot
-  3    refused by the broker's policy, or a name that the broker does not tell
-  4    absent: there is nothing in the slot
-  5    quota: no more room for this user, or in the broker
+  1    check, explain, who, reload: the policy has findings, or did not come into force
+  2    usage error: the command line is not valid, or names no slot
+  3    permission denied by the broker's policy, or unknown name
+  4    not found: the slot is empty
+  5    quota exceeded, of this user or of the broker
   6    the broker cannot be reached, or is not trusted
-  7    the broker answered with another error, with nonsense, or not in time, or is too old
-       for the request
-  8    something failed here: a file, a descriptor, a socket
+  7    the broker failed, timed out, sent an invalid answer, or is too old for the request
+  8    a local failure: a file, a descriptor, a socket
   126  exec: the program cannot be run
   127  exec: the program is not found
-  exec otherwise ends with the status of the program, which takes its place.
+  Otherwise exec ends with the exit status of the program.
 
 Environment:
   FDBROKER_SOCKET  the broker's socket, as --socket

@@ -14,7 +14,7 @@ use crate::lazy_broker::LazyBroker;
 use crate::output;
 use crate::terminal;
 
-/// List the slots that you have the right to see, and what they hold
+/// List the slots that you may see, and their deposits
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct List {
@@ -32,10 +32,9 @@ Examples:
   fdbroker list web
   fdbroker list --json | jq -r '.[] | select(.unreachable) | .slot'
 
-A slot is listed if a rule gives you the right list on it; when there is none, only
-standard error says so.
-OWNER (a user id), BYTES (of payload) and slots that no rule reaches are told to operators only:
-- is what is not known or not told, and null in JSON.";
+A slot is listed if a rule grants you the right list on it. If there is none, standard output is
+empty and standard error says so. Only operators see OWNER (a user id), BYTES (of payload) and
+slots that no rule reaches. Unknown and hidden values are shown as -, and as null in JSON.";
 
 impl List {
     /// Runs it.

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::lazy_broker::LazyBroker;
 use crate::output;
 
-/// Have the broker read its policy file again
+/// Tell the broker to read its policy again
 #[derive(Args, Debug)]
 #[command(after_help = RELOAD)]
 pub(crate) struct Reload {}
@@ -19,10 +19,10 @@ const RELOAD: &str = "\
 Example:
   fdbroker check && fdbroker reload
 
-Takes the right operate. When the new policy has findings, they go to standard error, the broker
-goes on with the old one, and the exit status is 1.";
+Needs the right operate. If the new policy has findings, they go to standard error, the old
+policy stays in force, and the exit status is 1.";
 
-/// Delete a deposit that no rule of the policy reaches any more, or all of those
+/// Delete deposits that no rule of the policy reaches any more
 #[derive(Args, Debug)]
 #[command(after_help = PURGE)]
 pub(crate) struct Purge {
@@ -36,13 +36,13 @@ pub(crate) struct Purge {
 
 const PURGE: &str = "\
 Examples:
-  fdbroker list                  says unreachable of what --all would delete
+  fdbroker list                  marks as unreachable what --all would delete
   fdbroker purge --all
   fdbroker purge web/3
 
-Takes the right operate. What is deleted is gone, with the sockets in it.";
+Needs the right operate. Deleted sockets are closed.";
 
-/// Tell how the broker is doing
+/// Show the state of the broker
 #[derive(Args, Debug)]
 #[command(after_help = STATUS)]
 pub(crate) struct Status {}
@@ -51,7 +51,7 @@ const STATUS: &str = "\
 Example:
   fdbroker status
 
-Takes the right operate. The lines that come, as KEY=VALUE:
+Needs the right operate. Prints lines of the form KEY=VALUE:
   instance                another number after each start of the broker, which empties all slots
   version                 of the broker
   policy                  how often reloads have changed the policy
@@ -59,13 +59,13 @@ Takes the right operate. The lines that come, as KEY=VALUE:
   connections             now, of all users
   deposits                now, of all users
   descriptors             in the deposits
-  descriptor_limit        the most that these may be
+  descriptor_limit        the limit of descriptors
   sandbox                 full, partial or none: the worker's; the log says what is missing
   audit                   ok, failing or none: whether the audit file takes records
-  audit_lost              records that it has not taken since it fails
+  audit_lost              records that are missing in the audit file since it began to fail
   worker_restarts         workers that have died; the log says why
-  workers_left_behind     dead workers that sleep in the kernel
-  closers                 processes that close what peers left unread
+  workers_left_behind     dead workers that are blocked in the kernel
+  closers                 processes that close descriptors that peers left unread
   deposits_set_aside      slots on which workers have died, or none
   listener                ok, repaired, replaced or broken: the listening socket";
 

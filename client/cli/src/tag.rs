@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::lazy_broker::LazyBroker;
 use crate::output;
 
-/// Tell how much a tag holds
+/// Show how much a tag holds
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Tag {
@@ -24,7 +24,7 @@ Examples:
   fdbroker tag web
   fdbroker tag --json 10
 
-used is the largest used index plus one, 0 when the tag is empty; total is the sum of the
+used is the largest used index plus one, or 0 if the tag is empty. total is the size of all
 payloads in bytes.";
 
 impl Tag {

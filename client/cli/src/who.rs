@@ -11,18 +11,18 @@ use crate::describe::{Describer, right_names, rights, validity, validity_object}
 use crate::failure::Failure;
 use crate::output;
 
-/// Tell who holds which right to a slot, or on the broker itself, by the rules of a policy file
+/// Show who has which right to a slot, or to the broker itself, by the rules of a policy file
 ///
-/// Everybody whom a rule gives a right, by its conditions, and who else's rule takes from it. What
-/// is taken from all of them is left out. The policy is that of --policy, of $FDBROKER_POLICY, or
-/// /etc/fdbroker/policy.toml. No broker is asked.
+/// Shows the conditions of each rule that allows a right, with the rules that deny a part of it.
+/// Rights that are denied entirely are left out. Reads the policy file of --policy, of
+/// $FDBROKER_POLICY, or /etc/fdbroker/policy.toml, without asking a broker.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Who {
-    /// The slot, such as 10/3, web/3 or tun; or a tag, such as web or web/*, with all of its parts
+    /// The slot, such as 10/3, web/3 or tun; or a tag, such as web or web/*
     /// [default: the broker itself: who has the right to operate it?]
     slot: Option<String>,
-    /// Tell for this time, such as 2026-12-31T23:00:00Z [default: now]
+    /// Show the rights at this time, such as 2026-12-31T23:00:00Z [default: now]
     #[arg(long, value_name = "TIME")]
     at: Option<Moment>,
     /// Write one JSON object instead of a table
@@ -68,7 +68,7 @@ pub(crate) fn target(policy: &Policy, text: &str) -> Result<Target, Failure> {
     let found = policy.resolve(text).map(Target::Slot).or_else(|| tag().map(Target::Tag));
     found.ok_or_else(|| {
         Failure::Usage(format!(
-            "{text:?}: no slot or tag such as 10/3 or 10, and not a name in the policy file"
+            "{text:?}: not a slot or tag such as 10/3 or 10, and not a name in the policy file"
         ))
     })
 }
@@ -100,7 +100,7 @@ fn rows(holder: &Grant<'_>, describer: &Describer<'_>) -> Vec<[String; 5]> {
         ]
     });
     let cut = holder.is_cut.then(|| {
-        let rest = "  but perhaps not all of them: not followed further".to_owned();
+        let rest = "  but perhaps not all of them: the search stopped here".to_owned();
         [rest, String::new(), String::new(), String::new(), String::new()]
     });
     std::iter::once(first).chain(except).chain(cut).collect()

@@ -220,6 +220,6 @@ fn operating_without_the_right_is_refused() {
     let fake = Fake::greeting(|peer, _| peer.send(&reply(-Errno::ACCES.get(), "refused"), &[]));
     for arguments in [&["reload"][..], &["purge", "--all"], &["purge", "1/0"], &["status"]] {
         let (_, err) = status(&at(&fake, arguments), 3);
-        assert!(err.contains("operate the broker"), "{err}");
+        assert!(err.contains("the right `operate`"), "{err}");
     }
 }

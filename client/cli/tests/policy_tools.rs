@@ -442,7 +442,7 @@ fn check_diff_tells_what_takes_a_restart_and_who_keeps_what_they_have() {
     let new = place.write("new.toml", &format!("{POLICY}{kmsg}{tun}{broker}"));
     let said = place.says(0, &["check", "--diff", &old, &new]);
     for line in [
-        "setting changed: max_slots_per_uid was 16384, is 7; who has more keeps it",
+        "setting changed: max_slots_per_uid was 16384, is 7; those who have more keep it",
         "setting changed: max_connections was 4096, is 4097",
         "takes a restart, which empties all slots: another user, the capability net_admin, the capability syslog",
     ] {

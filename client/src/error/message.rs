@@ -27,14 +27,15 @@ impl fmt::Display for Error {
                 write!(f, "{what} answered {errno}: {text:?}; {}", cure(*errno))
             }
             Self::Reported { errno, text, .. } => {
-                write!(f, "{what} did not do it ({errno}), and reports: {text:?}")
+                write!(f, "{what} failed ({errno}): {text:?}")
             }
             Self::Version1 { .. } => write!(
                 f,
-                "{what} speaks version 1 of the protocol only, which has no such request; it has to be a newer broker"
+                "{what} speaks version 1 of the protocol only, which has no such request; update \
+                 the broker"
             ),
             Self::Unserved { feature, .. } => {
-                write!(f, "{what} does not serve {feature}; it has to be a newer broker")
+                write!(f, "{what} does not serve {feature}; update the broker")
             }
             Self::Claimed { text, .. } => write!(
                 f,
@@ -45,11 +46,16 @@ impl fmt::Display for Error {
                 "{what} belongs to another process: {text:?}; the tag has been taken over: claim it to have it back"
             ),
             Self::Protocol { reason, .. } => {
-                write!(f, "{what} answered nonsense: {reason}; check that it is a broker's socket")
+                write!(
+                    f,
+                    "{what} sent an invalid answer: {reason}; check that it is a broker's \
+                          socket"
+                )
             }
             Self::NoRoom { .. } => write!(
                 f,
-                "{what} sent a descriptor that this process has no room for; close some, or raise its limit of open files"
+                "{what} sent a descriptor, but this process has too many open files; close some, \
+                 or raise the limit (ulimit -n)"
             ),
             Self::Withheld { module, .. } => write!(
                 f,
@@ -57,7 +63,8 @@ impl fmt::Display for Error {
             ),
             Self::TooLarge { size, .. } => write!(
                 f,
-                "{what} was not asked: a payload of {size} bytes is too large; the most is {MAX_PAYLOAD}"
+                "{what} was not asked: a payload of {size} bytes is too large; the limit is \
+                 {MAX_PAYLOAD}"
             ),
             Self::BadName { .. } => {
                 write!(f, "{what} was not asked: a name has 1 to {MAX_NAME} bytes, and no NUL")
@@ -84,10 +91,10 @@ impl fmt::Display for Error {
 fn plea(operation: &Operation) -> &'static str {
     match operation {
         Operation::Find(_) => {
-            "check the name; if it is right, ask its administrator for a rule that allows anything there"
+            "check the name; if it is right, ask its administrator for a right on it"
         }
         Operation::Reload | Operation::Purge(_) | Operation::Status => {
-            "ask its administrator for a rule that allows to operate the broker"
+            "ask its administrator for the right `operate`"
         }
         _ => "ask its administrator for a rule that allows it",
     }
@@ -99,7 +106,7 @@ fn absent(operation: &Operation) -> &'static str {
         Operation::Del(_) | Operation::DelMany(_) | Operation::Purge(_) => {
             "there is nothing to delete"
         }
-        _ => "something has to be added first",
+        _ => "add something first",
     }
 }
 

@@ -151,7 +151,8 @@ impl fmt::Display for UpgradeError {
         match self {
             Self::InProgress { tag } => write!(
                 f,
-                "tag {tag} is being taken over by another process: nothing changes there; wait until that is over"
+                "tag {tag} is being taken over by another process, and cannot be changed; wait \
+                 until that is over"
             ),
             Self::Completed { tag } => write!(
                 f,
@@ -171,7 +172,11 @@ impl fmt::Display for UpgradeError {
                 "tag {tag} changed while the broker was restarted: start again, to inherit what is there now"
             ),
             Self::BadName { name } => {
-                write!(f, "{name:?} is no name: one has 1 to {MAX_NAME} bytes, and no NUL")
+                write!(
+                    f,
+                    "{name:?} is not a valid name: a name has 1 to {MAX_NAME} bytes, and no \
+                          NUL"
+                )
             }
             Self::NoTag { name } => {
                 write!(f, "{name:?} is the name of one slot: name a tag of the policy")
@@ -197,7 +202,8 @@ impl fmt::Display for UpgradeError {
             ),
             Self::TooLarge { name, size } => write!(
                 f,
-                "{name:?} takes a payload of {size} bytes, and the most is {MAX_PAYLOAD}: hand on less with it"
+                "{name:?} takes a payload of {size} bytes, and the limit is {MAX_PAYLOAD}: store \
+                 less with it"
             ),
             Self::Io { name, source } => write!(f, "{name:?}: {source}"),
             Self::Deposit { name, source } => write!(f, "{name:?}: {source}"),
@@ -206,10 +212,7 @@ impl fmt::Display for UpgradeError {
             }
             Self::Broker(source) => source.fmt(f),
             Self::System(source) => {
-                write!(
-                    f,
-                    "the system did not do its part: {source}; check the limits of open files and threads"
-                )
+                write!(f, "system error: {source}; check the limits of open files and threads")
             }
         }
     }
@@ -260,7 +263,7 @@ impl fmt::Display for Listed<'_> {
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Listener => "a socket that others come to",
+            Self::Listener => "a listening socket",
             Self::Connection => "a connection",
             Self::File => "a file",
             Self::Stored => "something stored",

@@ -25,7 +25,7 @@ pub trait Inherit: AsFd + Sized {
 
 /// A type of socket that others come to: what [`super::Upgrader::listen`] gives.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no type of socket that others come to",
+    message = "`{Self}` is not a type of listening socket",
     label = "which type of socket is it?",
     note = "say it where it is kept: `let http: std::net::TcpListener = upgrader.listen(\"http\", address)?;`"
 )]
@@ -33,7 +33,7 @@ pub trait Listening: Inherit {}
 
 /// A type of connection: what [`super::Upgrader::connect`] gives.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no type of connection",
+    message = "`{Self}` is not a type of connection",
     label = "which type of connection is it?",
     note = "say it where it is kept: `let (stream, state): (std::net::TcpStream, _) = upgrader.connect(\"db\", address)?;`"
 )]

@@ -101,7 +101,7 @@ impl<'n> Accounts<'n> {
                 report.add(
                     span,
                     message,
-                    format!("mend the lookup and load again, or write the {noun}'s number"),
+                    format!("repair the lookup and load again, or write the {noun}'s number"),
                 );
                 None
             }
@@ -139,6 +139,6 @@ impl Sort {
         if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit()) {
             return format!("a number is written without quotes: `{noun} = {name}`");
         }
-        format!("create the {noun}, mend the name, or write a number")
+        format!("create the {noun}, correct the name, or write a number")
     }
 }

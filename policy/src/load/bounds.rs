@@ -16,11 +16,11 @@ pub(super) struct Bound {
 pub(super) const RULES: Bound = Bound {
     noun: "rules",
     most: 20_000,
-    remedy: "take some out: one rule can name many users, and cover many slots",
+    remedy: "remove some: one rule can name many users, and cover many slots",
 };
 pub(super) const RESOURCES: Bound =
-    Bound { noun: "resources", most: 131_072, remedy: "take some out" };
-pub(super) const TESTS: Bound = Bound { noun: "tests", most: 20_000, remedy: "take some out" };
+    Bound { noun: "resources", most: 131_072, remedy: "remove some" };
+pub(super) const TESTS: Bound = Bound { noun: "tests", most: 20_000, remedy: "remove some" };
 /// What a peer's unit, control group and label are matched with at worst, once for each connection.
 pub(super) const STARS: Bound = Bound {
     noun: "stars in the patterns of conditions",

@@ -153,8 +153,8 @@ impl<'d, 'n> Cases<'d, 'n> {
     ) -> Option<Target> {
         if right.is_of_broker() {
             if let Some(span) = section.key_span(SLOT.key) {
-                let message = format!("the right `{right}` counts of the broker, and of no slot");
-                report.add(&span, message, "take the line `slot` out");
+                let message = format!("the right `{right}` is for the broker, not for slots");
+                report.add(&span, message, "remove the line `slot`");
             }
             return Some(Target::Broker);
         }
@@ -224,7 +224,7 @@ fn of_cgroup(
         let its = its.map_or("no unit".to_owned(), |its| format!("the unit \"{its}\""));
         let message = format!("no process is both in the unit \"{unit}\" and in this `cgroup`");
         let remedy =
-            format!("that control group is of {its}: take the line `unit` out, or mend `cgroup`");
+            format!("that control group is of {its}: remove the line `unit`, or correct `cgroup`");
         report.add(&value.span(), message, remedy);
     }
     its.map(str::to_owned)
@@ -255,8 +255,8 @@ pub(super) fn run(cases: &[Case], policy: &Policy, report: &mut Report<'_>) {
     let mut work = TestWork::new();
     for case in cases {
         if !case.run(policy, &mut work, report) {
-            let remedy = "take some out, or give each a line `at =`";
-            report.add_at(&case.expected, "the tests are too much work from here on", remedy);
+            let remedy = "remove some, or give each a line `at =`";
+            report.add_at(&case.expected, "the tests take too much work from here on", remedy);
             return;
         }
     }
@@ -277,7 +277,7 @@ impl Case {
             report.add_at(mark, message, format!("add a line `at =` with {}", AT.write));
             return true;
         }
-        let remedy = "mend the rules, or the test if it expects the wrong thing";
+        let remedy = "correct the rules, or the test if it expects the wrong thing";
         report.add_at(mark, format!("{} fails: {what}", self.name), remedy);
         true
     }

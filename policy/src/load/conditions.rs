@@ -36,17 +36,13 @@ fn check_anyone(section: Section<'_, '_>, report: &mut Report<'_>) {
     let Some(value) = section.get(ANYONE) else {
         if !has_condition(section) {
             let remedy = "add a line `user =`, `group =` or `unit =`, or `anyone = true` if everybody is meant";
-            report.add_missing(
-                section.name,
-                "this rule says nothing about whom it concerns",
-                remedy,
-            );
+            report.add_missing(section.name, "this rule does not say whom it concerns", remedy);
         }
         return;
     };
     match anyone {
         Some(true) if has_condition(section) => {
-            let remedy = "take one of them out: with a condition, not everybody is meant";
+            let remedy = "remove one of them: with a condition, not everybody is meant";
             report.add(&value.span(), "`anyone` stands beside a condition", remedy);
         }
         Some(false) if !has_condition(section) => {
@@ -95,9 +91,12 @@ fn id(
     if id != Uid::OVERFLOW.0 {
         return Some(id);
     }
-    let message = format!("{} {id} cannot be named: in it all strangers look alike", sort.noun());
+    let message = format!(
+        "{} {id} cannot be named: it stands for every id that is unknown here",
+        sort.noun()
+    );
     let remedy =
-        "the kernel shows this number for everybody from another user namespace; take it out";
+        "the kernel shows this number for everybody from another user namespace; remove it";
     report.add(&value.span(), message, remedy);
     None
 }

@@ -23,11 +23,11 @@ pub(super) fn where_else(what: &str, key: &str) -> Option<&'static str> {
             KEYS_OF_BROKER.contains(&key).then_some("this key belongs in [broker]")
         }
         "socket" => Some(
-            "the socket is no matter of the policy: ListenStream= of fdbrokerd.socket says where it \
+            "the socket is not set in the policy: ListenStream= of fdbrokerd.socket says where it \
              is, or --socket of fdbrokerd",
         ),
         "audit_file" | "log_format" => Some(
-            "this is no matter of the policy: it is an option of fdbrokerd, --audit-file or \
+            "this is not set in the policy: it is an option of fdbrokerd, --audit-file or \
              --log-format",
         ),
         _ => None,

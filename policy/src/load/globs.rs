@@ -63,11 +63,11 @@ fn glob(text: &str, span: &Span, expected: Expected, report: &mut Report<'_>) ->
 /// What is wrong with a pattern for this key, if anything.
 pub(super) fn check(text: &str, key: &str) -> Option<Wrong> {
     if text.is_empty() {
-        return Some((format!("`{key}` cannot be empty"), "fill it in, or take it out".to_owned()));
+        return Some((format!("`{key}` cannot be empty"), "fill it in, or remove it".to_owned()));
     }
     if text.contains(char::is_control) {
         let message = format!("`{key}` contains a control character");
-        return Some((message, "take it out: nothing has it".to_owned()));
+        return Some((message, "remove it: nothing has it".to_owned()));
     }
     if text.len() >= TOO_LONG {
         let message = format!("`{key}` is too long");
@@ -126,7 +126,7 @@ fn check_cgroup(text: &str) -> Option<Wrong> {
     }
     let empty_or_dots = |name: &str| matches!(name, "" | "." | "..");
     path.split('/').any(empty_or_dots).then(|| {
-        let remedy = "take out `//`, `.`, `..` and a `/` at the end: the kernel writes none";
+        let remedy = "remove `//`, `.`, `..` and a `/` at the end: the kernel writes none";
         (message, remedy.to_owned())
     })
 }

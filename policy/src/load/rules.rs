@@ -114,8 +114,8 @@ impl<'d, 'n> Rules<'d, 'n> {
                 // What is not known may be a right to slots, and may be none.
                 None if unknown || rights.contains(Right::Operate) => return None,
                 Some(span) if !unknown && rights.contains(Right::Operate) => {
-                    let message = "the right `operate` counts of the broker, and of no slot";
-                    let remedy = "take the line `slots` out, or name a right to slots";
+                    let message = "the right `operate` is for the broker, not for slots";
+                    let remedy = "remove the line `slots`, or name a right to slots";
                     report.add(&span, message, remedy);
                     return None;
                 }
@@ -212,9 +212,9 @@ fn check_tag_right(
         let Some(value) = section.get(key) else { continue };
         for right in Right::ALL.into_iter().filter(|right| listed.of_tags.contains(*right)) {
             let message =
-                format!("the right `{right}` counts of a whole tag, and these slots cover none");
+                format!("the right `{right}` is for whole tags, and these slots cover none");
             let remedy =
-                format!("add a pattern such as \"web/*\" to the slots, or take `{right}` out");
+                format!("add a pattern such as \"web/*\" to the slots, or remove `{right}`");
             report.add(&value.span(), message, remedy);
         }
     }

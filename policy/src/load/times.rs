@@ -18,8 +18,8 @@ pub(super) fn validity(section: Section<'_, '_>, report: &mut Report<'_>) -> Val
         && from >= until
         && let Some(value) = section.get(UNTIL.key)
     {
-        let message = "this rule never counts: `valid_until` is not after `valid_from`";
-        report.add(&value.span(), message, "exchange them, or take the rule out");
+        let message = "this rule never applies: `valid_until` is not after `valid_from`";
+        report.add(&value.span(), message, "exchange them, or remove the rule");
     }
     Validity { from, until }
 }

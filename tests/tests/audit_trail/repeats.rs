@@ -247,7 +247,7 @@ anyone = true
                 && record["FDBROKER_REASON"] == reason
         })
     };
-    let nothing = "nothing is there that it may list: no rule allows it";
+    let nothing = "there is nothing that it may list: no rule allows it";
     assert_eq!(listings("refused", "none", nothing), 1);
-    assert_eq!(listings("granted", "a part of it", "1 slots were listed"), 20);
+    assert_eq!(listings("granted", "a part of it", "slots listed: 1"), 20);
 }

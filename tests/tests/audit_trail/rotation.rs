@@ -100,7 +100,7 @@ fn what_cannot_be_an_audit_file_is_refused_at_start_with_its_sentence() {
     // A FIFO that somebody reads is none either.
     let _reader = fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
     let (_, said) = Daemon::with_policy(POLICY).argument("--audit-file").argument(&fifo).fail();
-    assert!(said.contains("it is no regular file"), "{said}");
+    assert!(said.contains("not a regular file"), "{said}");
 
     let (status, said) = Daemon::with_policy(POLICY).setting("audit = \"required\"").fail();
     assert_eq!(status, 78, "{said}");
@@ -117,7 +117,7 @@ fn a_file_that_cannot_be_opened_anew_leaves_the_old_one_in_use() {
     symlink(&other, &trail.0).unwrap();
     daemon.reload_files();
     daemon.log().wait_for("it is said", |line| {
-        line.level == "error" && line.message.contains("cannot be opened anew")
+        line.level == "error" && line.message.contains("cannot be reopened")
     });
     daemon.connect().add((1, 0), "x").done();
     assert_eq!(moved.count(|record| is(record, "decision", "granted", "add", "1/0")), 1);
@@ -207,5 +207,5 @@ fn a_file_that_somebody_deletes_is_made_again() {
     assert_eq!(trail.count(|record| is(record, "decision", "granted", "get", "1/0")), 1);
     let told = daemon.log().text();
     assert!(told.contains("the audit file cannot be written: the file has been deleted"), "{told}");
-    assert!(told.contains("the audit file was deleted; it has been made again"), "{told}");
+    assert!(told.contains("the audit file was deleted; it has been recreated"), "{told}");
 }

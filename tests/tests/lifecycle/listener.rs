@@ -60,7 +60,7 @@ fn a_listener_passed_in_is_replaced_at_its_path_with_its_mode() {
     shutdown(&listener, Shutdown::Both).unwrap();
     wait_until("clients are served again", || is_served(&daemon));
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
-    logs(&daemon, "restart its socket unit");
+    logs(&daemon, "systemctl restart fdbrokerd.socket");
 }
 
 /// A passed-in socket of a user and group, shut down and made anew; gives where it is.
@@ -82,7 +82,7 @@ fn is_replaced_for(user: u32, group: u32) -> Option<(Daemon, PathBuf, Directory)
     };
     shutdown(&listener, Shutdown::Both).unwrap();
     wait_until("clients are served again", || is_served(&daemon));
-    logs(&daemon, "another one listens on");
+    logs(&daemon, "a new one listens on");
     Some((daemon, path, directory))
 }
 
@@ -92,7 +92,7 @@ fn a_listener_passed_in_is_replaced_with_its_group() {
     let Some((daemon, path, _directory)) = is_replaced_for(0, GROUP) else { return };
     let file = std::fs::metadata(&path).unwrap();
     assert_eq!((file.uid(), file.gid(), file.mode() & 0o777), (0, GROUP, 0o660));
-    assert!(!daemon.log().text().contains("no longer to user"));
+    assert!(!daemon.log().text().contains("it now belongs to user"));
     let ids = Ids { uid: MEMBER, gid: MEMBER, groups: vec![GROUP] };
     Person::who_is(ids).connect(&daemon).is_served((1, 1));
     // For a moment it was the supervisor's own.
@@ -103,10 +103,7 @@ fn a_listener_passed_in_is_replaced_with_its_group() {
 #[test]
 fn that_a_replaced_listener_has_another_owner_is_said() {
     let Some((daemon, _path, _directory)) = is_replaced_for(MEMBER, GROUP) else { return };
-    logs(
-        &daemon,
-        "it belongs to user 0 and group 64098 and no longer to user 64099 and group 64098",
-    );
+    logs(&daemon, "it now belongs to user 0 and group 64098, before to user 64099 and group 64098");
 }
 
 #[test]
@@ -131,7 +128,7 @@ fn a_socket_file_that_was_deleted_is_made_again() {
     std::fs::remove_file(daemon.socket()).unwrap();
     wait_until("clients are served again", || is_served(&daemon));
     assert_eq!(daemon.connect().get((1, 1)).payload(), b"kept");
-    logs(&daemon, "was deleted; it has been made again");
+    logs(&daemon, "was deleted; it has been recreated");
     assert!(status_has(&daemon, "listener=replaced"), "{}", daemon.says(&["status"]));
     // Whoever was connected noticed nothing.
     assert_eq!(peer.get((1, 1)).payload(), b"kept");
@@ -159,7 +156,7 @@ fn a_passed_in_socket_that_was_deleted_is_told_at_each_hangup() {
     let daemon = Daemon::open().listening(UnixListener::bind(&path).unwrap()).socket(path.clone());
     let daemon = daemon.start();
     std::fs::remove_file(&path).unwrap();
-    let told = || daemon.log().text().matches("the service manager made it").count();
+    let told = || daemon.log().text().matches("the service manager has to create it again").count();
     wait_until("the log says it", || told() == 1);
     daemon.hang_up();
     wait_until("the log says it again", || told() == 2);

@@ -35,7 +35,7 @@ fn a_killed_worker_that_cannot_die_is_replaced() {
     assert_eq!(daemon.connect().get((1, 1)).payload(), b"kept");
     wait_until("the status tells", || status_has(&daemon, "workers_left_behind=1"));
     assert!(process::stat(worker).is_some(), "it could be reaped: this tests nothing");
-    logs(&daemon, "cannot be ended");
+    logs(&daemon, "cannot be killed");
     // Let go, it is reaped.
     held.let_go();
     wait_until("it is reaped", || process::stat(worker).is_none());

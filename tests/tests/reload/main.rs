@@ -142,7 +142,7 @@ fn operators_reload_and_see_what_changed_or_what_is_wrong_and_nobody_else_can() 
     daemon.write_policy(&everything().replace("anyone", "anybody"));
     let said = daemon.complains(1, &["reload"]);
     assert!(said.contains("policy.toml:13:") && said.contains('^'), "{said}");
-    assert!(said.contains("the policy stays as it was"), "{said}");
+    assert!(said.contains("the old policy stays in force"), "{said}");
     assert_eq!(daemon.connect().add((1, 0), "x").errno(), libc::EACCES);
     assert_eq!(reloads(&daemon).last().unwrap().verdict, "failed");
 

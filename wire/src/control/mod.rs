@@ -99,7 +99,7 @@ pub enum Control<F> {
         /// The generation of the policy that the supervisor has now. When the outcome is good, the
         /// worker was sent it before this.
         generation: u32,
-        /// What there is to say, or why the policy stays as it was.
+        /// What there is to say, or why the old policy stays in force.
         outcome: Result<String, (Errno, String)>,
     },
     /// Worker: requests are decided by this policy now.

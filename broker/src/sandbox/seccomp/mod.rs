@@ -19,7 +19,12 @@ use rule::Rules;
 /// # Errors
 /// When they do not compile.
 pub(super) fn confine_worker(journal: bool) -> Result<Result<String, String>, SandboxError> {
-    let Some(arch) = arch() else { return Ok(Err(no_filter("this processor has no filter yet"))) };
+    let Some(arch) = arch() else {
+        return Ok(Err(no_filter(
+            "there is no filter for this processor \
+        architecture",
+        )));
+    };
     let allowed = worker::rules(journal)?;
     let number = allowed.len();
     let threads = compile(worker::fallbacks(), errno(libc::ENOSYS), SeccompAction::Allow, arch)?;
@@ -37,7 +42,12 @@ pub(super) fn confine_worker(journal: bool) -> Result<Result<String, String>, Sa
 /// # Errors
 /// When it does not compile.
 pub(super) fn confine_supervisor() -> Result<Result<String, String>, SandboxError> {
-    let Some(arch) = arch() else { return Ok(Err(no_filter("this processor has no filter yet"))) };
+    let Some(arch) = arch() else {
+        return Ok(Err(no_filter(
+            "there is no filter for this processor \
+        architecture",
+        )));
+    };
     let refused = supervisor::refused();
     let number = refused.len();
     let filter = compile(refused, errno(libc::EPERM), SeccompAction::Allow, arch)?;

@@ -76,5 +76,5 @@ fn open(path: &Path) -> io::Result<OwnedFd> {
     if FileType::from_raw_mode(fstat(&file)?.st_mode) == FileType::RegularFile {
         return Ok(file);
     }
-    Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
 }

@@ -105,7 +105,7 @@ impl Records {
             Err(error) => {
                 let path = file.path().display();
                 self.audit.log().error(&format!(
-                    "--audit-file {path} cannot be opened anew: {error}; the old one goes on"
+                    "--audit-file {path} cannot be reopened: {error}; records go to the old file"
                 ));
                 false
             }

@@ -28,9 +28,9 @@ pub(crate) struct Takers {
 }
 
 const NO_PROCESS: &str =
-    "the worker says that what is no process takes a deposit: that is not noted";
-const FULL: &str = "too many processes take deposits at once: what more of them take could be given \
-     twice, should the worker die before they have it; raise LimitNOFILE= if this stays";
+    "the worker named something that is not a process as the taker of a deposit: ignored";
+const FULL: &str = "too many processes take deposits at once: if the worker dies now, a deposit \
+can be handed out twice; raise LimitNOFILE= if this persists";
 
 /// What tells a process from every other that has not ended.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

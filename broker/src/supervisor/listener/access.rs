@@ -40,8 +40,8 @@ impl Access {
         let now = Self::of(&fs::symlink_metadata(path).ok()?);
         ((self.owner, self.group) != (now.owner, now.group)).then(|| {
             format!(
-                "; it belongs to user {} and group {} and no longer to user {} and group {}, which can \
-                 keep some from connecting",
+                "; it now belongs to user {} and group {}, before to user {} and group {}: some \
+                 users may be unable to connect",
                 now.owner, now.group, self.owner, self.group
             )
         })

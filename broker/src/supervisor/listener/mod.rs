@@ -170,7 +170,9 @@ pub(super) fn passed_in(close_queue: CloseQueue) -> Result<Option<Listener>, Sta
             let socket = adopt(*number).map_err(|error| problem(error.to_string()))?;
             if !listens(&socket) {
                 return Err(problem(
-                    "what was passed is no listening Unix stream socket".to_owned(),
+                    "the descriptor that was passed is not a listening Unix stream \
+                     socket"
+                        .to_owned(),
                 ));
             }
             let mut passed =

@@ -29,15 +29,14 @@ impl Listener {
                     let lost = before.and_then(|before| Access::of(&before).lost(&path));
                     let (path, lost) = (path.display(), lost.unwrap_or_default());
                     log.error(&format!(
-                        "{SHUT_DOWN}; another one listens on {path} now{lost}{}",
+                        "{SHUT_DOWN}; a new one listens on {path}{lost}{}",
                         self.cure()
                     ));
                 }
                 Err(error) => {
                     self.state = BROKEN;
                     log.error(&format!(
-                        "{SHUT_DOWN}, and no other one can be made in its place ({error}): nobody can \
-                         connect{}",
+                        "{SHUT_DOWN}; a new one cannot be created ({error}): nobody can connect{}",
                         self.cure()
                     ));
                 }
@@ -47,13 +46,13 @@ impl Listener {
             let switched = setsockopt(&self.socket, sockopt::PassCred, &true);
             log.error(&match switched {
                 Ok(()) => format!("{SWITCHED_OFF}; it is on again"),
-                Err(error) => format!("{SWITCHED_OFF}, and cannot be switched on: {error}"),
+                Err(error) => format!("{SWITCHED_OFF}; it cannot be switched on again: {error}"),
             });
         }
         if self.made.is_some() {
             // Whoever called listen(2) last is whom clients see, and who says how many can wait.
             if let Err(error) = rustix::net::listen(&self.socket, i32::MAX) {
-                log.warn(&format!("the listening socket keeps the queue that it has: {error}"));
+                log.warn(&format!("cannot change the backlog of the listening socket: {error}"));
             }
         }
     }
@@ -71,7 +70,7 @@ impl Listener {
         match self.make_again(&path) {
             Ok(()) => {
                 self.state = REPLACED;
-                log.error(&format!("the socket file {shown} was deleted; it has been made again"));
+                log.error(&format!("the socket file {shown} was deleted; it has been recreated"));
                 return true;
             }
             Err(_) if self.state == BROKEN && !asked => {}
@@ -99,17 +98,15 @@ impl Listener {
             file.lock = lock_beside(path).map_err(|error| error.to_string())?;
         }
         let made = self.replace();
-        made.map(drop).map_err(|error| format!("it cannot be made again: {error}"))
+        made.map(drop).map_err(|error| format!("it cannot be recreated: {error}"))
     }
 }
 
-const SHUT_DOWN: &str = "the listening socket has been shut down, which the worker can do when it is \
-     taken over, and nobody else";
-const SWITCHED_OFF: &str = "SO_PASSCRED of the listening socket has been switched off, which the \
-     worker can do when it is taken over, and nobody else";
-const CURE: &str = "; the service manager still holds the broken one: at the next occasion, stop the \
-     broker and restart its socket unit (systemctl stop fdbrokerd.service; systemctl restart \
-     fdbrokerd.socket), which empties the slots";
-const NOT_OURS: &str = "the service manager made it and has to make it again: at the next occasion, stop \
-     the broker and restart its socket unit (systemctl stop fdbrokerd.service; systemctl restart \
-     fdbrokerd.socket), which empties the slots";
+const SHUT_DOWN: &str = "the listening socket has been shut down: only a compromised worker can \
+do that";
+const SWITCHED_OFF: &str = "SO_PASSCRED of the listening socket has been switched off: only a \
+compromised worker can do that";
+const CURE: &str = "; the service manager still holds the broken one: when the slots may be \
+emptied, run systemctl stop fdbrokerd.service; systemctl restart fdbrokerd.socket";
+const NOT_OURS: &str = "the service manager has to create it again: when the slots may be \
+emptied, run systemctl stop fdbrokerd.service; systemctl restart fdbrokerd.socket";

@@ -32,9 +32,8 @@ pub(crate) fn not_held(capabilities: &[String]) -> Vec<String> {
 }
 
 /// What to do about capabilities that are named and not held.
-pub(crate) const NOT_HELD: &str = "the policy names {} for it, which the broker was not started with: \
-     add it to CapabilityBoundingSet= in a drop-in of its unit, or to what the container may have, \
-     and restart the broker";
-const FILTERED: &str = "not even / can be opened by openat2(2): a filter of system calls (seccomp) of \
-     a container or service manager refuses it; allow openat2 there";
+pub(crate) const NOT_HELD: &str = "the policy names {} for it, but the broker was started without \
+it: add it to CapabilityBoundingSet= in a drop-in of its unit, or to the capabilities of the container, and restart the broker";
+const FILTERED: &str = "openat2(2) fails even for /: a seccomp filter of a container or service \
+manager refuses it; allow openat2 there";
 const RESOLVE_ALL: ResolveFlags = ResolveFlags::empty();

@@ -109,7 +109,7 @@ impl PathOpener {
         let cure = match error {
             rustix::io::Errno::PERM | rustix::io::Errno::ACCESS => &*permission_cure(capabilities),
             rustix::io::Errno::LOOP => {
-                "a symlink is in the path; if that is meant, say follow_symlinks = true"
+                "the path contains a symbolic link; if that is intended, set follow_symlinks = true"
             }
             rustix::io::Errno::NOSYS => {
                 "openat2(2) takes Linux 5.6, and a service manager's seccomp filter must allow it \
@@ -117,7 +117,7 @@ impl PathOpener {
             }
             rustix::io::Errno::NOENT | rustix::io::Errno::NXIO | rustix::io::Errno::NODEV => {
                 match self.expected {
-                    Expected::File => "make the file, or mend the path",
+                    Expected::File => "create the file, or correct the path",
                     Expected::Device { .. } => "is the device plugged in and its driver loaded?",
                 }
             }
@@ -127,7 +127,8 @@ impl PathOpener {
     }
 
     fn mistaken(&self, what: &str) -> OpenFailure {
-        let cure = "it was closed again; mend the path or the policy, then reload (`fdbroker reload`, \
+        let cure = "it was closed again; correct the path or the policy, then reload (`fdbroker \
+                   reload`, \
                     or SIGHUP)";
         self.failure(Errno::NODEV, &format!("{what}; {cure}"))
     }
@@ -150,7 +151,7 @@ fn noun(kind: FileType) -> &'static str {
         FileType::Fifo => "a FIFO",
         FileType::Socket => "a socket",
         FileType::CharacterDevice | FileType::BlockDevice => "a device",
-        FileType::Unknown => "of no type that is known",
+        FileType::Unknown => "a file of unknown type",
     }
 }
 

@@ -153,7 +153,8 @@ fn at_start(openable: &Openable) -> Result<Opened<OwnedFd>, PolicyError> {
 
 fn busy(name: &str) -> OpenFailure {
     let text = format!(
-        "resource {name:?}: {MAX_OPENING} callers wait for it to open already; its device does not answer"
+        "resource {name:?}: {MAX_OPENING} callers already wait for it to open; its device does \
+         not respond"
     );
     OpenFailure { errno: Errno::BUSY, text }
 }

@@ -83,17 +83,16 @@ impl Closers {
 impl Said {
     /// One more was started, and so many run.
     fn started(&mut self, uid: Uid, running: usize) -> Vec<String> {
-        let again = self.unstarted.succeeded().map(|count| {
-            format!(
-                "a process that closes such connections was started again, after {count} attempts that failed"
-            )
-        });
+        let again = self
+            .unstarted
+            .succeeded()
+            .map(|count| format!("a closer was started again, after {count} failed attempts"));
         let news = if self.running == 0 { 1 } else { (USUAL + 1).max(2 * self.running) };
         let more = (running >= news).then(|| {
             self.running = running;
             format!(
-                "user {} left descriptors unread in its connection: a process of its own (fdbroker-closer) \
-                 closes such connections; {running} run",
+                "user {} left descriptors unread in its connection: a separate process \
+                 (fdbroker-closer) closes such connections; running: {running}",
                 uid.0
             )
         });
@@ -104,8 +103,8 @@ impl Said {
     fn not_started(&mut self, error: &impl Display) -> Option<String> {
         self.unstarted.failed().then(|| {
             format!(
-                "no process can be started that closes connections with unread descriptors: {error}; the \
-                 worker closes them, and it is tried again"
+                "cannot start a process that closes connections with unread descriptors: {error}; \
+                 the worker closes them until a retry succeeds"
             )
         })
     }
@@ -118,8 +117,7 @@ impl Said {
         }
         over.then(|| {
             format!(
-                "connections with unread descriptors have been closed; of the processes for that, {running} \
-                 run"
+                "connections with unread descriptors have been closed; closers running: {running}"
             )
         })
     }
@@ -141,7 +139,7 @@ mod tests {
         let mut said = Said::default();
         assert_eq!(told(&mut said, 1, MOST), [1, 3, 6, 12, 24, 48]);
         assert_eq!(said.reaped(40), None);
-        assert!(said.reaped(2).unwrap().ends_with(" 2 run"));
+        assert!(said.reaped(2).unwrap().ends_with("running: 2"));
         assert_eq!(said.reaped(2), None);
         assert_eq!(told(&mut said, 3, 5), [3]);
         assert!(said.reaped(0).is_some());

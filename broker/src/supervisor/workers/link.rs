@@ -109,7 +109,7 @@ impl Link {
                 }
                 // What it said is lost, and it does not say it again.
                 Some(Err(fault)) => {
-                    let problem = format!("what it sent cannot be read: {}", fault.reason);
+                    let problem = format!("its message cannot be read: {}", fault.reason);
                     return Err(io::Error::new(ErrorKind::InvalidData, problem));
                 }
                 None => {}
@@ -381,7 +381,7 @@ mod tests {
             let (error, answer) =
                 outcome(&Message::Extended(control.into_extended()).to_bytes()).await;
             assert!(
-                error.to_string().starts_with("what it sent cannot be read: "),
+                error.to_string().starts_with("its message cannot be read: "),
                 "{told}: {error}"
             );
             assert!(answer.is_empty(), "{told}: {answer:?}");

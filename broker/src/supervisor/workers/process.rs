@@ -135,9 +135,8 @@ impl LeftBehind {
         let pid = process.pid.map_or(0, Pid::as_raw_pid);
         self.0.push(process);
         log.error(&format!(
-            "worker {pid} cannot be ended: a thread of it sleeps in the kernel (state D), most likely \
-             in close(2) of a descriptor that a peer brought (cat /proc/{pid}/task/*/stack); it is \
-             left behind and keeps its descriptors open, another worker serves; {} are left behind",
+            "worker {pid} cannot be killed: one of its threads is blocked in the kernel (state \
+             D), probably in close(2) of a peer's descriptor (cat /proc/{pid}/task/*/stack); it keeps its descriptors open while another worker serves; left behind so far: {}",
             self.0.len()
         ));
     }

@@ -47,8 +47,8 @@ impl Pulse {
     pub(crate) fn judge(&mut self, has_ended: bool) -> Result<(), String> {
         if has_ended && self.ended {
             return Err(
-                "it has ended, but a thread of it sleeps in the kernel (state D) and keeps \
-                        its descriptors open"
+                "it has ended, but one of its threads is blocked in the kernel (state D) and \
+                 keeps its descriptors open"
                     .to_owned(),
             );
         }

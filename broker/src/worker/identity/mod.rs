@@ -285,7 +285,8 @@ fn groups(socket: BorrowedFd<'_>) -> io::Result<Rc<[Gid]>> {
     match peer::groups(socket, MAX_GROUPS)? {
         peer::Groups::Are(groups) => Ok(in_order(groups)),
         peer::Groups::TooMany(number) => Err(io::Error::other(format!(
-            "its process is in {number} supplementary groups, and more than {MAX_GROUPS} are not looked at"
+            "its process is in {number} supplementary groups; more than {MAX_GROUPS} are not \
+             supported"
         ))),
     }
 }

@@ -461,9 +461,7 @@ impl Drop for DepositCharge {
 impl fmt::Display for Exceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let has = |who: &str, most: u32, of: &str, key: &str| {
-            format!(
-                "{who} has {most} {of} already, the most that {key} or the descriptor table allows"
-            )
+            format!("{who} already has {most} {of}, the limit of {key} or the descriptor table")
         };
         f.write_str(&match self {
             Self::Connections(most) => has("the broker", *most, "connections", "max_connections"),
@@ -471,25 +469,28 @@ impl fmt::Display for Exceeded {
                 has("this user", *most, "connections", "max_connections_per_uid")
             }
             Self::Slots(most) => {
-                format!("this user has {most} deposits already (max_slots_per_uid)")
+                format!("this user already has {most} deposits (max_slots_per_uid)")
             }
             Self::Bytes(most) => {
-                format!("this user's payloads would pass {most} bytes (max_payload_bytes_per_uid)")
+                format!(
+                    "this user's payloads would exceed {most} bytes \
+                        (max_payload_bytes_per_uid)"
+                )
             }
             Self::Brought => "too many descriptors of this user wait to be closed".to_owned(),
             Self::Table => "the broker's descriptor table is full".to_owned(),
             Self::Descriptors => {
-                "this user has half of the broker's descriptor table already".to_owned()
+                "this user already has half of the broker's descriptor table".to_owned()
             }
             Self::AllDescriptors => {
-                "deposits have their whole share of the broker's descriptor table".to_owned()
+                "deposits already use their share of the broker's descriptor table".to_owned()
             }
             Self::Opening => {
-                format!("{MAX_OPENING} resources are being opened for this user already")
+                format!("{MAX_OPENING} resources are already being opened for this user")
             }
             Self::Opened => {
-                "what was opened for this user has its share of the broker's descriptor \
-                             table; read the answers, and ask again"
+                "resources opened for this user use up its share of the broker's descriptor \
+                 table; read the answers, and try again"
                     .to_owned()
             }
         })
@@ -599,12 +600,12 @@ mod tests {
     fn who_is_at_a_limit_is_told_its_key_and_its_value() {
         assert_eq!(
             Exceeded::ConnectionsOfUser(2).to_string(),
-            "this user has 2 connections already, the most that max_connections_per_uid or the \
-             descriptor table allows"
+            "this user already has 2 connections, the limit of max_connections_per_uid or the \
+             descriptor table"
         );
         assert_eq!(
             Exceeded::Slots(7).to_string(),
-            "this user has 7 deposits already (max_slots_per_uid)"
+            "this user already has 7 deposits (max_slots_per_uid)"
         );
     }
 

@@ -97,9 +97,9 @@ impl Gone {
     pub(crate) fn reason(self) -> Option<&'static str> {
         match self {
             Self::Left => None,
-            Self::TooSlow => Some("it began a message and did not end it"),
+            Self::TooSlow => Some("timed out in the middle of a message"),
             Self::TooMuch => Some("too many descriptors of its user wait to be closed"),
-            Self::TableFull => Some("no room to read more: the broker's descriptor table is full"),
+            Self::TableFull => Some("the broker's descriptor table is full"),
         }
     }
 }

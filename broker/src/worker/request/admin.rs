@@ -37,7 +37,7 @@ pub(crate) async fn reload(worker: &Worker, requester: &Requester) -> Result<Ans
     if !case.decision.granted {
         return Ok(case.fail(Failure::refused(&case.decision)));
     }
-    if let Err(failure) = case.record_first("the policy is to be read again") {
+    if let Err(failure) = case.record_first("the policy is being read again") {
         return Ok(case.conclude(Outcome::Failed(failure)));
     }
     let reloaded = worker.link.reload().await?;
@@ -84,7 +84,7 @@ pub(crate) async fn purge(
             Err(failure) => return Ok(case.fail(failure)),
         }
     }
-    let told = format!("{} deposits were purged", text.lines().count());
+    let told = format!("deposits purged: {}", text.lines().count());
     Ok(case.conclude(Outcome::Told(Answer::Report(Report { error: None, text }), told)))
 }
 
@@ -95,7 +95,7 @@ fn may_purge(case: &RequestContext<'_>, slot: Slot) -> Result<(), Failure> {
     if is_unreachable(case.rules, slot) {
         return Ok(());
     }
-    let reason = "some rule still allows somebody to get, replace or delete what is there; \
+    let reason = "a rule still allows somebody to get, replace or delete the deposit; \
                   `fdbroker who SLOT` names them";
     Err(Failure::plain(Errno::BUSY, reason))
 }
@@ -130,7 +130,7 @@ pub(crate) fn status(worker: &Worker, requester: &Requester) -> Answer {
         return case.fail(Failure::refused(&case.decision));
     }
     // First: whether that succeeds is told too.
-    let _ = case.record(Kind::Decision, Verdict::Granted, "the status was told");
+    let _ = case.record(Kind::Decision, Verdict::Granted, "the status was sent");
     let (audit, lost) = match worker.audit.failing() {
         None => ("none", 0),
         Some(None) => ("ok", 0),

@@ -166,5 +166,5 @@ impl From<Result<Answer, Failure>> for Outcome {
 }
 
 pub(crate) fn unrecorded() -> Failure {
-    Failure::plain(Errno::IO, "the audit trail cannot be written, and nothing is done unrecorded")
+    Failure::plain(Errno::IO, "cannot write the audit trail; request refused")
 }

@@ -112,8 +112,8 @@ pub(crate) async fn list(
     let case = by_what_was_shown(case, shown, operates);
     case.count(1);
     let told = match case.decision.granted {
-        true => format!("{} slots were listed", listing.entries().len()),
-        false => format!("nothing is there that it may list: {}", case.decision.reason),
+        true => format!("slots listed: {}", listing.entries().len()),
+        false => format!("there is nothing that it may list: {}", case.decision.reason),
     };
     case.conclude(Outcome::Told(Answer::Listing(listing), told))
 }

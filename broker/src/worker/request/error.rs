@@ -59,7 +59,7 @@ impl Failure {
 
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
-        const TOO_MANY: &str = "this connection claims or owns as many tags as it may";
+        const TOO_MANY: &str = "this connection already claims or owns the maximum number of tags";
         let (errno, text) = match refusal {
             Refusal::TooMany => return Self::plain(Errno::DQUOT, TOO_MANY),
             Refusal::Owned => (Errno::STALE, "another process owns the tag"),
@@ -83,4 +83,4 @@ impl From<Fence> for Failure {
 }
 
 const OVERTAKEN: &str = "another process has taken the tag over";
-const FENCED: &str = "the tag is being taken over: nothing changes there until that has ended";
+const FENCED: &str = "the tag is being taken over: it cannot be changed until that has ended";

@@ -119,7 +119,7 @@ fn acceptable(case: &RequestContext<'_>, add: &Add<PeerFd>) -> Result<(), Failur
     let descriptor = add.descriptor.as_ref().and_then(PeerFd::descriptor);
     let kind = kind::of(descriptor);
     if case.worker.own_sockets.knows(descriptor, kind) {
-        let reason = "the broker does not hold its own sockets";
+        let reason = "the broker does not accept its own sockets";
         return Err(Failure::plain(Errno::OPNOTSUPP, reason));
     }
     let accept = case.place.settings.map_or(Accept::NOTHING, |settings| settings.accept);

@@ -65,11 +65,11 @@ async fn tell(
 pub(crate) fn restore(worker: &Rc<Worker>, take: Take) {
     let Take { slots, pid, process } = take;
     let Some(process) = process_number::pidfd(process) else {
-        worker.log().error(&format!("who was taking a deposit, pid {pid}, is no process"));
+        worker.log().error(&format!("the taker of a deposit, pid {pid}, is not a process"));
         return;
     };
     let Ok(process) = Watched::new(process) else {
-        worker.log().error(&format!("who was taking a deposit, pid {pid}, cannot be watched"));
+        worker.log().error(&format!("the taker of a deposit, pid {pid}, cannot be watched"));
         return;
     };
     let former = Rc::new(Former { pid, process });

@@ -18,8 +18,8 @@ use crate::sys::watch::Watched;
 
 /// After how long without a heartbeat it is looked whether the supervisor lives: several beats.
 const SILENT: Duration = Duration::from_secs(6);
-const ABANDONED: &str =
-    "the supervisor has exited, and a thread of it sleeps in the kernel: start the broker again";
+const ABANDONED: &str = "the supervisor has exited, but one of its threads is blocked in the kernel: start the broker \
+     again";
 
 /// What is known of the supervisor, from outside of the worker's confinement.
 pub(crate) struct Supervisor {

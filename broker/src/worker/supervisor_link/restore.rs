@@ -140,7 +140,7 @@ impl<F: Into<Option<OwnedFd>>> Arrived<F> {
                 let control = Control::from_extended(message).map_err(|error| error.to_string())?;
                 self.take_control(control)?;
             }
-            _ => return Err("the supervisor sent what only peers send".to_owned()),
+            _ => return Err("the supervisor sent a message that only peers send".to_owned()),
         }
         Ok(())
     }
@@ -164,13 +164,15 @@ impl<F: Into<Option<OwnedFd>>> Arrived<F> {
                 self.takes.push(Take { slots: slots(tag, indices).collect(), pid, process });
             }
             Control::Taking { tag, indices, process: None, .. } => {
-                let last =
-                    self.takes.last_mut().ok_or("the supervisor sent no process that takes")?;
+                let last = self.takes.last_mut().ok_or(
+                    "the supervisor did not name the process that \
+                        takes",
+                )?;
                 last.slots.extend(slots(tag, indices));
             }
             Control::Waiting(tally) => self.waiting.push(tally),
             Control::Restored => self.complete = true,
-            _ => return Err("the supervisor sent what only workers send".to_owned()),
+            _ => return Err("the supervisor sent a message that only workers send".to_owned()),
         }
         Ok(())
     }

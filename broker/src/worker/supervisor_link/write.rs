@@ -96,7 +96,7 @@ impl SupervisorLink {
         uid: Uid,
         charge: OpeningCharge,
     ) -> OpenOutcome {
-        let late = |_| (Errno::TIMEDOUT, "it did not open in time".to_owned());
+        let late = |_| (Errno::TIMEDOUT, "opening it timed out".to_owned());
         let until = Instant::now() + patience;
         let guard = timeout_at(until, self.lock()).await.map_err(late)?;
         let (ticket, opened) = self.questions.open(uid, charge);

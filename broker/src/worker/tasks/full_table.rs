@@ -37,8 +37,8 @@ async fn stays(worker: &Worker) -> bool {
 fn told(worker: &Worker) -> String {
     let most = worker.quotas.foremost().map(|uid| format!(", user {uid} most of it"));
     format!(
-        "the descriptor table stays full of what users sent{}; see who sleeps in the kernel, and end \
-         those users' processes",
+        "the descriptor table stays full of descriptors that users sent{}; look for processes \
+         that are blocked in the kernel, and end them",
         most.unwrap_or_default()
     )
 }

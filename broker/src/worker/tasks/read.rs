@@ -51,9 +51,10 @@ impl Lost {
         match opcode {
             Some(opcode::OPENED) if !fault.fatal => Ok(Self::Opening),
             Some(opcode::CLOSER) if !fault.fatal => Ok(Self::Closer),
-            _ => {
-                Err(invalid(&format!("what the supervisor sent cannot be read: {}", fault.reason)))
-            }
+            _ => Err(invalid(&format!(
+                "a message of the supervisor cannot be read: {}",
+                fault.reason
+            ))),
         }
     }
 }
@@ -98,10 +99,15 @@ fn take(worker: &Worker, message: Message<PeerFd>) -> io::Result<()> {
                 worker.freed.give_back();
             }
             Ok(Control::Health(lines)) => drop(worker.health.replace(lines)),
-            Ok(_) => return Err(invalid("the supervisor sent what only a new worker is sent")),
+            Ok(_) => {
+                return Err(invalid(
+                    "the supervisor sent a message that only a new worker is \
+                sent",
+                ));
+            }
             Err(error) => return Err(invalid(&error.to_string())),
         },
-        _ => return Err(invalid("the supervisor sent what only peers send")),
+        _ => return Err(invalid("the supervisor sent a message that only peers send")),
     }
     Ok(())
 }
@@ -110,15 +116,15 @@ fn take(worker: &Worker, message: Message<PeerFd>) -> io::Result<()> {
 fn settle(worker: &Worker, rc: i16) {
     if let Some(slot) = worker.link.copies.settle(rc, &worker.slots.borrow()) {
         worker.log().error(&format!(
-            "the supervisor could not keep a copy of slot {slot} (error {}): until it can, the \
-             deposit would not outlive this worker; raise LimitNOFILE= if this stays",
+            "the supervisor could not keep a copy of slot {slot} (error {}): until a retry \
+             succeeds, the deposit does not outlive this worker; raise LimitNOFILE= if this persists",
             -rc
         ));
     }
 }
 
-const NO_ROOM: &str = "a resource was opened, and the worker's descriptor table had no room for \
-     it: whoever waits for one has to ask again; raise LimitNOFILE= of the broker";
+const NO_ROOM: &str = "a resource was opened, but the worker's descriptor table is full: the \
+callers that wait for it have to ask again; raise LimitNOFILE= of the broker";
 
 fn invalid(problem: &str) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, problem.to_owned())

@@ -80,7 +80,7 @@ fn check_path(path: &str, span: &Span, report: &mut Report<'_>) -> bool {
     let (wrong, remedy) = if !path.starts_with('/') {
         ("is not absolute", "write the whole path, beginning with /")
     } else if path.contains('\0') {
-        ("contains a NUL character", "no path can: take it out")
+        ("contains a NUL character", "no path can: remove it")
     } else if path.split('/').any(|component| component == "..") {
         ("contains `..`", "write the path without going up")
     } else if path.len() > LONGEST_PATH {
@@ -99,7 +99,7 @@ fn device_number(section: Section<'_, '_>, report: &mut Report<'_>) -> Option<De
         report.add(
             &key,
             "`number` is only for a device",
-            "take it out, or write `device =` instead of `file =`",
+            "remove it, or write `device =` instead of `file =`",
         );
     }
     let (text, span) = section.string(NUMBER, report)?;
