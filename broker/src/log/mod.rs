@@ -15,7 +15,7 @@ mod text;
 
 use std::cell::RefCell;
 use std::io;
-use std::process::Stdio;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -86,10 +86,10 @@ impl Log {
     ///
     /// # Errors
     /// When no descriptor is left.
-    pub(crate) fn for_worker(&self) -> io::Result<Stdio> {
+    pub(crate) fn for_worker(&self) -> io::Result<Option<OwnedFd>> {
         match &*self.sink.borrow() {
             Sink::Stream(stream) => stream.target().for_worker(),
-            Sink::Journal(_) => Ok(Stdio::inherit()),
+            Sink::Journal(_) => Ok(None),
         }
     }
 

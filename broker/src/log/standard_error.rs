@@ -7,7 +7,6 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::process::Stdio;
 
 use rustix::event::PollFlags;
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
@@ -56,11 +55,11 @@ impl StandardError {
         open(path, flags, Mode::empty()).map_or(Self::Shared(descriptor), Self::Own)
     }
 
-    /// The same, to be the standard error of the worker.
-    pub(crate) fn for_worker(&self) -> io::Result<Stdio> {
+    /// The same, to be the standard error of the worker; `None` where it inherits the supervisor's.
+    pub(crate) fn for_worker(&self) -> io::Result<Option<OwnedFd>> {
         match self {
-            Self::Own(own) => Ok(own.try_clone()?.into()),
-            Self::File(_) | Self::Socket(_) | Self::Shared(_) => Ok(Stdio::inherit()),
+            Self::Own(own) => own.try_clone().map(Some),
+            Self::File(_) | Self::Socket(_) | Self::Shared(_) => Ok(None),
         }
     }
 

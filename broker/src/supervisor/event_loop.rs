@@ -88,7 +88,7 @@ impl Supervisor {
         let mut signals = Signals::heed().map_err(StartError::Runtime)?;
         loop {
             self.listener.repair(&self.log);
-            let end = match spawn::worker(self.format, &self.log, self.close_queue.clone()) {
+            let end = match spawn::worker(&self.spawner, &self.log, self.close_queue.clone()) {
                 Ok((process, link)) => self.attend(process, link, &mut signals).await,
                 Err(error) => {
                     End::Died { status: format!("not started: {error}"), death: Death::UNBORN }
@@ -279,12 +279,12 @@ async fn next(
 mod tests {
     use std::io::Write;
     use std::os::unix::net::UnixStream as StdStream;
+    use std::process::Command;
     use std::sync::Arc;
 
     use fdbroker_wire::{Control, Opened};
     use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
     use tokio::net::UnixStream;
-    use tokio::process::Command;
 
     use super::*;
     use crate::fd::Depositor;
@@ -293,13 +293,14 @@ mod tests {
     use crate::supervisor::notify::Readiness;
     use crate::supervisor::policy::source::PolicySource;
     use crate::supervisor::resources::pool::Opener;
+    use crate::supervisor::workers::spawner::Spawner;
 
     fn supervisor(directory: &tempfile::TempDir) -> Supervisor {
         let log = Rc::new(Log::open(Format::Text).unwrap());
         let source = PolicySource::built_in();
-        let records = Records::new(log, None, &source.policy).unwrap();
+        let records = Records::new(Rc::clone(&log), None, &source.policy).unwrap();
         Supervisor::new(
-            Format::Text,
+            Spawner::start(Format::Text, &log),
             records,
             Readiness::take(None).unwrap(),
             source,
@@ -326,7 +327,7 @@ mod tests {
         let mut signals = Signals::heed().unwrap();
         // It has ended, unnoticed: the clock does not stand still while a process is killed.
         let child = Command::new("true").spawn().unwrap();
-        let pid = Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
+        let pid = Pid::from_child(&child);
         waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
         let (link, _open) = link();
         let attended = supervisor.attend(WorkerProcess::new(child), link, &mut signals);
@@ -342,7 +343,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut supervisor = supervisor(&directory);
         let mut signals = Signals::heed().unwrap();
-        let child = Command::new("sleep").arg("1000").kill_on_drop(true).spawn().unwrap();
+        let child = Command::new("sleep").arg("1000").spawn().unwrap();
         let (link, mut theirs) = link();
         let serving = Control::<std::os::fd::OwnedFd>::Serving.into_extended();
         theirs.write_all(&Message::Extended(serving).to_bytes()).unwrap();
@@ -389,7 +390,8 @@ mod tests {
         let (answers, mut opened) = unbounded_channel();
         let close_queue = CloseQueue::new();
         let log = Rc::new(Log::open(Format::Text).unwrap());
-        let records = Records::new(log, None, &PolicySource::built_in().policy).unwrap();
+        let records =
+            Records::new(Rc::clone(&log), None, &PolicySource::built_in().policy).unwrap();
         // From the first on, all of them have been read and wait to be taken.
         assert!(matches!(
             next(&mut link, &mut opened, &close_queue, &records).await,

@@ -139,7 +139,9 @@ impl Supervisor {
 
     /// Gives the worker a closer, since `uid` left descriptors unread.
     fn give_closer(&mut self, uid: Uid, link: &mut Link) {
-        if let Some(socket) = self.closers.start(self.source.account(), uid, &self.log) {
+        if let Some(socket) =
+            self.closers.start(&self.spawner, self.source.account(), uid, &self.log)
+        {
             link.carry_own(Control::Closer, socket);
         }
     }

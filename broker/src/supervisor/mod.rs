@@ -30,6 +30,7 @@ use crate::log::{Format, Log, StandardError};
 use crate::sandbox::{self, capabilities, memory};
 use crate::sys::{adopt, signal};
 use audit::file::AuditFile;
+use workers::spawner::Spawner;
 
 pub(crate) use error::StartError;
 
@@ -87,6 +88,8 @@ fn prepare(
         log.info(&format!("the supervisor is {confinement}"));
     }
     confinement.missing().iter().for_each(|missing| log.warn(missing));
+    // Before anything of a peer's is here.
+    let spawner = Spawner::start(format, &log);
     raise_descriptor_limit(&log);
     let records = open_records(arguments, &source, &log)?;
     let opener = resources::pool::Opener::new(source.policy.resources(), close_queue.clone())?;
@@ -99,7 +102,7 @@ fn prepare(
         );
     }
     let readiness = std::mem::take(readiness);
-    Ok(state::Supervisor::new(format, records, readiness, source, listener, opener, close_queue))
+    Ok(state::Supervisor::new(spawner, records, readiness, source, listener, opener, close_queue))
 }
 
 /// Says which resources cannot be opened for want of a capability that the policy names.

@@ -15,12 +15,13 @@ use super::workers::closers::Closers;
 use super::workers::connections::Connections;
 use super::workers::process::LeftBehind;
 use super::workers::restarts::Restarts;
+use super::workers::spawner::Spawner;
 use crate::fd::CloseQueue;
-use crate::log::{Format, Log};
+use crate::log::Log;
 
 /// The supervisor, ready to run.
 pub(crate) struct Supervisor {
-    pub(crate) format: Format,
+    pub(crate) spawner: Spawner,
     pub(crate) log: Rc<Log>,
     pub(crate) records: Records,
     pub(crate) reloads: Reloads,
@@ -56,7 +57,7 @@ pub(crate) struct Given {
 
 impl Supervisor {
     pub(crate) fn new(
-        format: Format,
+        spawner: Spawner,
         records: Records,
         readiness: Readiness,
         source: PolicySource,
@@ -67,7 +68,7 @@ impl Supervisor {
         let unclosed = Unclosed::default();
         let deposits = Deposits::new(unclosed.clone());
         Self {
-            format,
+            spawner,
             log: Rc::clone(records.log()),
             records,
             reloads: Reloads::new(),

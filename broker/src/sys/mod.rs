@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod adopt;
+pub(crate) mod apart;
 pub(crate) mod landlock;
 pub(crate) mod memory;
 pub(crate) mod peer;

@@ -2,6 +2,7 @@
 //! ends. That thread keeps the link and every connection open.
 
 use fdbroker_tests::stuck::{HeldPipe, sleeping_thread};
+use fdbroker_tests::unflushed::UnflushedFile;
 use fdbroker_tests::{Daemon, Peer, process, request, wait_until};
 use rustix::process::Signal;
 
@@ -65,4 +66,18 @@ fn connections_of_a_stuck_worker_end_with_the_supervisor() {
     let (_held, mut peer) = stick(&daemon);
     daemon.kill();
     assert!(peer.hangs_up());
+}
+
+#[test]
+fn a_worker_starts_although_a_deposit_cannot_be_flushed() {
+    let Some(unflushed) = UnflushedFile::open() else { return };
+    let daemon = daemon();
+    daemon.connect().add_descriptor((1, 1), &unflushed.file, "kept").done();
+    unflushed.hold_children_of(daemon.supervisor_pid());
+    // The one that is killed sleeps as it exits.
+    process::signal(daemon.worker_pid(), Signal::KILL);
+    wait_until("it sleeps", || unflushed.waiting() == 1);
+    // One that starts closes nothing of it.
+    assert_eq!(daemon.connect().get((1, 1)).payload(), b"kept");
+    assert_eq!(unflushed.waiting(), 1, "the worker that was killed, and no other");
 }

@@ -19,12 +19,7 @@ use rule::Rules;
 /// # Errors
 /// When they do not compile.
 pub(super) fn confine_worker(journal: bool) -> Result<Result<String, String>, SandboxError> {
-    let Some(arch) = arch() else {
-        return Ok(Err(no_filter(
-            "there is no filter for this processor \
-        architecture",
-        )));
-    };
+    let Some(arch) = arch() else { return Ok(Err(no_filter(NO_FILTER_HERE))) };
     let allowed = worker::rules(journal)?;
     let number = allowed.len();
     let threads = compile(worker::fallbacks(), errno(libc::ENOSYS), SeccompAction::Allow, arch)?;
@@ -42,13 +37,8 @@ pub(super) fn confine_worker(journal: bool) -> Result<Result<String, String>, Sa
 /// # Errors
 /// When it does not compile.
 pub(super) fn confine_supervisor() -> Result<Result<String, String>, SandboxError> {
-    let Some(arch) = arch() else {
-        return Ok(Err(no_filter(
-            "there is no filter for this processor \
-        architecture",
-        )));
-    };
-    let refused = supervisor::refused();
+    let Some(arch) = arch() else { return Ok(Err(no_filter(NO_FILTER_HERE))) };
+    let refused = supervisor::refused()?;
     let number = refused.len();
     let filter = compile(refused, errno(libc::EPERM), SeccompAction::Allow, arch)?;
     let installed = install(&filter);
@@ -56,6 +46,8 @@ pub(super) fn confine_supervisor() -> Result<Result<String, String>, SandboxErro
         .map(|()| format!("a seccomp filter that refuses {number} system calls"))
         .map_err(no_filter))
 }
+
+const NO_FILTER_HERE: &str = "there is no filter for this processor architecture";
 
 fn no_filter(why: impl std::fmt::Display) -> String {
     format!("there is no system call filter (seccomp): {why}")

@@ -14,7 +14,6 @@ use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use fdbroker_host::has_exited;
@@ -108,7 +107,6 @@ impl Listener {
         let access = before.as_ref().map(Access::of);
         let former = mem::replace(&mut self.socket, listen_with(&path, access)?);
         drop(self.close_queue.hold(self.close_queue.unread(), former));
-        setsockopt(&self.socket, sockopt::PassCred, &true)?;
         if let Some(file) = &mut self.made {
             file.identity = identity(&path)?;
         }
@@ -344,14 +342,18 @@ fn listen(path: &Path) -> io::Result<OwnedFd> {
 fn listen_with(path: &Path, access: Option<Access>) -> io::Result<OwnedFd> {
     let mask = if geteuid().is_root() && access.is_none() { 0o111 } else { 0o177 };
     let before = umask(Mode::from_raw_mode(mask));
-    let bind = || UnixListener::bind(path);
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // Connections have it from the moment they are made, since Linux 6.16: nobody may come before.
+    setsockopt(&socket, sockopt::PassCred, &true)?;
+    let address = SocketAddrUnix::new(path)?;
+    let bind = || rustix::net::bind(&socket, &address);
     let bound = access.as_ref().map_or_else(bind, |access| access.in_group(bind));
     umask(before);
+    bound?;
     if let Some(Access { mode, .. }) = access {
         fs::set_permissions(path, mode)?;
     }
     // As long a queue as the system allows: peers wait there while a worker is being replaced.
-    let socket = OwnedFd::from(bound?);
     rustix::net::listen(&socket, i32::MAX)?;
     Ok(socket)
 }

@@ -6,12 +6,13 @@
 use std::fmt::Display;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::process::Child;
 
 use fdbroker_policy::Uid;
 use fdbroker_wire::Account;
-use tokio::process::Child;
 
 use super::spawn;
+use super::spawner::Spawner;
 use crate::log::Log;
 use crate::spell::Spell;
 
@@ -53,11 +54,12 @@ impl Closers {
     /// Starts another one, since `uid` left descriptors unread; gives the worker's end of its link.
     pub(crate) fn start(
         &mut self,
+        spawner: &Spawner,
         account: Option<Account>,
         uid: Uid,
         log: &Log,
     ) -> Option<OwnedFd> {
-        match self.spawn(account, log) {
+        match self.spawn(spawner, account, log) {
             Ok(link) => {
                 self.said.started(uid, self.len()).iter().for_each(|told| log.info(told));
                 Some(link)
@@ -69,12 +71,17 @@ impl Closers {
         }
     }
 
-    fn spawn(&mut self, account: Option<Account>, log: &Log) -> io::Result<OwnedFd> {
+    fn spawn(
+        &mut self,
+        spawner: &Spawner,
+        account: Option<Account>,
+        log: &Log,
+    ) -> io::Result<OwnedFd> {
         self.forget_ended();
         if self.len() >= MOST {
             return Err(io::Error::other(format!("{MOST} still have something to close")));
         }
-        let (closer, link) = spawn::closer(account, log)?;
+        let (closer, link) = spawn::closer(spawner, account, log)?;
         self.running.push(closer);
         Ok(link)
     }

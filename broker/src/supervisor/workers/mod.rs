@@ -7,3 +7,4 @@ pub(crate) mod process;
 pub(crate) mod pulse;
 pub(crate) mod restarts;
 pub(crate) mod spawn;
+pub(crate) mod spawner;

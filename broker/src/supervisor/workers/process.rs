@@ -4,13 +4,13 @@
 //! its process cannot be reaped. So every wait here has a bound, and what is left behind is looked
 //! at now and then.
 
+use std::io;
 use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
+use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
 use fdbroker_host::has_exited;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
-use tokio::process::Child;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::log::Log;
@@ -42,7 +42,7 @@ pub(crate) struct LeftBehind(Vec<WorkerProcess>);
 
 impl WorkerProcess {
     pub(crate) fn new(child: Child) -> Self {
-        let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        let pid = Some(Pid::from_child(&child));
         Self { child, pid, began: Instant::now() }
     }
 
@@ -62,7 +62,7 @@ impl WorkerProcess {
     pub(crate) fn kill(&mut self) {
         // It may have ended just now; then there is nothing to kill.
         let _ = self.pid.map(|pid| kill_process_group(pid, Signal::KILL));
-        let _ = self.child.start_kill();
+        let _ = self.child.kill();
     }
 
     /// Gives it `grace` to end by itself, ends it otherwise, and reaps it. None if its main thread has
@@ -76,7 +76,7 @@ impl WorkerProcess {
         self.kill();
         let reaped = tokio::select! {
             biased;
-            reaped = self.child.wait() => reaped,
+            reaped = reaped(&mut self.child) => reaped,
             () = cannot_be_reaped(self.pid) => return Err(self),
         };
         Ok(match reaped {
@@ -103,6 +103,16 @@ impl WorkerProcess {
     }
 }
 
+/// Waits until a process has been reaped.
+async fn reaped(child: &mut Child) -> io::Result<ExitStatus> {
+    loop {
+        match child.try_wait()? {
+            Some(status) => return Ok(status),
+            None => sleep(STEP).await,
+        }
+    }
+}
+
 /// Waits until a process that was killed ought to be gone.
 async fn cannot_be_reaped(pid: Option<Pid>) {
     let exits = async {
@@ -113,6 +123,13 @@ async fn cannot_be_reaped(pid: Option<Pid>) {
     };
     // Either is too long.
     let _ = timeout(AFTER_KILL, exits).await;
+}
+
+impl Drop for WorkerProcess {
+    fn drop(&mut self) {
+        // One that has been reaped is left alone.
+        let _ = self.child.kill();
+    }
 }
 
 /// How a process ended.

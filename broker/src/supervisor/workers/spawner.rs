@@ -1,0 +1,123 @@
+//! Starts this binary as a worker or a closer, from a thread whose descriptor table has nothing of the
+//! supervisor's: see [`crate::sys::apart`].
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+
+use crate::log::{Format, Log};
+use crate::sys::apart;
+
+/// This binary, even if its file has been replaced by a newer one meanwhile.
+const THIS_BINARY: &str = "/proc/self/exe";
+
+/// The way to the thread.
+pub(crate) struct Spawner {
+    /// How a worker is to write its log.
+    pub(super) format: Format,
+    apart: Option<Apart>,
+}
+
+struct Apart {
+    orders: Sender<Order>,
+    /// What an order's process gets goes here.
+    descriptors: OwnedFd,
+}
+
+/// A process that is to be started.
+struct Order {
+    arguments: Vec<String>,
+    reply: Sender<io::Result<Child>>,
+}
+
+impl Spawner {
+    /// Starts the thread. Where that fails, processes are started from any thread, and it is said what
+    /// that means.
+    pub(crate) fn start(format: Format, log: &Log) -> Self {
+        let (orders, taken) = channel();
+        let started = apart::start("spawn", move |descriptors| serve(&descriptors, &taken));
+        let apart = started.map(|descriptors| Apart { orders, descriptors });
+        if let Err(error) = &apart {
+            log.warn(&format!(
+                "cannot keep descriptors from new workers (unshare: {error}): a deposit whose close \
+                 sleeps, a FUSE file say, can keep a worker from starting; allow unshare(CLONE_FILES)"
+            ));
+        }
+        Self { format, apart: apart.ok() }
+    }
+
+    /// Starts this binary with `arguments`, `link` as its standard input, and `errors` as its standard
+    /// error, or else the supervisor's own. Returns when it has begun.
+    ///
+    /// # Errors
+    /// As fork(2) and execve(2).
+    pub(crate) fn spawn(
+        &self,
+        arguments: Vec<String>,
+        link: OwnedFd,
+        errors: Option<OwnedFd>,
+    ) -> io::Result<Child> {
+        let Some(Apart { orders, descriptors }) = &self.apart else {
+            return this_binary(&arguments, link, errors).spawn();
+        };
+        let passed: Vec<_> = std::iter::once(&link).chain(&errors).map(AsFd::as_fd).collect();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut rights = SendAncillaryBuffer::new(&mut space);
+        rights.push(SendAncillaryMessage::ScmRights(&passed));
+        sendmsg(descriptors, &[IoSlice::new(&[0])], &mut rights, SendFlags::NOSIGNAL)?;
+        let (reply, child) = channel();
+        orders.send(Order { arguments, reply }).map_err(|_| ended())?;
+        child.recv().map_err(|_| ended())?
+    }
+}
+
+fn ended() -> io::Error {
+    io::Error::other("the thread that starts processes has ended")
+}
+
+/// What the thread does.
+fn serve(descriptors: &OwnedFd, orders: &Receiver<Order>) {
+    for Order { arguments, reply } in orders {
+        let child = receive(descriptors)
+            .and_then(|(link, errors)| this_binary(&arguments, link, errors).spawn());
+        // Whoever ordered it waits for it.
+        let _ = reply.send(child);
+    }
+}
+
+/// Receives what the next process gets.
+fn receive(descriptors: &OwnedFd) -> io::Result<(OwnedFd, Option<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut rights = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    recvmsg(descriptors, &mut [IoSliceMut::new(&mut byte)], &mut rights, RecvFlags::CMSG_CLOEXEC)?;
+    let mut received = rights.drain().flat_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect(),
+        _ => Vec::new(),
+    });
+    let link = received.next().ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+    Ok((link, received.next()))
+}
+
+fn this_binary(arguments: &[String], link: OwnedFd, errors: Option<OwnedFd>) -> Command {
+    let mut command = Command::new(THIS_BINARY);
+    command
+        .arg0("fdbrokerd")
+        .args(arguments)
+        .env_clear()
+        .current_dir("/")
+        .stdin(link)
+        .stdout(Stdio::null())
+        .stderr(errors.map_or_else(Stdio::inherit, Stdio::from))
+        // A terminal's ^C is for the supervisor, which ends its worker itself.
+        .process_group(0);
+    command
+}
