@@ -137,8 +137,8 @@ impl CloseQueue {
         DeferredClose { descriptor: Some(descriptor), depositor, queue, soon, after: None }
     }
 
-    /// Returns an account for a socket of the broker's own, and for what is read from it. It is nobody
-    /// else's, unless as many have something to close that does not end.
+    /// Returns an account for a socket of the broker's own, and for what is read from it. Two share one
+    /// only if all accounts have something to close.
     pub(crate) fn unread(&self) -> Depositor {
         let mut state = self.0.lock();
         let account = |number| Depositor::Unread(number % UNREAD);

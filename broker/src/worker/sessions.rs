@@ -107,7 +107,7 @@ impl Sessions {
         connections.filter_map(Weak::upgrade).any(|it| it.doing.get() == Doing::Ends)
     }
 
-    /// The same for all users, but not too often.
+    /// Ends the connections of all users whose peers have left, but not too often.
     pub(crate) fn reap_all(&self) {
         let now = Instant::now();
         if self.looked_through.get().is_some_and(|last| now.duration_since(last) < LOOK_AGAIN) {
@@ -144,8 +144,8 @@ fn reap(connections: Vec<Rc<Connection>>) {
     }
 }
 
-/// Whether a connection whose peer has hung up is over: nothing lies unread in either direction.
-/// What does still counts: requests are served, and descriptors are in flight until they are read.
+/// Whether a connection whose peer has hung up is over: nothing is unread in either direction. Until
+/// then its requests are served, and its descriptors are in flight.
 pub(crate) fn is_over(stream: impl AsFd) -> bool {
     let stream = stream.as_fd();
     ioctl_fionread(stream) == Ok(0) && unread(stream).is_ok_and(|unread| unread == 0)

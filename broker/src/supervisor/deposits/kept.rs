@@ -11,6 +11,6 @@ pub(crate) struct Kept {
     pub(crate) ufd: i32,
     pub(crate) payload: Payload,
     pub(crate) descriptor: Option<PeerFd>,
-    /// Of its descriptor: told to whoever counts what is not closed yet.
+    /// Told when the descriptor leaves its slot, for the count of what is not closed yet.
     pub(crate) leaving: Option<Leaving>,
 }

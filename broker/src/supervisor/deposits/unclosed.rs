@@ -31,7 +31,7 @@ struct State {
     waiting: BTreeMap<u32, Tally>,
     /// What has been closed and the worker has not been told of.
     closed: BTreeMap<u32, Tally>,
-    /// Its connections of which the same is true, by their numbers.
+    /// Connections that have been closed and the worker has not been told of, by their numbers.
     parted: Vec<u32>,
 }
 

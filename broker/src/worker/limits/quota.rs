@@ -184,8 +184,8 @@ impl Quotas {
         }
     }
 
-    /// What of the policy's limits the descriptor table is too small for, in a sentence, and which limit
-    /// of descriptors would do; of that limit so many are not in the table.
+    /// Returns a sentence that names the limits of the policy that the descriptor table is too small for,
+    /// and the limit of descriptors that would do. `beside`: how many of those are no part of the table.
     pub(crate) fn shortfall(&self, settings: &Settings, beside: u64) -> Option<String> {
         let limits = self.limits.get();
         let (all, each) = (limits.connections, limits.connections_per_uid);

@@ -42,10 +42,11 @@ impl OwnershipRegistry {
         number
     }
 
-    /// Whether a session's request must not be done, which `changes` something or is of a `serial` tag.
+    /// Checks whether the ownership of the tag allows a session's request. `changes`: it changes a slot.
+    /// `serial`: the tag is serial.
     ///
     /// # Errors
-    /// When another process has taken the tag over, or is about to. Never for whoever claimed nothing.
+    /// If another process has taken the tag over, or is about to. Never if nobody has claimed it.
     pub(crate) fn fence(
         &self,
         participant: &Participant,
@@ -91,7 +92,7 @@ impl OwnershipRegistry {
         self.by_tag.borrow_mut().insert(tag, TagOwnership::kept(tag, pid, process, number));
     }
 
-    /// Told when another claim may be the next whose time is up.
+    /// Notified when another claim may have become the next one that times out.
     pub(crate) fn timer_changed(&self) -> Notified<'_> {
         self.timer_changed.notified()
     }

@@ -22,7 +22,7 @@ use super::events::Other;
 use super::participant::{Interest, Participant};
 use crate::log::Verdict;
 
-/// A tag that has an owner.
+/// Who owns a tag, who claims it, and who waits for it.
 pub(crate) struct TagOwnership {
     tag: Tag,
     owner: Owner,
@@ -39,8 +39,8 @@ enum Owner {
         participant: Rc<Participant>,
         /// It has said CLAIM: so it can be told of others that do.
         aware: bool,
-        /// It has not said READY since, and until then, or that, nobody's turn to claim the tag
-        /// comes.
+        /// It has not said READY since. Until it does, or until this time, no other claim is
+        /// granted.
         settles: Option<Instant>,
     },
     /// It owned the tag when the last worker died, and lives.
@@ -129,8 +129,8 @@ impl TagOwnership {
         }
     }
 
-    /// Until when whoever claims it now as its owner settles, who asks for it until `due`: one that has
-    /// claimed it before settles no longer than it said then.
+    /// Returns until when an owner settles that claims its own tag now and asks for `due`. If it has
+    /// claimed the tag before, that is no later than it said then.
     fn settles_until(&self, due: Instant) -> Option<Instant> {
         match &self.owner {
             Owner::Session { aware: true, settles, .. } => settles.map(|before| before.min(due)),
@@ -168,10 +168,11 @@ impl TagOwnership {
             && (self.is_owned_by(participant) || self.is_granted_to(participant))
     }
 
-    /// Whether this session's request must not be done, which `changes` something or is of a `serial` tag.
+    /// Checks whether the ownership of the tag allows a session's request. `changes`: it changes a slot.
+    /// `serial`: the tag is serial.
     ///
     /// # Errors
-    /// What keeps it from that.
+    /// Why it does not.
     pub(crate) fn fence(
         &self,
         participant: &Participant,

@@ -60,12 +60,12 @@ impl<'a> RequestContext<'a> {
         Self { worker, rules, requester, place, decision, right }
     }
 
-    /// The same, about another right to the same place.
+    /// The same request, by another right to the same place.
     pub(crate) fn about(self, right: Right) -> Self {
         Self { decision: self.also(right), right, ..self }
     }
 
-    /// The same, by a right that may be to something else, which is decided already.
+    /// The same request, by another right that has been decided already, maybe about something else.
     pub(crate) fn decided(self, right: Right, decision: Decision<'a>) -> Self {
         Self { decision, right, ..self }
     }

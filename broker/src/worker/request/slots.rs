@@ -337,10 +337,10 @@ async fn delete_taken(
     let rules = worker.policy.now();
     let place = Place::slot(&rules.policy, slot);
     let case = RequestContext::new(worker, &rules, requester, Right::Del, place);
-    // Whoever takes the tag over finds it there.
     if !same {
         return Ok(());
     }
+    // It stays for the process that takes the tag over.
     if fence_in_turn(&case, participant).is_err() {
         drop(guard);
         return takers::call_off(worker, slot.tag, std::slice::from_ref(taken)).await;

@@ -1,4 +1,5 @@
-//! Tells the supervisor who takes what, and keeps for whoever lives what the last worker was giving away.
+//! Tells the supervisor which process takes which deposits. Keeps for a process that lives what the last
+//! worker was giving to it.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;

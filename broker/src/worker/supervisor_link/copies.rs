@@ -80,8 +80,8 @@ impl Copies {
         self.resend_copies.notify_one();
     }
 
-    /// What a supervisor's copy was charged for: `deposit` has just left its slot. The charge stays
-    /// until the supervisor says that the copy is closed, if it has one.
+    /// A deposit has just left its slot. If the supervisor has a copy, the charge stays until it says that
+    /// the copy is closed.
     pub(crate) fn leaves(&self, deposit: &Deposit) {
         let unkept = self.unkept.borrow_mut().remove(&deposit.slot);
         if deposit.descriptor.is_some() && !unkept {
