@@ -68,7 +68,7 @@ impl Ownership {
     /// refused before it waits.
     pub fn turn(&mut self, session: usize) -> Option<bool> {
         let participant = self.participant(session);
-        self.ownership.fence(&participant, false, true).ok()?;
+        self.ownership.check_ownership(&participant, false, true).ok()?;
         Some(match self.ownership.turn(&participant) {
             Turn::Mine { .. } => true,
             Turn::Wait(turn) => {

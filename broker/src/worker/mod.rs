@@ -168,7 +168,7 @@ async fn start(
         lookups: identity::lookup::Lookups::default(),
         rates: limits::rate::Rates::default(),
         groups: identity::GroupSets::default(),
-        turns: ownership::registry::OwnershipRegistry::default(),
+        ownership: ownership::registry::OwnershipRegistry::default(),
         in_flight: limits::in_flight::InFlight::new(table),
         link,
         heartbeat,

@@ -28,7 +28,7 @@ pub(crate) async fn alter<T>(
     tag: Tag,
     change: impl FnOnce(&mut TagOwnership) -> T,
 ) -> T {
-    let (result, happened, passed) = worker.turns.change(tag, change);
+    let (result, happened, passed) = worker.ownership.with_mut(tag, change);
     record(worker, tag, &happened);
     if passed {
         note_with(worker, guard, tag).await;
@@ -56,7 +56,7 @@ fn record(worker: &Worker, tag: Tag, happened: &[Happened]) {
 
 /// Gives up what a session has of a tag.
 pub(crate) async fn leave(worker: &Worker, tag: Tag, participant: &Participant, end: End) {
-    if worker.turns.look(tag, |ownership| ownership.may_withdraw(participant).is_ok()) {
+    if worker.ownership.with(tag, |ownership| ownership.may_withdraw(participant).is_ok()) {
         let guard = worker.link.lock().await;
         let may = |participant: &Participant| may_claim(worker, tag, participant);
         alter(worker, &guard, tag, |ownership| ownership.leave(participant, end, may)).await;
@@ -72,8 +72,8 @@ pub(crate) fn may_claim(worker: &Worker, tag: Tag, participant: &Participant) ->
 /// Ends claims whose time is up. Never ends.
 pub(crate) async fn run_timers(worker: &Worker) {
     loop {
-        let timer_changed = worker.turns.timer_changed();
-        let Some((due, tag)) = worker.turns.next_due() else {
+        let timer_changed = worker.ownership.timer_changed();
+        let Some((due, tag)) = worker.ownership.next_due() else {
             timer_changed.await;
             continue;
         };
@@ -104,7 +104,7 @@ pub(crate) fn restore(worker: &Rc<Worker>, restored: Note) {
         return;
     };
     let number = process_number::number(&process);
-    worker.turns.keep_for(tag, pid, Rc::new(process), number);
+    worker.ownership.keep_for(tag, pid, Rc::new(process), number);
     let worker = Rc::clone(worker);
     // The one that is watched, and the other.
     let counted = [(); 2].map(|()| worker.quotas.former_process());
@@ -131,7 +131,7 @@ pub(crate) async fn note(worker: &Worker, tag: Tag) {
 }
 
 async fn note_with(worker: &Worker, guard: &LinkGuard<'_>, tag: Tag) {
-    let owner = worker.turns.look(tag, TagOwnership::process);
+    let owner = worker.ownership.with(tag, TagOwnership::process);
     let pid = owner.as_ref().map_or(0, |(pid, _)| *pid);
     let process = owner.as_ref().map(|(_, process)| process.as_fd());
     // It fails when the supervisor has gone; then this worker ends too.

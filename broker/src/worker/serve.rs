@@ -43,7 +43,7 @@ pub(crate) async fn serve(
     let reader = worker.quotas.reader(identity.uid);
     let (own, who) = (Rc::clone(&stream), Rc::clone(&identity));
     let mut session = Session {
-        participant: worker.turns.participant(&identity),
+        participant: worker.ownership.participant(&identity),
         inbox: Inbox::new(own, Rc::clone(&turn), who, reader.clone(), patience),
         identity,
         touched: Vec::new(),

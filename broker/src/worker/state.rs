@@ -46,7 +46,7 @@ pub(crate) struct Worker {
     pub(crate) lookups: Lookups,
     pub(crate) rates: Rates,
     pub(crate) groups: GroupSets,
-    pub(crate) turns: OwnershipRegistry,
+    pub(crate) ownership: OwnershipRegistry,
     pub(crate) in_flight: InFlight,
     pub(crate) link: SupervisorLink,
     pub(crate) heartbeat: Heartbeat,

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::claim::Happened;
 use super::participant::Participant;
-use super::tag::{Fence, OwnerId, TagOwnership, Turn};
+use super::tag::{OwnerId, OwnershipRefusal, TagOwnership, Turn};
 use crate::worker::identity::Identity;
 
 /// The tags that have an owner.
@@ -47,21 +47,21 @@ impl OwnershipRegistry {
     ///
     /// # Errors
     /// If another process has taken the tag over, or is about to. Never if nobody has claimed it.
-    pub(crate) fn fence(
+    pub(crate) fn check_ownership(
         &self,
         participant: &Participant,
         tag: Tag,
         changes: bool,
         serial: bool,
-    ) -> Result<(), Fence> {
+    ) -> Result<(), OwnershipRefusal> {
         if participant.interest(tag).is_none() {
             return Ok(());
         }
-        self.look(tag, |ownership| ownership.fence(participant, changes, serial))
+        self.with(tag, |ownership| ownership.check_ownership(participant, changes, serial))
     }
 
     /// Looks at a tag; one without owner is looked at as such.
-    pub(crate) fn look<T>(&self, tag: Tag, look: impl FnOnce(&TagOwnership) -> T) -> T {
+    pub(crate) fn with<T>(&self, tag: Tag, look: impl FnOnce(&TagOwnership) -> T) -> T {
         match self.by_tag.borrow().get(&tag) {
             Some(ownership) => look(ownership),
             None => look(&TagOwnership::free(tag)),
@@ -69,7 +69,7 @@ impl OwnershipRegistry {
     }
 
     /// Changes what is so of a tag; gives also what happened by that, and whether it has another owner.
-    pub(crate) fn change<T>(
+    pub(crate) fn with_mut<T>(
         &self,
         tag: Tag,
         change: impl FnOnce(&mut TagOwnership) -> T,
@@ -102,12 +102,12 @@ impl OwnershipRegistry {
     /// [`crate::worker::owner_changes::leave`].
     pub(crate) async fn wait(&self, tag: Tag, participant: &Rc<Participant>) -> bool {
         loop {
-            let (turn, ..) = self.change(tag, |ownership| ownership.turn(participant));
+            let (turn, ..) = self.with_mut(tag, |ownership| ownership.turn(participant));
             let turn = match turn {
                 Turn::Mine { newly } => return newly,
                 Turn::Wait(turn) => turn,
             };
-            let _queued = Queued { turns: self, tag, participant };
+            let _queued = Queued { registry: self, tag, participant };
             // What else it is woken for may be over already: then it asks anew, and waits again.
             if let Ok(true) = turn.await {
                 return true;
@@ -139,14 +139,14 @@ impl OwnershipRegistry {
 /// A place in the queue for a tag. Whoever leaves, at whatever point, leaves the queue too: what stayed
 /// there would keep its process open for as long as the tag has its owner.
 struct Queued<'a> {
-    turns: &'a OwnershipRegistry,
+    registry: &'a OwnershipRegistry,
     tag: Tag,
     participant: &'a Participant,
 }
 
 impl Drop for Queued<'_> {
     fn drop(&mut self) {
-        self.turns.change(self.tag, |ownership| ownership.waits_no_more(self.participant));
+        self.registry.with_mut(self.tag, |ownership| ownership.waits_no_more(self.participant));
     }
 }
 
@@ -158,18 +158,18 @@ mod tests {
     use super::super::claim::End;
     use super::*;
 
-    fn session(turns: &OwnershipRegistry) -> Rc<Participant> {
+    fn session(registry: &OwnershipRegistry) -> Rc<Participant> {
         let (ours, _theirs) = UnixStream::pair().unwrap();
-        turns.participant(&Rc::new(Identity::of(&ours, true).unwrap()))
+        registry.participant(&Rc::new(Identity::of(&ours, true).unwrap()))
     }
 
     #[tokio::test]
     async fn whoever_leaves_while_it_waits_is_forgotten_at_once() {
-        let (turns, tag) = (OwnershipRegistry::default(), Tag::new(1).unwrap());
-        let (owner, leaves) = (session(&turns), session(&turns));
-        assert!(turns.wait(tag, &owner).await);
+        let (registry, tag) = (OwnershipRegistry::default(), Tag::new(1).unwrap());
+        let (owner, leaves) = (session(&registry), session(&registry));
+        assert!(registry.wait(tag, &owner).await);
         {
-            let mut wait = pin!(turns.wait(tag, &leaves));
+            let mut wait = pin!(registry.wait(tag, &leaves));
             assert!(still_waits(&mut wait).await, "the tag has an owner");
         }
         assert_eq!(Rc::strong_count(&leaves), 1, "nothing else keeps its process");
@@ -177,18 +177,18 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_stays_keeps_its_place_when_another_leaves() {
-        let (turns, tag) = (OwnershipRegistry::default(), Tag::new(1).unwrap());
-        let (owner, leaves, stays) = (session(&turns), session(&turns), session(&turns));
-        assert!(turns.wait(tag, &owner).await);
-        let mut stay = pin!(turns.wait(tag, &stays));
+        let (registry, tag) = (OwnershipRegistry::default(), Tag::new(1).unwrap());
+        let (owner, leaves, stays) = (session(&registry), session(&registry), session(&registry));
+        assert!(registry.wait(tag, &owner).await);
+        let mut stay = pin!(registry.wait(tag, &stays));
         assert!(still_waits(&mut stay).await);
         {
-            let mut leave = pin!(turns.wait(tag, &leaves));
+            let mut leave = pin!(registry.wait(tag, &leaves));
             assert!(still_waits(&mut leave).await);
         }
-        turns.change(tag, |ownership| ownership.leave(&owner, End::Left, |_| true));
+        registry.with_mut(tag, |ownership| ownership.leave(&owner, End::Left, |_| true));
         assert!(stay.await, "its turn has come");
-        assert!(turns.look(tag, |ownership| ownership.is_owned_by(&stays)));
+        assert!(registry.with(tag, |ownership| ownership.is_owned_by(&stays)));
     }
 
     /// Polls once; returns whether it still waits.

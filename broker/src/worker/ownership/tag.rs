@@ -65,7 +65,7 @@ pub(crate) enum Turn {
 
 /// What keeps a session from something.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Fence {
+pub(crate) enum OwnershipRefusal {
     /// A claim has been granted: nothing changes until it has ended.
     Granted,
     /// Another session has taken the tag over from it.
@@ -173,18 +173,18 @@ impl TagOwnership {
     ///
     /// # Errors
     /// Why it does not.
-    pub(crate) fn fence(
+    pub(crate) fn check_ownership(
         &self,
         participant: &Participant,
         changes: bool,
         serial: bool,
-    ) -> Result<(), Fence> {
+    ) -> Result<(), OwnershipRefusal> {
         if changes && self.is_fenced_for(participant) {
-            return Err(Fence::Granted);
+            return Err(OwnershipRefusal::Granted);
         }
         let asks_in_vain = changes || serial && !self.is_granted_to(participant);
         if participant.is_overtaken(self.tag) && asks_in_vain {
-            return Err(Fence::Overtaken);
+            return Err(OwnershipRefusal::Overtaken);
         }
         Ok(())
     }

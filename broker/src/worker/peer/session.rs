@@ -130,7 +130,7 @@ impl Session {
     ) -> Result<bool, Disconnected> {
         self.touch(tag);
         let (participant, listens) = (Rc::clone(&self.participant), self.listens());
-        let mut turn = pin!(worker.turns.wait(tag, &participant));
+        let mut turn = pin!(worker.ownership.wait(tag, &participant));
         let newly = loop {
             tokio::select! {
                 biased;

@@ -21,10 +21,14 @@ use crate::worker::policy::active::Rules;
 use crate::worker::state::Worker;
 use crate::worker::supervisor_link::at_hand;
 
-fn case<'a>(worker: &'a Worker, rules: &'a Rules, requester: &'a Requester) -> RequestContext<'a> {
-    let case = RequestContext::new(worker, rules, requester, Right::Operate, Place::broker());
-    case.count(1);
-    case
+fn context<'a>(
+    worker: &'a Worker,
+    rules: &'a Rules,
+    requester: &'a Requester,
+) -> RequestContext<'a> {
+    let context = RequestContext::new(worker, rules, requester, Right::Operate, Place::broker());
+    context.count(1);
+    context
 }
 
 /// Has the supervisor read the policy again, and waits until it is in force.
@@ -33,12 +37,12 @@ fn case<'a>(worker: &'a Worker, rules: &'a Rules, requester: &'a Requester) -> R
 /// If the supervisor has gone.
 pub(crate) async fn reload(worker: &Worker, requester: &Requester) -> Result<Answer, Disconnected> {
     let rules = worker.policy.now();
-    let case = case(worker, &rules, requester);
-    if !case.decision.granted {
-        return Ok(case.fail(Failure::refused(&case.decision)));
+    let context = context(worker, &rules, requester);
+    if !context.decision.granted {
+        return Ok(context.fail(Failure::refused(&context.decision)));
     }
-    if let Err(failure) = case.record_first("the policy is being read again") {
-        return Ok(case.conclude(Outcome::Failed(failure)));
+    if let Err(failure) = context.record_first("the policy is being read again") {
+        return Ok(context.finish(Outcome::Failed(failure)));
     }
     let reloaded = worker.link.reload().await?;
     let report = match reloaded.outcome {
@@ -48,7 +52,7 @@ pub(crate) async fn reload(worker: &Worker, requester: &Requester) -> Result<Ans
         }
         Err((errno, text)) => Report { error: Some(errno), text },
     };
-    Ok(case.conclude(Outcome::Recorded(Answer::Report(report))))
+    Ok(context.finish(Outcome::Recorded(Answer::Report(report))))
 }
 
 /// Deletes a deposit that no rule reaches, or all of them.
@@ -62,14 +66,14 @@ pub(crate) async fn purge(
     slot: Option<Slot>,
 ) -> Result<Answer, Disconnected> {
     let rules = worker.policy.now();
-    let case = case(worker, &rules, requester);
-    if !case.decision.granted {
-        return Ok(case.fail(Failure::refused(&case.decision)));
+    let context = context(worker, &rules, requester);
+    if !context.decision.granted {
+        return Ok(context.fail(Failure::refused(&context.decision)));
     }
     if let Some(slot) = slot
-        && let Err(failure) = may_purge(&case, slot)
+        && let Err(failure) = may_purge(&context, slot)
     {
-        return Ok(case.fail(failure));
+        return Ok(context.fail(failure));
     }
     let slots = match slot {
         Some(slot) => vec![slot],
@@ -78,21 +82,21 @@ pub(crate) async fn purge(
     let mut text = String::new();
     for slot in slots {
         session.turn.take().await;
-        match at_hand::during(Some(slot), pin!(purge_one(&case, session, slot))).await? {
+        match at_hand::during(Some(slot), pin!(purge_one(&context, session, slot))).await? {
             // Writing to a String cannot fail.
             Ok(()) => drop(writeln!(text, "{slot}")),
-            Err(failure) => return Ok(case.fail(failure)),
+            Err(failure) => return Ok(context.fail(failure)),
         }
     }
     let told = format!("deposits purged: {}", text.lines().count());
-    Ok(case.conclude(Outcome::Told(Answer::Report(Report { error: None, text }), told)))
+    Ok(context.finish(Outcome::Told(Answer::Report(Report { error: None, text }), told)))
 }
 
-fn may_purge(case: &RequestContext<'_>, slot: Slot) -> Result<(), Failure> {
-    if case.worker.slots.borrow().get(slot).is_none() {
+fn may_purge(context: &RequestContext<'_>, slot: Slot) -> Result<(), Failure> {
+    if context.worker.slots.borrow().get(slot).is_none() {
         return Err(Failure::absent());
     }
-    if is_unreachable(case.rules, slot) {
+    if is_unreachable(context.rules, slot) {
         return Ok(());
     }
     let reason = "a rule still allows somebody to get, replace or delete the deposit; \
@@ -102,19 +106,19 @@ fn may_purge(case: &RequestContext<'_>, slot: Slot) -> Result<(), Failure> {
 
 /// Deletes one, if it is still there and out of reach.
 async fn purge_one(
-    case: &RequestContext<'_>,
+    context: &RequestContext<'_>,
     session: &Session,
     slot: Slot,
 ) -> Result<Result<(), Failure>, Disconnected> {
-    let worker = case.worker;
+    let worker = context.worker;
     let guard = worker.link.lock().await;
     let found = worker.slots.borrow().get(slot).cloned();
     let Some(deposit) = found.filter(|_| is_unreachable(&worker.policy.now(), slot)) else {
         return Ok(Ok(()));
     };
-    let place = Place::slot(&case.rules.policy, slot);
+    let place = Place::slot(&context.rules.policy, slot);
     let reason = format!("purged; uid {} deposited it", deposit.owner);
-    if case.record_elsewhere(&place, Kind::Decision, Verdict::Granted, &reason).is_err() {
+    if context.record_as(&place, Kind::Decision, Verdict::Granted, &reason).is_err() {
         return Ok(Err(unrecorded()));
     }
     session.leaving.deleted(&deposit);
@@ -125,12 +129,12 @@ async fn purge_one(
 /// nothing and gives nothing away, and whoever is to mend the audit trail looks here.
 pub(crate) fn status(worker: &Worker, requester: &Requester) -> Answer {
     let rules = worker.policy.now();
-    let case = case(worker, &rules, requester);
-    if !case.decision.granted {
-        return case.fail(Failure::refused(&case.decision));
+    let context = context(worker, &rules, requester);
+    if !context.decision.granted {
+        return context.fail(Failure::refused(&context.decision));
     }
     // First: whether that succeeds is told too.
-    let _ = case.record(Kind::Decision, Verdict::Granted, "the status was sent");
+    let _ = context.record(Kind::Decision, Verdict::Granted, "the status was sent");
     let (audit, lost) = match worker.audit.failing() {
         None => ("none", 0),
         Some(None) => ("ok", 0),
@@ -156,5 +160,5 @@ pub(crate) fn status(worker: &Worker, requester: &Requester) -> Answer {
     let mut text: String = lines.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
     // What only the supervisor knows.
     text.push_str(&worker.health.borrow());
-    case.conclude(Outcome::Recorded(Answer::Report(Report { error: None, text })))
+    context.finish(Outcome::Recorded(Answer::Report(Report { error: None, text })))
 }

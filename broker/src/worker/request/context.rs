@@ -61,8 +61,8 @@ impl<'a> RequestContext<'a> {
     }
 
     /// The same request, by another right to the same place.
-    pub(crate) fn about(self, right: Right) -> Self {
-        Self { decision: self.also(right), right, ..self }
+    pub(crate) fn with_right(self, right: Right) -> Self {
+        Self { decision: self.decide_also(right), right, ..self }
     }
 
     /// The same request, by another right that has been decided already, maybe about something else.
@@ -88,7 +88,7 @@ impl<'a> RequestContext<'a> {
     }
 
     /// Whether another right to the same place is granted.
-    pub(crate) fn also(&self, right: Right) -> Decision<'a> {
+    pub(crate) fn decide_also(&self, right: Right) -> Decision<'a> {
         self.requester.decide(self.rules, right, self.place.target)
     }
 
@@ -107,11 +107,11 @@ impl<'a> RequestContext<'a> {
         verdict: Verdict,
         reason: &str,
     ) -> Result<(), NotRecorded> {
-        self.record_elsewhere(&self.place, kind, verdict, reason)
+        self.record_as(&self.place, kind, verdict, reason)
     }
 
     /// The same, of another place than the one that was asked for.
-    pub(crate) fn record_elsewhere(
+    pub(crate) fn record_as(
         &self,
         place: &Place<'_>,
         kind: Kind,
@@ -137,7 +137,7 @@ impl<'a> RequestContext<'a> {
 
     /// Records what came of the request, and gives its answer. What no rule grants counts as refused, whatever
     /// is answered: only of refusals is the number of records limited.
-    pub(crate) fn conclude(&self, outcome: Outcome) -> Answer {
+    pub(crate) fn finish(&self, outcome: Outcome) -> Answer {
         let (answer, reason) = match outcome {
             Outcome::Recorded(answer) => return answer,
             Outcome::Failed(failure) => return self.fail(failure),

@@ -49,31 +49,31 @@ pub(crate) fn find(worker: &Worker, requester: &Requester, name: &Name) -> Answe
         Some(Found::Tag(tag)) => (Some(Found::Tag(tag)), Place::tag(&rules.policy, tag)),
         None => (None, Place::unknown(name.as_str())),
     };
-    let mut case =
+    let mut context =
         with_any_right(RequestContext::new(worker, &rules, requester, Right::List, place));
     // Looked at for unknown names too: how long it takes tells nothing.
     let operates = requester.decide(&rules, Right::Operate, Place::broker().target);
-    if operates.granted && found.is_some() && !case.decision.granted {
-        case = case.decided(Right::Operate, operates);
+    if operates.granted && found.is_some() && !context.decision.granted {
+        context = context.decided(Right::Operate, operates);
     }
-    case.count(1);
-    let outcome = match found.filter(|_| case.decision.granted) {
+    context.count(1);
+    let outcome = match found.filter(|_| context.decision.granted) {
         Some(found) => Outcome::Told(Answer::Found(found), "found by its name".to_owned()),
-        None => Outcome::Failed(Failure::refused(&case.decision)),
+        None => Outcome::Failed(Failure::refused(&context.decision)),
     };
-    case.conclude(outcome)
+    context.finish(outcome)
 }
 
 /// The case as it is about a right that is granted, if any is: each of them lets its holder know
 /// the name.
-fn with_any_right(case: RequestContext<'_>) -> RequestContext<'_> {
-    if case.decision.granted {
-        return case;
+fn with_any_right(context: RequestContext<'_>) -> RequestContext<'_> {
+    if context.decision.granted {
+        return context;
     }
     let mut others = Right::ALL.into_iter().filter(|right| !right.is_of_broker());
-    match others.find(|right| case.also(*right).granted) {
-        Some(right) => case.about(right),
-        None => case,
+    match others.find(|right| context.decide_also(*right).granted) {
+        Some(right) => context.with_right(right),
+        None => context,
     }
 }
 
@@ -93,51 +93,51 @@ pub(crate) async fn list(
 ) -> Answer {
     let rules = worker.policy.now();
     let place = tag.map_or_else(Place::nowhere, |tag| Place::tag(&rules.policy, tag));
-    let case = RequestContext::new(worker, &rules, requester, Right::List, place);
+    let context = RequestContext::new(worker, &rules, requester, Right::List, place);
     let operates = requester.decide(&rules, Right::Operate, Place::broker().target);
     let (mut listing, mut last, mut shown) = (Listing::new(), after, None);
     'full: loop {
-        let some = some_slots(&case, tag, last);
+        let some = some_slots(&context, tag, last);
         let Some(end) = some.last() else { break };
         last = Some(*end);
         for slot in some {
             turn.take().await;
-            let Some((entry, listed)) = entry(&case, operates.granted, slot) else { continue };
+            let Some((entry, listed)) = entry(&context, operates.granted, slot) else { continue };
             if !listing.push(entry) {
                 break 'full;
             }
             shown = shown.or(listed);
         }
     }
-    let case = by_what_was_shown(case, shown, operates);
-    case.count(1);
-    let told = match case.decision.granted {
+    let context = by_what_was_shown(context, shown, operates);
+    context.count(1);
+    let told = match context.decision.granted {
         true => format!("slots listed: {}", listing.entries().len()),
-        false => format!("there is nothing that it may list: {}", case.decision.reason),
+        false => format!("there is nothing that it may list: {}", context.decision.reason),
     };
-    case.conclude(Outcome::Told(Answer::Listing(listing), told))
+    context.finish(Outcome::Told(Answer::Listing(listing), told))
 }
 
 /// The case as the rule decided it by which something was `shown`, where none grants to list the whole; an
 /// operator may ask in any case.
 fn by_what_was_shown<'p>(
-    case: RequestContext<'p>,
+    context: RequestContext<'p>,
     shown: Option<Decision<'p>>,
     operates: Decision<'p>,
 ) -> RequestContext<'p> {
     match shown {
-        _ if case.decision.granted => case,
-        Some(shown) => case.decided(Right::List, shown),
-        None if operates.granted => case.decided(Right::Operate, operates),
-        None => case,
+        _ if context.decision.granted => context,
+        Some(shown) => context.decided(Right::List, shown),
+        None if operates.granted => context.decided(Right::Operate, operates),
+        None => context,
     }
 }
 
 /// The next slots that hold something, in order: deposits and resources.
-fn some_slots(case: &RequestContext<'_>, tag: Option<Tag>, after: Option<Slot>) -> Vec<Slot> {
-    let resources = case.rules.policy.resource_slots(tag, after);
+fn some_slots(context: &RequestContext<'_>, tag: Option<Tag>, after: Option<Slot>) -> Vec<Slot> {
+    let resources = context.rules.policy.resource_slots(tag, after);
     let mut slots: Vec<Slot> = resources.iter().copied().take(AT_ONCE).collect();
-    slots.extend(case.worker.slots.borrow().after(tag, after).take(AT_ONCE));
+    slots.extend(context.worker.slots.borrow().after(tag, after).take(AT_ONCE));
     slots.sort_unstable();
     slots.dedup();
     slots.truncate(AT_ONCE);
@@ -146,19 +146,19 @@ fn some_slots(case: &RequestContext<'_>, tag: Option<Tag>, after: Option<Slot>) 
 
 /// What the peer is told of a slot, if anything, and by which rule if not as an operator, who is told more.
 fn entry<'p>(
-    case: &RequestContext<'p>,
+    context: &RequestContext<'p>,
     operates: bool,
     slot: Slot,
 ) -> Option<(Entry, Option<Decision<'p>>)> {
-    let rules = case.rules;
+    let rules = context.rules;
     let place = Place::slot(&rules.policy, slot);
-    let held = case.worker.slots.borrow().get(slot).is_some();
+    let held = context.worker.slots.borrow().get(slot).is_some();
     let unreachable = operates && held && is_unreachable(rules, slot);
-    let listed = case.requester.decide(rules, Right::List, place.target);
+    let listed = context.requester.decide(rules, Right::List, place.target);
     if !listed.granted && !unreachable {
         return None;
     }
-    let deposits = case.worker.slots.borrow();
+    let deposits = context.worker.slots.borrow();
     let deposit = deposits.get(slot);
     let kind = match place.resource {
         Some((_, resource)) => resource.source.descriptor_kind(),

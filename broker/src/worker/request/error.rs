@@ -5,7 +5,7 @@ use fdbroker_wire::Errno;
 use super::decision::Decision;
 use crate::log::Verdict;
 use crate::worker::ownership::claim::Refusal;
-use crate::worker::ownership::tag::Fence;
+use crate::worker::ownership::tag::OwnershipRefusal;
 
 /// An answer that says no.
 #[derive(PartialEq)]
@@ -43,7 +43,7 @@ impl Failure {
     }
 
     /// Allowed, and cannot be done as things are.
-    pub(crate) fn in_vain(errno: Errno, reason: &str) -> Self {
+    pub(crate) fn failed(errno: Errno, reason: &str) -> Self {
         Self::new(Verdict::Failed, errno, reason, reason)
     }
 
@@ -69,15 +69,15 @@ impl From<Refusal> for Failure {
             Refusal::Ended => (Errno::INVAL, "that claim has ended"),
             Refusal::Nothing => (Errno::INVAL, "nothing is claimed"),
         };
-        Self::in_vain(errno, text)
+        Self::failed(errno, text)
     }
 }
 
-impl From<Fence> for Failure {
-    fn from(fence: Fence) -> Self {
-        match fence {
-            Fence::Granted => Self::in_vain(Errno::BUSY, FENCED),
-            Fence::Overtaken => Self::in_vain(Errno::STALE, OVERTAKEN),
+impl From<OwnershipRefusal> for Failure {
+    fn from(refusal: OwnershipRefusal) -> Self {
+        match refusal {
+            OwnershipRefusal::Granted => Self::failed(Errno::BUSY, FENCED),
+            OwnershipRefusal::Overtaken => Self::failed(Errno::STALE, OVERTAKEN),
         }
     }
 }

@@ -31,21 +31,21 @@ pub(crate) async fn serve(
 ) -> Answer {
     loop {
         let rules = worker.policy.now();
-        let case = case(worker, &rules, requester, request);
-        if !case.decision.granted {
-            return case.fail(Failure::refused(&case.decision));
+        let context = context(worker, &rules, requester, request);
+        if !context.decision.granted {
+            return context.fail(Failure::refused(&context.decision));
         }
-        case.count(1);
+        context.count(1);
         let guard = worker.link.lock().await;
         // It is decided by the policy that is in force when it is done.
         if !worker.policy.are(&rules) {
             continue;
         }
-        let outcome = carry_out(&case, &session.participant, &guard, request).await;
+        let outcome = carry_out(&context, &session.participant, &guard, request).await;
         if matches!(outcome, Ok(Answer::Claimed(_))) {
             session.touch(tag(request));
         }
-        return outcome.unwrap_or_else(|failure| case.fail(failure));
+        return outcome.unwrap_or_else(|failure| context.fail(failure));
     }
 }
 
@@ -58,7 +58,7 @@ fn tag(request: ClaimRequest) -> Tag {
 
 /// What has to be decided: to give up what is one's own takes no right, unless another process asks
 /// for it over the connection.
-fn case<'a>(
+fn context<'a>(
     worker: &'a Worker,
     rules: &'a Rules,
     requester: &'a Requester,
@@ -73,34 +73,34 @@ fn case<'a>(
 }
 
 async fn carry_out(
-    case: &RequestContext<'_>,
+    context: &RequestContext<'_>,
     participant: &Rc<Participant>,
     guard: &LinkGuard<'_>,
     request: ClaimRequest,
 ) -> Result<Answer, Failure> {
-    let (worker, turns) = (case.worker, &case.worker.turns);
+    let (worker, registry) = (context.worker, &context.worker.ownership);
     match request {
         ClaimRequest::Claim { tag, mode, time, settle } => {
-            turns.look(tag, |ownership| ownership.may_claim(participant, mode))?;
-            case.record_first("claimed")?;
-            let claim = Claim::new(turns.number(), participant, mode, time, settle);
+            registry.with(tag, |ownership| ownership.may_claim(participant, mode))?;
+            context.record_first("claimed")?;
+            let claim = Claim::new(registry.number(), participant, mode, time, settle);
             let number = claim.number;
             let state = alter(worker, guard, tag, |ownership| ownership.claim(claim)).await;
             let claim = if state == State::Owned { 0 } else { number };
             return Ok(Answer::Claimed(Claimed { tag, state, claim }));
         }
-        ClaimRequest::Release(tag) => release(case, participant, guard, tag, None).await?,
+        ClaimRequest::Release(tag) => release(context, participant, guard, tag, None).await?,
         ClaimRequest::ReleaseTo { tag, claim } => {
-            release(case, participant, guard, tag, Some(claim)).await?;
+            release(context, participant, guard, tag, Some(claim)).await?;
         }
         ClaimRequest::Ready(tag) => {
-            turns.look(tag, |ownership| ownership.may_be_ready(participant))?;
-            case.record_first("ready")?;
+            registry.with(tag, |ownership| ownership.may_be_ready(participant))?;
+            context.record_first("ready")?;
             alter(worker, guard, tag, |ownership| ownership.ready(participant)).await;
         }
         ClaimRequest::Withdraw(tag) => {
-            turns.look(tag, |ownership| ownership.may_withdraw(participant))?;
-            case.record_first("withdrawn")?;
+            registry.with(tag, |ownership| ownership.may_withdraw(participant))?;
+            context.record_first("withdrawn")?;
             let may = |participant: &Participant| may_claim(worker, tag, participant);
             alter(worker, guard, tag, |ownership| {
                 ownership.leave(participant, End::Withdrawn, may)
@@ -113,14 +113,14 @@ async fn carry_out(
 
 /// Releases the tag to one claim, or to whichever is the current one.
 async fn release(
-    case: &RequestContext<'_>,
+    context: &RequestContext<'_>,
     participant: &Rc<Participant>,
     guard: &LinkGuard<'_>,
     tag: Tag,
     claim: Option<i32>,
 ) -> Result<(), Failure> {
-    case.worker.turns.look(tag, |ownership| ownership.may_release(participant, claim))?;
-    case.record_first("released")?;
-    alter(case.worker, guard, tag, |ownership| ownership.release()).await;
+    context.worker.ownership.with(tag, |ownership| ownership.may_release(participant, claim))?;
+    context.record_first("released")?;
+    alter(context.worker, guard, tag, |ownership| ownership.release()).await;
     Ok(())
 }

@@ -138,10 +138,10 @@ fn may_be_taken(
     slot: Slot,
 ) -> Result<(), Errno> {
     let rules = worker.policy.now();
-    let case = deletion(worker, &rules, requester, slot);
+    let context = deletion(worker, &rules, requester, slot);
     let before = worker.slots.borrow().get(slot).cloned();
-    slots::may_take(&case, participant, slot, before.as_deref())
-        .map_err(|failure| recorded(&case, failure))
+    slots::may_take(&context, participant, slot, before.as_deref())
+        .map_err(|failure| recorded(&context, failure))
 }
 
 /// Whether it may when its turn has come: that may be a claimant's, who changes nothing.
@@ -152,8 +152,9 @@ fn may_still(
     slot: Slot,
 ) -> Result<(), Errno> {
     let rules = worker.policy.now();
-    let case = deletion(worker, &rules, requester, slot);
-    slots::fence_in_turn(&case, participant).map_err(|failure| recorded(&case, failure))
+    let context = deletion(worker, &rules, requester, slot);
+    slots::check_ownership_in_turn(&context, participant)
+        .map_err(|failure| recorded(&context, failure))
 }
 
 /// The deletion of what is taken.
@@ -167,9 +168,9 @@ fn deletion<'a>(
     RequestContext::new(worker, rules, requester, Right::Del, place)
 }
 
-fn recorded(case: &RequestContext<'_>, failure: Failure) -> Errno {
+fn recorded(context: &RequestContext<'_>, failure: Failure) -> Errno {
     let errno = failure.errno;
     // Only for its record.
-    drop(case.fail(failure));
+    drop(context.fail(failure));
     errno
 }

@@ -226,23 +226,21 @@ impl<'a> Runs<'a> {
             true => get.place.run(run.first, run.last),
             false => get.place.within(run.first, run.last, run.slots),
         };
-        let (case, failure) = match run.came {
-            Ok(()) => {
-                match get.record_elsewhere(&place, Kind::Decision, Verdict::Granted, "done") {
-                    Ok(()) => return,
-                    Err(NotRecorded) => {
-                        let failure = unrecorded();
-                        got.withhold(run.start, failure.errno);
-                        (get, failure)
-                    }
+        let (context, failure) = match run.came {
+            Ok(()) => match get.record_as(&place, Kind::Decision, Verdict::Granted, "done") {
+                Ok(()) => return,
+                Err(NotRecorded) => {
+                    let failure = unrecorded();
+                    got.withhold(run.start, failure.errno);
+                    (get, failure)
                 }
-            }
+            },
             Err(Nothing::Refused) => (get, Failure::refused(&get.decision)),
             Err(Nothing::Absent) => (get, Failure::absent()),
             Err(Nothing::NotTaken(failure)) => (del.as_ref().unwrap_or(get), failure),
         };
         // What is not done need not be recorded first.
-        let _ = case.record_elsewhere(&place, Kind::Decision, failure.verdict, &failure.reason);
+        let _ = context.record_as(&place, Kind::Decision, failure.verdict, &failure.reason);
     }
 }
 

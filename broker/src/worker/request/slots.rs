@@ -20,7 +20,7 @@ use crate::log::{Kind, Verdict};
 use crate::worker::disconnected::Disconnected;
 use crate::worker::limits::quota::{Exceeded, OpeningCharge};
 use crate::worker::ownership::participant::Participant;
-use crate::worker::ownership::tag::Fence;
+use crate::worker::ownership::tag::OwnershipRefusal;
 use crate::worker::peer::session::Session;
 use crate::worker::policy::active::Rules;
 use crate::worker::state::Worker;
@@ -60,21 +60,21 @@ async fn carry_out(
     loop {
         let rules = worker.policy.now();
         let place = request.place(&rules);
-        let case = RequestContext::new(worker, &rules, requester, request.right(), place);
-        if let Err(failure) = may(&case, &request) {
+        let context = RequestContext::new(worker, &rules, requester, request.right(), place);
+        if let Err(failure) = may(&context, &request) {
             // Whoever may not do it any more keeps nobody waiting for it.
             if let Some(tag) = taken {
                 session.give_up_turn(worker, tag).await;
             }
-            return Ok(case.fail(failure));
+            return Ok(context.fail(failure));
         }
-        if let Err(failure) = fence(&case, &session.participant) {
-            return Ok(case.fail(failure));
+        if let Err(failure) = check_ownership(&context, &session.participant) {
+            return Ok(context.fail(failure));
         }
         if !std::mem::replace(&mut counted, true) {
-            case.count(1);
+            context.count(1);
         }
-        if let Some(tag) = case.place.tag.filter(|_| case.place.is_serial()) {
+        if let Some(tag) = context.place.tag.filter(|_| context.place.is_serial()) {
             let newly = session.take_turn(worker, tag).await?;
             taken = taken.or(newly.then_some(tag));
             if !worker.policy.are(&rules) {
@@ -82,7 +82,7 @@ async fn carry_out(
             }
         }
         let outcome = match request {
-            SlotRequest::Get(slot) => match get(&case, &session.participant, slot).await {
+            SlotRequest::Get(slot) => match get(&context, &session.participant, slot).await {
                 Ok(outcome) => outcome,
                 // Decided once more, under the next policy.
                 Err(PolicyReplaced) => match next(worker, &rules).await {
@@ -90,11 +90,11 @@ async fn carry_out(
                     Err(failure) => Outcome::Failed(failure),
                 },
             },
-            SlotRequest::Add(add) => keep(&case, session, add).await?,
-            SlotRequest::Del(slot) => forget(&case, session, slot).await?,
-            SlotRequest::Count(tag) => Outcome::Done(count(&case, tag)),
+            SlotRequest::Add(add) => keep(&context, session, add).await?,
+            SlotRequest::Del(slot) => forget(&context, session, slot).await?,
+            SlotRequest::Count(tag) => Outcome::Done(count(&context, tag)),
         };
-        return Ok(case.conclude(outcome));
+        return Ok(context.finish(outcome));
     }
 }
 
@@ -104,25 +104,25 @@ async fn next(worker: &Worker, rules: &Rc<Rules>) -> Result<(), Failure> {
 }
 
 /// Whether the request may be done, as far as that can be told before it has its turn.
-pub(crate) fn may(case: &RequestContext<'_>, request: &SlotRequest) -> Result<(), Failure> {
-    if !case.decision.granted {
-        return Err(Failure::refused(&case.decision));
+pub(crate) fn may(context: &RequestContext<'_>, request: &SlotRequest) -> Result<(), Failure> {
+    if !context.decision.granted {
+        return Err(Failure::refused(&context.decision));
     }
     match request {
-        SlotRequest::Add(add) => acceptable(case, add),
+        SlotRequest::Add(add) => acceptable(context, add),
         _ => Ok(()),
     }
 }
 
 /// Whether a deposit may lie in its tag at all, whoever brings it.
-fn acceptable(case: &RequestContext<'_>, add: &Add<PeerFd>) -> Result<(), Failure> {
+fn acceptable(context: &RequestContext<'_>, add: &Add<PeerFd>) -> Result<(), Failure> {
     let descriptor = add.descriptor.as_ref().and_then(PeerFd::descriptor);
     let kind = kind::of(descriptor);
-    if case.worker.own_sockets.knows(descriptor, kind) {
+    if context.worker.own_sockets.knows(descriptor, kind) {
         let reason = "the broker does not accept its own sockets";
         return Err(Failure::plain(Errno::OPNOTSUPP, reason));
     }
-    let accept = case.place.settings.map_or(Accept::NOTHING, |settings| settings.accept);
+    let accept = context.place.settings.map_or(Accept::NOTHING, |settings| settings.accept);
     if accept.contains(kind) {
         return Ok(());
     }
@@ -141,15 +141,15 @@ struct PolicyReplaced;
 
 /// Returns what lies in a slot, or opens it.
 async fn get(
-    case: &RequestContext<'_>,
+    context: &RequestContext<'_>,
     participant: &Participant,
     slot: Slot,
 ) -> Result<Outcome, PolicyReplaced> {
-    match case.place.resource {
-        Some((index, resource)) => open(case, slot, index, resource.open_timeout).await,
+    match context.place.resource {
+        Some((index, resource)) => open(context, slot, index, resource.open_timeout).await,
         None => {
-            let deposit = case.worker.slots.borrow().get(slot).cloned();
-            let deposit = deposit.filter(|deposit| shows(case.worker, participant, deposit));
+            let deposit = context.worker.slots.borrow().get(slot).cloned();
+            let deposit = deposit.filter(|deposit| shows(context.worker, participant, deposit));
             Ok(deposit.map(Answer::Deposit).ok_or_else(Failure::absent).into())
         }
     }
@@ -163,34 +163,36 @@ pub(crate) fn shows(worker: &Worker, participant: &Participant, deposit: &Rc<Dep
         return false;
     }
     let taker = worker.taking.taker(deposit);
-    taker.is_none_or(|taker| worker.turns.fence(&taker, deposit.slot.tag, true, false).is_err())
+    taker.is_none_or(|taker| {
+        worker.ownership.check_ownership(&taker, deposit.slot.tag, true, false).is_err()
+    })
 }
 
 async fn open(
-    case: &RequestContext<'_>,
+    context: &RequestContext<'_>,
     slot: Slot,
     resource: ResourceIndex,
     patience: Duration,
 ) -> Result<Outcome, PolicyReplaced> {
-    let uid = case.requester.connection().uid;
-    let charge = match room_to_open(case.worker, uid).await {
+    let uid = context.requester.connection().uid;
+    let charge = match room_to_open(context.worker, uid).await {
         Ok(charge) => charge,
         Err(failure) => {
-            let _ = case.record(Kind::Open, Verdict::Failed, &failure.reason);
+            let _ = context.record(Kind::Open, Verdict::Failed, &failure.reason);
             return Ok(Outcome::Failed(failure));
         }
     };
-    let generation = case.rules.generation;
-    let opened = case.worker.link.open(generation, resource.0, patience, uid, charge).await;
+    let generation = context.rules.generation;
+    let opened = context.worker.link.open(generation, resource.0, patience, uid, charge).await;
     match opened {
         Ok(opened) => {
             // The record of the decision, which follows, is the one that counts.
-            let _ = case.record(Kind::Open, Verdict::Granted, "opened");
+            let _ = context.record(Kind::Open, Verdict::Granted, "opened");
             Ok(Outcome::Done(Answer::Resource(slot, Box::new(opened))))
         }
         Err((Errno::STALE, _)) => Err(PolicyReplaced),
         Err((errno, reason)) => {
-            let _ = case.record(Kind::Open, Verdict::Failed, &reason);
+            let _ = context.record(Kind::Open, Verdict::Failed, &reason);
             Ok(Outcome::Failed(Failure::not_opened(errno, &reason)))
         }
     }
@@ -209,13 +211,13 @@ async fn room_to_open(worker: &Worker, uid: Uid) -> Result<OpeningCharge, Failur
     }
     charge.map_err(|exceeded| match exceeded {
         Exceeded::Opening => Failure::not_opened(Errno::BUSY, &exceeded.to_string()),
-        _ => Failure::in_vain(Errno::DQUOT, &exceeded.to_string()),
+        _ => Failure::failed(Errno::DQUOT, &exceeded.to_string()),
     })
 }
 
-fn count(case: &RequestContext<'_>, tag: Tag) -> Answer {
-    let largest = largest_resource(case.rules, tag);
-    Answer::Info(case.worker.slots.borrow().info(tag, largest))
+fn count(context: &RequestContext<'_>, tag: Tag) -> Answer {
+    let largest = largest_resource(context.rules, tag);
+    Answer::Info(context.worker.slots.borrow().info(tag, largest))
 }
 
 /// The largest index of `tag` that the policy itself fills.
@@ -225,16 +227,16 @@ fn largest_resource(rules: &Rules, tag: Tag) -> Option<Index> {
 
 /// Keeps a deposit, at the supervisor first.
 async fn keep(
-    case: &RequestContext<'_>,
+    context: &RequestContext<'_>,
     session: &Session,
     add: Add<PeerFd>,
 ) -> Result<Outcome, Disconnected> {
-    let (worker, slot) = (case.worker, add.slot);
-    let owner = case.requester.connection().uid;
+    let (worker, slot) = (context.worker, add.slot);
+    let owner = context.requester.connection().uid;
     let guard = worker.link.lock().await;
     let before = worker.slots.borrow().get(slot).cloned();
-    let may = fence_in_turn(case, &session.participant)
-        .and_then(|()| may_change(case, before.as_deref()));
+    let may = check_ownership_in_turn(context, &session.participant)
+        .and_then(|()| may_change(context, before.as_deref()));
     let charge = may.and_then(|()| {
         let replaced = before.as_deref().map(|before| &*before.charge);
         worker
@@ -243,7 +245,7 @@ async fn keep(
             .map_err(|exceeded| Failure::plain(Errno::DQUOT, &exceeded.to_string()))
     });
     // From here on only want of room on the way to the supervisor, or its end, keeps it from being done.
-    let charge = match charge.and_then(|charge| case.record_first("done").map(|()| charge)) {
+    let charge = match charge.and_then(|charge| context.record_first("done").map(|()| charge)) {
         Ok(charge) => charge,
         Err(failure) => return Ok(Outcome::Failed(failure)),
     };
@@ -265,23 +267,23 @@ async fn keep(
 
 fn crowded() -> Failure {
     let reason = "the supervisor takes no more descriptors at the moment; try again";
-    Failure::in_vain(Errno::AGAIN, reason)
+    Failure::failed(Errno::AGAIN, reason)
 }
 
 /// Forgets a deposit, at the supervisor first.
 async fn forget(
-    case: &RequestContext<'_>,
+    context: &RequestContext<'_>,
     session: &Session,
     slot: Slot,
 ) -> Result<Outcome, Disconnected> {
-    let worker = case.worker;
+    let worker = context.worker;
     let guard = worker.link.lock().await;
     let before = worker.slots.borrow().get(slot).cloned();
-    let may =
-        fence_in_turn(case, &session.participant).and_then(|()| before.ok_or_else(Failure::absent));
+    let may = check_ownership_in_turn(context, &session.participant)
+        .and_then(|()| before.ok_or_else(Failure::absent));
     let may = may.and_then(|before| {
-        may_change(case, Some(&before))?;
-        case.record_first("done")?;
+        may_change(context, Some(&before))?;
+        context.record_first("done")?;
         Ok(before)
     });
     let before = match may {
@@ -336,51 +338,62 @@ async fn delete_taken(
     let same = worker.slots.borrow().get(slot).is_some_and(|found| Rc::ptr_eq(found, deposit));
     let rules = worker.policy.now();
     let place = Place::slot(&rules.policy, slot);
-    let case = RequestContext::new(worker, &rules, requester, Right::Del, place);
+    let context = RequestContext::new(worker, &rules, requester, Right::Del, place);
     if !same {
         return Ok(());
     }
     // It stays for the process that takes the tag over.
-    if fence_in_turn(&case, participant).is_err() {
+    if check_ownership_in_turn(&context, participant).is_err() {
         drop(guard);
         return takers::call_off(worker, slot.tag, std::slice::from_ref(taken)).await;
     }
     // It has been given away: that it is not here any more follows, whoever hears of it.
-    let _ = case.record(Kind::Decision, Verdict::Granted, "taken");
+    let _ = context.record(Kind::Decision, Verdict::Granted, "taken");
     delete(worker, &guard, deposit).await
 }
 
 /// Whether a session's request may be done as far as the ownership of the tag goes: see
 /// [`super::handover`].
-pub(crate) fn fence(case: &RequestContext<'_>, participant: &Participant) -> Result<(), Failure> {
-    let Some(tag) = case.place.tag else { return Ok(()) };
-    let changes = matches!(case.right(), Right::Add | Right::Del);
-    Ok(case.worker.turns.fence(participant, tag, changes, case.place.is_serial())?)
+pub(crate) fn check_ownership(
+    context: &RequestContext<'_>,
+    participant: &Participant,
+) -> Result<(), Failure> {
+    let Some(tag) = context.place.tag else { return Ok(()) };
+    let changes = matches!(context.right(), Right::Add | Right::Del);
+    Ok(context.worker.ownership.check_ownership(
+        participant,
+        tag,
+        changes,
+        context.place.is_serial(),
+    )?)
 }
 
 /// The same when the request is done: of a serial tag only its owner changes anything. A claimant whose
 /// turn came when it was granted the tag may have lost it by now.
-pub(crate) fn fence_in_turn(
-    case: &RequestContext<'_>,
+pub(crate) fn check_ownership_in_turn(
+    context: &RequestContext<'_>,
     participant: &Participant,
 ) -> Result<(), Failure> {
-    fence(case, participant)?;
-    let owns = |tag| case.worker.turns.look(tag, |ownership| ownership.is_owned_by(participant));
-    match case.place.tag {
-        Some(tag) if case.place.is_serial() && !owns(tag) => Err(Fence::Granted.into()),
+    check_ownership(context, participant)?;
+    let owns =
+        |tag| context.worker.ownership.with(tag, |ownership| ownership.is_owned_by(participant));
+    match context.place.tag {
+        Some(tag) if context.place.is_serial() && !owns(tag) => {
+            Err(OwnershipRefusal::Granted.into())
+        }
         _ => Ok(()),
     }
 }
 
 /// What another user deposited takes the right to replace.
 pub(crate) fn may_change(
-    case: &RequestContext<'_>,
+    context: &RequestContext<'_>,
     before: Option<&Deposit>,
 ) -> Result<(), Failure> {
-    let Some(before) = before.filter(|before| !case.requester.is(before.owner)) else {
+    let Some(before) = before.filter(|before| !context.requester.is(before.owner)) else {
         return Ok(());
     };
-    let decision = case.also(Right::Replace);
+    let decision = context.decide_also(Right::Replace);
     if decision.granted {
         return Ok(());
     }
@@ -390,12 +403,12 @@ pub(crate) fn may_change(
 
 /// Whether a peer may delete what it wants to take, which it must before it is given it.
 pub(crate) fn may_take(
-    case: &RequestContext<'_>,
+    context: &RequestContext<'_>,
     participant: &Participant,
     slot: Slot,
     before: Option<&Deposit>,
 ) -> Result<(), Failure> {
-    may(case, &SlotRequest::Del(slot))?;
-    fence(case, participant)?;
-    may_change(case, before)
+    may(context, &SlotRequest::Del(slot))?;
+    check_ownership(context, participant)?;
+    may_change(context, before)
 }
