@@ -145,12 +145,13 @@ class Daemon:
         assert answer == b"\n", self._log.read_text()
 
     def worker(self) -> int:
-        pid = self.process.pid
-        children = pathlib.Path(f"/proc/{pid}/task/{pid}/children")
+        tasks = pathlib.Path(f"/proc/{self.process.pid}/task")
         workers: List[int] = []
 
         def found() -> bool:
-            workers[:] = [int(child) for child in children.read_text().split() if is_worker(child)]
+            # Any thread may have started it.
+            children = [thread.read_text().split() for thread in tasks.glob("*/children")]
+            workers[:] = [int(child) for child in sum(children, []) if is_worker(child)]
             return bool(workers)
 
         until("there is a worker", found)

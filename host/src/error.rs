@@ -31,7 +31,7 @@ impl fmt::Display for PolicyFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotFound(path) => {
-                write!(f, "there is no policy file {path:?}: write it, or name one that is there")
+                write!(f, "there is no policy file {path:?}: create it, or name a file that exists")
             }
             Self::Unreadable { path, source } => write!(f, "{path:?} cannot be read: {source}"),
             Self::Changing(path) => write!(

@@ -259,7 +259,7 @@ impl<'a> Walk<'a> {
             (false, false) => return,
         };
         let message = format!(
-            "this {noun} is writable for {who} (mode {:04o}, group {})",
+            "this {noun} is writable by {who} (mode {:04o}, group {})",
             mode.as_raw_mode(),
             stat.st_gid
         );

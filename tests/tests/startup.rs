@@ -281,7 +281,7 @@ fn a_policy_file_that_is_named_and_not_there_is_refused() {
     let (status, said) = with_policy_file(std::path::Path::new("/nonexistent/policy.toml"));
     assert_ne!(status, 0);
     assert!(said.contains("/nonexistent/policy.toml"), "{said}");
-    assert!(said.contains("name one that is there"), "no cure: {said}");
+    assert!(said.contains("name a file that exists"), "no cure: {said}");
 }
 
 #[test]

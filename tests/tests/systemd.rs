@@ -163,7 +163,11 @@ fn a_stopped_journald_keeps_nobody_waiting_and_what_was_dropped_is_told_when_it_
 
 /// How many entries a message says were dropped.
 fn dropped(message: &str) -> Option<u64> {
-    message.strip_suffix(" log entries were dropped: journald did not read them")?.parse().ok()
+    message
+        .strip_prefix("log entries dropped: ")?
+        .strip_suffix("; journald did not read them")?
+        .parse()
+        .ok()
 }
 
 /// The audit record of this kind, which the journal has a little later.

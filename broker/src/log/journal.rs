@@ -145,7 +145,7 @@ fn drain(entries: &Receiver<Owned>, dropped: &AtomicU64, ways: &Ways) {
         let lost = dropped.swap(0, Ordering::Relaxed);
         if lost > 0 {
             with_default(&ways.plain, || {
-                tracing::warn!("{lost} log entries were dropped: journald did not read them");
+                tracing::warn!("log entries dropped: {lost}; journald did not read them");
             });
         }
     }

@@ -72,7 +72,7 @@ impl Stream {
 }
 
 fn missing(lines: u64) -> String {
-    format!("{lines} log lines were dropped: nobody read standard error")
+    format!("log lines dropped: {lines}; nobody read standard error")
 }
 
 fn shorten(line: &mut String) {

@@ -27,8 +27,8 @@ impl fmt::Display for SandboxError {
         match self {
             Self::CapabilityGone(name) => write!(
                 f,
-                "the policy needs {name}, which the broker gave up when it started; restart it, \
-                 which empties all slots"
+                "the policy needs {name}, which the broker gave up when it started; restart the \
+                 broker, which empties all slots"
             ),
             Self::Failed { what, problem } => write!(f, "{what}: {problem}"),
         }

@@ -58,7 +58,10 @@ impl fmt::Display for StartError {
             Self::Log(error) => {
                 write!(f, "cannot reach the journal: {error}; choose --log-format text or json")
             }
-            Self::Seal(error) => write!(f, "cannot seal the inherited descriptors: {error}"),
+            Self::Seal(error) => write!(
+                f,
+                "cannot make the inherited descriptors close-on-exec: {error}; mount /proc, or allow close_range(2)"
+            ),
             Self::ReadyDescriptor(number, error) => write!(
                 f,
                 "--ready-fd {number}: {error}; name a descriptor from 3 up that is open for writing"
@@ -70,7 +73,10 @@ impl fmt::Display for StartError {
                  pass in another socket, or give --socket PATH"
             ),
             Self::Credentials(error) => {
-                write!(f, "cannot switch on SO_PASSCRED of the listening socket: {error}")
+                write!(
+                    f,
+                    "cannot switch on SO_PASSCRED of the listening socket: {error}; pass in a Unix stream socket, or give --socket PATH"
+                )
             }
             Self::Policy(error) => error.fmt(f),
             Self::NoRuntimeDirectory => f.write_str(
@@ -121,7 +127,10 @@ impl fmt::Display for StartError {
             ),
             Self::Sandbox(error @ SandboxError::CapabilityGone(_)) => error.fmt(f),
             Self::Sandbox(error) => write!(f, "cannot give up privileges: {error}"),
-            Self::Runtime(error) => write!(f, "cannot start the event loop: {error}"),
+            Self::Runtime(error) => write!(
+                f,
+                "cannot start the event loop: {error}; raise LimitNOFILE=, TasksMax= or MemoryMax= of the unit"
+            ),
             Self::Worker(problem) => write!(f, "the worker does not start: {problem}"),
         }
     }

@@ -116,8 +116,8 @@ impl Supervisor {
         if let Some(slot) = self.quarantine.after_death() {
             if self.deposits.set_aside(slot) {
                 self.log.error(&format!(
-                    "three workers have died on the deposit in slot {slot}: it is set aside until \
-                     the policy is reloaded (SIGHUP); please report this bug"
+                    "three workers have died on the deposit in slot {slot}: it is set aside, and \
+                     the slot is empty; `fdbroker reload` restores it; please report this bug"
                 ));
                 self.restarts.forget();
             } else {
@@ -133,8 +133,8 @@ impl Supervisor {
     fn tell_death(&self, status: &str, pause: Duration) {
         let held = self.deposits.all().len();
         self.log.error(&format!(
-            "the worker has died ({status}); another one starts in {} ms with the deposits \
-             ({held}); log lines that it had not written yet are lost",
+            "the worker has died ({status}); another one starts in {} ms; deposits that it is \
+             given: {held}; log lines that the dead worker had not written are lost",
             pause.as_millis()
         ));
     }
@@ -167,13 +167,13 @@ impl Supervisor {
                 Event::Stop => {
                     notify::stopping(&self.log);
                     self.log.info(&format!(
-                        "stopping because of SIGTERM or SIGINT; deposits that are lost: {}",
+                        "stopping because of SIGTERM, SIGINT or SIGQUIT; deposits lost: {}",
                         self.deposits.all().len()
                     ));
                     self.connections.shut_down();
                     drop(link);
                     if process.end(GRACE).await.is_err() {
-                        self.log.error("the worker is blocked in the kernel and is left behind");
+                        self.log.error("cannot stop the worker: one of its threads is blocked in the kernel; the broker stops without it");
                     }
                     return End::Stopped;
                 }

@@ -32,7 +32,7 @@ impl Supervisor {
                 if !kept {
                     self.log.error(&format!(
                         "the worker sent a deposit for slot {slot} without a record of its owner: \
-                         it is not kept"
+                         refused; the worker may be compromised, look for how"
                     ));
                 }
                 link.reply(if kept { Ok(()) } else { Err(Errno::INVAL) });
@@ -131,8 +131,8 @@ impl Supervisor {
         let surplus = takers.forget_beyond(room);
         if surplus > 0 {
             self.log.error(&format!(
-                "the limit of open descriptors is too low: deposits that {surplus} processes were \
-                 taking can be handed out twice; raise LimitNOFILE="
+                "the limit of open descriptors is too low: deposits that were being taken can be \
+                 handed out twice (processes taking them: {surplus}); raise LimitNOFILE="
             ));
         }
     }

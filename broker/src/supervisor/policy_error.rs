@@ -64,7 +64,8 @@ impl fmt::Display for ReloadError {
             ),
             Self::Capabilities(error) => error.fmt(f),
             Self::Hangs => f.write_str(
-                "reading the policy timed out: opening a resource or looking up an account hangs",
+                "reading the policy timed out: opening a resource or looking up an account hangs; \
+                 repair the device or the name service, and reload again",
             ),
             Self::NoThread(error) => write!(
                 f,

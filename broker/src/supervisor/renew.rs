@@ -132,8 +132,8 @@ impl Supervisor {
         let readmitted = self.deposits.aside.readmit();
         if readmitted > 0 {
             self.log.warn(&format!(
-                "the next worker restores the deposits that were set aside, unless their slots \
-                 are in use again: {readmitted}"
+                "deposits that were set aside: {readmitted}; the next worker restores each whose \
+                 slot is still empty"
             ));
         }
         self.awaited = Some(source.generation);

@@ -87,8 +87,9 @@ fn run(format: Format) -> Result<(), String> {
     LocalSet::new().block_on(&runtime, serving)
 }
 
-const NO_UNITS: &str = "the broker is in a control group namespace of its own: the units and \
-control groups of peers are unknown; rules that allow by them match nobody, and rules that deny by them match as if the condition were met";
+const NO_UNITS: &str = "the broker is in a control group namespace of its own: it cannot see the \
+units and control groups of peers; rules that allow by them match nobody; rules that deny by them match everybody; \
+run the broker in the service manager's control group namespace";
 
 /// A fault of ours ends the whole worker, not one session in the middle of a change: another
 /// worker starts from what the supervisor knows.

@@ -225,7 +225,9 @@ impl Comparison<'_> {
         let reasons = self.takes_a_restart();
         if !reasons.is_empty() {
             let reasons = reasons.join(", ");
-            output::line(format_args!("takes a restart, which empties all slots: {reasons}"))?;
+            output::line(format_args!(
+                "a reload refuses NEW; a restart, which empties all slots, is needed for: {reasons}"
+            ))?;
         }
         for (side, count) in sides.iter().zip(self.drop_ins).filter(|(_, count)| *count > 0) {
             output::line(format_args!("{side} was read with {}", counted(count, "drop-in")))?;

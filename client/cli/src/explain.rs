@@ -121,7 +121,7 @@ impl Answer<'_> {
                 format!("refused: {user} may not {what}, by the rule \"{rule}\"")
             }
             _ if self.explanation.is_kept => {
-                format!("refused: {user} may not {what}: a resource's slot is the policy's own")
+                format!("refused: {user} may not {what}: nobody can change a resource's slot")
             }
             Verdict::Refused { rule: None } | Verdict::Kept { .. } => {
                 format!("refused: {user} may not {what}, since no rule allows it")
@@ -171,9 +171,9 @@ impl Answer<'_> {
             Effect::AlsoAllows => "also allows it".to_owned(),
             Effect::AlsoDenies => "also denies it".to_owned(),
             Effect::Overruled if matches!(self.explanation.verdict, Verdict::Kept { .. }) => {
-                "allows it, but a resource's slot is the policy's own".to_owned()
+                "allows it, but nobody can change a resource's slot".to_owned()
             }
-            Effect::Overruled => "allows it, but a rule that denies is stronger".to_owned(),
+            Effect::Overruled => "allows it, but another rule denies it".to_owned(),
             Effect::DoesNotCount(reasons) => {
                 let reasons: Vec<_> = reasons.iter().map(|reason| self.reason(reason)).collect();
                 format!("does not apply: {}", reasons.join("; "))

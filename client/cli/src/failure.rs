@@ -87,7 +87,7 @@ impl fmt::Display for Failure {
                 write!(f, "{attempt} failed ({errno}), as reported above")
             }
             Self::Broker(error) => error.fmt(f),
-            Self::Findings => f.write_str("the policy has findings"),
+            Self::Findings => f.write_str("the policy has mistakes, which are reported above"),
             Self::Usage(text) | Self::Local(text) => f.write_str(text),
             Self::NotRun { program, source } => {
                 write!(f, "exec: {program:?} cannot be run: {source}")

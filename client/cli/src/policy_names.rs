@@ -84,7 +84,7 @@ impl PolicyNames {
 
     fn excuse(&self) -> &'static str {
         match self.fallback {
-            true => "the broker speaks version 1 of the protocol only, and tells no names; ",
+            true => "the broker is too old to look up names; ",
             false => "",
         }
     }

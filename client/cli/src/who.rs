@@ -100,7 +100,7 @@ fn rows(holder: &Grant<'_>, describer: &Describer<'_>) -> Vec<[String; 5]> {
         ]
     });
     let cut = holder.is_cut.then(|| {
-        let rest = "  but perhaps not all of them: the search stopped here".to_owned();
+        let rest = "  and perhaps not others: the search for exceptions stopped here".to_owned();
         [rest, String::new(), String::new(), String::new(), String::new()]
     });
     std::iter::once(first).chain(except).chain(cut).collect()

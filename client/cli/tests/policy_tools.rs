@@ -233,7 +233,7 @@ fn explain_tells_the_verdict_and_what_each_rule_has_to_do_with_it() {
         lines[2..],
         [
             "  rule \"group 77 gets nothing\": decides",
-            "  rule \"root may get zero\": allows it, but a rule that denies is stronger",
+            "  rule \"root may get zero\": allows it, but another rule denies it",
         ]
     );
     let said =
@@ -399,7 +399,7 @@ fn the_tools_say_that_a_resources_slot_is_the_policys_own() {
     let said = place.says(0, &["explain", "--user", "0", "add", "zero"]);
     assert!(
         said.starts_with(
-            "refused: root may not add zero (devices/0): a resource's slot is the policy's own\n"
+            "refused: root may not add zero (devices/0): nobody can change a resource's slot\n"
         ),
         "{said}"
     );
@@ -444,7 +444,7 @@ fn check_diff_tells_what_takes_a_restart_and_who_keeps_what_they_have() {
     for line in [
         "setting changed: max_slots_per_uid was 16384, is 7; those who have more keep it",
         "setting changed: max_connections was 4096, is 4097",
-        "takes a restart, which empties all slots: another user, the capability net_admin, the capability syslog",
+        "a reload refuses NEW; a restart, which empties all slots, is needed for: another user, the capability net_admin, the capability syslog",
     ] {
         assert!(said.lines().any(|it| it == line), "{line}: {said}");
     }

@@ -312,15 +312,14 @@ impl Case {
         let outcome = if verdict.is_granted() { "granted" } else { "refused" };
         let by = match (verdict.rule(), verdict) {
             (Some(rule), _) => format!("by the rule \"{rule}\""),
-            (None, Verdict::Kept { .. }) => {
-                "since a resource's slot is the policy's own".to_owned()
-            }
+            (None, Verdict::Kept { .. }) => "since nobody can change a resource's slot".to_owned(),
             (None, _) => "since no rule allows it".to_owned(),
         };
         if verdict.is_granted() != self.granted {
             return Some((&self.expected, format!("it is {outcome}, {by}")));
         }
         let (wanted, mark) = self.rule.as_ref()?;
-        (verdict.rule() != Some(wanted)).then(|| (mark, format!("it is {outcome}, but {by}")))
+        (verdict.rule() != Some(wanted))
+            .then(|| (mark, format!("it is {outcome}, {by}, not by this rule")))
     }
 }

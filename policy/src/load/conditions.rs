@@ -42,8 +42,8 @@ fn check_anyone(section: Section<'_, '_>, report: &mut Report<'_>) {
     };
     match anyone {
         Some(true) if has_condition(section) => {
-            let remedy = "remove one of them: with a condition, not everybody is meant";
-            report.add(&value.span(), "`anyone` stands beside a condition", remedy);
+            let remedy = "remove `anyone` to keep the condition, or remove the condition if everybody is meant";
+            report.add(&value.span(), "`anyone` cannot be combined with a condition", remedy);
         }
         Some(false) if !has_condition(section) => {
             report.add(

@@ -74,7 +74,7 @@ pub(super) fn check_name(name: &str, noun: &str, span: &Span, report: &mut Repor
         .all(|character| character.is_ascii_alphanumeric() || "._-".contains(character));
     if !begins || !continues || name.len() > LONGEST_NAME {
         let remedy = format!(
-            "begin with a letter and go on with letters, digits, `.`, `_` or `-`: at most {LONGEST_NAME}"
+            "begin with a letter, use only letters, digits, `.`, `_` and `-`, and at most {LONGEST_NAME} characters"
         );
         report.add(span, format!("\"{name}\" cannot be the name of a {noun}"), remedy);
     }

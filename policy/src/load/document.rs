@@ -113,8 +113,8 @@ fn settings(
                 settings::read(section, accounts, report)
             });
         } else {
-            let message = "the table [broker] stands in a drop-in file";
-            report.add(&name, message, "move it to the main file: the settings stand in one place");
+            let message = "the table [broker] is not allowed in a drop-in file";
+            report.add(&name, message, "move it to the main file");
         }
     });
     found.unwrap_or_default()

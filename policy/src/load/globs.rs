@@ -67,7 +67,7 @@ pub(super) fn check(text: &str, key: &str) -> Option<Wrong> {
     }
     if text.contains(char::is_control) {
         let message = format!("`{key}` contains a control character");
-        return Some((message, "remove it: nothing has it".to_owned()));
+        return Some((message, "remove the control character: no value has one".to_owned()));
     }
     if text.len() >= TOO_LONG {
         let message = format!("`{key}` is too long");

@@ -199,7 +199,7 @@ fn explain(message: &str) -> (String, &'static str) {
     match message {
         "duplicate key" => (
             "syntax error: this key or table is given twice".to_owned(),
-            "keep one of the two; further rules each begin with [[rules]]",
+            "remove one of the two; if it is a rule, begin it with [[rules]]",
         ),
         _ => {
             (format!("syntax error: {message}"), "the file is written in TOML: see https://toml.io")

@@ -103,7 +103,10 @@ fn a_listener_passed_in_is_replaced_with_its_group() {
 #[test]
 fn that_a_replaced_listener_has_another_owner_is_said() {
     let Some((daemon, _path, _directory)) = is_replaced_for(MEMBER, GROUP) else { return };
-    logs(&daemon, "it now belongs to user 0 and group 64098, before to user 64099 and group 64098");
+    logs(
+        &daemon,
+        "it now belongs to user 0 and group 64098, not to user 64099 and group 64098 as before",
+    );
 }
 
 #[test]

@@ -40,8 +40,8 @@ impl Access {
         let now = Self::of(&fs::symlink_metadata(path).ok()?);
         ((self.owner, self.group) != (now.owner, now.group)).then(|| {
             format!(
-                "; it now belongs to user {} and group {}, before to user {} and group {}: some \
-                 users may be unable to connect",
+                "; it now belongs to user {} and group {}, not to user {} and group {} as before: \
+                 some users may be unable to connect; give it back with chown(1)",
                 now.owner, now.group, self.owner, self.group
             )
         })

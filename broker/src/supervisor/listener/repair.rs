@@ -106,7 +106,7 @@ const SHUT_DOWN: &str = "the listening socket has been shut down: only a comprom
 do that";
 const SWITCHED_OFF: &str = "SO_PASSCRED of the listening socket has been switched off: only a \
 compromised worker can do that";
-const CURE: &str = "; the service manager still holds the broken one: when the slots may be \
-emptied, run systemctl stop fdbrokerd.service; systemctl restart fdbrokerd.socket";
-const NOT_OURS: &str = "the service manager has to create it again: when the slots may be \
-emptied, run systemctl stop fdbrokerd.service; systemctl restart fdbrokerd.socket";
+const CURE: &str = "; the service manager still holds the broken one; to replace it, which \
+empties all slots, run systemctl stop fdbrokerd.service; systemctl restart fdbrokerd.socket";
+const NOT_OURS: &str = "only the service manager can create it again; to have that done, which \
+empties all slots, run systemctl stop fdbrokerd.service; systemctl restart fdbrokerd.socket";

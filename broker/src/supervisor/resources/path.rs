@@ -112,13 +112,15 @@ impl PathOpener {
                 "the path contains a symbolic link; if that is intended, set follow_symlinks = true"
             }
             rustix::io::Errno::NOSYS => {
-                "openat2(2) takes Linux 5.6, and a service manager's seccomp filter must allow it \
-                 (not RestrictSUIDSGID=)"
+                "openat2(2) needs Linux 5.6 or later, and a seccomp filter must not forbid it; \
+                 remove RestrictSUIDSGID= from the unit"
             }
             rustix::io::Errno::NOENT | rustix::io::Errno::NXIO | rustix::io::Errno::NODEV => {
                 match self.expected {
                     Expected::File => "create the file, or correct the path",
-                    Expected::Device { .. } => "is the device plugged in and its driver loaded?",
+                    Expected::Device { .. } => {
+                        "plug the device in, load its driver, or correct the path"
+                    }
                 }
             }
             _ => "see open(2)",

@@ -104,10 +104,7 @@ impl Opener {
 impl fmt::Display for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kept, gone, new, .. } = self;
-        let stay =
-            if *kept == 1 { "resource stays as it is" } else { "resources stay as they are" };
-        let are = |number: usize| if number == 1 { "is" } else { "are" };
-        write!(f, "{kept} {stay}, {gone} {} given up, {new} {} new", are(*gone), are(*new))
+        write!(f, "resources kept: {kept}, removed: {gone}, new: {new}")
     }
 }
 
@@ -180,7 +177,7 @@ mod tests {
     #[test]
     fn one_is_said_as_one() {
         let said = |kept, gone, new| Changes { kept, gone, new, opened: Vec::new() }.to_string();
-        assert_eq!(said(1, 1, 1), "1 resource stays as it is, 1 is given up, 1 is new");
-        assert_eq!(said(2, 0, 3), "2 resources stay as they are, 0 are given up, 3 are new");
+        assert_eq!(said(1, 1, 1), "resources kept: 1, removed: 1, new: 1");
+        assert_eq!(said(2, 0, 3), "resources kept: 2, removed: 0, new: 3");
     }
 }

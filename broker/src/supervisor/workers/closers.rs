@@ -79,7 +79,9 @@ impl Closers {
     ) -> io::Result<OwnedFd> {
         self.forget_ended();
         if self.len() >= MOST {
-            return Err(io::Error::other(format!("{MOST} still have something to close")));
+            return Err(io::Error::other(format!(
+                "all {MOST} closer processes still have descriptors to close"
+            )));
         }
         let (closer, link) = spawn::closer(spawner, account, log)?;
         self.running.push(closer);
@@ -90,16 +92,15 @@ impl Closers {
 impl Said {
     /// One more was started, and so many run.
     fn started(&mut self, uid: Uid, running: usize) -> Vec<String> {
-        let again = self
-            .unstarted
-            .succeeded()
-            .map(|count| format!("a closer was started again, after {count} failed attempts"));
+        let again = self.unstarted.succeeded().map(|count| {
+            format!("a closer process was started again; failed attempts before that: {count}")
+        });
         let news = if self.running == 0 { 1 } else { (USUAL + 1).max(2 * self.running) };
         let more = (running >= news).then(|| {
             self.running = running;
             format!(
                 "user {} left descriptors unread in its connection: a separate process \
-                 (fdbroker-closer) closes such connections; running: {running}",
+                 (fdbroker-closer) closes such connections; closers running: {running}",
                 uid.0
             )
         });

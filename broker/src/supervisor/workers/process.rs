@@ -153,7 +153,8 @@ impl LeftBehind {
         self.0.push(process);
         log.error(&format!(
             "worker {pid} cannot be killed: one of its threads is blocked in the kernel (state \
-             D), probably in close(2) of a peer's descriptor (cat /proc/{pid}/task/*/stack); it keeps its descriptors open while another worker serves; left behind so far: {}",
+             D), probably in close(2) of a peer's descriptor; another worker serves; see where it \
+             is blocked: cat /proc/{pid}/task/*/stack; workers that could not be killed so far: {}",
             self.0.len()
         ));
     }
@@ -164,7 +165,7 @@ impl LeftBehind {
             let ended = !matches!(process.child.try_wait(), Ok(None));
             if ended {
                 let pid = process.pid.map_or(0, Pid::as_raw_pid);
-                log.info(&format!("worker {pid}, which was left behind, has ended"));
+                log.info(&format!("worker {pid}, which could not be killed, has ended"));
             }
             !ended
         });

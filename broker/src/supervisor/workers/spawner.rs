@@ -47,8 +47,8 @@ impl Spawner {
         let apart = started.map(|descriptors| Apart { orders, descriptors });
         if let Err(error) = &apart {
             log.warn(&format!(
-                "cannot keep descriptors from new workers (unshare: {error}): a deposit whose close \
-                 sleeps, a FUSE file say, can keep a worker from starting; allow unshare(CLONE_FILES)"
+                "cannot keep descriptors from new workers: unshare(2): {error}; a new worker can hang \
+                 at its start while close(2) of a deposit blocks; allow unshare(CLONE_FILES)"
             ));
         }
         Self { format, apart: apart.ok() }

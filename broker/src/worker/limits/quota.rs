@@ -461,7 +461,9 @@ impl Drop for DepositCharge {
 impl fmt::Display for Exceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let has = |who: &str, most: u32, of: &str, key: &str| {
-            format!("{who} already has {most} {of}, the limit of {key} or the descriptor table")
+            format!(
+                "{who} has reached its limit of {of}: {most} ({key}, or a share of the descriptor table)"
+            )
         };
         f.write_str(&match self {
             Self::Connections(most) => has("the broker", *most, "connections", "max_connections"),
@@ -469,7 +471,7 @@ impl fmt::Display for Exceeded {
                 has("this user", *most, "connections", "max_connections_per_uid")
             }
             Self::Slots(most) => {
-                format!("this user already has {most} deposits (max_slots_per_uid)")
+                format!("this user has reached its limit of deposits: {most} (max_slots_per_uid)")
             }
             Self::Bytes(most) => {
                 format!(
@@ -480,10 +482,10 @@ impl fmt::Display for Exceeded {
             Self::Brought => "too many descriptors of this user wait to be closed".to_owned(),
             Self::Table => "the broker's descriptor table is full".to_owned(),
             Self::Descriptors => {
-                "this user already has half of the broker's descriptor table".to_owned()
+                "this user's deposits fill half of the broker's descriptor table: delete some, or raise LimitNOFILE=".to_owned()
             }
             Self::AllDescriptors => {
-                "deposits already use their share of the broker's descriptor table".to_owned()
+                "the deposits of all users fill their share of the broker's descriptor table: raise LimitNOFILE=".to_owned()
             }
             Self::Opening => {
                 format!("{MAX_OPENING} resources are already being opened for this user")
@@ -600,12 +602,12 @@ mod tests {
     fn who_is_at_a_limit_is_told_its_key_and_its_value() {
         assert_eq!(
             Exceeded::ConnectionsOfUser(2).to_string(),
-            "this user already has 2 connections, the limit of max_connections_per_uid or the \
-             descriptor table"
+            "this user has reached its limit of connections: 2 (max_connections_per_uid, or a \
+             share of the descriptor table)"
         );
         assert_eq!(
             Exceeded::Slots(7).to_string(),
-            "this user already has 7 deposits (max_slots_per_uid)"
+            "this user has reached its limit of deposits: 7 (max_slots_per_uid)"
         );
     }
 

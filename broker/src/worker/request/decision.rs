@@ -152,7 +152,7 @@ impl<'p> Decision<'p> {
                 Self::refused(None, format!("no rule allows it{whom}"))
             }
             Verdict::Kept { rule } => {
-                Self::refused(Some(rule), "a resource's slot is the policy's own".to_owned())
+                Self::refused(Some(rule), "nobody can change a resource's slot".to_owned())
             }
         }
     }

@@ -40,8 +40,8 @@ pub(crate) async fn tell(worker: &Worker) {
     }
     let count = found.len();
     worker.log().warn(&format!(
-        "no rule reaches {count} of the deposits any more; they stay until `fdbroker purge`, or \
-         until a rule reaches them again"
+        "deposits that no rule reaches any more: {count}; each stays until `fdbroker purge`, or \
+         until a rule reaches it again"
     ));
     for ranges in ranges(&found).chunks(A_LINE) {
         worker.log().warn(&format!("out of reach: {}", ranges.join(", ")));

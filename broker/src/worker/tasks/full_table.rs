@@ -35,10 +35,10 @@ async fn stays(worker: &Worker) -> bool {
 }
 
 fn told(worker: &Worker) -> String {
-    let most = worker.quotas.foremost().map(|uid| format!(", user {uid} most of it"));
+    let most = worker.quotas.foremost().map(|uid| format!(" (most of them: user {uid})"));
     format!(
-        "the descriptor table stays full of descriptors that users sent{}; look for processes \
-         that are blocked in the kernel, and end them",
+        "the descriptor table stays full of descriptors that users sent{}; end those users' \
+         processes that are blocked in the kernel, or raise LimitNOFILE=",
         most.unwrap_or_default()
     )
 }

@@ -56,7 +56,7 @@ fn what<'a>(section: Section<'a, '_>, report: &mut Report<'_>) -> Option<(What, 
                 &second,
                 &report.mark(&first),
                 message,
-                "keep the one that says what the path is",
+                "keep `device` for a device node, or `file` for a regular file",
             );
             return None;
         }
@@ -80,9 +80,9 @@ fn check_path(path: &str, span: &Span, report: &mut Report<'_>) -> bool {
     let (wrong, remedy) = if !path.starts_with('/') {
         ("is not absolute", "write the whole path, beginning with /")
     } else if path.contains('\0') {
-        ("contains a NUL character", "no path can: remove it")
+        ("contains a NUL character", "remove the NUL character: a path cannot have one")
     } else if path.split('/').any(|component| component == "..") {
-        ("contains `..`", "write the path without going up")
+        ("contains `..`", "write the path without `..`")
     } else if path.len() > LONGEST_PATH {
         ("is too long", "a path has at most 4095 bytes")
     } else {
