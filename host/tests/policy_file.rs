@@ -109,7 +109,7 @@ fn a_file_that_its_group_or_others_can_write_is_refused() {
         [(0o664, "its group"), (0o646, "everybody"), (0o666, "its group and everybody else")]
     {
         place.mode("policy.toml", mode);
-        assert_refused(read(&place.policy()), &place.policy(), &format!("writable for {who} "));
+        assert_refused(read(&place.policy()), &place.policy(), &format!("writable by {who} "));
     }
 }
 

@@ -162,11 +162,18 @@ impl Daemon {
     #[track_caller]
     pub fn descriptors_with(&self, peer: &mut Peer) -> Descriptors {
         let _accepted = peer.get((1, 32767)).errno();
-        self.descriptors()
+        // What was sent to the supervisor may be on its way still, and what is of no use any more is
+        // closed a little later.
+        let mut before = self.descriptors();
+        crate::wait_for("as many descriptors are open as a moment ago", || {
+            std::thread::sleep(std::time::Duration::from_millis(30));
+            let now = self.descriptors();
+            (std::mem::replace(&mut before, now) == now).then_some(now)
+        })
     }
 
     /// How many descriptors are open; without the duplicates of connections that the supervisor gets
-    /// some time after they were accepted, and without the one that each has for each closer.
+    /// some time after they were accepted, and without the one that the worker has for each closer.
     ///
     /// # Panics
     /// When we may not look.
@@ -182,10 +189,9 @@ impl Daemon {
         let served: BTreeSet<_> =
             worker.values().filter(|target| connections.contains(*target)).collect();
         let closers = process::closers(self.supervisor_pid()).len();
-        let without = |open: usize| open.saturating_sub(closers);
         Descriptors {
-            supervisor: without(others(&supervisor)),
-            worker: without(others(&worker) + served.len()),
+            supervisor: others(&supervisor),
+            worker: (others(&worker) + served.len()).saturating_sub(closers),
         }
     }
 

@@ -66,7 +66,8 @@ fn a_connection_that_ends_with_a_lingering_socket_unread_stops_nobody() {
 #[test] // attack 7, unfinished
 fn descriptors_of_messages_that_never_end_fill_nobodys_table() {
     let daemon = Daemon::open().setting("frame_timeout = \"2s\"").descriptor_limit(4096).start();
-    let before = daemon.descriptors();
+    let mut bystander = daemon.connect();
+    let before = daemon.descriptors_with(&mut bystander);
     let person = if is_root() { Person::user(GREEDY) } else { Person::same() };
     let file = sample::file_saying("x");
     let descriptors = vec![file.as_fd(); 253];

@@ -84,7 +84,7 @@ impl PolicyNames {
 
     fn excuse(&self) -> &'static str {
         match self.fallback {
-            true => "the broker is too old to look up names; ",
+            true => "the broker speaks version 1 of the protocol and cannot look up names; ",
             false => "",
         }
     }

@@ -403,7 +403,7 @@ fn the_tools_say_that_a_resources_slot_is_the_policys_own() {
         ),
         "{said}"
     );
-    assert!(said.contains("\"all\": allows it, but a resource's slot is"), "{said}");
+    assert!(said.contains("\"all\": allows it, but nobody can change a resource's slot"), "{said}");
     let object = place.object(&["explain", "--user", "0", "add", "zero"]);
     assert_eq!((&object["verdict"], &object["policys_own"]), (&json!("refused"), &json!(true)));
     let said = place.says(0, &["who", "zero"]);

@@ -159,7 +159,8 @@ fn a_passed_in_socket_that_was_deleted_is_told_at_each_hangup() {
     let daemon = Daemon::open().listening(UnixListener::bind(&path).unwrap()).socket(path.clone());
     let daemon = daemon.start();
     std::fs::remove_file(&path).unwrap();
-    let told = || daemon.log().text().matches("the service manager has to create it again").count();
+    let told =
+        || daemon.log().text().matches("only the service manager can create it again").count();
     wait_until("the log says it", || told() == 1);
     daemon.hang_up();
     wait_until("the log says it again", || told() == 2);
