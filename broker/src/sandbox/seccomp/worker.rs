@@ -157,7 +157,7 @@ const CALLS: &[Call] = &[
     call!(SYS_mprotect "mprotect", "memory, stacks"; &[&[Within(2, READ_WRITE)]]),
     call!(SYS_munmap "munmap", "memory, stacks"),
     call!(SYS_madvise "madvise", "memory, stacks", A_THREAD_ENDS),
-    call!(SYS_mremap "mremap", "memory"),
+    call!(SYS_mremap "mremap", "memory", Rarely("a large buffer that grows where the C library cannot extend it")),
     call!(SYS_brk "brk", "memory"),
     call!(SYS_getrandom "getrandom", "the order of hash maps"),
     // Time.
