@@ -69,7 +69,7 @@ impl Listener {
         let socket = listen(&path).map_err(|error| StartError::Socket(path.clone(), error))?;
         let identity = identity(&path).map_err(|error| StartError::Socket(path.clone(), error))?;
         let made = Some(SocketFile { path, identity, lock });
-        Self { socket, close_queue, made, state: "ok", visible: true }.with_senders()
+        Ok(Self { socket, close_queue, made, state: "ok", visible: true })
     }
 
     /// Another owner of the same socket, to be sent to the worker. It can be the last one, when this
