@@ -18,6 +18,7 @@ pub mod command;
 pub mod daemon;
 pub mod directory;
 pub mod example;
+mod fuse;
 pub mod hands;
 pub mod hostile;
 pub mod ids;

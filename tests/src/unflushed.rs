@@ -3,27 +3,24 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
-
-use crate::{Directory, is_root, skip};
+use crate::fuse::Fuse;
 
 /// One such file. Dropped, every flush is answered.
 #[derive(Debug)]
 pub struct UnflushedFile {
     /// It, opened for reading and writing.
     pub file: File,
-    directory: Directory,
     server: Arc<Server>,
+    _fuse: Fuse,
 }
 
 #[derive(Debug)]
 struct Server {
-    device: File,
+    device: Arc<File>,
     /// Flushes that wait for an answer.
     waiting: Mutex<Vec<u64>>,
     /// Whose children are not answered; 0 where all are.
@@ -45,31 +42,14 @@ const ROOT: u64 = 1;
 impl UnflushedFile {
     /// Opens one. `None`, said aloud, where no file system can be mounted.
     pub fn open() -> Option<Self> {
-        let skipped = |why: &str| skip("a close that flushes", why);
-        if !is_root() {
-            skipped("only root can mount a file system");
-            return None;
-        }
-        let opened = File::options().read(true).write(true).open("/dev/fuse");
-        let Ok(device) = opened else {
-            skipped("there is no FUSE");
-            return None;
-        };
-        let directory = Directory::new();
-        let options =
-            format!("fd={},rootmode=40000,user_id=0,group_id=0,allow_other", device.as_raw_fd());
-        let options = std::ffi::CString::new(options).unwrap();
-        let flags = MountFlags::NOSUID | MountFlags::NODEV;
-        if let Err(error) = mount("unflushed", directory.path(), "fuse", flags, Some(&*options)) {
-            skipped(&format!("mounting FUSE: {error}"));
-            return None;
-        }
+        let fuse = Fuse::mount("a close that flushes")?;
+        let device = Arc::clone(&fuse.server);
         let (waiting, parent) = (Mutex::default(), AtomicU32::new(0));
         let server = Arc::new(Server { device, waiting, parent });
         let own = Arc::clone(&server);
         thread::spawn(move || own.serve());
-        let file = File::options().read(true).write(true).open(directory.join("file")).unwrap();
-        Some(Self { file, directory, server })
+        let file = File::options().read(true).write(true).open(fuse.file()).unwrap();
+        Some(Self { file, server, _fuse: fuse })
     }
 
     /// From now on the children of this process are not answered.
@@ -89,8 +69,7 @@ impl Drop for UnflushedFile {
         for request in self.server.waiting.lock().unwrap().drain(..) {
             self.server.answer(request, 0, &[]);
         }
-        // With its last file the file system goes, and the server with it.
-        let _ = unmount(self.directory.path(), UnmountFlags::DETACH);
+        // The file system goes with its last file, and the server with it.
     }
 }
 
@@ -98,7 +77,7 @@ impl Server {
     /// Answers until the file system is gone.
     fn serve(&self) {
         let mut request = vec![0; 1 << 17];
-        while let Ok(size) = (&self.device).read(&mut request) {
+        while let Ok(size) = (&*self.device).read(&mut request) {
             let number = |at: usize| u32::from_le_bytes(request[at..at + 4].try_into().unwrap());
             let long = |at: usize| u64::from_le_bytes(request[at..at + 8].try_into().unwrap());
             assert!(size >= 40, "a request has a head");
@@ -138,7 +117,7 @@ impl Server {
         bytes.extend(unique.to_le_bytes());
         body.iter().for_each(|word| bytes.extend(word.to_le_bytes()));
         // Whoever asked may have been killed.
-        let _ = (&self.device).write_all(&bytes);
+        let _ = (&*self.device).write_all(&bytes);
     }
 }
 
