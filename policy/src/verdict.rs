@@ -22,7 +22,7 @@ pub enum Verdict<'p> {
         /// The id of the rule that denies it; `None` where no rule allows it.
         rule: Option<&'p str>,
     },
-    /// It may not: a rule allows it, but a resource's slot is the policy's own, and nobody changes what lies there.
+    /// It may not: a rule allows it, but a resource's slot is the policy's own, and nobody changes it.
     Kept {
         /// The id of the rule that allows it.
         rule: &'p str,

@@ -1,4 +1,4 @@
-//! What a descriptor is, as the kernel says. Neither function asks whoever serves the file: that may never answer.
+//! What a descriptor is, as the kernel says. Neither function asks the file's server, which may never answer.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 

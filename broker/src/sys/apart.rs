@@ -54,7 +54,7 @@ fn leave_table(number: RawFd) -> io::Result<OwnedFd> {
         // that read the directory has been closed: EBADF.
         unsafe { libc::close(other) };
     }
-    // SAFETY: it is open: whoever started this thread holds it until this has returned. Its owner is in the
+    // SAFETY: it is open: the thread that started this one holds it until this has returned. Its owner is in the
     // other table, so this is the only one here.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }

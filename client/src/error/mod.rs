@@ -178,7 +178,7 @@ impl Error {
         }
     }
 
-    /// The error number that the broker answered with, see errno(3); none when the error is
+    /// The error number that the broker answered with, see errno(3); `None` if the error is
     /// not an answer.
     pub fn errno(&self) -> Option<Errno> {
         match self {
@@ -195,7 +195,7 @@ impl Error {
     }
 
     /// Whether there is no connection any more, so that what was claimed on it is claimed no
-    /// more. The next request connects anew.
+    /// more. The next request connects again.
     pub fn is_lost(&self) -> bool {
         matches!(
             self,

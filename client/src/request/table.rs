@@ -127,7 +127,7 @@ macro_rules! requests {
                 Operate::reload()
             }
 
-            /// Deletes a deposit that no rule reaches, whoever left it; without a slot, all of them.
+            /// Deletes a deposit that no rule reaches, of any user; without a slot, all of them.
             /// Returns what the broker reports. Needs the right `operate`. If the broker is restarted
             /// during the request, the report covers only what was still to be deleted.
             #[errors = "[`Error::Absent`] or [`Error::Reported`] if there is nothing to delete in that \

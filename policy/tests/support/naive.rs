@@ -37,7 +37,7 @@ pub(crate) fn expected<'r>(
     }
 }
 
-/// Nobody changes what lies in a resource's slot: the first of each tag is one.
+/// Nobody changes a resource's slot: the first of each tag is one.
 fn is_kept(right: Right, target: Target) -> bool {
     matches!(right, Right::Add | Right::Del | Right::Replace)
         && matches!(target, Target::Slot(slot) if slot.index == Index::MIN)

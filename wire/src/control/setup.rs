@@ -13,12 +13,12 @@ pub struct Setup {
     pub sees_units: bool,
     /// The user id that started the broker: whom the built-in policy allows.
     pub owner: u32,
-    /// Whom to become; none when the broker was not started by root.
+    /// The account to become; `None` if the broker was not started by root.
     pub account: Option<Account>,
     /// The policy file and its drop-ins; none stands for the built-in policy.
     pub policy: Vec<PolicyText>,
     /// Every name of the policy as the supervisor looked it up, so that the worker reads the
-    /// same policy even if an account has gone meanwhile.
+    /// same policy even if an account has gone since.
     pub names: Vec<KnownName>,
 }
 

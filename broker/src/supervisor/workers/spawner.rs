@@ -16,7 +16,7 @@ use rustix::net::{
 use crate::log::{Format, Log};
 use crate::sys::apart;
 
-/// This binary, even if its file has been replaced by a newer one meanwhile.
+/// This binary, even if its file has been replaced by a newer one.
 const THIS_BINARY: &str = "/proc/self/exe";
 
 /// The way to the thread.

@@ -139,7 +139,7 @@ fn acceptable(context: &RequestContext<'_>, add: &Add<PeerFd>) -> Result<(), Fai
 /// The supervisor has another policy than the one that a request was decided by.
 struct PolicyReplaced;
 
-/// Returns what lies in a slot, or opens it.
+/// Returns the deposit in a slot, or opens the resource.
 async fn get(
     context: &RequestContext<'_>,
     participant: &Participant,

@@ -14,7 +14,7 @@ use crate::worker::state::Worker;
 use crate::worker::store::pending_take::{Former, Reservation};
 use crate::worker::supervisor_link::restore::Take;
 
-/// Tells the supervisor who is about to be given what lies in some slots of a tag.
+/// Tells the supervisor who is about to be given the deposits in some slots of a tag.
 /// A process that the kernel does not name is told of to nobody: what it takes can be given twice.
 ///
 /// # Errors

@@ -112,7 +112,7 @@ impl Copies {
         }
     }
 
-    /// The oldest message has been answered. Returns its slot if the copy of what lies there could not be
+    /// The oldest message has been answered. Returns its slot if the copy of its deposit could not be
     /// kept: it will be sent again.
     pub(crate) fn settle(&self, rc: i16, slots: &Slots) -> Option<Slot> {
         let Unanswered { slot, kept } = self.unanswered.borrow_mut().pop_front()?;
@@ -168,7 +168,7 @@ mod tests {
             }
         }
 
-        /// Deposits something, in the place of what lies in the slot.
+        /// Deposits something, in the place of the slot's deposit.
         fn add(&mut self) {
             let descriptor: OwnedFd = std::io::pipe().unwrap().0.into();
             let descriptor = Some(CloseQueue::new().hold(OWNER, descriptor));

@@ -140,7 +140,7 @@ pub(crate) async fn resend_copies(link: &SupervisorLink, slots: &RefCell<Slots>)
         let slot = link.copies.unkept().await;
         tokio::time::sleep(KEEP_AGAIN).await;
         let guard = link.lock().await;
-        // It may have left meanwhile.
+        // It may have left by now.
         if !link.copies.take_unkept(slot) {
             continue;
         }
