@@ -5,8 +5,17 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::io::ioctl_fionread;
 
+/// Less memory than any message takes: for each the kernel allocates two structures of some 550
+/// bytes in all.
+const LESS_THAN_A_MESSAGE: usize = 256;
+
 /// How much memory the unread part of what was sent on a Unix stream socket takes, in bytes;
 /// 0 when the other end has read everything (SIOCOUTQ, see unix(7)).
+///
+/// A message that is read gives its memory back in two steps: all but one byte, then, after the
+/// kernel has said that there is room, that byte (`sock_wfree`, Linux 6.18). So who asks when it is
+/// told may find a byte left of each message that is being read, and would never be told again:
+/// such bytes count as read.
 ///
 /// # Errors
 /// As ioctl(2).
@@ -17,7 +26,8 @@ pub(crate) fn unread(socket: BorrowedFd<'_>) -> io::Result<usize> {
     if failed {
         return Err(io::Error::last_os_error());
     }
-    Ok(usize::try_from(size).unwrap_or(0))
+    let size = usize::try_from(size).unwrap_or(0);
+    Ok(if size < LESS_THAN_A_MESSAGE { 0 } else { size })
 }
 
 /// Whether descriptors lie unread in a Unix socket: what closes it closes them. Told by `scm_fds` in

@@ -190,3 +190,36 @@ fn rest<'a>(head: &'a [u8], payload: &'a [u8], sent: usize) -> [IoSlice<'a>; 2] 
     let from_payload = sent.saturating_sub(head.len()).min(payload.len());
     [IoSlice::new(&head[sent.min(head.len())..]), IoSlice::new(&payload[from_payload..])]
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    use fdbroker_policy::{Settings, Uid};
+
+    use super::*;
+    use crate::worker::limits::in_flight::InFlight;
+    use crate::worker::limits::quota::Quotas;
+
+    const ROUNDS: usize = 50_000;
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    /// The kernel says that there is room before it has given back all of a message's memory.
+    #[tokio::test]
+    async fn a_peer_that_reads_everything_is_never_taken_for_one_that_does_not() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let stream = Rc::new(Watched::new(ours.into()).unwrap());
+        let ledger = InFlight::new(1000).ledger(Uid(1), &stream);
+        let reader = Quotas::new(&Settings::default(), 1000).reader(Uid(1));
+        let mut outbox = Outbox::new(stream, ledger, reader, PATIENCE);
+        let reads =
+            std::thread::spawn(move || (0..ROUNDS).all(|_| theirs.read_exact(&mut [0]).is_ok()));
+        let sent = std::fs::File::open("/dev/null").unwrap();
+        for _ in 0..ROUNDS {
+            // As many as may lie unread: before the next the peer has read everything.
+            outbox.send(b"x", b"", &[sent.as_fd(); 8]).await.unwrap();
+        }
+        assert!(reads.join().unwrap());
+    }
+}
