@@ -1,12 +1,13 @@
-//! Refusals that repeat: the first few are records, the others a count, second by second.
+//! Refusals that repeat: the first few get records of their own, the others are counted, second by
+//! second.
 //!
-//! Equal are those of one user, unit, tag, right, rule and reason, whichever of its processes asks
-//! and whichever slot of the tag it asks for: the count comes with the span of the slots. And no user
-//! has more than so many records a second, counts included. What is beyond that is counted, and the count is
-//! told. If there are more counts than that, the smallest become one for each kind and verdict.
+//! Refusals are equal if user, unit, tag, right, rule and reason are. Neither the process nor the
+//! slot within the tag matters: the count has the span of the slots. No user gets more than a set
+//! number of records a second, counts included. Refusals beyond that are counted, and the count is
+//! recorded. If there are more counts than that, the smallest become one for each kind and verdict.
 //!
-//! Bounded, by user: what one user asks makes nobody else's count come early or late. No count is
-//! lost.
+//! Bounded for each user: one user's requests never make another user's count come early or late.
+//! No count is lost.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -44,7 +45,7 @@ pub(super) struct Repeats {
     others: Together,
     /// The records of all users in the second that began then.
     all: (Instant, u32),
-    /// Hides how questions are hashed: no peer can aim at another one's.
+    /// Hides how questions are hashed, so that no peer can provoke a collision with another one's.
     secret: RandomState,
 }
 
@@ -123,8 +124,8 @@ impl Repeats {
         counts
     }
 
-    /// The counts whose second has passed by `now` (all, where there is none), and whether there
-    /// is anything left to look at later.
+    /// Returns the counts whose second has passed by `now` (all, if that is `None`), and whether
+    /// there is anything left to look at later.
     pub(super) fn due(&mut self, now: Option<Instant>) -> (Vec<OwnedRecord>, bool) {
         let mut due = Vec::new();
         let Self { users, rates, .. } = self;

@@ -1,19 +1,19 @@
 //! Closing descriptors on threads, never on an event loop.
 //!
-//! The last close(2) of a descriptor can sleep for as long as a peer likes, whatever kind it is:
-//! a pipe whose mutex is held by splice(2), a file that an epoll instance watches, a socket whose
-//! lock is held across a page fault, SO_LINGER, a FUSE file. Such a sleep is in state D, which not
-//! even SIGKILL ends. So what came from a peer is a [`DeferredClose`]: when it is dropped, a thread
-//! of the [`CloseQueue`] closes it.
+//! The last close(2) of a descriptor can sleep for as long as a peer likes, whatever kind it is.
+//! Examples: a pipe whose mutex is held by splice(2), a file that an epoll instance watches, a
+//! socket whose lock is held across a page fault, SO_LINGER, a FUSE file. Such a sleep is in state
+//! D, which not even SIGKILL ends. So each descriptor of a peer is a [`DeferredClose`]: when it is
+//! dropped, a thread of the [`CloseQueue`] closes it.
 //!
 //! Rules:
 //! - Each depositor (a uid) has at most one thread at work. Its descriptors are closed in order. If
 //!   one blocks, only this depositor's wait.
 //! - Descriptors wait a few milliseconds, or until many are together, so that one wake-up serves
-//!   them all. While a thread keeps the time, dropping one costs a lock and a push. What somebody waits
-//!   for waits for no others.
-//! - A socket of the broker's own that may hold what nobody has read, an old listening socket say, is
-//!   closed by a thread that closes nothing else, as long as there are few of them.
+//!   them all. While a thread keeps the time, dropping one costs a lock and a push. A descriptor
+//!   whose close somebody waits for does not wait for others.
+//! - A socket of the broker's own may hold unread messages, an old listening socket for example. A
+//!   thread that closes nothing else closes it, as long as there are few of them.
 //! - Threads are shared by all depositors, and bounded. The last ones are for system users only.
 //! - If no thread can be started, the descriptors wait. The caller never closes them.
 //! - Nothing waits for these threads: the process can exit while they sleep.
@@ -373,7 +373,7 @@ impl DeferredClose {
         self.descriptor.as_ref().map_or(-1, AsRawFd::as_raw_fd)
     }
 
-    /// Returns the descriptor itself, to be closed by whoever has it then.
+    /// Returns the descriptor itself. The caller closes it.
     pub(crate) fn into_inner(mut self) -> Option<OwnedFd> {
         self.descriptor.take()
     }
@@ -388,8 +388,8 @@ impl DeferredClose {
         self.depositor = depositor.into();
     }
 
-    /// Keeps `after` until the descriptor has been closed: a charge, or the sender of a message to
-    /// whoever waits for that.
+    /// Keeps `after` until the descriptor has been closed. It is a charge, or a channel whose
+    /// receiver waits for the close.
     pub(crate) fn keep_until_closed(&mut self, after: impl Send + Sync + 'static) {
         self.after = Some(Box::new(after));
     }

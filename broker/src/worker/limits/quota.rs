@@ -1,7 +1,8 @@
-//! How much each user may have of the broker: connections, deposits, bytes.
+//! How much of the broker each user may use: connections, deposits, bytes.
 //!
-//! Charged before anything is held, and given back when the charge is dropped: for a descriptor
-//! that is when its close(2) has ended, so what is slow to close stays on its owner's account.
+//! A user is charged before the broker holds anything, and until the charge is dropped. For a
+//! descriptor that is when its close(2) has ended: what is slow to close stays on its owner's
+//! account.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -110,7 +111,7 @@ pub(crate) struct DepositCharge {
 /// that was opened for a user, until it has been sent and closed.
 pub(crate) struct BroughtCharge(Arc<Account>);
 
-/// The account of whoever is read from.
+/// The account of the user whose connection is read from.
 #[derive(Clone)]
 pub(crate) struct Reader(Arc<Account>);
 
@@ -160,22 +161,27 @@ impl OpeningCharge {
 const MAX_OPENING: u32 = 8;
 
 impl Quotas {
-    /// The policy's limits; and of a descriptor table with `table` entries, deposits may have five
-    /// eighths, those of one user half; connections, which take two each, a quarter, those of one
-    /// user a quarter of that; and what one user brought otherwise a sixteenth. Of a small table some
-    /// are kept free for what one read brings, at the cost of deposits.
+    /// Applies the policy's limits, and those of a descriptor table with `table` entries:
+    ///
+    /// - deposits may fill five eighths of it, those of one user half;
+    /// - connections, which take two entries each, may fill a quarter, those of one user a quarter
+    ///   of that;
+    /// - other descriptors that one user brought may fill a sixteenth.
+    ///
+    /// In a small table, some entries are kept free for what one read brings, at the cost of
+    /// deposits.
     pub(crate) fn new(settings: &Settings, table: u64) -> Self {
         let table = Table::new(table);
         let limits = Cell::new(Limits::of(settings, &table));
         Self { limits, table, accounts: RefCell::default() }
     }
 
-    /// Other limits from now on; what is held already stays.
+    /// Applies other limits from now on. Existing charges stay.
     pub(crate) fn limit(&self, settings: &Settings) {
         self.limits.set(Limits::of(settings, &self.table));
     }
 
-    /// What is held now.
+    /// Returns what all users hold now.
     pub(crate) fn usage(&self) -> Usage {
         Usage {
             connections: self.table.connections.load(Ordering::Relaxed),
@@ -184,8 +190,11 @@ impl Quotas {
         }
     }
 
-    /// Returns a sentence that names the limits of the policy that the descriptor table is too small for,
-    /// and the limit of descriptors that would do. `beside`: how many of those are no part of the table.
+    /// Returns a sentence that names the limits of the policy that the descriptor table is too
+    /// small for, and the limit of open descriptors that would do. `None` if the table is large
+    /// enough.
+    ///
+    /// `beside`: how many descriptors of that limit are no part of the table.
     pub(crate) fn shortfall(&self, settings: &Settings, beside: u64) -> Option<String> {
         let limits = self.limits.get();
         let (all, each) = (limits.connections, limits.connections_per_uid);
@@ -257,8 +266,9 @@ impl Quotas {
         Reader(self.account(uid))
     }
 
-    /// Whether a user may bring what one message can, before it is read: not beyond its own share, which
-    /// is the smaller the less is left; and never what the table has no room for.
+    /// Whether the broker may read from a user, who may bring as many descriptors as one message
+    /// holds. The user's own share, which shrinks as the table fills, bounds that; and so does the
+    /// room in the table.
     ///
     /// # Errors
     /// The limit that would be passed.
@@ -279,14 +289,14 @@ impl Quotas {
         self.table.crowded().await;
     }
 
-    /// Whether nothing can be read from anybody, for what users brought or left; or one of them has a
-    /// quarter of the table full of what cannot be closed.
+    /// Whether the table has no room to read from anybody; or one user has filled a quarter of it
+    /// with descriptors that cannot be closed.
     pub(crate) fn is_full(&self) -> bool {
         let overfull = |account: &Arc<Account>| self.is_overfull(account);
         self.table.is_full() || self.accounts.borrow().values().any(overfull)
     }
 
-    /// The user who brought the most of what is open now.
+    /// Returns the user who brought the most of the descriptors that are open now.
     pub(crate) fn foremost(&self) -> Option<Uid> {
         let accounts = self.accounts.borrow();
         let brought = |account: &Account| account.brought.load(Ordering::Relaxed);
@@ -332,8 +342,9 @@ impl Quotas {
         account.brought.load(Ordering::Relaxed) > self.table.size() / STUCK
     }
 
-    /// Whether one more resource may be opened for `uid`, by what it has of the table: a little less than
-    /// it may bring. So what was opened for it never keeps it from being read from.
+    /// Whether one more resource may be opened for `uid`. The bound on its entries in the table is
+    /// a little less than what it may bring. So resources opened for a user never keep the broker
+    /// from reading its requests.
     ///
     /// # Errors
     /// The limit that would be passed.

@@ -5,8 +5,8 @@
 //! owner nor the claimant may change anything in the tag: so a claimant that ends before it is
 //! ready leaves everything as it was.
 //!
-//! No I/O. What happens is told to the mailboxes of those whom it concerns, and kept for the audit
-//! trail until it is taken out.
+//! No I/O. Events go to the queues of the participants concerned, and are kept for the audit trail
+//! until it takes them.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -51,7 +51,8 @@ enum Owner {
     },
 }
 
-/// Whose request waits, and how it is told that it may go on; with true if the tag is its own by that.
+/// A request that waits, and how it is told to go on: with `true` if its session owns the tag by
+/// that.
 struct Waiter {
     participant: Rc<Participant>,
     turn: oneshot::Sender<bool>,
@@ -80,7 +81,7 @@ pub(crate) enum OwnerId {
     Process,
 }
 
-/// The user id of whom the broker knows the process alone.
+/// Stands for the user id if the broker knows the process alone.
 const UID_UNTOLD: u32 = u32::MAX;
 
 impl TagOwnership {
@@ -199,7 +200,7 @@ impl TagOwnership {
             .is_some_and(|claim| claim.granted && claim.participant.id == participant.id)
     }
 
-    /// Whether nobody owns it, or this session's process on a connection that has ended.
+    /// Whether nobody owns it, or an earlier connection of this session's process owned it.
     fn is_to_be_had_by(&self, participant: &Participant) -> bool {
         match &self.owner {
             Owner::Nobody => true,
@@ -233,7 +234,7 @@ impl TagOwnership {
         if participant.has_room_for(self.tag) { Ok(()) } else { Err(Refusal::TooMany) }
     }
 
-    /// Takes up a claim that may be made; gives how far it is.
+    /// Takes up a claim that [`TagOwnership::may_claim`] allows; returns its state.
     pub(crate) fn claim(&mut self, claim: Claim) -> State {
         let participant = Rc::clone(&claim.participant);
         participant.events.forget(self.tag);
@@ -317,7 +318,8 @@ impl TagOwnership {
         if has { Ok(()) } else { Err(Refusal::Nothing) }
     }
 
-    /// Gives up what a session has of the tag: its claim, the tag itself, or that it had it once.
+    /// Ends what a session has of the tag: its claim, its ownership, or the note that it was
+    /// overtaken.
     ///
     /// `may` says who may claim it still: see [`TagOwnership::pass_on`].
     pub(crate) fn leave(
@@ -346,7 +348,7 @@ impl TagOwnership {
 
 /// What happens by itself.
 impl TagOwnership {
-    /// Gives the tag to whoever is next, if it is kept for a process, which has ended.
+    /// Passes the tag on, if it is kept for a process. That process has ended.
     pub(crate) fn process_ended(&mut self, may: impl Fn(&Participant) -> bool) {
         if matches!(self.owner, Owner::Process { .. }) {
             self.pass_on(may);
@@ -382,7 +384,8 @@ impl TagOwnership {
         self.go_on();
     }
 
-    /// Gives the tag to the first who claims it and `may`, else to the first whose request still waits.
+    /// Makes the first claimant for whom `may` holds the owner; if there is none, the session whose
+    /// request waits longest.
     fn pass_on(&mut self, may: impl Fn(&Participant) -> bool) {
         let from = (self.other(), self.as_other());
         self.owner = Owner::Nobody;

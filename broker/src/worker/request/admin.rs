@@ -125,8 +125,10 @@ async fn purge_one(
     delete(worker, &guard, &deposit).await.map(Ok)
 }
 
-/// Says how the broker is, in lines of `key=value`; also where that cannot be recorded: it changes
-/// nothing and gives nothing away, and whoever is to mend the audit trail looks here.
+/// Reports the broker's health, in lines of `key=value`.
+///
+/// The report is sent even if the request cannot be recorded: it changes nothing and discloses no
+/// deposit, and the operator who repairs the audit trail needs it.
 pub(crate) fn status(worker: &Worker, requester: &Requester) -> Answer {
     let rules = worker.policy.now();
     let context = context(worker, &rules, requester);

@@ -80,8 +80,11 @@ impl Gathered {
         !self.full
     }
 
-    /// Whether what lies in a slot may be opened beside what has been got; the first always may be tried. What
-    /// has been opened for this answer takes its user's share of the table until that has been sent.
+    /// Whether the resource in a slot, if there is one, may be opened beside the results so far.
+    /// The first one always may be tried.
+    ///
+    /// A resource that was opened for this answer counts towards its user's share of the descriptor
+    /// table until it has been sent.
     pub(crate) fn has_room_to_open(
         &mut self,
         worker: &Worker,
@@ -99,7 +102,7 @@ impl Gathered {
         Mark { outcomes: self.outcomes.len(), taken: self.taken.len() }
     }
 
-    /// Adds what lies in a slot.
+    /// Adds the deposit of a slot.
     pub(crate) fn deposit(&mut self, deposit: Rc<Deposit>, taken: Option<Reservation>) {
         self.taken.extend(taken);
         self.push(deposit.payload.len(), Ok(Found::Deposit(deposit)));
@@ -131,7 +134,7 @@ impl Gathered {
         self.outcomes.push(outcome);
     }
 
-    /// Gives nothing of what has been added since `mark`.
+    /// Replaces every deposit and resource that was added since `mark` by `errno`.
     pub(crate) fn withhold(&mut self, mark: Mark, errno: Errno) {
         self.taken.truncate(mark.taken);
         for outcome in self.outcomes.iter_mut().skip(mark.outcomes) {

@@ -24,7 +24,7 @@ pub(crate) struct RequestContext<'a> {
     right: Right,
 }
 
-/// What came of a request.
+/// The result of a request.
 pub(crate) enum Outcome {
     /// To be recorded, and answered.
     Done(Answer),
@@ -135,8 +135,10 @@ impl<'a> RequestContext<'a> {
         })
     }
 
-    /// Records what came of the request, and gives its answer. What no rule grants counts as refused, whatever
-    /// is answered: only of refusals is the number of records limited.
+    /// Records the result of the request, and returns its answer.
+    ///
+    /// A request that no rule grants is recorded as refused, whatever is answered: the number of
+    /// records is limited for refusals only.
     pub(crate) fn finish(&self, outcome: Outcome) -> Answer {
         let (answer, reason) = match outcome {
             Outcome::Recorded(answer) => return answer,
@@ -151,7 +153,7 @@ impl<'a> RequestContext<'a> {
         }
     }
 
-    /// Records that the request failed, and gives its answer.
+    /// Records that the request failed, and returns its answer.
     pub(crate) fn fail(&self, failure: Failure) -> Answer {
         // What is not done need not be recorded first.
         let _ = self.record(Kind::Decision, failure.verdict, &failure.reason);

@@ -1,8 +1,9 @@
-//! Whether a request is granted: by the policy, for whoever connected and for whoever wrote it.
+//! Whether the policy grants a request: to the process that connected and to the process that wrote
+//! it.
 //!
 //! A connection can outlive the rights of its process (setuid(2)), and be handed to another
-//! process. So a request counts only if the connection's identity and the writer's would both be
-//! granted it.
+//! process. So a request is granted only if the policy grants it to both identities: the
+//! connection's and the writer's.
 
 use std::cell::Cell;
 use std::os::fd::AsFd;

@@ -40,8 +40,10 @@ pub(crate) fn greet(
     Answer::Hello(Hello { tags, flags: features.flags(), key: worker.instance })
 }
 
-/// Answers FIND: the slot or tag of a name, for whoever has any right to it, and for operators: no
-/// rule may reach what they are to purge. For others it is as if there were none of that name.
+/// Answers FIND: returns the slot or tag that has the name.
+///
+/// A peer with any right to it gets the answer, and so does an operator, who purges slots that no
+/// rule reaches. For other peers the answer is the same as for an unknown name.
 pub(crate) fn find(worker: &Worker, requester: &Requester, name: &Name) -> Answer {
     let rules = worker.policy.now();
     let (found, place) = match meaning(&rules.policy, name.as_str()) {

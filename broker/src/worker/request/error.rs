@@ -1,4 +1,4 @@
-//! Why a request is not done: what the peer is told of it, and what the administrator.
+//! Why a request failed: what the peer is told, and what the audit trail says.
 
 use fdbroker_wire::Errno;
 

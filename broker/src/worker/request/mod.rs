@@ -57,7 +57,7 @@ pub(crate) async fn serve(
         Ok(request) => request,
         Err(fault) => return Ok(malformed(worker, session, fault)),
     };
-    // Whoever asks for many slots asks as often.
+    // A request for many slots counts as that many requests.
     session.keep_rate(worker, request.size()).await?;
     let requester = Requester::new(worker, &session.identity, writer).await;
     let answer = match request {

@@ -8,11 +8,11 @@ use crate::log::{Name, Subject};
 /// A slot, a run of them or a whole tag, with what the policy says of it.
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'p> {
-    /// None for what is neither a slot nor a tag.
+    /// `None` for what is neither a slot nor a tag.
     pub(crate) tag: Option<Tag>,
-    /// What to decide about; none for what the policy does not know.
+    /// What to decide about; `None` if the policy does not know it.
     pub(crate) target: Option<Target>,
-    /// The tag's settings; none when the policy does not declare it.
+    /// The tag's settings; `None` if the policy does not declare the tag.
     pub(crate) settings: Option<&'p TagSettings>,
     /// The resource that fills the slot, if one does.
     pub(crate) resource: Option<(ResourceIndex, &'p Resource)>,

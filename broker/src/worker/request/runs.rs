@@ -134,13 +134,13 @@ impl<'a> Runs<'a> {
         }
     }
 
-    /// Whether what lies there makes a difference. Where it makes none it is not looked for, which would
-    /// take the longer the more there is.
+    /// Whether the deposits make a difference to the answer. If they do not, they are not looked
+    /// up, since that takes longer the more there are.
     fn finds(&self) -> bool {
         self.decided.as_ref().is_some_and(|decided| decided.get.decision.granted)
     }
 
-    /// Gives what lies in slots that are alike, as long as there is room.
+    /// Adds the deposits of slots that are alike to the answer, as long as there is room.
     fn look_through(&mut self, indices: &[Index], deposits: Vec<Rc<Deposit>>, got: &mut Gathered) {
         let mut deposits = deposits.into_iter().peekable();
         for &index in indices {
@@ -172,7 +172,7 @@ impl<'a> Runs<'a> {
         }
     }
 
-    /// What may be given of what lies in a slot.
+    /// Returns the deposit of a slot if the peer may get it, or why there is none.
     fn look(&self, slot: Slot, there: Option<Rc<Deposit>>) -> Result<Rc<Deposit>, Nothing> {
         let Some(Decided { get, del }) = &self.decided else { return Err(Nothing::Refused) };
         if let Some(del) = del {

@@ -62,7 +62,7 @@ async fn carry_out(
         let place = request.place(&rules);
         let context = RequestContext::new(worker, &rules, requester, request.right(), place);
         if let Err(failure) = may(&context, &request) {
-            // Whoever may not do it any more keeps nobody waiting for it.
+            // A session that may not do it any more keeps nobody waiting for it.
             if let Some(tag) = taken {
                 session.give_up_turn(worker, tag).await;
             }
@@ -114,7 +114,7 @@ pub(crate) fn may(context: &RequestContext<'_>, request: &SlotRequest) -> Result
     }
 }
 
-/// Whether a deposit may lie in its tag at all, whoever brings it.
+/// Checks whether the tag accepts a deposit of this kind, from any depositor.
 fn acceptable(context: &RequestContext<'_>, add: &Add<PeerFd>) -> Result<(), Failure> {
     let descriptor = add.descriptor.as_ref().and_then(PeerFd::descriptor);
     let kind = kind::of(descriptor);
@@ -126,7 +126,7 @@ fn acceptable(context: &RequestContext<'_>, add: &Add<PeerFd>) -> Result<(), Fai
     if accept.contains(kind) {
         return Ok(());
     }
-    // Whoever may add there may know what.
+    // A peer that may add to the tag may know what it accepts.
     let kinds: Vec<_> = accept.iter().map(|kind| kind.name()).collect();
     let reason = format!(
         "the tag does not accept a deposit of kind {}; it accepts {}",
@@ -312,8 +312,8 @@ pub(crate) async fn delete(
     Ok(())
 }
 
-/// Deletes what was given away, unless somebody has put something else there meanwhile, or takes
-/// the tag over.
+/// Deletes a deposit that was taken. It stays if another deposit has replaced it, or if a process
+/// is taking the tag over.
 ///
 /// # Errors
 /// If the supervisor has gone.
@@ -347,7 +347,7 @@ async fn delete_taken(
         drop(guard);
         return takers::call_off(worker, slot.tag, std::slice::from_ref(taken)).await;
     }
-    // It has been given away: that it is not here any more follows, whoever hears of it.
+    // The deposit has been sent already. So it is deleted even if this record cannot be written.
     let _ = context.record(Kind::Decision, Verdict::Granted, "taken");
     delete(worker, &guard, deposit).await
 }

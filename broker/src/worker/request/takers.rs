@@ -41,8 +41,10 @@ pub(crate) async fn call_off(
     tell(worker, tag, taken, None).await
 }
 
-/// Says who takes them, of those that still lie there. Whoever replaces one needs the lock of the link: what is found
-/// with it in hand is what the supervisor has.
+/// Tells the supervisor who takes the deposits that are still in their slots.
+///
+/// Replacing a deposit needs the lock of the link. So the deposits that are found while the lock is
+/// held are those that the supervisor has.
 async fn tell(
     worker: &Worker,
     tag: Tag,
