@@ -5,3 +5,5 @@ pub(crate) mod events;
 pub(crate) mod participant;
 pub(crate) mod registry;
 pub(crate) mod tag;
+#[cfg(test)]
+mod timeouts;
