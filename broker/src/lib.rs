@@ -42,7 +42,7 @@ pub fn definition() -> clap::Command {
     Arguments::command()
 }
 
-/// Runs the daemon as its command line says; gives what the process is to exit with.
+/// Runs the daemon as its command line says; returns the exit status.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.role() {

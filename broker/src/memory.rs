@@ -10,7 +10,7 @@ use crate::sys::memory::give_back_unused;
 
 /// After how many ends it is worth what it takes: some milliseconds, or tens of them where much is held.
 const MANY: u32 = 1024;
-/// How often it is done at most, since nobody is served meanwhile.
+/// The shortest time between two such calls, since nobody is served during one.
 const SELDOM: Duration = Duration::from_secs(30);
 
 /// How many connections or deposits have ended since memory was last given back.
@@ -26,14 +26,15 @@ impl Freed {
         self.ends.set(self.ends.get().saturating_add(1));
     }
 
-    /// Gives memory back if many have ended, and that was not done lately.
+    /// Returns unused memory to the system if many connections or deposits have ended, and that was
+    /// not done lately.
     pub(crate) fn give_back(&self) {
         if self.take_turn() {
             give_back_unused();
         }
     }
 
-    /// Whether it is to be done now. Whoever asks does it.
+    /// Whether it is to be done now. If so, the caller does it.
     fn take_turn(&self) -> bool {
         let now = Instant::now();
         let recent = self.last.get().is_some_and(|last| now.duration_since(last) < SELDOM);

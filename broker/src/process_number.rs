@@ -10,7 +10,7 @@ use crate::fd::PeerFd;
 /// The type of that file system, see statfs(2).
 const PIDFS: FsWord = 0x5049_4446;
 
-/// The number of a process; none where the kernel has no pidfs.
+/// Returns the number of a process, or `None` if the kernel has no pidfs.
 pub(crate) fn number(process: impl AsFd) -> Option<u64> {
     let is_pidfs = fstatfs(&process).is_ok_and(|system| system.f_type == PIDFS);
     fstat(&process).ok().filter(|_| is_pidfs).map(|found| found.st_ino)

@@ -9,12 +9,12 @@ use fdbroker_wire::MAX_DESCRIPTORS;
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
-/// Sends as much of `parts` as there is room for, `descriptors` on the first byte; gives how many
-/// bytes went.
+/// Sends as much of `parts` as there is room for, with `descriptors` on the first byte. Returns how
+/// many bytes were sent.
 ///
 /// # Errors
-/// As sendmsg(2); WouldBlock when there is no room, ETOOMANYREFS when too many descriptors of
-/// this user lie unread.
+/// As sendmsg(2). WouldBlock if there is no room, ETOOMANYREFS if too many descriptors of this user
+/// are in flight.
 pub(crate) fn transmit(
     socket: BorrowedFd<'_>,
     parts: &[IoSlice<'_>],

@@ -1,8 +1,8 @@
-//! The audit trail: who asked for what, what was decided by which rule, and what came of it.
+//! The audit trail: each request, who made it, what was decided by which rule, and the result.
 //!
-//! A record goes to the log, and to the file of `--audit-file` where there is one. The file is
-//! the trail that must not lose: where the policy says that it is required, what could not be
-//! written to it is not done, or not answered. Refusals that repeat are a few records with a count.
+//! A record goes to the log, and to the file of `--audit-file` if there is one. The file is the
+//! trail that must not lose records. If the policy requires it, a request that cannot be written to
+//! it is not done, or not answered. Refusals that repeat are a few records with a count.
 
 mod line;
 mod repeats;
@@ -75,7 +75,7 @@ impl Audit {
         self.trail.borrow_mut().iter_mut().for_each(Trail::mend);
     }
 
-    /// Returns how many records the file has not taken, if it did not take the last one; none where
+    /// Returns how many records the file has not taken, if it did not take the last one. `None` if
     /// there is no file.
     pub(crate) fn failing(&self) -> Option<Option<u64>> {
         self.trail.borrow().as_ref().map(Trail::failing)

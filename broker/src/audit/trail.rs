@@ -1,12 +1,12 @@
 //! The audit file: append-only, one line a record, never a half one that is taken for a whole.
 //!
 //! A regular file, so that a write never waits for a reader. Supervisor and worker both append;
-//! each line is one write(2) with O_APPEND, which the kernel does not mix with another's. Of a line
-//! for which the disk has no room, or whose writer is killed, a part may be left. So whoever does not
-//! know that the file ends with a whole line begins with a newline; where it did, this leaves an
-//! empty line, which means nothing. The supervisor can look how the file ends. The worker's
-//! descriptor is for writing only: it knows nothing before its first line, after a failure, or when
-//! somebody else has written since, which the file's size tells.
+//! each line is one write(2) with O_APPEND, which the kernel does not mix with another's. If the
+//! disk has no room for a line, or its writer is killed, a part of it may be left. So a writer that
+//! does not know that the file ends with a whole line begins with a newline. If the file did, that
+//! leaves an empty line, which means nothing. The supervisor can look how the file ends. The
+//! worker's descriptor is for writing only. It knows nothing before its first line, after a
+//! failure, or if another process has written since, which the file's size shows.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -31,7 +31,7 @@ pub(super) struct Trail {
     lost: u64,
 }
 
-/// What came of appending.
+/// The result of appending.
 #[derive(Debug)]
 pub(super) enum Appended {
     Yes,
@@ -62,8 +62,8 @@ impl Trail {
         self.failing.then_some(self.lost)
     }
 
-    /// Ends what is left of a line, whoever wrote it; if that cannot be written, the next record
-    /// does it.
+    /// Ends a partial line, of whichever writer. If that cannot be written, the next record does
+    /// it.
     pub(super) fn mend(&mut self) {
         if self.readable && !self.ends_whole(self.size()) {
             // It was asked for by nobody, and so is missed by nobody.
@@ -125,7 +125,8 @@ impl Trail {
         if written < whole.len() {
             return Err(rustix::io::Errno::NOSPC.into());
         }
-        // Too small, if somebody else has written meanwhile: then it is not known how the file ends.
+        // Too small, if another process has written in between: then it is not known how the file
+        // ends.
         self.end = size.and_then(|size| size.checked_add(u64::try_from(written).ok()?));
         Ok(())
     }

@@ -1,14 +1,16 @@
-//! The closer: a process that closes connections in which descriptors lie that nobody has read.
+//! The closer: a process that closes connections with unread descriptors in them.
 //!
-//! With such a connection the kernel closes the descriptors, and each close(2) can sleep for as long as
-//! their sender likes. Of connections that are turned away a user makes as many as it likes; in the
-//! worker's descriptor table they would take the place of everybody's. Here they are in nobody's way. What
-//! lies here is bounded by the kernel: each carries a descriptor that its sender has in flight.
+//! With such a connection the kernel closes the descriptors, and each close(2) can sleep for as
+//! long as their sender likes. A user can make any number of connections that the broker turns
+//! away. In the worker's descriptor table they would take everybody's room; here they are in
+//! nobody's way. The kernel bounds how many there are: each carries a descriptor that its sender
+//! has in flight.
 //!
-//! It has no privilege, knows no policy, and is sent one connection a message by its worker. It keeps the
-//! last one open until the next message, which may bring nothing: then its worker has closed its own
-//! descriptor of it, and the close here is the one that may sleep. When its table is full it takes no more,
-//! and its worker gets another closer; this one ends when all that it has is closed.
+//! The closer has no privilege, knows no policy, and gets one connection a message from its worker.
+//! It keeps the last one open until the next message, which may bring nothing. Then the worker has
+//! closed its own descriptor of it, and the close here is the one that may sleep. If its table is
+//! full, the closer takes no more, and its worker gets another closer; this one ends when it has
+//! closed everything.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
@@ -107,7 +109,7 @@ enum Sent {
     Nothing,
 }
 
-/// What comes next; none when there will be no more, or no room for it.
+/// Returns the next connection, or `None` if there will be no more, or no room for it.
 fn next(link: &OwnedFd, queue: &CloseQueue, open: &Sender<()>) -> io::Result<Option<Sent>> {
     let mut uid = [0; 4];
     let received = read(link, &mut uid, |descriptor| queue.hold(Depositor::Nobody, descriptor))?;

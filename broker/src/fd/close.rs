@@ -1,10 +1,10 @@
 //! Closing descriptors on threads, never on an event loop.
 //!
 //! The last close(2) of a descriptor can sleep for as long as a peer likes, whatever kind it is.
-//! Examples: a pipe whose mutex is held by splice(2), a file that an epoll instance watches, a
-//! socket whose lock is held across a page fault, SO_LINGER, a FUSE file. Such a sleep is in state
-//! D, which not even SIGKILL ends. So each descriptor of a peer is a [`DeferredClose`]: when it is
-//! dropped, a thread of the [`CloseQueue`] closes it.
+//! That can be a pipe whose mutex is held by splice(2), a file that an epoll instance watches, or a
+//! socket locked across a page fault. SO_LINGER does it too, and a FUSE file. Such a sleep is in
+//! state D, which not even SIGKILL ends. So each descriptor of a peer is a [`DeferredClose`]: when
+//! it is dropped, a thread of the [`CloseQueue`] closes it.
 //!
 //! Rules:
 //! - Each depositor (a uid) has at most one thread at work. Its descriptors are closed in order. If

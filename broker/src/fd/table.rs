@@ -14,7 +14,7 @@ pub(crate) fn part(parts: u64) -> usize {
     usize::try_from(size() / parts).unwrap_or(usize::MAX).max(4)
 }
 
-/// Gives it as many entries as the hard limit allows.
+/// Enlarges the descriptor table to as many entries as the hard limit allows.
 ///
 /// # Errors
 /// As setrlimit(2).

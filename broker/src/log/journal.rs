@@ -83,7 +83,7 @@ impl Journal {
 }
 
 impl Journal {
-    /// Gives the last entries, which say why a process ends, a moment to go out.
+    /// Waits a moment for the last entries, which say why a process ends, to be sent.
     pub(super) fn end(&mut self) {
         self.queue = None;
         // A journald that does not read must not keep the process.

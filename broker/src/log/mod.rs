@@ -107,10 +107,11 @@ impl Log {
         }
     }
 
-    /// Gives a slow reader what waits for it, also when nothing more happens. Never ends.
+    /// Writes the queued lines as a slow reader makes room, even if nothing more is logged. Never
+    /// ends.
     pub(crate) async fn keep_flushing(&self) {
         loop {
-            // First, since whoever dropped this in the middle may call it again.
+            // First, since a caller that dropped this in the middle may call it again.
             while self.flush() {
                 tokio::time::sleep(FLUSH_EVERY).await;
             }

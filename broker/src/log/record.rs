@@ -43,8 +43,7 @@ impl Level {
     }
 }
 
-/// One record of the audit trail: who asked for what, what was decided by which rule, and what
-/// came of it.
+/// One record of the audit trail: the peer, its request, the decision and its rule, and the result.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Record<'a> {
     pub(crate) kind: Kind,
@@ -59,11 +58,11 @@ pub(crate) struct Record<'a> {
     pub(crate) subject: Subject,
     pub(crate) name: Name<'a>,
     pub(crate) verdict: Verdict,
-    /// The rule that decided; none when no rule did.
+    /// The rule that decided; `None` if no rule did.
     pub(crate) rule: Option<&'a str>,
     /// Who wrote the request, where that is not who connected.
     pub(crate) sender: Option<(Uid, Gid, i32)>,
-    /// What came of it, or why it was refused.
+    /// The result, or why it was refused.
     pub(crate) reason: &'a str,
     /// How many equal ones it stands for.
     pub(crate) count: u32,
@@ -77,7 +76,7 @@ pub(crate) enum Kind {
     Decision,
     /// A resource was opened, or could not be.
     Open,
-    /// The policy was read anew.
+    /// The policy was read again.
     Reload,
     /// A connection was ended by the broker.
     CutOff,

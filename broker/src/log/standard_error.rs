@@ -1,9 +1,9 @@
 //! Standard error, to be written to without waiting.
 //!
-//! O_NONBLOCK belongs to the open file description, which others share: a shell, a service
-//! manager, the next program in line. So a pipe or a terminal is opened anew, and the flag set on
-//! what is this broker's alone. The worker may not open anew what belongs to another user: it
-//! inherits what the supervisor opened.
+//! O_NONBLOCK belongs to the open file description, which others share: a shell, a service manager,
+//! the next program in line. So the broker opens a pipe or a terminal again, and sets the flag on
+//! its own description. The worker may not open what belongs to another user: it inherits the
+//! description that the supervisor opened.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -19,15 +19,15 @@ use crate::sys::adopt::standard_error;
 
 /// Standard error, as it can be written to.
 pub(crate) enum StandardError {
-    /// A regular file: a write ends by itself, whoever reads it.
+    /// A regular file: a write ends by itself, however slow its readers are.
     File(BorrowedFd<'static>),
     /// A socket, which is told with each write not to wait.
     Socket(BorrowedFd<'static>),
-    /// A pipe or a terminal, opened anew.
+    /// A pipe or a terminal, opened again.
     Own(OwnedFd),
-    /// Anything else, and what cannot be opened anew: it is asked whether there is room. In the
-    /// worker it does not block, since the supervisor opened it; elsewhere a write may wait
-    /// where somebody else writes in between.
+    /// Anything else, and a pipe or terminal that cannot be opened again: before each write,
+    /// poll(2) says whether there is room. In the worker such a write does not block, since the
+    /// supervisor opened the file. Elsewhere it may wait, if another process writes in between.
     Shared(BorrowedFd<'static>),
 }
 

@@ -1,8 +1,8 @@
-//! Lines on standard error, without ever waiting for whoever reads it.
+//! Lines on standard error, without ever waiting for the reader.
 //!
-//! A regular file is written at once. Of a pipe, a terminal or a socket only as much is written
-//! as there is room for; the rest waits in a bounded queue, and lines that find it full are
-//! dropped and counted. The count is told in a line of its own as soon as there is room again.
+//! A regular file is written at once. Of a pipe, a terminal or a socket only as much is written as
+//! there is room for; the rest waits in a bounded queue, and lines that find it full are dropped
+//! and counted. The count is told in a line of its own as soon as there is room again.
 
 use std::collections::VecDeque;
 

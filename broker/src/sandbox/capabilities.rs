@@ -1,11 +1,14 @@
-//! The supervisor's capabilities: giving up every one that nothing here needs, see capabilities(7).
+//! The supervisor's capabilities: gives up every one that nothing here needs, see capabilities(7).
 //!
-//! What stays: becoming the worker's user and clearing its capabilities (SETUID, SETGID,
-//! SETPCAP), ending a worker that does not end by itself (KILL), opening what belongs to other
-//! users (DAC_OVERRIDE), and what the policy's resources need to be opened at all.
+//! These stay:
+//! - SETUID, SETGID and SETPCAP, to become the worker's user and clear its capabilities;
+//! - KILL, to end a worker that does not end by itself;
+//! - DAC_OVERRIDE, to open what belongs to other users;
+//! - those that opening the policy's resources needs.
 //!
-//! Being uid 0 is worth nothing more from then on (the securebit NO_ROOT, locked): a program that is started from here
-//! has only the three capabilities that make a worker another user. They are passed on as ambient ones.
+//! Being uid 0 is worth nothing more from then on (the securebit NO_ROOT, locked). A program that
+//! is started from here has only the three capabilities that make a worker another user. They are
+//! passed on as ambient ones.
 
 use caps::{CapSet, Capability, CapsHashSet};
 use fdbroker_policy::{DeviceNumber, Policy, Resource};

@@ -1,4 +1,5 @@
-//! Keeping what lies in memory away from everybody else: no core dump, no debugger, no new privileges.
+//! Keeps the contents of memory away from everybody else: no core dump, no debugger, no new
+//! privileges.
 
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, geteuid, set_dumpable_behavior, setrlimit,
@@ -32,8 +33,8 @@ pub(crate) fn seal() -> Result<(), SandboxError> {
         .map_err(|error| SandboxError::new("RLIMIT_CORE", error))
 }
 
-/// Lets no process of the same user look into this one (PR_SET_DUMPABLE in prctl(2)). To be called again by whoever has
-/// become another user: fs.suid_dumpable in proc(5) may have undone it.
+/// Lets no process of the same user look into this one (PR_SET_DUMPABLE in prctl(2)). A process
+/// that has become another user must call it again: fs.suid_dumpable in proc(5) may have undone it.
 ///
 /// # Errors
 /// As prctl(2).

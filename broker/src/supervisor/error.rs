@@ -41,7 +41,7 @@ impl StartError {
         matches!(self, Self::SocketLocked(..) | Self::SocketAlive(..))
     }
 
-    /// Tells standard error, and gives the exit status.
+    /// Reports the error on standard error, and returns the exit status.
     pub(crate) fn report(&self) -> ExitCode {
         eprintln!("fdbrokerd: {self}");
         match self {

@@ -30,8 +30,8 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Makes a deleted socket file again, and gives the worker the socket; if `asked` for, says also
-    /// again why not.
+    /// Makes a deleted socket file again, and sends the worker the socket. If that fails, the
+    /// reason is logged once, or each time if `asked`.
     pub(crate) fn look_for_socket(&mut self, link: &mut Link, asked: bool) {
         if !self.listener.restore_file(&self.log, asked) {
             return;

@@ -100,7 +100,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Gives a new worker everything it needs.
+    /// Sends a new worker everything it needs.
     fn restore(&mut self, link: &mut Link) -> io::Result<()> {
         self.deposits.give_back();
         self.given = Given { generation: self.source.generation, other_trail: false };
@@ -137,7 +137,7 @@ impl Supervisor {
         }
     }
 
-    /// Gives the worker a closer, since `uid` left descriptors unread.
+    /// Sends the worker a closer, since `uid` left descriptors unread.
     fn give_closer(&mut self, uid: Uid, link: &mut Link) {
         if let Some(socket) =
             self.closers.start(&self.spawner, self.source.account(), uid, &self.log)

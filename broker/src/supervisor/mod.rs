@@ -58,11 +58,11 @@ fn failed(readiness: notify::Readiness, error: &StartError) -> ExitCode {
     error.report()
 }
 
-/// Everything that can be refused before a worker exists.
+/// Does everything that can fail before a worker exists.
 ///
-/// The order matters: inherited descriptors are taken before anything else opens one, standard
-/// error is opened anew while there is the privilege for it, and privilege is given up before the
-/// log may start a thread: the filter of system calls too is each thread's own.
+/// The order matters. Inherited descriptors are taken before anything else opens one. Standard
+/// error is opened again while the privilege for it is there. Privilege is given up before the log
+/// may start a thread, since the filter of system calls too is each thread's own.
 fn prepare(
     arguments: &Arguments,
     readiness: &mut notify::Readiness,

@@ -68,7 +68,7 @@ pub(crate) fn reloading(log: &Log) {
     }
 }
 
-/// Tells the service manager what came of it: the broker serves as before, or anew.
+/// Tells the service manager that a reload has ended, under the old policy or the new one.
 pub(crate) fn reloaded(status: &str, log: &Log) {
     notify(&[NotifyState::Ready, NotifyState::Status(status)], log);
 }

@@ -31,7 +31,7 @@ impl Supervisor {
         }
     }
 
-    /// Opens the audit file anew; returns whether it is another one now.
+    /// Opens the audit file again; returns whether it is another one now.
     fn reopen_audit_file(&mut self, serving: Option<&mut Link>) -> bool {
         let another = self.records.reopen();
         match serving {
@@ -50,7 +50,7 @@ impl Supervisor {
         }
     }
 
-    /// Gives a worker the audit file, where there is one.
+    /// Sends a worker the audit file, if there is one.
     pub(crate) fn give_trail(&self, link: &mut Link) -> io::Result<()> {
         if let Some(file) = self.records.for_worker()? {
             link.carry_own(Control::Trail, file);

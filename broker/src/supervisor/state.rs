@@ -51,7 +51,7 @@ pub(crate) struct Supervisor {
 #[derive(Default)]
 pub(crate) struct Given {
     pub(crate) generation: u32,
-    /// The audit file has been opened anew.
+    /// The audit file has been opened again.
     pub(crate) other_trail: bool,
 }
 

@@ -41,7 +41,7 @@ pub(crate) fn start(
     Ok(ours)
 }
 
-/// Gives this thread a table with 0 to 2 and this descriptor alone.
+/// Leaves this thread a descriptor table with only 0 to 2 and this descriptor.
 fn leave_table(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: unshare(2) touches no memory. This thread has no descriptor of its own yet.
     if unsafe { libc::unshare(libc::CLONE_FILES) } != 0 {

@@ -60,8 +60,8 @@ fn groups_into(socket: BorrowedFd<'_>, room: usize) -> io::Result<Groups> {
     Ok(Groups::Are(groups.into_iter().map(Gid).collect()))
 }
 
-/// The security label of the peer at the time it connected (SO_PEERSEC), as the kernel writes it;
-/// none where no security module gives one.
+/// Returns the security label of the peer at the time it connected (SO_PEERSEC), as the kernel
+/// writes it; `None` if no security module provides one.
 pub(crate) fn label(socket: BorrowedFd<'_>) -> Option<String> {
     let mut label = vec![0_u8; MAX_LABEL];
     let mut size = libc::socklen_t::try_from(label.len()).ok()?;

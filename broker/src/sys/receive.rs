@@ -1,7 +1,7 @@
 //! recvmsg(2), with every descriptor owned and every credential read.
 //!
-//! Why not a crate: nix loses the descriptors of a truncated control message, and rustix reads
-//! the sender's pid as never zero, which it is for a sender of a foreign pid namespace.
+//! Why not a crate: nix loses the descriptors of a truncated control message. rustix reads the
+//! sender's pid as never zero, but a sender of a foreign pid namespace has pid zero.
 
 use std::io;
 use std::mem::{MaybeUninit, size_of};

@@ -41,8 +41,8 @@ pub(crate) fn ignore_unused() {
     UNUSED.into_iter().chain(real_time).for_each(ignore);
 }
 
-/// Ignores the signals that stop the broker: a worker ends when its link to the supervisor does.
-/// Whoever signals the whole group or unit means the supervisor.
+/// Ignores the signals that stop the broker: a worker ends when its link to the supervisor does. A
+/// signal to the whole group or unit is meant for the supervisor.
 pub(crate) fn leave_stopping_to_the_supervisor() {
     STOPPING.into_iter().for_each(ignore);
 }

@@ -9,13 +9,13 @@ use rustix::io::ioctl_fionread;
 /// bytes in all.
 const LESS_THAN_A_MESSAGE: usize = 256;
 
-/// How much memory the unread part of what was sent on a Unix stream socket takes, in bytes;
-/// 0 when the other end has read everything (SIOCOUTQ, see unix(7)).
+/// How much memory the unread part of what was sent on a Unix stream socket takes, in bytes; 0 when
+/// the other end has read everything (SIOCOUTQ, see unix(7)).
 ///
-/// A message that is read gives its memory back in two steps: all but one byte, then, after the
-/// kernel has said that there is room, that byte (`sock_wfree`, Linux 6.18). So who asks when it is
-/// told may find a byte left of each message that is being read, and would never be told again:
-/// such bytes count as read.
+/// The kernel frees the memory of a message that is read in two steps: all but one byte, then that
+/// byte. In between it says that there is room (`sock_wfree`, Linux 6.18). So a worker that asks at
+/// that moment may find a byte left of each such message, and would never be told again. Such bytes
+/// count as read.
 ///
 /// # Errors
 /// As ioctl(2).

@@ -1,8 +1,8 @@
 //! Waiting on the event loop for a descriptor.
 //!
-//! Why not tokio's own sockets: they are always watched for writing too, and each time a peer
-//! reads an answer the kernel would wake the worker to say that there is room again, which it
-//! hardly ever wants to know. Measured, that is a tenth of a whole request.
+//! Why not tokio's own sockets: they are always watched for writing too. So the kernel would wake
+//! the worker each time a peer reads an answer. The worker hardly ever wants to know that there is
+//! room again. Measured, that is a tenth of a whole request.
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind};
@@ -32,7 +32,7 @@ impl Watched {
         Self::or_back(descriptor).map_err(|(_, error)| error)
     }
 
-    /// Watches `descriptor`, or gives it back: to be closed where that may sleep.
+    /// Watches `descriptor`, or returns it, since closing it may sleep.
     ///
     /// # Errors
     /// As [`Watched::new`].
@@ -45,7 +45,7 @@ impl Watched {
     /// then `step` has not been done.
     ///
     /// # Errors
-    /// What `step` gives, but for WouldBlock.
+    /// Those of `step`, except WouldBlock.
     pub(crate) async fn read<T>(
         &self,
         mut step: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
@@ -57,11 +57,11 @@ impl Watched {
         }
     }
 
-    /// Does `step`, which must not block, when there may be something to read; returns none if there was
-    /// nothing after all. Can be dropped: then `step` has not been done.
+    /// Does `step`, which must not block, when there may be something to read. Returns `None` if
+    /// there was nothing after all. Can be dropped: then `step` has not been done.
     ///
-    /// Where `empties` says of what `step` gave that nothing more was there, the next read waits without a
-    /// look. What arrives after that is told by the kernel anew.
+    /// `empties` says whether a result of `step` means that nothing more was there. Then the next
+    /// read waits without a look: the kernel announces what arrives after that.
     ///
     /// # Errors
     /// As [`Watched::read`].
@@ -96,7 +96,7 @@ impl Watched {
     /// To wait takes a second descriptor, which is charged by `charge`.
     ///
     /// # Errors
-    /// What `step` gives, but for WouldBlock.
+    /// Those of `step`, except WouldBlock.
     pub(crate) async fn write<T, C>(
         &self,
         mut step: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
@@ -201,7 +201,7 @@ fn watch_or_back<T: AsRawFd>(
     interest: Interest,
 ) -> Result<AsyncFd<T>, (T, io::Error)> {
     // SAFETY: the AsyncFd owns the descriptor, or a share in it, and deregisters it before it is
-    // closed; an OwnedFd gives the same open descriptor for as long as it lives.
+    // closed; an OwnedFd returns the same open descriptor for as long as it lives.
     let watched = unsafe { AsyncFd::register_with_interest(descriptor, interest) };
     watched.map_err(tokio::io::unix::AsyncFdRegisterError::into_parts)
 }
@@ -226,7 +226,7 @@ mod tests {
         let watched = Watched::new(ours.into()).unwrap();
         theirs.write_all(b"a").unwrap();
         assert_eq!(watched.read_once(byte, |_| false).await.unwrap(), Some(b'a'));
-        // Nobody has said that it was all: whoever reads is to ask for its turn again.
+        // Nobody has said that it was all: the reader has to ask for its turn again.
         assert_eq!(watched.read_once(byte, |_| false).await.unwrap(), None);
         let waits = watched.read_once(byte, |_| false);
         assert!(tokio::time::timeout(Duration::from_millis(10), waits).await.is_err());

@@ -109,7 +109,7 @@ impl Listener {
     /// # Errors
     /// When it cannot be watched.
     fn new(socket: PeerFd, close_queue: &CloseQueue) -> io::Result<Self> {
-        // Accepting must not wait when a peer has left again meanwhile.
+        // Accepting must not wait if a peer has left in the meantime.
         if let Some(socket) = socket.descriptor() {
             fcntl_setfl(socket, fcntl_getfl(socket)? | OFlags::NONBLOCK)?;
         }
@@ -143,8 +143,8 @@ impl Drop for Listener {
     }
 }
 
-/// Gives a new connection a task of its own, which waits for its user's turn. Nothing is done here that
-/// takes long: whoever is behind it in the backlog waits for that.
+/// Starts a task for a new connection, which waits for its user's turn. Nothing here takes long:
+/// the connections behind it in the backlog wait for that.
 fn arrive(worker: &Rc<Worker>, stream: OwnedFd) {
     let arrival = match Arrival::new(worker, stream) {
         Ok(arrival) => arrival,
@@ -246,7 +246,7 @@ impl Arrival {
         }
     }
 
-    /// Serves it after all if connections that count have been left meanwhile.
+    /// Serves it after all, if enough of the connections that count have been left by then.
     async fn wait(self, worker: Rc<Worker>, late: (Late, LateCharge), exceeded: Exceeded) {
         let arrived = Instant::now();
         self.turn.take().await;

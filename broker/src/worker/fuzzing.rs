@@ -64,8 +64,8 @@ impl Ownership {
         Rc::clone(&self.sessions[session].participant)
     }
 
-    /// A request that changes nothing wants its turn; returns whether that has come. None when it is
-    /// refused before it waits.
+    /// A request that changes nothing takes its turn. Returns whether the turn has come, or `None`
+    /// if the request is refused before it waits.
     pub fn turn(&mut self, session: usize) -> Option<bool> {
         let participant = self.participant(session);
         self.ownership.check_ownership(&participant, false, true).ok()?;
@@ -93,7 +93,7 @@ impl Ownership {
         come
     }
 
-    /// CLAIM; the claim's number, and how far it is. None when it is refused.
+    /// CLAIM; returns the claim's number and state, or `None` if it is refused.
     pub fn claim(&mut self, session: usize, mode: Mode, settle: bool) -> Option<(i32, State)> {
         let participant = self.participant(session);
         self.ownership.may_claim(&participant, mode).ok()?;
@@ -150,8 +150,8 @@ impl Ownership {
         self.ownership.leave(&participant, end, |other| number(other).is_some_and(&may));
     }
 
-    /// Lets the time pass until the next is up; gives which: a claim's number, or 0 for the owner's
-    /// to settle. None when nothing is waited for.
+    /// Lets the time pass until the next deadline. Returns which one it is: a claim's number, or 0
+    /// if the owner had to settle. `None` if there is no deadline.
     pub fn expire(&mut self) -> Option<i32> {
         let (due, number) = self.ownership.due()?;
         self.ownership.expire(due);
@@ -200,8 +200,8 @@ impl Ownership {
     }
 }
 
-/// What a worker makes of what its supervisor sends at its start, but that it gives up no privilege:
-/// how many descriptors it holds in the end, of how many deposits.
+/// Restores what a supervisor sends to a new worker, without giving up any privilege. Returns how
+/// many descriptors the worker holds in the end, and of how many deposits.
 ///
 /// # Errors
 /// Why the worker would end.

@@ -1,8 +1,8 @@
 //! The worker: the half that talks to peers, and has no privilege.
 //!
-//! It owns the sessions, the slots it serves from, every decision and the audit trail. Whoever
-//! takes it over has what the policy lists, and never root. Everything it knows it was given by
-//! the supervisor at its start; everything it acknowledges, the supervisor has.
+//! It owns the sessions, the slots it serves from, every decision and the audit trail. An attacker
+//! who takes it over gets what the policy lists, and never root. The supervisor sends it all that
+//! it knows at its start; and the supervisor has everything that the worker acknowledges.
 
 pub(crate) mod accept;
 pub(crate) mod disconnected;
@@ -246,9 +246,9 @@ fn confine(log: &Log, journal: bool) -> Result<&'static str, String> {
     Ok(confinement.extent())
 }
 
-/// Takes fewer descriptors than the supervisor may: it holds a copy of each, beside what it has
-/// for each resource and tag that the policy knows, and must never be the first to run out.
-/// Gives how many.
+/// Lowers the worker's limit of descriptors below the supervisor's. The supervisor holds a copy of
+/// each, and descriptors for each resource and tag that the policy knows: it must never be the
+/// first to run out. Returns the limit.
 fn leave_room(rules: &policy::active::Rules) -> io::Result<u64> {
     let limit = getrlimit(Resource::Nofile);
     let current = limit.current.unwrap_or(u64::MAX);

@@ -41,7 +41,7 @@ fn record(worker: &Worker, tag: Tag, happened: &[Happened]) {
     let settings = rules.policy.tag(tag);
     let name = settings.map_or(Name::None, |settings| Name::Plain(&settings.name));
     for Happened { who, verdict, what } in happened {
-        // It has happened, whoever hears of it.
+        // It has happened, even if the record cannot be written.
         let _ = worker.audit.record(&Record {
             kind: Kind::TakeOver,
             right: "claim",
@@ -54,7 +54,7 @@ fn record(worker: &Worker, tag: Tag, happened: &[Happened]) {
     }
 }
 
-/// Gives up what a session has of a tag.
+/// Ends what a session has of a tag.
 pub(crate) async fn leave(worker: &Worker, tag: Tag, participant: &Participant, end: End) {
     if worker.ownership.with(tag, |ownership| ownership.may_withdraw(participant).is_ok()) {
         let guard = worker.link.lock().await;

@@ -80,12 +80,12 @@ pub(crate) async fn serve(
     }
 }
 
-/// Closes a connection that has been shut, and gives back its `charge`. Descriptors that its peer sent
-/// and nobody read are closed with it: that is left to the closer. The charge stays until it has it; or,
-/// where none takes it, until it is closed here.
+/// Closes a connection that has been shut, and returns its `charge`. If its peer left descriptors
+/// unread in it, the closer closes it. Until a closer has it, the charge stays; if no closer takes
+/// it, the charge stays until it is closed here.
 ///
-/// Not even an empty one is closed on the loop: before Linux 6.9 the kernel collects others' garbage in
-/// close(2) of a Unix socket.
+/// Not even an empty one is closed on the loop: before Linux 6.9 the kernel collects others'
+/// garbage in close(2) of a Unix socket.
 pub(crate) fn put_away(
     worker: &Worker,
     uid: Uid,
@@ -106,7 +106,7 @@ pub(crate) fn put_away_empty(worker: &Worker, socket: OwnedFd) {
     worker.close_queue.hold(Depositor::Broker, socket).keep_until_closed(worker.quotas.ended());
 }
 
-/// Serves; gives a reason when the peer was cut off.
+/// Serves the session; returns a reason if the peer was cut off.
 async fn run(session: &mut Session, worker: &Worker) -> Option<String> {
     loop {
         let incoming = match session.incoming(worker).await {

@@ -50,7 +50,7 @@ enum Doing {
     Waits,
     /// It serves a request.
     Serves,
-    /// It gives up what it has, which can wait for the supervisor.
+    /// The session releases its tags, which can wait for the supervisor.
     Ends,
 }
 

@@ -21,7 +21,8 @@ impl AuditFile {
         Ok(Self { path: path.to_owned(), file: open(path)? })
     }
 
-    /// Opens it anew: what it was may have been moved away. Gives whether it is another file now.
+    /// Opens the file again, since it may have been moved away. Returns whether it is another file
+    /// now.
     ///
     /// # Errors
     /// As [`AuditFile::open`]; then the old one goes on.

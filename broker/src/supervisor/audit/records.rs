@@ -92,7 +92,8 @@ impl Records {
         }
     }
 
-    /// Opens the audit file anew, since it may have been moved away; whether it is another one now.
+    /// Opens the audit file again, since it may have been moved away. Returns whether it is another
+    /// one now.
     pub(crate) fn reopen(&mut self) -> bool {
         let Some(file) = &mut self.file else { return false };
         let reopened = file.reopen();
@@ -125,7 +126,7 @@ impl Records {
         });
     }
 
-    /// Records what came of reading the policy again.
+    /// Records the result of a reload.
     pub(crate) fn reloaded(&self, verdict: Verdict, reason: &str) {
         // The old policy or the new one holds in any case.
         let _ = self.audit.record(&Record {

@@ -1,7 +1,7 @@
-//! What has killed workers, and is given to none until the policy is reloaded.
+//! Deposits that have killed workers: set aside, no worker gets them until the policy is reloaded.
 //!
-//! To the worker that runs its slot is empty: something else can be put there meanwhile. So it comes
-//! back only with the next worker, to which everything is given anew, and only when its slot is empty
+//! To the running worker, such a slot is empty: another deposit can be put there. So a deposit
+//! returns only with the next worker, which gets everything again, and only if its slot is empty
 //! then. Until that it waits here. None is lost, and none takes another's place.
 
 use std::collections::BTreeMap;

@@ -97,8 +97,8 @@ impl Deposits {
         kept.is_some()
     }
 
-    /// Notes who is about to be given what lies in some slots; nobody, when there is no process. Returns
-    /// what is to be said of that.
+    /// Notes which process is about to take the deposits of some slots; without `process`, that
+    /// nobody takes them. Returns what to log about that.
     pub(crate) fn note_taker(
         &mut self,
         slots: impl Iterator<Item = Slot>,

@@ -1,7 +1,7 @@
-//! Who is being given what lies in some slots, to take it: for those the next worker keeps it.
+//! Which process is about to take which deposits. The next worker keeps them for that process.
 //!
 //! A process counts once, however many slots it takes: one descriptor here, and one at the next
-//! worker. One that has ended is forgotten.
+//! worker. Processes that have ended are forgotten.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
@@ -54,8 +54,8 @@ impl Takers {
         Self { of: BTreeMap::new(), takers: BTreeMap::new(), limit, told: false }
     }
 
-    /// Notes who takes what lies in some slots. Returns what is to be said where that is not noted,
-    /// once until another is.
+    /// Notes which process takes the deposits of some slots. If that cannot be noted, returns what
+    /// to log about it, once until another one is noted.
     pub(crate) fn note(
         &mut self,
         slots: impl Iterator<Item = Slot>,
@@ -104,7 +104,7 @@ impl Takers {
         self.takers.get_mut(&key).map(|taker| taker.slots.insert(slot));
     }
 
-    /// What lies in a slot, nobody takes.
+    /// Notes that nobody takes the deposit of a slot.
     pub(crate) fn forget(&mut self, slot: Slot) {
         let Some(key) = self.of.remove(&slot) else { return };
         self.takers.get_mut(&key).map(|taker| taker.slots.remove(&slot));

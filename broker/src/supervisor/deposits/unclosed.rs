@@ -42,7 +42,7 @@ pub(crate) struct DepositNotice {
     unclosed: Unclosed,
 }
 
-/// Whether a descriptor has left its slot: before, the worker has it on an account as what lies there.
+/// Whether a descriptor has left its slot. Until it has, the worker charges it as a deposit.
 pub(crate) struct Leaving {
     owner: Uid,
     left: Arc<AtomicBool>,

@@ -1,7 +1,8 @@
-//! Who may connect to a socket file: its mode, owner and group, for the file that replaces it.
+//! Who may connect to a socket file: copies its mode, owner and group to the file that replaces it.
 //!
-//! The supervisor has no CAP_CHOWN. It makes the file in its group, by being in that for a moment, which
-//! takes CAP_SETGID; this thread alone is, since others open resources meanwhile. The owner is lost.
+//! The supervisor has no CAP_CHOWN. It makes the file in the old group by joining that group for a
+//! moment, which takes CAP_SETGID. Only this thread joins it, since other threads open resources at
+//! the same time. The owner is lost.
 
 use std::fs::{self, Metadata, Permissions};
 use std::io;

@@ -1,9 +1,10 @@
-//! The socket that peers connect to: passed in by whoever started the broker, or bound here.
+//! The socket that peers connect to: passed in by the process that started the broker, or bound
+//! here.
 //!
 //! The supervisor listens, not the worker: what a client's SO_PEERCRED shows is who called
-//! listen(2), and a client wants to see root there. A lock file beside the socket decides
-//! between two brokers that start at once, and says who holds it; the socket file itself says
-//! whether its broker lives. Nothing here waits for another process.
+//! listen(2), and a client wants to see root there. A lock file beside the socket decides between
+//! two brokers that start at once, and says who holds it; the socket file itself says whether its
+//! broker lives. Nothing here waits for another process.
 
 mod access;
 mod repair;
@@ -34,7 +35,7 @@ use access::Access;
 /// A listening socket, and the file to remove at the end if it was made here.
 pub(super) struct Listener {
     socket: OwnedFd,
-    /// Closes the one before: what lies in its backlog nobody has read.
+    /// Closes the listening socket before this one, which may have unread messages in its backlog.
     close_queue: CloseQueue,
     made: Option<SocketFile>,
     /// What has become of it, for the status.
@@ -72,8 +73,8 @@ impl Listener {
         Ok(Self { socket, close_queue, made, state: "ok", visible: true })
     }
 
-    /// Another owner of the same socket, to be sent to the worker. It can be the last one, when this
-    /// socket has been replaced meanwhile.
+    /// Returns a duplicate of the socket, for the worker. It can become the last one, if this
+    /// socket is replaced.
     pub(super) fn share(&self) -> io::Result<PeerFd> {
         Ok(self.close_queue.hold(self.close_queue.unread(), self.socket.try_clone()?))
     }
@@ -234,8 +235,8 @@ fn lock_beside(path: &Path) -> Result<Lock, StartError> {
     }
 }
 
-/// Whether whoever holds a lock has exited, and keeps it by a thread that sleeps in the kernel: then its
-/// file is removed, and another one counts.
+/// Whether the holder of a lock has exited, and still has it because one of its threads sleeps in
+/// the kernel. Then the lock's file is removed, and another one counts.
 fn is_left_behind(lock: &mut File, name: &Path) -> bool {
     let holder = signature(lock).and_then(Pid::from_raw);
     if !holder.is_some_and(has_exited) {

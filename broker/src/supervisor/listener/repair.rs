@@ -1,8 +1,8 @@
-//! What a worker that was taken over, or whoever deletes its file, can do to the listening socket,
-//! and how that is mended.
+//! Repairs the listening socket, after a worker that was taken over changed it, or somebody deleted
+//! its file.
 //!
-//! When the file is deleted nobody can connect any more, and nothing else tells. One look at the path
-//! (lstat) with each beat and each SIGHUP finds it.
+//! Without its file nobody can connect any more, and the kernel does not report that. One look at
+//! the path (lstat) with each beat and each SIGHUP finds it.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -50,7 +50,8 @@ impl Listener {
             });
         }
         if self.made.is_some() {
-            // Whoever called listen(2) last is whom clients see, and who says how many can wait.
+            // The process that called listen(2) last is the one that clients see, and its backlog
+            // counts.
             if let Err(error) = rustix::net::listen(&self.socket, i32::MAX) {
                 log.warn(&format!("cannot change the backlog of the listening socket: {error}"));
             }
@@ -62,8 +63,9 @@ impl Listener {
         if self.made.is_some() { "" } else { CURE }
     }
 
-    /// Listens anew if the socket file has been deleted, or says why not: at each call if `asked` for,
-    /// else once. Returns whether there is another socket, which the worker is to have.
+    /// Listens again if the socket file has been deleted. If that fails, the reason is logged at
+    /// each call if `asked` for, else once. Returns whether there is another socket, which the
+    /// worker is to have.
     pub(in crate::supervisor) fn restore_file(&mut self, log: &Log, asked: bool) -> bool {
         let Some(path) = self.lost_file() else { return false };
         let shown = path.display();
@@ -93,7 +95,8 @@ impl Listener {
 
     fn make_again(&mut self, path: &Path) -> Result<(), String> {
         let Some(file) = &mut self.made else { return Err(NOT_OURS.to_owned()) };
-        // Whoever deletes a directory deletes the lock too: then another broker may have come.
+        // A user who deletes a directory deletes the lock too: then another broker may have
+        // started.
         if !is_in_place(&file.lock.file, &file.lock.name).unwrap_or(false) {
             file.lock = lock_beside(path).map_err(|error| error.to_string())?;
         }

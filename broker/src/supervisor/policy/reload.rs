@@ -1,9 +1,9 @@
-//! Reading the policy again, on a thread of its own: looking names up and opening what is opened
-//! at start can take their time, and whoever asks meanwhile is served under the old policy.
+//! Reads the policy again, on a thread of its own: looking names up and opening resources can take
+//! their time. Until that is done, peers are served under the old policy.
 //!
-//! Within bounds: one that does not come to an end is given up, and what it opens later is closed.
-//! All or nothing: a policy that does not load, a resource that does not open, or what takes a
-//! restart leave everything as it was.
+//! Bounded: a reload that does not end is abandoned, and what it opens later is closed. All or
+//! nothing: a policy that does not load, a resource that does not open, or a change that needs a
+//! restart leaves everything as it was.
 
 use std::time::Duration;
 
@@ -31,10 +31,10 @@ pub(crate) struct Fresh {
     pub(crate) changes: String,
 }
 
-/// Whoever asked: a worker's ticket, or a signal.
+/// Who asked for a reload: a worker's ticket, or a signal.
 pub(crate) type Asker = Option<u32>;
 
-/// What came of reading again, for those who asked before it began.
+/// The result of a reload, and those who asked for it before it began.
 pub(crate) type Done = (Outcome, Vec<Asker>);
 
 type Outcome = Result<Box<Fresh>, ReloadError>;
@@ -98,7 +98,7 @@ impl Reloads {
         }
     }
 
-    /// Waits for a reload to end, or gives it up. Can be dropped and called again.
+    /// Waits until a reload has ended, or abandons it. Can be dropped and called again.
     pub(crate) async fn done(&mut self) -> Done {
         loop {
             let under_way = self.under_way.as_ref();

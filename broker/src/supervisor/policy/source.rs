@@ -73,7 +73,7 @@ impl PolicySource {
         Ok(Self { named, generation, sees_units, policy, texts, names, account, instance })
     }
 
-    /// The built-in policy, whoever asks.
+    /// The built-in policy.
     #[cfg(test)]
     pub(crate) fn built_in() -> Self {
         let policy = fdbroker_policy::built_in(owner());

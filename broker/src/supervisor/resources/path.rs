@@ -31,9 +31,9 @@ enum Expected {
 }
 
 impl PathOpener {
-    /// Opens a device, with its number as it is now if the policy gives none.
+    /// Opens a device, with its number as it is now if the policy names none.
     ///
-    /// Behind a symlink that the policy allows, numbers may change: there only the type counts.
+    /// If the policy allows a symlink there, numbers may change: then only the type counts.
     pub(crate) fn device(at: &PathSource, number: Option<DeviceNumber>) -> Self {
         let known =
             number.or_else(|| current_number(at)).map_or_else(OnceLock::new, OnceLock::from);

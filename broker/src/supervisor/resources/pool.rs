@@ -88,7 +88,7 @@ impl Opener {
         open.map(|entry| entry.openable.resource())
     }
 
-    /// Opens resource number `position` of the policy and sends what came of it to `answer`.
+    /// Opens resource number `position` of the policy and sends the result to `answer`.
     pub(crate) fn open(&self, position: u32, ticket: u32, answer: &UnboundedSender<OpenAnswer>) {
         let entry = usize::try_from(position).ok().and_then(|position| self.entries.get(position));
         let now = match entry {
@@ -118,7 +118,8 @@ impl Entry {
         Ok(Self { openable, shared, opening: Arc::default(), close_queue: close_queue.clone() })
     }
 
-    /// Whether it goes on as it is: a device that was replaced is looked at anew, unless it is open already.
+    /// Whether the next policy can keep it as it is. A device that was replaced is looked at again,
+    /// unless it is open already.
     fn is_current(&self) -> bool {
         self.shared.is_some() || self.openable.is_current()
     }

@@ -51,7 +51,8 @@ impl Closers {
         self.running.len()
     }
 
-    /// Starts another one, since `uid` left descriptors unread; gives the worker's end of its link.
+    /// Starts another closer, since `uid` left descriptors unread. Returns the worker's end of its
+    /// link.
     pub(crate) fn start(
         &mut self,
         spawner: &Spawner,

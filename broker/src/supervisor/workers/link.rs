@@ -96,10 +96,10 @@ impl Link {
         })
     }
 
-    /// Sends what is queued and gives the worker's next message. Can be dropped and called again.
+    /// Sends what is queued and returns the worker's next message. Can be dropped and called again.
     ///
     /// # Errors
-    /// When the worker has gone (UnexpectedEof), or does not speak the protocol (InvalidData).
+    /// UnexpectedEof if the worker has gone, InvalidData if it does not speak the protocol.
     pub(crate) async fn message(&mut self) -> io::Result<Message<PeerFd>> {
         loop {
             match self.decoder.message() {
@@ -130,8 +130,8 @@ impl Link {
         matches!(self.decoder.opcode(), Some(opcode::ADD | opcode::DEL))
     }
 
-    /// Answers an ADD or DEL. Answers that say yes wait until a few are together, since each
-    /// write wakes the worker; its window is wide enough not to run out meanwhile.
+    /// Answers an ADD or DEL. Successes wait until a few are together, since each write wakes the
+    /// worker. Its window is wide enough not to run out until then.
     pub(crate) fn reply(&mut self, outcome: Result<(), Errno>) {
         match outcome {
             Ok(()) => self.held_back.extend(reply(0, "")),
@@ -202,8 +202,8 @@ impl Link {
         }
     }
 
-    /// In the middle of many deposits, lets whoever else has work on this CPU go first: what
-    /// waits here is safe, and more of it comes together that way.
+    /// In the middle of many deposits, lets other threads that have work on this CPU go first.
+    /// Messages that wait here are safe, and more of them come together that way.
     fn let_more_come(&mut self) {
         if !std::mem::take(&mut self.drained) {
             return;
@@ -228,7 +228,7 @@ impl Link {
                 decoder.feed(bytes, received.descriptors, received.truncated);
                 bytes.zeroize();
                 if full {
-                    // Said once. What lies unread is still read to the end.
+                    // Said once. Unread messages are still read to the end.
                     *full_from = i32::MAX;
                     return Err(io::Error::new(ErrorKind::InvalidData, TOO_MANY));
                 }

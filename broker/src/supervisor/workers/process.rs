@@ -1,8 +1,8 @@
 //! The worker's process, from outside: how it is ended, and what is left of one that cannot be.
 //!
-//! A thread that sleeps in the kernel in state D does not die of SIGKILL, and as long as it lives
-//! its process cannot be reaped. So every wait here has a bound, and what is left behind is looked
-//! at now and then.
+//! A thread that sleeps in the kernel in state D does not die of SIGKILL. As long as it lives, its
+//! process cannot be reaped. So every wait here has a bound, and processes that are left behind are
+//! looked at now and then.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -23,8 +23,8 @@ const PATIENCE_PER_DEPOSIT: Duration = Duration::from_millis(1);
 pub(crate) const GRACE: Duration = Duration::from_secs(2);
 /// How long a worker may take to be gone after SIGKILL.
 const AFTER_KILL: Duration = Duration::from_secs(2);
-/// How long the threads of one whose main thread has ended may take to end too. It does nothing more:
-/// whoever waits for it waits in vain if one of them sleeps.
+/// How long the other threads may take to end after the main thread has. The process does nothing
+/// more: waiting longer is in vain if one of them sleeps.
 const AFTER_EXIT: Duration = Duration::from_millis(200);
 /// The pause between two looks at a process that is about to end.
 const STEP: Duration = Duration::from_millis(2);
@@ -65,8 +65,8 @@ impl WorkerProcess {
         let _ = self.child.kill();
     }
 
-    /// Gives it `grace` to end by itself, ends it otherwise, and reaps it. None if its main thread has
-    /// ended.
+    /// Waits `grace` for the process to end by itself, ends it otherwise, and reaps it. The status
+    /// is `None` if its main thread has ended.
     ///
     /// # Errors
     /// The process, if it cannot be reaped within a bound.
@@ -135,7 +135,7 @@ impl Drop for WorkerProcess {
 /// How a process ended.
 pub(crate) struct Ended {
     pub(crate) text: String,
-    /// By SIGKILL, whoever sent it.
+    /// By SIGKILL, of any sender.
     pub(crate) killed: bool,
 }
 

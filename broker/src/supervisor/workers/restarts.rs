@@ -1,7 +1,7 @@
 //! How soon a worker is started again.
 //!
-//! At once, as a rule: clients wait. Workers that die soon after each other are held back, so that
-//! whatever kills each of them does not keep a processor busy and the log full.
+//! At once, as a rule: clients wait. Workers that die soon after each other are held back. So a
+//! cause that kills each of them does not keep a processor busy and the log full.
 
 use std::time::Duration;
 
@@ -17,8 +17,9 @@ const MAX_CRASHES: u32 = 3;
 const MAX_KILLS: u32 = 20;
 /// How many workers that cannot be reaped may be left behind before restarts slow down.
 const MAX_LEFT_BEHIND: usize = 4;
-/// The pause for each of them beyond that, and the longest. Each keeps its memory and its descriptors, so
-/// they are not to pile up fast. But whoever has them sleep is not to keep everybody waiting by that.
+/// The pause for each of them beyond that, and the longest. Each keeps its memory and its
+/// descriptors, so they are not to pile up fast. But a user who makes them sleep must not be able
+/// to keep all others waiting.
 const PAUSE_EACH: Duration = Duration::from_secs(1);
 const MAX_PAUSE_FOR_ALL: Duration = Duration::from_secs(3);
 

@@ -88,7 +88,7 @@ fn serve(descriptors: &OwnedFd, orders: &Receiver<Order>) {
     for Order { arguments, reply } in orders {
         let child = receive(descriptors)
             .and_then(|(link, errors)| this_binary(&arguments, link, errors).spawn());
-        // Whoever ordered it waits for it.
+        // The caller that ordered the process waits for it.
         let _ = reply.send(child);
     }
 }

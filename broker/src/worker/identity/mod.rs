@@ -34,10 +34,10 @@ pub(crate) struct Identity {
     pub(crate) groups: Rc<[Gid]>,
     /// For the log; 0 for a process of a pid namespace that ours does not see.
     pub(crate) pid: i32,
-    /// The process itself, where the kernel gives it.
+    /// The process itself, if the kernel provides a pidfd.
     pub(crate) process: Option<Rc<OwnedFd>>,
-    /// Where it runs; none when that could not be read, because it has ended or its namespace is
-    /// not ours to see.
+    /// The control group; `None` if it could not be read, because the process has ended or its
+    /// namespace is not ours to see.
     place: Option<ControlGroup>,
     /// Its security label, where there is one.
     label: Option<String>,
@@ -93,10 +93,10 @@ impl ControlGroup {
 }
 
 impl Identity {
-    /// The identity of whoever connected `socket`.
+    /// Returns the identity of the process that connected `socket`.
     ///
     /// # Errors
-    /// When the kernel does not tell: such a peer must not be served.
+    /// If the kernel does not tell: such a peer must not be served.
     pub(crate) fn of(socket: impl AsFd, sees_units: bool) -> io::Result<Self> {
         let socket = socket.as_fd();
         let credentials = getsockopt(&socket, sockopt::PeerCredentials)?;
@@ -191,8 +191,9 @@ impl Identity {
         }
     }
 
-    /// Where it runs, as far as that can be told. Of a longer path than any service manager makes it
-    /// cannot: whoever may make control groups of its own would have the time of all by it.
+    /// Returns the control group, as far as it can be told. A path that is longer than any of a
+    /// service manager is ignored: a user who may make control groups could use up everybody's time
+    /// with it.
     fn place(&self) -> Option<&ControlGroup> {
         let known = |path: &str| path.len() <= LONGEST_CGROUP;
         let place = self.place.as_ref().filter(|place| place.path().is_some_and(known));
@@ -280,7 +281,7 @@ impl GroupSets {
     }
 }
 
-/// The supplementary groups of whoever connected `socket`.
+/// Returns the supplementary groups of the process that connected `socket`.
 fn groups(socket: BorrowedFd<'_>) -> io::Result<Rc<[Gid]>> {
     match peer::groups(socket, MAX_GROUPS)? {
         peer::Groups::Are(groups) => Ok(in_order(groups)),

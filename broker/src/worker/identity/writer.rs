@@ -67,8 +67,8 @@ pub(crate) struct Writers {
     named: bool,
     /// The number of the process that connected; see [`process_number`].
     number: OnceCell<Option<u64>>,
-    /// Nothing was left to read after the last time. So what is read next was announced by the event
-    /// loop, and so was, before it, the end of a process that ended before that was written.
+    /// Nothing was left to read after the last time. So the event loop announced what is read next.
+    /// Before that it announced the end of any process that had ended before that was written.
     drained: bool,
 }
 

@@ -1,9 +1,9 @@
-//! Descriptors that were sent and that nobody has read yet.
+//! Descriptors in flight: sent, and not yet read by their peer.
 //!
 //! They count against the worker's own user, for all peers together, up to its limit of open
-//! descriptors (unix(7), ETOOMANYREFS). So they are counted here against whoever lets them lie: a
-//! few for each connection, a share of the limit for each user, and half of it for all users: the
-//! worker can always send to its supervisor.
+//! descriptors (unix(7), ETOOMANYREFS). So here they count against the peer that leaves them
+//! unread. The limits are a few for each connection, a share for each user, and half for all users:
+//! the worker can always send to its supervisor.
 //!
 //! The count is an upper bound: what a peer reads is noticed only when it matters.
 
@@ -110,13 +110,14 @@ impl All {
         user.sum.set(user.sum.get().saturating_add(more));
     }
 
-    /// Whether there is room for more with a user. What lies with nobody has room for one message.
+    /// Whether there is room for more with a user. A user with nothing in flight has room for one
+    /// message.
     fn has_room(&self, user: &User, more: u32) -> bool {
         let few = user.sum.get().saturating_add(more) <= PER_CONNECTION;
         fits(self.sum.get(), more, if few { self.limits.few } else { self.limits.all })
     }
 
-    /// Looks through all users' connections, but not for each of them anew.
+    /// Counts again what all users' connections have in flight, unless that was done a moment ago.
     fn refresh(&self) -> io::Result<()> {
         if is_recent(&self.refreshed) {
             return Ok(());
@@ -210,7 +211,7 @@ fn is_recent(done: &Cell<Option<Instant>>) -> bool {
 }
 
 impl User {
-    /// Looks through all connections, but not for each of them anew.
+    /// Counts again what all connections have in flight, unless that was done a moment ago.
     fn refresh(&self) -> io::Result<()> {
         if is_recent(&self.refreshed) {
             return Ok(());

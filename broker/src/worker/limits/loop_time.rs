@@ -1,12 +1,12 @@
 //! The event loop's time, shared between users.
 //!
-//! Everything that runs for a user is measured and charged to that user's account, whatever it is.
-//! A session asks for its user's turn before each piece of work. As long as the account has credit
-//! it goes on at once. Otherwise it waits, and [`LoopTime::run`] gives out turns: one user after
-//! the other gets the same time, and the sessions of a user take turns within it (deficit round
-//! robin). Between two users, sessions that have just become ready run first if their user has
-//! credit. So a user who asks for little waits for one quantum of one other user, and not for
-//! all that the others want.
+//! All work that is done for a user is measured and charged to that user's account. A session asks
+//! for its user's turn before each piece of work. As long as the account has credit it goes on at
+//! once. Otherwise it waits, and [`LoopTime::run`] grants the turns: one user after the other gets
+//! the same time, and the sessions of a user take turns within it (deficit round robin). Between
+//! two users, sessions that have just become ready run first if their user has credit. So a user
+//! who asks for little waits for one quantum of one other user, and not for all that the others
+//! want.
 //!
 //! Whenever the loop has nothing left to do, everybody starts with full credit again.
 
@@ -28,7 +28,7 @@ use super::users::Users;
 
 /// How long a user may use the loop before others have their turn, in nanoseconds.
 const QUANTUM: i64 = 150_000;
-/// The most that a user can owe, in nanoseconds: whoever owes more is not shut out for longer.
+/// The most that a user can owe, in nanoseconds. A user who used more is not shut out for longer.
 const MAX_DEBT: i64 = 4 * QUANTUM;
 /// How many sessions of a user are woken at once.
 const MOST_AT_ONCE: i64 = 16;
@@ -125,8 +125,8 @@ impl LoopTime {
         self.account(uid).charge(self);
     }
 
-    /// Gives out turns for as long as the worker lives. Must be a task of its own: whoever became
-    /// ready before it runs before it.
+    /// Grants turns for as long as the worker lives. Must be a task of its own: tasks that became
+    /// ready before it run before it.
     pub(crate) async fn run(self: Rc<Self>) {
         loop {
             if self.queue.borrow().is_empty() {
@@ -194,7 +194,8 @@ impl Account {
         self.average.set((self.average.get() * 7 + used) / 8);
     }
 
-    /// Adds what it has been given meanwhile: all of it when the loop had nothing to do, else a quantum a round.
+    /// Adds the credit since the last call: all of it if the loop had nothing to do, else a quantum
+    /// a round.
     fn refresh(&self, time: &LoopTime) {
         let (idle, round) = (time.idle.now(), time.round.get());
         if self.idle.replace(idle) != idle {
@@ -232,7 +233,7 @@ impl Account {
 }
 
 impl Ticket {
-    /// Gives it its turn; whether it still wanted one.
+    /// Grants the session its turn; returns whether it still wanted one.
     fn grant(&self) -> bool {
         let Some(waker) = self.waker.take() else { return false };
         self.granted.set(true);

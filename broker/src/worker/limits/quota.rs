@@ -190,9 +190,8 @@ impl Quotas {
         }
     }
 
-    /// Returns a sentence that names the limits of the policy that the descriptor table is too
-    /// small for, and the limit of open descriptors that would do. `None` if the table is large
-    /// enough.
+    /// Names the limits of the policy that the descriptor table is too small for, and the limit of
+    /// open descriptors that would do. `None` if the table is large enough.
     ///
     /// `beside`: how many descriptors of that limit are no part of the table.
     pub(crate) fn shortfall(&self, settings: &Settings, beside: u64) -> Option<String> {

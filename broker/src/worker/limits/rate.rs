@@ -1,8 +1,8 @@
 //! How many requests a user may make in a second: of the broker, and by a rule.
 //!
-//! Whoever asks faster is not refused but waits, and nobody else waits for that. A second's worth may
-//! be asked at once. What is reserved is a place in time: each request is due when those before it have
-//! had theirs.
+//! A user who asks faster is not refused but waits, and nobody else waits for that. A second's
+//! worth may be asked at once. What is reserved is a place in time: each request is due when those
+//! before it have had theirs.
 
 use std::cell::RefCell;
 use std::num::NonZeroU32;

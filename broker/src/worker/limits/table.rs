@@ -105,7 +105,8 @@ impl Table {
         of(&self.late) < self.size / LATE
     }
 
-    /// How many entries are left beside those for what one read brings; none when not even these are.
+    /// Returns how many entries are left beside those for what one read brings, or `None` if there
+    /// is no room even for these.
     pub(super) fn left(&self) -> Option<u32> {
         let free = self.free();
         if free.is_none() {
@@ -159,7 +160,7 @@ impl Table {
         }
     }
 
-    /// Has whoever waits for that look whether it is full.
+    /// Wakes the task that waits for the table to be full, to look whether it is.
     pub(super) fn look(&self) {
         self.crowded.notify_one();
     }

@@ -1,7 +1,9 @@
-//! What a session is to be told of the tags that it owns or claims, until its connection has room.
+//! Events that a session has to be told of the tags that it owns or claims, until its connection
+//! has room.
 //!
-//! Of each tag only the latest news waits, and beside it that the tag has become its own: whoever
-//! claims a tag again and again fills neither this nor the connection of an owner that does not read.
+//! Of each tag only the latest event waits, and beside it that the tag has become its own. So a
+//! peer that claims a tag again and again fills neither this nor the connection of an owner that
+//! does not read.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -91,7 +93,7 @@ mod tests {
 
     const OTHER: Other = Other { pid: 7, uid: 8 };
 
-    /// What is sent when these have happened to one tag, and nothing was sent meanwhile.
+    /// Returns what is sent after these events of one tag, if nothing was sent in between.
     fn sent(happened: &[What]) -> Vec<What> {
         let (events, tag) = (EventQueue::default(), Tag::new(1).unwrap());
         for &what in happened {

@@ -60,7 +60,8 @@ impl Participant {
         Other { pid: self.identity.pid, uid: self.identity.uid.0 }
     }
 
-    /// What it has to do with a tag, by what it said; nothing for whoever never claimed anything.
+    /// Returns the session's interest in a tag, by what it said; `None` if it never claimed
+    /// anything.
     pub(crate) fn interest(&self, tag: Tag) -> Option<Interest> {
         let stakes = self.stakes.borrow();
         if stakes.is_empty() { None } else { stakes.get(&tag).copied() }

@@ -68,7 +68,8 @@ impl OwnershipRegistry {
         }
     }
 
-    /// Changes what is so of a tag; gives also what happened by that, and whether it has another owner.
+    /// Changes the ownership of a tag. Returns also what happened by that, and whether the tag has
+    /// another owner.
     pub(crate) fn with_mut<T>(
         &self,
         tag: Tag,
@@ -97,8 +98,10 @@ impl OwnershipRegistry {
         self.timer_changed.notified()
     }
 
-    /// Waits until `tag` is this session's, or may be taken over by it; gives whether that is news for
-    /// [`crate::worker::owner_changes::note`]. Can be dropped: a place in the queue is then lost, and what was won is given up by
+    /// Waits until `tag` is this session's, or may be taken over by it. Returns whether that is
+    /// news for [`crate::worker::owner_changes::note`].
+    ///
+    /// Can be dropped. Then the session leaves the queue; a tag that it has won is given up by
     /// [`crate::worker::owner_changes::leave`].
     pub(crate) async fn wait(&self, tag: Tag, participant: &Rc<Participant>) -> bool {
         loop {
@@ -108,7 +111,7 @@ impl OwnershipRegistry {
                 Turn::Wait(turn) => turn,
             };
             let _queued = Queued { registry: self, tag, participant };
-            // What else it is woken for may be over already: then it asks anew, and waits again.
+            // After another wake-up, state is checked again: it may have changed in between.
             if let Ok(true) = turn.await {
                 return true;
             }
@@ -136,8 +139,8 @@ impl OwnershipRegistry {
     }
 }
 
-/// A place in the queue for a tag. Whoever leaves, at whatever point, leaves the queue too: what stayed
-/// there would keep its process open for as long as the tag has its owner.
+/// A place in the queue for a tag. A session that ends, at whatever point, leaves the queue too: a
+/// place that stayed would keep its process open for as long as the tag has its owner.
 struct Queued<'a> {
     registry: &'a OwnershipRegistry,
     tag: Tag,

@@ -63,7 +63,7 @@ struct Written {
 /// each of another process than the one before them has several writers in any case.
 const MANY_WRITERS: usize = 64;
 
-/// A request, or what came in its place.
+/// A request, or the fault in it.
 pub(crate) struct Incoming {
     pub(crate) message: Result<Message<PeerFd>, Fault>,
     pub(crate) writer: Writer,
@@ -93,7 +93,7 @@ pub(crate) enum Gone {
 }
 
 impl Gone {
-    /// Why the peer is cut off; none when it has left.
+    /// Returns why the peer is cut off, or `None` if it has left.
     pub(crate) fn reason(self) -> Option<&'static str> {
         match self {
             Self::Left => None,
@@ -155,8 +155,8 @@ impl Inbox {
         }
     }
 
-    /// Waits until the peer has left or has to, while one of its requests waits for its turn. What it
-    /// sends meanwhile is kept, up to a bound, and lost if it leaves.
+    /// Waits until the peer has left or has to, while one of its requests waits for its turn. What
+    /// it sends during that time is kept, up to a bound, and lost if it leaves.
     pub(crate) async fn departed(&mut self, worker: &Worker) {
         while !self.closed {
             if self.full || self.decoder.pending() >= READ_AHEAD {
@@ -171,7 +171,8 @@ impl Inbox {
         }
     }
 
-    /// Why the peer had to leave while one of its requests waited; none where it had not.
+    /// Returns why the peer had to leave while one of its requests waited, or `None` if it had not
+    /// to.
     pub(crate) fn cut_off(&self) -> Option<&'static str> {
         self.gone?.reason()
     }

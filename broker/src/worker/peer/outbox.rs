@@ -1,7 +1,7 @@
 //! A session's outgoing side: answers, each in one sendmsg(2) where it fits.
 //!
-//! A peer that lets descriptors lie unread waits for its next answer until it has read, and one
-//! that does not read in time is cut off: see [`crate::worker::limits::in_flight`].
+//! A peer that leaves descriptors unread gets its next answer when it has read them. A peer that
+//! does not read in time is cut off: see [`crate::worker::limits::in_flight`].
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};

@@ -61,7 +61,7 @@ impl Session {
         self.inbox.request(worker).await
     }
 
-    /// Whether anything may happen that it is to be told: never to whoever claimed nothing.
+    /// Whether any event can happen that the session is to be told: never if it claimed nothing.
     fn listens(&self) -> bool {
         let granted = |greeted: Greeted| greeted.features.contains(Features::CLAIM);
         self.participant.listens() && self.greeted.is_some_and(granted)
@@ -146,7 +146,7 @@ impl Session {
         Ok(newly)
     }
 
-    /// Gives a serial tag up, for whoever is next.
+    /// Releases a serial tag to the next session.
     pub(crate) async fn give_up_turn(&mut self, worker: &Worker, tag: Tag) {
         self.touched.retain(|touched| *touched != tag);
         owner_changes::leave(worker, tag, &self.participant, End::Withdrawn).await;

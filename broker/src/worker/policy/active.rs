@@ -1,5 +1,5 @@
 //! The policy in force. A reload swaps it between two requests: each request keeps the one that it
-//! began with, and what waits for its turn is decided anew when that comes.
+//! began with, and what waits for its turn is decided again when that comes.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -9,7 +9,7 @@ use crate::deposit_record;
 use crate::fd::PeerFd;
 use crate::worker::limits::quota::{DepositCharge, Quotas};
 
-/// What lies in a slot.
+/// The deposit of a slot.
 pub(crate) struct Deposit {
     pub(crate) slot: Slot,
     /// Who deposited it.

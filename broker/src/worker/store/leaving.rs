@@ -1,8 +1,9 @@
 //! What a request removed from its slots, until it has been closed here and at the supervisor.
 //!
-//! The answer waits for that: then an address is free, and a device can be opened, once a peer knows
-//! that its deposit has gone. It does not wait for long, since a close can take as long as whoever made
-//! the descriptor likes; and while one such close goes on, no other of its user is waited for.
+//! The answer waits for that: once a peer knows that its deposit has gone, an address is free
+//! again, and a device can be opened. The wait is short, since a close can take as long as the
+//! maker of the descriptor likes. While one such close goes on, nobody waits for another of its
+//! user.
 
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};

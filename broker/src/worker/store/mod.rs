@@ -1,4 +1,4 @@
-//! What lies in the slots, and what may.
+//! The slots: their deposits, and which deposits are accepted.
 
 pub(crate) mod deposit;
 pub(crate) mod leaving;

@@ -54,7 +54,7 @@ pub(crate) struct Reservation {
 }
 
 impl PendingTakes {
-    /// Who takes a deposit. What was put in its slot meanwhile is another one.
+    /// Returns who takes a deposit. A deposit that has replaced it is another one.
     pub(crate) fn taker(&self, deposit: &Rc<Deposit>) -> Option<Rc<Participant>> {
         let takers = self.now.borrow();
         if takers.is_empty() {

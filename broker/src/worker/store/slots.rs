@@ -1,4 +1,4 @@
-//! The slots: what lies where.
+//! The slots and their deposits.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -20,12 +20,12 @@ struct Group {
 }
 
 impl Slots {
-    /// What lies in `slot`.
+    /// Returns the deposit of `slot`, or `None` if it is empty.
     pub(crate) fn get(&self, slot: Slot) -> Option<&Rc<Deposit>> {
         self.0.get(&slot.tag)?.deposits.get(&slot.index)
     }
 
-    /// What lies in the slots of a tag from a first to a last one, in order.
+    /// Returns the deposits of a tag from a first to a last slot, in order.
     pub(crate) fn run(&self, first: Slot, last: Index) -> Vec<Rc<Deposit>> {
         let Some(group) = self.0.get(&first.tag) else { return Vec::new() };
         group.deposits.range(first.index..=last).map(|(_, deposit)| Rc::clone(deposit)).collect()

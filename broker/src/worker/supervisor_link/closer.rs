@@ -109,7 +109,7 @@ impl CloserLinks {
         self.waits.notified().await;
     }
 
-    /// Has a connection of `uid` closed, or gives it back.
+    /// Sends a connection of `uid` to the closer, or returns it.
     fn take(&self, uid: Uid, socket: OwnedFd) -> Result<(), OwnedFd> {
         self.uid.set(uid.0);
         let sent = self.send(&uid.0.to_ne_bytes(), &[socket.as_fd()]);
@@ -156,7 +156,7 @@ impl CloserLinks {
         told
     }
 
-    /// Sends to the first that is not gone; none if there is none.
+    /// Sends to the first closer that is not gone; returns `None` if there is none.
     fn send(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Option<Sent> {
         let mut links = self.links.borrow_mut();
         while let Some(link) = links.front().and_then(PeerFd::descriptor) {

@@ -1,8 +1,10 @@
-//! The supervisor's copies of the deposits: which it has not acknowledged, could not keep, or has still to close.
+//! The supervisor's copies of the deposits: which it has not acknowledged, could not keep, or has
+//! still to close.
 //!
-//! What was replaced or deleted stays on its owner's account until the supervisor has closed its
-//! copy too, even if this worker is not the one that deleted it: or else what is slow to close would fill
-//! the supervisor's descriptor table. Of what it could not keep it has no copy, and closes none.
+//! A deposit that was replaced or deleted stays on its owner's account until the supervisor has
+//! closed its copy too. That holds even if an earlier worker deleted it. Otherwise descriptors that
+//! are slow to close would fill the supervisor's table. If the supervisor could not keep a deposit,
+//! it has no copy, and closes none.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

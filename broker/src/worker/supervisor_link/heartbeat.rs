@@ -30,8 +30,8 @@ pub(crate) struct Supervisor {
 /// The heartbeat of one supervisor.
 pub(crate) struct Heartbeat {
     supervisor: Option<Pid>,
-    /// When to look whether there was any. A descriptor, since with a timer of the event loop each wait
-    /// for a request would have the kernel set up a timer too, and take it down again.
+    /// A timer descriptor: when to look whether there was any. With a timer of the event loop, the
+    /// kernel would set up a timer for each wait for a request, and take it down again.
     looks: Watched,
     heard: Notify,
 }

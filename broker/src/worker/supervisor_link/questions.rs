@@ -11,10 +11,10 @@ use tokio::sync::oneshot;
 use crate::fd::PeerFd;
 use crate::worker::limits::quota::OpeningCharge;
 
-/// What came of opening a resource.
+/// The result of opening a resource.
 pub(crate) type OpenOutcome = Result<Opened<PeerFd>, (Errno, String)>;
 
-/// What came of reading the policy again.
+/// The result of a reload.
 pub(crate) struct Reloaded {
     pub(crate) generation: u32,
     pub(crate) outcome: Result<String, (Errno, String)>,
@@ -28,8 +28,10 @@ pub(crate) struct Questions {
     next_ticket: Cell<u32>,
 }
 
-/// Who waits for a resource; the charge stays until the supervisor has answered, whether or not
-/// anybody still waits, and what was opened has its place in the table on it until it is closed.
+/// A request that waits for a resource.
+///
+/// The charge stays until the supervisor has answered, whether or not the request still waits. An
+/// opened resource has its place in the table on it until it is closed.
 struct Waiter {
     answer: oneshot::Sender<OpenOutcome>,
     uid: Uid,
@@ -47,7 +49,7 @@ impl Waiter {
                 descriptor
             })
         });
-        // Whoever asked may have left.
+        // The request may have ended.
         let _ = answer.send(outcome);
     }
 }
@@ -82,7 +84,7 @@ impl Questions {
         self.next_ticket.replace(self.next_ticket.get().wrapping_add(1))
     }
 
-    /// A resource was opened, or was not. Whoever asked may have left: then it is closed here.
+    /// A resource was opened, or was not. If its request has ended, it is closed here.
     pub(crate) fn opened(&self, ticket: u32, outcome: OpenOutcome) {
         let waiter = self.opening.borrow_mut().remove(&ticket);
         if let Some(waiter) = waiter {
@@ -95,7 +97,7 @@ impl Questions {
         self.opening.borrow_mut().clear();
     }
 
-    /// The policy was read again. Whoever asked may have left.
+    /// The policy was read again. The request for it may have ended.
     pub(crate) fn reloaded(&self, ticket: u32, outcome: Reloaded) {
         let waiter = self.reloading.borrow_mut().remove(&ticket);
         let _ = waiter.map(|waiter| waiter.send(outcome));

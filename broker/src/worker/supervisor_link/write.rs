@@ -76,7 +76,7 @@ impl SupervisorLink {
         let turn = self.turn.lock().await;
         while self.copies.unanswered() >= WINDOW {
             if timeout(GIVE_UP, self.copies.answered()).await.is_err() {
-                // This worker ends: whoever waits here waits for that.
+                // This worker ends: tasks that wait here wait for that.
                 self.broken.notify_one();
             }
         }
@@ -246,7 +246,7 @@ impl LinkGuard<'_> {
         Ok(())
     }
 
-    /// Writes the first part of a message, with its descriptors; gives up after a time.
+    /// Writes the first part of a message, with its descriptors; stops trying after `patience`.
     async fn begin(
         &self,
         parts: &[&[u8]; 3],

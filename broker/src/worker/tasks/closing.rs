@@ -23,8 +23,8 @@ pub(crate) async fn send_unsent(worker: &Worker) {
     }
 }
 
-/// Closes it on its user's account. What lies in it counts as brought until that is done, and the
-/// connection itself too.
+/// Closes it on its user's account. Until that is done, the connection and its unread descriptors
+/// count as brought.
 fn close_here(worker: &Worker, unsent: Unsent) {
     let Unsent { uid, socket, charge } = unsent;
     let brought = worker.quotas.shut_unread(uid);

@@ -1,10 +1,10 @@
 //! A descriptor table that stays full of what users brought: then this worker ends, and another one
 //! begins with an empty table.
 //!
-//! While it is full, nothing is read from anybody, and whoever waits is cut off after a second. So it is
-//! no loss for others when the worker ends after as long. A moment's crowd, which is closed as soon as
-//! there is time for it, ends nothing. How soon the next worker is started is up to the supervisor, which
-//! lets it wait the longer the more have ended soon after each other.
+//! While it is full, the worker reads from nobody, and cuts off a waiting peer after a second. So
+//! it is no loss for others if the worker ends after as long. A moment's crowd, which is closed as
+//! soon as there is time for it, ends nothing. The supervisor decides how soon the next worker
+//! starts: the more workers have ended soon after each other, the longer the pause.
 
 use std::time::Duration;
 
