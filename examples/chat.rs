@@ -73,7 +73,7 @@ impl Chat {
         Ok(Self { broker, listener, clients })
     }
 
-    /// Waits; gives the slots of whoever has something to say.
+    /// Waits; returns the slots of the clients that have something to say.
     fn readable(&self) -> Outcome<Vec<i32>> {
         let mut asked = vec![PollFd::new(&self.listener, PollFlags::IN)];
         asked.extend(self.clients.values().map(|it| PollFd::new(&it.stream, PollFlags::IN)));
@@ -95,7 +95,7 @@ impl Chat {
         self.meet(partner, index)
     }
 
-    /// Gives a client its new partner, 0 for none.
+    /// Tells a client its new partner, 0 for none.
     fn meet(&mut self, index: i32, partner: i32) -> Outcome {
         let Some(client) = self.clients.get_mut(&index) else { return Ok(()) };
         client.partner = partner;

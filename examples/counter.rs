@@ -2,8 +2,9 @@
 //! missing or doubled.
 //!
 //! Each line that a client says comes back with the next number before it. Start the server again:
-//! the old process comes to rest, hands on each connection with its next number and the bytes of a
-//! line that it has read but not answered, and releases. If the new one fails, it goes on itself.
+//! the old process stops counting, and hands on each connection. With it go its next number and the
+//! bytes of a line that it has read but not answered. Then it releases. If the new one fails, it
+//! goes on itself.
 //!
 //! `cargo run --example counter -- 127.0.0.1:7003`
 

@@ -1,4 +1,4 @@
-//! What lies in slots, as it is got and as it is made.
+//! The deposits of slots, as they are received and as they are made.
 
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};

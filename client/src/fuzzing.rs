@@ -9,8 +9,8 @@ use crate::upgrader::payload::Found;
 #[derive(Debug)]
 pub struct Conversation<F>(Core<F>);
 
-/// An answer to the request of this number: the bytes of the message with its descriptors; none
-/// where a descriptor found no room.
+/// An answer to the request of this number: the bytes of the message with its descriptors; `None`
+/// if a descriptor found no room.
 pub type Answered<F> = (u64, Option<fdbroker_wire::Message<F>>);
 
 impl<F> Default for Conversation<F> {
@@ -20,7 +20,7 @@ impl<F> Default for Conversation<F> {
 }
 
 impl<F> Conversation<F> {
-    /// A request is sent; gives its number, counted from 0.
+    /// Sends a request; returns its number, counted from 0.
     pub fn ask(&mut self) -> u64 {
         self.0.ask().number()
     }
@@ -40,10 +40,10 @@ impl<F> Conversation<F> {
         self.0.feed(bytes, descriptors, truncated);
     }
 
-    /// The next answer that somebody waits for.
+    /// Returns the next answer that somebody waits for.
     ///
     /// # Errors
-    /// What is wrong with what came.
+    /// What is wrong with the answer.
     pub fn answer(&mut self) -> Result<Option<Answered<F>>, &'static str> {
         let answered = self.0.answer()?;
         Ok(answered.map(|(ticket, answer)| (ticket.number(), answer.ok())))
@@ -55,8 +55,8 @@ impl<F> Conversation<F> {
     }
 }
 
-/// Reads the payload of an upgrader's deposit, and gives it as it would be written; none when it is
-/// not one, or not to be understood.
+/// Reads the payload of an upgrader's deposit, and returns it as it would be written. `None` if it
+/// is not such a payload, or cannot be understood.
 pub fn payload(bytes: &[u8]) -> Option<Vec<u8>> {
     match Found::read(bytes) {
         Found::Record(record) => Some(record.to_bytes()),

@@ -44,7 +44,7 @@ fn sent(operation: &Operation) -> usize {
     }
 }
 
-/// How many entries of our descriptor table are free; none where nobody can say.
+/// Returns how many entries of our descriptor table are free; 0 if the open ones cannot be listed.
 fn free() -> usize {
     let limit = getrlimit(Resource::Nofile).current;
     let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
@@ -86,7 +86,7 @@ mod tests {
     fn free_entries_are_counted_below_the_limit() {
         let before = free();
         let held: Vec<_> = (0..5).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
-        // Other tests of this process open and close some meanwhile.
+        // Other tests of this process open and close some at the same time.
         assert!(free() < before.saturating_add(5), "{before}");
         assert!(before > 100 && held.len() == 5, "{before}");
     }

@@ -182,7 +182,7 @@ fn an_answer_that_nobody_waits_for_any_more_is_dropped_with_its_descriptors() {
 #[test]
 fn what_has_not_begun_to_be_sent_is_not_sent() {
     let _alone = alone();
-    // On one thread, so that the driver has its turn only when the test gives it away.
+    // On one thread, so that the driver runs only when the test yields.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (tell, told) = mpsc::channel();

@@ -1,8 +1,8 @@
 //! What the fuzz targets share: how their input is read, and descriptors that are counted.
 //!
-//! A target takes its decisions from the front of the input and leaves the rest to be bytes of
-//! the thing itself, so that a corpus of real messages or policies is a good beginning. When the
-//! input has ended, every further decision is the smallest.
+//! A target takes its decisions from the front of the input; the rest is the bytes of the thing
+//! itself. So a corpus of real messages or policies is a good beginning. When the input has ended,
+//! every further decision is the smallest.
 
 mod input;
 mod ledger;

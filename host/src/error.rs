@@ -1,4 +1,4 @@
-//! Why there is no policy from a file, and how whoever reads one says so.
+//! Why a policy could not be read from files, and the messages that say so.
 
 use std::fmt;
 use std::io;

@@ -1,12 +1,15 @@
 //! What a policy needs from the machine that it is to hold on.
 //!
-//! The policy crate makes no system call. This one looks up the users and groups that a policy names
-//! ([`SystemNames`]), the account that the worker runs as ([`account()`]), and reads the policy file and its drop-ins, provided
-//! that nobody but the administrator and the broker's own user could have written it ([`load_policy`]).
+//! The policy crate makes no system call. This one looks up the users and groups that a policy
+//! names ([`SystemNames`]), and the account that the worker runs as ([`account()`]). It reads the
+//! policy file and its drop-ins, if nobody but the administrator and the broker's own user could
+//! have written them ([`load_policy`]).
 //!
-//! It also reads what the kernel says of a living process ([`Process`]), and which unit that is ([`unit_of_cgroup()`]).
+//! It also reads what the kernel says of a living process ([`Process`]), and which unit that is
+//! ([`unit_of_cgroup()`]).
 //!
-//! It trusts the kernel and the name service. It runs in the supervisor, so it follows nothing that a peer says.
+//! It trusts the kernel and the name service. It runs in the supervisor, so it follows nothing that
+//! a peer says.
 #![forbid(unsafe_code)]
 
 mod account;

@@ -11,11 +11,13 @@ use crate::Process;
 /// The initial control group namespace, PROC_CGROUP_INIT_INO of the kernel's proc_ns.h.
 const INITIAL: &str = "cgroup:[4026531835]";
 
-/// Whether the paths of control groups that this process reads are those that the service manager gives them.
+/// Whether the control group paths that this process reads are those that the service manager
+/// assigned.
 ///
-/// In a control group namespace of its own (cgroup_namespaces(7)) they are not: what is above it cannot be named, and
-/// what is below its root looks as if it were at the top, where units are. Where the service manager, process 1, lives in the
-/// same namespace, they are again; and where this process is in a unit itself, as it sees it. Else they are taken not to be.
+/// In a control group namespace of its own (cgroup_namespaces(7)) they are not. Groups above it
+/// cannot be named, and a group below its root looks as if it were at the top, where units are.
+/// They are the same again if the service manager, process 1, lives in the same namespace; or if
+/// this process is in a unit, as it sees it. Otherwise they are taken to differ.
 #[must_use]
 pub fn sees_units() -> bool {
     let in_a_unit = || Process::of(getpid()).is_ok_and(|own| own.unit().is_some());

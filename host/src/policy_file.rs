@@ -1,8 +1,9 @@
 //! Reads the policy file and its drop-ins, provided that nobody untrusted could have written them.
 //!
-//! What is judged is what is read: each file is found by walking its path directory by directory, and the checks are
-//! made on the very descriptors that the walk goes through and the text is read from. What is read is whole: where a file
-//! changes meanwhile, all of them are read again.
+//! The files that are checked are the files that are read. Each is found by walking its path
+//! directory by directory. The checks are made on the very descriptors that the walk goes through
+//! and the text is read from. The text is whole: if a file changes while it is read, all of them
+//! are read again.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -24,15 +25,17 @@ pub const MAX_POLICY_BYTES: u64 = 16 << 20;
 /// The directory of drop-ins, beside the policy file.
 const DROP_INS: &str = "policy.d";
 
-/// Reads the texts of a policy that only `trusted` users could have written: the file, then its drop-ins.
+/// Reads the texts of a policy that only `trusted` users could have written: the file, then its
+/// drop-ins.
 ///
-/// Drop-ins are the files `*.toml` of the directory `policy.d` beside the file, in the order of their names; those that
-/// begin with a dot are left out. Each must be a regular file in UTF-8, all of them together at most
-/// [`MAX_POLICY_BYTES`]. They and every directory that leads to them, also by way of symbolic links, must belong to a
-/// trusted user and be writable neither for a group nor for others; a directory with the sticky bit may be.
+/// Drop-ins are the files `*.toml` of the directory `policy.d` beside the file, in the order of
+/// their names; those that begin with a dot are left out. Each must be a regular file in UTF-8, all
+/// of them together at most [`MAX_POLICY_BYTES`]. They must belong to a trusted user and be
+/// writable neither for a group nor for others. So must every directory that leads to them, also by
+/// way of symbolic links; a directory with the sticky bit may be writable.
 ///
-/// This can block: a file that was changed a moment ago is looked at a second time, and one that has changed since is read
-/// again.
+/// This can block: a file that was changed a moment ago is looked at a second time, and one that
+/// has changed since is read again.
 ///
 /// # Errors
 /// [`PolicyFileError`], with everything that is wrong in one go.
@@ -41,9 +44,11 @@ pub fn read_policy(path: &Path, trusted: &[Uid]) -> Result<Vec<SourceText>, Poli
     Findings::new(findings).map_or(Ok(sources), |findings| Err(PolicyFileError::Findings(findings)))
 }
 
-/// Reads and loads a policy that only root and the effective user of this process could have written.
+/// Reads and loads a policy that only root and the effective user of this process could have
+/// written.
 ///
-/// Gives its texts too, for whoever must judge by the same policy. Names are looked up in [`SystemNames`]; this can block.
+/// Returns its texts too, for another process that must decide by the same policy. Names are looked
+/// up in [`SystemNames`]; this can block.
 ///
 /// # Errors
 /// [`PolicyFileError`], with everything that is wrong with the files and their texts in one go.
@@ -60,12 +65,13 @@ pub fn load_policy(path: &Path) -> Result<(Vec<SourceText>, Policy), PolicyFileE
     }
 }
 
-/// The files of a policy whoever could have written them: the file itself, then its drop-ins.
+/// Returns the files of a policy: the file itself, then its drop-ins.
 ///
-/// For whoever only wants to know what they say. The file need not exist.
+/// It does not check who could have written them. So it is for programs that only report what they
+/// say. The file need not exist.
 ///
 /// # Errors
-/// What the kernel says where the directory of drop-ins is there and cannot be read.
+/// Why the directory of drop-ins cannot be read, if there is one.
 pub fn policy_files(path: &Path) -> io::Result<Vec<PathBuf>> {
     let directory = drop_in_directory(path);
     let mut drop_ins = Vec::new();
@@ -87,7 +93,8 @@ fn read(path: &Path, trusted: &[Uid]) -> Result<(Vec<SourceText>, Vec<Finding>),
     read_whole(path, trusted, &mut std::thread::sleep)
 }
 
-/// Reads the files until none of them changed meanwhile. `pause` comes between reading and looking again.
+/// Reads the files until none of them changed while they were read. `pause` comes between reading
+/// and looking again.
 fn read_whole(
     path: &Path,
     trusted: &[Uid],
@@ -243,8 +250,8 @@ mod tests {
             std::fs::write(self.0.path().join(name), text).expect("written");
         }
 
-        /// Reads the policy while `edit` happens each time, between reading and looking again. Gives what was read, and
-        /// how often.
+        /// Reads the policy; `edit` runs each time between reading and looking again. Returns what
+        /// was read, and how often.
         fn read(
             &self,
             mut edit: impl FnMut(usize),

@@ -14,8 +14,9 @@ use fdbroker_policy::{Gid, Peer, Uid, unit_of_cgroup};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-/// How many supplementary groups a process may be in. Whoever is in more is not served: a user can put itself into 65536
-/// of its subordinate groups, or as often into one, and each has to be looked at. A Windows domain gives at most 1015.
+/// How many supplementary groups a process may be in. A process in more groups is not served. A
+/// user can put itself into 65536 of its subordinate groups, or as often into one, and each has to
+/// be looked at. A Windows domain has at most 1015.
 pub const MAX_GROUPS: usize = 1024;
 
 /// The greatest file of /proc that is read, in bytes: [`MAX_GROUPS`] groups and all else in a status take less.
@@ -53,11 +54,12 @@ pub enum ProcessError {
 }
 
 impl Process {
-    /// Reads what the kernel says of the process `pid`, which `pidfd` names too. Each file is read once.
+    /// Reads what the kernel says of the process `pid`, which `pidfd` names too. Each file is read
+    /// once.
     ///
     /// # Errors
-    /// [`ProcessError`] when it has ended, also meanwhile, or its users and groups cannot be read. A control group or a label
-    /// that cannot be read is none.
+    /// [`ProcessError`] if it has ended, even while it is read, or its users and groups cannot be
+    /// read. A control group or a label that cannot be read is `None`.
     pub fn read(pid: Pid, pidfd: BorrowedFd<'_>) -> Result<Self, ProcessError> {
         let status =
             read(pid, "status").map_err(|source| ProcessError::of(pid, "status", source))?;
@@ -133,7 +135,7 @@ fn parse_cgroup(text: &str) -> Option<&str> {
         (Some(path), _) | (None, Some(path)) => path,
         (None, None) => return None,
     };
-    // From inside a control group namespace, what lies outside it is shown by its way there.
+    // Inside a control group namespace, the kernel shows a group outside it by a relative path.
     let foreign = path.split('/').any(|component| component == "..");
     (path.starts_with('/') && !foreign).then_some(path)
 }

@@ -115,7 +115,7 @@ impl<'a> Walk<'a> {
         Ok(walk)
     }
 
-    /// Goes on by one component. Gives the file once it is reached.
+    /// Goes on by one component. Returns the file once it is reached.
     fn step(&mut self) -> Result<Option<File>, PolicyFileError> {
         let Some(step) = self.ahead.pop_front() else {
             return Err(self.no_regular_file());

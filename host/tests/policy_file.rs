@@ -355,7 +355,7 @@ fn a_drop_in_and_its_directory_are_judged_as_the_file_is() {
         "everybody",
     );
     fs::remove_file(place.path("policy.d/10.toml")).unwrap();
-    // Whoever can write an empty directory can fill it.
+    // A user who can write an empty directory can fill it.
     assert_refused(read(&place.policy()), &place.path("policy.d"), "everybody");
 }
 

@@ -1,6 +1,6 @@
 //! The pages in `man/` are those that the sources make, and they have everything in them.
 //!
-//! `REWRITE=1 cargo test -p fdbroker-man` writes them anew; then read the difference.
+//! `REWRITE=1 cargo test -p fdbroker-man` writes them again; then read the difference.
 
 use std::fs;
 use std::io::Write;

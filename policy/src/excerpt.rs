@@ -1,7 +1,8 @@
 //! Places in a text, and what a report shows of them.
 //!
-//! A report never repeats the text as it stands: control characters and those that change the direction of writing
-//! are escaped, so that no file can send a sequence to the administrator's terminal, and a long line is cut.
+//! A report never repeats the text as it stands. Control characters and those that change the
+//! direction of writing are escaped, so that no file can send a sequence to the administrator's
+//! terminal. A long line is cut.
 
 use std::ops::Range;
 

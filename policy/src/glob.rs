@@ -1,7 +1,8 @@
 //! Patterns over text: of the names of units, of control groups and of labels.
 //!
-//! The text that is matched may be a stranger's choice, so the time grows with its length times that of the pattern
-//! and never more, and nothing is allocated: all ways to match are followed side by side.
+//! A stranger may have chosen the text that is matched. So the time never grows faster than its
+//! length times that of the pattern, and nothing is allocated: all ways to match are followed side
+//! by side.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};

@@ -10,8 +10,9 @@ use std::fmt;
 /// Documented in user_namespaces(7); the value is the default of `/proc/sys/kernel/overflowuid`.
 const OVERFLOW: u32 = 65534;
 
-/// How long a control group's path may be that is matched, in bytes. Those of service managers have a few hundred; whoever
-/// may make control groups can make one of 4095, and matching it would take everybody's time.
+/// How long a control group's path may be that is matched, in bytes. Those of service managers have
+/// a few hundred. A user who may make control groups can make one of 4095, and matching it would
+/// take everybody's time.
 pub const LONGEST_CGROUP: usize = 1024;
 
 /// The number of a user.
@@ -53,14 +54,14 @@ impl Uid {
     pub const ROOT: Self = Self(0);
     /// The user in whom all strangers look alike. No rule can name it.
     pub const OVERFLOW: Self = Self(OVERFLOW);
-    /// No user: `(uid_t) -1`, which the kernel gives to nobody, see setreuid(2).
+    /// No user: `(uid_t) -1`, which no process can have, see setreuid(2).
     pub const NONE: Self = Self(u32::MAX);
 }
 
 impl Gid {
     /// The group in which all strangers look alike. No rule can name it.
     pub const OVERFLOW: Self = Self(OVERFLOW);
-    /// No group: `(gid_t) -1`, which the kernel gives to nobody and no rule can name.
+    /// No group: `(gid_t) -1`, which no process can have and no rule can name.
     pub const NONE: Self = Self(u32::MAX);
 }
 

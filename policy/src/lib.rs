@@ -1,13 +1,13 @@
 //! The policy language of fdbroker: text in, verdict out.
 //!
-//! [`load()`] reads the texts of a policy's files and either gives a [`Policy`] or everything that is wrong with them,
-//! as [`Findings`]. [`Policy::outcome`] then says what a [`Peer`] may do. [`built_in()`] is the
-//! policy that holds where there is no file. The crate `fdbroker-policy-tools` tells why, who else may, and how two
-//! policies differ.
+//! [`load()`] reads the texts of a policy's files. It returns a [`Policy`], or everything that is
+//! wrong with them as [`Findings`]. [`Policy::outcome`] then says what a [`Peer`] may do.
+//! [`built_in()`] is the policy that holds where there is no file. The crate
+//! `fdbroker-policy-tools` tells why, who else may, and how two policies differ.
 //!
-//! This crate makes no system call and opens no file. What it must know of the machine, the numbers of users and
-//! groups, it asks of a [`Names`] that the caller brings. It trusts nobody with the text: every text either loads
-//! or is refused, none makes it panic.
+//! This crate makes no system call and opens no file. What it must know of the machine, the numbers
+//! of users and groups, it asks of a [`Names`] that the caller brings. It trusts nobody with the
+//! text: every text either loads or is refused, none makes it panic.
 #![forbid(unsafe_code)]
 
 mod accept;

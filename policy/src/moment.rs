@@ -1,4 +1,5 @@
-//! Moments in time, as rules and tests name them. This crate never asks the clock: whoever decides brings the time.
+//! Moments in time, as rules and tests name them. This crate never asks the clock: the caller
+//! passes the time.
 
 use std::fmt;
 use std::str::FromStr;

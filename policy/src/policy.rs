@@ -132,14 +132,16 @@ impl Policy {
         self.timed
     }
 
-    /// Returns whether a peer may do something to a slot, to a whole tag or to the broker, at a moment.
+    /// Returns whether a peer may do something to a slot, to a whole tag or to the broker, at a
+    /// moment.
     ///
     /// This is the one decision: the daemon, `[[tests]]` and `explain` ask it, and no other.
     ///
-    /// A tag that is not declared is always refused, and so is [`Right::Operate`] on a slot or tag, or any other
-    /// right on the broker. [`Right::Tag`] and [`Right::Claim`] count of a whole tag, so a slot stands for its
-    /// tag there; a [`Target::Tag`] looks only at rules that cover all of the tag. Nobody may change what lies in a
-    /// resource's slot. The cost grows with the rules that cover the target and not with others. Nothing is allocated.
+    /// A tag that is not declared is always refused, and so is [`Right::Operate`] on a slot or tag,
+    /// or any other right on the broker. [`Right::Tag`] and [`Right::Claim`] count of a whole tag,
+    /// so a slot stands for its tag there; a [`Target::Tag`] looks only at rules that cover all of
+    /// the tag. Nobody may change the slot of a resource. The cost grows with the rules that cover
+    /// the target and not with others. Nothing is allocated.
     pub fn outcome<'p>(
         &'p self,
         peer: &Peer<'_>,
@@ -156,8 +158,9 @@ impl Policy {
         Conditions::new(self.rules.len())
     }
 
-    /// As [`Policy::outcome`], for a peer that is asked about more than once: each of a rule's conditions is looked at
-    /// the first time that it matters, and kept in `conditions`, which must be of this very policy and peer.
+    /// As [`Policy::outcome`], for a peer that is asked about more than once. Each of a rule's
+    /// conditions is looked at the first time that it matters. The result is kept in `conditions`,
+    /// which must be of this very policy and peer.
     pub fn outcome_with<'p>(
         &'p self,
         peer: &Peer<'_>,
@@ -203,8 +206,8 @@ impl Policy {
         self.coverage.alike_until(slot).min(before_the_next.unwrap_or(Index::MAX))
     }
 
-    /// Whether a right is to change what lies in a resource's slot: that is the policy's own, and nobody may, whatever the
-    /// rules say.
+    /// Whether a right is to change the slot of a resource: it is the policy's own, and nobody may,
+    /// whatever the rules say.
     #[must_use]
     pub fn keeps(&self, right: Right, target: Target) -> bool {
         matches!(target, Target::Slot(slot) if right.is_to_change() && self.resource_at(slot).is_some())

@@ -1,4 +1,5 @@
-//! What a policy reaches at all, whoever asks: what is left of a slot when its rules have gone.
+//! Whether a slot is within reach of any peer at all. A deposit out of reach is left over: the
+//! rules that allowed it have gone.
 
 use crate::pattern::Pattern;
 use crate::rights::Rights;
@@ -6,9 +7,11 @@ use crate::rule::Who;
 use crate::{Moment, Peer, Policy, Right, Slot};
 
 impl Policy {
-    /// Whether somebody may take what lies in a slot, or change it, at a moment or after it: some rule that has not ended
-    /// allows to get, add, del or replace, and none denies that to everybody at all times. A slot of a tag that is not
-    /// declared is out of reach. The cost grows with the rules that cover the slot.
+    /// Whether a peer may get, add, delete or replace a deposit in a slot, at a moment or after it:
+    /// some rule that has not ended allows it, and none denies it to everybody at all times.
+    ///
+    /// A slot of a tag that is not declared is out of reach. The cost grows with the rules that
+    /// cover the slot.
     #[must_use]
     pub fn reaches(&self, slot: Slot, at: Moment) -> bool {
         let (mut allowed, mut denied) = (Rights::NONE, Rights::NONE);

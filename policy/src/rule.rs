@@ -89,8 +89,9 @@ impl Who {
             && any_matches(self.labels.as_deref(), peer.label)
     }
 
-    /// Whether a rule that denies counts for a peer: what could not be read of it counts against it. Or else whoever is to
-    /// be kept out by its unit would only have to end before somebody looks.
+    /// Whether a rule that denies counts for a peer: a condition that could not be read of it
+    /// counts as met. Otherwise a process that a rule keeps out by its unit would only have to end
+    /// before somebody looks.
     pub fn keeps_out(&self, peer: &Peer<'_>) -> bool {
         self.includes(peer)
             || peer.vanished && self.includes_user(peer.uid)

@@ -1,7 +1,9 @@
-//! Every diagnostic: each `tests/findings/NAME.toml` is refused with exactly the report in `NAME.txt`. Where `NAME` is a
-//! directory, its `policy.toml` is the main file and the others are drop-ins.
+//! Every diagnostic: each `tests/findings/NAME.toml` is refused with exactly the report in
+//! `NAME.txt`. Where `NAME` is a directory, its `policy.toml` is the main file and the others are
+//! drop-ins.
 //!
-//! `REWRITE=1 cargo test -p fdbroker-policy --test findings` writes the reports anew; then read the difference.
+//! `REWRITE=1 cargo test -p fdbroker-policy --test findings` writes the reports again; then read
+//! the difference.
 
 mod support;
 

@@ -1,8 +1,8 @@
 //! The programs under test, built as this test was built.
 //!
-//! Built once in each test process, into the same target directory, so that nothing has to be
-//! done before `cargo test`, `cargo bench` or `cargo run --example demo`. Root's tests use copies
-//! in a directory that every user can reach, because a checkout often lies where only root can.
+//! Built once in each test process, into the same target directory. So nothing has to be done
+//! before `cargo test`, `cargo bench` or `cargo run --example demo`. Root's tests use copies in a
+//! directory that every user can reach, because a checkout often lies where only root can.
 //!
 //! `FDBROKER_TEST_BINARIES=DIR` uses the programs in DIR instead of building any.
 
@@ -48,7 +48,7 @@ fn in_directory(directory: &Path) -> Binaries {
     Binaries { daemon, command, peer, upgrader, load }
 }
 
-/// Builds an example of this package in the profile of this process; gives its path.
+/// Builds an example of this package in the profile of this process; returns its path.
 pub fn example(name: &str) -> PathBuf {
     if let Some(directory) = std::env::var_os(READY_MADE) {
         return Path::new(&directory).join(name);
@@ -71,7 +71,7 @@ pub fn for_readers(name: &str) -> PathBuf {
     found.unwrap_or_else(|| panic!("cargo built no {name}: {examples:?}")).clone()
 }
 
-/// Builds the library for C, and gives the directory that its two files are in.
+/// Builds the library for C, and returns the directory that its two files are in.
 pub fn escrow_library() -> PathBuf {
     if let Some(directory) = std::env::var_os(READY_MADE) {
         return directory.into();
@@ -90,7 +90,7 @@ fn built() -> [PathBuf; 5] {
     })
 }
 
-/// Runs cargo; gives every program that it made or found to be up to date.
+/// Runs cargo; returns every program that it made or found to be up to date.
 fn build(what: &[&str]) -> Vec<PathBuf> {
     let (target, profile) = of_this_process();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
@@ -155,8 +155,8 @@ extern "C" fn remove_copies() {
 
 /// Copies a program to where it is to be run.
 ///
-/// Another process does it: a child that some test forks meanwhile would have the copy open for writing
-/// until it runs something itself, and the copy could not be run (ETXTBSY).
+/// Another process does it. Otherwise a child that some test forks at that moment would have the
+/// copy open for writing until it runs something itself, and the copy could not be run (ETXTBSY).
 ///
 /// # Panics
 /// When it cannot be copied.

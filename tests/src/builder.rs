@@ -39,8 +39,8 @@ impl Daemon {
         Builder::new(Some(body.to_owned()))
     }
 
-    /// A daemon without a policy file, as someone who is not root would try it out; none where
-    /// this machine has a policy file of its own.
+    /// A daemon without a policy file, as someone who is not root would try it out; `None` if this
+    /// machine has a policy file of its own.
     pub fn built_in(what: &str) -> Option<Builder> {
         if Path::new("/etc/fdbroker/policy.toml").exists() {
             crate::skip(what, "/etc/fdbroker/policy.toml exists and would be used");
@@ -55,8 +55,8 @@ impl Daemon {
         Builder::new(None).argument("--policy").argument(policy)
     }
 
-    /// A daemon where anyone may do anything to the slots of tag 1 (`open`), which accepts every
-    /// kind that a tag accepts when the policy does not say.
+    /// A daemon where anyone may do anything to the slots of tag 1 (`open`). It accepts every kind
+    /// that a tag accepts if the policy does not say.
     pub fn open() -> Builder {
         Self::with_policy(crate::sample::OPEN)
     }
@@ -177,7 +177,7 @@ impl Builder {
         Daemon::new(started)
     }
 
-    /// Starts a daemon that is expected not to come up; gives its exit status and what it said.
+    /// Starts a daemon that is expected to fail; returns its exit status and what it said.
     #[track_caller]
     pub fn fail(self) -> (i32, String) {
         let mut started = self.spawn();

@@ -79,13 +79,13 @@ impl Peer {
         self
     }
 
-    /// CLAIM, which must not fail; gives how far the claim is.
+    /// CLAIM, which must not fail; returns the claim's state.
     #[track_caller]
     pub fn claim(&mut self, tag: i16, mode: i16) -> State {
         self.claim_for(tag, mode, LONG).state
     }
 
-    /// The same, with its time in milliseconds; gives the whole answer.
+    /// The same, with its time in milliseconds; returns the whole answer.
     #[track_caller]
     pub fn claim_for(&mut self, tag: i16, mode: i16, time: i32) -> Claimed {
         self.try_claim(tag, mode, time).claimed()
@@ -115,7 +115,7 @@ impl Peer {
         self.ask(&request::withdraw(tag), &[])
     }
 
-    /// The next event must say this of this tag; gives all that it says.
+    /// The next event must say this of this tag; returns the whole event.
     #[track_caller]
     pub fn is_told(&mut self, tag: i16, what: What) -> Event {
         let event = self.event();

@@ -106,7 +106,7 @@ impl Daemon {
         self.reload_files();
     }
 
-    /// Puts in force what lies in the files.
+    /// Puts in force what the files say now.
     #[track_caller]
     pub fn reload_files(&self) {
         let swaps = || self.log.text().matches(IN_FORCE).count();
@@ -115,7 +115,8 @@ impl Daemon {
         wait_until("the new policy is in force", || swaps() > before);
     }
 
-    /// Has it read what it has to refuse; gives what the log said about it before its record.
+    /// Has it read a policy that it must refuse; returns what the log said about that before its
+    /// record.
     #[track_caller]
     pub fn reload_in_vain(&self) -> String {
         let before = self.log.lines().len();
@@ -129,7 +130,7 @@ impl Daemon {
         said.map(|line| format!("{}\n", line.message)).collect()
     }
 
-    /// Kills the worker, and waits until it is gone; gives its process id.
+    /// Kills the worker, and waits until it is gone; returns its process id.
     #[track_caller]
     pub fn kill_worker(&self) -> u32 {
         let pid = self.worker_pid();
@@ -172,8 +173,9 @@ impl Daemon {
         })
     }
 
-    /// How many descriptors are open; without the duplicates of connections that the supervisor gets
-    /// some time after they were accepted, and without the one that the worker has for each closer.
+    /// How many descriptors are open. Not counted are the duplicates of connections, which the
+    /// supervisor gets some time after they were accepted, and the one that the worker has for each
+    /// closer.
     ///
     /// # Panics
     /// When we may not look.

@@ -26,12 +26,12 @@ impl Directory {
         self.0.path().join(name)
     }
 
-    /// Writes a file of mode 0600; gives its path.
+    /// Writes a file of mode 0600; returns its path.
     pub fn private_file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         self.file(name, content, 0o600)
     }
 
-    /// Writes a file; gives its path.
+    /// Writes a file; returns its path.
     pub fn file(&self, name: &str, content: impl AsRef<[u8]>, mode: u32) -> PathBuf {
         let path = self.join(name);
         fs::write(&path, content).unwrap();
@@ -39,7 +39,7 @@ impl Directory {
         path
     }
 
-    /// Gives it to another user, who may then make files in it.
+    /// Makes another user its owner, who may then make files in it.
     pub fn give_to(&self, ids: &crate::Ids) {
         std::os::unix::fs::chown(self.path(), Some(ids.uid), Some(ids.gid)).unwrap();
     }

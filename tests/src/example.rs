@@ -55,7 +55,7 @@ impl Example {
         self.said.lock().unwrap().clone()
     }
 
-    /// Waits for a line that begins like this; gives the rest of it.
+    /// Waits for a line that begins like this; returns the rest of it.
     #[track_caller]
     pub fn says(&self, begin: &str) -> String {
         wait_for(&format!("the example says {begin:?}"), || {

@@ -14,7 +14,8 @@ use crate::{Directory, is_root, skip};
 #[derive(Debug)]
 pub(crate) struct Fuse {
     directory: Directory,
-    /// The server's end. Once it is closed everywhere, whoever waits for an answer fails.
+    /// The server's end. Once it is closed everywhere, every request that waits for an answer
+    /// fails.
     pub(crate) server: Arc<File>,
 }
 

@@ -46,15 +46,16 @@ pub enum Task {
     /// Attack a broker until something else is to be done, or for so many milliseconds at most. Answered
     /// when the attack has begun.
     Attack { path: PathBuf, attack: Attack, connections: usize, time: u64 },
-    /// End the attack; gives how many connections or answers there were.
+    /// End the attack; answers how many connections or answers there were.
     EndAttack,
-    /// Ask on a kept socket so often, with so many microseconds in between; gives how long each took.
+    /// Ask on a kept socket so often, with so many microseconds in between; answers how long each
+    /// took.
     Measure { on: usize, bytes: Vec<u8>, number: usize, pause: u64 },
     /// Start another helper, with exactly this process id, on the descriptor that comes with this.
     StartWithPid { pid: u32, program: PathBuf },
 }
 
-/// What came of it.
+/// The result.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Outcome {
     /// The system said no.

@@ -78,7 +78,7 @@ impl Attack {
         }
     }
 
-    /// Attacks; gives how many connections or answers there were.
+    /// Attacks; returns how many connections or answers there were.
     ///
     /// # Errors
     /// When there is no connection at all, or when it has ended before it was told to.
@@ -123,8 +123,8 @@ impl fmt::Debug for Course<'_> {
 }
 
 impl<'a> Course<'a> {
-    /// An attack that calls `begun` when it has had its first effect, and goes on until `ends` can be read
-    /// from, or for so long at most.
+    /// An attack that calls `begun` when it has had its first effect. It goes on until `ends` can
+    /// be read from, or for so long at most.
     pub fn new(ends: BorrowedFd<'a>, at_most: Duration, begun: &'a mut dyn FnMut()) -> Self {
         Self { ends, until: Instant::now() + at_most, begun, number: 0 }
     }

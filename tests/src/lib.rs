@@ -1,9 +1,9 @@
 //! The harness of the integration tests: a real daemon, peers that keep to no rule, other users.
 //!
-//! Every test starts a daemon of its own ([`Daemon`]) in a directory of its own and talks to it
-//! with bytes that it makes itself ([`Peer`]); where another user has to do so, a helper process
-//! that has become that user does ([`Person`]). Nothing here waits by hoping: [`wait_until`] looks
-//! for a condition and gives up after [`PATIENCE`], which only a hang can reach.
+//! Every test starts a daemon of its own ([`Daemon`]) in a directory of its own. It talks to it
+//! with bytes that it makes itself ([`Peer`]). If another user has to do so, a helper process that
+//! has become that user does ([`Person`]). Nothing here waits by hoping: [`wait_until`] looks for a
+//! condition and gives up after [`PATIENCE`], which only a hang can reach.
 //!
 //! Where the broker is to run under a service manager, the machine's own is booted in namespaces
 //! ([`systemd::ServiceManager`]).

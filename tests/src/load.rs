@@ -1,8 +1,8 @@
-//! Constant load on an HTTP server: some clients keep their connection, others come anew for each
-//! request. Any failure fails the test, there is no second try.
+//! Constant load on an HTTP server: some clients keep their connection, others connect again for
+//! each request. Any failure fails the test, there is no second try.
 //!
-//! Requests are sent by the clock. What a request took is counted from when it was due, so a
-//! pause is seen by all that were due in it, and not only by the first.
+//! Requests are sent by the clock. A request's time is counted from when it was due. So a pause is
+//! seen by all requests that were due in it, and not only by the first.
 
 use std::collections::HashSet;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -19,7 +19,7 @@ use crate::{PATIENCE, wait_until};
 pub struct Clients {
     /// How many keep their connection, as long as the server does.
     pub staying: usize,
-    /// How many connect anew for each request.
+    /// How many connect again for each request.
     pub coming: usize,
     /// The time from a client's request to its next.
     pub every: Duration,
@@ -38,7 +38,7 @@ struct Shared {
     results: Mutex<Results>,
 }
 
-/// What came of it.
+/// The results.
 #[derive(Debug, Default)]
 pub struct Results {
     /// How long each request took.
@@ -125,7 +125,7 @@ fn asks(address: SocketAddr, stays: bool, begin: Instant, every: Duration, share
     }
 }
 
-/// One request; gives who answered, and keeps the connection if both sides want that.
+/// Sends one request; returns who answered, and keeps the connection if both sides want that.
 fn ask(address: SocketAddr, stays: bool, kept: &mut Option<Kept>) -> io::Result<String> {
     let mut connection = match kept.take() {
         Some(connection) => connection,

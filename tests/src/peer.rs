@@ -291,7 +291,7 @@ impl Peer {
         self.del(place).done();
     }
 
-    /// Waits until the broker has ended the connection; gives what it answered before.
+    /// Waits until the broker has ended the connection; returns what it answered before.
     #[track_caller]
     pub fn until_closed(&mut self) -> Vec<Answer> {
         let mut answers = Vec::new();

@@ -86,7 +86,7 @@ impl Person {
         self.perform(&Task::Become(ids), &[]).expect("root can become anyone");
     }
 
-    /// Has it connect to a path; gives the bare socket.
+    /// Has it connect to a path; returns the bare socket.
     ///
     /// # Errors
     /// As connect(2).
@@ -123,7 +123,7 @@ impl Person {
         Ok(descriptors.into_iter().next().expect("what was opened is given"))
     }
 
-    /// Has it set another process's limit of descriptors; gives what it was.
+    /// Has it set another process's limit of descriptors; returns the old limit.
     ///
     /// # Errors
     /// As prlimit(2).
@@ -131,8 +131,8 @@ impl Person {
         self.number(&Task::LimitDescriptors { pid, soft }, &[])
     }
 
-    /// Has it attack a broker until the attack is ended, or for so long at most; returns when it has
-    /// begun. It can do nothing else meanwhile.
+    /// Has it attack a broker until the attack is ended, or for so long at most; returns when it
+    /// has begun. It can do nothing else at the same time.
     ///
     /// # Errors
     /// When the attack has not begun.
@@ -193,7 +193,7 @@ impl Person {
 }
 
 impl AttackUnderWay {
-    /// Ends it; gives how many connections or answers there were.
+    /// Ends it; returns how many connections or answers there were.
     ///
     /// # Errors
     /// When it had ended before: its time was up, or the broker had ended all of its connections.
@@ -221,7 +221,7 @@ impl Connection {
         Ok(Received { bytes, descriptors, truncated: false })
     }
 
-    /// Asks so often, with a pause behind each answer; gives how long each took, in microseconds.
+    /// Asks so often, with a pause behind each answer; returns how long each took, in microseconds.
     ///
     /// # Errors
     /// When one is not answered in time.

@@ -106,7 +106,7 @@ pub fn memory(pid: u32, field: &str) -> u64 {
     value.trim_end_matches(" kB").trim().parse::<u64>().unwrap() * 1024
 }
 
-/// The open descriptors of a process and what they refer to; none where we may not look.
+/// Returns the open descriptors of a process and what they refer to, or `None` if we may not look.
 pub fn descriptors(pid: u32) -> Option<BTreeMap<u32, String>> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
     Some(entries.filter_map(|entry| descriptor(&entry.ok()?.path())).collect())

@@ -1,10 +1,11 @@
-//! A file system whose server never answers: whoever opens a file there waits for as long as it is mounted.
+//! A file system whose server never answers: a process that opens a file there waits for as long as
+//! it is mounted.
 
 use std::path::PathBuf;
 
 use crate::fuse::Fuse;
 
-/// Unmounted when dropped; then whoever waits fails.
+/// Unmounted when dropped; then every wait fails.
 #[derive(Debug)]
 pub struct SilentFiles(Fuse);
 

@@ -47,7 +47,7 @@ impl HeldPipe {
         Self { end: Some(end), reader, thread: Some(thread) }
     }
 
-    /// Gives the end that is to be sent: whoever closes it last waits.
+    /// Returns the end that is to be sent: the process that closes it last waits.
     #[track_caller]
     pub fn take(&mut self) -> OwnedFd {
         self.end.take().expect("it is sent once")
@@ -62,7 +62,7 @@ impl HeldPipe {
         send(end.as_fd());
     }
 
-    /// Lets whoever sleeps go on.
+    /// Wakes the sleepers.
     pub fn let_go(&mut self) {
         let _ = self.reader.shutdown(std::net::Shutdown::Both);
         if let Some(thread) = self.thread.take() {
@@ -148,7 +148,7 @@ impl HeldByPage {
         send(end.as_fd());
     }
 
-    /// Lets whoever sleeps go on.
+    /// Wakes the sleepers.
     pub fn let_go(&mut self) {
         self.page.let_come();
         if let Some(thread) = self.thread.take() {
@@ -187,7 +187,7 @@ impl Drop for Stopped {
     }
 }
 
-/// Waits until a thread of a process sleeps in state D; gives its id.
+/// Waits until a thread of a process sleeps in state D; returns its id.
 #[track_caller]
 pub fn sleeping_thread(process: u32) -> u32 {
     wait_for("a thread sleeps in the kernel", || {

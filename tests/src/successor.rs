@@ -72,14 +72,14 @@ impl Successor {
         self.child.id()
     }
 
-    /// Has it do something that has to succeed; gives its answer.
+    /// Has it do something that has to succeed; returns its answer.
     #[track_caller]
     pub fn ask(&mut self, order: &str) -> String {
         self.order(order);
         self.answer()
     }
 
-    /// Has it do something that has to fail; gives which error it is.
+    /// Has it do something that has to fail; returns which error it is.
     #[track_caller]
     pub fn fails(&mut self, order: &str) -> String {
         self.order(order);
@@ -91,14 +91,14 @@ impl Successor {
         writeln!(self.orders, "{order}").expect("the process lives");
     }
 
-    /// What came of an order that had to succeed.
+    /// Returns the answer to an order that had to succeed.
     #[track_caller]
     pub fn answer(&mut self) -> String {
         let line = self.line();
         line.strip_prefix("ok ").unwrap_or_else(|| panic!("{line}")).to_owned()
     }
 
-    /// What came of an order that had to fail: which error.
+    /// Returns the error of an order that had to fail.
     #[track_caller]
     pub fn failure(&mut self) -> String {
         let line = self.line();

@@ -1,6 +1,6 @@
 //! A service manager of the test's own: this machine's systemd, booted in namespaces.
 //!
-//! It sees this machine's files with an overlay on top, so that nothing it writes stays, and has
+//! It sees this machine's files with an overlay on top, so that nothing it writes stays. It has
 //! processes, mounts, network, devices and cgroups of its own. All of it ends with its init.
 
 use std::fs;
@@ -127,7 +127,7 @@ impl ServiceManager {
         Ok(manager)
     }
 
-    /// Runs a program in it, as its root; gives up on one that hangs.
+    /// Runs a program in it, as its root, within a bound.
     pub fn run(&self, command: &[&str]) -> Output {
         self.run_with("", command)
     }
@@ -155,7 +155,7 @@ impl ServiceManager {
         child.wait_with_output().unwrap()
     }
 
-    /// Runs a program that has to succeed; gives what it printed.
+    /// Runs a program that has to succeed; returns what it printed.
     #[track_caller]
     pub fn succeed(&self, command: &[&str]) -> String {
         let output = self.run(command);

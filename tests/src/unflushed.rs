@@ -116,7 +116,7 @@ impl Server {
         bytes.extend(error.to_le_bytes());
         bytes.extend(unique.to_le_bytes());
         body.iter().for_each(|word| bytes.extend(word.to_le_bytes()));
-        // Whoever asked may have been killed.
+        // The process that asked may have been killed.
         let _ = (&*self.device).write_all(&bytes);
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 pub const PATIENCE: Duration = Duration::from_secs(30);
 const STEP: Duration = Duration::from_millis(5);
 
-/// Looks again and again until `condition` gives something.
+/// Looks again and again until `condition` returns something.
 ///
 /// # Panics
 /// After [`PATIENCE`], with `what` was waited for.

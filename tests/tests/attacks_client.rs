@@ -8,7 +8,8 @@ use fdbroker_tests::binaries::{binaries, copy_program};
 use fdbroker_tests::daemon::TRIER;
 use fdbroker_tests::{Daemon, Directory, Ids, is_root, needs_root, process, sample, skip, sys};
 
-/// A command that runs another one in a user namespace in which nobody has a number; none where that is not allowed.
+/// A command that runs another one in a user namespace in which nobody has a number; `None` if that
+/// is not allowed.
 fn in_unmapped_namespace(what: &str, command: &Command) -> Option<Command> {
     let mut unshare = Command::new("unshare");
     unshare.arg("--user").arg(command.get_program()).args(command.get_args());

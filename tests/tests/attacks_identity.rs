@@ -116,7 +116,7 @@ fn with_group_connection(daemon: &Daemon) -> std::os::fd::OwnedFd {
     shared_connection(&staff, daemon)
 }
 
-/// Has a person connect, and gives a duplicate of the socket.
+/// Has a person connect, and returns a duplicate of the socket.
 fn shared_connection(person: &Person, daemon: &Daemon) -> std::os::fd::OwnedFd {
     let connection = person.open_connection(daemon.socket()).unwrap();
     connection.share().unwrap()

@@ -1,5 +1,5 @@
-//! Descriptors that are more than they seem: only what the tag accepts comes in, and what came in
-//! harms nobody.
+//! Descriptors that are more than they seem: a tag takes only what it accepts, and nothing that it
+//! takes harms anybody.
 
 use std::fs::{File, OpenOptions};
 use std::net::{TcpListener, TcpStream};

@@ -1,4 +1,4 @@
-//! What lies at a resource's path is not what the policy says.
+//! A file at a resource's path that is not what the policy says.
 
 use std::fs;
 use std::os::unix::fs::symlink;

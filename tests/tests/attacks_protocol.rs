@@ -105,7 +105,7 @@ fn a_payload_that_comes_byte_by_byte_does_not_outlast_the_timeout() {
     let mut peer = scene.daemon.connect();
     peer.send(&request::add_announcing(SLOT, -1, 32768, b""), &[]);
     let start = Instant::now();
-    // A byte from time to time: no byte may start the time anew.
+    // A byte from time to time: no byte may start the time again.
     while !peer.is_answered(Duration::from_millis(100)) {
         let waited = start.elapsed();
         assert!(waited < Duration::from_secs(20), "not cut off after {waited:?}");

@@ -126,7 +126,7 @@ fn a_hundred_connections_that_never_read_their_descriptors_disturb_nobody() {
 
 #[test] // attack 13, where descriptors are scarce
 fn those_who_never_read_use_up_nobodys_allowance_of_descriptors_in_flight() {
-    // The kernel counts what lies unread per user: this worker needs one of its own.
+    // The kernel counts descriptors in flight per user: this worker needs a user of its own.
     let builder = Daemon::open().setting("user = 64003").descriptor_limit(1024);
     never_reading(250, builder);
 }
@@ -253,7 +253,7 @@ fn resources_that_wait_to_be_sent_to_one_user_fill_nobodys_table() {
         return;
     }
     let policy = format!("{}\n{WITH_RESOURCE}", sample::OPEN);
-    // The kernel counts what lies unread per user: this worker needs one of its own.
+    // The kernel counts descriptors in flight per user: this worker needs a user of its own.
     let builder = Daemon::with_policy(&policy).setting("user = 64004");
     let daemon = builder.descriptor_limit(4096).start();
     let open = || process::descriptors(daemon.worker_pid()).expect("/proc shows them").len();

@@ -81,7 +81,7 @@ fn refused_while_full(free: usize, descriptors: usize) {
     drop(peer);
     fdbroker_tests::wait_until("nothing is left of it", || {
         let now = daemon.descriptors();
-        // The peer's connection, and its pidfd where the kernel gives one, have gone too.
+        // The peer's connection, and its pidfd if the kernel provides one, have gone too.
         now.supervisor == before.supervisor && now.worker < before.worker
     });
 }
@@ -129,7 +129,8 @@ fn limit_that_leaves(pid: u32, free: usize) -> u64 {
     }
 }
 
-/// Whoever closes gets the processor only when hardly anybody else wants it: as beside many busy threads.
+/// Threads that close get the processor only when hardly any other wants it: as beside many busy
+/// threads.
 fn closing_comes_last(daemon: &Daemon) {
     let worker = daemon.worker_pid();
     for thread in process::threads(worker) {

@@ -25,7 +25,7 @@ impl Scene {
         Self { daemon, tag, old, new, owner, claimant }
     }
 
-    /// Kills the worker; both have to connect anew.
+    /// Kills the worker; both have to connect again.
     fn crash(&mut self) {
         self.daemon.kill_worker();
         while !self.owner.answer().is_closed() {}

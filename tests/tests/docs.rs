@@ -94,7 +94,7 @@ fn every_policy_of_the_readme_and_the_upgrader_and_the_example_for_systemd_load(
     }
 }
 
-/// Whoever comes reads it from the top: what is longer has a page of its own.
+/// Newcomers read it from the top: what is longer has a page of its own.
 #[test]
 fn the_readme_is_short() {
     assert!(read("README.md").lines().count() <= 200);
@@ -506,7 +506,7 @@ fn every_example_can_be_copied_and_is_started_by_the_command_on_its_page() {
     }
 }
 
-/// The six tags that the examples use, and the rights that the built-in policy gives.
+/// The six tags that the examples use, and the rights that the built-in policy grants.
 fn as_built_in() -> String {
     let tags: String =
         (1..=6).map(|id| format!("[tags.t{id}]\nid = {id}\nserial = true\n")).collect();

@@ -61,7 +61,7 @@ impl Client {
     }
 }
 
-/// Gives how many lines were said. It says the next ones while answers to others are on their way.
+/// Sends lines, the next ones while answers to others are on their way; returns how many.
 fn says(mut stream: &TcpStream, piece: usize, ends: &AtomicBool, heard: &AtomicU64) -> u64 {
     let mut said = 0;
     while !ends.load(Ordering::Relaxed) {
@@ -79,7 +79,7 @@ fn says(mut stream: &TcpStream, piece: usize, ends: &AtomicBool, heard: &AtomicU
     said
 }
 
-/// Gives how many lines came, each with its number.
+/// Returns how many lines came, each with its number.
 fn hears(stream: &TcpStream, heard: &AtomicU64) -> u64 {
     let mut number = 0;
     for line in BufReader::new(stream).lines() {

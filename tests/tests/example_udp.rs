@@ -1,4 +1,4 @@
-//! The UDP server of `examples/`: its socket is handed on, and what lies in it is not lost.
+//! The UDP server of `examples/`: its socket is handed on, and no datagram in it is lost.
 
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, Ordering};

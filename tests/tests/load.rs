@@ -17,7 +17,7 @@ fn hostile_users_cost_the_others_no_answer_and_leave_nothing() {
         users: 8,
         hostile: 2,
         attacked: Duration::from_secs(10),
-        // Each connection is made anew within that.
+        // Each connection is made again within that.
         alone: Duration::from_secs(5),
         every: Duration::from_millis(200),
     };

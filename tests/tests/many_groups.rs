@@ -10,7 +10,7 @@ const MALLORY: u32 = 64402;
 const STAFF: u32 = 64450;
 /// As docs/policy.md has it.
 const MOST: u32 = 1024;
-/// How long the attack goes on at most, and with it what alice asks meanwhile.
+/// How long the attack, and alice's requests beside it, go on at most.
 const NO_HANG: Duration = Duration::from_secs(60);
 
 /// Alice and staff may use tag 1.

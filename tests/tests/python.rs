@@ -26,7 +26,7 @@ fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../client/python")
 }
 
-/// Python, in the directory of the client; none where there is none, which is said aloud.
+/// Python, in the directory of the client; `None` if there is none, which is said aloud.
 fn python(what: &str) -> Option<Command> {
     let check = format!("import sys; sys.exit(sys.version_info < {OLDEST})");
     let found = Command::new("python3").args(["-c", &check]).stderr(Stdio::null()).status();

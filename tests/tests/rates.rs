@@ -1,4 +1,5 @@
-//! `requests_per_second`, of the broker and of a rule: whoever asks faster waits, and nobody else does.
+//! `requests_per_second`, of the broker and of a rule: a user who asks faster waits, and nobody
+//! else does.
 
 use std::time::{Duration, Instant};
 

@@ -164,7 +164,7 @@ fn a_client_that_waits_for_a_serial_tag_waits_on_when_the_worker_is_replaced() {
     });
 }
 
-/// Asks for much while the supervisor stands still, then kills the worker: gives how many of the
+/// Asks for much while the supervisor stands still, then kills the worker; returns how many of the
 /// requests were answered. Whatever was acknowledged must hold, however far the supervisor was.
 fn killed_before_the_supervisor_has_read(daemon: &Daemon, requests: &[Vec<u8>]) -> usize {
     let mut peer = daemon.connect();

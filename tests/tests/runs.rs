@@ -248,7 +248,7 @@ fn of_a_tag_that_is_taken_over_neither_side_takes_a_run_and_the_old_one_never_ag
     }
 }
 
-/// GET_MANY of the first five slots, with take or without; gives the error number of each.
+/// GET_MANY of the first five slots, with take or without; returns the error number of each.
 fn many(peer: &mut Peer, tag: i16, take: bool) -> [i32; 5] {
     let indices: Vec<u8> = (0..5).flat_map(i32::to_ne_bytes).collect();
     let head = [tag, i16::from(take)].map(i16::to_ne_bytes).concat();
@@ -326,7 +326,7 @@ fn whatever_is_asked_each_outcome_is_named_by_just_one_record() {
     }
 }
 
-/// How often what came of which slot.
+/// How often each result came, and of which slot.
 type Tally = BTreeMap<(&'static str, i32), u32>;
 
 /// What the records say of what was asked for.
@@ -356,7 +356,7 @@ fn verdict<T>(found: &Result<T, Error>) -> &'static str {
     }
 }
 
-/// A letter for each slot: what came of it. An `o` is a descriptor without a payload.
+/// A letter for the result of each slot. An `o` is a descriptor without a payload.
 fn outcomes(got: &ManyDeposits) -> String {
     let letter = |(_, found): &(Index, Result<fdbroker::Deposit, Error>)| match found {
         Ok(deposit) if deposit.descriptor.is_some() => 'o',

@@ -182,7 +182,7 @@ fn nobody_but_root_looks_into_the_two_processes() {
         let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
         let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
         assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
-        // What belongs to a process that is not dumpable is root's, whoever it runs as.
+        // The files of a process that is not dumpable are root's, whatever user it runs as.
         let memory = std::fs::metadata(format!("/proc/{pid}/mem")).unwrap();
         assert_eq!(std::os::unix::fs::MetadataExt::uid(&memory), 0);
     }

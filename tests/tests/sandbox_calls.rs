@@ -17,7 +17,7 @@ struct Strace {
 }
 
 impl Strace {
-    /// Watches the process `pid` of `daemon`; none where there is no tool for it, or no right to.
+    /// Watches the process `pid` of `daemon`; `None` if there is no tool for it, or no right to.
     fn of(daemon: &Daemon, pid: u32, what: &str, arguments: &[&str]) -> Option<Self> {
         let output = daemon.directory().join("strace");
         let mut command = Command::new("strace");

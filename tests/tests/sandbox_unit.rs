@@ -9,7 +9,8 @@ const UNIT: &str = include_str!("../../systemd/fdbrokerd.service");
 const HARDENED: &str = include_str!("../../systemd/hardened.example.conf");
 const SERVICE: &str = "fdbrokerd.service";
 
-/// What systemd counts for the unit with drop-ins; none where the tool is missing or too old for files.
+/// What systemd counts for the unit with drop-ins; `None` if the tool is missing or too old for
+/// files.
 fn exposure(what: &str, drop_in: Option<&str>) -> Option<f64> {
     let directory = Directory::new();
     let unit = directory.file(SERVICE, UNIT, 0o644);

@@ -112,7 +112,7 @@ enum Holding {
     Nothing,
 }
 
-/// Slots of every kind: where, and what lies there.
+/// Slots of every kind, and what they hold.
 const SLOTS: [((i16, i32), Holding); 15] = [
     ((1, 0), Holding::Resource),
     ((10, 900), Holding::Resource),

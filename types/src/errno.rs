@@ -58,7 +58,7 @@ errnos! {
 }
 
 impl Errno {
-    /// The error number `code`, given positive; none when it is not from 1 to 4095.
+    /// Returns the error number `code`, given positive, or `None` if it is not from 1 to 4095.
     pub const fn new(code: i32) -> Option<Self> {
         if code < 1 || code > 4095 {
             return None;

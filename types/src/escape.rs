@@ -1,7 +1,7 @@
 //! How text from others is shown in a log, on a terminal or in a report.
 //!
-//! One set of characters is escaped everywhere ([`is_harmful`]), so that no text can look like two lines, move a
-//! cursor, turn the direction of writing or hide what it is.
+//! One set of characters is escaped everywhere ([`is_harmful`]). So no text can look like two
+//! lines, move a cursor, turn the direction of writing or hide what it is.
 
 use std::ffi::OsStr;
 use std::fmt::{self, Write};

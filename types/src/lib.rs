@@ -1,8 +1,12 @@
 //! The words that the protocol, the policy, the daemon and the client share.
 //!
-//! Where a deposit lies ([`Tag`], [`Index`], [`Slot`]), what it is ([`Kind`]), what may be done with it ([`Right`]),
-//! why a request failed ([`Errno`]), and how text from others is shown ([`escape()`]). Each is a plain value: this
-//! crate reads no file, makes no system call and never panics.
+//! - Where a deposit is: [`Tag`], [`Index`], [`Slot`].
+//! - What it is: [`Kind`].
+//! - What may be done with it: [`Right`].
+//! - Why a request failed: [`Errno`].
+//! - How text from others is shown: [`escape()`].
+//!
+//! Each is a plain value: this crate reads no file, makes no system call and never panics.
 #![forbid(unsafe_code)]
 
 mod decimal;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 /// One right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Right {
-    /// Take a duplicate of what lies in the slot, or open the resource.
+    /// Take a duplicate of the slot's deposit, or open its resource.
     Get,
     /// Deposit something in the slot.
     Add,
@@ -14,7 +14,7 @@ pub enum Right {
     Del,
     /// Open a session on the whole tag, and wait one's turn if it is serial. Counts of a tag, not of a slot.
     Tag,
-    /// Take the whole tag over from whoever owns it. Counts of a tag, not of a slot.
+    /// Take the whole tag over from its owner. Counts of a tag, not of a slot.
     Claim,
     /// Overwrite or delete what another user deposited.
     Replace,
@@ -68,7 +68,7 @@ impl Right {
         matches!(self, Self::Tag | Self::Claim)
     }
 
-    /// Whether it is a right to change what lies in a slot.
+    /// Whether it is a right to change a slot's deposit.
     #[must_use]
     pub const fn is_to_change(self) -> bool {
         matches!(self, Self::Add | Self::Del | Self::Replace)

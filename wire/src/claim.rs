@@ -24,15 +24,16 @@ pub enum ClaimRequest {
         /// How long it may take from when the turn has come until READY: 1 ms to [`MAX_TIME`],
         /// in whole milliseconds.
         time: Duration,
-        /// Whether I settle first, once I own it: whoever claims it then waits until I have said
-        /// READY as its owner, so that nobody takes it over before all is in its place; at most as
-        /// long as `time`.
+        /// Whether I settle first, once I own it: the next claimant then waits until I have said
+        /// READY as its owner, for at most `time`. So nobody takes the tag over before everything
+        /// is in its place.
         settle: bool,
     },
     /// RELEASE: what I, the owner, left there is what my claimant may take over, whichever claims
     /// it now: who knows which one should say [`ClaimRequest::ReleaseTo`].
     Release(Tag),
-    /// RELEASE to one claim and no other: the one that the owner was told of may have ended meanwhile.
+    /// RELEASE to one claim and no other: the claim that the owner was told of may have ended
+    /// since.
     ReleaseTo {
         /// The tag.
         tag: Tag,
@@ -75,7 +76,7 @@ pub struct Claimed {
 pub enum State {
     /// Another claim is before it, or the owner has not released yet: an event will tell.
     Waiting,
-    /// What lies in the tag may be taken over now; READY makes it one's own.
+    /// The deposits of the tag may be taken over now; READY makes the claimant the owner.
     Granted,
     /// The tag is one's own.
     Owned,
@@ -102,7 +103,7 @@ pub struct Event {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(i16)]
 pub enum What {
-    /// To a claimant: what lies in the tag may be taken over now.
+    /// To a claimant: the deposits of the tag may be taken over now.
     Granted = 1,
     /// To a claimant: its owner has gone, and the tag is yours.
     Owned = 2,
@@ -303,7 +304,7 @@ fn milliseconds(time: Duration) -> i32 {
     i32::try_from(time.min(MAX_TIME).as_millis()).unwrap_or(i32::MAX)
 }
 
-/// None when it is negative, or beyond [`MAX_TIME`].
+/// Returns `None` if it is negative, or beyond [`MAX_TIME`].
 fn duration(milliseconds: i32) -> Option<Duration> {
     let time = Duration::from_millis(u64::try_from(milliseconds).ok()?);
     (time <= MAX_TIME).then_some(time)

@@ -1,11 +1,11 @@
-//! The decoder: takes what recvmsg(2) gave, gives complete messages.
+//! The decoder: takes the bytes and descriptors of each recvmsg(2), and returns complete messages.
 //!
-//! **Binding descriptors to messages.** A stream's recvmsg may return several messages and the
-//! descriptors of the last of them together, and never reads past a send that carried
-//! descriptors. So descriptors wait in a queue; a complete message that announces n of them
-//! takes n from its front. Descriptors that came no later than the last byte of a message, and
-//! are left when it has taken its own, are a violation by that message: all are dropped, it is
-//! answered with EINVAL, and the connection ends.
+//! **Binding descriptors to messages.** One recvmsg of a stream may return several messages, and
+//! the descriptors of the last of them together. It never reads past a send that carried
+//! descriptors. So descriptors wait in a queue; a complete message that announces n of them takes n
+//! from its front. A message violates that if descriptors came no later than its last byte, and are
+//! left when it has taken its own. All are dropped, the message is answered with EINVAL, and the
+//! connection ends.
 //!
 //! A decoder holds at most one incomplete message and what it was fed since it was last drained.
 
@@ -145,8 +145,8 @@ impl<F> Decoder<F> {
         parse(&self.bytes[body], claimed.filter_map(|arrived| arrived.descriptor))
     }
 
-    /// How many descriptors from the front of the queue belong to a message that announced so
-    /// many: all of them. What came for one that cannot have all is dropped.
+    /// Returns how many descriptors from the front of the queue belong to a message that announced
+    /// so many: all of them. If not all are there, those that came for it are dropped.
     fn claim(&mut self, announced: usize) -> Result<usize, Fault> {
         let cut_off = |arrived: &Arrived<F>| arrived.descriptor.is_none();
         let fault = match self.descriptors.iter().take(announced).position(cut_off) {

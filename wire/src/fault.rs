@@ -9,8 +9,8 @@ pub struct Fault {
     pub errno: Errno,
     /// The sentence for the answer and the log.
     pub reason: &'static str,
-    /// The stream is out of step, or the peer broke the rule about descriptors: answer, then
-    /// end the connection. The decoder gives nothing more.
+    /// The stream is out of step, or the peer broke the rule about descriptors: answer, then end
+    /// the connection. The decoder returns nothing more.
     pub fatal: bool,
 }
 

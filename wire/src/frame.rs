@@ -104,7 +104,7 @@ pub(crate) fn split_flags(flags: i16) -> (u8, usize) {
     (own, usize::from(count))
 }
 
-/// The bytes at `offset` as an array; none when there are too few.
+/// Returns the bytes at `offset` as an array, or `None` if there are too few.
 fn array_at<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
     bytes.get(offset..)?.first_chunk().copied()
 }

@@ -1,10 +1,9 @@
 //! The wire protocol of fdbroker: bytes and descriptors in, messages out.
 //!
-//! This crate does no I/O and makes no system call. It owns the byte layouts
-//! (`docs/protocol.md` shows them on one page), their limits, and the rule by which
-//! descriptors that arrive on a stream are bound to the messages they belong to. It trusts
-//! nobody: whatever bytes and descriptors are fed to a [`Decoder`], it neither panics nor
-//! holds more than its [`Limits`] allow.
+//! This crate does no I/O and makes no system call. It owns the byte layouts (`docs/protocol.md`
+//! shows them on one page) and their limits. It owns the rule by which descriptors that arrive on a
+//! stream are bound to their messages. It trusts nobody: whatever bytes and descriptors are fed to
+//! a [`Decoder`], it neither panics nor holds more than its [`Limits`] allow.
 //!
 //! All integers are in native byte order: both ends are on one machine.
 #![forbid(unsafe_code)]

@@ -11,7 +11,7 @@ use crate::{
 /// What is asked about many slots of a tag. Payloads (of type `P`) may be borrowed by who sends it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ManyRequest<F, P = Payload> {
-    /// GET_MANY: what lies in these slots?
+    /// GET_MANY: get, or take, the deposits of these slots.
     Get {
         /// Their tag.
         tag: Tag,
@@ -28,7 +28,7 @@ pub enum ManyRequest<F, P = Payload> {
         /// The deposits, 1 to [`MAX_DESCRIPTORS`] of them.
         deposits: Vec<Deposit<F, P>>,
     },
-    /// DEL_MANY: delete what lies in these slots.
+    /// DEL_MANY: delete the deposits of these slots.
     Del {
         /// Their tag.
         tag: Tag,
@@ -70,7 +70,7 @@ pub struct Deposit<F, P = Payload> {
     pub descriptor: Option<F>,
 }
 
-/// What came of one slot among many.
+/// The result for one slot among many.
 pub type Outcome<F, P = Payload> = Result<Deposit<F, P>, (Index, Errno)>;
 
 /// How many bytes of body a deposit takes, beside its payload.

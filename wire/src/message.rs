@@ -1,7 +1,7 @@
 //! The messages themselves, and how each is written.
 //!
-//! A message whose variable part is large (ADD) offers its head apart, so that a sender can
-//! gather head and payload in one sendmsg(2) without copying.
+//! ADD has a large variable part, and offers its head apart. So a sender can gather head and
+//! payload in one sendmsg(2) without copying.
 
 use crate::frame::Head;
 use crate::size::{
@@ -65,7 +65,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// The error that this reply carries; none when it tells success.
+    /// Returns the error that this reply carries, or `None` if it reports success.
     pub fn error(&self) -> Option<Errno> {
         Errno::new(-i32::from(self.rc))
     }
@@ -83,9 +83,9 @@ pub struct Info {
 
 /// Any message with an opcode from 64 up: i16 op · i16 flags · i32 length · the body.
 ///
-/// The low eight bits of the flags on the wire are the number of descriptors that travel with
-/// the message, so that even an unknown one can be skipped with all that belongs to it; the
-/// high eight bits are the opcode's own.
+/// The low eight bits of the flags on the wire are the number of descriptors that travel with the
+/// message. So even an unknown message can be skipped with its descriptors. The high eight bits are
+/// the opcode's own.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Extended<F> {
     /// The opcode.

@@ -30,11 +30,11 @@ pub const LISTING: i16 = 67;
 pub const RELOAD: i16 = 68;
 /// Answers a [`RELOAD`], a [`PURGE`] and a [`STATUS`].
 pub const REPORT: i16 = 69;
-/// Asks to delete deposits, whoever left them.
+/// Asks to delete deposits of any owner.
 pub const PURGE: i16 = 70;
 /// Asks how the broker is doing.
 pub const STATUS: i16 = 72;
-/// Asks for, or takes, what lies in many slots.
+/// Asks for, or takes, the deposits of many slots.
 pub const GET_MANY: i16 = 74;
 /// Answers a [`GET_MANY`].
 pub const GOT_MANY: i16 = 75;
@@ -42,7 +42,7 @@ pub const GOT_MANY: i16 = 75;
 pub const ADD_MANY: i16 = 76;
 /// Answers an [`ADD_MANY`] and a [`DEL_MANY`].
 pub const DONE_MANY: i16 = 77;
-/// Deletes what lies in many slots.
+/// Deletes the deposits of many slots.
 pub const DEL_MANY: i16 = 78;
 /// Asks to take a tag over.
 pub const CLAIM: i16 = 80;

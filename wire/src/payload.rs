@@ -12,7 +12,7 @@ use zeroize::Zeroize;
 pub struct Payload(Vec<u8>);
 
 impl Payload {
-    /// Returns the bytes to whoever wipes them or need not.
+    /// Returns the bytes. They are not wiped then: that is up to the caller.
     #[must_use]
     pub fn into_vec(mut self) -> Vec<u8> {
         std::mem::take(&mut self.0)

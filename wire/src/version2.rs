@@ -95,7 +95,7 @@ pub enum Answer {
 pub struct Name(String);
 
 impl Name {
-    /// The name of this text; none when it is empty, too long, or has a NUL in it.
+    /// Returns the name of this text, or `None` if it is empty, too long, or has a NUL in it.
     pub fn new(text: impl Into<String>) -> Option<Self> {
         let text = text.into();
         let fits = (1..=MAX_NAME).contains(&text.len()) && !text.contains('\0');
@@ -122,15 +122,15 @@ pub enum Found {
 pub struct Entry {
     /// Which.
     pub slot: Slot,
-    /// What it holds; none when that is not known, as of a device that is opened for each request.
+    /// What it holds; `None` if that is not known, as of a device that is opened for each request.
     pub kind: Option<Kind>,
     /// The broker itself fills the slot.
     pub resource: bool,
     /// No rule of the policy reaches the slot. Only operators are told.
     pub unreachable: bool,
-    /// The user id of who left it there; none when that is not told.
+    /// The user id of its depositor; `None` if that is not told.
     pub owner: Option<u32>,
-    /// How many bytes of payload it has; none when that is not told.
+    /// How many bytes of payload it has; `None` if that is not told.
     pub payload: Option<u32>,
     /// The resource's name, or the slot's by the name of its tag; may be empty.
     pub name: String,
@@ -191,7 +191,7 @@ impl Listing {
 /// What became of a request, in sentences for people.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Report {
-    /// Why it was not done; none when it was.
+    /// Why it was not done; `None` if it was.
     pub error: Option<Errno>,
     /// What there is to say. Sent as [`MAX_REPORT`] bytes at most.
     pub text: String,

@@ -1,7 +1,7 @@
 //! Where C and Rust meet: the functions of the header, and every unsafe block of this crate.
 //!
-//! C is trusted to keep to the header: a pointer is null or points to what the header says for the
-//! whole call, and a handle comes from [`escrow_init`] and was not given to [`escrow_fini`] yet. What
+//! C is trusted to keep to the header: a pointer is null, or points to what the header says for the
+//! whole call. A handle comes from [`escrow_init`] and was not passed to [`escrow_fini`] yet. What
 //! can be checked is checked, and answered with −EINVAL. Nothing is kept that C owns.
 //!
 //! A panic does not get past here: it becomes −EIO, and so does every later request on the same
@@ -37,7 +37,7 @@ pub unsafe extern "C" fn escrow_init(
 ) -> c_int {
     guarded(|| {
         // SAFETY: by the contract above, either is null or valid for this call, and nobody else
-        // uses it meanwhile.
+        // uses it during the call.
         let (path, handle) = unsafe { (string(path), handle.as_mut()) };
         let handle = handle.ok_or(Errno::INVAL)?;
         *handle = std::ptr::null_mut();

@@ -5,9 +5,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// Has `command` run its program in a session of its own, as nobody's child here, with the
-/// standard streams and `kept` under its number, and no other descriptor: whatever the program
-/// that links this library has open, and forgot to mark, stays its own.
+/// Has `command` run its program in a session of its own, as nobody's child here. The program gets
+/// the standard streams and `kept` under its number, and no other descriptor. So descriptors that
+/// the program with this library has open, and forgot to mark, stay its own.
 pub(crate) fn detach(command: &mut Command, kept: OwnedFd) {
     // SAFETY: between fork(2) and execve(2) of a process that may have threads, only
     // async-signal-safe calls are allowed: setsid, fork (by way of a plain system call, without

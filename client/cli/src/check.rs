@@ -102,7 +102,7 @@ fn load_file(file: &Path) -> Result<(Policy, usize), Failure> {
     }
 }
 
-/// Prints what there is to say of one file; gives whether it is good.
+/// Prints the report on one file; returns whether the file is good.
 fn check(file: &Path) -> Result<Result<(), Failure>, Failure> {
     let (policy, drop_ins) = match load_file(file) {
         Ok(loaded) => loaded,

@@ -1,8 +1,8 @@
-//! `fdbroker exec`: runs a program with descriptors from the broker, the way that socket
-//! activation hands them over: sd_listen_fds(3).
+//! `fdbroker exec`: runs a program with descriptors from the broker, the way that socket activation
+//! hands them over: sd_listen_fds(3).
 //!
-//! The program takes the place of this process, so that LISTEN_PID is this process's own id and
-//! whoever waits for it, or signals it, reaches the program.
+//! The program takes the place of this process. So LISTEN_PID is this process's own id, and a
+//! parent that waits for this process, or signals it, reaches the program.
 
 use std::ffi::OsString;
 use std::io;

@@ -35,7 +35,7 @@ impl Failure {
         Self::Local(format!("{what}: {source}"))
     }
 
-    /// Says on standard error what happened, and gives the status to exit with.
+    /// Reports the failure on standard error, and returns the exit status.
     pub(crate) fn report(self) -> ExitCode {
         if let Self::Broker(Error::Reported { text, .. }) = &self {
             terminal::complain(format_args!("{}", text.trim_end()));

@@ -69,7 +69,7 @@ impl<'a> LazyBroker<'a> {
         }
     }
 
-    /// What a name means to the broker; none when it is to be looked up in a policy file.
+    /// Asks the broker what a name means; `None` if it is to be looked up in a policy file.
     fn find(&mut self, name: &str) -> Result<Option<Found>, Failure> {
         if self.policy.is_some() {
             return Ok(None);
@@ -86,7 +86,7 @@ impl<'a> LazyBroker<'a> {
     }
 }
 
-/// Refuses a slot one of whose numbers is too large, which no name could mend.
+/// Refuses a slot one of whose numbers is too large: looking it up as a name could not help.
 fn in_range(text: &str) -> Result<(), Failure> {
     let Some((tag, index)) = text.split_once('/') else { return Ok(()) };
     tag_in_range("slot", text, tag)?;

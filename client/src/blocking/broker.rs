@@ -16,17 +16,17 @@ use crate::{Attempt, Connector, Error, Feature, Operation};
 
 /// A session with a broker. Requests block until they are answered.
 ///
-/// **When the broker is restarted** under a session, the session reconnects, checks again whom
-/// the broker runs as, and repeats the request that had no answer yet, for as long as
-/// [`Connector::retry_for`] allows; a broker that says that it is starting or stopping
-/// (EAGAIN) is asked again likewise. So each request is carried out *at least once*, which for
-/// these requests has the outcome of once: a repeated `add` deposits the same again, and a
-/// repeated `del` that finds nothing left counts as done. What somebody else did to the same
-/// slot in between may be undone by the repetition. An answer that broke off in the middle is
-/// not asked for again: that is [`Error::Broken`].
+/// **If the broker restarts** under a session, the session reconnects and checks again whom the
+/// broker runs as. It repeats the request that had no answer yet, for as long as
+/// [`Connector::retry_for`] allows. A broker that says that it is starting or stopping (EAGAIN) is
+/// asked again likewise. So each request is carried out *at least once*, which for these requests
+/// has the outcome of once. A repeated `add` deposits the same again, and a repeated `del` that
+/// finds nothing left counts as done. The repetition may undo what another process did to the same
+/// slot in between. A request whose answer broke off in the middle is not repeated: that is
+/// [`Error::Broken`].
 ///
-/// A tag that is marked serial in the policy belongs to the first session that touches it,
-/// until that session is dropped; a request of another one waits that long.
+/// A tag that is marked serial in the policy belongs to the first session that touches it, until
+/// that session is dropped; a request of another one waits that long.
 pub struct Broker {
     connector: Connector,
     socket: Arc<Path>,
@@ -136,9 +136,9 @@ impl Broker {
         answer
     }
 
-    /// Says HEL on a connection on which it has not been said, and looks for a feature among
-    /// what it was granted. Gives the answer of a broker that is starting or stopping, and is
-    /// to be asked again.
+    /// Says HEL on a connection on which it has not been said, and checks that a feature was
+    /// granted. Returns the answer of a broker that is starting or stopping, and is to be asked
+    /// again.
     fn greet(
         &mut self,
         operation: &Operation,

@@ -25,7 +25,7 @@ use crate::transport::socket::Socket;
 pub(crate) struct Connection {
     socket: Socket,
     core: Core<OwnedFd>,
-    /// Room for the largest answer, taken once. What came in earlier ones is still there.
+    /// Room for the largest answer, allocated once. The bytes of earlier answers are still in it.
     buffer: Payload,
     timeout: Option<Duration>,
     over: bool,
@@ -79,8 +79,8 @@ impl Connection {
         }
     }
 
-    /// Waits for an event; none when `end` has come. An event that is there already is given
-    /// without a look at the socket.
+    /// Waits for an event, until `end`; then it returns `None`. An event that is there already is
+    /// returned without a look at the socket.
     ///
     /// # Errors
     /// Every [`Failure`] but [`Failure::NoRoom`].
@@ -122,7 +122,7 @@ impl Connection {
         }
     }
 
-    /// What came while nothing is asked: events, or it should not have come.
+    /// Takes in what the broker sent while nothing was asked: only events are expected.
     fn take_in(&mut self) -> Result<(), Failure> {
         match self.core.is_drained() {
             true => Ok(()),

@@ -1,7 +1,7 @@
-//! What is claimed on a connection, and whether claims were lost with one.
+//! The claims of a connection, and whether claims were lost with one.
 //!
-//! Claims end with their connection. Since a connection may be lost and made anew without notice,
-//! by a request that claims nothing, the next one that has to do with claims fails first.
+//! Claims end with their connection. A request that claims nothing may reconnect without notice. So
+//! after that, the next request that has to do with claims fails first.
 
 use std::collections::BTreeSet;
 use std::io;

@@ -95,11 +95,11 @@ impl<F> Core<F> {
         self.decoder.feed(bytes, descriptors, truncated);
     }
 
-    /// The next answer that somebody waits for; none until more is fed. Every event that came
-    /// before it is set apart.
+    /// Returns the next answer that somebody waits for, or `None` until more is fed. Every event
+    /// that came before it is set apart.
     ///
     /// # Errors
-    /// What is wrong with what came; the conversation is over.
+    /// What is wrong with the answer; the conversation is over.
     pub(crate) fn answer(&mut self) -> Result<Option<(Ticket, Answer<F>)>, Reason> {
         loop {
             let Some(found) = self.decoder.message() else {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A descriptor: whoever drops the last copy has closed it.
+/// A descriptor: it is closed when the last copy is dropped.
 type Descriptor = Arc<()>;
 
 /// What a broker sends, one message each.

@@ -28,16 +28,16 @@ use pending::Pending;
 
 /// A session with a broker that never waits.
 ///
-/// A request gives a [`Ticket`] at once. [`Polled::process`] sends and receives what can be sent
-/// and received; then [`Polled::answer`] has what was answered. It is to be called when the
-/// descriptor ([`AsFd`]) is readable, or writable while [`Polled::wants_write`], and after
-/// [`Polled::deadline`] if there is one. Requests are under way at once, and answered in order.
+/// A request returns a [`Ticket`] at once. [`Polled::process`] sends and receives as much as it can;
+/// then [`Polled::answer`] returns the answers. Call `process` when the descriptor ([`AsFd`]) is
+/// readable, or writable while [`Polled::wants_write`], and after [`Polled::deadline`] if there is
+/// one. Requests are under way at once, and answered in order.
 ///
-/// What was answered is kept until it is taken, or its ticket is forgotten.
+/// An answer is kept until it is taken, or its ticket is forgotten.
 ///
-/// **Nothing is repeated.** When the connection is lost, `process` fails once, each request that
-/// was not answered has that as its answer, and what was claimed is lost; [`Polled::reconnect`]
-/// begins anew, at another descriptor.
+/// **Nothing is repeated.** If the connection is lost, `process` fails once, each request without
+/// an answer gets that failure as its answer, and claims are lost. [`Polled::reconnect`] connects
+/// again, with another descriptor.
 ///
 /// ```no_run
 /// use std::os::fd::AsFd;
@@ -102,11 +102,11 @@ impl Connector {
 }
 
 impl Polled {
-    /// Sends and receives what can be sent and received now.
+    /// Sends and receives as much as it can without waiting.
     ///
     /// # Errors
-    /// [`Error::Broken`] when the connection is lost, [`Error::Protocol`] when what came makes no
-    /// sense, [`Error::Timeout`] when the oldest answer is late. There is no connection then.
+    /// [`Error::Broken`] if the connection is lost, [`Error::Protocol`] if the broker sent
+    /// nonsense, [`Error::Timeout`] if the oldest answer is late. There is no connection then.
     pub fn process(&mut self) -> Result<(), Error> {
         if self.over {
             return Err(self.disconnected(Operation::Process));
@@ -115,8 +115,8 @@ impl Polled {
         self.take_answers().and(transferred).map_err(|failure| self.end(failure))
     }
 
-    /// What came of a request, once. None while there is no answer, and for a ticket that was
-    /// answered before or forgotten.
+    /// Returns the answer to a request, once. `None` while there is no answer, and for a ticket
+    /// that was answered before or forgotten.
     pub fn answer(&mut self, ticket: Ticket) -> Option<Result<Outcome, Error>> {
         self.answered.remove(&ticket)
     }
@@ -149,7 +149,7 @@ impl Polled {
         &self.path
     }
 
-    /// Connects anew. What was not answered has failed then.
+    /// Connects again. Requests without an answer have failed then.
     ///
     /// # Errors
     /// As [`Connector::connect`].
@@ -265,7 +265,7 @@ impl Polled {
         }
     }
 
-    /// Ends the connection, and gives every request that was not answered that as its answer.
+    /// Ends the connection. Every request that was not answered gets that failure as its answer.
     fn end(&mut self, failure: Failure) -> Error {
         self.over = true;
         self.socket.end();
@@ -309,7 +309,7 @@ impl AsFd for Polled {
 }
 
 impl Waiter for Ticket {
-    /// Whoever goes gives his ticket back.
+    /// A caller that loses interest forgets its ticket.
     fn is_gone(&self) -> bool {
         false
     }

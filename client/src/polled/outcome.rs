@@ -1,4 +1,4 @@
-//! What came of a request, whichever it was.
+//! The answer to a request, of any kind.
 
 use fdbroker_wire::Info;
 use fdbroker_wire::claim::Claimed;
@@ -6,7 +6,7 @@ use fdbroker_wire::version2::Found;
 
 use crate::{Deposit, Error, Listed, ManyDeposits};
 
-/// What came of a request.
+/// The answer to a request.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Outcome {

@@ -1,10 +1,11 @@
 //! The table of requests: one row for each, with its documentation.
 //!
-//! A session passes `requests!` the name of a macro, which makes a method of each row. So no session
-//! lacks a request, or describes it in other words.
+//! A session passes `requests!` the name of a macro, which makes a method of each row. So no
+//! session lacks a request, or describes it in other words.
 //!
-//! A row is: what the request does, its errors, its name and arguments, what it returns, the variant
-//! of [`Outcome`](crate::Outcome) that holds that, and how the request is made.
+//! A row has the documentation and errors of the request, its name and arguments, and the type that
+//! it returns. It names the variant of [`Outcome`](crate::Outcome) that holds that, and says how
+//! the request is made.
 
 /// What the rows name.
 pub(crate) mod names {
@@ -158,11 +159,13 @@ macro_rules! requests {
                 Claim::new(tag, mode, time)
             }
 
-            /// Claims a tag like [`claim`](Self::claim), and settles before the next claim has its turn.
+            /// Claims a tag like [`claim`](Self::claim), and settles before the next claim has its
+            /// turn.
             ///
-            /// The next claimant waits until the new owner has called [`ready`](Self::ready) once it owns
-            /// the tag, a second time if it called it as a claimant; at most as long as `time`. So the
-            /// next claimant finds what the new owner brings.
+            /// The next claimant waits for at most `time`, until the new owner has called
+            /// [`ready`](Self::ready) once it owns the tag. If the owner called `ready` as a
+            /// claimant, it calls it a second time. So the next claimant finds what the new owner
+            /// brings.
             #[errors = "Those of [`claim`](Self::claim)."]
             fn claim_and_settle(tag: Tag, mode: Mode, time: Duration) -> Claimed as Claimed {
                 Claim::settling(tag, mode, time)

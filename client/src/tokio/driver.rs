@@ -1,8 +1,8 @@
-//! The task that owns the connection: it carries requests out and answers in, connects when
-//! there is something to ask, and ends with the last client.
+//! The task that owns the connection: it sends requests and delivers answers, connects when there
+//! is something to ask, and ends with the last client.
 //!
-//! It never repeats anything: whoever asked is told, and asks again. A request whose asker has
-//! gone is not sent; once its first byte was, it is sent whole, and its answer is dropped.
+//! It never repeats a request: the caller gets an error, and may ask again. A request whose caller
+//! has gone is not sent. Once its first byte was sent, it is sent whole, and its answer is dropped.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -250,7 +250,7 @@ impl Driven<'_> {
         Ok(read)
     }
 
-    /// Tells everybody what came for them. A claim counts before the events behind its answer.
+    /// Delivers answers and events. A claim counts before the events behind its answer.
     fn deliver(&mut self) {
         let channel = &mut self.channel;
         while let Some((asker, response)) = channel.answered() {

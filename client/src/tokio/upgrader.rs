@@ -294,8 +294,8 @@ impl Upgrader {
     }
 }
 
-/// Whoever waits for the turn to come. Without it, the thread that waits would go on, and a runtime
-/// does not end before its threads do.
+/// The wait for the turn, ended when this is dropped. Otherwise the waiting thread would go on, and
+/// a runtime does not end before its threads do.
 struct Waits(Arc<Shared>);
 
 impl Drop for Waits {

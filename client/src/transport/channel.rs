@@ -1,9 +1,10 @@
-//! What goes over one connection that never waits: requests go out as the socket takes them,
-//! answers come in as they are there, any number of them under way. Whose socket it is holds it.
+//! One connection that never waits: requests are sent as the socket takes them, answers are
+//! received as they come, and any number of them is under way. The socket's owner holds the
+//! channel.
 //!
-//! HEL is said before the first request. A broker of version 1 is then asked one thing at a time,
-//! since the oldest of them lost the second of two requests that came together. After a failure
-//! the channel is out of step, and is good for nothing but [`Channel::abandon`].
+//! HEL is said before the first request. A broker of version 1 is then asked one thing at a time:
+//! the oldest of them lost the second of two requests that came together. After a failure the
+//! channel is out of step, and is good for nothing but [`Channel::abandon`].
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -40,7 +41,7 @@ pub(crate) struct OwnedRequest {
     feature: Option<Feature>,
 }
 
-/// What came of a request.
+/// The answer to a request.
 #[derive(Debug)]
 pub(crate) enum Response {
     /// This was answered.
@@ -79,7 +80,7 @@ impl Lost {
 /// What was read from a connected socket, and what is to be sent there.
 pub(crate) struct Channel<W> {
     core: Core<OwnedFd>,
-    /// What came in earlier answers is still there.
+    /// The bytes of earlier answers are still in it.
     buffer: Payload,
     greeting: Greeting,
     /// What has not begun to be sent.
@@ -288,7 +289,7 @@ impl<W: Waiter> Channel<W> {
         }
     }
 
-    /// Gives all that came to who asked for it.
+    /// Delivers each answer to the caller that waits for it.
     fn hear(&mut self) -> Result<(), Failure> {
         while let Some((ticket, answer)) = self.core.answer().map_err(Failure::Nonsense)? {
             (self.since, self.answering) = (Instant::now(), false);

@@ -114,7 +114,7 @@ impl Connector {
         self.check(socket).map(Socket::new)
     }
 
-    /// The same of one that does not block; none when more wait to be accepted than may.
+    /// The same for a socket that does not block; `None` if the broker's backlog is full.
     #[cfg(feature = "tokio")]
     pub(crate) fn open_at_once(&self, path: &Path) -> Result<Option<OwnedFd>, Unopened> {
         match self.dial(path, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {

@@ -1,9 +1,11 @@
-//! The socket of a session, which stays ours only as long as the program that we are in leaves it alone.
+//! The socket of a session, which stays ours only as long as the program that we are in leaves it
+//! alone.
 //!
-//! A program in C or Python that closes descriptors which it did not open (`close(3)` and so on before it goes on
-//! as a daemon) frees the number of our socket, and the kernel gives that number to the next file. So the socket is
-//! compared with the one that was connected before each use, and before it is closed. A child after fork(2) shares
-//! the socket with its parent: whoever of the two asks could read the answer to the other one.
+//! A program in C or Python may close descriptors which it did not open (`close(3)` and so on
+//! before it goes on as a daemon). That frees the number of our socket, and the kernel assigns it
+//! to the next file. So the socket is compared with the one that was connected before each use, and
+//! before it is closed. A child after fork(2) shares the socket with its parent: each of the two
+//! could read the answer to the other's request.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -23,7 +23,7 @@ pub enum Trust {
     RootOrSelf,
     /// This user id alone.
     Uid(u32),
-    /// Whoever it is. Descriptors from a broker like that may be anything.
+    /// Any user. Descriptors from a broker like that may be anything.
     Anyone,
 }
 

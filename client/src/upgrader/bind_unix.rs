@@ -1,8 +1,8 @@
 //! Binding a Unix socket where a dead process may have left its path behind.
 //!
-//! Of several that find a dead path at once, the second must not remove what the first has bound
-//! there meanwhile, nor one that is bound and does not listen yet. So all of it is done under a
-//! lock on the directory.
+//! Several processes may find a dead path at once. Then the second must not remove a socket that
+//! the first has just bound, even if that does not listen yet. So all of it is done under a lock on
+//! the directory.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -55,7 +55,7 @@ pub(crate) fn not_empty(path: &Path) -> io::Result<&Path> {
     }
 }
 
-/// The lock on the directory of a path; none where it cannot be had.
+/// Locks the directory of a path; returns `None` if that fails.
 fn lock(path: &Path) -> Option<File> {
     let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
     let directory = File::open(directory.unwrap_or(Path::new("."))).ok()?;

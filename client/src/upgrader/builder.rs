@@ -86,19 +86,19 @@ impl Builder {
         self
     }
 
-    /// Whether [`Upgrader::listen`] gives a socket that was inherited under its name wherever it is
-    /// bound. The default is no: where that is not the address that is asked for, it is an error.
+    /// Whether [`Upgrader::listen`] accepts an inherited socket of that name wherever it is bound.
+    /// The default is no: if it is not bound to the address that is asked for, that is an error.
     pub fn any_address(mut self, any: bool) -> Self {
         self.any_address = any;
         self
     }
 
-    /// Claims the tag, waits until its turn has come, and fetches what lies there.
+    /// Claims the tag, waits until its turn has come, and fetches the deposits of the predecessor.
     ///
     /// # Errors
-    /// [`UpgradeError::TimedOut`] when the turn did not come; [`UpgradeError::Broker`] when there
-    /// is no broker, when it does not serve claims, when its policy does not allow it, or, to
-    /// [`Mode::Again`], when another process owns the tag. Nothing has changed then.
+    /// [`UpgradeError::TimedOut`] if the turn did not come. [`UpgradeError::Broker`] if there is no
+    /// broker, it does not serve claims, or its policy does not allow it; with [`Mode::Again`],
+    /// also if another process owns the tag. Nothing has changed then.
     pub fn start(self) -> Result<Upgrader, UpgradeError> {
         self.begin()?.finish()
     }
@@ -158,7 +158,7 @@ pub(crate) struct Starting {
 }
 
 impl Starting {
-    /// Waits until the turn has come, and fetches what lies there. It fails soon after
+    /// Waits until the turn has come, and fetches the predecessor's deposits. It fails soon after
     /// [`Shared::give_up`].
     pub(crate) fn finish(self) -> Result<Upgrader, UpgradeError> {
         self.wait_for_turn()?;
@@ -201,7 +201,7 @@ struct Begun {
     instance: i64,
 }
 
-/// Claims the tag on a first connection, or on another if that is lost meanwhile.
+/// Claims the tag on a first connection, or on another if that is lost.
 fn begin(terms: &Terms) -> Result<Begun, Error> {
     let mut backoff = Backoff::new(terms.retry_for);
     let connect = || terms.connector.clone().connect();

@@ -11,7 +11,7 @@ pub(crate) struct NotDone {
     pub(crate) source: Error,
 }
 
-/// Deposits what is due; gives the first that was not taken, when all were tried.
+/// Makes every deposit that is due; returns the first failure, after all were tried.
 pub(crate) fn deposit_all(
     broker: &mut Broker,
     tag: Tag,
@@ -42,7 +42,7 @@ pub(crate) fn deposit_all(
     Ok(first)
 }
 
-/// Deletes what is unwanted; gives the first that was not deleted, when all were tried.
+/// Deletes every unwanted deposit; returns the first failure, after all were tried.
 pub(crate) fn delete_all(
     broker: &mut Broker,
     tag: Tag,

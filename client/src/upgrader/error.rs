@@ -98,7 +98,7 @@ pub enum UpgradeError {
         /// Where it is bound.
         found: Address,
     },
-    /// What lies under this name was left by a later version of this library, or damaged.
+    /// A later version of this library left the deposit of this name, or it is damaged.
     Unreadable {
         /// The name.
         name: String,
@@ -110,7 +110,7 @@ pub enum UpgradeError {
         /// The size of the payload, in bytes.
         size: usize,
     },
-    /// A socket, connection or file could not be made anew, or not used.
+    /// A socket, connection or file could not be made or used.
     Io {
         /// The name.
         name: String,

@@ -1,4 +1,4 @@
-//! The upgrader as its program holds it, until it gives up.
+//! The upgrader as its program holds it, until it gives up the tag.
 
 use std::fmt;
 use std::sync::Arc;
@@ -35,10 +35,10 @@ impl Upgrader {
         self.shared.lock().inventory.names()
     }
 
-    /// Gives up: the tag, or the claim of it. Whoever waits here is told
+    /// Gives up the tag, or the claim of it. Calls that wait return
     /// [`UpgradeError::Stopped`](super::UpgradeError::Stopped).
-    /// What was deposited stays there, for a process that claims the tag next; what is not wanted
-    /// any more has to be removed first.
+    ///
+    /// Deposits stay there, for a process that claims the tag next. Remove unwanted ones first.
     pub fn stop(&self) {
         let mut state = self.shared.lock();
         let tag = state.terms.tag;

@@ -23,7 +23,7 @@ pub trait Inherit: AsFd + Sized {
     fn inherit(descriptor: OwnedFd) -> io::Result<Self>;
 }
 
-/// A type of socket that others come to: what [`super::Upgrader::listen`] gives.
+/// A type of listening socket: what [`super::Upgrader::listen`] returns.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a type of listening socket",
     label = "which type of socket is it?",
@@ -31,7 +31,7 @@ pub trait Inherit: AsFd + Sized {
 )]
 pub trait Listening: Inherit {}
 
-/// A type of connection: what [`super::Upgrader::connect`] gives.
+/// A type of connection: what [`super::Upgrader::connect`] returns.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a type of connection",
     label = "which type of connection is it?",

@@ -22,8 +22,8 @@ pub(crate) struct Inventory {
     unreadable: BTreeMap<String, Index>,
     /// What is to be deleted at the broker.
     unwanted: BTreeSet<Index>,
-    /// Listening sockets that are at the broker, by their names, to be deposited again at one that
-    /// was started anew: nobody else could make them while this process serves.
+    /// Listening sockets that are at the broker, by their names. They are deposited again at a
+    /// broker that was restarted: no other process could make them while this one serves.
     spares: BTreeMap<String, OwnedFd>,
     /// Every slot that holds something, of ours or of others.
     taken: BTreeSet<Index>,
@@ -98,8 +98,8 @@ impl Inventory {
         }
     }
 
-    /// Takes in what lies at a broker that was started anew, while this process serves. Gives the
-    /// names that are gone; of these, the listening sockets are to be deposited again.
+    /// Takes in the deposits at a broker that was restarted, while this process serves. Returns the
+    /// names that are gone; the listening sockets among them have to be deposited again.
     pub(crate) fn reconcile(
         &mut self,
         found: impl IntoIterator<Item = (Index, Option<Deposit>)>,
@@ -136,7 +136,7 @@ impl Inventory {
         }
     }
 
-    /// Closes what was only kept for a broker that is started anew.
+    /// Closes the descriptors that were only kept for a broker that is restarted.
     pub(crate) fn drop_spares(&mut self) {
         self.spares.clear();
     }

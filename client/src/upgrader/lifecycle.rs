@@ -98,8 +98,8 @@ impl Upgrader {
             released => released.map(|()| true),
         };
         let (state, released) = self.shared.ask(state, |machine| machine.is_alive(), release)?;
-        // If the connection was lost meanwhile, the claim is another one, or comes: the watcher
-        // releases it again.
+        // If the connection was lost in between, the claim is another one, or is still to come: the
+        // watcher releases it again.
         match released || state.machine.is_fixed() {
             true => Ok(()),
             false => Err(UpgradeError::Unclaimed { tag }),
@@ -145,7 +145,7 @@ impl Upgrader {
         Ok(state)
     }
 
-    /// Looks whether what was inherited still lies there: the claim was made anew, and another
+    /// Checks whether the inherited deposits are still there: the claim was made again, and another
     /// process may have been faster.
     fn compare<'a>(&'a self, mut state: Guard<'a>) -> Result<Guard<'a>, UpgradeError> {
         let tag = state.terms.tag;
@@ -159,7 +159,8 @@ impl Upgrader {
         Ok(state)
     }
 
-    /// Deposits and deletes what is due; waits while another process takes over meanwhile.
+    /// Deposits and deletes what is due. If another process is taking over, waits until that has
+    /// ended.
     fn bring_up_to_date<'a>(&'a self, mut state: Guard<'a>) -> Result<Guard<'a>, UpgradeError> {
         let tag = state.terms.tag;
         loop {

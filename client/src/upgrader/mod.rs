@@ -1,8 +1,8 @@
-//! Upgrades without downtime, and going on after a crash: what one process of a program hands on
-//! to the next, under names.
+//! Upgrades without downtime, and recovery from a crash: what one process of a program hands on to
+//! the next, under names.
 //!
-//! An [`Upgrader`] claims a tag of the broker that is the program's own. What lies there is
-//! inherited; what is not there is made anew, by the same call:
+//! An [`Upgrader`] claims a tag of the broker that is the program's own. It inherits what its
+//! predecessor deposited there; the same call makes a socket that is missing:
 //!
 //! ```no_run
 //! use std::net::TcpListener;

@@ -55,10 +55,10 @@ impl Upgrader {
         self.make_listener(name, make)
     }
 
-    /// The socket under this name; none where there is none.
+    /// Returns the inherited listening socket of this name, or `None`.
     ///
     /// # Errors
-    /// Those of [`Upgrader::listen`], but for those of making one.
+    /// Those of [`Upgrader::listen`], except those of making one.
     pub fn listener<T: Listening>(&self, name: &str) -> Result<Option<T>, UpgradeError> {
         Ok(self.socket(name, Role::Listener, |_| Ok(()))?.map(|(socket, _)| socket))
     }
@@ -86,11 +86,11 @@ impl Upgrader {
         self.make(name, Role::Connection, make, |made| check_form::<T>(name, made))
     }
 
-    /// The connection under this name, with its state as it was stored last; none where there is
-    /// none.
+    /// Returns the inherited connection of this name, with its state as it was stored last, or
+    /// `None`.
     ///
     /// # Errors
-    /// Those of [`Upgrader::connect`], but for those of making one.
+    /// Those of [`Upgrader::connect`], except those of making one.
     pub fn connection<T: Connecting>(
         &self,
         name: &str,
@@ -123,10 +123,10 @@ impl Upgrader {
         Ok(file)
     }
 
-    /// The file under this name; none where there is none.
+    /// Returns the inherited file of this name, or `None`.
     ///
     /// # Errors
-    /// Those of [`Upgrader::open`], but for that of opening one.
+    /// Those of [`Upgrader::open`], except that of opening one.
     pub fn file(&self, name: &str) -> Result<Option<File>, UpgradeError> {
         let contents = self.contents(name, Role::File, |_| Ok(()))?;
         Ok(contents.and_then(|contents| contents.descriptor).map(File::from))

@@ -115,7 +115,7 @@ impl Record {
 }
 
 impl Found {
-    /// Reads a payload, whoever wrote it.
+    /// Reads a payload, of any depositor.
     pub(crate) fn read(payload: &[u8]) -> Self {
         let Some(head) = Head::read(payload) else { return Self::Foreign };
         let name = head.name.to_owned();
@@ -164,7 +164,7 @@ fn put(out: &mut Vec<u8>, field: u16, bytes: &[u8]) {
     out.extend(bytes);
 }
 
-/// The fields; none when they are cut off, or one that is known makes no sense.
+/// Reads the fields; returns `None` if they are cut off, or a known one makes no sense.
 fn state(mut rest: &[u8]) -> Option<ConnectionState> {
     let mut state = ConnectionState::default();
     while !rest.is_empty() {

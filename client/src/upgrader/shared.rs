@@ -1,9 +1,9 @@
 //! What the threads of a process share of an upgrader, and how they ask the broker.
 //!
-//! One lock over everything. Who asks holds it until the answer is there; who waits for something
-//! to happen waits for the condition. Only the watcher (watch.rs) connects anew, so that the tag
-//! is claimed again before anything else is asked on a new connection: what is asked on one that
-//! has claimed nothing would be another process's request to the broker.
+//! One lock over everything. A thread that asks the broker holds it until the answer is there. A
+//! thread that waits for an event waits for the condition. Only the watcher (watch.rs) reconnects,
+//! so that the tag is claimed again before anything else is asked on a new connection. The broker
+//! would take a request on a connection without a claim for another process's.
 
 use std::fmt;
 use std::io;
@@ -47,7 +47,7 @@ pub(crate) struct State {
     pub(crate) link: Link,
     /// Which broker it is: another one after each start of it as a whole.
     pub(crate) instance: i64,
-    /// Whether the claim was made anew on another connection before this process was ready.
+    /// Whether the claim was made again on another connection before this process was ready.
     pub(crate) doubtful: bool,
 }
 
@@ -118,8 +118,8 @@ impl Shared {
         let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
     }
 
-    /// Nobody waits any more for the turn to come. It waits for nothing itself: the watcher, which
-    /// takes the lock, wakes whoever still does.
+    /// Stops every wait for the turn. This call waits for nothing itself: the watcher, which takes
+    /// the lock, wakes the threads that still wait.
     #[cfg(feature = "tokio")]
     pub(crate) fn give_up(&self) {
         self.given_up.store(true, Ordering::Release);

@@ -1,4 +1,4 @@
-//! What lies in a tag: fetched as a whole, and told from what lay there before.
+//! The deposits of a tag: fetched as a whole, and compared with those of before.
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -15,7 +15,7 @@ const DENSE: i32 = 65536;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Snapshot(u64);
 
-/// What lies in each slot of a tag that is not empty; none for what is not shown.
+/// Each slot of a tag that is not empty, with its deposit; `None` if the broker does not show that.
 pub(crate) type Fetched = Vec<(Index, Option<Deposit>)>;
 
 /// Fetches everything in a tag but the policy's own.

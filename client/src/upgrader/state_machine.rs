@@ -47,7 +47,7 @@ pub struct Claimant {
 pub(crate) enum Stage {
     /// It has claimed the tag, and waits for its turn.
     Waiting,
-    /// It may inherit what lies there, and is not ready yet.
+    /// It may inherit the deposits, and is not ready yet.
     Granted,
     /// The tag is its own, and it is not ready yet.
     Owned,
@@ -59,7 +59,7 @@ pub(crate) enum Stage {
     Stopped,
     /// It was not ready in time.
     Expired,
-    /// What it inherited is not what lies there.
+    /// The deposits have changed since it inherited them.
     Changed,
     /// It could not claim the tag again.
     Lost(Arc<Error>),
@@ -81,7 +81,7 @@ pub(crate) enum Duty {
     None,
     /// Releasing what was released to the same claimant before.
     ReleaseAgain {
-        /// Its claim, anew.
+        /// Its claim, made again.
         claim: i32,
     },
 }
@@ -120,8 +120,8 @@ struct Claim {
     number: i32,
     claimant: Claimant,
     released: bool,
-    /// Set when the connection on which we were told was lost: the claimant claims anew before
-    /// that, or has gone.
+    /// Set if the connection on which we were told was lost: the claimant claims again before that,
+    /// or has gone.
     until: Option<Instant>,
 }
 
@@ -170,10 +170,10 @@ impl StateMachine {
         }
     }
 
-    /// Where a change is made now; an error while none may be made.
+    /// Returns where a change is made now; an error while none may be made.
     ///
-    /// Whether one may be made during a claim is for the broker to say, which knows best how far
-    /// that is; but a broker that was restarted does not know of a claim until it is made anew.
+    /// The broker decides whether a change may be made during a claim, since it knows the claim's
+    /// state best. But a broker that was restarted does not know of a claim until it is made again.
     pub(crate) fn place(&self) -> Result<Place, UpgradeError> {
         self.is_alive()?;
         let expected = self.claim.as_ref().is_some_and(|claim| claim.until.is_some());
@@ -186,7 +186,7 @@ impl StateMachine {
         }
     }
 
-    /// Whether a claimant is looking at what lies in the tag, so that nothing changes there.
+    /// Whether a claimant is looking at the deposits of the tag, so that none may change.
     pub(crate) fn is_fixed(&self) -> bool {
         let live = |claim: &Claim| claim.claimant.mode == Mode::Live;
         self.claim.as_ref().is_some_and(|claim| live(claim) || claim.released)
@@ -233,7 +233,8 @@ impl StateMachine {
         }
     }
 
-    /// Notes that the owner releases the tag; gives the claim that it is for, as long as there is one.
+    /// Notes that the owner releases the tag; returns the claim that it is for, as long as there is
+    /// one.
     pub(crate) fn release(&mut self) -> Option<i32> {
         let claim = self.claim.as_mut()?;
         claim.released = true;
@@ -308,7 +309,8 @@ impl StateMachine {
         }
     }
 
-    /// Gives up the claimant that did not claim anew in time; how long it still has, if it has.
+    /// Forgets the claimant if it did not claim again in time; returns how long it still has, if it
+    /// has.
     pub(crate) fn expect_claimant(&mut self, now: Instant) -> Option<Duration> {
         let until = self.claim?.until?;
         if now >= until {

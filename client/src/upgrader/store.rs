@@ -59,7 +59,7 @@ impl Upgrader {
         self.keep(name, Role::Connection, Some(connection.as_fd()), state)
     }
 
-    /// What was stored under a name; none where there is nothing.
+    /// Returns what was stored under a name, or `None`.
     ///
     /// # Errors
     /// [`UpgradeError::Completed`], [`UpgradeError::Stopped`]; [`UpgradeError::BadName`],
@@ -203,8 +203,8 @@ impl Contents {
     }
 }
 
-/// Another descriptor for the same; none where there is no room for it, which may do harm later, and
-/// only if the broker has to be given it again.
+/// Duplicates a descriptor, to deposit it again later. Without room for the duplicate there is
+/// none: that matters only if the broker loses the deposit.
 fn duplicate(descriptor: Option<BorrowedFd<'_>>) -> Contents {
     let descriptor = descriptor.and_then(|descriptor| descriptor.try_clone_to_owned().ok());
     Contents { descriptor, ..Contents::default() }

@@ -1,5 +1,5 @@
-//! The watcher: a thread that takes in what the broker tells when nobody asks it anything, and
-//! claims the tag again at once when the connection is lost.
+//! The watcher: a thread that receives the broker's events while nothing is asked, and claims the
+//! tag again at once if the connection is lost.
 //!
 //! It ends with the upgrader's machine, and closes the connection then.
 
@@ -143,10 +143,10 @@ impl State {
 
     /// Claims the tag that this process owned.
     ///
-    /// A broker that was restarted as a whole does not know whose it was, and gives it to whoever
-    /// is faster: to one, maybe, that finds nothing there and never comes to serve. So the tag
-    /// counts as taken over only when that one has settled, or its time is up, as the turn of the
-    /// next claim tells, and has left something there.
+    /// A broker that was restarted as a whole does not know the owner. The fastest claimant becomes
+    /// the owner: maybe a process that finds nothing there and is never ready. So the tag counts as
+    /// taken over only if that process has settled, or its time is up, and it has left something
+    /// there. The turn of the next claim tells that.
     fn claim_back(&self, broker: &mut Broker, instance: i64) -> Result<Claimed, Error> {
         let Terms { tag, time, .. } = self.terms;
         if instance == self.instance {

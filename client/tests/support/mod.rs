@@ -1,4 +1,4 @@
-//! A broker for tests: a thread that plays whatever part a test gives it.
+//! A broker for tests: a thread that plays the part that a test assigns.
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
 use std::collections::HashMap;
@@ -254,8 +254,8 @@ pub(crate) fn nobody() -> Peer {
     Peer::new(UnixStream::pair().unwrap().0)
 }
 
-/// Polls a future so many times, with everybody else's turn between, and drops it then. Gives what
-/// came of it, if it was faster.
+/// Polls a future so many times, with everybody else's turn between, and drops it then. Returns its
+/// output, if it was faster.
 pub(crate) async fn dropped_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
     let mut future = std::pin::pin!(future);
     for number in 0..polls {

@@ -62,7 +62,7 @@ pub(super) fn read(
     Draft { parts: Parts { settings, tags, resources, rules, tests, names }, cases }
 }
 
-/// Goes through the files; what is reported meanwhile is about the file at hand.
+/// Goes through the files. Findings are about the file at hand.
 fn each<'a, 't>(
     files: &[Section<'a, 't>],
     report: &mut Report<'_>,

@@ -56,7 +56,8 @@ pub fn load(sources: &[SourceText], names: &dyn Names) -> Result<Policy, Finding
     report.take().map_or(Ok(policy), Err)
 }
 
-/// Loads a policy without making its tests: for whoever only wants to know what it declares, and may not know its users.
+/// Loads a policy without making its tests: for programs that only report what it declares, and may
+/// not know its users.
 ///
 /// # Errors
 /// As [`load`], but for tests that would fail.

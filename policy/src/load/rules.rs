@@ -196,7 +196,8 @@ impl Listed {
     }
 }
 
-/// A right to a whole tag cannot be had for a part of it: whoever writes so means something else.
+/// A right to a whole tag cannot be granted for a part of it: a policy that says so means something
+/// else.
 fn check_tag_right(
     section: Section<'_, '_>,
     allow: &Listed,

@@ -80,8 +80,8 @@ impl Source {
         }
     }
 
-    /// Returns the capability that opening one of this kind takes beside the file mode, whatever the policy names.
-    /// `found` tells the number of a device for which the policy gives none.
+    /// Returns the capability that opening one of this kind takes beside the file mode, whatever
+    /// the policy names. `found` returns the number of a device for which the policy names none.
     #[must_use]
     pub fn implied_capability(
         &self,

@@ -1,5 +1,5 @@
-//! How much work may still be done for a question about a policy, in steps: whoever wrote it must not be able to keep
-//! whoever asks waiting.
+//! How much work may still be done for a question about a policy, in steps. The author of a policy
+//! must not be able to keep a caller waiting.
 
 use std::cell::Cell;
 

@@ -41,7 +41,8 @@ pub struct Change {
     pub gains: bool,
     /// Which rights.
     pub rights: Vec<Right>,
-    /// The rule that decided before, for whoever meets no other condition; `None` where no rule allowed.
+    /// The rule that decided before, for a peer that meets no other condition; `None` if no rule
+    /// allowed it.
     pub before: Option<String>,
     /// The rule that decides now.
     pub after: Option<String>,

@@ -8,7 +8,8 @@ use fdbroker_policy::{Gid, Moment, Peer, Policy, Rates, Right, Target, Uid, Verd
 pub struct Explanation<'p> {
     /// What [`Policy::outcome`] says.
     pub verdict: Verdict<'p>,
-    /// Whether it is to change what lies in a resource's slot, which nobody may: then a rule that allows it is overruled.
+    /// Whether the request is to change the slot of a resource, which nobody may: then a rule that
+    /// allows it is overruled.
     pub is_kept: bool,
     /// Whether the target exists, and the right counts of it. If not, no rule has to do with it.
     pub can_be_asked: bool,

@@ -154,8 +154,9 @@ pub(crate) fn slashes(glob: &Glob) -> usize {
     glob.text().matches('/').count()
 }
 
-/// The pattern, taken apart so that one text each stands for all that it matches, as long as other patterns have no more
-/// than `depth` times `/`. `None` where these would be too many.
+/// Splits the pattern into patterns, one text of each of which stands for all that it matches. That
+/// holds as long as other patterns have no more than `depth` times `/`. Returns `None` if these
+/// would be too many.
 pub(crate) fn variants(glob: &Glob, depth: usize) -> Option<Vec<Glob>> {
     if glob.star() == Star::Anything || !glob.pieces().contains(&Piece::LongRun) {
         return Some(vec![glob.clone()]);

@@ -11,12 +11,12 @@ use crate::subjects::Subjects;
 /// The steps that an exception costs: it is told, and takes memory.
 const STEPS_OF_EXCEPTION: usize = 4000;
 
-/// Whom a rule gives rights to, and what is left of them.
+/// The subjects that a rule grants rights to, and which rights are left of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant<'p> {
-    /// The id of the rule that gives.
+    /// The id of the rule that grants them.
     pub rule: &'p str,
-    /// Whom it gives to.
+    /// Who gets them.
     pub who: Subjects,
     /// What they may do; at least one right.
     pub rights: Vec<Right>,
@@ -45,10 +45,11 @@ pub struct Exception<'p> {
     pub valid: Validity,
 }
 
-/// Returns everybody who has a right to a slot, to a tag or a part of it, or to the broker, at a moment, by rule.
+/// Returns who has a right at a moment, rule by rule: to a slot, to a tag or a part of it, or to
+/// the broker.
 ///
-/// What a rule takes from everybody is left out; what it takes from some stands as an exception. Where that is too much
-/// work, the grants for which it was not done are cut.
+/// Rights that a rule denies to everybody are left out; those that it denies to some stand as
+/// exceptions. If that is too much work, the grants for which it was not done are cut.
 #[must_use]
 pub fn grants(policy: &Policy, target: Target, at: Moment) -> Vec<Grant<'_>> {
     grants_within(&Budget::of(Budget::QUESTION), policy, target, at)
@@ -83,7 +84,7 @@ fn resources_in(policy: &Policy, target: Target) -> Vec<Slot> {
     }
 }
 
-/// Takes off the rights to change what lies in the slots of resources; what is left can be two shares.
+/// Removes the rights to change the slots of resources; the rest can be two shares.
 fn kept<'p>(share: Share<'p>, resources: &[Slot], budget: &Budget) -> Vec<Share<'p>> {
     let changing = |right: &Right| right.is_to_change() && share.rights.contains(*right);
     if !Right::ALL.iter().any(changing) || !budget.take(resources.len() + share.slots.len()) {
@@ -267,7 +268,7 @@ fn common(one: &[Scope], other: &[Scope]) -> Vec<Scope> {
     both
 }
 
-/// Whether whoever meets the second conditions meets the first ones too.
+/// Whether every peer that meets the second conditions meets the first ones too.
 fn includes(one: &Who, other: &Who, budget: &Budget) -> bool {
     contains(&one.users, &other.users)
         && contains(&one.groups, &other.groups)

@@ -1,11 +1,12 @@
 //! What the command tells of a policy; the daemon does without it.
 //!
-//! [`explain()`] says why a peer may do something or not, [`grants()`] who else may, [`diff()`] which rights change
-//! when one policy takes the place of another, and [`SettingsDiff`] what else does. All of them decide by
-//! [`Policy::outcome`](fdbroker_policy::Policy::outcome), as the daemon does.
+//! [`explain()`] says why a peer may do something or not, and [`grants()`] who else may. [`diff()`]
+//! says which rights change when one policy takes the place of another, and [`SettingsDiff`] what
+//! else does. All of them decide by [`Policy::outcome`](fdbroker_policy::Policy::outcome), as the
+//! daemon does.
 //!
-//! This crate makes no system call. Whoever wrote a policy cannot keep a caller waiting: each question has a budget of
-//! steps, and says so where that is spent.
+//! This crate makes no system call. The author of a policy cannot keep a caller waiting: each
+//! question has a budget of steps, and the answer says so if that is spent.
 #![forbid(unsafe_code)]
 
 mod budget;

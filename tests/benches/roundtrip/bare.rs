@@ -160,7 +160,7 @@ fn send(descriptor: RawFd) {
     let mut part = libc::iovec { iov_base: answer.as_mut_ptr().cast(), iov_len: ANSWER };
     let mut header = header(&mut part, &mut control);
     // SAFETY: CMSG_SPACE and CMSG_LEN only compute; the buffer has room for one descriptor, so
-    // CMSG_FIRSTHDR gives a header inside it and CMSG_DATA room for an int.
+    // CMSG_FIRSTHDR returns a header inside it and CMSG_DATA room for an int.
     unsafe {
         header.msg_controllen = libc::CMSG_SPACE(size_of::<RawFd>() as u32) as _;
         let message = libc::CMSG_FIRSTHDR(&header);

@@ -1,15 +1,17 @@
 //! What a request through the whole broker costs, beside the least that it could cost.
 //!
-//! `cargo bench -p fdbroker-tests` measures in one run, in turns: a bare SCM_RIGHTS ping-pong
-//! between two processes; GET of a deposited descriptor, ADD with a descriptor, and GET of a
-//! device that is opened for each request, all through our library and a real daemon with
-//! policy and audit on. Everything is pinned: once all on one processor, once the client on one
-//! and everybody else on another, because where the two ends run decides what a wake-up costs.
-//! Then GET with few rules and slots against GET with very many; and ten thousand descriptors in
-//! bulk, against one by one and against a bare loop.
+//! `cargo bench -p fdbroker-tests` measures in one run, in turns:
+//! - a bare SCM_RIGHTS ping-pong between two processes;
+//! - GET of a deposited descriptor, ADD with a descriptor, and GET of a device that is opened for
+//!   each request, all through our library and a real daemon with policy and audit on;
+//! - GET with few rules and slots against GET with very many;
+//! - ten thousand descriptors in bulk, against one by one and against a bare loop.
 //!
-//! `FDBROKER_BENCH_AGAINST=PROGRAM` also measures another daemon, such as that of the commit before, in
-//! turns with this one.
+//! Everything is pinned: once all on one processor, once the client on one and everybody else on
+//! another. Where the two ends run decides what a wake-up costs.
+//!
+//! `FDBROKER_BENCH_AGAINST=PROGRAM` also measures another daemon, such as that of the commit
+//! before, in turns with this one.
 //!
 //! `--round-trips`, `--sizes` and `--many` each ask for a part alone. `--quick`, and `cargo test`,
 //! only make sure that it runs.

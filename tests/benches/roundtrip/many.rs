@@ -47,7 +47,7 @@ pub fn measure(effort: &Effort, client: usize, others: usize) {
 /// How many of `wanted` the limits of this machine allow.
 fn possible(wanted: usize) -> usize {
     let limit = usize::try_from(sys::raise_descriptors()).unwrap_or(usize::MAX);
-    // What the worker gives one user, and all together: see docs/architecture.md.
+    // What one user, and all together, may have at the worker: see docs/architecture.md.
     let room = if is_root() { limit / 8 * 5 } else { limit / 2 };
     let room = room.saturating_sub(OTHERS);
     if room < wanted {

@@ -49,7 +49,7 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// Gives each subject its turn, round by round; the first round only warms up.
+/// Runs each subject in its turn, round by round; the first round only warms up.
 pub fn in_turns(subjects: &mut [Subject<'_>], effort: &Effort, between: impl Fn()) {
     for round in 0..=effort.rounds {
         for subject in &mut *subjects {

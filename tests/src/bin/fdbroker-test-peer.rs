@@ -38,7 +38,7 @@ fn answer(stdin: &io::Stdin, outcome: io::Result<Outcome>, given: &[BorrowedFd<'
 struct Kept {
     /// The descriptors that it was told to keep; a place is never used again.
     descriptors: Vec<Option<OwnedFd>>,
-    /// What came of the last attack.
+    /// The result of the last attack.
     attack: Option<io::Result<u64>>,
 }
 

@@ -1,4 +1,4 @@
-//! The broker: what lies where, who owns what, and what each request comes to.
+//! The broker: the deposits, the owners, and the answer to each request.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -48,7 +48,7 @@ impl Broker {
         Self { policy, resource, sessions, quota, held, owners, claims, closing: Vec::new() }
     }
 
-    /// Another policy; what lies there stays.
+    /// Puts another policy in force; deposits stay.
     pub fn reload(&mut self, policy: Policy) {
         self.policy = policy;
     }
@@ -58,12 +58,12 @@ impl Broker {
         &self.policy
     }
 
-    /// The broker is started anew, and with another policy.
+    /// The broker restarts, with another policy.
     pub fn restart(&mut self, policy: Policy, resource: u64) {
         *self = Self::new(policy, resource, self.sessions, self.quota);
     }
 
-    /// All connections end, what lies there stays: gives which session owned which tag.
+    /// All connections end, deposits stay. Returns which session owned which tag.
     pub fn lose_worker(&mut self) -> Vec<(i16, usize)> {
         let owners = std::mem::take(&mut self.owners).into_iter();
         owners.filter_map(|(tag, owner)| Some((tag, owner.owner()?))).collect()

@@ -10,7 +10,7 @@ use rustix::fs::fstat;
 
 use crate::Place;
 
-/// What lies in a slot.
+/// The deposit of a slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     /// Who deposited it. Nobody is told.
@@ -29,11 +29,11 @@ pub type Given = (Vec<u8>, Option<u64>);
 pub enum Expected {
     /// REP with an error, or 0.
     Reply(i32),
-    /// What lies in a slot: payload and file.
+    /// The deposit of a slot: payload and file.
     Deposit(Vec<u8>, Option<u64>),
     /// INF.
     Info(i32, i32),
-    /// GOT_MANY: of each slot what lies there, or why it is not given.
+    /// GOT_MANY: for each slot its deposit, or the error.
     Got(Vec<Result<Given, i32>>),
     /// DONE_MANY.
     DoneMany(Vec<i32>),

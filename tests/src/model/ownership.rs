@@ -87,7 +87,8 @@ impl Model {
         std::mem::take(&mut self.sessions[session].news)
     }
 
-    /// A request that changes nothing wants its turn: not for whoever was overtaken, but to take over.
+    /// A request that changes nothing wants its turn. A session that was overtaken gets none,
+    /// unless its own claim is granted.
     pub fn turn(&mut self, session: usize, now: u64) -> Option<bool> {
         if self.is_overtaken(session) && !self.is_granted(session) {
             return None;

@@ -104,7 +104,7 @@ impl Policy {
             self.0.iter().filter(|rule| rule.concerns(who) && rule.covers(tag, index)).collect();
         let names = |rights: &[&str]| rights.contains(&right) || rights.contains(&"*");
         let denied = counts.iter().any(|rule| names(&rule.deny));
-        // Nobody changes what lies in the resource's slot.
+        // Nobody changes the slot of the resource.
         let kept = index.is_some_and(|index| (tag, index) == RESOURCE)
             && ["add", "del", "replace"].contains(&right);
         declared && !denied && !kept && counts.iter().any(|rule| names(&rule.allow))

@@ -46,7 +46,7 @@ const NAMES: [&str; 9] =
     ["alpha", "beta/3", "gamma/2", "r0", "1/4", "2", "nobody", "alpha/x", "4/1"];
 
 impl Request {
-    /// Any request, of somebody whose user id is `uid`. `file` gives the inode of a file that a
+    /// Returns any request, of a user with the id `uid`. `file` returns the inode of a file that a
     /// deposit may bring.
     pub fn random(random: &mut Random, uid: u32, file: &mut dyn FnMut(&mut Random) -> u64) -> Self {
         let (tag, index) = (tag(random), random.below(INDICES as usize + 1) as i32);

@@ -256,8 +256,8 @@ fn pipelines(path: &Path) -> io::Result<()> {
     ask_for_ever(socket.as_fd(), &requests)
 }
 
-/// A thread holds a pipe's mutex, in splice(2) into a socket that nobody reads; whoever closes the
-/// other end last waits for it.
+/// A thread holds a pipe's mutex, in splice(2) into a socket that nobody reads. The process that
+/// closes the other end last waits for it.
 fn sends_stuck_pipes(path: &Path) -> io::Result<()> {
     let (reads, writes) = rustix::pipe::pipe()?;
     let (full, _unread) = UnixStream::pair()?;

@@ -1,6 +1,6 @@
-//! Shares of the processor as a service manager gives them: half for services, half for users, and
-//! of that the same for each. Without, the kernel shares between threads, and whoever starts the most
-//! has the most of it, whatever the broker does.
+//! Shares of the processor as a service manager assigns them: half for services, half for users,
+//! and each user the same. Without them the kernel shares between threads, and the user with the
+//! most threads gets the most, whatever the broker does.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ impl Groups {
         Ok(groups)
     }
 
-    /// Gives a process of the broker, with all its threads, the share of a service.
+    /// Puts a process of the broker, with all its threads, into the group of services.
     ///
     /// # Panics
     /// As [`Groups::add_to_user`].
@@ -39,7 +39,7 @@ impl Groups {
         put(&self.root.join(SERVICES).join("fdbrokerd"), pid);
     }
 
-    /// Gives a process, with all its threads, its user's share.
+    /// Puts a process, with all its threads, into its user's group.
     ///
     /// # Panics
     /// When it cannot be moved.

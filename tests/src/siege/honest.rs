@@ -22,7 +22,7 @@ const HANG: Duration = Duration::from_secs(20);
 /// How long a user waits who was told to pause, before it looks whether it is to go on.
 const PAUSE: Duration = Duration::from_millis(20);
 const TAG: i16 = 1;
-/// What lies in its slot, each with a file.
+/// The payloads of its slots, each with a file.
 const ONE: &[u8] = b"this";
 const OTHER: &[u8] = &[7; 500];
 
@@ -50,9 +50,9 @@ impl Results {
     }
 }
 
-/// Asks until standard input ends. When it is asked what it saw, it asks no more, and says that on
-/// standard output as soon as everything has been answered, or that has taken too long: else whoever gets
-/// no answer at all would not count.
+/// Asks until standard input ends. When it is asked what it saw, it asks no more. It reports on
+/// standard output as soon as everything has been answered, or that has taken too long. Otherwise a
+/// user who gets no answer at all would not count.
 pub fn run(path: &Path, connections: usize, every: Duration) {
     let results = Arc::new(Mutex::new(Results::default()));
     let (asks, waits) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
@@ -231,8 +231,8 @@ impl Connection {
         self.step % 20 == 19
     }
 
-    /// Goes on on another socket, as soon as that is connected; none until then. Meanwhile this user's
-    /// other connections go on: connect(2) waits where the backlog is full.
+    /// Goes on on another socket, as soon as that is connected; `None` until then. This user's
+    /// other connections go on at the same time: connect(2) waits if the backlog is full.
     fn renewed(&mut self, path: &Path) -> Option<io::Result<()>> {
         let coming = self.coming.get_or_insert_with(|| connecting(path));
         let socket = match coming.try_recv() {
@@ -267,7 +267,7 @@ impl Connection {
         (self.asked, self.due) = (None, due);
     }
 
-    /// The right answer, or what came in its place; none if none has come.
+    /// Returns the right answer, or what is wrong with it; `None` if none has come.
     fn answer(&mut self) -> io::Result<Option<Result<(), String>>> {
         let received = sys::receive(&self.socket, 1 << 17)?;
         if received.bytes.is_empty() {

@@ -76,7 +76,7 @@ impl Siege {
     /// Carries it out. Only for root.
     ///
     /// # Panics
-    /// When the daemon or a user's process does not start, or one of the users gives up.
+    /// When the daemon or a user's process does not start, or one of the users fails.
     pub fn run(self) -> Report {
         // Dropped last: when all processes have ended.
         let groups = Groups::new();
@@ -131,7 +131,7 @@ impl Siege {
 /// of that has been answered.
 fn measure(daemon: &Daemon, honest: &mut [Child], time: Duration) -> Seen {
     honest.iter_mut().for_each(Child::begin);
-    // Whoever has just come is there by then.
+    // The processes that were just started have connected by then.
     pause(daemon, time / 10);
     honest.iter_mut().for_each(Child::begin);
     pause(daemon, time);

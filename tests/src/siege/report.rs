@@ -1,4 +1,4 @@
-//! What came of it, as a table; and whether that is good enough.
+//! The results, as a table; and whether they are good enough.
 
 use std::fmt;
 use std::time::Duration;
@@ -85,7 +85,8 @@ pub(super) fn has_grown(before: u64, after: u64) -> bool {
 }
 
 impl Report {
-    /// Each bar that was missed, where p99 may be `times` what it was; none if that is not asked.
+    /// Returns each bar that was missed, where p99 may be `times` what it was. No bar is set for
+    /// p99 if `times` is `None`.
     pub fn missed(&self, times: Option<u32>) -> Vec<String> {
         let mut missed = Vec::new();
         for (name, seen) in [("alone", &self.alone), ("attacked", &self.attacked)] {

@@ -28,8 +28,9 @@ pub fn start_with_pid(pid: u32, program: &std::ffi::CStr, input: OwnedFd) -> io:
     }
 }
 
-/// Does something in a copy of this process (fork(2)) that ends behind it; gives whether that ended
-/// well. The copy has the one thread that calls this. It is killed some seconds after the time is up.
+/// Does something in a copy of this process (fork(2)) that ends behind it; returns whether that
+/// ended well. The copy has the one thread that calls this. It is killed some seconds after the
+/// time is up.
 pub fn in_a_child(within: Duration, what: impl FnOnce()) -> io::Result<bool> {
     let alarm = u32::try_from(within.as_secs() + 10).unwrap_or(u32::MAX);
     // SAFETY: the child takes no lock that another thread may hold: the C library sees to those of

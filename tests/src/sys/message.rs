@@ -53,7 +53,7 @@ impl Control {
     }
 }
 
-/// Sends bytes and descriptors in one sendmsg(2); gives how many bytes went.
+/// Sends bytes and descriptors in one sendmsg(2); returns how many bytes were sent.
 pub fn send(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {
     match descriptors {
         [] => send_controls(socket, bytes, &[]),
@@ -61,7 +61,7 @@ pub fn send(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> 
     }
 }
 
-/// Sends bytes and any control messages in one sendmsg(2); gives how many bytes went.
+/// Sends bytes and any control messages in one sendmsg(2); returns how many bytes were sent.
 pub fn send_controls(socket: impl AsFd, bytes: &[u8], controls: &[Control]) -> io::Result<usize> {
     send_flagged(socket, bytes, controls, 0)
 }

@@ -10,7 +10,7 @@ const REGISTER: libc::c_ulong = 0xc020_aa00;
 const VERSION: u64 = 0xaa;
 const MISSING: u64 = 1;
 
-/// Whoever touches it in the kernel sleeps, with whatever lock it holds.
+/// A thread that touches it in the kernel sleeps, with whatever lock it holds.
 #[derive(Debug)]
 pub struct Page {
     address: usize,

@@ -15,7 +15,7 @@ pub fn become_user(ids: &crate::Ids) -> io::Result<()> {
     if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Sets how many descriptors a process may have (the soft limit); gives what it was.
+/// Sets how many descriptors a process may have (the soft limit); returns the old limit.
 pub fn limit_descriptors(pid: u32, soft: u64) -> io::Result<u64> {
     let pid = libc::pid_t::try_from(pid).unwrap();
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -32,7 +32,7 @@ pub fn limit_descriptors(pid: u32, soft: u64) -> io::Result<u64> {
     Ok(before)
 }
 
-/// Raises this process's own limit of descriptors as far as it may; gives what it is now.
+/// Raises this process's own limit of descriptors as far as it may; returns the new limit.
 pub fn raise_descriptors() -> u64 {
     let hard = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
     let hard = hard.unwrap_or(1 << 20);

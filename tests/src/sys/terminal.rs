@@ -17,7 +17,7 @@ pub fn terminal() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((reader, open(name, flags, Mode::empty())?))
 }
 
-/// Has a terminal stop whoever writes to it from the background (`stty tostop`).
+/// Has a terminal stop processes that write to it from the background (`stty tostop`).
 pub fn stop_background_writers(terminal: impl AsFd) {
     let mut modes = tcgetattr(&terminal).unwrap();
     modes.local_modes |= LocalModes::TOSTOP;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-/// Connects to a listener that accepts nobody until its queue is full; gives the connections.
+/// Connects to a listener that accepts nobody until its queue is full; returns the connections.
 pub fn fill_queue(path: &Path) -> Vec<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let address = SocketAddrUnix::new(path).unwrap();

@@ -224,7 +224,7 @@ fn a_line_that_a_full_disk_tore_swallows_no_record_whoever_writes_it() {
         });
         disk.make_room();
     };
-    // The worker goes on in the file that was opened anew, behind the supervisor's own record.
+    // The worker goes on in the file that was opened again, behind the supervisor's own record.
     peer.add((1, 0), "x").done();
     torn(&mut peer);
     daemon.reload_files();

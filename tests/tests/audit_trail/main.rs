@@ -93,8 +93,8 @@ fn count(record: &Value) -> u64 {
     record["FDBROKER_COUNT"].as_u64().unwrap()
 }
 
-/// Every line parses but those that a full disk or a death tore, which end; gives the records, and how many
-/// lines were torn.
+/// Every line parses but those that a full disk or a death tore, which end. Returns the records,
+/// and how many lines were torn.
 fn untorn(trail: &Trail) -> (Vec<Value>, usize) {
     let text = fs::read_to_string(&trail.0).unwrap();
     assert!(text.ends_with('\n'), "{text}");

@@ -1,4 +1,4 @@
-//! The file: who may read it, how it is rotated, and that nothing is lost meanwhile.
+//! The file: who may read it, how it is rotated, and that nothing is lost by that.
 
 use super::*;
 

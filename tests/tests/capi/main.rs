@@ -114,7 +114,7 @@ struct Place {
 }
 
 impl Place {
-    /// None where a policy file of this machine would be used.
+    /// `None` if a policy file of this machine would be used.
     fn new(what: &str) -> Option<Self> {
         Daemon::built_in(what)?;
         let directory = Directory::new();
@@ -143,7 +143,7 @@ impl Place {
         command
     }
 
-    /// What escrow_init gives.
+    /// What escrow_init returns.
     #[track_caller]
     fn gives(&self, flags: u32) -> i32 {
         result(&mut self.init(self.socket(), flags, 1))

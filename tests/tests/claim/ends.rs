@@ -105,7 +105,7 @@ fn an_owner_that_claims_again_settles_no_longer_by_that() {
         assert_eq!(new.claim(tag, LIVE), State::Waiting);
         assert_eq!(old.claim(tag, LIVE | SETTLE), State::Owned);
         new.is_told(tag, What::Granted);
-        // Nor does it begin to settle anew.
+        // Nor does it begin to settle again.
         assert_eq!(old.claim(tag, LIVE | SETTLE), State::Owned);
         new.withdraw(tag).done();
         assert_eq!(new.claim(tag, LIVE), State::Granted);

@@ -89,7 +89,7 @@ fn while_a_claim_is_granted_neither_side_changes_anything() {
     }
 }
 
-/// GET_MANY of the first slot, with take; gives its error number.
+/// GET_MANY of the first slot, with take; returns its error number.
 fn take(peer: &mut Peer, tag: i16) -> i32 {
     get_many(peer, tag, 1)
 }
@@ -173,8 +173,8 @@ fn what_the_owner_was_taking_is_there_for_a_claimant_that_is_granted_before_it_w
     }
 }
 
-/// Has a session take something large so often, reading nothing, that the broker waits for it to read: then
-/// a slot is being taken whose answer cannot be sent. Gives which.
+/// Has a session take something large so often, reading nothing, that the broker waits for it to
+/// read. Then a slot is being taken whose answer cannot be sent. Returns which.
 fn takes_and_does_not_read(taker: &mut Peer, other: &mut Peer, tag: i16) -> i32 {
     let large = vec![7; 32768];
     for index in 0..30 {

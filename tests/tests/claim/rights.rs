@@ -1,4 +1,4 @@
-//! Who may, and what makes no sense whoever asks.
+//! Who may, and what makes no sense for anybody.
 
 use super::*;
 

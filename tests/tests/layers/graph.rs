@@ -42,7 +42,7 @@ impl Graph {
         graph
     }
 
-    /// The same between what lies in each folder: its files, and its folders as one each.
+    /// The same between the contents of each folder: its files, and its folders as one each.
     pub(crate) fn of_rooms(&self) -> Self {
         let mut rooms = Self::default();
         for (from, arrows) in &self.arrows {

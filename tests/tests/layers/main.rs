@@ -1,11 +1,11 @@
 //! No file takes something from a file that needs it: in each crate of the workspace, the arrows
 //! between the files run one way.
 //!
-//! The crate `syn` parses each file; what a file takes is each path that it imports or names, in
-//! `use`, in a function or in what is given to a macro, followed to the file that defines it. So
-//! what a `mod.rs` only hands on (`pub use`) is not taken from it, and what it defines is. That a
-//! file declares a module (`mod`) is no arrow. A function that a type has in another file than its
-//! own counts for whoever calls it. Tests within the files are left out.
+//! The crate `syn` parses each file. What a file takes is each path that it imports or names, in
+//! `use`, in a function or in the arguments of a macro. Each is followed to the file that defines
+//! it. So what a `mod.rs` only hands on (`pub use`) is not taken from it, and what it defines is.
+//! That a file declares a module (`mod`) is no arrow. A function that a type has in another file
+//! than its own counts for its callers. Tests within the files are left out.
 
 mod graph;
 mod mention;

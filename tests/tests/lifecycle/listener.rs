@@ -15,7 +15,7 @@ use super::{daemon, logs, status_has};
 const GROUP: u32 = 64098;
 const MEMBER: u32 = 64099;
 
-/// The worker's listening socket; none where we may not take it.
+/// The worker's listening socket; `None` if we may not take it.
 fn listener(daemon: &Daemon) -> Option<OwnedFd> {
     let worker = daemon.worker_pid();
     let mut numbers = process::descriptors(worker).unwrap().into_keys();
@@ -63,7 +63,7 @@ fn a_listener_passed_in_is_replaced_at_its_path_with_its_mode() {
     logs(&daemon, "systemctl restart fdbrokerd.socket");
 }
 
-/// A passed-in socket of a user and group, shut down and made anew; gives where it is.
+/// A passed-in socket of a user and group, shut down and made again; returns where it is.
 fn is_replaced_for(user: u32, group: u32) -> Option<(Daemon, PathBuf, Directory)> {
     use std::os::unix::fs::{PermissionsExt, chown};
     let what = "a passed-in listener of another user or group";
@@ -133,7 +133,7 @@ fn a_socket_file_that_was_deleted_is_made_again() {
     assert_eq!(daemon.connect().get((1, 1)).payload(), b"kept");
     logs(&daemon, "was deleted; it has been recreated");
     assert!(status_has(&daemon, "listener=replaced"), "{}", daemon.says(&["status"]));
-    // Whoever was connected noticed nothing.
+    // Connected peers noticed nothing.
     assert_eq!(peer.get((1, 1)).payload(), b"kept");
     assert_eq!(daemon.worker_pid(), worker);
 }

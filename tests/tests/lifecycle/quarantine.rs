@@ -63,7 +63,7 @@ fn a_deposit_that_three_workers_died_on_is_set_aside() {
     assert_eq!(peer.get((1, 5)).errno(), libc::ENOENT);
     wait_until("the status tells", || status_has(&daemon, "deposits_set_aside=1/5"));
     logs(&daemon, "three workers have died on the deposit in slot 1/5");
-    // It is not lost: a reload gives it to the next worker.
+    // It is not lost: after a reload the next worker gets it.
     daemon.reload_files();
     kill(&daemon, Signal::KILL);
     assert_eq!(daemon.connect().get((1, 5)).payload(), b"poisoned");

@@ -33,14 +33,14 @@ slots = ["*"]
 user = 0
 "#;
 
-/// GET_MANY of slots of tag 1, to take what lies there.
+/// GET_MANY of slots of tag 1, to take their deposits.
 fn take(indices: impl IntoIterator<Item = i32>) -> Vec<u8> {
     let mut body = [1_i16.to_ne_bytes(), 1_i16.to_ne_bytes()].concat();
     body.extend(indices.into_iter().flat_map(i32::to_ne_bytes));
     request::extended(74, &body)
 }
 
-/// Takes; none when the connection ended before the answer.
+/// Takes; `None` if the connection ended before the answer.
 fn took(peer: &mut Peer, index: i32) -> Option<bool> {
     peer.try_send(&take([index]), &[]).ok()?;
     match peer.try_answer().ok()? {
@@ -57,8 +57,8 @@ fn has_deposit(answer: &Answer) -> bool {
     }
 }
 
-/// Tells the supervisor, as the worker does before it answers a take, who takes what lies in slots of
-/// tag 1, each in a message of its own.
+/// Tells the supervisor, as the worker does before it answers a take, which process takes the
+/// deposits of slots of tag 1, each in a message of its own.
 fn note_taker(daemon: &Daemon, taker: &Person, slots: impl IntoIterator<Item = i32>) -> bool {
     let pid = i32::try_from(taker.pid()).unwrap();
     let Ok(link) = sys::taken_from(daemon.worker_pid(), 0) else { return false };

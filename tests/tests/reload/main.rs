@@ -218,7 +218,7 @@ fn who_waits_for_a_turn_and_loses_the_right_is_refused_and_the_next_one_has_the_
     drop(owns);
     owner.kill();
     assert_eq!(loses.answer().errno(), libc::EACCES);
-    // Whoever may do nothing keeps nobody waiting.
+    // A user who may do nothing keeps nobody waiting.
     assert_eq!(wins.answer().payload(), b"zero");
 }
 

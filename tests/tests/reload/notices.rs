@@ -20,7 +20,7 @@ impl Notices {
         String::from_utf8_lossy(&message[..length]).into_owned()
     }
 
-    /// RELOADING=1 with the time, and then READY=1; gives the status.
+    /// RELOADING=1 with the time, and then READY=1; returns the status.
     #[track_caller]
     fn are_of_a_reload(&self) -> String {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);

@@ -78,8 +78,8 @@ fn a_reload_every_10_ms_while_50_peers_ask_loses_no_answer_and_every_one_is_righ
     daemon.wait_for_descriptors(before);
 }
 
-/// Asks for one slot and maybe a resource, again and again; every answer must be right under one
-/// of the two. Gives how often each kind of answer came.
+/// Asks for one slot and maybe a resource, again and again; every answer must be right under one of
+/// the two. Returns how often each kind of answer came.
 fn ask_until(end: std::time::Instant, mut peer: Peer, index: i32) -> [u64; 4] {
     let mut counts = [0; 4];
     while std::time::Instant::now() < end {

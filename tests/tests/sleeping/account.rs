@@ -1,5 +1,5 @@
-//! What the supervisor cannot close stays on the account of whoever brought it: of nobody else, and
-//! whatever becomes of the worker.
+//! What the supervisor cannot close stays on the account of the user who brought it, whatever
+//! becomes of the worker.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -25,7 +25,7 @@ fn users_who_never_read_leave_the_worker_its_own_descriptors() {
     if !needs_root("several users who never read") {
         return;
     }
-    // The kernel counts what lies unread per user: this worker needs one of its own.
+    // The kernel counts descriptors in flight per user: this worker needs a user of its own.
     let policy = sample::accepting(r#"["file", "none"]"#);
     let daemon =
         Daemon::with_policy(&policy).setting("user = 64005").descriptor_limit(1024).start();

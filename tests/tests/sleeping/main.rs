@@ -1,5 +1,5 @@
-//! Descriptors whose close(2) sleeps in the kernel for as long as an attacker likes: whoever brought
-//! them waits for them, and nobody else.
+//! Descriptors whose close(2) sleeps in the kernel for as long as an attacker likes: the user who
+//! brought them waits for them, and nobody else.
 
 mod account;
 mod answered;

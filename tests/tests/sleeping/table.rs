@@ -99,9 +99,9 @@ fn deletes_of_others_in_the_same_tag_count_no_longer_than_theirs() {
     }
 }
 
-/// Connects four times as often as there are entries in the table, with this in each connection, as a user
-/// who has as many connections as it may. Of each burst the first brings what its close sleeps on.
-/// Gives those that it has, and what others sleep on.
+/// Connects four times as often as there are entries in the table, with this in each connection. It
+/// does so as a user who has as many connections as it may. Of each burst the first brings what its
+/// close sleeps on. Returns those that it has, and what others sleep on.
 fn is_turned_away_often(daemon: &Daemon, brought: &[BorrowedFd<'_>]) -> (Vec<Peer>, Vec<HeldPipe>) {
     let person = Person::user(GREEDY);
     let (mut first, mut pipe) = (person.connect(daemon), HeldPipe::new());
@@ -189,7 +189,7 @@ fn a_flood_of_those_turned_away_beside_a_close_that_sleeps_ends_no_worker() {
     assert_eq!(daemon.worker_pid(), worker);
 }
 
-/// As the one connection too many sends a descriptor and lets go of its own; gives the other end.
+/// As the one connection too many sends a descriptor and closes its own; returns the other end.
 fn leaves_its_last_one(daemon: &Daemon) -> OwnedFd {
     let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC).unwrap();
     // It is turned away before any of it has been read.
@@ -234,7 +234,7 @@ fn without_a_closer_several_users_fill_nobodys_table_for_long() {
     let daemon = Daemon::with_policy(&policy()).descriptor_limit(TABLE.into()).start();
     let worker = daemon.worker_pid();
     let file = sample::file_saying("x");
-    // Meanwhile it starts no closer.
+    // Until it goes on, it starts no closer.
     daemon.stop_supervisor();
     let users = (0..4).map(|user| {
         let (person, mut pipe) = (Person::user(GREEDY + 10 + user), HeldPipe::new());

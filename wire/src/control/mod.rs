@@ -47,14 +47,14 @@ pub enum Control<F> {
     Setup(Setup),
     /// Supervisor: the socket to accept peers on.
     Listener(F),
-    /// The process (a pidfd) that owns a serial tag, or that nobody does any more. The
-    /// supervisor keeps the last one of each tag and gives them back on [`Control::Restore`].
+    /// The process (a pidfd) that owns a serial tag, or that nobody does any more. The supervisor
+    /// keeps the last one of each tag and sends them again on [`Control::Restore`].
     Note {
         /// The serial tag.
         tag: Tag,
         /// The owner's process id, as the worker's namespace numbers it.
         pid: i32,
-        /// The owner itself; none when the tag is free.
+        /// The owner itself; `None` if the tag is free.
         process: Option<F>,
     },
     /// Supervisor: that was everything.
@@ -125,9 +125,9 @@ pub enum Control<F> {
     Parted(Vec<u32>),
     /// Worker: I am about to end by a fault of mine, in the middle of a request on this slot.
     Suspect(Slot),
-    /// What lies in some slots is about to be given to a process that takes it, or, without a process,
-    /// is not. The supervisor keeps this until the slot changes or the process ends, and gives it back
-    /// on [`Control::Restore`]: the process with the first of its tags only.
+    /// A process is about to take the deposits of some slots, or, without a process, nobody is any
+    /// more. The supervisor keeps this until the slot changes or the process ends, and sends it
+    /// again on [`Control::Restore`]: the process with the first of its tags only.
     Taking {
         /// The tag.
         tag: Tag,

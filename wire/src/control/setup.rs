@@ -17,8 +17,8 @@ pub struct Setup {
     pub account: Option<Account>,
     /// The policy file and its drop-ins; none stands for the built-in policy.
     pub policy: Vec<PolicyText>,
-    /// Every name of the policy as the supervisor looked it up, so that the worker reads the
-    /// same policy even if an account has gone since.
+    /// Every name of the policy as the supervisor looked it up. So the worker reads the same policy
+    /// even if an account has gone since.
     pub names: Vec<KnownName>,
 }
 

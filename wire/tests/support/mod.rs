@@ -92,7 +92,7 @@ fn read(queue: &mut VecDeque<Send>, size: usize) -> Read {
     read
 }
 
-/// What came out of a decoder, in a form that can be compared.
+/// The output of a decoder, in a form that can be compared.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Outcome {
     /// A message: its bytes, and the descriptors that it was given.

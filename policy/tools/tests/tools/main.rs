@@ -303,7 +303,7 @@ fn slot(index: i32) -> Target {
     Target::Slot(Slot { tag: Tag::new(10).expect("a tag"), index })
 }
 
-/// A policy of rules about getting what lies in the tag web.
+/// A policy of rules about the right `get` to slots of the tag web.
 fn about_web(rules: &[(&str, &str)]) -> String {
     let rule = |(verb, condition): &(&str, &str)| {
         format!("[[rules]]\n{verb} = [\"get\"]\nslots = [\"web/*\"]\n{condition}\n")
