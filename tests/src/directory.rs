@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::binaries::copy_program;
+
 /// Removed, with all that is in it, when dropped.
 #[derive(Debug)]
 pub struct Directory(tempfile::TempDir);
@@ -37,6 +39,15 @@ impl Directory {
         fs::write(&path, content).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         path
+    }
+
+    /// Writes a script that can be executed at once: see [`copy_program`]. Returns its path.
+    pub fn script(&self, name: &str, text: &str) -> PathBuf {
+        let written = self.file(&format!("{name}.written"), text, 0o644);
+        let script = self.join(name);
+        copy_program(&written, &script);
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        script
     }
 
     /// Makes another user its owner, who may then make files in it.

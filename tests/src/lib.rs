@@ -39,6 +39,7 @@ pub mod stuck;
 pub mod successor;
 pub mod sys;
 pub mod systemd;
+pub mod turns;
 pub mod unflushed;
 pub mod upgrades;
 pub mod waiting;

@@ -1,10 +1,20 @@
-//! What befalls the daemon's two processes, from signals to a worker that cannot die: the broker
-//! goes on, and the deposits stay.
+//! How the daemon starts and ends, and what befalls its two processes in between, from signals to a
+//! worker that cannot die: the broker goes on, and the deposits stay.
+//!
+//! - [`hanging`], [`stuck`]: a worker that hangs, or that no signal ends
+//! - [`listener`]: the listening socket
+//! - [`quarantine`]: a worker that dies of what it is given
+//! - [`restart`]: kills of the worker under load
+//! - [`signals`]: signals to both
+//! - [`startup`]: how the daemon starts and ends, and what keeps it from starting
+//! - [`takes`]: deposits that are being taken
 
 mod hanging;
 mod listener;
 mod quarantine;
+mod restart;
 mod signals;
+mod startup;
 mod stuck;
 mod takes;
 

@@ -1,5 +1,8 @@
 //! Descriptors whose close(2) sleeps in the kernel for as long as an attacker likes: the user who
 //! brought them waits for them, and nobody else.
+//!
+//! A program of its own: whose close is the last decides each test, and a process that starts others has
+//! a duplicate of each descriptor for a moment, in the child. Here as few as possible are started.
 
 mod account;
 mod answered;

@@ -1,6 +1,6 @@
 //! The system calls that the worker may make, each with who needs it. Whatever is not here ends it.
 //!
-//! `tests/tests/sandbox_calls.rs` runs the broker under strace(1) and compares both ways: a call that is made and not
+//! `tests/tests/attacks/sandbox_calls.rs` runs the broker under strace(1) and compares both ways: a call that is made and not
 //! listed fails it, and so does one that is listed and that nobody makes. To add a call: give it a line here, with who
 //! needs it and as narrow a check of its arguments as that allows; have the test's workload make it. If only a fault,
 //! another architecture or another C library makes it, say so in its [`Needed`].

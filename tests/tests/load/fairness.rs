@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use fdbroker_tests::hostile::{Attack, percentile};
 use fdbroker_tests::person::AttackUnderWay;
-use fdbroker_tests::{Daemon, Person, needs_root, request, socket, wait_until};
+use fdbroker_tests::{Daemon, Person, needs_root, request, socket, turns, wait_until};
 
 const ALICE: u32 = 64201;
 const HOSTILE: [u32; 4] = [64211, 64212, 64213, 64214];
@@ -46,6 +46,7 @@ fn alice_is_served_during(attack: Attack, hostile: &[u32]) {
     if !needs_root("users that attack") {
         return;
     }
+    let _turn = turns::beside_others();
     let daemon = daemon();
     let alice = Person::user(ALICE);
     let held = alice.open_connection(daemon.socket()).unwrap();
@@ -130,6 +131,7 @@ fn a_flood_by_other_writers_keeps_nobody_waiting() {
 
 #[test]
 fn connections_that_were_left_do_not_count() {
+    let _turn = turns::beside_others();
     let daemon = Daemon::open().start();
     for round in 0..3 {
         for _ in 0..300 {
@@ -141,6 +143,7 @@ fn connections_that_were_left_do_not_count() {
 
 #[test]
 fn sessions_that_were_left_are_ended_before_anybody_is_refused() {
+    let _turn = turns::beside_others();
     let daemon = Daemon::open().setting("max_connections_per_uid = 32").start();
     for round in 0..20 {
         let mut held: Vec<_> = (0..32).map(|_| daemon.connect()).collect();

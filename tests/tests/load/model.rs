@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use fdbroker_tests::model::{Broker, Expected, Held, Policy, Random, Request, SessionOf, Who};
 use fdbroker_tests::person::Connection;
-use fdbroker_tests::{Answer, Daemon, Ids, Person, is_root, request, sample, wait_until};
+use fdbroker_tests::{Answer, Daemon, Ids, Person, is_root, request, sample, turns, wait_until};
 use fdbroker_wire::claim::{Event, Mode, State};
 use fdbroker_wire::opcode::STATUS;
 use fdbroker_wire::{Decoder, Limits, Message};
@@ -25,6 +25,7 @@ const QUOTA: (usize, usize) = (6, 1200);
 
 #[test]
 fn the_broker_does_what_its_model_does_whatever_is_asked() {
+    let _turn = turns::beside_others();
     let operations = number("FDBROKER_MODEL_OPERATIONS").unwrap_or(OPERATIONS as u64);
     let seed = number("FDBROKER_SEED").unwrap_or_else(|| {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);

@@ -9,6 +9,8 @@ use std::process::{Command, ExitStatus, Output};
 use fdbroker_tests::{Person, WORKER, skip};
 
 const ATTEMPT: &str = "FDBROKER_TEST_ATTEMPT";
+/// The test that makes an attempt.
+const ITSELF: &str = "sandbox::attempt_in_a_process_of_its_own";
 const SIGSYS: i32 = libc::SIGSYS;
 
 /// What an attempt is: a system call with numbers for arguments, or a pointer where a text is wanted.
@@ -127,7 +129,7 @@ fn number(error: io::Error) -> i32 {
 
 fn run(name: &str) -> Output {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "attempt_in_a_process_of_its_own", "--nocapture", "--test-threads=1"]);
+    command.args(["--exact", ITSELF, "--nocapture", "--test-threads=1"]);
     command.env(ATTEMPT, name).output().unwrap()
 }
 

@@ -78,13 +78,13 @@ fn a_broker_that_cannot_be_started_is_an_error_in_time() {
     };
     assert_eq!(with("/nonexistent/fdbrokerd"), -libc::ENOENT);
     assert_eq!(with("/bin/false"), -libc::ENOENT);
-    let unreadable = place.directory.file("fdbrokerd", "#!/nonexistent/shell\n", 0o755);
+    let unreadable = place.directory.script("fdbrokerd", "#!/nonexistent/shell\n");
     assert_eq!(with(unreadable.to_str().unwrap()), -libc::ENOENT);
     let mut command = place.init(place.socket(), CREAT | VERBOSE, 1);
     let output = command.env("FDBROKERD", unreadable).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("the broker cannot be started: No such file"), "{said}");
-    let hangs = place.directory.file("hangs", "#!/bin/sh\nexec sleep 12\n", 0o755);
+    let hangs = place.directory.script("hangs", "#!/bin/sh\nexec sleep 12\n");
     assert_eq!(with(hangs.to_str().unwrap()), -libc::ETIMEDOUT);
     // It would have 32 tags, and what is asked for would be missing only later.
     assert_eq!(result(&mut place.init(place.socket(), CREAT, 33)), -libc::EINVAL);
@@ -168,7 +168,7 @@ fn a_program_with_more_rights_than_its_caller_takes_nothing_from_the_environment
     }
     let gives = |mode: u32| {
         let program = directory.join("capi");
-        fs::copy(&installed().fixed, &program).unwrap();
+        copy_program(&installed().fixed, &program);
         std::os::unix::fs::chown(&program, Some(TRIER), Some(TRIER)).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(mode)).unwrap();
         let mut command = Command::new(program);

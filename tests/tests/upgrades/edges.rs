@@ -1,6 +1,6 @@
 //! The edges of upgrades, with real processes that fail, hang, are many or are of another version.
 //! Every deposit is there afterwards, and one process owns it. What a killed broker does to each
-//! step of an upgrade is in upgrader_processes.rs; here it is killed at any moment.
+//! step of an upgrade is in `processes.rs`; here it is killed at any moment.
 
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -5,8 +5,8 @@ use std::process::Command;
 
 use fdbroker_tests::{Directory, skip, systemd::ServiceManager, wait_until};
 
-const UNIT: &str = include_str!("../../systemd/fdbrokerd.service");
-const HARDENED: &str = include_str!("../../systemd/hardened.example.conf");
+const UNIT: &str = include_str!("../../../systemd/fdbrokerd.service");
+const HARDENED: &str = include_str!("../../../systemd/hardened.example.conf");
 const SERVICE: &str = "fdbrokerd.service";
 
 /// What systemd counts for the unit with drop-ins; `None` if the tool is missing or too old for

@@ -37,9 +37,9 @@ fn systemctl_reload_puts_the_policy_in_force_and_the_catalog_explains_what_happe
         let output = manager.run_with(text, &["sh", "-c", &script]);
         assert!(output.status.success(), "{output:?}");
     };
-    let drop_in = include_str!("../../systemd/drop-in.example.conf");
+    let drop_in = include_str!("../../../systemd/drop-in.example.conf");
     installed("/etc/systemd/system/fdbrokerd.service.d", "local.conf", drop_in);
-    let catalog = include_str!("../../systemd/fdbroker.catalog");
+    let catalog = include_str!("../../../systemd/fdbroker.catalog");
     installed("/usr/lib/systemd/catalog", "fdbroker.catalog", catalog);
     manager.succeed(&["systemctl", "daemon-reload"]);
     manager.succeed(&["journalctl", "--update-catalog"]);

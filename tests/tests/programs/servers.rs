@@ -465,7 +465,7 @@ fn a_script_fetches_its_descriptor_as_the_page_shows() {
     assert!(page.contains(again));
     let directory = Directory::new();
     let script = format!("#!/bin/sh\n{again}cat <&3; echo \" $*\"\n").replace("latency", "web/1");
-    directory.file("script", script, 0o755);
+    directory.script("script", &script);
     let file = sample::file_saying("kept");
     broker.add("1/1".parse().unwrap(), Some(file.as_fd()), b"").unwrap();
     assert_eq!(run(&directory, "./script one 'and two'"), "kept one and two\n");

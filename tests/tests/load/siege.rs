@@ -4,13 +4,14 @@
 use std::time::Duration;
 
 use fdbroker_tests::siege::Siege;
-use fdbroker_tests::{needs_root, sys};
+use fdbroker_tests::{needs_root, sys, turns};
 
 #[test]
 fn hostile_users_cost_the_others_no_answer_and_leave_nothing() {
     if !needs_root("many users, some of them hostile") {
         return;
     }
+    let _turn = turns::alone();
     sys::raise_descriptors();
     let siege = Siege {
         connections: 240,

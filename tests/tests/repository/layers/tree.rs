@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use syn::visit::{self, Visit};
 
-use crate::mention::{Mention, functions_in, in_tokens, in_use};
+use super::mention::{Mention, functions_in, in_tokens, in_use};
 
 /// The number of a module in its tree.
 pub(crate) type ModuleId = usize;

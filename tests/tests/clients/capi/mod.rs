@@ -15,7 +15,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use fdbroker_tests::binaries::{binaries, escrow_library};
+use fdbroker_tests::binaries::{binaries, copy_program, escrow_library};
 use fdbroker_tests::daemon::TRIER;
 use fdbroker_tests::{Daemon, Directory, Ids, is_root, process, sample, skip, sys, wait_until};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::mention::Mention;
-use crate::tree::{ModuleId, Tree};
+use super::mention::Mention;
+use super::tree::{ModuleId, Tree};
 
 /// What a name stands for.
 enum Meaning {

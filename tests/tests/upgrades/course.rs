@@ -1,5 +1,5 @@
 //! The course of an upgrade: who may change what at which time, and what everybody is told. Two
-//! upgraders of one process are as good as two processes here; crashes are in `upgrader_processes.rs`.
+//! upgraders of one process are as good as two processes here; crashes are in `processes.rs`.
 
 use std::fs;
 use std::net::TcpListener;

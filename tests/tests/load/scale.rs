@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use fdbroker_tests::{Answer, Daemon, Peer, process, sample, skip, sys};
+use fdbroker_tests::{Answer, Daemon, Peer, process, sample, skip, sys, turns};
 
 const PAYLOADS: i32 = 10_000;
 const DESCRIPTORS: i32 = 5_000;
@@ -33,6 +33,7 @@ fn eventfd() -> OwnedFd {
 #[test]
 fn memory_that_many_deposits_had_is_given_back_although_something_behind_them_stays() {
     const MANY: i32 = 1200;
+    let _turn = turns::beside_others();
     let daemon = daemon();
     let mut peer = daemon.connect();
     peer.add((1, 0), "so that everything has been used once").done();
@@ -51,6 +52,7 @@ fn memory_that_many_deposits_had_is_given_back_although_something_behind_them_st
 
 #[test]
 fn ten_thousand_payloads_five_thousand_descriptors_and_five_hundred_peers_at_once() {
+    let _turn = turns::beside_others();
     let descriptors = possible(DESCRIPTORS);
     let daemon = daemon();
     let mut first = daemon.connect();
@@ -108,6 +110,7 @@ fn all_are_there(peers: &mut [Peer], descriptors: i32) {
 
 #[test]
 fn all_of_them_are_given_to_the_next_worker() {
+    let _turn = turns::beside_others();
     let descriptors = possible(2_000);
     let daemon = daemon();
     let mut peer = daemon.connect();
@@ -127,6 +130,7 @@ fn all_of_them_are_given_to_the_next_worker() {
 
 #[test]
 fn five_hundred_peers_ask_at_the_same_time_and_all_are_answered() {
+    let _turn = turns::beside_others();
     let _ = possible(0);
     let daemon = daemon();
     daemon.connect().add_descriptor((1, 0), sample::file_saying("x"), "payload").done();

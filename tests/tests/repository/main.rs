@@ -1,0 +1,10 @@
+//! The files of this repository: what the pages say is so, in plain words, and the sources hang together
+//! as they should.
+//!
+//! - [`layers`]: no file takes something from one that needs it
+//! - [`pages`]: policies, commands, options and links of the documentation
+//! - [`words`]: plain words in pages and messages
+
+mod layers;
+mod pages;
+mod words;
