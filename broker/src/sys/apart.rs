@@ -3,6 +3,9 @@
 //! A process that it starts inherits nothing of what the rest of this process has open, not even until it
 //! calls execve(2). With close-on-exec alone the new process closes its copies, and each of these closes
 //! can sleep: a FUSE file is flushed by every close, and the last close of anything can sleep.
+//!
+//! Signals are for the other threads. Their handler writes to a descriptor, whose number means something
+//! else in this table, or nothing: the signal would be lost.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -10,6 +13,8 @@ use std::sync::mpsc::channel;
 use std::thread;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+use super::signal;
 
 /// What the thread needs of a stack, in bytes.
 const STACK: usize = 256 * 1024;
@@ -43,6 +48,7 @@ pub(crate) fn start(
 
 /// Leaves this thread a descriptor table with only 0 to 2 and this descriptor.
 fn leave_table(number: RawFd) -> io::Result<OwnedFd> {
+    signal::block_all();
     // SAFETY: unshare(2) touches no memory. This thread has no descriptor of its own yet.
     if unsafe { libc::unshare(libc::CLONE_FILES) } != 0 {
         return Err(io::Error::last_os_error());
@@ -76,5 +82,19 @@ mod tests {
         });
         assert!(told.recv().unwrap(), "it has the file");
         assert_eq!((&file).read(&mut [0]).unwrap(), 0, "it is still open here");
+    }
+
+    #[test]
+    fn it_handles_no_signal() {
+        let (tell, told) = channel();
+        let _ours = super::start("test", move |_theirs| {
+            tell.send(std::fs::read_to_string("/proc/thread-self/status").unwrap()).unwrap();
+        });
+        let status = told.recv().unwrap();
+        let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:\t")).unwrap();
+        let blocked = u64::from_str_radix(blocked, 16).unwrap();
+        for signal in [libc::SIGHUP, libc::SIGTERM, libc::SIGCHLD] {
+            assert!(blocked & (1 << (signal - 1)) != 0, "signal {signal}");
+        }
     }
 }

@@ -53,6 +53,18 @@ fn ignore(signal: libc::c_int) {
     unsafe { libc::signal(signal, libc::SIG_IGN) };
 }
 
+/// Blocks every signal in this thread: others handle them. A process that it starts unblocks them by
+/// [`ignore_unused`].
+pub(crate) fn block_all() {
+    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigfillset(3) initialises the set, which is ours, and cannot fail for one that is;
+    // pthread_sigmask(3) then reads it.
+    unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), std::ptr::null_mut());
+    }
+}
+
 fn unblock_all() {
     let mut none = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: sigemptyset(3) initialises the set, which is ours, and cannot fail for one that is;
