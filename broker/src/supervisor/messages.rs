@@ -10,7 +10,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::deposits::takers::Taker;
 use super::resources::pool::{OpenAnswer, stale};
-use super::state::{Given, Supervisor};
+use super::state::Supervisor;
 use super::workers::link::Link;
 use crate::fd::{Depositor, PeerFd, table};
 
@@ -103,7 +103,7 @@ impl Supervisor {
     /// Sends a new worker everything it needs.
     fn restore(&mut self, link: &mut Link) -> io::Result<()> {
         self.deposits.give_back();
-        self.given = Given { generation: self.source.generation, other_trail: false };
+        self.has_other_trail = false;
         link.control(Control::Setup(self.source.setup()));
         link.listener(self.listener.share()?);
         self.give_trail(link)?;

@@ -37,7 +37,7 @@ impl Supervisor {
         match serving {
             Some(link) if another => self.give_other_trail(link),
             Some(_) => {}
-            None => self.given.other_trail |= another,
+            None => self.has_other_trail |= another,
         }
         another
     }
@@ -60,12 +60,12 @@ impl Supervisor {
 
     /// Tells a worker that has come to serve what has changed since it was given everything.
     pub(crate) fn catch_up(&mut self, link: &mut Link) {
-        if std::mem::take(&mut self.given.other_trail) {
+        if std::mem::take(&mut self.has_other_trail) {
             self.give_other_trail(link);
         }
-        if self.given.generation == self.source.generation {
-            self.in_force(self.given.generation);
-        } else {
+        // It may have begun with this policy. It puts it in force all the same: that tells the
+        // operator what the policy leaves out, and whoever waits that it is done.
+        if self.awaited.is_some() {
             link.control(Control::Policy(self.source.setup()));
         }
     }

@@ -29,9 +29,9 @@ pub(crate) struct Supervisor {
     pub(crate) source: PolicySource,
     pub(crate) listener: Listener,
     pub(crate) opener: Opener,
-    /// What the worker was given at its start.
-    pub(crate) given: Given,
-    /// The policy of which the service manager is to hear that it is in force.
+    /// The audit file has been opened again since the worker was given it, which does not serve yet.
+    pub(crate) has_other_trail: bool,
+    /// The policy that was read and that no worker has put in force yet.
     pub(crate) awaited: Option<u32>,
     pub(crate) deposits: Deposits,
     pub(crate) connections: Connections,
@@ -44,15 +44,6 @@ pub(crate) struct Supervisor {
     /// What has still to be closed, and what has been.
     pub(crate) unclosed: Unclosed,
     pub(crate) close_queue: CloseQueue,
-}
-
-/// What a worker was given at its start, and what has become of it before it came to serve: until
-/// then it is told nothing but what it asked for.
-#[derive(Default)]
-pub(crate) struct Given {
-    pub(crate) generation: u32,
-    /// The audit file has been opened again.
-    pub(crate) other_trail: bool,
 }
 
 impl Supervisor {
@@ -76,7 +67,7 @@ impl Supervisor {
             source,
             listener,
             opener,
-            given: Given::default(),
+            has_other_trail: false,
             awaited: None,
             deposits,
             connections: Connections::new(unclosed.clone()),

@@ -85,6 +85,27 @@ fn a_worker_that_dies_during_a_reload_is_followed_by_one_under_the_new_policy() 
     assert!(others.is_empty(), "it died of something else: {others:#?}");
 }
 
+#[test]
+fn a_policy_that_a_new_worker_begins_with_is_said_to_be_in_force_with_what_it_leaves_out() {
+    let daemon = Daemon::with_policy(&everything()).start();
+    daemon.connect().add((1, 0), "kept").done();
+    for round in 0..10 {
+        let policy = if round % 2 == 0 { allowing("\"get\"", "store/7") } else { everything() };
+        daemon.write_policy(&policy);
+        // It sees both at once: the worker has died, and the policy is to be read again.
+        daemon.stop_supervisor();
+        daemon.kill_worker();
+        daemon.hang_up();
+        daemon.go_on();
+        wait_until("the log says that the policy is in force", || {
+            daemon.log().text().contains(&format!("policy {} is in force", round + 1))
+        });
+    }
+    wait_until("it is told what no rule reaches, each time", || {
+        daemon.log().text().matches("that no rule reaches any more: 1;").count() == 5
+    });
+}
+
 /// Reads what the service manager was told until a READY=1 has come that nothing follows: it was
 /// told that each reload has ended.
 fn drained(notices: &Notices) {
