@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::fmt;
 
 use fdbroker_policy::{Account, Gid, Uid};
+use fdbroker_types::quoted;
 use nix::unistd::{User, getgrouplist};
 
 /// A user with its primary group.
@@ -88,15 +89,16 @@ impl fmt::Display for AccountError {
         match self {
             Self::NotFound(name) => write!(
                 f,
-                "there is no user {name:?} for the worker to run as: create it (`useradd --system \
+                "there is no user {shown} for the worker to run as: create it (`useradd --system \
                  --no-create-home --shell /usr/sbin/nologin {name}`), or name another as `user` in the \
-                 policy's [broker]"
+                 policy's [broker]",
+                shown = quoted(name)
             ),
             Self::Lookup { account, reason } => write!(
                 f,
-                "the worker's user {:?} could not be looked up: {reason}; repair the name \
+                "the worker's user {} could not be looked up: {reason}; repair the name \
                  service, or write the user's number",
-                account.to_string()
+                quoted(&account.to_string())
             ),
         }
     }

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fdbroker_policy::{Finding, Findings};
+use fdbroker_types::quoted;
 
 /// How often the files are read before they are given up because they keep changing.
 pub(crate) const ATTEMPTS: usize = 5;
@@ -31,14 +32,21 @@ impl fmt::Display for PolicyFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotFound(path) => {
-                write!(f, "there is no policy file {path:?}: create it, or name a file that exists")
+                write!(
+                    f,
+                    "there is no policy file {path}: create it, or name a file that exists",
+                    path = quoted(path)
+                )
             }
-            Self::Unreadable { path, source } => write!(f, "{path:?} cannot be read: {source}"),
+            Self::Unreadable { path, source } => {
+                write!(f, "{path} cannot be read: {source}", path = quoted(path))
+            }
             Self::Changing(path) => write!(
                 f,
-                "the policy file {path:?} or a drop-in changed during each of {ATTEMPTS} attempts \
+                "the policy file {path} or a drop-in changed during each of {ATTEMPTS} attempts \
                  to read it: save it, \
-                 and load it again"
+                 and load it again",
+                path = quoted(path)
             ),
             Self::Findings(findings) => findings.fmt(f),
         }

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use fdbroker_policy::{Gid, Peer, Uid, unit_of_cgroup};
+use fdbroker_types::quoted;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -187,7 +188,7 @@ pub fn is_alive(pidfd: BorrowedFd<'_>) -> bool {
 #[must_use]
 pub fn has_exited(pid: Pid) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid()));
-    // The name before it can be anything. Who is not shown to us is not said to have exited.
+    // The name before it can be anything. A process that /proc does not show us does not count as exited.
     let stat = stat.unwrap_or_default();
     let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
     state.is_some_and(|state| state.starts_with(['Z', 'X']))
@@ -209,7 +210,9 @@ impl fmt::Display for ProcessError {
             Self::TooManyGroups => {
                 write!(f, "the process is in more than {MAX_GROUPS} supplementary groups")
             }
-            Self::Unreadable { path, source } => write!(f, "{path:?} cannot be read: {source}"),
+            Self::Unreadable { path, source } => {
+                write!(f, "{path} cannot be read: {source}", path = quoted(path))
+            }
         }
     }
 }

@@ -4,7 +4,7 @@
 //! - What it is: [`Kind`].
 //! - What may be done with it: [`Right`].
 //! - Why a request failed: [`Errno`].
-//! - How text from others is shown: [`escape()`].
+//! - How text from others is shown: [`escape()`], [`quoted`]; and numbers: [`counted`].
 //!
 //! Each is a plain value: this crate reads no file, makes no system call and never panics.
 #![forbid(unsafe_code)]
@@ -13,6 +13,7 @@ mod decimal;
 mod errno;
 mod escape;
 mod kind;
+mod number;
 mod right;
 mod slot;
 
@@ -22,5 +23,6 @@ pub use escape::{
     Quoted, escape, escape_json, escape_lines, is_harmful, quoted, write_escaped, write_in_quotes,
 };
 pub use kind::{Kind, UnknownKind};
+pub use number::counted;
 pub use right::{Right, UnknownRight};
 pub use slot::{Index, NotANumber, Slot, Tag};

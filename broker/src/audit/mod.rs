@@ -14,6 +14,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use fdbroker_policy::{Audit as Setting, Policy};
+use fdbroker_types::counted;
 use tokio::sync::Notify;
 
 use crate::log::{Entry, Log, Record, Verdict};
@@ -71,8 +72,8 @@ impl Audit {
     }
 
     /// Ends the part of a line that a full disk or a dead process left in the file.
-    pub(crate) fn mend(&self) {
-        self.trail.borrow_mut().iter_mut().for_each(Trail::mend);
+    pub(crate) fn repair(&self) {
+        self.trail.borrow_mut().iter_mut().for_each(Trail::repair);
     }
 
     /// Returns how many records the file has not taken, if it did not take the last one. `None` if
@@ -108,9 +109,8 @@ impl Audit {
         match trail.append(record) {
             Appended::Yes => true,
             Appended::Again { lost } => {
-                self.log.warn(&format!(
-                    "the audit file can be written again; {lost} records were not written to it"
-                ));
+                let lost = counted(lost, "record");
+                self.log.warn(&format!("the audit file can be written again; it lacks {lost}"));
                 true
             }
             Appended::No { error: Some(error) } => {

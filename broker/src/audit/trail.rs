@@ -64,7 +64,7 @@ impl Trail {
 
     /// Ends a partial line, of whichever writer. If that cannot be written, the next record does
     /// it.
-    pub(super) fn mend(&mut self) {
+    pub(super) fn repair(&mut self) {
         if self.readable && !self.ends_whole(self.size()) {
             // It was asked for by nobody, and so is missed by nobody.
             let _ = rustix::io::write(&self.file, b"\n");

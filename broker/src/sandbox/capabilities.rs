@@ -12,6 +12,7 @@
 
 use caps::{CapSet, Capability, CapsHashSet};
 use fdbroker_policy::{DeviceNumber, Policy, Resource};
+use fdbroker_types::quoted;
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, major, minor, openat};
 use rustix::process::geteuid;
 use rustix::thread::{
@@ -119,7 +120,10 @@ fn number_of(path: &str) -> Option<DeviceNumber> {
 /// A capability by its name in the policy: lower case, without `CAP_`.
 fn parse(name: &str) -> Result<Capability, SandboxError> {
     format!("CAP_{}", name.to_uppercase()).parse().map_err(|_| {
-        SandboxError::new("naming a capability", format!("{name:?} is unknown to this build"))
+        SandboxError::new(
+            "naming a capability",
+            format!("{} is unknown to this build", quoted(name)),
+        )
     })
 }
 

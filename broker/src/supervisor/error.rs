@@ -1,6 +1,7 @@
 //! Why the broker does not start, said to the person who started it: what was tried, on what,
 //! what the system said, and what to do.
 
+use fdbroker_types::escape_lines;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -43,7 +44,7 @@ impl StartError {
 
     /// Reports the error on standard error, and returns the exit status.
     pub(crate) fn report(&self) -> ExitCode {
-        eprintln!("fdbrokerd: {self}");
+        eprintln!("fdbrokerd: {}", escape_lines(&self.to_string()));
         match self {
             Self::Policy(PolicyError::Resource(_)) => ExitCode::FAILURE,
             Self::Policy(_) => INVALID_POLICY.into(),

@@ -21,6 +21,7 @@ mod signals;
 mod state;
 mod workers;
 
+use fdbroker_types::quoted;
 use std::process::ExitCode;
 use std::rc::Rc;
 
@@ -111,7 +112,7 @@ fn warn_of_capabilities(source: &policy::source::PolicySource, log: &Log) {
         let missing = resources::capability::not_held(&resource.capabilities);
         if !missing.is_empty() {
             let cure = resources::capability::NOT_HELD.replace("{}", &missing.join(" "));
-            log.warn(&format!("resource {:?}: {cure}", resource.name));
+            log.warn(&format!("resource {}: {cure}", quoted(&resource.name)));
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Each of them is tried again many times a second.
 
+use fdbroker_types::counted;
 use std::fmt::Display;
 
 use crate::spell::Spell;
@@ -21,7 +22,7 @@ impl Unaccepted {
     /// A peer was accepted. Returns what is to be said.
     pub(crate) fn accepted(&mut self) -> Option<String> {
         let count = self.0.succeeded()?;
-        Some(format!("peers are accepted again, after {count} failed attempts"))
+        Some(format!("peers are accepted again, after {}", counted(count, "failed attempt")))
     }
 }
 

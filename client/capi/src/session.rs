@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fdbroker::{Broker, Connector, Deposit, Error, Info, Slot, Tag};
+use fdbroker_types::{counted, quoted};
 
 use crate::errno::Errno;
 use crate::flags::Flags;
@@ -44,12 +45,15 @@ impl Session {
         let socket = place::socket(wish.path, wish.trusted)?;
         let broker = match connect(&socket) {
             Err(error) if wish.flags.start() && nobody_listens(&error) => {
-                log.detail(format_args!("nobody listens at {socket:?}; starting a broker"));
+                log.detail(format_args!(
+                    "nobody listens at {socket}; starting a broker",
+                    socket = quoted(&*socket)
+                ));
                 started(&socket, wish.tags, wish.trusted, log)?
             }
             connected => connected.map_err(|error| told(log, &error))?,
         };
-        log.detail(format_args!("connected to {socket:?}"));
+        log.detail(format_args!("connected to {socket}", socket = quoted(&*socket)));
         Ok(Self { broker, log })
     }
 
@@ -57,7 +61,7 @@ impl Session {
         let tag = Tag::new(tag).ok_or(Errno::INVAL)?;
         let info = self.broker.tag(tag);
         self.report(info, |info| {
-            format!("tag {tag}: indices below {}, {} bytes", info.used, info.total)
+            format!("tag {tag}: indices below {}, {}", info.used, counted(info.total, "byte"))
         })
     }
 
@@ -66,7 +70,7 @@ impl Session {
         let deposit = self.broker.get(slot);
         self.report(deposit, |deposit| {
             let what = if deposit.descriptor.is_some() { "a descriptor and " } else { "" };
-            format!("get {slot}: {what}{} bytes", deposit.payload.len())
+            format!("get {slot}: {what}{}", counted(deposit.payload.len(), "byte"))
         })
     }
 
@@ -84,7 +88,7 @@ impl Session {
                 .map_err(|error| Errno::from(&io::Error::from(error)))?;
         }
         let done = self.broker.add(slot, descriptor, payload);
-        self.report(done, |()| format!("add {slot}: {} bytes", payload.len()))
+        self.report(done, |()| format!("add {slot}: {}", counted(payload.len(), "byte")))
     }
 
     pub(crate) fn del(&mut self, tag: i16, index: i32) -> Result<(), Errno> {

@@ -10,6 +10,7 @@ use clap::{ArgGroup, Args, ValueEnum};
 use rustix::fs::OFlags;
 
 use fdbroker::MAX_PAYLOAD;
+use fdbroker_types::quoted;
 
 use crate::connect_args::ConnectArgs;
 use crate::failure::Failure;
@@ -105,10 +106,13 @@ fn payload(file: &Path) -> Result<Vec<u8>, Failure> {
     };
     match read {
         Ok(size) if size > MAX_PAYLOAD => Err(Failure::Local(format!(
-            "payload {file:?} is too large; the limit is {MAX_PAYLOAD} bytes"
+            "payload {file} is too large; the limit is {MAX_PAYLOAD} bytes",
+            file = quoted(file)
         ))),
         Ok(_) => Ok(bytes),
-        Err(error) => Err(Failure::local(format_args!("payload {file:?}"), error)),
+        Err(error) => {
+            Err(Failure::local(format_args!("payload {file}", file = quoted(file)), error))
+        }
     }
 }
 
@@ -120,5 +124,7 @@ fn opened(path: &Path, access: Access) -> Result<OwnedFd, Failure> {
         .custom_flags(flags)
         .open(path)
         .map(OwnedFd::from)
-        .map_err(|error| Failure::local(format_args!("cannot open {path:?}"), error))
+        .map_err(|error| {
+            Failure::local(format_args!("cannot open {path}", path = quoted(path)), error)
+        })
 }

@@ -9,7 +9,7 @@ use fdbroker_policy::{Audit, Moment, Policy, Settings, Uid};
 use fdbroker_policy_tools::{
     Alteration, Altered, Change, Differences, Field, SettingsDiff, TimedRules, diff,
 };
-use fdbroker_types::escape;
+use fdbroker_types::{counted, escape};
 use serde_json::{Value, json};
 
 use crate::connect_args::ConnectArgs;
@@ -147,11 +147,6 @@ fn account(shown: &str, policy: &Policy) -> Result<(), Failure> {
             Ok(())
         }
     }
-}
-
-fn counted(number: usize, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {noun}{plural}")
 }
 
 fn compare(old: &Path, new: &Path, at: Moment, json: bool) -> Result<(), Failure> {

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use fdbroker_policy::Kind;
+use fdbroker_types::quoted;
 use rustix::fs::{FileType, OFlags, Stat, fcntl_getfl, fstat, major, minor};
 use rustix::net::sockopt::{socket_acceptconn, socket_domain, socket_type};
 use rustix::net::{
@@ -44,7 +45,9 @@ pub(crate) fn summary(descriptor: &OwnedFd) -> String {
     let target = target(descriptor);
     let kind = kind(descriptor, target.as_deref()).map_or("unknown", Kind::name);
     match target {
-        Some(target) => format!("a descriptor (kind {kind}, target {target:?})"),
+        Some(target) => {
+            format!("a descriptor (kind {kind}, target {target})", target = quoted(&target))
+        }
         None => format!("a descriptor (kind {kind})"),
     }
 }

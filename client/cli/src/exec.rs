@@ -14,6 +14,7 @@ use clap::Args;
 use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 
 use fdbroker::{Broker, Slot};
+use fdbroker_types::quoted;
 
 use crate::connect_args::ConnectArgs;
 use crate::failure::Failure;
@@ -136,7 +137,8 @@ fn wanted(text: &str) -> Result<Wanted, String> {
     let plain = |byte: u8| (b' '..0x7f).contains(&byte) && byte != b':';
     if name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(plain) {
         return Err(format!(
-            "{name:?} cannot be a descriptor's name: it takes 1 to {LONGEST_NAME} printable ASCII characters other than ':'"
+            "{name} cannot be a descriptor's name: it takes 1 to {LONGEST_NAME} printable ASCII characters other than ':'",
+            name = quoted(&name)
         ));
     }
     Ok(Wanted { slot: slot.to_owned(), name })

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use clap::{ArgGroup, Args};
 use fdbroker_policy::{Moment, Policy, Rates, Right, Target, Verdict};
 use fdbroker_policy_tools::{Considered, Effect, Explanation, Reason, explain};
-use fdbroker_types::escape;
+use fdbroker_types::{counted, escape};
 use serde_json::{Value, json};
 
 use crate::check::{load, now};
@@ -293,10 +293,10 @@ impl Answer<'_> {
 
 /// The rates of the rule that decides, as the end of a line; nothing where it has none.
 fn limits(rates: Rates) -> String {
-    let part = |limit: Option<NonZeroU32>, noun| limit.map(|limit| format!("{limit} {noun}"));
+    let part = |limit: Option<NonZeroU32>, noun| limit.map(|limit| counted(limit.get(), noun));
     let parts = [
-        part(rates.requests_per_second, "requests"),
-        part(rates.records_per_second, "audit records"),
+        part(rates.requests_per_second, "request"),
+        part(rates.records_per_second, "audit record"),
     ];
     let parts: Vec<_> = parts.into_iter().flatten().collect();
     if parts.is_empty() {

@@ -6,6 +6,7 @@ use std::io;
 use std::process::ExitCode;
 
 use fdbroker::{Errno, Error, Operation};
+use fdbroker_types::quoted;
 
 use crate::terminal;
 
@@ -90,7 +91,7 @@ impl fmt::Display for Failure {
             Self::Findings => f.write_str("the policy has mistakes, which are reported above"),
             Self::Usage(text) | Self::Local(text) => f.write_str(text),
             Self::NotRun { program, source } => {
-                write!(f, "exec: {program:?} cannot be run: {source}")
+                write!(f, "exec: {program} cannot be run: {source}", program = quoted(program))
             }
         }
     }

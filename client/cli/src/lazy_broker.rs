@@ -4,6 +4,7 @@
 //! `--policy`; in the default policy file if the broker is too old to be asked.
 
 use fdbroker::{Broker, Error, Found, Index, Slot, Tag};
+use fdbroker_types::quoted;
 
 use crate::connect_args::ConnectArgs;
 use crate::failure::Failure;
@@ -47,7 +48,8 @@ impl<'a> LazyBroker<'a> {
         match self.find(text)? {
             Some(Found::Slot(slot)) => Ok(slot),
             Some(Found::Tag(_)) => Err(Failure::Usage(format!(
-                "slot {text:?}: that is a tag; name a slot in it, such as {text}/0"
+                "slot {shown}: that is a tag; name a slot in it, such as {text}/0",
+                shown = quoted(text)
             ))),
             None => self.policy().slot(text),
         }
@@ -62,8 +64,9 @@ impl<'a> LazyBroker<'a> {
         match self.find(text)? {
             Some(Found::Tag(tag)) => Ok(tag),
             Some(Found::Slot(slot)) => Err(Failure::Usage(format!(
-                "tag {text:?}: that is a slot, {slot}; its tag is {}",
-                slot.tag
+                "tag {text}: that is a slot, {slot}; its tag is {}",
+                slot.tag,
+                text = quoted(text)
             ))),
             None => self.policy().tag(text),
         }
@@ -92,8 +95,9 @@ fn in_range(text: &str) -> Result<(), Failure> {
     tag_in_range("slot", text, tag)?;
     match is_number(index) && index.parse::<Index>().is_err() {
         true => Err(Failure::Usage(format!(
-            "slot {text:?}: the index is too large; it is a number from 0 to {}",
-            i32::MAX
+            "slot {text}: the index is too large; it is a number from 0 to {}",
+            i32::MAX,
+            text = quoted(text)
         ))),
         false => Ok(()),
     }
@@ -102,8 +106,9 @@ fn in_range(text: &str) -> Result<(), Failure> {
 fn tag_in_range(what: &str, text: &str, tag: &str) -> Result<(), Failure> {
     match is_number(tag) && tag.parse::<Tag>().is_err() {
         true => Err(Failure::Usage(format!(
-            "{what} {text:?}: the tag is too large; it is a name, or a number from 0 to {}",
-            i16::MAX
+            "{what} {text}: the tag is too large; it is a name, or a number from 0 to {}",
+            i16::MAX,
+            text = quoted(text)
         ))),
         false => Ok(()),
     }

@@ -1,5 +1,6 @@
 //! A listening socket made from a word such as `tcp:127.0.0.1:80` or `unix:/run/web.sock`.
 
+use fdbroker_types::quoted;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
@@ -56,7 +57,7 @@ impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "tcp:{address}"),
-            Self::Unix(path) => write!(f, "unix:{path:?}"),
+            Self::Unix(path) => write!(f, "unix:{path}", path = quoted(path)),
         }
     }
 }

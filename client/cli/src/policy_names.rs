@@ -8,6 +8,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use fdbroker_policy::{Gid, LookupError, Names, Policy, SourceText, Uid};
+use fdbroker_types::quoted;
 
 use fdbroker::{Slot, Tag};
 
@@ -58,9 +59,10 @@ impl PolicyNames {
     fn load(&self, what: &str, name: &str) -> Result<Policy, Failure> {
         let unusable = |why: &dyn std::fmt::Display| {
             Failure::Local(format!(
-                "{what} {name:?}: {}names are looked up in the policy file {:?}, which does not load; give numbers, or another file with --policy: {why}",
+                "{what} {name}: {}names are looked up in the policy file {}, which does not load; give numbers, or another file with --policy: {why}",
                 self.excuse(),
-                self.file
+                quoted(&self.file),
+                name = quoted(name)
             ))
         };
         let files = fdbroker_host::policy_files(&self.file).map_err(|error| unusable(&error))?;
@@ -76,9 +78,10 @@ impl PolicyNames {
 
     fn unknown(&self, what: &str, text: &str, example: &str) -> Failure {
         Failure::Usage(format!(
-            "{what} {text:?}: {}not a number such as {example}, and not a name in the policy file {:?}; see what it declares",
+            "{what} {text}: {}not a number such as {example}, and not a name in the policy file {}; see what it declares",
             self.excuse(),
-            self.file
+            quoted(&self.file),
+            text = quoted(text)
         ))
     }
 

@@ -3,6 +3,7 @@
 use clap::Args;
 use fdbroker_host::{AccountError, Process, SystemNames, account, unit_of_cgroup};
 use fdbroker_policy::{Account, Gid, Names, Peer, Uid};
+use fdbroker_types::quoted;
 use rustix::process::Pid;
 
 use crate::failure::Failure;
@@ -57,7 +58,7 @@ impl SubjectArgs {
     fn subject_named(&self, user: &str) -> Result<Subject, Failure> {
         let failed = |error: AccountError| match error {
             AccountError::NotFound(name) => {
-                Failure::Usage(format!("explain: there is no user {name:?}"))
+                Failure::Usage(format!("explain: there is no user {name}", name = quoted(&name)))
             }
             error => Failure::local("explain", error),
         };
@@ -89,9 +90,13 @@ impl SubjectArgs {
         let its = unit_of_cgroup(cgroup);
         match &self.unit {
             Some(unit) if its != Some(unit) => {
-                let its = its.map_or("no unit".to_owned(), |its| format!("the unit {its:?}"));
+                let its = its.map_or("no unit".to_owned(), |its| {
+                    format!("the unit {its}", its = quoted(its))
+                });
                 Err(Failure::Usage(format!(
-                    "explain: no process is both in the unit {unit:?} and in the control group {cgroup:?}: that is of {its}"
+                    "explain: no process is both in the unit {unit} and in the control group {cgroup}: that is of {its}",
+                    unit = quoted(unit),
+                    cgroup = quoted(cgroup)
                 )))
             }
             _ => Ok(its),
@@ -104,7 +109,9 @@ fn group_number(group: &str) -> Result<Gid, Failure> {
         return Ok(Gid(number));
     }
     let found = SystemNames.group(group).map_err(|error| Failure::local("explain", error))?;
-    found.ok_or_else(|| Failure::Usage(format!("explain: there is no group {group:?}")))
+    found.ok_or_else(|| {
+        Failure::Usage(format!("explain: there is no group {group}", group = quoted(group)))
+    })
 }
 
 impl Subject {

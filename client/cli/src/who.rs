@@ -3,6 +3,7 @@
 use clap::Args;
 use fdbroker_policy::{Moment, Policy, Target};
 use fdbroker_policy_tools::{Exception, Grant, grants};
+use fdbroker_types::quoted;
 use serde_json::{Value, json};
 
 use crate::check::{load, now};
@@ -68,7 +69,8 @@ pub(crate) fn target(policy: &Policy, text: &str) -> Result<Target, Failure> {
     let found = policy.resolve(text).map(Target::Slot).or_else(|| tag().map(Target::Tag));
     found.ok_or_else(|| {
         Failure::Usage(format!(
-            "{text:?}: not a slot or tag such as 10/3 or 10, and not a name in the policy file"
+            "{text}: not a slot or tag such as 10/3 or 10, and not a name in the policy file",
+            text = quoted(text)
         ))
     })
 }

@@ -198,7 +198,7 @@ fn reports_go_to_standard_output_when_it_was_done() {
 #[test]
 fn reports_go_to_standard_error_with_a_sentence_when_it_was_not_done() {
     let failing = |errno, arguments: &[&str], expected| -> String {
-        let fake = reporting(Some(errno), "policy.toml:1:2: \x1b[2Jwrong\nmend it");
+        let fake = reporting(Some(errno), "policy.toml:1:2: \x1b[2Jwrong\ncorrect it");
         let output: Output = at(&fake, arguments);
         let (out, err) = status(&output, expected);
         assert!(out.is_empty(), "{out}");
@@ -208,7 +208,7 @@ fn reports_go_to_standard_error_with_a_sentence_when_it_was_not_done() {
     let err = failing(Errno::INVAL, &["reload"], 1);
     let lines: Vec<_> = err.lines().collect();
     assert_eq!(lines.len(), 3, "{err}");
-    assert_eq!(lines[1], "mend it");
+    assert_eq!(lines[1], "correct it");
     assert!(lines[2].starts_with("fdbroker: reload: ") && lines[2].contains("EINVAL"), "{err}");
     failing(Errno::NOENT, &["purge", "1/0"], 4);
     failing(Errno::IO, &["purge", "--all"], 7);

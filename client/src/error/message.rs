@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
+use fdbroker_types::quoted;
 use fdbroker_wire::version2::MAX_NAME;
 use fdbroker_wire::{Errno, MAX_PAYLOAD};
 
@@ -15,19 +16,34 @@ impl fmt::Display for Error {
         let what = self.attempt();
         match self {
             Self::Refused { text, .. } => {
-                write!(f, "{what} refused it: {text:?}; {}", plea(&what.operation))
+                write!(
+                    f,
+                    "{what} refused it: {text}; {}",
+                    plea(&what.operation),
+                    text = quoted(text)
+                )
             }
             Self::Absent { text, .. } => {
-                write!(f, "{what} found nothing there: {text:?}; {}", absent(&what.operation))
+                write!(
+                    f,
+                    "{what} found nothing there: {text}; {}",
+                    absent(&what.operation),
+                    text = quoted(text)
+                )
             }
             Self::Quota { errno, text, .. } => {
-                write!(f, "{what} has no more room ({errno}): {text:?}; {}", room(*errno, text))
+                write!(
+                    f,
+                    "{what} has no more room ({errno}): {text}; {}",
+                    room(*errno, text),
+                    text = quoted(text)
+                )
             }
             Self::Failed { errno, text, .. } => {
-                write!(f, "{what} answered {errno}: {text:?}; {}", cure(*errno))
+                write!(f, "{what} answered {errno}: {text}; {}", cure(*errno), text = quoted(text))
             }
             Self::Reported { errno, text, .. } => {
-                write!(f, "{what} failed ({errno}): {text:?}")
+                write!(f, "{what} failed ({errno}): {text}", text = quoted(text))
             }
             Self::Version1 { .. } => write!(
                 f,
@@ -39,11 +55,13 @@ impl fmt::Display for Error {
             }
             Self::Claimed { text, .. } => write!(
                 f,
-                "{what} changes nothing now: {text:?}; the tag is being taken over: try again when that has ended"
+                "{what} changes nothing now: {text}; the tag is being taken over: try again when that has ended",
+                text = quoted(text)
             ),
             Self::TakenOver { text, .. } => write!(
                 f,
-                "{what} belongs to another process: {text:?}; the tag has been taken over: claim it to have it back"
+                "{what} belongs to another process: {text}; the tag has been taken over: claim it to have it back",
+                text = quoted(text)
             ),
             Self::Protocol { reason, .. } => {
                 write!(
@@ -180,5 +198,44 @@ fn refused(socket: &Path) -> &'static str {
         _ => {
             "nobody listens on that socket: check that the broker runs; where the socket file itself is mounted into a container, mount its directory instead, since a broker that is restarted makes a new file"
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    use fdbroker_types::is_harmful;
+
+    use super::*;
+    use crate::{Attempt, UpgradeError};
+
+    /// Text of a stranger, with every character that could mislead a reader.
+    fn harmful() -> String {
+        (0..=u32::from(char::MAX)).filter_map(char::from_u32).filter(|it| is_harmful(*it)).collect()
+    }
+
+    #[track_caller]
+    fn assert_harmless(error: &dyn fmt::Display) {
+        let shown = error.to_string();
+        assert!(!shown.contains(is_harmful), "{shown:?}");
+    }
+
+    #[test]
+    fn names_paths_and_texts_show_no_harmful_character() {
+        let text = harmful();
+        let operation = Operation::Find(text.as_str().into());
+        let attempt = Attempt { operation, socket: Path::new(&text).into() };
+        assert_harmless(&attempt);
+        assert_harmless(&Error::Refused { attempt, text: text.clone() });
+        assert_harmless(&UpgradeError::BadName { name: text });
+    }
+
+    #[test]
+    fn a_path_that_is_not_text_is_shown_by_its_bytes() {
+        let socket = Path::new(OsStr::from_bytes(b"/run/\xff")).into();
+        let attempt = Attempt { operation: Operation::Connect, socket };
+        assert_eq!(attempt.to_string(), r#"connect: the broker at "/run/\xFF""#);
     }
 }

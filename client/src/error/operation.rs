@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use fdbroker_types::quoted;
 use fdbroker_wire::version2::Features;
 use fdbroker_wire::{Slot, Tag};
 
@@ -94,7 +95,7 @@ impl Feature {
 
 impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: the broker at {:?}", self.operation, self.socket)
+        write!(f, "{}: the broker at {}", self.operation, quoted(&*self.socket))
     }
 }
 
@@ -106,7 +107,7 @@ impl fmt::Display for Operation {
             Self::Get(slot) => write!(f, "get {slot}"),
             Self::Del(slot) => write!(f, "del {slot}"),
             Self::Tag(tag) => write!(f, "tag {tag}"),
-            Self::Find(name) => write!(f, "find {name:?}"),
+            Self::Find(name) => write!(f, "find {name}", name = quoted(&**name)),
             Self::List(Some(tag)) => write!(f, "list {tag}"),
             Self::List(None) => f.write_str("list"),
             Self::Reload => f.write_str("reload"),

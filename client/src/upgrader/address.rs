@@ -1,5 +1,6 @@
 //! Where the ends of a connection are, in a form that outlives the process.
 
+use fdbroker_types::quoted;
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
@@ -118,7 +119,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ip(address) => address.fmt(f),
-            Self::Path(path) => write!(f, "{path:?}"),
+            Self::Path(path) => write!(f, "{path}", path = quoted(path)),
             Self::Abstract(name) => write!(f, "@\"{}\"", name.escape_ascii()),
             Self::Unnamed => f.write_str("unnamed"),
         }

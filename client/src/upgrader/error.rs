@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fdbroker_types::quoted;
 use fdbroker_wire::{MAX_PAYLOAD, Tag};
 
 use super::payload::MAX_NAME;
@@ -174,39 +175,56 @@ impl fmt::Display for UpgradeError {
             Self::BadName { name } => {
                 write!(
                     f,
-                    "{name:?} is not a valid name: a name has 1 to {MAX_NAME} bytes, and no \
-                          NUL"
+                    "{name} is not a valid name: a name has 1 to {MAX_NAME} bytes, and no \
+                          NUL",
+                    name = quoted(name)
                 )
             }
             Self::NoTag { name } => {
-                write!(f, "{name:?} is the name of one slot: name a tag of the policy")
+                write!(
+                    f,
+                    "{name} is the name of one slot: name a tag of the policy",
+                    name = quoted(name)
+                )
             }
             Self::Role { name, asked, found } => {
-                write!(f, "{name:?} is {found}, and not {asked}: use another name")
+                write!(
+                    f,
+                    "{name} is {found}, and not {asked}: use another name",
+                    name = quoted(name)
+                )
             }
             Self::SocketKind { name, asked, found } => {
-                write!(f, "{name:?} is {found}, and not {asked}: remove it, or use another name")
+                write!(
+                    f,
+                    "{name} is {found}, and not {asked}: remove it, or use another name",
+                    name = quoted(name)
+                )
             }
             Self::Made { name, asked, found } => write!(
                 f,
-                "{name:?}: what was made is {found}, and not {asked}; it was not kept: make another"
+                "{name}: what was made is {found}, and not {asked}; it was not kept: make another",
+                name = quoted(name)
             ),
             Self::Address { name, asked, found } => write!(
                 f,
-                "{name:?} is bound at {found}, and not at {}: remove the name first to bind it there, or take it wherever it is, with any_address",
-                Listed(asked)
+                "{name} is bound at {found}, and not at {}: remove the name first to bind it there, or take it wherever it is, with any_address",
+                Listed(asked),
+                name = quoted(name)
             ),
             Self::Unreadable { name } => write!(
                 f,
-                "{name:?} was left by a later version of this library, or is damaged: remove it, or use that version"
+                "{name} was left by a later version of this library, or is damaged: remove it, or use that version",
+                name = quoted(name)
             ),
             Self::TooLarge { name, size } => write!(
                 f,
-                "{name:?} takes a payload of {size} bytes, and the limit is {MAX_PAYLOAD}: store \
-                 less with it"
+                "{name} takes a payload of {size} bytes, and the limit is {MAX_PAYLOAD}: store \
+                 less with it",
+                name = quoted(name)
             ),
-            Self::Io { name, source } => write!(f, "{name:?}: {source}"),
-            Self::Deposit { name, source } => write!(f, "{name:?}: {source}"),
+            Self::Io { name, source } => write!(f, "{name}: {source}", name = quoted(name)),
+            Self::Deposit { name, source } => write!(f, "{name}: {source}", name = quoted(name)),
             Self::Lost { tag, source } => {
                 write!(f, "tag {tag} could not be claimed again: {source}")
             }

@@ -75,7 +75,7 @@ impl Records {
 
     /// A descriptor of the audit file for a worker, where there is one.
     pub(crate) fn for_worker(&self) -> io::Result<Option<OwnedFd>> {
-        self.audit.mend();
+        self.audit.repair();
         self.file.as_ref().map(AuditFile::for_appending).transpose()
     }
 

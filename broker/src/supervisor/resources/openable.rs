@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use fdbroker_policy::{Resource, Source};
+use fdbroker_types::quoted;
 use fdbroker_wire::Opened;
 
 use super::failure::OpenFailure;
@@ -61,6 +62,6 @@ impl Openable {
     }
 
     fn named(&self, OpenFailure { errno, text }: OpenFailure) -> OpenFailure {
-        OpenFailure { errno, text: format!("resource {:?}: {text}", self.resource.name) }
+        OpenFailure { errno, text: format!("resource {}: {text}", quoted(&self.resource.name)) }
     }
 }

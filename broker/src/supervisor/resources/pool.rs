@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fdbroker_policy::{Opening, Resource};
+use fdbroker_types::quoted;
 use fdbroker_wire::{Errno, Opened};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -151,8 +152,9 @@ fn at_start(openable: &Openable) -> Result<Opened<OwnedFd>, PolicyError> {
 
 fn busy(name: &str) -> OpenFailure {
     let text = format!(
-        "resource {name:?}: {MAX_OPENING} callers already wait for it to open; its device does \
-         not respond"
+        "resource {name}: {MAX_OPENING} callers already wait for it to open; its device does \
+         not respond",
+        name = quoted(name)
     );
     OpenFailure { errno: Errno::BUSY, text }
 }

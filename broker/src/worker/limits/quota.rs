@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 use super::forgetful::Forgetful;
 use super::table::{Counted, Counter, EndedCharge, Table};
 use fdbroker_policy::{Settings, Uid};
+use fdbroker_types::counted;
 use tokio::sync::oneshot;
 
 /// The accounts of all users.
@@ -484,10 +485,8 @@ impl fmt::Display for Exceeded {
                 format!("this user has reached its limit of deposits: {most} (max_slots_per_uid)")
             }
             Self::Bytes(most) => {
-                format!(
-                    "this user's payloads would exceed {most} bytes \
-                        (max_payload_bytes_per_uid)"
-                )
+                let most = counted(*most, "byte");
+                format!("this user's payloads would exceed {most} (max_payload_bytes_per_uid)")
             }
             Self::Brought => "too many descriptors of this user wait to be closed".to_owned(),
             Self::Table => "the broker's descriptor table is full".to_owned(),
