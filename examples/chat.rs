@@ -85,7 +85,7 @@ impl Chat {
 
     fn join(&mut self) -> Outcome {
         let (stream, _) = self.listener.accept()?;
-        // Who does not read is not to stop the others.
+        // A client that does not read must not stop the others.
         stream.set_write_timeout(Some(Duration::from_secs(1)))?;
         let index = (1..).find(|index| !self.clients.contains_key(index)).expect("a free slot");
         let alone = self.clients.iter().find(|(_, client)| client.partner == 0);

@@ -37,7 +37,7 @@ pub(crate) struct Listed {
 /// Opens a regular file for reading and judges the way to it.
 ///
 /// # Errors
-/// Not found, unreadable or no regular file. Who could write it is no error here, but stands in the findings.
+/// Not found, unreadable or no regular file. An untrusted writer is no error here, but a finding.
 pub(crate) fn open(path: &Path, trusted: &[Uid]) -> Result<Found, PolicyFileError> {
     let absolute = std::path::absolute(path).map_err(|source| unreadable(path, source))?;
     let mut walk = Walk::begin(&absolute, trusted)?;
@@ -232,8 +232,8 @@ impl<'a> Walk<'a> {
         let stat = fstat(&self.directory).map_err(|errno| unreadable(&self.path, errno))?;
         let path = self.path.clone();
         self.judge_owner(&stat, &path, "directory");
-        // In a sticky directory others can add entries, but not exchange those of somebody else. Who owns the entry
-        // that the walk goes on to is judged in any case.
+        // In a sticky directory others can add entries, but not exchange those of somebody else. The owner of
+        // the entry that the walk goes on to is checked in any case.
         if !Mode::from_raw_mode(stat.st_mode).contains(Mode::SVTX) {
             self.judge_mode(&stat, &path, "directory");
         }

@@ -41,7 +41,7 @@ enum End {
 /// What a supervisor with a worker has to do next.
 enum Event {
     Stop,
-    /// The worker has had its time to come to serve.
+    /// The time for the worker to be ready is up.
     Waited,
     Message(io::Result<Message<PeerFd>>),
     Opened(OpenAnswer),
@@ -61,7 +61,7 @@ impl Supervisor {
     /// Runs until the broker is told to stop.
     ///
     /// # Errors
-    /// When the first worker does not come to serve.
+    /// If the first worker is not ready in time.
     pub(crate) fn run(&mut self) -> Result<(), StartError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -192,7 +192,7 @@ impl Supervisor {
                 Event::Message(Err(error)) => break error.to_string(),
                 Event::Opened(answer) => self.pass_on(answer, &mut link),
                 Event::Closed if served => self.tell_closed(&mut link),
-                // It is told when it comes to serve.
+                // It is told when it is ready.
                 Event::Closed => {}
                 Event::Beat => {
                     let mut link = served.then_some(&mut link);

@@ -16,7 +16,7 @@ use crate::log::Verdict;
 impl Supervisor {
     /// SIGHUP: the policy, the audit file, which may have been moved away, and the socket file.
     pub(crate) fn hang_up(&mut self, mut serving: Option<&mut Link>) {
-        // A worker that comes to serve is looked after with the next beat.
+        // For a worker that is not ready yet, the next beat does it.
         if let Some(link) = serving.as_deref_mut() {
             self.look_for_socket(link, true);
         }
@@ -58,7 +58,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Tells a worker that has come to serve what has changed since it was given everything.
+    /// Tells a worker that is ready what has changed since it got everything.
     pub(crate) fn catch_up(&mut self, link: &mut Link) {
         if std::mem::take(&mut self.has_other_trail) {
             self.give_other_trail(link);

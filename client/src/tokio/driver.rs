@@ -102,7 +102,7 @@ impl Waiter for Asker {
 }
 
 impl Asker {
-    /// Who has gone is told nothing, and what would have been told is dropped with what it has.
+    /// Delivers the answer. If the caller has gone, the answer is dropped, with its descriptors.
     fn tell(self, fate: Completion) {
         drop(self.tell.send(fate));
     }

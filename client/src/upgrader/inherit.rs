@@ -11,7 +11,7 @@ use super::SocketKind;
 ///
 /// The types of the standard library are handed out as they were deposited: whether they block
 /// belongs to the socket itself, so that changing it would change it for the process that still
-/// serves. Who wants it otherwise says so to the socket. The types of tokio never block.
+/// serves. To change it, set the option on the socket. The types of tokio never block.
 pub trait Inherit: AsFd + Sized {
     /// What the descriptor has to be.
     const KIND: SocketKind;

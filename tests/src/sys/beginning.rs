@@ -38,7 +38,7 @@ pub fn in_a_child(within: Duration, what: impl FnOnce()) -> io::Result<bool> {
     let child = unsafe { libc::fork() };
     match child {
         -1 => Err(io::Error::last_os_error()),
-        // SAFETY: both take an integer. Who hangs is killed by the alarm.
+        // SAFETY: both take an integer. A child that hangs is killed by the alarm.
         0 => unsafe {
             libc::alarm(alarm);
             what();

@@ -214,7 +214,7 @@ impl Trial {
             let owned = self.model.owned_by(session);
             let claims =
                 |tag: &i16| self.model.policy().allows_tag(&self.who[session], "claim", *tag);
-            // Who may not claim it could not claim it again.
+            // A session that may not claim its tag could not claim it again.
             if !owned.iter().all(claims) {
                 self.end(session);
             }

@@ -115,7 +115,7 @@ fn killed_after_a_hand_over_it_does_not_count_a_number_twice() {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut answers = BufReader::new(&stream).lines();
     let mut say = |line: &str| {
-        // Who is dead does not hear it.
+        // The server may be dead: then this fails.
         let _ = writeln!(&stream, "{line}");
         answers.next()?.ok()
     };

@@ -1,14 +1,14 @@
 //! The words of pages and messages: plain ones, in sentences that can be read at a glance.
 //!
-//! Looked at are the pages, the manual pages (which have the help of the commands), the units, and what
-//! stands between quotation marks in the sources of the product. Comments are not looked at, nor is the
-//! changelog, which says what was.
+//! The tests read the pages, the manual pages (which have the help of the commands) and the units. Of the
+//! sources they read what stands between quotation marks, without tests, and every comment with its
+//! documentation. They do not read the changelog, which says what was.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Words that a reader has to look at twice, and what to write.
-const BANNED: [(&str, &str); 12] = [
+const BANNED: [(&str, &str); 14] = [
     ("gives", "returns, sends, allows"),
     ("whoever", "the user that, the process that"),
     ("meanwhile", "in between, in the meantime"),
@@ -16,12 +16,18 @@ const BANNED: [(&str, &str); 12] = [
     ("what lies", "the deposit, the data"),
     ("what came", "the result, the answer"),
     ("none when", "`None` if"),
+    ("none where", "`None` if"),
+    ("of its own accord", "by itself"),
     ("come to serve", "be ready"),
     ("comes to serve", "is ready"),
     ("mend", "correct, repair, fix"),
     ("mends", "corrects, repairs, fixes"),
     ("as said", "leave it out"),
 ];
+
+/// What messages may show in the form of `Debug`: no text of others, which is shown by `quoted`.
+const DEBUG_FORMS: [&str; 10] =
+    ["PATIENCE", "account", "after", "control", "gids", "groups", "left", "set", "state", "uids"];
 
 /// The longest sentence of a message, in words.
 const LONGEST: usize = 25;
@@ -136,6 +142,16 @@ fn sentences(text: &str) -> Vec<String> {
 
 /// What is wrong with the words of a text.
 fn wrong_words(text: &str) -> Vec<String> {
+    let relative = |sentence: &String| {
+        let words = sentence.trim_start_matches(['-', '*', '"', ' ']);
+        words.starts_with("Who ") && !sentence.ends_with('?')
+    };
+    let relative = sentences(text).into_iter().filter(relative).map(|it| format!("Who: {it}"));
+    banned(text).into_iter().chain(relative).collect()
+}
+
+/// The banned words of a text.
+fn banned(text: &str) -> Vec<String> {
     let is_letter = |character: char| character.is_alphanumeric() || character == '_';
     let joined = text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
     // The field has no other word for that.
@@ -145,15 +161,8 @@ fn wrong_words(text: &str) -> Vec<String> {
             !joined[..at].ends_with(is_letter) && !joined[at + word.len()..].starts_with(is_letter)
         })
     };
-    let banned = BANNED.iter().filter(|(word, _)| stands(word));
-    let mut wrong: Vec<_> =
-        banned.map(|(word, better)| format!("{word:?}: better {better}")).collect();
-    let relative = |sentence: &String| {
-        let words = sentence.trim_start_matches(['-', '*', '"', ' ']);
-        words.starts_with("Who ") && !sentence.ends_with('?')
-    };
-    wrong.extend(sentences(text).into_iter().filter(relative).map(|it| format!("Who: {it}")));
-    wrong
+    let found = BANNED.iter().filter(|(word, _)| stands(word));
+    found.map(|(word, better)| format!("{word:?}: better {better}")).collect()
 }
 
 #[test]
@@ -180,6 +189,35 @@ fn messages_use_plain_words() {
 }
 
 #[test]
+fn comments_use_plain_words() {
+    let wrong: Vec<_> = named(files(root(), &[".rs"]))
+        .into_iter()
+        .flat_map(|(path, text)| {
+            let wrong = comments(&text).into_iter().flat_map(|comment| banned(&comment));
+            wrong.map(move |wrong| format!("{path}: {wrong}")).collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The comments of a source: lines that follow each other are one.
+fn comments(source: &str) -> Vec<String> {
+    let mut found = vec![String::new()];
+    for line in source.lines() {
+        match line.trim_start().strip_prefix("//") {
+            Some(text) => {
+                let last = found.last_mut().unwrap();
+                last.push_str(text.trim_start_matches(['/', '!']));
+                last.push('\n');
+            }
+            None if found.last().is_some_and(String::is_empty) => {}
+            None => found.push(String::new()),
+        }
+    }
+    found
+}
+
+#[test]
 fn sentences_of_messages_are_short() {
     let long = |sentence: &String| sentence.split_whitespace().count() > LONGEST;
     let wrong: Vec<_> = sources()
@@ -192,6 +230,26 @@ fn sentences_of_messages_are_short() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// One escape shows text from others everywhere: `Debug` has another set of characters.
+#[test]
+fn messages_show_no_text_in_its_debug_form() {
+    let wrong: Vec<_> = sources()
+        .into_iter()
+        .flat_map(|(path, text)| {
+            let shown = messages(&text).into_iter().flat_map(|message| debug_forms(&message));
+            let wrong = shown.filter(|it| !DEBUG_FORMS.contains(&it.as_str()));
+            wrong.map(move |it| format!("{path}: {{{it}:?}}")).collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(wrong.is_empty(), "use `quoted`: {}", wrong.join("\n"));
+}
+
+/// What a message shows in the form of `Debug`.
+fn debug_forms(message: &str) -> Vec<String> {
+    let begun = message.split('{').skip(1).filter_map(|rest| rest.split_once(":?}"));
+    begun.map(|(name, _)| name.to_owned()).collect()
+}
+
 #[test]
 fn the_check_itself_finds_such_words() {
     assert_eq!(
@@ -202,4 +260,9 @@ fn the_check_itself_finds_such_words() {
     assert_eq!(wrong_words("Amends are made; recommended.").len(), 0);
     assert_eq!(wrong_words("So it is. Who asks has it.").len(), 1);
     assert_eq!(wrong_words("Who asks?").len(), 0);
+    assert_eq!(
+        comments("/// one\n/// two\nfn f() {}\n// three")[..2],
+        [" one\n two\n", " three\n"]
+    );
+    assert_eq!(debug_forms("{a:?} {b} {:?}"), ["a", ""]);
 }

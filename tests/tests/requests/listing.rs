@@ -344,7 +344,7 @@ fn a_long_listing_comes_page_by_page_complete_and_in_order() {
         expected.chain((0..MANY).map(|index| slot(2, 2_147_480_000 + index))).collect();
     assert!(slots == expected, "{} slots, in some other order", slots.len());
     assert_eq!(listed[7].name, format!("{}/7", names[0]));
-    // Who lists without the right to operate is not told more.
+    // Without the right to operate, a peer is told no more.
     assert!(listed.iter().all(|entry| entry.owner.is_none() && entry.payload.is_none()));
     let said = daemon.says(&["list", &names[1]]);
     assert_eq!(said.lines().count(), 1 + usize::try_from(MANY).unwrap());

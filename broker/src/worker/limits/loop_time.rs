@@ -301,7 +301,7 @@ impl Turn {
     }
 }
 
-/// Who waits no more, granted or not, is passed over.
+/// Ends the wait of a ticket when it is dropped. The queue passes such a ticket over.
 struct Left<'a>(&'a Ticket);
 
 impl Drop for Left<'_> {

@@ -479,7 +479,7 @@ impl TagOwnership {
             return;
         };
         if let Some(Waiter { turn, .. }) = self.waiting.remove(at) {
-            // Who does not wait any more has left.
+            // The session may have left: then nobody receives this.
             let _ = turn.send(false);
         }
     }

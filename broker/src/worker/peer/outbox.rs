@@ -23,7 +23,7 @@ use crate::worker::limits::quota::Reader;
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How much may lie unread, in bytes of the kernel's memory, that events are still sent: a few small
-/// answers. Who does not read is neither flooded with what it did not ask for nor cut off for it.
+/// answers. So a peer that does not read is neither flooded with events nor cut off for them.
 const ROOM_FOR_EVENTS: usize = 16 * 1024;
 
 /// What a peer is sent.

@@ -28,7 +28,7 @@ pub(crate) struct Requester {
     pause: Cell<Duration>,
 }
 
-/// Who a process is that wrote on a connection and is not known to be the one that made it.
+/// Reads the identity of a process that wrote on a connection and may not be the one that made it.
 async fn look_up(
     worker: &Worker,
     connection: &Identity,

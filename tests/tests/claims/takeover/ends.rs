@@ -211,7 +211,7 @@ fn who_has_been_overtaken_may_take_the_tag_back() {
         old.ready(tag).done();
         old.add((tag, 0), "y").done();
         assert_eq!(new.add((tag, 0), "z").errno(), libc::ESTALE);
-        // Who does not want it any more is like anybody else again.
+        // After WITHDRAW, a session that was overtaken is like any other.
         new.withdraw(tag).done();
         assert_eq!(new.withdraw(tag).errno(), libc::EINVAL);
     }

@@ -160,7 +160,7 @@ fn resources_that_stay_stay_open_those_that_change_are_reopened_and_those_that_g
             .values()
             .any(|target| { target == directory.join("goes").to_str().unwrap() })
     );
-    // Who has a descriptor keeps it.
+    // A peer keeps the descriptors that it has.
     assert_eq!(sample::content(first.remove(2)), "goes");
 
     let last =
