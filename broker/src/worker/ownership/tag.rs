@@ -145,7 +145,7 @@ impl TagOwnership {
 
     /// Whether this session owns it, or is to wait until its turn has come.
     pub(crate) fn turn(&mut self, participant: &Rc<Participant>) -> Turn {
-        if self.is_owned_by(participant) || self.is_granted_to(participant) {
+        if self.has_turn(participant) {
             return Turn::Mine { newly: false };
         }
         if self.is_to_be_had_by(participant) {
@@ -188,6 +188,11 @@ impl TagOwnership {
             return Err(OwnershipRefusal::Overtaken);
         }
         Ok(())
+    }
+
+    /// Whether a request of this session goes on without a wait.
+    pub(crate) fn has_turn(&self, participant: &Participant) -> bool {
+        self.is_owned_by(participant) || self.is_granted_to(participant)
     }
 
     pub(crate) fn is_owned_by(&self, participant: &Participant) -> bool {

@@ -75,8 +75,8 @@ impl ActivePolicy {
     }
 
     /// Whether `rules` are still in force.
-    pub(crate) fn are(&self, rules: &Rc<Rules>) -> bool {
-        Rc::ptr_eq(&self.rules.borrow(), rules)
+    pub(crate) fn are(&self, rules: &Rules) -> bool {
+        std::ptr::eq(&**self.rules.borrow(), rules)
     }
 
     /// Waits until a policy of this generation, or a later one, is in force.

@@ -39,7 +39,7 @@ pub(crate) async fn reload(worker: &Worker, requester: &Requester) -> Result<Ans
     let rules = worker.policy.now();
     let context = context(worker, &rules, requester);
     if !context.decision.granted {
-        return Ok(context.fail(Failure::refused(&context.decision)));
+        return Ok(context.fail(context.refused()));
     }
     if let Err(failure) = context.record_first("the policy is being read again") {
         return Ok(context.finish(Outcome::Failed(failure)));
@@ -68,7 +68,7 @@ pub(crate) async fn purge(
     let rules = worker.policy.now();
     let context = context(worker, &rules, requester);
     if !context.decision.granted {
-        return Ok(context.fail(Failure::refused(&context.decision)));
+        return Ok(context.fail(context.refused()));
     }
     if let Some(slot) = slot
         && let Err(failure) = may_purge(&context, slot)
@@ -133,7 +133,7 @@ pub(crate) fn status(worker: &Worker, requester: &Requester) -> Answer {
     let rules = worker.policy.now();
     let context = context(worker, &rules, requester);
     if !context.decision.granted {
-        return context.fail(Failure::refused(&context.decision));
+        return context.fail(context.refused());
     }
     // First: whether that succeeds is told too.
     let _ = context.record(Kind::Decision, Verdict::Granted, "the status was sent");

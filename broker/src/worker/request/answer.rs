@@ -11,6 +11,7 @@ use fdbroker_wire::{
 };
 
 use super::batch::{Got, Takes};
+use super::error::Denial;
 use crate::fd::PeerFd;
 use crate::worker::peer::outbox::Outbox;
 use crate::worker::store::deposit::Deposit;
@@ -18,7 +19,7 @@ use crate::worker::store::deposit::Deposit;
 /// The answer to one request.
 pub(crate) enum Answer {
     Done,
-    Failed(Errno, String),
+    Failed(Denial),
     Info(Info),
     Deposit(Rc<Deposit>),
     Resource(Slot, Box<Opened<PeerFd>>),
@@ -47,7 +48,9 @@ impl Answer {
     pub(crate) async fn send(&self, outbox: &mut Outbox) -> io::Result<()> {
         match self {
             Self::Done => outbox.send(&reply(0, "ok"), &[], &[]).await,
-            Self::Failed(errno, text) => outbox.send(&reply(-errno.get(), text), &[], &[]).await,
+            Self::Failed(Denial { errno, text }) => {
+                outbox.send(&reply(-errno.get(), text), &[], &[]).await
+            }
             Self::Info(found) => outbox.send(&info(*found), &[], &[]).await,
             Self::Deposit(deposit) => {
                 let head = add_head(deposit.slot, deposit.ufd, deposit.payload.len());

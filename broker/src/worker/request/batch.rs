@@ -5,9 +5,10 @@ use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
 use fdbroker_wire::many::{DEPOSIT_HEAD, Deposit as Entry, ManyAnswer, ROOM};
-use fdbroker_wire::{Errno, Index, Opened, Slot, Tag};
+use fdbroker_wire::{Index, Opened, Slot, Tag};
 
 use super::decision::Requester;
+use super::error::Denial;
 use super::place::Place;
 use crate::fd::PeerFd;
 use crate::worker::ownership::participant::Participant;
@@ -19,7 +20,7 @@ use crate::worker::store::pending_take::Reservation;
 /// What was got of some slots.
 pub(crate) struct Got {
     tag: Tag,
-    outcomes: Vec<Result<Found, (Index, Errno)>>,
+    outcomes: Vec<Result<Found, (Index, Denial)>>,
     /// To be committed once the answer has been sent.
     pub(crate) takes: Takes,
 }
@@ -34,7 +35,7 @@ pub(crate) struct Takes {
 
 /// What has been got so far.
 pub(crate) struct Gathered {
-    outcomes: Vec<Result<Found, (Index, Errno)>>,
+    outcomes: Vec<Result<Found, (Index, Denial)>>,
     /// To be deleted when they have been sent.
     taken: Vec<Reservation>,
     /// How many bytes there are left.
@@ -51,7 +52,7 @@ pub(crate) struct Mark {
 }
 
 /// What was found in a slot.
-enum Found {
+pub(crate) enum Found {
     Deposit(Rc<Deposit>),
     /// Apart, since there are few of them.
     Resource(Index, Box<Opened<PeerFd>>),
@@ -91,10 +92,15 @@ impl Gathered {
         requester: &Requester,
         slot: Slot,
     ) -> bool {
-        let opens = Place::slot(&worker.policy.now().policy, slot).resource.is_some();
+        let opens = || Place::slot(&worker.policy.now().policy, slot).resource.is_some();
         let full = || worker.quotas.may_open(requester.connection().uid).is_err();
-        self.full |= opens && !self.outcomes.is_empty() && full();
+        self.full |= !self.outcomes.is_empty() && opens() && full();
         !self.full
+    }
+
+    /// Whether no slot has an outcome yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.outcomes.is_empty()
     }
 
     /// How much there is.
@@ -114,8 +120,8 @@ impl Gathered {
     }
 
     /// Adds that nothing came of a slot.
-    pub(crate) fn nothing(&mut self, index: Index, errno: Errno) {
-        self.push(0, Err((index, errno)));
+    pub(crate) fn nothing(&mut self, index: Index, denial: Denial) {
+        self.push(0, Err((index, denial)));
     }
 
     /// Returns the answer, and what it takes.
@@ -129,17 +135,22 @@ impl Gathered {
         Got { tag, outcomes, takes: Takes { tag, reservations, requester, participant } }
     }
 
-    fn push(&mut self, payload: usize, outcome: Result<Found, (Index, Errno)>) {
+    /// Returns the outcome of the only slot. It has one: the first always has room.
+    pub(crate) fn into_only(mut self) -> Result<Found, Denial> {
+        self.outcomes.pop().ok_or(Denial::ABSENT)?.map_err(|(_, denial)| denial)
+    }
+
+    fn push(&mut self, payload: usize, outcome: Result<Found, (Index, Denial)>) {
         self.room = self.room.saturating_sub(DEPOSIT_HEAD + payload);
         self.outcomes.push(outcome);
     }
 
-    /// Replaces every deposit and resource that was added since `mark` by `errno`.
-    pub(crate) fn withhold(&mut self, mark: Mark, errno: Errno) {
+    /// Replaces every deposit and resource that was added since `mark` by `denial`.
+    pub(crate) fn withhold(&mut self, mark: Mark, denial: &Denial) {
         self.taken.truncate(mark.taken);
         for outcome in self.outcomes.iter_mut().skip(mark.outcomes) {
             if let Ok(found) = outcome {
-                *outcome = Err((found.index(), errno));
+                *outcome = Err((found.index(), denial.clone()));
             }
         }
     }
@@ -153,7 +164,7 @@ impl Got {
     pub(crate) async fn send(&self, outbox: &mut Outbox) -> io::Result<()> {
         let outcomes = self.outcomes.iter().map(|outcome| match outcome {
             Ok(found) => Ok(found.entry()),
-            Err(nothing) => Err(*nothing),
+            Err((index, denial)) => Err((*index, denial.errno)),
         });
         let answer = ManyAnswer::Got { tag: self.tag, outcomes: outcomes.collect() };
         let message = answer.into_extended();

@@ -1,19 +1,35 @@
 //! What follows when an answer has been sent, or could not be: what it takes leaves its slots, or stays.
 
+use std::pin::pin;
+use std::rc::Rc;
+
+use fdbroker_policy::Right;
+
+use super::admission::check_ownership_in_turn;
 use super::batch::Takes;
-use super::{slots, takers};
+use super::context::RequestContext;
+use super::decision::Requester;
+use super::place::Place;
+use super::slots::delete;
+use super::takers;
+use crate::log::{Kind, Verdict};
 use crate::worker::disconnected::Disconnected;
 use crate::worker::limits::loop_time::Turn;
+use crate::worker::ownership::participant::Participant;
 use crate::worker::state::Worker;
+use crate::worker::store::pending_take::Reservation;
+use crate::worker::supervisor_link::at_hand;
 
 /// Deletes what has been given away.
 ///
 /// # Errors
 /// If the supervisor has gone.
 pub(crate) async fn commit(takes: Takes, worker: &Worker, turn: &Turn) -> Result<(), Disconnected> {
-    for taken in takes.reservations {
+    let Takes { reservations, requester, participant, .. } = takes;
+    for taken in reservations {
         turn.take().await;
-        slots::take(worker, &takes.requester, &takes.participant, &taken).await?;
+        let slot = Some(taken.deposit.slot);
+        at_hand::during(slot, pin!(delete_taken(worker, &requester, &participant, &taken))).await?;
     }
     Ok(())
 }
@@ -22,4 +38,31 @@ pub(crate) async fn commit(takes: Takes, worker: &Worker, turn: &Turn) -> Result
 pub(crate) async fn call_off(takes: Takes, worker: &Worker) {
     // Without a supervisor there is nothing to be undone.
     let _ = takers::call_off(worker, takes.tag, &takes.reservations).await;
+}
+
+/// Deletes a deposit that was taken. It stays if another deposit has replaced it, or if a process
+/// is taking the tag over.
+async fn delete_taken(
+    worker: &Worker,
+    requester: &Requester,
+    participant: &Participant,
+    taken: &Reservation,
+) -> Result<(), Disconnected> {
+    let (deposit, slot) = (&taken.deposit, taken.deposit.slot);
+    let guard = worker.link.lock().await;
+    let same = worker.slots.borrow().get(slot).is_some_and(|found| Rc::ptr_eq(found, deposit));
+    let rules = worker.policy.now();
+    let place = Place::slot(&rules.policy, slot);
+    let context = RequestContext::new(worker, &rules, requester, Right::Del, place);
+    if !same {
+        return Ok(());
+    }
+    // It stays for the process that takes the tag over.
+    if check_ownership_in_turn(&context, participant).is_err() {
+        drop(guard);
+        return takers::call_off(worker, slot.tag, std::slice::from_ref(taken)).await;
+    }
+    // The deposit has been sent already. So it is deleted even if this record cannot be written.
+    let _ = context.record(Kind::Decision, Verdict::Granted, "taken");
+    delete(worker, &guard, deposit).await
 }

@@ -1,5 +1,6 @@
 //! A request being decided: who asks for what, under which policy; and what is recorded of it.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use fdbroker_policy::Right;
@@ -7,7 +8,7 @@ use fdbroker_wire::Errno;
 
 use super::answer::Answer;
 use super::decision::{Decision, Requester};
-use super::error::Failure;
+use super::error::{Denial, Failure};
 use super::place::Place;
 use crate::audit::NotRecorded;
 use crate::log::{Kind, Record, Verdict};
@@ -92,6 +93,19 @@ impl<'a> RequestContext<'a> {
         self.requester.decide(self.rules, right, self.place.target)
     }
 
+    /// Returns the refusal by the policy. The peer is told nothing about the slot.
+    pub(crate) fn refused(&self) -> Failure {
+        Failure::denied(&self.decision.reason)
+    }
+
+    /// Checks whether the policy grants the request.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub(crate) fn may(&self) -> Result<(), Failure> {
+        if self.decision.granted { Ok(()) } else { Err(self.refused()) }
+    }
+
     /// Records that the request is granted, before it is done.
     ///
     /// # Errors
@@ -143,8 +157,8 @@ impl<'a> RequestContext<'a> {
         let (answer, reason) = match outcome {
             Outcome::Recorded(answer) => return answer,
             Outcome::Failed(failure) => return self.fail(failure),
-            Outcome::Done(answer) => (answer, "done".to_owned()),
-            Outcome::Told(answer, reason) => (answer, reason),
+            Outcome::Done(answer) => (answer, "done".into()),
+            Outcome::Told(answer, reason) => (answer, Cow::Owned(reason)),
         };
         let verdict = if self.decision.granted { Verdict::Granted } else { Verdict::Refused };
         match self.record(Kind::Decision, verdict, &reason) {
@@ -155,15 +169,14 @@ impl<'a> RequestContext<'a> {
 
     /// Records that the request failed, and returns its answer.
     pub(crate) fn fail(&self, failure: Failure) -> Answer {
+        Answer::Failed(self.deny(failure))
+    }
+
+    /// Records that the request failed, and returns what the peer is told of it.
+    pub(crate) fn deny(&self, failure: Failure) -> Denial {
         // What is not done need not be recorded first.
         let _ = self.record(Kind::Decision, failure.verdict, &failure.reason);
-        Answer::Failed(failure.errno, failure.text)
-    }
-}
-
-impl From<Result<Answer, Failure>> for Outcome {
-    fn from(result: Result<Answer, Failure>) -> Self {
-        result.map_or_else(Self::Failed, Self::Done)
+        failure.denial
     }
 }
 

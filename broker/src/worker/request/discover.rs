@@ -7,7 +7,6 @@ use fdbroker_wire::{Hello, Slot, Tag};
 use super::answer::Answer;
 use super::context::{Outcome, RequestContext};
 use super::decision::{Decision, Requester};
-use super::error::Failure;
 use super::orphans::is_unreachable;
 use super::place::Place;
 use crate::fd::{PeerFd, kind};
@@ -61,7 +60,7 @@ pub(crate) fn find(worker: &Worker, requester: &Requester, name: &Name) -> Answe
     context.count(1);
     let outcome = match found.filter(|_| context.decision.granted) {
         Some(found) => Outcome::Told(Answer::Found(found), "found by its name".to_owned()),
-        None => Outcome::Failed(Failure::refused(&context.decision)),
+        None => Outcome::Failed(context.refused()),
     };
     context.finish(outcome)
 }

@@ -1,35 +1,42 @@
 //! Why a request failed: what the peer is told, and what the audit trail says.
 
+use std::borrow::Cow;
+
 use fdbroker_wire::Errno;
 
-use super::decision::Decision;
 use crate::log::Verdict;
 use crate::worker::ownership::claim::Refusal;
 use crate::worker::ownership::tag::OwnershipRefusal;
 
-/// An answer that says no.
+/// A request that is not done.
 #[derive(PartialEq)]
 pub(crate) struct Failure {
     pub(crate) verdict: Verdict,
-    pub(crate) errno: Errno,
-    /// What the peer is told.
-    pub(crate) text: String,
+    pub(crate) denial: Denial,
     /// What the administrator is told.
     pub(crate) reason: String,
 }
 
-/// The one sentence for every refusal by the policy: it tells nothing about the slot.
-const REFUSED: &str = "refused";
+/// What a peer is told of a request that is not done.
+#[derive(Clone, PartialEq)]
+pub(crate) struct Denial {
+    pub(crate) errno: Errno,
+    pub(crate) text: Cow<'static, str>,
+}
+
+impl Denial {
+    /// The one sentence for every refusal by the policy: it tells nothing about the slot.
+    pub(crate) const REFUSED: Self = Self { errno: Errno::ACCES, text: Cow::Borrowed("refused") };
+    /// Allowed, and nothing there.
+    pub(crate) const ABSENT: Self =
+        Self { errno: Errno::NOENT, text: Cow::Borrowed("the slot is empty") };
+}
 
 impl Failure {
-    /// Refused by the policy.
-    pub(crate) fn refused(decision: &Decision<'_>) -> Self {
-        Self::denied(&decision.reason)
-    }
-
-    /// Refused like by the policy, for this reason.
+    /// Refused by the policy, or as by the policy, for this reason.
     pub(crate) fn denied(reason: &str) -> Self {
-        Self::new(Verdict::Refused, Errno::ACCES, REFUSED, reason)
+        let (denial, reason) = (Denial::REFUSED, reason.to_owned());
+        Self { verdict: Verdict::Refused, denial, reason }
     }
 
     /// Refused for a reason that the peer may know.
@@ -39,7 +46,8 @@ impl Failure {
 
     /// Allowed, and nothing there.
     pub(crate) fn absent() -> Self {
-        Self::new(Verdict::Failed, Errno::NOENT, "the slot is empty", "the slot is empty")
+        let (denial, reason) = (Denial::ABSENT, Denial::ABSENT.text.into_owned());
+        Self { verdict: Verdict::Failed, denial, reason }
     }
 
     /// Allowed, and cannot be done as things are.
@@ -53,7 +61,8 @@ impl Failure {
     }
 
     fn new(verdict: Verdict, errno: Errno, text: &str, reason: &str) -> Self {
-        Self { verdict, errno, text: text.to_owned(), reason: reason.to_owned() }
+        let denial = Denial { errno, text: text.to_owned().into() };
+        Self { verdict, denial, reason: reason.to_owned() }
     }
 }
 

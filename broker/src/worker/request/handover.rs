@@ -33,7 +33,7 @@ pub(crate) async fn serve(
         let rules = worker.policy.now();
         let context = context(worker, &rules, requester, request);
         if !context.decision.granted {
-            return context.fail(Failure::refused(&context.decision));
+            return context.fail(context.refused());
         }
         context.count(1);
         let guard = worker.link.lock().await;

@@ -1,8 +1,9 @@
-//! One request: who wrote it, which kind it is, and where it is served. What can be asked of slots
-//! is in [`self::slots`], many at once in [`self::many`]; who owns a tag in [`self::handover`]; names and listings in [`self::discover`]; what operators ask of the
-//! broker in [`self::admin`].
+//! One request: who wrote it, which kind it is, and where it is served. GET and GET_MANY are
+//! in [`self::get`], what else can be asked of slots in [`self::slots`], of many at once in [`self::many`]; who owns a tag in
+//! [`self::handover`]; names and listings in [`self::discover`]; what operators ask of the broker in [`self::admin`].
 
 pub(crate) mod admin;
+pub(crate) mod admission;
 pub(crate) mod answer;
 pub(crate) mod batch;
 pub(crate) mod commit;
@@ -10,23 +11,25 @@ pub(crate) mod context;
 pub(crate) mod decision;
 pub(crate) mod discover;
 pub(crate) mod error;
+pub(crate) mod get;
 pub(crate) mod handover;
 pub(crate) mod many;
+pub(crate) mod open;
 pub(crate) mod orphans;
 pub(crate) mod place;
 pub(crate) mod runs;
-pub(crate) mod slot_request;
 pub(crate) mod slots;
 pub(crate) mod takers;
 
 use fdbroker_wire::claim::ClaimRequest;
 use fdbroker_wire::many::ManyRequest;
 use fdbroker_wire::version2::{Features, Request as Version2};
-use fdbroker_wire::{Errno, Extended, Fault, Hello, Message};
+use fdbroker_wire::{Errno, Extended, Fault, Hello, Message, Slot};
 
 use self::answer::Answer;
 use self::decision::Requester;
-use self::slot_request::SlotRequest;
+use self::error::Denial;
+use self::slots::SlotRequest;
 use crate::fd::PeerFd;
 use crate::log::{Record, Verdict};
 use crate::worker::disconnected::Disconnected;
@@ -37,7 +40,8 @@ use crate::worker::state::Worker;
 /// What is served.
 enum Request {
     Hello(Hello),
-    Escrow(SlotRequest),
+    Get(Slot),
+    Slot(SlotRequest),
     Version2(Version2),
     Many(ManyRequest<PeerFd>),
     Claim(ClaimRequest),
@@ -61,7 +65,8 @@ pub(crate) async fn serve(
     session.keep_rate(worker, request.size()).await?;
     let requester = Requester::new(worker, &session.identity, writer).await;
     let answer = match request {
-        Request::Escrow(request) => slots::serve(worker, session, &requester, request).await,
+        Request::Get(slot) => get::one(worker, session, &requester, slot).await,
+        Request::Slot(request) => slots::serve(worker, session, &requester, request).await,
         Request::Hello(hello) => Ok(discover::greet(worker, session, &requester, hello)),
         Request::Many(request) => return many::serve(worker, session, requester, request).await,
         Request::Claim(request) => Ok(handover::serve(worker, session, &requester, request).await),
@@ -86,10 +91,10 @@ impl Request {
         granted: Option<Features>,
     ) -> Result<Self, Fault> {
         Ok(match message? {
-            Message::Get(slot) => Self::Escrow(SlotRequest::Get(slot)),
-            Message::Add(add) => Self::Escrow(SlotRequest::Add(add)),
-            Message::Del(slot) => Self::Escrow(SlotRequest::Del(slot)),
-            Message::Tag(tag) => Self::Escrow(SlotRequest::Count(tag)),
+            Message::Get(slot) => Self::Get(slot),
+            Message::Add(add) => Self::Slot(SlotRequest::Add(add)),
+            Message::Del(slot) => Self::Slot(SlotRequest::Del(slot)),
+            Message::Tag(tag) => Self::Slot(SlotRequest::Count(tag)),
             Message::Hello(hello) => Self::Hello(hello),
             Message::Extended(message) => {
                 let granted = granted.ok_or(NOT_GREETED)?;
@@ -131,7 +136,7 @@ impl Request {
             Self::Version2(_) => Features::OPERATE,
             Self::Many(_) => Features::MANY,
             Self::Claim(_) => Features::CLAIM,
-            Self::Hello(_) | Self::Escrow(_) => Features::default(),
+            Self::Hello(_) | Self::Get(_) | Self::Slot(_) => Features::default(),
         }
     }
 }
@@ -152,5 +157,5 @@ fn malformed(worker: &Worker, session: &Session, fault: Fault) -> Answer {
         reason: fault.reason,
         ..session.identity.record()
     });
-    Answer::Failed(fault.errno, fault.reason.to_owned())
+    Answer::Failed(Denial { errno: fault.errno, text: fault.reason.into() })
 }

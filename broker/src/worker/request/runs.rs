@@ -2,28 +2,29 @@
 //! decided once; and of those among them of which the same came there is one record.
 //!
 //! Nothing is waited for here: resources, and tags that have to be waited for, are left to
-//! [`super::slots`].
+//! [`super::get`].
 
 use std::rc::Rc;
 
 use fdbroker_policy::Right;
-use fdbroker_wire::{Errno, Index, Slot, Tag};
+use fdbroker_wire::{Index, Slot, Tag};
 
+use super::admission::{check_ownership, must_wait};
 use super::batch::{Gathered, Mark};
 use super::context::{RequestContext, unrecorded};
 use super::decision::Requester;
-use super::error::Failure;
-use super::slots::{may_take, shows};
-use crate::worker::policy::active::Rules;
-use crate::worker::store::deposit::Deposit;
-use crate::worker::supervisor_link::at_hand;
-
+use super::error::{Denial, Failure};
 use super::place::Place;
+use super::slots::may_change;
 use crate::audit::NotRecorded;
 use crate::log::{Kind, Verdict};
+use crate::worker::ownership::participant::Participant;
 use crate::worker::peer::session::Session;
+use crate::worker::policy::active::Rules;
 use crate::worker::state::Worker;
+use crate::worker::store::deposit::Deposit;
 use crate::worker::store::pending_take::Reservation;
+use crate::worker::supervisor_link::at_hand;
 
 /// What is asked.
 #[derive(Clone, Copy)]
@@ -33,8 +34,6 @@ pub(crate) struct Question<'a> {
     pub(crate) tag: Tag,
     /// Whether what is given is to be deleted.
     pub(crate) take: bool,
-    /// Whether a serial tag need not be waited for: nobody can have come in between.
-    pub(crate) had_its_turn: bool,
 }
 
 /// Gets slots from the front of `indices`, until one has to be waited for, or the answer is full; `false`
@@ -46,20 +45,21 @@ pub(crate) fn get(
     got: &mut Gathered,
 ) -> bool {
     let rules = worker.policy.now();
+    let participant = &question.session.participant;
     let mut runs = Runs { worker, question, decided: None, run: None, looked: false, stops: false };
     let mut rest = indices;
     while let Some(first) = rest.first().map(|index| Slot { tag: question.tag, index: *index }) {
         let place = Place::slot(&rules.policy, first);
-        let waits = place.is_serial() && !question.had_its_turn;
-        if got.is_full() || waits || place.resource.is_some() {
+        let waits = place.resource.is_some() || must_wait(worker, participant, &place);
+        if got.is_full() || waits {
             break;
         }
         let (alike, others) = rest.split_at(neighbours(rest, rules.policy.alike_until(first)));
         runs.decide(&rules, place, alike.len(), got);
         let last = alike.last().copied().unwrap_or(first.index);
-        let deposits =
-            if runs.finds() { worker.slots.borrow().run(first, last) } else { Vec::new() };
-        runs.look_through(alike, deposits, got);
+        let slots = worker.slots.borrow();
+        let deposits = runs.finds().then(|| slots.run(first, last));
+        runs.look_through(alike, deposits.into_iter().flatten(), got);
         if runs.stops {
             runs.record(got);
             return false;
@@ -74,6 +74,33 @@ pub(crate) fn get(
 fn neighbours(indices: &[Index], last: Index) -> usize {
     let follows = |pair: &&[Index]| pair[1] <= last && pair[0].next() == Some(pair[1]);
     1 + indices.windows(2).take_while(follows).count()
+}
+
+/// Checks whether a peer may delete what it wants to take, which it must before it is given it.
+///
+/// # Errors
+/// Why not.
+pub(crate) fn may_take(
+    context: &RequestContext<'_>,
+    participant: &Participant,
+    before: Option<&Deposit>,
+) -> Result<(), Failure> {
+    context.may()?;
+    check_ownership(context, participant)?;
+    may_change(context, before)
+}
+
+/// Whether a deposit is there for others: not while it is being taken, unless the tag is being taken
+/// over from its taker, or has been; then it stays. What another process may have been given by a worker
+/// that died is kept for that one.
+fn shows(worker: &Worker, participant: &Participant, deposit: &Rc<Deposit>) -> bool {
+    if worker.taking.is_kept_from(deposit.slot, participant) {
+        return false;
+    }
+    let taker = worker.taking.taker(deposit);
+    taker.is_none_or(|taker| {
+        worker.ownership.check_ownership(&taker, deposit.slot.tag, true, false).is_err()
+    })
 }
 
 /// The decisions, and the run that has not been recorded yet.
@@ -141,12 +168,17 @@ impl<'a> Runs<'a> {
     }
 
     /// Adds the deposits of slots that are alike to the answer, as long as there is room.
-    fn look_through(&mut self, indices: &[Index], deposits: Vec<Rc<Deposit>>, got: &mut Gathered) {
-        let mut deposits = deposits.into_iter().peekable();
+    fn look_through<'d>(
+        &mut self,
+        indices: &[Index],
+        deposits: impl Iterator<Item = &'d Rc<Deposit>>,
+        got: &mut Gathered,
+    ) {
+        let mut deposits = deposits.peekable();
         for &index in indices {
             let slot = Slot { tag: self.question.tag, index };
             let there = deposits.next_if(|deposit| deposit.slot == slot);
-            let found = at_hand::on(slot, || self.look(slot, there));
+            let found = at_hand::on(slot, || self.look(there));
             if !got.has_room(found.as_ref().map_or(0, |deposit| deposit.payload.len())) {
                 return;
             }
@@ -164,19 +196,19 @@ impl<'a> Runs<'a> {
                     });
                 }
                 Err(nothing) => {
-                    let errno = nothing.errno();
+                    let denial = nothing.denial();
                     self.join(slot, Err(nothing), got);
-                    got.nothing(index, errno);
+                    got.nothing(index, denial);
                 }
             }
         }
     }
 
     /// Returns the deposit of a slot if the peer may get it, or why there is none.
-    fn look(&self, slot: Slot, there: Option<Rc<Deposit>>) -> Result<Rc<Deposit>, Nothing> {
+    fn look(&self, there: Option<&Rc<Deposit>>) -> Result<Rc<Deposit>, Nothing> {
         let Some(Decided { get, del }) = &self.decided else { return Err(Nothing::Refused) };
         if let Some(del) = del {
-            may_take(del, &self.question.session.participant, slot, there.as_deref())
+            may_take(del, &self.question.session.participant, there.map(Rc::as_ref))
                 .map_err(Nothing::NotTaken)?;
         }
         if !get.decision.granted {
@@ -184,7 +216,7 @@ impl<'a> Runs<'a> {
         }
         let there =
             there.filter(|deposit| shows(self.worker, &self.question.session.participant, deposit));
-        there.ok_or(Nothing::Absent)
+        there.map(Rc::clone).ok_or(Nothing::Absent)
     }
 
     fn taken(&self, deposit: &Rc<Deposit>) -> Option<Reservation> {
@@ -231,11 +263,11 @@ impl<'a> Runs<'a> {
                 Ok(()) => return,
                 Err(NotRecorded) => {
                     let failure = unrecorded();
-                    got.withhold(run.start, failure.errno);
+                    got.withhold(run.start, &failure.denial);
                     (get, failure)
                 }
             },
-            Err(Nothing::Refused) => (get, Failure::refused(&get.decision)),
+            Err(Nothing::Refused) => (get, get.refused()),
             Err(Nothing::Absent) => (get, Failure::absent()),
             Err(Nothing::NotTaken(failure)) => (del.as_ref().unwrap_or(get), failure),
         };
@@ -262,12 +294,12 @@ impl Run {
 }
 
 impl Nothing {
-    /// What is answered, as [`Failure`] has it.
-    fn errno(&self) -> Errno {
+    /// What is answered.
+    fn denial(&self) -> Denial {
         match self {
-            Self::Refused => Errno::ACCES,
-            Self::Absent => Errno::NOENT,
-            Self::NotTaken(failure) => failure.errno,
+            Self::Refused => Denial::REFUSED,
+            Self::Absent => Denial::ABSENT,
+            Self::NotTaken(failure) => failure.denial.clone(),
         }
     }
 }

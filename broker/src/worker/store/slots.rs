@@ -26,9 +26,9 @@ impl Slots {
     }
 
     /// Returns the deposits of a tag from a first to a last slot, in order.
-    pub(crate) fn run(&self, first: Slot, last: Index) -> Vec<Rc<Deposit>> {
-        let Some(group) = self.0.get(&first.tag) else { return Vec::new() };
-        group.deposits.range(first.index..=last).map(|(_, deposit)| Rc::clone(deposit)).collect()
+    pub(crate) fn run(&self, first: Slot, last: Index) -> impl Iterator<Item = &Rc<Deposit>> {
+        let group = self.0.get(&first.tag).into_iter();
+        group.flat_map(move |group| group.deposits.range(first.index..=last)).map(|(_, it)| it)
     }
 
     /// Puts a deposit in its slot, in the place of what lay there.

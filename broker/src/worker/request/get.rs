@@ -1,0 +1,164 @@
+//! GET and GET_MANY: slots of a tag are got run by run. A single GET is a range of one.
+//!
+//! What needs no wait is left to [`super::runs`]. Everything else is waited for slot by slot: a
+//! resource until it is open, a serial tag until it is the session's.
+
+use std::pin::pin;
+use std::rc::Rc;
+
+use fdbroker_policy::Right;
+use fdbroker_wire::{Index, MAX_PAYLOAD, Slot, Tag};
+
+use super::admission::Admission;
+use super::answer::Answer;
+use super::batch::{Found, Gathered, Got};
+use super::context::RequestContext;
+use super::decision::Requester;
+use super::error::Denial;
+use super::open::open;
+use super::place::Place;
+use super::runs::{self, Question};
+use super::takers;
+use crate::worker::disconnected::Disconnected;
+use crate::worker::peer::session::Session;
+use crate::worker::state::Worker;
+use crate::worker::supervisor_link::at_hand;
+
+/// The slots that a request asks for.
+#[derive(Clone, Copy)]
+pub(crate) struct Range<'a> {
+    pub(crate) tag: Tag,
+    pub(crate) indices: &'a [Index],
+    /// Whether what is given is to be deleted.
+    pub(crate) take: bool,
+}
+
+/// Serves GET.
+///
+/// # Errors
+/// If the peer has left while it waited, or the supervisor has gone.
+pub(crate) async fn one(
+    worker: &Worker,
+    session: &mut Session,
+    requester: &Requester,
+    slot: Slot,
+) -> Result<Answer, Disconnected> {
+    let mut gathered = Gathered::new(1);
+    let range = Range { tag: slot.tag, indices: &[slot.index], take: false };
+    at_hand::during(Some(slot), pin!(gather(worker, session, requester, range, &mut gathered)))
+        .await?;
+    Ok(match gathered.into_only() {
+        Ok(Found::Deposit(deposit)) => Answer::Deposit(deposit),
+        Ok(Found::Resource(_, opened)) => Answer::Resource(slot, opened),
+        Err(denial) => Answer::Failed(denial),
+    })
+}
+
+/// Serves GET_MANY. The supervisor knows who takes what before that is answered.
+///
+/// # Errors
+/// As [`one`].
+pub(crate) async fn many(
+    worker: &Worker,
+    session: &mut Session,
+    requester: Requester,
+    range: Range<'_>,
+) -> Result<Got, Disconnected> {
+    let mut gathered = Gathered::new(range.indices.len());
+    gather(worker, session, &requester, range, &mut gathered).await?;
+    session.pause(worker, requester.pause()).await?;
+    let got = gathered.finish(range.tag, requester, Rc::clone(&session.participant));
+    takers::announce(worker, range.tag, &got.takes.reservations, &got.takes.participant).await?;
+    Ok(got)
+}
+
+/// Gets slots run by run, and what has to be waited for slot by slot, as long as there is room.
+async fn gather(
+    worker: &Worker,
+    session: &mut Session,
+    requester: &Requester,
+    range: Range<'_>,
+    gathered: &mut Gathered,
+) -> Result<(), Disconnected> {
+    loop {
+        let question = Question { requester, session, tag: range.tag, take: range.take };
+        if !runs::get(worker, question, gathered.rest(range.indices), gathered) {
+            session.turn.take().await;
+            continue;
+        }
+        let Some(&index) = gathered.rest(range.indices).first() else { return Ok(()) };
+        let slot = Slot { tag: range.tag, index };
+        // Of what has to be waited for it is not known how large it will be.
+        let room = gathered.has_room(MAX_PAYLOAD);
+        if !room || !gathered.has_room_to_open(worker, requester, slot) {
+            return Ok(());
+        }
+        if range.take
+            && let Err(denial) = may_be_taken(worker, session, requester, slot)
+        {
+            gathered.nothing(index, denial);
+            continue;
+        }
+        if !gathered.is_empty() {
+            session.turn.take().await;
+        }
+        let waits = pin!(wait(worker, session, requester, range, slot, gathered));
+        at_hand::during(Some(slot), waits).await?;
+    }
+}
+
+/// Returns whether a peer may take what is in a slot that has to be waited for; if not, that is recorded.
+fn may_be_taken(
+    worker: &Worker,
+    session: &Session,
+    requester: &Requester,
+    slot: Slot,
+) -> Result<(), Denial> {
+    let rules = worker.policy.now();
+    let place = Place::slot(&rules.policy, slot);
+    let context = RequestContext::new(worker, &rules, requester, Right::Del, place);
+    let before = worker.slots.borrow().get(slot).cloned();
+    runs::may_take(&context, &session.participant, before.as_deref())
+        .map_err(|failure| context.deny(failure))
+}
+
+/// Opens the resource in a slot, or gets the slot when the turn on its serial tag has come.
+async fn wait(
+    worker: &Worker,
+    session: &mut Session,
+    requester: &Requester,
+    range: Range<'_>,
+    slot: Slot,
+    gathered: &mut Gathered,
+) -> Result<(), Disconnected> {
+    let mut admission = Admission::default();
+    loop {
+        let rules = worker.policy.now();
+        let place = Place::slot(&rules.policy, slot);
+        let context = RequestContext::new(worker, &rules, requester, Right::Get, place);
+        match admission.wait(&context, session, context.may()).await? {
+            Ok(true) => {}
+            Ok(false) => continue,
+            Err(failure) => {
+                gathered.nothing(slot.index, context.deny(failure));
+                return Ok(());
+            }
+        }
+        let Some(resource) = context.place.resource else {
+            let question = Question { requester, session, tag: range.tag, take: range.take };
+            runs::get(worker, question, &[slot.index], gathered);
+            return Ok(());
+        };
+        let opened = match open(&context, resource).await {
+            Ok(None) => continue,
+            Ok(Some(opened)) => context.record_first("done").map(|()| opened),
+            Err(failure) => Err(failure),
+        };
+        context.count(1);
+        match opened {
+            Ok(opened) => gathered.resource(slot, opened),
+            Err(failure) => gathered.nothing(slot.index, context.deny(failure)),
+        }
+        return Ok(());
+    }
+}

@@ -1,0 +1,71 @@
+//! The opening of a resource for a request. The supervisor opens it; a caller waits for room first.
+
+use std::time::Duration;
+
+use fdbroker_policy::{Resource, ResourceIndex, Uid};
+use fdbroker_wire::{Errno, Opened};
+use tokio::time::timeout;
+
+use super::context::RequestContext;
+use super::error::Failure;
+use crate::fd::PeerFd;
+use crate::log::{Kind, Verdict};
+use crate::worker::limits::quota::{Exceeded, OpeningCharge};
+use crate::worker::state::Worker;
+
+/// How long a policy that the supervisor has sent may take to be in force here.
+const SWAP: Duration = Duration::from_secs(30);
+/// How often, and with which pause, an opening waits for room in the descriptor table: a second.
+const MOST_PAUSES: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Opens a resource, and records that. Returns `None` if the supervisor has another policy than the one
+/// that the request was decided by: then the next one is in force, and it has to be decided again.
+///
+/// # Errors
+/// Why it is not open.
+pub(crate) async fn open(
+    context: &RequestContext<'_>,
+    (index, resource): (ResourceIndex, &Resource),
+) -> Result<Option<Box<Opened<PeerFd>>>, Failure> {
+    let (worker, uid) = (context.worker, context.requester.connection().uid);
+    let charge = room_to_open(worker, uid).await.inspect_err(|failure| {
+        let _ = context.record(Kind::Open, Verdict::Failed, &failure.reason);
+    })?;
+    let generation = context.rules.generation;
+    let opened = worker.link.open(generation, index.0, resource.open_timeout, uid, charge).await;
+    match opened {
+        Ok(opened) => {
+            // The record of the decision, which follows, is the one that counts.
+            let _ = context.record(Kind::Open, Verdict::Granted, "opened");
+            Ok(Some(Box::new(opened)))
+        }
+        Err((Errno::STALE, _)) => next_policy(worker, generation).await.map(|()| None),
+        Err((errno, reason)) => {
+            let _ = context.record(Kind::Open, Verdict::Failed, &reason);
+            Err(Failure::not_opened(errno, &reason))
+        }
+    }
+}
+
+async fn next_policy(worker: &Worker, generation: u32) -> Result<(), Failure> {
+    let late = |_| Failure::not_opened(Errno::AGAIN, "the policy is being replaced");
+    timeout(SWAP, worker.policy.reached(generation + 1)).await.map_err(late)
+}
+
+/// Charges the opening of a resource, where its user has room for it: that is waited for, but not for
+/// long, since what was sent before it may still have to be closed.
+async fn room_to_open(worker: &Worker, uid: Uid) -> Result<OpeningCharge, Failure> {
+    let mut charge = worker.quotas.opening(uid);
+    for _ in 0..MOST_PAUSES {
+        if !matches!(charge, Err(Exceeded::Opened | Exceeded::Table)) {
+            break;
+        }
+        tokio::time::sleep(PAUSE).await;
+        charge = worker.quotas.opening(uid);
+    }
+    charge.map_err(|exceeded| match exceeded {
+        Exceeded::Opening => Failure::not_opened(Errno::BUSY, &exceeded.to_string()),
+        _ => Failure::failed(Errno::DQUOT, &exceeded.to_string()),
+    })
+}
