@@ -4,11 +4,11 @@ use std::fmt::Write;
 use std::pin::pin;
 
 use fdbroker_policy::Right;
+use fdbroker_wire::Slot;
 use fdbroker_wire::version2::Report;
-use fdbroker_wire::{Errno, Slot};
 
 use super::answer::Answer;
-use super::context::{Outcome, RequestContext, unrecorded};
+use super::context::{Outcome, RequestContext};
 use super::decision::Requester;
 use super::error::Failure;
 use super::orphans::{self, is_unreachable};
@@ -99,9 +99,7 @@ fn may_purge(context: &RequestContext<'_>, slot: Slot) -> Result<(), Failure> {
     if is_unreachable(context.rules, slot) {
         return Ok(());
     }
-    let reason = "a rule still allows somebody to get, replace or delete the deposit; \
-                  `fdbroker who SLOT` names them";
-    Err(Failure::plain(Errno::BUSY, reason))
+    Err(Failure::reachable())
 }
 
 /// Deletes one, if it is still there and out of reach.
@@ -119,7 +117,7 @@ async fn purge_one(
     let place = Place::slot(&context.rules.policy, slot);
     let reason = format!("purged; uid {} deposited it", deposit.owner);
     if context.record_as(&place, Kind::Decision, Verdict::Granted, &reason).is_err() {
-        return Ok(Err(unrecorded()));
+        return Ok(Err(Failure::unrecorded()));
     }
     session.leaving.deleted(&deposit);
     delete(worker, &guard, &deposit).await.map(Ok)

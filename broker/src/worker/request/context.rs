@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::time::Instant;
 
 use fdbroker_policy::Right;
-use fdbroker_wire::Errno;
 
 use super::answer::Answer;
 use super::decision::{Decision, Requester};
@@ -111,7 +110,7 @@ impl<'a> RequestContext<'a> {
     /// # Errors
     /// When it could not be recorded and must not be done.
     pub(crate) fn record_first(&self, reason: &str) -> Result<(), Failure> {
-        self.record(Kind::Decision, Verdict::Granted, reason).map_err(|_| unrecorded())
+        self.record(Kind::Decision, Verdict::Granted, reason).map_err(|_| Failure::unrecorded())
     }
 
     /// Records something else that was done for the request.
@@ -162,7 +161,7 @@ impl<'a> RequestContext<'a> {
         };
         let verdict = if self.decision.granted { Verdict::Granted } else { Verdict::Refused };
         match self.record(Kind::Decision, verdict, &reason) {
-            Err(NotRecorded) if self.decision.granted => self.fail(unrecorded()),
+            Err(NotRecorded) if self.decision.granted => self.fail(Failure::unrecorded()),
             _ => answer,
         }
     }
@@ -178,8 +177,4 @@ impl<'a> RequestContext<'a> {
         let _ = self.record(Kind::Decision, failure.verdict, &failure.reason);
         failure.denial
     }
-}
-
-pub(crate) fn unrecorded() -> Failure {
-    Failure::plain(Errno::IO, "cannot write the audit trail; request refused")
 }

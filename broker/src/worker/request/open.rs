@@ -64,8 +64,5 @@ async fn room_to_open(worker: &Worker, uid: Uid) -> Result<OpeningCharge, Failur
         tokio::time::sleep(PAUSE).await;
         charge = worker.quotas.opening(uid);
     }
-    charge.map_err(|exceeded| match exceeded {
-        Exceeded::Opening => Failure::not_opened(Errno::BUSY, &exceeded.to_string()),
-        _ => Failure::failed(Errno::DQUOT, &exceeded.to_string()),
-    })
+    charge.map_err(|exceeded| Failure::no_room_to_open(&exceeded))
 }

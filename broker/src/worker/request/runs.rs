@@ -11,7 +11,7 @@ use fdbroker_wire::{Index, Slot, Tag};
 
 use super::admission::{check_ownership, must_wait};
 use super::batch::{Gathered, Mark};
-use super::context::{RequestContext, unrecorded};
+use super::context::RequestContext;
 use super::decision::Requester;
 use super::error::{Denial, Failure};
 use super::place::Place;
@@ -262,7 +262,7 @@ impl<'a> Runs<'a> {
             Ok(()) => match get.record_as(&place, Kind::Decision, Verdict::Granted, "done") {
                 Ok(()) => return,
                 Err(NotRecorded) => {
-                    let failure = unrecorded();
+                    let failure = Failure::unrecorded();
                     got.withhold(run.start, &failure.denial);
                     (get, failure)
                 }

@@ -3,7 +3,7 @@
 use std::pin::pin;
 
 use fdbroker_policy::{Accept, Right};
-use fdbroker_wire::{Add, Errno, Index, Slot, Tag};
+use fdbroker_wire::{Add, Index, Slot, Tag};
 
 use super::admission::{Admission, check_ownership_in_turn};
 use super::answer::Answer;
@@ -109,21 +109,10 @@ fn acceptable(context: &RequestContext<'_>, add: &Add<PeerFd>) -> Result<(), Fai
     let descriptor = add.descriptor.as_ref().and_then(PeerFd::descriptor);
     let kind = kind::of(descriptor);
     if context.worker.own_sockets.knows(descriptor, kind) {
-        let reason = "the broker does not accept its own sockets";
-        return Err(Failure::plain(Errno::OPNOTSUPP, reason));
+        return Err(Failure::own_socket());
     }
     let accept = context.place.settings.map_or(Accept::NOTHING, |settings| settings.accept);
-    if accept.contains(kind) {
-        return Ok(());
-    }
-    // A peer that may add to the tag may know what it accepts.
-    let kinds: Vec<_> = accept.iter().map(|kind| kind.name()).collect();
-    let reason = format!(
-        "the tag does not accept a deposit of kind {}; it accepts {}",
-        kind.name(),
-        if kinds.is_empty() { "nothing".to_owned() } else { kinds.join(", ") }
-    );
-    Err(Failure::plain(Errno::OPNOTSUPP, &reason))
+    if accept.contains(kind) { Ok(()) } else { Err(Failure::not_accepted(kind, accept)) }
 }
 
 fn count(context: &RequestContext<'_>, tag: Tag) -> Answer {
@@ -153,7 +142,7 @@ async fn keep(
         worker
             .quotas
             .deposit(owner, add.payload.len(), add.descriptor.is_some(), replaced)
-            .map_err(|exceeded| Failure::plain(Errno::DQUOT, &exceeded.to_string()))
+            .map_err(|exceeded| Failure::exceeds(&exceeded))
     });
     // From here on only want of room on the way to the supervisor, or its end, keeps it from being done.
     let charge = match charge.and_then(|charge| context.record_first("done").map(|()| charge)) {
@@ -163,7 +152,7 @@ async fn keep(
     let deposit = Deposit::new(add, owner, charge);
     match guard.keep(&deposit).await {
         Ok(()) => {}
-        Err(Unsent::Later) => return Ok(Outcome::Failed(crowded())),
+        Err(Unsent::Later) => return Ok(Outcome::Failed(Failure::supervisor_full())),
         Err(Unsent::Ends) => return Err(Disconnected),
     }
     if let Some(before) = &before {
@@ -174,11 +163,6 @@ async fn keep(
     worker.taking.forget(slot);
     worker.slots.borrow_mut().put(deposit);
     Ok(Outcome::Recorded(Answer::Done))
-}
-
-fn crowded() -> Failure {
-    let reason = "the supervisor takes no more descriptors at the moment; try again";
-    Failure::failed(Errno::AGAIN, reason)
 }
 
 /// Forgets a deposit, at the supervisor first.
@@ -235,6 +219,5 @@ pub(crate) fn may_change(
     if decision.granted {
         return Ok(());
     }
-    let reason = &decision.reason;
-    Err(Failure::denied(&format!("uid {} deposited it; to replace it: {reason}", before.owner)))
+    Err(Failure::of_another(before.owner, &decision.reason))
 }
