@@ -1,0 +1,51 @@
+//! `fdbroker check`: whether a policy is good.
+
+use super::*;
+
+#[test]
+fn check_counts_what_it_found_good() {
+    let place = Place::new();
+    let policy = place.path("policy.toml");
+    let said = place.says(0, &["check", policy.to_str().unwrap()]);
+    assert!(
+        said.ends_with("/policy.toml: ok: 2 tags, 1 resource, 4 rules, 1 test passed\n"),
+        "{said}"
+    );
+    let rule = "version = 1\n[[rules]]\nallow = [\"get\"]\nslots = [\"web/0\"]\nuser = 7\n";
+    place.write("policy.d/10.toml", rule);
+    place.write("policy.d/README", "no policy");
+    let said = place.says(0, &["check", policy.to_str().unwrap()]);
+    assert!(said.ends_with("5 rules, 1 test passed, with 1 drop-in\n"), "{said}");
+}
+
+#[test]
+fn check_names_the_drop_in_that_is_wrong() {
+    let place = Place::new();
+    place.write("policy.d/10.toml", "version = 1\n[tags.web]\nid = 11\n");
+    let said = place.says(1, &["check", place.path("policy.toml").to_str().unwrap()]);
+    assert!(
+        said.contains("policy.d/10.toml:2:7: error") && said.contains("policy.toml:6:7: note"),
+        "{said}"
+    );
+}
+
+#[test]
+fn check_fails_where_the_policys_own_tests_fail() {
+    let place = Place::new();
+    let policy = place.write("policy.toml", &POLICY.replace("\"granted\"", "\"refused\""));
+    let said = place.says(1, &["check", &policy]);
+    assert!(
+        said.contains("this test fails: it is granted, by the rule \"root may get zero\""),
+        "{said}"
+    );
+}
+
+#[test]
+fn check_notes_that_a_required_trail_takes_a_file() {
+    let place = Place::new();
+    let file =
+        place.write("new.toml", &format!("{POLICY}[broker]\nuser = 4242\naudit = \"required\"\n"));
+    let output = place.run(&["check", &file]);
+    assert!(output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("when started with --audit-file"));
+}
