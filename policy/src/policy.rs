@@ -4,9 +4,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::coverage::Coverage;
+use crate::index::RuleIndex;
 use crate::rule::Rule;
-use crate::verdict::Scales;
+use crate::verdict::Accumulator;
 use crate::{
     Conditions, Gid, Index, Moment, Peer, Rates, Resource, ResourceIndex, Right, Settings, Slot,
     Tag, TagSettings, Target, Uid, Verdict,
@@ -25,7 +25,7 @@ pub struct Policy {
     slots_by_name: HashMap<String, Slot>,
     /// Sorted by id, so that the smaller number is the rule to report.
     rules: Vec<Rule>,
-    coverage: Coverage,
+    index: RuleIndex,
     timed: bool,
     tests: usize,
     names: KnownNames,
@@ -184,9 +184,9 @@ impl Policy {
             return Verdict::Refused { rule: None };
         }
         let peer = &peer.within_sight();
-        let mut scales = Scales::new(&self.rules, peer, conditions, right, at);
-        self.coverage.weigh(right, target, &mut scales);
-        match scales.verdict() {
+        let mut accumulator = Accumulator::new(&self.rules, peer, conditions, right, at);
+        self.index.collect(right, target, &mut accumulator);
+        match accumulator.verdict() {
             Verdict::Granted { rule } if self.keeps(right, target) => Verdict::Kept { rule },
             verdict => verdict,
         }
@@ -203,7 +203,7 @@ impl Policy {
             Some(resource) if resource.tag == slot.tag => resource.index.previous(),
             _ => None,
         };
-        self.coverage.alike_until(slot).min(before_the_next.unwrap_or(Index::MAX))
+        self.index.alike_until(slot).min(before_the_next.unwrap_or(Index::MAX))
     }
 
     /// Whether a right is to change the slot of a resource: it is the policy's own, and nobody may,
@@ -232,7 +232,7 @@ impl Policy {
 
     /// The rules that cover a slot.
     pub(crate) fn covering(&self, slot: Slot) -> impl Iterator<Item = &Rule> {
-        let numbers = self.coverage.covering(slot);
+        let numbers = self.index.covering(slot);
         numbers.filter_map(|number| self.rules.get(number.position()))
     }
 
@@ -281,7 +281,7 @@ impl Parts {
     /// Arranges the parts for lookup.
     pub(crate) fn assemble(mut self) -> Policy {
         self.rules.sort_by(|one, other| one.id.cmp(&other.id));
-        let coverage = Coverage::new(&self.rules);
+        let index = RuleIndex::new(&self.rules);
         let mut resource_slots: Box<[Slot]> =
             self.resources.iter().map(|resource| resource.slot).collect();
         resource_slots.sort_unstable();
@@ -305,7 +305,7 @@ impl Parts {
             resource_slots,
             resources: self.resources,
             rules: self.rules,
-            coverage,
+            index,
         }
     }
 }

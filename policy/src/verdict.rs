@@ -47,8 +47,8 @@ impl<'p> Verdict<'p> {
     }
 }
 
-/// The rules weighed so far for one request.
-pub(crate) struct Scales<'p, 'a> {
+/// Collects the rules that decide one request.
+pub(crate) struct Accumulator<'p, 'a> {
     rules: &'p [Rule],
     peer: &'a Peer<'a>,
     /// What is known of the peer already.
@@ -59,7 +59,7 @@ pub(crate) struct Scales<'p, 'a> {
     allowed_by: Option<RuleNumber>,
 }
 
-impl<'p, 'a> Scales<'p, 'a> {
+impl<'p, 'a> Accumulator<'p, 'a> {
     pub(crate) const fn new(
         rules: &'p [Rule],
         peer: &'a Peer<'a>,
@@ -70,18 +70,18 @@ impl<'p, 'a> Scales<'p, 'a> {
         Self { rules, peer, conditions, right, at, denied_by: None, allowed_by: None }
     }
 
-    /// Weighs rules that cover the target, given in ascending order.
-    pub(crate) fn weigh(&mut self, numbers: &[RuleNumber]) {
+    /// Adds rules that cover the target, given in ascending order.
+    pub(crate) fn add(&mut self, numbers: &[RuleNumber]) {
         for &number in numbers {
             // What follows in this list cannot come before the rule that already denies.
             if self.denied_by.is_some_and(|first| first <= number) {
                 return;
             }
-            self.weigh_one(number);
+            self.add_one(number);
         }
     }
 
-    fn weigh_one(&mut self, number: RuleNumber) {
+    fn add_one(&mut self, number: RuleNumber) {
         let Some(rule) = self.rules.get(number.position()) else { return };
         let denies = rule.deny.contains(self.right);
         let adds =

@@ -326,13 +326,13 @@ fn rows(change: &Change, describer: &Describer<'_>) -> Vec<[String; 6]> {
     let first = [
         verb.to_owned(),
         rights(&change.rights),
-        describer.extents(&change.on),
-        describer.someone(&change.who),
+        describer.scopes(&change.on),
+        describer.subject(&change.who),
         decided(&change.before, !change.gains),
         decided(&change.after, change.gains),
     ];
     let unless = change.unless.iter().map(|unless| {
-        let who = describer.someone(&unless.who);
+        let who = describer.subject(&unless.who);
         let empty = String::new;
         [
             empty(),
@@ -350,12 +350,12 @@ fn object(change: &Change, describer: &Describer<'_>) -> Value {
     let unless = change
         .unless
         .iter()
-        .map(|unless| json!({ "rule": unless.rule, "who": describer.someone_object(&unless.who) }));
+        .map(|unless| json!({ "rule": unless.rule, "who": describer.subject_object(&unless.who) }));
     json!({
         "change": if change.gains { "gains" } else { "loses" },
         "rights": right_names(&change.rights),
-        "on": describer.extents_object(&change.on),
-        "who": describer.someone_object(&change.who),
+        "on": describer.scopes_object(&change.on),
+        "who": describer.subject_object(&change.who),
         "before": change.before,
         "after": change.after,
         "vague": change.is_vague,

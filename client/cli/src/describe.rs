@@ -30,15 +30,15 @@ impl<'p> Describer<'p> {
     }
 
     /// Several parts of what there are rights to.
-    pub(crate) fn extents(&self, extents: &[Scope]) -> String {
-        extents.iter().map(|extent| self.extent(*extent)).collect::<Vec<_>>().join(", ")
+    pub(crate) fn scopes(&self, scopes: &[Scope]) -> String {
+        scopes.iter().map(|scope| self.scope(*scope)).collect::<Vec<_>>().join(", ")
     }
 
-    fn extent(&self, extent: Scope) -> String {
-        match extent {
+    fn scope(&self, scope: Scope) -> String {
+        match scope {
             Scope::Broker => "the broker".to_owned(),
             Scope::Tag(tag) => format!("{} as a whole", self.tag(tag)),
-            Scope::Slots { tag, .. } if extent.is_all_slots() => format!("{}/*", self.tag(tag)),
+            Scope::Slots { tag, .. } if scope.is_all_slots() => format!("{}/*", self.tag(tag)),
             Scope::Slots { tag, first, last } if first == last => {
                 self.slot(Slot { tag, index: first })
             }
@@ -47,7 +47,7 @@ impl<'p> Describer<'p> {
     }
 
     /// Whom something concerns, such as `user vpn, unit a.service or b.service`.
-    pub(crate) fn someone(&self, who: &Subjects) -> String {
+    pub(crate) fn subject(&self, who: &Subjects) -> String {
         if who.is_anyone() {
             return "anyone".to_owned();
         }
@@ -85,12 +85,12 @@ impl<'p> Describer<'p> {
         json!({ "tag": tag.get(), "tag_name": self.tag_name(tag) })
     }
 
-    pub(crate) fn extents_object(&self, extents: &[Scope]) -> Value {
-        extents.iter().map(|extent| self.extent_object(*extent)).collect()
+    pub(crate) fn scopes_object(&self, scopes: &[Scope]) -> Value {
+        scopes.iter().map(|scope| self.scope_object(*scope)).collect()
     }
 
-    fn extent_object(&self, extent: Scope) -> Value {
-        match extent {
+    fn scope_object(&self, scope: Scope) -> Value {
+        match scope {
             Scope::Broker => json!({ "broker": true }),
             Scope::Tag(tag) => self.tag_object(tag),
             Scope::Slots { tag, first, last } => json!({
@@ -103,7 +103,7 @@ impl<'p> Describer<'p> {
     }
 
     /// Whom something concerns; what is not there is no condition.
-    pub(crate) fn someone_object(&self, who: &Subjects) -> Value {
+    pub(crate) fn subject_object(&self, who: &Subjects) -> Value {
         let users: Vec<_> = who.users.iter().map(|uid| self.user_object(*uid)).collect();
         let any =
             |gids: &Vec<Gid>| -> Value { gids.iter().map(|gid| self.group_object(*gid)).collect() };

@@ -50,15 +50,15 @@ impl Who {
         let found = grants(&policy, target, at);
         let describer = Describer(vec![&policy]);
         if self.json {
-            let holders: Vec<_> = found.iter().map(|holder| object(holder, &describer)).collect();
+            let grants: Vec<_> = found.iter().map(|grant| object(grant, &describer)).collect();
             let on = target_object(target, &describer);
-            return output::json(&json!({ "on": on, "at": at.to_string(), "holders": holders }));
+            return output::json(&json!({ "on": on, "at": at.to_string(), "holders": grants }));
         }
         if found.is_empty() {
             let what = if target == Target::Broker { "on the broker itself" } else { "to it" };
             return output::line(format_args!("nobody holds a right {what}"));
         }
-        let rows = found.iter().flat_map(|holder| rows(holder, &describer));
+        let rows = found.iter().flat_map(|grant| rows(grant, &describer));
         output::table(["who", "right", "on", "rule", ""], rows.collect())
     }
 }
@@ -84,48 +84,48 @@ pub(crate) fn target_object(target: Target, describer: &Describer<'_>) -> Value 
     }
 }
 
-fn rows(holder: &Grant<'_>, describer: &Describer<'_>) -> Vec<[String; 5]> {
+fn rows(grant: &Grant<'_>, describer: &Describer<'_>) -> Vec<[String; 5]> {
     let first = [
-        describer.someone(&holder.who),
-        rights(&holder.rights),
-        describer.extents(&holder.on),
-        format!("\"{}\"", holder.rule),
-        validity(holder.valid),
+        describer.subject(&grant.who),
+        rights(&grant.rights),
+        describer.scopes(&grant.on),
+        format!("\"{}\"", grant.rule),
+        validity(grant.valid),
     ];
-    let except = holder.except.iter().map(|exception| {
+    let except = grant.except.iter().map(|exception| {
         [
-            format!("  but not {}", describer.someone(&exception.who)),
+            format!("  but not {}", describer.subject(&exception.who)),
             rights(&exception.rights),
-            describer.extents(&exception.on),
+            describer.scopes(&exception.on),
             format!("\"{}\"", exception.rule),
             validity(exception.valid),
         ]
     });
-    let cut = holder.is_cut.then(|| {
+    let cut = grant.is_cut.then(|| {
         let rest = "  and perhaps not others: the search for exceptions stopped here".to_owned();
         [rest, String::new(), String::new(), String::new(), String::new()]
     });
     std::iter::once(first).chain(except).chain(cut).collect()
 }
 
-fn object(holder: &Grant<'_>, describer: &Describer<'_>) -> Value {
-    let except = holder.except.iter().map(|exception| {
+fn object(grant: &Grant<'_>, describer: &Describer<'_>) -> Value {
+    let except = grant.except.iter().map(|exception| {
         let Exception { rule, who, rights, on, valid } = exception;
         json!({
             "rule": rule,
-            "who": describer.someone_object(who),
+            "who": describer.subject_object(who),
             "rights": right_names(rights),
-            "on": describer.extents_object(on),
+            "on": describer.scopes_object(on),
             "valid": validity_object(*valid),
         })
     });
     json!({
-        "rule": holder.rule,
-        "who": describer.someone_object(&holder.who),
-        "rights": right_names(&holder.rights),
-        "on": describer.extents_object(&holder.on),
-        "valid": validity_object(holder.valid),
+        "rule": grant.rule,
+        "who": describer.subject_object(&grant.who),
+        "rights": right_names(&grant.rights),
+        "on": describer.scopes_object(&grant.on),
+        "valid": validity_object(grant.valid),
         "except": except.collect::<Vec<_>>(),
-        "complete": !holder.is_cut,
+        "complete": !grant.is_cut,
     })
 }

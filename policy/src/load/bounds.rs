@@ -42,7 +42,7 @@ const MARKS: &[u8] = b"=,[{.";
 const MOST_PIECES: usize = 3_000_000;
 const PIECES: &[u8] = b"=,[]{}.\"' \t\r";
 
-/// How many times a rule may be weighed for all tests together.
+/// How many rules all tests together may look at, each time counted.
 const MOST_WEIGHED: usize = 200_000_000;
 
 /// How many of one kind there were so far.
@@ -87,7 +87,7 @@ impl TestWork {
         Self(MOST_WEIGHED)
     }
 
-    /// Takes what it costs to weigh so many rules so many times. `false` if that is more than there is left.
+    /// Takes what it costs to look at so many rules so many times. Returns `false` if that is more than is left.
     pub(super) fn take(&mut self, rules: usize, times: usize) -> bool {
         let left = self.0.checked_sub(rules.max(1).saturating_mul(times));
         self.0 = left.unwrap_or(0);

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
-use super::near;
 use super::report::{Mark, Report, Span};
+use super::suggest::suggest;
 use crate::{Index, Slot, Tag};
 
 /// A name longer than this is refused.
@@ -41,7 +41,7 @@ impl Declared {
         });
         match by_number {
             Some(declared) => format!("write the tag's name: `{declared}`"),
-            None => near::suggest(name, self.tags.keys().map(String::as_str), "declared tags"),
+            None => suggest(name, self.tags.keys().map(String::as_str), "declared tags"),
         }
     }
 }

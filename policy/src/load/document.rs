@@ -3,8 +3,8 @@
 use toml::de::DeTable;
 
 use super::accounts::Accounts;
-use super::cases::{Case, Cases};
 use super::declared::Declared;
+use super::policy_tests::{PolicyTest, PolicyTests};
 use super::reader::{Expected, Section, Value, number, wrong_type};
 use super::report::{Report, Span};
 use super::resources::Resources;
@@ -31,7 +31,7 @@ const START: Span = 0..0;
 /// What becomes a policy if nothing was reported, and what it must then pass.
 pub(super) struct Draft {
     pub(super) parts: Parts,
-    pub(super) cases: Vec<Case>,
+    pub(super) tests: Vec<PolicyTest>,
 }
 
 /// Everything that could be read. It makes a policy only if nothing was reported.
@@ -51,15 +51,15 @@ pub(super) fn read(
     let tags = tags(&files, &mut declared, report);
     let resources = resources(&files, &mut declared, report);
     let rules = rules(&files, &declared, accounts, report);
-    let mut reader = Cases::new(&declared, &rules, accounts);
+    let mut reader = PolicyTests::new(&declared, &rules, accounts);
     each(&files, report, |file, report| {
         for (span, table) in listed(file, TESTS, report) {
             reader.read(Section { what: "this test", name: &span, table }, report);
         }
     });
-    let cases = reader.finish();
-    let (tests, names) = (cases.len(), accounts.names());
-    Draft { parts: Parts { settings, tags, resources, rules, tests, names }, cases }
+    let tests = reader.finish();
+    let (number, names) = (tests.len(), accounts.names());
+    Draft { parts: Parts { settings, tags, resources, rules, tests: number, names }, tests }
 }
 
 /// Goes through the files. Findings are about the file at hand.

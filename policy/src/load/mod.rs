@@ -6,19 +6,19 @@
 mod accounts;
 mod amount;
 mod bounds;
-mod cases;
 mod conditions;
 mod declared;
 mod document;
 mod elsewhere;
 mod globs;
-mod near;
+mod policy_tests;
 mod reader;
 mod report;
 mod resources;
 mod rules;
 mod settings;
 mod slots;
+mod suggest;
 mod tags;
 mod times;
 
@@ -28,7 +28,7 @@ use toml::de::DeTable;
 use crate::excerpt::Text;
 use crate::{Finding, Findings, Names, Policy};
 use accounts::Accounts;
-use cases::Case;
+use policy_tests::PolicyTest;
 use report::Report;
 
 /// One file of a policy: its text, and what findings call it. No file is opened.
@@ -51,8 +51,8 @@ pub struct SourceText {
 pub fn load(sources: &[SourceText], names: &dyn Names) -> Result<Policy, Findings> {
     let texts = texts(sources);
     let mut report = Report::new(&texts);
-    let (policy, cases) = read(sources, names, &mut report)?;
-    cases::run(&cases, &policy, &mut report);
+    let (policy, tests) = read(sources, names, &mut report)?;
+    policy_tests::run(&tests, &policy, &mut report);
     report.take().map_or(Ok(policy), Err)
 }
 
@@ -70,7 +70,7 @@ fn read(
     sources: &[SourceText],
     names: &dyn Names,
     report: &mut Report<'_>,
-) -> Result<(Policy, Vec<Case>), Findings> {
+) -> Result<(Policy, Vec<PolicyTest>), Findings> {
     if sources.is_empty() {
         return Err(Finding::about_file("policy", "there is no policy file", "name one").into());
     }
@@ -95,7 +95,7 @@ fn read(
     let draft = document::read(&roots, &mut Accounts::new(names), report);
     match report.take() {
         Some(findings) => Err(findings),
-        None => Ok((draft.parts.assemble(), draft.cases)),
+        None => Ok((draft.parts.assemble(), draft.tests)),
     }
 }
 

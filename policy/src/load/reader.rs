@@ -5,8 +5,8 @@ use toml::de::{DeInteger, DeTable, DeValue};
 
 use super::bounds::list_fits;
 use super::elsewhere::where_else;
-use super::near;
 use super::report::{Report, Span};
+use super::suggest::suggest;
 
 /// A value and its place.
 pub(super) type Value<'t> = Spanned<DeValue<'t>>;
@@ -42,7 +42,7 @@ impl<'a, 't> Section<'a, 't> {
     pub(super) fn refuse_unknown_keys(&self, known: &[&str], report: &mut Report<'_>) {
         for key in self.table.keys().filter(|key| !known.contains(&key.get_ref().as_ref())) {
             let message = format!("unknown key `{}` in {}", key.get_ref(), self.what);
-            let near = || near::suggest(key.get_ref(), known.iter().copied(), "keys known here");
+            let near = || suggest(key.get_ref(), known.iter().copied(), "keys known here");
             let elsewhere = where_else(self.what, key.get_ref());
             report.add(&key.span(), message, elsewhere.map_or_else(near, str::to_owned));
         }
@@ -96,7 +96,7 @@ impl<'a, 't> Section<'a, 't> {
         let (text, span) = self.string(expected, report)?;
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning);
         if found.is_none() {
-            let remedy = near::suggest(text, words.iter().map(|(word, _)| *word), "write one of");
+            let remedy = suggest(text, words.iter().map(|(word, _)| *word), "write one of");
             report.add(&span, format!("`{}` cannot be \"{text}\"", expected.key), remedy);
         }
         found

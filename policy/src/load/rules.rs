@@ -5,10 +5,10 @@ use super::amount::rate;
 use super::bounds::{Count, LONGEST_ID, RULES, STARS};
 use super::conditions;
 use super::declared::{Declared, Once};
-use super::near;
 use super::reader::{Expected, Section};
 use super::report::Report;
 use super::slots;
+use super::suggest::suggest;
 use super::times;
 use crate::pattern::Pattern;
 use crate::rights::Rights;
@@ -178,7 +178,7 @@ fn rights(section: Section<'_, '_>, expected: Expected, report: &mut Report<'_>)
             report.add(
                 &span,
                 format!("there is no right \"{word}\""),
-                near::suggest(word, known, "rights"),
+                suggest(word, known, "rights"),
             );
             Listed { names_unknown: true, ..listed }
         }

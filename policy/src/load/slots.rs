@@ -1,9 +1,9 @@
 //! Reads the `slots` of a rule.
 
 use super::declared::{Declared, index, is_number};
-use super::near;
 use super::reader::{Expected, Section};
 use super::report::{Report, Span};
+use super::suggest::suggest;
 use crate::pattern::Pattern;
 
 pub(super) const KEY: &str = "slots";
@@ -64,7 +64,7 @@ fn resource(
         if declared.tags.contains_key(name) {
             format!("to name every slot of the tag, write \"{name}/*\"")
         } else {
-            near::suggest(name, declared.resources.keys().map(String::as_str), "declared resources")
+            suggest(name, declared.resources.keys().map(String::as_str), "declared resources")
         }
     };
     report.add_undeclared(span, format!("there is no resource \"{name}\""), remedy);

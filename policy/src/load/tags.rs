@@ -1,9 +1,9 @@
 //! Reads the tables `[tags.NAME]`.
 
 use super::declared::{Declared, Once, check_name};
-use super::near;
 use super::reader::{Expected, Section, number, wrong_type};
 use super::report::{Report, Span};
+use super::suggest::suggest;
 use crate::{Accept, Kind, Tag, TagSettings};
 
 const KEYS: [&str; 3] = ["id", "serial", "accept"];
@@ -101,7 +101,7 @@ fn accept(section: Section<'_, '_>, report: &mut Report<'_>) -> Option<Accept> {
             Err(_) => {
                 let known = Kind::ALL.into_iter().map(Kind::name).chain([ANY]);
                 let message = format!("there is no kind of descriptor \"{word}\"");
-                report.add(&span, message, near::suggest(word, known, "kinds of descriptor"));
+                report.add(&span, message, suggest(word, known, "kinds of descriptor"));
                 accept
             }
         },

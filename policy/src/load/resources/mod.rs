@@ -6,9 +6,9 @@ use crate::capability::CAPABILITIES;
 use crate::load::amount::duration;
 use crate::load::bounds::{Count, RESOURCES};
 use crate::load::declared::{Declared, Once, check_name, index, is_number};
-use crate::load::near;
 use crate::load::reader::{Expected, Section};
 use crate::load::report::{Report, Span};
+use crate::load::suggest::suggest;
 use crate::{Opening, Resource, Slot};
 
 const KEYS: [&str; 9] = [
@@ -131,7 +131,7 @@ fn capabilities(section: Section<'_, '_>, report: &mut Report<'_>) -> Vec<String
 fn capability_remedy(name: &str) -> String {
     let lower = name.to_ascii_lowercase();
     let bare = lower.strip_prefix("cap_").unwrap_or(&lower);
-    near::suggest(
+    suggest(
         bare,
         CAPABILITIES.into_iter(),
         "names are as in capabilities(7), lower case and without CAP_",

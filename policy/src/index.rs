@@ -2,29 +2,29 @@
 
 use std::collections::BTreeMap;
 
+use crate::interval_tree::{IntervalTree, Range};
 use crate::pattern::Pattern;
-use crate::ranges::{Range, Ranges};
 use crate::rule::{Rule, RuleNumber};
-use crate::verdict::Scales;
+use crate::verdict::Accumulator;
 use crate::{Index, Right, Slot, Tag, Target};
 
-/// The coverage of all rules of a policy.
+/// The rules of a policy, by what they cover.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Coverage {
+pub(crate) struct RuleIndex {
     /// Those that say something about the right to the broker.
     broker: Vec<RuleNumber>,
     everywhere: Vec<RuleNumber>,
-    tags: BTreeMap<Tag, TagCoverage>,
+    tags: BTreeMap<Tag, TagIndex>,
 }
 
-/// The coverage of one tag, beside what covers everything.
+/// The rules of one tag, beside those that cover everything.
 #[derive(Clone, Debug, Default)]
-struct TagCoverage {
+struct TagIndex {
     whole: Vec<RuleNumber>,
-    parts: Ranges,
+    parts: IntervalTree,
 }
 
-impl Coverage {
+impl RuleIndex {
     /// Arranges what all rules cover; they come in the order of their numbers.
     pub(crate) fn new(rules: &[Rule]) -> Self {
         let mut draft = Draft::default();
@@ -38,22 +38,27 @@ impl Coverage {
         draft.finish()
     }
 
-    /// Weighs every rule that covers the target for the right, and no other.
-    pub(crate) fn weigh(&self, right: Right, target: Target, scales: &mut Scales<'_, '_>) {
-        let Some(tag) = target.tag() else { return scales.weigh(&self.broker) };
-        scales.weigh(&self.everywhere);
+    /// Adds every rule that covers the target for the right, and no other.
+    pub(crate) fn collect(
+        &self,
+        right: Right,
+        target: Target,
+        accumulator: &mut Accumulator<'_, '_>,
+    ) {
+        let Some(tag) = target.tag() else { return accumulator.add(&self.broker) };
+        accumulator.add(&self.everywhere);
         let Some(tag) = self.tags.get(&tag) else { return };
-        scales.weigh(&tag.whole);
+        accumulator.add(&tag.whole);
         // The right to a tag as a whole never comes from, or is lost to, a part of it.
         if let Target::Slot(Slot { index, .. }) = target
             && !right.is_of_tag()
         {
-            tag.parts.at(index).for_each(|rules| scales.weigh(rules));
+            tag.parts.at(index).for_each(|rules| accumulator.add(rules));
         }
     }
 }
 
-impl Coverage {
+impl RuleIndex {
     /// The last index of the tag up to which the same rules cover all slots, from this one on.
     pub(crate) fn alike_until(&self, slot: Slot) -> Index {
         self.tags.get(&slot.tag).map_or(Index::MAX, |tag| tag.parts.alike_until(slot.index))
@@ -89,14 +94,14 @@ impl Draft {
         }
     }
 
-    fn finish(self) -> Coverage {
-        let mut tags: BTreeMap<Tag, TagCoverage> = BTreeMap::new();
+    fn finish(self) -> RuleIndex {
+        let mut tags: BTreeMap<Tag, TagIndex> = BTreeMap::new();
         for (tag, whole) in self.whole {
             tags.entry(tag).or_default().whole = whole;
         }
         for (tag, parts) in self.parts {
-            tags.entry(tag).or_default().parts = Ranges::new(&parts);
+            tags.entry(tag).or_default().parts = IntervalTree::new(&parts);
         }
-        Coverage { broker: self.broker, everywhere: self.everywhere, tags }
+        RuleIndex { broker: self.broker, everywhere: self.everywhere, tags }
     }
 }

@@ -16,7 +16,7 @@ pub(crate) struct Range {
 
 /// The tree. Node 1 is the root, node `i` has the children `2i` and `2i + 1`, the leaf of interval `k` is `n + k`.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Ranges {
+pub(crate) struct IntervalTree {
     /// Where each elementary interval begins; the interval ends where the next one begins.
     begins: Box<[u32]>,
     /// Where in `rules` the list of each node ends; it begins where that of the node before ends.
@@ -25,7 +25,7 @@ pub(crate) struct Ranges {
     rules: Box<[RuleNumber]>,
 }
 
-impl Ranges {
+impl IntervalTree {
     /// Builds the tree. The ranges must come in ascending order of their rules.
     pub(crate) fn new(ranges: &[Range]) -> Self {
         let begins = elementary_intervals(ranges);
@@ -129,7 +129,7 @@ mod tests {
         Range { first: index(first), last: index(last), rule: RuleNumber::new(rule).unwrap() }
     }
 
-    fn rules_at(ranges: &Ranges, index: i32) -> Vec<usize> {
+    fn rules_at(ranges: &IntervalTree, index: i32) -> Vec<usize> {
         let mut found: Vec<_> = ranges
             .at(Index::new(index).unwrap())
             .flatten()
@@ -141,13 +141,13 @@ mod tests {
 
     #[test]
     fn without_ranges_nothing_is_covered() {
-        assert!(rules_at(&Ranges::new(&[]), 0).is_empty());
-        assert!(rules_at(&Ranges::default(), Index::MAX.get()).is_empty());
+        assert!(rules_at(&IntervalTree::new(&[]), 0).is_empty());
+        assert!(rules_at(&IntervalTree::default(), Index::MAX.get()).is_empty());
     }
 
     #[test]
     fn both_ends_of_a_range_are_covered_and_their_neighbours_are_not() {
-        let ranges = Ranges::new(&[range(3, 5, 0), range(5, 9, 1)]);
+        let ranges = IntervalTree::new(&[range(3, 5, 0), range(5, 9, 1)]);
         let covered: Vec<_> = (0..12).map(|index| rules_at(&ranges, index)).collect();
         let expected: [&[usize]; 12] =
             [&[], &[], &[], &[0], &[0], &[0, 1], &[1], &[1], &[1], &[1], &[], &[]];
@@ -156,17 +156,18 @@ mod tests {
 
     #[test]
     fn indices_are_alike_up_to_where_a_range_begins_or_behind_where_one_ends() {
-        let ranges = Ranges::new(&[range(3, 5, 0), range(5, 9, 1), range(20, Index::MAX.get(), 2)]);
+        let ranges =
+            IntervalTree::new(&[range(3, 5, 0), range(5, 9, 1), range(20, Index::MAX.get(), 2)]);
         let until = |index| ranges.alike_until(Index::new(index).unwrap()).get();
         let found = [0, 2, 3, 4, 5, 6, 9, 10, 19, 20, Index::MAX.get()].map(until);
         assert_eq!(found, [2, 2, 4, 4, 5, 9, 9, 19, 19, Index::MAX.get(), Index::MAX.get()]);
-        assert_eq!(Ranges::default().alike_until(Index::MIN), Index::MAX);
+        assert_eq!(IntervalTree::default().alike_until(Index::MIN), Index::MAX);
     }
 
     #[test]
     fn the_last_index_of_a_tag_can_be_covered() {
         let last = Index::MAX.get();
-        let ranges = Ranges::new(&[range(last, last, 0), range(0, last, 1)]);
+        let ranges = IntervalTree::new(&[range(last, last, 0), range(0, last, 1)]);
         assert_eq!(rules_at(&ranges, last), [0, 1]);
         assert_eq!(rules_at(&ranges, last - 1), [1]);
     }
@@ -175,7 +176,7 @@ mod tests {
     fn thousands_of_overlapping_ranges_take_little_memory() {
         let nested: Vec<_> =
             (0..5000).map(|at| range(at, 20_000 - at, at.unsigned_abs() as usize)).collect();
-        let ranges = Ranges::new(&nested);
+        let ranges = IntervalTree::new(&nested);
         assert!(ranges.rules.len() < 5000 * 2 * 15, "{}", ranges.rules.len());
         assert_eq!(rules_at(&ranges, 2500).len(), 2501);
     }

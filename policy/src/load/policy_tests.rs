@@ -8,10 +8,10 @@ use super::accounts::{Accounts, Sort};
 use super::bounds::{Count, LONGEST_ID, TESTS, TestWork, list_fits};
 use super::declared::{Declared, Once};
 use super::globs::{self, CGROUP, LABEL, UNIT};
-use super::near;
 use super::reader::{Expected, Section, string};
 use super::report::{Mark, Report};
 use super::slots;
+use super::suggest::suggest;
 use super::times;
 use crate::pattern::Pattern;
 use crate::rule::Rule;
@@ -34,7 +34,7 @@ const TOO_LONG: &str = "the `id` is too long";
 const OUTCOMES: [(&str, bool); 2] = [("granted", true), ("refused", false)];
 
 /// One test.
-pub(super) struct Case {
+pub(super) struct PolicyTest {
     /// What a report calls it.
     name: String,
     uid: Uid,
@@ -53,17 +53,17 @@ pub(super) struct Case {
 }
 
 /// Reads the tests of all files, one after the other.
-pub(super) struct Cases<'d, 'n> {
+pub(super) struct PolicyTests<'d, 'n> {
     declared: &'d Declared,
     rules: &'d [Rule],
     ids_of_rules: HashSet<&'d str>,
     accounts: &'d mut Accounts<'n>,
     ids: Once<String>,
     count: Count,
-    read: Vec<Case>,
+    read: Vec<PolicyTest>,
 }
 
-impl<'d, 'n> Cases<'d, 'n> {
+impl<'d, 'n> PolicyTests<'d, 'n> {
     pub(super) fn new(
         declared: &'d Declared,
         rules: &'d [Rule],
@@ -100,7 +100,7 @@ impl<'d, 'n> Cases<'d, 'n> {
         };
         let expected = report.mark(&span);
         let uid = Uid(uid);
-        self.read.push(Case {
+        self.read.push(PolicyTest {
             name,
             uid,
             groups,
@@ -116,7 +116,7 @@ impl<'d, 'n> Cases<'d, 'n> {
         });
     }
 
-    pub(super) fn finish(self) -> Vec<Case> {
+    pub(super) fn finish(self) -> Vec<PolicyTest> {
         self.read
     }
 
@@ -182,7 +182,7 @@ impl<'d, 'n> Cases<'d, 'n> {
         let (id, span) = section.string(RULE, report)?;
         if !self.ids_of_rules.contains(id) {
             let known = self.rules.iter().map(|rule| rule.id.as_str());
-            let remedy = || near::suggest(id, known, "rules");
+            let remedy = || suggest(id, known, "rules");
             report.add_undeclared(&span, format!("there is no rule \"{id}\""), remedy);
         }
         Some((id.to_owned(), report.mark(&span)))
@@ -251,18 +251,18 @@ fn wrong_fact(text: &str, key: &str) -> Option<globs::Wrong> {
 }
 
 /// Makes the tests. One that fails is a finding, and so is the first for which there is no more time.
-pub(super) fn run(cases: &[Case], policy: &Policy, report: &mut Report<'_>) {
+pub(super) fn run(tests: &[PolicyTest], policy: &Policy, report: &mut Report<'_>) {
     let mut work = TestWork::new();
-    for case in cases {
-        if !case.run(policy, &mut work, report) {
+    for test in tests {
+        if !test.run(policy, &mut work, report) {
             let remedy = "remove some, or give each a line `at =`";
-            report.add_at(&case.expected, "the tests take too much work from here on", remedy);
+            report.add_at(&test.expected, "the tests take too much work from here on", remedy);
             return;
         }
     }
 }
 
-impl Case {
+impl PolicyTest {
     /// Makes the test; it is a finding where it fails. `false` if it is more work than there may be.
     fn run(&self, policy: &Policy, work: &mut TestWork, report: &mut Report<'_>) -> bool {
         let moments = self.moments(policy);
