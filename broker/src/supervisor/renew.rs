@@ -64,7 +64,7 @@ impl Supervisor {
             self.give_other_trail(link);
         }
         // It may have begun with this policy. It puts it in force all the same: that tells the
-        // operator what the policy leaves out, and whoever waits that it is done.
+        // operator what the policy leaves out, and those who asked for it that it is done.
         if self.awaited.is_some() {
             link.control(Control::Policy(self.source.setup()));
         }
