@@ -3,12 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use crate::person::Person;
 use crate::started::Started;
-use crate::{Descriptors, Directory, Line, Log, Peer, process, wait_for, wait_until};
+use crate::{
+    Descriptors, Directory, Line, Log, Peer, happens_within, process, wait_for, wait_until,
+};
+
+/// How long the number of open descriptors stays the same once nothing is on its way.
+const SETTLED: Duration = Duration::from_millis(30);
 
 /// What the log says of each policy that a running worker was given.
 const IN_FORCE: &str = " is in force";
@@ -165,11 +171,9 @@ impl Daemon {
         let _accepted = peer.get((1, 32767)).errno();
         // What was sent to the supervisor may be on its way still, and what is of no use any more is
         // closed a little later.
-        let mut before = self.descriptors();
-        crate::wait_for("as many descriptors are open as a moment ago", || {
-            std::thread::sleep(std::time::Duration::from_millis(30));
+        wait_for("as many descriptors stay open", || {
             let now = self.descriptors();
-            (std::mem::replace(&mut before, now) == now).then_some(now)
+            (!happens_within(SETTLED, || self.descriptors() != now)).then_some(now)
         })
     }
 
@@ -200,9 +204,9 @@ impl Daemon {
     /// Waits until as many descriptors are open as were.
     #[track_caller]
     pub fn wait_for_descriptors(&self, before: Descriptors) {
-        let end = std::time::Instant::now() + crate::PATIENCE;
+        let end = Instant::now() + crate::PATIENCE;
         while self.descriptors() != before {
-            if std::time::Instant::now() > end {
+            if Instant::now() > end {
                 panic!(
                     "{before:?} were open, and stay {:?}: supervisor {:?}, worker {:?}",
                     self.descriptors(),
@@ -210,7 +214,7 @@ impl Daemon {
                     process::descriptors(self.worker_pid()),
                 );
             }
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 

@@ -58,4 +58,4 @@ pub use process::Descriptors;
 pub use request::Place;
 pub use silent::SilentFiles;
 pub use skipped::{needs_root, skip};
-pub use waiting::{PATIENCE, wait_for, wait_until};
+pub use waiting::{PATIENCE, happens_within, wait_for, wait_until};

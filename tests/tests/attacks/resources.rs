@@ -3,12 +3,14 @@
 use std::time::{Duration, Instant};
 
 use fdbroker_tests::{
-    Answer, Builder, Daemon, PATIENCE, Peer, Person, is_root, needs_root, process, request, sample,
-    skip, sys, wait_until,
+    Answer, Builder, Daemon, PATIENCE, Peer, Person, happens_within, is_root, needs_root, process,
+    request, sample, skip, sys, wait_until,
 };
 
 const GREEDY: u32 = 64101;
 const MODEST: u32 = 64102;
+/// How long something that must not happen is looked for.
+const MEANWHILE: Duration = Duration::from_millis(200);
 
 /// A connection of the user who takes everything. Without root there is only one user.
 fn greedy(daemon: &Daemon) -> Peer {
@@ -267,9 +269,8 @@ fn resources_that_wait_to_be_sent_to_one_user_fill_nobodys_table() {
             let _ = peer.try_send(&[request::hello(), get_as_many(5)].concat(), &[]);
             hoarders.push(peer);
         }
-        std::thread::sleep(Duration::from_millis(200));
-        let held = open().saturating_sub(before);
-        assert!(held < 500, "{held} of 4096 descriptors are held by one user");
+        let too_many = || open().saturating_sub(before) >= 500;
+        assert!(!happens_within(MEANWHILE, too_many), "500 of 4096 are held by one user");
         another_user_is_served(&daemon);
     }
 }

@@ -1,9 +1,14 @@
 //! A worker that no longer answers.
 
+use std::time::Duration;
+
 use fdbroker_tests::{process, wait_until};
 use rustix::process::Signal;
 
 use super::{daemon, logs, status_has};
+
+/// The supervisor replaces a worker that has not answered for 10 s. That time itself has to pass.
+const LONGER_THAN_A_HANG: Duration = Duration::from_secs(15);
 
 #[test]
 fn a_stopped_worker_is_replaced_and_clients_are_served() {
@@ -26,8 +31,7 @@ fn a_supervisor_that_was_stopped_for_long_blames_nobody() {
     let mut peer = daemon.connect();
     peer.add((1, 1), "kept").done();
     daemon.stop_supervisor();
-    // As long as a worker that hangs is put up with, and more.
-    std::thread::sleep(std::time::Duration::from_secs(15));
+    std::thread::sleep(LONGER_THAN_A_HANG);
     daemon.go_on();
     daemon.reload_files();
     assert_eq!(peer.get((1, 1)).payload(), b"kept");

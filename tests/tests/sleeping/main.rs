@@ -16,7 +16,7 @@ mod table;
 
 use std::time::{Duration, Instant};
 
-use fdbroker_tests::{Daemon, PATIENCE, Peer, process, sample};
+use fdbroker_tests::{Daemon, PATIENCE, Peer, happens_within, process, sample};
 
 /// How often others ask, to show that they are served: enough to need the supervisor's answers.
 const ROUNDS: usize = 100;
@@ -43,6 +43,5 @@ fn policy() -> String {
 /// Whether a process has this thread in the kernel's sleep that nothing ends, for a moment at least.
 fn sleeps(process: u32) -> bool {
     fdbroker_tests::stuck::sleeping_thread(process);
-    std::thread::sleep(Duration::from_millis(50));
-    process::runs(process)
+    !happens_within(Duration::from_millis(50), || !process::runs(process))
 }

@@ -1,5 +1,6 @@
 //! A descriptor table that somebody tries to fill with what cannot be closed.
 
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use fdbroker_tests::hostile::Attack;
 use fdbroker_tests::socket::connected;
 use fdbroker_tests::stuck::{HeldPipe, Stopped, sleeping_thread};
 use fdbroker_tests::{
-    Daemon, Line, PATIENCE, Peer, Person, needs_root, process, request, sample, sys, wait_until,
+    Daemon, Line, PATIENCE, Peer, Person, happens_within, needs_root, process, request, sample,
+    sys, wait_until,
 };
 use rustix::pipe::{PipeFlags, pipe_with};
 
@@ -280,6 +282,16 @@ fn processes_that_write_one_message_together_fill_nobodys_table() {
     assert!(held < 150, "{held} of {TABLE} descriptors are held by one user");
 }
 
+/// Whether the supervisor has a duplicate of each connection that the worker has.
+fn are_announced(daemon: &Daemon) -> bool {
+    let connections = process::sockets_at(daemon.socket());
+    let here = |pid| {
+        let open = process::descriptors(pid).expect("/proc shows open descriptors");
+        open.into_values().filter(|name| connections.contains(name)).collect::<BTreeSet<_>>()
+    };
+    here(daemon.worker_pid()).is_subset(&here(daemon.supervisor_pid()))
+}
+
 #[test] // the supervisor closes its duplicate on the account of the user whose closes sleep there
 fn connections_count_until_the_supervisors_duplicates_are_closed() {
     if !needs_root("another user beside the one who fills the table") {
@@ -299,14 +311,17 @@ fn connections_count_until_the_supervisors_duplicates_are_closed() {
     wait_until("the worker closes its own", || open_in(daemon.worker_pid()) < held);
     daemon.go_on();
     sleeping_thread(daemon.supervisor_pid());
+    let other = Person::user(MODEST);
     for _ in 0..60 {
         let left: Vec<_> =
             (0..40).filter_map(|_| person.try_connect(daemon.socket(), None).ok()).collect();
-        // A connection that lives for so long is announced to the supervisor.
-        std::thread::sleep(Duration::from_millis(20));
+        // The worker has accepted those before this one.
+        other.connect(&daemon).is_served((1, 9));
+        // They are announced soon; but those for which the user has no room never are.
+        happens_within(Duration::from_millis(50), || are_announced(&daemon));
         drop(left);
     }
     let held = open_in(daemon.supervisor_pid()) - before;
     assert!(held < 200, "{held} of 2048 descriptors are held by one user");
-    Person::user(MODEST).connect(&daemon).is_served((1, 9));
+    other.connect(&daemon).is_served((1, 9));
 }

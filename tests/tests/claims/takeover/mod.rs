@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use fdbroker_tests::claims::{AGAIN, BOTH, LIVE, LONG, POLICY, QUIESCED, SERIAL, SETTLE, WEB};
 use fdbroker_tests::{
-    Answer, Daemon, Ids, PATIENCE, Peer, Person, needs_root, request, sample, wait_until,
+    Answer, Daemon, Ids, PATIENCE, Peer, Person, happens_within, needs_root, request, sample,
+    wait_for,
 };
 use fdbroker_wire::claim::{State, What};
 
@@ -184,15 +185,11 @@ fn takes_and_does_not_read(taker: &mut Peer, other: &mut Peer, tag: i16) -> i32 
         let body = [&tag.to_ne_bytes()[..], &1i16.to_ne_bytes(), &index.to_ne_bytes()].concat();
         taker.send(&request::extended(74, &body), &[]);
     }
-    let mut last = -1;
-    wait_until("one is being taken whose answer has no room", || {
-        let before = last;
-        last =
-            (0..30).rfind(|index| other.get((tag, *index)).errno() == libc::ENOENT).unwrap_or(-1);
-        std::thread::sleep(MEANWHILE);
-        last >= 0 && last == before
-    });
-    last
+    let mut last = || (0..30).rfind(|index| other.get((tag, *index)).errno() == libc::ENOENT);
+    wait_for("one is being taken whose answer has no room", || {
+        let taken = last()?;
+        (!happens_within(MEANWHILE, || last() != Some(taken))).then_some(taken)
+    })
 }
 
 #[test]
