@@ -1,10 +1,9 @@
 //! A server that counts on each connection, and is upgraded in the middle of it: no number is
 //! missing or doubled.
 //!
-//! Each line that a client says comes back with the next number before it. Start the server again:
-//! the old process stops counting, and hands on each connection. With it go its next number and the
-//! bytes of a line that it has read but not answered. Then it releases. If the new one fails, it
-//! goes on itself.
+//! Each line that a client says comes back with the next number before it. Start the server again: the
+//! old process stops counting, and hands on each connection. With it go its next number and the bytes of
+//! a line that it has read but not answered. Then it releases. If the new one fails, it goes on itself.
 //!
 //! `cargo run --example counter -- 127.0.0.1:7003`
 
