@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fdbroker_tests::load::{Clients, Load, percentile};
-use fdbroker_tests::{Daemon, Example, sample};
+use fdbroker_tests::{Daemon, Example, fixtures};
 
 /// The tag of the example.
 const TAG: i16 = 2;
@@ -35,7 +35,7 @@ const AIM: Duration = Duration::from_millis(10);
 fn main() {
     let has = |wanted: &str| std::env::args().any(|argument| argument == wanted);
     let effort = if has("--quick") || !has("--bench") { QUICK } else { FULL };
-    let daemon = Daemon::with_policy(&sample::open_at(TAG)).start();
+    let daemon = Daemon::with_policy(&fixtures::open_at(TAG)).start();
     let mut server = Example::start(&daemon, "http");
     let (mut with, mut without) = (Vec::new(), Vec::new());
     let begin = Instant::now();

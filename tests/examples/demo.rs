@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use fdbroker_tests::{
-    Answer, Daemon, Directory, Line, Peer, Person, WORKER, is_root, request, sample,
+    Answer, Daemon, Directory, HelperProcess, Line, Peer, WORKER, fixtures, is_root, request,
 };
 
 /// Who gets the device; nobody's number on an ordinary machine.
@@ -33,15 +33,15 @@ fn main() -> ExitCode {
 type Outcome<T> = Result<T, String>;
 
 fn with_a_device() -> Outcome<()> {
-    let (path, bytes) = sample::restricted_device()
+    let (path, bytes) = fixtures::restricted_device()
         .ok_or("no device node of this machine is both there and restricted to root")?;
     let policy = policy(&path);
     println!("The policy, beside the worker's user ({WORKER}):\n{}", indented(&policy));
     let daemon = Daemon::with_policy(&policy).start();
-    let person = Person::user(USER);
+    let helper = HelperProcess::user(USER);
 
     step(&format!("uid {USER} opens {} by itself", path.display()));
-    match person.open(&path, false) {
+    match helper.open(&path, false) {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             tell("EACCES, as it should be")
         }
@@ -49,7 +49,7 @@ fn with_a_device() -> Outcome<()> {
     }
 
     step(&format!("uid {USER} asks the broker for slot devices/0"));
-    let mut peer = person.connect(&daemon);
+    let mut peer = helper.connect(&daemon);
     let device = match peer.get((1, 0)) {
         Answer::Deposit { descriptor: Some(device), .. } => device,
         other => return Err(format!("the broker answered {other:?}")),
@@ -58,7 +58,7 @@ fn with_a_device() -> Outcome<()> {
     record(&daemon)?;
 
     step(&format!("uid {USER} uses it"));
-    let device = person.keep(device);
+    let device = helper.keep(device);
     let read = device.read(bytes).map_err(|error| format!("reading gave {error}"))?;
     match bytes {
         0 => tell("it is open; this device gives nothing to read"),
@@ -112,7 +112,7 @@ fn with_a_private_file() -> Outcome<()> {
 
     step(&format!("one process opens {} and parks it in slot 3/0", path.display()));
     let file = std::fs::File::open(&path).map_err(|error| error.to_string())?;
-    let first = Person::same();
+    let first = HelperProcess::same();
     let mut peer = first.connect(&daemon);
     match peer.ask(&request::add((3, 0), 7, b"parked"), &[std::os::fd::AsFd::as_fd(&file)]) {
         Answer::Done => tell("parked"),
@@ -129,11 +129,11 @@ fn with_a_private_file() -> Outcome<()> {
     }
 
     step("another process asks for slot 3/0 and reads it");
-    let mut peer = Person::same().connect(&daemon);
+    let mut peer = HelperProcess::same().connect(&daemon);
     let Answer::Deposit { descriptor: Some(file), .. } = peer.get((3, 0)) else {
         return Err("the broker did not give it back".to_owned());
     };
-    let content = sample::content(file);
+    let content = fixtures::content(file);
     if content != "the content of a private file\n" {
         return Err(format!("it reads {content:?}"));
     }

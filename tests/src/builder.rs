@@ -58,7 +58,7 @@ impl Daemon {
     /// A daemon where anyone may do anything to the slots of tag 1 (`open`). It accepts every kind
     /// that a tag accepts if the policy does not say.
     pub fn open() -> Builder {
-        Self::with_policy(crate::sample::OPEN)
+        Self::with_policy(crate::fixtures::OPEN)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use fdbroker_wire::claim::{Claimed, Event, State, What};
 use fdbroker_wire::{Extended, Tag};
 
-use crate::{Answer, Daemon, Peer, Person, request};
+use crate::{Answer, Daemon, HelperProcess, Peer, request};
 
 /// CLAIM: the owner serves on until its claimant is ready.
 pub const LIVE: i16 = 0;
@@ -63,7 +63,7 @@ impl Daemon {
     }
 }
 
-impl Person {
+impl HelperProcess {
     /// Has it connect to a daemon and say HEL.
     #[track_caller]
     pub fn greeted(&self, daemon: &Daemon) -> Peer {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::person::Person;
+use crate::helper_process::HelperProcess;
 use crate::started::Started;
 use crate::{
     Descriptors, Directory, Line, Log, Peer, happens_within, process, wait_for, wait_until,
@@ -36,7 +36,7 @@ pub struct Daemon {
 /// need an account of the name `fdbroker`.
 pub const TRIER: u32 = 64010;
 
-impl Person {
+impl HelperProcess {
     /// Has it connect to a daemon.
     #[track_caller]
     pub fn connect(&self, daemon: &Daemon) -> Peer {

@@ -1,6 +1,6 @@
 //! What hostile users do to have a broker's time for themselves, and what another user sees of it.
 //!
-//! Both run in a [`crate::Person`]'s process, at full speed. An attack goes on until its test says that
+//! Both run in a [`crate::HelperProcess`]'s process, at full speed. An attack goes on until its test says that
 //! it is to end: an attack that ends by itself has proved nothing.
 
 use std::fmt;
@@ -16,7 +16,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use serde::{Deserialize, Serialize};
 
 use crate::socket::connected;
-use crate::{request, sample, sys};
+use crate::{fixtures, request, sys};
 
 /// A way to keep a broker busy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,7 +159,7 @@ fn connect_and_close(path: &Path, course: &mut Course<'_>) {
 }
 
 fn connect_and_send(path: &Path, course: &mut Course<'_>) {
-    let file = sample::file_saying("brought");
+    let file = fixtures::file_saying("brought");
     while course.goes_on() {
         let Ok(socket) = connected(path, None) else { continue };
         // It fails where it has been turned away already.

@@ -2,7 +2,7 @@
 //!
 //! Every test starts a daemon of its own ([`Daemon`]) in a directory of its own. It talks to it
 //! with bytes that it makes itself ([`Peer`]). If another user has to do so, a helper process that
-//! has become that user does ([`Person`]). Nothing here waits by hoping: [`wait_until`] looks for a
+//! has become that user does ([`HelperProcess`]). Nothing here waits by hoping: [`wait_until`] looks for a
 //! condition and gives up after [`PATIENCE`], which only a hang can reach.
 //!
 //! Where the broker is to run under a service manager, the machine's own is booted in namespaces
@@ -18,29 +18,29 @@ pub mod command;
 pub mod daemon;
 pub mod directory;
 pub mod example;
+pub mod fixtures;
 mod fuse;
-pub mod hands;
+pub mod helper_process;
+pub mod helper_protocol;
 pub mod hostile;
 pub mod ids;
 pub mod load;
 pub mod log;
 pub mod model;
 pub mod peer;
-pub mod person;
 pub mod process;
 pub mod request;
-pub mod sample;
 pub mod siege;
 mod silent;
 pub mod skipped;
 pub mod socket;
 mod started;
 pub mod stuck;
-pub mod successor;
 pub mod sys;
 pub mod systemd;
 pub mod turns;
 pub mod unflushed;
+pub mod upgraded_process;
 pub mod upgrades;
 pub mod waiting;
 
@@ -50,10 +50,10 @@ pub use command::Said;
 pub use daemon::Daemon;
 pub use directory::Directory;
 pub use example::Example;
+pub use helper_process::HelperProcess;
 pub use ids::{Ids, is_root};
 pub use log::{Line, Log};
 pub use peer::Peer;
-pub use person::Person;
 pub use process::Descriptors;
 pub use request::Place;
 pub use silent::SilentFiles;

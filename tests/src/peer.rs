@@ -1,6 +1,6 @@
 //! A client that keeps to no rule: it sends any bytes with any descriptors, and reads answers.
 //!
-//! It speaks over a socket of this process, or over one of a [`crate::Person`]'s.
+//! It speaks over a socket of this process, or over one of a [`crate::HelperProcess`]'s.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use fdbroker_wire::claim::Event;
 use fdbroker_wire::{Decoder, Extended, Limits, Message};
 
-use crate::person::{Connection, Person};
+use crate::helper_process::{Connection, HelperProcess};
 use crate::socket::connected;
 use crate::sys::{self, Control, Received};
 use crate::{Answer, PATIENCE, Place, request, wait_until};
@@ -35,7 +35,7 @@ enum End {
     There(Connection),
 }
 
-impl Person {
+impl HelperProcess {
     /// Has it connect to a path, maybe from a path of its own.
     ///
     /// # Errors
@@ -285,9 +285,9 @@ impl Peer {
     /// Deposits, gets back and deletes something: what every peer that is served can do.
     #[track_caller]
     pub fn is_served(&mut self, place: Place) {
-        self.add_descriptor(place, crate::sample::file_saying("served"), "payload").done();
+        self.add_descriptor(place, crate::fixtures::file_saying("served"), "payload").done();
         let answer = self.get(place);
-        assert_eq!(crate::sample::content(answer.descriptor()), "served");
+        assert_eq!(crate::fixtures::content(answer.descriptor()), "served");
         self.del(place).done();
     }
 

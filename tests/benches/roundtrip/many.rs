@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
 use fdbroker::{Broker, Deposit, Index, ManyDeposits, NewDeposit, Slot, Tag};
-use fdbroker_tests::{Daemon, Person, is_root, skip, sys};
+use fdbroker_tests::{Daemon, HelperProcess, is_root, skip, sys};
 
 use crate::bare::{self, Bare};
 use crate::measure::{self, Subject};
@@ -73,7 +73,7 @@ fn fill(daemon: &Daemon, number: usize) {
     let deposits: Vec<_> = indices(number).skip(theirs).zip(&files).map(new).collect();
     let added = Broker::connect_to(daemon.socket()).unwrap().add_many(tag(), &deposits).unwrap();
     assert!(added.iter().all(Result::is_ok));
-    let mut other = (theirs > 0).then(|| Person::user(OTHER_USER).connect(daemon));
+    let mut other = (theirs > 0).then(|| HelperProcess::user(OTHER_USER).connect(daemon));
     for index in indices(theirs) {
         let file = File::open("/dev/null").unwrap();
         let other = other.as_mut().expect("somebody deposits them");

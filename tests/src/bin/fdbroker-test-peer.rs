@@ -1,4 +1,4 @@
-//! The helper that acts as somebody else; see the library's `hands`. It has one thread and does
+//! The helper that acts as somebody else; see the library's `helper_protocol`. It has one thread and does
 //! one task after the other until its standard input ends.
 
 use std::fs::OpenOptions;
@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
-use fdbroker_tests::hands::{Outcome, Task, hear, tell};
+use fdbroker_tests::helper_protocol::{Outcome, Task, hear, tell};
 use fdbroker_tests::hostile::{Attack, Course};
 use fdbroker_tests::{PATIENCE, hostile, sys};
 

@@ -1,5 +1,5 @@
 //! A process with an upgrader, which does what it reads from its standard input, a line at a time,
-//! and answers each with a line: `ok …`, or `error KIND …`; see the library's `successor`.
+//! and answers each with a line: `ok …`, or `error KIND …`; see the library's `upgraded_process`.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -12,13 +12,13 @@ use fdbroker::upgrader::{Builder, ConnectionState, Happening};
 use fdbroker::{Connector, Mode, UpgradeError, Upgrader};
 
 fn main() {
-    let mut hands = Hands::default();
+    let mut state = State::default();
     for line in io::stdin().lock().lines() {
         let line = line.expect("the test writes text");
         let mut words = line.split(' ');
         let verb = words.next().unwrap_or_default();
         let words: Vec<&str> = words.collect();
-        let answer = match hands.perform(verb, &words) {
+        let answer = match state.perform(verb, &words) {
             Ok(done) => format!("ok {done}"),
             Err(error) => format!("error {} {error}", kind(error.as_ref())),
         };
@@ -28,7 +28,7 @@ fn main() {
 }
 
 #[derive(Default)]
-struct Hands {
+struct State {
     upgrader: Option<Upgrader>,
     listeners: HashMap<String, TcpListener>,
     connections: HashMap<String, (TcpStream, ConnectionState)>,
@@ -37,7 +37,7 @@ struct Hands {
 
 type Done = Result<String, Box<dyn Error>>;
 
-impl Hands {
+impl State {
     fn perform(&mut self, verb: &str, words: &[&str]) -> Done {
         match (verb, words) {
             ("start", [socket, options @ ..]) => {

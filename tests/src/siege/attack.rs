@@ -14,7 +14,7 @@ use fdbroker_wire::many::ManyRequest;
 use fdbroker_wire::{Index, Message, Tag};
 
 use crate::socket::connected;
-use crate::{Daemon, Place, request, sample, sys};
+use crate::{Daemon, Place, fixtures, request, sys};
 
 /// One way; it returns when its connection has been ended, and is begun again.
 type Way = fn(&Path) -> io::Result<()>;
@@ -161,7 +161,7 @@ fn writes_for_another(path: &Path) -> io::Result<()> {
 
 fn never_reads(path: &Path) -> io::Result<()> {
     let socket = connect(path)?;
-    let file = sample::file_saying("unread");
+    let file = fixtures::file_saying("unread");
     ask(socket.as_fd(), &request::add(UNREAD, 7, &[1; 30_000]), &[file.as_fd()])?;
     rustix::io::ioctl_fionbio(&socket, true)?;
     let get = request::get(UNREAD);
@@ -175,7 +175,7 @@ fn never_reads(path: &Path) -> io::Result<()> {
 fn sends_descriptors(path: &Path) -> io::Result<()> {
     let (pipe, _other) = rustix::pipe::pipe()?;
     let (socket, _end) = UnixStream::pair()?;
-    let file = sample::file_saying("brought");
+    let file = fixtures::file_saying("brought");
     let some = [pipe.as_fd(), socket.as_fd(), file.as_fd()];
     let all: Vec<_> = some.into_iter().cycle().take(253).collect();
     loop {
@@ -187,7 +187,7 @@ fn sends_descriptors(path: &Path) -> io::Result<()> {
 }
 
 fn sends_out_of_band(path: &Path) -> io::Result<()> {
-    let (lingers, _end) = sample::full_and_lingering(Duration::from_secs(5));
+    let (lingers, _end) = fixtures::full_and_lingering(Duration::from_secs(5));
     let lingers = lingers.as_fd().try_clone_to_owned()?;
     for _ in 0..100 {
         let connection = connect(path)?;
@@ -220,7 +220,7 @@ fn claims(path: &Path) -> io::Result<()> {
 fn deposits_much(path: &Path) -> io::Result<()> {
     let socket = connect(path)?;
     let [place, _] = own_places(rustix::process::getuid().as_raw());
-    let file = sample::file_saying("much");
+    let file = fixtures::file_saying("much");
     loop {
         ask(socket.as_fd(), &request::add(place, 7, &[9; 32768]), &[file.as_fd()])?;
         ask(socket.as_fd(), &request::del(place), &[])?;
@@ -231,7 +231,7 @@ fn deposits_lingering(path: &Path) -> io::Result<()> {
     let socket = connect(path)?;
     let [_, place] = own_places(rustix::process::getuid().as_raw());
     for _ in 0..50 {
-        let (lingers, _end) = sample::full_and_lingering(Duration::from_secs(1));
+        let (lingers, _end) = fixtures::full_and_lingering(Duration::from_secs(1));
         let lingers = lingers.as_fd().try_clone_to_owned()?;
         ask(socket.as_fd(), &request::add(place, 7, b""), &[lingers.as_fd()])?;
         drop(lingers);

@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
 use crate::socket::connected;
-use crate::{request, sample, sys};
+use crate::{fixtures, request, sys};
 
 /// When an answer is missing for so long, the broker hangs.
 const HANG: Duration = Duration::from_secs(20);
@@ -123,7 +123,7 @@ impl User {
             Connection::new(socket, index, now + spread)
         });
         let connections = connections.collect();
-        let (path, file) = (path.into(), sample::file_saying("load"));
+        let (path, file) = (path.into(), fixtures::file_saying("load"));
         let (asks, waits) = (Arc::default(), Arc::default());
         Self { path, file, every, connections, results, asks, waits }
     }

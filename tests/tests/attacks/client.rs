@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use fdbroker_tests::binaries::{binaries, copy_program};
 use fdbroker_tests::daemon::TRIER;
-use fdbroker_tests::{Daemon, Directory, Ids, is_root, needs_root, process, sample, skip, sys};
+use fdbroker_tests::{Daemon, Directory, Ids, fixtures, is_root, needs_root, process, skip, sys};
 
 /// A command that runs another one in a user namespace in which nobody has a number; `None` if that
 /// is not allowed.
@@ -34,7 +34,7 @@ fn fails(command: &mut Command, status: i32) -> String {
 
 #[test]
 fn a_client_without_a_number_trusts_no_strangers_broker() {
-    let builder = Daemon::with_policy(sample::OPEN);
+    let builder = Daemon::with_policy(fixtures::OPEN);
     // Somebody else's where we can be somebody else, and our own where not: from in there, they look alike.
     let daemon = if is_root() { builder.run_as(Ids::plain(TRIER)) } else { builder }.start();
     fs::set_permissions(daemon.socket(), fs::Permissions::from_mode(0o666)).unwrap();

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use fdbroker_tests::{
-    Daemon, PATIENCE, Peer, Person, is_root, request, sample, skip, sys, wait_until,
+    Daemon, HelperProcess, PATIENCE, Peer, fixtures, is_root, request, skip, sys, wait_until,
 };
 
 const SLOT: (i16, i32) = (1, 0);
@@ -31,7 +31,7 @@ fn is_served_without_delay(bystander: &mut Peer) {
 fn a_refused_socket_that_holds_one_that_lingers_stops_nobody() {
     let daemon = Daemon::open().start();
     let mut bystander = daemon.connect();
-    let (held, _other_end) = sample::full_and_lingering(LINGER);
+    let (held, _other_end) = fixtures::full_and_lingering(LINGER);
     let (outer, inner) = UnixStream::pair().unwrap();
     sys::send(&outer, b"x", &[held.as_fd()]).unwrap();
     drop(held);
@@ -47,7 +47,7 @@ fn a_refused_socket_that_holds_one_that_lingers_stops_nobody() {
 fn a_connection_that_ends_with_a_lingering_socket_unread_stops_nobody() {
     let daemon = Daemon::open().setting("frame_timeout = \"1s\"").start();
     let mut bystander = daemon.connect();
-    let (held, _other_end) = sample::full_and_lingering(LINGER);
+    let (held, _other_end) = fixtures::full_and_lingering(LINGER);
     let mut peer = daemon.connect();
     // Answers that nobody reads: when they fill their buffer, the broker reads no more requests.
     let payload = vec![7; 32768];
@@ -68,15 +68,15 @@ fn descriptors_of_messages_that_never_end_fill_nobodys_table() {
     let daemon = Daemon::open().setting("frame_timeout = \"2s\"").descriptor_limit(4096).start();
     let mut bystander = daemon.connect();
     let before = daemon.descriptors_with(&mut bystander);
-    let person = if is_root() { Person::user(GREEDY) } else { Person::same() };
-    let file = sample::file_saying("x");
+    let helper = if is_root() { HelperProcess::user(GREEDY) } else { HelperProcess::same() };
+    let file = fixtures::file_saying("x");
     let descriptors = vec![file.as_fd(); 253];
     // The head of a message of 64 KiB that announces as many.
     let mut head = vec![64, 0, 253, 0];
     head.extend(65536_i32.to_ne_bytes());
     let mut hoarders: Vec<Peer> = Vec::new();
     for _ in 0..60 {
-        let mut peer = person.connect(&daemon);
+        let mut peer = helper.connect(&daemon);
         // It fails on connections that were refused by then.
         let _ = peer.try_send(&head, &descriptors);
         hoarders.push(peer);
@@ -95,7 +95,7 @@ fn descriptors_of_messages_that_never_end_fill_nobodys_table() {
 #[test]
 fn those_who_gave_up_waiting_for_a_serial_tag_leave_nothing_behind() {
     let daemon =
-        Daemon::with_policy(&sample::serial()).setting("max_connections_per_uid = 1000").start();
+        Daemon::with_policy(&fixtures::serial()).setting("max_connections_per_uid = 1000").start();
     let mut owner = daemon.connect();
     owner.add(SLOT, "x").done();
     let before = daemon.descriptors();
@@ -118,12 +118,12 @@ fn a_lingering_socket_that_was_deposited_and_deleted_leaves_the_supervisor_nothi
     let before = daemon.descriptors_with(&mut peer);
     let mut others = Vec::new();
     for _ in 0..20 {
-        let (held, other_end) = sample::full_and_lingering(LINGER);
+        let (held, other_end) = fixtures::full_and_lingering(LINGER);
         peer.send(&request::add(SLOT, 3, b""), &[held.as_fd()]);
         drop(held);
         peer.answer().done();
         peer.del(SLOT).done();
-        peer.add_descriptor((1, 2), sample::file_saying("x"), "").done();
+        peer.add_descriptor((1, 2), fixtures::file_saying("x"), "").done();
         peer.del((1, 2)).done();
         others.push(other_end);
     }
@@ -134,14 +134,14 @@ fn a_lingering_socket_that_was_deposited_and_deleted_leaves_the_supervisor_nothi
 
 #[test] // attack 17, inside a Unix socket: only the last close lingers, and that is the supervisor's
 fn what_the_supervisor_has_not_closed_yet_stays_on_its_owners_account() {
-    let daemon = Daemon::with_policy(&sample::accepting(r#"["unix", "none"]"#))
+    let daemon = Daemon::with_policy(&fixtures::accepting(r#"["unix", "none"]"#))
         .setting("max_slots_per_uid = 4")
         .start();
     let mut peer = daemon.connect();
     let before = daemon.descriptors_with(&mut peer);
     let mut others = Vec::new();
     for _ in 0..4 {
-        let (held, other_end) = sample::full_and_lingering(SHORT_LINGER);
+        let (held, other_end) = fixtures::full_and_lingering(SHORT_LINGER);
         let (outer, inner) = UnixStream::pair().unwrap();
         sys::send(&outer, b"x", &[held.as_fd()]).unwrap();
         drop(held);
@@ -163,7 +163,7 @@ fn what_the_supervisor_has_not_closed_yet_stays_on_its_owners_account() {
 #[test]
 fn a_waiter_that_sent_much_ahead_and_leaves_is_noticed() {
     let daemon =
-        Daemon::with_policy(&sample::serial()).setting("max_connections_per_uid = 2").start();
+        Daemon::with_policy(&fixtures::serial()).setting("max_connections_per_uid = 2").start();
     let mut owner = daemon.connect();
     owner.add(SLOT, "x").done();
     let mut waiter = daemon.connect();
@@ -179,7 +179,7 @@ fn a_waiter_that_sent_much_ahead_and_leaves_is_noticed() {
 
 #[test]
 fn what_a_waiter_sent_ahead_is_served_when_its_turn_comes() {
-    let daemon = Daemon::with_policy(&sample::serial()).start();
+    let daemon = Daemon::with_policy(&fixtures::serial()).start();
     let mut owner = daemon.connect();
     owner.add(SLOT, "x").done();
     let mut waiter = daemon.connect();

@@ -6,7 +6,8 @@ use std::process::Command;
 
 use fdbroker_tests::binaries::binaries;
 use fdbroker_tests::{
-    Daemon, Directory, Ids, Peer, Person, hands, needs_root, process, request, sample, skip,
+    Daemon, Directory, HelperProcess, Ids, Peer, fixtures, helper_protocol, needs_root, process,
+    request, skip,
 };
 use rustix::process::Signal;
 
@@ -69,11 +70,11 @@ fn who_connected_while_allowed_and_became_someone_who_is_not_is_refused() {
         return;
     }
     let daemon = daemon();
-    let person = Person::same();
+    let helper = HelperProcess::same();
     // Only a saved user id lets a process change twice; a fresh one each time does as well.
-    let mut peer = person.connect(&daemon);
+    let mut peer = helper.connect(&daemon);
     assert!(may(&mut peer, THIRD));
-    person.become_user(Ids::plain(ALICE));
+    helper.become_user(Ids::plain(ALICE));
     assert!(!may(&mut peer, THIRD), "alice used what root had connected");
     assert!(!may(&mut peer, FIRST), "root's connection had alice's rights");
 }
@@ -85,12 +86,12 @@ fn who_connected_while_allowed_and_became_someone_who_is_allowed_too_is_served()
     }
     let policy = POLICY.replace("user = [64101, 64102]", "user = [0, 64101]");
     let daemon = Daemon::with_policy(&policy).start();
-    let person = Person::same();
-    let mut peer = person.connect(&daemon);
+    let helper = HelperProcess::same();
+    let mut peer = helper.connect(&daemon);
     assert!(may(&mut peer, FIRST));
-    person.become_user(Ids::plain(ALICE));
+    helper.become_user(Ids::plain(ALICE));
     assert!(may(&mut peer, FIRST), "both are allowed");
-    assert!(may(&mut person.connect(&daemon), FIRST));
+    assert!(may(&mut helper.connect(&daemon), FIRST));
 }
 
 #[test] // attack 19, a group given up
@@ -99,26 +100,26 @@ fn who_gave_up_the_group_that_allowed_it_is_refused() {
         return;
     }
     let daemon = daemon();
-    let person = Person::same();
+    let helper = HelperProcess::same();
     // Root with the group, then an ordinary user without it.
     let mut with_group =
-        Person::who_is(Ids { uid: BOB, gid: BOB, groups: vec![STAFF] }).connect(&daemon);
+        HelperProcess::who_is(Ids { uid: BOB, gid: BOB, groups: vec![STAFF] }).connect(&daemon);
     assert!(may(&mut with_group, SECOND));
     let socket = with_group_connection(&daemon);
-    person.become_user(Ids::plain(BOB));
-    let mut peer = person.take_over(socket);
+    helper.become_user(Ids::plain(BOB));
+    let mut peer = helper.take_over(socket);
     assert!(!may(&mut peer, SECOND), "the sender no longer has the group");
 }
 
 /// A connected socket that a member of staff made.
 fn with_group_connection(daemon: &Daemon) -> std::os::fd::OwnedFd {
-    let staff = Person::who_is(Ids { uid: BOB, gid: BOB, groups: vec![STAFF] });
+    let staff = HelperProcess::who_is(Ids { uid: BOB, gid: BOB, groups: vec![STAFF] });
     shared_connection(&staff, daemon)
 }
 
-/// Has a person connect, and returns a duplicate of the socket.
-fn shared_connection(person: &Person, daemon: &Daemon) -> std::os::fd::OwnedFd {
-    let connection = person.open_connection(daemon.socket()).unwrap();
+/// Has a helper connect, and returns a duplicate of the socket.
+fn shared_connection(helper: &HelperProcess, daemon: &Daemon) -> std::os::fd::OwnedFd {
+    let connection = helper.open_connection(daemon.socket()).unwrap();
     connection.share().unwrap()
 }
 
@@ -128,7 +129,8 @@ fn a_connected_socket_handed_to_someone_who_is_not_allowed_is_refused() {
         return;
     }
     let daemon = daemon();
-    let (alice, mallory, bob) = (Person::user(ALICE), Person::user(MALLORY), Person::user(BOB));
+    let (alice, mallory, bob) =
+        (HelperProcess::user(ALICE), HelperProcess::user(MALLORY), HelperProcess::user(BOB));
     let socket = shared_connection(&alice, &daemon);
     assert!(!may(&mut mallory.take_over(&socket), FIRST), "mallory used alice's connection");
     assert!(may(&mut bob.take_over(&socket), FIRST), "bob is allowed as well");
@@ -143,7 +145,7 @@ fn what_one_user_deposited_is_not_anothers_to_change_over_a_connection_of_the_fi
         return;
     }
     let daemon = daemon_without_replace();
-    let (alice, bob) = (Person::user(ALICE), Person::user(BOB));
+    let (alice, bob) = (HelperProcess::user(ALICE), HelperProcess::user(BOB));
     let socket = shared_connection(&alice, &daemon);
     let mut by_alice = alice.take_over(&socket);
     by_alice.add(FIRST, "alice's").done();
@@ -167,8 +169,8 @@ fn someone_who_is_not_allowed_gains_nothing_by_having_an_allowed_one_send() {
         return;
     }
     let daemon = daemon();
-    let socket = shared_connection(&Person::user(MALLORY), &daemon);
-    assert!(!may(&mut Person::user(ALICE).take_over(socket), FIRST));
+    let socket = shared_connection(&HelperProcess::user(MALLORY), &daemon);
+    assert!(!may(&mut HelperProcess::user(ALICE).take_over(socket), FIRST));
 }
 
 #[test] // attack 20, one message by two processes
@@ -177,7 +179,7 @@ fn a_message_begun_by_one_who_is_allowed_and_ended_by_another_is_refused() {
         return;
     }
     let daemon = daemon();
-    let (alice, mallory) = (Person::user(ALICE), Person::user(MALLORY));
+    let (alice, mallory) = (HelperProcess::user(ALICE), HelperProcess::user(MALLORY));
     let socket = shared_connection(&alice, &daemon);
     let (mut first, mut second) = (alice.take_over(&socket), mallory.take_over(&socket));
     let bytes = request::add(FIRST, -1, b"x");
@@ -194,11 +196,11 @@ fn identity_does_not_follow_a_process_id_to_its_next_owner() {
         return;
     }
     let daemon = daemon();
-    let mallory = Person::user(MALLORY);
+    let mallory = HelperProcess::user(MALLORY);
     let socket = shared_connection(&mallory, &daemon);
     let pid = mallory.pid();
     mallory.kill();
-    let next = match Person::with_pid(pid) {
+    let next = match HelperProcess::with_pid(pid) {
         Ok(next) => next,
         Err(error) => return skip("a process id that is used again", &error.to_string()),
     };
@@ -214,11 +216,11 @@ fn a_process_with_the_id_of_an_allowed_one_that_has_gone_is_not_taken_for_it() {
         return;
     }
     let daemon = daemon();
-    let alice = Person::user(ALICE);
+    let alice = HelperProcess::user(ALICE);
     let socket = shared_connection(&alice, &daemon);
     let pid = alice.pid();
     alice.kill();
-    let next = match Person::with_pid(pid) {
+    let next = match HelperProcess::with_pid(pid) {
         Ok(next) => next,
         Err(error) => return skip("a process id that is used again", &error.to_string()),
     };
@@ -232,7 +234,7 @@ fn root_of_somebodys_user_namespace_is_not_root() {
         return;
     }
     let daemon = daemon();
-    let (hands, input) = UnixStream::pair().unwrap();
+    let (socket, input) = UnixStream::pair().unwrap();
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user"]).arg(&binaries().peer);
     command.stdin(std::os::fd::OwnedFd::from(input));
@@ -242,10 +244,10 @@ fn root_of_somebodys_user_namespace_is_not_root() {
         Err(error) => return skip("root of a user namespace", &format!("unshare: {error}")),
     };
     drop(command);
-    let task = hands::Task::Connect { path: daemon.socket().into(), bound: None };
-    let told = hands::tell(&hands, &task, &[]);
-    let heard = told.and_then(|()| hands::hear::<hands::Outcome>(&hands));
-    let Ok(Some((hands::Outcome::Done { .. }, _))) = heard else {
+    let task = helper_protocol::Task::Connect { path: daemon.socket().into(), bound: None };
+    let told = helper_protocol::tell(&socket, &task, &[]);
+    let heard = told.and_then(|()| helper_protocol::hear::<helper_protocol::Outcome>(&socket));
+    let Ok(Some((helper_protocol::Outcome::Done { .. }, _))) = heard else {
         child.wait().unwrap();
         return skip("root of a user namespace", "the kernel lets nobody have one");
     };
@@ -253,14 +255,16 @@ fn root_of_somebodys_user_namespace_is_not_root() {
     assert_eq!(map.split_whitespace().collect::<Vec<_>>(), ["0", "64103", "1"]);
     for place in [FIRST, SECOND, THIRD] {
         let bytes = request::add(place, -1, b"x");
-        hands::tell(&hands, &hands::Task::Send { on: 0, bytes }, &[]).unwrap();
-        hands::hear::<hands::Outcome>(&hands).unwrap();
-        hands::tell(&hands, &hands::Task::Receive { on: 0, room: 1024 }, &[]).unwrap();
-        let (outcome, _) = hands::hear::<hands::Outcome>(&hands).unwrap().unwrap();
-        let hands::Outcome::Done { bytes, .. } = outcome else { panic!("{outcome:?}") };
+        helper_protocol::tell(&socket, &helper_protocol::Task::Send { on: 0, bytes }, &[]).unwrap();
+        helper_protocol::hear::<helper_protocol::Outcome>(&socket).unwrap();
+        helper_protocol::tell(&socket, &helper_protocol::Task::Receive { on: 0, room: 1024 }, &[])
+            .unwrap();
+        let (outcome, _) =
+            helper_protocol::hear::<helper_protocol::Outcome>(&socket).unwrap().unwrap();
+        let helper_protocol::Outcome::Done { bytes, .. } = outcome else { panic!("{outcome:?}") };
         assert_eq!(bytes[..4], [3, 0, 243, 255], "not REP −EACCES for {place:?}: {bytes:?}");
     }
-    drop(hands);
+    drop(socket);
     child.wait().unwrap();
     assert!(daemon.log().decisions().iter().all(|line| line.uid != 0 && line.verdict == "refused"));
 }
@@ -280,10 +284,11 @@ fn a_right_held_only_through_a_supplementary_group_is_granted_by_the_kernels_lis
         (vec![64149, STAFF, 64151], true),
         (many, true),
     ] {
-        let person = Person::who_is(Ids { uid: MALLORY, gid: MALLORY, groups: groups.clone() });
-        assert_eq!(may(&mut person.connect(&daemon), SECOND), allowed, "with {groups:?}");
+        let helper =
+            HelperProcess::who_is(Ids { uid: MALLORY, gid: MALLORY, groups: groups.clone() });
+        assert_eq!(may(&mut helper.connect(&daemon), SECOND), allowed, "with {groups:?}");
     }
-    let primary = Person::who_is(Ids { uid: MALLORY, gid: STAFF, groups: vec![] });
+    let primary = HelperProcess::who_is(Ids { uid: MALLORY, gid: STAFF, groups: vec![] });
     assert!(may(&mut primary.connect(&daemon), SECOND), "as the primary group");
 }
 
@@ -297,8 +302,8 @@ fn a_group_that_the_name_service_gives_a_user_does_not_count_if_the_process_lack
     };
     let daemon =
         Daemon::with_policy(&POLICY.replace("group = 64150", &format!("group = {gid}"))).start();
-    assert!(!may(&mut Person::user(uid).connect(&daemon), SECOND));
-    let member = Person::who_is(Ids { uid, gid: uid, groups: vec![gid] });
+    assert!(!may(&mut HelperProcess::user(uid).connect(&daemon), SECOND));
+    let member = HelperProcess::who_is(Ids { uid, gid: uid, groups: vec![gid] });
     assert!(may(&mut member.connect(&daemon), SECOND));
 }
 
@@ -320,8 +325,8 @@ fn a_client_socket_bound_to_a_path_full_of_uid_0_is_only_a_path() {
     let daemon = Daemon::open().start();
     let directory = Directory::new();
     let own = directory.join("uid=0 gid=0 pid=1 verdict=granted\nuid=0");
-    let person = Person::same();
-    let mut peer = person.try_connect(daemon.socket(), Some(&own)).unwrap();
+    let helper = HelperProcess::same();
+    let mut peer = helper.try_connect(daemon.socket(), Some(&own)).unwrap();
     peer.add((1, 0), "x").done();
     assert_eq!(peer.get((9, 0)).errno(), libc::EACCES);
     let records = daemon.log().decisions();
@@ -329,7 +334,7 @@ fn a_client_socket_bound_to_a_path_full_of_uid_0_is_only_a_path() {
     assert_eq!(records.len(), 2);
     for record in records {
         assert_eq!((record.uid, record.gid), (ids.uid, ids.gid));
-        assert_eq!(record.pid.unsigned_abs(), person.pid());
+        assert_eq!(record.pid.unsigned_abs(), helper.pid());
     }
     assert!(!daemon.log().text().contains("uid=0"));
 }
@@ -339,16 +344,16 @@ fn who_ends_before_it_is_seen_does_not_escape_a_rule_that_denies_by_control_grou
     let policy = format!(
         "{}[[rules]]\nid = \"not from there\"\ndeny = [\"get\"]\nslots = [\"*\"]\n\
          cgroup = \"/nowhere/at/all\"\n",
-        sample::OPEN
+        fixtures::OPEN
     );
     let daemon = Daemon::with_policy(&policy).start();
     daemon.connect().add((1, 0), "secret").done();
-    let visible = Person::same();
+    let visible = HelperProcess::same();
     assert_eq!(visible.connect(&daemon).get((1, 0)).payload(), b"secret", "it runs elsewhere");
 
     let worker = daemon.worker_pid();
     process::signal(worker, Signal::STOP);
-    let hasty = Person::same();
+    let hasty = HelperProcess::same();
     let connection = hasty.open_connection(daemon.socket()).unwrap();
     connection.send(&request::get((1, 0)), &[]).unwrap();
     let mut child = Peer::over(connection.share().unwrap());

@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
-use fdbroker_tests::{Daemon, Peer, Person, sample, skip, sys};
+use fdbroker_tests::{Daemon, HelperProcess, Peer, fixtures, skip, sys};
 use rustix::fs::OFlags;
 
 const SLOT: (i16, i32) = (1, 5);
@@ -82,7 +82,8 @@ fn a_tag_that_does_not_say_accepts_the_usual_kinds_and_no_other() {
 fn a_tag_that_accepts_one_kind_refuses_every_other() {
     let kinds = every_kind();
     for (accepted, descriptor) in &kinds {
-        let daemon = Daemon::with_policy(&sample::accepting(&format!("[\"{accepted}\"]"))).start();
+        let daemon =
+            Daemon::with_policy(&fixtures::accepting(&format!("[\"{accepted}\"]"))).start();
         let mut peer = daemon.connect();
         for (name, other) in &kinds {
             let expected = if name == accepted { 0 } else { libc::EOPNOTSUPP };
@@ -91,13 +92,13 @@ fn a_tag_that_accepts_one_kind_refuses_every_other() {
         }
         assert_eq!(peer.add((1, 6), "payload only").errno(), libc::EOPNOTSUPP);
         let back = peer.get(SLOT).descriptor();
-        assert!(sample::same_file(back, descriptor), "{accepted} came back as something else");
+        assert!(fixtures::same_file(back, descriptor), "{accepted} came back as something else");
     }
 }
 
 #[test] // attack 16, nothing but payloads
 fn a_tag_for_payloads_takes_no_descriptor_and_leaks_none() {
-    let daemon = Daemon::with_policy(&sample::accepting("[\"none\"]")).start();
+    let daemon = Daemon::with_policy(&fixtures::accepting("[\"none\"]")).start();
     let mut peer = daemon.connect();
     let before = daemon.descriptors_with(&mut peer);
     peer.add(SLOT, "payload").done();
@@ -114,7 +115,7 @@ fn the_brokers_own_listening_socket_is_not_deposited_in_itself() {
     let path = directory.join("passed");
     let listener = UnixListener::bind(&path).unwrap();
     let own = listener.try_clone().unwrap();
-    let daemon = Daemon::with_policy(&sample::accepting("[\"any\"]")).listening(listener).start();
+    let daemon = Daemon::with_policy(&fixtures::accepting("[\"any\"]")).listening(listener).start();
     let mut peer = Peer::connect(&path).unwrap();
     assert_eq!(peer.add_descriptor(SLOT, own, "").errno(), libc::EOPNOTSUPP);
     peer.is_served(SLOT);
@@ -132,7 +133,7 @@ fn a_peer_cannot_deposit_its_own_end_of_the_connection_where_no_tag_accepts_it()
 
 #[test] // attack 14, where the tag accepts everything
 fn connections_deposited_in_themselves_do_not_stay_after_their_peers_have_left() {
-    let builder = Daemon::with_policy(&sample::accepting("[\"any\"]"));
+    let builder = Daemon::with_policy(&fixtures::accepting("[\"any\"]"));
     let daemon = builder.setting("max_connections_per_uid = 20").start();
     let before = daemon.descriptors();
     for round in 0..100 {
@@ -173,9 +174,9 @@ fn a_tcp_socket_that_lingers_is_closed_without_stopping_anybody() {
     let daemon = Daemon::open().start();
     let mut bystander = daemon.connect();
     let before = daemon.descriptors_with(&mut bystander);
-    let (lingering, other_end) = sample::full_and_lingering(Duration::from_secs(25));
-    let person = Person::same();
-    let mut peer = person.connect(&daemon);
+    let (lingering, other_end) = fixtures::full_and_lingering(Duration::from_secs(25));
+    let helper = HelperProcess::same();
+    let mut peer = helper.connect(&daemon);
     peer.add_descriptor(SLOT, lingering, "").done();
     let start = Instant::now();
     peer.del(SLOT).done();
@@ -185,14 +186,14 @@ fn a_tcp_socket_that_lingers_is_closed_without_stopping_anybody() {
     peer.is_served(SLOT);
     let took = start.elapsed();
     assert!(took < Duration::from_secs(15), "others waited {took:?} for a close");
-    drop((other_end, peer, person));
+    drop((other_end, peer, helper));
     daemon.wait_for_descriptors(before);
 }
 
 #[test] // attack 17, replaced in place of deleted
 fn replacing_a_tcp_socket_that_lingers_stops_nobody_either() {
     let daemon = Daemon::open().start();
-    let (lingering, _other_end) = sample::full_and_lingering(Duration::from_secs(25));
+    let (lingering, _other_end) = fixtures::full_and_lingering(Duration::from_secs(25));
     let mut peer = daemon.connect();
     peer.add_descriptor(SLOT, lingering, "").done();
     let start = Instant::now();
@@ -216,7 +217,7 @@ fn a_read_only_deposit_comes_back_read_only_and_a_write_only_one_write_only() {
     ] {
         peer.add_descriptor(SLOT, opened.unwrap(), "").done();
         let back = peer.get(SLOT).descriptor();
-        assert_eq!(sample::access_mode(&back), mode);
+        assert_eq!(fixtures::access_mode(&back), mode);
         let write = rustix::io::write(&back, b"C");
         assert_eq!(write.is_ok(), mode != OFlags::RDONLY);
         let read = rustix::io::read(&back, &mut [0; 1]);

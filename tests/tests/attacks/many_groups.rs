@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fdbroker_tests::hostile::{Attack, percentile};
-use fdbroker_tests::{Daemon, Ids, Person, needs_root, request};
+use fdbroker_tests::{Daemon, HelperProcess, Ids, needs_root, request};
 
 const ALICE: u32 = 64401;
 const MALLORY: u32 = 64402;
@@ -44,11 +44,11 @@ fn whoever_is_in_too_many_groups_is_told_so_and_not_served() {
     }
     let daemon = Daemon::with_policy(POLICY).start();
     for number in [1, 64, 65, MOST] {
-        let mut peer = Person::who_is(mallory(number)).connect(&daemon);
+        let mut peer = HelperProcess::who_is(mallory(number)).connect(&daemon);
         assert_eq!(peer.get((1, 0)).errno(), libc::ENOENT, "in {number} groups");
     }
     for number in [MOST + 1, 65_536] {
-        let mut peer = Person::who_is(mallory(number)).connect(&daemon);
+        let mut peer = HelperProcess::who_is(mallory(number)).connect(&daemon);
         let answer = peer.answer();
         assert_eq!(answer.errno(), libc::EACCES);
         let told = format!("{answer:?}");
@@ -66,7 +66,7 @@ fn the_same_group_65536_times_is_too_many_groups() {
     }
     let daemon = Daemon::with_policy(POLICY).start();
     let ids = Ids { uid: MALLORY, gid: MALLORY, groups: vec![STAFF; 65_536] };
-    assert_eq!(Person::who_is(ids).connect(&daemon).answer().errno(), libc::EACCES);
+    assert_eq!(HelperProcess::who_is(ids).connect(&daemon).answer().errno(), libc::EACCES);
 }
 
 #[test]
@@ -75,11 +75,14 @@ fn another_writer_in_too_many_groups_is_refused() {
         return;
     }
     let daemon = Daemon::with_policy(POLICY).start();
-    let alice = Person::user(ALICE);
+    let alice = HelperProcess::user(ALICE);
     let socket = alice.open_connection(daemon.socket()).unwrap().share().unwrap();
-    assert_eq!(Person::who_is(mallory(MOST)).take_over(&socket).get((1, 0)).errno(), libc::ENOENT);
+    assert_eq!(
+        HelperProcess::who_is(mallory(MOST)).take_over(&socket).get((1, 0)).errno(),
+        libc::ENOENT
+    );
     for number in [MOST + 1, 65_536] {
-        let mut writer = Person::who_is(mallory(number)).take_over(&socket);
+        let mut writer = HelperProcess::who_is(mallory(number)).take_over(&socket);
         assert_eq!(writer.get((1, 0)).errno(), libc::EACCES, "in {number} groups");
     }
     let line = daemon.log().decisions().into_iter().next_back().unwrap();
@@ -92,8 +95,8 @@ fn others_are_served_while_65536_groups_connect_in_a_loop() {
         return;
     }
     let daemon = Daemon::with_policy(POLICY).start();
-    let held = Person::user(ALICE).open_connection(daemon.socket()).unwrap();
-    let many = Person::who_is(mallory(65_536));
+    let held = HelperProcess::user(ALICE).open_connection(daemon.socket()).unwrap();
+    let many = HelperProcess::who_is(mallory(65_536));
     let attack = many.attack(daemon.socket(), Attack::ConnectAndAsk, 1, NO_HANG).unwrap();
     let took = held.latencies(&request::get((1, 0)), 200, Duration::from_millis(1));
     let mut took = took.expect("alice is served");

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fdbroker_tests::{
-    Builder, Daemon, Directory, Peer, SilentFiles, is_root, process, sample, skip,
+    Builder, Daemon, Directory, Peer, SilentFiles, fixtures, is_root, process, skip,
 };
 use rustix::fs::{CWD, FileType, Mode};
 
@@ -14,7 +14,7 @@ const SLOT: (i16, i32) = (1, 5);
 
 /// A policy with one resource, whose keys are given, open to everyone.
 fn with_resource(keys: &str) -> String {
-    format!("{}\n[resources.thing]\nslot = \"open/5\"\n{keys}\n", sample::OPEN)
+    format!("{}\n[resources.thing]\nslot = \"open/5\"\n{keys}\n", fixtures::OPEN)
 }
 
 fn start(builder: Builder, keys: &str) -> Daemon {
@@ -39,14 +39,14 @@ fn a_path_that_becomes_a_symlink_is_not_followed() {
     let daemon = start(builder, &file_key(&path));
     let mut peer = daemon.connect();
     let before = daemon.descriptors_with(&mut peer);
-    assert_eq!(sample::content(peer.get(SLOT).descriptor()), "right");
+    assert_eq!(fixtures::content(peer.get(SLOT).descriptor()), "right");
     fs::remove_file(&path).unwrap();
     symlink(&other, &path).unwrap();
     is_refused_to_open(&mut peer);
     daemon.wait_for_descriptors(before);
     fs::remove_file(&path).unwrap();
     fs::write(&path, "right again").unwrap();
-    assert_eq!(sample::content(peer.get(SLOT).descriptor()), "right again");
+    assert_eq!(fixtures::content(peer.get(SLOT).descriptor()), "right again");
 }
 
 #[test] // attack 25, a middle component
@@ -59,7 +59,7 @@ fn a_directory_of_the_path_that_becomes_a_symlink_is_not_followed() {
     }
     let daemon = start(builder, &file_key(&inner.join("file")));
     let mut peer = daemon.connect();
-    assert_eq!(sample::content(peer.get(SLOT).descriptor()), "right");
+    assert_eq!(fixtures::content(peer.get(SLOT).descriptor()), "right");
     fs::rename(&inner, daemon.directory().join("gone")).unwrap();
     symlink(&other, &inner).unwrap();
     is_refused_to_open(&mut peer);
@@ -73,7 +73,7 @@ fn symlinks_are_followed_where_the_policy_says_so_and_the_type_is_still_checked(
     symlink(&target, &link).unwrap();
     let daemon = start(builder, &format!("{}\nfollow_symlinks = true", file_key(&link)));
     let mut peer = daemon.connect();
-    assert_eq!(sample::content(peer.get(SLOT).descriptor()), "right");
+    assert_eq!(fixtures::content(peer.get(SLOT).descriptor()), "right");
     fs::remove_file(&link).unwrap();
     symlink("/dev/null", &link).unwrap();
     assert_eq!(peer.get(SLOT).errno(), libc::ENODEV);
@@ -205,7 +205,7 @@ fn a_resource_that_is_not_there_is_an_error_and_comes_when_it_does() {
     let mut peer = daemon.connect();
     is_refused_to_open(&mut peer);
     fs::write(&path, "here now").unwrap();
-    assert_eq!(sample::content(peer.get(SLOT).descriptor()), "here now");
+    assert_eq!(fixtures::content(peer.get(SLOT).descriptor()), "here now");
 }
 
 /// Makes a node of a character device; says aloud where that cannot be.

@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use fdbroker_tests::sys::Control;
-use fdbroker_tests::{Answer, Builder, Daemon, Descriptors, Peer, process, request, sample};
+use fdbroker_tests::{Answer, Builder, Daemon, Descriptors, Peer, fixtures, process, request};
 use rustix::process::Signal;
 
 const SLOT: (i16, i32) = (1, 5);
@@ -70,11 +70,11 @@ fn a_peer_that_leaves_before_its_answer_harms_nobody() {
 #[test] // attack 2, when the answer carries a descriptor
 fn a_descriptor_on_its_way_to_a_peer_that_has_left_is_not_lost() {
     let mut scene = Scene::new(Daemon::open());
-    scene.bystander.add_descriptor(SLOT, sample::file_saying("here"), "").done();
+    scene.bystander.add_descriptor(SLOT, fixtures::file_saying("here"), "").done();
     for _ in 0..100 {
         scene.daemon.connect().send(&request::get(SLOT).repeat(3), &[]);
     }
-    assert_eq!(sample::content(scene.bystander.get(SLOT).descriptor()), "here");
+    assert_eq!(fixtures::content(scene.bystander.get(SLOT).descriptor()), "here");
     scene.bystander.del(SLOT).done();
     scene.lives();
 }
@@ -156,7 +156,7 @@ fn of_two_requests_that_are_read_at_once_the_descriptor_belongs_to_the_add() {
     let mut scene = Scene::new(Daemon::open());
     scene.bystander.add((1, 6), "plain").done();
     let mut peer = scene.daemon.connect();
-    let file = sample::file_saying("mine");
+    let file = fixtures::file_saying("mine");
     while_stopped(scene.worker, || {
         peer.send(&request::get((1, 6)), &[]);
         peer.send(&request::add(SLOT, 3, b""), &[file.as_fd()]);
@@ -165,7 +165,7 @@ fn of_two_requests_that_are_read_at_once_the_descriptor_belongs_to_the_add() {
     assert_eq!(peer.answer().payload(), b"plain");
     peer.answer().done();
     assert_eq!(peer.answer().payload(), b"plain");
-    assert_eq!(sample::content(peer.get(SLOT).descriptor()), "mine");
+    assert_eq!(fixtures::content(peer.get(SLOT).descriptor()), "mine");
     peer.del(SLOT).done();
     peer.del((1, 6)).done();
     drop(peer);
@@ -176,12 +176,12 @@ fn of_two_requests_that_are_read_at_once_the_descriptor_belongs_to_the_add() {
 fn an_add_behind_a_plain_request_in_one_send_gets_its_descriptor() {
     let scene = Scene::new(Daemon::open());
     let mut peer = scene.daemon.connect();
-    let file = sample::file_saying("mine");
+    let file = fixtures::file_saying("mine");
     let both = [request::get((1, 6)), request::add(SLOT, 3, b"")].concat();
     peer.send(&both, &[file.as_fd()]);
     assert_eq!(peer.answer().errno(), libc::ENOENT);
     peer.answer().done();
-    assert_eq!(sample::content(peer.get(SLOT).descriptor()), "mine");
+    assert_eq!(fixtures::content(peer.get(SLOT).descriptor()), "mine");
     peer.del(SLOT).done();
     drop(peer);
     scene.lives();
@@ -190,7 +190,7 @@ fn an_add_behind_a_plain_request_in_one_send_gets_its_descriptor() {
 #[test] // attack 7
 fn descriptors_on_requests_that_take_none_are_closed_ten_thousand_times_over() {
     let scene = Scene::new(Daemon::open());
-    let file = sample::file_saying("unwanted");
+    let file = fixtures::file_saying("unwanted");
     for round in 0..7_500 {
         let mut peer = scene.daemon.connect();
         let bytes = match round % 3 {
@@ -263,7 +263,7 @@ fn opcodes_that_are_not_served_are_answered_with_eproto() {
 #[test] // attack 9
 fn two_hundred_and_fifty_three_descriptors_on_one_add_are_all_closed() {
     let scene = Scene::new(Daemon::open());
-    let file = sample::file_saying("one of many");
+    let file = fixtures::file_saying("one of many");
     let many = [file.as_fd(); 253];
     for announced in [3, -1] {
         let mut peer = scene.daemon.connect();
@@ -278,7 +278,7 @@ fn two_hundred_and_fifty_three_descriptors_on_one_add_are_all_closed() {
 #[test] // attack 9, several control messages
 fn descriptors_in_several_control_messages_are_all_closed() {
     let scene = Scene::new(Daemon::open());
-    let file = sample::file_saying("one of three");
+    let file = fixtures::file_saying("one of three");
     let rights = |count| Control::rights(&[file.as_fd(); 3][..count]);
     let credentials = Control::own_credentials();
     let unknown = Control { level: libc::SOL_SOCKET, kind: 99, data: vec![0; 8] };
@@ -303,12 +303,12 @@ fn descriptors_in_several_control_messages_are_all_closed() {
 #[test] // attack 9, harmless control messages
 fn an_add_with_credentials_beside_its_descriptor_is_served() {
     let scene = Scene::new(Daemon::open());
-    let file = sample::file_saying("with credentials");
+    let file = fixtures::file_saying("with credentials");
     let mut peer = scene.daemon.connect();
     let controls = [Control::own_credentials(), Control::rights(&[file.as_fd()])];
     peer.send_controls(&request::add(SLOT, 3, b""), &controls).unwrap();
     peer.answer().done();
-    assert_eq!(sample::content(peer.get(SLOT).descriptor()), "with credentials");
+    assert_eq!(fixtures::content(peer.get(SLOT).descriptor()), "with credentials");
     peer.del(SLOT).done();
     drop(peer);
     scene.lives();

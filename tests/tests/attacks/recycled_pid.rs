@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fdbroker_tests::{
-    Builder, Daemon, Ids, Line, Peer, Person, needs_root, process, request, skip, socket,
+    Builder, Daemon, HelperProcess, Ids, Line, Peer, needs_root, process, request, skip, socket,
     wait_until,
 };
 use rustix::process::Signal;
@@ -51,24 +51,24 @@ fn alice(groups: &[u32]) -> Ids {
 
 /// Lets a process of `before` connect and ask once, and end; then one of `after` with its pid has the
 /// connection.
-fn inherited(daemon: &Daemon, before: Ids, after: Ids) -> Option<(Peer, Person)> {
-    let first = Person::who_is(before);
+fn inherited(daemon: &Daemon, before: Ids, after: Ids) -> Option<(Peer, HelperProcess)> {
+    let first = HelperProcess::who_is(before);
     inherited_from(daemon, first, after, |_| ())
 }
 
 fn inherited_from(
     daemon: &Daemon,
-    first: Person,
+    first: HelperProcess,
     after: Ids,
-    prepare: impl FnOnce(&Person),
-) -> Option<(Peer, Person)> {
+    prepare: impl FnOnce(&HelperProcess),
+) -> Option<(Peer, HelperProcess)> {
     let connection = first.open_connection(daemon.socket()).unwrap();
     let socket = connection.share().unwrap();
     let mut own = first.take_over(&socket);
     assert_eq!(own.get(SECOND).errno(), libc::ENOENT, "before it ends");
     let pid = first.pid();
     first.kill();
-    let heir = match Person::with_pid(pid) {
+    let heir = match HelperProcess::with_pid(pid) {
         Ok(heir) => heir,
         Err(error) => {
             skip("a pid that is used again", &error.to_string());
@@ -91,10 +91,10 @@ fn last(daemon: &Daemon) -> Line {
 #[test]
 fn a_recycled_pid_has_no_group_of_its_predecessor() {
     let Some(daemon) = start(Daemon::with_policy(POLICY)) else { return };
-    let Some((mut heir, person)) = inherited(&daemon, alice(&[STAFF]), alice(&[])) else { return };
+    let Some((mut heir, helper)) = inherited(&daemon, alice(&[STAFF]), alice(&[])) else { return };
     for _ in 0..3 {
         assert_eq!(heir.add(FIRST, "x").errno(), libc::EACCES);
-        assert_eq!(last(&daemon).sender_pid, i32::try_from(person.pid()).ok());
+        assert_eq!(last(&daemon).sender_pid, i32::try_from(helper.pid()).ok());
     }
     heir.add(SECOND, "x").done();
 }
@@ -125,8 +125,8 @@ impl ControlGroup {
         Ok(Self(path))
     }
 
-    fn take(&self, person: &Person) {
-        fs::write(self.0.join("cgroup.procs"), person.pid().to_string()).unwrap();
+    fn take(&self, helper: &HelperProcess) {
+        fs::write(self.0.join("cgroup.procs"), helper.pid().to_string()).unwrap();
     }
 }
 
@@ -149,21 +149,21 @@ fn a_recycled_pid_passes_no_rule_by_control_group() {
     let group = format!("cgroup = \"/**{name}\"\nuser = 64301\n");
     let policy = POLICY.replacen("group = 64350\n", &group, 1);
     let Some(daemon) = start(Daemon::with_policy(&policy)) else { return };
-    let first = Person::same();
+    let first = HelperProcess::same();
     vpn.take(&first);
     first.become_user(alice(&[]));
     let mut own = first.connect(&daemon);
     if own.add(FIRST, "vpn's").errno() != 0 {
         return skip("a rule by control group", "control groups are not seen here");
     }
-    let Some((mut heir, person)) =
+    let Some((mut heir, helper)) =
         inherited_from(&daemon, first, alice(&[]), |heir| other.take(heir))
     else {
         return;
     };
     assert_eq!(heir.get(FIRST).errno(), libc::EACCES);
     let line = last(&daemon);
-    assert_eq!(line.sender_pid, i32::try_from(person.pid()).ok());
+    assert_eq!(line.sender_pid, i32::try_from(helper.pid()).ok());
     assert!(!line.unit.contains("vpn"), "the record names the dead process's unit: {line:?}");
 }
 
@@ -182,16 +182,16 @@ fn what_a_process_wrote_before_it_ended_counts_for_its_user_alone() {
 
 /// The answer to a GET of a member of staff that ended before anybody looked.
 fn written_and_ended(daemon: &Daemon, place: (i16, i32)) -> i32 {
-    let person = Person::who_is(alice(&[STAFF]));
-    let connection = person.open_connection(daemon.socket()).unwrap();
+    let helper = HelperProcess::who_is(alice(&[STAFF]));
+    let connection = helper.open_connection(daemon.socket()).unwrap();
     let mut here = Peer::over(connection.share().unwrap());
-    let mut own = person.take_over(here.socket());
+    let mut own = helper.take_over(here.socket());
     assert_ne!(own.get(SECOND).errno(), libc::EPROTO, "it is served at all");
     let worker = daemon.worker_pid();
     process::signal(worker, Signal::STOP);
     wait_until("the worker is stopped", || process::stat(worker).unwrap()[0] == "T");
     connection.send(&request::get(place), &[]).unwrap();
-    person.kill();
+    helper.kill();
     process::signal(worker, Signal::CONT);
     here.answer().errno()
 }

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use fdbroker_tests::{
-    Answer, Builder, Daemon, PATIENCE, Peer, Person, happens_within, is_root, needs_root, process,
-    request, sample, skip, sys, wait_until,
+    Answer, Builder, Daemon, HelperProcess, PATIENCE, Peer, fixtures, happens_within, is_root,
+    needs_root, process, request, skip, sys, wait_until,
 };
 
 const GREEDY: u32 = 64101;
@@ -14,7 +14,7 @@ const MEANWHILE: Duration = Duration::from_millis(200);
 
 /// A connection of the user who takes everything. Without root there is only one user.
 fn greedy(daemon: &Daemon) -> Peer {
-    if is_root() { Person::user(GREEDY).connect(daemon) } else { daemon.connect() }
+    if is_root() { HelperProcess::user(GREEDY).connect(daemon) } else { daemon.connect() }
 }
 
 /// Another user makes a deposit, where there can be another one.
@@ -22,7 +22,7 @@ fn another_user_is_served(daemon: &Daemon) {
     if !is_root() {
         return skip("another user beside the one at its limit", "only root can become others");
     }
-    Person::user(MODEST).connect(daemon).is_served((1, 9999));
+    HelperProcess::user(MODEST).connect(daemon).is_served((1, 9999));
 }
 
 #[test] // attack 11, slots
@@ -101,11 +101,11 @@ fn thousands_of_connections_that_never_speak_leave_room_for_another_user() {
     if !needs_root("another user beside thousands of silent connections") {
         return;
     }
-    let person = Person::user(GREEDY);
+    let helper = HelperProcess::user(GREEDY);
     let before = daemon.descriptors();
     let mut silent = Vec::new();
     for _ in 0..2000 {
-        silent.push(person.connect(&daemon));
+        silent.push(helper.connect(&daemon));
     }
     another_user_is_served(&daemon);
     // 256 connections is a user's usual limit. The refusals of one process are counted.
@@ -136,12 +136,12 @@ fn those_who_never_read_use_up_nobodys_allowance_of_descriptors_in_flight() {
 fn never_reading(connections: usize, builder: Builder) {
     let daemon = builder.setting("frame_timeout = \"2s\"").start();
     let mut keeper =
-        if is_root() { Person::user(MODEST).connect(&daemon) } else { daemon.connect() };
+        if is_root() { HelperProcess::user(MODEST).connect(&daemon) } else { daemon.connect() };
     let before = daemon.descriptors_with(&mut keeper);
-    keeper.add_descriptor((1, 0), sample::file_saying("wanted"), "").done();
+    keeper.add_descriptor((1, 0), fixtures::file_saying("wanted"), "").done();
     keeper.get((1, 0)).descriptor();
-    let person = if is_root() { Person::user(GREEDY) } else { Person::same() };
-    let mut hoarders: Vec<Peer> = (0..connections).map(|_| person.connect(&daemon)).collect();
+    let helper = if is_root() { HelperProcess::user(GREEDY) } else { HelperProcess::same() };
+    let mut hoarders: Vec<Peer> = (0..connections).map(|_| helper.connect(&daemon)).collect();
     for hoarder in &mut hoarders {
         // It fails on those that were too many, and have been refused by now.
         let _ = hoarder.try_send(&request::get((1, 0)).repeat(200), &[]);
@@ -178,7 +178,7 @@ fn until_cut_off(peer: &mut Peer) -> usize {
 fn a_peer_that_shuts_its_connection_and_reads_nothing_keeps_the_worker_not_busy() {
     let daemon = Daemon::open().start();
     let mut peer = daemon.connect();
-    peer.add_descriptor((1, 0), sample::file_saying("wanted"), "").done();
+    peer.add_descriptor((1, 0), fixtures::file_saying("wanted"), "").done();
     peer.send(&request::get((1, 0)).repeat(100), &[]);
     // As many as may lie unread, of 16 bytes each: then the next one waits.
     wait_until("eight answers lie unread", || {
@@ -203,7 +203,7 @@ fn worker_ticks(daemon: &Daemon) -> u64 {
 fn a_peer_that_reads_slowly_gets_every_answer() {
     let daemon = Daemon::open().start();
     let mut peer = daemon.connect();
-    peer.add_descriptor((1, 0), sample::file_saying("wanted"), "").done();
+    peer.add_descriptor((1, 0), fixtures::file_saying("wanted"), "").done();
     peer.send(&request::get((1, 0)).repeat(100), &[]);
     assert!(peer.is_answered(Duration::from_secs(20)));
     for _ in 0..100 {
@@ -217,8 +217,8 @@ fn silent_connections_of_one_user_do_not_fill_a_small_descriptor_table() {
     if !needs_root("another user beside many silent connections") {
         return;
     }
-    let person = Person::user(GREEDY);
-    let silent: Vec<Peer> = (0..256).map(|_| person.connect(&daemon)).collect();
+    let helper = HelperProcess::user(GREEDY);
+    let silent: Vec<Peer> = (0..256).map(|_| helper.connect(&daemon)).collect();
     another_user_is_served(&daemon);
     daemon.log().wait_for("a warning that the table is small", |line| {
         line.message.contains("raise LimitNOFILE=")
@@ -234,7 +234,7 @@ fn replacing_a_deposit_again_and_again_never_fills_an_account() {
     // Its own thread too: each runs when the others have nothing to do.
     sys::pin(0, processor).unwrap();
     daemon.pin(processor);
-    let file = sample::file_saying("replaced");
+    let file = fixtures::file_saying("replaced");
     // An account has room for half of a table. What has been replaced is on it until it is closed.
     for _ in 0..4 * 1024 {
         peer.add_descriptor((1, 5), &file, "").done();
@@ -254,17 +254,17 @@ fn resources_that_wait_to_be_sent_to_one_user_fill_nobodys_table() {
     if !needs_root("another user beside the one who has resources opened") {
         return;
     }
-    let policy = format!("{}\n{WITH_RESOURCE}", sample::OPEN);
+    let policy = format!("{}\n{WITH_RESOURCE}", fixtures::OPEN);
     // The kernel counts descriptors in flight per user: this worker needs a user of its own.
     let builder = Daemon::with_policy(&policy).setting("user = 64004");
     let daemon = builder.descriptor_limit(4096).start();
     let open = || process::descriptors(daemon.worker_pid()).expect("/proc shows them").len();
-    let (before, person) = (open(), Person::user(GREEDY));
+    let (before, helper) = (open(), HelperProcess::user(GREEDY));
     let mut hoarders = Vec::new();
     for _ in 0..20 {
         // More are not opened for one user at once.
         for _ in 0..2 {
-            let mut peer = person.connect(&daemon);
+            let mut peer = helper.connect(&daemon);
             // It reads nothing: its answers wait for room on the way, and hold what they give.
             let _ = peer.try_send(&[request::hello(), get_as_many(5)].concat(), &[]);
             hoarders.push(peer);

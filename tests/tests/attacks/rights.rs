@@ -1,6 +1,6 @@
 //! Peers that try what they have no right to, or try to learn something from being refused.
 
-use fdbroker_tests::{Daemon, Ids, Peer, Person, is_root, needs_root, request, sample};
+use fdbroker_tests::{Daemon, HelperProcess, Ids, Peer, fixtures, is_root, needs_root, request};
 
 const OWNER: u32 = 64101;
 const STRANGER: u32 = 64103;
@@ -47,14 +47,15 @@ fn daemon() -> Daemon {
 fn probing_without_a_right_gives_the_same_answer_whether_there_is_something_or_not() {
     let daemon = daemon();
     let full = [(1, 20), (1, 21)];
-    let mut owner = if is_root() { Person::user(OWNER).connect(&daemon) } else { daemon.connect() };
+    let mut owner =
+        if is_root() { HelperProcess::user(OWNER).connect(&daemon) } else { daemon.connect() };
     owner.add(full[0], "secret").done();
-    owner.add_descriptor(full[1], sample::file_saying("secret"), "").done();
+    owner.add_descriptor(full[1], fixtures::file_saying("secret"), "").done();
     let places = [full[0], full[1], (1, 22), (1, 500), (1, i32::MAX), (7, 0)];
     if !needs_root("somebody without a right") {
         return;
     }
-    let mut stranger = Person::user(STRANGER).connect(&daemon);
+    let mut stranger = HelperProcess::user(STRANGER).connect(&daemon);
     let (del, get) = (request::del, request::get);
     let add = |place| request::add(place, -1, b"x");
     for (name, ask) in [("get", &get as &dyn Fn(_) -> Vec<u8>), ("del", &del), ("add", &add)] {
@@ -78,8 +79,8 @@ fn what_someone_else_deposited_is_neither_overwritten_nor_deleted_without_replac
     if !needs_root("a deposit of somebody else") {
         return;
     }
-    let mut owner = Person::user(OWNER).connect(&daemon);
-    let mut stranger = Person::user(STRANGER).connect(&daemon);
+    let mut owner = HelperProcess::user(OWNER).connect(&daemon);
+    let mut stranger = HelperProcess::user(STRANGER).connect(&daemon);
     owner.add((1, 0), "the owner's").done();
     assert_eq!(stranger.get((1, 0)).payload(), b"the owner's");
     assert_eq!(stranger.add((1, 0), "the stranger's").errno(), libc::EACCES);
@@ -98,12 +99,12 @@ fn whose_deposit_it_is_outlives_the_worker() {
     if !needs_root("a deposit of somebody else") {
         return;
     }
-    Person::user(OWNER).connect(&daemon).add((1, 0), "the owner's").done();
+    HelperProcess::user(OWNER).connect(&daemon).add((1, 0), "the owner's").done();
     daemon.kill_worker();
-    let mut stranger = Person::user(STRANGER).connect(&daemon);
+    let mut stranger = HelperProcess::user(STRANGER).connect(&daemon);
     assert_eq!(stranger.add((1, 0), "the stranger's").errno(), libc::EACCES);
     assert_eq!(stranger.del((1, 0)).errno(), libc::EACCES);
-    Person::user(OWNER).connect(&daemon).del((1, 0)).done();
+    HelperProcess::user(OWNER).connect(&daemon).del((1, 0)).done();
 }
 
 #[test] // attack 30, with the right
@@ -112,8 +113,8 @@ fn whoever_may_replace_overwrites_and_deletes_what_others_deposited() {
     if !needs_root("a deposit of somebody else") {
         return;
     }
-    let mut owner = Person::user(OWNER).connect(&daemon);
-    let mut superintendent = Person::user(64104).connect(&daemon);
+    let mut owner = HelperProcess::user(OWNER).connect(&daemon);
+    let mut superintendent = HelperProcess::user(64104).connect(&daemon);
     owner.add((1, 0), "the owner's").done();
     superintendent.add((1, 0), "replaced").done();
     assert_eq!(owner.get((1, 0)).payload(), b"replaced");
@@ -126,20 +127,21 @@ fn whoever_may_replace_overwrites_and_deletes_what_others_deposited() {
 #[test] // attack 30, the policy's own slots
 fn a_resources_slot_is_neither_overwritten_nor_deleted_by_anyone() {
     let daemon = daemon();
-    let mut owner = if is_root() { Person::user(OWNER).connect(&daemon) } else { daemon.connect() };
+    let mut owner =
+        if is_root() { HelperProcess::user(OWNER).connect(&daemon) } else { daemon.connect() };
     assert_eq!(owner.add((1, 500), "mine").errno(), libc::EACCES);
     assert_eq!(owner.del((1, 500)).errno(), libc::EACCES);
-    assert_eq!(sample::content(owner.get((1, 500)).descriptor()), "content");
+    assert_eq!(fixtures::content(owner.get((1, 500)).descriptor()), "content");
 }
 
 #[test] // attack 31
 fn no_name_or_text_of_a_peer_can_forge_a_line_of_the_log() {
     let id = "x 2026-01-01T00:00:00Z info granted \\\"uid=0\\\" \\u2028 \u{202e}";
-    let policy = sample::OPEN.replace("all to everyone", id);
+    let policy = fixtures::OPEN.replace("all to everyone", id);
     for format in ["text", "json"] {
         let daemon = Daemon::with_policy(&policy).log_format(format).start();
         let own = daemon.directory().join("uid=0\nverdict=granted\u{1b}[2J");
-        let mut peer = Person::same().try_connect(daemon.socket(), Some(&own)).unwrap();
+        let mut peer = HelperProcess::same().try_connect(daemon.socket(), Some(&own)).unwrap();
         let before = daemon.log().text().lines().count();
         peer.add((1, 0), "payload\nforged line\n\u{1b}[2J").done();
         peer.get((1, 0)).payload();
@@ -156,7 +158,7 @@ fn no_name_or_text_of_a_peer_can_forge_a_line_of_the_log() {
 #[test] // attack 31, the administrator's own names
 fn a_rule_whose_id_would_break_a_line_is_not_loaded() {
     for id in ["x\\ny", "x\\ry", "x\\u001b[2J", "x\\u0085y", "x\\u007fy"] {
-        let policy = sample::OPEN.replace("all to everyone", id);
+        let policy = fixtures::OPEN.replace("all to everyone", id);
         let (status, said) = Daemon::with_policy(&policy).fail();
         assert_eq!(status, 78, "{id}: {said}");
     }

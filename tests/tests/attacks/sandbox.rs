@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Output};
 
-use fdbroker_tests::{Person, WORKER, skip};
+use fdbroker_tests::{HelperProcess, WORKER, skip};
 
 const ATTEMPT: &str = "FDBROKER_TEST_ATTEMPT";
 /// The test that makes an attempt.
@@ -188,7 +188,7 @@ fn nobody_but_root_looks_into_the_two_processes() {
         let memory = std::fs::metadata(format!("/proc/{pid}/mem")).unwrap();
         assert_eq!(std::os::unix::fs::MetadataExt::uid(&memory), 0);
     }
-    let worker = Person::user(WORKER);
+    let worker = HelperProcess::user(WORKER);
     let memory = format!("/proc/{}/maps", daemon.worker_pid());
     assert!(worker.open(Path::new(&memory), false).is_err(), "its own user reads {memory}");
 }

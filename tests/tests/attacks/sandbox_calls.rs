@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use fdbroker_tests::{Daemon, Person, claims, process, sample, skip, wait_until};
+use fdbroker_tests::{Daemon, HelperProcess, claims, fixtures, process, skip, wait_until};
 use fdbrokerd::sandbox::{Needed, calls};
 use rustix::process::Signal;
 
@@ -87,12 +87,12 @@ fn work(daemon: &mut Daemon) {
     leaving.send(&fdbroker_tests::request::get((claims::WEB, 1))[..3], &[]);
     drop(leaving);
     // Another process writes on the connection of this one: its identity is read below /proc.
-    let person = Person::same();
-    person.take_over(peer.socket()).get((claims::WEB, 1));
+    let helper = HelperProcess::same();
+    helper.take_over(peer.socket()).get((claims::WEB, 1));
     // A policy that is longer than what memory is taken for at once.
     let policy = format!("{}{}", claims::POLICY, "# and more\n".repeat(50_000));
     daemon.reload(&policy);
-    drop((person, peer));
+    drop((helper, peer));
     assert!(daemon.end(Signal::TERM).success());
 }
 
@@ -102,11 +102,11 @@ fn kinds(daemon: &Daemon) {
     let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
     // Whether it is taken is the policy's; what it is, is asked in any case.
     peer.ask(&fdbroker_tests::request::add((claims::WEB, 300), 1, b""), &[one.as_fd()]);
-    peer.add_descriptor((claims::WEB, 301), sample::file_saying("x"), "").done();
-    let (lingering, _other) = sample::full_and_lingering(Duration::from_secs(1));
+    peer.add_descriptor((claims::WEB, 301), fixtures::file_saying("x"), "").done();
+    let (lingering, _other) = fixtures::full_and_lingering(Duration::from_secs(1));
     peer.add_descriptor((claims::WEB, 302), lingering, "").done();
-    let person = Person::same();
-    let mut unread = person.connect(daemon);
+    let helper = HelperProcess::same();
+    let mut unread = helper.connect(daemon);
     for _ in 0..12 {
         unread.send(&fdbroker_tests::request::get((claims::WEB, 301)), &[]);
     }

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use fdbroker_tests::hostile::Attack;
-use fdbroker_tests::{Daemon, Ids, Person, needs_root, process, request, sample};
+use fdbroker_tests::{Daemon, HelperProcess, Ids, fixtures, needs_root, process, request};
 
 const SLOT: (i16, i32) = (1, 5);
 const NO_HANG: Duration = Duration::from_secs(60);
@@ -29,7 +29,7 @@ fn a_full_table_can_be_hit_a_hundred_times_and_serves_again() {
     // Or else an entry becomes free that was not to be.
     daemon.wait_until_settled(before);
     let limit = Limit::of_worker(&daemon, 0);
-    let file = sample::file_saying("too much");
+    let file = fixtures::file_saying("too much");
     for _ in 0..100 {
         assert_eq!(peer.add_descriptor(SLOT, &file, "").errno(), libc::EMFILE);
     }
@@ -47,10 +47,12 @@ fn connections_that_are_left_at_once_never_fill_the_table() {
     daemon.pin(0);
     let mut peer = daemon.connect();
     let attack = |uid| {
-        Person::user(uid).attack(daemon.socket(), Attack::ConnectAndClose, 1, NO_HANG).unwrap()
+        HelperProcess::user(uid)
+            .attack(daemon.socket(), Attack::ConnectAndClose, 1, NO_HANG)
+            .unwrap()
     };
     let attackers = [64211, 64212, 64213, 64214].map(attack);
-    let file = sample::file_saying("honest");
+    let file = fixtures::file_saying("honest");
     for number in 0..1000 {
         if number % 100 == 0 {
             closing_comes_last(&daemon);
@@ -70,7 +72,7 @@ fn refused_while_full(free: usize, descriptors: usize) {
     // Or else an entry becomes free that was not to be.
     daemon.wait_until_settled(before);
     let limit = Limit::of_worker(&daemon, free);
-    let file = sample::file_saying("too much");
+    let file = fixtures::file_saying("too much");
     let answer = peer.ask(&request::add(SLOT, 3, b"payload"), &vec![file.as_fd(); descriptors]);
     assert_eq!(answer.errno(), libc::EMFILE);
     limit.lift();
@@ -89,7 +91,7 @@ fn refused_while_full(free: usize, descriptors: usize) {
 /// The worker's limit of descriptors, lowered by a process of its own user: nobody else may,
 /// not even root without CAP_SYS_RESOURCE.
 struct Limit {
-    person: Person,
+    helper: HelperProcess,
     worker: u32,
     usual: u64,
 }
@@ -97,21 +99,21 @@ struct Limit {
 impl Limit {
     fn of_worker(daemon: &Daemon, free: usize) -> Self {
         let worker = daemon.worker_pid();
-        let person = Person::same();
+        let helper = HelperProcess::same();
         if fdbroker_tests::is_root() {
-            person.become_user(Ids {
+            helper.become_user(Ids {
                 uid: id(worker, "Uid"),
                 gid: id(worker, "Gid"),
                 groups: vec![],
             });
         }
         let lowest = limit_that_leaves(worker, free);
-        let usual = person.limit_descriptors(worker, lowest).expect("one's own may be limited");
-        Self { person, worker, usual }
+        let usual = helper.limit_descriptors(worker, lowest).expect("one's own may be limited");
+        Self { helper, worker, usual }
     }
 
     fn lift(self) {
-        self.person.limit_descriptors(self.worker, self.usual).unwrap();
+        self.helper.limit_descriptors(self.worker, self.usual).unwrap();
     }
 }
 

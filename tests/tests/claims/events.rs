@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fdbroker_tests::claims::{BOTH, LIVE, LONG, POLICY, QUIESCED, SERIAL, WEB};
-use fdbroker_tests::{Daemon, request, sample};
+use fdbroker_tests::{Daemon, fixtures, request};
 use fdbroker_wire::claim::{State, What};
 use rustix::io::ioctl_fionread;
 
@@ -37,7 +37,7 @@ fn events_come_between_answers_whatever_is_pipelined() {
     let mut owner = daemon.owner(WEB);
     let large = vec![7; 32768];
     owner.add((WEB, 0), &large).done();
-    owner.add_descriptor((WEB, 1), sample::file_saying("x"), "small").done();
+    owner.add_descriptor((WEB, 1), fixtures::file_saying("x"), "small").done();
     let mut claimant = daemon.greeted();
     let mut events = 0;
     for round in 0..20 {

@@ -1,15 +1,15 @@
 //! The worker dies in the middle of a hand-over: whatever the step, a tag has one owner afterwards.
 
 use fdbroker_tests::claims::{AGAIN, BOTH, LIVE, LONG, QUIESCED};
-use fdbroker_tests::{Daemon, Peer, Person};
+use fdbroker_tests::{Daemon, HelperProcess, Peer};
 use fdbroker_wire::claim::{State, What};
 
 /// Two processes: one that owns the tag, and one that is to take it over.
 struct Scene {
     daemon: Daemon,
     tag: i16,
-    old: Person,
-    new: Person,
+    old: HelperProcess,
+    new: HelperProcess,
     owner: Peer,
     claimant: Peer,
 }
@@ -17,7 +17,7 @@ struct Scene {
 impl Scene {
     fn new(tag: i16) -> Self {
         let daemon = Daemon::of_claims();
-        let (old, new) = (Person::same(), Person::same());
+        let (old, new) = (HelperProcess::same(), HelperProcess::same());
         let mut owner = old.greeted(&daemon);
         assert_eq!(owner.claim(tag, LIVE), State::Owned);
         owner.add((tag, 0), "the owner's").done();

@@ -6,8 +6,8 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use fdbroker_tests::person::Connection;
-use fdbroker_tests::{Answer, Daemon, PATIENCE, Peer, Person, request, sample};
+use fdbroker_tests::helper_process::Connection;
+use fdbroker_tests::{Answer, Daemon, HelperProcess, PATIENCE, Peer, fixtures, request};
 
 const POLICY: &str = r#"
 [tags.web]
@@ -34,7 +34,7 @@ const MEANWHILE: Duration = Duration::from_millis(300);
 struct Service {
     daemon: Daemon,
     client: TcpStream,
-    first: Person,
+    first: HelperProcess,
     /// The first instance's session with the broker, and its end of the client's connection.
     session: Peer,
     serving: Connection,
@@ -48,7 +48,7 @@ impl Service {
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         client.set_read_timeout(Some(PATIENCE)).unwrap();
         let accepted = listener.accept().unwrap().0;
-        let first = Person::same();
+        let first = HelperProcess::same();
         let mut session = first.connect(&daemon);
         session.add_descriptor(LISTENER, &listener, "listener").done();
         session.add_descriptor(CONNECTION, &accepted, "connection").done();
@@ -82,7 +82,7 @@ fn a_second_instance_gets_the_sockets_when_the_first_is_killed_and_the_client_no
     let serving = service.first.keep(serving);
     service.exchange(&serving);
 
-    let second = Person::same();
+    let second = HelperProcess::same();
     let mut asks = second.connect(&service.daemon);
     asks.send(&request::get(CONNECTION), &[]);
     assert!(!asks.is_answered(MEANWHILE), "answered while the first instance lives");
@@ -105,7 +105,7 @@ fn a_second_instance_gets_the_sockets_when_the_first_is_killed_and_the_client_no
 #[test]
 fn the_death_of_the_worker_does_not_give_the_tag_to_who_waited_while_its_owner_lives() {
     let mut service = Service::start();
-    let second = Person::same();
+    let second = HelperProcess::same();
     let mut asks = second.connect(&service.daemon);
     asks.send(&request::get(CONNECTION), &[]);
     assert!(!asks.is_answered(MEANWHILE), "answered while the first instance lives");
@@ -129,7 +129,7 @@ fn the_death_of_the_worker_does_not_give_the_tag_to_who_waited_while_its_owner_l
 fn the_tag_goes_on_when_its_owner_dies_after_the_worker_without_having_come_back() {
     let mut service = Service::start();
     service.daemon.kill_worker();
-    let second = Person::same();
+    let second = HelperProcess::same();
     let mut asks = second.connect(&service.daemon);
     asks.send(&request::get(CONNECTION), &[]);
     assert!(!asks.is_answered(MEANWHILE), "answered while the first instance lives");
@@ -232,11 +232,11 @@ fn who_waits_for_one_tag_does_not_keep_others_from_other_tags() {
     assert!(!waits.is_answered(MEANWHILE));
     daemon.connect().is_served((11, 0));
     owner.is_served((11, 0));
-    assert_eq!(sample::content(served_file(&mut owner)), "file");
+    assert_eq!(fixtures::content(served_file(&mut owner)), "file");
 }
 
 fn served_file(owner: &mut Peer) -> std::os::fd::OwnedFd {
-    owner.add_descriptor((10, 7), sample::file_saying("file"), "").done();
+    owner.add_descriptor((10, 7), fixtures::file_saying("file"), "").done();
     owner.get((10, 7)).descriptor()
 }
 

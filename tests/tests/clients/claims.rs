@@ -7,7 +7,7 @@ use std::time::Duration;
 use fdbroker::tokio::Broker as Async;
 use fdbroker::{Broker, Claimed, Deposit, Error, Event, Mode, Slot, State, Tag, What};
 use fdbroker_tests::claims::{BOTH, WEB};
-use fdbroker_tests::{Daemon, PATIENCE, sample};
+use fdbroker_tests::{Daemon, PATIENCE, fixtures};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::runtime::{Builder, Runtime};
 
@@ -61,7 +61,7 @@ impl Client {
     }
 
     fn add(&mut self, slot: Slot, payload: &[u8]) -> Result<(), Error> {
-        let file = sample::file_saying("deposited");
+        let file = fixtures::file_saying("deposited");
         either!(self, broker => broker.add(slot, Some(file.as_fd()), payload))
     }
 
@@ -100,7 +100,7 @@ impl Client {
     #[track_caller]
     fn payload(&mut self, slot: Slot) -> Vec<u8> {
         let deposit = self.get(slot).unwrap();
-        assert_eq!(sample::content(deposit.descriptor.unwrap()), "deposited");
+        assert_eq!(fixtures::content(deposit.descriptor.unwrap()), "deposited");
         deposit.payload
     }
 }

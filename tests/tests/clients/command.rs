@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::process::{Command, Output, Stdio};
 
 use fdbroker_tests::binaries::binaries;
-use fdbroker_tests::{Daemon, Ids, Person, is_root, sample, sys};
+use fdbroker_tests::{Daemon, HelperProcess, Ids, fixtures, is_root, sys};
 
 const POLICY: &str = r#"
 [tags.store]
@@ -117,7 +117,7 @@ fn a_file_is_opened_deposited_and_described() {
 fn an_inherited_descriptor_is_deposited_by_its_number() {
     let daemon = daemon();
     let mut adds = command(&daemon, &["add", "1/5", "--fd", "3"]);
-    sys::pass_descriptors(&mut adds, vec![sample::file_saying("inherited")]);
+    sys::pass_descriptors(&mut adds, vec![fixtures::file_saying("inherited")]);
     assert!(adds.status().unwrap().success());
     drop(adds);
     assert_eq!(json(&daemon, "1/5")["ufd"], 3);
@@ -167,8 +167,8 @@ fn exec_activates_a_service_that_knows_nothing_of_brokers() {
 fn exec_hands_over_several_descriptors_in_their_order_and_nothing_else() {
     let daemon = daemon();
     let mut peer = daemon.connect();
-    peer.add_descriptor((1, 1), sample::file_saying("one"), "").done();
-    peer.add_descriptor((1, 2), sample::file_saying("two"), "").done();
+    peer.add_descriptor((1, 1), fixtures::file_saying("one"), "").done();
+    peer.add_descriptor((1, 2), fixtures::file_saying("two"), "").done();
     let script = "cat <&4; cat <&3; echo \" $LISTEN_FDS $LISTEN_FDNAMES $((LISTEN_PID - $$))\"; \
                   ls /proc/$$/fd";
     let out = says(&daemon, &["exec", "1/1=a", "store/2", "--", "sh", "-c", script]);
@@ -257,7 +257,7 @@ fn a_broker_of_another_user_is_not_trusted_unless_told() {
 fn a_request_on_a_serial_tag_waits_and_with_a_timeout_not_for_ever() {
     let policy = POLICY.replace("id = 1\n", "id = 1\nserial = true\n");
     let daemon = Daemon::with_policy(&policy).start();
-    let owner = Person::same();
+    let owner = HelperProcess::same();
     let mut peer = owner.connect(&daemon);
     peer.add((1, 1), "handed over").done();
     fails(&daemon, 7, &["--timeout", "300ms", "get", "1/1"]);

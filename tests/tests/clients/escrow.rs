@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
 
-use fdbroker_tests::{Daemon, Directory, request, sample};
+use fdbroker_tests::{Daemon, Directory, fixtures, request};
 use sendfd::{RecvWithFd, SendWithFd};
 
 /// Compiles the client; its directory has to outlive its use.
@@ -40,7 +40,7 @@ fn an_escrow_client_in_c_is_served_with_every_size_with_and_without_a_descriptor
 
 #[test]
 fn an_escrow_client_in_c_is_served_by_a_serial_tag() {
-    let daemon = Daemon::with_policy(&sample::serial());
+    let daemon = Daemon::with_policy(&fixtures::serial());
     run_on(&daemon.start(), 1);
 }
 
@@ -66,7 +66,7 @@ fn an_escrow_client_in_c_is_served_without_a_policy_file() {
 fn a_client_over_somebody_elses_crate_is_served() {
     let daemon = Daemon::open().start();
     let stream = UnixStream::connect(daemon.socket()).unwrap();
-    let file = sample::file_saying("from a stranger");
+    let file = fixtures::file_saying("from a stranger");
     let sent = stream.send_with_fd(&request::add((1, 5), 7, b"payload"), &[file.as_raw_fd()]);
     assert_eq!(sent.unwrap(), 16 + 7);
     let (mut bytes, mut numbers) = ([0; 32784], [-1; 1]);
@@ -79,5 +79,5 @@ fn a_client_over_somebody_elses_crate_is_served() {
     // SAFETY: this descriptor has just been installed by the receive above, and nobody else
     // knows its number.
     let back = unsafe { OwnedFd::from_raw_fd(numbers[0]) };
-    assert_eq!(sample::content(back), "from a stranger");
+    assert_eq!(fixtures::content(back), "from a stranger");
 }

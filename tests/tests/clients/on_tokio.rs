@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use fdbroker::tokio::Broker;
 use fdbroker::{Error, Index, NewDeposit, Slot, Tag};
-use fdbroker_tests::{Daemon, PATIENCE, sample, wait_until};
+use fdbroker_tests::{Daemon, PATIENCE, fixtures, wait_until};
 use tokio::runtime::{Builder, Runtime};
 
 const KILLS: usize = 12;
@@ -21,7 +21,7 @@ fn runtime() -> Runtime {
 }
 
 fn daemon() -> Daemon {
-    Daemon::with_policy(&sample::accepting("[\"file\", \"none\"]")).start()
+    Daemon::with_policy(&fixtures::accepting("[\"file\", \"none\"]")).start()
 }
 
 fn slot(index: i32) -> Slot {
@@ -67,11 +67,11 @@ fn requests_of_many_tasks_on_one_connection_each_have_their_own_answer_over_kill
 
 /// Deposits, gets and deletes, and compares.
 async fn round(broker: &Broker, slot: Slot, count: u64) {
-    let file = sample::file_saying(&count.to_string());
+    let file = fixtures::file_saying(&count.to_string());
     broker.add(slot, Some(file.as_fd()), &count.to_ne_bytes()).await.unwrap();
     let deposit = broker.get(slot).await.unwrap();
     assert_eq!(deposit.payload, count.to_ne_bytes());
-    assert!(sample::same_file(deposit.descriptor.unwrap(), &file));
+    assert!(fixtures::same_file(deposit.descriptor.unwrap(), &file));
     broker.del(slot).await.unwrap();
 }
 
@@ -86,7 +86,7 @@ fn a_broker_that_was_started_anew_is_found_by_the_next_request() {
     let path = old.socket().to_path_buf();
     let waiting = broker.clone();
     let asked = runtime.spawn(async move { waiting.instance().await });
-    let _new = Daemon::with_policy(sample::OPEN).socket(path).start();
+    let _new = Daemon::with_policy(fixtures::OPEN).socket(path).start();
     let after = runtime.block_on(asked).unwrap().unwrap();
     assert_ne!(before, after);
     let absent = runtime.block_on(broker.get(slot(0)));
@@ -98,7 +98,7 @@ fn many_slots_are_deposited_got_and_deleted() {
     let daemon = daemon();
     runtime().block_on(async {
         let broker = Broker::connect_to(daemon.socket()).await.unwrap();
-        let file: OwnedFd = sample::file_saying("many");
+        let file: OwnedFd = fixtures::file_saying("many");
         let index = |number| Index::new(number).unwrap();
         let indices: Vec<_> = (0..MANY).map(index).collect();
         let new = |number: &Index| NewDeposit {
@@ -113,7 +113,7 @@ fn many_slots_are_deposited_got_and_deleted() {
         let taken = broker.take_many(tag(), &indices[..300]).await.unwrap();
         for ((at, deposit), expected) in taken.into_iter().zip(&indices) {
             assert_eq!(at, *expected);
-            assert!(sample::same_file(deposit.unwrap().descriptor.unwrap(), &file));
+            assert!(fixtures::same_file(deposit.unwrap().descriptor.unwrap(), &file));
         }
         let done = broker.del_many(tag(), &indices).await.unwrap();
         assert!(done[..300].iter().all(|done| matches!(done, Err(Error::Absent { .. }))));
@@ -129,12 +129,12 @@ fn futures_that_are_dropped_leave_the_session_in_step_and_the_broker_with_no_mor
     let before = daemon.descriptors_with(&mut bystander);
     runtime().block_on(async {
         let broker = Broker::connect_to(daemon.socket()).await.unwrap();
-        let file = sample::file_saying("one");
+        let file = fixtures::file_saying("one");
         broker.add(slot(1), Some(file.as_fd()), b"one").await.unwrap();
         for round in 0..200_u64 {
             let task = broker.clone();
             let asked = tokio::spawn(async move {
-                let file = sample::file_saying("two");
+                let file = fixtures::file_saying("two");
                 task.add(slot(2), Some(file.as_fd()), &[7; 32768]).await?;
                 task.get(slot(1)).await?;
                 task.get_many(tag(), &[slot(1).index, slot(2).index]).await
@@ -145,7 +145,7 @@ fn futures_that_are_dropped_leave_the_session_in_step_and_the_broker_with_no_mor
             asked.abort();
             let deposit = broker.get(slot(1)).await.unwrap();
             assert_eq!(deposit.payload, b"one");
-            assert!(sample::same_file(deposit.descriptor.unwrap(), &file));
+            assert!(fixtures::same_file(deposit.descriptor.unwrap(), &file));
             // Cancelled, or done before.
             assert!(asked.await.map_or_else(|error| error.is_cancelled(), |done| done.is_ok()));
         }
@@ -156,7 +156,7 @@ fn futures_that_are_dropped_leave_the_session_in_step_and_the_broker_with_no_mor
 
 #[test]
 fn a_request_that_waits_for_a_serial_tag_holds_up_one_session_and_no_other() {
-    let daemon = Daemon::with_policy(&sample::serial()).start();
+    let daemon = Daemon::with_policy(&fixtures::serial()).start();
     runtime().block_on(async {
         let owner = Broker::connect_to(daemon.socket()).await.unwrap();
         owner.add(slot(0), None, b"mine").await.unwrap();

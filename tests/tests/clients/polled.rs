@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fdbroker::{Connector, Error, Mode, NewDeposit, Outcome, Polled, Slot, State, Ticket, What};
 use fdbroker_tests::claims::WEB;
-use fdbroker_tests::{Daemon, sample};
+use fdbroker_tests::{Daemon, fixtures};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// An event loop over some sessions.
@@ -56,9 +56,9 @@ fn slot(tag: i16, index: i32) -> Slot {
 
 #[test]
 fn a_thousand_requests_are_under_way_at_once() {
-    let daemon = Daemon::with_policy(&sample::accepting("[\"file\", \"none\"]")).start();
+    let daemon = Daemon::with_policy(&fixtures::accepting("[\"file\", \"none\"]")).start();
     let mut session = connect(&daemon);
-    let file: OwnedFd = sample::file_saying("kept");
+    let file: OwnedFd = fixtures::file_saying("kept");
     let tickets: Vec<_> = (0..500)
         .map(|number| {
             let slot = slot(1, number);
@@ -69,7 +69,7 @@ fn a_thousand_requests_are_under_way_at_once() {
         assert!(matches!(answer(&mut session, added), Outcome::Done));
         let Outcome::Deposit(deposit) = answer(&mut session, got) else { panic!("no deposit") };
         assert_eq!(deposit.payload, number.to_ne_bytes());
-        assert!(sample::same_file(deposit.descriptor.unwrap(), &file));
+        assert!(fixtures::same_file(deposit.descriptor.unwrap(), &file));
     }
     let indices: Vec<_> = (0..500).map(|number| slot(1, number).index).collect();
     let taken = session.take_many(slot(1, 0).tag, &indices);
@@ -106,7 +106,7 @@ fn one_loop_hands_a_tag_over_from_one_session_to_another() {
 
 #[test]
 fn when_the_worker_dies_the_session_says_so_and_connects_anew() {
-    let daemon = Daemon::with_policy(sample::OPEN).start();
+    let daemon = Daemon::with_policy(fixtures::OPEN).start();
     let mut session = connect(&daemon);
     let added = session.add(slot(1, 0), None, b"kept");
     assert!(matches!(answer(&mut session, added), Outcome::Done));
@@ -127,7 +127,7 @@ fn when_the_worker_dies_the_session_says_so_and_connects_anew() {
 #[test]
 fn names_listings_and_reports_are_asked_for_like_everything_else() {
     let operators = "[[rules]]\nid = \"operators\"\nallow = [\"operate\"]\nanyone = true\n";
-    let daemon = Daemon::with_policy(&format!("{}{operators}", sample::OPEN)).start();
+    let daemon = Daemon::with_policy(&format!("{}{operators}", fixtures::OPEN)).start();
     let mut session = connect(&daemon);
     let added = session.add(slot(1, 3), None, b"kept");
     let (listed, status) = (session.list(None), session.status());
@@ -143,9 +143,9 @@ fn names_listings_and_reports_are_asked_for_like_everything_else() {
 
 #[test]
 fn many_deposits_take_several_messages_and_have_an_outcome_each() {
-    let daemon = Daemon::with_policy(&sample::accepting("[\"file\", \"none\"]")).start();
+    let daemon = Daemon::with_policy(&fixtures::accepting("[\"file\", \"none\"]")).start();
     let mut session = connect(&daemon);
-    let file: OwnedFd = sample::file_saying("kept");
+    let file: OwnedFd = fixtures::file_saying("kept");
     let payloads: Vec<_> = (0..600).map(|number| vec![b'x'; 100 + number]).collect();
     let deposits: Vec<_> = (0..600)
         .zip(&payloads)
@@ -164,13 +164,13 @@ fn many_deposits_take_several_messages_and_have_an_outcome_each() {
         let deposit = deposit.1.unwrap();
         assert_eq!(&deposit.payload, payload, "{number}");
         assert_eq!(deposit.descriptor.is_some(), number % 100 == 0, "{number}");
-        assert!(deposit.descriptor.is_none_or(|it| sample::same_file(it, &file)), "{number}");
+        assert!(deposit.descriptor.is_none_or(|it| fixtures::same_file(it, &file)), "{number}");
     }
 }
 
 #[test]
 fn no_deposit_among_many_is_sent_where_one_is_too_large() {
-    let daemon = Daemon::with_policy(sample::OPEN).start();
+    let daemon = Daemon::with_policy(fixtures::OPEN).start();
     let mut session = connect(&daemon);
     let (small, large) = ([0; 10], [0; 32769]);
     let new =
@@ -188,13 +188,13 @@ fn no_deposit_among_many_is_sent_where_one_is_too_large() {
 
 #[test]
 fn an_instance_and_a_number_of_a_descriptor_are_those_of_the_other_sessions() {
-    let daemon = Daemon::with_policy(&sample::accepting("[\"file\"]")).start();
+    let daemon = Daemon::with_policy(&fixtures::accepting("[\"file\"]")).start();
     let mut session = connect(&daemon);
     let mut blocking = Connector::new().socket(daemon.socket()).connect().unwrap();
     let instance = session.instance();
     let expected = blocking.instance().unwrap();
     assert!(matches!(answer(&mut session, instance), Outcome::Instance(it) if it == expected));
-    let file: OwnedFd = sample::file_saying("kept");
+    let file: OwnedFd = fixtures::file_saying("kept");
     let added = session.add_numbered(slot(1, 0), file.as_fd(), 77, b"");
     assert!(matches!(answer(&mut session, added), Outcome::Done));
     assert_eq!(blocking.get(slot(1, 0)).unwrap().ufd, 77);

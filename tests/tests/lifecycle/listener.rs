@@ -5,7 +5,8 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
 use fdbroker_tests::{
-    Daemon, Directory, Ids, Peer, Person, needs_root, process, skip, sys, wait_for, wait_until,
+    Daemon, Directory, HelperProcess, Ids, Peer, needs_root, process, skip, sys, wait_for,
+    wait_until,
 };
 use rustix::net::sockopt::socket_acceptconn;
 use rustix::net::{Shutdown, shutdown};
@@ -94,7 +95,7 @@ fn a_listener_passed_in_is_replaced_with_its_group() {
     assert_eq!((file.uid(), file.gid(), file.mode() & 0o777), (0, GROUP, 0o660));
     assert!(!daemon.log().text().contains("it now belongs to user"));
     let ids = Ids { uid: MEMBER, gid: MEMBER, groups: vec![GROUP] };
-    Person::who_is(ids).connect(&daemon).is_served((1, 1));
+    HelperProcess::who_is(ids).connect(&daemon).is_served((1, 1));
     // For a moment it was the supervisor's own.
     let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.supervisor_pid()));
     assert!(status.unwrap().contains("Gid:\t0\t0\t0\t0\n"));

@@ -18,12 +18,12 @@ mod startup;
 mod stuck;
 mod takes;
 
-use fdbroker_tests::{Daemon, sample, wait_until};
+use fdbroker_tests::{Daemon, fixtures, wait_until};
 
 /// A daemon where anyone may do anything, and ask for the status.
 fn daemon() -> Daemon {
     const OPERATORS: &str = "[[rules]]\nid = \"operators\"\nallow = [\"operate\"]\nanyone = true\n";
-    Daemon::with_policy(&format!("{}{OPERATORS}", sample::OPEN)).start()
+    Daemon::with_policy(&format!("{}{OPERATORS}", fixtures::OPEN)).start()
 }
 
 /// Whether the status has a line.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use fdbroker::{Broker, Error, Slot};
-use fdbroker_tests::{Daemon, Peer, request, sample, wait_until};
+use fdbroker_tests::{Daemon, Peer, fixtures, request, wait_until};
 
 const CLIENTS: i32 = 4;
 const KILLS: usize = 100;
@@ -21,7 +21,7 @@ const SLOTS: i32 = 16;
 
 #[test]
 fn a_hundred_kills_of_the_worker_lose_no_deposit_and_show_no_client_an_error() {
-    let policy = sample::OPEN.replace("id = 1", "id = 1\naccept = [\"file\", \"none\"]");
+    let policy = fixtures::OPEN.replace("id = 1", "id = 1\naccept = [\"file\", \"none\"]");
     let daemon = Daemon::with_policy(&policy).start();
     let (answered, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     let held: Vec<HashMap<i32, u64>> = std::thread::scope(|scope| {
@@ -99,7 +99,7 @@ impl Client {
     }
 
     fn add(&mut self, index: i32) {
-        let file = sample::file_saying(&self.count.to_string());
+        let file = fixtures::file_saying(&self.count.to_string());
         // Every other deposit has a descriptor.
         let descriptor = self.count.is_multiple_of(2).then(|| file.as_fd());
         self.broker
@@ -143,9 +143,9 @@ fn text(file: &std::fs::File) -> String {
 
 #[test]
 fn a_client_that_waits_for_a_serial_tag_waits_on_when_the_worker_is_replaced() {
-    let policy = sample::serial();
+    let policy = fixtures::serial();
     let daemon = Daemon::with_policy(&policy).start();
-    let owner = fdbroker_tests::Person::same();
+    let owner = fdbroker_tests::HelperProcess::same();
     owner.connect(&daemon).add((1, 0), "first").done();
     let mut owner_peer = owner.connect(&daemon);
     owner_peer.add((1, 0), "kept").done();
@@ -170,7 +170,7 @@ fn killed_before_the_supervisor_has_read(daemon: &Daemon, requests: &[Vec<u8>]) 
     let mut peer = daemon.connect();
     assert_eq!(peer.get((1, 1_000_000)).errno(), libc::ENOENT);
     daemon.stop_supervisor();
-    let file = sample::file_saying("x");
+    let file = fixtures::file_saying("x");
     for bytes in requests {
         let announces = bytes[..2] == [1, 0];
         let descriptors = [file.as_fd()];

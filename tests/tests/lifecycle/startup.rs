@@ -6,7 +6,7 @@ use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::process::Command;
 
 use fdbroker_tests::binaries::binaries;
-use fdbroker_tests::{Daemon, Directory, PATIENCE, Peer, is_root, needs_root, sample, skip};
+use fdbroker_tests::{Daemon, Directory, PATIENCE, Peer, fixtures, is_root, needs_root, skip};
 use rustix::process::Signal;
 
 #[test]
@@ -24,7 +24,7 @@ fn it_ends_with_0_on_sigterm_and_on_sigint_and_its_socket_is_gone() {
 
 #[test]
 fn it_ends_at_once_while_peers_are_connected_and_wait() {
-    let policy = sample::serial();
+    let policy = fixtures::serial();
     let mut daemon = Daemon::with_policy(&policy).start();
     let mut owner = daemon.connect();
     owner.add((1, 0), "x").done();
@@ -106,7 +106,7 @@ fn of_ten_brokers_that_start_at_once_on_a_stale_socket_just_one_comes_up() {
         .map(|_| {
             let mut command = Command::new(&binaries().daemon);
             let builder = Daemon::open();
-            let body = format!("version = 1\n[broker]\nuser = 64001\n{}", sample::OPEN);
+            let body = format!("version = 1\n[broker]\nuser = 64001\n{}", fixtures::OPEN);
             let policy = builder.directory().file("policy.toml", body, 0o644);
             command.arg("--policy").arg(policy).arg("--socket").arg(&path);
             command.stderr(std::process::Stdio::null());
@@ -242,7 +242,7 @@ fn an_invalid_policy_is_refused_with_every_finding() {
 #[test]
 fn a_policy_that_others_could_write_is_refused() {
     let directory = Directory::new();
-    let body = format!("version = 1\n[broker]\nuser = 64001\n{}", sample::OPEN);
+    let body = format!("version = 1\n[broker]\nuser = 64001\n{}", fixtures::OPEN);
     let open = directory.file("open.toml", &body, 0o666);
     let (status, said) = with_policy_file(&open);
     assert_eq!(status, 78, "{said}");
@@ -264,7 +264,7 @@ fn a_policy_that_belongs_to_somebody_else_is_refused() {
         return;
     }
     let directory = Directory::new();
-    let body = format!("version = 1\n[broker]\nuser = 64001\n{}", sample::OPEN);
+    let body = format!("version = 1\n[broker]\nuser = 64001\n{}", fixtures::OPEN);
     let path = directory.file("policy.toml", &body, 0o644);
     std::os::unix::fs::chown(&path, Some(64102), None).unwrap();
     let (status, said) = with_policy_file(&path);
@@ -336,7 +336,7 @@ fn an_unknown_flag_is_a_usage_error() {
 fn a_resource_opened_at_startup_that_cannot_be_is_an_error_that_names_it() {
     let policy = format!(
         "{}\n[resources.gone]\nslot = \"open/1\"\nfile = \"/nonexistent\"\nopen = \"startup\"\n",
-        sample::OPEN
+        fixtures::OPEN
     );
     let (status, said) = Daemon::with_policy(&policy).fail();
     assert_eq!(status, 1, "{said}");

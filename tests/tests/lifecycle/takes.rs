@@ -3,7 +3,9 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use fdbroker_tests::{Answer, Daemon, Peer, Person, is_root, request, skip, sys, wait_until};
+use fdbroker_tests::{
+    Answer, Daemon, HelperProcess, Peer, is_root, request, skip, sys, wait_until,
+};
 use fdbroker_wire::{Control, Index, Message, Tag};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -59,7 +61,11 @@ fn has_deposit(answer: &Answer) -> bool {
 
 /// Tells the supervisor, as the worker does before it answers a take, which process takes the
 /// deposits of slots of tag 1, each in a message of its own.
-fn note_taker(daemon: &Daemon, taker: &Person, slots: impl IntoIterator<Item = i32>) -> bool {
+fn note_taker(
+    daemon: &Daemon,
+    taker: &HelperProcess,
+    slots: impl IntoIterator<Item = i32>,
+) -> bool {
     let pid = i32::try_from(taker.pid()).unwrap();
     let Ok(link) = sys::taken_from(daemon.worker_pid(), 0) else { return false };
     for index in slots {
@@ -80,9 +86,9 @@ fn greeted(mut peer: Peer) -> Option<Peer> {
 }
 
 /// A connection of a process, or of this one, that a worker which is not just being killed serves.
-fn connect(daemon: &Daemon, person: Option<&Person>) -> Peer {
-    let connect = || match person {
-        Some(person) => person.try_connect(daemon.socket(), None),
+fn connect(daemon: &Daemon, helper: Option<&HelperProcess>) -> Peer {
+    let connect = || match helper {
+        Some(helper) => helper.try_connect(daemon.socket(), None),
         None => Peer::connect(daemon.socket()),
     };
     (0..100).find_map(|_| greeted(connect().ok()?)).expect("a connection is served")
@@ -94,7 +100,7 @@ fn what_is_taken_under_kills_is_given_to_one_process() {
         return skip("takes under kills", "only root can become others");
     }
     let daemon = daemon();
-    let taker = Person::user(TAKER);
+    let taker = HelperProcess::user(TAKER);
     let (mut given, mut under_way) = (0, 0);
     for index in 0..KILLS {
         connect(&daemon, None).add((1, index), "x").done();
@@ -133,7 +139,7 @@ fn what_a_dead_taker_may_have_had_is_there_for_others() {
     }
     let daemon = daemon();
     daemon.connect().add((1, 1), "x").done();
-    let taker = Person::user(TAKER);
+    let taker = HelperProcess::user(TAKER);
     let peer = connect(&daemon, Some(&taker));
     if !note_taker(&daemon, &taker, [1]) {
         return skip("a taker that ends", "descriptors of others cannot be taken");
@@ -158,7 +164,7 @@ fn what_replaces_what_is_being_taken_is_kept_for_nobody() {
     let daemon = Daemon::with_policy(SLOW).start();
     let mut other = connect(&daemon, None);
     other.add((1, 0), "taken").done();
-    let taker = Person::user(TAKER);
+    let taker = HelperProcess::user(TAKER);
     let mut takes = connect(&daemon, Some(&taker));
     takes.send(&take(0..6), &[]);
     wait_until("it is being taken", || matches!(other.get((1, 0)), Answer::Failed(..)));
@@ -180,7 +186,7 @@ fn what_one_process_takes_costs_one_descriptor_however_many_slots_it_is() {
     let mut owner = daemon.connect();
     (0..MANY).for_each(|index| owner.add((1, index), "x").done());
     drop(owner);
-    let taker = Person::user(TAKER);
+    let taker = HelperProcess::user(TAKER);
     let before = daemon.descriptors();
     if !note_taker(&daemon, &taker, 0..MANY) {
         return skip("a taker of many slots", "descriptors of others cannot be taken");

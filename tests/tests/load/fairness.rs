@@ -6,9 +6,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use fdbroker_tests::helper_process::AttackUnderWay;
 use fdbroker_tests::hostile::{Attack, percentile};
-use fdbroker_tests::person::AttackUnderWay;
-use fdbroker_tests::{Daemon, Person, needs_root, request, socket, turns, wait_until};
+use fdbroker_tests::{Daemon, HelperProcess, needs_root, request, socket, turns, wait_until};
 
 const ALICE: u32 = 64201;
 const HOSTILE: [u32; 4] = [64211, 64212, 64213, 64214];
@@ -32,7 +32,7 @@ user = 64201
 
 fn daemon() -> Daemon {
     let daemon = Daemon::with_policy(POLICY).start();
-    let mut alice = Person::user(ALICE).connect(&daemon);
+    let mut alice = HelperProcess::user(ALICE).connect(&daemon);
     for index in 0..8 {
         alice.add((1, index), "alice's").done();
     }
@@ -48,7 +48,7 @@ fn alice_is_served_during(attack: Attack, hostile: &[u32]) {
     }
     let _turn = turns::beside_others();
     let daemon = daemon();
-    let alice = Person::user(ALICE);
+    let alice = HelperProcess::user(ALICE);
     let held = alice.open_connection(daemon.socket()).unwrap();
     let get = request::get((1, 7));
     let mut alone = held.latencies(&get, 200, Duration::from_millis(1)).unwrap();
@@ -82,7 +82,7 @@ fn alice_is_served_during(attack: Attack, hostile: &[u32]) {
 }
 
 fn attacks(uid: u32, daemon: &Daemon, attack: Attack) -> AttackUnderWay {
-    let begun = Person::user(uid).attack(daemon.socket(), attack, CONNECTIONS, NO_HANG);
+    let begun = HelperProcess::user(uid).attack(daemon.socket(), attack, CONNECTIONS, NO_HANG);
     begun.expect("the attack begins")
 }
 

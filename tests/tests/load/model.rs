@@ -7,9 +7,11 @@
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use fdbroker_tests::helper_process::Connection;
 use fdbroker_tests::model::{Broker, Expected, Held, Policy, Random, Request, SessionOf, Who};
-use fdbroker_tests::person::Connection;
-use fdbroker_tests::{Answer, Daemon, Ids, Person, is_root, request, sample, turns, wait_until};
+use fdbroker_tests::{
+    Answer, Daemon, HelperProcess, Ids, fixtures, is_root, request, turns, wait_until,
+};
 use fdbroker_wire::claim::{Event, Mode, State};
 use fdbroker_wire::opcode::STATUS;
 use fdbroker_wire::{Decoder, Limits, Message};
@@ -50,7 +52,7 @@ struct Trial {
     seed: u64,
     daemon: Daemon,
     model: Broker,
-    people: Vec<Person>,
+    people: Vec<HelperProcess>,
     who: Vec<Who>,
     sessions: Vec<Option<Client>>,
     /// Files to deposit, by their inodes.
@@ -70,7 +72,7 @@ impl Trial {
     fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let files: HashMap<u64, OwnedFd> = (0..8)
-            .map(|number| sample::file_saying(&number.to_string()))
+            .map(|number| fixtures::file_saying(&number.to_string()))
             .map(|file| (fstat(&file).unwrap().st_ino, file))
             .collect();
         let mut inodes: Vec<u64> = files.keys().copied().collect();
@@ -254,18 +256,18 @@ impl Trial {
 }
 
 /// Processes of other users, as far as we may make them; and who each session is.
-fn everybody() -> (Vec<Person>, Vec<Who>) {
+fn everybody() -> (Vec<HelperProcess>, Vec<Who>) {
     let people = USERS.iter().enumerate().map(|(number, uid)| {
         let groups = vec![GROUPS[number % 2]];
         if is_root() {
             let ids = Ids { uid: *uid, gid: *uid, groups: groups.clone() };
             let groups = [vec![*uid], groups].concat();
-            return (Person::who_is(ids), Who { uid: *uid, groups });
+            return (HelperProcess::who_is(ids), Who { uid: *uid, groups });
         }
         let own = Ids::own();
         let gids = rustix::process::getgroups().expect("our own groups");
         let groups = gids.iter().map(|gid| gid.as_raw()).chain([own.gid]).collect();
-        (Person::same(), Who { uid: own.uid, groups })
+        (HelperProcess::same(), Who { uid: own.uid, groups })
     });
     let (people, who): (Vec<_>, Vec<_>) = people.unzip();
     (people, who.into_iter().flat_map(|who| [who.clone(), who]).collect())
@@ -285,8 +287,8 @@ fn start(policy: &Policy) -> (Daemon, String, u64) {
 }
 
 impl Client {
-    fn new(person: &Person, daemon: &Daemon) -> Self {
-        let connection = person.open_connection(daemon.socket()).expect("the broker accepts");
+    fn new(helper: &HelperProcess, daemon: &Daemon) -> Self {
+        let connection = helper.open_connection(daemon.socket()).expect("the broker accepts");
         let mut client = Self { connection, decoder: Decoder::new(Limits::PEER) };
         client.ask(&request::hello(), &[]);
         client

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use fdbroker_tests::{Answer, Daemon, Peer, process, sample, skip, sys, turns};
+use fdbroker_tests::{Answer, Daemon, Peer, fixtures, process, skip, sys, turns};
 
 const PAYLOADS: i32 = 10_000;
 const DESCRIPTORS: i32 = 5_000;
@@ -118,13 +118,13 @@ fn all_of_them_are_given_to_the_next_worker() {
         peer.add((1, index), format!("payload {index}")).done();
     }
     for index in 0..descriptors {
-        let file = sample::file_saying(&index.to_string());
+        let file = fixtures::file_saying(&index.to_string());
         peer.add_descriptor((1, BASE + index), file, index.to_ne_bytes()).done();
     }
     daemon.kill_worker();
     let mut peers: Vec<Peer> = (0..10).map(|_| daemon.connect()).collect();
     all_are_there(&mut peers, descriptors);
-    let content = sample::content(peers[0].get((1, BASE + 77)).descriptor());
+    let content = fixtures::content(peers[0].get((1, BASE + 77)).descriptor());
     assert_eq!(content, "77");
 }
 
@@ -133,7 +133,7 @@ fn five_hundred_peers_ask_at_the_same_time_and_all_are_answered() {
     let _turn = turns::beside_others();
     let _ = possible(0);
     let daemon = daemon();
-    daemon.connect().add_descriptor((1, 0), sample::file_saying("x"), "payload").done();
+    daemon.connect().add_descriptor((1, 0), fixtures::file_saying("x"), "payload").done();
     let mut peers: Vec<Peer> = (0..PEERS).map(|_| daemon.connect()).collect();
     for _ in 0..5 {
         peers.iter_mut().for_each(|peer| peer.send(&fdbroker_tests::request::get((1, 0)), &[]));

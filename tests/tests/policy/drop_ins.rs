@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use fdbroker_tests::{Daemon, sample};
+use fdbroker_tests::{Daemon, fixtures};
 
 const MAIN: &str = "[tags.main]\nid = 1\n";
 
@@ -48,7 +48,7 @@ fn what_a_drop_in_declares_and_allows_is_served_also_by_the_next_worker() {
     let daemon = with_drop_in(DROP_IN).start();
     for _ in 0..2 {
         let descriptor = daemon.connect().get((2, 0)).descriptor();
-        assert_eq!(sample::content(descriptor), "what the drop-in serves");
+        assert_eq!(fixtures::content(descriptor), "what the drop-in serves");
         daemon.kill_worker();
     }
     let record = daemon.log().decisions().remove(0);

@@ -3,7 +3,7 @@
 
 use std::io;
 
-use fdbroker_tests::{Daemon, Directory, Ids, Peer, Person, is_root, needs_root, sample};
+use fdbroker_tests::{Daemon, Directory, HelperProcess, Ids, Peer, fixtures, is_root, needs_root};
 use rustix::fs::OFlags;
 
 const VPN: u32 = 64101;
@@ -15,7 +15,7 @@ fn an_unprivileged_user_gets_a_device_that_it_cannot_open() {
     if !needs_root("a real restricted device") {
         return;
     }
-    let (path, bytes) = sample::restricted_device().expect("a machine has a restricted device");
+    let (path, bytes) = fixtures::restricted_device().expect("a machine has a restricted device");
     eprintln!("the device is {}", path.display());
     let policy = format!(
         "[tags.devices]\nid = 1\n\
@@ -24,21 +24,21 @@ fn an_unprivileged_user_gets_a_device_that_it_cannot_open() {
          [[rules]]\nid = \"vpn\"\nallow = [\"get\"]\nslots = [\"device\"]\nuser = {VPN}\n"
     );
     let daemon = Daemon::with_policy(&policy).start();
-    let person = Person::user(VPN);
-    let error = person.open(&path, false).expect_err("it cannot open the device itself");
+    let helper = HelperProcess::user(VPN);
+    let error = helper.open(&path, false).expect_err("it cannot open the device itself");
     assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
 
-    let mut peer = person.connect(&daemon);
+    let mut peer = helper.connect(&daemon);
     let device = peer.get(SLOT).descriptor();
-    assert!(sample::same_file(&device, std::fs::File::open(&path).unwrap()));
-    assert_eq!(sample::access_mode(&device), OFlags::RDONLY);
-    assert!(!sample::flags(&device).contains(OFlags::NONBLOCK));
+    assert!(fixtures::same_file(&device, std::fs::File::open(&path).unwrap()));
+    assert_eq!(fixtures::access_mode(&device), OFlags::RDONLY);
+    assert!(!fixtures::flags(&device).contains(OFlags::NONBLOCK));
     // Used by the one who got it, in its own process.
-    let read = person.keep(&device).read(bytes).unwrap();
+    let read = helper.keep(&device).read(bytes).unwrap();
     assert_eq!(read.len(), bytes);
 
     assert_eq!(peer.get(OTHER).errno(), libc::EACCES);
-    assert_eq!(Person::user(VPN + 1).connect(&daemon).get(SLOT).errno(), libc::EACCES);
+    assert_eq!(HelperProcess::user(VPN + 1).connect(&daemon).get(SLOT).errno(), libc::EACCES);
     let record = &daemon.log().decisions()[0];
     assert_eq!((record.verdict.as_str(), record.uid), ("granted", VPN));
     assert_eq!(record.rule.as_deref(), Some("vpn"));
@@ -48,8 +48,11 @@ fn an_unprivileged_user_gets_a_device_that_it_cannot_open() {
 fn without_root_a_descriptor_outlives_the_path_that_it_was_opened_by() {
     let Some(builder) = Daemon::built_in("the built-in policy") else { return };
     let daemon = builder.start();
-    let owner =
-        if is_root() { Person::user(fdbroker_tests::daemon::TRIER) } else { Person::same() };
+    let owner = if is_root() {
+        HelperProcess::user(fdbroker_tests::daemon::TRIER)
+    } else {
+        HelperProcess::same()
+    };
     let directory = Directory::new();
     let path = directory.private_file("private", "parked");
     let file = std::fs::File::open(&path).unwrap();
@@ -58,7 +61,7 @@ fn without_root_a_descriptor_outlives_the_path_that_it_was_opened_by() {
     drop((first, file));
     std::fs::remove_file(&path).unwrap();
     let mut second = owner.connect(&daemon);
-    assert_eq!(sample::content(second.get((3, 0)).descriptor()), "parked");
+    assert_eq!(fixtures::content(second.get((3, 0)).descriptor()), "parked");
     assert_eq!(second.get((40, 0)).errno(), libc::EACCES, "tag 40 is not of the built-in policy");
 }
 
@@ -67,7 +70,7 @@ fn with_file(content: &str, keys: &str) -> Daemon {
     let builder = Daemon::open();
     let path = builder.directory().private_file("file", content);
     let resource = format!("[resources.thing]\nslot = \"open/0\"\nfile = {path:?}\n{keys}\n");
-    builder.policy(&format!("{}\n{resource}", sample::OPEN)).start()
+    builder.policy(&format!("{}\n{resource}", fixtures::OPEN)).start()
 }
 
 #[test]
@@ -75,9 +78,9 @@ fn each_caller_of_a_per_request_resource_has_an_offset_of_its_own() {
     let daemon = with_file("content", "");
     let mut peer = daemon.connect();
     let (first, second) = (peer.get(SLOT).descriptor(), peer.get(SLOT).descriptor());
-    assert!(sample::same_file(&first, &second));
-    assert_eq!(sample::content(first), "content");
-    assert_eq!(sample::content(second), "content");
+    assert!(fixtures::same_file(&first, &second));
+    assert_eq!(fixtures::content(first), "content");
+    assert_eq!(fixtures::content(second), "content");
 }
 
 #[test]
@@ -85,15 +88,15 @@ fn all_callers_of_a_startup_resource_share_one_offset() {
     let daemon = with_file("content", "open = \"startup\"");
     let first = daemon.connect().get(SLOT).descriptor();
     let second = daemon.connect().get(SLOT).descriptor();
-    assert_eq!(sample::content(first), "content");
-    assert_eq!(sample::content(second), "");
+    assert_eq!(fixtures::content(first), "content");
+    assert_eq!(fixtures::content(second), "");
 }
 
 #[test]
 fn a_startup_resource_is_what_it_was_when_the_daemon_started() {
     let daemon = with_file("content", "open = \"startup\"");
     std::fs::remove_file(daemon.directory().join("file")).unwrap();
-    assert_eq!(sample::content(daemon.connect().get(SLOT).descriptor()), "content");
+    assert_eq!(fixtures::content(daemon.connect().get(SLOT).descriptor()), "content");
     daemon.kill_worker();
     let mut peer = daemon.connect();
     assert!(matches!(peer.get(SLOT), fdbroker_tests::Answer::Deposit { descriptor: Some(_), .. }));
@@ -106,8 +109,8 @@ fn a_resource_is_opened_for_what_the_policy_says_and_not_for_more() {
         for opening in ["per-request", "startup"] {
             let daemon = with_file("x", &format!("access = \"{access}\"\nopen = \"{opening}\""));
             let descriptor = daemon.connect().get(SLOT).descriptor();
-            assert_eq!(sample::access_mode(&descriptor), mode, "{access} {opening}");
-            assert!(!sample::flags(&descriptor).contains(OFlags::NONBLOCK), "{access} {opening}");
+            assert_eq!(fixtures::access_mode(&descriptor), mode, "{access} {opening}");
+            assert!(!fixtures::flags(&descriptor).contains(OFlags::NONBLOCK), "{access} {opening}");
         }
     }
 }
@@ -119,15 +122,15 @@ fn a_resource_that_only_root_can_open_is_opened_by_the_supervisor_not_the_worker
     }
     let daemon = with_file("only root's", "");
     let ids = Ids::plain(VPN);
-    let mut peer: Peer = Person::who_is(ids).connect(&daemon);
-    assert_eq!(sample::content(peer.get(SLOT).descriptor()), "only root's");
+    let mut peer: Peer = HelperProcess::who_is(ids).connect(&daemon);
+    assert_eq!(fixtures::content(peer.get(SLOT).descriptor()), "only root's");
 }
 
 #[test]
 fn a_tag_counts_its_resources_and_its_deposits() {
     let builder = Daemon::open();
     let resource = "[resources.null]\nslot = \"open/9\"\ndevice = \"/dev/null\"\n";
-    let daemon = builder.policy(&format!("{}\n{resource}", sample::OPEN)).start();
+    let daemon = builder.policy(&format!("{}\n{resource}", fixtures::OPEN)).start();
     let mut peer = daemon.connect();
     peer.add((1, 2), "four").done();
     peer.add((1, 4), "fourteen bytes").done();

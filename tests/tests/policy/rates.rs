@@ -4,7 +4,9 @@
 use std::time::{Duration, Instant};
 
 use fdbroker_tests::hostile::Attack;
-use fdbroker_tests::{Daemon, PATIENCE, Peer, Person, needs_root, request, sample, wait_for};
+use fdbroker_tests::{
+    Daemon, HelperProcess, PATIENCE, Peer, fixtures, needs_root, request, wait_for,
+};
 
 const ALICE: u32 = 64501;
 const BOB: u32 = 64502;
@@ -37,7 +39,7 @@ fn whoever_asks_faster_than_the_broker_allows_waits() {
 
 #[test]
 fn whoever_asks_faster_than_a_rule_allows_waits() {
-    let policy = format!("{}requests_per_second = 20\n", sample::OPEN);
+    let policy = format!("{}requests_per_second = 20\n", fixtures::OPEN);
     let daemon = Daemon::with_policy(&policy).start();
     let mut peer = daemon.connect();
     let took = time_of(&mut peer, 50);
@@ -46,7 +48,7 @@ fn whoever_asks_faster_than_a_rule_allows_waits() {
 
 #[test]
 fn many_slots_at_once_count_as_many_requests() {
-    let rule = format!("{}requests_per_second = 100\n", sample::OPEN);
+    let rule = format!("{}requests_per_second = 100\n", fixtures::OPEN);
     let of_rule = Daemon::with_policy(&rule);
     let of_broker = Daemon::open().setting("requests_per_second = 100");
     for builder in [of_rule, of_broker] {
@@ -68,10 +70,10 @@ fn a_user_who_waits_for_a_rate_keeps_nobody_else_waiting() {
         return;
     }
     let daemon = Daemon::open().setting("requests_per_second = 2").start();
-    let mut alice = Person::user(ALICE).connect(&daemon);
+    let mut alice = HelperProcess::user(ALICE).connect(&daemon);
     // The last is due in a minute.
     alice.send(&request::get((1, 0)).repeat(120), &[]);
-    let mut bob = Person::user(BOB).connect(&daemon);
+    let mut bob = HelperProcess::user(BOB).connect(&daemon);
     assert!(time_of(&mut bob, 2) < PATIENCE);
     drop(alice);
     // What waits notices that its peer has left.

@@ -4,7 +4,7 @@
 use fdbroker_policy::{
     Findings, Gid, LookupError, Names, Policy, Right, Slot, SourceText, Target, Uid,
 };
-use fdbroker_tests::{Answer, Daemon, Ids, Peer, Person, needs_root, sample};
+use fdbroker_tests::{Answer, Daemon, HelperProcess, Ids, Peer, fixtures, needs_root};
 
 /// Deposits what others find; may do everything.
 const KEEPER: u32 = 64100;
@@ -231,10 +231,10 @@ fn every_user_gets_on_every_kind_of_slot_what_the_policy_says() {
         return;
     }
     let (daemon, policy) = daemon();
-    let mut keeper = Person::user(KEEPER).connect(&daemon);
+    let mut keeper = HelperProcess::user(KEEPER).connect(&daemon);
     let (mut granted, mut refused) = (0, 0);
     for ids in people() {
-        let mut peer = Person::who_is(ids.clone()).connect(&daemon);
+        let mut peer = HelperProcess::who_is(ids.clone()).connect(&daemon);
         for (place, holding) in SLOTS {
             for right in [Right::Get, Right::Add, Right::Del] {
                 if !prepare(&mut keeper, &mut peer, place, holding) {
@@ -256,10 +256,10 @@ fn what_the_broker_answers_passes_as_tests_of_its_policy() {
         return;
     }
     let (daemon, policy, text) = daemon_and_text();
-    let mut keeper = Person::user(KEEPER).connect(&daemon);
+    let mut keeper = HelperProcess::user(KEEPER).connect(&daemon);
     let mut tests = String::new();
     for ids in people() {
-        let mut peer = Person::who_is(ids.clone()).connect(&daemon);
+        let mut peer = HelperProcess::who_is(ids.clone()).connect(&daemon);
         // Where nothing lies, or a resource, no right is asked for but the one to do it.
         for (place, holding) in SLOTS.into_iter().filter(|(_, it)| *it != Holding::Other) {
             for right in [Right::Get, Right::Add, Right::Del] {
@@ -285,7 +285,7 @@ fn every_user_counts_the_tags_that_the_policy_says() {
     let (daemon, policy) = daemon();
     let mut counted = 0;
     for ids in people() {
-        let mut peer = Person::who_is(ids.clone()).connect(&daemon);
+        let mut peer = HelperProcess::who_is(ids.clone()).connect(&daemon);
         for tag in [1, 2, 10, 77] {
             let target = Target::Tag(slot((tag, 0)).tag);
             let may = decides(&policy, &ids, Right::Tag, target);
@@ -303,7 +303,7 @@ fn what_the_policy_says_is_what_one_would_read_in_it() {
         return;
     }
     let (daemon, _) = daemon();
-    let mut keeper = Person::user(KEEPER).connect(&daemon);
+    let mut keeper = HelperProcess::user(KEEPER).connect(&daemon);
     keeper.add((10, 2), "the keeper's").done();
     keeper.add((10, 13), "the keeper's").done();
     keeper.add((2, 7), "for anyone to look at").done();
@@ -321,7 +321,7 @@ fn what_the_policy_says_is_what_one_would_read_in_it() {
         (ids(64106, &[]), [refused, refused, refused, 0, refused, refused]),
         (ids(64104, &[]), [refused, 0, 0, 0, 0, refused]),
     ] {
-        let mut peer = Person::who_is(who.clone()).connect(&daemon);
+        let mut peer = HelperProcess::who_is(who.clone()).connect(&daemon);
         let found = [
             peer.get((1, 0)).errno(),
             peer.get((10, 2)).errno(),
@@ -336,7 +336,7 @@ fn what_the_policy_says_is_what_one_would_read_in_it() {
 
 #[test]
 fn the_user_that_started_the_broker_has_no_more_rights_than_the_policy_gives() {
-    let policy = sample::OPEN.replace("anyone = true", "user = 64999");
+    let policy = fixtures::OPEN.replace("anyone = true", "user = 64999");
     let daemon = Daemon::with_policy(&policy).start();
     let mut peer = daemon.connect();
     assert_eq!(peer.get((1, 0)).errno(), libc::EACCES);

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::ExitStatusExt;
 
-use fdbroker_tests::{Daemon, Example, PATIENCE, sample};
+use fdbroker_tests::{Daemon, Example, PATIENCE, fixtures};
 use rustix::process::Signal;
 
 /// The tag of the example.
@@ -57,7 +57,7 @@ fn chat([one, other]: &mut [Client; 2], words: &str) {
 
 #[test]
 fn it_crashes_and_is_started_again_and_everybody_goes_on_with_the_same_partner() {
-    let daemon = Daemon::with_policy(&sample::open_at(TAG)).start();
+    let daemon = Daemon::with_policy(&fixtures::open_at(TAG)).start();
     let mut server = Example::start(&daemon, "chat");
     let address = server.address();
     let mut first = Client::pair(address);
@@ -87,7 +87,7 @@ fn it_crashes_and_is_started_again_and_everybody_goes_on_with_the_same_partner()
 
 #[test]
 fn who_left_while_it_was_dead_has_left_its_partner_alone() {
-    let daemon = Daemon::with_policy(&sample::open_at(TAG)).start();
+    let daemon = Daemon::with_policy(&fixtures::open_at(TAG)).start();
     let server = Example::start(&daemon, "chat");
     let address = server.address();
     let [leaves, mut stays] = Client::pair(address);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use fdbroker_tests::{Daemon, Example, PATIENCE, sample, wait_until};
+use fdbroker_tests::{Daemon, Example, PATIENCE, fixtures, wait_until};
 
 /// The tag of the example.
 const TAG: i16 = 3;
@@ -92,7 +92,7 @@ fn hears(stream: &TcpStream, heard: &AtomicU64) -> u64 {
 
 #[test]
 fn handed_over_in_mid_stream_twenty_times_it_misses_and_doubles_no_number() {
-    let daemon = Daemon::with_policy(&sample::open_at(TAG)).start();
+    let daemon = Daemon::with_policy(&fixtures::open_at(TAG)).start();
     let mut server = Example::start(&daemon, "counter");
     let address = server.address();
     let mut clients: Vec<_> = [1, 7, 1000].map(|piece| Client::of(address, piece)).into();
@@ -109,7 +109,7 @@ fn handed_over_in_mid_stream_twenty_times_it_misses_and_doubles_no_number() {
 
 #[test]
 fn killed_after_a_hand_over_it_does_not_count_a_number_twice() {
-    let daemon = Daemon::with_policy(&sample::open_at(TAG)).start();
+    let daemon = Daemon::with_policy(&fixtures::open_at(TAG)).start();
     let mut first = Example::start(&daemon, "counter");
     let stream = TcpStream::connect(first.address()).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -133,7 +133,7 @@ fn killed_after_a_hand_over_it_does_not_count_a_number_twice() {
 fn a_broker_that_is_restarted_as_a_whole_costs_no_client_and_no_number() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("socket");
-    let start = || Daemon::with_policy(&sample::open_at(TAG)).socket(path.clone()).start();
+    let start = || Daemon::with_policy(&fixtures::open_at(TAG)).socket(path.clone()).start();
     let mut before = start();
     let mut first = Example::start(&before, "counter");
     let client = Client::of(first.address(), 7);

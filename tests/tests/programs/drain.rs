@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use fdbroker_tests::{Daemon, Example, PATIENCE, sample};
+use fdbroker_tests::{Daemon, Example, PATIENCE, fixtures};
 
 /// The tag of the example.
 const TAG: i16 = 4;
@@ -30,7 +30,7 @@ impl Client {
 
 #[test]
 fn the_old_one_serves_whom_it_has_and_ends_with_the_last_and_the_new_one_takes_who_is_new() {
-    let daemon = Daemon::with_policy(&sample::open_at(TAG)).start();
+    let daemon = Daemon::with_policy(&fixtures::open_at(TAG)).start();
     let mut first = Example::start(&daemon, "drain");
     let address = first.address();
     let mut early: Vec<_> = (0..3).map(|_| Client::of(address)).collect();
@@ -59,7 +59,7 @@ fn the_old_one_serves_whom_it_has_and_ends_with_the_last_and_the_new_one_takes_w
 
 #[test]
 fn one_without_clients_ends_at_once() {
-    let daemon = Daemon::with_policy(&sample::open_at(TAG)).start();
+    let daemon = Daemon::with_policy(&fixtures::open_at(TAG)).start();
     let mut first = Example::start(&daemon, "drain");
     let second = Example::start(&daemon, "drain");
     assert!(first.ends().success());

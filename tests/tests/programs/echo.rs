@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 
-use fdbroker_tests::{Daemon, Example, PATIENCE, sample, wait_until};
+use fdbroker_tests::{Daemon, Example, PATIENCE, fixtures, wait_until};
 
 /// What each client says: so many numbers of 8 bytes.
 const NUMBERS: u64 = 1 << 20;
@@ -38,7 +38,7 @@ fn talks(address: SocketAddr, heard: impl Fn(u64) + Send + 'static) -> JoinHandl
 
 #[test]
 fn killed_while_clients_talk_it_goes_on_and_no_byte_is_missing_or_doubled() {
-    let daemon = Daemon::with_policy(sample::OPEN).start();
+    let daemon = Daemon::with_policy(fixtures::OPEN).start();
     let mut server = Example::start(&daemon, "echo");
     let address = server.address();
     let progress = Arc::new(AtomicU64::new(0));
@@ -60,7 +60,7 @@ fn killed_while_clients_talk_it_goes_on_and_no_byte_is_missing_or_doubled() {
 
 #[test]
 fn what_was_said_while_it_was_dead_is_echoed_and_who_left_meanwhile_is_forgotten() {
-    let daemon = Daemon::with_policy(sample::OPEN).start();
+    let daemon = Daemon::with_policy(fixtures::OPEN).start();
     let server = Example::start(&daemon, "echo");
     let address = server.address();
     let mut stays = TcpStream::connect(address).unwrap();

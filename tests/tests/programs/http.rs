@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fdbroker_tests::load::{Clients, Kept, Load, percentile};
-use fdbroker_tests::{Daemon, Example, sample, wait_until};
+use fdbroker_tests::{Daemon, Example, fixtures, wait_until};
 
 /// The tag of the example.
 const TAG: i16 = 2;
@@ -13,7 +13,7 @@ const CLIENTS: Clients = Clients { staying: 6, coming: 6, every: Duration::from_
 
 #[test]
 fn upgraded_two_hundred_times_under_load_it_fails_no_request_and_refuses_no_connection() {
-    let daemon = Daemon::with_policy(&sample::open_at(TAG)).start();
+    let daemon = Daemon::with_policy(&fixtures::open_at(TAG)).start();
     let mut server = Example::start(&daemon, "http");
     let address = server.address();
     let load = Load::start(address, CLIENTS);
@@ -37,7 +37,7 @@ fn upgraded_two_hundred_times_under_load_it_fails_no_request_and_refuses_no_conn
 
 #[test]
 fn a_connection_that_was_silent_over_many_upgrades_has_its_next_request_answered() {
-    let daemon = Daemon::with_policy(&sample::open_at(TAG)).start();
+    let daemon = Daemon::with_policy(&fixtures::open_at(TAG)).start();
     let mut first = Example::start(&daemon, "http");
     let mut silent = Kept::connect(first.address()).unwrap();
     let answer = silent.ask().unwrap();
@@ -60,7 +60,7 @@ fn a_connection_that_was_silent_over_many_upgrades_has_its_next_request_answered
 fn a_broker_that_is_restarted_as_a_whole_keeps_no_upgrade_from_going_through() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("socket");
-    let start = || Daemon::with_policy(&sample::open_at(TAG)).socket(path.clone()).start();
+    let start = || Daemon::with_policy(&fixtures::open_at(TAG)).socket(path.clone()).start();
     let mut before = start();
     let mut first = Example::start(&before, "http");
     let load = Load::start(first.address(), CLIENTS);

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use fdbroker_tests::{Daemon, Directory, PATIENCE, binaries, is_root, sample, skip};
+use fdbroker_tests::{Daemon, Directory, PATIENCE, binaries, fixtures, is_root, skip};
 
 /// The address of the socket on the page, and the one behind a proxy.
 const SHOWN: &str = "127.0.0.1:8080";
@@ -290,7 +290,7 @@ fn installed(program: &str) -> bool {
 
 /// A broker with a listening socket in `web/0`, and the socket's address.
 fn parked() -> (Daemon, SocketAddr) {
-    let daemon = Daemon::with_policy(&sample::OPEN.replace("open", "web")).start();
+    let daemon = Daemon::with_policy(&fixtures::OPEN.replace("open", "web")).start();
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut broker = fdbroker::Broker::connect_to(daemon.socket()).unwrap();
     broker.add("1/0".parse().unwrap(), Some(socket.as_fd()), b"").unwrap();
@@ -452,7 +452,7 @@ fn redis_and_apache_bind_their_address_themselves() {
 
 #[test]
 fn a_script_fetches_its_descriptor_as_the_page_shows() {
-    let daemon = Daemon::with_policy(&sample::OPEN.replace("open", "web")).start();
+    let daemon = Daemon::with_policy(&fixtures::OPEN.replace("open", "web")).start();
     let mut broker = fdbroker::Broker::connect_to(daemon.socket()).unwrap();
     let page = page();
     let run = |directory: &Directory, line: &str| {
@@ -466,7 +466,7 @@ fn a_script_fetches_its_descriptor_as_the_page_shows() {
     let directory = Directory::new();
     let script = format!("#!/bin/sh\n{again}cat <&3; echo \" $*\"\n").replace("latency", "web/1");
     directory.script("script", &script);
-    let file = sample::file_saying("kept");
+    let file = fixtures::file_saying("kept");
     broker.add("1/1".parse().unwrap(), Some(file.as_fd()), b"").unwrap();
     assert_eq!(run(&directory, "./script one 'and two'"), "kept one and two\n");
 
@@ -478,7 +478,7 @@ fn a_script_fetches_its_descriptor_as_the_page_shows() {
     let directory = Directory::new();
     let script = format!("{substitution}cat <&$log\n").replace("kernel-log", "web/2");
     directory.file("script", script, 0o644);
-    let file = sample::file_saying("kept");
+    let file = fixtures::file_saying("kept");
     broker.add("1/2".parse().unwrap(), Some(file.as_fd()), b"").unwrap();
     assert_eq!(run(&directory, "bash script"), "kept");
 }

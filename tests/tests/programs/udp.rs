@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use fdbroker_tests::{Daemon, Example, PATIENCE, sample, wait_until};
+use fdbroker_tests::{Daemon, Example, PATIENCE, fixtures, wait_until};
 use rustix::process::Signal;
 
 /// The tag of the example.
@@ -38,7 +38,7 @@ fn say(client: &UdpSocket, number: u32) {
 
 #[test]
 fn what_lies_in_the_buffer_while_the_socket_is_handed_on_is_answered_by_the_new_one() {
-    let daemon = Daemon::with_policy(&sample::open_at(TAG)).start();
+    let daemon = Daemon::with_policy(&fixtures::open_at(TAG)).start();
     let mut old = Example::start(&daemon, "udp");
     let client = client(&old);
     say(&client, 0);
@@ -56,7 +56,7 @@ fn what_lies_in_the_buffer_while_the_socket_is_handed_on_is_answered_by_the_new_
 
 #[test]
 fn what_lies_in_the_buffer_of_one_that_is_killed_is_answered_by_the_next() {
-    let daemon = Daemon::with_policy(&sample::open_at(TAG)).start();
+    let daemon = Daemon::with_policy(&fixtures::open_at(TAG)).start();
     let old = Example::start(&daemon, "udp");
     let client = client(&old);
     old.signal(Signal::STOP);
@@ -70,7 +70,7 @@ fn what_lies_in_the_buffer_of_one_that_is_killed_is_answered_by_the_next() {
 
 #[test]
 fn under_constant_traffic_every_datagram_is_answered_once_whoever_has_the_socket() {
-    let daemon = Daemon::with_policy(&sample::open_at(TAG)).start();
+    let daemon = Daemon::with_policy(&fixtures::open_at(TAG)).start();
     let mut server = Example::start(&daemon, "udp");
     let client = client(&server);
     let ends = Arc::new(AtomicBool::new(false));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use fdbroker::{Broker, Error, Found, Kind, Slot};
 use fdbroker_tests::{
-    Answer, Daemon, Ids, Peer, Person, is_root, needs_root, request, sample, wait_until,
+    Answer, Daemon, HelperProcess, Ids, Peer, fixtures, is_root, needs_root, request, wait_until,
 };
 
 /// One uid may list all of tag `web` and nothing else; `vault` is nobody's but ours.
@@ -110,8 +110,8 @@ fn hel_tells_the_instance_and_how_many_tags_the_peer_may_see() {
     let other = self::daemon();
     assert_ne!(greeted(&mut other.connect()).key, hello.key);
     if needs_root("HEL of others") {
-        assert_eq!(greeted(&mut Person::user(LISTER).connect(&daemon)).tags, 2);
-        assert_eq!(greeted(&mut Person::user(STRANGER).connect(&daemon)).tags, 0);
+        assert_eq!(greeted(&mut HelperProcess::user(LISTER).connect(&daemon)).tags, 2);
+        assert_eq!(greeted(&mut HelperProcess::user(STRANGER).connect(&daemon)).tags, 0);
     }
     let mut broker = Broker::connect_to(daemon.socket()).unwrap();
     assert_eq!(broker.instance().unwrap(), hello.key);
@@ -233,7 +233,7 @@ fn a_name_that_does_not_exist_and_one_without_a_right_read_the_same() {
     let known = ["null", "words", "dev", "vault", "web", "web/1", "web/2", "10/1", "dev/0"];
     let unknown = ["nil", "no", "tag", "web/", "web/-1", "web/01", "99/1", "-1/-1", "7", "a b"];
     let mut answers = BTreeSet::new();
-    let mut peer = Person::user(STRANGER).connect(&daemon);
+    let mut peer = HelperProcess::user(STRANGER).connect(&daemon);
     greeted(&mut peer);
     for name in known.into_iter().chain(unknown) {
         let Answer::Failed(errno, text) = find(&mut peer, name) else { panic!("{name} is found") };
@@ -242,7 +242,7 @@ fn a_name_that_does_not_exist_and_one_without_a_right_read_the_same() {
     assert_eq!(answers, BTreeSet::from([(libc::EACCES, "refused".to_owned())]));
 
     // Any right on a slot lets its holder know the slot, and no other.
-    let mut peer = Person::user(LISTER).connect(&daemon);
+    let mut peer = HelperProcess::user(LISTER).connect(&daemon);
     greeted(&mut peer);
     for (name, found) in [("vault/5", true), ("vault/6", false), ("vault", false), ("web", true)] {
         let answer = find(&mut peer, name);
@@ -264,7 +264,7 @@ fn a_listing_shows_what_is_there_with_kinds_and_resources() {
     let daemon = daemon();
     let mut peer = daemon.connect();
     peer.add((10, 3), "payload").done();
-    peer.add_descriptor((10, 4), sample::file_saying("x"), "").done();
+    peer.add_descriptor((10, 4), fixtures::file_saying("x"), "").done();
     peer.add((11, 5), "secret").done();
     let mut broker = Broker::connect_to(daemon.socket()).unwrap();
     let listed = broker.list(None).unwrap();
@@ -331,7 +331,7 @@ fn a_long_listing_comes_page_by_page_complete_and_in_order() {
     let names = ["a".repeat(64), "z".repeat(64)];
     let tags: String =
         (1..).zip(&names).map(|(id, name)| format!("[tags.{name}]\nid = {id}\n")).collect();
-    let rules = sample::OPEN.replace("[tags.open]\nid = 1\n", &tags);
+    let rules = fixtures::OPEN.replace("[tags.open]\nid = 1\n", &tags);
     let daemon = Daemon::with_policy(&rules).start();
     let mut peer = daemon.connect();
     fill(&mut peer, (1, 0), MANY);
@@ -398,7 +398,7 @@ fn a_listing_that_nobody_reads_keeps_nobody_else_waiting_and_takes_no_memory() {
     let daemon = Daemon::open().setting("frame_timeout = \"1s\"").start();
     let mut peer = daemon.connect();
     fill(&mut peer, (1, 0), 5000);
-    let mut unread = Person::same().connect(&daemon);
+    let mut unread = HelperProcess::same().connect(&daemon);
     unread.send(&request::hello(), &[]);
     let body = [-1i16, 0, -1, 0].map(i16::to_ne_bytes).concat();
     let list = request::extended(LIST, &[&body[..], &(-1i32).to_ne_bytes()].concat());
@@ -418,7 +418,7 @@ fn a_listing_that_nobody_reads_keeps_nobody_else_waiting_and_takes_no_memory() {
 fn status_says_how_the_broker_is_to_operators() {
     let daemon = daemon();
     let mut peer = daemon.connect();
-    peer.add_descriptor((10, 1), sample::file_saying("x"), "").done();
+    peer.add_descriptor((10, 1), fixtures::file_saying("x"), "").done();
     peer.add((10, 2), "x").done();
     let key = greeted(&mut peer).key;
     let said = daemon.says(&["status"]);

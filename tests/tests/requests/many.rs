@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use fdbroker::{Broker, Error, Index, NewDeposit, Tag};
-use fdbroker_tests::{Daemon, Person, needs_root, request, sample, wait_until};
+use fdbroker_tests::{Daemon, HelperProcess, fixtures, needs_root, request, wait_until};
 
 const TAG: i16 = 1;
 /// More than five messages hold.
@@ -23,7 +23,7 @@ fn indices(numbers: std::ops::Range<i32>) -> Vec<Index> {
 }
 
 fn daemon() -> Daemon {
-    let policy = sample::OPEN.replace("id = 1", "id = 1\naccept = [\"file\", \"none\"]");
+    let policy = fixtures::OPEN.replace("id = 1", "id = 1\naccept = [\"file\", \"none\"]");
     Daemon::with_policy(&policy).start()
 }
 
@@ -37,7 +37,8 @@ fn what_was_deposited_in_many_slots_comes_back_from_many_and_leaves_nothing_when
     let mut bystander = daemon.connect();
     let before = daemon.descriptors_with(&mut bystander);
     let mut broker = broker(&daemon);
-    let files: Vec<_> = (0..MANY).map(|number| sample::file_saying(&number.to_string())).collect();
+    let files: Vec<_> =
+        (0..MANY).map(|number| fixtures::file_saying(&number.to_string())).collect();
     let payloads: Vec<_> = (0..MANY).map(|number| number.to_ne_bytes()).collect();
     let new = |number: i32| NewDeposit {
         index: index(number),
@@ -61,7 +62,7 @@ fn what_was_deposited_in_many_slots_comes_back_from_many_and_leaves_nothing_when
             assert_eq!((at, &deposit.payload[..]), (index(number), &number.to_ne_bytes()[..]));
             assert_eq!(deposit.descriptor.is_some(), number % 3 != 0);
             if let Some(descriptor) = deposit.descriptor {
-                assert!(sample::same_file(&descriptor, &files[number as usize]), "{number}");
+                assert!(fixtures::same_file(&descriptor, &files[number as usize]), "{number}");
             }
         }
     }
@@ -92,7 +93,7 @@ fn each_slot_has_an_outcome_of_its_own() {
     let policy = format!(
         "{}[[rules]]\nid = \"not those\"\ndeny = [\"add\", \"get\"]\nslots = [\"open/5-7\"]\n\
          anyone = true\n",
-        sample::OPEN
+        fixtures::OPEN
     );
     let daemon = Daemon::with_policy(&policy).start();
     let mut broker = broker(&daemon);
@@ -151,7 +152,7 @@ fn what_is_another_users_is_neither_taken_nor_deleted() {
                   allow = [\"get\", \"add\", \"del\"]\n";
     drop(daemon);
     let daemon = Daemon::with_policy(policy).start();
-    Person::user(64101).connect(&daemon).add((TAG, 1), "theirs").done();
+    HelperProcess::user(64101).connect(&daemon).add((TAG, 1), "theirs").done();
     let mut broker = broker(&daemon);
     broker.add(fdbroker::Slot::new(TAG, 0).unwrap(), None, b"own").unwrap();
     let taken = broker.take_many(tag(), &indices(0..2)).unwrap();
@@ -194,12 +195,12 @@ fn who_leaves_before_it_has_taken_leaves_everything_there() {
 
 #[test]
 fn what_grew_while_the_asker_waited_for_its_turn_is_split_as_it_is_then() {
-    let daemon = Daemon::with_policy(&sample::serial()).start();
+    let daemon = Daemon::with_policy(&fixtures::serial()).start();
     let mut owner = daemon.connect();
     owner.add((TAG, 0), "x").done();
     owner.add((TAG, 1), vec![1; 32768]).done();
     owner.add((TAG, 2), vec![2; 32700]).done();
-    let waiter = Person::same();
+    let waiter = HelperProcess::same();
     let mut asker = waiter.connect(&daemon);
     asker.send(&request::hello(), &[]);
     asker.receive().unwrap();
@@ -221,7 +222,7 @@ fn what_grew_while_the_asker_waited_for_its_turn_is_split_as_it_is_then() {
 #[test]
 fn many_resources_at_once_come_in_as_many_answers_as_their_users_share_of_the_table_takes() {
     let resource = "[resources.null]\nslot = \"open/5\"\ndevice = \"/dev/null\"\n";
-    let policy = format!("{}\n{resource}", sample::OPEN);
+    let policy = format!("{}\n{resource}", fixtures::OPEN);
     let daemon = Daemon::with_policy(&policy).descriptor_limit(1024).start();
     let mut broker = broker(&daemon);
     for _ in 0..4 {

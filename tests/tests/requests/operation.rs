@@ -4,8 +4,8 @@ use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use fdbroker_tests::{
-    Daemon, Directory, Ids, Line, Peer, Person, WORKER, is_root, needs_root, process, sample, skip,
-    sys, wait_for,
+    Daemon, Directory, HelperProcess, Ids, Line, Peer, WORKER, fixtures, is_root, needs_root,
+    process, skip, sys, wait_for,
 };
 
 #[test]
@@ -99,8 +99,8 @@ anyone = true
 #[test]
 fn every_decision_is_just_one_record_that_says_who_what_where_and_why() {
     let daemon = Daemon::with_policy(POLICY).start();
-    let person = Person::same();
-    let mut peer = person.connect(&daemon);
+    let helper = HelperProcess::same();
+    let mut peer = helper.connect(&daemon);
     peer.get((1, 0)).descriptor();
     assert_eq!(peer.get((1, 1)).errno(), libc::EIO);
     assert_eq!(peer.add((1, 5), "x").errno(), libc::EACCES);
@@ -135,7 +135,7 @@ fn every_decision_is_just_one_record_that_says_who_what_where_and_why() {
     let ids = Ids::own();
     for record in &records {
         assert_eq!((record.uid, record.gid), (ids.uid, ids.gid));
-        assert_eq!(record.pid.unsigned_abs(), person.pid());
+        assert_eq!(record.pid.unsigned_abs(), helper.pid());
         assert!(!record.reason.is_empty() && !record.time.is_empty());
         assert_eq!(record.level, if record.verdict == "granted" { "info" } else { "warning" });
     }
@@ -170,7 +170,7 @@ fn a_log_that_nobody_reads_stops_nobody() {
 
 /// Serves far more than its standard error holds; it is started by hand.
 fn assert_serves_with_a_log_on(what: &str, log: OwnedFd) {
-    let flags = sample::flags(&log);
+    let flags = fixtures::flags(&log);
     let kept = log.try_clone().unwrap();
     let (directory, mut command) = by_hand();
     let mut daemon = ByHand(command.stderr(log).spawn().unwrap());
@@ -179,7 +179,7 @@ fn assert_serves_with_a_log_on(what: &str, log: OwnedFd) {
     for number in 0..3000 {
         assert_eq!(peer.get((1, 0)).errno(), libc::ENOENT, "{what}: request {number}");
     }
-    assert_eq!(sample::flags(&kept), flags, "{what}: others who have it open find it changed");
+    assert_eq!(fixtures::flags(&kept), flags, "{what}: others who have it open find it changed");
     assert!(daemon.end().success(), "{what}");
 }
 
@@ -206,7 +206,7 @@ fn a_terminal_that_stops_background_programs_stops_no_worker() {
 /// be said.
 fn by_hand() -> (Directory, Command) {
     let directory = Directory::new();
-    let body = format!("version = 1\n[broker]\nuser = {WORKER}\n{}", sample::OPEN);
+    let body = format!("version = 1\n[broker]\nuser = {WORKER}\n{}", fixtures::OPEN);
     let policy = directory.file("policy.toml", body, 0o644);
     let mut command = Command::new(&fdbroker_tests::binaries::binaries().daemon);
     command.arg("--policy").arg(policy).arg("--socket").arg(directory.join("socket"));
@@ -240,7 +240,7 @@ fn connect_to(directory: &Directory) -> Peer {
 fn a_deposit_outlives_the_worker_with_everything_that_it_is() {
     let daemon = Daemon::open().start();
     let mut peer = daemon.connect();
-    peer.add_descriptor((1, 0), sample::file_saying("kept"), "payload").done();
+    peer.add_descriptor((1, 0), fixtures::file_saying("kept"), "payload").done();
     peer.add((1, 1), vec![9; 32768]).done();
     peer.add((1, 2), "").done();
     let before = peer.tag(1);
@@ -252,7 +252,7 @@ fn a_deposit_outlives_the_worker_with_everything_that_it_is() {
         panic!("{answer:?}")
     };
     assert_eq!(
-        (payload.as_slice(), sample::content(descriptor.unwrap())),
+        (payload.as_slice(), fixtures::content(descriptor.unwrap())),
         (&b"payload"[..], "kept".into())
     );
     assert_eq!(peer.get((1, 1)).payload(), vec![9; 32768]);

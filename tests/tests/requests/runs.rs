@@ -7,7 +7,7 @@ use std::time::Duration;
 use fdbroker::{Broker, Error, Index, ManyDeposits, NewDeposit, Tag};
 use fdbroker_tests::claims::{BOTH, LIVE, SERIAL};
 use fdbroker_tests::{
-    Answer, Daemon, Ids, Line, Peer, Person, needs_root, request, sample, wait_for,
+    Answer, Daemon, HelperProcess, Ids, Line, Peer, fixtures, needs_root, request, wait_for,
 };
 use fdbroker_wire::claim::State;
 
@@ -193,7 +193,7 @@ fn what_others_deposited_ends_a_run_of_what_may_be_taken() {
     let daemon = Daemon::with_policy(policy).start();
     let mut broker = broker(&daemon);
     fill(&mut broker, [0, 1, 4]);
-    let mut theirs = Person::user(64132).connect(&daemon);
+    let mut theirs = HelperProcess::user(64132).connect(&daemon);
     theirs.add((1, 2), "theirs").done();
     theirs.add((1, 3), "theirs").done();
     assert_eq!(outcomes(&broker.take_many(tag(), &indices(0..5)).unwrap()), "xxrrx");
@@ -206,10 +206,10 @@ fn what_others_deposited_ends_a_run_of_what_may_be_taken() {
 
 #[test]
 fn a_serial_tag_is_waited_for_once_and_then_served_in_runs() {
-    let daemon = Daemon::with_policy(&sample::serial()).start();
+    let daemon = Daemon::with_policy(&fixtures::serial()).start();
     let mut owner = broker(&daemon);
     fill(&mut owner, 0..100);
-    let mut waiter = Person::same().connect(&daemon);
+    let mut waiter = HelperProcess::same().connect(&daemon);
     waiter.send(&request::hello(), &[]);
     waiter.receive().unwrap();
     let asked: Vec<u8> = (0..100).flat_map(i32::to_ne_bytes).collect();

@@ -6,7 +6,9 @@ use std::fs;
 use std::os::fd::AsRawFd;
 
 use fdbroker_tests::stuck::{HeldPipe, Stopped, sleeping_thread};
-use fdbroker_tests::{Daemon, Peer, Person, needs_root, process, request, sample, wait_until};
+use fdbroker_tests::{
+    Daemon, HelperProcess, Peer, fixtures, needs_root, process, request, wait_until,
+};
 
 use crate::policy;
 
@@ -54,7 +56,7 @@ impl Stuck {
 }
 
 fn adds(peer: &mut Peer, slot: i32) -> bool {
-    peer.add_descriptor((1, slot), sample::file_saying("x"), "").errno() == 0
+    peer.add_descriptor((1, slot), fixtures::file_saying("x"), "").errno() == 0
 }
 
 /// How often the user can deposit and delete, where nothing of that is closed.
@@ -89,8 +91,8 @@ fn what_replaces_a_deposit_that_cannot_be_closed_is_given_back() {
         return;
     }
     let daemon = daemon();
-    let mut greedy = Person::user(GREEDY).connect(&daemon);
-    let mut modest = Person::user(MODEST).connect(&daemon);
+    let mut greedy = HelperProcess::user(GREEDY).connect(&daemon);
+    let mut modest = HelperProcess::user(MODEST).connect(&daemon);
     let mut stuck = Stuck::deposited(&daemon, &mut greedy);
     for slot in 1..SLOTS {
         assert!(adds(&mut greedy, slot));
@@ -129,14 +131,14 @@ fn connections_that_cannot_be_closed_count_with_the_next_worker() {
         return;
     }
     let daemon = daemon();
-    let person = Person::user(GREEDY);
+    let helper = HelperProcess::user(GREEDY);
     let served = || {
-        let mut peer = person.try_connect(daemon.socket(), None).ok()?;
+        let mut peer = helper.try_connect(daemon.socket(), None).ok()?;
         peer.try_send(&request::get((1, 9)), &[]).ok()?;
         (peer.try_answer().ok()?.errno() == libc::ENOENT).then_some(peer)
     };
     let mut peers: Vec<Peer> = (1..SLOTS).map(|_| served().expect("it may connect")).collect();
-    let mut first = person.connect(&daemon);
+    let mut first = helper.connect(&daemon);
     let mut stuck = Stuck::deposited(&daemon, &mut first);
     stuck.leaves(&daemon, || first.del(STUCK).done());
     wait_until("the supervisor has duplicates", || duplicates(&daemon) > peers.len());
@@ -144,7 +146,7 @@ fn connections_that_cannot_be_closed_count_with_the_next_worker() {
     peers.iter_mut().for_each(|peer| drop(peer.until_closed()));
     first.until_closed();
     assert!(served().is_none(), "none of the old ones has been closed");
-    Person::user(MODEST).connect(&daemon).is_served((1, 9));
+    HelperProcess::user(MODEST).connect(&daemon).is_served((1, 9));
     stuck.let_go();
     wait_until("they have been closed", || served().is_some());
     let again = || {

@@ -3,7 +3,7 @@
 
 use std::os::fd::OwnedFd;
 
-use fdbroker_tests::{Daemon, Peer, Person, needs_root, request, sample, wait_until};
+use fdbroker_tests::{Daemon, HelperProcess, Peer, fixtures, needs_root, request, wait_until};
 use fdbroker_wire::many::ManyRequest;
 use fdbroker_wire::version2::Features;
 use fdbroker_wire::{Index, Message, Tag};
@@ -26,15 +26,16 @@ fn users_who_never_read_leave_the_worker_its_own_descriptors() {
         return;
     }
     // The kernel counts descriptors in flight per user: this worker needs a user of its own.
-    let policy = sample::accepting(r#"["file", "none"]"#);
+    let policy = fixtures::accepting(r#"["file", "none"]"#);
     let daemon =
         Daemon::with_policy(&policy).setting("user = 64005").descriptor_limit(1024).start();
     let mut keeper = daemon.connect();
-    let file = sample::file_saying("wanted");
+    let file = fixtures::file_saying("wanted");
     for index in 0..MANY {
         keeper.add_descriptor((1, index), &file, "").done();
     }
-    let mut hogs: Vec<Peer> = HOGS.iter().map(|uid| Person::user(*uid).connect(&daemon)).collect();
+    let mut hogs: Vec<Peer> =
+        HOGS.iter().map(|uid| HelperProcess::user(*uid).connect(&daemon)).collect();
     for hog in &mut hogs {
         hog.send(&request::hello_for(Features::MANY.flags()), &[]);
         hog.answer();
@@ -45,7 +46,7 @@ fn users_who_never_read_leave_the_worker_its_own_descriptors() {
         let decided = daemon.log().decisions();
         HOGS.iter().all(|uid| decided.iter().any(|line| line.uid == *uid && line.right == "get"))
     });
-    let mut modest = Person::user(MODEST).connect(&daemon);
+    let mut modest = HelperProcess::user(MODEST).connect(&daemon);
     for _ in 0..200 {
         modest.is_served((1, 1000));
     }

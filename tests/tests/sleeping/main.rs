@@ -16,7 +16,7 @@ mod table;
 
 use std::time::{Duration, Instant};
 
-use fdbroker_tests::{Daemon, PATIENCE, Peer, happens_within, process, sample};
+use fdbroker_tests::{Daemon, PATIENCE, Peer, fixtures, happens_within, process};
 
 /// How often others ask, to show that they are served: enough to need the supervisor's answers.
 const ROUNDS: usize = 100;
@@ -37,7 +37,7 @@ fn serves_others(daemon: &Daemon, bystander: &mut Peer, slot: (i16, i32)) {
 
 /// Everybody may do anything in tag 1, which accepts sockets within sockets too.
 fn policy() -> String {
-    sample::accepting(r#"["tcp", "file", "pipe", "unix", "epoll", "none"]"#)
+    fixtures::accepting(r#"["tcp", "file", "pipe", "unix", "epoll", "none"]"#)
 }
 
 /// Whether a process has this thread in the kernel's sleep that nothing ends, for a moment at least.

@@ -8,8 +8,8 @@ use fdbroker_tests::hostile::Attack;
 use fdbroker_tests::socket::connected;
 use fdbroker_tests::stuck::{HeldPipe, Stopped, sleeping_thread};
 use fdbroker_tests::{
-    Daemon, Line, PATIENCE, Peer, Person, happens_within, needs_root, process, request, sample,
-    sys, wait_until,
+    Daemon, HelperProcess, Line, PATIENCE, Peer, fixtures, happens_within, needs_root, process,
+    request, sys, wait_until,
 };
 use rustix::pipe::{PipeFlags, pipe_with};
 
@@ -26,23 +26,23 @@ fn one_user_whose_closes_sleep_fills_nobodys_table() {
     }
     let daemon = Daemon::with_policy(&policy()).descriptor_limit(4096).start();
     let before = daemon.descriptors().worker;
-    let person = Person::user(GREEDY);
+    let helper = HelperProcess::user(GREEDY);
     let mut pipe = HeldPipe::new();
-    let mut first = person.connect(&daemon);
+    let mut first = helper.connect(&daemon);
     pipe.give(daemon.worker_pid(), |end| first.send(&request::get(SLOT), &[end]));
     sleeping_thread(daemon.worker_pid());
-    let file = sample::file_saying("x");
+    let file = fixtures::file_saying("x");
     let many = vec![file.as_fd(); 253];
     let mut hoarders: Vec<Peer> = Vec::new();
     for _ in 0..80 {
-        let Ok(mut peer) = person.try_connect(daemon.socket(), None) else { continue };
+        let Ok(mut peer) = helper.try_connect(daemon.socket(), None) else { continue };
         // It fails on connections that were refused by then.
         let _ = peer.try_send(&request::get(SLOT), &many);
         hoarders.push(peer);
         let held = daemon.descriptors().worker.saturating_sub(before);
         assert!(held < 1000, "{held} of 4096 descriptors are held by one user");
     }
-    let modest = Person::user(MODEST);
+    let modest = HelperProcess::user(MODEST);
     let mut others: Vec<Peer> = (0..60).map(|_| modest.connect(&daemon)).collect();
     for other in &mut others {
         other.is_served((1, 9));
@@ -54,25 +54,25 @@ fn whoever_may_bring_nothing_more_while_it_waits_for_its_turn_is_recorded_as_cut
     if !needs_root("a user who may bring nothing more") {
         return;
     }
-    let daemon = Daemon::with_policy(&sample::serial()).descriptor_limit(4096).start();
+    let daemon = Daemon::with_policy(&fixtures::serial()).descriptor_limit(4096).start();
     let mut owner = daemon.connect();
     owner.add(SLOT, "x").done();
-    let waiting = Person::user(GREEDY);
+    let waiting = HelperProcess::user(GREEDY);
     let mut waits = waiting.connect(&daemon);
     waits.send(&request::add((1, 1), -1, b"x"), &[]);
     // By then it has been read.
     (0..2).for_each(|_| assert_eq!(owner.get(SLOT).payload(), b"x"));
-    let (hoarding, mut pipe) = (Person::user(GREEDY), HeldPipe::new());
+    let (hoarding, mut pipe) = (HelperProcess::user(GREEDY), HeldPipe::new());
     let mut first = hoarding.connect(&daemon);
     pipe.give(daemon.worker_pid(), |end| first.send(&request::get(SLOT), &[end]));
     sleeping_thread(daemon.worker_pid());
-    let file = sample::file_saying("x");
+    let file = fixtures::file_saying("x");
     let mut hoarders: Vec<Peer> = (0..10).map(|_| hoarding.connect(&daemon)).collect();
     // The first of them are read, and refused.
     hoarders.iter_mut().for_each(|peer| peer.send(&request::get(SLOT), &[file.as_fd(); 253]));
-    let is_cut_off = |line: &Line, person: &Person| {
+    let is_cut_off = |line: &Line, helper: &HelperProcess| {
         line.kind == "cut-off"
-            && line.pid.cast_unsigned() == person.pid()
+            && line.pid.cast_unsigned() == helper.pid()
             && line.reason == "too many descriptors of its user wait to be closed"
     };
     let log = daemon.log();
@@ -87,16 +87,16 @@ fn deletes_of_others_in_the_same_tag_count_no_longer_than_theirs() {
         return;
     }
     let daemon = Daemon::with_policy(&policy()).descriptor_limit(2048).start();
-    let person = Person::user(GREEDY);
+    let helper = HelperProcess::user(GREEDY);
     let mut pipe = HeldPipe::new();
-    let mut first = person.connect(&daemon);
+    let mut first = helper.connect(&daemon);
     pipe.give(daemon.worker_pid(), |end| first.send(&request::add(SLOT, 3, b""), &[end]));
     first.answer().done();
     first.del(SLOT).done();
     // More pairs than there are entries in either table.
-    let mut other = Person::user(MODEST).connect(&daemon);
+    let mut other = HelperProcess::user(MODEST).connect(&daemon);
     for _ in 0..2100 {
-        other.add_descriptor((1, 1), sample::file_saying("x"), "").done();
+        other.add_descriptor((1, 1), fixtures::file_saying("x"), "").done();
         other.del((1, 1)).done();
     }
 }
@@ -105,29 +105,29 @@ fn deletes_of_others_in_the_same_tag_count_no_longer_than_theirs() {
 /// does so as a user who has as many connections as it may. Of each burst the first brings what its
 /// close sleeps on. Returns those that it has, and what others sleep on.
 fn is_turned_away_often(daemon: &Daemon, brought: &[BorrowedFd<'_>]) -> (Vec<Peer>, Vec<HeldPipe>) {
-    let person = Person::user(GREEDY);
-    let (mut first, mut pipe) = (person.connect(daemon), HeldPipe::new());
+    let helper = HelperProcess::user(GREEDY);
+    let (mut first, mut pipe) = (helper.connect(daemon), HeldPipe::new());
     pipe.give(daemon.worker_pid(), |end| first.send(&request::get(SLOT), &[end]));
     sleeping_thread(daemon.worker_pid());
     let (mut hers, mut pipes) = (vec![first], vec![pipe]);
-    hers.extend((0..64).filter_map(|_| person.try_connect(daemon.socket(), None).ok()));
+    hers.extend((0..64).filter_map(|_| helper.try_connect(daemon.socket(), None).ok()));
     for _ in 0..40 {
         // It is turned away before any of it has been read.
         let _stopped = Stopped::new(daemon.worker_pid());
         if !brought.is_empty() {
             let mut pipe = HeldPipe::new();
-            leave_unread(daemon, &person, 1, &[pipe.take().as_fd()]);
+            leave_unread(daemon, &helper, 1, &[pipe.take().as_fd()]);
             pipes.push(pipe);
         }
-        leave_unread(daemon, &person, TABLE / 10, brought);
+        leave_unread(daemon, &helper, TABLE / 10, brought);
     }
     (hers, pipes)
 }
 
 /// Connects so often, and sends this.
-fn leave_unread(daemon: &Daemon, person: &Person, often: u16, brought: &[BorrowedFd<'_>]) {
+fn leave_unread(daemon: &Daemon, helper: &HelperProcess, often: u16, brought: &[BorrowedFd<'_>]) {
     for _ in 0..often {
-        let Ok(mut peer) = person.try_connect(daemon.socket(), None) else { continue };
+        let Ok(mut peer) = helper.try_connect(daemon.socket(), None) else { continue };
         let _ = peer.try_send(b"x", brought);
     }
 }
@@ -147,7 +147,7 @@ fn those_turned_away_with_bytes_unread_fill_nobodys_table() {
     let daemon = Daemon::with_policy(&policy()).descriptor_limit(TABLE.into()).start();
     let worker = daemon.worker_pid();
     let _hers = is_turned_away_often(&daemon, &[]);
-    Person::user(MODEST).connect(&daemon).is_served((1, 9));
+    HelperProcess::user(MODEST).connect(&daemon).is_served((1, 9));
     assert_eq!(daemon.worker_pid(), worker, "no worker has to go for that");
 }
 
@@ -158,11 +158,11 @@ fn those_turned_away_with_descriptors_unread_fill_nobodys_table() {
     }
     let daemon = Daemon::with_policy(&policy()).descriptor_limit(TABLE.into()).start();
     let worker = daemon.worker_pid();
-    let file = sample::file_saying("x");
-    let mut other = Person::user(MODEST).connect(&daemon);
+    let file = fixtures::file_saying("x");
+    let mut other = HelperProcess::user(MODEST).connect(&daemon);
     let hers = is_turned_away_often(&daemon, &[file.as_fd()]);
     other.is_served((1, 9));
-    Person::user(MODEST).connect(&daemon).is_served((1, 9));
+    HelperProcess::user(MODEST).connect(&daemon).is_served((1, 9));
     assert_eq!(daemon.worker_pid(), worker, "no worker has to go for that");
     let closers = || process::closers(daemon.supervisor_pid()).len();
     assert!(closers() > 2, "what cannot be closed fills one process after the other");
@@ -177,13 +177,14 @@ fn a_flood_of_those_turned_away_beside_a_close_that_sleeps_ends_no_worker() {
     }
     let daemon = Daemon::with_policy(&policy()).descriptor_limit(256).start();
     let worker = daemon.worker_pid();
-    let (person, mut pipe) = (Person::user(GREEDY), HeldPipe::new());
-    let mut first = person.connect(&daemon);
+    let (helper, mut pipe) = (HelperProcess::user(GREEDY), HeldPipe::new());
+    let mut first = helper.connect(&daemon);
     pipe.give(worker, |end| first.send(&request::get(SLOT), &[end]));
     let _hers: Vec<_> =
-        (0..64).filter_map(|_| person.try_connect(daemon.socket(), None).ok()).collect();
-    let mut other = Person::user(MODEST).connect(&daemon);
-    let flood = Person::user(GREEDY).attack(daemon.socket(), Attack::ConnectAndSend, 1, PATIENCE);
+        (0..64).filter_map(|_| helper.try_connect(daemon.socket(), None).ok()).collect();
+    let mut other = HelperProcess::user(MODEST).connect(&daemon);
+    let flood =
+        HelperProcess::user(GREEDY).attack(daemon.socket(), Attack::ConnectAndSend, 1, PATIENCE);
     for _ in 0..500 {
         other.is_served((1, 9));
     }
@@ -219,7 +220,7 @@ fn whoever_is_turned_away_sees_what_it_sent_closed_also_when_nobody_comes_after_
 
 fn another_user_is_served_in_the_end(daemon: &Daemon) {
     let served = || {
-        let mut other = Person::user(MODEST).try_connect(daemon.socket(), None).ok()?;
+        let mut other = HelperProcess::user(MODEST).try_connect(daemon.socket(), None).ok()?;
         other.try_send(&request::get((1, 9)), &[]).ok()?;
         (other.is_answered(Duration::from_secs(1))
             && other.try_answer().ok()?.errno() == libc::ENOENT)
@@ -235,24 +236,24 @@ fn without_a_closer_several_users_fill_nobodys_table_for_long() {
     }
     let daemon = Daemon::with_policy(&policy()).descriptor_limit(TABLE.into()).start();
     let worker = daemon.worker_pid();
-    let file = sample::file_saying("x");
+    let file = fixtures::file_saying("x");
     // Until it goes on, it starts no closer.
     daemon.stop_supervisor();
     let users = (0..4).map(|user| {
-        let (person, mut pipe) = (Person::user(GREEDY + 10 + user), HeldPipe::new());
-        let mut first = person.connect(&daemon);
+        let (helper, mut pipe) = (HelperProcess::user(GREEDY + 10 + user), HeldPipe::new());
+        let mut first = helper.connect(&daemon);
         pipe.give(worker, |end| first.send(&request::get(SLOT), &[end]));
         first.answer();
         // As many as it may have.
         let hers: Vec<_> =
-            (0..64).filter_map(|_| person.try_connect(daemon.socket(), None).ok()).collect();
-        (person, pipe, first, hers)
+            (0..64).filter_map(|_| helper.try_connect(daemon.socket(), None).ok()).collect();
+        (helper, pipe, first, hers)
     });
     let users: Vec<_> = users.collect();
     let stopped = Stopped::new(worker);
     // Not quite a quarter of the table each.
-    users.iter().for_each(|(person, ..)| {
-        leave_unread(&daemon, person, TABLE / 4 - 20, &[file.as_fd()]);
+    users.iter().for_each(|(helper, ..)| {
+        leave_unread(&daemon, helper, TABLE / 4 - 20, &[file.as_fd()]);
     });
     drop(stopped);
     wait_until("the worker gives up its full table", || !process::runs(worker));
@@ -278,7 +279,7 @@ fn processes_that_write_one_message_together_fill_nobodys_table() {
         sys::in_a_child(Duration::from_secs(10), write).unwrap();
     }
     let held = open_in(daemon.worker_pid()) - before;
-    Person::user(MODEST).connect(&daemon).is_served((1, 9));
+    HelperProcess::user(MODEST).connect(&daemon).is_served((1, 9));
     assert!(held < 150, "{held} of {TABLE} descriptors are held by one user");
 }
 
@@ -299,9 +300,9 @@ fn connections_count_until_the_supervisors_duplicates_are_closed() {
     }
     let daemon = Daemon::with_policy(&policy()).descriptor_limit(2048).start();
     let before = open_in(daemon.supervisor_pid());
-    let person = Person::user(GREEDY);
+    let helper = HelperProcess::user(GREEDY);
     let mut pipe = HeldPipe::new();
-    let mut first = person.connect(&daemon);
+    let mut first = helper.connect(&daemon);
     pipe.give(daemon.worker_pid(), |end| first.send(&request::add(SLOT, 3, b""), &[end]));
     first.answer().done();
     // The worker's close is not the last, so the supervisor's sleeps.
@@ -311,10 +312,10 @@ fn connections_count_until_the_supervisors_duplicates_are_closed() {
     wait_until("the worker closes its own", || open_in(daemon.worker_pid()) < held);
     daemon.go_on();
     sleeping_thread(daemon.supervisor_pid());
-    let other = Person::user(MODEST);
+    let other = HelperProcess::user(MODEST);
     for _ in 0..60 {
         let left: Vec<_> =
-            (0..40).filter_map(|_| person.try_connect(daemon.socket(), None).ok()).collect();
+            (0..40).filter_map(|_| helper.try_connect(daemon.socket(), None).ok()).collect();
         // The worker has accepted those before this one.
         other.connect(&daemon).is_served((1, 9));
         // They are announced soon; but those for which the user has no room never are.

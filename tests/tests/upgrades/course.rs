@@ -10,7 +10,7 @@ use std::time::Duration;
 use fdbroker::upgrader::{Builder, Happening};
 use fdbroker::{Connector, Error, Mode, UpgradeError, Upgrader};
 use fdbroker_tests::upgrades::{POLICY, SERIAL, WEB, builder, of, serving, start};
-use fdbroker_tests::{Daemon, PATIENCE, sample, wait_for, wait_until};
+use fdbroker_tests::{Daemon, PATIENCE, fixtures, wait_for, wait_until};
 use rustix::process::Signal;
 
 fn quiesced(daemon: &Daemon) -> Builder {
@@ -240,7 +240,7 @@ fn a_broker_that_was_started_anew_has_the_listeners_again_and_what_else_it_has_f
     let second = start(&after);
     for (name, kept) in [("early", &listener), ("late", &late)] {
         let inherited: TcpListener = second.listener(name).unwrap().unwrap();
-        assert!(sample::same_file(kept, &inherited), "{name}");
+        assert!(fixtures::same_file(kept, &inherited), "{name}");
     }
     assert_eq!(second.stored("state").unwrap().unwrap().bytes, b"2");
     second.ready().unwrap();

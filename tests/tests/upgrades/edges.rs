@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fdbroker_tests::load::{Clients, Load};
-use fdbroker_tests::successor::Successor;
-use fdbroker_tests::{Daemon, Example, Person, request, wait_until};
+use fdbroker_tests::upgraded_process::UpgradedProcess;
+use fdbroker_tests::{Daemon, Example, HelperProcess, request, wait_until};
 use rustix::process::Signal;
 
 const POLICY: &str = r#"
@@ -37,8 +37,8 @@ fn daemon(serial: bool) -> Daemon {
 
 /// A process that wants to take over, as the owner has heard.
 #[track_caller]
-fn claimant(daemon: &Daemon, options: &str, owner: &mut Successor) -> Successor {
-    let mut new = Successor::new();
+fn claimant(daemon: &Daemon, options: &str, owner: &mut UpgradedProcess) -> UpgradedProcess {
+    let mut new = UpgradedProcess::new();
     new.begin(daemon, options);
     assert_eq!(owner.ask("next"), format!("claimed {}", new.pid()));
     new
@@ -46,7 +46,7 @@ fn claimant(daemon: &Daemon, options: &str, owner: &mut Successor) -> Successor 
 
 /// It owns the tag: what it stores is there at once.
 #[track_caller]
-fn goes_on(owner: &mut Successor) {
+fn goes_on(owner: &mut UpgradedProcess) {
     owner.ask("store what goes-on");
     assert_eq!(owner.ask("stored what"), "goes-on");
 }
@@ -56,7 +56,7 @@ fn a_process_that_fails_before_it_is_ready_leaves_everything_as_it_was() {
     for (serial, mode) in [(false, "live"), (false, "quiesced"), (true, "live"), (true, "quiesced")]
     {
         let daemon = daemon(serial);
-        let mut old = Successor::serving(&daemon);
+        let mut old = UpgradedProcess::serving(&daemon);
         let mut new = claimant(&daemon, mode, &mut old);
         if mode == "quiesced" {
             old.ask("release");
@@ -76,7 +76,7 @@ fn a_process_that_fails_before_it_is_ready_leaves_everything_as_it_was() {
 #[test]
 fn a_process_that_fails_before_the_owner_has_released_leaves_nothing_to_release() {
     let daemon = daemon(false);
-    let mut old = Successor::serving(&daemon);
+    let mut old = UpgradedProcess::serving(&daemon);
     let mut new = claimant(&daemon, "quiesced", &mut old);
     new.kill();
     assert_eq!(old.ask("next"), "withdrawn");
@@ -88,7 +88,7 @@ fn a_process_that_fails_before_the_owner_has_released_leaves_nothing_to_release(
 fn a_process_that_was_given_up_is_told_so_and_changes_nothing_any_more() {
     for serial in BOTH {
         let daemon = daemon(serial);
-        let mut old = Successor::serving(&daemon);
+        let mut old = UpgradedProcess::serving(&daemon);
         let mut new = claimant(&daemon, "live timeout=300", &mut old);
         new.answer();
         new.signal(Signal::STOP);
@@ -104,9 +104,9 @@ fn a_process_that_was_given_up_is_told_so_and_changes_nothing_any_more() {
 #[test]
 fn an_owner_that_hangs_keeps_what_it_has_and_who_wants_it_gives_up() {
     let daemon = daemon(false);
-    let mut old = Successor::serving(&daemon);
+    let mut old = UpgradedProcess::serving(&daemon);
     old.signal(Signal::STOP);
-    let mut new = Successor::new();
+    let mut new = UpgradedProcess::new();
     new.begin(&daemon, "quiesced patience=300");
     assert_eq!(new.failure(), "TimedOut");
     old.signal(Signal::CONT);
@@ -117,10 +117,10 @@ fn an_owner_that_hangs_keeps_what_it_has_and_who_wants_it_gives_up() {
 fn of_three_at_once_each_takes_over_from_the_one_before_and_who_fails_is_passed_over() {
     for serial in BOTH {
         let daemon = daemon(serial);
-        let mut old = Successor::serving(&daemon);
+        let mut old = UpgradedProcess::serving(&daemon);
         let mut first = claimant(&daemon, "live", &mut old);
         first.answer();
-        let [mut second, mut third] = [Successor::new(), Successor::new()];
+        let [mut second, mut third] = [UpgradedProcess::new(), UpgradedProcess::new()];
         for waiting in [&mut second, &mut third] {
             waiting.begin(&daemon, "live");
             assert!(waiting.is_silent(MEANWHILE), "two take over at the same time");
@@ -146,7 +146,7 @@ fn more_sockets_than_one_message_holds_go_from_process_to_process() {
     const MANY: usize = 600;
     let daemon = daemon(false);
     let orders: Vec<_> = (0..MANY).map(|number| format!("listen {number} 127.0.0.1:0")).collect();
-    let mut old = Successor::started(&daemon, "live");
+    let mut old = UpgradedProcess::started(&daemon, "live");
     let addresses: Vec<_> = orders.iter().map(|order| old.ask(order)).collect();
     old.ask("ready");
     let mut new = claimant(&daemon, "live", &mut old);
@@ -167,7 +167,7 @@ fn a_broker_that_was_restarted_as_a_whole_leaves_the_old_one_serving_also_if_ano
     let directory = tempfile::tempdir().unwrap();
     let start = || Daemon::with_policy(POLICY).socket(directory.path().join("socket")).start();
     let mut before = start();
-    let mut old = Successor::started(&before, "live");
+    let mut old = UpgradedProcess::started(&before, "live");
     old.ask("listen http 127.0.0.1:0");
     old.ask("ready");
     let mut new = claimant(&before, "live", &mut old);
@@ -193,7 +193,7 @@ fn who_is_faster_at_a_broker_that_was_restarted_as_a_whole_and_hangs_is_passed_o
     let directory = tempfile::tempdir().unwrap();
     let start = || Daemon::with_policy(POLICY).socket(directory.path().join("socket")).start();
     let mut before = start();
-    let mut old = Successor::serving(&before);
+    let mut old = UpgradedProcess::serving(&before);
     let mut new = claimant(&before, "live timeout=300", &mut old);
     assert_eq!(new.answer(), "1", "it has inherited what was stored");
     old.signal(Signal::STOP);
@@ -211,7 +211,7 @@ fn so_it_is_where_the_old_one_has_nothing_there_since_an_earlier_restart() {
     let directory = tempfile::tempdir().unwrap();
     let start = || Daemon::with_policy(POLICY).socket(directory.path().join("socket")).start();
     let mut before = start();
-    let mut old = Successor::started(&before, "live retry=100");
+    let mut old = UpgradedProcess::started(&before, "live retry=100");
     old.ask("ready");
     let mut new = claimant(&before, "live timeout=300", &mut old);
     new.answer();
@@ -229,11 +229,11 @@ fn who_came_to_serve_while_the_broker_was_restarted_as_a_whole_has_taken_over() 
     let directory = tempfile::tempdir().unwrap();
     let start = || Daemon::with_policy(POLICY).socket(directory.path().join("socket")).start();
     let mut before = start();
-    let mut old = Successor::serving(&before);
+    let mut old = UpgradedProcess::serving(&before);
     old.signal(Signal::STOP);
     before.kill();
     let after = start();
-    let mut new = Successor::serving(&after);
+    let mut new = UpgradedProcess::serving(&after);
     old.signal(Signal::CONT);
     old.ask("complete");
     goes_on(&mut new);
@@ -243,11 +243,11 @@ fn who_came_to_serve_while_the_broker_was_restarted_as_a_whole_has_taken_over() 
 fn an_older_library_that_knows_no_claims_gets_the_sockets_by_number_and_a_newer_one_finds_them() {
     for serial in BOTH {
         let daemon = daemon(serial);
-        let mut old = Successor::started(&daemon, "live");
+        let mut old = UpgradedProcess::started(&daemon, "live");
         let address = old.ask("listen http 127.0.0.1:0");
         old.ask("ready");
 
-        let older = Person::same();
+        let older = HelperProcess::same();
         let mut asks = older.connect(&daemon);
         asks.send(&request::get((WEB, 0)), &[]);
         if serial {
@@ -259,7 +259,7 @@ fn an_older_library_that_knows_no_claims_gets_the_sockets_by_number_and_a_newer_
         asks.add_descriptor((WEB, 1), &listener, "in its own words").done();
         drop((asks, older, listener));
 
-        let mut new = Successor::started(&daemon, "live");
+        let mut new = UpgradedProcess::started(&daemon, "live");
         assert_eq!(new.ask("names"), "http");
         assert_eq!(new.ask("listen http 127.0.0.1:0"), address);
         new.ask("ready");
@@ -295,7 +295,7 @@ fn what_a_later_library_left_is_read_as_far_as_possible_and_the_rest_is_left_for
     let major = payload(2, "major", "not known");
     later.ask(&request::add((WEB, 0), -1, &payload(1, "minor", "known")), &[]).done();
     later.ask(&request::add((WEB, 1), -1, &major), &[]).done();
-    let mut older = Successor::started(&daemon, "live");
+    let mut older = UpgradedProcess::started(&daemon, "live");
     assert_eq!(older.ask("stored minor"), "known");
     assert_eq!(older.fails("stored major"), "Unreadable");
     assert_eq!(older.fails("store major again"), "Unreadable");
@@ -310,11 +310,11 @@ fn what_a_later_library_left_is_read_as_far_as_possible_and_the_rest_is_left_for
 fn the_broker_is_killed_while_one_takes_over_and_another_waits_and_both_get_there() {
     for serial in BOTH {
         let daemon = daemon(serial);
-        let mut old = Successor::serving(&daemon);
+        let mut old = UpgradedProcess::serving(&daemon);
         let mut first = claimant(&daemon, "live", &mut old);
         first.answer();
         first.ask("store what first");
-        let mut second = Successor::new();
+        let mut second = UpgradedProcess::new();
         second.begin(&daemon, "live");
         assert!(second.is_silent(MEANWHILE), "two take over at the same time");
         daemon.kill_worker();

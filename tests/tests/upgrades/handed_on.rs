@@ -9,9 +9,9 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
 use fdbroker::upgrader::{ConnectionState, Options, Role, SocketKind};
 use fdbroker::{Connector, UpgradeError, Upgrader};
-use fdbroker_tests::sample::{SECRET, assert_hides_secret};
+use fdbroker_tests::fixtures::{SECRET, assert_hides_secret};
 use fdbroker_tests::upgrades::{POLICY, WEB, builder, serving, start};
-use fdbroker_tests::{Daemon, sample, wait_until};
+use fdbroker_tests::{Daemon, fixtures, wait_until};
 
 #[test]
 fn the_same_call_makes_a_socket_and_inherits_it() {
@@ -68,10 +68,10 @@ fn names_are_the_keys_and_not_addresses() {
     assert_eq!(made.1.local_addr().unwrap(), inherited.0.local_addr().unwrap(), "one port");
     assert_eq!(made.1.local_addr().unwrap(), inherited.1.local_addr().unwrap());
     for (made, inherited) in [(&made.2, &inherited.2), (&made.3, &inherited.3)] {
-        assert!(sample::same_file(made, inherited));
+        assert!(fixtures::same_file(made, inherited));
     }
-    assert!(!sample::same_file(&inherited.2, &inherited.3), "each of the group by its own name");
-    assert!(sample::same_file(&made.4, &inherited.4) && path.exists());
+    assert!(!fixtures::same_file(&inherited.2, &inherited.3), "each of the group by its own name");
+    assert!(fixtures::same_file(&made.4, &inherited.4) && path.exists());
     second.ready().unwrap();
 }
 
@@ -162,7 +162,7 @@ fn a_connection_that_was_made_is_not_made_again() {
     drop(listener);
     let second = start(&daemon);
     let (inherited, _) = second.connect::<TcpStream>("database", address).unwrap();
-    assert!(sample::same_file(&made, &inherited));
+    assert!(fixtures::same_file(&made, &inherited));
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn a_datagram_socket_with_one_peer_is_a_connection_too() {
     first.ready().unwrap();
     let second = start(&daemon);
     let (inherited, _) = second.connect::<UdpSocket>("statistics", address).unwrap();
-    assert!(sample::same_file(&made, &inherited));
+    assert!(fixtures::same_file(&made, &inherited));
     inherited.send(b"one more").unwrap();
     let mut received = [0; 16];
     assert_eq!(server.recv_from(&mut received).unwrap(), (8, made.local_addr().unwrap()));
@@ -210,7 +210,7 @@ fn a_file_goes_on_at_its_offset() {
 #[test]
 fn what_is_stored_is_stored_by_name() {
     let daemon = Daemon::of_upgrades();
-    let file = sample::file_saying("in the file");
+    let file = fixtures::file_saying("in the file");
     let first = serving(&daemon, |first| {
         first.store("both", Some(file.as_fd()), b"bytes").unwrap();
         first.store("bytes", None, b"old").unwrap();
@@ -228,7 +228,7 @@ fn what_is_stored_is_stored_by_name() {
     assert_eq!(second.names(), ["both", "bytes", "later"]);
     let both = second.stored("both").unwrap().unwrap();
     assert_eq!(
-        (sample::content(both.descriptor.unwrap()), both.bytes),
+        (fixtures::content(both.descriptor.unwrap()), both.bytes),
         ("in the file".into(), b"bytes".to_vec())
     );
     assert_eq!(second.stored("bytes").unwrap().unwrap().bytes, b"new");
@@ -318,7 +318,7 @@ fn what_a_later_version_left_is_inherited_as_far_as_it_can_be_read() {
     later.add((10, 1), payload_of(2, 0, "quic")).done();
     let older = start(&daemon);
     let inherited: TcpListener = older.listen("http", "127.0.0.1:0").unwrap();
-    assert!(sample::same_file(&listener, &inherited));
+    assert!(fixtures::same_file(&listener, &inherited));
     let error = older.listen::<TcpListener>("quic", "127.0.0.1:0").unwrap_err();
     assert!(matches!(&error, UpgradeError::Unreadable { name } if name == "quic"), "{error}");
     older.ready().unwrap();
@@ -401,7 +401,7 @@ fn a_socket_of_another_kind_than_was_asked_for_is_refused_when_it_is_made() {
     assert!(error.to_string().contains("a Unix connection, and not a Unix socket"), "{error}");
     assert!(first.names().is_empty(), "nothing of the kind is kept");
     first.ready().unwrap();
-    let made = || Ok(TcpListener::from(sample::file_saying("text")));
+    let made = || Ok(TcpListener::from(fixtures::file_saying("text")));
     let error = first.listen_with("http", made).unwrap_err();
     assert!(error.to_string().contains("no socket, and not a TCP socket that listens"), "{error}");
     assert!(first.names().is_empty(), "nor when it serves");
@@ -433,7 +433,7 @@ fn another_address_than_that_of_what_was_inherited_is_an_error_that_says_both() 
         let listener: TcpListener = first.listen("http", "127.0.0.1:0").unwrap();
         at = Some(listener.local_addr().unwrap());
         let again: TcpListener = first.listen("http", at.unwrap()).unwrap();
-        assert!(sample::same_file(&listener, &again));
+        assert!(fixtures::same_file(&listener, &again));
     });
     let at = at.unwrap();
     let second = start(&daemon);

@@ -10,9 +10,9 @@ use std::time::Duration;
 use fdbroker::tokio::Upgrader;
 use fdbroker::upgrader::{ConnectionState, Happening};
 use fdbroker::{Mode, UpgradeError};
-use fdbroker_tests::sample::{SECRET, assert_hides_secret};
+use fdbroker_tests::fixtures::{SECRET, assert_hides_secret};
 use fdbroker_tests::upgrades::builder;
-use fdbroker_tests::{Daemon, PATIENCE, sample, wait_until};
+use fdbroker_tests::{Daemon, PATIENCE, fixtures, wait_until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
 use tokio::runtime::Runtime;
@@ -69,12 +69,12 @@ fn a_socket_of_a_program_that_blocks_does_not_block_on_tokio() {
     let daemon = Daemon::of_upgrades();
     let first = builder(&daemon).start().unwrap();
     let listener: std::net::TcpListener = first.listen("tcp", "127.0.0.1:0").unwrap();
-    assert!(!sample::flags(&listener).contains(rustix::fs::OFlags::NONBLOCK));
+    assert!(!fixtures::flags(&listener).contains(rustix::fs::OFlags::NONBLOCK));
     first.ready().unwrap();
     run(async {
         let second = start(&daemon).await;
         let inherited: TcpListener = second.listener("tcp").await.unwrap().unwrap();
-        assert!(sample::flags(&inherited).contains(rustix::fs::OFlags::NONBLOCK));
+        assert!(fixtures::flags(&inherited).contains(rustix::fs::OFlags::NONBLOCK));
         assert!(timeout(MEANWHILE, inherited.accept()).await.is_err(), "nobody came");
     });
 }

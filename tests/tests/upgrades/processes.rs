@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use fdbroker_tests::successor::Successor;
+use fdbroker_tests::upgraded_process::UpgradedProcess;
 use fdbroker_tests::upgrades::POLICY;
 use fdbroker_tests::{Daemon, needs_root, wait_until};
 
@@ -15,7 +15,7 @@ const MEANWHILE: Duration = Duration::from_millis(200);
 #[test]
 fn who_is_killed_leaves_everything_to_the_next_one() {
     let daemon = Daemon::of_upgrades();
-    let mut first = Successor::started(&daemon, "live");
+    let mut first = UpgradedProcess::started(&daemon, "live");
     let address = first.ask("listen http 127.0.0.1:0");
     first.ask("ready");
     let mut client = TcpStream::connect(&address).unwrap();
@@ -26,7 +26,7 @@ fn who_is_killed_leaves_everything_to_the_next_one() {
     client.write_all(b" and after").unwrap();
     let mut waiting = TcpStream::connect(&address).expect("the socket listens on");
 
-    let mut second = Successor::started(&daemon, "quiesced");
+    let mut second = UpgradedProcess::started(&daemon, "quiesced");
     second.ask("connection client");
     assert_eq!(second.ask("hear client 16"), "before and after");
     second.ask("say client hello");
@@ -47,9 +47,9 @@ fn heard(client: &mut TcpStream) -> String {
 #[test]
 fn a_claimant_that_crashes_leaves_the_old_one_serving() {
     let daemon = Daemon::of_upgrades();
-    let mut first = Successor::serving(&daemon);
+    let mut first = UpgradedProcess::serving(&daemon);
     for _ in 0..3 {
-        let mut second = Successor::started(&daemon, "live");
+        let mut second = UpgradedProcess::started(&daemon, "live");
         second.ask("store what else");
         assert_eq!(first.ask("next"), format!("claimed {}", second.pid()));
         second.order("abort");
@@ -62,12 +62,12 @@ fn a_claimant_that_crashes_leaves_the_old_one_serving() {
 #[test]
 fn a_claimant_that_hangs_is_given_up() {
     let daemon = Daemon::of_upgrades();
-    let mut first = Successor::serving(&daemon);
-    let second = Successor::started(&daemon, "live timeout=300");
+    let mut first = UpgradedProcess::serving(&daemon);
+    let second = UpgradedProcess::started(&daemon, "live timeout=300");
     second.signal(rustix::process::Signal::STOP);
     assert_eq!(first.ask("next"), format!("claimed {}", second.pid()));
     assert_eq!(first.ask("next"), "withdrawn");
-    let mut third = Successor::started(&daemon, "live");
+    let mut third = UpgradedProcess::started(&daemon, "live");
     third.ask("ready");
     first.ask("complete");
 }
@@ -75,21 +75,21 @@ fn a_claimant_that_hangs_is_given_up() {
 #[test]
 fn an_owner_that_dies_while_it_is_taken_over_leaves_the_tag_to_its_claimant() {
     let daemon = Daemon::of_upgrades();
-    let mut first = Successor::serving(&daemon);
-    let mut second = Successor::started(&daemon, "live");
+    let mut first = UpgradedProcess::serving(&daemon);
+    let mut second = UpgradedProcess::started(&daemon, "live");
     first.kill();
     assert_eq!(second.ask("stored what"), "it-was");
     second.ask("store what else");
     second.ask("ready");
-    let mut third = Successor::started(&daemon, "live");
+    let mut third = UpgradedProcess::started(&daemon, "live");
     assert_eq!(third.ask("stored what"), "else");
 }
 
 #[test]
 fn an_owner_that_dies_between_quiesce_and_release_leaves_what_it_had_stored() {
     let daemon = Daemon::of_upgrades();
-    let mut first = Successor::serving(&daemon);
-    let mut second = Successor::new();
+    let mut first = UpgradedProcess::serving(&daemon);
+    let mut second = UpgradedProcess::new();
     second.begin(&daemon, "quiesced");
     assert_eq!(first.ask("next"), format!("claimed {}", second.pid()));
     assert!(second.is_silent(MEANWHILE), "it starts before the owner has released");
@@ -103,10 +103,10 @@ fn an_owner_that_dies_between_quiesce_and_release_leaves_what_it_had_stored() {
 #[test]
 fn a_child_that_was_forked_and_drops_the_upgrader_takes_nothing_from_its_parent() {
     let daemon = Daemon::of_upgrades();
-    let mut first = Successor::serving(&daemon);
+    let mut first = UpgradedProcess::serving(&daemon);
     assert_eq!(first.ask("drop-in-child"), "true", "it does not wait for threads that it has not");
     first.ask("store what it-is");
-    let mut second = Successor::started(&daemon, "live");
+    let mut second = UpgradedProcess::started(&daemon, "live");
     assert_eq!(second.ask("stored what"), "it-is");
     second.ask("ready");
     first.ask("complete");
@@ -115,8 +115,8 @@ fn a_child_that_was_forked_and_drops_the_upgrader_takes_nothing_from_its_parent(
 #[test]
 fn three_at_once_become_the_owner_one_after_the_other() {
     let daemon = Daemon::of_upgrades();
-    let mut owner = Successor::serving(&daemon);
-    let mut others: Vec<_> = (0..3).map(|_| Successor::new()).collect();
+    let mut owner = UpgradedProcess::serving(&daemon);
+    let mut others: Vec<_> = (0..3).map(|_| UpgradedProcess::new()).collect();
     for (other, order) in others.iter_mut().zip(["live", "quiesced", "live"]) {
         other.begin(&daemon, order);
     }
@@ -145,8 +145,8 @@ fn a_successor_of_another_user_needs_the_right_to_replace() {
     }
     for (rights, outcome) in [("\"list\"", "Deposit"), ("\"list\", \"replace\"", "")] {
         let daemon = Daemon::with_policy(&POLICY.replace("\"list\"", rights)).start();
-        let mut old = Successor::of_user(64101);
-        let mut new = Successor::of_user(64102);
+        let mut old = UpgradedProcess::of_user(64101);
+        let mut new = UpgradedProcess::of_user(64102);
         for (process, text) in [(&mut old, "theirs"), (&mut new, "mine")] {
             process.begin(&daemon, "live");
             process.answer();
@@ -164,7 +164,7 @@ fn a_successor_of_another_user_needs_the_right_to_replace() {
 #[test]
 fn no_thread_and_no_descriptor_is_left_and_no_child_inherits_any() {
     let daemon = Daemon::of_upgrades();
-    let mut process = Successor::new();
+    let mut process = UpgradedProcess::new();
     let before = (process.ask("threads"), process.ask("descriptors"));
     // Some of the harness itself may be among them.
     let seen = process.ask("children-see");
@@ -184,8 +184,8 @@ fn no_thread_and_no_descriptor_is_left_and_no_child_inherits_any() {
 #[test]
 fn an_owner_notices_nothing_of_a_broker_that_crashes() {
     let daemon = Daemon::of_upgrades();
-    let mut first = Successor::serving(&daemon);
-    let mut stranger = Successor::new();
+    let mut first = UpgradedProcess::serving(&daemon);
+    let mut stranger = UpgradedProcess::new();
     for round in 0..5 {
         daemon.kill_worker();
         first.ask(&format!("store what {round}"));
@@ -194,7 +194,7 @@ fn an_owner_notices_nothing_of_a_broker_that_crashes() {
     daemon.kill_worker();
     stranger.begin(&daemon, "again");
     assert_eq!(stranger.failure(), "Broker", "nobody gets in between");
-    let mut second = Successor::started(&daemon, "live");
+    let mut second = UpgradedProcess::started(&daemon, "live");
     assert_eq!(second.ask("stored what"), "4");
     second.ask("ready");
     first.ask("complete");
@@ -203,13 +203,13 @@ fn an_owner_notices_nothing_of_a_broker_that_crashes() {
 #[test]
 fn who_waits_for_the_end_waits_on_when_the_broker_crashes() {
     let daemon = Daemon::of_upgrades();
-    let mut first = Successor::serving(&daemon);
+    let mut first = UpgradedProcess::serving(&daemon);
     first.order("complete");
     for _ in 0..3 {
         daemon.kill_worker();
         assert!(first.is_silent(MEANWHILE));
     }
-    let mut second = Successor::started(&daemon, "live");
+    let mut second = UpgradedProcess::started(&daemon, "live");
     second.ask("ready");
     first.answer();
 }
@@ -223,9 +223,9 @@ fn a_live_upgrade_goes_on_when_the_broker_is_killed_in_the_middle_of_each_step()
                 daemon.kill_worker();
             }
         };
-        let mut first = Successor::serving(&daemon);
+        let mut first = UpgradedProcess::serving(&daemon);
         kill(0);
-        let mut second = Successor::new();
+        let mut second = UpgradedProcess::new();
         second.begin(&daemon, "live");
         kill(1);
         second.answer();
@@ -238,7 +238,7 @@ fn a_live_upgrade_goes_on_when_the_broker_is_killed_in_the_middle_of_each_step()
         first.ask("complete");
         assert_eq!(first.fails("store what too-late"), "Completed");
         second.ask("store what it-is");
-        let mut third = Successor::started(&daemon, "live");
+        let mut third = UpgradedProcess::started(&daemon, "live");
         assert_eq!(
             (third.ask("stored what"), third.ask("stored new")),
             ("it-is".into(), "from-the-second".into())
@@ -255,8 +255,8 @@ fn a_quiesced_upgrade_goes_on_when_the_broker_is_killed_in_the_middle_of_each_st
                 daemon.kill_worker();
             }
         };
-        let mut first = Successor::serving(&daemon);
-        let mut second = Successor::new();
+        let mut first = UpgradedProcess::serving(&daemon);
+        let mut second = UpgradedProcess::new();
         second.begin(&daemon, "quiesced");
         kill(0);
         assert_eq!(first.ask("next"), format!("claimed {}", second.pid()), "step {step}");
@@ -282,9 +282,9 @@ fn a_quiesced_upgrade_goes_on_when_the_broker_is_killed_in_the_middle_of_each_st
 #[test]
 fn ten_upgrades_in_a_row_lose_nothing_while_the_broker_is_killed_again_and_again() {
     let daemon = Daemon::of_upgrades();
-    let mut owner = Successor::serving(&daemon);
+    let mut owner = UpgradedProcess::serving(&daemon);
     for round in 0..10 {
-        let mut next = Successor::new();
+        let mut next = UpgradedProcess::new();
         std::thread::scope(|scope| {
             scope.spawn(|| kill_three_times(&daemon));
             next.begin(&daemon, if round % 2 == 0 { "live" } else { "quiesced" });
@@ -317,8 +317,8 @@ fn kill_three_times(daemon: &Daemon) {
 #[test]
 fn a_claimant_that_dies_with_the_broker_is_given_up() {
     let daemon = Daemon::of_upgrades();
-    let mut first = Successor::serving(&daemon);
-    let mut second = Successor::new();
+    let mut first = UpgradedProcess::serving(&daemon);
+    let mut second = UpgradedProcess::new();
     second.begin(&daemon, "quiesced");
     assert_eq!(first.ask("next"), format!("claimed {}", second.pid()));
     first.ask("release");

@@ -8,13 +8,13 @@ fn a_claimant_that_dies_changes_nothing_and_its_owner_is_told() {
     for tag in BOTH {
         for mode in [LIVE, QUIESCED] {
             let mut old = daemon.owner(tag);
-            let person = Person::same();
-            person.greeted(&daemon).claim(tag, mode);
-            let mut new = person.greeted(&daemon);
+            let helper = HelperProcess::same();
+            helper.greeted(&daemon).claim(tag, mode);
+            let mut new = helper.greeted(&daemon);
             new.claim(tag, mode);
-            person.kill();
+            helper.kill();
             let left = old.is_told_at_last(tag, What::Left);
-            assert_eq!(left.pid.cast_unsigned(), person.pid());
+            assert_eq!(left.pid.cast_unsigned(), helper.pid());
             old.add((tag, 0), "still mine").done();
         }
     }
@@ -148,8 +148,8 @@ fn an_owner_that_dies_leaves_the_tag_to_its_claimant_at_once_whatever_the_stage(
     let daemon = Daemon::of_claims();
     for tag in BOTH {
         for (mode, releases) in [(LIVE, false), (QUIESCED, false), (QUIESCED, true)] {
-            let person = Person::same();
-            let mut old = person.greeted(&daemon);
+            let helper = HelperProcess::same();
+            let mut old = helper.greeted(&daemon);
             assert_eq!(old.claim(tag, LIVE), State::Owned);
             old.add((tag, 0), "left behind").done();
             let (mut new, mut queued) = (daemon.greeted(), daemon.greeted());
@@ -158,9 +158,9 @@ fn an_owner_that_dies_leaves_the_tag_to_its_claimant_at_once_whatever_the_stage(
             if releases {
                 old.release(tag).done();
             }
-            person.kill();
+            helper.kill();
             let owned = new.is_told_at_last(tag, What::Owned);
-            assert_eq!(owned.pid.cast_unsigned(), person.pid());
+            assert_eq!(owned.pid.cast_unsigned(), helper.pid());
             new.is_told(tag, What::ClaimedLive);
             queued.is_told(tag, What::Granted);
             queued.withdraw(tag).done();

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use fdbroker_tests::claims::{AGAIN, BOTH, LIVE, LONG, POLICY, QUIESCED, SERIAL, SETTLE, WEB};
 use fdbroker_tests::{
-    Answer, Daemon, Ids, PATIENCE, Peer, Person, happens_within, needs_root, request, sample,
-    wait_for,
+    Answer, Daemon, HelperProcess, Ids, PATIENCE, Peer, fixtures, happens_within, needs_root,
+    request, wait_for,
 };
 use fdbroker_wire::claim::{State, What};
 
@@ -22,7 +22,7 @@ fn live_the_owner_serves_on_until_its_claimant_is_ready() {
     let daemon = Daemon::of_claims();
     for tag in BOTH {
         let mut old = daemon.owner(tag);
-        old.add_descriptor((tag, 0), sample::file_saying("listener"), "").done();
+        old.add_descriptor((tag, 0), fixtures::file_saying("listener"), "").done();
         let mut new = daemon.greeted();
         let granted = new.claim_for(tag, LIVE, 60_000);
         assert_eq!(granted.state, State::Granted);
@@ -30,7 +30,7 @@ fn live_the_owner_serves_on_until_its_claimant_is_ready() {
         assert_eq!(told.claim, granted.claim);
         assert_eq!((told.pid.cast_unsigned(), told.uid), (std::process::id(), Ids::own().uid));
         assert!(told.left <= Duration::from_secs(60) && told.left > Duration::from_secs(30));
-        assert_eq!(sample::content(new.get((tag, 0)).descriptor()), "listener");
+        assert_eq!(fixtures::content(new.get((tag, 0)).descriptor()), "listener");
         old.get((tag, 0)).descriptor();
 
         new.ready(tag).done();

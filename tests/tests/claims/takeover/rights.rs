@@ -85,7 +85,7 @@ fn nobody_but_whom_the_policy_lets_takes_a_tag_over() {
         return;
     }
     let daemon = Daemon::with_policy(ONE_MAY).start();
-    let (one, other) = (Person::user(64101), Person::user(64102));
+    let (one, other) = (HelperProcess::user(64101), HelperProcess::user(64102));
     let mut owner = one.greeted(&daemon);
     assert_eq!(owner.claim(WEB, LIVE), State::Owned);
     let mut stranger = other.greeted(&daemon);
@@ -105,9 +105,9 @@ fn whoever_gets_hold_of_the_connection_gives_up_nothing_that_it_could_not_claim(
         return;
     }
     let daemon = Daemon::with_policy(ONE_MAY).start();
-    let one = Person::user(64101);
+    let one = HelperProcess::user(64101);
     let socket = one.open_connection(daemon.socket()).unwrap();
-    let mut stolen = Person::user(64102).take_over(socket.share().unwrap()).greeted();
+    let mut stolen = HelperProcess::user(64102).take_over(socket.share().unwrap()).greeted();
     let mut owner = one.take_over(socket.share().unwrap());
     assert_eq!(owner.claim(WEB, LIVE), State::Owned);
     assert_eq!(stolen.withdraw(WEB).errno(), libc::EACCES);
@@ -139,7 +139,7 @@ fn a_tag_does_not_pass_to_a_claimant_that_may_not_claim_it_any_more() {
     }
     let daemon = Daemon::of_claims();
     for tag in BOTH {
-        let outcast = Person::user(64101);
+        let outcast = HelperProcess::user(64101);
         let (mut old, mut lost) = (daemon.owner(tag), outcast.greeted(&daemon));
         let mut next = daemon.greeted();
         assert_eq!(lost.claim(tag, QUIESCED), State::Waiting);

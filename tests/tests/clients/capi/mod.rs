@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use fdbroker_tests::binaries::{binaries, copy_program, escrow_library};
 use fdbroker_tests::daemon::TRIER;
-use fdbroker_tests::{Daemon, Directory, Ids, is_root, process, sample, skip, sys, wait_until};
+use fdbroker_tests::{Daemon, Directory, Ids, fixtures, is_root, process, skip, sys, wait_until};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use rustix::process::Signal;
 

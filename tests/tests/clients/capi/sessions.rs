@@ -45,7 +45,7 @@ impl Led {
 
 #[test]
 fn the_next_program_waits_until_the_one_that_holds_a_serial_tag_has_ended() {
-    let daemon = Daemon::with_policy(&sample::serial()).start();
+    let daemon = Daemon::with_policy(&fixtures::serial()).start();
     let mut first = Led::new("turn", daemon.socket());
     first.says("asking");
     first.says("has it");
@@ -78,7 +78,7 @@ fn a_child_after_fork_is_told_that_the_session_is_not_its_own() {
 
 #[test]
 fn a_session_outlives_the_worker_and_the_whole_broker() {
-    let policy = sample::OPEN;
+    let policy = fixtures::OPEN;
     let place = Directory::new();
     let socket = place.join("socket");
     let start = || Daemon::with_policy(policy).socket(socket.clone()).start();

@@ -11,8 +11,8 @@ use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use fdbroker_tests::{
-    Answer, Builder, Daemon, Directory, Ids, Line, PATIENCE, Peer, Person, needs_root, process,
-    request, sample, wait_for, wait_until,
+    Answer, Builder, Daemon, Directory, HelperProcess, Ids, Line, PATIENCE, Peer, fixtures,
+    needs_root, process, request, wait_for, wait_until,
 };
 use rustix::fs::{SeekFrom, seek};
 
@@ -202,7 +202,8 @@ fn who_waits_for_a_turn_and_loses_the_right_is_refused_and_the_next_one_has_the_
     let serial =
         |slots: &str| allowing("\"*\"", slots).replace("id = 1\n", "id = 1\nserial = true\n");
     let daemon = Daemon::with_policy(&serial("store/*")).start();
-    let (owner, loser, winner) = (Person::same(), Person::same(), Person::same());
+    let (owner, loser, winner) =
+        (HelperProcess::same(), HelperProcess::same(), HelperProcess::same());
     let mut owns = owner.connect(&daemon);
     owns.add((1, 0), "zero").done();
     owns.add((1, 1), "one").done();
@@ -231,7 +232,7 @@ fn who_owns_a_turn_keeps_it_through_a_reload_also_when_one_of_its_requests_is_re
     owns.add((1, 0), "zero").done();
     daemon.reload(&serial("store/0"));
     assert_eq!(owns.get((1, 1)).errno(), libc::EACCES);
-    let other = Person::same();
+    let other = HelperProcess::same();
     let mut waits = other.connect(&daemon);
     waits.send(&request::get((1, 0)), &[]);
     assert!(!waits.is_answered(MEANWHILE));

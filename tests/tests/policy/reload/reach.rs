@@ -7,7 +7,7 @@ fn half_out_of_reach() -> Daemon {
     let daemon = Daemon::with_policy(&everything()).start();
     let mut peer = daemon.connect();
     for index in [0, 4, 5, 6, 8] {
-        peer.add_descriptor((1, index), sample::file_saying("held"), "four").done();
+        peer.add_descriptor((1, index), fixtures::file_saying("held"), "four").done();
     }
     daemon.reload(&allowing("\"get\", \"list\"", "store/0"));
     daemon
@@ -47,7 +47,7 @@ fn deposits_out_of_reach_stay_held_and_only_operators_see_them_with_their_mark()
     daemon.reload(&everything());
     let mut peer = daemon.connect();
     for index in [0, 4, 5, 6, 8] {
-        assert_eq!(sample::content(peer.get((1, index)).descriptor()), "held");
+        assert_eq!(fixtures::content(peer.get((1, index)).descriptor()), "held");
     }
     assert!(!daemon.says(&["list"]).contains("unreachable"));
 }
@@ -85,7 +85,7 @@ fn a_purge_deletes_what_no_rule_reaches_and_nothing_else() {
     wait_until("the supervisor has closed them", || daemon.descriptors().supervisor <= full - 4);
     daemon.kill_worker();
     assert_eq!(held(&daemon), ["1/0"]);
-    assert_eq!(sample::content(daemon.connect().get((1, 0)).descriptor()), "held");
+    assert_eq!(fixtures::content(daemon.connect().get((1, 0)).descriptor()), "held");
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn resources_that_stay_stay_open_those_that_change_are_reopened_and_those_that_g
     assert!(are_one(&first[0], peer.get((1, 0)).descriptor()), "it was opened anew");
     let changed = peer.get((1, 1)).descriptor();
     assert!(!are_one(&first[1], &changed), "it was not opened anew");
-    assert_eq!(sample::access_mode(&changed), rustix::fs::OFlags::RDWR);
+    assert_eq!(fixtures::access_mode(&changed), rustix::fs::OFlags::RDWR);
     assert_eq!(peer.get((1, 2)).errno(), libc::ENOENT);
     wait_until("the one that goes is closed", || daemon.descriptors().supervisor == open - 1);
     assert!(
@@ -161,12 +161,12 @@ fn resources_that_stay_stay_open_those_that_change_are_reopened_and_those_that_g
             .any(|target| { target == directory.join("goes").to_str().unwrap() })
     );
     // A peer keeps the descriptors that it has.
-    assert_eq!(sample::content(first.remove(2)), "goes");
+    assert_eq!(fixtures::content(first.remove(2)), "goes");
 
     let last =
         with_files(&directory, &[("stays", "read"), ("changes", "read-write"), ("comes", "read")]);
     daemon.reload(&last);
-    assert_eq!(sample::content(peer.get((1, 2)).descriptor()), "comes");
+    assert_eq!(fixtures::content(peer.get((1, 2)).descriptor()), "comes");
     assert!(are_one(&first[0], peer.get((1, 0)).descriptor()));
     assert_eq!(daemon.descriptors().supervisor, open);
     let opened =

@@ -98,7 +98,7 @@ fn ask_until(end: std::time::Instant, mut peer: Peer, index: i32) -> [u64; 4] {
         match peer.get((1, 1000 + index % 2)) {
             Answer::Deposit { payload, descriptor: Some(descriptor), .. } => {
                 assert!(payload.is_empty());
-                assert!(sample::same_file(descriptor, fs::File::open("/dev/null").unwrap()));
+                assert!(fixtures::same_file(descriptor, fs::File::open("/dev/null").unwrap()));
                 counts[2] += 1;
             }
             Answer::Failed(libc::EACCES, _) => counts[3] += 1,

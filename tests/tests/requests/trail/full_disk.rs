@@ -74,7 +74,7 @@ fn on_a_full_disk_a_required_trail_refuses_requests_and_does_not_do_them() {
     assert!(said.contains("audit=failing\n") && lost.parse::<u32>().unwrap() > 1, "{said}");
     // A refusal is one all the same.
     assert_eq!(peer.get((1, 13)).errno(), libc::EACCES);
-    let mut other = Person::same().connect(&daemon);
+    let mut other = HelperProcess::same().connect(&daemon);
     let Answer::Failed(libc::EIO, text) = other.get((1, 0)) else { panic!("it was answered") };
     assert!(text.contains("audit trail"), "{text}");
     drop(other);

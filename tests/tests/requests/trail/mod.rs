@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use fdbroker::{Broker, Errno, Error, Index, Slot, Tag};
 use fdbroker_tests::hostile::Attack;
 use fdbroker_tests::{
-    Answer, Builder, Daemon, Directory, Ids, Peer, Person, is_root, process, request, skip,
+    Answer, Builder, Daemon, Directory, HelperProcess, Ids, Peer, is_root, process, request, skip,
     wait_until,
 };
 use fdbroker_wire::version2::{Name, Request};
@@ -215,7 +215,7 @@ fn each_kind_of_record_is_in_the_file_with_all_its_fields_and_its_id() {
 fn who_wrote_on_anothers_connection_is_in_the_record() {
     let (builder, trail) = with_trail(Daemon::with_policy(POLICY));
     let daemon = builder.start();
-    let mut peer = Person::same().take_over(daemon.connect().socket());
+    let mut peer = HelperProcess::same().take_over(daemon.connect().socket());
     assert_eq!(peer.get((1, 0)).errno(), libc::ENOENT);
     let records = trail.records();
     let record = records.last().unwrap();
@@ -243,7 +243,7 @@ fn no_name_path_or_text_can_forge_a_line() {
         assert_eq!(daemon.run(&["get", &format!("x{FORGED}")]).status, 3);
         // From a socket with such a name, too.
         let own = directory.join(&format!("own{}", &FORGED[..40]));
-        let mut bound = Person::same().try_connect(daemon.socket(), Some(&own)).unwrap();
+        let mut bound = HelperProcess::same().try_connect(daemon.socket(), Some(&own)).unwrap();
         bound.send(&request::add_announcing((1, 0), -1, -1, b""), &[]);
         bound.until_closed();
         fs::create_dir(daemon.directory().join("policy.d")).unwrap();

@@ -9,9 +9,9 @@ const OTHER: u32 = 64103;
 fn a_thousand_equal_refusals_are_a_few_records_with_a_count_and_hold_nobody_else_back() {
     let (builder, trail) = with_trail(Daemon::with_policy(POLICY));
     let mut daemon = builder.start();
-    let flooder = Person::same();
+    let flooder = HelperProcess::same();
     let mut floods = flooder.connect(&daemon);
-    let other = is_root().then(|| Person::user(OTHER));
+    let other = is_root().then(|| HelperProcess::user(OTHER));
     let mut others = other.as_ref().map(|other| other.connect(&daemon));
     floods.add((1, 0), "x").done();
     let refused = |record: &Value| is(record, "decision", "refused", "get", "1/13");
@@ -56,10 +56,10 @@ fn a_thousand_equal_refusals_are_a_few_records_with_a_count_and_hold_nobody_else
 fn a_loop_over_slots_and_processes_is_a_few_records() {
     let (builder, trail) = with_trail(Daemon::with_policy(POLICY));
     let mut daemon = builder.start();
-    let people: Vec<_> = (0..4).map(|_| Person::same()).collect();
+    let people: Vec<_> = (0..4).map(|_| HelperProcess::same()).collect();
     let start = std::time::Instant::now();
-    for person in &people {
-        let mut peer = person.connect(&daemon);
+    for helper in &people {
+        let mut peer = helper.connect(&daemon);
         for index in 0..500 {
             assert_eq!(peer.get((9, index)).errno(), libc::EACCES);
         }

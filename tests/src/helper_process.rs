@@ -1,4 +1,4 @@
-//! Another process, of another user or of ours, that a test leads by the hand.
+//! Another process, of another user or of ours, that does what a test tells it.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,47 +9,47 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::binaries::binaries;
-use crate::hands::{Outcome, Task, hear, tell};
+use crate::helper_protocol::{Outcome, Task, hear, tell};
 use crate::hostile::Attack;
 use crate::sys::Received;
 use crate::{Ids, process, wait_until};
 
 /// A helper process. Ends when it and all of its [`crate::Peer`]s are dropped.
 #[derive(Clone, Debug)]
-pub struct Person(Arc<Mutex<Helper>>);
+pub struct HelperProcess(Arc<Mutex<Helper>>);
 
-/// A socket or other descriptor that a person holds, and closes when this is dropped.
+/// A socket or other descriptor that a helper holds, and closes when this is dropped.
 #[derive(Debug)]
 pub struct Connection {
-    person: Person,
+    helper: HelperProcess,
     on: usize,
 }
 
 /// An attack that goes on.
 #[derive(Debug)]
-pub struct AttackUnderWay(Person);
+pub struct AttackUnderWay(HelperProcess);
 
 #[derive(Debug)]
 struct Helper {
     /// None for one that another helper started.
     child: Option<Child>,
     pid: u32,
-    hands: UnixStream,
+    socket: UnixStream,
 }
 
-impl Person {
+impl HelperProcess {
     /// A process of our own user.
     pub fn same() -> Self {
-        let (hands, input) = UnixStream::pair().unwrap();
+        let (socket, input) = UnixStream::pair().unwrap();
         let child = Command::new(&binaries().peer).stdin(OwnedFd::from(input)).spawn().unwrap();
-        Self::new(child.id(), Some(child), hands)
+        Self::new(child.id(), Some(child), socket)
     }
 
     /// A process of another user. Only for root.
     pub fn who_is(ids: Ids) -> Self {
-        let person = Self::same();
-        person.become_user(ids);
-        person
+        let helper = Self::same();
+        helper.become_user(ids);
+        helper
     }
 
     /// A process of this user with a group of the same number. Only for root.
@@ -62,17 +62,17 @@ impl Person {
     /// # Errors
     /// As clone3(2).
     pub fn with_pid(pid: u32) -> io::Result<Self> {
-        let (hands, input) = UnixStream::pair()?;
+        let (socket, input) = UnixStream::pair()?;
         let program = binaries().peer.clone();
         let midwife = Self::same();
         midwife.perform(&Task::StartWithPid { pid, program }, &[input.as_fd()])?;
-        Ok(Self::new(pid, None, hands))
+        Ok(Self::new(pid, None, socket))
     }
 
-    fn new(pid: u32, child: Option<Child>, hands: UnixStream) -> Self {
+    fn new(pid: u32, child: Option<Child>, socket: UnixStream) -> Self {
         // The helper itself may wait as long as it has patience.
-        hands.set_read_timeout(Some(crate::PATIENCE * 2)).unwrap();
-        Self(Arc::new(Mutex::new(Helper { child, pid, hands })))
+        socket.set_read_timeout(Some(crate::PATIENCE * 2)).unwrap();
+        Self(Arc::new(Mutex::new(Helper { child, pid, socket })))
     }
 
     /// Its process id.
@@ -161,7 +161,7 @@ impl Person {
     }
 
     fn connection(&self, number: u64) -> Connection {
-        Connection { person: self.clone(), on: usize::try_from(number).unwrap() }
+        Connection { helper: self.clone(), on: usize::try_from(number).unwrap() }
     }
 
     fn number(&self, task: &Task, descriptors: &[BorrowedFd<'_>]) -> io::Result<u64> {
@@ -184,8 +184,8 @@ impl Person {
         descriptors: &[BorrowedFd<'_>],
     ) -> io::Result<(Outcome, Vec<OwnedFd>)> {
         let helper = self.0.lock().unwrap();
-        tell(&helper.hands, task, descriptors)?;
-        match hear(&helper.hands)?.ok_or(io::ErrorKind::UnexpectedEof)? {
+        tell(&helper.socket, task, descriptors)?;
+        match hear(&helper.socket)?.ok_or(io::ErrorKind::UnexpectedEof)? {
             (Outcome::Failed { errno }, _) => Err(io::Error::from_raw_os_error(errno)),
             done => Ok(done),
         }
@@ -209,7 +209,7 @@ impl Connection {
     /// As sendmsg(2).
     pub fn send(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let task = Task::Send { on: self.on, bytes: bytes.to_vec() };
-        self.person.perform(&task, descriptors).map(drop)
+        self.helper.perform(&task, descriptors).map(drop)
     }
 
     /// Has it received from, once.
@@ -217,7 +217,7 @@ impl Connection {
     /// # Errors
     /// As recvmsg(2).
     pub fn receive(&self, room: usize) -> io::Result<Received> {
-        let (bytes, descriptors) = self.person.bytes(&Task::Receive { on: self.on, room })?;
+        let (bytes, descriptors) = self.helper.bytes(&Task::Receive { on: self.on, room })?;
         Ok(Received { bytes, descriptors, truncated: false })
     }
 
@@ -228,7 +228,7 @@ impl Connection {
     pub fn latencies(&self, bytes: &[u8], number: usize, pause: Duration) -> io::Result<Vec<u32>> {
         let pause = u64::try_from(pause.as_micros()).unwrap();
         let task = Task::Measure { on: self.on, bytes: bytes.to_vec(), number, pause };
-        let (took, _) = self.person.bytes(&task)?;
+        let (took, _) = self.helper.bytes(&task)?;
         Ok(took.chunks_exact(4).map(|took| u32::from_ne_bytes(took.try_into().unwrap())).collect())
     }
 
@@ -236,14 +236,14 @@ impl Connection {
     pub fn readable(&self, within: Duration) -> bool {
         let within = u64::try_from(within.as_millis()).unwrap();
         let task = Task::Readable { on: self.on, within };
-        self.person.number(&task, &[]).expect("a kept socket can be asked") != 0
+        self.helper.number(&task, &[]).expect("a kept socket can be asked") != 0
     }
 
     /// Whether its other end hangs up within a time.
     pub fn hangs_up(&self, within: Duration) -> bool {
         let within = u64::try_from(within.as_millis()).unwrap();
         let task = Task::HangsUp { on: self.on, within };
-        self.person.number(&task, &[]).expect("a kept socket can be asked") != 0
+        self.helper.number(&task, &[]).expect("a kept socket can be asked") != 0
     }
 
     /// Has it written to.
@@ -251,7 +251,7 @@ impl Connection {
     /// # Errors
     /// As write(2).
     pub fn write(&self, bytes: &[u8]) -> io::Result<u64> {
-        self.person.number(&Task::Write { on: self.on, bytes: bytes.to_vec() }, &[])
+        self.helper.number(&Task::Write { on: self.on, bytes: bytes.to_vec() }, &[])
     }
 
     /// Has it read from, once.
@@ -259,7 +259,7 @@ impl Connection {
     /// # Errors
     /// As read(2).
     pub fn read(&self, room: usize) -> io::Result<Vec<u8>> {
-        Ok(self.person.bytes(&Task::Read { on: self.on, room })?.0)
+        Ok(self.helper.bytes(&Task::Read { on: self.on, room })?.0)
     }
 
     /// A duplicate of it.
@@ -267,7 +267,7 @@ impl Connection {
     /// # Errors
     /// As dup(2).
     pub fn share(&self) -> io::Result<OwnedFd> {
-        let (_, descriptors) = self.person.perform(&Task::Share { on: self.on }, &[])?;
+        let (_, descriptors) = self.helper.perform(&Task::Share { on: self.on }, &[])?;
         Ok(descriptors.into_iter().next().expect("the duplicate is given"))
     }
 }
@@ -275,14 +275,14 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         // A helper that was killed has closed it already.
-        let _ = self.person.perform(&Task::Close { on: self.on }, &[]);
+        let _ = self.helper.perform(&Task::Close { on: self.on }, &[]);
     }
 }
 
 impl Drop for Helper {
     fn drop(&mut self) {
         // The helper ends when its standard input does.
-        let _ = self.hands.shutdown(std::net::Shutdown::Both);
+        let _ = self.socket.shutdown(std::net::Shutdown::Both);
         if let Some(child) = &mut self.child {
             child.wait().unwrap();
         }

@@ -13,13 +13,13 @@ use crate::{Daemon, Ids, PATIENCE, process, sys};
 
 /// A process with an upgrader of tag 10. Is killed when dropped.
 #[derive(Debug)]
-pub struct Successor {
+pub struct UpgradedProcess {
     child: Child,
     orders: ChildStdin,
     answers: Receiver<String>,
 }
 
-impl Successor {
+impl UpgradedProcess {
     /// A process that has not started its upgrader.
     pub fn new() -> Self {
         Self::run(Command::new(&binaries().upgrader))
@@ -128,13 +128,13 @@ impl Successor {
     }
 }
 
-impl Default for Successor {
+impl Default for UpgradedProcess {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Drop for Successor {
+impl Drop for UpgradedProcess {
     fn drop(&mut self) {
         self.kill();
     }
