@@ -250,9 +250,16 @@ impl Daemon {
         wait_for("the daemon ends", || self.child.try_wait().unwrap())
     }
 
-    /// Kills the supervisor, as an accident would.
+    /// Kills the supervisor, as an accident would. The worker notices, and ends a little later.
     pub fn kill(&mut self) {
         self.end(Signal::KILL);
+    }
+
+    /// The same, and waits until the worker has ended: it listens no more, and another broker can.
+    pub fn kill_both(&mut self) {
+        let worker = self.worker_pid();
+        self.kill();
+        wait_until("the worker is gone", || process::has_ended(worker));
     }
 }
 

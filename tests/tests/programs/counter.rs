@@ -138,7 +138,7 @@ fn a_broker_that_is_restarted_as_a_whole_costs_no_client_and_no_number() {
     let mut first = Example::start(&before, "counter");
     let client = Client::of(first.address(), 7);
     client.goes_on();
-    before.kill();
+    before.kill_both();
     let after = start();
     wait_until("the listener is there again", || {
         fdbroker::Broker::connect_to(&path).unwrap().list(None).unwrap().len() == 1

@@ -65,7 +65,7 @@ fn a_broker_that_is_restarted_as_a_whole_keeps_no_upgrade_from_going_through() {
     let mut first = Example::start(&before, "http");
     let load = Load::start(first.address(), CLIENTS);
     load.is_served_by(first.pid());
-    before.kill();
+    before.kill_both();
     let after = start();
     wait_until("the listener is there again", || {
         fdbroker::Broker::connect_to(&path).unwrap().list(None).unwrap().len() == 1

@@ -2,9 +2,11 @@
 //! as they should.
 //!
 //! - [`layers`]: no file takes something from one that needs it
+//! - [`named`]: tests and source files that the documentation names
 //! - [`pages`]: policies, commands, options and links of the documentation
 //! - [`words`]: plain words in pages and messages
 
 mod layers;
+mod named;
 mod pages;
 mod words;

@@ -173,7 +173,7 @@ fn a_broker_that_was_restarted_as_a_whole_leaves_the_old_one_serving_also_if_ano
     let mut new = claimant(&before, "live", &mut old);
     assert_eq!(new.answer(), "1", "it has inherited the socket");
     old.signal(Signal::STOP);
-    before.kill();
+    before.kill_both();
     let after = start();
     wait_until("the claimant is faster", || after.log().text().contains("claim"));
     old.signal(Signal::CONT);
@@ -197,7 +197,7 @@ fn who_is_faster_at_a_broker_that_was_restarted_as_a_whole_and_hangs_is_passed_o
     let mut new = claimant(&before, "live timeout=300", &mut old);
     assert_eq!(new.answer(), "1", "it has inherited what was stored");
     old.signal(Signal::STOP);
-    before.kill();
+    before.kill_both();
     let after = start();
     wait_until("the claimant is faster", || after.log().text().contains("claim"));
     old.signal(Signal::CONT);
@@ -216,7 +216,7 @@ fn so_it_is_where_the_old_one_has_nothing_there_since_an_earlier_restart() {
     let mut new = claimant(&before, "live timeout=300", &mut old);
     new.answer();
     old.signal(Signal::STOP);
-    before.kill();
+    before.kill_both();
     let after = start();
     wait_until("the claimant is faster", || after.log().text().contains("claim"));
     old.signal(Signal::CONT);
@@ -231,7 +231,7 @@ fn who_came_to_serve_while_the_broker_was_restarted_as_a_whole_has_taken_over() 
     let mut before = start();
     let mut old = UpgradedProcess::serving(&before);
     old.signal(Signal::STOP);
-    before.kill();
+    before.kill_both();
     let after = start();
     let mut new = UpgradedProcess::serving(&after);
     old.signal(Signal::CONT);

@@ -1,11 +1,13 @@
 //! Upgrades with the library's upgrader: in one process, in real ones, and under faults.
 //!
+//! - [`addresses`]: where sockets are bound, and of which kind they are
 //! - [`course`]: who may change what at which time, and what everybody is told
 //! - [`edges`]: processes that fail, hang, are many or are of another version
 //! - [`handed_on`]: what an upgrader hands on
 //! - [`on_tokio`]: the same on tokio
 //! - [`processes`]: real processes that are killed or hang
 
+mod addresses;
 mod course;
 mod edges;
 mod handed_on;

@@ -57,13 +57,6 @@ fn the_next_program_waits_until_the_one_that_holds_a_serial_tag_has_ended() {
     second.ends();
 }
 
-/// Kills a broker; its worker notices, and is gone when this returns.
-fn kill(daemon: &mut Daemon) {
-    let worker = daemon.worker_pid();
-    daemon.kill();
-    wait_until("the worker is gone", || process::has_ended(worker));
-}
-
 #[test]
 fn a_number_that_is_a_strangers_by_now_is_left_alone() {
     let daemon = Daemon::open().start();
@@ -89,13 +82,13 @@ fn a_session_outlives_the_worker_and_the_whole_broker() {
     program.step();
     program.says("0");
     // The program asks while nobody listens; it is answered by the next broker, whose slots are empty.
-    kill(&mut daemon);
+    daemon.kill_both();
     program.step();
     let next = start();
     program.says(&(-libc::ENOENT).to_string());
     // And when none comes back, it is told, and SIGPIPE does not end it.
     daemon = next;
-    kill(&mut daemon);
+    daemon.kill_both();
     for _ in 0..2 {
         program.step();
         program.says(&(-libc::ECONNREFUSED).to_string());
