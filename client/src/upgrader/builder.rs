@@ -71,9 +71,11 @@ impl Builder {
         self
     }
 
-    /// How long it may take from when the turn has come until [`Upgrader::ready`]: 1 ms to an
-    /// hour; what is beyond counts as that. The default is a minute. Where there is no predecessor,
-    /// or it dies, others may take over what this process has not deposited after that time.
+    /// How long it may take from when the turn has come until [`Upgrader::ready`]. The default is a
+    /// minute. Zero counts as 1 ms, and more than an hour as an hour.
+    ///
+    /// If there is no predecessor, or it dies, others may take over after that time what this
+    /// process has not deposited.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout.clamp(Duration::from_millis(1), MAX_TIME);
         self

@@ -32,6 +32,9 @@ const DEBUG_FORMS: [&str; 10] =
 /// The longest sentence of a message, in words.
 const LONGEST: usize = 25;
 
+/// The longest sentence of a page.
+const LONGEST_OF_PAGES: usize = 30;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
@@ -123,7 +126,7 @@ fn literal(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> String {
 /// The sentences of a text, roughly: up to a stop, the end of a cell, an indented or an empty line.
 fn sentences(text: &str) -> Vec<String> {
     let paragraphs = text.replace(" | ", "\n\n").replace("\n| ", "\n\n").replace("\n  ", "\n\n");
-    let ends = |text: &str| text.ends_with(['.', ';', ':', '?']);
+    let ends = |text: &str| text.trim_end_matches(['*', ')', '"']).ends_with(['.', ';', ':', '?']);
     let mut found = Vec::new();
     for paragraph in paragraphs.split("\n\n") {
         let mut sentence = String::new();
@@ -228,6 +231,26 @@ fn sentences_of_messages_are_short() {
         })
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn sentences_of_pages_are_short() {
+    let long = |sentence: &String| sentence.split_whitespace().count() > LONGEST_OF_PAGES;
+    let wrong: Vec<_> = pages()
+        .into_iter()
+        .filter(|(path, _)| path.ends_with(".md"))
+        .flat_map(|(path, text)| {
+            let long = sentences(&prose(&text)).into_iter().filter(long);
+            long.map(move |it| format!("{path}: {it}")).collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A page without its examples, its items and fields apart.
+fn prose(page: &str) -> String {
+    let outside = page.split("```").step_by(2).collect::<String>();
+    outside.replace("\n- ", "\n\n").replace(" · ", "\n\n")
 }
 
 /// One escape shows text from others everywhere: `Debug` has another set of characters.
