@@ -1,5 +1,6 @@
 //! A session's incoming side: bytes and descriptors in, requests out, each with its writer.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::os::fd::BorrowedFd;
@@ -11,15 +12,14 @@ use fdbroker_wire::{Decoder, Fault, Limits, Message};
 use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroize;
 
-use crate::fd::PeerFd;
+use crate::fd::{CloseQueue, PeerFd};
 use crate::sys::receive::{Received, receive};
 use crate::sys::watch::Watched;
 use crate::worker::identity::Identity;
 use crate::worker::identity::writer::{Writer, Writers};
 use crate::worker::limits::loop_time::Turn;
-use crate::worker::limits::quota::{Exceeded, Reader};
+use crate::worker::limits::quota::{Exceeded, Quotas, Reader};
 use crate::worker::sessions::is_over;
-use crate::worker::state::Worker;
 
 /// How much is read at once, in bytes: the largest message of version 1, and some.
 pub(crate) const CHUNK: usize = 64 * 1024;
@@ -51,6 +51,15 @@ pub(crate) struct Inbox {
     /// When the rest of a message that has begun must be here.
     deadline: Option<Instant>,
     frame_timeout: Duration,
+}
+
+/// What all sessions share for reading.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared<'a> {
+    pub(crate) close_queue: &'a CloseQueue,
+    pub(crate) quotas: &'a Quotas,
+    /// Where every session reads to, before it decodes.
+    pub(crate) chunk: &'a RefCell<Box<[u8]>>,
 }
 
 /// Bytes up to `end`, and who wrote them.
@@ -134,7 +143,7 @@ impl Inbox {
     ///
     /// # Errors
     /// When there is none any more.
-    pub(crate) async fn request(&mut self, worker: &Worker) -> Result<Incoming, Gone> {
+    pub(crate) async fn request(&mut self, shared: Shared<'_>) -> Result<Incoming, Gone> {
         loop {
             let start = self.fed - self.waiting();
             if let Some(message) = self.decoder.message() {
@@ -146,25 +155,25 @@ impl Inbox {
                 return Err(Gone::Left);
             }
             if self.decoder.pending() == 0 {
-                self.read_in_turn(worker).await?;
+                self.read_in_turn(shared).await?;
                 continue;
             }
             let until = *self.deadline.get_or_insert_with(|| Instant::now() + self.frame_timeout);
-            let read = timeout_at(until, self.read_in_turn(worker)).await;
+            let read = timeout_at(until, self.read_in_turn(shared)).await;
             read.map_err(|_| Gone::TooSlow)??;
         }
     }
 
     /// Waits until the peer has left or has to, while one of its requests waits for its turn. What
     /// it sends during that time is kept, up to a bound, and lost if it leaves.
-    pub(crate) async fn departed(&mut self, worker: &Worker) {
+    pub(crate) async fn departed(&mut self, shared: Shared<'_>) {
         while !self.closed {
             if self.full || self.decoder.pending() >= READ_AHEAD {
                 self.writers.not_drained();
                 // When even that is not told, it has failed.
                 return self.stream.closed().await.unwrap_or(());
             }
-            if let Err(gone) = self.read(worker, READ_AHEAD).await {
+            if let Err(gone) = self.read(shared, READ_AHEAD).await {
                 self.gone = Some(gone);
                 return;
             }
@@ -178,7 +187,7 @@ impl Inbox {
     }
 
     /// Reads something, when it is there and it is the user's turn. Can be dropped.
-    async fn read_in_turn(&mut self, worker: &Worker) -> Result<(), Gone> {
+    async fn read_in_turn(&mut self, shared: Shared<'_>) -> Result<(), Gone> {
         loop {
             let ended = self.stream.readable().await.map_err(|_| Gone::Left)?;
             // To end needs no turn: what is over does not count any longer than it must.
@@ -186,7 +195,7 @@ impl Inbox {
                 self.turn.take().await;
             }
             // Where nothing was there after all, what comes next waits for its turn too.
-            if self.read(worker, CHUNK).await? {
+            if self.read(shared, CHUNK).await? {
                 return Ok(());
             }
         }
@@ -194,10 +203,10 @@ impl Inbox {
 
     /// Reads once, when there may be something, and room for what it may bring: that is waited for, but not
     /// for long. Returns whether there was something. Can be dropped.
-    async fn read(&mut self, worker: &Worker, room: usize) -> Result<bool, Gone> {
+    async fn read(&mut self, shared: Shared<'_>, room: usize) -> Result<bool, Gone> {
         let mut gone = Gone::TableFull;
         for _ in 0..=MOST_PAUSES {
-            gone = match self.read_if_room(worker, room).await? {
+            gone = match self.read_if_room(shared, room).await? {
                 Found::NoRoom(Exceeded::Table) => Gone::TableFull,
                 Found::NoRoom(_) => Gone::TooMuch,
                 found => return Ok(found == Found::Something),
@@ -208,22 +217,22 @@ impl Inbox {
     }
 
     /// Reads once, when there may be something.
-    async fn read_if_room(&mut self, worker: &Worker, room: usize) -> Result<Found, Gone> {
+    async fn read_if_room(&mut self, shared: Shared<'_>, room: usize) -> Result<Found, Gone> {
         let uid = self.uid;
         let reader = &self.reader;
         let mut hold = |descriptor| {
-            let mut held = worker.close_queue.hold(uid, descriptor);
+            let mut held = shared.close_queue.hold(uid, descriptor);
             held.keep_until_closed(reader.charge());
             held
         };
         let writers = &mut self.writers;
         let mut no_room = None;
         let into_chunk = |socket: BorrowedFd<'_>| {
-            if let Err(exceeded) = worker.quotas.may_read(reader) {
+            if let Err(exceeded) = shared.quotas.may_read(reader) {
                 no_room = Some(exceeded);
                 return Err(ErrorKind::QuotaExceeded.into());
             }
-            let received = receive(socket, &mut worker.chunk.borrow_mut()[..room], &mut hold);
+            let received = receive(socket, &mut shared.chunk.borrow_mut()[..room], &mut hold);
             if received.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
                 writers.drained();
             }
@@ -236,7 +245,7 @@ impl Inbox {
         match read {
             // No other session runs in between: the chunk still holds what was received.
             Ok(Some(received)) => {
-                self.feed(worker, received);
+                self.feed(shared, received);
                 Ok(Found::Something)
             }
             Ok(None) => Ok(Found::Nothing),
@@ -247,7 +256,7 @@ impl Inbox {
         }
     }
 
-    fn feed(&mut self, worker: &Worker, mut received: Received<PeerFd>) {
+    fn feed(&mut self, shared: Shared<'_>, mut received: Received<PeerFd>) {
         if received.length == 0 {
             self.closed = true;
             return;
@@ -258,7 +267,7 @@ impl Inbox {
         // A usize is at most 64 bits wide.
         self.fed += length as u64;
         self.note_writer(writer);
-        let chunk = &mut worker.chunk.borrow_mut()[..length];
+        let chunk = &mut shared.chunk.borrow_mut()[..length];
         self.decoder.feed(chunk, descriptors, truncated);
         chunk.zeroize();
     }

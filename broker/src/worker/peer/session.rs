@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use fdbroker_wire::Tag;
 use fdbroker_wire::version2::Features;
 
-use super::inbox::{Gone, Inbox, Incoming};
+use super::inbox::{Gone, Inbox, Incoming, Shared};
 use super::outbox::Outbox;
 use crate::worker::disconnected::Disconnected;
 use crate::worker::identity::Identity;
@@ -54,11 +54,11 @@ impl Session {
             }
             tokio::select! {
                 biased;
-                incoming = self.inbox.request(worker) => return incoming,
+                incoming = self.inbox.request(shared(worker)) => return incoming,
                 () = may_tell(&self.participant, &self.outbox) => {}
             }
         }
-        self.inbox.request(worker).await
+        self.inbox.request(shared(worker)).await
     }
 
     /// Whether any event can happen that the session is to be told: never if it claimed nothing.
@@ -108,7 +108,7 @@ impl Session {
         tokio::select! {
             biased;
             () = tokio::time::sleep(pause) => Ok(()),
-            () = self.inbox.departed(worker) => Err(Disconnected),
+            () = self.inbox.departed(shared(worker)) => Err(Disconnected),
         }
     }
 
@@ -135,7 +135,7 @@ impl Session {
             tokio::select! {
                 biased;
                 newly = &mut turn => break newly,
-                () = self.inbox.departed(worker) => return Err(Disconnected),
+                () = self.inbox.departed(shared(worker)) => return Err(Disconnected),
                 () = may_tell(&self.participant, &self.outbox), if listens => {}
             }
             self.tell().await.map_err(|_| Disconnected)?;
@@ -151,6 +151,11 @@ impl Session {
         self.touched.retain(|touched| *touched != tag);
         owner_changes::leave(worker, tag, &self.participant, End::Withdrawn).await;
     }
+}
+
+/// What every inbox uses of the worker.
+fn shared(worker: &Worker) -> Shared<'_> {
+    Shared { close_queue: &worker.close_queue, quotas: &worker.quotas, chunk: &worker.chunk }
 }
 
 /// Waits until there is something to be told, and room for it. Can be dropped.
