@@ -29,6 +29,15 @@ pub(crate) fn transmit(
     Ok(sendmsg(socket, parts, &mut control, flags)?)
 }
 
+/// Returns what is left of a message after its first `sent` bytes.
+pub(crate) fn rest<const N: usize>(parts: [&[u8]; N], mut sent: usize) -> [IoSlice<'_>; N] {
+    parts.map(|part| {
+        let (gone, left) = part.split_at(sent.min(part.len()));
+        sent -= gone.len();
+        IoSlice::new(left)
+    })
+}
+
 /// Whether too many descriptors of this user lie unread, with whomever. No event tells when that
 /// is over: the caller tries again.
 pub(crate) fn too_many_in_flight(error: &io::Error) -> bool {
@@ -43,3 +52,18 @@ pub(crate) fn is_short(error: &io::Error) -> bool {
 
 /// The pause before a send that failed for want of something is tried again.
 pub(crate) const RETRY: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use super::rest;
+
+    #[test]
+    fn what_is_left_of_a_message_begins_where_the_last_write_ended() {
+        let left = |sent| rest([&b"head"[..], b"", b"body"], sent).map(|part| part.to_vec());
+        assert_eq!(left(0), [&b"head"[..], b"", b"body"]);
+        assert_eq!(left(3), [&b"d"[..], b"", b"body"]);
+        assert_eq!(left(4), [&b""[..], b"", b"body"]);
+        assert_eq!(left(7), [&b""[..], b"", b"y"]);
+        assert_eq!(left(9), [&b""[..], b"", b""]);
+    }
+}

@@ -4,14 +4,15 @@
 //! sent waits in a queue, and when that is long, reading pauses instead.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fdbroker_wire::{
-    Control, Decoder, Errno, Limits, Message, Opened, Payload, add_head, opcode, reply,
+    Control, Decoder, Errno, Limits, MAX_DESCRIPTORS, Message, Opened, Payload, add_head, opcode,
+    reply,
 };
 use rustix::net::{Shutdown, shutdown};
 use tokio::io::Interest;
@@ -21,7 +22,7 @@ use zeroize::Zeroize;
 use crate::fd::{CloseQueue, Depositor, PeerFd, table};
 use crate::supervisor::deposits::kept::Kept;
 use crate::sys::receive::receive;
-use crate::transmit::{RETRY, transmit};
+use crate::transmit::{RETRY, rest, transmit};
 
 /// How many queued answers pause reading.
 const MAX_QUEUED: usize = 1024;
@@ -29,8 +30,6 @@ const MAX_QUEUED: usize = 1024;
 const HELD_BACK: usize = 16 * 7;
 /// Reads that follow each other faster than this are a burst.
 const BURST: Duration = Duration::from_millis(1);
-/// How many descriptors one message can bring.
-const ONE_MESSAGE: u64 = 253;
 /// How many bytes are read at once, and gathered into one write.
 const CHUNK: usize = 64 * 1024;
 
@@ -278,10 +277,10 @@ impl Link {
     }
 }
 
-/// Room for one more message must be left; in a small table it is a quarter.
+/// Room for the descriptors of one more message must be left; in a small table it is a quarter.
 fn full_from() -> i32 {
     let table = table::size();
-    let reserve = (table / 4).min(ONE_MESSAGE);
+    let reserve = (table / 4).min(MAX_DESCRIPTORS as u64);
     i32::try_from(table - reserve).unwrap_or(i32::MAX)
 }
 
@@ -329,10 +328,8 @@ fn send_from(
     body: &[u8],
     descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<usize> {
-    let head_rest = head.get(sent..).unwrap_or_default();
-    let body_rest = body.get(sent.saturating_sub(head.len())..).unwrap_or_default();
-    let parts = [IoSlice::new(head_rest), IoSlice::new(body_rest)];
-    transmit(stream.as_fd(), &parts, if sent == 0 { descriptors } else { &[] })
+    let first = if sent == 0 { descriptors } else { &[] };
+    transmit(stream.as_fd(), &rest([head, body], sent), first)
 }
 
 #[cfg(test)]

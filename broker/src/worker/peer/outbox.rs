@@ -3,7 +3,7 @@
 //! A peer that leaves descriptors unread gets its next answer when it has read them. A peer that
 //! does not read in time is cut off: see [`crate::worker::limits::in_flight`].
 
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::look::look;
 use crate::sys::socket::unread;
 use crate::sys::watch::Watched;
-use crate::transmit::{RETRY, too_many_in_flight, transmit};
+use crate::transmit::{RETRY, rest, too_many_in_flight, transmit};
 use crate::worker::limits::in_flight::{LOOK_AGAIN, Ledger};
 use crate::worker::limits::quota::Reader;
 
@@ -100,7 +100,7 @@ impl Outbox {
         }
         while sent < head.len() + payload.len() {
             let first = if sent == 0 { descriptors } else { &[] };
-            let parts = rest(head, payload, sent);
+            let parts = rest([head, payload], sent);
             let charge = || self.reader.charge();
             match self.stream.write(|socket| transmit(socket, &parts, first), charge).await {
                 Ok(more) => {
@@ -123,7 +123,7 @@ impl Outbox {
         payload: &[u8],
         descriptors: &[BorrowedFd<'_>],
     ) -> io::Result<usize> {
-        let sent = transmit(self.stream.as_fd(), &rest(head, payload, 0), descriptors)?;
+        let sent = transmit(self.stream.as_fd(), &rest([head, payload], 0), descriptors)?;
         self.ledger.sent(descriptors.len());
         Ok(sent)
     }
@@ -183,12 +183,6 @@ impl Outbox {
 /// Whether both directions of a connection are shut.
 fn is_shut(socket: BorrowedFd<'_>) -> bool {
     look(socket, PollFlags::empty()).map_or(true, |found| found.contains(PollFlags::HUP))
-}
-
-/// What is left of an answer after its first `sent` bytes.
-fn rest<'a>(head: &'a [u8], payload: &'a [u8], sent: usize) -> [IoSlice<'a>; 2] {
-    let from_payload = sent.saturating_sub(head.len()).min(payload.len());
-    [IoSlice::new(&head[sent.min(head.len())..]), IoSlice::new(&payload[from_payload..])]
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use super::questions::{OpenOutcome, Questions, Reloaded};
 use crate::deposit_record;
 use crate::fd::PeerFd;
 use crate::sys::watch::Watched;
-use crate::transmit::{RETRY, too_many_in_flight, transmit};
+use crate::transmit::{RETRY, rest, too_many_in_flight, transmit};
 use crate::worker::disconnected::Disconnected;
 use crate::worker::limits::quota::OpeningCharge;
 use crate::worker::store::deposit::Deposit;
@@ -270,14 +270,10 @@ impl LinkGuard<'_> {
     async fn write_some(
         &self,
         parts: &[&[u8]; 3],
-        mut skip: usize,
+        sent: usize,
         descriptors: &[BorrowedFd<'_>],
     ) -> io::Result<usize> {
-        let rest = parts.map(|part| {
-            let skipped = skip.min(part.len());
-            skip -= skipped;
-            IoSlice::new(&part[skipped..])
-        });
+        let rest = rest(*parts, sent);
         loop {
             match self.link.stream.write(|link| transmit(link, &rest, descriptors), || ()).await {
                 Err(error) if too_many_in_flight(&error) => tokio::time::sleep(RETRY).await,
