@@ -5,5 +5,6 @@ pub(crate) mod in_flight;
 pub(crate) mod loop_time;
 pub(crate) mod quota;
 pub(crate) mod rate;
+pub(crate) mod room_wait;
 mod table;
 pub(crate) mod users;

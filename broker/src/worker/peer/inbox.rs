@@ -19,13 +19,11 @@ use crate::worker::identity::Identity;
 use crate::worker::identity::writer::{Writer, Writers};
 use crate::worker::limits::loop_time::Turn;
 use crate::worker::limits::quota::{Exceeded, Quotas, Reader};
+use crate::worker::limits::room_wait::RoomWait;
 use crate::worker::sessions::is_over;
 
 /// How much is read at once, in bytes: the largest message of version 1, and some.
 pub(crate) const CHUNK: usize = 64 * 1024;
-/// How often, and with which pause, a read waits for room in the descriptor table: a second.
-const MOST_PAUSES: u32 = 100;
-const PAUSE: Duration = Duration::from_millis(10);
 /// How much is read ahead of a request that waits, in bytes.
 const READ_AHEAD: usize = 4096;
 
@@ -204,16 +202,17 @@ impl Inbox {
     /// Reads once, when there may be something, and room for what it may bring: that is waited for, but not
     /// for long. Returns whether there was something. Can be dropped.
     async fn read(&mut self, shared: Shared<'_>, room: usize) -> Result<bool, Gone> {
-        let mut gone = Gone::TableFull;
-        for _ in 0..=MOST_PAUSES {
-            gone = match self.read_if_room(shared, room).await? {
+        let mut wait = RoomWait::default();
+        loop {
+            let gone = match self.read_if_room(shared, room).await? {
                 Found::NoRoom(Exceeded::Table) => Gone::TableFull,
                 Found::NoRoom(_) => Gone::TooMuch,
                 found => return Ok(found == Found::Something),
             };
-            tokio::time::sleep(PAUSE).await;
+            if !wait.pause().await {
+                return Err(gone);
+            }
         }
-        Err(gone)
     }
 
     /// Reads once, when there may be something.

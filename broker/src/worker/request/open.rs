@@ -11,13 +11,11 @@ use super::error::Failure;
 use crate::fd::PeerFd;
 use crate::log::{Kind, Verdict};
 use crate::worker::limits::quota::{Exceeded, OpeningCharge};
+use crate::worker::limits::room_wait::RoomWait;
 use crate::worker::state::Worker;
 
 /// How long a policy that the supervisor has sent may take to be in force here.
 const SWAP: Duration = Duration::from_secs(30);
-/// How often, and with which pause, an opening waits for room in the descriptor table: a second.
-const MOST_PAUSES: u32 = 100;
-const PAUSE: Duration = Duration::from_millis(10);
 
 /// Opens a resource, and records that. Returns `None` if the supervisor has another policy than the one
 /// that the request was decided by: then the next one is in force, and it has to be decided again.
@@ -56,13 +54,12 @@ async fn next_policy(worker: &Worker, generation: u32) -> Result<(), Failure> {
 /// Charges the opening of a resource, where its user has room for it: that is waited for, but not for
 /// long, since what was sent before it may still have to be closed.
 async fn room_to_open(worker: &Worker, uid: Uid) -> Result<OpeningCharge, Failure> {
-    let mut charge = worker.quotas.opening(uid);
-    for _ in 0..MOST_PAUSES {
-        if !matches!(charge, Err(Exceeded::Opened | Exceeded::Table)) {
-            break;
+    let mut wait = RoomWait::default();
+    loop {
+        let charge = worker.quotas.opening(uid);
+        let is_full = matches!(charge, Err(Exceeded::Opened | Exceeded::Table));
+        if !is_full || !wait.pause().await {
+            return charge.map_err(|exceeded| Failure::no_room_to_open(&exceeded));
         }
-        tokio::time::sleep(PAUSE).await;
-        charge = worker.quotas.opening(uid);
     }
-    charge.map_err(|exceeded| Failure::no_room_to_open(&exceeded))
 }
