@@ -24,6 +24,11 @@ fn entry(place: &str, name: &str) -> Listed {
     }
 }
 
+/// Has a listing say that there is more, by an entry that finds no room.
+fn break_off(listing: &mut Listing) {
+    assert!(!listing.push(entry("1/0", &"x".repeat(65536))));
+}
+
 /// A broker whose listing comes one entry at a time.
 fn listing(entries: Vec<Listed>) -> Fake {
     Fake::answering(move |request| {
@@ -35,7 +40,7 @@ fn listing(entries: Vec<Listed>) -> Fake {
         let mut page = Listing::new();
         left.next().into_iter().for_each(|entry| assert!(page.push(entry.clone())));
         if left.next().is_some() {
-            page.break_off();
+            break_off(&mut page);
         }
         Answer::Listing(page)
     })
@@ -81,7 +86,7 @@ fn a_listing_that_does_not_go_on_is_a_protocol_error() {
             assert!(page.push(entry(place, "")));
         }
         if more {
-            page.break_off();
+            break_off(&mut page);
         }
         Answer::Listing(page)
     };

@@ -167,11 +167,6 @@ impl Listing {
         fits
     }
 
-    /// Says that there is more, though there was room left.
-    pub fn break_off(&mut self) {
-        self.more = true;
-    }
-
     /// Whether there is more to ask for, behind the last of these.
     pub fn more(&self) -> bool {
         self.more

@@ -44,7 +44,7 @@ fn answer() -> impl Strategy<Value = Answer> {
                 assert!(listing.push(entry));
             }
             if more {
-                listing.break_off();
+                break_off(&mut listing);
             }
             Answer::Listing(listing)
         }),
@@ -100,6 +100,11 @@ fn plain_entry(index: i32, name: String) -> Entry {
         payload: None,
         name,
     }
+}
+
+/// Has a listing say that there is more, by an entry that finds no room.
+fn break_off(listing: &mut Listing) {
+    assert!(!listing.push(plain_entry(0, "x".repeat(65536))));
 }
 
 proptest! {
@@ -182,7 +187,7 @@ fn the_bytes_are_those_of_the_page() {
     (entry.owner, entry.payload) = (Some(33), Some(5));
     entry.name.clear();
     assert!(listing.push(entry));
-    listing.break_off();
+    break_off(&mut listing);
     let two = 2_i16.to_ne_bytes();
     let one = 1_i16.to_ne_bytes();
     let length = 5_u16.to_ne_bytes();
