@@ -34,9 +34,7 @@ impl<'p> Place<'p> {
             settings: policy.tag(slot.tag),
             resource: policy.resource_at(slot),
             slot: Some(slot),
-            last: None,
-            some: None,
-            asked: None,
+            ..Self::nowhere()
         }
     }
 
@@ -56,11 +54,7 @@ impl<'p> Place<'p> {
             tag: Some(tag),
             target: Some(Target::Tag(tag)),
             settings: policy.tag(tag),
-            resource: None,
-            slot: None,
-            last: None,
-            some: None,
-            asked: None,
+            ..Self::nowhere()
         }
     }
 
