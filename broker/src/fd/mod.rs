@@ -1,6 +1,7 @@
 //! Descriptors that the broker holds for others, and what is done with them off the event loop.
 
 pub(crate) mod close;
+pub(crate) mod device;
 pub(crate) mod kind;
 pub(crate) mod table;
 

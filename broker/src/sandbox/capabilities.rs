@@ -13,13 +13,14 @@
 use caps::{CapSet, Capability, CapsHashSet};
 use fdbroker_policy::{DeviceNumber, Policy, Resource};
 use fdbroker_types::quoted;
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, major, minor, openat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use rustix::process::geteuid;
 use rustix::thread::{
     CapabilitiesSecureBits, capabilities_secure_bits, set_capabilities_secure_bits,
 };
 
 use super::SandboxError;
+use crate::fd::device;
 
 const ALWAYS: [Capability; 5] = [
     Capability::CAP_SETUID,
@@ -106,15 +107,15 @@ fn needed(resources: &[Resource]) -> Result<CapsHashSet, SandboxError> {
 
 /// What opening a device of this kind takes, whatever its path is.
 fn of_its_device(resource: &Resource) -> Option<&'static str> {
-    resource.source.implied_capability(number_of)
+    resource.source.implied_capability(number_at)
 }
 
 /// The number of the character device at a path, looked at without opening it.
-fn number_of(path: &str) -> Option<DeviceNumber> {
+fn number_at(path: &str) -> Option<DeviceNumber> {
     let found = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let stat = fstat(found).ok()?;
-    let is_device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
-    is_device.then(|| DeviceNumber { major: major(stat.st_rdev), minor: minor(stat.st_rdev) })
+    let is_character = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
+    device::number_of(&stat).filter(|_| is_character)
 }
 
 /// A capability by its name in the policy: lower case, without `CAP_`.

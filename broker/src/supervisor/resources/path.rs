@@ -6,12 +6,12 @@ use std::sync::OnceLock;
 use fdbroker_policy::{Access, DeviceNumber, PathSource};
 use fdbroker_wire::Errno;
 use rustix::fs::{
-    CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fcntl_getfl, fcntl_setfl, fstat, major, minor,
-    openat2,
+    CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fcntl_getfl, fcntl_setfl, fstat, openat2,
 };
 
 use super::capability::permission_cure;
 use super::failure::OpenFailure;
+use crate::fd::device;
 
 /// Opens what is at a path.
 pub(crate) struct PathOpener {
@@ -74,16 +74,15 @@ impl PathOpener {
 
     fn check(&self, stat: &Stat) -> Result<(), OpenFailure> {
         let found = FileType::from_raw_mode(stat.st_mode);
-        match (&self.expected, found) {
-            (Expected::File, FileType::RegularFile) => Ok(()),
-            (
-                Expected::Device { named, number },
-                FileType::CharacterDevice | FileType::BlockDevice,
-            ) => self.check_number(*named, number, number_of(stat)),
+        match (&self.expected, device::number_of(stat)) {
+            (Expected::File, _) if found == FileType::RegularFile => Ok(()),
             (Expected::File, _) => {
                 Err(self.mistaken(&format!("is {}, not a regular file", noun(found))))
             }
-            (Expected::Device { .. }, _) => {
+            (Expected::Device { named, number }, Some(device)) => {
+                self.check_number(*named, number, device)
+            }
+            (Expected::Device { .. }, None) => {
                 Err(self.mistaken(&format!("is {}, not a device", noun(found))))
             }
         }
@@ -169,14 +168,5 @@ fn access_flags(access: Access) -> OFlags {
 fn current_number(at: &PathSource) -> Option<DeviceNumber> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let found = openat2(CWD, &at.path, flags, Mode::empty(), resolution(at)).ok()?;
-    let stat = fstat(found).ok()?;
-    let is_device = matches!(
-        FileType::from_raw_mode(stat.st_mode),
-        FileType::CharacterDevice | FileType::BlockDevice
-    );
-    is_device.then(|| number_of(&stat))
-}
-
-fn number_of(stat: &Stat) -> DeviceNumber {
-    DeviceNumber { major: major(stat.st_rdev), minor: minor(stat.st_rdev) }
+    device::number_of(&fstat(found).ok()?)
 }
