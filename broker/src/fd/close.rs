@@ -246,7 +246,7 @@ impl Shared {
         &'a self,
         mut state: MutexGuard<'a, State>,
         call: impl Fn(&mut State),
-    ) -> (MutexGuard<'a, State>, Option<Turn>) {
+    ) -> (MutexGuard<'a, State>, Option<CloseBatch>) {
         loop {
             let now = Instant::now();
             if let Some(turn) = state.take_turn(now, self.limit) {
@@ -281,7 +281,7 @@ impl Shared {
 }
 
 /// A depositor whose turn has come, and what is to be closed for it.
-type Turn = (Depositor, Vec<CloseJob>);
+type CloseBatch = (Depositor, Vec<CloseJob>);
 
 impl State {
     /// Lets a depositor's turn come now, and those of all before it.
@@ -294,7 +294,7 @@ impl State {
     }
 
     /// Takes the first turn that has come. The last threads are left to system users.
-    fn take_turn(&mut self, now: Instant, limit: Threads) -> Option<Turn> {
+    fn take_turn(&mut self, now: Instant, limit: Threads) -> Option<CloseBatch> {
         let for_all = self.busy.len() < limit.all.saturating_sub(limit.for_system_users);
         let may = |depositor: Depositor| for_all || depositor.is_of_the_system();
         let first = self.turns.iter().position(|(due, other)| *due <= now && may(*other))?;

@@ -12,7 +12,7 @@ use super::policy::reload::Reloads;
 use super::policy::source::PolicySource;
 use super::resources::pool::Opener;
 use super::workers::closers::Closers;
-use super::workers::connections::Connections;
+use super::workers::connections::ConnectionCopies;
 use super::workers::process::LeftBehind;
 use super::workers::restarts::Restarts;
 use super::workers::spawner::Spawner;
@@ -34,7 +34,7 @@ pub(crate) struct Supervisor {
     /// The policy that was read and that no worker has put in force yet.
     pub(crate) awaited: Option<u32>,
     pub(crate) deposits: Deposits,
-    pub(crate) connections: Connections,
+    pub(crate) connections: ConnectionCopies,
     pub(crate) quarantine: Quarantine,
     pub(crate) left_behind: LeftBehind,
     pub(crate) closers: Closers,
@@ -70,7 +70,7 @@ impl Supervisor {
             has_other_trail: false,
             awaited: None,
             deposits,
-            connections: Connections::new(unclosed.clone()),
+            connections: ConnectionCopies::new(unclosed.clone()),
             quarantine: Quarantine::default(),
             left_behind: LeftBehind::default(),
             closers: Closers::default(),

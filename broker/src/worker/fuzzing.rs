@@ -12,7 +12,7 @@ use tokio::sync::oneshot::Receiver;
 use super::identity::Identity;
 use super::ownership::claim::{Claim, End};
 use super::ownership::participant::Participant;
-use super::ownership::tag::{OwnerId, TagOwnership, Turn};
+use super::ownership::tag::{Acquisition, OwnerId, TagOwnership};
 use super::policy::active::Rules;
 use super::supervisor_link::restore::Arrived;
 
@@ -70,8 +70,8 @@ impl Ownership {
         let participant = self.participant(session);
         self.ownership.check_ownership(&participant, false, true).ok()?;
         Some(match self.ownership.turn(&participant) {
-            Turn::Mine { .. } => true,
-            Turn::Wait(turn) => {
+            Acquisition::Mine { .. } => true,
+            Acquisition::Wait(turn) => {
                 self.sessions[session].waits = Some(turn);
                 false
             }

@@ -18,8 +18,8 @@ use super::peer::session::Session;
 use super::request;
 use super::request::commit;
 use super::state::Worker;
-use super::store::leaving::Leaving;
-use super::supervisor_link::closer::Unsent;
+use super::store::pending_closes::PendingCloses;
+use super::supervisor_link::closer::EndedConnection;
 use crate::fd::Depositor;
 use crate::log::{Kind, Record, Verdict};
 use crate::sys::socket::carries_descriptors;
@@ -50,7 +50,7 @@ pub(crate) async fn serve(
         outbox: Outbox::new(Rc::clone(&stream), ledger, reader, patience),
         turn,
         connection: Rc::clone(&connection),
-        leaving: Leaving::default(),
+        closes: PendingCloses::default(),
         greeted: None,
     };
     if let Some(reason) = run(&mut session, &worker).await {
@@ -97,7 +97,7 @@ pub(crate) fn put_away(
     }
     // As long as it has no closer, it keeps others from being accepted.
     let charge = Box::new((charge, worker.quotas.ended()));
-    worker.closers.close(Unsent { uid, socket, charge });
+    worker.closers.close(EndedConnection { uid, socket, charge });
 }
 
 /// Closes a connection that has ended, and in which no descriptor lies unread. Until that is done it counts

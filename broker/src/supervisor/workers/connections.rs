@@ -21,14 +21,14 @@ use crate::supervisor::deposits::unclosed::Unclosed;
 const PART: u64 = 8;
 
 /// The connections of the worker that runs now.
-pub(crate) struct Connections {
+pub(crate) struct ConnectionCopies {
     open: HashMap<u32, (Uid, PeerFd)>,
     /// Told which have ended: until they have been closed, the worker has them on their users' accounts.
     unclosed: Unclosed,
     limit: usize,
 }
 
-impl Connections {
+impl ConnectionCopies {
     /// For a table of the size that this process has.
     pub(crate) fn new(unclosed: Unclosed) -> Self {
         Self { open: HashMap::new(), unclosed, limit: table::part(PART) }

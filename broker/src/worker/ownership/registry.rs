@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::claim::Happened;
 use super::participant::Participant;
-use super::tag::{OwnerId, OwnershipRefusal, TagOwnership, Turn};
+use super::tag::{Acquisition, OwnerId, OwnershipRefusal, TagOwnership};
 use crate::worker::identity::Identity;
 
 /// The tags that have an owner.
@@ -107,8 +107,8 @@ impl OwnershipRegistry {
         loop {
             let (turn, ..) = self.with_mut(tag, |ownership| ownership.turn(participant));
             let turn = match turn {
-                Turn::Mine { newly } => return newly,
-                Turn::Wait(turn) => turn,
+                Acquisition::Mine { newly } => return newly,
+                Acquisition::Wait(turn) => turn,
             };
             let _queued = Queued { registry: self, tag, participant };
             // After another wake-up, state is checked again: it may have changed in between.

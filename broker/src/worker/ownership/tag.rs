@@ -58,8 +58,8 @@ struct Waiter {
     turn: oneshot::Sender<bool>,
 }
 
-/// Whether the turn has come.
-pub(crate) enum Turn {
+/// What a session's request for a tag comes to: its turn has come, or it waits.
+pub(crate) enum Acquisition {
     Mine { newly: bool },
     Wait(oneshot::Receiver<bool>),
 }
@@ -144,18 +144,18 @@ impl TagOwnership {
     }
 
     /// Whether this session owns it, or is to wait until its turn has come.
-    pub(crate) fn turn(&mut self, participant: &Rc<Participant>) -> Turn {
+    pub(crate) fn turn(&mut self, participant: &Rc<Participant>) -> Acquisition {
         if self.has_turn(participant) {
-            return Turn::Mine { newly: false };
+            return Acquisition::Mine { newly: false };
         }
         if self.is_to_be_had_by(participant) {
             self.owner =
                 Owner::Session { participant: Rc::clone(participant), aware: false, settles: None };
-            return Turn::Mine { newly: true };
+            return Acquisition::Mine { newly: true };
         }
         let (turn, wait) = oneshot::channel();
         self.waiting.push_back(Waiter { participant: Rc::clone(participant), turn });
-        Turn::Wait(wait)
+        Acquisition::Wait(wait)
     }
 
     /// Forgets that a request of this session waits, and with that the session's process.

@@ -17,7 +17,7 @@ use crate::worker::ownership::claim::End;
 use crate::worker::ownership::participant::Participant;
 use crate::worker::sessions::Connection;
 use crate::worker::state::Worker;
-use crate::worker::store::leaving::Leaving;
+use crate::worker::store::pending_closes::PendingCloses;
 
 /// What a session is, beside its two directions.
 pub(crate) struct Session {
@@ -31,7 +31,7 @@ pub(crate) struct Session {
     pub(crate) turn: Rc<Turn>,
     pub(crate) connection: Rc<Connection>,
     /// What its request has removed.
-    pub(crate) leaving: Leaving,
+    pub(crate) closes: PendingCloses,
     /// The answer to the last HEL, once there was one: what it was granted, and how many tags it may see.
     pub(crate) greeted: Option<Greeted>,
 }

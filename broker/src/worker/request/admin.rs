@@ -119,7 +119,7 @@ async fn purge_one(
     if context.record_as(&place, Kind::Decision, Verdict::Granted, &reason).is_err() {
         return Ok(Err(Failure::unrecorded()));
     }
-    session.leaving.deleted(&deposit);
+    session.closes.deleted(&deposit);
     delete(worker, &guard, &deposit).await.map(Ok)
 }
 

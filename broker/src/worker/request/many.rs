@@ -37,7 +37,7 @@ pub(crate) async fn serve(
                     slots::serve(worker, session, &requester, SlotRequest::Add(add)).await?;
                 outcomes.push(done(&answer));
             }
-            session.leaving.closed().await;
+            session.closes.closed().await;
             session.pause(worker, requester.pause()).await?;
             Ok(Answer::DoneMany(tag, outcomes))
         }
@@ -48,7 +48,7 @@ pub(crate) async fn serve(
                 let del = SlotRequest::Del(Slot { tag, index });
                 outcomes.push(done(&slots::serve(worker, session, &requester, del).await?));
             }
-            session.leaving.closed().await;
+            session.closes.closed().await;
             session.pause(worker, requester.pause()).await?;
             Ok(Answer::DoneMany(tag, outcomes))
         }

@@ -80,7 +80,7 @@ pub(crate) async fn serve(
         }
         Request::Version2(Version2::Status) => Ok(admin::status(worker, &requester)),
     };
-    session.leaving.closed().await;
+    session.closes.closed().await;
     session.pause(worker, requester.pause()).await?;
     answer
 }

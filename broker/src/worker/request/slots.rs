@@ -157,7 +157,7 @@ async fn keep(
     }
     if let Some(before) = &before {
         worker.link.copies.leaves(before);
-        session.leaving.replaced(before);
+        session.closes.replaced(before);
         worker.freed.count();
     }
     worker.taking.forget(slot);
@@ -185,7 +185,7 @@ async fn forget(
         Ok(before) => before,
         Err(failure) => return Ok(Outcome::Failed(failure)),
     };
-    session.leaving.deleted(&before);
+    session.closes.deleted(&before);
     delete(worker, &guard, &before).await?;
     Ok(Outcome::Recorded(Answer::Done))
 }

@@ -40,7 +40,7 @@ pub(crate) struct CloserLinks {
     /// Who left descriptors unread last.
     uid: Cell<u32>,
     wanted: Notify,
-    waiting: RefCell<VecDeque<Unsent>>,
+    waiting: RefCell<VecDeque<EndedConnection>>,
     /// Told when something waits.
     waits: Notify,
     /// Since when nothing could be sent.
@@ -48,7 +48,7 @@ pub(crate) struct CloserLinks {
 }
 
 /// A connection that waits for a closer, and what it is charged with until it has one.
-pub(crate) struct Unsent {
+pub(crate) struct EndedConnection {
     pub(crate) uid: Uid,
     pub(crate) socket: OwnedFd,
     pub(crate) charge: Box<dyn Send + Sync>,
@@ -60,7 +60,7 @@ pub(crate) enum Next {
     /// It still waits.
     Later,
     /// No closer takes it.
-    GivenUp(Unsent),
+    GivenUp(EndedConnection),
     /// None waited.
     Nothing,
 }
@@ -77,7 +77,7 @@ enum Sent {
 
 impl CloserLinks {
     /// Has a connection closed, at once or as soon as a closer takes it. Until then its charge stays.
-    pub(crate) fn close(&self, connection: Unsent) {
+    pub(crate) fn close(&self, connection: EndedConnection) {
         let alone = self.waiting.borrow().is_empty();
         self.waiting.borrow_mut().push_back(connection);
         // What no closer has taken for long is given up where it can be closed.
@@ -88,7 +88,8 @@ impl CloserLinks {
 
     /// Sends the first that waits, if that can be done now.
     pub(crate) fn send_next(&self) -> Next {
-        let Some(Unsent { uid, socket, charge }) = self.waiting.borrow_mut().pop_front() else {
+        let Some(EndedConnection { uid, socket, charge }) = self.waiting.borrow_mut().pop_front()
+        else {
             return Next::Nothing;
         };
         match self.take(uid, socket) {
@@ -96,9 +97,11 @@ impl CloserLinks {
                 self.unable.set(None);
                 Next::Sent
             }
-            Err(socket) if is_long(&self.unable) => Next::GivenUp(Unsent { uid, socket, charge }),
+            Err(socket) if is_long(&self.unable) => {
+                Next::GivenUp(EndedConnection { uid, socket, charge })
+            }
             Err(socket) => {
-                self.waiting.borrow_mut().push_front(Unsent { uid, socket, charge });
+                self.waiting.borrow_mut().push_front(EndedConnection { uid, socket, charge });
                 Next::Later
             }
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::worker::state::Worker;
-use crate::worker::supervisor_link::closer::{Next, Unsent};
+use crate::worker::supervisor_link::closer::{EndedConnection, Next};
 
 /// The pause until the closer is asked again.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -16,7 +16,7 @@ pub(crate) async fn send_unsent(worker: &Worker) {
             match worker.closers.send_next() {
                 Next::Sent => {}
                 Next::Later => tokio::time::sleep(PAUSE).await,
-                Next::GivenUp(unsent) => close_here(worker, unsent),
+                Next::GivenUp(ended) => close_here(worker, ended),
                 Next::Nothing => break,
             }
         }
@@ -25,8 +25,8 @@ pub(crate) async fn send_unsent(worker: &Worker) {
 
 /// Closes it on its user's account. Until that is done, the connection and its unread descriptors
 /// count as brought.
-fn close_here(worker: &Worker, unsent: Unsent) {
-    let Unsent { uid, socket, charge } = unsent;
+fn close_here(worker: &Worker, ended: EndedConnection) {
+    let EndedConnection { uid, socket, charge } = ended;
     let brought = worker.quotas.shut_unread(uid);
     worker.close_queue.hold(uid, socket).keep_until_closed((charge, brought));
 }

@@ -19,9 +19,9 @@ use crate::worker::limits::quota::DepositCharge;
 /// How long an answer waits at most.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// Descriptors that one request removed.
+/// The descriptors that one request removed.
 #[derive(Default)]
-pub(crate) struct Leaving(RefCell<Vec<Closing>>);
+pub(crate) struct PendingCloses(RefCell<Vec<Closing>>);
 
 /// One of them.
 struct Closing {
@@ -30,7 +30,7 @@ struct Closing {
     given_back: oneshot::Receiver<()>,
 }
 
-impl Leaving {
+impl PendingCloses {
     /// Adds a deposit that another one replaces, if others can want what its descriptor has: a socket's
     /// address, a device. A wait would cost three times as much as such an ADD itself.
     pub(crate) fn replaced(&self, deposit: &Deposit) {
@@ -51,9 +51,9 @@ impl Leaving {
 
     /// Waits until all of them have been closed, or for a second.
     pub(crate) async fn closed(&self) {
-        let leaving = self.0.take();
+        let closings = self.0.take();
         let end = Instant::now() + LONGEST;
-        for Closing { charge, given_back } in leaving {
+        for Closing { charge, given_back } in closings {
             if timeout_at(end, given_back).await.is_err() {
                 charge.upgrade().iter().for_each(|charge| charge.set_late());
             }
