@@ -1,0 +1,219 @@
+//! What users are charged for descriptors that they bring or have opened. What one user brings never
+//! fills the table for the others.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use fdbroker_policy::Uid;
+
+use super::charge::{Account, BroughtCharge, OpeningCharge, Reader};
+use super::exceeded::{Exceeded, MAX_OPENING};
+use super::quotas::Quotas;
+use crate::worker::limits::table::Counted;
+
+/// The part of the table that what one user brought, and nobody can close, may fill.
+const STUCK: u32 = 4;
+
+impl Quotas {
+    /// Returns the account of `uid`, to be asked before each read what it may bring.
+    pub(crate) fn reader(&self, uid: Uid) -> Reader {
+        Reader(self.account(uid))
+    }
+
+    /// Whether the broker may read from a user, who may bring as many descriptors as one message
+    /// holds. The user's own share, which shrinks as the table fills, bounds that; and so does the
+    /// room in the table.
+    ///
+    /// # Errors
+    /// The limit that would be passed.
+    pub(crate) fn may_read(&self, reader: &Reader) -> Result<(), Exceeded> {
+        let share = self.share()?;
+        let own = reader.0.brought.load(Ordering::Relaxed);
+        if own > 0 && own >= share { Err(Exceeded::Brought) } else { Ok(()) }
+    }
+
+    /// How much one user may bring, as the table is now.
+    pub(super) fn share(&self) -> Result<u32, Exceeded> {
+        let left = self.table.left().ok_or(Exceeded::Table)?;
+        Ok(self.limits.get().brought.min(left / 4))
+    }
+
+    /// Waits until no room is left for what one read brings. That may be over by then.
+    pub(crate) async fn crowded(&self) {
+        self.table.crowded().await;
+    }
+
+    /// Whether the table has no room to read from anybody; or one user has filled a quarter of it
+    /// with descriptors that cannot be closed.
+    pub(crate) fn is_full(&self) -> bool {
+        let overfull = |account: &Arc<Account>| self.is_overfull(account);
+        self.table.is_full() || self.accounts.borrow().values().any(overfull)
+    }
+
+    /// Returns the user who brought the most of the descriptors that are open now.
+    pub(crate) fn foremost(&self) -> Option<Uid> {
+        let accounts = self.accounts.borrow();
+        let brought = |account: &Account| account.brought.load(Ordering::Relaxed);
+        accounts.iter().max_by_key(|(_, account)| brought(account)).map(|(uid, _)| *uid)
+    }
+
+    /// Charges a connection of `uid` that has been shut with descriptors unread in it. How many there are
+    /// is up to the user: they are made by connect(2) and send(2), before anybody can be refused.
+    pub(crate) fn shut_unread(&self, uid: Uid) -> BroughtCharge {
+        let account = self.account(uid);
+        let charge = account.brings();
+        // Nobody was asked whether there is room for it: that is looked at now.
+        if self.is_overfull(&account) {
+            self.table.look();
+        }
+        let _ = self.share();
+        charge
+    }
+
+    /// Whether a user has brought so much that cannot be closed that another process, with another table,
+    /// has to take over.
+    fn is_overfull(&self, account: &Account) -> bool {
+        account.brought.load(Ordering::Relaxed) > self.table.size() / STUCK
+    }
+
+    /// Whether one more resource may be opened for `uid`. The bound on its entries in the table is
+    /// a little less than what it may bring. So resources opened for a user never keep the broker
+    /// from reading its requests.
+    ///
+    /// # Errors
+    /// The limit that would be passed.
+    pub(crate) fn may_open(&self, uid: Uid) -> Result<(), Exceeded> {
+        let share = self.share()?;
+        let own = self.account(uid).brought.load(Ordering::Relaxed);
+        if own > 0 && own.saturating_add(1) >= share { Err(Exceeded::Opened) } else { Ok(()) }
+    }
+
+    /// Charges the opening of a resource for `uid`, and the place in the table that it will take.
+    ///
+    /// # Errors
+    /// When as many are being opened for it as may be, or as many are open as [`Quotas::may_open`].
+    pub(crate) fn opening(&self, uid: Uid) -> Result<OpeningCharge, Exceeded> {
+        self.may_open(uid)?;
+        let account = self.account(uid);
+        if account.opening.load(Ordering::Relaxed) >= MAX_OPENING {
+            return Err(Exceeded::Opening);
+        }
+        Ok(OpeningCharge { _opening: Counted::of(&account.opening), place: account.brings() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Waker};
+
+    use fdbroker_policy::{Settings, Uid};
+
+    use super::super::quotas::tests::{quotas, settings};
+    use super::{Exceeded, Quotas};
+
+    impl Quotas {
+        /// Whether it has been told that no room is left, since this was last asked.
+        fn is_crowded(&self) -> bool {
+            let crowded = std::pin::pin!(self.crowded());
+            crowded.poll(&mut Context::from_waker(Waker::noop())).is_ready()
+        }
+    }
+
+    #[test]
+    fn users_together_never_fill_the_table_by_what_they_bring() {
+        let quotas = Quotas::new(&settings(), 4096);
+        let mut held = Vec::new();
+        for uid in 0..100 {
+            let reader = quotas.reader(Uid(uid));
+            while quotas.may_read(&reader).is_ok() {
+                held.extend((0..253).map(|_| reader.charge()));
+            }
+        }
+        let free = 4096 - held.len();
+        assert!(free >= 253, "{free} are left: one read more would not fit");
+        held.truncate(2000);
+        assert_eq!(quotas.may_read(&quotas.reader(Uid(1000))), Ok(()));
+    }
+
+    #[test]
+    fn several_users_fill_the_table_by_what_cannot_be_closed_without_any_of_them_filling_a_quarter()
+    {
+        let quotas = Quotas::new(&settings(), 4096);
+        let mut held = Vec::new();
+        for uid in 0..4 {
+            assert!(!quotas.is_full(), "by {uid} users");
+            assert!(!quotas.is_crowded());
+            held.extend((0..1020).map(|_| quotas.shut_unread(Uid(uid))));
+        }
+        assert!(quotas.is_crowded());
+        assert!(quotas.is_full());
+        assert!(
+            !quotas.is_crowded(),
+            "looking tells nothing: or else who waits for that would look forever"
+        );
+        held.truncate(3000);
+        assert!(!quotas.is_full());
+        assert_eq!(quotas.foremost().map(|uid| uid.0 < 2), Some(true));
+    }
+
+    #[test]
+    fn a_table_that_is_in_use_is_filled_by_less() {
+        let generous = Settings { max_slots_per_uid: 10_000, ..settings() };
+        let quotas = Quotas::new(&generous, 4096);
+        let charge = |uid| quotas.deposit(Uid(uid), 0, true, None);
+        let _deposits: Vec<_> = (1..).map_while(|number| charge(number % 8).ok()).collect();
+        let _brought: Vec<_> = {
+            let reader = quotas.reader(Uid(9));
+            std::iter::repeat_with(|| quotas.may_read(&reader).map(|()| reader.charge()))
+                .map_while(Result::ok)
+                .collect()
+        };
+        assert!(!quotas.is_full(), "there is room for what one read brings");
+        let _shut: Vec<_> = (0..1020).map(|_| quotas.shut_unread(Uid(10))).collect();
+        assert!(quotas.is_full());
+    }
+
+    #[test]
+    fn whoever_is_over_its_share_may_bring_nothing_more() {
+        let quotas = Quotas::new(&settings(), 4096);
+        let reader = quotas.reader(Uid(1));
+        let held: Vec<_> = (0..256).map(|_| reader.charge()).collect();
+        assert_eq!(quotas.may_read(&reader), Err(Exceeded::Brought));
+        assert_eq!(quotas.may_read(&quotas.reader(Uid(2))), Ok(()));
+        drop(held);
+        assert_eq!(quotas.may_read(&reader), Ok(()));
+    }
+
+    #[test]
+    fn no_user_may_have_many_resources_opened_at_once() {
+        let quotas = quotas();
+        let mut under_way: Vec<_> =
+            (0..8).map(|_| quotas.opening(Uid(1)).expect("not too many yet")).collect();
+        assert_eq!(quotas.opening(Uid(1)).err(), Some(Exceeded::Opening));
+        assert!(quotas.opening(Uid(2)).is_ok());
+        under_way.pop();
+        assert!(quotas.opening(Uid(1)).is_ok());
+    }
+
+    #[test]
+    fn what_was_opened_counts_until_it_is_closed_and_leaves_the_user_to_be_read_from() {
+        let quotas = Quotas::new(&settings(), 4096);
+        let mut open = Vec::new();
+        while let Ok(charge) = quotas.opening(Uid(1)) {
+            open.push(charge.opened());
+            assert!(open.len() < 256, "it is not to have more than what it may bring");
+        }
+        assert!(open.len() > 250, "{} were opened", open.len());
+        assert_eq!(quotas.opening(Uid(1)).err(), Some(Exceeded::Opened));
+        assert_eq!(quotas.may_read(&quotas.reader(Uid(1))), Ok(()));
+        assert!(quotas.opening(Uid(2)).is_ok());
+        open.pop();
+        assert!(quotas.opening(Uid(1)).is_ok());
+    }
+
+    #[test]
+    fn in_the_smallest_table_a_resource_can_be_opened_too() {
+        let quotas = Quotas::new(&settings(), 64);
+        assert!(quotas.opening(Uid(1)).is_ok());
+    }
+}
