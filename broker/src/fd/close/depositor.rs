@@ -1,0 +1,37 @@
+//! On whose account a descriptor is closed.
+
+use fdbroker_policy::Uid;
+
+/// The user ids below this one are system users' (SYS_UID_MAX in login.defs(5)). Unlike others,
+/// nobody gets many of them by /etc/subuid.
+const FIRST_ORDINARY_USER: u32 = 1000;
+
+/// On whose account a descriptor is closed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Depositor {
+    User(Uid),
+    /// Nobody knows whose it is, or it was opened for nobody in particular.
+    Nobody,
+    /// The broker's own, with nothing of a peer's in it.
+    Broker,
+    /// The broker's own, with what others sent and nobody has read: one of a few such accounts.
+    Unread(u8),
+}
+
+impl Depositor {
+    /// Whether the last threads may work for it.
+    pub(super) fn is_of_the_system(self) -> bool {
+        match self {
+            Self::User(uid) => uid.0 < FIRST_ORDINARY_USER,
+            Self::Nobody | Self::Broker => true,
+            // Peers decide whether these can be closed.
+            Self::Unread(_) => false,
+        }
+    }
+}
+
+impl From<Uid> for Depositor {
+    fn from(uid: Uid) -> Self {
+        Self::User(uid)
+    }
+}
