@@ -1,44 +1,24 @@
-//! Refusals that repeat: the first few get records of their own, the others are counted, second by
-//! second.
-//!
-//! Refusals are equal if user, unit, tag, right, rule and reason are. Neither the process nor the
-//! slot within the tag matters: the count has the span of the slots. No user gets more than a set
-//! number of records a second, counts included. Refusals beyond that are counted, and the count is
-//! recorded. If there are more counts than that, the smallest become one for each kind and verdict.
-//!
-//! Bounded for each user: one user's requests never make another user's count come early or late.
-//! No count is lost.
+//! The refusals of all users.
 
-use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::num::NonZeroU32;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use fdbroker_policy::{Policy, Settings, Uid};
+use fdbroker_policy::Uid;
 
-use crate::log::{Kind, OwnedRecord, Record, Verdict};
+use super::rates::Rates;
+use super::together::Together;
+use super::user::{User, WINDOW};
+use crate::log::{OwnedRecord, Record};
 
-/// How many equal refusals of one user are records of their own, in one second.
-const SHOWN: u32 = 3;
-const WINDOW: Duration = Duration::from_secs(1);
-/// How many different refusals of one user are remembered; further ones are counted together.
-const KINDS: usize = 32;
 /// How many users are remembered; the refusals of further ones are counted together.
 const USERS: usize = 1024;
+
 /// How many times one user's rate all users together have, beyond the first few of each.
 const ALL: u32 = 10;
 
-/// How many records of refusals there may be in a second, as the policy says.
-pub(super) struct Rates {
-    /// Of one user.
-    of_user: NonZeroU32,
-    /// Of one user by one rule, by the rule's id.
-    of_rules: HashMap<String, NonZeroU32>,
-}
-
 /// The refusals of this second.
-pub(super) struct Repeats {
+pub(in crate::audit) struct Repeats {
     rates: Rates,
     users: HashMap<Uid, User>,
     /// Beyond the users that are remembered.
@@ -49,46 +29,8 @@ pub(super) struct Repeats {
     secret: RandomState,
 }
 
-/// The refusals of one user, in the second that began then.
-struct User {
-    since: Instant,
-    written: u32,
-    by_rule: HashMap<String, u32>,
-    seen: HashMap<u64, Seen>,
-    more: Together,
-}
-
-/// Equal refusals.
-#[derive(Default)]
-struct Seen {
-    shown: u32,
-    /// The record, once there is something to count.
-    counted: Option<OwnedRecord>,
-}
-
-/// Counts of refusals that differ.
-#[derive(Default)]
-struct Together(HashMap<(Kind, Verdict), OwnedRecord>);
-
-impl Rates {
-    pub(super) fn of(policy: &Policy) -> Self {
-        let rules = policy.rules_with_rates();
-        let of_rules =
-            rules.filter_map(|(id, rates)| Some((id.to_owned(), rates.records_per_second?)));
-        let of_user = policy.settings().records_per_second;
-        Self { of_user, of_rules: of_rules.collect() }
-    }
-}
-
-impl Default for Rates {
-    fn default() -> Self {
-        let of_user = Settings::default().records_per_second;
-        Self { of_user, of_rules: HashMap::new() }
-    }
-}
-
 impl Repeats {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(in crate::audit) fn new(now: Instant) -> Self {
         Self {
             rates: Rates::default(),
             users: HashMap::new(),
@@ -99,12 +41,12 @@ impl Repeats {
     }
 
     /// Puts other rates in force.
-    pub(super) fn limit(&mut self, rates: Rates) {
+    pub(in crate::audit) fn limit(&mut self, rates: Rates) {
         self.rates = rates;
     }
 
     /// Whether a refusal is counted, and no record of its own.
-    pub(super) fn only_counts(&mut self, record: &Record<'_>, now: Instant) -> bool {
+    pub(in crate::audit) fn only_counts(&mut self, record: &Record<'_>, now: Instant) -> bool {
         let key = self.secret.hash_one(record.question());
         if now.duration_since(self.all.0) >= WINDOW {
             self.all = (now, 0);
@@ -126,7 +68,7 @@ impl Repeats {
 
     /// Returns the counts whose second has passed by `now` (all, if that is `None`), and whether
     /// there is anything left to look at later.
-    pub(super) fn due(&mut self, now: Option<Instant>) -> (Vec<OwnedRecord>, bool) {
+    pub(in crate::audit) fn due(&mut self, now: Option<Instant>) -> (Vec<OwnedRecord>, bool) {
         let mut due = Vec::new();
         let Self { users, rates, .. } = self;
         users.retain(|_, user| {
@@ -134,132 +76,10 @@ impl Repeats {
                 return true;
             }
             due.extend(user.take_counts(now, rates));
-            !user.seen.is_empty()
+            user.goes_on()
         });
         due.extend(self.others.take());
         (due, !self.users.is_empty())
-    }
-}
-
-impl User {
-    fn new(now: Instant) -> Self {
-        Self {
-            since: now,
-            written: 0,
-            by_rule: HashMap::new(),
-            seen: HashMap::new(),
-            more: Together::default(),
-        }
-    }
-
-    fn is_over(&self, now: Instant) -> bool {
-        now.duration_since(self.since) >= WINDOW
-    }
-
-    fn has_counted(&self) -> bool {
-        !self.more.0.is_empty() || self.seen.values().any(|seen| seen.counted.is_some())
-    }
-
-    fn only_counts(
-        &mut self,
-        record: &Record<'_>,
-        key: u64,
-        rates: &Rates,
-        crowded: bool,
-        now: Instant,
-    ) -> bool {
-        if self.is_over(now) && !self.has_counted() {
-            *self = Self::new(now);
-        }
-        if self.seen.len() >= KINDS && !self.seen.contains_key(&key) {
-            self.more.count(record, TOO_MANY);
-            return true;
-        }
-        let shown = self.seen.get(&key).map_or(0, |seen| seen.shown);
-        let shows = shown < SHOWN
-            && self.has_room(rates, crowded)
-            && self.is_within_rate_of_rule(record, rates);
-        let seen = self.seen.entry(key).or_default();
-        if shows {
-            seen.shown += 1;
-            self.written += 1;
-            return false;
-        }
-        match &mut seen.counted {
-            Some(counted) => counted.add(record),
-            None => seen.counted = Some(record.owned()),
-        }
-        true
-    }
-
-    /// Whether one more record may be written in this second.
-    fn has_room(&self, rates: &Rates, crowded: bool) -> bool {
-        self.written < rates.of_user.get() && (!crowded || self.written < SHOWN)
-    }
-
-    /// Returns the counts of its second, and begins the next one with those that go on. They are records of
-    /// the next one.
-    fn take_counts(&mut self, now: Option<Instant>, rates: &Rates) -> Vec<OwnedRecord> {
-        let mut counts = Vec::new();
-        self.seen.retain(|_, seen| {
-            let counted = seen.counted.take();
-            // While it goes on, each second is one record with its count.
-            let goes_on = counted.is_some() && now.is_some();
-            counts.extend(counted);
-            goes_on
-        });
-        self.since = now.unwrap_or(self.since);
-        self.by_rule.clear();
-        let told = self.within_rates(counts, rates);
-        self.written = u32::try_from(told.len()).unwrap_or(u32::MAX);
-        told
-    }
-
-    /// Puts the smallest counts together, until no more are left than the rates allow; at least one of each
-    /// kind and verdict.
-    fn within_rates(&mut self, mut counts: Vec<OwnedRecord>, rates: &Rates) -> Vec<OwnedRecord> {
-        counts.sort_by_key(|counted| Reverse(counted.count));
-        counts.retain(|counted| {
-            let within = self.is_within_rate_of_rule(&counted.borrow(), rates);
-            if !within {
-                self.more.count(&counted.borrow(), TOO_MANY);
-            }
-            within
-        });
-        let most = usize::try_from(rates.of_user.get()).unwrap_or(usize::MAX);
-        while counts.len() + self.more.0.len() > most
-            && let Some(counted) = counts.pop()
-        {
-            self.more.count(&counted.borrow(), TOO_MANY);
-        }
-        counts.extend(self.more.take());
-        counts
-    }
-
-    /// Whether another record that a rule decided is within its rate, if it has one; then it is one more.
-    fn is_within_rate_of_rule(&mut self, record: &Record<'_>, rates: &Rates) -> bool {
-        let rate = record.rule.and_then(|rule| Some((rule, rates.of_rules.get(rule)?.get())));
-        let Some((rule, rate)) = rate else { return true };
-        let written = self.by_rule.entry(rule.to_owned()).or_default();
-        let within = *written < rate;
-        *written += u32::from(within);
-        within
-    }
-}
-
-/// Why refusals of a user that differ are counted together.
-const TOO_MANY: &str = "more different refusals in a second than are counted separately";
-
-impl Together {
-    fn count(&mut self, record: &Record<'_>, why: &str) {
-        match self.0.get_mut(&(record.kind, record.verdict)) {
-            Some(counted) => counted.add_any(record, why),
-            None => drop(self.0.insert((record.kind, record.verdict), record.owned())),
-        }
-    }
-
-    fn take(&mut self) -> impl Iterator<Item = OwnedRecord> + use<> {
-        std::mem::take(&mut self.0).into_values()
     }
 }
 
@@ -271,7 +91,8 @@ mod tests {
     use fdbroker_policy::Uid;
     use fdbroker_wire::{Index, Slot};
 
-    use super::{ALL, KINDS, Rates, Repeats, SHOWN, USERS};
+    use super::super::user::{KINDS, SHOWN};
+    use super::{ALL, Rates, Repeats, USERS};
     use crate::log::{Name, OwnedRecord, Record, Subject, Verdict, sample, sample_of_a_run};
 
     fn many(times: u32, mut step: impl FnMut() -> bool) {
