@@ -189,7 +189,7 @@ fn what_was_lost_is_told_once_another_file_takes_a_record() {
         disk.make_room();
         peer.get((1, 0)).payload();
         daemon.reload_files();
-        let said = "the audit file can be written again; ";
+        let said = "the audit file can be written again; it lacks ";
         let told = || -> Vec<usize> {
             let lines = daemon.log().lines().into_iter().map(|line| line.message);
             let count =
