@@ -174,6 +174,18 @@ fn a_caller_waits_for_a_resource_as_long_as_the_policy_says() {
     peer.is_served((1, 6));
 }
 
+#[test]
+fn a_startup_resource_keeps_the_broker_waiting_as_long_as_the_policy_says() {
+    let Some(silent) = SilentFiles::mount() else { return };
+    let keys = "open = \"startup\"\nopen_timeout = \"300ms\"";
+    let policy = with_resource(&format!("{}\n{keys}", file_key(&silent.file())));
+    let start = Instant::now();
+    let (status, said) = Daemon::open().policy(&policy).fail();
+    assert_eq!(status, 1, "{said}");
+    assert!(said.contains("resource \"thing\": it did not open within 300ms"), "{said}");
+    assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
+}
+
 #[test] // attack 27
 fn a_terminal_does_not_become_the_daemons_controlling_terminal() {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};

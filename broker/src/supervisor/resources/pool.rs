@@ -4,6 +4,7 @@ use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 
 use fdbroker_policy::{Opening, Resource};
 use fdbroker_types::quoted;
@@ -47,12 +48,14 @@ struct Entry {
 }
 
 impl Opener {
-    /// Takes the resources, and opens those that are opened at start.
+    /// Takes the resources, and opens those that are opened at start, each within its
+    /// `open_timeout`.
     pub(crate) fn new(
         resources: &[Resource],
         close_queue: CloseQueue,
     ) -> Result<Self, PolicyError> {
-        let entries = resources.iter().map(|resource| Entry::new(resource, &close_queue));
+        let entries = resources.iter();
+        let entries = entries.map(|resource| Entry::new(resource, &close_queue, in_time));
         Ok(Self { entries: entries.collect::<Result<_, _>>()?, close_queue })
     }
 
@@ -72,7 +75,8 @@ impl Opener {
                     entry.clone()
                 }
                 None => {
-                    let entry = Entry::new(resource, &self.close_queue)?;
+                    // A reload has a bound of its own.
+                    let entry = Entry::new(resource, &self.close_queue, |it| it.open())?;
                     opened.extend(entry.shared.is_some().then(|| resource.clone()));
                     entry
                 }
@@ -110,11 +114,19 @@ impl fmt::Display for Changes {
 }
 
 impl Entry {
-    fn new(resource: &Resource, close_queue: &CloseQueue) -> Result<Self, PolicyError> {
+    fn new(
+        resource: &Resource,
+        close_queue: &CloseQueue,
+        open: impl Fn(&Arc<Openable>) -> Result<Opened<OwnedFd>, OpenFailure>,
+    ) -> Result<Self, PolicyError> {
         let openable = Arc::new(Openable::new(resource));
         let shared = match resource.opening {
             Opening::PerRequest => None,
-            Opening::Startup => Some(Arc::new(held(at_start(&openable)?, close_queue))),
+            Opening::Startup => {
+                let opened =
+                    open(&openable).map_err(|failure| PolicyError::Resource(failure.text))?;
+                Some(Arc::new(held(opened, close_queue)))
+            }
         };
         Ok(Self { openable, shared, opening: Arc::default(), close_queue: close_queue.clone() })
     }
@@ -146,8 +158,26 @@ fn held(opened: Opened<OwnedFd>, close_queue: &CloseQueue) -> Opened<PeerFd> {
     opened.map(|descriptor| close_queue.hold(Depositor::Nobody, descriptor))
 }
 
-fn at_start(openable: &Openable) -> Result<Opened<OwnedFd>, PolicyError> {
-    openable.open().map_err(|failure| PolicyError::Resource(failure.text))
+/// Opens a resource on a thread, and waits no longer than its `open_timeout`. What opens later is
+/// closed by the thread.
+fn in_time(openable: &Arc<Openable>) -> Result<Opened<OwnedFd>, OpenFailure> {
+    let (answer, opened) = mpsc::channel();
+    let thread = std::thread::Builder::new().name("open".to_owned());
+    let begun = thread.spawn({
+        let openable = Arc::clone(openable);
+        move || drop(answer.send(openable.open()))
+    });
+    let failed = |errno, why: &str| {
+        let name = quoted(openable.name());
+        Err(OpenFailure { errno, text: format!("resource {name}: {why}") })
+    };
+    if let Err(error) = begun {
+        return failed(Errno::AGAIN, &format!("no thread can be started to open it: {error}"));
+    }
+    let after = openable.resource().open_timeout;
+    opened.recv_timeout(after).unwrap_or_else(|_| {
+        failed(Errno::TIMEDOUT, &format!("it did not open within {after:?} (`open_timeout`)"))
+    })
 }
 
 fn busy(name: &str) -> OpenFailure {
