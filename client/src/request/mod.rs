@@ -74,7 +74,7 @@ pub(crate) trait Detach: Request + Sized {
     fn detach(self) -> io::Result<Self::Detached>;
 }
 
-/// What an answer is judged by: where it came from, and to what.
+/// What the meaning of an answer depends on beside its bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AnswerContext<'a> {
     /// The broker's socket.
@@ -126,7 +126,7 @@ impl AnswerContext<'_> {
         }
     }
 
-    /// What the broker said no to, one slot among many: it has no words for each.
+    /// Returns the error of one slot among many, for which the broker has no words.
     pub(crate) fn refused(&self, operation: Operation, errno: Errno) -> Error {
         Error::answered(self.attempt(operation), errno, String::new())
     }

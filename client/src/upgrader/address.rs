@@ -87,7 +87,7 @@ impl Address {
         out
     }
 
-    /// None for what no version up to this one writes.
+    /// Returns `None` if no version up to this one writes such bytes.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (kind, rest) = bytes.split_first()?;
         match *kind {

@@ -17,7 +17,7 @@ use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind as bind_to, connect, socket_with,
 };
 
-/// How long others may have the lock; who has it longer does something else with it.
+/// How long others may hold the lock. A process that holds it longer uses it for something else.
 const LOCK: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(1);
 

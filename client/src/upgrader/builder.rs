@@ -81,8 +81,8 @@ impl Builder {
         self
     }
 
-    /// How long to wait until the turn has come: for upgrades that began before, and for a predecessor that
-    /// has to release first. The default is a minute.
+    /// How long to wait until the turn has come: until earlier upgrades have ended, and the
+    /// predecessor has released if it has to. The default is a minute.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience.min(LONGEST);
         self

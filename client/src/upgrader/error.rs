@@ -57,12 +57,12 @@ pub enum UpgradeError {
         /// The name.
         name: String,
     },
-    /// What has this name in the broker's policy is one slot, and no tag.
+    /// In the broker's policy, this is the name of one slot, and of no tag.
     NoTag {
         /// The name.
         name: String,
     },
-    /// What has this name is something else.
+    /// The name is in use in another role.
     Role {
         /// The name.
         name: String,
@@ -71,7 +71,7 @@ pub enum UpgradeError {
         /// What it is.
         found: Role,
     },
-    /// What was inherited under this name is no socket of the type that was asked for.
+    /// The inherited descriptor of this name is no socket of the type that was asked for.
     SocketKind {
         /// The name.
         name: String,
@@ -80,7 +80,8 @@ pub enum UpgradeError {
         /// What it is, in words.
         found: &'static str,
     },
-    /// What the program made under this name is no socket of the type that it said: it was not kept.
+    /// The program made a descriptor for this name that is no socket of the type that it asked for.
+    /// It was not kept.
     Made {
         /// The name.
         name: String,

@@ -18,7 +18,8 @@ use crate::Deposit;
 #[derive(Default)]
 pub(crate) struct Inventory {
     entries: BTreeMap<String, Entry>,
-    /// What cannot be read, under its name: it stays where it is unless it is removed by name.
+    /// Deposits that cannot be read, by their names. Each stays where it is unless it is removed by
+    /// name.
     unreadable: BTreeMap<String, Index>,
     /// What is to be deleted at the broker.
     unwanted: BTreeSet<Index>,
@@ -32,7 +33,7 @@ pub(crate) struct Inventory {
     inherited: usize,
 }
 
-/// What has a name.
+/// A named deposit.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) index: Index,

@@ -142,8 +142,8 @@ impl Upgrader {
         Ok(made.0)
     }
 
-    /// Where a socket has to be bound that is there already; nowhere in particular where there is
-    /// none. Nothing waits for the look-up of a name.
+    /// Returns where the inherited socket of this name has to be bound; empty if there is none.
+    /// Then no name is looked up.
     fn asked(
         &self,
         name: &str,
@@ -196,7 +196,7 @@ impl Upgrader {
     }
 }
 
-/// What is to be kept as a socket has to be one of the type that the next process asks for.
+/// Checks that a socket that is to be kept has the type that the next process asks for.
 fn check_form<T: Inherit>(name: &str, made: BorrowedFd<'_>) -> Result<(), UpgradeError> {
     if T::KIND.fits(made) {
         return Ok(());

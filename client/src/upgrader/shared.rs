@@ -215,7 +215,7 @@ impl Shared {
     }
 }
 
-/// Of an upgrader. It does not wait for who holds the lock, who may wait for the broker.
+/// Shows an upgrader. It does not wait for the lock, whose holder may wait for the broker.
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Upgrader");

@@ -11,7 +11,7 @@ use crate::{Broker, Deposit, Error};
 /// right `list`.
 const DENSE: i32 = 65536;
 
-/// Of all that lay in the tag, without the descriptors.
+/// A digest of all deposits of the tag, without their descriptors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Snapshot(u64);
 

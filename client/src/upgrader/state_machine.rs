@@ -192,7 +192,7 @@ impl StateMachine {
         self.claim.as_ref().is_some_and(|claim| live(claim) || claim.released)
     }
 
-    /// What has happened and was not told yet; what ended it is told again and again.
+    /// Returns an event that was not told yet. The end of the upgrader is told at each call.
     pub(crate) fn news(&mut self) -> Option<Happening> {
         match self.stage {
             Stage::Completed => Some(Happening::Completed),

@@ -136,8 +136,8 @@ impl Upgrader {
         done.map(drop).map_err(|error| about(name, error))
     }
 
-    /// What has a name, if it has that role and `fits`. What was inherited is given away; anything
-    /// else is duplicated, or got from the broker.
+    /// Returns what a name holds, if it has that role and `fits`. An inherited descriptor is handed
+    /// over; any other is duplicated, or got from the broker.
     pub(crate) fn contents(
         &self,
         name: &str,
