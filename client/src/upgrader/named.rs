@@ -142,8 +142,8 @@ impl Upgrader {
         Ok(made.0)
     }
 
-    /// Returns where the inherited socket of this name has to be bound; empty if there is none.
-    /// Then no name is looked up.
+    /// Returns where the inherited socket of this name has to be bound. If there is none, or any
+    /// address will do, the list is empty and no name is looked up. A look-up does not hold the lock.
     fn asked(
         &self,
         name: &str,
