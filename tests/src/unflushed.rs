@@ -1,8 +1,9 @@
-//! A FUSE file that each close has to flush, and whose server does not answer that to the children of one
-//! process: whichever of them closes it sleeps, and no signal ends the sleep.
+//! A FUSE file that each close has to flush, and whose server does not answer that to one process, or to the
+//! children of one: whichever of them closes it sleeps, and no signal ends the sleep.
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -15,7 +16,7 @@ pub struct UnflushedFile {
     /// It, opened for reading and writing.
     pub file: File,
     server: Arc<Server>,
-    _fuse: Fuse,
+    fuse: Fuse,
 }
 
 #[derive(Debug)]
@@ -23,7 +24,9 @@ struct Server {
     device: Arc<File>,
     /// Flushes that wait for an answer.
     waiting: Mutex<Vec<u64>>,
-    /// Whose children are not answered; 0 where all are.
+    /// Who is not answered; 0 where all are.
+    process: AtomicU32,
+    /// Whose children are not answered; likewise.
     parent: AtomicU32,
 }
 
@@ -44,12 +47,23 @@ impl UnflushedFile {
     pub fn open() -> Option<Self> {
         let fuse = Fuse::mount("a close that flushes")?;
         let device = Arc::clone(&fuse.server);
-        let (waiting, parent) = (Mutex::default(), AtomicU32::new(0));
-        let server = Arc::new(Server { device, waiting, parent });
+        let waiting = Mutex::default();
+        let (process, parent) = (AtomicU32::new(0), AtomicU32::new(0));
+        let server = Arc::new(Server { device, waiting, process, parent });
         let own = Arc::clone(&server);
         thread::spawn(move || own.serve());
         let file = File::options().read(true).write(true).open(fuse.file()).unwrap();
-        Some(Self { file, server, _fuse: fuse })
+        Some(Self { file, server, fuse })
+    }
+
+    /// Its path: whoever opens it gets another open file description.
+    pub fn path(&self) -> PathBuf {
+        self.fuse.file()
+    }
+
+    /// From now on this process is not answered.
+    pub fn hold(&self, process: u32) {
+        self.server.process.store(process, Ordering::Relaxed);
     }
 
     /// From now on the children of this process are not answered.
@@ -65,7 +79,8 @@ impl UnflushedFile {
 
 impl Drop for UnflushedFile {
     fn drop(&mut self) {
-        self.server.parent.store(0, Ordering::Relaxed);
+        self.hold(0);
+        self.hold_children_of(0);
         for request in self.server.waiting.lock().unwrap().drain(..) {
             self.server.answer(request, 0, &[]);
         }
@@ -100,10 +115,16 @@ impl Server {
     fn flush(&self, unique: u64, pid: u32) {
         // Its stat could not be read while it begins another program.
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:\t")?.parse().ok());
+        let field = |name: &str| {
+            status.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u32>().ok())
+        };
         let mut waiting = self.waiting.lock().unwrap();
-        let held = self.parent.load(Ordering::Relaxed);
-        if held != 0 && parent == Some(held) {
+        let is_held = |held: &AtomicU32, name: &str| {
+            let held = held.load(Ordering::Relaxed);
+            held != 0 && field(name) == Some(held)
+        };
+        // It is a thread that asks.
+        if is_held(&self.process, "Tgid:") || is_held(&self.parent, "PPid:") {
             waiting.push(unique);
         } else {
             self.answer(unique, 0, &[]);

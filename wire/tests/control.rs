@@ -14,10 +14,8 @@ fn control() -> impl Strategy<Value = Control<u32>> {
     let slot = (0..=i16::MAX, 0..=i32::MAX).prop_map(|(tag, index)| Slot::new(tag, index).unwrap());
     let errno = (1..4096_i32).prop_map(|errno| Errno::new(errno).unwrap());
     let failure = (errno.clone(), ".{0,60}");
-    let tally = any::<(u32, u32, u32)>().prop_map(|(uid, deposits, connections)| Tally {
-        uid,
-        deposits,
-        connections,
+    let tally = any::<(u32, u32, u32, u32)>().prop_map(|(uid, deposits, connections, openings)| {
+        Tally { uid, deposits, connections, openings }
     });
     let report = prop_oneof![".{0,60}".prop_map(Ok), failure.prop_map(Err)];
     let outcome = prop_oneof![opened().prop_map(Ok), (errno, ".{0,60}").prop_map(Err)];
@@ -28,10 +26,8 @@ fn control() -> impl Strategy<Value = Control<u32>> {
         (tag, 0..=i32::MAX, option::of(any::<u32>()))
             .prop_map(|(tag, pid, process)| Control::Note { tag, pid, process }),
         Just(Control::Restored),
-        any::<(u32, u32, u32)>().prop_map(|(generation, resource, ticket)| Control::Open {
-            generation,
-            resource,
-            ticket
+        any::<(u32, u32, u32, u32)>().prop_map(|(generation, resource, ticket, uid)| {
+            Control::Open { generation, resource, ticket, uid }
         }),
         (any::<u32>(), outcome).prop_map(|(ticket, outcome)| Control::Opened { ticket, outcome }),
         Just(Control::Serving),

@@ -9,7 +9,7 @@ use fdbroker_wire::{Control, Errno, Extended, Message, Slot};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::deposits::takers::Taker;
-use super::resources::pool::{OpenAnswer, stale};
+use super::resources::pool::{Caller, OpenAnswer, stale};
 use super::state::Supervisor;
 use super::workers::link::Link;
 use crate::fd::{Depositor, PeerFd, table};
@@ -58,9 +58,12 @@ impl Supervisor {
     ) -> Result<(), String> {
         match Control::from_extended(message).map_err(|error| error.to_string())? {
             Control::Restore => self.restore(link).map_err(|error| error.to_string())?,
-            Control::Open { generation, resource, ticket } => {
+            Control::Open { generation, resource, ticket, uid } => {
                 if generation == self.source.generation {
-                    self.opener.open(resource, ticket, answers);
+                    let worker = self.unclosed.worker();
+                    let caller =
+                        Caller { ticket, uid: Uid(uid), worker, unclosed: self.unclosed.clone() };
+                    self.opener.open(resource, caller, answers);
                 } else {
                     // A closed channel means that the worker has gone, and its question with it.
                     let _ = answers.send((ticket, Err(stale())));

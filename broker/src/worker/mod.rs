@@ -151,6 +151,7 @@ async fn start(
     for tally in waiting {
         link.copies.wait_for(tally, &quotas);
         connections.wait_for(tally, &quotas);
+        link.questions.openings.wait_for(tally, &quotas);
     }
     let audit = Audit::new(Rc::new(log), trail);
     audit.follow(&rules.policy);

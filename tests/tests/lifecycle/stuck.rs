@@ -3,7 +3,7 @@
 
 use fdbroker_tests::stuck::{HeldPipe, sleeping_thread};
 use fdbroker_tests::unflushed::UnflushedFile;
-use fdbroker_tests::{Daemon, Peer, process, request, wait_until};
+use fdbroker_tests::{Daemon, HelperProcess, Peer, needs_root, process, request, wait_until};
 use rustix::process::Signal;
 
 use super::{daemon, logs, status_has};
@@ -80,4 +80,51 @@ fn a_worker_starts_although_a_deposit_cannot_be_flushed() {
     // One that starts closes nothing of it.
     assert_eq!(daemon.connect().get((1, 1)).payload(), b"kept");
     assert_eq!(unflushed.waiting(), 1, "the worker that was killed, and no other");
+}
+
+#[test]
+fn a_resource_whose_close_sleeps_at_the_supervisor_keeps_nobody_elses_open_there() {
+    if !needs_root("resources of two users") {
+        return;
+    }
+    let Some(unflushed) = UnflushedFile::open() else { return };
+    let policy = format!(
+        r#"
+[tags.things]
+id = 1
+
+[resources.unflushed]
+slot = "things/0"
+file = {:?}
+
+[resources.null]
+slot = "things/1"
+device = "/dev/null"
+
+[[rules]]
+id = "all"
+allow = ["get"]
+slots = ["things/*"]
+anyone = true
+"#,
+        unflushed.path()
+    );
+    let daemon = Daemon::with_policy(&policy).start();
+    let supervisor = daemon.supervisor_pid();
+    unflushed.hold(supervisor);
+    drop(HelperProcess::user(64041).connect(&daemon).get((1, 0)).descriptor());
+    wait_until("the supervisor's copy sleeps", || unflushed.waiting() == 1);
+    let mut peer = daemon.connect();
+    let of_null = || {
+        let open = process::descriptors(supervisor).unwrap();
+        open.values().filter(|target| *target == "/dev/null").count()
+    };
+    let before = of_null();
+    for _ in 0..50 {
+        drop(peer.get((1, 1)).descriptor());
+    }
+    wait_until("all of another user's are closed", || of_null() <= before);
+    assert_eq!(unflushed.waiting(), 1, "it still sleeps");
+    // So that the supervisor can end.
+    drop(unflushed);
 }

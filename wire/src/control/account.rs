@@ -11,6 +11,8 @@ pub struct Tally {
     pub deposits: u32,
     /// How many connections that have ended.
     pub connections: u32,
+    /// How many resources that were opened and sent to it.
+    pub openings: u32,
 }
 
 /// A connection of a worker's.
@@ -25,8 +27,9 @@ pub struct Joined<F> {
 }
 
 impl Body {
-    pub(super) fn tally(&mut self, Tally { uid, deposits, connections }: Tally) {
-        self.u32(uid).u32(deposits).u32(connections);
+    pub(super) fn tally(&mut self, tally: Tally) {
+        let Tally { uid, deposits, connections, openings } = tally;
+        self.u32(uid).u32(deposits).u32(connections).u32(openings);
     }
 
     pub(super) fn connections<F>(&mut self, joined: Vec<Joined<F>>, left: &[u32]) -> Vec<F> {
@@ -45,7 +48,12 @@ impl Body {
 
 impl Fields<'_> {
     pub(super) fn tally(&mut self) -> Option<Tally> {
-        Some(Tally { uid: self.u32()?, deposits: self.u32()?, connections: self.u32()? })
+        Some(Tally {
+            uid: self.u32()?,
+            deposits: self.u32()?,
+            connections: self.u32()?,
+            openings: self.u32()?,
+        })
     }
 
     /// As many sockets as the message says, and numbers to its end.

@@ -68,6 +68,8 @@ pub enum Control<F> {
         resource: u32,
         /// What the answer is to carry; chosen by the worker.
         ticket: u32,
+        /// For whom, on whose account my copy is closed.
+        uid: u32,
     },
     /// Supervisor: the answer to an [`Control::Open`].
     Opened {
@@ -78,12 +80,13 @@ pub enum Control<F> {
     },
     /// Worker: peers are being served.
     Serving,
-    /// Supervisor, before [`Control::Restored`]: of a user, deposits that were replaced or deleted and
-    /// connections that have ended of which my copy has still to be closed. They were on an earlier
-    /// worker's account.
+    /// Supervisor, before [`Control::Restored`]: of a user, deposits that were replaced or deleted,
+    /// connections that have ended, and resources that were opened, of which my copy has still to be
+    /// closed. They were on an earlier worker's account.
     Waiting(Tally),
     /// Supervisor: my copies of so many deposits of a user, which were replaced or deleted, have been
-    /// closed; and of so many connections among those in [`Control::Waiting`].
+    /// closed; of so many resources that were opened for it; and of so many connections among those in
+    /// [`Control::Waiting`].
     Closed(Tally),
     /// Supervisor: the policy to go on with from now on.
     Policy(Setup),
@@ -191,8 +194,8 @@ impl<F> Control<F> {
                 (NOTE, process)
             }
             Self::Restored => (RESTORED, None),
-            Self::Open { generation, resource, ticket } => {
-                out.u32(generation).u32(resource).u32(ticket);
+            Self::Open { generation, resource, ticket, uid } => {
+                out.u32(generation).u32(resource).u32(ticket).u32(uid);
                 (OPEN, None)
             }
             Self::Serving => (SERVING, None),
@@ -289,6 +292,7 @@ impl<F> Control<F> {
                 generation: fields.u32()?,
                 resource: fields.u32()?,
                 ticket: fields.u32()?,
+                uid: fields.u32()?,
             },
             SERVING => Self::Serving,
             WAITING => Self::Waiting(fields.tally()?),

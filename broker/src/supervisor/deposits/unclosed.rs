@@ -1,8 +1,8 @@
 //! What is of no use any more and still to be closed, by the users whose it was; told by the threads that
 //! close.
 //!
-//! A deposit that has left its slot, and the duplicate of a connection that has ended, are in this process's
-//! table until they are closed. The worker has them on their users' accounts for so long. The next worker
+//! A deposit that has left its slot, the duplicate of a connection that has ended, and a resource that has been
+//! sent to its caller are in this process's table until they are closed. The worker has them on their users' accounts for so long. The next worker
 //! is told how many they are when it asks for everything, and from then on what of them has been closed: so no
 //! user gets another share of the table by a worker's death.
 //!
@@ -57,7 +57,29 @@ pub(crate) struct ConnectionNotice {
     unclosed: Unclosed,
 }
 
+/// Stands for a resource that was opened for a user, with all of its descriptors. When it is dropped,
+/// they have been closed.
+pub(crate) struct OpeningNotice {
+    user: Uid,
+    unclosed: Unclosed,
+}
+
 impl Unclosed {
+    /// Returns which worker there is, for [`Unclosed::opening`].
+    pub(crate) fn worker(&self) -> u32 {
+        self.lock().worker
+    }
+
+    /// Returns the notice of a resource that has been opened for a user of this worker's. `None` if
+    /// there is another worker by now, which has no charge for it.
+    pub(crate) fn opening(&self, user: Uid, worker: u32) -> Option<OpeningNotice> {
+        let mut state = self.lock();
+        (state.worker == worker).then(|| {
+            tally(&mut state.waiting, user).openings += 1;
+            OpeningNotice { user, unclosed: self.clone() }
+        })
+    }
+
     /// Returns the notice of a deposit's descriptor, and what is to be told when that leaves its slot.
     pub(crate) fn deposit(&self, owner: Uid) -> (DepositNotice, Leaving) {
         let left = Arc::new(AtomicBool::new(false));
@@ -106,7 +128,7 @@ impl Unclosed {
 }
 
 fn tally(tallies: &mut BTreeMap<u32, Tally>, Uid(uid): Uid) -> &mut Tally {
-    tallies.entry(uid).or_insert(Tally { uid, deposits: 0, connections: 0 })
+    tallies.entry(uid).or_insert(Tally { uid, deposits: 0, connections: 0, openings: 0 })
 }
 
 impl State {
@@ -115,7 +137,7 @@ impl State {
         let Some(tally) = self.waiting.get_mut(&uid) else { return };
         let count = one(tally);
         *count = count.saturating_sub(1);
-        if (tally.deposits, tally.connections) == (0, 0) {
+        if (tally.deposits, tally.connections, tally.openings) == (0, 0, 0) {
             self.waiting.remove(&uid);
         }
     }
@@ -143,6 +165,14 @@ impl Drop for ConnectionNotice {
     }
 }
 
+impl Drop for OpeningNotice {
+    fn drop(&mut self) {
+        let mut state = self.unclosed.lock();
+        state.waits_no_longer(self.user, |tally| &mut tally.openings);
+        tally(&mut state.closed, self.user).openings += 1;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,7 +180,21 @@ mod tests {
     const OWNER: Uid = Uid(7);
 
     fn tally(deposits: u32, connections: u32) -> Tally {
-        Tally { uid: OWNER.0, deposits, connections }
+        Tally { uid: OWNER.0, deposits, connections, openings: 0 }
+    }
+
+    #[test]
+    fn a_worker_is_told_of_each_resource_that_was_opened_for_it_and_of_no_other() {
+        let unclosed = Unclosed::default();
+        let openings = |openings| Tally { openings, ..tally(0, 0) };
+        let first = unclosed.worker();
+        drop(unclosed.opening(OWNER, first));
+        assert_eq!(unclosed.take().0, [openings(1)]);
+        let held = unclosed.opening(OWNER, first);
+        assert_eq!(unclosed.next_worker(), [openings(1)]);
+        assert!(unclosed.opening(OWNER, first).is_none(), "it was opened for the last worker");
+        drop(held);
+        assert_eq!(unclosed.take().0, [openings(1)]);
     }
 
     #[test]

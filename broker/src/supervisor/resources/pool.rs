@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
-use fdbroker_policy::{Opening, Resource};
+use fdbroker_policy::{Opening, Resource, Uid};
 use fdbroker_types::quoted;
 use fdbroker_wire::{Errno, Opened};
 use tokio::sync::mpsc::UnboundedSender;
@@ -14,6 +14,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::failure::OpenFailure;
 use super::openable::Openable;
 use crate::fd::{CloseQueue, Depositor, PeerFd};
+use crate::supervisor::deposits::unclosed::Unclosed;
 use crate::supervisor::policy_error::PolicyError;
 
 /// How many may wait for the same resource to open; one more is refused.
@@ -21,6 +22,17 @@ const MAX_OPENING: usize = 32;
 
 /// An answer on its way to the worker, with the ticket of its question.
 pub(crate) type OpenAnswer = (u32, Result<Arc<Opened<PeerFd>>, OpenFailure>);
+
+/// Who asks for a resource.
+pub(crate) struct Caller {
+    /// What the answer carries.
+    pub(crate) ticket: u32,
+    /// On whose account the supervisor's copy is closed.
+    pub(crate) uid: Uid,
+    /// By which worker it asks, and where that is told when the copy has been closed.
+    pub(crate) worker: u32,
+    pub(crate) unclosed: Unclosed,
+}
 
 /// The policy's resources, ready to be opened.
 #[derive(Clone)]
@@ -93,16 +105,16 @@ impl Opener {
         open.map(|entry| entry.openable.resource())
     }
 
-    /// Opens resource number `position` of the policy and sends the result to `answer`.
-    pub(crate) fn open(&self, position: u32, ticket: u32, answer: &UnboundedSender<OpenAnswer>) {
+    /// Opens resource number `position` of the policy for a caller, and sends the result to `answer`.
+    pub(crate) fn open(&self, position: u32, caller: Caller, answer: &UnboundedSender<OpenAnswer>) {
         let entry = usize::try_from(position).ok().and_then(|position| self.entries.get(position));
         let now = match entry {
             None => Err(unknown(position)),
             Some(Entry { shared: Some(shared), .. }) => Ok(Arc::clone(shared)),
-            Some(entry) => return entry.open_elsewhere(ticket, answer.clone()),
+            Some(entry) => return entry.open_elsewhere(caller, answer.clone()),
         };
         // A closed channel means that the worker has gone, and its question with it.
-        let _ = answer.send((ticket, now));
+        let _ = answer.send((caller.ticket, now));
     }
 }
 
@@ -125,7 +137,7 @@ impl Entry {
             Opening::Startup => {
                 let opened =
                     open(&openable).map_err(|failure| PolicyError::Resource(failure.text))?;
-                Some(Arc::new(held(opened, close_queue)))
+                Some(Arc::new(opened.map(|each| close_queue.hold(Depositor::Nobody, each))))
             }
         };
         Ok(Self { openable, shared, opening: Arc::default(), close_queue: close_queue.clone() })
@@ -137,7 +149,8 @@ impl Entry {
         self.shared.is_some() || self.openable.is_current()
     }
 
-    fn open_elsewhere(&self, ticket: u32, answer: UnboundedSender<OpenAnswer>) {
+    fn open_elsewhere(&self, caller: Caller, answer: UnboundedSender<OpenAnswer>) {
+        let ticket = caller.ticket;
         if self.opening.fetch_add(1, Ordering::Relaxed) >= MAX_OPENING {
             self.opening.fetch_sub(1, Ordering::Relaxed);
             let _ = answer.send((ticket, Err(busy(self.openable.name()))));
@@ -147,15 +160,24 @@ impl Entry {
         let close_queue = self.close_queue.clone();
         tokio::task::spawn_blocking(move || {
             // Its last owner may be on the loop.
-            let outcome = openable.open().map(|opened| Arc::new(held(opened, &close_queue)));
+            let outcome = openable.open().map(|opened| Arc::new(caller.held(opened, &close_queue)));
             opening.fetch_sub(1, Ordering::Relaxed);
             let _ = answer.send((ticket, outcome));
         });
     }
 }
 
-fn held(opened: Opened<OwnedFd>, close_queue: &CloseQueue) -> Opened<PeerFd> {
-    opened.map(|descriptor| close_queue.hold(Depositor::Nobody, descriptor))
+impl Caller {
+    /// Has the supervisor's copy closed on the caller's account: what is sent to a caller can make its
+    /// close sleep.
+    fn held(&self, opened: Opened<OwnedFd>, close_queue: &CloseQueue) -> Opened<PeerFd> {
+        let notice = Arc::new(self.unclosed.opening(self.uid, self.worker));
+        opened.map(|descriptor| {
+            let mut descriptor = close_queue.hold(self.uid, descriptor);
+            descriptor.keep_until_closed(Arc::clone(&notice));
+            descriptor
+        })
+    }
 }
 
 /// Opens a resource on a thread, and waits no longer than its `open_timeout`. What opens later is

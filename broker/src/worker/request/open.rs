@@ -31,7 +31,7 @@ pub(crate) async fn open(
         let _ = context.record(Kind::Open, Verdict::Failed, &failure.reason);
     })?;
     let generation = context.rules.generation;
-    let opened = worker.link.open(generation, index.0, resource.open_timeout, uid, charge).await;
+    let opened = worker.link.open(generation, index, resource, uid, charge).await;
     match opened {
         Ok(opened) => {
             // The record of the decision, which follows, is the one that counts.

@@ -5,6 +5,7 @@ pub(crate) mod closer;
 pub(crate) mod connections;
 pub(crate) mod copies;
 pub(crate) mod heartbeat;
+pub(crate) mod openings;
 pub(crate) mod questions;
 pub(crate) mod restore;
 pub(crate) mod write;

@@ -4,10 +4,11 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
-use fdbroker_policy::Uid;
+use fdbroker_policy::{Opening, Uid};
 use fdbroker_wire::{Errno, Opened};
 use tokio::sync::oneshot;
 
+use super::openings::Openings;
 use crate::fd::PeerFd;
 use crate::worker::limits::quota::OpeningCharge;
 
@@ -26,6 +27,8 @@ pub(crate) struct Questions {
     opening: RefCell<HashMap<u32, Waiter>>,
     reloading: RefCell<HashMap<u32, oneshot::Sender<Reloaded>>>,
     next_ticket: Cell<u32>,
+    /// What has been opened, and the supervisor has still to close.
+    pub(crate) openings: Openings,
 }
 
 /// A request that waits for a resource.
@@ -34,13 +37,17 @@ pub(crate) struct Questions {
 /// opened resource has its place in the table on it until it is closed.
 struct Waiter {
     answer: oneshot::Sender<OpenOutcome>,
+    opening: Opening,
     uid: Uid,
     charge: OpeningCharge,
 }
 
 impl Waiter {
-    fn tell(self, outcome: OpenOutcome) {
-        let Self { answer, uid, charge } = self;
+    fn tell(self, outcome: OpenOutcome, openings: &Openings) {
+        let Self { answer, opening, uid, charge } = self;
+        if outcome.is_ok() && opening == Opening::PerRequest {
+            openings.opened(uid, charge.opened());
+        }
         // Also what nobody waits for any more is closed on this user's account.
         let outcome = outcome.map(|opened| {
             opened.map(|mut descriptor| {
@@ -58,12 +65,13 @@ impl Questions {
     /// Returns the ticket of a question for a resource, and what receives the answer.
     pub(super) fn open(
         &self,
+        opening: Opening,
         uid: Uid,
         charge: OpeningCharge,
     ) -> (u32, oneshot::Receiver<OpenOutcome>) {
         let (answer, opened) = oneshot::channel();
         let ticket = self.ticket();
-        self.opening.borrow_mut().insert(ticket, Waiter { answer, uid, charge });
+        self.opening.borrow_mut().insert(ticket, Waiter { answer, opening, uid, charge });
         (ticket, opened)
     }
 
@@ -88,7 +96,7 @@ impl Questions {
     pub(crate) fn opened(&self, ticket: u32, outcome: OpenOutcome) {
         let waiter = self.opening.borrow_mut().remove(&ticket);
         if let Some(waiter) = waiter {
-            waiter.tell(outcome);
+            waiter.tell(outcome, &self.openings);
         }
     }
 
@@ -124,7 +132,8 @@ mod tests {
     async fn a_resource_reaches_its_caller_with_all_that_it_brings() {
         let (questions, close_queue) = (Questions::default(), CloseQueue::new());
         let quotas = Quotas::new(&Settings::default(), 4096);
-        let (ticket, answer) = questions.open(USER, quotas.opening(USER).unwrap());
+        let (ticket, answer) =
+            questions.open(Opening::PerRequest, USER, quotas.opening(USER).unwrap());
         questions.opened(ticket, Ok(opened(&close_queue, 3)));
         let opened = answer.await.unwrap().unwrap();
         assert_eq!((&opened.payload()[..], opened.descriptors().count()), (&b"what it is"[..], 4));
@@ -135,7 +144,8 @@ mod tests {
         let (questions, close_queue) = (Questions::default(), CloseQueue::new());
         // So small that four are more than the share of one user.
         let quotas = Quotas::new(&Settings::default(), 64);
-        let (ticket, mut answer) = questions.open(USER, quotas.opening(USER).unwrap());
+        let (ticket, mut answer) =
+            questions.open(Opening::PerRequest, USER, quotas.opening(USER).unwrap());
         questions.opened(ticket, Ok(opened(&close_queue, 3)));
         let held = answer.try_recv().unwrap();
         assert!(quotas.may_open(USER).is_err());

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use fdbroker_policy::Uid;
+use fdbroker_policy::{Resource, ResourceIndex, Uid};
 use fdbroker_wire::{Control, Errno, Slot, add_head, del};
 use tokio::sync::{Mutex, MutexGuard, Notify};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -84,23 +84,23 @@ impl SupervisorLink {
     }
 
     /// Has the supervisor open a resource for `uid`, by its position in the policy of that generation, and waits
-    /// for it as long as `patience`.
+    /// for it as long as the resource's `open_timeout`.
     ///
     /// # Errors
     /// What the peer is answered, and why, when it was not opened in time or at all.
     pub(crate) async fn open(
         &self,
         generation: u32,
-        resource: u32,
-        patience: Duration,
+        index: ResourceIndex,
+        resource: &Resource,
         uid: Uid,
         charge: OpeningCharge,
     ) -> OpenOutcome {
         let late = |_| (Errno::TIMEDOUT, "opening it timed out".to_owned());
-        let until = Instant::now() + patience;
+        let until = Instant::now() + resource.open_timeout;
         let guard = timeout_at(until, self.lock()).await.map_err(late)?;
-        let (ticket, opened) = self.questions.open(uid, charge);
-        let message = Control::Open { generation, resource, ticket };
+        let (ticket, opened) = self.questions.open(resource.opening, uid, charge);
+        let message = Control::Open { generation, resource: index.0, ticket, uid: uid.0 };
         if guard.control_soon(message).await.is_err() {
             self.questions.withdraw(ticket);
             return Err(again());

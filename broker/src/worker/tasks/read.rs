@@ -91,6 +91,7 @@ fn take(worker: &Worker, message: Message<PeerFd>) -> io::Result<()> {
             Ok(Control::Closed(tally)) => {
                 worker.link.copies.closed(tally);
                 worker.connections.closed(tally);
+                worker.link.questions.openings.closed(tally);
             }
             Ok(Control::Closer(link)) => worker.closers.keep(link),
             Ok(Control::Parted(numbers)) => worker.connections.parted(&numbers),

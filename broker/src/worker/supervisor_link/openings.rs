@@ -1,0 +1,61 @@
+//! The supervisor's copies of what it has opened for users and has still to close.
+//!
+//! Each stays on its user's account until the supervisor says that it is closed, also where an earlier
+//! worker asked for it. Otherwise descriptors that are slow to close would fill the supervisor's table.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use fdbroker_policy::Uid;
+use fdbroker_wire::Tally;
+
+use crate::worker::limits::quota::{BroughtCharge, Quotas};
+
+/// All of them, by user.
+#[derive(Default)]
+pub(crate) struct Openings(RefCell<BTreeMap<Uid, Vec<BroughtCharge>>>);
+
+impl Openings {
+    /// Something has been opened for a user, and the supervisor will close its copy.
+    pub(super) fn opened(&self, uid: Uid, charge: BroughtCharge) {
+        self.0.borrow_mut().entry(uid).or_default().push(charge);
+    }
+
+    /// Charges what was opened for an earlier worker, and the supervisor has still to close.
+    pub(crate) fn wait_for(&self, tally: Tally, quotas: &Quotas) {
+        let (uid, reader) = (Uid(tally.uid), quotas.reader(Uid(tally.uid)));
+        (0..tally.openings).for_each(|_| self.opened(uid, reader.charge()));
+    }
+
+    /// The supervisor has closed so many of them.
+    pub(crate) fn closed(&self, tally: Tally) {
+        let (mut all, uid) = (self.0.borrow_mut(), Uid(tally.uid));
+        let Some(charges) = all.get_mut(&uid) else { return };
+        let number = usize::try_from(tally.openings).unwrap_or(usize::MAX);
+        charges.truncate(charges.len().saturating_sub(number));
+        if charges.is_empty() {
+            all.remove(&uid);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fdbroker_policy::Settings;
+
+    use super::*;
+
+    const USER: Uid = Uid(7);
+
+    #[test]
+    fn a_user_whose_resources_are_not_closed_at_the_supervisor_opens_no_more() {
+        // So small that four are the share of one user.
+        let (openings, quotas) = (Openings::default(), Quotas::new(&Settings::default(), 64));
+        let tally = |openings| Tally { uid: USER.0, deposits: 0, connections: 0, openings };
+        openings.wait_for(tally(4), &quotas);
+        assert!(quotas.may_open(USER).is_err());
+        assert!(quotas.may_open(Uid(8)).is_ok());
+        openings.closed(tally(4));
+        assert!(quotas.may_open(USER).is_ok());
+    }
+}
