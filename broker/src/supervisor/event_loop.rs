@@ -398,7 +398,8 @@ mod tests {
             Event::Message(Ok(_))
         ));
         let resource = CloseQueue::new().hold(Depositor::Nobody, theirs.into());
-        answers.send((1, Ok(Arc::new(Opened::one(resource))))).ok().unwrap();
+        let outcome = Ok(Arc::new(Opened::one(resource)));
+        answers.send(OpenAnswer { ticket: 1, outcome, said: None }).ok().unwrap();
         for _ in 0..200 {
             if let Event::Opened(_) = next(&mut link, &mut opened, &close_queue, &records).await {
                 return;

@@ -66,7 +66,7 @@ impl Supervisor {
                     self.opener.open(resource, caller, answers);
                 } else {
                     // A closed channel means that the worker has gone, and its question with it.
-                    let _ = answers.send((ticket, Err(stale())));
+                    let _ = answers.send(stale(ticket));
                 }
             }
             Control::Reload { ticket } => self.reload(Some(ticket)),
@@ -158,17 +158,16 @@ impl Supervisor {
         }
     }
 
-    pub(crate) fn pass_on(&self, (ticket, outcome): OpenAnswer, link: &mut Link) {
+    pub(crate) fn pass_on(&self, answer: OpenAnswer, link: &mut Link) {
+        let OpenAnswer { ticket, outcome, said } = answer;
         match outcome {
             Ok(opened) => {
+                said.iter().for_each(|said| self.log.info(said));
                 let outcome = Ok(opened.borrowed());
                 link.carry(Control::Opened { ticket, outcome }, Arc::clone(&opened));
             }
             Err(failure) => {
-                // A question under the last policy is asked again, and no news.
-                if failure.errno != Errno::STALE {
-                    self.log.error(&failure.text);
-                }
+                said.iter().for_each(|said| self.log.error(said));
                 let outcome = Err((failure.errno, failure.text));
                 link.control(Control::Opened { ticket, outcome });
             }

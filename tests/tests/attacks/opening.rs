@@ -6,7 +6,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fdbroker_tests::{
-    Builder, Daemon, Directory, Peer, SilentFiles, fixtures, is_root, process, skip,
+    Builder, Daemon, Directory, HelperProcess, Peer, SilentFiles, fixtures, is_root, needs_root,
+    process, request, skip, wait_until,
 };
 use rustix::fs::{CWD, FileType, Mode};
 
@@ -218,6 +219,42 @@ fn a_resource_that_is_not_there_is_an_error_and_comes_when_it_does() {
     is_refused_to_open(&mut peer);
     fs::write(&path, "here now").unwrap();
     assert_eq!(fixtures::content(peer.get(SLOT).descriptor()), "here now");
+}
+
+#[test]
+fn what_cannot_be_opened_is_an_error_line_when_that_begins_and_one_line_when_it_is_over() {
+    let builder = Daemon::open();
+    let path = builder.directory().join("later");
+    let daemon = start(builder, &file_key(&path));
+    let mut peer = daemon.connect();
+    for _ in 0..200 {
+        is_refused_to_open(&mut peer);
+    }
+    let said = |what: &str| {
+        let lines = daemon.log().lines();
+        lines.iter().filter(|line| line.kind.is_empty() && line.message.contains(what)).count()
+    };
+    assert_eq!(said("cannot be opened"), 1);
+    fs::write(&path, "here now").unwrap();
+    wait_until("it is said that it opens again", || {
+        peer.get(SLOT).descriptor();
+        said("can be opened again; failed attempts before that: 200") == 1
+    });
+}
+
+#[test]
+fn many_users_who_ask_at_once_for_what_opens_are_all_served() {
+    if !needs_root("requests of many users") {
+        return;
+    }
+    let daemon = start(Daemon::open(), "device = \"/dev/null\"");
+    let people: Vec<_> = (64041..64049).map(HelperProcess::user).collect();
+    let mut peers: Vec<Peer> =
+        people.iter().flat_map(|person| (0..8).map(|_| person.connect(&daemon))).collect();
+    for _ in 0..20 {
+        peers.iter_mut().for_each(|peer| peer.send(&request::get(SLOT), &[]));
+        peers.iter_mut().for_each(|peer| drop(peer.answer().descriptor()));
+    }
 }
 
 /// Makes a node of a character device; says aloud where that cannot be.

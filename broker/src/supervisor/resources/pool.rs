@@ -2,26 +2,39 @@
 
 use std::fmt;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
 
 use fdbroker_policy::{Opening, Resource, Uid};
 use fdbroker_types::quoted;
 use fdbroker_wire::{Errno, Opened};
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use super::failure::OpenFailure;
 use super::openable::Openable;
 use crate::fd::{CloseQueue, Depositor, PeerFd};
+use crate::spell::Spell;
 use crate::supervisor::deposits::unclosed::Unclosed;
 use crate::supervisor::policy_error::PolicyError;
 
-/// How many may wait for the same resource to open; one more is refused.
+/// How many threads may open the same resource at once; others wait for a moment.
 const MAX_OPENING: usize = 32;
+/// How long they wait. A resource that opens takes far less.
+const HANGS: Duration = Duration::from_secs(1);
+/// How many may wait for that. Each user has a few at most.
+const MAX_WAITING: usize = 4096;
 
-/// An answer on its way to the worker, with the ticket of its question.
-pub(crate) type OpenAnswer = (u32, Result<Arc<Opened<PeerFd>>, OpenFailure>);
+/// An answer on its way to the worker.
+pub(crate) struct OpenAnswer {
+    /// The question's.
+    pub(crate) ticket: u32,
+    pub(crate) outcome: Result<Arc<Opened<PeerFd>>, OpenFailure>,
+    /// What the log is to say: that it fails, or that it does not fail any more.
+    pub(crate) said: Option<String>,
+}
 
 /// Who asks for a resource.
 pub(crate) struct Caller {
@@ -55,7 +68,10 @@ struct Entry {
     openable: Arc<Openable>,
     /// Opened once, at start, where the policy says so.
     shared: Option<Arc<Opened<PeerFd>>>,
-    opening: Arc<AtomicUsize>,
+    opening: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
+    /// Failures that were said.
+    failures: Arc<Mutex<Spell>>,
     close_queue: CloseQueue,
 }
 
@@ -108,13 +124,14 @@ impl Opener {
     /// Opens resource number `position` of the policy for a caller, and sends the result to `answer`.
     pub(crate) fn open(&self, position: u32, caller: Caller, answer: &UnboundedSender<OpenAnswer>) {
         let entry = usize::try_from(position).ok().and_then(|position| self.entries.get(position));
-        let now = match entry {
+        let outcome = match entry {
             None => Err(unknown(position)),
             Some(Entry { shared: Some(shared), .. }) => Ok(Arc::clone(shared)),
             Some(entry) => return entry.open_elsewhere(caller, answer.clone()),
         };
         // A closed channel means that the worker has gone, and its question with it.
-        let _ = answer.send((caller.ticket, now));
+        let said = outcome.as_ref().err().map(|failure| failure.text.clone());
+        let _ = answer.send(OpenAnswer { ticket: caller.ticket, outcome, said });
     }
 }
 
@@ -140,7 +157,9 @@ impl Entry {
                 Some(Arc::new(opened.map(|each| close_queue.hold(Depositor::Nobody, each))))
             }
         };
-        Ok(Self { openable, shared, opening: Arc::default(), close_queue: close_queue.clone() })
+        let opening = Arc::new(Semaphore::new(MAX_OPENING));
+        let (waiting, failures) = (Arc::default(), Arc::default());
+        Ok(Self { openable, shared, opening, waiting, failures, close_queue: close_queue.clone() })
     }
 
     /// Whether the next policy can keep it as it is. A device that was replaced is looked at again,
@@ -149,21 +168,58 @@ impl Entry {
         self.shared.is_some() || self.openable.is_current()
     }
 
+    /// Opens it on a thread, at once where there are few that do. Where there are many, it waits for
+    /// one of them to end: all of them hang if none does.
     fn open_elsewhere(&self, caller: Caller, answer: UnboundedSender<OpenAnswer>) {
-        let ticket = caller.ticket;
-        if self.opening.fetch_add(1, Ordering::Relaxed) >= MAX_OPENING {
-            self.opening.fetch_sub(1, Ordering::Relaxed);
-            let _ = answer.send((ticket, Err(busy(self.openable.name()))));
-            return;
+        let entry = self.clone();
+        if let Ok(permit) = Arc::clone(&self.opening).try_acquire_owned() {
+            return entry.open_on_thread(permit, caller, answer);
         }
-        let (openable, opening) = (Arc::clone(&self.openable), Arc::clone(&self.opening));
-        let close_queue = self.close_queue.clone();
-        tokio::task::spawn_blocking(move || {
-            // Its last owner may be on the loop.
-            let outcome = openable.open().map(|opened| Arc::new(caller.held(opened, &close_queue)));
-            opening.fetch_sub(1, Ordering::Relaxed);
-            let _ = answer.send((ticket, outcome));
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            return entry.refuse(&caller, &answer);
+        }
+        tokio::spawn(async move {
+            let permit = timeout(HANGS, Arc::clone(&entry.opening).acquire_owned()).await;
+            entry.waiting.fetch_sub(1, Ordering::Relaxed);
+            match permit {
+                Ok(Ok(permit)) => entry.open_on_thread(permit, caller, answer),
+                _ => entry.refuse(&caller, &answer),
+            }
         });
+    }
+
+    fn open_on_thread(
+        self,
+        permit: OwnedSemaphorePermit,
+        caller: Caller,
+        answer: UnboundedSender<OpenAnswer>,
+    ) {
+        tokio::task::spawn_blocking(move || {
+            let outcome = self.openable.open();
+            let outcome = outcome.map(|opened| Arc::new(caller.held(opened, &self.close_queue)));
+            drop(permit);
+            let _ = answer.send(self.answer(caller.ticket, outcome));
+        });
+    }
+
+    fn refuse(&self, caller: &Caller, answer: &UnboundedSender<OpenAnswer>) {
+        let _ = answer.send(self.answer(caller.ticket, Err(busy(self.openable.name()))));
+    }
+
+    /// Returns an answer, with what the log says of it: of many failures the first, and their number
+    /// once it opens again.
+    fn answer(&self, ticket: u32, outcome: Result<Arc<Opened<PeerFd>>, OpenFailure>) -> OpenAnswer {
+        // A panic while it is locked leaves it whole.
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let said = match &outcome {
+            Err(failure) => failures.failed().then(|| failure.text.clone()),
+            Ok(_) => failures.succeeded().map(|count| {
+                let name = quoted(self.openable.name());
+                format!("resource {name} can be opened again; failed attempts before that: {count}")
+            }),
+        };
+        OpenAnswer { ticket, outcome, said }
     }
 }
 
@@ -211,9 +267,11 @@ fn busy(name: &str) -> OpenFailure {
     OpenFailure { errno: Errno::BUSY, text }
 }
 
-/// The answer to a question about another policy than the one in force.
-pub(crate) fn stale() -> OpenFailure {
-    OpenFailure { errno: Errno::STALE, text: "the policy has been replaced".to_owned() }
+/// The answer to a question about another policy than the one in force. It is asked again, and no news.
+pub(crate) fn stale(ticket: u32) -> OpenAnswer {
+    let failure =
+        OpenFailure { errno: Errno::STALE, text: "the policy has been replaced".to_owned() };
+    OpenAnswer { ticket, outcome: Err(failure), said: None }
 }
 
 fn unknown(position: u32) -> OpenFailure {
