@@ -10,7 +10,7 @@ use fdbroker_wire::{
     Errno, Extended, Hello, Info, Opened, Slot, Tag, add_head, hello, info, reply,
 };
 
-use super::batch::{Got, Takes};
+use super::batch::{BatchReply, Takes};
 use super::error::Denial;
 use crate::fd::PeerFd;
 use crate::worker::peer::outbox::Outbox;
@@ -28,7 +28,7 @@ pub(crate) enum Answer {
     Listing(Listing),
     Report(Report),
     Claimed(Claimed),
-    Got(Box<Got>),
+    Got(Box<BatchReply>),
     DoneMany(Tag, Vec<Result<(), Errno>>),
 }
 
@@ -36,7 +36,7 @@ impl Answer {
     /// Returns what is to be committed now that it has been sent, or called off if it has not.
     pub(crate) fn into_takes(self) -> Option<Takes> {
         match self {
-            Self::Got(got) => Some(got.takes),
+            Self::Got(reply) => Some(reply.takes),
             _ => None,
         }
     }
@@ -71,7 +71,7 @@ impl Answer {
                 let message: Extended<PeerFd> = claimed.into_extended();
                 outbox.send(&message.head(), &message.body, &[]).await
             }
-            Self::Got(got) => got.send(outbox).await,
+            Self::Got(reply) => reply.send(outbox).await,
             Self::DoneMany(tag, outcomes) => {
                 let outcomes = outcomes.clone();
                 let answer = ManyAnswer::<PeerFd>::Done { tag: *tag, outcomes };

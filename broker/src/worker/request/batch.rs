@@ -17,8 +17,8 @@ use crate::worker::state::Worker;
 use crate::worker::store::deposit::Deposit;
 use crate::worker::store::pending_take::Reservation;
 
-/// What was got of some slots.
-pub(crate) struct Got {
+/// The answer to GET_MANY.
+pub(crate) struct BatchReply {
     tag: Tag,
     outcomes: Vec<Result<Found, (Index, Denial)>>,
     /// To be committed once the answer has been sent.
@@ -33,8 +33,8 @@ pub(crate) struct Takes {
     pub(crate) participant: Rc<Participant>,
 }
 
-/// What has been got so far.
-pub(crate) struct Gathered {
+/// The outcomes so far.
+pub(crate) struct BatchBuilder {
     outcomes: Vec<Result<Found, (Index, Denial)>>,
     /// To be deleted when they have been sent.
     taken: Vec<Reservation>,
@@ -44,9 +44,9 @@ pub(crate) struct Gathered {
     full: bool,
 }
 
-/// How much has been got, to come back to.
+/// How many outcomes there were, to come back to.
 #[derive(Clone, Copy)]
-pub(crate) struct Mark {
+pub(crate) struct Checkpoint {
     outcomes: usize,
     taken: usize,
 }
@@ -58,7 +58,7 @@ pub(crate) enum Found {
     Resource(Index, Box<Opened<PeerFd>>),
 }
 
-impl Gathered {
+impl BatchBuilder {
     /// For so many slots.
     pub(crate) fn new(number: usize) -> Self {
         Self { outcomes: Vec::with_capacity(number), taken: Vec::new(), room: ROOM, full: false }
@@ -104,8 +104,8 @@ impl Gathered {
     }
 
     /// How much there is.
-    pub(crate) fn mark(&self) -> Mark {
-        Mark { outcomes: self.outcomes.len(), taken: self.taken.len() }
+    pub(crate) fn mark(&self) -> Checkpoint {
+        Checkpoint { outcomes: self.outcomes.len(), taken: self.taken.len() }
     }
 
     /// Adds the deposit of a slot.
@@ -130,9 +130,9 @@ impl Gathered {
         tag: Tag,
         requester: Requester,
         participant: Rc<Participant>,
-    ) -> Got {
+    ) -> BatchReply {
         let Self { outcomes, taken: reservations, .. } = self;
-        Got { tag, outcomes, takes: Takes { tag, reservations, requester, participant } }
+        BatchReply { tag, outcomes, takes: Takes { tag, reservations, requester, participant } }
     }
 
     /// Returns the outcome of the only slot. It has one: the first always has room.
@@ -146,7 +146,7 @@ impl Gathered {
     }
 
     /// Replaces every deposit and resource that was added since `mark` by `denial`.
-    pub(crate) fn withhold(&mut self, mark: Mark, denial: &Denial) {
+    pub(crate) fn withhold(&mut self, mark: Checkpoint, denial: &Denial) {
         self.taken.truncate(mark.taken);
         for outcome in self.outcomes.iter_mut().skip(mark.outcomes) {
             if let Ok(found) = outcome {
@@ -156,7 +156,7 @@ impl Gathered {
     }
 }
 
-impl Got {
+impl BatchReply {
     /// Sends it.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use fdbroker_wire::{Index, MAX_PAYLOAD, Slot, Tag};
 
 use super::admission::Admission;
 use super::answer::Answer;
-use super::batch::{Found, Gathered, Got};
+use super::batch::{BatchBuilder, BatchReply, Found};
 use super::context::RequestContext;
 use super::decision::Requester;
 use super::error::Denial;
@@ -43,11 +43,11 @@ pub(crate) async fn one(
     requester: &Requester,
     slot: Slot,
 ) -> Result<Answer, Disconnected> {
-    let mut gathered = Gathered::new(1);
+    let mut batch = BatchBuilder::new(1);
     let range = Range { tag: slot.tag, indices: &[slot.index], take: false };
-    at_hand::during(Some(slot), pin!(gather(worker, session, requester, range, &mut gathered)))
+    at_hand::during(Some(slot), pin!(gather(worker, session, requester, range, &mut batch)))
         .await?;
-    Ok(match gathered.into_only() {
+    Ok(match batch.into_only() {
         Ok(Found::Deposit(deposit)) => Answer::Deposit(deposit),
         Ok(Found::Resource(_, opened)) => Answer::Resource(slot, opened),
         Err(denial) => Answer::Failed(denial),
@@ -63,13 +63,14 @@ pub(crate) async fn many(
     session: &mut Session,
     requester: Requester,
     range: Range<'_>,
-) -> Result<Got, Disconnected> {
-    let mut gathered = Gathered::new(range.indices.len());
-    gather(worker, session, &requester, range, &mut gathered).await?;
+) -> Result<BatchReply, Disconnected> {
+    let mut batch = BatchBuilder::new(range.indices.len());
+    gather(worker, session, &requester, range, &mut batch).await?;
     session.pause(worker, requester.pause()).await?;
-    let got = gathered.finish(range.tag, requester, Rc::clone(&session.participant));
-    takers::announce(worker, range.tag, &got.takes.reservations, &got.takes.participant).await?;
-    Ok(got)
+    let reply = batch.finish(range.tag, requester, Rc::clone(&session.participant));
+    takers::announce(worker, range.tag, &reply.takes.reservations, &reply.takes.participant)
+        .await?;
+    Ok(reply)
 }
 
 /// Gets slots run by run, and what has to be waited for slot by slot, as long as there is room.
@@ -78,31 +79,31 @@ async fn gather(
     session: &mut Session,
     requester: &Requester,
     range: Range<'_>,
-    gathered: &mut Gathered,
+    batch: &mut BatchBuilder,
 ) -> Result<(), Disconnected> {
     loop {
         let question = Question { requester, session, tag: range.tag, take: range.take };
-        if !runs::get(worker, question, gathered.rest(range.indices), gathered) {
+        if !runs::get(worker, question, batch.rest(range.indices), batch) {
             session.turn.take().await;
             continue;
         }
-        let Some(&index) = gathered.rest(range.indices).first() else { return Ok(()) };
+        let Some(&index) = batch.rest(range.indices).first() else { return Ok(()) };
         let slot = Slot { tag: range.tag, index };
         // Of what has to be waited for it is not known how large it will be.
-        let room = gathered.has_room(MAX_PAYLOAD);
-        if !room || !gathered.has_room_to_open(worker, requester, slot) {
+        let room = batch.has_room(MAX_PAYLOAD);
+        if !room || !batch.has_room_to_open(worker, requester, slot) {
             return Ok(());
         }
         if range.take
             && let Err(denial) = may_be_taken(worker, session, requester, slot)
         {
-            gathered.nothing(index, denial);
+            batch.nothing(index, denial);
             continue;
         }
-        if !gathered.is_empty() {
+        if !batch.is_empty() {
             session.turn.take().await;
         }
-        let waits = pin!(wait(worker, session, requester, range, slot, gathered));
+        let waits = pin!(wait(worker, session, requester, range, slot, batch));
         at_hand::during(Some(slot), waits).await?;
     }
 }
@@ -129,7 +130,7 @@ async fn wait(
     requester: &Requester,
     range: Range<'_>,
     slot: Slot,
-    gathered: &mut Gathered,
+    batch: &mut BatchBuilder,
 ) -> Result<(), Disconnected> {
     let mut admission = Admission::default();
     loop {
@@ -140,13 +141,13 @@ async fn wait(
             Ok(true) => {}
             Ok(false) => continue,
             Err(failure) => {
-                gathered.nothing(slot.index, context.deny(failure));
+                batch.nothing(slot.index, context.deny(failure));
                 return Ok(());
             }
         }
         let Some(resource) = context.place.resource else {
             let question = Question { requester, session, tag: range.tag, take: range.take };
-            runs::get(worker, question, &[slot.index], gathered);
+            runs::get(worker, question, &[slot.index], batch);
             return Ok(());
         };
         let opened = match open(&context, resource).await {
@@ -156,8 +157,8 @@ async fn wait(
         };
         context.count(1);
         match opened {
-            Ok(opened) => gathered.resource(slot, opened),
-            Err(failure) => gathered.nothing(slot.index, context.deny(failure)),
+            Ok(opened) => batch.resource(slot, opened),
+            Err(failure) => batch.nothing(slot.index, context.deny(failure)),
         }
         return Ok(());
     }

@@ -10,7 +10,7 @@ use fdbroker_policy::Right;
 use fdbroker_wire::{Index, Slot, Tag};
 
 use super::admission::{check_ownership, must_wait};
-use super::batch::{Gathered, Mark};
+use super::batch::{BatchBuilder, Checkpoint};
 use super::context::RequestContext;
 use super::decision::Requester;
 use super::error::{Denial, Failure};
@@ -42,7 +42,7 @@ pub(crate) fn get(
     worker: &Worker,
     question: Question<'_>,
     indices: &[Index],
-    got: &mut Gathered,
+    batch: &mut BatchBuilder,
 ) -> bool {
     let rules = worker.policy.now();
     let participant = &question.session.participant;
@@ -51,22 +51,22 @@ pub(crate) fn get(
     while let Some(first) = rest.first().map(|index| Slot { tag: question.tag, index: *index }) {
         let place = Place::slot(&rules.policy, first);
         let waits = place.resource.is_some() || must_wait(worker, participant, &place);
-        if got.is_full() || waits {
+        if batch.is_full() || waits {
             break;
         }
         let (alike, others) = rest.split_at(neighbours(rest, rules.policy.alike_until(first)));
-        runs.decide(&rules, place, alike.len(), got);
+        runs.decide(&rules, place, alike.len(), batch);
         let last = alike.last().copied().unwrap_or(first.index);
         let slots = worker.slots.borrow();
         let deposits = runs.finds().then(|| slots.run(first, last));
-        runs.look_through(alike, deposits.into_iter().flatten(), got);
+        runs.look_through(alike, deposits.into_iter().flatten(), batch);
         if runs.stops {
-            runs.record(got);
+            runs.record(batch);
             return false;
         }
         rest = others;
     }
-    runs.record(got);
+    runs.record(batch);
     true
 }
 
@@ -132,7 +132,7 @@ struct Run {
     whole: bool,
     came: Result<(), Nothing>,
     /// Where in the answer it begins.
-    start: Mark,
+    start: Checkpoint,
 }
 
 /// Why nothing came of a slot.
@@ -148,7 +148,13 @@ enum Nothing {
 
 impl<'a> Runs<'a> {
     /// Decides about slots that are alike. A run goes on in them if the same is decided as before.
-    fn decide(&mut self, rules: &'a Rules, place: Place<'a>, number: usize, got: &mut Gathered) {
+    fn decide(
+        &mut self,
+        rules: &'a Rules,
+        place: Place<'a>,
+        number: usize,
+        batch: &mut BatchBuilder,
+    ) {
         let Question { requester, take, .. } = self.question;
         let del =
             take.then(|| RequestContext::new(self.worker, rules, requester, Right::Del, place));
@@ -156,7 +162,7 @@ impl<'a> Runs<'a> {
         get.count(number);
         let before = self.decided.as_ref().filter(|before| before.del.is_none() && del.is_none());
         if before.is_none_or(|before| before.get.decision != get.decision) {
-            self.record(got);
+            self.record(batch);
             self.decided = Some(Decided { get, del });
         }
     }
@@ -172,14 +178,14 @@ impl<'a> Runs<'a> {
         &mut self,
         indices: &[Index],
         deposits: impl Iterator<Item = &'d Rc<Deposit>>,
-        got: &mut Gathered,
+        batch: &mut BatchBuilder,
     ) {
         let mut deposits = deposits.peekable();
         for &index in indices {
             let slot = Slot { tag: self.question.tag, index };
             let there = deposits.next_if(|deposit| deposit.slot == slot);
             let found = at_hand::on(slot, || self.look(there));
-            if !got.has_room(found.as_ref().map_or(0, |deposit| deposit.payload.len())) {
+            if !batch.has_room(found.as_ref().map_or(0, |deposit| deposit.payload.len())) {
                 return;
             }
             self.stops = self.must_stop_before(slot, found.as_ref().map(|_| &()));
@@ -189,16 +195,16 @@ impl<'a> Runs<'a> {
             self.looked = true;
             match found {
                 Ok(deposit) => {
-                    self.join(slot, Ok(()), got);
+                    self.join(slot, Ok(()), batch);
                     at_hand::on(slot, || {
                         let taken = self.taken(&deposit);
-                        got.deposit(deposit, taken);
+                        batch.deposit(deposit, taken);
                     });
                 }
                 Err(nothing) => {
                     let denial = nothing.denial();
-                    self.join(slot, Err(nothing), got);
-                    got.nothing(index, denial);
+                    self.join(slot, Err(nothing), batch);
+                    batch.nothing(index, denial);
                 }
             }
         }
@@ -239,18 +245,18 @@ impl<'a> Runs<'a> {
     }
 
     /// Adds a slot to the run, or records that and begins the next one.
-    fn join(&mut self, slot: Slot, came: Result<(), Nothing>, got: &mut Gathered) {
+    fn join(&mut self, slot: Slot, came: Result<(), Nothing>, batch: &mut BatchBuilder) {
         if self.continues(slot, came.as_ref())
             && let Some(run) = &mut self.run
         {
             return run.add(slot);
         }
-        self.record(got);
-        self.run = Some(Run::new(slot, came, got.mark()));
+        self.record(batch);
+        self.run = Some(Run::new(slot, came, batch.mark()));
     }
 
     /// Records the run, before anybody is told of it. What may not be given unrecorded is withheld.
-    fn record(&mut self, got: &mut Gathered) {
+    fn record(&mut self, batch: &mut BatchBuilder) {
         let (Some(run), Some(Decided { get, del })) = (self.run.take(), &self.decided) else {
             return;
         };
@@ -263,7 +269,7 @@ impl<'a> Runs<'a> {
                 Ok(()) => return,
                 Err(NotRecorded) => {
                     let failure = Failure::unrecorded();
-                    got.withhold(run.start, &failure.denial);
+                    batch.withhold(run.start, &failure.denial);
                     (get, failure)
                 }
             },
@@ -277,7 +283,7 @@ impl<'a> Runs<'a> {
 }
 
 impl Run {
-    fn new(slot: Slot, came: Result<(), Nothing>, start: Mark) -> Self {
+    fn new(slot: Slot, came: Result<(), Nothing>, start: Checkpoint) -> Self {
         Self { first: slot, last: slot.index, slots: 1, whole: true, came, start }
     }
 
