@@ -54,7 +54,7 @@ pub(crate) fn get(
         if batch.is_full() || waits {
             break;
         }
-        let (alike, others) = rest.split_at(neighbours(rest, rules.policy.alike_until(first)));
+        let (alike, others) = rest.split_at(alike(&rules, question.tag, rest));
         runs.decide(&rules, place, alike.len(), batch);
         let last = alike.last().copied().unwrap_or(first.index);
         let slots = worker.slots.borrow();
@@ -68,6 +68,16 @@ pub(crate) fn get(
     }
     runs.record(batch);
     true
+}
+
+/// How many from the front are decided alike. A single slot costs no look at the policy.
+fn alike(rules: &Rules, tag: Tag, indices: &[Index]) -> usize {
+    match indices {
+        [index, _, ..] => {
+            neighbours(indices, rules.policy.alike_until(Slot { tag, index: *index }))
+        }
+        _ => indices.len(),
+    }
 }
 
 /// How many from the front follow each other without a gap, none of them behind `last`; at least one.
