@@ -1,7 +1,8 @@
 //! Which tests of one program run beside others: the harness starts as many at once as there are processors.
 //!
-//! A test that takes all of the machine, or measures what is left of it, runs [`alone`]; each other test of its
-//! program says that it runs [`beside_others`]. Other programs are not kept from running.
+//! A test runs [`alone`] if it takes all of the machine, or if no other may start a process beside it: the child
+//! has a duplicate of each descriptor until it runs its program. Each other test of its program says that it
+//! runs [`beside_others`]. Other programs are not kept from running.
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
