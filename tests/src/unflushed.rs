@@ -56,7 +56,7 @@ impl UnflushedFile {
         Some(Self { file, server, fuse })
     }
 
-    /// Its path: whoever opens it gets another open file description.
+    /// Its path: each open(2) of it makes another open file description.
     pub fn path(&self) -> PathBuf {
         self.fuse.file()
     }
