@@ -14,9 +14,15 @@ fn control() -> impl Strategy<Value = Control<u32>> {
     let slot = (0..=i16::MAX, 0..=i32::MAX).prop_map(|(tag, index)| Slot::new(tag, index).unwrap());
     let errno = (1..4096_i32).prop_map(|errno| Errno::new(errno).unwrap());
     let failure = (errno.clone(), ".{0,60}");
-    let tally = any::<(u32, u32, u32, u32)>().prop_map(|(uid, deposits, connections, openings)| {
-        Tally { uid, deposits, connections, openings }
-    });
+    let tally = any::<(u32, u32, u32, u32, u32)>().prop_map(
+        |(uid, deposits, shared, connections, openings)| Tally {
+            uid,
+            deposits,
+            shared,
+            connections,
+            openings,
+        },
+    );
     let report = prop_oneof![".{0,60}".prop_map(Ok), failure.prop_map(Err)];
     let outcome = prop_oneof![opened().prop_map(Ok), (errno, ".{0,60}").prop_map(Err)];
     prop_oneof![
@@ -46,7 +52,8 @@ fn control() -> impl Strategy<Value = Control<u32>> {
         Just(Control::Pong),
         connections(),
         taking(),
-        slot.prop_map(Control::Suspect),
+        slot.clone().prop_map(Control::Suspect),
+        slot.prop_map(Control::Shared),
         "(.|\n){0,60}".prop_map(Control::Health),
     ]
 }

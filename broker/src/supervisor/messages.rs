@@ -88,6 +88,7 @@ impl Supervisor {
             }
             Control::WantCloser { uid } => self.give_closer(Uid(uid), link),
             Control::Suspect(slot) => self.quarantine.name(slot),
+            Control::Shared(slot) => self.deposits.share(slot),
             Control::Serving => {
                 *served = true;
                 if !self.readiness.is_told() {

@@ -155,3 +155,30 @@ fn connections_that_cannot_be_closed_count_with_the_next_worker() {
     };
     wait_until("none of them counts any more", again);
 }
+
+#[test]
+fn what_its_readers_keep_from_being_closed_delays_nothing_else_of_its_owner() {
+    if !needs_root("another user who reads what the owner deposited") {
+        return;
+    }
+    let daemon = daemon();
+    let mut owner = HelperProcess::user(MODEST).connect(&daemon);
+    let mut stuck = Stuck::deposited(&daemon, &mut owner);
+    let mut reader = HelperProcess::user(GREEDY).connect(&daemon);
+    drop(reader.get(STUCK).descriptor());
+    stuck.leaves(&daemon, || owner.del(STUCK).done());
+    // All but the one that sleeps.
+    for _ in 0..4 * SLOTS {
+        assert!(adds(&mut owner, 1));
+        owner.del((1, 1)).done();
+    }
+    // So it is under the next worker, where that one counts.
+    daemon.kill_worker();
+    let mut owner = HelperProcess::user(MODEST).connect(&daemon);
+    for _ in 0..4 * SLOTS {
+        assert!(adds(&mut owner, 1));
+        owner.del((1, 1)).done();
+    }
+    stuck.let_go();
+    wait_until("nothing counts any more", || has_all_its_room(&mut owner));
+}

@@ -7,8 +7,10 @@ use crate::fields::{Body, Fields};
 pub struct Tally {
     /// Whose it was.
     pub uid: u32,
-    /// How many descriptors that have left their slots.
+    /// How many descriptors that have left their slots, and that nobody else was given.
     pub deposits: u32,
+    /// The same, where others were given it.
+    pub shared: u32,
     /// How many connections that have ended.
     pub connections: u32,
     /// How many resources that were opened and sent to it.
@@ -28,8 +30,8 @@ pub struct Joined<F> {
 
 impl Body {
     pub(super) fn tally(&mut self, tally: Tally) {
-        let Tally { uid, deposits, connections, openings } = tally;
-        self.u32(uid).u32(deposits).u32(connections).u32(openings);
+        let Tally { uid, deposits, shared, connections, openings } = tally;
+        self.u32(uid).u32(deposits).u32(shared).u32(connections).u32(openings);
     }
 
     pub(super) fn connections<F>(&mut self, joined: Vec<Joined<F>>, left: &[u32]) -> Vec<F> {
@@ -51,6 +53,7 @@ impl Fields<'_> {
         Some(Tally {
             uid: self.u32()?,
             deposits: self.u32()?,
+            shared: self.u32()?,
             connections: self.u32()?,
             openings: self.u32()?,
         })

@@ -37,6 +37,7 @@ const HEALTH: i16 = 114;
 const TAKING: i16 = 115;
 const PARTED: i16 = 116;
 const WAITING: i16 = 117;
+const SHARED: i16 = 119;
 
 /// A message between worker and supervisor.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -128,6 +129,8 @@ pub enum Control<F> {
     Parted(Vec<u32>),
     /// Worker: I am about to end by a fault of mine, in the middle of a request on this slot.
     Suspect(Slot),
+    /// Worker: others than its depositor were given what is in this slot, which leaves it now.
+    Shared(Slot),
     /// A process is about to take the deposits of some slots, or, without a process, nobody is any
     /// more. The supervisor keeps this until the slot changes or the process ends, and sends it
     /// again on [`Control::Restore`]: the process with the first of its tags only.
@@ -235,6 +238,10 @@ impl<F> Control<F> {
                 out.slot(slot);
                 (SUSPECT, None)
             }
+            Self::Shared(slot) => {
+                out.slot(slot);
+                (SHARED, None)
+            }
             Self::Taking { tag, indices, pid, process } => {
                 out.u32(u32::from(tag.get().unsigned_abs())).u32(pid.unsigned_abs());
                 for index in indices {
@@ -313,6 +320,7 @@ impl<F> Control<F> {
             PING => Self::Ping,
             PONG => Self::Pong,
             SUSPECT => Self::Suspect(fields.slot()?),
+            SHARED => Self::Shared(fields.slot()?),
             HEALTH => Self::Health(fields.string()?),
             PARTED => Self::Parted(fields.numbers_to_the_end()?),
             TAKING => Self::Taking {

@@ -10,6 +10,8 @@ const FIRST_ORDINARY_USER: u32 = 1000;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Depositor {
     User(Uid),
+    /// A user, and others who were given the same: each of them can make its close sleep.
+    Shared(Uid),
     /// Nobody knows whose it is, or it was opened for nobody in particular.
     Nobody,
     /// The broker's own, with nothing of a peer's in it.
@@ -25,7 +27,7 @@ impl Depositor {
             Self::User(uid) => uid.0 < FIRST_ORDINARY_USER,
             Self::Nobody | Self::Broker => true,
             // Peers decide whether these can be closed.
-            Self::Unread(_) => false,
+            Self::Shared(_) | Self::Unread(_) => false,
         }
     }
 }

@@ -15,6 +15,8 @@ pub(crate) struct DeferredClose {
     queue: CloseQueue,
     /// Somebody waits for it.
     soon: AtomicBool,
+    /// Others than its depositor were given it.
+    shared: AtomicBool,
     /// Dropped when the descriptor has been closed.
     after: Option<Box<dyn Send + Sync>>,
 }
@@ -27,8 +29,8 @@ impl CloseQueue {
         descriptor: OwnedFd,
     ) -> DeferredClose {
         let (queue, depositor) = (self.clone(), depositor.into());
-        let soon = AtomicBool::new(false);
-        DeferredClose { descriptor: Some(descriptor), depositor, queue, soon, after: None }
+        let (soon, shared) = (AtomicBool::new(false), AtomicBool::new(false));
+        DeferredClose { descriptor: Some(descriptor), depositor, queue, soon, shared, after: None }
     }
 }
 
@@ -53,6 +55,17 @@ impl DeferredClose {
         self.soon.store(true, Ordering::Relaxed);
     }
 
+    /// Others than its depositor are given it, or may have been: what they make of its close delays
+    /// nothing that its depositor keeps to itself.
+    pub(crate) fn share(&self) {
+        self.shared.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether others were given it.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared.load(Ordering::Relaxed)
+    }
+
     /// Has it closed on account of another depositor than at first.
     pub(crate) fn move_to(&mut self, depositor: impl Into<Depositor>) {
         self.depositor = depositor.into();
@@ -75,8 +88,12 @@ impl Drop for DeferredClose {
     fn drop(&mut self) {
         if let Some(descriptor) = self.descriptor.take() {
             let soon = *self.soon.get_mut();
+            let depositor = match self.depositor {
+                Depositor::User(uid) if self.is_shared() => Depositor::Shared(uid),
+                depositor => depositor,
+            };
             let job = CloseJob { descriptor, soon, after: self.after.take() };
-            self.queue.push(self.depositor, job);
+            self.queue.push(depositor, job);
         }
     }
 }
@@ -175,6 +192,18 @@ mod tests {
             assert!(is_closed(&queue, uid, PATIENCE), "uid {uid}");
         }
         assert!(!is_closed(&queue, 2000, Duration::from_millis(100)));
+    }
+
+    #[test]
+    fn what_others_were_given_delays_nothing_that_its_depositor_kept() {
+        let queue = CloseQueue::new();
+        let (release, blocked) = channel();
+        let mut descriptor = held(&queue, 2000);
+        descriptor.keep_until_closed(Block(Mutex::new(blocked)));
+        descriptor.share();
+        drop(descriptor);
+        assert!(is_closed(&queue, 2000, PATIENCE));
+        drop(release);
     }
 
     #[test]

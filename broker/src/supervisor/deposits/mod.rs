@@ -18,7 +18,7 @@ use fdbroker_wire::{Add, Slot, Tag};
 use self::aside::Aside;
 use self::kept::Kept;
 use self::takers::Takers;
-use self::unclosed::Unclosed;
+use self::unclosed::{Leaving, Unclosed};
 use crate::deposit_record;
 use crate::fd::{PeerFd, kind};
 use crate::memory::Freed;
@@ -77,6 +77,13 @@ impl Deposits {
     /// Puts what was set aside and readmitted back into slots that are empty: a new worker comes.
     pub(crate) fn give_back(&mut self) {
         self.aside.give_back(&mut self.kept);
+    }
+
+    /// Others than its depositor were given a deposit: it is closed apart from what that keeps to itself.
+    pub(crate) fn share(&self, slot: Slot) {
+        let Some(kept) = self.kept.get(&slot) else { return };
+        kept.descriptor.iter().for_each(PeerFd::share);
+        kept.leaving.iter().for_each(Leaving::share);
     }
 
     /// Forgets a deposit; whether there was one.

@@ -39,6 +39,7 @@ struct State {
 pub(crate) struct DepositNotice {
     owner: Uid,
     left: Arc<AtomicBool>,
+    shared: Arc<AtomicBool>,
     unclosed: Unclosed,
 }
 
@@ -46,6 +47,14 @@ pub(crate) struct DepositNotice {
 pub(crate) struct Leaving {
     owner: Uid,
     left: Arc<AtomicBool>,
+    shared: Arc<AtomicBool>,
+}
+
+impl Leaving {
+    /// Others than its depositor were given it.
+    pub(crate) fn share(&self) {
+        self.shared.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Stands for the duplicate of a connection that has ended. When it is dropped, that has been closed.
@@ -82,16 +91,16 @@ impl Unclosed {
 
     /// Returns the notice of a deposit's descriptor, and what is to be told when that leaves its slot.
     pub(crate) fn deposit(&self, owner: Uid) -> (DepositNotice, Leaving) {
-        let left = Arc::new(AtomicBool::new(false));
-        let notice = DepositNotice { owner, left: Arc::clone(&left), unclosed: self.clone() };
-        (notice, Leaving { owner, left })
+        let (left, shared) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let leaving = Leaving { owner, left: Arc::clone(&left), shared: Arc::clone(&shared) };
+        (DepositNotice { owner, left, shared, unclosed: self.clone() }, leaving)
     }
 
     /// A deposit's descriptor leaves its slot.
     pub(crate) fn leaves(&self, leaving: &Leaving) {
         let mut state = self.lock();
         leaving.left.store(true, Ordering::Relaxed);
-        tally(&mut state.waiting, leaving.owner).deposits += 1;
+        *of_deposits(&leaving.shared)(tally(&mut state.waiting, leaving.owner)) += 1;
     }
 
     /// Returns the notice of a connection that has ended, which the worker knows by this number.
@@ -128,7 +137,15 @@ impl Unclosed {
 }
 
 fn tally(tallies: &mut BTreeMap<u32, Tally>, Uid(uid): Uid) -> &mut Tally {
-    tallies.entry(uid).or_insert(Tally { uid, deposits: 0, connections: 0, openings: 0 })
+    tallies.entry(uid).or_insert(Tally { uid, deposits: 0, shared: 0, connections: 0, openings: 0 })
+}
+
+/// Returns which count of a tally a deposit belongs to.
+fn of_deposits(shared: &AtomicBool) -> fn(&mut Tally) -> &mut u32 {
+    match shared.load(Ordering::Relaxed) {
+        true => |tally| &mut tally.shared,
+        false => |tally| &mut tally.deposits,
+    }
 }
 
 impl State {
@@ -137,7 +154,8 @@ impl State {
         let Some(tally) = self.waiting.get_mut(&uid) else { return };
         let count = one(tally);
         *count = count.saturating_sub(1);
-        if (tally.deposits, tally.connections, tally.openings) == (0, 0, 0) {
+        let Tally { uid: _, deposits, shared, connections, openings } = *tally;
+        if [deposits, shared, connections, openings] == [0; 4] {
             self.waiting.remove(&uid);
         }
     }
@@ -147,8 +165,8 @@ impl Drop for DepositNotice {
     fn drop(&mut self) {
         let mut state = self.unclosed.lock();
         if self.left.load(Ordering::Relaxed) {
-            state.waits_no_longer(self.owner, |tally| &mut tally.deposits);
-            tally(&mut state.closed, self.owner).deposits += 1;
+            state.waits_no_longer(self.owner, of_deposits(&self.shared));
+            *of_deposits(&self.shared)(tally(&mut state.closed, self.owner)) += 1;
         }
     }
 }
@@ -180,7 +198,7 @@ mod tests {
     const OWNER: Uid = Uid(7);
 
     fn tally(deposits: u32, connections: u32) -> Tally {
-        Tally { uid: OWNER.0, deposits, connections, openings: 0 }
+        Tally { uid: OWNER.0, deposits, shared: 0, connections, openings: 0 }
     }
 
     #[test]
@@ -225,6 +243,18 @@ mod tests {
         drop(late);
         assert_eq!(unclosed.take(), (vec![tally(1, 1)], vec![]), "what it was told to wait for");
         assert_eq!(unclosed.next_worker(), []);
+    }
+
+    #[test]
+    fn what_others_were_given_is_counted_apart() {
+        let unclosed = Unclosed::default();
+        let shared = Tally { shared: 1, ..tally(0, 0) };
+        let (notice, leaving) = unclosed.deposit(OWNER);
+        leaving.share();
+        unclosed.leaves(&leaving);
+        assert_eq!(unclosed.next_worker(), [shared]);
+        drop(notice);
+        assert_eq!(unclosed.take(), (vec![shared], vec![]));
     }
 
     #[test]

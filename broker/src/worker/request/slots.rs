@@ -150,13 +150,17 @@ async fn keep(
         Err(failure) => return Ok(Outcome::Failed(failure)),
     };
     let deposit = Deposit::new(add, owner, charge);
+    let shared = match &before {
+        Some(before) => guard.share(before).await?,
+        None => false,
+    };
     match guard.keep(&deposit).await {
         Ok(()) => {}
         Err(Unsent::Later) => return Ok(Outcome::Failed(Failure::supervisor_full())),
         Err(Unsent::Ends) => return Err(Disconnected),
     }
     if let Some(before) = &before {
-        worker.link.copies.leaves(before);
+        worker.link.copies.leaves(before, shared);
         session.closes.replaced(before);
         worker.freed.count();
     }
@@ -199,8 +203,9 @@ pub(crate) async fn delete(
     guard: &LinkGuard<'_>,
     deposit: &Deposit,
 ) -> Result<(), Disconnected> {
+    let shared = guard.share(deposit).await?;
     guard.forget(deposit.slot).await?;
-    worker.link.copies.leaves(deposit);
+    worker.link.copies.leaves(deposit, shared);
     worker.taking.forget(deposit.slot);
     worker.slots.borrow_mut().take(deposit.slot);
     worker.freed.count();

@@ -33,14 +33,30 @@ impl Deposit {
         Self { slot, owner, ufd, payload, descriptor, charge }
     }
 
-    /// A deposit as the supervisor gave it back: the payload starts with the record.
+    /// A peer of this user is given it.
+    pub(crate) fn hand_to(&self, uid: Uid) {
+        if uid != self.owner {
+            self.descriptor.iter().for_each(PeerFd::share);
+        }
+    }
+
+    /// Whether others than its owner were given its descriptor, or may have been.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.descriptor.as_ref().is_some_and(PeerFd::is_shared)
+    }
+
+    /// A deposit as the supervisor gave it back: the payload starts with the record. To whom an earlier
+    /// worker gave it is not known.
     pub(crate) fn restored(add: Add<PeerFd>, quotas: &Quotas) -> Result<Self, String> {
         let Add { slot, ufd, mut payload, mut descriptor } = add;
         let owner = deposit_record::owner(&payload)
             .ok_or_else(|| format!("the deposit in slot {slot} has no record"))?;
         payload.remove_first(MAX_RECORD);
         let charge = quotas.restored_deposit(owner, payload.len(), descriptor.is_some());
-        descriptor.iter_mut().for_each(|descriptor| descriptor.move_to(owner));
+        descriptor.iter_mut().for_each(|descriptor| {
+            descriptor.move_to(owner);
+            descriptor.share();
+        });
         Ok(Self::new(Add { slot, ufd, payload, descriptor }, owner, charge))
     }
 }

@@ -26,6 +26,7 @@ pub(crate) struct PendingCloses(RefCell<Vec<Closing>>);
 /// One of them.
 struct Closing {
     charge: Weak<DepositCharge>,
+    shared: bool,
     /// Its sender never sends: it is dropped with the charge.
     given_back: oneshot::Receiver<()>,
 }
@@ -44,8 +45,9 @@ impl PendingCloses {
     pub(crate) fn deleted(&self, deposit: &Deposit) {
         let Some(descriptor) = &deposit.descriptor else { return };
         descriptor.close_soon();
-        let charge = Arc::downgrade(&deposit.charge);
-        let closing = deposit.charge.given_back().map(|given_back| Closing { charge, given_back });
+        let (charge, shared) = (Arc::downgrade(&deposit.charge), deposit.is_shared());
+        let given_back = deposit.charge.given_back(shared);
+        let closing = given_back.map(|given_back| Closing { charge, shared, given_back });
         self.0.borrow_mut().extend(closing);
     }
 
@@ -53,9 +55,9 @@ impl PendingCloses {
     pub(crate) async fn closed(&self) {
         let closings = self.0.take();
         let end = Instant::now() + LONGEST;
-        for Closing { charge, given_back } in closings {
+        for Closing { charge, shared, given_back } in closings {
             if timeout_at(end, given_back).await.is_err() {
-                charge.upgrade().iter().for_each(|charge| charge.set_late());
+                charge.upgrade().iter().for_each(|charge| charge.set_late(shared));
             }
         }
     }

@@ -27,8 +27,15 @@ pub(crate) struct Copies {
     /// In which slots lies what the supervisor could not keep.
     unkept: RefCell<BTreeSet<Slot>>,
     resend_copies: Notify,
-    /// What has left its slot and has still to be closed at the supervisor, by owner, oldest first.
-    closing: RefCell<BTreeMap<Uid, VecDeque<Arc<DepositCharge>>>>,
+    /// What has left its slot and has still to be closed at the supervisor, oldest first.
+    closing: RefCell<BTreeMap<ClosedInOrder, VecDeque<Arc<DepositCharge>>>>,
+}
+
+/// Whose deposits are closed one after the other: an owner's that nobody else was given, or its others.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct ClosedInOrder {
+    owner: Uid,
+    shared: bool,
 }
 
 /// An ADD or DEL.
@@ -83,12 +90,13 @@ impl Copies {
     }
 
     /// A deposit has just left its slot. If the supervisor has a copy, the charge stays until it says that
-    /// the copy is closed.
-    pub(crate) fn leaves(&self, deposit: &Deposit) {
+    /// the copy is closed. `shared`: it was told that others were given it.
+    pub(crate) fn leaves(&self, deposit: &Deposit, shared: bool) {
         let unkept = self.unkept.borrow_mut().remove(&deposit.slot);
         if deposit.descriptor.is_some() && !unkept {
             let mut closing = self.closing.borrow_mut();
-            closing.entry(deposit.owner).or_default().push_back(Arc::clone(&deposit.charge));
+            let order = ClosedInOrder { owner: deposit.owner, shared };
+            closing.entry(order).or_default().push_back(Arc::clone(&deposit.charge));
         }
     }
 
@@ -96,22 +104,24 @@ impl Copies {
     /// to close. To be called before anything else leaves.
     pub(crate) fn wait_for(&self, tally: Tally, quotas: &Quotas) {
         let (mut closing, owner) = (self.closing.borrow_mut(), Uid(tally.uid));
-        for _ in 0..tally.deposits {
-            let charge = Arc::new(quotas.restored_deposit(owner, 0, true));
-            closing.entry(owner).or_default().push_back(charge);
+        for (shared, number) in [(false, tally.deposits), (true, tally.shared)] {
+            let new = || Arc::new(quotas.restored_deposit(owner, 0, true));
+            let charges = (0..number).map(|_| new());
+            let order = ClosedInOrder { owner, shared };
+            closing.entry(order).or_default().extend(charges);
         }
     }
 
-    /// The supervisor has closed its copies of so much that left its slot, of this owner the oldest first:
-    /// in that order it closes.
+    /// The supervisor has closed its copies of so much that left its slot, the oldest first: in that order
+    /// it closes.
     pub(crate) fn closed(&self, tally: Tally) {
         let (mut closing, owner) = (self.closing.borrow_mut(), Uid(tally.uid));
-        let Some(charges) = closing.get_mut(&owner) else { return };
-        let number = usize::try_from(tally.deposits).unwrap_or(usize::MAX);
-        charges.drain(..number.min(charges.len()));
-        if charges.is_empty() {
-            closing.remove(&owner);
+        for (shared, number) in [(false, tally.deposits), (true, tally.shared)] {
+            let Some(charges) = closing.get_mut(&ClosedInOrder { owner, shared }) else { continue };
+            let number = usize::try_from(number).unwrap_or(usize::MAX);
+            charges.drain(..number.min(charges.len()));
         }
+        closing.retain(|_, charges| !charges.is_empty());
     }
 
     /// The oldest message has been answered. Returns its slot if the copy of its deposit could not be
@@ -132,11 +142,11 @@ impl Copies {
     /// What has left its slot with this charge need not be closed at the supervisor.
     fn forget_closing(&self, owner: Uid, is_its: impl Fn(&Arc<DepositCharge>) -> bool) {
         let mut closing = self.closing.borrow_mut();
-        let Some(charges) = closing.get_mut(&owner) else { return };
-        charges.retain(|other| !is_its(other));
-        if charges.is_empty() {
-            closing.remove(&owner);
+        for shared in [false, true] {
+            let Some(charges) = closing.get_mut(&ClosedInOrder { owner, shared }) else { continue };
+            charges.retain(|other| !is_its(other));
         }
+        closing.retain(|_, charges| !charges.is_empty());
     }
 }
 
@@ -178,14 +188,14 @@ mod tests {
             let deposit = Deposit::new(add, OWNER, self.quotas.restored_deposit(OWNER, 0, true));
             self.copies.sent(&deposit);
             if let Some(before) = self.slots.get(self.slot) {
-                self.copies.leaves(before);
+                self.copies.leaves(before, false);
             }
             self.slots.put(deposit);
         }
 
         fn del(&mut self) {
             self.copies.sent_away(self.slot);
-            self.copies.leaves(self.slots.get(self.slot).unwrap());
+            self.copies.leaves(self.slots.get(self.slot).unwrap(), false);
             self.slots.take(self.slot);
         }
 

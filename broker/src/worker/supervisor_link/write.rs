@@ -182,6 +182,19 @@ impl LinkGuard<'_> {
         Ok(())
     }
 
+    /// Tells that others were given a deposit that is about to leave its slot, if they were. Returns what
+    /// the supervisor knows of that.
+    ///
+    /// # Errors
+    /// When this worker ends.
+    pub(crate) async fn share(&self, deposit: &Deposit) -> Result<bool, Unsent> {
+        let shared = deposit.is_shared();
+        if shared {
+            self.control(Control::Shared(deposit.slot)).await?;
+        }
+        Ok(shared)
+    }
+
     /// Forgets a deposit.
     ///
     /// # Errors

@@ -17,6 +17,8 @@ pub(super) struct Account {
     pub(super) opening: Counter,
     /// Deposits that left their slots and that somebody waited for in vain.
     pub(super) late: AtomicU32,
+    /// The same, of those that others were given.
+    pub(super) shared_late: AtomicU32,
     /// The deposited descriptors of all users, the same for every account.
     pub(super) all_descriptors: Counter,
     /// What all users brought, likewise.
@@ -55,24 +57,31 @@ pub(crate) struct DepositCharge {
     pub(super) awaited: OnceLock<oneshot::Sender<()>>,
     /// That was waited for in vain.
     pub(super) late: AtomicBool,
+    pub(super) shared_late: AtomicBool,
 }
 
 impl DepositCharge {
     /// Returns what ends when the charge is given back, with an error. Returns `None` while another charge
-    /// of the account is late, since all of a user's descriptors are closed one after the other; and if
-    /// somebody waits already.
-    pub(crate) fn given_back(&self) -> Option<oneshot::Receiver<()>> {
-        if self.account.late.load(Ordering::Relaxed) > 0 {
+    /// of the account is late, since a user's descriptors are closed one after the other, those that are
+    /// `shared` with others apart; and if somebody waits already.
+    pub(crate) fn given_back(&self, shared: bool) -> Option<oneshot::Receiver<()>> {
+        let late = if shared { &self.account.shared_late } else { &self.account.late };
+        if late.load(Ordering::Relaxed) > 0 {
             return None;
         }
         let (sender, receiver) = oneshot::channel();
         self.awaited.set(sender).ok().map(|()| receiver)
     }
 
-    /// It was waited for in vain: until it is given back, nobody waits for others of its account.
-    pub(crate) fn set_late(&self) {
-        if !self.late.swap(true, Ordering::Relaxed) {
-            self.account.late.fetch_add(1, Ordering::Relaxed);
+    /// It was waited for in vain: until it is given back, nobody waits for others of its account that are
+    /// closed after it.
+    pub(crate) fn set_late(&self, shared: bool) {
+        let (late, all) = match shared {
+            true => (&self.shared_late, &self.account.shared_late),
+            false => (&self.late, &self.account.late),
+        };
+        if !late.swap(true, Ordering::Relaxed) {
+            all.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -80,6 +89,8 @@ impl DepositCharge {
 impl Drop for DepositCharge {
     fn drop(&mut self) {
         self.account.late.fetch_sub(u32::from(*self.late.get_mut()), Ordering::Relaxed);
+        let shared_late = u32::from(*self.shared_late.get_mut());
+        self.account.shared_late.fetch_sub(shared_late, Ordering::Relaxed);
         self.account.slots.fetch_sub(1, Ordering::Relaxed);
         self.account.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
         self.account.descriptors.fetch_sub(self.descriptors, Ordering::Relaxed);

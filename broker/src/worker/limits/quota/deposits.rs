@@ -63,6 +63,7 @@ impl Quotas {
             descriptors,
             awaited: OnceLock::new(),
             late: AtomicBool::new(false),
+            shared_late: AtomicBool::new(false),
         }
     }
 }
