@@ -76,7 +76,7 @@ Examples:
   fdbrokerd --audit-file /var/log/fdbroker/audit.log   keep the audit trail in a file
   kill -HUP PID                              read the policy again, and reopen the audit file
 
-Exit status: 0 after SIGTERM or SIGINT; 1 if the broker cannot start or continue;
+Exit status: 0 after SIGTERM, SIGINT or SIGQUIT; 1 if the broker cannot start or continue;
 2 if the command line is not valid; 78 if the policy is not valid.";
 
 #[cfg(test)]

@@ -1,11 +1,15 @@
 //! The client for Python: its own tests, on real brokers and on ones that mean no good; its types;
 //! and what its documentation shows.
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use fdbroker_tests::binaries::binaries;
 use fdbroker_tests::{Daemon, skip};
+
+/// The port that the documentation shows.
+const SHOWN_PORT: &str = "8080";
 
 /// The oldest Python that it is for, in the words of Python.
 const OLDEST: &str = "(3, 9)";
@@ -123,14 +127,18 @@ fn the_examples_of_the_documentation_print_what_it_says_there() {
         python.env("FDBROKER_SOCKET", daemon.socket());
         succeed(python.args(["-W", "error", "-c", example]))
     };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    drop(listener);
     let blocks = blocks();
     assert_eq!(blocks.len(), 6);
     for pair in blocks.chunks(2) {
         let [(one, example), (other, expected)] = pair else { panic!("a block without output") };
         assert_eq!([one.as_str(), other.as_str()], ["python", "text"]);
+        let [example, expected] = [example, expected].map(|text| text.replace(SHOWN_PORT, &port));
         // The first one is shown to be started twice.
         let times = if expected.contains("start 2") { 2 } else { 1 };
-        let said: String = (0..times).map(|_| run(example)).collect();
-        assert_eq!(&said, expected);
+        let said: String = (0..times).map(|_| run(&example)).collect();
+        assert_eq!(said, expected);
     }
 }
