@@ -459,19 +459,20 @@ class Broker:
         self,
         slot: SlotLike,
         descriptor: Optional[DescriptorLike] = None,
-        payload: bytes = b"",
+        payload: Optional[bytes] = None,
         *,
         number: Optional[int] = None,
     ) -> None:
         """Deposits a descriptor, or a payload, or both; what was in the slot is replaced.
 
         The descriptor stays open here; the broker has a duplicate. Its number, or the one given
-        in its place, is what the next owner finds as :attr:`Deposit.ufd`.
+        in its place, is what the next owner finds as :attr:`Deposit.ufd`. With neither a descriptor
+        nor a payload it is a ValueError; ``payload=b""`` alone deposits an empty payload.
         """
         place = _slot(slot)
-        payload = bytes(payload)
-        if len(payload) > MAX_PAYLOAD:
-            raise ValueError(f"a payload of {len(payload)} bytes; the most is {MAX_PAYLOAD}")
+        if descriptor is None and payload is None and number is None:
+            raise ValueError("nothing to deposit: give a descriptor, a payload, or both")
+        payload = _payload(payload)
         ufd = fd = None if descriptor is None else _number(descriptor)
         if number is not None:
             if fd is None:
@@ -733,7 +734,7 @@ class Broker:
             errno.EDQUOT: Quota,
             errno.EMFILE: Quota,
         }
-        name = errno.errorcode.get(number, f"errno {number}")
+        name = _error_name(number)
         what = f"answered {name}: {answer.text()!r}"
         raise kinds.get(number, Failed)(self._sentence(operation, what), number)
 
@@ -1047,8 +1048,31 @@ def _slot(slot: SlotLike) -> Slot:
             raise ValueError(f"{slot!r} is no slot; write tag/index, or find() what a name means")
         tag, index = int(first), int(second)
     else:
-        tag, index = slot
+        try:
+            tag, index = slot
+        except (TypeError, ValueError):
+            what = f"{slot!r} is no slot; a slot is \"10/3\", (10, 3) or Slot(10, 3)"
+            raise ValueError(what) from None
     return Slot(_within(tag, _MAX_TAG, "tag"), _within(index, _MAX_INDEX, "index"))
+
+
+def _payload(payload: Optional[bytes]) -> bytes:
+    """The payload as it is sent; None stands for an empty one."""
+    # bytes() would make as many zeros of a number.
+    if isinstance(payload, (str, int)):
+        raise TypeError(f"a payload is bytes, not {type(payload).__name__}; encode() makes bytes of text")
+    content = b"" if payload is None else bytes(payload)
+    if len(content) > MAX_PAYLOAD:
+        raise ValueError(f"a payload of {len(content)} bytes; the most is {MAX_PAYLOAD}")
+    return content
+
+
+def _error_name(number: int) -> str:
+    """The name of an error number, as the rest of fdbroker writes it."""
+    # The same number as ENOTSUP on Linux, which is the name that Python finds.
+    if number == errno.EOPNOTSUPP:
+        return "EOPNOTSUPP"
+    return errno.errorcode.get(number, f"errno {number}")
 
 
 def _is_number(text: str) -> bool:

@@ -265,6 +265,16 @@ class RealBroker(WithDaemon):
         for slot in slots:
             with self.assertRaises(ValueError, msg=repr(slot)):
                 broker.get(slot)
+        others: Sequence[Any] = (5, None, (1,), (1, 2, 3))
+        for slot in others:
+            with self.assertRaisesRegex(ValueError, r"is no slot; a slot is \"10/3\", \(10, 3\)"):
+                broker.get(slot)
+        with self.assertRaisesRegex(ValueError, "nothing to deposit"):
+            broker.add("1/0")
+        payloads: Sequence[Any] = ("text", 5)
+        for payload in payloads:
+            with self.assertRaisesRegex(TypeError, "a payload is bytes, not"):
+                broker.add("1/0", payload=payload)
         with self.assertRaises(ValueError):
             broker.add("1/0", payload=bytes(32769))
         with self.assertRaises(ValueError):
@@ -659,7 +669,7 @@ class FakeBroker(WithDirectory):
     def test_nonsense_in_answer_to_the_others(self) -> None:
         deposit = says(add(1, 0, 5, b""), fds=1)
         self.nonsense(deposit, lambda broker: broker.delete("1/0"))
-        self.nonsense(deposit, lambda broker: broker.add("1/0"))
+        self.nonsense(deposit, lambda broker: broker.add("1/0", payload=b""))
         self.nonsense(deposit, lambda broker: broker.tag(1))
         self.nonsense(deposit, lambda broker: broker.find("x"))
         amount = says(struct.pack("=hhii", 5, 0, -1, 0))
@@ -807,6 +817,7 @@ class FakeBroker(WithDirectory):
             errno.EMFILE: fdbroker.Quota,
             errno.EINVAL: fdbroker.Failed,
             errno.EIO: fdbroker.Failed,
+            errno.EOPNOTSUPP: fdbroker.Failed,
             4000: fdbroker.Failed,
         }
         for number, kind in classes.items():
@@ -815,6 +826,8 @@ class FakeBroker(WithDirectory):
                     broker.get("1/0")
                 self.assertIs(type(raised.exception), kind)
                 self.assertEqual(raised.exception.errno, number)
+                if number == errno.EOPNOTSUPP:
+                    self.assertIn("answered EOPNOTSUPP: ", str(raised.exception))
                 self.assertNotIn("\x1b", str(raised.exception), "it can be shown on a terminal")
 
     def test_nothing_is_sent_to_a_broker_that_is_not_trusted(self) -> None:
