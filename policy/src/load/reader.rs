@@ -6,7 +6,7 @@ use toml::de::{DeInteger, DeTable, DeValue};
 use super::bounds::list_fits;
 use super::elsewhere::where_else;
 use super::report::{Report, Span};
-use super::suggest::suggest;
+use super::suggest::{is_meant, suggest};
 
 /// A value and its place.
 pub(super) type Value<'t> = Spanned<DeValue<'t>>;
@@ -46,6 +46,14 @@ impl<'a, 't> Section<'a, 't> {
             let elsewhere = where_else(self.what, key.get_ref());
             report.add(&key.span(), message, elsewhere.map_or_else(near, str::to_owned));
         }
+    }
+
+    /// Whether a key that is none of the known ones was probably meant to be this one.
+    pub(super) fn misspells(&self, meant: &str, known: &[&str]) -> bool {
+        let unknown = self.table.keys().map(|key| key.get_ref().as_ref());
+        unknown
+            .filter(|key| !known.contains(key) && where_else(self.what, key).is_none())
+            .any(|key| is_meant(key, meant, known.iter().copied()))
     }
 
     pub(super) fn string(

@@ -122,6 +122,10 @@ impl<'d, 'n> Rules<'d, 'n> {
                 _ => {}
             }
         }
+        if given.is_none() && section.misspells(slots::KEY, &KEYS) {
+            // The finding on the unknown key is the one to correct.
+            return None;
+        }
         slots::read(section, self.declared, report)
     }
 

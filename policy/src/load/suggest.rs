@@ -19,6 +19,11 @@ pub(super) fn suggest<'k>(
     }
 }
 
+/// Whether this word, which is not known, is best taken for that one of the known.
+pub(super) fn is_meant<'k>(word: &str, meant: &str, known: impl Iterator<Item = &'k str>) -> bool {
+    nearest(word, known.take(SEARCHED)) == Some(meant)
+}
+
 /// The known word nearest to this one, if any is near enough to be meant. The first in the alphabet if several are.
 fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     let word: Vec<char> = word.chars().take(100).collect();
