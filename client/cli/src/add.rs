@@ -106,13 +106,19 @@ fn payload(file: &Path) -> Result<Vec<u8>, Failure> {
     };
     match read {
         Ok(size) if size > MAX_PAYLOAD => Err(Failure::Local(format!(
-            "payload {file} is too large; the limit is {MAX_PAYLOAD} bytes",
-            file = quoted(file)
+            "{} is too large; the limit is {MAX_PAYLOAD} bytes",
+            source_of(file)
         ))),
         Ok(_) => Ok(bytes),
-        Err(error) => {
-            Err(Failure::local(format_args!("payload {file}", file = quoted(file)), error))
-        }
+        Err(error) => Err(Failure::local(source_of(file), error)),
+    }
+}
+
+/// What a message calls the source of a payload.
+fn source_of(file: &Path) -> String {
+    match file.to_str() {
+        Some("-") => "standard input".to_owned(),
+        _ => format!("payload {}", quoted(file)),
     }
 }
 

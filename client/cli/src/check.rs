@@ -1,5 +1,6 @@
 //! `fdbroker check`: the policy's compiler, and what a new policy would change.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -25,7 +26,8 @@ use crate::terminal;
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Check {
-    /// The policy files [default: /etc/fdbroker/policy.toml]
+    /// The policy files [default: that of --policy, of $FDBROKER_POLICY, or
+    /// /etc/fdbroker/policy.toml]
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Compare two files, OLD and NEW: who gains and who loses which right, and which resources,
@@ -57,7 +59,7 @@ lose.";
 
 impl Check {
     /// Runs it.
-    pub(crate) fn run(mut self) -> Result<(), Failure> {
+    pub(crate) fn run(mut self, args: &ConnectArgs) -> Result<(), Failure> {
         if self.diff {
             let [old, new] = &self.files[..] else {
                 let text = "check: --diff compares two files: check --diff OLD NEW";
@@ -66,7 +68,7 @@ impl Check {
             return compare(old, new, self.at.unwrap_or_else(now), self.json);
         }
         if self.files.is_empty() {
-            self.files.push(DEFAULT_POLICY.into());
+            self.files.push(policy_file(args));
         }
         let mut outcome = Ok(());
         for file in &self.files {
@@ -83,8 +85,12 @@ pub(crate) fn now() -> Moment {
 
 /// The policy that a session is about. Findings are printed.
 pub(crate) fn load(args: &ConnectArgs) -> Result<Policy, Failure> {
-    let file = args.policy().unwrap_or_else(|| DEFAULT_POLICY.into());
-    Ok(load_file(&file)?.0)
+    Ok(load_file(&policy_file(args))?.0)
+}
+
+/// The policy file that counts where the command line names none as an argument.
+fn policy_file(args: &ConnectArgs) -> PathBuf {
+    args.policy().unwrap_or_else(|| DEFAULT_POLICY.into())
 }
 
 /// A policy, and how many drop-ins belong to it. Findings are printed.
@@ -96,9 +102,21 @@ fn load_file(file: &Path) -> Result<(Policy, usize), Failure> {
             Err(Failure::Findings)
         }
         Err(error) => {
-            terminal::complain(format_args!("fdbroker: {error}"));
+            terminal::complain(format_args!("fdbroker: {error}{}", remedy(&error)));
             Err(Failure::Findings)
         }
+    }
+}
+
+/// What to do about a file that this user may not read.
+fn remedy(error: &PolicyFileError) -> &'static str {
+    match error {
+        PolicyFileError::Unreadable { source, .. }
+            if source.kind() == io::ErrorKind::PermissionDenied =>
+        {
+            "; run it as root, or as a user who may read it"
+        }
+        _ => "",
     }
 }
 
@@ -361,4 +379,21 @@ fn object(change: &Change, describer: &Describer<'_>) -> Value {
         "vague": change.is_vague,
         "unless": unless.collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_file_that_this_user_may_not_read_is_for_another_user() {
+        let unreadable = |kind: io::ErrorKind| {
+            remedy(&PolicyFileError::Unreadable { path: "/p".into(), source: kind.into() })
+        };
+        assert_eq!(
+            unreadable(io::ErrorKind::PermissionDenied),
+            "; run it as root, or as a user who may read it"
+        );
+        assert_eq!(unreadable(io::ErrorKind::NotADirectory), "");
+    }
 }

@@ -84,6 +84,13 @@ impl fmt::Display for Failure {
             Self::Broker(error @ Error::Untrusted { uid, .. }) => {
                 write!(f, "{error}: --trust-uid {uid}")
             }
+            Self::Broker(Error::Reported { attempt, errno: Errno::INVAL, .. })
+                if attempt.operation == Operation::Reload =>
+            {
+                f.write_str(
+                    "reload: the policy was not loaded; correct what is reported above and reload again",
+                )
+            }
             Self::Broker(Error::Reported { attempt, errno, .. }) => {
                 write!(f, "{attempt} failed ({errno}), as reported above")
             }

@@ -95,7 +95,7 @@ pub fn main() -> ExitCode {
         Task::Reload(reload) => reload.run(&args),
         Task::Purge(purge) => purge.run(&args),
         Task::Status(status) => status.run(&args),
-        Task::Check(check) => check.run(),
+        Task::Check(check) => check.run(&args),
         Task::Explain(explain) => explain.run(&args),
         Task::Who(who) => who.run(&args),
     };

@@ -1,6 +1,7 @@
 //! A listening socket made from a word such as `tcp:127.0.0.1:80` or `unix:/run/web.sock`.
 
 use fdbroker_types::quoted;
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
@@ -25,11 +26,26 @@ impl Address {
             Self::Tcp(address) => TcpListener::bind(address).map(OwnedFd::from),
             Self::Unix(path) => UnixListener::bind(path).map(OwnedFd::from),
         };
-        listening.map_err(|error| Failure::local(format_args!("cannot listen at {self}"), error))
+        listening.map_err(|error| {
+            Failure::Local(format!("cannot listen at {self}: {error}{}", self.remedy(&error)))
+        })
     }
 }
 
 impl Address {
+    /// What to do about an address that cannot be bound.
+    fn remedy(&self, error: &io::Error) -> &'static str {
+        match (error.kind(), self) {
+            (io::ErrorKind::AddrInUse, _) => {
+                "; the socket may be parked already: see fdbroker list"
+            }
+            (io::ErrorKind::PermissionDenied, Self::Tcp(address)) if address.port() < 1024 => {
+                "; ports below 1024 need privilege: let root deposit it"
+            }
+            _ => "",
+        }
+    }
+
     /// Removes what [`Address::listen`] made and nobody took over.
     pub(crate) fn take_back(&self) {
         if let Self::Unix(path) = self {
@@ -65,6 +81,17 @@ impl std::fmt::Display for Address {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_that_cannot_be_bound_has_a_remedy() {
+        let low = Address::Tcp(([127, 0, 0, 1], 80).into());
+        let high = Address::Tcp(([127, 0, 0, 1], 8080).into());
+        let denied = io::ErrorKind::PermissionDenied.into();
+        assert!(low.remedy(&denied).contains("let root deposit it"));
+        assert_eq!(high.remedy(&denied), "");
+        assert_eq!(Address::Unix("/run/a".into()).remedy(&denied), "");
+        assert!(high.remedy(&io::ErrorKind::AddrInUse.into()).contains("see fdbroker list"));
+    }
 
     #[test]
     fn addresses_are_read_as_they_are_written() {

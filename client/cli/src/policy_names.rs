@@ -17,6 +17,9 @@ use crate::failure::Failure;
 /// Where the policy file is when nobody says otherwise.
 pub(crate) const DEFAULT_POLICY: &str = "/etc/fdbroker/policy.toml";
 
+/// What helps where no policy file tells the names.
+const OTHERWISE: &str = "give numbers, or --policy another";
+
 /// Looks up slots; reads the policy file once it needs it.
 #[derive(Debug)]
 pub(crate) struct PolicyNames {
@@ -59,21 +62,23 @@ impl PolicyNames {
     fn load(&self, what: &str, name: &str) -> Result<Policy, Failure> {
         let unusable = |why: &dyn std::fmt::Display| {
             Failure::Local(format!(
-                "{what} {name}: {}names are looked up in the policy file {}, which does not load; give numbers, or another file with --policy: {why}",
+                "{what} {name}: {}the policy file {}, where names are looked up, {why}",
                 self.excuse(),
                 quoted(&self.file),
                 name = quoted(name)
             ))
         };
-        let files = fdbroker_host::policy_files(&self.file).map_err(|error| unusable(&error))?;
+        let unread =
+            |error: std::io::Error| unusable(&format_args!("cannot be read: {error}; {OTHERWISE}"));
+        let files = fdbroker_host::policy_files(&self.file).map_err(unread)?;
         let read = |file: &PathBuf| -> Result<SourceText, Failure> {
-            let text = fs::read_to_string(file).map_err(|error| unusable(&error))?;
+            let text = fs::read_to_string(file).map_err(unread)?;
             Ok(SourceText::new(file.to_string_lossy(), text))
         };
         let sources: Vec<_> = files.iter().map(read).collect::<Result<_, _>>()?;
         let names = Anybody::default();
         fdbroker_policy::load_untested(&sources, &names)
-            .map_err(|findings| unusable(&format_args!("\n{findings}")))
+            .map_err(|findings| unusable(&format_args!("does not load; {OTHERWISE}:\n{findings}")))
     }
 
     fn unknown(&self, what: &str, text: &str, example: &str) -> Failure {

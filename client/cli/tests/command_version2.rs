@@ -209,7 +209,12 @@ fn reports_go_to_standard_error_with_a_sentence_when_it_was_not_done() {
     let lines: Vec<_> = err.lines().collect();
     assert_eq!(lines.len(), 3, "{err}");
     assert_eq!(lines[1], "correct it");
-    assert!(lines[2].starts_with("fdbroker: reload: ") && lines[2].contains("EINVAL"), "{err}");
+    assert_eq!(
+        lines[2],
+        "fdbroker: reload: the policy was not loaded; correct what is reported above and reload again"
+    );
+    let err = failing(Errno::AGAIN, &["reload"], 1);
+    assert!(err.contains("failed (EAGAIN), as reported above"), "{err}");
     failing(Errno::NOENT, &["purge", "1/0"], 4);
     failing(Errno::IO, &["purge", "--all"], 7);
     failing(Errno::IO, &["status"], 7);

@@ -40,7 +40,8 @@ impl fmt::Display for Error {
                 )
             }
             Self::Failed { errno, text, .. } => {
-                write!(f, "{what} answered {errno}: {text}; {}", cure(*errno), text = quoted(text))
+                write!(f, "{what} answered {errno}: {text}", text = quoted(text))?;
+                cure(&what.operation, *errno).map_or(Ok(()), |cure| write!(f, "; {cure}"))
             }
             Self::Reported { errno, text, .. } => {
                 write!(f, "{what} failed ({errno}): {text}", text = quoted(text))
@@ -155,9 +156,11 @@ fn silence(operation: &Operation) -> &'static str {
     }
 }
 
-/// What to do about an answer that is no refusal.
-fn cure(errno: Errno) -> &'static str {
-    match errno {
+/// What to do about an answer that is no refusal; `None` if its text says it.
+fn cure(operation: &Operation, errno: Errno) -> Option<&'static str> {
+    Some(match errno {
+        // A rule reaches the deposit, as long as nobody changes that.
+        Errno::BUSY if matches!(operation, Operation::Purge(_)) => return None,
         Errno::OPNOTSUPP => {
             "deposit a kind that the tag accepts, or ask its administrator to add this one to `accept`"
         }
@@ -165,13 +168,15 @@ fn cure(errno: Errno) -> &'static str {
         Errno::BUSY | Errno::TIMEDOUT => "try again later",
         Errno::NODEV | Errno::IO => "its administrator finds the reason in its log",
         _ => "check that client and broker are of matching versions",
-    }
+    })
 }
 
 /// What to do about a broker that cannot be reached.
 fn reach(socket: &Path, source: &io::Error) -> &'static str {
     match source.kind() {
-        io::ErrorKind::PermissionDenied => "this user may not connect to that socket",
+        io::ErrorKind::PermissionDenied => {
+            "this user may not connect to that socket, or may not search its directory"
+        }
         io::ErrorKind::InvalidInput => "a socket's path has at most 107 bytes",
         io::ErrorKind::NotConnected => "the next request connects again",
         io::ErrorKind::NotFound if is_abstract(socket) => {
@@ -230,6 +235,22 @@ mod tests {
         assert_harmless(&attempt);
         assert_harmless(&Error::Refused { attempt, text: text.clone() });
         assert_harmless(&UpgradeError::BadName { name: text });
+    }
+
+    #[test]
+    fn a_purge_that_a_rule_forbids_is_not_to_be_tried_again() {
+        let message = |operation| {
+            let attempt = Attempt { operation, socket: Path::new("/run/s").into() };
+            Error::answered(attempt, Errno::BUSY, "why".to_owned()).to_string()
+        };
+        assert!(message(Operation::Purge(None)).ends_with(r#"EBUSY: "why""#));
+        assert!(message(Operation::Get("1/0".parse().unwrap())).ends_with("; try again later"));
+    }
+
+    #[test]
+    fn a_socket_that_may_not_be_reached_may_be_in_a_closed_directory() {
+        let advice = reach(Path::new("/run/s"), &io::ErrorKind::PermissionDenied.into());
+        assert!(advice.contains("may not search its directory"), "{advice}");
     }
 
     #[test]

@@ -19,6 +19,19 @@ fn check_counts_what_it_found_good() {
 }
 
 #[test]
+fn check_without_a_file_checks_the_one_that_is_named_otherwise() {
+    let place = Place::new();
+    let said = place.says(0, &["check"]);
+    assert!(said.contains("/policy.toml: ok: 2 tags"), "{said}");
+    let other = place.write("other.toml", "version = 1\n[broker]\nuser = 64001\n");
+    let said = place.says(0, &["check", "--policy", &other]);
+    assert!(said.contains("/other.toml: ok: 0 tags"), "{said}");
+    let policy = place.path("policy.toml");
+    let said = place.says(0, &["check", "--policy", &other, policy.to_str().unwrap()]);
+    assert!(said.contains("/policy.toml: ok") && !said.contains("other"), "{said}");
+}
+
+#[test]
 fn check_names_the_drop_in_that_is_wrong() {
     let place = Place::new();
     place.write("policy.d/10.toml", "version = 1\n[tags.web]\nid = 11\n");
