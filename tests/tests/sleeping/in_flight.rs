@@ -3,6 +3,7 @@
 
 use std::os::fd::OwnedFd;
 
+use fdbroker::Broker;
 use fdbroker_tests::{Daemon, HelperProcess, Peer, fixtures, needs_root, request, wait_until};
 use fdbroker_wire::many::ManyRequest;
 use fdbroker_wire::version2::Features;
@@ -20,11 +21,8 @@ fn get_many() -> Vec<u8> {
     Message::Extended(request.into_extended()).to_bytes()
 }
 
-#[test] // F10
-fn users_who_never_read_leave_the_worker_its_own_descriptors() {
-    if !needs_root("several users who never read") {
-        return;
-    }
+/// A broker whose hogs each ask for as much as one message can carry, and read nothing.
+fn crowded() -> (Daemon, Vec<Peer>) {
     // The kernel counts descriptors in flight per user: this worker needs a user of its own.
     let policy = fixtures::accepting(r#"["file", "none"]"#);
     let daemon =
@@ -46,9 +44,31 @@ fn users_who_never_read_leave_the_worker_its_own_descriptors() {
         let decided = daemon.log().decisions();
         HOGS.iter().all(|uid| decided.iter().any(|line| line.uid == *uid && line.right == "get"))
     });
+    (daemon, hogs)
+}
+
+#[test] // F10
+fn users_who_never_read_leave_the_worker_its_own_descriptors() {
+    if !needs_root("several users who never read") {
+        return;
+    }
+    let (daemon, _hogs) = crowded();
     let mut modest = HelperProcess::user(MODEST).connect(&daemon);
     for _ in 0..200 {
         modest.is_served((1, 1000));
     }
-    drop(hogs);
+}
+
+#[test]
+fn who_reads_gets_many_although_others_do_not_read() {
+    if !needs_root("several users who never read") {
+        return;
+    }
+    let (daemon, _hogs) = crowded();
+    let mut broker = Broker::connect_to(daemon.socket()).unwrap();
+    let wanted: Vec<_> = (0..MANY).map(|index| Index::new(index).expect("an index")).collect();
+    let got = broker.get_many(Tag::new(1).expect("1 is a tag"), &wanted).unwrap();
+    assert_eq!(got.iter().filter(|(_, deposit)| deposit.is_ok()).count(), wanted.len());
+    let cut_off = daemon.log().audit().into_iter().find(|line| line.kind == "cut-off");
+    assert!(cut_off.is_none_or(|line| HOGS.contains(&line.uid)), "it was made to wait");
 }

@@ -21,6 +21,8 @@ use crate::sys::watch::Watched;
 
 /// How many may lie unread on one connection.
 const PER_CONNECTION: u32 = 8;
+/// How many descriptors a message carries at most, see unix(7).
+const MOST_IN_A_MESSAGE: u32 = 253;
 /// The part of the descriptor table's size that one user may let lie unread.
 const SHARE: u64 = 8;
 /// How often all connections of a user, or of all users, are looked through, to see what has been
@@ -144,6 +146,15 @@ impl Ledger {
             }
         }
         Ok(self.has_room(more))
+    }
+
+    /// How many descriptors one message may carry now. It is a few while those that lie unread with
+    /// other users leave no room for more: so this user gets fewer at once, and does not wait.
+    pub(crate) fn most_at_once(&self) -> usize {
+        let may = |ledger: &Self| ledger.all.has_room(&ledger.user, MOST_IN_A_MESSAGE);
+        // What was read is looked for; where the kernel does not tell, sending fails too.
+        let most = may(self) || self.all.refresh().is_ok() && may(self);
+        usize::try_from(if most { MOST_IN_A_MESSAGE } else { PER_CONNECTION }).unwrap_or(1)
     }
 
     /// Whether so many more may not be sent although this user reads: others do not.
@@ -273,5 +284,9 @@ mod tests {
         let (modest, _theirs) = connection(&in_flight, 9);
         assert!(!modest.may_send(253).unwrap());
         assert!(modest.may_send(8).unwrap());
+        assert_eq!(modest.most_at_once(), 8, "so it is not made to wait");
+        drop(hogs);
+        let (alone, _theirs) = connection(&in_flight, 10);
+        assert_eq!(alone.most_at_once(), 253);
     }
 }

@@ -128,6 +128,11 @@ impl Outbox {
         Ok(sent)
     }
 
+    /// How many descriptors one message may carry now: see [`Ledger::most_at_once`].
+    pub(crate) fn most_at_once(&self) -> usize {
+        self.ledger.most_at_once()
+    }
+
     /// Whether so little lies unread that events may be sent.
     pub(crate) fn has_room_for_events(&self) -> bool {
         // When the kernel does not tell, sending fails too, and that ends the session.

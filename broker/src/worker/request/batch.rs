@@ -40,6 +40,8 @@ pub(crate) struct BatchBuilder {
     taken: Vec<Reservation>,
     /// How many bytes there are left.
     room: usize,
+    /// How many descriptors there are left.
+    descriptors: usize,
     /// Something found no room.
     full: bool,
 }
@@ -59,9 +61,10 @@ pub(crate) enum Found {
 }
 
 impl BatchBuilder {
-    /// For so many slots.
-    pub(crate) fn new(number: usize) -> Self {
-        Self { outcomes: Vec::with_capacity(number), taken: Vec::new(), room: ROOM, full: false }
+    /// For so many slots, with at most so many descriptors.
+    pub(crate) fn new(number: usize, descriptors: usize) -> Self {
+        let outcomes = Vec::with_capacity(number);
+        Self { outcomes, taken: Vec::new(), room: ROOM, descriptors, full: false }
     }
 
     /// What of a question has no outcome yet.
@@ -77,7 +80,8 @@ impl BatchBuilder {
     /// Whether there is room for a deposit with a payload of this size. The first always has: see
     /// the limit of a payload.
     pub(crate) fn has_room(&mut self, payload: usize) -> bool {
-        self.full |= DEPOSIT_HEAD + payload > self.room && !self.outcomes.is_empty();
+        let fits = DEPOSIT_HEAD + payload <= self.room && self.descriptors > 0;
+        self.full |= !fits && !self.outcomes.is_empty();
         !self.full
     }
 
@@ -111,11 +115,14 @@ impl BatchBuilder {
     /// Adds the deposit of a slot.
     pub(crate) fn deposit(&mut self, deposit: Rc<Deposit>, taken: Option<Reservation>) {
         self.taken.extend(taken);
+        let descriptors = usize::from(deposit.descriptor.is_some());
+        self.descriptors = self.descriptors.saturating_sub(descriptors);
         self.push(deposit.payload.len(), Ok(Found::Deposit(deposit)));
     }
 
     /// Adds a resource that was opened.
     pub(crate) fn resource(&mut self, slot: Slot, opened: Box<Opened<PeerFd>>) {
+        self.descriptors = self.descriptors.saturating_sub(opened.descriptors().count());
         self.push(opened.payload().len(), Ok(Found::Resource(slot.index, opened)));
     }
 

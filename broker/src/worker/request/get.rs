@@ -43,7 +43,7 @@ pub(crate) async fn one(
     requester: &Requester,
     slot: Slot,
 ) -> Result<Answer, Disconnected> {
-    let mut batch = BatchBuilder::new(1);
+    let mut batch = BatchBuilder::new(1, 1);
     let range = Range { tag: slot.tag, indices: &[slot.index], take: false };
     at_hand::during(Some(slot), pin!(gather(worker, session, requester, range, &mut batch)))
         .await?;
@@ -64,7 +64,8 @@ pub(crate) async fn many(
     requester: Requester,
     range: Range<'_>,
 ) -> Result<BatchReply, Disconnected> {
-    let mut batch = BatchBuilder::new(range.indices.len());
+    let most = session.outbox.most_at_once();
+    let mut batch = BatchBuilder::new(range.indices.len(), most);
     gather(worker, session, &requester, range, &mut batch).await?;
     session.pause(worker, requester.pause()).await?;
     let reply = batch.finish(range.tag, requester, Rc::clone(&session.participant));
