@@ -3,6 +3,16 @@
 //!
 //! A program of its own: whose close is the last decides each test, and a process that starts others has
 //! a duplicate of each descriptor for a moment, in the child. Here as few as possible are started.
+//!
+//! - [`account`]: on whose account it stays, also under the next worker
+//! - [`answered`]: the answer that waits for it
+//! - [`backlog`]: connections that nobody accepted, with descriptors in them
+//! - [`in_flight`]: descriptors that peers let lie unread
+//! - [`out_of_band`]: descriptors sent with MSG_OOB
+//! - [`page`]: a page that never comes
+//! - [`pipe`]: a pipe whose mutex is held
+//! - [`stop`]: stopping the broker while it sleeps
+//! - [`table`]: descriptor tables that fill up by it
 
 mod account;
 mod answered;

@@ -24,10 +24,10 @@ impl Depositor {
     /// Whether the last threads may work for it.
     pub(super) fn is_of_the_system(self) -> bool {
         match self {
-            Self::User(uid) => uid.0 < FIRST_ORDINARY_USER,
+            Self::User(uid) | Self::Shared(uid) => uid.0 < FIRST_ORDINARY_USER,
             Self::Nobody | Self::Broker => true,
             // Peers decide whether these can be closed.
-            Self::Shared(_) | Self::Unread(_) => false,
+            Self::Unread(_) => false,
         }
     }
 }

@@ -7,8 +7,9 @@
 //! it is dropped, a thread of the [`CloseQueue`] closes it.
 //!
 //! Rules:
-//! - Each depositor (a uid) has at most one thread at work. Its descriptors are closed in order. If
-//!   one blocks, only this depositor's wait.
+//! - Each account has at most one thread at work. Its descriptors are closed in order. If one blocks,
+//!   only those of this account wait. A uid has two: what it keeps to itself, and what others were
+//!   given too.
 //! - Descriptors wait a few milliseconds, or until many are together, so that one wake-up serves
 //!   them all. While a thread keeps the time, dropping one costs a lock and a push. A descriptor
 //!   whose close somebody waits for does not wait for others.

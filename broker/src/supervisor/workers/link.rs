@@ -158,8 +158,8 @@ impl Link {
         self.push(Outgoing::Noted(bytes, Rc::clone(process)));
     }
 
-    /// Sends a message that carries a duplicate of a descriptor of the broker's own. It is closed on
-    /// the loop: the original stays open, so this is never the last close.
+    /// Sends a message that carries a descriptor of the broker's own: a duplicate, or an empty socket.
+    /// It is closed on the loop, since that never sleeps.
     pub(crate) fn carry_own(&mut self, message: fn(OwnedFd) -> Control<OwnedFd>, own: OwnedFd) {
         let mut message = message(own).into_extended();
         let bytes = [&message.head()[..], &message.body[..]].concat();

@@ -47,7 +47,7 @@ impl Spawner {
         let apart = started.map(|descriptors| Apart { orders, descriptors });
         if let Err(error) = &apart {
             log.warn(&format!(
-                "cannot keep descriptors from new workers: unshare(2): {error}; a new worker can hang \
+                "cannot start a thread with a descriptor table of its own: {error}; a new worker can hang \
                  at its start while close(2) of a deposit blocks; allow unshare(CLONE_FILES)"
             ));
         }

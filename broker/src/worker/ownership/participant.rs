@@ -108,7 +108,7 @@ impl Participant {
         tags.contains(&tag) || tags.len() < MANY_TAGS
     }
 
-    /// Has it told.
+    /// Queues an event for the session.
     pub(crate) fn tell(
         &self,
         tag: Tag,

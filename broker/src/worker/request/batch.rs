@@ -13,6 +13,7 @@ use super::place::Place;
 use crate::fd::PeerFd;
 use crate::worker::ownership::participant::Participant;
 use crate::worker::peer::outbox::Outbox;
+use crate::worker::policy::active::Rules;
 use crate::worker::state::Worker;
 use crate::worker::store::deposit::Deposit;
 use crate::worker::store::pending_take::Reservation;
@@ -31,6 +32,8 @@ pub(crate) struct Takes {
     pub(crate) reservations: Vec<Reservation>,
     pub(crate) requester: Requester,
     pub(crate) participant: Rc<Participant>,
+    /// By which it was decided.
+    pub(crate) rules: Rc<Rules>,
 }
 
 /// The outcomes so far.
@@ -137,9 +140,11 @@ impl BatchBuilder {
         tag: Tag,
         requester: Requester,
         participant: Rc<Participant>,
+        rules: Rc<Rules>,
     ) -> BatchReply {
         let Self { outcomes, taken: reservations, .. } = self;
-        BatchReply { tag, outcomes, takes: Takes { tag, reservations, requester, participant } }
+        let takes = Takes { tag, reservations, requester, participant, rules };
+        BatchReply { tag, outcomes, takes }
     }
 
     /// Returns the outcome of the only slot. It has one: the first always has room.

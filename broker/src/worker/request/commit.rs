@@ -16,6 +16,7 @@ use crate::log::{Kind, Verdict};
 use crate::worker::disconnected::Disconnected;
 use crate::worker::limits::loop_time::Turn;
 use crate::worker::ownership::participant::Participant;
+use crate::worker::policy::active::Rules;
 use crate::worker::state::Worker;
 use crate::worker::store::pending_take::Reservation;
 use crate::worker::supervisor_link::at_hand;
@@ -25,11 +26,12 @@ use crate::worker::supervisor_link::at_hand;
 /// # Errors
 /// If the supervisor has gone.
 pub(crate) async fn commit(takes: Takes, worker: &Worker, turn: &Turn) -> Result<(), Disconnected> {
-    let Takes { reservations, requester, participant, .. } = takes;
+    let Takes { reservations, requester, participant, rules, .. } = takes;
     for taken in reservations {
         turn.take().await;
         let slot = Some(taken.deposit.slot);
-        at_hand::during(slot, pin!(delete_taken(worker, &requester, &participant, &taken))).await?;
+        at_hand::during(slot, pin!(delete_taken(worker, &rules, &requester, &participant, &taken)))
+            .await?;
     }
     Ok(())
 }
@@ -44,6 +46,7 @@ pub(crate) async fn call_off(takes: Takes, worker: &Worker) {
 /// is taking the tag over.
 async fn delete_taken(
     worker: &Worker,
+    rules: &Rules,
     requester: &Requester,
     participant: &Participant,
     taken: &Reservation,
@@ -51,12 +54,12 @@ async fn delete_taken(
     let (deposit, slot) = (&taken.deposit, taken.deposit.slot);
     let guard = worker.link.lock().await;
     let same = worker.slots.borrow().get(slot).is_some_and(|found| Rc::ptr_eq(found, deposit));
-    let rules = worker.policy.now();
-    let place = Place::slot(&rules.policy, slot);
-    let context = RequestContext::new(worker, &rules, requester, Right::Del, place);
     if !same {
         return Ok(());
     }
+    // A policy that has come since does not decide: it has been given already.
+    let place = Place::slot(&rules.policy, slot);
+    let context = RequestContext::new(worker, rules, requester, Right::Del, place);
     // It stays for the process that takes the tag over.
     if check_ownership_in_turn(&context, participant).is_err() {
         drop(guard);

@@ -67,8 +67,9 @@ pub(crate) async fn many(
     let most = session.outbox.most_at_once();
     let mut batch = BatchBuilder::new(range.indices.len(), most);
     gather(worker, session, &requester, range, &mut batch).await?;
+    let rules = worker.policy.now();
     session.pause(worker, requester.pause()).await?;
-    let reply = batch.finish(range.tag, requester, Rc::clone(&session.participant));
+    let reply = batch.finish(range.tag, requester, Rc::clone(&session.participant), rules);
     takers::announce(worker, range.tag, &reply.takes.reservations, &reply.takes.participant)
         .await?;
     Ok(reply)

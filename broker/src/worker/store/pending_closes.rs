@@ -2,8 +2,8 @@
 //!
 //! The answer waits for that: once a peer knows that its deposit has gone, an address is free
 //! again, and a device can be opened. The wait is short, since a close can take as long as the
-//! maker of the descriptor likes. While one such close goes on, nobody waits for another of its
-//! user.
+//! maker of the descriptor likes. While one such close goes on, nobody waits for another that
+//! comes after it.
 
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};
