@@ -241,7 +241,7 @@ impl Arrival {
             }
             Err((stream, error)) => {
                 worker.log().error(&format!("a peer cannot be watched: {error}"));
-                drop(worker.close_queue.hold(self.uid, stream));
+                drop(worker.close_queue.hold(Depositor::Brought(self.uid), stream));
             }
         }
     }

@@ -10,6 +10,9 @@ const FIRST_ORDINARY_USER: u32 = 1000;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Depositor {
     User(Uid),
+    /// A user, of what it brought and is no deposit: a refused descriptor, a connection that was left. Anyone
+    /// can bring as much, without any right.
+    Brought(Uid),
     /// A user, and others who were given the same: each of them can make its close sleep.
     Shared(Uid),
     /// Nobody knows whose it is, or it was opened for nobody in particular.
@@ -24,11 +27,18 @@ impl Depositor {
     /// Whether the last threads may work for it.
     pub(super) fn is_of_the_system(self) -> bool {
         match self {
-            Self::User(uid) | Self::Shared(uid) => uid.0 < FIRST_ORDINARY_USER,
+            Self::User(uid) | Self::Brought(uid) | Self::Shared(uid) => uid.0 < FIRST_ORDINARY_USER,
             Self::Nobody | Self::Broker => true,
             // Peers decide whether these can be closed.
             Self::Unread(_) => false,
         }
+    }
+}
+
+impl Depositor {
+    /// Whether only some of the threads work for it, with others of its kind.
+    pub(super) fn is_without_right(self) -> bool {
+        matches!(self, Self::Brought(_) | Self::Unread(_))
     }
 }
 

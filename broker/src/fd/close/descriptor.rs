@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn the_last_threads_are_for_system_users() {
-        let queue = CloseQueue::with(Threads { all: 4, for_system_users: 2 });
+        let queue = CloseQueue::with(Threads { all: 4, for_system_users: 2, without_right: 2 });
         let _blocked: Vec<_> = [2000, 2001].map(|uid| block(&queue, uid)).into();
         assert!(!is_closed(&queue, 2002, Duration::from_millis(100)));
         let _more = block(&queue, 7);
@@ -260,8 +260,20 @@ mod tests {
     }
 
     #[test]
+    fn what_takes_no_right_to_bring_leaves_threads_for_deposits() {
+        let queue = CloseQueue::with(Threads { all: 8, for_system_users: 2, without_right: 2 });
+        let brought = |uid| Depositor::Brought(Uid(uid));
+        let _blocked: Vec<_> = [2000, 2001].map(|uid| block_for(&queue, brought(uid))).into();
+        drop(held_for(&queue, brought(2002)));
+        for uid in [2000, 2001, 2002] {
+            assert!(is_closed(&queue, uid, PATIENCE), "a deposit of uid {uid}");
+        }
+        assert!(queue.0.lock().waiting.contains_key(&brought(2002)), "it has no thread");
+    }
+
+    #[test]
     fn without_a_thread_everything_waits_and_nothing_blocks() {
-        let queue = CloseQueue::with(Threads { all: 0, for_system_users: 0 });
+        let queue = CloseQueue::with(Threads { all: 0, for_system_users: 0, without_right: 0 });
         let (mut reader, writer) = std::io::pipe().unwrap();
         rustix::io::ioctl_fionbio(&reader, true).unwrap();
         drop(queue.hold(Uid(1), writer.into()));

@@ -8,14 +8,16 @@
 //!
 //! Rules:
 //! - Each account has at most one thread at work. Its descriptors are closed in order. If one blocks,
-//!   only those of this account wait. A uid has two: what it keeps to itself, and what others were
-//!   given too.
+//!   only those of this account wait. A uid has three: deposits that it keeps to itself, those that
+//!   others were given too, and what it brought and is no deposit.
 //! - Descriptors wait a few milliseconds, or until many are together, so that one wake-up serves
 //!   them all. While a thread keeps the time, dropping one costs a lock and a push. A descriptor
 //!   whose close somebody waits for does not wait for others.
 //! - A socket of the broker's own may hold unread messages, an old listening socket for example. A
 //!   thread that closes nothing else closes it, as long as there are few of them.
-//! - Threads are shared by all depositors, and bounded. The last ones are for system users only.
+//! - Threads are shared by all depositors, and bounded. The last ones are for system users only. What
+//!   anyone can bring without a right has a part of the others: however many users bring it, deposits
+//!   are closed.
 //! - If no thread can be started, the descriptors wait. The caller never closes them.
 //! - Nothing waits for these threads: the process can exit while they sleep.
 

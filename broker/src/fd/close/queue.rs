@@ -13,7 +13,7 @@ const IDLE: Duration = Duration::from_secs(10);
 
 /// How many threads there may be, and how many of them are for system users only. A thread that
 /// only closes takes about 30 KiB of memory.
-const THREADS: Threads = Threads { all: 256, for_system_users: 32 };
+const THREADS: Threads = Threads { all: 256, for_system_users: 32, without_right: 96 };
 
 /// How many sockets with something unread in them are closed side by side.
 pub(super) const UNREAD: u8 = 16;

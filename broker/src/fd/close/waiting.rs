@@ -27,6 +27,8 @@ pub(super) struct CloseJob {
 pub(super) struct Threads {
     pub(super) all: usize,
     pub(super) for_system_users: usize,
+    /// How many may work at once on what takes no right to bring.
+    pub(super) without_right: usize,
 }
 
 #[derive(Default)]
@@ -60,10 +62,15 @@ impl State {
         self.turns.iter_mut().take(last + 1).for_each(|(due, _)| *due = now.min(*due));
     }
 
-    /// Takes the first turn that has come. The last threads are left to system users.
+    /// Takes the first turn that has come. The last threads are left to system users, and most of the
+    /// others to users who have a right.
     pub(super) fn take_turn(&mut self, now: Instant, limit: Threads) -> Option<CloseBatch> {
         let for_all = self.busy.len() < limit.all.saturating_sub(limit.for_system_users);
-        let may = |depositor: Depositor| for_all || depositor.is_of_the_system();
+        let without_right = self.busy.iter().filter(|busy| busy.is_without_right()).count();
+        let fits = |depositor: Depositor| {
+            !depositor.is_without_right() || without_right < limit.without_right
+        };
+        let may = |depositor: Depositor| depositor.is_of_the_system() || for_all && fits(depositor);
         let first = self.turns.iter().position(|(due, other)| *due <= now && may(*other))?;
         let (_, depositor) = self.turns.remove(first)?;
         self.busy.insert(depositor);

@@ -12,7 +12,7 @@ use fdbroker_wire::{Decoder, Fault, Limits, Message};
 use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroize;
 
-use crate::fd::{CloseQueue, PeerFd};
+use crate::fd::{CloseQueue, Depositor, PeerFd};
 use crate::sys::receive::{Received, receive};
 use crate::sys::watch::Watched;
 use crate::worker::identity::Identity;
@@ -220,7 +220,7 @@ impl Inbox {
         let uid = self.uid;
         let reader = &self.reader;
         let mut hold = |descriptor| {
-            let mut held = shared.close_queue.hold(uid, descriptor);
+            let mut held = shared.close_queue.hold(Depositor::Brought(uid), descriptor);
             held.keep_until_closed(reader.charge());
             held
         };

@@ -28,6 +28,7 @@ impl Deposit {
         let Add { slot, ufd, payload, mut descriptor } = add;
         let charge = Arc::new(charge);
         if let Some(descriptor) = &mut descriptor {
+            descriptor.move_to(owner);
             descriptor.keep_until_closed(Arc::clone(&charge));
         }
         Self { slot, owner, ufd, payload, descriptor, charge }

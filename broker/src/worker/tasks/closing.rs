@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::fd::Depositor;
 use crate::worker::state::Worker;
 use crate::worker::supervisor_link::closer::{EndedConnection, Next};
 
@@ -28,5 +29,5 @@ pub(crate) async fn send_unsent(worker: &Worker) {
 fn close_here(worker: &Worker, ended: EndedConnection) {
     let EndedConnection { uid, socket, charge } = ended;
     let brought = worker.quotas.shut_unread(uid);
-    worker.close_queue.hold(uid, socket).keep_until_closed((charge, brought));
+    worker.close_queue.hold(Depositor::Brought(uid), socket).keep_until_closed((charge, brought));
 }
