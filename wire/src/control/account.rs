@@ -3,7 +3,7 @@
 use crate::fields::{Body, Fields};
 
 /// What a user had, and is of no use any more.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Tally {
     /// Whose it was.
     pub uid: u32,

@@ -137,7 +137,7 @@ impl Unclosed {
 }
 
 fn tally(tallies: &mut BTreeMap<u32, Tally>, Uid(uid): Uid) -> &mut Tally {
-    tallies.entry(uid).or_insert(Tally { uid, deposits: 0, shared: 0, connections: 0, openings: 0 })
+    tallies.entry(uid).or_insert(Tally { uid, ..Tally::default() })
 }
 
 /// Returns which count of a tally a deposit belongs to.
@@ -154,8 +154,7 @@ impl State {
         let Some(tally) = self.waiting.get_mut(&uid) else { return };
         let count = one(tally);
         *count = count.saturating_sub(1);
-        let Tally { uid: _, deposits, shared, connections, openings } = *tally;
-        if [deposits, shared, connections, openings] == [0; 4] {
+        if *tally == (Tally { uid, ..Tally::default() }) {
             self.waiting.remove(&uid);
         }
     }
@@ -198,7 +197,7 @@ mod tests {
     const OWNER: Uid = Uid(7);
 
     fn tally(deposits: u32, connections: u32) -> Tally {
-        Tally { uid: OWNER.0, deposits, shared: 0, connections, openings: 0 }
+        Tally { uid: OWNER.0, deposits, connections, ..Tally::default() }
     }
 
     #[test]

@@ -115,13 +115,11 @@ impl Copies {
     /// The supervisor has closed its copies of so much that left its slot, the oldest first: in that order
     /// it closes.
     pub(crate) fn closed(&self, tally: Tally) {
-        let (mut closing, owner) = (self.closing.borrow_mut(), Uid(tally.uid));
-        for (shared, number) in [(false, tally.deposits), (true, tally.shared)] {
-            let Some(charges) = closing.get_mut(&ClosedInOrder { owner, shared }) else { continue };
+        self.give_back(Uid(tally.uid), |shared, charges| {
+            let number = if shared { tally.shared } else { tally.deposits };
             let number = usize::try_from(number).unwrap_or(usize::MAX);
             charges.drain(..number.min(charges.len()));
-        }
-        closing.retain(|_, charges| !charges.is_empty());
+        });
     }
 
     /// The oldest message has been answered. Returns its slot if the copy of its deposit could not be
@@ -132,21 +130,26 @@ impl Copies {
         let (owner, charge) = kept.filter(|_| rc < 0)?;
         let is_its = |other: &Arc<DepositCharge>| Weak::as_ptr(&charge) == Arc::as_ptr(other);
         if !slots.get(slot).is_some_and(|deposit| is_its(&deposit.charge)) {
-            self.forget_closing(owner, is_its);
+            // What has left its slot with this charge need not be closed at the supervisor.
+            self.give_back(owner, |_, charges| charges.retain(|other| !is_its(other)));
             return None;
         }
         self.set_unkept(slot);
         Some(slot)
     }
 
-    /// What has left its slot with this charge need not be closed at the supervisor.
-    fn forget_closing(&self, owner: Uid, is_its: impl Fn(&Arc<DepositCharge>) -> bool) {
+    /// Takes charges of an owner's from what has still to be closed: first of what nobody else was given,
+    /// then of what is shared.
+    fn give_back(&self, owner: Uid, take: impl Fn(bool, &mut VecDeque<Arc<DepositCharge>>)) {
         let mut closing = self.closing.borrow_mut();
         for shared in [false, true] {
-            let Some(charges) = closing.get_mut(&ClosedInOrder { owner, shared }) else { continue };
-            charges.retain(|other| !is_its(other));
+            let order = ClosedInOrder { owner, shared };
+            let Some(charges) = closing.get_mut(&order) else { continue };
+            take(shared, charges);
+            if charges.is_empty() {
+                closing.remove(&order);
+            }
         }
-        closing.retain(|_, charges| !charges.is_empty());
     }
 }
 

@@ -51,8 +51,7 @@ mod tests {
     fn a_user_whose_resources_are_not_closed_at_the_supervisor_opens_no_more() {
         // So small that four are the share of one user.
         let (openings, quotas) = (Openings::default(), Quotas::new(&Settings::default(), 64));
-        let tally =
-            |openings| Tally { uid: USER.0, deposits: 0, shared: 0, connections: 0, openings };
+        let tally = |openings| Tally { uid: USER.0, openings, ..Tally::default() };
         openings.wait_for(tally(4), &quotas);
         assert!(quotas.may_open(USER).is_err());
         assert!(quotas.may_open(Uid(8)).is_ok());

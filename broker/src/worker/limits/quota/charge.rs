@@ -1,6 +1,6 @@
 //! One user's account, and the charges on it. A charge is given back when it is dropped.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::oneshot;
@@ -26,6 +26,11 @@ pub(super) struct Account {
 }
 
 impl Account {
+    /// How many deposits are late among those that are `shared` with others, or among the rest.
+    fn late(&self, shared: bool) -> &AtomicU32 {
+        if shared { &self.shared_late } else { &self.late }
+    }
+
     /// Charges a descriptor that the user brought.
     pub(super) fn brings(self: &Arc<Self>) -> BroughtCharge {
         self.brought.fetch_add(1, Ordering::Relaxed);
@@ -55,9 +60,8 @@ pub(crate) struct DepositCharge {
     pub(super) descriptors: u32,
     /// Dropped with it.
     pub(super) awaited: OnceLock<oneshot::Sender<()>>,
-    /// That was waited for in vain.
-    pub(super) late: AtomicBool,
-    pub(super) shared_late: AtomicBool,
+    /// Set when it was waited for in vain: whether it is shared with others.
+    pub(super) late: OnceLock<bool>,
 }
 
 impl DepositCharge {
@@ -65,8 +69,7 @@ impl DepositCharge {
     /// of the account is late, since a user's descriptors are closed one after the other, those that are
     /// `shared` with others apart; and if somebody waits already.
     pub(crate) fn given_back(&self, shared: bool) -> Option<oneshot::Receiver<()>> {
-        let late = if shared { &self.account.shared_late } else { &self.account.late };
-        if late.load(Ordering::Relaxed) > 0 {
+        if self.account.late(shared).load(Ordering::Relaxed) > 0 {
             return None;
         }
         let (sender, receiver) = oneshot::channel();
@@ -76,21 +79,17 @@ impl DepositCharge {
     /// It was waited for in vain: until it is given back, nobody waits for others of its account that are
     /// closed after it.
     pub(crate) fn set_late(&self, shared: bool) {
-        let (late, all) = match shared {
-            true => (&self.shared_late, &self.account.shared_late),
-            false => (&self.late, &self.account.late),
-        };
-        if !late.swap(true, Ordering::Relaxed) {
-            all.fetch_add(1, Ordering::Relaxed);
+        if self.late.set(shared).is_ok() {
+            self.account.late(shared).fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
 impl Drop for DepositCharge {
     fn drop(&mut self) {
-        self.account.late.fetch_sub(u32::from(*self.late.get_mut()), Ordering::Relaxed);
-        let shared_late = u32::from(*self.shared_late.get_mut());
-        self.account.shared_late.fetch_sub(shared_late, Ordering::Relaxed);
+        if let Some(shared) = self.late.get() {
+            self.account.late(*shared).fetch_sub(1, Ordering::Relaxed);
+        }
         self.account.slots.fetch_sub(1, Ordering::Relaxed);
         self.account.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
         self.account.descriptors.fetch_sub(self.descriptors, Ordering::Relaxed);

@@ -1,6 +1,6 @@
 //! What deposits are charged: a slot, the bytes of their payload, and a descriptor.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use fdbroker_policy::Uid;
@@ -62,8 +62,7 @@ impl Quotas {
             bytes,
             descriptors,
             awaited: OnceLock::new(),
-            late: AtomicBool::new(false),
-            shared_late: AtomicBool::new(false),
+            late: OnceLock::new(),
         }
     }
 }
