@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod claim;
+pub mod connection;
 mod control;
 mod decode;
 mod fault;
@@ -16,11 +17,13 @@ mod fields;
 mod frame;
 pub mod many;
 mod message;
+pub mod named;
 pub mod opcode;
 mod payload;
 mod size;
 pub mod version2;
 
+pub use connection::{Connection, ConnectionWriter};
 pub use control::{
     Account, Control, Joined, KnownName, Malformed, NameKind, Opened, PolicyText, Setup, Tally,
 };
