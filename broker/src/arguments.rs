@@ -49,6 +49,11 @@ pub struct Arguments {
     /// This process is a closer; its worker is at the other end of standard input.
     #[arg(long, hide = true, conflicts_with = "worker")]
     pub(crate) closer: bool,
+
+    /// This process is a helper, which makes one connection; the supervisor is at the other end of
+    /// standard input.
+    #[arg(long, hide = true, conflicts_with_all = ["worker", "closer"])]
+    pub(crate) helper: bool,
 }
 
 /// Which of the broker's processes this is.
@@ -57,13 +62,15 @@ pub(crate) enum Role {
     Supervisor,
     Worker,
     Closer,
+    Helper,
 }
 
 impl Arguments {
     pub(crate) fn role(&self) -> Role {
-        match (self.worker, self.closer) {
-            (true, _) => Role::Worker,
-            (_, true) => Role::Closer,
+        match (self.worker, self.closer, self.helper) {
+            (true, ..) => Role::Worker,
+            (_, true, _) => Role::Closer,
+            (.., true) => Role::Helper,
             _ => Role::Supervisor,
         }
     }

@@ -2,11 +2,13 @@
 //!
 //! A report never repeats the text as it stands. Control characters and those that change the
 //! direction of writing are escaped, so that no file can send a sequence to the administrator's
-//! terminal. A long line is cut.
+//! terminal. A long line is cut, and so is one before a password.
 
 use std::ops::Range;
 
 use fdbroker_types::escape;
+
+use crate::secret::hidden_from;
 
 /// How many characters of the line are shown before and after the place, at most.
 const BEFORE: usize = 60;
@@ -61,12 +63,21 @@ impl<'t> Text<'t> {
         let (begin, line) = self.content(number);
         let from = floor(line, span.start.saturating_sub(begin));
         let to = floor(line, span.end.saturating_sub(begin)).max(from);
+        let column = head(line, from).chars().count() + 1;
+        let (line, hidden) = self.shown(number, line);
+        let (from, to) = (floor(line, from), floor(line, to));
         let (before, marked, after) = (head(line, from), between(line, from, to), tail(line, to));
-        let column = before.chars().count() + 1;
-        let (before, marked, after) =
+        let (before, marked, mut after) =
             (shown_before(before), shown_after(marked), shown_after(after));
+        after.push_str(hidden);
         let underline = before.len()..before.len() + marked.len();
         Place { line: number, column, shown: [before, marked, after].concat(), underline }
+    }
+
+    /// What is shown of a line, and what stands for the rest of it: see [`crate::secret`].
+    fn shown(&self, number: usize, line: &'t str) -> (&'t str, &'static str) {
+        let before = (1..=number).map(|number| self.content(number).1);
+        hidden_from(before).map_or((line, ""), |from| (head(line, from), "…"))
     }
 
     /// The offset and the text of a line, without its end.
@@ -141,6 +152,16 @@ mod tests {
     fn a_span_over_several_lines_is_underlined_to_the_end_of_the_first() {
         let place = place("x = \"\"\"a\nb\"\"\"\n", "\"\"\"a\nb\"\"\"");
         assert_eq!(&place.shown[place.underline], "\"\"\"a");
+    }
+
+    #[test]
+    fn a_password_is_neither_shown_nor_underlined() {
+        for at in ["passwd", "hunter2", "user"] {
+            let place = place("x = 1\npasswd = \"hunter2\", user = 1\n", at);
+            assert_eq!((place.line, place.shown.as_str()), (2, "passwd =…"));
+            assert!("passwd".contains(&place.shown[place.underline]));
+        }
+        assert_eq!(place("passwd = \"hunter2\", user = 1\n", "user").column, 21);
     }
 
     #[test]

@@ -31,6 +31,7 @@ mod reachability;
 mod resource;
 mod rights;
 mod rule;
+mod secret;
 mod settings;
 mod tag_settings;
 mod target;
@@ -58,7 +59,10 @@ pub use load::{SourceText, load, load_untested};
 pub use moment::{Moment, NotAMoment, Validity};
 pub use names::{LookupError, Names};
 pub use policy::Policy;
-pub use resource::{Access, DeviceNumber, Opening, PathSource, Resource, ResourceIndex, Source};
+pub use resource::{
+    Access, Auth, ConnectSource, Credential, DeviceNumber, Opening, PathSource, PostgresAuth,
+    PostgresMethod, Resource, ResourceIndex, ServerAddress, Source,
+};
 pub use settings::{Account, Audit, Rates, Settings};
 pub use tag_settings::TagSettings;
 pub use target::Target;

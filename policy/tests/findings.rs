@@ -118,3 +118,23 @@ fn two_thousand_mistakes_are_refused_in_reasonable_time() {
     assert!(findings.to_string().ends_with("\n\nand 1900 more findings: correct these first"));
     assert!(before.elapsed().as_secs() < 30, "{:?}", before.elapsed());
 }
+
+#[test]
+fn no_report_shows_a_password_that_was_written_into_the_policy() {
+    let keys = "slot = \"a/0\"\nconnect = \"tcp:h:1\"\n";
+    for (before, password) in [
+        ("auth.postgres.user = \"u\"\n", "auth.postgres.password = \"hunter2\"\n"),
+        ("", "auth = { postgres = { password = \"hunter2\" } }\n"),
+        ("", "auth = { postgres = { usr = 1, passwort = \"hunter2\" } }\n"),
+        ("", "auth.postgres = { password = 'hunter2 }\n"),
+        ("", "auth.postgres.password = hunter2\n"),
+        ("", "auth.postgres.password = \"\"\"hunter2\nhunter2 \\z hunter2\n"),
+        ("", "password = \"hunter2\"\n"),
+        ("", "connect = \"postgres://u:hunter2@h/d\"\n"),
+    ] {
+        let text =
+            format!("version = 1\n[tags.a]\nid = 1\n[resources.r]\n{keys}{before}{password}");
+        let report = refuse(&text).to_string();
+        assert!(!report.contains("hunter2"), "{report}");
+    }
+}

@@ -1,41 +1,96 @@
-//! The worker's Landlock domain, see landlock(7): of all files it may read those below /proc, nothing else; no TCP port,
-//! no abstract socket, no signal to another process.
+//! Landlock domains, see landlock(7). In each: no abstract socket, no signal to another process.
+//!
+//! - The worker may read what is below /proc, and no other file. It may use no TCP port.
+//! - A helper may read what the look-up of a name takes, and no other file. It may connect to the TCP ports of
+//!   its servers.
 //!
 //! What it holds a descriptor of is not concerned: a domain judges paths, ports and processes.
 
+use std::io;
 use std::os::fd::AsFd;
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
 
-use crate::sys::landlock::{Handled, allow_beneath, restrict, ruleset, version};
+use crate::sys::landlock::{Handled, allow_beneath, allow_port, restrict, ruleset, version};
 
 /// LANDLOCK_ACCESS_FS_READ_FILE.
 const READ_FILE: u64 = 1 << 2;
 /// LANDLOCK_ACCESS_NET_BIND_TCP and CONNECT_TCP.
-const TCP: u64 = 0b11;
+const BIND: u64 = 0b01;
+const CONNECT: u64 = 0b10;
+const TCP: u64 = BIND | CONNECT;
+/// From which version on TCP ports are handled.
+const WITH_TCP: u32 = 4;
 /// LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET and SIGNAL.
 const SCOPES: u64 = 0b11;
 
 /// How many rights to files each version knows, from the first on: each is a bit.
 const FILE_RIGHTS: [u32; 5] = [13, 14, 15, 15, 16];
 
+/// Where the C library and its modules find what the look-up of a name takes: nsswitch.conf(5), resolv.conf(5)
+/// and what it may link to, hosts(5), and the modules.
+const FOR_NAMES: [&str; 9] = [
+    "/etc",
+    "/lib",
+    "/lib64",
+    "/usr/lib",
+    "/usr/lib64",
+    "/run/systemd/resolve",
+    "/run/resolvconf",
+    "/run/NetworkManager",
+    "/run/nscd",
+];
+/// The port of name servers, for answers that are too long for a datagram.
+const DOMAIN: u16 = 53;
+
 /// Confines the calling thread and those that it starts. Returns what is in force, or why nothing is.
 pub(super) fn read_only_proc() -> Result<String, String> {
-    let missing = |error: std::io::Error| {
+    restricted(&["/proc"], &[], &[]).map_err(|error| {
         format!(
             "the worker runs without Landlock ({error}): it takes Linux 5.13 or later, with \
              Landlock enabled"
         )
-    };
-    let version = version().map_err(missing)?;
-    let rules = ruleset(handled(version)).map_err(missing)?;
-    // Where there is no /proc, nothing at all may be read.
-    let proc =
-        openat(CWD, "/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-    if let Ok(proc) = proc {
-        allow_beneath(&rules, proc.as_fd(), READ_FILE).map_err(missing)?;
+    })
+}
+
+/// Confines a helper, which connects to these TCP ports.
+///
+/// # Errors
+/// As landlock(7), where the kernel has it.
+pub(super) fn look_up_and_connect(ports: &[u16]) -> io::Result<()> {
+    let ports = [ports, &[DOMAIN]].concat();
+    match restricted(&FOR_NAMES, &ports, &[ANY]) {
+        Err(error) if is_missing(&error) => Ok(()),
+        result => result.map(drop),
     }
-    restrict(&rules).map_err(missing)?;
+}
+
+/// The port that stands for any free one.
+const ANY: u16 = 0;
+
+fn is_missing(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOSYS | Errno::OPNOTSUPP))
+}
+
+/// Lets nothing be done but reading below these directories, connecting to these ports and binding to those.
+fn restricted(readable: &[&str], connects: &[u16], binds: &[u16]) -> io::Result<String> {
+    let version = version()?;
+    let rules = ruleset(handled(version))?;
+    for directory in readable {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        // What is not there cannot be read.
+        if let Ok(directory) = openat(CWD, *directory, flags, Mode::empty()) {
+            allow_beneath(&rules, directory.as_fd(), READ_FILE)?;
+        }
+    }
+    let ports = connects.iter().map(|port| (*port, CONNECT));
+    for (port, allowed) in ports.chain(binds.iter().map(|port| (*port, BIND))) {
+        if version >= WITH_TCP {
+            allow_port(&rules, port, allowed)?;
+        }
+    }
+    restrict(&rules)?;
     Ok(format!("Landlock (version {version})"))
 }
 
@@ -44,7 +99,7 @@ fn handled(version: u32) -> Handled {
     let known = usize::try_from(version).unwrap_or(usize::MAX).clamp(1, FILE_RIGHTS.len());
     Handled {
         files: (1 << FILE_RIGHTS[known - 1]) - 1,
-        network: if version >= 4 { TCP } else { 0 },
+        network: if version >= WITH_TCP { TCP } else { 0 },
         scoped: if version >= 6 { SCOPES } else { 0 },
     }
 }

@@ -1,8 +1,8 @@
-//! What each of the two processes may still do once it has what it needs.
+//! What each process may still do once it has what it needs.
 //!
-//! The supervisor keeps a few capabilities and loses the system calls that open nothing; the worker keeps nothing but
-//! descriptors, memory, threads, and the reading of /proc. All of it holds until the process ends, and for whatever it
-//! starts.
+//! The supervisor keeps a few capabilities and loses the system calls that open nothing. The worker keeps nothing but
+//! descriptors, memory, threads, and the reading of /proc. A helper may look names up and connect to its servers. All of
+//! it holds until the process ends, and for whatever it starts.
 //!
 //! Where the kernel or a container lacks a part, the broker works without it and says so: see [`Confinement`].
 
@@ -76,6 +76,17 @@ pub fn confine_worker(journal: bool) -> Result<Confinement, SandboxError> {
     confinement.note(landlock::read_only_proc());
     confinement.note(seccomp::confine_worker(journal)?);
     Ok(confinement)
+}
+
+/// Confines a helper, which connects to these TCP ports. What the system does not have is left out: the worker has said
+/// what that is.
+///
+/// # Errors
+/// When a part that the system has does not take effect.
+pub(crate) fn confine_helper(ports: &[u16]) -> Result<(), SandboxError> {
+    memory::gain_nothing()?;
+    landlock::look_up_and_connect(ports).map_err(|error| SandboxError::new("Landlock", error))?;
+    seccomp::confine_helper()
 }
 
 /// Confines the supervisor, for good: it and whatever it starts gain no privilege, and lose the system calls that open

@@ -293,19 +293,22 @@ mod tests {
     use crate::supervisor::notify::Readiness;
     use crate::supervisor::policy::source::PolicySource;
     use crate::supervisor::resources::pool::Opener;
+    use crate::supervisor::workers::helper::Helpers;
     use crate::supervisor::workers::spawner::Spawner;
 
     fn supervisor(directory: &tempfile::TempDir) -> Supervisor {
         let log = Rc::new(Log::open(Format::Text).unwrap());
         let source = PolicySource::built_in();
         let records = Records::new(Rc::clone(&log), None, &source.policy).unwrap();
+        let spawner = Arc::new(Spawner::start(Format::Text, &log));
+        let helpers = Helpers::new(Arc::clone(&spawner), None);
         Supervisor::new(
-            Spawner::start(Format::Text, &log),
+            spawner,
             records,
             Readiness::take(None).unwrap(),
             source,
             Listener::bind(Some(&directory.path().join("socket")), CloseQueue::new()).unwrap(),
-            Opener::new(&[], CloseQueue::new()).unwrap(),
+            Opener::new(&[], helpers, CloseQueue::new()).unwrap(),
             CloseQueue::new(),
         )
     }

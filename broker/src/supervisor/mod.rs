@@ -24,6 +24,7 @@ mod workers;
 use fdbroker_types::quoted;
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::arguments::Arguments;
 use crate::fd::{CloseQueue, table};
@@ -31,6 +32,7 @@ use crate::log::{Format, Log, StandardError};
 use crate::sandbox::{self, capabilities, memory};
 use crate::sys::{adopt, signal};
 use audit::file::AuditFile;
+use workers::helper::Helpers;
 use workers::spawner::Spawner;
 
 pub(crate) use error::StartError;
@@ -90,10 +92,12 @@ fn prepare(
     }
     confinement.missing().iter().for_each(|missing| log.warn(missing));
     // Before anything of a peer's is here.
-    let spawner = Spawner::start(format, &log);
+    let spawner = Arc::new(Spawner::start(format, &log));
     raise_descriptor_limit(&log);
     let records = open_records(arguments, &source, &log)?;
-    let opener = resources::pool::Opener::new(source.policy.resources(), close_queue.clone())?;
+    let helpers = Helpers::new(Arc::clone(&spawner), source.account());
+    let resources = source.policy.resources();
+    let opener = resources::pool::Opener::new(resources, helpers, close_queue.clone())?;
     warn_of_capabilities(&source, &log);
     opener.open_ones().for_each(|resource| records.opened(resource));
     if source.texts.is_empty() {

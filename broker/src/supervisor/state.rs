@@ -1,6 +1,7 @@
 //! What the supervisor has: each of its tasks works on this, in a file of its own.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::audit::records::Records;
 use super::deposits::Deposits;
@@ -21,7 +22,7 @@ use crate::log::Log;
 
 /// The supervisor, ready to run.
 pub(crate) struct Supervisor {
-    pub(crate) spawner: Spawner,
+    pub(crate) spawner: Arc<Spawner>,
     pub(crate) log: Rc<Log>,
     pub(crate) records: Records,
     pub(crate) reloads: Reloads,
@@ -48,7 +49,7 @@ pub(crate) struct Supervisor {
 
 impl Supervisor {
     pub(crate) fn new(
-        spawner: Spawner,
+        spawner: Arc<Spawner>,
         records: Records,
         readiness: Readiness,
         source: PolicySource,

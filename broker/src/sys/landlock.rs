@@ -21,8 +21,16 @@ struct PathBeneath {
     parent: RawFd,
 }
 
+/// As in linux/landlock.h.
+#[repr(C)]
+struct NetPort {
+    allowed: u64,
+    port: u64,
+}
+
 const VERSION: libc::c_uint = 1;
 const PATH_BENEATH: libc::c_int = 1;
+const NET_PORT: libc::c_int = 2;
 const NO_FLAGS: libc::c_uint = 0;
 
 /// Returns the version of the kernel's interface.
@@ -72,6 +80,25 @@ pub(crate) fn allow_beneath(
             libc::SYS_landlock_add_rule,
             ruleset.as_raw_fd(),
             PATH_BENEATH,
+            &raw const rule,
+            NO_FLAGS,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Allows `allowed` to a TCP port.
+///
+/// # Errors
+/// As landlock_add_rule(2).
+pub(crate) fn allow_port(ruleset: &OwnedFd, port: u16, allowed: u64) -> io::Result<()> {
+    let rule = NetPort { allowed, port: port.into() };
+    // SAFETY: the kernel reads one rule at the address given, which is ours.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_landlock_add_rule,
+            ruleset.as_raw_fd(),
+            NET_PORT,
             &raw const rule,
             NO_FLAGS,
         )

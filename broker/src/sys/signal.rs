@@ -47,6 +47,16 @@ pub(crate) fn leave_stopping_to_the_supervisor() {
     STOPPING.into_iter().for_each(ignore);
 }
 
+/// Ends this process after so many seconds, whatever it does then (SIGALRM).
+pub(crate) fn end_after(seconds: u32) {
+    // SAFETY: SIG_DFL installs no handler: no code of ours runs. SIGALRM can be reset. alarm(2) touches no
+    // memory and cannot fail.
+    unsafe {
+        libc::signal(libc::SIGALRM, libc::SIG_DFL);
+        libc::alarm(seconds);
+    }
+}
+
 fn ignore(signal: libc::c_int) {
     // SAFETY: SIG_IGN installs no handler: no code of ours runs. Each of these signals can be
     // ignored; an error would leave things as they were.

@@ -1,10 +1,14 @@
 //! A slot that the broker itself fills by opening something. What is told of one kind only is in a file of its own.
 
+mod connect;
 mod path;
 
 use std::fmt;
 use std::time::Duration;
 
+pub use self::connect::{
+    Auth, ConnectSource, Credential, PostgresAuth, PostgresMethod, ServerAddress,
+};
 pub use self::path::{Access, DeviceNumber, PathSource};
 use crate::{Kind, Slot};
 
@@ -49,6 +53,8 @@ pub enum Source {
         /// Where it is.
         at: PathSource,
     },
+    /// A connection to a server.
+    Connect(ConnectSource),
 }
 
 /// When a resource is opened.
@@ -68,15 +74,17 @@ impl Source {
         match self {
             Self::Device { .. } => "device",
             Self::File { .. } => "file",
+            Self::Connect(_) => "connect",
         }
     }
 
     /// Returns what its descriptor is, or `None` if that is known only once it is open.
     #[must_use]
-    pub const fn descriptor_kind(&self) -> Option<Kind> {
+    pub fn descriptor_kind(&self) -> Option<Kind> {
         match self {
             Self::Device { .. } => None,
             Self::File { .. } => Some(Kind::File),
+            Self::Connect(connect) => connect.kind(),
         }
     }
 
@@ -89,7 +97,7 @@ impl Source {
     ) -> Option<&'static str> {
         match self {
             Self::Device { at, number } => path::guard_of(at, number.or_else(|| found(&at.path))),
-            Self::File { .. } => None,
+            Self::File { .. } | Self::Connect(_) => None,
         }
     }
 
@@ -99,6 +107,7 @@ impl Source {
         match self {
             Self::Device { at, number } => path::entries(self.name(), at, *number),
             Self::File { at } => path::entries(self.name(), at, None),
+            Self::Connect(connect) => connect::entries(connect),
         }
     }
 }

@@ -1,13 +1,14 @@
-//! System call filters, see seccomp(2): how they are compiled and installed. Which calls are whose is in [`worker`] and
-//! [`supervisor`].
+//! System call filters, see seccomp(2): how they are compiled and installed. Which calls are whose is in [`worker`],
+//! [`helper`] and [`supervisor`].
 //!
-//! The worker is started by the supervisor and so is under both filters; it installs its own itself, once its privilege
-//! is gone.
+//! What the supervisor starts is under its filter too. It installs its own itself, once its privilege is gone.
 
+pub(crate) mod helper;
 mod rule;
 pub(crate) mod supervisor;
 pub(crate) mod worker;
 
+use rustix::thread::{SecureComputingMode, secure_computing_mode};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter};
 
 use super::SandboxError;
@@ -45,6 +46,20 @@ pub(super) fn confine_supervisor() -> Result<Result<String, String>, SandboxErro
     Ok(installed
         .map(|()| format!("a seccomp filter that refuses {number} system calls"))
         .map_err(no_filter))
+}
+
+/// Installs a helper's filter, if the system has filters.
+///
+/// # Errors
+/// When it does not compile, or cannot be installed where the supervisor's could.
+pub(super) fn confine_helper() -> Result<(), SandboxError> {
+    let Some(arch) = arch() else { return Ok(()) };
+    let refused = errno(libc::EPERM);
+    let filter = compile(helper::rules()?, SeccompAction::Allow, refused, arch)?;
+    let has_another = secure_computing_mode() == Ok(SecureComputingMode::Filter);
+    // A system without filters has been reported by the supervisor.
+    install(&filter)
+        .or_else(|why| if has_another { Err(SandboxError::new("seccomp", why)) } else { Ok(()) })
 }
 
 const NO_FILTER_HERE: &str = "there is no filter for this processor architecture";

@@ -1,6 +1,8 @@
 //! Resources, opened off the event loop.
 
 pub(crate) mod capability;
+pub(crate) mod connect;
+mod credential;
 pub(crate) mod failure;
 pub(crate) mod openable;
 pub(crate) mod path;

@@ -6,8 +6,10 @@ use fdbroker_policy::{Resource, Source};
 use fdbroker_types::quoted;
 use fdbroker_wire::Opened;
 
+use super::connect::ConnectOpener;
 use super::failure::OpenFailure;
 use super::path::PathOpener;
+use crate::supervisor::workers::helper::Helpers;
 
 /// A resource, and what opens it.
 pub(crate) struct Openable {
@@ -18,14 +20,18 @@ pub(crate) struct Openable {
 /// One for each kind of resource.
 enum Opener {
     Path(PathOpener),
+    Connect(ConnectOpener),
 }
 
 impl Openable {
     /// Looks at the resource as it is now, without opening it.
-    pub(crate) fn new(resource: &Resource) -> Self {
+    pub(crate) fn new(resource: &Resource, helpers: &Helpers) -> Self {
         let opener = match &resource.source {
             Source::Device { at, number } => Opener::Path(PathOpener::device(at, *number)),
             Source::File { at } => Opener::Path(PathOpener::file(at)),
+            Source::Connect(connect) => {
+                Opener::Connect(ConnectOpener::new(connect, resource.open_timeout, helpers.clone()))
+            }
         };
         Self { resource: resource.clone(), opener }
     }
@@ -39,6 +45,7 @@ impl Openable {
     pub(crate) fn is_current(&self) -> bool {
         match &self.opener {
             Opener::Path(path) => path.is_current(),
+            Opener::Connect(_) => true,
         }
     }
 
@@ -57,6 +64,7 @@ impl Openable {
     pub(crate) fn open(&self) -> Result<Opened<OwnedFd>, OpenFailure> {
         let opened = match &self.opener {
             Opener::Path(path) => path.open(&self.resource.capabilities).map(Opened::one),
+            Opener::Connect(connect) => connect.open(),
         };
         opened.map_err(|failure| self.named(failure))
     }

@@ -19,6 +19,7 @@ use crate::fd::{CloseQueue, Depositor, PeerFd};
 use crate::spell::Spell;
 use crate::supervisor::deposits::unclosed::Unclosed;
 use crate::supervisor::policy_error::PolicyError;
+use crate::supervisor::workers::helper::Helpers;
 
 /// How many threads may open the same resource at once; others wait for a moment.
 const MAX_OPENING: usize = 32;
@@ -51,6 +52,7 @@ pub(crate) struct Caller {
 #[derive(Clone)]
 pub(crate) struct Opener {
     entries: Vec<Entry>,
+    helpers: Helpers,
     close_queue: CloseQueue,
 }
 
@@ -80,11 +82,15 @@ impl Opener {
     /// `open_timeout`.
     pub(crate) fn new(
         resources: &[Resource],
+        helpers: Helpers,
         close_queue: CloseQueue,
     ) -> Result<Self, PolicyError> {
-        let entries = resources.iter();
-        let entries = entries.map(|resource| Entry::new(resource, &close_queue, in_time));
-        Ok(Self { entries: entries.collect::<Result<_, _>>()?, close_queue })
+        let entry = |resource| {
+            let openable = Openable::new(resource, &helpers);
+            Entry::new(openable, &close_queue, in_time)
+        };
+        let entries = resources.iter().map(entry).collect::<Result<_, _>>()?;
+        Ok(Self { entries, helpers, close_queue })
     }
 
     /// Takes other resources: those that are the same as before stay as they are, the others are
@@ -104,15 +110,16 @@ impl Opener {
                 }
                 None => {
                     // A reload has a bound of its own.
-                    let entry = Entry::new(resource, &self.close_queue, |it| it.open())?;
+                    let openable = Openable::new(resource, &self.helpers);
+                    let entry = Entry::new(openable, &self.close_queue, |it| it.open())?;
                     opened.extend(entry.shared.is_some().then(|| resource.clone()));
                     entry
                 }
             });
         }
         let (new, gone) = (entries.len() - kept, self.entries.len().saturating_sub(kept));
-        let close_queue = self.close_queue.clone();
-        Ok((Self { entries, close_queue }, Changes { kept, gone, new, opened }))
+        let (helpers, close_queue) = (self.helpers.clone(), self.close_queue.clone());
+        Ok((Self { entries, helpers, close_queue }, Changes { kept, gone, new, opened }))
     }
 
     /// Those that are open, shared by all who may have them.
@@ -144,12 +151,12 @@ impl fmt::Display for Changes {
 
 impl Entry {
     fn new(
-        resource: &Resource,
+        openable: Openable,
         close_queue: &CloseQueue,
         open: impl Fn(&Arc<Openable>) -> Result<Opened<OwnedFd>, OpenFailure>,
     ) -> Result<Self, PolicyError> {
-        let openable = Arc::new(Openable::new(resource));
-        let shared = match resource.opening {
+        let openable = Arc::new(openable);
+        let shared = match openable.resource().opening {
             Opening::PerRequest => None,
             Opening::Startup => {
                 let opened =
@@ -260,8 +267,8 @@ fn in_time(openable: &Arc<Openable>) -> Result<Opened<OwnedFd>, OpenFailure> {
 
 fn busy(name: &str) -> OpenFailure {
     let text = format!(
-        "resource {name}: {MAX_OPENING} callers already wait for it to open; its device does \
-         not respond",
+        "resource {name}: {MAX_OPENING} callers already wait for it to open; its device or \
+         server does not respond",
         name = quoted(name)
     );
     OpenFailure { errno: Errno::BUSY, text }

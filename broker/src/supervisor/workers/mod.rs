@@ -2,6 +2,7 @@
 
 pub(crate) mod closers;
 pub(crate) mod connections;
+pub(crate) mod helper;
 pub(crate) mod link;
 pub(crate) mod process;
 pub(crate) mod pulse;

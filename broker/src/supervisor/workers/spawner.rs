@@ -1,4 +1,4 @@
-//! Starts this binary as a worker or a closer, from a thread whose descriptor table has nothing of the
+//! Starts this binary as a worker, a closer or a helper, from a thread whose descriptor table has nothing of the
 //! supervisor's: see [`crate::sys::apart`].
 
 use std::io::{self, IoSlice, IoSliceMut};
@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -19,11 +20,12 @@ use crate::sys::apart;
 /// This binary, even if its file has been replaced by a newer one.
 const THIS_BINARY: &str = "/proc/self/exe";
 
-/// The way to the thread.
+/// The way to the thread, from any other.
 pub(crate) struct Spawner {
     /// How a worker is to write its log.
     pub(super) format: Format,
-    apart: Option<Apart>,
+    /// One order after the other: each has its own descriptors.
+    apart: Option<Mutex<Apart>>,
 }
 
 struct Apart {
@@ -51,7 +53,7 @@ impl Spawner {
                  at its start while close(2) of a deposit blocks; allow unshare(CLONE_FILES)"
             ));
         }
-        Self { format, apart: apart.ok() }
+        Self { format, apart: apart.ok().map(Mutex::new) }
     }
 
     /// Starts this binary with `arguments`, `link` as its standard input, and `errors` as its standard
@@ -65,9 +67,12 @@ impl Spawner {
         link: OwnedFd,
         errors: Option<OwnedFd>,
     ) -> io::Result<Child> {
-        let Some(Apart { orders, descriptors }) = &self.apart else {
+        let Some(apart) = &self.apart else {
             return this_binary(&arguments, link, errors).spawn();
         };
+        // A panic while it is locked leaves nothing half done that the next order would see.
+        let apart = apart.lock().unwrap_or_else(PoisonError::into_inner);
+        let Apart { orders, descriptors } = &*apart;
         let passed: Vec<_> = std::iter::once(&link).chain(&errors).map(AsFd::as_fd).collect();
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut rights = SendAncillaryBuffer::new(&mut space);

@@ -1,6 +1,9 @@
 //! Reads the tables `[resources.NAME]`. The keys of one kind are read in a file of its own.
 
+mod connect;
 mod path;
+
+use std::collections::BTreeSet;
 
 use crate::capability::CAPABILITIES;
 use crate::load::amount::duration;
@@ -9,18 +12,31 @@ use crate::load::declared::{Declared, Once, check_name, index, is_number};
 use crate::load::reader::{Expected, Section};
 use crate::load::report::{Report, Span};
 use crate::load::suggest::suggest;
-use crate::{Opening, Resource, Slot};
+use crate::{Opening, Resource, Slot, Source};
 
-const KEYS: [&str; 9] = [
-    "slot",
-    "device",
-    "file",
-    "access",
-    "open",
-    "number",
-    "follow_symlinks",
-    "capabilities",
-    OPEN_TIMEOUT,
+/// The keys of every kind, beside the one that names it.
+const KEYS: [&str; 4] = [SLOT.key, OPEN.key, NEEDED.key, OPEN_TIMEOUT];
+
+/// A kind of resource, as the language has it.
+struct ResourceKind {
+    /// The key that says what is opened.
+    named: Expected,
+    /// As in "`access` is not for …".
+    noun: &'static str,
+    /// The keys that it has beside [`KEYS`].
+    keys: &'static [&'static str],
+    read: fn(Section<'_, '_>, &mut Report<'_>) -> Option<Source>,
+}
+
+const KINDS: [ResourceKind; 3] = [
+    ResourceKind { named: path::DEVICE, noun: "a device", keys: &path::KEYS, read: path::device },
+    ResourceKind { named: path::FILE, noun: "a file", keys: &path::KEYS, read: path::file },
+    ResourceKind {
+        named: connect::CONNECT,
+        noun: "a connection",
+        keys: &connect::KEYS,
+        read: connect::read,
+    },
 ];
 
 const SLOT: Expected =
@@ -56,10 +72,9 @@ impl<'d> Resources<'d> {
             report.add_twice(section.name, &first, message, "give each resource a name of its own");
             return;
         }
-        section.refuse_unknown_keys(&KEYS, report);
         let slot = self.slot(section, report);
         self.declared.resources.insert(name.to_owned(), slot);
-        let source = path::read(section, report);
+        let source = source(section, report);
         let openings = Opening::ALL.map(|opening| (opening.name(), opening));
         let opening = section.word(OPEN, &openings, report).unwrap_or_default();
         let open_timeout = duration(section, OPEN_TIMEOUT, report);
@@ -111,6 +126,47 @@ impl<'d> Resources<'d> {
         };
         let (tag, index) = (self.declared.tag(tag, span, report), index(number, span, report));
         Some(Slot { tag: tag?, index: index? })
+    }
+}
+
+/// Returns what is opened: exactly one key names it.
+fn source(section: Section<'_, '_>, report: &mut Report<'_>) -> Option<Source> {
+    let place = |kind: &'static ResourceKind| Some((section.key_span(kind.named.key)?, kind));
+    let mut given: Vec<_> = KINDS.iter().filter_map(place).collect();
+    given.sort_by_key(|(span, _)| span.start);
+    let Some((first, kind)) = given.first() else {
+        refuse_unknown_keys(section, None, report);
+        let message = format!("{} does not say what is opened", section.what);
+        let remedy = "add a line `device =`, `file =` or `connect =`";
+        report.add_missing(section.name, message, remedy);
+        return None;
+    };
+    refuse_unknown_keys(section, Some(kind), report);
+    for (second, other) in &given[1..] {
+        let (one, two) = (kind.named.key, other.named.key);
+        let message = format!("{} has both `{one}` and `{two}`", section.what);
+        let remedy = format!("keep `{one}` for {}, or `{two}` for {}", kind.noun, other.noun);
+        report.add_twice(second, &report.mark(first), message, remedy);
+    }
+    let source = (kind.read)(section, report);
+    source.filter(|_| given.len() == 1)
+}
+
+/// Reports each key that no kind has, or only another one.
+fn refuse_unknown_keys(
+    section: Section<'_, '_>,
+    kind: Option<&ResourceKind>,
+    report: &mut Report<'_>,
+) {
+    let of_kinds: BTreeSet<&str> = KINDS.iter().flat_map(|kind| kind.keys).copied().collect();
+    let named = KINDS.iter().map(|kind| kind.named.key);
+    let all: Vec<&str> = KEYS.into_iter().chain(named).chain(of_kinds.iter().copied()).collect();
+    section.refuse_unknown_keys(&all, report);
+    let Some(kind) = kind else { return };
+    for other in of_kinds.iter().filter(|other| !kind.keys.contains(other)) {
+        if let Some(span) = section.key_span(other) {
+            report.add(&span, format!("`{other}` is not for {}", kind.noun), "remove it");
+        }
     }
 }
 

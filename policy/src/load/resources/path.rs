@@ -5,15 +5,17 @@ use crate::load::report::{Report, Span};
 use crate::{Access, DeviceNumber, PathSource, Source};
 use fdbroker_types::decimal;
 
-const DEVICE: Expected =
+pub(super) const DEVICE: Expected =
     Expected { key: "device", write: "the absolute path of a device node in quotes" };
-const FILE: Expected =
+pub(super) const FILE: Expected =
     Expected { key: "file", write: "the absolute path of a regular file in quotes" };
 const ACCESS: Expected = Expected { key: "access", write: "\"read\", \"write\" or \"read-write\"" };
 const NUMBER: Expected = Expected {
     key: "number",
     write: "the device's major and minor number in quotes, such as \"10:200\"",
 };
+
+const FOLLOW_SYMLINKS: &str = "follow_symlinks";
 
 /// The greatest device numbers of the kernel: 12 and 20 bits (linux/kdev_t.h).
 const MAX_MAJOR: u64 = 0xfff;
@@ -22,61 +24,38 @@ const MAX_MINOR: u64 = 0xf_ffff;
 /// `PATH_MAX` less the final NUL (linux/limits.h).
 const LONGEST_PATH: usize = 4095;
 
-/// Returns what is opened, unless there is a finding about it.
-pub(super) fn read(section: Section<'_, '_>, report: &mut Report<'_>) -> Option<Source> {
-    let what = what(section, report);
+/// The keys that only a device or a file has, beside the one that names it.
+pub(super) const KEYS: [&str; 3] = [ACCESS.key, NUMBER.key, FOLLOW_SYMLINKS];
+
+/// Returns the device, unless there is a finding about it.
+pub(super) fn device(section: Section<'_, '_>, report: &mut Report<'_>) -> Option<Source> {
+    let number = device_number(section, report);
+    path(section, DEVICE, report).map(|at| Source::Device { at, number })
+}
+
+/// Returns the file, unless there is a finding about it.
+pub(super) fn file(section: Section<'_, '_>, report: &mut Report<'_>) -> Option<Source> {
+    if let Some(key) = section.key_span(NUMBER.key) {
+        report.add(
+            &key,
+            "`number` is only for a device",
+            "remove it, or write `device =` instead of `file =`",
+        );
+    }
+    path(section, FILE, report).map(|at| Source::File { at })
+}
+
+/// Returns the path that the key `named` has, and how it is opened.
+fn path(section: Section<'_, '_>, named: Expected, report: &mut Report<'_>) -> Option<PathSource> {
     let accesses = Access::ALL.map(|access| (access.name(), access));
     let access = section.word(ACCESS, &accesses, report).unwrap_or_default();
-    let number = device_number(section, report);
-    let follow_symlinks = section.boolean("follow_symlinks", report).unwrap_or(false);
-    let (what, path) = what?;
+    let follow_symlinks = section.boolean(FOLLOW_SYMLINKS, report).unwrap_or(false);
+    let (path, span) = section.string(named, report)?;
     let at = PathSource { path: path.to_owned(), access, follow_symlinks };
-    Some(match what {
-        What::Device => Source::Device { at, number },
-        What::File => Source::File { at },
-    })
+    check_path(path, &span, report).then_some(at)
 }
 
-/// Which of the keys says what the path is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum What {
-    Device,
-    File,
-}
-
-/// What the path must be, and the path: exactly one of `device` and `file`.
-fn what<'a>(section: Section<'a, '_>, report: &mut Report<'_>) -> Option<(What, &'a str)> {
-    let (device, file) = (section.key_span(DEVICE.key), section.key_span(FILE.key));
-    let (what, expected) = match (device, file) {
-        (Some(device), Some(file)) => {
-            let message = format!("{} has both `device` and `file`", section.what);
-            let (first, second) =
-                if device.start < file.start { (device, file) } else { (file, device) };
-            report.add_twice(
-                &second,
-                &report.mark(&first),
-                message,
-                "keep `device` for a device node, or `file` for a regular file",
-            );
-            return None;
-        }
-        (None, None) => {
-            let message = format!("{} has neither `device` nor `file`", section.what);
-            report.add_missing(
-                section.name,
-                message,
-                "add a line `device =` or `file =` with an absolute path in quotes",
-            );
-            return None;
-        }
-        (Some(_), None) => (What::Device, DEVICE),
-        (None, Some(_)) => (What::File, FILE),
-    };
-    let (path, span) = section.string(expected, report)?;
-    check_path(path, &span, report).then_some((what, path))
-}
-
-fn check_path(path: &str, span: &Span, report: &mut Report<'_>) -> bool {
+pub(super) fn check_path(path: &str, span: &Span, report: &mut Report<'_>) -> bool {
     let (wrong, remedy) = if !path.starts_with('/') {
         ("is not absolute", "write the whole path, beginning with /")
     } else if path.contains('\0') {
@@ -93,15 +72,6 @@ fn check_path(path: &str, span: &Span, report: &mut Report<'_>) -> bool {
 }
 
 fn device_number(section: Section<'_, '_>, report: &mut Report<'_>) -> Option<DeviceNumber> {
-    if let Some(key) = section.key_span(NUMBER.key)
-        && section.get(DEVICE.key).is_none()
-    {
-        report.add(
-            &key,
-            "`number` is only for a device",
-            "remove it, or write `device =` instead of `file =`",
-        );
-    }
     let (text, span) = section.string(NUMBER, report)?;
     let part = |text: &str, max: u64| {
         decimal(text).filter(|number| *number <= max).and_then(|number| u32::try_from(number).ok())

@@ -1,0 +1,146 @@
+//! What a helper answers, in one message: a payload with the socket as a descriptor, or why there is none.
+//!
+//! Its supervisor runs as root and believes none of it: it takes the payload as it is, and shortens and escapes
+//! the text.
+
+use fdbroker_types::escape;
+use fdbroker_wire::MAX_PAYLOAD;
+
+/// The longest answer.
+pub(crate) const MAX_ANSWER: usize = 1 + MAX_PAYLOAD;
+/// The longest text of a failure, in bytes before it is escaped.
+const MAX_TEXT: usize = 600;
+
+/// What was being done when it failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Step {
+    /// Looking the server's name up.
+    Lookup,
+    /// Connecting.
+    Connect,
+    /// Proving who the broker is, until the server is ready.
+    LogIn,
+    /// Anything before that: the helper itself.
+    Begin,
+}
+
+/// Why there is no connection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Failure {
+    pub(crate) step: Step,
+    /// Whether the time was up.
+    pub(crate) timed_out: bool,
+    pub(crate) text: String,
+}
+
+/// A helper's answer, without the descriptor.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) enum Answer<'a> {
+    /// There is a connection, and this is its payload.
+    Made(&'a [u8]),
+    Failed(Failure),
+}
+
+const MADE: u8 = 0;
+const FAILED: u8 = 1;
+const TIMED_OUT: u8 = 2;
+
+impl Step {
+    const ALL: [(Self, u8); 4] =
+        [(Self::Lookup, 0), (Self::Connect, 1), (Self::LogIn, 2), (Self::Begin, 3)];
+
+    fn number(self) -> u8 {
+        Self::ALL.iter().find(|(step, _)| *step == self).map_or(3, |(_, number)| *number)
+    }
+
+    fn of(number: u8) -> Option<Self> {
+        Self::ALL.iter().find(|(_, of)| *of == number).map(|(step, _)| *step)
+    }
+
+    /// What the log says was being done.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Lookup => "name look-up",
+            Self::Connect => "connect",
+            Self::LogIn => "log-in",
+            Self::Begin => "helper",
+        }
+    }
+}
+
+impl Failure {
+    pub(crate) fn new(step: Step, text: impl Into<String>) -> Self {
+        Self { step, timed_out: false, text: text.into() }
+    }
+
+    pub(crate) fn timed_out(step: Step, text: impl Into<String>) -> Self {
+        Self { timed_out: true, ..Self::new(step, text) }
+    }
+}
+
+impl<'a> Answer<'a> {
+    /// Returns the message.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Made(payload) => [&[MADE], *payload].concat(),
+            Self::Failed(failure) => {
+                let kind = if failure.timed_out { TIMED_OUT } else { FAILED };
+                [&[kind, failure.step.number()], shortened(failure.text.as_bytes())].concat()
+            }
+        }
+    }
+
+    /// Returns the answer, or `None` if the message is none.
+    pub(crate) fn from_bytes(bytes: &'a [u8]) -> Option<Self> {
+        let (kind, rest) = bytes.split_first()?;
+        if *kind == MADE {
+            return (rest.len() <= MAX_PAYLOAD).then_some(Self::Made(rest));
+        }
+        let (step, text) = rest.split_first()?;
+        let text = escape(&String::from_utf8_lossy(shortened(text)));
+        let timed_out = *kind == TIMED_OUT;
+        let failure = Failure { step: Step::of(*step)?, timed_out, text };
+        [FAILED, TIMED_OUT].contains(kind).then_some(Self::Failed(failure))
+    }
+}
+
+fn shortened(text: &[u8]) -> &[u8] {
+    text.get(..MAX_TEXT).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_comes_back_as_it_was() {
+        for (step, _) in Step::ALL {
+            let failure = Failure::timed_out(step, "ü: it");
+            for failure in [failure.clone(), Failure { timed_out: false, ..failure }] {
+                let answer = Answer::Failed(failure);
+                assert_eq!(Answer::from_bytes(&answer.to_bytes()), Some(answer));
+            }
+        }
+        assert_eq!(Answer::from_bytes(&Answer::Made(b"x").to_bytes()), Some(Answer::Made(b"x")));
+    }
+
+    #[test]
+    fn a_text_that_misleads_is_escaped_and_shortened() {
+        let text = format!("a\n\u{1b}[2J{}", "x".repeat(100_000));
+        let failure = Failure::new(Step::LogIn, text);
+        let bytes = Answer::Failed(failure).to_bytes();
+        let Some(Answer::Failed(Failure { text, .. })) = Answer::from_bytes(&bytes) else {
+            panic!("no failure")
+        };
+        assert!(text.starts_with("a\\n\\u{1b}[2Jxx") && text.len() < 1000, "{text}");
+    }
+
+    #[test]
+    fn what_is_no_answer_is_refused() {
+        assert_eq!(Answer::from_bytes(b""), None);
+        assert_eq!(Answer::from_bytes(&[FAILED]), None);
+        assert_eq!(Answer::from_bytes(&[FAILED, 9, 65]), None);
+        assert_eq!(Answer::from_bytes(&[7, 0, 65]), None);
+        assert_eq!(Answer::from_bytes(&[0; MAX_ANSWER + 1]), None);
+    }
+}

@@ -1,0 +1,225 @@
+//! What a helper is to do, as its supervisor tells it in one message.
+//!
+//! It names no secret: the credential comes beside it, as a descriptor of memory that nobody can change.
+
+use std::time::Duration;
+
+use fdbroker_policy::{Auth, ConnectSource, PostgresAuth, PostgresMethod, ServerAddress};
+use fdbroker_wire::Account;
+use fdbroker_wire::named::{Fields, NotAField, push};
+
+/// One connection to be made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Job {
+    /// Whom to become; `None` if the broker was not started by root.
+    pub(crate) account: Option<Account>,
+    /// How long all of it may take.
+    pub(crate) within: Duration,
+    /// Where to connect to and how to log in. Where the credential is kept is left out.
+    pub(crate) connect: ConnectSource,
+}
+
+/// The longest message: 16 addresses and two names.
+pub(crate) const MAX_JOB: usize = 16 * 1024;
+
+const UID: &str = "uid";
+const GID: &str = "gid";
+const WITHIN: &str = "within";
+const TCP: &str = "tcp";
+const UNIX: &str = "unix";
+const SOURCE: &str = "source";
+const CONNECT_TIMEOUT: &str = "connect_timeout";
+const KEEP_ALIVE: &str = "keep_alive";
+const USER_TIMEOUT: &str = "user_timeout";
+const POSTGRES_USER: &str = "postgres.user";
+const POSTGRES_DATABASE: &str = "postgres.database";
+const POSTGRES_METHOD: &str = "postgres.method";
+
+impl Job {
+    /// Returns the message.
+    ///
+    /// # Errors
+    /// When a text of the policy is longer than the policy allows.
+    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, NotAField> {
+        let mut bytes = Vec::new();
+        let Self { account, within, connect } = self;
+        if let Some(Account { uid, gid }) = account {
+            push(&mut bytes, UID, uid.to_string().as_bytes())?;
+            push(&mut bytes, GID, gid.to_string().as_bytes())?;
+        }
+        for (name, time) in [
+            (WITHIN, within),
+            (CONNECT_TIMEOUT, &connect.connect_timeout),
+            (KEEP_ALIVE, &connect.keep_alive),
+            (USER_TIMEOUT, &connect.user_timeout),
+        ] {
+            push(&mut bytes, name, time.as_millis().to_string().as_bytes())?;
+        }
+        for address in &connect.addresses {
+            match address {
+                ServerAddress::Tcp { host, port } => {
+                    push(&mut bytes, TCP, format!("{port} {host}").as_bytes())?;
+                }
+                ServerAddress::Unix(path) => push(&mut bytes, UNIX, path.as_bytes())?,
+            }
+        }
+        if let Some(source) = connect.source {
+            push(&mut bytes, SOURCE, source.to_string().as_bytes())?;
+        }
+        if let Some(Auth::Postgres(auth)) = &connect.auth {
+            push(&mut bytes, POSTGRES_USER, auth.user.as_bytes())?;
+            push(&mut bytes, POSTGRES_DATABASE, auth.database.as_bytes())?;
+            for method in &auth.methods {
+                push(&mut bytes, POSTGRES_METHOD, method.name().as_bytes())?;
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Returns the job that a message tells, or `None` if it tells none.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut read = Reader::default();
+        for field in Fields::of(bytes) {
+            let (name, value) = field?;
+            read.take(name, str::from_utf8(value).ok()?)?;
+        }
+        read.finish()
+    }
+}
+
+/// What has been read of a message.
+#[derive(Default)]
+struct Reader {
+    uid: Option<u32>,
+    gid: Option<u32>,
+    within: Option<Duration>,
+    connect_timeout: Option<Duration>,
+    keep_alive: Option<Duration>,
+    user_timeout: Option<Duration>,
+    addresses: Vec<ServerAddress>,
+    source: Option<std::net::IpAddr>,
+    user: Option<String>,
+    database: Option<String>,
+    methods: Vec<PostgresMethod>,
+}
+
+impl Reader {
+    fn take(&mut self, name: &str, value: &str) -> Option<()> {
+        match name {
+            UID => self.uid = Some(value.parse().ok()?),
+            GID => self.gid = Some(value.parse().ok()?),
+            WITHIN => self.within = Some(milliseconds(value)?),
+            CONNECT_TIMEOUT => self.connect_timeout = Some(milliseconds(value)?),
+            KEEP_ALIVE => self.keep_alive = Some(milliseconds(value)?),
+            USER_TIMEOUT => self.user_timeout = Some(milliseconds(value)?),
+            TCP => self.addresses.push(tcp(value)?),
+            UNIX => self.addresses.push(ServerAddress::Unix(value.to_owned())),
+            SOURCE => self.source = Some(value.parse().ok()?),
+            POSTGRES_USER => self.user = Some(value.to_owned()),
+            POSTGRES_DATABASE => self.database = Some(value.to_owned()),
+            POSTGRES_METHOD => self.methods.push(method(value)?),
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn finish(self) -> Option<Job> {
+        let account = match (self.uid, self.gid) {
+            (None, None) => None,
+            (uid, gid) => Some(Account { uid: uid?, gid: gid? }),
+        };
+        let auth = match self.user {
+            None => None,
+            Some(user) => Some(Auth::Postgres(PostgresAuth {
+                user,
+                database: self.database?,
+                password: None,
+                methods: self.methods,
+            })),
+        };
+        let connect = ConnectSource {
+            addresses: self.addresses,
+            source: self.source,
+            connect_timeout: self.connect_timeout?,
+            keep_alive: self.keep_alive?,
+            user_timeout: self.user_timeout?,
+            auth,
+        };
+        Some(Job { account, within: self.within?, connect })
+    }
+}
+
+fn milliseconds(value: &str) -> Option<Duration> {
+    value.parse().ok().map(Duration::from_millis)
+}
+
+fn tcp(value: &str) -> Option<ServerAddress> {
+    let (port, host) = value.split_once(' ')?;
+    Some(ServerAddress::Tcp { host: host.to_owned(), port: port.parse().ok()? })
+}
+
+fn method(value: &str) -> Option<PostgresMethod> {
+    PostgresMethod::ALL.into_iter().find(|method| method.name() == value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job() -> Job {
+        Job {
+            account: Some(Account { uid: 7, gid: 8 }),
+            within: Duration::from_millis(9500),
+            connect: ConnectSource {
+                addresses: vec![
+                    ServerAddress::Tcp { host: "::1".to_owned(), port: 5432 },
+                    ServerAddress::Unix("/run/a b".to_owned()),
+                ],
+                source: Some("192.0.2.7".parse().unwrap()),
+                connect_timeout: Duration::from_secs(1),
+                keep_alive: Duration::from_secs(2),
+                user_timeout: Duration::from_secs(3),
+                auth: Some(Auth::Postgres(PostgresAuth {
+                    user: "orders".to_owned(),
+                    database: "shop of ü".to_owned(),
+                    password: None,
+                    methods: vec![PostgresMethod::ScramSha256, PostgresMethod::Md5],
+                })),
+            },
+        }
+    }
+
+    #[test]
+    fn a_job_comes_back_as_it_was() {
+        let whole = job();
+        assert_eq!(Job::from_bytes(&whole.to_bytes().unwrap()), Some(whole));
+        let bare = ConnectSource { source: None, auth: None, ..job().connect };
+        let bare = Job { account: None, connect: bare, ..job() };
+        assert_eq!(Job::from_bytes(&bare.to_bytes().unwrap()), Some(bare));
+    }
+
+    #[test]
+    fn the_largest_job_fits_into_a_message() {
+        let mut job = job();
+        let host = "h".repeat(253);
+        job.connect.addresses = vec![ServerAddress::Tcp { host, port: 65535 }; 16];
+        let name = "n".repeat(255);
+        job.connect.auth = Some(Auth::Postgres(PostgresAuth {
+            user: name.clone(),
+            database: name,
+            password: None,
+            methods: PostgresMethod::ALL.to_vec(),
+        }));
+        assert!(job.to_bytes().unwrap().len() <= MAX_JOB);
+    }
+
+    #[test]
+    fn a_message_that_tells_no_job_is_refused() {
+        let bytes = job().to_bytes().unwrap();
+        assert_eq!(Job::from_bytes(b""), None);
+        assert_eq!(Job::from_bytes(&bytes[..bytes.len() - 1]), None);
+        let mut other = bytes;
+        push(&mut other, "other", b"").unwrap();
+        assert_eq!(Job::from_bytes(&other), None);
+    }
+}

@@ -1,0 +1,164 @@
+//! A connection during its log-in: whole parts of what a server sends, and no more of it than a bound.
+//!
+//! The memory is taken once, whatever the server says of lengths.
+
+use std::io::{self, ErrorKind};
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+
+use rustix::event::PollFlags;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use zeroize::Zeroize;
+
+use super::answer::{Failure, Step};
+use super::patience::Patience;
+
+/// The most that a server may send until the log-in is over.
+pub(crate) const MAX_LOG_IN: usize = 64 * 1024;
+
+/// The connection, and everything that was received.
+pub(crate) struct Stream<'a> {
+    socket: &'a OwnedFd,
+    patience: Patience<'a>,
+    buffer: Vec<u8>,
+    received: usize,
+    taken: usize,
+}
+
+impl<'a> Stream<'a> {
+    pub(crate) fn new(socket: &'a OwnedFd, patience: Patience<'a>) -> Self {
+        Self { socket, patience, buffer: vec![0; MAX_LOG_IN], received: 0, taken: 0 }
+    }
+
+    /// Sends all of it.
+    ///
+    /// # Errors
+    /// As send(2); TimedOut.
+    pub(crate) fn send(&self, mut bytes: &[u8]) -> Result<(), Failure> {
+        while !bytes.is_empty() {
+            match send(self.socket, bytes, SendFlags::NOSIGNAL) {
+                Ok(sent) => bytes = bytes.get(sent..).unwrap_or_default(),
+                Err(Errno::AGAIN) => self.wait(PollFlags::OUT)?,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(failed(&error.into())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the next so many bytes; returns where they are.
+    ///
+    /// # Errors
+    /// If they do not come, or there would be too many.
+    pub(crate) fn take(&mut self, length: usize) -> Result<Range<usize>, Failure> {
+        let end = self.taken.saturating_add(length);
+        if end > self.buffer.len() {
+            return Err(Failure::new(
+                Step::LogIn,
+                format!("the server sends more than {MAX_LOG_IN} bytes before the log-in is over"),
+            ));
+        }
+        while self.received < end {
+            self.receive()?;
+        }
+        let taken = self.taken..end;
+        self.taken = end;
+        Ok(taken)
+    }
+
+    /// Returns bytes that were taken.
+    pub(crate) fn bytes(&self, taken: Range<usize>) -> &[u8] {
+        self.buffer.get(taken).unwrap_or_default()
+    }
+
+    /// Returns what was received and not taken.
+    pub(crate) fn rest(&self) -> &[u8] {
+        self.bytes(self.taken..self.received)
+    }
+
+    fn receive(&mut self) -> Result<(), Failure> {
+        let room = self.buffer.get_mut(self.received..).unwrap_or_default();
+        match recv(self.socket, room, RecvFlags::empty()) {
+            Ok((_, 0)) => {
+                Err(Failure::new(Step::LogIn, "the server closed the connection during the log-in"))
+            }
+            Ok((_, received)) => {
+                self.received += received;
+                Ok(())
+            }
+            Err(Errno::AGAIN) => self.wait(PollFlags::IN),
+            Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(failed(&error.into())),
+        }
+    }
+
+    fn wait(&self, flags: PollFlags) -> Result<(), Failure> {
+        self.patience.wait(self.socket, flags).map_err(|error| failed(&error))
+    }
+}
+
+fn failed(error: &io::Error) -> Failure {
+    match error.kind() {
+        ErrorKind::TimedOut => Failure::timed_out(Step::LogIn, "the server does not answer"),
+        _ => Failure::new(Step::LogIn, format!("the connection failed: {error}")),
+    }
+}
+
+impl Drop for Stream<'_> {
+    fn drop(&mut self) {
+        self.buffer.zeroize();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// What `ask` is answered by a server that has sent these bytes, and then stays silent or not.
+    fn with<T>(sent: &[u8], closes: bool, ask: impl FnOnce(&mut Stream<'_>) -> T) -> T {
+        let (link, _supervisor) = UnixStream::pair().unwrap();
+        let (socket, mut server) = UnixStream::pair().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let socket = OwnedFd::from(socket);
+        server.write_all(sent).unwrap();
+        let _open = (!closes).then_some(server);
+        let patience = Patience::new(link.as_fd(), Duration::from_millis(20));
+        ask(&mut Stream::new(&socket, patience))
+    }
+
+    #[test]
+    fn what_was_not_taken_is_the_rest() {
+        let rest = with(b"onetwo", false, |stream| {
+            let one = stream.take(3).unwrap();
+            assert_eq!(stream.bytes(one), b"one");
+            stream.rest().to_vec()
+        });
+        assert_eq!(rest, b"two");
+    }
+
+    #[test]
+    fn a_length_beyond_the_bound_is_refused_at_once() {
+        for length in [MAX_LOG_IN + 1, usize::MAX] {
+            let failure = with(b"x", false, |stream| stream.take(length).unwrap_err());
+            assert!(failure.text.contains("more than 65536 bytes") && !failure.timed_out);
+        }
+    }
+
+    #[test]
+    fn a_server_that_closes_or_is_silent_ends_it() {
+        assert!(with(b"x", true, |stream| stream.take(2).unwrap_err()).text.contains("closed"));
+        assert!(with(b"x", false, |stream| stream.take(2).unwrap_err()).timed_out);
+    }
+
+    #[test]
+    fn a_server_that_reads_nothing_ends_it() {
+        let failure = with(b"", false, |stream| stream.send(&vec![0; 1 << 24]).unwrap_err());
+        assert!(failure.timed_out);
+    }
+}

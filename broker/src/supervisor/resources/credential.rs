@@ -1,0 +1,196 @@
+//! Credentials: where one is kept, whether it is kept well, and how a helper gets it.
+//!
+//! A helper gets a copy in memory that nobody can change. No error shows anything of what is in it.
+
+use std::os::fd::OwnedFd;
+
+use fdbroker_policy::Credential;
+use fdbroker_types::quoted;
+use rustix::fs::{
+    CWD, FileType, MemfdFlags, Mode, OFlags, ResolveFlags, SealFlags, Stat, fcntl_add_seals, fstat,
+    memfd_create, openat2,
+};
+use rustix::io::{Errno, read, write};
+use rustix::process::geteuid;
+use zeroize::Zeroizing;
+
+use crate::helper::secret::MAX_SECRET;
+
+/// Where systemd puts a unit's credentials, see systemd.exec(5).
+const DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+/// Who may do something with the file beside its owner.
+const OTHERS: u32 = 0o077;
+
+/// Reads a credential into memory for a helper.
+///
+/// # Errors
+/// What is wrong with it, and what to do.
+pub(super) fn in_memory(credential: &Credential) -> Result<OwnedFd, String> {
+    let path = path(credential)?;
+    let failed = |what: String| format!("{credential} ({}): {what}", quoted(&path));
+    let file = open(&path).map_err(|error| failed(not_opened(error)))?;
+    let stat = fstat(&file).map_err(|error| failed(error.to_string()))?;
+    check(&stat).map_err(failed)?;
+    let secret = read_all(&file).map_err(failed)?;
+    sealed(without_newline(&secret)).map_err(|error| failed(format!("no memory for it: {error}")))
+}
+
+fn path(credential: &Credential) -> Result<String, String> {
+    match credential {
+        Credential::File(path) => Ok(path.clone()),
+        Credential::Named(name) => {
+            let directory = std::env::var(DIRECTORY).map_err(|_| {
+                format!(
+                    "{credential}: the broker has no ${DIRECTORY}; add LoadCredential={name}:PATH \
+                     to the unit, or write \"file:PATH\""
+                )
+            })?;
+            Ok(format!("{}/{name}", directory.trim_end_matches('/')))
+        }
+    }
+}
+
+/// Opens it. It waits for no FIFO, and follows no symbolic link.
+fn open(path: &str) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    openat2(CWD, path, flags | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::NO_SYMLINKS)
+}
+
+fn not_opened(error: Errno) -> String {
+    let cure = match error {
+        Errno::NOENT => "write the password to that file, or correct the path",
+        Errno::LOOP => "the path contains a symbolic link; write the path without it",
+        _ => "see open(2)",
+    };
+    format!("cannot be opened: {error}; {cure}")
+}
+
+fn check(stat: &Stat) -> Result<(), String> {
+    let mode = stat.st_mode & 0o7777;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err("it is not a regular file".to_owned());
+    }
+    if stat.st_uid != geteuid().as_raw() {
+        return Err(format!(
+            "it belongs to user {}, who can change it: change its owner to user {}",
+            stat.st_uid,
+            geteuid().as_raw()
+        ));
+    }
+    if mode & OTHERS != 0 {
+        return Err(format!("others than its owner may use it (mode {mode:04o}): chmod 600"));
+    }
+    Ok(())
+}
+
+fn read_all(file: &OwnedFd) -> Result<Zeroizing<Vec<u8>>, String> {
+    // One byte more than the largest; it never grows, so that no copy is left behind.
+    let mut bytes = Zeroizing::new(vec![0; MAX_SECRET + 1]);
+    let mut length = 0;
+    loop {
+        match read(file, bytes.get_mut(length..).unwrap_or_default()) {
+            Ok(0) => break,
+            Ok(more) => length += more,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(format!("cannot be read: {error}")),
+        }
+    }
+    if length > MAX_SECRET {
+        return Err(format!("it is larger than {MAX_SECRET} bytes"));
+    }
+    bytes.truncate(length);
+    if without_newline(&bytes).is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    Ok(bytes)
+}
+
+/// What an editor adds is no part of a password.
+fn without_newline(bytes: &[u8]) -> &[u8] {
+    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    bytes.strip_suffix(b"\r").unwrap_or(bytes)
+}
+
+/// Returns memory with these bytes that nobody can change.
+fn sealed(bytes: &[u8]) -> rustix::io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // Linux 6.3.
+    let memory = memfd_create(c"credential", flags | MemfdFlags::NOEXEC_SEAL)
+        .or_else(|_| memfd_create(c"credential", flags))?;
+    let mut left = bytes;
+    while !left.is_empty() {
+        let written = write(&memory, left)?;
+        left = left.get(written..).unwrap_or_default();
+    }
+    fcntl_add_seals(
+        &memory,
+        SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL,
+    )?;
+    Ok(memory)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::Path;
+
+    use super::*;
+    use crate::helper::secret::Secret;
+
+    fn file(path: &Path) -> Credential {
+        Credential::File(path.to_str().unwrap().to_owned())
+    }
+
+    fn written(directory: &tempfile::TempDir, content: &[u8], mode: u32) -> Credential {
+        let path = directory.path().join("password");
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        file(&path)
+    }
+
+    #[test]
+    fn a_helper_reads_what_nobody_can_change() {
+        let directory = tempfile::tempdir().unwrap();
+        for (content, expected) in [
+            (&b"hunter2"[..], &b"hunter2"[..]),
+            (b"a\n", b"a"),
+            (b"a\r\n", b"a"),
+            (b"a\n\n", b"a\n"),
+        ] {
+            let memory = in_memory(&written(&directory, content, 0o400)).unwrap();
+            assert_eq!(Secret::read(&memory).unwrap().bytes(), expected);
+            assert_eq!(write(&memory, b"x"), Err(Errno::PERM));
+            assert_eq!(rustix::fs::ftruncate(&memory, 0), Err(Errno::PERM));
+        }
+    }
+
+    #[test]
+    fn one_that_others_may_read_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        for mode in [0o640, 0o604, 0o620, 0o601] {
+            let error = in_memory(&written(&directory, b"hunter2", mode)).unwrap_err();
+            assert!(error.contains("others than its owner may use it (mode 0"), "{error}");
+            assert!(!error.contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn what_is_no_credential_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("it");
+        let said = |credential: &Credential| in_memory(credential).unwrap_err();
+        assert!(said(&file(&path)).contains("write the password to that file"));
+        assert!(said(&written(&directory, b"\n", 0o600)).ends_with("it is empty"));
+        let large = vec![b'x'; MAX_SECRET + 1];
+        assert!(said(&written(&directory, &large, 0o600)).ends_with("larger than 65536 bytes"));
+        symlink(directory.path().join("password"), &path).unwrap();
+        assert!(said(&file(&path)).contains("symbolic link"));
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(said(&file(&path)).ends_with("not a regular file"));
+        fs::remove_dir(&path).unwrap();
+        rustix::fs::mkfifoat(CWD, &path, Mode::RUSR).unwrap();
+        assert!(said(&file(&path)).ends_with("not a regular file"));
+    }
+}

@@ -1,0 +1,150 @@
+//! Helpers, from outside: one is started for each connection, and is gone when its answer has come or its time
+//! is up.
+//!
+//! What it answers is believed as little as a worker: of the descriptor the kernel says what it is, the payload
+//! is passed on unread, and the text is escaped.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::Child;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use fdbroker_policy::ConnectSource;
+use fdbroker_wire::{Account, Payload};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, getpeername, socketpair, sockopt};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use zeroize::Zeroizing;
+
+use super::spawner::Spawner;
+use crate::helper::answer::{Answer, Failure, MAX_ANSWER, Step};
+use crate::helper::job::Job;
+use crate::sys::receive::receive;
+use crate::transmit::transmit;
+
+/// How long one may take to be gone after SIGKILL.
+const AFTER_KILL: Duration = Duration::from_secs(2);
+/// How much sooner a helper is to give up than its caller, so that it says itself what it waited for: a tenth,
+/// and no more than this.
+const MARGIN: Duration = Duration::from_millis(250);
+
+/// Starts helpers, from any thread.
+#[derive(Clone)]
+pub(crate) struct Helpers {
+    spawner: Arc<Spawner>,
+    account: Option<Account>,
+    /// Those that could not be reaped in time.
+    left_behind: Arc<Mutex<Vec<Child>>>,
+}
+
+impl Helpers {
+    /// Helpers that become `account`.
+    pub(crate) fn new(spawner: Arc<Spawner>, account: Option<Account>) -> Self {
+        Self { spawner, account, left_behind: Arc::default() }
+    }
+
+    /// Has a helper make a connection; returns the socket and the payload. Blocks for that long at most, and for
+    /// the end of the helper.
+    ///
+    /// # Errors
+    /// At which step it failed, and why.
+    pub(crate) fn connect(
+        &self,
+        connect: &ConnectSource,
+        credential: Option<&OwnedFd>,
+        within: Duration,
+    ) -> Result<(OwnedFd, Payload), Failure> {
+        let until = Instant::now() + within;
+        let margin = MARGIN.min(within / 10);
+        let job = Job {
+            account: self.account,
+            within: within.saturating_sub(margin),
+            connect: connect.clone(),
+        };
+        let begins = |error: io::Error| Failure::new(Step::Begin, error.to_string());
+        let (link, helper) = self.start(&job, credential).map_err(begins)?;
+        let answer = answer(&link, until - margin / 2);
+        self.end(helper);
+        answer
+    }
+
+    fn start(&self, job: &Job, credential: Option<&OwnedFd>) -> io::Result<(OwnedFd, Child)> {
+        self.reap();
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let bytes = job.to_bytes().map_err(|_| io::ErrorKind::InvalidInput)?;
+        let credential: Vec<_> = credential.iter().map(|credential| credential.as_fd()).collect();
+        transmit(ours.as_fd(), &[IoSlice::new(&bytes)], &credential)?;
+        let child = self.spawner.spawn(vec!["--helper".to_owned()], theirs, None)?;
+        Ok((ours, child))
+    }
+
+    /// Kills a helper, and waits until it is gone.
+    fn end(&self, mut helper: Child) {
+        // It may have ended just now; then there is nothing to kill.
+        let _ = helper.kill();
+        let gone = pidfd_open(Pid::from_child(&helper), PidfdFlags::empty())
+            .and_then(|pidfd| wait_until(&pidfd, Instant::now() + AFTER_KILL));
+        if gone.is_err() || !matches!(helper.try_wait(), Ok(Some(_))) {
+            self.left_behind().push(helper);
+        }
+    }
+
+    fn reap(&self) {
+        self.left_behind().retain_mut(|helper| matches!(helper.try_wait(), Ok(None)));
+    }
+
+    fn left_behind(&self) -> std::sync::MutexGuard<'_, Vec<Child>> {
+        // A panic while it is locked leaves it whole.
+        self.left_behind.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits for a helper's answer.
+fn answer(link: &OwnedFd, until: Instant) -> Result<(OwnedFd, Payload), Failure> {
+    let failed = |why: &str| Err(Failure::new(Step::Begin, why));
+    match wait_until(link, until) {
+        Ok(()) => {}
+        Err(Errno::TIMEDOUT) => {
+            return Err(Failure::timed_out(Step::Begin, "no answer; the name look-up may hang"));
+        }
+        Err(error) => return failed(&error.to_string()),
+    }
+    // One byte more than the longest, so that what is too long is not cut to fit.
+    let mut bytes = Zeroizing::new(vec![0; MAX_ANSWER + 1]);
+    let received = receive(link.as_fd(), &mut bytes, |descriptor| descriptor);
+    let Ok(received) = received else { return failed("it ended without an answer") };
+    let message = bytes.get(..received.length).unwrap_or_default();
+    match (Answer::from_bytes(message), received.descriptors.into_iter().next()) {
+        (Some(Answer::Made(payload)), Some(socket)) if is_connection(&socket) => {
+            Ok((socket, payload.into()))
+        }
+        (Some(Answer::Failed(failure)), None) => Err(failure),
+        _ if message.is_empty() => failed("it ended without an answer"),
+        _ => failed("its answer is not valid; it may have been taken over by the server"),
+    }
+}
+
+/// Whether a descriptor is a stream socket that is connected, as far as the kernel says.
+fn is_connection(socket: &OwnedFd) -> bool {
+    let families = [AddressFamily::UNIX, AddressFamily::INET, AddressFamily::INET6];
+    let is_of_family = sockopt::socket_domain(socket).is_ok_and(|found| families.contains(&found));
+    let is_stream = sockopt::socket_type(socket) == Ok(SocketType::STREAM);
+    is_of_family && is_stream && getpeername(socket).is_ok()
+}
+
+/// Waits until there is something to read, or to be told.
+fn wait_until(descriptor: &OwnedFd, until: Instant) -> rustix::io::Result<()> {
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let seconds = i64::try_from(left.as_secs()).unwrap_or(i64::MAX);
+        let timeout = Timespec { tv_sec: seconds, tv_nsec: left.subsec_nanos().into() };
+        match poll(&mut [PollFd::new(descriptor, PollFlags::IN)], Some(&timeout)) {
+            Ok(0) => return Err(Errno::TIMEDOUT),
+            Err(Errno::INTR) => {}
+            result => return result.map(drop),
+        }
+    }
+}

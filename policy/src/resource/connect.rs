@@ -1,0 +1,181 @@
+//! Resources that are connections: where the server is, and how the broker proves who it is. No value here is secret.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use fdbroker_types::quoted;
+
+use crate::Kind;
+
+/// A connection to a server, authenticated where the policy says how.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectSource {
+    /// Tried in this order until one answers; at least one.
+    pub addresses: Vec<ServerAddress>,
+    /// The local address that a TCP connection comes from.
+    pub source: Option<IpAddr>,
+    /// How long one address may take to answer.
+    pub connect_timeout: Duration,
+    /// After how long without traffic the kernel asks whether the server is still there (SO_KEEPALIVE).
+    pub keep_alive: Duration,
+    /// How long what was sent may stay unacknowledged (TCP_USER_TIMEOUT).
+    pub user_timeout: Duration,
+    /// How the connection is authenticated; without it, the caller gets it as it was made.
+    pub auth: Option<Auth>,
+}
+
+/// Where a server is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ServerAddress {
+    /// A host, by name or address, and a port. The helper looks the name up.
+    Tcp {
+        /// As the policy has it, without brackets.
+        host: String,
+        /// From 1 on.
+        port: u16,
+    },
+    /// A Unix stream socket, by its absolute path.
+    Unix(String),
+}
+
+/// How a connection is authenticated: one kind each.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Auth {
+    /// A PostgreSQL server.
+    Postgres(PostgresAuth),
+}
+
+/// How the broker logs in to a PostgreSQL server.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PostgresAuth {
+    /// The role.
+    pub user: String,
+    /// The database; its name is the role's if the policy does not say.
+    pub database: String,
+    /// Where the password is; a server that asks for none takes none.
+    pub password: Option<Credential>,
+    /// The methods that the server may ask for.
+    pub methods: Vec<PostgresMethod>,
+}
+
+/// How a PostgreSQL server may ask for a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PostgresMethod {
+    /// SCRAM-SHA-256 (RFC 5802): the server learns nothing that lets it log in elsewhere; the default.
+    ScramSha256,
+    /// A hash that a listener can use to guess the password, and the server's file to log in.
+    Md5,
+    /// The password itself.
+    Cleartext,
+}
+
+/// A secret, by where it is kept. The secret itself is never part of the policy.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Credential {
+    /// A file of this name in `$CREDENTIALS_DIRECTORY`, see systemd.exec(5).
+    Named(String),
+    /// A file at this absolute path, which only its owner may read.
+    File(String),
+}
+
+impl ConnectSource {
+    /// How long one address may take if the policy does not say.
+    pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+    /// After how long without traffic the kernel asks, if the policy does not say.
+    pub const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(60);
+    /// How long what was sent may stay unacknowledged if the policy does not say.
+    pub const DEFAULT_USER_TIMEOUT: Duration = Duration::from_secs(60);
+
+    /// Returns what the socket is, where that is the same for all addresses.
+    pub(super) fn kind(&self) -> Option<Kind> {
+        let is_unix = |address: &ServerAddress| matches!(address, ServerAddress::Unix(_));
+        match self.addresses.iter().filter(|address| is_unix(address)).count() {
+            0 => Some(Kind::Tcp),
+            unix if unix == self.addresses.len() => Some(Kind::Unix),
+            _ => None,
+        }
+    }
+
+    /// Returns the secrets that opening it needs.
+    pub fn credentials(&self) -> impl Iterator<Item = &Credential> {
+        self.auth.iter().filter_map(Auth::credential)
+    }
+}
+
+impl Auth {
+    /// The key of the language that says so.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Postgres(_) => "postgres",
+        }
+    }
+
+    fn credential(&self) -> Option<&Credential> {
+        match self {
+            Self::Postgres(auth) => auth.password.as_ref(),
+        }
+    }
+}
+
+impl PostgresMethod {
+    /// Every method, the safest first.
+    pub const ALL: [Self; 3] = [Self::ScramSha256, Self::Md5, Self::Cleartext];
+
+    /// The word of the language, and of pg_hba.conf.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ScramSha256 => "scram-sha-256",
+            Self::Md5 => "md5",
+            Self::Cleartext => "password",
+        }
+    }
+}
+
+/// Returns the keys of a connection, and what they mean. A secret is named by where it is kept.
+pub(super) fn entries(connect: &ConnectSource) -> Vec<(&'static str, String)> {
+    let milliseconds = |time: Duration| format!("{} ms", time.as_millis());
+    let addresses: Vec<String> = connect.addresses.iter().map(ToString::to_string).collect();
+    let mut entries = vec![
+        ("connect", addresses.join(", ")),
+        ("source", connect.source.map_or("any".to_owned(), |source| source.to_string())),
+        ("connect_timeout", milliseconds(connect.connect_timeout)),
+        ("keep_alive", milliseconds(connect.keep_alive)),
+        ("user_timeout", milliseconds(connect.user_timeout)),
+    ];
+    entries.push(("auth", connect.auth.as_ref().map_or("none".to_owned(), ToString::to_string)));
+    entries
+}
+
+impl fmt::Display for ServerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp:[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "tcp:{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{path}"),
+        }
+    }
+}
+
+impl fmt::Display for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Postgres(PostgresAuth { user, database, password, methods }) = self;
+        write!(f, "postgres user {} database {}", quoted(user), quoted(database))?;
+        if let Some(password) = password {
+            let methods: Vec<_> = methods.iter().map(|method| method.name()).collect();
+            write!(f, " password {password} by {}", methods.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(name) => write!(f, "credential:{name}"),
+            Self::File(path) => write!(f, "file:{path}"),
+        }
+    }
+}
