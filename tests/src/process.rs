@@ -33,6 +33,11 @@ pub fn closers(supervisor: u32) -> Vec<u32> {
     with_argument(supervisor, "--closer")
 }
 
+/// The helpers of a broker.
+pub fn helpers(supervisor: u32) -> Vec<u32> {
+    with_argument(supervisor, "--helper")
+}
+
 fn with_argument(parent: u32, argument: &str) -> Vec<u32> {
     let has = |pid: &u32| {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
