@@ -43,8 +43,9 @@ pub(crate) struct BatchBuilder {
     taken: Vec<Reservation>,
     /// How many bytes there are left.
     room: usize,
-    /// How many descriptors there are left.
+    /// How many descriptors there are, and how many there may be.
     descriptors: usize,
+    most: usize,
     /// Something found no room.
     full: bool,
 }
@@ -65,9 +66,33 @@ pub(crate) enum Found {
 
 impl BatchBuilder {
     /// For so many slots, with at most so many descriptors.
-    pub(crate) fn new(number: usize, descriptors: usize) -> Self {
+    pub(crate) fn new(number: usize, most: usize) -> Self {
         let outcomes = Vec::with_capacity(number);
-        Self { outcomes, taken: Vec::new(), room: ROOM, descriptors, full: false }
+        Self { outcomes, taken: Vec::new(), room: ROOM, descriptors: 0, most, full: false }
+    }
+
+    /// From now on there may be so many descriptors, beside those that it has.
+    pub(crate) fn limit(&mut self, most: usize) {
+        self.most = most;
+    }
+
+    /// Leaves out what comes after so many descriptors, but never the first slot. It is there for the next
+    /// request.
+    pub(crate) fn cut(&mut self, most: usize) {
+        let mut descriptors = 0;
+        let mut has_room = |outcome: &Result<Found, _>| {
+            descriptors += outcome.as_ref().map_or(0, Found::descriptors);
+            descriptors <= most
+        };
+        let kept =
+            self.outcomes.iter().map_while(|outcome| has_room(outcome).then_some(())).count();
+        self.outcomes.truncate(kept.max(1));
+        let outcomes = &self.outcomes;
+        let is_kept = |taken: &Reservation| {
+            let mut found = outcomes.iter().filter_map(|outcome| outcome.as_ref().ok());
+            found.any(|found| found.index() == taken.deposit.slot.index)
+        };
+        self.taken.retain(is_kept);
     }
 
     /// What of a question has no outcome yet.
@@ -83,7 +108,7 @@ impl BatchBuilder {
     /// Whether there is room for a deposit with a payload of this size. The first always has: see
     /// the limit of a payload.
     pub(crate) fn has_room(&mut self, payload: usize) -> bool {
-        let fits = DEPOSIT_HEAD + payload <= self.room && self.descriptors > 0;
+        let fits = DEPOSIT_HEAD + payload <= self.room && self.descriptors < self.most;
         self.full |= !fits && !self.outcomes.is_empty();
         !self.full
     }
@@ -118,14 +143,11 @@ impl BatchBuilder {
     /// Adds the deposit of a slot.
     pub(crate) fn deposit(&mut self, deposit: Rc<Deposit>, taken: Option<Reservation>) {
         self.taken.extend(taken);
-        let descriptors = usize::from(deposit.descriptor.is_some());
-        self.descriptors = self.descriptors.saturating_sub(descriptors);
         self.push(deposit.payload.len(), Ok(Found::Deposit(deposit)));
     }
 
     /// Adds a resource that was opened.
     pub(crate) fn resource(&mut self, slot: Slot, opened: Box<Opened<PeerFd>>) {
-        self.descriptors = self.descriptors.saturating_sub(opened.descriptors().count());
         self.push(opened.payload().len(), Ok(Found::Resource(slot.index, opened)));
     }
 
@@ -154,6 +176,7 @@ impl BatchBuilder {
 
     fn push(&mut self, payload: usize, outcome: Result<Found, (Index, Denial)>) {
         self.room = self.room.saturating_sub(DEPOSIT_HEAD + payload);
+        self.descriptors += outcome.as_ref().map_or(0, Found::descriptors);
         self.outcomes.push(outcome);
     }
 
@@ -185,6 +208,13 @@ impl BatchReply {
 }
 
 impl Found {
+    fn descriptors(&self) -> usize {
+        match self {
+            Self::Deposit(deposit) => usize::from(deposit.descriptor.is_some()),
+            Self::Resource(_, opened) => opened.descriptors().count(),
+        }
+    }
+
     fn index(&self) -> Index {
         match self {
             Self::Deposit(deposit) => deposit.slot.index,

@@ -69,6 +69,8 @@ pub(crate) async fn many(
     gather(worker, session, &requester, range, &mut batch).await?;
     let rules = worker.policy.now();
     session.pause(worker, requester.pause()).await?;
+    // Others may have left no room for as many while this one waited.
+    batch.cut(session.outbox.most_at_once());
     let reply = batch.finish(range.tag, requester, Rc::clone(&session.participant), rules);
     takers::announce(worker, range.tag, &reply.takes.reservations, &reply.takes.participant)
         .await?;
@@ -105,8 +107,11 @@ async fn gather(
         if !batch.is_empty() {
             session.turn.take().await;
         }
-        let waits = pin!(wait(worker, session, requester, range, slot, batch));
-        at_hand::during(Some(slot), waits).await?;
+        {
+            let waits = pin!(wait(worker, session, requester, range, slot, batch));
+            at_hand::during(Some(slot), waits).await?;
+        }
+        batch.limit(session.outbox.most_at_once());
     }
 }
 
