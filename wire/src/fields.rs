@@ -30,6 +30,10 @@ impl Body {
         self.bytes(&value.to_ne_bytes())
     }
 
+    pub(crate) fn u64(&mut self, value: u64) -> &mut Self {
+        self.bytes(&value.to_ne_bytes())
+    }
+
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         reserve(&mut self.0, bytes.len());
         self.0.extend_from_slice(bytes);
@@ -63,6 +67,10 @@ impl<'a> Fields<'a> {
 
     pub(crate) fn i64(&mut self) -> Option<i64> {
         self.array().map(i64::from_ne_bytes)
+    }
+
+    pub(crate) fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_ne_bytes)
     }
 
     /// So many bytes as text.

@@ -25,7 +25,8 @@ pub mod version2;
 
 pub use connection::{Connection, ConnectionWriter};
 pub use control::{
-    Account, Control, Joined, KnownName, Malformed, NameKind, Opened, PolicyText, Setup, Tally,
+    Account, Control, DepositNumber, Joined, KnownName, Malformed, NameKind, Opened, PolicyText,
+    Setup, Tally,
 };
 pub use decode::Decoder;
 pub use fault::Fault;

@@ -2,8 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use fdbroker_wire::{
-    Account, Control, Decoder, Errno, Extended, Index, Joined, KnownName, Limits, MAX_PAYLOAD,
-    Malformed, Message, NameKind, Opened, Payload, PolicyText, Setup, Slot, Tag, Tally, opcode,
+    Account, Control, Decoder, DepositNumber, Errno, Extended, Index, Joined, KnownName, Limits,
+    MAX_PAYLOAD, Malformed, Message, NameKind, Opened, Payload, PolicyText, Setup, Slot, Tag,
+    Tally, opcode,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -14,15 +15,9 @@ fn control() -> impl Strategy<Value = Control<u32>> {
     let slot = (0..=i16::MAX, 0..=i32::MAX).prop_map(|(tag, index)| Slot::new(tag, index).unwrap());
     let errno = (1..4096_i32).prop_map(|errno| Errno::new(errno).unwrap());
     let failure = (errno.clone(), ".{0,60}");
-    let tally = any::<(u32, u32, u32, u32, u32)>().prop_map(
-        |(uid, deposits, shared, connections, openings)| Tally {
-            uid,
-            deposits,
-            shared,
-            connections,
-            openings,
-        },
-    );
+    let tally = any::<(u32, u32, u32, u32)>().prop_map(|(uid, deposits, connections, openings)| {
+        Tally { uid, deposits, connections, openings }
+    });
     let report = prop_oneof![".{0,60}".prop_map(Ok), failure.prop_map(Err)];
     let outcome = prop_oneof![opened().prop_map(Ok), (errno, ".{0,60}").prop_map(Err)];
     prop_oneof![
@@ -52,8 +47,8 @@ fn control() -> impl Strategy<Value = Control<u32>> {
         Just(Control::Pong),
         connections(),
         taking(),
-        slot.clone().prop_map(Control::Suspect),
-        slot.prop_map(Control::Shared),
+        slot.prop_map(Control::Suspect),
+        vec(any::<u64>().prop_map(DepositNumber), 0..9).prop_map(Control::Removed),
         "(.|\n){0,60}".prop_map(Control::Health),
     ]
 }

@@ -9,13 +9,14 @@ use fdbroker_wire::{Control, Errno, Extended, Message, Slot};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::deposits::takers::Taker;
+use super::deposits::unclosed::Closed;
 use super::resources::pool::{Caller, OpenAnswer, stale};
 use super::state::Supervisor;
 use super::workers::link::Link;
 use crate::fd::{Depositor, PeerFd, table};
 
-/// Of how many connections the worker is told in one message.
-const PARTED_AT_ONCE: usize = 1024;
+/// Of how many deposits or connections the worker is told in one message.
+const AT_ONCE: usize = 1024;
 
 impl Supervisor {
     pub(crate) fn answer(
@@ -88,7 +89,6 @@ impl Supervisor {
             }
             Control::WantCloser { uid } => self.give_closer(Uid(uid), link),
             Control::Suspect(slot) => self.quarantine.name(slot),
-            Control::Shared(slot) => self.deposits.share(slot),
             Control::Serving => {
                 *served = true;
                 if !self.readiness.is_told() {
@@ -152,9 +152,12 @@ impl Supervisor {
 
     /// Tells a worker that serves what has been closed.
     pub(crate) fn tell_closed(&self, link: &mut Link) {
-        let (closed, parted) = self.unclosed.take();
-        closed.into_iter().for_each(|tally| link.control(Control::Closed(tally)));
-        for numbers in parted.chunks(PARTED_AT_ONCE) {
+        let Closed { tallies, removed, parted } = self.unclosed.take();
+        tallies.into_iter().for_each(|tally| link.control(Control::Closed(tally)));
+        for numbers in removed.chunks(AT_ONCE) {
+            link.control(Control::Removed(numbers.to_vec()));
+        }
+        for numbers in parted.chunks(AT_ONCE) {
             link.control(Control::Parted(numbers.to_vec()));
         }
     }

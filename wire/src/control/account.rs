@@ -7,15 +7,17 @@ use crate::fields::{Body, Fields};
 pub struct Tally {
     /// Whose it was.
     pub uid: u32,
-    /// How many descriptors that have left their slots, and that nobody else was given.
+    /// How many descriptors that have left their slots.
     pub deposits: u32,
-    /// The same, where others were given it.
-    pub shared: u32,
     /// How many connections that have ended.
     pub connections: u32,
     /// How many resources that were opened and sent to it.
     pub openings: u32,
 }
+
+/// A deposit's number, chosen by the worker. No later worker chooses it again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct DepositNumber(pub u64);
 
 /// A connection of a worker's.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,8 +32,8 @@ pub struct Joined<F> {
 
 impl Body {
     pub(super) fn tally(&mut self, tally: Tally) {
-        let Tally { uid, deposits, shared, connections, openings } = tally;
-        self.u32(uid).u32(deposits).u32(shared).u32(connections).u32(openings);
+        let Tally { uid, deposits, connections, openings } = tally;
+        self.u32(uid).u32(deposits).u32(connections).u32(openings);
     }
 
     pub(super) fn connections<F>(&mut self, joined: Vec<Joined<F>>, left: &[u32]) -> Vec<F> {
@@ -53,7 +55,6 @@ impl Fields<'_> {
         Some(Tally {
             uid: self.u32()?,
             deposits: self.u32()?,
-            shared: self.u32()?,
             connections: self.u32()?,
             openings: self.u32()?,
         })
@@ -69,6 +70,14 @@ impl Fields<'_> {
             joined.push(Joined { number: self.u32()?, uid: self.u32()?, socket });
         }
         Some((joined, self.numbers_to_the_end()?))
+    }
+
+    pub(super) fn deposits_to_the_end(&mut self) -> Option<Vec<DepositNumber>> {
+        let mut numbers = Vec::new();
+        while !self.0.is_empty() {
+            numbers.push(DepositNumber(self.u64()?));
+        }
+        Some(numbers)
     }
 
     pub(super) fn numbers_to_the_end(&mut self) -> Option<Vec<u32>> {

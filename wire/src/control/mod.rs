@@ -9,7 +9,7 @@ mod opened;
 mod setup;
 mod values;
 
-pub use self::account::{Joined, Tally};
+pub use self::account::{DepositNumber, Joined, Tally};
 pub use self::opened::Opened;
 pub use self::setup::{Account, KnownName, NameKind, PolicyText, Setup};
 use crate::fields::{Body, Fields};
@@ -37,7 +37,7 @@ const HEALTH: i16 = 114;
 const TAKING: i16 = 115;
 const PARTED: i16 = 116;
 const WAITING: i16 = 117;
-const SHARED: i16 = 119;
+const REMOVED: i16 = 119;
 
 /// A message between worker and supervisor.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -85,9 +85,8 @@ pub enum Control<F> {
     /// connections that have ended, and resources that were opened, of which my copy has still to be
     /// closed. They were on an earlier worker's account.
     Waiting(Tally),
-    /// Supervisor: my copies of so many deposits of a user, which were replaced or deleted, have been
-    /// closed; of so many resources that were opened for it; and of so many connections among those in
-    /// [`Control::Waiting`].
+    /// Supervisor: my copies of so many resources that were opened for a user have been closed, and of
+    /// so many deposits and connections among those in [`Control::Waiting`].
     Closed(Tally),
     /// Supervisor: the policy to go on with from now on.
     Policy(Setup),
@@ -129,8 +128,8 @@ pub enum Control<F> {
     Parted(Vec<u32>),
     /// Worker: I am about to end by a fault of mine, in the middle of a request on this slot.
     Suspect(Slot),
-    /// Worker: others than its depositor were given what is in this slot, which leaves it now.
-    Shared(Slot),
+    /// Supervisor: my copies of these deposits, which were replaced or deleted, have been closed.
+    Removed(Vec<DepositNumber>),
     /// A process is about to take the deposits of some slots, or, without a process, nobody is any
     /// more. The supervisor keeps this until the slot changes or the process ends, and sends it
     /// again on [`Control::Restore`]: the process with the first of its tags only.
@@ -238,10 +237,6 @@ impl<F> Control<F> {
                 out.slot(slot);
                 (SUSPECT, None)
             }
-            Self::Shared(slot) => {
-                out.slot(slot);
-                (SHARED, None)
-            }
             Self::Taking { tag, indices, pid, process } => {
                 out.u32(u32::from(tag.get().unsigned_abs())).u32(pid.unsigned_abs());
                 for index in indices {
@@ -252,6 +247,12 @@ impl<F> Control<F> {
             Self::Health(lines) => {
                 out.string(&lines);
                 (HEALTH, None)
+            }
+            Self::Removed(numbers) => {
+                for number in numbers {
+                    out.u64(number.0);
+                }
+                (REMOVED, None)
             }
             Self::Parted(numbers) => {
                 for number in numbers {
@@ -320,8 +321,8 @@ impl<F> Control<F> {
             PING => Self::Ping,
             PONG => Self::Pong,
             SUSPECT => Self::Suspect(fields.slot()?),
-            SHARED => Self::Shared(fields.slot()?),
             HEALTH => Self::Health(fields.string()?),
+            REMOVED => Self::Removed(fields.deposits_to_the_end()?),
             PARTED => Self::Parted(fields.numbers_to_the_end()?),
             TAKING => Self::Taking {
                 tag: fields.tag()?,

@@ -13,8 +13,8 @@ pub(crate) enum Depositor {
     /// A user, of what it brought and is no deposit: a refused descriptor, a connection that was left. Anyone
     /// can bring as much, without any right.
     Brought(Uid),
-    /// A user, and others who were given the same: each of them can make its close sleep.
-    Shared(Uid),
+    /// A user, and what was opened for it: a deposit's close that sleeps does not delay it.
+    Opened(Uid),
     /// Nobody knows whose it is, or it was opened for nobody in particular.
     Nobody,
     /// The broker's own, with nothing of a peer's in it.
@@ -27,15 +27,13 @@ impl Depositor {
     /// Whether the last threads may work for it.
     pub(super) fn is_of_the_system(self) -> bool {
         match self {
-            Self::User(uid) | Self::Brought(uid) | Self::Shared(uid) => uid.0 < FIRST_ORDINARY_USER,
+            Self::User(uid) | Self::Brought(uid) | Self::Opened(uid) => uid.0 < FIRST_ORDINARY_USER,
             Self::Nobody | Self::Broker => true,
             // Peers decide whether these can be closed.
             Self::Unread(_) => false,
         }
     }
-}
 
-impl Depositor {
     /// Whether only some of the threads work for it, with others of its kind.
     pub(super) fn is_without_right(self) -> bool {
         matches!(self, Self::Brought(_) | Self::Unread(_))

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::depositor::Depositor;
 use super::queue::CloseQueue;
-use super::waiting::CloseJob;
+use super::turn::CloseJob;
 
 /// A descriptor that is closed by a thread of the queue after it is dropped.
 pub(crate) struct DeferredClose {
@@ -15,8 +15,6 @@ pub(crate) struct DeferredClose {
     queue: CloseQueue,
     /// Somebody waits for it.
     soon: AtomicBool,
-    /// Others than its depositor were given it.
-    shared: AtomicBool,
     /// Dropped when the descriptor has been closed.
     after: Option<Box<dyn Send + Sync>>,
 }
@@ -29,8 +27,8 @@ impl CloseQueue {
         descriptor: OwnedFd,
     ) -> DeferredClose {
         let (queue, depositor) = (self.clone(), depositor.into());
-        let (soon, shared) = (AtomicBool::new(false), AtomicBool::new(false));
-        DeferredClose { descriptor: Some(descriptor), depositor, queue, soon, shared, after: None }
+        let soon = AtomicBool::new(false);
+        DeferredClose { descriptor: Some(descriptor), depositor, queue, soon, after: None }
     }
 }
 
@@ -55,17 +53,6 @@ impl DeferredClose {
         self.soon.store(true, Ordering::Relaxed);
     }
 
-    /// Others than its depositor are given it, or may have been: what they make of its close delays
-    /// nothing that its depositor keeps to itself.
-    pub(crate) fn share(&self) {
-        self.shared.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether others were given it.
-    pub(crate) fn is_shared(&self) -> bool {
-        self.shared.load(Ordering::Relaxed)
-    }
-
     /// Has it closed on account of another depositor than at first.
     pub(crate) fn move_to(&mut self, depositor: impl Into<Depositor>) {
         self.depositor = depositor.into();
@@ -88,12 +75,8 @@ impl Drop for DeferredClose {
     fn drop(&mut self) {
         if let Some(descriptor) = self.descriptor.take() {
             let soon = *self.soon.get_mut();
-            let depositor = match self.depositor {
-                Depositor::User(uid) if self.is_shared() => Depositor::Shared(uid),
-                depositor => depositor,
-            };
             let job = CloseJob { descriptor, soon, after: self.after.take() };
-            self.queue.push(depositor, job);
+            self.queue.push(self.depositor, job);
         }
     }
 }
@@ -108,8 +91,9 @@ mod tests {
 
     use fdbroker_policy::Uid;
 
+    use super::super::crews::Threads;
     use super::super::queue::UNREAD;
-    use super::super::waiting::{BATCH, Threads};
+    use super::super::waiting::BATCH;
     use super::{CloseQueue, DeferredClose, Depositor};
 
     /// Far beyond what anything here takes.
@@ -131,6 +115,12 @@ mod tests {
         fn drop(&mut self) {
             let _ = self.0.send(std::thread::current().id());
         }
+    }
+
+    /// Threads for a few accounts, and no helpers.
+    fn few(accounts: usize) -> Threads {
+        let few = accounts.min(2);
+        Threads { accounts, for_system_users: few, without_right: few, helpers: 0 }
     }
 
     fn held(queue: &CloseQueue, uid: u32) -> DeferredClose {
@@ -186,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_close_that_blocks_delays_only_its_depositor() {
-        let queue = CloseQueue::new();
+        let queue = CloseQueue::with(few(8));
         let _release = block(&queue, 2000);
         for uid in [2001, 2002, 0] {
             assert!(is_closed(&queue, uid, PATIENCE), "uid {uid}");
@@ -195,14 +185,25 @@ mod tests {
     }
 
     #[test]
-    fn what_others_were_given_delays_nothing_that_its_depositor_kept() {
+    fn what_comes_after_closes_that_block_is_closed_by_another_thread() {
+        let queue = CloseQueue::new();
+        let blocked: Vec<_> = (0..20).map(|_| block(&queue, 2000)).collect();
+        assert!(is_closed(&queue, 2000, PATIENCE));
+        drop(blocked);
+        assert!(is_closed(&queue, 2000, PATIENCE));
+    }
+
+    #[test]
+    fn what_lies_in_the_same_batch_as_a_close_that_blocks_is_closed_too() {
         let queue = CloseQueue::new();
         let (release, blocked) = channel();
-        let mut descriptor = held(&queue, 2000);
-        descriptor.keep_until_closed(Block(Mutex::new(blocked)));
-        descriptor.share();
-        drop(descriptor);
-        assert!(is_closed(&queue, 2000, PATIENCE));
+        let mut first = held(&queue, 2000);
+        first.keep_until_closed(Block(Mutex::new(blocked)));
+        let (closed, is_closed) = channel();
+        let mut second = held(&queue, 2000);
+        second.keep_until_closed(Told(closed));
+        drop((first, second));
+        is_closed.recv_timeout(PATIENCE).expect("nothing comes after it, and yet it is closed");
         drop(release);
     }
 
@@ -228,30 +229,31 @@ mod tests {
     }
 
     #[test]
-    fn a_depositor_has_one_thread_however_much_it_brings() {
+    fn a_depositor_has_one_thread_at_work_however_much_it_brings() {
         let queue = CloseQueue::new();
         let release = block(&queue, 2000);
         for _ in 0..10 * BATCH {
             drop(held(&queue, 2000));
         }
-        assert!(queue.0.lock().threads <= 2, "one at work, and one that waited");
+        assert!(queue.0.lock().threads <= 3, "one asleep, one at work, one that waits");
         drop(release);
         assert!(is_closed(&queue, 2000, PATIENCE));
     }
 
     #[test]
     fn what_is_dropped_while_a_thread_is_at_work_waits_together() {
-        let queue = CloseQueue::new();
+        let queue = CloseQueue::with(few(8));
         let release = block(&queue, 2000);
         (0..BATCH / 2).for_each(|_| drop(held(&queue, 2000)));
-        assert_eq!(queue.0.lock().waiting.get(&Uid(2000).into()).map_or(0, Vec::len), BATCH / 2);
+        let waiting = queue.0.lock().waiting.get(&Uid(2000).into()).map_or(0, |jobs| jobs.len());
+        assert_eq!(waiting, BATCH / 2);
         drop(release);
         assert!(is_closed(&queue, 2000, PATIENCE));
     }
 
     #[test]
     fn the_last_threads_are_for_system_users() {
-        let queue = CloseQueue::with(Threads { all: 4, for_system_users: 2, without_right: 2 });
+        let queue = CloseQueue::with(few(4));
         let _blocked: Vec<_> = [2000, 2001].map(|uid| block(&queue, uid)).into();
         assert!(!is_closed(&queue, 2002, Duration::from_millis(100)));
         let _more = block(&queue, 7);
@@ -261,7 +263,7 @@ mod tests {
 
     #[test]
     fn what_takes_no_right_to_bring_leaves_threads_for_deposits() {
-        let queue = CloseQueue::with(Threads { all: 8, for_system_users: 2, without_right: 2 });
+        let queue = CloseQueue::with(few(8));
         let brought = |uid| Depositor::Brought(Uid(uid));
         let _blocked: Vec<_> = [2000, 2001].map(|uid| block_for(&queue, brought(uid))).into();
         drop(held_for(&queue, brought(2002)));
@@ -273,7 +275,7 @@ mod tests {
 
     #[test]
     fn without_a_thread_everything_waits_and_nothing_blocks() {
-        let queue = CloseQueue::with(Threads { all: 0, for_system_users: 0, without_right: 0 });
+        let queue = CloseQueue::with(few(0));
         let (mut reader, writer) = std::io::pipe().unwrap();
         rustix::io::ioctl_fionbio(&reader, true).unwrap();
         drop(queue.hold(Uid(1), writer.into()));

@@ -7,9 +7,11 @@
 //! it is dropped, a thread of the [`CloseQueue`] closes it.
 //!
 //! Rules:
-//! - Each account has at most one thread at work. Its descriptors are closed in order. If one blocks,
-//!   only those of this account wait. A uid has three: deposits that it keeps to itself, those that
-//!   others were given too, and what it brought and is no deposit.
+//! - Each account has at most one thread at work. Its descriptors are closed in order. If one blocks
+//!   for more than a moment, another thread closes what comes after it. An account may have a part of
+//!   these helpers; once it has no more, only what is its own waits.
+//! - A uid has three accounts: its deposits, resources that were opened for it, and what it brought
+//!   and is no deposit. The last one has no helpers, since that takes no right.
 //! - Descriptors wait a few milliseconds, or until many are together, so that one wake-up serves
 //!   them all. While a thread keeps the time, dropping one costs a lock and a push. A descriptor
 //!   whose close somebody waits for does not wait for others.
@@ -21,9 +23,11 @@
 //! - If no thread can be started, the descriptors wait. The caller never closes them.
 //! - Nothing waits for these threads: the process can exit while they sleep.
 
+mod crews;
 mod depositor;
 mod descriptor;
 mod queue;
+mod turn;
 mod waiting;
 
 pub(crate) use depositor::Depositor;

@@ -5,15 +5,17 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use super::crews::Threads;
 use super::depositor::Depositor;
-use super::waiting::{BATCH, CloseBatch, CloseJob, DELAY, State, Threads};
+use super::turn::{CloseJob, Turn};
+use super::waiting::State;
 
 /// How long a thread waits for work before it ends.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// How many threads there may be, and how many of them are for system users only. A thread that
-/// only closes takes about 30 KiB of memory.
-const THREADS: Threads = Threads { all: 256, for_system_users: 32, without_right: 96 };
+/// How many threads there may be. A thread that only closes takes about 30 KiB of memory.
+const THREADS: Threads =
+    Threads { accounts: 256, for_system_users: 32, without_right: 96, helpers: 1024 };
 
 /// How many sockets with something unread in them are closed side by side.
 pub(super) const UNREAD: u8 = 16;
@@ -60,7 +62,7 @@ impl CloseQueue {
     /// Has what waits on an account closed without waiting for more.
     pub(crate) fn hurry(&self, depositor: Depositor) {
         let mut state = self.0.lock();
-        state.bring_forward(depositor);
+        state.bring_forward(depositor, Instant::now());
         drop(state);
         // One that waits for the time of the next turn looks again.
         self.0.work.notify_one();
@@ -72,36 +74,28 @@ impl CloseQueue {
     }
 
     pub(super) fn push(&self, depositor: Depositor, job: CloseJob) {
-        let soon = job.soon;
+        let now = Instant::now();
         let mut state = self.0.lock();
-        let jobs = state.waiting.entry(depositor).or_default();
-        jobs.push(job);
-        let waiting = jobs.len();
-        if waiting == 1 && !state.busy.contains(&depositor) {
-            state.turns.push_back((Instant::now() + DELAY, depositor));
-        }
-        let soon = soon || waiting == BATCH;
-        if soon {
-            state.bring_forward(depositor);
-        }
-        let called = self.call(&mut state);
+        let due = state.add(depositor, job, now);
+        let called = self.call(&mut state, due);
         // A thread that is told while the state is locked would wake only to wait for that.
         drop(state);
-        if soon || called {
+        if due <= now || called {
             self.0.work.notify_one();
         }
     }
 
-    /// Sees to it that a thread comes for the next turn; returns whether one that is idle is to be told.
-    fn call(&self, state: &mut State) -> bool {
-        if state.turns.is_empty() || state.timed || state.called {
+    /// Sees to it that a thread comes when something is due; returns whether one that is idle is to be
+    /// told.
+    fn call(&self, state: &mut State, due: Instant) -> bool {
+        if state.called || state.timed.is_some_and(|until| until <= due) {
             return false;
         }
         if state.idle > 0 {
             state.called = true;
             return true;
         }
-        if state.threads < self.0.limit.all {
+        if state.threads < self.0.limit.all() {
             state.called = self.start_thread();
             state.threads += usize::from(state.called);
         }
@@ -115,29 +109,25 @@ impl CloseQueue {
         thread.spawn(move || queue.work()).is_ok()
     }
 
-    /// What a thread does: closes, one depositor's batch after the other.
+    /// What a thread does: closes, one turn after the other.
     fn work(&self) {
         let mut state = self.0.lock();
         state.called = false;
         loop {
-            let (depositor, jobs);
-            let call = |state: &mut State| {
-                if self.call(state) {
-                    self.0.work.notify_one();
-                }
+            let (mut locked, turn) = self.0.next(state);
+            let Some(turn) = turn else {
+                locked.threads -= 1;
+                return;
             };
-            (state, depositor, jobs) = match self.0.next(state, call) {
-                (state, Some((depositor, jobs))) => (state, depositor, jobs),
-                (mut state, None) => {
-                    state.threads -= 1;
-                    return;
-                }
-            };
-            drop(state);
-            jobs.into_iter().for_each(CloseJob::run);
+            // This thread may be away for long: another one comes for what is due next.
+            if locked.next_due().is_some_and(|due| self.call(&mut locked, due)) {
+                self.0.work.notify_one();
+            }
+            drop(locked);
+            turn.run();
             self.0.batch_closed.notify_one();
             state = self.0.lock();
-            state.end_turn(depositor);
+            state.end_turn(&turn);
         }
     }
 }
@@ -148,26 +138,28 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a turn and takes it, after `call` has found another thread for the rest; returns
-    /// no turn if there was nothing to do for a long time.
+    /// Waits for a turn and takes it; returns none if there was nothing to do for a long time.
     fn next<'a>(
         &'a self,
         mut state: MutexGuard<'a, State>,
-        call: impl Fn(&mut State),
-    ) -> (MutexGuard<'a, State>, Option<CloseBatch>) {
+    ) -> (MutexGuard<'a, State>, Option<Arc<Turn>>) {
         loop {
             let now = Instant::now();
             if let Some(turn) = state.take_turn(now, self.limit) {
-                // This thread may be away for long.
-                call(&mut state);
                 return (state, Some(turn));
             }
-            let next = state.next_due(now).filter(|_| !state.timed);
+            // What is due has no room for a thread: one that ends its turn looks again.
+            let next = state.next_due_after(now);
+            let next = next.filter(|next| state.timed.is_none_or(|until| until > *next));
+            if let Some(next) = next {
+                state.timed = Some(next);
+                state = self.wait(state, next.saturating_duration_since(now)).0;
+                state.timed = state.timed.filter(|until| *until != next);
+                continue;
+            }
             let timed_out;
-            state.timed |= next.is_some();
-            (state, timed_out) = self.wait(state, next.unwrap_or(IDLE));
-            state.timed &= next.is_none();
-            if timed_out && next.is_none() && (state.turns.is_empty() || state.timed) {
+            (state, timed_out) = self.wait(state, IDLE);
+            if timed_out && (state.timed.is_some() || !state.has_turns()) {
                 return (state, None);
             }
         }

@@ -18,8 +18,8 @@ use fdbroker_wire::{Add, Slot, Tag};
 use self::aside::Aside;
 use self::kept::Kept;
 use self::takers::Takers;
-use self::unclosed::{Leaving, Unclosed};
-use crate::deposit_record;
+use self::unclosed::Unclosed;
+use crate::deposit_record::DepositRecord;
 use crate::fd::{PeerFd, kind};
 use crate::memory::Freed;
 
@@ -52,11 +52,11 @@ impl Deposits {
     /// Keeps a deposit in the place of what was there. Returns whether it has the record that a
     /// worker needs to restore it; without, nothing is kept.
     pub(crate) fn keep(&mut self, add: Add<PeerFd>) -> bool {
-        let Some(owner) = deposit_record::owner(&add.payload) else { return false };
+        let Some(record) = DepositRecord::before(&add.payload) else { return false };
         let Add { slot, ufd, payload, mut descriptor } = add;
         let leaving = descriptor.as_mut().map(|descriptor| {
-            let (notice, leaving) = self.unclosed.deposit(owner);
-            descriptor.move_to(owner);
+            let (notice, leaving) = self.unclosed.deposit(record);
+            descriptor.move_to(record.owner);
             descriptor.keep_until_closed(notice);
             leaving
         });
@@ -77,13 +77,6 @@ impl Deposits {
     /// Puts what was set aside and readmitted back into slots that are empty: a new worker comes.
     pub(crate) fn give_back(&mut self) {
         self.aside.give_back(&mut self.kept);
-    }
-
-    /// Others than its depositor were given a deposit: it is closed apart from what that keeps to itself.
-    pub(crate) fn share(&self, slot: Slot) {
-        let Some(kept) = self.kept.get(&slot) else { return };
-        kept.descriptor.iter().for_each(PeerFd::share);
-        kept.leaving.iter().for_each(Leaving::share);
     }
 
     /// Forgets a deposit; whether there was one.
@@ -153,12 +146,16 @@ impl Deposits {
 mod tests {
     use std::os::fd::OwnedFd;
 
+    use fdbroker_policy::Uid;
+    use fdbroker_wire::DepositNumber;
+
     use super::*;
     use crate::fd::{CloseQueue, Depositor};
 
     fn add(slot: Slot, queue: &CloseQueue) -> Add<PeerFd> {
         let end: OwnedFd = std::io::pipe().unwrap().0.into();
-        let payload = deposit_record::write(fdbroker_policy::Uid(7)).to_vec().into();
+        let record = DepositRecord { owner: Uid(7), number: DepositNumber(1) };
+        let payload = record.to_bytes().to_vec().into();
         let descriptor = Some(queue.hold(Depositor::Nobody, end));
         Add { slot, ufd: 7, payload, descriptor }
     }
@@ -210,10 +207,7 @@ mod tests {
         let mut told = 0;
         while told < 2 {
             queue.batch_closed().await;
-            for tally in unclosed.take().0 {
-                assert_eq!((tally.uid, tally.connections), (7, 0));
-                told += tally.deposits;
-            }
+            told += unclosed.take().removed.len();
         }
         assert_eq!(told, 2);
     }

@@ -13,11 +13,12 @@
 
 use std::collections::BTreeMap;
 use std::mem;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use fdbroker_policy::Uid;
-use fdbroker_wire::Tally;
+use fdbroker_wire::{DepositNumber, Tally};
+
+use crate::deposit_record::DepositRecord;
 
 /// All of it.
 #[derive(Clone, Default)]
@@ -31,30 +32,36 @@ struct State {
     waiting: BTreeMap<u32, Tally>,
     /// What has been closed and the worker has not been told of.
     closed: BTreeMap<u32, Tally>,
-    /// Connections that have been closed and the worker has not been told of, by their numbers.
+    /// Deposits that have been closed and the worker has not been told of.
+    removed: Vec<DepositNumber>,
+    /// Connections likewise, by their numbers.
     parted: Vec<u32>,
+}
+
+/// What has been closed, to be told to the worker.
+#[derive(Default, PartialEq, Eq, Debug)]
+pub(crate) struct Closed {
+    pub(crate) tallies: Vec<Tally>,
+    pub(crate) removed: Vec<DepositNumber>,
+    pub(crate) parted: Vec<u32>,
 }
 
 /// Stands for a deposit's descriptor. When it is dropped, the descriptor has been closed.
 pub(crate) struct DepositNotice {
-    owner: Uid,
-    left: Arc<AtomicBool>,
-    shared: Arc<AtomicBool>,
+    record: DepositRecord,
+    left: Arc<OnceLock<Left>>,
     unclosed: Unclosed,
+}
+
+/// Under which worker a descriptor left its slot.
+struct Left {
+    worker: u32,
 }
 
 /// Whether a descriptor has left its slot. Until it has, the worker charges it as a deposit.
 pub(crate) struct Leaving {
-    owner: Uid,
-    left: Arc<AtomicBool>,
-    shared: Arc<AtomicBool>,
-}
-
-impl Leaving {
-    /// Others than its depositor were given it.
-    pub(crate) fn share(&self) {
-        self.shared.store(true, Ordering::Relaxed);
-    }
+    record: DepositRecord,
+    left: Arc<OnceLock<Left>>,
 }
 
 /// Stands for the duplicate of a connection that has ended. When it is dropped, that has been closed.
@@ -90,17 +97,18 @@ impl Unclosed {
     }
 
     /// Returns the notice of a deposit's descriptor, and what is to be told when that leaves its slot.
-    pub(crate) fn deposit(&self, owner: Uid) -> (DepositNotice, Leaving) {
-        let (left, shared) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
-        let leaving = Leaving { owner, left: Arc::clone(&left), shared: Arc::clone(&shared) };
-        (DepositNotice { owner, left, shared, unclosed: self.clone() }, leaving)
+    pub(crate) fn deposit(&self, record: DepositRecord) -> (DepositNotice, Leaving) {
+        let left = Arc::<OnceLock<_>>::default();
+        let leaving = Leaving { record, left: Arc::clone(&left) };
+        (DepositNotice { record, left, unclosed: self.clone() }, leaving)
     }
 
     /// A deposit's descriptor leaves its slot.
     pub(crate) fn leaves(&self, leaving: &Leaving) {
         let mut state = self.lock();
-        leaving.left.store(true, Ordering::Relaxed);
-        *of_deposits(&leaving.shared)(tally(&mut state.waiting, leaving.owner)) += 1;
+        if leaving.left.set(Left { worker: state.worker }).is_ok() {
+            tally(&mut state.waiting, leaving.record.owner).deposits += 1;
+        }
     }
 
     /// Returns the notice of a connection that has ended, which the worker knows by this number.
@@ -120,14 +128,17 @@ impl Unclosed {
         let mut state = self.lock();
         state.worker = state.worker.wrapping_add(1);
         state.closed.clear();
+        state.removed.clear();
         state.parted.clear();
         state.waiting.values().copied().collect()
     }
 
     /// Takes what has been closed.
-    pub(crate) fn take(&self) -> (Vec<Tally>, Vec<u32>) {
+    pub(crate) fn take(&self) -> Closed {
         let mut state = self.lock();
-        (mem::take(&mut state.closed).into_values().collect(), mem::take(&mut state.parted))
+        let tallies = mem::take(&mut state.closed).into_values().collect();
+        let (removed, parted) = (mem::take(&mut state.removed), mem::take(&mut state.parted));
+        Closed { tallies, removed, parted }
     }
 
     /// A panic while it is locked leaves it whole.
@@ -138,14 +149,6 @@ impl Unclosed {
 
 fn tally(tallies: &mut BTreeMap<u32, Tally>, Uid(uid): Uid) -> &mut Tally {
     tallies.entry(uid).or_insert(Tally { uid, ..Tally::default() })
-}
-
-/// Returns which count of a tally a deposit belongs to.
-fn of_deposits(shared: &AtomicBool) -> fn(&mut Tally) -> &mut u32 {
-    match shared.load(Ordering::Relaxed) {
-        true => |tally| &mut tally.shared,
-        false => |tally| &mut tally.deposits,
-    }
 }
 
 impl State {
@@ -163,9 +166,12 @@ impl State {
 impl Drop for DepositNotice {
     fn drop(&mut self) {
         let mut state = self.unclosed.lock();
-        if self.left.load(Ordering::Relaxed) {
-            state.waits_no_longer(self.owner, of_deposits(&self.shared));
-            *of_deposits(&self.shared)(tally(&mut state.closed, self.owner)) += 1;
+        let Some(left) = self.left.get() else { return };
+        state.waits_no_longer(self.record.owner, |tally| &mut tally.deposits);
+        if left.worker == state.worker {
+            state.removed.push(self.record.number);
+        } else {
+            tally(&mut state.closed, self.record.owner).deposits += 1;
         }
     }
 }
@@ -195,9 +201,15 @@ mod tests {
     use super::*;
 
     const OWNER: Uid = Uid(7);
+    const NUMBER: DepositNumber = DepositNumber(1 << 40);
+    const RECORD: DepositRecord = DepositRecord { owner: OWNER, number: NUMBER };
 
     fn tally(deposits: u32, connections: u32) -> Tally {
         Tally { uid: OWNER.0, deposits, connections, ..Tally::default() }
+    }
+
+    fn tallies(tallies: &[Tally]) -> Closed {
+        Closed { tallies: tallies.to_vec(), ..Closed::default() }
     }
 
     #[test]
@@ -206,25 +218,26 @@ mod tests {
         let openings = |openings| Tally { openings, ..tally(0, 0) };
         let first = unclosed.worker();
         drop(unclosed.opening(OWNER, first));
-        assert_eq!(unclosed.take().0, [openings(1)]);
+        assert_eq!(unclosed.take(), tallies(&[openings(1)]));
         let held = unclosed.opening(OWNER, first);
         assert_eq!(unclosed.next_worker(), [openings(1)]);
         assert!(unclosed.opening(OWNER, first).is_none(), "it was opened for the last worker");
         drop(held);
-        assert_eq!(unclosed.take().0, [openings(1)]);
+        assert_eq!(unclosed.take(), tallies(&[openings(1)]));
     }
 
     #[test]
     fn the_worker_is_told_once_what_has_left_and_is_closed() {
         let unclosed = Unclosed::default();
-        let (notice, leaving) = unclosed.deposit(OWNER);
+        let (notice, leaving) = unclosed.deposit(RECORD);
         // It lies there: that is no matter.
         assert_eq!(unclosed.next_worker(), []);
         unclosed.leaves(&leaving);
         let connection = unclosed.connection(OWNER, 3);
         drop((notice, connection));
-        assert_eq!(unclosed.take(), (vec![tally(1, 0)], vec![3]));
-        assert_eq!(unclosed.take(), (vec![], vec![]));
+        let closed = Closed { removed: vec![NUMBER], parted: vec![3], ..Closed::default() };
+        assert_eq!(unclosed.take(), closed);
+        assert_eq!(unclosed.take(), Closed::default());
         assert_eq!(unclosed.next_worker(), []);
     }
 
@@ -233,33 +246,21 @@ mod tests {
         let unclosed = Unclosed::default();
         unclosed.next_worker();
         let [early, late] = [(); 2].map(|()| {
-            let (notice, leaving) = unclosed.deposit(OWNER);
+            let (notice, leaving) = unclosed.deposit(RECORD);
             unclosed.leaves(&leaving);
             (notice, unclosed.connection(OWNER, 3))
         });
         drop(early);
         assert_eq!(unclosed.next_worker(), [tally(1, 1)]);
         drop(late);
-        assert_eq!(unclosed.take(), (vec![tally(1, 1)], vec![]), "what it was told to wait for");
+        assert_eq!(unclosed.take(), tallies(&[tally(1, 1)]), "what it was told to wait for");
         assert_eq!(unclosed.next_worker(), []);
-    }
-
-    #[test]
-    fn what_others_were_given_is_counted_apart() {
-        let unclosed = Unclosed::default();
-        let shared = Tally { shared: 1, ..tally(0, 0) };
-        let (notice, leaving) = unclosed.deposit(OWNER);
-        leaving.share();
-        unclosed.leaves(&leaving);
-        assert_eq!(unclosed.next_worker(), [shared]);
-        drop(notice);
-        assert_eq!(unclosed.take(), (vec![shared], vec![]));
     }
 
     #[test]
     fn the_worker_is_not_told_what_left_by_nobodys_word() {
         let unclosed = Unclosed::default();
-        drop(unclosed.deposit(OWNER));
-        assert_eq!(unclosed.take(), (vec![], vec![]));
+        drop(unclosed.deposit(RECORD));
+        assert_eq!(unclosed.take(), Closed::default());
     }
 }

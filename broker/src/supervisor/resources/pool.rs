@@ -236,7 +236,7 @@ impl Caller {
     fn held(&self, opened: Opened<OwnedFd>, close_queue: &CloseQueue) -> Opened<PeerFd> {
         let notice = Arc::new(self.unclosed.opening(self.uid, self.worker));
         opened.map(|descriptor| {
-            let mut descriptor = close_queue.hold(self.uid, descriptor);
+            let mut descriptor = close_queue.hold(Depositor::Opened(self.uid), descriptor);
             descriptor.keep_until_closed(Arc::clone(&notice));
             descriptor
         })

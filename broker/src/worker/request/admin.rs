@@ -115,7 +115,7 @@ async fn purge_one(
         return Ok(Ok(()));
     };
     let place = Place::slot(&context.rules.policy, slot);
-    let reason = format!("purged; uid {} deposited it", deposit.owner);
+    let reason = format!("purged; uid {} deposited it", deposit.owner());
     if context.record_as(&place, Kind::Decision, Verdict::Granted, &reason).is_err() {
         return Ok(Err(Failure::unrecorded()));
     }

@@ -171,7 +171,7 @@ fn entry<'p>(
         kind,
         resource: place.resource.is_some(),
         unreachable,
-        owner: told.map(|deposit| deposit.owner.0),
+        owner: told.map(|deposit| deposit.owner().0),
         payload: told.and_then(|deposit| u32::try_from(deposit.payload.len()).ok()),
         name: place.name().to_string(),
     };

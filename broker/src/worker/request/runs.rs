@@ -206,7 +206,6 @@ impl<'a> Runs<'a> {
             match found {
                 Ok(deposit) => {
                     self.join(slot, Ok(()), batch);
-                    deposit.hand_to(self.question.requester.connection().uid);
                     at_hand::on(slot, || {
                         let taken = self.taken(&deposit);
                         batch.deposit(deposit, taken);

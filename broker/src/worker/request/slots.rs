@@ -11,6 +11,7 @@ use super::context::{Outcome, RequestContext};
 use super::decision::Requester;
 use super::error::Failure;
 use super::place::Place;
+use crate::deposit_record::DepositRecord;
 use crate::fd::{PeerFd, kind};
 use crate::worker::disconnected::Disconnected;
 use crate::worker::peer::session::Session;
@@ -149,18 +150,15 @@ async fn keep(
         Ok(charge) => charge,
         Err(failure) => return Ok(Outcome::Failed(failure)),
     };
-    let deposit = Deposit::new(add, owner, charge);
-    let shared = match &before {
-        Some(before) => guard.share(before).await?,
-        None => false,
-    };
+    let record = DepositRecord { owner, number: worker.link.copies.next_number() };
+    let deposit = Deposit::new(add, record, charge);
     match guard.keep(&deposit).await {
         Ok(()) => {}
         Err(Unsent::Later) => return Ok(Outcome::Failed(Failure::supervisor_full())),
         Err(Unsent::Ends) => return Err(Disconnected),
     }
     if let Some(before) = &before {
-        worker.link.copies.leaves(before, shared);
+        worker.link.copies.leaves(before);
         session.closes.replaced(before);
         worker.freed.count();
     }
@@ -203,9 +201,8 @@ pub(crate) async fn delete(
     guard: &LinkGuard<'_>,
     deposit: &Deposit,
 ) -> Result<(), Disconnected> {
-    let shared = guard.share(deposit).await?;
     guard.forget(deposit.slot).await?;
-    worker.link.copies.leaves(deposit, shared);
+    worker.link.copies.leaves(deposit);
     worker.taking.forget(deposit.slot);
     worker.slots.borrow_mut().take(deposit.slot);
     worker.freed.count();
@@ -217,12 +214,12 @@ pub(crate) fn may_change(
     context: &RequestContext<'_>,
     before: Option<&Deposit>,
 ) -> Result<(), Failure> {
-    let Some(before) = before.filter(|before| !context.requester.is(before.owner)) else {
+    let Some(before) = before.filter(|before| !context.requester.is(before.owner())) else {
         return Ok(());
     };
     let decision = context.decide_also(Right::Replace);
     if decision.granted {
         return Ok(());
     }
-    Err(Failure::of_another(before.owner, &decision.reason))
+    Err(Failure::of_another(before.owner(), &decision.reason))
 }

@@ -2,8 +2,7 @@
 //!
 //! The answer waits for that: once a peer knows that its deposit has gone, an address is free
 //! again, and a device can be opened. The wait is short, since a close can take as long as the
-//! maker of the descriptor likes. While one such close goes on, nobody waits for another that
-//! comes after it.
+//! maker of the descriptor likes. While many such closes of one user go on, nobody waits for its others.
 
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};
@@ -26,7 +25,6 @@ pub(crate) struct PendingCloses(RefCell<Vec<Closing>>);
 /// One of them.
 struct Closing {
     charge: Weak<DepositCharge>,
-    shared: bool,
     /// Its sender never sends: it is dropped with the charge.
     given_back: oneshot::Receiver<()>,
 }
@@ -45,9 +43,8 @@ impl PendingCloses {
     pub(crate) fn deleted(&self, deposit: &Deposit) {
         let Some(descriptor) = &deposit.descriptor else { return };
         descriptor.close_soon();
-        let (charge, shared) = (Arc::downgrade(&deposit.charge), deposit.is_shared());
-        let given_back = deposit.charge.given_back(shared);
-        let closing = given_back.map(|given_back| Closing { charge, shared, given_back });
+        let (charge, given_back) = (Arc::downgrade(&deposit.charge), deposit.charge.given_back());
+        let closing = given_back.map(|given_back| Closing { charge, given_back });
         self.0.borrow_mut().extend(closing);
     }
 
@@ -55,9 +52,9 @@ impl PendingCloses {
     pub(crate) async fn closed(&self) {
         let closings = self.0.take();
         let end = Instant::now() + LONGEST;
-        for Closing { charge, shared, given_back } in closings {
+        for Closing { charge, given_back } in closings {
             if timeout_at(end, given_back).await.is_err() {
-                charge.upgrade().iter().for_each(|charge| charge.set_late(shared));
+                charge.upgrade().iter().for_each(|charge| charge.set_late());
             }
         }
     }

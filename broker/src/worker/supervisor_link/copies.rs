@@ -6,12 +6,13 @@
 //! are slow to close would fill the supervisor's table. If the supervisor could not keep a deposit,
 //! it has no copy, and closes none.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Weak};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use fdbroker_policy::Uid;
-use fdbroker_wire::{Slot, Tally};
+use fdbroker_wire::{DepositNumber, Slot, Tally};
 use tokio::sync::Notify;
 
 use crate::worker::limits::quota::{DepositCharge, Quotas};
@@ -19,7 +20,6 @@ use crate::worker::store::deposit::Deposit;
 use crate::worker::store::slots::Slots;
 
 /// What the supervisor has of the deposits.
-#[derive(Default)]
 pub(crate) struct Copies {
     /// What the supervisor has not answered yet, oldest first.
     unanswered: RefCell<VecDeque<Unanswered>>,
@@ -27,28 +27,48 @@ pub(crate) struct Copies {
     /// In which slots lies what the supervisor could not keep.
     unkept: RefCell<BTreeSet<Slot>>,
     resend_copies: Notify,
-    /// What has left its slot and has still to be closed at the supervisor, oldest first.
-    closing: RefCell<BTreeMap<ClosedInOrder, VecDeque<Arc<DepositCharge>>>>,
-}
-
-/// Whose deposits are closed one after the other: an owner's that nobody else was given, or its others.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct ClosedInOrder {
-    owner: Uid,
-    shared: bool,
+    /// What has left its slot and has still to be closed at the supervisor.
+    closing: RefCell<HashMap<DepositNumber, Arc<DepositCharge>>>,
+    /// The same of earlier workers, by owner.
+    inherited: RefCell<BTreeMap<Uid, Vec<DepositCharge>>>,
+    next_number: Cell<u64>,
 }
 
 /// An ADD or DEL.
 struct Unanswered {
     slot: Slot,
-    /// Of an ADD: on whose account its deposit is, and the charge.
-    kept: Option<(Uid, Weak<DepositCharge>)>,
+    /// Of an ADD: which deposit.
+    kept: Option<DepositNumber>,
+}
+
+impl Default for Copies {
+    /// Numbers go on from the time, in nanoseconds: no worker can count as fast as that, so no later one
+    /// begins with a number that was there.
+    fn default() -> Self {
+        let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        Self {
+            unanswered: RefCell::default(),
+            answered: Notify::default(),
+            unkept: RefCell::default(),
+            resend_copies: Notify::default(),
+            closing: RefCell::default(),
+            inherited: RefCell::default(),
+            next_number: Cell::new(u64::try_from(since.as_nanos()).unwrap_or_default()),
+        }
+    }
 }
 
 impl Copies {
+    /// Returns the number of a new deposit.
+    pub(crate) fn next_number(&self) -> DepositNumber {
+        let number = self.next_number.get();
+        self.next_number.set(number.wrapping_add(1));
+        DepositNumber(number)
+    }
+
     /// A deposit has been sent to be kept.
     pub(super) fn sent(&self, deposit: &Deposit) {
-        let kept = Some((deposit.owner, Arc::downgrade(&deposit.charge)));
+        let kept = Some(deposit.record.number);
         self.unanswered.borrow_mut().push_back(Unanswered { slot: deposit.slot, kept });
     }
 
@@ -90,36 +110,38 @@ impl Copies {
     }
 
     /// A deposit has just left its slot. If the supervisor has a copy, the charge stays until it says that
-    /// the copy is closed. `shared`: it was told that others were given it.
-    pub(crate) fn leaves(&self, deposit: &Deposit, shared: bool) {
+    /// the copy is closed.
+    pub(crate) fn leaves(&self, deposit: &Deposit) {
         let unkept = self.unkept.borrow_mut().remove(&deposit.slot);
         if deposit.descriptor.is_some() && !unkept {
-            let mut closing = self.closing.borrow_mut();
-            let order = ClosedInOrder { owner: deposit.owner, shared };
-            closing.entry(order).or_default().push_back(Arc::clone(&deposit.charge));
+            let charge = Arc::clone(&deposit.charge);
+            self.closing.borrow_mut().insert(deposit.record.number, charge);
         }
     }
 
     /// Charges what an earlier worker waited for: what left its slot then, and the supervisor has still
-    /// to close. To be called before anything else leaves.
+    /// to close.
     pub(crate) fn wait_for(&self, tally: Tally, quotas: &Quotas) {
-        let (mut closing, owner) = (self.closing.borrow_mut(), Uid(tally.uid));
-        for (shared, number) in [(false, tally.deposits), (true, tally.shared)] {
-            let new = || Arc::new(quotas.restored_deposit(owner, 0, true));
-            let charges = (0..number).map(|_| new());
-            let order = ClosedInOrder { owner, shared };
-            closing.entry(order).or_default().extend(charges);
-        }
+        let owner = Uid(tally.uid);
+        let charges = (0..tally.deposits).map(|_| quotas.restored_deposit(owner, 0, true));
+        self.inherited.borrow_mut().entry(owner).or_default().extend(charges);
     }
 
-    /// The supervisor has closed its copies of so much that left its slot, the oldest first: in that order
-    /// it closes.
+    /// The supervisor has closed its copies of these.
+    pub(crate) fn removed(&self, numbers: &[DepositNumber]) {
+        let mut closing = self.closing.borrow_mut();
+        numbers.iter().for_each(|number| drop(closing.remove(number)));
+    }
+
+    /// The supervisor has closed so many of what an earlier worker waited for.
     pub(crate) fn closed(&self, tally: Tally) {
-        self.give_back(Uid(tally.uid), |shared, charges| {
-            let number = if shared { tally.shared } else { tally.deposits };
-            let number = usize::try_from(number).unwrap_or(usize::MAX);
-            charges.drain(..number.min(charges.len()));
-        });
+        let mut inherited = self.inherited.borrow_mut();
+        let Some(charges) = inherited.get_mut(&Uid(tally.uid)) else { return };
+        let closed = usize::try_from(tally.deposits).unwrap_or(usize::MAX);
+        charges.truncate(charges.len().saturating_sub(closed));
+        if charges.is_empty() {
+            inherited.remove(&Uid(tally.uid));
+        }
     }
 
     /// The oldest message has been answered. Returns its slot if the copy of its deposit could not be
@@ -127,29 +149,14 @@ impl Copies {
     pub(crate) fn settle(&self, rc: i16, slots: &Slots) -> Option<Slot> {
         let Unanswered { slot, kept } = self.unanswered.borrow_mut().pop_front()?;
         self.answered.notify_one();
-        let (owner, charge) = kept.filter(|_| rc < 0)?;
-        let is_its = |other: &Arc<DepositCharge>| Weak::as_ptr(&charge) == Arc::as_ptr(other);
-        if !slots.get(slot).is_some_and(|deposit| is_its(&deposit.charge)) {
-            // What has left its slot with this charge need not be closed at the supervisor.
-            self.give_back(owner, |_, charges| charges.retain(|other| !is_its(other)));
+        let number = kept.filter(|_| rc < 0)?;
+        if slots.get(slot).is_none_or(|deposit| deposit.record.number != number) {
+            // It has left its slot, and need not be closed at the supervisor.
+            self.closing.borrow_mut().remove(&number);
             return None;
         }
         self.set_unkept(slot);
         Some(slot)
-    }
-
-    /// Takes charges of an owner's from what has still to be closed: first of what nobody else was given,
-    /// then of what is shared.
-    fn give_back(&self, owner: Uid, take: impl Fn(bool, &mut VecDeque<Arc<DepositCharge>>)) {
-        let mut closing = self.closing.borrow_mut();
-        for shared in [false, true] {
-            let order = ClosedInOrder { owner, shared };
-            let Some(charges) = closing.get_mut(&order) else { continue };
-            take(shared, charges);
-            if charges.is_empty() {
-                closing.remove(&order);
-            }
-        }
     }
 }
 
@@ -161,6 +168,7 @@ mod tests {
     use fdbroker_wire::Add;
 
     use super::*;
+    use crate::deposit_record::DepositRecord;
     use crate::fd::CloseQueue;
 
     const OWNER: Uid = Uid(7);
@@ -188,17 +196,18 @@ mod tests {
             let descriptor: OwnedFd = std::io::pipe().unwrap().0.into();
             let descriptor = Some(CloseQueue::new().hold(OWNER, descriptor));
             let add = Add { slot: self.slot, ufd: 0, payload: b"".as_slice().into(), descriptor };
-            let deposit = Deposit::new(add, OWNER, self.quotas.restored_deposit(OWNER, 0, true));
+            let record = DepositRecord { owner: OWNER, number: self.copies.next_number() };
+            let deposit = Deposit::new(add, record, self.quotas.restored_deposit(OWNER, 0, true));
             self.copies.sent(&deposit);
             if let Some(before) = self.slots.get(self.slot) {
-                self.copies.leaves(before, false);
+                self.copies.leaves(before);
             }
             self.slots.put(deposit);
         }
 
         fn del(&mut self) {
             self.copies.sent_away(self.slot);
-            self.copies.leaves(self.slots.get(self.slot).unwrap(), false);
+            self.copies.leaves(self.slots.get(self.slot).unwrap());
             self.slots.take(self.slot);
         }
 
@@ -209,7 +218,7 @@ mod tests {
 
         /// How many are charged until the supervisor has closed its copy.
         fn closing(&self) -> usize {
-            self.copies.closing.borrow().values().map(VecDeque::len).sum()
+            self.copies.closing.borrow().len()
         }
     }
 

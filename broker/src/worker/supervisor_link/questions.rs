@@ -9,7 +9,7 @@ use fdbroker_wire::{Errno, Opened};
 use tokio::sync::oneshot;
 
 use super::openings::Openings;
-use crate::fd::PeerFd;
+use crate::fd::{Depositor, PeerFd};
 use crate::worker::limits::quota::OpeningCharge;
 
 /// The result of opening a resource.
@@ -51,7 +51,7 @@ impl Waiter {
         // Also what nobody waits for any more is closed on this user's account.
         let outcome = outcome.map(|opened| {
             opened.map(|mut descriptor| {
-                descriptor.move_to(uid);
+                descriptor.move_to(Depositor::Opened(uid));
                 descriptor.keep_until_closed(charge.opened());
                 descriptor
             })

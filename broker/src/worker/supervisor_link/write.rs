@@ -19,7 +19,6 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::copies::Copies;
 use super::questions::{OpenOutcome, Questions, Reloaded};
-use crate::deposit_record;
 use crate::fd::PeerFd;
 use crate::sys::watch::Watched;
 use crate::transmit::{RETRY, rest, too_many_in_flight, transmit};
@@ -173,26 +172,13 @@ impl LinkGuard<'_> {
     /// # Errors
     /// [`Unsent::Later`] if there was no room in time, and nothing went.
     pub(crate) async fn keep(&self, deposit: &Deposit) -> Result<(), Unsent> {
-        let Deposit { slot, owner, ufd, payload, .. } = deposit;
+        let Deposit { slot, record, ufd, payload, .. } = deposit;
         let descriptor = deposit.descriptor.as_ref().and_then(PeerFd::descriptor);
-        let record = deposit_record::write(*owner);
+        let record = record.to_bytes();
         let head = add_head(*slot, *ufd, record.len() + payload.len());
         self.write(&[&head, &record, payload], descriptor.as_slice(), SOON).await?;
         self.link.copies.sent(deposit);
         Ok(())
-    }
-
-    /// Tells that others were given a deposit that is about to leave its slot, if they were. Returns what
-    /// the supervisor knows of that.
-    ///
-    /// # Errors
-    /// When this worker ends.
-    pub(crate) async fn share(&self, deposit: &Deposit) -> Result<bool, Unsent> {
-        let shared = deposit.is_shared();
-        if shared {
-            self.control(Control::Shared(deposit.slot)).await?;
-        }
-        Ok(shared)
     }
 
     /// Forgets a deposit.

@@ -93,6 +93,7 @@ fn take(worker: &Worker, message: Message<PeerFd>) -> io::Result<()> {
                 worker.connections.closed(tally);
                 worker.link.questions.openings.closed(tally);
             }
+            Ok(Control::Removed(numbers)) => worker.link.copies.removed(&numbers),
             Ok(Control::Closer(link)) => worker.closers.keep(link),
             Ok(Control::Parted(numbers)) => worker.connections.parted(&numbers),
             Ok(Control::Ping) => {

@@ -7,6 +7,9 @@ use tokio::sync::oneshot;
 
 use crate::worker::limits::table::{Counted, Counter};
 
+/// While so many deposits of a user are late, nobody waits for others. Each would take a second.
+const MANY: u32 = 8;
+
 #[derive(Default)]
 pub(super) struct Account {
     pub(super) connections: Counter,
@@ -17,8 +20,6 @@ pub(super) struct Account {
     pub(super) opening: Counter,
     /// Deposits that left their slots and that somebody waited for in vain.
     pub(super) late: AtomicU32,
-    /// The same, of those that others were given.
-    pub(super) shared_late: AtomicU32,
     /// The deposited descriptors of all users, the same for every account.
     pub(super) all_descriptors: Counter,
     /// What all users brought, likewise.
@@ -26,11 +27,6 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// How many deposits are late among those that are `shared` with others, or among the rest.
-    fn late(&self, shared: bool) -> &AtomicU32 {
-        if shared { &self.shared_late } else { &self.late }
-    }
-
     /// Charges a descriptor that the user brought.
     pub(super) fn brings(self: &Arc<Self>) -> BroughtCharge {
         self.brought.fetch_add(1, Ordering::Relaxed);
@@ -60,35 +56,33 @@ pub(crate) struct DepositCharge {
     pub(super) descriptors: u32,
     /// Dropped with it.
     pub(super) awaited: OnceLock<oneshot::Sender<()>>,
-    /// Set when it was waited for in vain: whether it is shared with others.
-    pub(super) late: OnceLock<bool>,
+    /// Whether it was waited for in vain.
+    pub(super) late: OnceLock<()>,
 }
 
 impl DepositCharge {
-    /// Returns what ends when the charge is given back, with an error. Returns `None` while another charge
-    /// of the account is late, since a user's descriptors are closed one after the other, those that are
-    /// `shared` with others apart; and if somebody waits already.
-    pub(crate) fn given_back(&self, shared: bool) -> Option<oneshot::Receiver<()>> {
-        if self.account.late(shared).load(Ordering::Relaxed) > 0 {
+    /// Returns what ends when the charge is given back, with an error. Returns `None` while many charges
+    /// of the account are late: there may be no thread left for it. Also if somebody waits already.
+    pub(crate) fn given_back(&self) -> Option<oneshot::Receiver<()>> {
+        if self.account.late.load(Ordering::Relaxed) >= MANY {
             return None;
         }
         let (sender, receiver) = oneshot::channel();
         self.awaited.set(sender).ok().map(|()| receiver)
     }
 
-    /// It was waited for in vain: until it is given back, nobody waits for others of its account that are
-    /// closed after it.
-    pub(crate) fn set_late(&self, shared: bool) {
-        if self.late.set(shared).is_ok() {
-            self.account.late(shared).fetch_add(1, Ordering::Relaxed);
+    /// It was waited for in vain.
+    pub(crate) fn set_late(&self) {
+        if self.late.set(()).is_ok() {
+            self.account.late.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
 impl Drop for DepositCharge {
     fn drop(&mut self) {
-        if let Some(shared) = self.late.get() {
-            self.account.late(*shared).fetch_sub(1, Ordering::Relaxed);
+        if self.late.get().is_some() {
+            self.account.late.fetch_sub(1, Ordering::Relaxed);
         }
         self.account.slots.fetch_sub(1, Ordering::Relaxed);
         self.account.bytes.fetch_sub(self.bytes, Ordering::Relaxed);

@@ -1,0 +1,165 @@
+//! Which threads work for which account, and which may come to it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::depositor::Depositor;
+use super::turn::{CloseJob, Turn};
+
+/// One account may have one in so many of the helpers that are free. However many accounts have
+/// closes that sleep, the next one finds some.
+const SHARE_OF_HELPERS: usize = 16;
+
+/// A bound on threads.
+#[derive(Clone, Copy)]
+pub(super) struct Threads {
+    /// How many accounts may have a thread.
+    pub(super) accounts: usize,
+    /// How many of these are for system users only.
+    pub(super) for_system_users: usize,
+    /// How many of these may be of what takes no right to bring.
+    pub(super) without_right: usize,
+    /// How many there may be beside these, for accounts that have a thread which sleeps.
+    pub(super) helpers: usize,
+}
+
+/// The accounts that have threads.
+#[derive(Default)]
+pub(super) struct Crews(BTreeMap<Depositor, Crew>);
+
+#[derive(Default)]
+struct Crew {
+    at_work: Option<Arc<Turn>>,
+    /// How many sleep in a close, and what comes after that is no more theirs.
+    asleep: usize,
+}
+
+impl Threads {
+    pub(super) fn all(self) -> usize {
+        self.accounts + self.helpers
+    }
+}
+
+impl Crews {
+    /// Whether there is a thread for an account, at work or asleep.
+    pub(super) fn has(&self, depositor: Depositor) -> bool {
+        self.0.contains_key(&depositor)
+    }
+
+    /// Returns what the thread that is at work for an account closes.
+    pub(super) fn at_work(&self, depositor: Depositor) -> Option<&Turn> {
+        self.0.get(&depositor)?.at_work.as_deref()
+    }
+
+    /// Returns everything that threads are at work on.
+    pub(super) fn turns(&self) -> impl Iterator<Item = &Turn> {
+        self.0.values().filter_map(|crew| crew.at_work.as_deref())
+    }
+
+    /// Returns a test of whether an account may have one more thread. The last ones are left to system
+    /// users, and most of the others to users who have a right.
+    pub(super) fn room(&self, limit: Threads) -> impl Fn(Depositor) -> bool {
+        let for_all = self.0.len() < limit.accounts.saturating_sub(limit.for_system_users);
+        let without_right = self.0.keys().filter(|other| other.is_without_right()).count();
+        let helpers: usize = self.0.values().map(Crew::helpers).sum();
+        let share = limit.helpers.saturating_sub(helpers) / SHARE_OF_HELPERS;
+        move |depositor| match self.0.get(&depositor) {
+            // It is at work for itself alone: no other waits behind it.
+            Some(_) if depositor.is_without_right() => false,
+            Some(crew) => crew.asleep <= share,
+            None if depositor.is_without_right() => for_all && without_right < limit.without_right,
+            None => for_all || depositor.is_of_the_system(),
+        }
+    }
+
+    /// A thread begins its turn.
+    pub(super) fn begin(&mut self, turn: &Arc<Turn>) {
+        self.0.entry(turn.depositor).or_default().at_work = Some(Arc::clone(turn));
+    }
+
+    /// The thread at work for an account sleeps: another one may come. Returns what it has not come to.
+    pub(super) fn relieve(&mut self, depositor: Depositor) -> VecDeque<CloseJob> {
+        let Some(crew) = self.0.get_mut(&depositor) else { return VecDeque::new() };
+        let Some(turn) = crew.at_work.take() else { return VecDeque::new() };
+        crew.asleep += 1;
+        turn.take_over()
+    }
+
+    /// A turn has ended. Returns whether its thread was the one at work.
+    pub(super) fn end(&mut self, turn: &Arc<Turn>) -> bool {
+        let Some(crew) = self.0.get_mut(&turn.depositor) else { return false };
+        let was_at_work = crew.at_work.as_ref().is_some_and(|other| Arc::ptr_eq(other, turn));
+        if was_at_work {
+            crew.at_work = None;
+        } else {
+            crew.asleep = crew.asleep.saturating_sub(1);
+        }
+        if crew.threads() == 0 {
+            self.0.remove(&turn.depositor);
+        }
+        was_at_work
+    }
+}
+
+impl Crew {
+    fn threads(&self) -> usize {
+        self.asleep + usize::from(self.at_work.is_some())
+    }
+
+    fn helpers(&self) -> usize {
+        self.threads().saturating_sub(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fdbroker_policy::Uid;
+
+    use super::*;
+
+    const LIMIT: Threads =
+        Threads { accounts: 99, for_system_users: 9, without_right: 9, helpers: 1024 };
+
+    /// Has all closes of an account sleep; returns how many threads do.
+    fn sleep_all(crews: &mut Crews, depositor: Depositor) -> usize {
+        let mut asleep = 0;
+        while crews.room(LIMIT)(depositor) {
+            let turn = Turn::new(depositor, VecDeque::new(), std::time::Instant::now());
+            crews.begin(&Arc::new(turn));
+            crews.relieve(depositor);
+            asleep += 1;
+        }
+        asleep
+    }
+
+    #[test]
+    fn accounts_whose_closes_sleep_leave_helpers_to_the_next() {
+        let mut crews = Crews::default();
+        let mut each = (2000..2060).map(|uid| sleep_all(&mut crews, Depositor::User(Uid(uid))));
+        assert_eq!(each.next(), Some(61), "one, and a share of the helpers");
+        assert!(each.all(|asleep| asleep >= 2), "each has at least one");
+    }
+
+    #[test]
+    fn what_takes_no_right_to_bring_has_no_helper() {
+        let mut crews = Crews::default();
+        assert_eq!(sleep_all(&mut crews, Depositor::Brought(Uid(2000))), 1);
+        assert_eq!(sleep_all(&mut crews, Depositor::Unread(1)), 1);
+    }
+
+    #[test]
+    fn a_thread_that_wakes_leaves_the_one_that_relieved_it_at_work() {
+        let mut crews = Crews::default();
+        let [first, second] = [(), ()].map(|()| {
+            let turn = Turn::new(Depositor::Broker, VecDeque::new(), std::time::Instant::now());
+            Arc::new(turn)
+        });
+        crews.begin(&first);
+        crews.relieve(Depositor::Broker);
+        crews.begin(&second);
+        assert!(!crews.end(&first));
+        assert!(crews.at_work(Depositor::Broker).is_some());
+        assert!(crews.end(&second));
+        assert!(!crews.has(Depositor::Broker));
+    }
+}
