@@ -4,7 +4,7 @@
 //! is. A server's bytes are parsed here and nowhere else. A server that takes this process over has one connection,
 //! one credential and no right on this machine.
 //!
-//! It gets one message (its job and the credential), and sends one (an [`answer`]). It ends then, or when its time
+//! It gets one message (its job and the credential), and sends one (an [`Answer`]). It ends then, or when its time
 //! is up, or when the supervisor has gone. Each kind of log-in has a file of its own.
 
 pub(crate) mod answer;
