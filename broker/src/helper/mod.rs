@@ -53,7 +53,7 @@ fn run() -> Result<(), String> {
     end_with_the_supervisor();
     let patience = Patience::new(link.as_fd(), job.within);
     sandbox::confine_helper(&ports(&job)).map_err(|error| error.to_string())?;
-    match serve(&job, memory.as_ref(), patience) {
+    match serve(&job, memory, patience) {
         Ok((socket, payload)) => answer(&link, &Answer::Made(&payload), Some(&socket)),
         Err(failure) => answer(&link, &Answer::Failed(failure), None),
     }
@@ -94,11 +94,12 @@ fn ports(job: &Job) -> Vec<u16> {
 /// Connects and logs in.
 fn serve(
     job: &Job,
-    memory: Option<&OwnedFd>,
+    memory: Option<OwnedFd>,
     patience: Patience<'_>,
 ) -> Result<(OwnedFd, Payload), Failure> {
     let begins = |error: io::Error| Failure::new(Step::Begin, error.to_string());
-    let secret = memory.map(Secret::read).transpose().map_err(begins)?;
+    let secret = memory.as_ref().map(Secret::read).transpose().map_err(begins)?;
+    drop(memory);
     let connected = connect::connect(&job.connect, patience)?;
     let payload = log_in(job.connect.auth.as_ref(), secret.as_ref(), &connected, patience)?;
     let Connected { socket, .. } = connected;

@@ -83,7 +83,7 @@ pub fn confine_worker(journal: bool) -> Result<Confinement, SandboxError> {
 ///
 /// # Errors
 /// When a part that the system has does not take effect.
-pub(crate) fn confine_helper(ports: &[u16]) -> Result<(), SandboxError> {
+pub fn confine_helper(ports: &[u16]) -> Result<(), SandboxError> {
     memory::gain_nothing()?;
     landlock::look_up_and_connect(ports).map_err(|error| SandboxError::new("Landlock", error))?;
     seccomp::confine_helper()

@@ -1,107 +1,35 @@
 //! Connections to a real PostgreSQL server.
 
 use std::fs;
-use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use fdbroker_tests::helper_process::Connection;
 use fdbroker_tests::postgres::select;
-use fdbroker_tests::{
-    Answer, Daemon, HelperProcess, Postgres, fixtures, is_root, process, wait_until,
-};
+use fdbroker_tests::{Answer, Daemon, HelperProcess, Postgres, is_root, process, wait_until};
 use fdbroker_wire::connection::{BACKEND_KEY, BACKEND_PID, PEER, RELAY, TRANSACTION};
 
-const SLOT: (i16, i32) = (1, 5);
+use crate::resource::{
+    SLOT, There, connection, current_user, daemon, failure, logged_in, tcp, unix,
+};
+
 /// Who has no right on any credential.
 const CALLER: u32 = 64031;
 
 const SCRAM: &str = "host all all 127.0.0.1/32 scram-sha-256\nlocal all all scram-sha-256";
-
-/// A daemon that connects to the server as `orders`, with the password that is written to the file.
-fn daemon(addresses: &str, password: &str, keys: &str) -> Daemon {
-    let builder = Daemon::open();
-    let path = builder.directory().private_file("password", password);
-    builder.policy(&policy(addresses, &path, keys)).start()
-}
-
-fn policy(addresses: &str, password: &Path, keys: &str) -> String {
-    format!(
-        "{}\n[resources.orders]\nslot = \"open/5\"\nconnect = {addresses}\n\
-         auth = {{ postgres = {{ user = \"orders\", database = \"postgres\", \
-         password = \"file:{}\" {keys} }} }}\n",
-        fixtures::OPEN,
-        password.display()
-    )
-}
-
-fn tcp(server: &Postgres) -> String {
-    format!("\"tcp:127.0.0.1:{}\"", server.port())
-}
-
-fn unix(server: &Postgres) -> String {
-    format!("\"unix:{}\"", server.socket().display())
-}
-
-/// A connection that another process holds, which reads and writes for us.
-struct There(Connection);
-
-impl Read for There {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let bytes = self.0.read(buffer.len())?;
-        buffer[..bytes.len()].copy_from_slice(&bytes);
-        Ok(bytes.len())
-    }
-}
-
-impl Write for There {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes).map(|written| usize::try_from(written).unwrap())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Asks the server who this is, over the connection of an answer.
-#[track_caller]
-fn current_user(answer: Answer) -> String {
-    let Answer::Deposit { payload, descriptor: Some(descriptor), .. } = answer else {
-        panic!("no connection: {answer:?}")
-    };
-    let connection = fdbroker_wire::Connection::parse(&payload).unwrap();
-    let stream = TcpStream::from(descriptor);
-    select(stream, connection.early(), "SELECT current_user").unwrap()
-}
-
-/// What the log says of the last connection that could not be made.
-#[track_caller]
-fn failure(daemon: &Daemon) -> String {
-    let line = daemon.log().wait_for("the failure is logged", |line| {
-        line.message.starts_with("resource \"orders\": ")
-    });
-    assert_eq!(process::helpers(daemon.supervisor_pid()), [0; 0], "a helper is left");
-    line.message
-}
 
 #[test]
 fn an_unprivileged_caller_gets_a_session_and_no_password() {
     let what = "an unprivileged caller gets a session and no password";
     let Some(server) = Postgres::start(what, SCRAM) else { return };
     server.execute("CREATE ROLE orders LOGIN PASSWORD 'hunter2-geheim'");
-    let daemon = daemon(&tcp(&server), "hunter2-geheim\n", "");
+    let daemon = daemon(&tcp(server.port()), "hunter2-geheim\n", "");
     let caller = if is_root() { HelperProcess::user(CALLER) } else { HelperProcess::same() };
     if is_root() {
         let password = caller.open(&daemon.directory().join("password"), false);
         assert_eq!(password.unwrap_err().raw_os_error(), Some(libc::EACCES));
     }
-    let Answer::Deposit { payload, descriptor: Some(descriptor), .. } =
-        caller.connect(&daemon).get(SLOT)
-    else {
-        panic!("no connection: {}", daemon.log().text())
-    };
+    let (socket, payload) = connection(caller.connect(&daemon).get(SLOT), &daemon);
     let connection = fdbroker_wire::Connection::parse(&payload).unwrap();
     assert_eq!(connection.protocol(), "postgres");
     assert_eq!(connection.text(PEER).unwrap(), format!("tcp:127.0.0.1:{}", server.port()));
@@ -109,7 +37,7 @@ fn an_unprivileged_caller_gets_a_session_and_no_password() {
     assert!(connection.parameter("server_version").unwrap().starts_with(char::is_numeric));
     assert_eq!(connection.get(BACKEND_KEY).unwrap().len(), 4);
     assert_eq!(connection.text(TRANSACTION), Some("I"));
-    let there = There(caller.keep(descriptor));
+    let there = There(caller.keep(socket));
     let asked = "SELECT current_user || ' ' || pg_backend_pid()";
     let said = select(there, connection.early(), asked).unwrap();
     assert_eq!(said, format!("orders {}", connection.text(BACKEND_PID).unwrap()));
@@ -127,16 +55,13 @@ fn each_caller_gets_a_session_of_its_own_also_over_a_unix_socket() {
     let mut peer = daemon.connect();
     let sessions: Vec<_> = (0..2)
         .map(|_| {
-            let Answer::Deposit { payload, descriptor: Some(descriptor), .. } = peer.get(SLOT)
-            else {
-                panic!("no connection: {}", daemon.log().text())
-            };
+            let (socket, payload) = connection(peer.get(SLOT), &daemon);
             let connection = fdbroker_wire::Connection::parse(&payload).unwrap();
             assert_eq!(
                 connection.text(PEER).unwrap(),
                 format!("unix:{}", server.socket().display())
             );
-            let stream = UnixStream::from(descriptor);
+            let stream = UnixStream::from(OwnedFd::from(socket));
             let said = select(&stream, connection.early(), "SELECT pg_backend_pid()").unwrap();
             (said, stream)
         })
@@ -151,19 +76,23 @@ fn other_methods_than_scram_are_used_only_if_the_policy_names_them() {
     server.execute("SET password_encryption = md5; CREATE ROLE orders LOGIN PASSWORD 'hunter2'");
     for method in ["md5", "password"] {
         server.set_access(&format!("host all all 127.0.0.1/32 {method}"));
-        let daemon = daemon(&tcp(&server), "hunter2", "");
+        let daemon = daemon(&tcp(server.port()), "hunter2", "");
         assert_eq!(daemon.connect().get(SLOT).errno(), libc::EIO);
         let said = failure(&daemon);
         let expected =
             format!("the server asks for the method {method}, which `methods` does not allow");
         assert!(said.contains(&expected), "{said}");
         let path = daemon.directory().join("password");
-        daemon.reload(&policy(&tcp(&server), &path, &format!(", methods = [\"{method}\"]")));
-        assert_eq!(current_user(daemon.connect().get(SLOT)), "orders");
+        daemon.reload(&logged_in(
+            &tcp(server.port()),
+            &path,
+            &format!(", methods = [\"{method}\"]"),
+        ));
+        assert_eq!(current_user(daemon.connect().get(SLOT), &daemon), "orders");
     }
     server.set_access("host all all 127.0.0.1/32 trust");
-    let daemon = daemon(&tcp(&server), "hunter2", "");
-    assert_eq!(current_user(daemon.connect().get(SLOT)), "orders");
+    let daemon = daemon(&tcp(server.port()), "hunter2", "");
+    assert_eq!(current_user(daemon.connect().get(SLOT), &daemon), "orders");
 }
 
 #[test]
@@ -171,7 +100,7 @@ fn a_refusal_of_the_server_is_told_to_the_administrator_alone() {
     let what = "a refusal of the server is told to the administrator alone";
     let Some(server) = Postgres::start(what, SCRAM) else { return };
     server.execute("CREATE ROLE orders LOGIN PASSWORD 'right'");
-    let daemon = daemon(&tcp(&server), "wrong-geheim", "");
+    let daemon = daemon(&tcp(server.port()), "wrong-geheim", "");
     let mut peer = daemon.connect();
     let Answer::Failed(errno, text) = peer.get(SLOT) else { panic!("it is logged in") };
     assert_eq!((errno, text.as_str()), (libc::EIO, "the resource cannot be opened"));
@@ -182,16 +111,18 @@ fn a_refusal_of_the_server_is_told_to_the_administrator_alone() {
     assert!(!daemon.log().text().contains("geheim"));
     // The next one has the password as it is then.
     fs::write(daemon.directory().join("password"), "right").unwrap();
-    assert_eq!(current_user(peer.get(SLOT)), "orders");
+    assert_eq!(current_user(peer.get(SLOT), &daemon), "orders");
     server.execute("ALTER ROLE orders PASSWORD 'rotated'");
     assert_eq!(peer.get(SLOT).errno(), libc::EIO);
     fs::write(daemon.directory().join("password"), "rotated").unwrap();
-    assert_eq!(current_user(peer.get(SLOT)), "orders");
+    assert_eq!(current_user(peer.get(SLOT), &daemon), "orders");
     server.set_access("host all all 127.0.0.1/32 reject");
     assert_eq!(peer.get(SLOT).errno(), libc::EIO);
-    daemon.log().wait_for("the rejection is recorded", |line| {
-        line.reason.contains("the server says FATAL 28000: \"pg_hba.conf rejects connection")
-    });
+    let said = failure(&daemon);
+    assert!(
+        said.contains("the server says FATAL 28000: \"pg_hba.conf rejects connection"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -201,7 +132,7 @@ fn a_credential_that_others_may_read_is_not_used() {
     server.execute("CREATE ROLE orders LOGIN PASSWORD 'hunter2'");
     let builder = Daemon::open();
     let path = builder.directory().file("password", "hunter2", 0o644);
-    let daemon = builder.policy(&policy(&tcp(&server), &path, "")).start();
+    let daemon = builder.policy(&logged_in(&tcp(server.port()), &path, "")).start();
     assert_eq!(daemon.connect().get(SLOT).errno(), libc::EIO);
     let said = failure(&daemon);
     assert!(said.contains("others than its owner may use it (mode 0644): chmod 600"), "{said}");
@@ -217,8 +148,9 @@ fn a_credential_of_the_service_manager_is_found_by_its_name() {
     let directory = builder.directory().join("credentials");
     fs::create_dir(&directory).unwrap();
     builder.directory().file("credentials/orders", "hunter2", 0o400);
-    let policy = policy(&tcp(&server), Path::new("/"), "").replace("file:/", "credential:orders");
+    let policy =
+        logged_in(&tcp(server.port()), Path::new("/"), "").replace("file:/", "credential:orders");
     let builder = builder.policy(&policy).environment("CREDENTIALS_DIRECTORY", &directory);
     let daemon = builder.start();
-    assert_eq!(current_user(daemon.connect().get(SLOT)), "orders");
+    assert_eq!(current_user(daemon.connect().get(SLOT), &daemon), "orders");
 }

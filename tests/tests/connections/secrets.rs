@@ -1,0 +1,58 @@
+//! Where a password is found after it was used: in no memory, no environment, no log.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use fdbroker_tests::{HelperProcess, Postgres, needs_root};
+
+use crate::resource::{SLOT, connection, daemon, tcp};
+
+/// Made of parts, so that the text of this program is not found.
+fn password() -> String {
+    ["geheim", "4711", "hunter", "2"].join("-")
+}
+
+/// Whether bytes are in what a process may read and write of its memory.
+fn is_in_memory(pid: u32, wanted: &[u8]) -> bool {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
+    maps.lines().filter(|line| line.split(' ').nth(1).is_some_and(|it| it.starts_with("rw"))).any(
+        |line| {
+            let (from, to) = line.split(' ').next().unwrap().split_once('-').unwrap();
+            let [from, to] = [from, to].map(|at| u64::from_str_radix(at, 16).unwrap());
+            let mut bytes = vec![0; usize::try_from(to - from).unwrap()];
+            // What cannot be read, as the kernel's own pages, holds nothing of ours.
+            memory.read_exact_at(&mut bytes, from).is_ok()
+                && bytes.windows(wanted.len()).any(|part| part == wanted)
+        },
+    )
+}
+
+#[test]
+fn a_password_is_in_no_memory_after_the_log_in() {
+    let what = "a password is in no memory after the log-in";
+    if !needs_root(what) {
+        return;
+    }
+    let Some(server) = Postgres::start(what, "host all all 127.0.0.1/32 scram-sha-256") else {
+        return;
+    };
+    server.execute(&format!("CREATE ROLE orders LOGIN PASSWORD '{}'", password()));
+    let daemon = daemon(&tcp(server.port()), &password(), "");
+    let caller = HelperProcess::user(64032);
+    let (socket, payload) = connection(caller.connect(&daemon).get(SLOT), &daemon);
+    let _kept = caller.keep(socket);
+    let wanted = password();
+    assert!(is_in_memory(std::process::id(), wanted.as_bytes()), "this test finds nothing");
+    for (pid, who) in [
+        (daemon.supervisor_pid(), "supervisor"),
+        (daemon.worker_pid(), "worker"),
+        (caller.pid(), "caller"),
+    ] {
+        assert!(!is_in_memory(pid, wanted.as_bytes()), "it is in the {who}");
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
+        assert!(!String::from_utf8_lossy(&environment).contains(&wanted), "{who}");
+    }
+    assert!(!daemon.log().text().contains(&wanted));
+    assert!(!payload.windows(wanted.len()).any(|part| part == wanted.as_bytes()));
+}

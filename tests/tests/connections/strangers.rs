@@ -1,0 +1,181 @@
+//! Servers that lie, stall and flood: an error in time, no helper that stays, and a broker that serves others.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use fdbroker_tests::{Daemon, PATIENCE, process, request, wait_for, wait_until};
+use rustix::process::Signal;
+
+use crate::resource::{SLOT, daemon, failure, logged_in, server, tcp, with_password};
+
+/// The resource's time; what comes beside it is starting and reaping a process.
+const OPEN_TIMEOUT: &str = "\nopen_timeout = \"1s\"";
+const IN_TIME: Duration = Duration::from_secs(6);
+
+/// A daemon that logs in to a server, with a second for all of it.
+fn hurried(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Daemon {
+    let builder = Daemon::open();
+    let path = builder.directory().private_file("password", "geheim");
+    let policy = logged_in(&tcp(server(serve)), &path, "");
+    builder.policy(&format!("{policy}{OPEN_TIMEOUT}")).start()
+}
+
+/// What comes of asking for a connection to such a server: its error number, and what the log says.
+#[track_caller]
+fn refused(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> (i32, String) {
+    let daemon = hurried(serve);
+    let worker = daemon.worker_pid();
+    let mut peer = daemon.connect();
+    let before = daemon.descriptors_with(&mut peer);
+    let began = Instant::now();
+    let errno = peer.get(SLOT).errno();
+    assert!(began.elapsed() < IN_TIME, "after {:?}", began.elapsed());
+    let said = failure(&daemon);
+    assert!(!daemon.log().text().contains("geheim"));
+    daemon.wait_for_descriptors(before);
+    daemon.connect().add((1, 9), b"still served").done();
+    assert_eq!(daemon.worker_pid(), worker);
+    (errno, said)
+}
+
+/// Reads until the client has gone.
+fn drain(mut stream: TcpStream) {
+    let _ = std::io::copy(&mut stream, &mut std::io::sink());
+}
+
+#[test]
+fn a_server_that_says_nothing() {
+    let (errno, said) = refused(drain);
+    assert_eq!(errno, libc::ETIMEDOUT);
+    assert!(said.contains("log-in timed out after "), "{said}");
+    assert!(said.contains("the server does not answer"), "{said}");
+}
+
+#[test]
+fn a_server_that_says_a_little_for_ever() {
+    let (errno, said) = refused(|mut stream| {
+        let notice = b"N\0\0\0\x08abc\0";
+        while stream.write_all(notice).is_ok() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    assert_eq!(errno, libc::ETIMEDOUT);
+    assert!(said.contains("log-in timed out after "), "{said}");
+}
+
+#[test]
+fn a_server_that_sends_a_gigabyte() {
+    let (errno, said) = refused(|mut stream| {
+        let part = [&b"N\0\0\xff\x04"[..], &[b'x'; 0xff00]].concat();
+        for _ in 0..(1 << 30) / part.len() {
+            if stream.write_all(&part).is_err() {
+                return;
+            }
+        }
+        panic!("all of it was read");
+    });
+    assert_eq!(errno, libc::EIO);
+    assert!(said.contains("more than 65536 bytes before the log-in is over"), "{said}");
+}
+
+#[test]
+fn a_server_that_announces_a_gigabyte() {
+    let (errno, said) = refused(|mut stream| {
+        stream.write_all(b"R\x40\0\0\0").unwrap();
+        drain(stream);
+    });
+    assert_eq!(errno, libc::EIO);
+    assert!(said.contains("more than 65536 bytes before the log-in is over"), "{said}");
+}
+
+#[test]
+fn a_server_that_hangs_up() {
+    let (errno, said) = refused(drop);
+    assert_eq!(errno, libc::EIO);
+    // What was not read makes it a reset.
+    let expected = ["closed the connection during the log-in", "Connection reset by peer"];
+    assert!(expected.iter().any(|expected| said.contains(expected)), "{said}");
+}
+
+#[test]
+fn a_server_of_another_protocol() {
+    let (errno, said) = refused(|mut stream| {
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+        drain(stream);
+    });
+    assert_eq!(errno, libc::EIO);
+    assert!(said.contains("log-in failed after "), "{said}");
+}
+
+#[test]
+fn a_server_whose_words_mislead() {
+    let (errno, said) = refused(|mut stream| {
+        let message = [&b"SFATAL\0C\x1b[2J\0Mroot\n{\"message\":\"audit\"}geheim\0\0"[..]].concat();
+        let length = u32::try_from(4 + message.len()).unwrap().to_be_bytes();
+        stream.write_all(&[b"E", &length[..], &message].concat()).unwrap();
+        drain(stream);
+    });
+    assert_eq!(errno, libc::EIO);
+    assert!(said.contains("its message contains the password and is not shown"), "{said}");
+}
+
+#[test]
+fn others_are_served_while_many_wait_for_a_server_that_stalls() {
+    let daemon = hurried(drain);
+    let mut waiting: Vec<_> = (0..8).map(|_| daemon.connect()).collect();
+    for peer in &mut waiting {
+        peer.send(&request::get(SLOT), &[]);
+    }
+    let supervisor = daemon.supervisor_pid();
+    wait_until("helpers run", || !process::helpers(supervisor).is_empty());
+    daemon.connect().add((1, 9), b"served").done();
+    for peer in &mut waiting {
+        // Beyond a user's share of openings the answer comes at once.
+        assert!([libc::ETIMEDOUT, libc::EBUSY].contains(&peer.answer().errno()));
+    }
+    wait_until("all helpers are gone", || process::helpers(supervisor).is_empty());
+}
+
+#[test]
+fn a_helper_ends_with_its_supervisor() {
+    let (connected, waits) = channel();
+    let port = server(move |mut stream| {
+        stream.read_exact(&mut [0; 8]).unwrap();
+        connected.send(()).unwrap();
+        drain(stream);
+    });
+    let mut daemon = with_password(Daemon::open(), &tcp(port), "geheim", "").start();
+    let mut peer = daemon.connect();
+    peer.send(&request::get(SLOT), &[]);
+    waits.recv_timeout(PATIENCE).unwrap();
+    let helper = wait_for("a helper runs", || process::helpers(daemon.supervisor_pid()).pop());
+    daemon.kill_both();
+    wait_until("the helper is gone", || !process::runs(helper));
+}
+
+#[test]
+fn a_helper_that_is_killed_or_stopped_is_an_error_in_time() {
+    for (signal, errno) in [(Signal::KILL, libc::EIO), (Signal::STOP, libc::ETIMEDOUT)] {
+        let daemon = hurried(drain);
+        let mut peer = daemon.connect();
+        peer.send(&request::get(SLOT), &[]);
+        let helper = wait_for("a helper runs", || process::helpers(daemon.supervisor_pid()).pop());
+        process::signal(helper, signal);
+        assert_eq!(peer.answer().errno(), errno, "{signal:?}");
+        wait_until("the helper is gone", || !process::runs(helper));
+    }
+}
+
+#[test]
+fn a_caller_who_leaves_costs_nothing() {
+    let daemon = daemon(&tcp(server(drop)), "geheim", "");
+    for _ in 0..20 {
+        let mut peer = daemon.connect();
+        peer.send(&request::get(SLOT), &[]);
+    }
+    let supervisor = daemon.supervisor_pid();
+    wait_until("all helpers are gone", || process::helpers(supervisor).is_empty());
+    daemon.connect().add((1, 9), b"served").done();
+}
