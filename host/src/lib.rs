@@ -3,7 +3,7 @@
 //! The policy crate makes no system call. This one looks up the users and groups that a policy
 //! names ([`SystemNames`]), and the account that the worker runs as ([`account()`]). It reads the
 //! policy file and its drop-ins, if nobody but the administrator and the broker's own user could
-//! have written them ([`load_policy`]).
+//! have written them ([`load_policy`]). It looks whether a file is fit to hold a secret ([`credential_fault`]).
 //!
 //! It also reads what the kernel says of a living process ([`Process`]), and which unit that is
 //! ([`unit_of_cgroup()`]).
@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod credential;
 mod error;
 mod names;
 mod namespace;
@@ -22,6 +23,7 @@ mod stamp;
 mod writers;
 
 pub use account::{AccountError, Identity, account};
+pub use credential::{CredentialFault, credential_fault, open_credential};
 pub use error::PolicyFileError;
 pub use fdbroker_policy::unit_of_cgroup;
 pub use names::SystemNames;

@@ -14,6 +14,7 @@ use fdbroker_types::{counted, escape};
 use serde_json::{Value, json};
 
 use crate::connect_args::ConnectArgs;
+use crate::credentials;
 use crate::describe::{Describer, right_names, rights};
 use crate::failure::Failure;
 use crate::output;
@@ -139,6 +140,7 @@ fn check(file: &Path) -> Result<Result<(), Failure>, Failure> {
     if let Err(failure) = account(&shown, &policy) {
         return Ok(Err(failure));
     }
+    credentials::note_faults(&shown, &policy);
     if policy.settings().audit == Audit::Required {
         terminal::complain(format_args!(
             "{shown}: note: audit = \"required\": the broker loads this only when started with --audit-file"

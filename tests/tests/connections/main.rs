@@ -3,7 +3,7 @@
 //! - [`confined`]: what a helper can do that a server has taken over
 //! - [`names`]: servers by name, and connections without a log-in
 //! - [`postgres`]: a real PostgreSQL server
-//! - [`secrets`]: where a password is found afterwards: nowhere
+//! - [`secrets`]: how a password is kept, and where it is found afterwards: nowhere
 //! - [`strangers`]: servers that lie, stall and flood
 
 mod confined;

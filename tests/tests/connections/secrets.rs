@@ -1,11 +1,11 @@
-//! Where a password is found after it was used: in no memory, no environment, no log.
+//! Passwords: how one must be kept, and where it is found after it was used: in no memory, no environment, no log.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use fdbroker_tests::{HelperProcess, Postgres, needs_root};
+use fdbroker_tests::{Daemon, HelperProcess, Postgres, needs_root};
 
-use crate::resource::{SLOT, connection, daemon, tcp};
+use crate::resource::{SLOT, connection, daemon, logged_in, tcp};
 
 /// Made of parts, so that the text of this program is not found.
 fn password() -> String {
@@ -55,4 +55,22 @@ fn a_password_is_in_no_memory_after_the_log_in() {
     }
     assert!(!daemon.log().text().contains(&wanted));
     assert!(!payload.windows(wanted.len()).any(|part| part == wanted.as_bytes()));
+}
+
+#[test]
+fn check_says_when_a_credential_is_missing_or_readable_by_others() {
+    let builder = Daemon::open();
+    let password = builder.directory().join("password");
+    let daemon = builder.policy(&logged_in(&tcp(1), &password, "")).start();
+    let said = || {
+        let said = daemon.run(&["check", daemon.policy_path().to_str().unwrap()]);
+        assert_eq!(said.status, 0, "{said:?}");
+        said.err
+    };
+    let note = format!("note: resource \"orders\": \"{}\": ", password.display());
+    assert!(said().contains(&format!("{note}it cannot be opened: No such file")), "{}", said());
+    daemon.directory().file("password", "hunter2", 0o644);
+    assert!(said().contains(&format!("{note}others than its owner may use it")), "{}", said());
+    daemon.directory().file("password", "hunter2", 0o600);
+    assert!(!said().contains("orders"), "{}", said());
 }

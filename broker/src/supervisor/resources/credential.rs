@@ -2,14 +2,13 @@
 //!
 //! A helper gets a copy in memory that nobody can change. No error shows anything of what is in it.
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
 
-use fdbroker_policy::Credential;
+use fdbroker_host::{credential_fault, open_credential};
+use fdbroker_policy::{Credential, Uid};
 use fdbroker_types::quoted;
-use rustix::fs::{
-    CWD, FileType, MemfdFlags, Mode, OFlags, ResolveFlags, SealFlags, Stat, fcntl_add_seals, fstat,
-    memfd_create, openat2,
-};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::{Errno, read, write};
 use rustix::process::geteuid;
 use zeroize::Zeroizing;
@@ -18,8 +17,6 @@ use crate::helper::secret::MAX_SECRET;
 
 /// Where systemd puts a unit's credentials, see systemd.exec(5).
 const DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
-/// Who may do something with the file beside its owner.
-const OTHERS: u32 = 0o077;
 
 /// Reads a credential into memory for a helper.
 ///
@@ -28,9 +25,11 @@ const OTHERS: u32 = 0o077;
 pub(super) fn in_memory(credential: &Credential) -> Result<OwnedFd, String> {
     let path = path(credential)?;
     let failed = |what: String| format!("{credential} ({}): {what}", quoted(&path));
-    let file = open(&path).map_err(|error| failed(not_opened(error)))?;
-    let stat = fstat(&file).map_err(|error| failed(error.to_string()))?;
-    check(&stat).map_err(failed)?;
+    let file = open_credential(&path).map_err(|error| failed(not_opened(error)))?;
+    let metadata = file.metadata().map_err(|error| failed(error.to_string()))?;
+    if let Some(fault) = credential_fault(&metadata, Uid(geteuid().as_raw())) {
+        return Err(failed(fault.to_string()));
+    }
     let secret = read_all(&file).map_err(failed)?;
     sealed(without_newline(&secret)).map_err(|error| failed(format!("no memory for it: {error}")))
 }
@@ -50,12 +49,6 @@ fn path(credential: &Credential) -> Result<String, String> {
     }
 }
 
-/// Opens it. It waits for no FIFO, and follows no symbolic link.
-fn open(path: &str) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-    openat2(CWD, path, flags | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::NO_SYMLINKS)
-}
-
 fn not_opened(error: Errno) -> String {
     let cure = match error {
         Errno::NOENT => "write the password to that file, or correct the path",
@@ -65,25 +58,7 @@ fn not_opened(error: Errno) -> String {
     format!("cannot be opened: {error}; {cure}")
 }
 
-fn check(stat: &Stat) -> Result<(), String> {
-    let mode = stat.st_mode & 0o7777;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err("it is not a regular file".to_owned());
-    }
-    if stat.st_uid != geteuid().as_raw() {
-        return Err(format!(
-            "it belongs to user {}, who can change it: change its owner to user {}",
-            stat.st_uid,
-            geteuid().as_raw()
-        ));
-    }
-    if mode & OTHERS != 0 {
-        return Err(format!("others than its owner may use it (mode {mode:04o}): chmod 600"));
-    }
-    Ok(())
-}
-
-fn read_all(file: &OwnedFd) -> Result<Zeroizing<Vec<u8>>, String> {
+fn read_all(file: &File) -> Result<Zeroizing<Vec<u8>>, String> {
     // One byte more than the largest; it never grows, so that no copy is left behind.
     let mut bytes = Zeroizing::new(vec![0; MAX_SECRET + 1]);
     let mut length = 0;
@@ -190,7 +165,7 @@ mod tests {
         fs::create_dir(&path).unwrap();
         assert!(said(&file(&path)).ends_with("not a regular file"));
         fs::remove_dir(&path).unwrap();
-        rustix::fs::mkfifoat(CWD, &path, Mode::RUSR).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).unwrap();
         assert!(said(&file(&path)).ends_with("not a regular file"));
     }
 }
