@@ -2,7 +2,8 @@
 //!
 //! It owns the policy file's reading, the listening socket, the opening of resources, and a copy
 //! of every deposit. It has one peer, its worker, and trusts it with nothing but the table in
-//! the policy: the worker can name a resource by number and park bytes and descriptors, no more.
+//! the policy: the worker can name a resource by number and park bytes and descriptors, no more. What a
+//! server sends is read by a helper, which is trusted with one connection and its credential.
 //! It never looks into a payload, except for the depositor's uid in the record before it.
 
 mod audit;

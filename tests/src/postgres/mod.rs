@@ -39,7 +39,7 @@ impl Postgres {
     /// When it is installed and does not start.
     #[track_caller]
     pub fn start(what: &str, access: &str) -> Option<Self> {
-        let Some(programs) = programs() else {
+        let Some(programs) = installed() else {
             skip(what, "there is no PostgreSQL server (postgresql)");
             return None;
         };
@@ -120,8 +120,8 @@ impl Drop for Postgres {
     }
 }
 
-/// The programs of the newest version that is installed.
-fn programs() -> Option<PathBuf> {
+/// Where the programs of the newest version are that is installed.
+pub fn installed() -> Option<PathBuf> {
     let versions = fs::read_dir(VERSIONS).ok()?;
     let mut found: Vec<PathBuf> = versions
         .filter_map(|version| Some(version.ok()?.path().join("bin")))

@@ -36,6 +36,8 @@ fn a_helper_has_no_privilege_and_nothing_of_its_supervisors() {
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     assert_eq!(core.split_whitespace().collect::<Vec<_>>()[4..6], ["0", "0"]);
     assert_eq!(std::fs::read(format!("/proc/{helper}/environ")).unwrap_or_default(), b"");
+    let private = process::memory(helper, "RssAnon");
+    assert!(private <= 3 << 20, "{private} bytes of its own");
     if !is_root() {
         return skip(what, "only root's helper becomes another user");
     }

@@ -39,7 +39,7 @@ fn a_name_is_looked_up_by_the_helper() {
 
 #[test]
 fn a_name_that_nobody_has_is_a_failed_look_up() {
-    let policy = connecting("\"tcp:no-such-name.invalid:1\"", "open_timeout = \"20s\"");
+    let policy = connecting("\"tcp:no-such-name.invalid:1\"", "");
     let daemon = Daemon::open().policy(&policy).start();
     let errno = daemon.connect().get(SLOT).errno();
     let said = failure(&daemon);

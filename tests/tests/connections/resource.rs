@@ -11,22 +11,33 @@ use fdbroker_tests::{Answer, Builder, Daemon, Postgres, fixtures, process};
 
 pub const SLOT: (i16, i32) = (1, 5);
 
-/// A policy whose resource connects to an address, or a list of them, with these lines beside.
+/// A policy whose resource connects to an address, or a list of them, with these lines beside. Only a hang takes
+/// all of its time.
 pub fn connecting(address: &str, lines: &str) -> String {
+    in_time(address, lines, "30s")
+}
+
+/// The same, with another `open_timeout`.
+pub fn in_time(address: &str, lines: &str, open_timeout: &str) -> String {
     format!(
-        "{}\n[resources.orders]\nslot = \"open/5\"\nconnect = {address}\n{lines}\n",
+        "{}\n[resources.orders]\nslot = \"open/5\"\nconnect = {address}\n\
+         open_timeout = \"{open_timeout}\"\n{lines}\n",
         fixtures::OPEN
     )
 }
 
 /// The same, logged in as `orders` with the password in a file.
 pub fn logged_in(address: &str, password: &Path, keys: &str) -> String {
-    let auth = format!(
+    connecting(address, &auth(password, keys))
+}
+
+/// The line of the log-in.
+pub fn auth(password: &Path, keys: &str) -> String {
+    format!(
         "auth = {{ postgres = {{ user = \"orders\", database = \"postgres\", \
          password = \"file:{}\" {keys} }} }}",
         password.display()
-    );
-    connecting(address, &auth)
+    )
 }
 
 /// A daemon that is logged in with this password.

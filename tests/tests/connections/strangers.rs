@@ -8,36 +8,49 @@ use std::time::{Duration, Instant};
 use fdbroker_tests::{Daemon, PATIENCE, process, request, wait_for, wait_until};
 use rustix::process::Signal;
 
-use crate::resource::{SLOT, daemon, failure, logged_in, server, tcp, with_password};
+use crate::resource::{SLOT, auth, daemon, failure, in_time, server, tcp, with_password};
 
-/// The resource's time; what comes beside it is starting and reaping a process.
-const OPEN_TIMEOUT: &str = "\nopen_timeout = \"1s\"";
-const IN_TIME: Duration = Duration::from_secs(6);
+/// How long a caller waits at most, whatever else this machine does.
+const IN_TIME: Duration = Duration::from_secs(20);
 
-/// A daemon that logs in to a server, with a second for all of it.
-fn hurried(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Daemon {
+/// A daemon that logs in to a server, with so much time for all of it.
+fn within(open_timeout: &str, serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Daemon {
     let builder = Daemon::open();
     let path = builder.directory().private_file("password", "geheim");
-    let policy = logged_in(&tcp(server(serve)), &path, "");
-    builder.policy(&format!("{policy}{OPEN_TIMEOUT}")).start()
+    builder.policy(&in_time(&tcp(server(serve)), &auth(&path, ""), open_timeout)).start()
 }
 
-/// What comes of asking for a connection to such a server: its error number, and what the log says.
+/// What comes of asking for a connection: its error number, and what the log says.
 #[track_caller]
-fn refused(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> (i32, String) {
-    let daemon = hurried(serve);
+fn asked(daemon: &Daemon) -> (i32, String) {
     let worker = daemon.worker_pid();
     let mut peer = daemon.connect();
     let before = daemon.descriptors_with(&mut peer);
     let began = Instant::now();
     let errno = peer.get(SLOT).errno();
     assert!(began.elapsed() < IN_TIME, "after {:?}", began.elapsed());
-    let said = failure(&daemon);
+    let said = failure(daemon);
     assert!(!daemon.log().text().contains("geheim"));
     daemon.wait_for_descriptors(before);
     daemon.connect().add((1, 9), b"still served").done();
     assert_eq!(daemon.worker_pid(), worker);
     (errno, said)
+}
+
+/// What the log says of a server that is refused long before the time is up.
+#[track_caller]
+fn refused(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> String {
+    let (errno, said) = asked(&within("30s", serve));
+    assert_eq!(errno, libc::EIO, "{said}");
+    said
+}
+
+/// The time is up before such a server has let the broker in.
+#[track_caller]
+fn never_lets_us_in(serve: impl Fn(TcpStream) + Send + Sync + 'static) {
+    let (errno, said) = asked(&within("1s", serve));
+    assert_eq!(errno, libc::ETIMEDOUT, "{said}");
+    assert!(said.contains(" timed out"), "{said}");
 }
 
 /// Reads until the client has gone.
@@ -47,27 +60,29 @@ fn drain(mut stream: TcpStream) {
 
 #[test]
 fn a_server_that_says_nothing() {
-    let (errno, said) = refused(drain);
-    assert_eq!(errno, libc::ETIMEDOUT);
-    assert!(said.contains("log-in timed out after "), "{said}");
-    assert!(said.contains("the server does not answer"), "{said}");
+    never_lets_us_in(drain);
 }
 
 #[test]
 fn a_server_that_says_a_little_for_ever() {
-    let (errno, said) = refused(|mut stream| {
+    never_lets_us_in(|mut stream| {
         let notice = b"N\0\0\0\x08abc\0";
         while stream.write_all(notice).is_ok() {
             std::thread::sleep(Duration::from_millis(50));
         }
     });
-    assert_eq!(errno, libc::ETIMEDOUT);
+}
+
+#[test]
+fn the_log_says_what_a_server_that_stalls_was_asked_for() {
+    let (_, said) = asked(&within("5s", drain));
     assert!(said.contains("log-in timed out after "), "{said}");
+    assert!(said.contains("the server does not answer"), "{said}");
 }
 
 #[test]
 fn a_server_that_sends_a_gigabyte() {
-    let (errno, said) = refused(|mut stream| {
+    let said = refused(|mut stream| {
         let part = [&b"N\0\0\xff\x04"[..], &[b'x'; 0xff00]].concat();
         for _ in 0..(1 << 30) / part.len() {
             if stream.write_all(&part).is_err() {
@@ -76,24 +91,21 @@ fn a_server_that_sends_a_gigabyte() {
         }
         panic!("all of it was read");
     });
-    assert_eq!(errno, libc::EIO);
     assert!(said.contains("more than 65536 bytes before the log-in is over"), "{said}");
 }
 
 #[test]
 fn a_server_that_announces_a_gigabyte() {
-    let (errno, said) = refused(|mut stream| {
+    let said = refused(|mut stream| {
         stream.write_all(b"R\x40\0\0\0").unwrap();
         drain(stream);
     });
-    assert_eq!(errno, libc::EIO);
     assert!(said.contains("more than 65536 bytes before the log-in is over"), "{said}");
 }
 
 #[test]
 fn a_server_that_hangs_up() {
-    let (errno, said) = refused(drop);
-    assert_eq!(errno, libc::EIO);
+    let said = refused(drop);
     // What was not read makes it a reset.
     let expected = ["closed the connection during the log-in", "Connection reset by peer"];
     assert!(expected.iter().any(|expected| said.contains(expected)), "{said}");
@@ -101,29 +113,27 @@ fn a_server_that_hangs_up() {
 
 #[test]
 fn a_server_of_another_protocol() {
-    let (errno, said) = refused(|mut stream| {
+    let said = refused(|mut stream| {
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
         drain(stream);
     });
-    assert_eq!(errno, libc::EIO);
     assert!(said.contains("log-in failed after "), "{said}");
 }
 
 #[test]
 fn a_server_whose_words_mislead() {
-    let (errno, said) = refused(|mut stream| {
+    let said = refused(|mut stream| {
         let message = [&b"SFATAL\0C\x1b[2J\0Mroot\n{\"message\":\"audit\"}geheim\0\0"[..]].concat();
         let length = u32::try_from(4 + message.len()).unwrap().to_be_bytes();
         stream.write_all(&[b"E", &length[..], &message].concat()).unwrap();
         drain(stream);
     });
-    assert_eq!(errno, libc::EIO);
     assert!(said.contains("its message contains the password and is not shown"), "{said}");
 }
 
 #[test]
 fn others_are_served_while_many_wait_for_a_server_that_stalls() {
-    let daemon = hurried(drain);
+    let daemon = within("2s", drain);
     let mut waiting: Vec<_> = (0..8).map(|_| daemon.connect()).collect();
     for peer in &mut waiting {
         peer.send(&request::get(SLOT), &[]);
@@ -157,8 +167,10 @@ fn a_helper_ends_with_its_supervisor() {
 
 #[test]
 fn a_helper_that_is_killed_or_stopped_is_an_error_in_time() {
-    for (signal, errno) in [(Signal::KILL, libc::EIO), (Signal::STOP, libc::ETIMEDOUT)] {
-        let daemon = hurried(drain);
+    for (signal, time, errno) in
+        [(Signal::KILL, "30s", libc::EIO), (Signal::STOP, "4s", libc::ETIMEDOUT)]
+    {
+        let daemon = within(time, drain);
         let mut peer = daemon.connect();
         peer.send(&request::get(SLOT), &[]);
         let helper = wait_for("a helper runs", || process::helpers(daemon.supervisor_pid()).pop());

@@ -1,11 +1,13 @@
 //! The broker under the machine's own systemd, booted in namespaces, with the units that come with it.
 //!
 //! - [`broker`]: the service and its socket
+//! - [`connections`]: a connection to a server, with the example drop-in
 //! - [`hardening`]: what the units leave to the broker
 //! - [`units`]: a reload, a drop-in, the catalog of the journal
 //! - [`upgrade`]: a server that is upgraded by `systemctl reload`
 
 mod broker;
+mod connections;
 mod hardening;
 mod units;
 mod upgrade;

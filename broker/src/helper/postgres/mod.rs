@@ -24,8 +24,8 @@ use authentication::Authentication;
 use message::Message;
 use misspoken::{malformed, unexpected};
 
-/// What the server reported.
-#[derive(Debug, Default)]
+/// What the server reported. It has no `Debug`: the key cancels requests.
+#[derive(Default)]
 pub(crate) struct Session {
     parameters: BTreeMap<String, Vec<u8>>,
     /// Its process, and the key that cancels a request.
