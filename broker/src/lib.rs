@@ -29,6 +29,9 @@ mod worker;
 use arguments::Role;
 
 pub use arguments::Arguments;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use helper::fuzzing as server_fuzzing;
 pub use log::Format;
 #[cfg(fuzzing)]
 #[doc(hidden)]

@@ -9,6 +9,8 @@
 
 pub(crate) mod answer;
 mod connect;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub(crate) mod job;
 mod patience;
 mod postgres;

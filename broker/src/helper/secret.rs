@@ -44,8 +44,8 @@ impl Secret {
         !self.0.is_empty() && bytes.windows(self.0.len()).any(|part| part == self.bytes())
     }
 
-    #[cfg(test)]
-    pub(crate) fn of(bytes: &[u8]) -> Self {
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn for_a_test(bytes: &[u8]) -> Self {
         Self(Zeroizing::new(bytes.to_vec()))
     }
 }

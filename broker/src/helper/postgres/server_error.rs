@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     fn text(body: &[u8]) -> String {
-        failure(body, Some(&Secret::of(b"hunter2"))).text
+        failure(body, Some(&Secret::for_a_test(b"hunter2"))).text
     }
 
     #[test]

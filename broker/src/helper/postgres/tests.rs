@@ -35,7 +35,7 @@ fn payload_of(
     let (socket, server) = UnixStream::pair().unwrap();
     socket.set_nonblocking(true).unwrap();
     let socket = OwnedFd::from(socket);
-    let (auth, secret) = (auth(methods), Secret::of(PASSWORD));
+    let (auth, secret) = (auth(methods), Secret::for_a_test(PASSWORD));
     thread::scope(|scope| {
         scope.spawn(|| serve(Server(server)));
         let patience = Patience::new(link.as_fd(), Duration::from_secs(20));

@@ -1,0 +1,44 @@
+//! What the fuzz targets reach of a helper; there only when it is built for them.
+
+use std::io::Write;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use fdbroker_policy::{PostgresAuth, PostgresMethod};
+use fdbroker_wire::ConnectionWriter;
+
+use super::patience::Patience;
+use super::postgres;
+use super::secret::Secret;
+use super::stream::Stream;
+
+/// How long a log-in may take, which has nothing to wait for.
+const TIME: Duration = Duration::from_secs(60);
+
+/// Returns the payload that comes of a log-in to a PostgreSQL server that sends these bytes, as far as a socket's
+/// buffer has room for them, and reads nothing; `None` if it fails.
+#[must_use]
+pub fn log_in(sent: &[u8]) -> Option<Vec<u8>> {
+    let (link, _supervisor) = UnixStream::pair().ok()?;
+    let (socket, mut server) = UnixStream::pair().ok()?;
+    socket.set_nonblocking(true).ok()?;
+    server.set_nonblocking(true).ok()?;
+    // What does not fit is as good as not sent.
+    let _ = server.write(sent);
+    server.shutdown(Shutdown::Write).ok()?;
+    let auth = PostgresAuth {
+        user: "user".to_owned(),
+        database: "database".to_owned(),
+        password: None,
+        methods: PostgresMethod::ALL.to_vec(),
+    };
+    let secret = Secret::for_a_test(b"secret");
+    let socket = OwnedFd::from(socket);
+    let mut stream = Stream::new(&socket, Patience::new(link.as_fd(), TIME));
+    let session = postgres::log_in(&mut stream, &auth, Some(&secret)).ok()?;
+    let mut writer = ConnectionWriter::new("postgres").ok()?;
+    session.write(&auth, stream.rest(), &mut writer).ok()?;
+    Some(writer.finish().into_vec())
+}
