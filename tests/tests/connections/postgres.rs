@@ -154,3 +154,20 @@ fn a_credential_of_the_service_manager_is_found_by_its_name() {
     let daemon = builder.start();
     assert_eq!(current_user(daemon.connect().get(SLOT), &daemon), "orders");
 }
+
+#[test]
+fn a_session_outlives_the_broker_and_a_changed_password() {
+    let what = "a session outlives the broker and a changed password";
+    let Some(server) = Postgres::start(what, SCRAM) else { return };
+    server.execute("CREATE ROLE orders LOGIN PASSWORD 'hunter2'");
+    let mut daemon = daemon(&tcp(server.port()), "hunter2", "");
+    let listed = daemon.says(&["list", "--json", "1"]);
+    assert!(listed.contains(r#""kind":"tcp""#), "{listed}");
+    let (socket, payload) = connection(daemon.connect().get(SLOT), &daemon);
+    let early = fdbroker_wire::Connection::parse(&payload).unwrap().early().to_vec();
+    let asked = "SELECT current_user || ' ' || pg_backend_pid()";
+    let before = select(&socket, &early, asked).unwrap();
+    daemon.kill_both();
+    server.execute("ALTER ROLE orders PASSWORD 'another'");
+    assert_eq!(select(&socket, b"", asked).unwrap(), before);
+}
