@@ -1,0 +1,137 @@
+//! What the keys of a connection come to once a policy is loaded.
+
+mod support;
+
+use std::time::Duration;
+
+use fdbroker_policy::{
+    Auth, ConnectSource, Credential, Kind, Opening, PostgresAuth, PostgresMethod, Resource,
+    ServerAddress, Source,
+};
+use support::load_one;
+
+/// The resource that these lines make.
+#[track_caller]
+fn resource(lines: &str) -> Resource {
+    let text =
+        format!("version = 1\n[tags.a]\nid = 1\n[resources.orders]\nslot = \"a/0\"\n{lines}\n");
+    let policy = load_one("policy.toml", &text).unwrap_or_else(|findings| panic!("{findings}"));
+    policy.resources()[0].clone()
+}
+
+fn tcp(host: &str, port: u16) -> ServerAddress {
+    ServerAddress::Tcp { host: host.to_owned(), port }
+}
+
+#[test]
+fn every_key_of_a_connection_is_read() {
+    let full = resource(
+        "connect = [\"tcp:db.example.net:5432\", \"tcp:[::1]:1\", \"unix:/run/x\"]\nopen_timeout = \"3s\"\n\
+         source = \"192.0.2.7\"\nconnect_timeout = \"100ms\"\nkeep_alive = \"1h\"\nuser_timeout = \"2m\"\n\
+         auth.postgres = { user = \"orders\", database = \"shop\", password = \"credential:key\", \
+         methods = [\"password\", \"md5\", \"md5\"] }",
+    );
+    let connect = ConnectSource {
+        addresses: vec![
+            tcp("db.example.net", 5432),
+            tcp("::1", 1),
+            ServerAddress::Unix("/run/x".to_owned()),
+        ],
+        source: Some("192.0.2.7".parse().unwrap()),
+        connect_timeout: Duration::from_millis(100),
+        keep_alive: Duration::from_secs(3600),
+        user_timeout: Duration::from_secs(120),
+        auth: Some(Auth::Postgres(PostgresAuth {
+            user: "orders".to_owned(),
+            database: "shop".to_owned(),
+            password: Some(Credential::Named("key".to_owned())),
+            methods: vec![PostgresMethod::Cleartext, PostgresMethod::Md5],
+        })),
+    };
+    assert_eq!(full.source, Source::Connect(connect));
+    assert_eq!((full.source.descriptor_kind(), full.opening), (None, Opening::PerRequest));
+    let entries = full.source.entries();
+    let entry = |name| entries.iter().find(|(found, _)| *found == name).unwrap().1.as_str();
+    assert_eq!(entry("connect"), "tcp:db.example.net:5432, tcp:[::1]:1, unix:/run/x");
+    let auth =
+        "postgres user \"orders\" database \"shop\" password credential:key by password, md5";
+    assert_eq!(entry("auth"), auth);
+}
+
+#[test]
+fn what_a_connection_does_not_say_is_as_on_the_page() {
+    let bare = resource("connect = \"unix:/run/x\"\nauth = { postgres = { user = \"orders\" } }");
+    let connect = ConnectSource {
+        addresses: vec![ServerAddress::Unix("/run/x".to_owned())],
+        source: None,
+        connect_timeout: Duration::from_secs(5),
+        keep_alive: Duration::from_secs(60),
+        user_timeout: Duration::from_secs(60),
+        auth: Some(Auth::Postgres(PostgresAuth {
+            user: "orders".to_owned(),
+            database: "orders".to_owned(),
+            password: None,
+            methods: vec![PostgresMethod::ScramSha256],
+        })),
+    };
+    assert_eq!(bare.source, Source::Connect(connect));
+    assert_eq!(bare.source.descriptor_kind(), Some(Kind::Unix));
+    assert_eq!(bare.open_timeout, Duration::from_secs(10));
+}
+
+#[test]
+fn a_password_is_named_by_where_it_is_kept() {
+    let password = |text: &str| {
+        let auth = format!("auth.postgres = {{ user = \"u\", password = \"{text}\" }}");
+        let resource = resource(&format!("connect = \"tcp:127.0.0.1:1\"\n{auth}"));
+        let Source::Connect(connect) = resource.source else { panic!("no connection") };
+        connect.credentials().next().cloned()
+    };
+    assert_eq!(password("credential:a.b"), Some(Credential::Named("a.b".to_owned())));
+    assert_eq!(password("file:/etc/key"), Some(Credential::File("/etc/key".to_owned())));
+}
+
+#[test]
+fn what_is_no_address_name_or_place_is_refused() {
+    let address = |text: &str| format!("connect = \"{text}\"");
+    let password = |text: &str| {
+        format!("connect = \"tcp:h:1\"\nauth.postgres = {{ user = \"u\", password = \"{text}\" }}")
+    };
+    let wrong = [
+        "",
+        "h:1",
+        "tcp:",
+        "tcp:h",
+        "tcp:h:",
+        "tcp:h:0",
+        "tcp:h:65536",
+        "tcp:h:+1",
+        "tcp::1",
+        "tcp:a b:1",
+        "tcp:::1:1",
+        "tcp:[::1:1",
+        "tcp:[h]:1",
+        "tcp:a/b:1",
+        "unix:",
+        "unix:x",
+        "unix:/a/../b",
+        "http://h",
+    ];
+    let places = [
+        "hunter2",
+        "credential:",
+        "credential:a/b",
+        "credential:..",
+        "file:",
+        "file:key",
+        "env:KEY",
+    ];
+    let long = format!("unix:/{}", "x".repeat(107));
+    let lines = wrong.iter().copied().chain([&*long]).map(address);
+    for lines in lines.chain(places.iter().copied().map(password)) {
+        let text =
+            format!("version = 1\n[tags.a]\nid = 1\n[resources.r]\nslot = \"a/0\"\n{lines}\n");
+        let findings = load_one("policy.toml", &text).expect_err(&lines);
+        assert_eq!(findings.iter().count(), 1, "{findings}");
+    }
+}
