@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::depositor::Depositor;
 use super::turn::{CloseJob, Turn};
 
-/// One account may have one in so many of the helpers that are free. However many accounts have
+/// One account may have one in so many of the spares that are free. However many accounts have
 /// closes that sleep, the next one finds some.
-const SHARE_OF_HELPERS: usize = 16;
+const SHARE_OF_SPARES: usize = 16;
 
 /// A bound on threads.
 #[derive(Clone, Copy)]
@@ -20,7 +20,7 @@ pub(super) struct Threads {
     /// How many of these may be of what takes no right to bring.
     pub(super) without_right: usize,
     /// How many there may be beside these, for accounts that have a thread which sleeps.
-    pub(super) helpers: usize,
+    pub(super) spares: usize,
 }
 
 /// The accounts that have threads.
@@ -36,7 +36,7 @@ struct Crew {
 
 impl Threads {
     pub(super) fn all(self) -> usize {
-        self.accounts + self.helpers
+        self.accounts + self.spares
     }
 }
 
@@ -61,8 +61,8 @@ impl Crews {
     pub(super) fn room(&self, limit: Threads) -> impl Fn(Depositor) -> bool {
         let for_all = self.0.len() < limit.accounts.saturating_sub(limit.for_system_users);
         let without_right = self.0.keys().filter(|other| other.is_without_right()).count();
-        let helpers: usize = self.0.values().map(Crew::helpers).sum();
-        let share = limit.helpers.saturating_sub(helpers) / SHARE_OF_HELPERS;
+        let spares: usize = self.0.values().map(Crew::spares).sum();
+        let share = limit.spares.saturating_sub(spares) / SHARE_OF_SPARES;
         move |depositor| match self.0.get(&depositor) {
             // It is at work for itself alone: no other waits behind it.
             Some(_) if depositor.is_without_right() => false,
@@ -106,7 +106,7 @@ impl Crew {
         self.asleep + usize::from(self.at_work.is_some())
     }
 
-    fn helpers(&self) -> usize {
+    fn spares(&self) -> usize {
         self.threads().saturating_sub(1)
     }
 }
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     const LIMIT: Threads =
-        Threads { accounts: 99, for_system_users: 9, without_right: 9, helpers: 1024 };
+        Threads { accounts: 99, for_system_users: 9, without_right: 9, spares: 1024 };
 
     /// Has all closes of an account sleep; returns how many threads do.
     fn sleep_all(crews: &mut Crews, depositor: Depositor) -> usize {
@@ -133,15 +133,15 @@ mod tests {
     }
 
     #[test]
-    fn accounts_whose_closes_sleep_leave_helpers_to_the_next() {
+    fn accounts_whose_closes_sleep_leave_spares_to_the_next() {
         let mut crews = Crews::default();
         let mut each = (2000..2060).map(|uid| sleep_all(&mut crews, Depositor::User(Uid(uid))));
-        assert_eq!(each.next(), Some(61), "one, and a share of the helpers");
+        assert_eq!(each.next(), Some(61), "one, and a share of the spares");
         assert!(each.all(|asleep| asleep >= 2), "each has at least one");
     }
 
     #[test]
-    fn what_takes_no_right_to_bring_has_no_helper() {
+    fn what_takes_no_right_to_bring_has_no_spare() {
         let mut crews = Crews::default();
         assert_eq!(sleep_all(&mut crews, Depositor::Brought(Uid(2000))), 1);
         assert_eq!(sleep_all(&mut crews, Depositor::Unread(1)), 1);

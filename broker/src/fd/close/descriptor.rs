@@ -117,10 +117,10 @@ mod tests {
         }
     }
 
-    /// Threads for a few accounts, and no helpers.
+    /// Threads for a few accounts, and no spares.
     fn few(accounts: usize) -> Threads {
         let few = accounts.min(2);
-        Threads { accounts, for_system_users: few, without_right: few, helpers: 0 }
+        Threads { accounts, for_system_users: few, without_right: few, spares: 0 }
     }
 
     fn held(queue: &CloseQueue, uid: u32) -> DeferredClose {

@@ -15,7 +15,7 @@ const IDLE: Duration = Duration::from_secs(10);
 
 /// How many threads there may be. A thread that only closes takes about 30 KiB of memory.
 const THREADS: Threads =
-    Threads { accounts: 256, for_system_users: 32, without_right: 96, helpers: 1024 };
+    Threads { accounts: 256, for_system_users: 32, without_right: 96, spares: 1024 };
 
 /// How many sockets with something unread in them are closed side by side.
 pub(super) const UNREAD: u8 = 16;
