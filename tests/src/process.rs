@@ -86,6 +86,14 @@ pub fn has_ended(pid: u32) -> bool {
     !threads.filter_map(Result::ok).any(|thread| runs_in(&thread.path()))
 }
 
+/// Whether all processes of a group have ended, with all of their threads.
+pub fn group_has_ended(group: u32) -> bool {
+    let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let of_group = |pid| stat(pid).is_some_and(|fields| fields[2] == group.to_string());
+    !pids.any(|pid| of_group(pid) && !has_ended(pid))
+}
+
 fn runs_in(directory: &Path) -> bool {
     stat_in(directory).is_some_and(|fields| !matches!(fields[0].as_str(), "Z" | "X"))
 }

@@ -12,7 +12,9 @@ use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use fdbroker_tests::{Daemon, Directory, PATIENCE, binaries, fixtures, is_root, skip};
+use fdbroker_tests::{
+    Daemon, Directory, PATIENCE, binaries, fixtures, is_root, process, skip, wait_until,
+};
 
 /// The address of the socket on the page, and the one behind a proxy.
 const SHOWN: &str = "127.0.0.1:8080";
@@ -321,6 +323,8 @@ impl Drop for Running {
         // It may have ended by itself.
         let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
         self.0.wait().unwrap();
+        // A worker that ends later than its master can accept the next client, and answers nobody.
+        wait_until("all of it has ended", || process::group_has_ended(self.0.id()));
     }
 }
 
