@@ -112,6 +112,8 @@ fn reports_are_given_and_a_failure_carries_them() {
         Request::Purge(None) => report(None, "2 deposits deleted"),
         Request::Purge(Some(place)) if place == slot("1/2") => report(None, "deleted"),
         Request::Status => report(None, "well"),
+        Request::Leases => report(None, "lease=1"),
+        Request::EndLease(_) => report(None, "lease 1 has ended"),
         other => panic!("{other:?}"),
     });
     let mut broker = Broker::connect_to(fake.path()).unwrap();

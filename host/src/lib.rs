@@ -30,3 +30,4 @@ pub use names::SystemNames;
 pub use namespace::sees_units;
 pub use policy_file::{MAX_POLICY_BYTES, load_policy, policy_files, read_policy};
 pub use process::{MAX_GROUPS, Process, ProcessError, cgroup_of, has_exited, is_alive};
+pub use stamp::Stamp;

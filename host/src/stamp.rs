@@ -13,7 +13,7 @@ pub(crate) const SETTLED: Duration = Duration::from_millis(20);
 
 /// What changes whenever a file is written or another one takes its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Stamp {
+pub struct Stamp {
     device: u64,
     inode: u64,
     size: u64,
@@ -26,7 +26,7 @@ impl Stamp {
     ///
     /// # Errors
     /// What fstat(2) says.
-    pub(crate) fn of(file: &File) -> io::Result<Self> {
+    pub fn of(file: &File) -> io::Result<Self> {
         let found = file.metadata()?;
         Ok(Self {
             device: found.dev(),

@@ -60,8 +60,8 @@ pub use moment::{Moment, NotAMoment, Validity};
 pub use names::{LookupError, Names};
 pub use policy::Policy;
 pub use resource::{
-    Access, Auth, ConnectSource, Credential, DeviceNumber, Opening, PathSource, PostgresAuth,
-    PostgresMethod, Resource, ResourceIndex, ServerAddress, Source,
+    Access, Auth, ConnectSource, Credential, DeviceNumber, LeaseTerms, Opening, PathSource,
+    PostgresAuth, PostgresMethod, Ready, Resource, ResourceIndex, ServerAddress, Source,
 };
 pub use settings::{Account, Audit, Rates, Settings};
 pub use tag_settings::TagSettings;

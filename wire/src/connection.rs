@@ -40,6 +40,8 @@ pub const BACKEND_PID: &str = "backend.pid";
 pub const BACKEND_KEY: &str = "backend.key";
 /// The state of the transaction, one byte: `I` for none.
 pub const TRANSACTION: &str = "transaction";
+/// The number of the lease, where there is one.
+pub const LEASE: &str = "lease";
 /// What the server sent after the log-in: it comes before whatever is read from the socket.
 pub const EARLY: &str = "early";
 

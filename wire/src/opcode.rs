@@ -28,7 +28,7 @@ pub const LIST: i16 = 66;
 pub const LISTING: i16 = 67;
 /// Asks the broker to read its policy again.
 pub const RELOAD: i16 = 68;
-/// Answers a [`RELOAD`], a [`PURGE`] and a [`STATUS`].
+/// Answers a [`RELOAD`], a [`PURGE`], a [`STATUS`], [`LEASES`] and an [`END_LEASE`].
 pub const REPORT: i16 = 69;
 /// Asks to delete deposits of any owner.
 pub const PURGE: i16 = 70;
@@ -56,6 +56,10 @@ pub const READY: i16 = 83;
 pub const WITHDRAW: i16 = 84;
 /// Tells, unasked, what happened to a tag that is owned or claimed.
 pub const EVENT: i16 = 85;
+/// Asks who has what on terms.
+pub const LEASES: i16 = 86;
+/// Asks to end a lease.
+pub const END_LEASE: i16 = 88;
 /// The first opcode that is never served to a peer.
 pub const FIRST_PRIVATE: i16 = 96;
 /// The supervisor's answer to a worker that asks for a resource.

@@ -77,6 +77,10 @@ pub enum Request {
     Purge(Option<Slot>),
     /// STATUS: how are you?
     Status,
+    /// LEASES: who has what on terms?
+    Leases,
+    /// END_LEASE: end the lease of this number.
+    EndLease(u64),
 }
 
 /// What a broker answers when it does not fail.
@@ -86,7 +90,7 @@ pub enum Answer {
     Found(Found),
     /// LISTING answers LIST.
     Listing(Listing),
-    /// REPORT answers RELOAD, PURGE and STATUS.
+    /// REPORT answers RELOAD, PURGE, STATUS, LEASES and END_LEASE.
     Report(Report),
 }
 
@@ -214,6 +218,11 @@ impl Request {
                 opcode::PURGE
             }
             Self::Status => opcode::STATUS,
+            Self::Leases => opcode::LEASES,
+            Self::EndLease(number) => {
+                out.u64(number);
+                opcode::END_LEASE
+            }
         };
         extended(op, out)
     }
@@ -227,7 +236,13 @@ impl Request {
         let Extended { op, body, descriptors, .. } = message;
         if !matches!(
             op,
-            opcode::FIND | opcode::LIST | opcode::RELOAD | opcode::PURGE | opcode::STATUS
+            opcode::FIND
+                | opcode::LIST
+                | opcode::RELOAD
+                | opcode::PURGE
+                | opcode::STATUS
+                | opcode::LEASES
+                | opcode::END_LEASE
         ) {
             return Err(UNKNOWN);
         }
@@ -252,6 +267,8 @@ impl Request {
             opcode::RELOAD => Self::Reload,
             opcode::PURGE => Self::Purge(fields.optional_slot()?),
             opcode::STATUS => Self::Status,
+            opcode::LEASES => Self::Leases,
+            opcode::END_LEASE => Self::EndLease(fields.u64()?),
             _ => return None,
         };
         fields.end().map(|()| request)

@@ -27,9 +27,21 @@ fn control() -> impl Strategy<Value = Control<u32>> {
         (tag, 0..=i32::MAX, option::of(any::<u32>()))
             .prop_map(|(tag, pid, process)| Control::Note { tag, pid, process }),
         Just(Control::Restored),
-        any::<(u32, u32, u32, u32)>().prop_map(|(generation, resource, ticket, uid)| {
-            Control::Open { generation, resource, ticket, uid }
-        }),
+        (any::<(u32, u32, u32, u32)>(), 0..=i32::MAX, option::of(any::<u32>())).prop_map(
+            |((generation, resource, ticket, uid), pid, process)| Control::Open {
+                generation,
+                resource,
+                ticket,
+                uid,
+                pid,
+                process
+            }
+        ),
+        any::<u32>().prop_map(|ticket| Control::Leases { ticket }),
+        (any::<u32>(), any::<u64>(), option::of(any::<u32>()))
+            .prop_map(|(ticket, number, by)| Control::EndLease { ticket, number, by }),
+        (any::<u32>(), report.clone())
+            .prop_map(|(ticket, outcome)| Control::Told { ticket, outcome }),
         (any::<u32>(), outcome).prop_map(|(ticket, outcome)| Control::Opened { ticket, outcome }),
         Just(Control::Serving),
         tally.clone().prop_map(Control::Waiting),

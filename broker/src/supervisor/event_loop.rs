@@ -10,9 +10,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::StartError;
 use super::audit::records::Records;
+use super::news::News;
 use super::notify;
 use super::policy::reload::Done;
-use super::resources::pool::OpenAnswer;
+use super::resources::entry::OpenAnswer;
 use super::signals::{Order, Signals};
 use super::state::Supervisor;
 use super::workers::link::Link;
@@ -53,6 +54,8 @@ enum Event {
     NoAuditFile,
     /// It has been.
     Reloaded(Done),
+    /// Something happened to a resource.
+    News(News),
     /// It is time to see how everything is.
     Beat,
 }
@@ -69,9 +72,11 @@ impl Supervisor {
             .build()
             .map_err(StartError::Runtime)?;
         let log = Rc::clone(&self.log);
+        let leases = self.leases.clone();
         let result = runtime.block_on(async {
             tokio::select! {
                 result = self.serve() => result,
+                Err(error) = leases.keep() => Err(StartError::Runtime(error)),
                 never = notify::keep_watch(&log) => match never {},
             }
         });
@@ -86,6 +91,7 @@ impl Supervisor {
 
     async fn serve(&mut self) -> Result<(), StartError> {
         let mut signals = Signals::heed().map_err(StartError::Runtime)?;
+        self.opener.keep_ready(&self.told);
         loop {
             self.listener.repair(&self.log);
             let end = match spawn::worker(&self.spawner, &self.log, self.close_queue.clone()) {
@@ -161,6 +167,7 @@ impl Supervisor {
                 () = &mut waited, if !served => Event::Waited,
                 () = pulse.beat() => Event::Beat,
                 done = self.reloads.done() => Event::Reloaded(done),
+                Some(news) = self.news.recv() => Event::News(news),
                 event = next(&mut link, &mut opened, &self.close_queue, &self.records) => event,
             };
             match event {
@@ -202,6 +209,8 @@ impl Supervisor {
                         break problem;
                     }
                 }
+                Event::News(News::Good(text)) => self.log.info(&text),
+                Event::News(News::Bad(text)) => self.log.error(&text),
                 Event::Hangup => self.hang_up(served.then_some(&mut link)),
                 Event::NoAuditFile => self.make_audit_file(served.then_some(&mut link)),
                 Event::Reloaded(done) => self.reloaded(done, served.then_some(&mut link)),
@@ -311,6 +320,7 @@ mod tests {
             Opener::new(&[], helpers, CloseQueue::new()).unwrap(),
             CloseQueue::new(),
         )
+        .unwrap()
     }
 
     /// A link, and the worker's end of it.
@@ -402,7 +412,7 @@ mod tests {
         ));
         let resource = CloseQueue::new().hold(Depositor::Nobody, theirs.into());
         let outcome = Ok(Arc::new(Opened::one(resource)));
-        answers.send(OpenAnswer { ticket: 1, outcome, said: None }).ok().unwrap();
+        answers.send(OpenAnswer { ticket: 1, outcome, said: None, lease: None }).ok().unwrap();
         for _ in 0..200 {
             if let Event::Opened(_) = next(&mut link, &mut opened, &close_queue, &records).await {
                 return;

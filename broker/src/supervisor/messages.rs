@@ -5,12 +5,17 @@ use std::io;
 use std::sync::Arc;
 
 use fdbroker_policy::Uid;
-use fdbroker_wire::{Control, Errno, Extended, Message, Slot};
+use fdbroker_types::quoted;
+use fdbroker_wire::{Control, Errno, Extended, Message, Opened, Slot};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::deposits::takers::Taker;
 use super::deposits::unclosed::Closed;
-use super::resources::pool::{Caller, OpenAnswer, stale};
+use super::leases::{LeaseNumber, LeaseOffer};
+use super::resources::caller::Caller;
+use super::resources::entry::OpenAnswer;
+use super::resources::failure::OpenFailure;
+use super::resources::pool::stale;
 use super::state::Supervisor;
 use super::workers::link::Link;
 use crate::fd::{Depositor, PeerFd, table};
@@ -59,11 +64,11 @@ impl Supervisor {
     ) -> Result<(), String> {
         match Control::from_extended(message).map_err(|error| error.to_string())? {
             Control::Restore => self.restore(link).map_err(|error| error.to_string())?,
-            Control::Open { generation, resource, ticket, uid } => {
+            Control::Open { generation, resource, ticket, uid, pid, process } => {
                 if generation == self.source.generation {
-                    let worker = self.unclosed.worker();
-                    let caller =
-                        Caller { ticket, uid: Uid(uid), worker, unclosed: self.unclosed.clone() };
+                    let (uid, place) = (Uid(uid), None);
+                    let (worker, unclosed) = (self.unclosed.worker(), self.unclosed.clone());
+                    let caller = Caller { ticket, uid, pid, process, place, worker, unclosed };
                     self.opener.open(resource, caller, answers);
                 } else {
                     // A closed channel means that the worker has gone, and its question with it.
@@ -88,6 +93,13 @@ impl Supervisor {
                 problem.into_iter().for_each(|problem| self.log.error(problem));
             }
             Control::WantCloser { uid } => self.give_closer(Uid(uid), link),
+            Control::Leases { ticket } => {
+                link.control(Control::Told { ticket, outcome: Ok(self.leases.report()) });
+            }
+            Control::EndLease { ticket, number, by } => {
+                let outcome = self.leases.give_up(LeaseNumber(number), by.map(Uid));
+                link.control(Control::Told { ticket, outcome });
+            }
             Control::Suspect(slot) => self.quarantine.name(slot),
             Control::Serving => {
                 *served = true;
@@ -162,8 +174,25 @@ impl Supervisor {
         }
     }
 
+    fn begin_lease(&self, offer: LeaseOffer, opened: &Opened<PeerFd>) -> Result<(), OpenFailure> {
+        let name = quoted(&offer.resource).to_string();
+        let descriptor = opened.descriptor().descriptor();
+        let begun = descriptor.map_or(Err(io::ErrorKind::NotConnected.into()), |descriptor| {
+            self.leases.begin(offer, descriptor)
+        });
+        begun.map_err(|error| OpenFailure {
+            errno: Errno::AGAIN,
+            text: format!("resource {name}: no lease of it can be kept: {error}"),
+        })
+    }
+
     pub(crate) fn pass_on(&self, answer: OpenAnswer, link: &mut Link) {
-        let OpenAnswer { ticket, outcome, said } = answer;
+        let OpenAnswer { ticket, mut outcome, said, lease } = answer;
+        if let (Ok(opened), Some(offer)) = (&outcome, lease)
+            && let Err(failure) = self.begin_lease(offer, opened)
+        {
+            outcome = Err(failure);
+        }
         match outcome {
             Ok(opened) => {
                 said.iter().for_each(|said| self.log.info(said));

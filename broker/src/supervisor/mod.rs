@@ -11,8 +11,10 @@ mod deposits;
 mod error;
 mod event_loop;
 mod health;
+pub(crate) mod leases;
 mod listener;
 mod messages;
+pub(crate) mod news;
 mod notify;
 mod policy;
 mod policy_error;
@@ -108,7 +110,8 @@ fn prepare(
         );
     }
     let readiness = std::mem::take(readiness);
-    Ok(state::Supervisor::new(spawner, records, readiness, source, listener, opener, close_queue))
+    state::Supervisor::new(spawner, records, readiness, source, listener, opener, close_queue)
+        .map_err(StartError::Runtime)
 }
 
 /// Says which resources cannot be opened for want of a capability that the policy names.

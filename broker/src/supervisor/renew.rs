@@ -139,6 +139,7 @@ impl Supervisor {
         self.awaited = Some(source.generation);
         self.source = source;
         self.opener = opener;
+        self.opener.keep_ready(&self.told);
         self.records.follow(&self.source.policy);
         opened.iter().for_each(|resource| self.records.opened(resource));
         self.records.reloaded(Verdict::Granted, &text);

@@ -1,13 +1,18 @@
 //! What the supervisor has: each of its tasks works on this, in a file of its own.
 
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::audit::records::Records;
 use super::deposits::Deposits;
 use super::deposits::quarantine::Quarantine;
 use super::deposits::unclosed::Unclosed;
+use super::leases::Leases;
 use super::listener::Listener;
+use super::news::{News, Told};
 use super::notify::Readiness;
 use super::policy::reload::Reloads;
 use super::policy::source::PolicySource;
@@ -30,6 +35,10 @@ pub(crate) struct Supervisor {
     pub(crate) source: PolicySource,
     pub(crate) listener: Listener,
     pub(crate) opener: Opener,
+    /// What happens to resources while nobody asks for them.
+    pub(crate) told: Told,
+    pub(crate) leases: Leases,
+    pub(crate) news: UnboundedReceiver<News>,
     /// The audit file has been opened again since the worker was given it, which does not serve yet.
     pub(crate) has_other_trail: bool,
     /// The policy that was read and that no worker has put in force yet.
@@ -56,10 +65,11 @@ impl Supervisor {
         listener: Listener,
         opener: Opener,
         close_queue: CloseQueue,
-    ) -> Self {
+    ) -> io::Result<Self> {
         let unclosed = Unclosed::default();
+        let (told, news) = unbounded_channel();
         let deposits = Deposits::new(unclosed.clone());
-        Self {
+        Ok(Self {
             spawner,
             log: Rc::clone(records.log()),
             records,
@@ -68,6 +78,9 @@ impl Supervisor {
             source,
             listener,
             opener,
+            leases: Leases::new(Told(told.clone()), close_queue.clone())?,
+            told: Told(told),
+            news,
             has_other_trail: false,
             awaited: None,
             deposits,
@@ -79,6 +92,6 @@ impl Supervisor {
             health: String::new(),
             unclosed,
             close_queue,
-        }
+        })
     }
 }

@@ -17,6 +17,7 @@ mod failure;
 mod get;
 mod inherited;
 mod lazy_broker;
+mod leases;
 mod list;
 mod listen;
 mod operate;
@@ -59,6 +60,8 @@ enum Task {
     Reload(operate::Reload),
     Purge(operate::Purge),
     Status(operate::Status),
+    Leases(leases::Leases),
+    Revoke(leases::Revoke),
     Check(check::Check),
     Explain(explain::Explain),
     Who(who::Who),
@@ -96,6 +99,8 @@ pub fn main() -> ExitCode {
         Task::Reload(reload) => reload.run(&args),
         Task::Purge(purge) => purge.run(&args),
         Task::Status(status) => status.run(&args),
+        Task::Leases(leases) => leases.run(&args),
+        Task::Revoke(revoke) => revoke.run(&args),
         Task::Check(check) => check.run(&args),
         Task::Explain(explain) => explain.run(&args),
         Task::Who(who) => who.run(&args),

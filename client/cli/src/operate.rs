@@ -73,7 +73,7 @@ impl Reload {
     /// Runs it.
     pub(crate) fn run(self, args: &ConnectArgs) -> Result<(), Failure> {
         let report = args.connect()?.reload()?;
-        written(&report)
+        output::report(&report)
     }
 }
 
@@ -83,7 +83,7 @@ impl Purge {
         let mut lazy = LazyBroker::new(args);
         let slot = self.slot.as_deref().map(|slot| lazy.slot(slot)).transpose()?;
         let report = lazy.broker()?.purge(slot)?;
-        written(&report)
+        output::report(&report)
     }
 }
 
@@ -91,13 +91,6 @@ impl Status {
     /// Runs it.
     pub(crate) fn run(self, args: &ConnectArgs) -> Result<(), Failure> {
         let report = args.connect()?.status()?;
-        written(&report)
-    }
-}
-
-fn written(report: &str) -> Result<(), Failure> {
-    match report.trim_end() {
-        "" => Ok(()),
-        report => output::line(report),
+        output::report(&report)
     }
 }

@@ -46,3 +46,11 @@ pub(crate) fn table<const N: usize>(
     }
     Ok(())
 }
+
+/// Writes what the broker reports; an empty report is no line.
+pub(crate) fn report(text: &str) -> Result<(), Failure> {
+    match text.trim_end() {
+        "" => Ok(()),
+        text => line(text),
+    }
+}

@@ -112,8 +112,11 @@ fn plea(operation: &Operation) -> &'static str {
         Operation::Find(_) => {
             "check the name; if it is right, ask its administrator for a right on it"
         }
-        Operation::Reload | Operation::Purge(_) | Operation::Status => {
+        Operation::Reload | Operation::Purge(_) | Operation::Status | Operation::Leases => {
             "ask its administrator for the right `operate`"
+        }
+        Operation::EndLease(_) => {
+            "check the number: without the right `operate`, a process can end leases of its own user only"
         }
         _ => "ask its administrator for a rule that allows it",
     }

@@ -41,6 +41,10 @@ pub enum Operation {
     Purge(Option<Slot>),
     /// Asking how the broker is doing.
     Status,
+    /// Asking who has what on terms.
+    Leases,
+    /// Ending a lease, by its number.
+    EndLease(u64),
     /// Asking for the broker's instance number.
     Instance,
     /// Getting or taking what is in many slots of a tag.
@@ -114,6 +118,8 @@ impl fmt::Display for Operation {
             Self::Purge(Some(slot)) => write!(f, "purge {slot}"),
             Self::Purge(None) => f.write_str("purge of what no rule reaches"),
             Self::Status => f.write_str("status"),
+            Self::Leases => f.write_str("leases"),
+            Self::EndLease(number) => write!(f, "end of lease {number}"),
             Self::Instance => f.write_str("instance"),
             Self::GetMany(tag) => write!(f, "get {tag}/*"),
             Self::AddMany(tag) => write!(f, "add {tag}/*"),

@@ -143,6 +143,20 @@ macro_rules! requests {
                 Operate::status()
             }
 
+            /// Asks who has what on terms, and returns a line for each lease. Needs the right `operate`.
+            #[errors = "[`Error::Refused`] without the right."]
+            fn leases() -> String as Report {
+                Operate::leases()
+            }
+
+            /// Ends a lease by its number, which the payload of what was handed out has as `lease`. What was
+            /// handed out is shut down, in every process that has it. A process can end the leases of its own user; those of
+            /// others take the right `operate`.
+            #[errors = "[`Error::Refused`] if the user has no such lease; [`Error::Reported`] if nobody has."]
+            fn end_lease(number: u64) -> String as Report {
+                Operate::end_lease(number)
+            }
+
             /// Asks for the broker's instance number, which is another one after each of its starts.
             #[errors = "[`Error::Version1`], or what can happen to any request."]
             fn instance() -> i64 as Instance {

@@ -142,6 +142,15 @@ impl Operate {
         Self { operation: Operation::Purge(slot), message: encoded(WireRequest::Purge(slot)) }
     }
 
+    pub(crate) fn leases() -> Self {
+        Self { operation: Operation::Leases, message: encoded(WireRequest::Leases) }
+    }
+
+    pub(crate) fn end_lease(number: u64) -> Self {
+        let message = encoded(WireRequest::EndLease(number));
+        Self { operation: Operation::EndLease(number), message }
+    }
+
     pub(crate) fn status() -> Self {
         Self { operation: Operation::Status, message: encoded(WireRequest::Status) }
     }

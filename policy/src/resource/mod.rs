@@ -1,7 +1,9 @@
 //! A slot that the broker itself fills by opening something. What is told of one kind only is in a file of its own.
 
 mod connect;
+mod lease;
 mod path;
+mod ready;
 
 use std::fmt;
 use std::time::Duration;
@@ -9,7 +11,9 @@ use std::time::Duration;
 pub use self::connect::{
     Auth, ConnectSource, Credential, PostgresAuth, PostgresMethod, ServerAddress,
 };
+pub use self::lease::LeaseTerms;
 pub use self::path::{Access, DeviceNumber, PathSource};
+pub use self::ready::Ready;
 use crate::{Kind, Slot};
 
 /// One table `[resources.NAME]`.
@@ -25,6 +29,10 @@ pub struct Resource {
     pub opening: Opening,
     /// How long a caller waits for it to be opened.
     pub open_timeout: Duration,
+    /// What is opened ahead.
+    pub ready: Option<Ready>,
+    /// On which terms a caller has it; for ever if there are none.
+    pub lease: Option<LeaseTerms>,
     /// Linux capabilities that opening it needs: lower case, without `cap_`, each once.
     pub capabilities: Vec<String>,
 }

@@ -152,11 +152,14 @@ fn fields(before: Vec<Entry>, after: Vec<Entry>) -> Vec<Field> {
 const NONE: &str = "none";
 
 fn of_resource(resource: &Resource) -> Vec<Entry> {
-    let Resource { name: _, slot, source, opening, open_timeout, capabilities } = resource;
+    let Resource { name: _, slot, source, opening, open_timeout, ready, lease, capabilities } =
+        resource;
     let mut entries = vec![("slot", format!("{}/{}", slot.tag, slot.index))];
     entries.extend(source.entries());
     entries.push(("open", opening.to_string()));
     entries.push(("open_timeout", milliseconds(*open_timeout)));
+    entries.extend(ready.iter().flat_map(fdbroker_policy::Ready::entries));
+    entries.extend(lease.iter().flat_map(fdbroker_policy::LeaseTerms::entries));
     entries.push(("capabilities", listed(capabilities.iter().map(String::as_str))));
     entries
 }

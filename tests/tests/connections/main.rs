@@ -1,14 +1,18 @@
 //! Connections to servers: the broker connects and logs in, and the caller gets the socket and no password.
 //!
 //! - [`confined`]: what a helper can do that a server has taken over
+//! - [`leases`]: who has a connection on terms, and when that ends
 //! - [`names`]: servers by name, and connections without a log-in
 //! - [`postgres`]: a real PostgreSQL server
+//! - [`ready`]: connections that are made before somebody asks
 //! - [`secrets`]: how a password is kept, and where it is found afterwards: nowhere
 //! - [`strangers`]: servers that lie, stall and flood
 
 mod confined;
+mod leases;
 mod names;
 mod postgres;
+mod ready;
 mod resource;
 mod secrets;
 mod strangers;

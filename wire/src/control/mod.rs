@@ -38,6 +38,9 @@ const TAKING: i16 = 115;
 const PARTED: i16 = 116;
 const WAITING: i16 = 117;
 const REMOVED: i16 = 119;
+const LEASES: i16 = 120;
+const END_LEASE: i16 = 121;
+const TOLD: i16 = 122;
 
 /// A message between worker and supervisor.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -71,6 +74,10 @@ pub enum Control<F> {
         ticket: u32,
         /// For whom, on whose account my copy is closed.
         uid: u32,
+        /// The process that asked, as the worker's namespace numbers it.
+        pid: i32,
+        /// The process itself (a pidfd), where the kernel names it.
+        process: Option<F>,
     },
     /// Supervisor: the answer to an [`Control::Open`].
     Opened {
@@ -130,6 +137,27 @@ pub enum Control<F> {
     Suspect(Slot),
     /// Supervisor: my copies of these deposits, which were replaced or deleted, have been closed.
     Removed(Vec<DepositNumber>),
+    /// Worker: which leases are there?
+    Leases {
+        /// What the answer is to carry; chosen by the worker.
+        ticket: u32,
+    },
+    /// Worker: end a lease.
+    EndLease {
+        /// What the answer is to carry; chosen by the worker.
+        ticket: u32,
+        /// Which.
+        number: u64,
+        /// Only if this user has it; `None` if anybody has it.
+        by: Option<u32>,
+    },
+    /// Supervisor: the answer to [`Control::Leases`] and [`Control::EndLease`].
+    Told {
+        /// The question's.
+        ticket: u32,
+        /// What there is to say, or why it was not done.
+        outcome: Result<String, (Errno, String)>,
+    },
     /// A process is about to take the deposits of some slots, or, without a process, nobody is any
     /// more. The supervisor keeps this until the slot changes or the process ends, and sends it
     /// again on [`Control::Restore`]: the process with the first of its tags only.
@@ -196,9 +224,21 @@ impl<F> Control<F> {
                 (NOTE, process)
             }
             Self::Restored => (RESTORED, None),
-            Self::Open { generation, resource, ticket, uid } => {
-                out.u32(generation).u32(resource).u32(ticket).u32(uid);
-                (OPEN, None)
+            Self::Open { generation, resource, ticket, uid, pid, process } => {
+                out.u32(generation).u32(resource).u32(ticket).u32(uid).u32(pid.unsigned_abs());
+                (OPEN, process)
+            }
+            Self::Leases { ticket } => {
+                out.u32(ticket);
+                (LEASES, None)
+            }
+            Self::EndLease { ticket, number, by } => {
+                out.u32(ticket).u64(number).u32(u32::from(by.is_some())).u32(by.unwrap_or(0));
+                (END_LEASE, None)
+            }
+            Self::Told { ticket, outcome } => {
+                out.u32(ticket).told(outcome);
+                (TOLD, None)
             }
             Self::Serving => (SERVING, None),
             Self::Waiting(tally) => {
@@ -301,7 +341,16 @@ impl<F> Control<F> {
                 resource: fields.u32()?,
                 ticket: fields.u32()?,
                 uid: fields.u32()?,
+                pid: i32::try_from(fields.u32()?).ok()?,
+                process: descriptor,
             },
+            LEASES => Self::Leases { ticket: fields.u32()? },
+            END_LEASE => Self::EndLease {
+                ticket: fields.u32()?,
+                number: fields.u64()?,
+                by: fields.optional_user()?,
+            },
+            TOLD => Self::Told { ticket: fields.u32()?, outcome: fields.told()? },
             SERVING => Self::Serving,
             WAITING => Self::Waiting(fields.tally()?),
             CLOSED => Self::Closed(fields.tally()?),

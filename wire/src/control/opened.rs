@@ -50,6 +50,12 @@ impl<F> Opened<F> {
         Opened { descriptor, others: others.into_iter().map(change).collect(), payload }
     }
 
+    /// Returns the same with another payload, which must not be larger than [`MAX_PAYLOAD`] bytes.
+    #[must_use]
+    pub fn with_payload(self, change: impl FnOnce(Payload) -> Payload) -> Self {
+        Self { payload: change(self.payload), ..self }
+    }
+
     /// Returns the same with its descriptors borrowed, to be sent.
     pub fn borrowed(&self) -> Opened<&F> {
         let (others, payload) = (self.others.iter().collect(), self.payload.clone());

@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use fdbroker_host::Stamp;
 use fdbroker_policy::ConnectSource;
 use fdbroker_wire::{Errno, Opened};
 
@@ -22,6 +23,11 @@ pub(crate) struct ConnectOpener {
 impl ConnectOpener {
     pub(crate) fn new(connect: &ConnectSource, within: Duration, helpers: Helpers) -> Self {
         Self { connect: connect.clone(), within, helpers }
+    }
+
+    /// Returns the stamps of its credentials as they are now.
+    pub(crate) fn credentials(&self) -> Vec<Option<Stamp>> {
+        self.connect.credentials().map(credential::stamp).collect()
     }
 
     /// Connects and logs in. Blocks, for as long as its caller waits.

@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::os::fd::OwnedFd;
 
-use fdbroker_host::{credential_fault, open_credential};
+use fdbroker_host::{Stamp, credential_fault, open_credential};
 use fdbroker_policy::{Credential, Uid};
 use fdbroker_types::quoted;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
@@ -32,6 +32,12 @@ pub(super) fn in_memory(credential: &Credential) -> Result<OwnedFd, String> {
     }
     let secret = read_all(&file).map_err(failed)?;
     sealed(without_newline(&secret)).map_err(|error| failed(format!("no memory for it: {error}")))
+}
+
+/// Returns what changes whenever a credential is written or replaced; `None` while it cannot be opened.
+pub(super) fn stamp(credential: &Credential) -> Option<Stamp> {
+    let file = open_credential(&path(credential).ok()?).ok()?;
+    Stamp::of(&file).ok()
 }
 
 fn path(credential: &Credential) -> Result<String, String> {

@@ -1,9 +1,12 @@
 //! Resources, opened off the event loop.
 
+pub(crate) mod caller;
 pub(crate) mod capability;
 pub(crate) mod connect;
 mod credential;
+pub(crate) mod entry;
 pub(crate) mod failure;
 pub(crate) mod openable;
 pub(crate) mod path;
 pub(crate) mod pool;
+mod ready;

@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
+use fdbroker_host::Stamp;
 use fdbroker_policy::{Resource, Source};
 use fdbroker_types::quoted;
 use fdbroker_wire::Opened;
@@ -46,6 +47,14 @@ impl Openable {
         match &self.opener {
             Opener::Path(path) => path.is_current(),
             Opener::Connect(_) => true,
+        }
+    }
+
+    /// Returns the stamps of the credentials that opening it takes, as they are now. Can block.
+    pub(super) fn credentials(&self) -> Vec<Option<Stamp>> {
+        match &self.opener {
+            Opener::Path(_) => Vec::new(),
+            Opener::Connect(connect) => connect.credentials(),
         }
     }
 

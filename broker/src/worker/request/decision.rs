@@ -83,6 +83,11 @@ impl Requester {
         self.writer.as_ref().ok().and_then(Option::as_ref)
     }
 
+    /// The process that asks: the one who wrote, or else the one who connected.
+    pub(crate) fn asking(&self) -> &Identity {
+        self.other_writer().unwrap_or(self.connection())
+    }
+
     /// Its answer is held back for so long, at least.
     pub(crate) fn hold_back(&self, pause: Duration) {
         self.pause.set(self.pause.get().max(pause));

@@ -13,7 +13,8 @@ pub(crate) mod discover;
 pub(crate) mod error;
 pub(crate) mod get;
 pub(crate) mod handover;
-pub(crate) mod many;
+pub(crate) mod leases;
+mod many;
 pub(crate) mod open;
 pub(crate) mod orphans;
 pub(crate) mod place;
@@ -77,6 +78,10 @@ pub(crate) async fn serve(
         Request::Version2(Version2::Reload) => admin::reload(worker, &requester).await,
         Request::Version2(Version2::Purge(slot)) => {
             admin::purge(worker, &requester, session, slot).await
+        }
+        Request::Version2(Version2::Leases) => leases::list(worker, &requester).await,
+        Request::Version2(Version2::EndLease(number)) => {
+            leases::end(worker, &requester, number).await
         }
         Request::Version2(Version2::Status) => Ok(admin::status(worker, &requester)),
     };

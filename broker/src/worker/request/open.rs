@@ -1,5 +1,6 @@
 //! The opening of a resource for a request. The supervisor opens it; a caller waits for room first.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use fdbroker_policy::{Resource, ResourceIndex, Uid};
@@ -13,6 +14,7 @@ use crate::log::{Kind, Verdict};
 use crate::worker::limits::quota::{Exceeded, OpeningCharge};
 use crate::worker::limits::room_wait::RoomWait;
 use crate::worker::state::Worker;
+use crate::worker::supervisor_link::write::Asker;
 
 /// How long a policy that the supervisor has sent may take to be in force here.
 const SWAP: Duration = Duration::from_secs(30);
@@ -31,7 +33,10 @@ pub(crate) async fn open(
         let _ = context.record(Kind::Open, Verdict::Failed, &failure.reason);
     })?;
     let generation = context.rules.generation;
-    let opened = worker.link.open(generation, index, resource, uid, charge).await;
+    let by = context.requester.asking();
+    let process = by.process.as_ref().map(|process| process.as_fd());
+    let asker = Asker { uid, pid: by.pid, process };
+    let opened = worker.link.open(generation, index, resource, asker, charge).await;
     match opened {
         Ok(opened) => {
             // The record of the decision, which follows, is the one that counts.

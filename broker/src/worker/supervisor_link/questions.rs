@@ -21,11 +21,15 @@ pub(crate) struct Reloaded {
     pub(crate) outcome: Result<String, (Errno, String)>,
 }
 
+/// What there is to say, or why something was not done.
+pub(crate) type Told = Result<String, (Errno, String)>;
+
 /// Who waits for an answer.
 #[derive(Default)]
 pub(crate) struct Questions {
     opening: RefCell<HashMap<u32, Waiter>>,
     reloading: RefCell<HashMap<u32, oneshot::Sender<Reloaded>>>,
+    asking: RefCell<HashMap<u32, oneshot::Sender<Told>>>,
     next_ticket: Cell<u32>,
     /// What has been opened, and the supervisor has still to close.
     pub(crate) openings: Openings,
@@ -88,6 +92,14 @@ impl Questions {
         (ticket, reloaded)
     }
 
+    /// Returns the ticket of another question, and what receives the answer.
+    pub(super) fn ask(&self) -> (u32, oneshot::Receiver<Told>) {
+        let (answer, told) = oneshot::channel();
+        let ticket = self.ticket();
+        self.asking.borrow_mut().insert(ticket, answer);
+        (ticket, told)
+    }
+
     fn ticket(&self) -> u32 {
         self.next_ticket.replace(self.next_ticket.get().wrapping_add(1))
     }
@@ -103,6 +115,12 @@ impl Questions {
     /// Everybody who waits for a resource has to ask again.
     pub(crate) fn forget_opening(&self) {
         self.opening.borrow_mut().clear();
+    }
+
+    /// A question was answered. Its request may have ended.
+    pub(crate) fn told(&self, ticket: u32, outcome: Told) {
+        let waiter = self.asking.borrow_mut().remove(&ticket);
+        let _ = waiter.map(|waiter| waiter.send(outcome));
     }
 
     /// The policy was read again. The request for it may have ended.

@@ -49,6 +49,13 @@ pub(crate) struct SupervisorLink {
     broken: Notify,
 }
 
+/// For whom a resource is opened: on whose account, and by which process.
+pub(crate) struct Asker<'a> {
+    pub(crate) uid: Uid,
+    pub(crate) pid: i32,
+    pub(crate) process: Option<BorrowedFd<'a>>,
+}
+
 /// The exclusive right to write to the supervisor. What is decided while holding it stays true
 /// until it is dropped: every change of the slots goes through here.
 pub(crate) struct LinkGuard<'a> {
@@ -82,7 +89,7 @@ impl SupervisorLink {
         LinkGuard { link: self, _turn: turn }
     }
 
-    /// Has the supervisor open a resource for `uid`, by its position in the policy of that generation, and waits
+    /// Has the supervisor open a resource, by its position in the policy of that generation, and waits
     /// for it as long as the resource's `open_timeout`.
     ///
     /// # Errors
@@ -92,20 +99,38 @@ impl SupervisorLink {
         generation: u32,
         index: ResourceIndex,
         resource: &Resource,
-        uid: Uid,
+        asker: Asker<'_>,
         charge: OpeningCharge,
     ) -> OpenOutcome {
         let late = |_| (Errno::TIMEDOUT, "opening it timed out".to_owned());
-        let until = Instant::now() + resource.open_timeout;
+        // Where holders are counted, one may have to give its place back first.
+        let wait = resource.lease.map_or(Duration::ZERO, |terms| terms.wait);
+        let until = Instant::now() + resource.open_timeout + wait;
+        let Asker { uid, pid, process } = asker;
         let guard = timeout_at(until, self.lock()).await.map_err(late)?;
         let (ticket, opened) = self.questions.open(resource.opening, uid, charge);
-        let message = Control::Open { generation, resource: index.0, ticket, uid: uid.0 };
+        let process = process.filter(|_| resource.lease.is_some());
+        let resource = index.0;
+        let message = Control::Open { generation, resource, ticket, uid: uid.0, pid, process };
         if guard.control_soon(message).await.is_err() {
             self.questions.withdraw(ticket);
             return Err(again());
         }
         drop(guard);
         timeout_at(until, opened).await.map_err(late)?.unwrap_or_else(|_| Err(again()))
+    }
+
+    /// Has the supervisor say which leases there are, or end one.
+    ///
+    /// # Errors
+    /// If it has gone.
+    pub(crate) async fn ask(
+        &self,
+        question: impl FnOnce(u32) -> Control<BorrowedFd<'static>>,
+    ) -> Result<Result<String, (Errno, String)>, Disconnected> {
+        let (ticket, told) = self.questions.ask();
+        self.lock().await.control(question(ticket)).await?;
+        told.await.map_err(|_| Disconnected)
     }
 
     /// Has the supervisor read the policy again.

@@ -81,6 +81,7 @@ fn take(worker: &Worker, message: Message<PeerFd>) -> io::Result<()> {
             Ok(Control::Reloaded { ticket, generation, outcome }) => {
                 worker.link.questions.reloaded(ticket, Reloaded { generation, outcome });
             }
+            Ok(Control::Told { ticket, outcome }) => worker.link.questions.told(ticket, outcome),
             // It fails when this worker ends.
             Ok(Control::Policy(setup)) => drop(worker.coming.send(setup)),
             Ok(Control::Trail(file)) => {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use toml::de::DeTable;
 
 use super::path::check_path;
+use super::{lease, ready};
 use crate::load::amount::duration;
 use crate::load::reader::{Expected, Section, wrong_type};
 use crate::load::report::{Report, Span};
@@ -37,8 +38,23 @@ const KEEP_ALIVE: &str = "keep_alive";
 const USER_TIMEOUT: &str = "user_timeout";
 
 /// The keys that only a connection has, beside the one that names it.
-pub(super) const KEYS: [&str; 5] =
-    [SOURCE.key, CONNECT_TIMEOUT, KEEP_ALIVE, USER_TIMEOUT, AUTH.key];
+pub(super) const KEYS: [&str; 11] = {
+    let [ready, max_age] = ready::KEYS;
+    let [holders, wait, ttl, revocable] = lease::KEYS;
+    [
+        SOURCE.key,
+        CONNECT_TIMEOUT,
+        KEEP_ALIVE,
+        USER_TIMEOUT,
+        AUTH.key,
+        ready,
+        max_age,
+        holders,
+        wait,
+        ttl,
+        revocable,
+    ]
+};
 
 /// The most addresses of one resource.
 const MOST_ADDRESSES: usize = 16;

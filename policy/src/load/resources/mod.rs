@@ -1,7 +1,9 @@
 //! Reads the tables `[resources.NAME]`. The keys of one kind are read in a file of its own.
 
 mod connect;
+mod lease;
 mod path;
+mod ready;
 
 use std::collections::BTreeSet;
 
@@ -79,6 +81,7 @@ impl<'d> Resources<'d> {
         let opening = section.word(OPEN, &openings, report).unwrap_or_default();
         let open_timeout = duration(section, OPEN_TIMEOUT, report);
         let capabilities = capabilities(section, report);
+        let (ready, lease) = (ready::read(section, report), lease::read(section, report));
         if let (Some(slot), Some(source)) = (slot, source) {
             self.read.push(Resource {
                 name: name.to_owned(),
@@ -86,6 +89,8 @@ impl<'d> Resources<'d> {
                 source,
                 opening,
                 open_timeout: open_timeout.unwrap_or(Resource::DEFAULT_OPEN_TIMEOUT),
+                ready,
+                lease,
                 capabilities,
             });
         }

@@ -1,0 +1,161 @@
+//! Notices that a process has ended, or that a connection has.
+//!
+//! One epoll instance watches all of them, for their end alone: what a holder reads and writes wakes nobody.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+
+use super::lease::LeaseNumber;
+use crate::sys::watch::Watched;
+
+/// How many are taken at once.
+const AT_ONCE: usize = 64;
+/// Marks a process, beside the lease's number.
+const PROCESS: u64 = 1;
+
+/// What has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum End {
+    Process(LeaseNumber),
+    Socket(LeaseNumber),
+}
+
+/// What is watched.
+pub(super) struct Ends(OwnedFd);
+
+/// What has ended, on the event loop.
+pub(super) struct Ended(Watched);
+
+impl Ends {
+    /// Watches nothing yet.
+    ///
+    /// # Errors
+    /// As epoll_create1(2).
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self(epoll::create(CreateFlags::CLOEXEC)?))
+    }
+
+    /// Returns what has ended, for the event loop.
+    pub(super) fn ended(&self) -> io::Result<Ended> {
+        Watched::new(self.0.try_clone()?).map(Ended)
+    }
+
+    /// Watches a lease's socket, and the process that has it.
+    pub(super) fn watch(
+        &self,
+        LeaseNumber(number): LeaseNumber,
+        socket: Option<BorrowedFd<'_>>,
+        process: Option<BorrowedFd<'_>>,
+    ) -> io::Result<()> {
+        let socket = socket.ok_or(io::ErrorKind::NotConnected)?;
+        // Of what it was not asked for, the kernel tells a hang-up and an error.
+        let once = EventFlags::ET;
+        epoll::add(&self.0, socket, EventData::new_u64(number << 1), once | EventFlags::RDHUP)?;
+        if let Some(process) = process {
+            let data = EventData::new_u64(number << 1 | PROCESS);
+            // A pidfd is readable when its process has ended, see pidfd_open(2).
+            epoll::add(&self.0, process, data, once | EventFlags::IN).inspect_err(|_| {
+                self.watch_no_longer(Some(socket), None);
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Watches them no longer. To be called before they are closed: others have what they stand for.
+    pub(super) fn watch_no_longer(
+        &self,
+        socket: Option<BorrowedFd<'_>>,
+        process: Option<BorrowedFd<'_>>,
+    ) {
+        for watched in socket.into_iter().chain(process) {
+            // Only what is not watched cannot be removed.
+            let _ = epoll::delete(&self.0, watched);
+        }
+    }
+}
+
+impl Ended {
+    /// Waits for what has ended. Can be dropped.
+    ///
+    /// # Errors
+    /// As epoll_wait(2).
+    pub(super) async fn next(&self) -> io::Result<Vec<End>> {
+        self.0.read(ends).await
+    }
+}
+
+fn ends(epoll: BorrowedFd<'_>) -> io::Result<Vec<End>> {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut room = [MaybeUninit::uninit(); AT_ONCE];
+    let (events, _) = epoll::wait(epoll.as_fd(), &mut room, Some(&now))?;
+    if events.is_empty() {
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
+    let end = |event: &epoll::Event| {
+        let data = event.data.u64();
+        let number = LeaseNumber(data >> 1);
+        if data & PROCESS == 0 { End::Socket(number) } else { End::Process(number) }
+    };
+    Ok(events.iter().map(end).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+    use std::process::{Command, Stdio};
+    use std::time::Duration;
+
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+    use super::*;
+
+    fn watch(ends: &Ends, number: u64, socket: &UnixStream, process: Option<&OwnedFd>) {
+        let number = LeaseNumber(number);
+        ends.watch(number, Some(socket.as_fd()), process.map(AsFd::as_fd)).unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_connection_is_noticed_and_nothing_that_goes_over_it() {
+        let ends = Ends::new().unwrap();
+        let ended = ends.ended().unwrap();
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        watch(&ends, 7, &ours, None);
+        theirs.write_all(b"an answer").unwrap();
+        assert!(tokio::time::timeout(Duration::from_millis(20), ended.next()).await.is_err());
+        drop(theirs);
+        assert_eq!(ended.next().await.unwrap(), [End::Socket(LeaseNumber(7))]);
+        assert!(tokio::time::timeout(Duration::from_millis(20), ended.next()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_process_is_noticed() {
+        let ends = Ends::new().unwrap();
+        let ended = ends.ended().unwrap();
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let process = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
+        watch(&ends, 7, &ours, Some(&process));
+        assert!(tokio::time::timeout(Duration::from_millis(20), ended.next()).await.is_err());
+        child.kill().unwrap();
+        assert_eq!(ended.next().await.unwrap(), [End::Process(LeaseNumber(7))]);
+        child.wait().unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_watched_no_longer_is_not_noticed() {
+        let ends = Ends::new().unwrap();
+        let ended = ends.ended().unwrap();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        watch(&ends, 7, &ours, None);
+        let holder = ours.try_clone().unwrap();
+        ends.watch_no_longer(Some(ours.as_fd()), None);
+        drop((ours, theirs));
+        assert!(tokio::time::timeout(Duration::from_millis(20), ended.next()).await.is_err());
+        drop(holder);
+    }
+}

@@ -1,0 +1,69 @@
+//! One lease: what was handed out, and to whom.
+
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use fdbroker_policy::{LeaseTerms, Slot, Uid};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+use crate::fd::PeerFd;
+
+/// A lease's number. It is in the payload of what is handed out.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct LeaseNumber(pub(crate) u64);
+
+/// Numbers for leases, from 1 on.
+#[derive(Clone, Default)]
+pub(crate) struct Numbers(Arc<AtomicU64>);
+
+/// What is handed out if its caller gets it on terms.
+pub(crate) struct LeaseOffer {
+    pub(crate) number: LeaseNumber,
+    pub(crate) resource: String,
+    pub(crate) slot: Slot,
+    pub(crate) terms: LeaseTerms,
+    /// Its place among the holders.
+    pub(crate) place: Option<OwnedSemaphorePermit>,
+    pub(crate) uid: Uid,
+    pub(crate) pid: i32,
+    /// The process that asked, where the kernel names it.
+    pub(crate) process: Option<PeerFd>,
+    /// The charge for the supervisor's duplicate.
+    pub(crate) until_closed: Box<dyn Send + Sync>,
+}
+
+/// What is held.
+pub(super) struct Lease {
+    pub(super) resource: String,
+    pub(super) slot: Slot,
+    pub(super) uid: Uid,
+    pub(super) pid: i32,
+    pub(super) since: SystemTime,
+    /// When it ends at the latest, by both clocks.
+    pub(super) expires: Option<(Instant, SystemTime)>,
+    pub(super) socket: PeerFd,
+    pub(super) process: Option<OwnedFd>,
+    pub(super) place: Option<OwnedSemaphorePermit>,
+}
+
+impl Lease {
+    pub(super) fn expiry(&self) -> Option<Instant> {
+        self.expires.map(|(expiry, _)| expiry)
+    }
+}
+
+impl Numbers {
+    pub(crate) fn next(&self) -> LeaseNumber {
+        LeaseNumber(self.0.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
+impl fmt::Display for LeaseNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

@@ -1,0 +1,184 @@
+//! What callers have on terms, and when that ends.
+//!
+//! Of everything that is handed out on terms the supervisor keeps a duplicate and a pidfd of the process that
+//! asked. A lease ends with that process, when the server hangs up, when its time is up, or when somebody says
+//! so. Then what was handed out is shut down, in every process that has it, and its place is free. Nothing of it is in the
+//! worker: leases outlive that.
+
+mod ends;
+mod lease;
+mod report;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use fdbroker_policy::Uid;
+use fdbroker_types::quoted;
+use fdbroker_wire::Errno;
+use rustix::net::{Shutdown, shutdown};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use self::ends::{End, Ends};
+use self::lease::Lease;
+pub(crate) use self::lease::{LeaseNumber, LeaseOffer, Numbers};
+use crate::fd::{CloseQueue, Depositor};
+use crate::process_number;
+use crate::supervisor::news::Told;
+
+/// All leases.
+#[derive(Clone)]
+pub(crate) struct Leases(Rc<All>);
+
+struct All {
+    held: RefCell<BTreeMap<LeaseNumber, Lease>>,
+    ends: Ends,
+    /// There is another one, whose time may be up sooner.
+    begun: Notify,
+    told: Told,
+    close_queue: CloseQueue,
+}
+
+/// Why a lease has ended, for the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Why {
+    ProcessEnded,
+    HungUp,
+    TimeUp,
+    GivenBack,
+    Revoked,
+}
+
+impl Leases {
+    /// # Errors
+    /// As epoll_create1(2).
+    pub(crate) fn new(told: Told, close_queue: CloseQueue) -> io::Result<Self> {
+        let (held, ends, begun) = (RefCell::default(), Ends::new()?, Notify::new());
+        Ok(Self(Rc::new(All { held, ends, begun, told, close_queue })))
+    }
+
+    /// Begins a lease of what is about to be sent.
+    ///
+    /// # Errors
+    /// If it cannot be watched: then it must not be handed out.
+    pub(crate) fn begin(&self, offer: LeaseOffer, handed_out: BorrowedFd<'_>) -> io::Result<()> {
+        let LeaseOffer { number, resource, slot, terms, place, uid, pid, process, until_closed } =
+            offer;
+        let mut socket =
+            self.0.close_queue.hold(Depositor::Opened(uid), handed_out.try_clone_to_owned()?);
+        socket.keep_until_closed(until_closed);
+        let process = process.and_then(process_number::pidfd);
+        self.0.ends.watch(number, socket.descriptor(), process.as_ref().map(AsFd::as_fd))?;
+        let expires = terms.ttl.map(|ttl| (Instant::now() + ttl, SystemTime::now() + ttl));
+        let since = SystemTime::now();
+        let lease = Lease { resource, slot, uid, pid, since, expires, socket, process, place };
+        self.0.held.borrow_mut().insert(number, lease);
+        self.0.begun.notify_one();
+        Ok(())
+    }
+
+    /// Ends leases when their time has come.
+    ///
+    /// # Errors
+    /// When the kernel does not tell of ends any more.
+    pub(crate) async fn keep(&self) -> io::Result<Infallible> {
+        let ended = self.0.ends.ended()?;
+        loop {
+            let next = self.next_expiry();
+            let time = async {
+                match next {
+                    Some(next) => sleep_until(next).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                ends = ended.next() => ends?.into_iter().for_each(|end| self.ended(end)),
+                () = time => self.expire(),
+                () = self.0.begun.notified() => {}
+            }
+        }
+    }
+
+    /// Ends a lease, if the user has it; without a user, anybody's.
+    ///
+    /// # Errors
+    /// If there is no such lease of this user's.
+    pub(crate) fn give_up(
+        &self,
+        number: LeaseNumber,
+        by: Option<Uid>,
+    ) -> Result<String, (Errno, String)> {
+        let holder = self.0.held.borrow().get(&number).map(|lease| lease.uid);
+        let why = match (holder, by) {
+            (Some(_), None) => Why::Revoked,
+            (Some(holder), Some(by)) if holder == by => Why::GivenBack,
+            (Some(_), Some(_)) => {
+                return Err((Errno::ACCES, format!("lease {number} is another user's")));
+            }
+            (None, _) => return Err((Errno::NOENT, format!("there is no lease {number}"))),
+        };
+        self.end(number, why);
+        Ok(format!("lease {number} has ended"))
+    }
+
+    /// Returns all of them, a line each.
+    pub(crate) fn report(&self) -> String {
+        report::of(&self.0.held.borrow())
+    }
+
+    fn next_expiry(&self) -> Option<Instant> {
+        self.0.held.borrow().values().filter_map(Lease::expiry).min()
+    }
+
+    fn expire(&self) {
+        let now = Instant::now();
+        let held = self.0.held.borrow();
+        let over = held.iter().filter(|(_, lease)| lease.expiry().is_some_and(|it| it <= now));
+        let over: Vec<_> = over.map(|(number, _)| *number).collect();
+        drop(held);
+        over.into_iter().for_each(|number| self.end(number, Why::TimeUp));
+    }
+
+    fn ended(&self, end: End) {
+        match end {
+            End::Process(number) => self.end(number, Why::ProcessEnded),
+            End::Socket(number) => self.end(number, Why::HungUp),
+        }
+    }
+
+    fn end(&self, number: LeaseNumber, why: Why) {
+        let Some(lease) = self.0.held.borrow_mut().remove(&number) else { return };
+        let process = lease.process.as_ref().map(AsFd::as_fd);
+        self.0.ends.watch_no_longer(lease.socket.descriptor(), process);
+        let Lease { resource, uid, pid, socket, place, .. } = lease;
+        self.0.told.good(format!(
+            "lease {number} of resource {} ended (user {uid}, pid {pid}): {why}",
+            quoted(&resource)
+        ));
+        // Not here: a socket's lock can be held for as long as a holder likes.
+        tokio::task::spawn_blocking(move || {
+            if let Some(socket) = socket.descriptor() {
+                // What has hung up is shut already.
+                let _ = shutdown(socket, Shutdown::Both);
+            }
+            drop((socket, place));
+        });
+    }
+}
+
+impl std::fmt::Display for Why {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::ProcessEnded => "its process has ended",
+            Self::HungUp => "the connection has ended",
+            Self::TimeUp => "its time is up (`ttl`)",
+            Self::GivenBack => "it was given back",
+            Self::Revoked => "an operator revoked it",
+        })
+    }
+}

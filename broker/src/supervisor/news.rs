@@ -1,0 +1,26 @@
+//! What happens to a resource while nobody asks for it, on its way to the log.
+
+use tokio::sync::mpsc::UnboundedSender;
+
+/// A line of the log.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) enum News {
+    /// Something works again.
+    Good(String),
+    /// Something fails.
+    Bad(String),
+}
+
+/// Where it goes. A closed channel means that the broker ends.
+#[derive(Clone)]
+pub(crate) struct Told(pub(crate) UnboundedSender<News>);
+
+impl Told {
+    pub(crate) fn good(&self, text: String) {
+        let _ = self.0.send(News::Good(text));
+    }
+
+    pub(crate) fn bad(&self, text: String) {
+        let _ = self.0.send(News::Bad(text));
+    }
+}

@@ -1,0 +1,49 @@
+//! Who a resource is opened for.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use fdbroker_policy::Uid;
+use fdbroker_wire::Opened;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::fd::{CloseQueue, Depositor, PeerFd};
+use crate::supervisor::deposits::unclosed::{OpeningNotice, Unclosed};
+
+/// Who asks for a resource.
+pub(crate) struct Caller {
+    /// What the answer carries.
+    pub(crate) ticket: u32,
+    /// On whose account the supervisor's copy is closed.
+    pub(crate) uid: Uid,
+    /// The process that asked.
+    pub(crate) pid: i32,
+    pub(crate) process: Option<PeerFd>,
+    /// Its place among those who hold the resource, where these are counted.
+    pub(crate) place: Option<OwnedSemaphorePermit>,
+    /// By which worker it asks, and where that is told when the copy has been closed.
+    pub(crate) worker: u32,
+    pub(crate) unclosed: Unclosed,
+}
+
+impl Caller {
+    /// Returns what stands for what is opened: it counts for the caller until that has been closed.
+    pub(super) fn notice(&self) -> Arc<Option<OpeningNotice>> {
+        Arc::new(self.unclosed.opening(self.uid, self.worker))
+    }
+
+    /// Has the supervisor's copy closed on the caller's account: what is sent to a caller can make its
+    /// close sleep.
+    pub(super) fn held(
+        &self,
+        opened: Opened<OwnedFd>,
+        notice: &Arc<Option<OpeningNotice>>,
+        close_queue: &CloseQueue,
+    ) -> Opened<PeerFd> {
+        opened.map(|descriptor| {
+            let mut descriptor = close_queue.hold(Depositor::Opened(self.uid), descriptor);
+            descriptor.keep_until_closed(Arc::clone(notice));
+            descriptor
+        })
+    }
+}

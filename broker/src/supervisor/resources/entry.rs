@@ -1,0 +1,279 @@
+//! One resource, and how it is opened for each caller: on threads, of which it has a few.
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use fdbroker_policy::Opening;
+use fdbroker_types::quoted;
+use fdbroker_wire::connection::LEASE;
+use fdbroker_wire::{Connection, Errno, MAX_PAYLOAD, Opened, Payload, named};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::caller::Caller;
+use super::failure::OpenFailure;
+use super::openable::Openable;
+use super::ready::ReadyPool;
+use crate::fd::{CloseQueue, Depositor, PeerFd};
+use crate::spell::Spell;
+use crate::supervisor::deposits::unclosed::OpeningNotice;
+use crate::supervisor::leases::{LeaseNumber, LeaseOffer, Numbers};
+use crate::supervisor::news::Told;
+use crate::supervisor::policy_error::PolicyError;
+
+/// How many threads may open the same resource at once; others wait for a moment.
+const MAX_OPENING: usize = 32;
+/// How long they wait. A resource that opens takes far less.
+const HANGS: Duration = Duration::from_secs(1);
+/// How many may wait for that. Each user has a few at most.
+const MAX_WAITING: usize = 4096;
+/// The most places that are counted.
+const MAX_PLACES: usize = 1 << 20;
+
+/// An answer on its way to the worker.
+pub(crate) struct OpenAnswer {
+    /// The question's.
+    pub(crate) ticket: u32,
+    pub(crate) outcome: Result<Arc<Opened<PeerFd>>, OpenFailure>,
+    /// What the log is to say: that it fails, or that it does not fail any more.
+    pub(crate) said: Option<String>,
+    /// On which terms the caller gets it.
+    pub(crate) lease: Option<LeaseOffer>,
+}
+
+/// One that waits.
+struct Waits(Arc<AtomicUsize>);
+
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub(super) openable: Arc<Openable>,
+    /// Opened once, at start, where the policy says so.
+    pub(super) shared: Option<Arc<Opened<PeerFd>>>,
+    ready: Option<Arc<ReadyPool>>,
+    /// As many places as there may be holders.
+    places: Option<Arc<Semaphore>>,
+    numbers: Numbers,
+    opening: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
+    /// Failures that were said.
+    failures: Arc<Mutex<Spell>>,
+    close_queue: CloseQueue,
+}
+
+impl Entry {
+    pub(super) fn new(
+        openable: Openable,
+        numbers: Numbers,
+        close_queue: &CloseQueue,
+        open: impl Fn(&Arc<Openable>) -> Result<Opened<OwnedFd>, OpenFailure>,
+    ) -> Result<Self, PolicyError> {
+        let openable = Arc::new(openable);
+        let shared = match openable.resource().opening {
+            Opening::PerRequest => None,
+            Opening::Startup => {
+                let opened =
+                    open(&openable).map_err(|failure| PolicyError::Resource(failure.text))?;
+                Some(Arc::new(opened.map(|each| close_queue.hold(Depositor::Nobody, each))))
+            }
+        };
+        let opening = Arc::new(Semaphore::new(MAX_OPENING));
+        let (waiting, failures) = (Arc::default(), Arc::default());
+        let close_queue = close_queue.clone();
+        let ready = openable.resource().ready;
+        let ready = ready.map(|terms| ReadyPool::new(terms, close_queue.clone()));
+        let holders = openable.resource().lease.and_then(|terms| terms.holders);
+        let holders = holders.and_then(|holders| usize::try_from(holders.get()).ok());
+        let places = holders.map(|holders| Arc::new(Semaphore::new(holders.min(MAX_PLACES))));
+        Ok(Self {
+            openable,
+            shared,
+            ready,
+            places,
+            numbers,
+            opening,
+            waiting,
+            failures,
+            close_queue,
+        })
+    }
+
+    /// Has what is to be ready kept ready. On the event loop.
+    pub(super) fn keep_ready(&self, told: &Told) {
+        self.ready.iter().for_each(|pool| pool.keep(&self.openable, told));
+    }
+
+    /// Whether the next policy can keep it as it is. A device that was replaced is looked at again,
+    /// unless it is open already.
+    pub(super) fn is_current(&self) -> bool {
+        self.shared.is_some() || self.openable.is_current()
+    }
+
+    /// Opens it for a caller, once there is a place among the holders.
+    pub(super) fn open(&self, mut caller: Caller, answer: UnboundedSender<OpenAnswer>) {
+        let Some(places) = &self.places else { return self.open_now(caller, answer) };
+        if let Ok(place) = Arc::clone(places).try_acquire_owned() {
+            caller.place = Some(place);
+            return self.open_now(caller, answer);
+        }
+        let Some(waits) = self.waits() else { return self.refuse(caller, &answer) };
+        let (entry, places) = (self.clone(), Arc::clone(places));
+        tokio::spawn(async move {
+            let wait = entry.openable.resource().lease.map_or(HANGS, |terms| terms.wait);
+            let place = timeout(wait, places.acquire_owned()).await;
+            drop(waits);
+            match place {
+                Ok(Ok(place)) => entry.open_now(Caller { place: Some(place), ..caller }, answer),
+                _ => entry.refuse_holder(&caller, &answer),
+            }
+        });
+    }
+
+    /// Counts another one that waits; `None` if there are too many.
+    fn waits(&self) -> Option<Waits> {
+        let waits = Waits(Arc::clone(&self.waiting));
+        (self.waiting.fetch_add(1, Ordering::Relaxed) < MAX_WAITING).then_some(waits)
+    }
+
+    /// Takes one that is ready, or else opens one.
+    fn open_now(&self, caller: Caller, answer: UnboundedSender<OpenAnswer>) {
+        match self.ready.as_ref().and_then(|pool| pool.take()) {
+            Some(opened) => self.hand_out(Ok(opened), caller, &answer),
+            None => self.open_elsewhere(caller, answer),
+        }
+    }
+
+    fn hand_out(
+        &self,
+        outcome: Result<Opened<OwnedFd>, OpenFailure>,
+        caller: Caller,
+        answer: &UnboundedSender<OpenAnswer>,
+    ) {
+        let (ticket, notice) = (caller.ticket, caller.notice());
+        let number = self.openable.resource().lease.map(|_| self.numbers.next());
+        let outcome = outcome.map(|opened| {
+            let opened = opened.with_payload(|payload| numbered(payload, number));
+            Arc::new(caller.held(opened, &notice, &self.close_queue))
+        });
+        let lease = outcome.as_ref().ok().and_then(|_| self.offer(number?, caller, notice));
+        // A closed channel means that the worker has gone, and its question with it.
+        let _ = answer.send(OpenAnswer { lease, ..self.answer(ticket, outcome) });
+    }
+
+    fn offer(
+        &self,
+        number: LeaseNumber,
+        caller: Caller,
+        notice: Arc<Option<OpeningNotice>>,
+    ) -> Option<LeaseOffer> {
+        let resource = self.openable.resource();
+        let Caller { uid, pid, process, place, .. } = caller;
+        Some(LeaseOffer {
+            number,
+            resource: resource.name.clone(),
+            slot: resource.slot,
+            terms: resource.lease?,
+            place,
+            uid,
+            pid,
+            process,
+            until_closed: Box::new(notice),
+        })
+    }
+
+    /// Everybody who may hold it does, and nobody has given it back in time.
+    fn refuse_holder(&self, caller: &Caller, answer: &UnboundedSender<OpenAnswer>) {
+        let resource = self.openable.resource();
+        let holders = resource.lease.and_then(|terms| terms.holders).map_or(0, |it| it.get());
+        let text = format!(
+            "resource {name}: all {holders} are held (`holders`), and none was given back in time \
+             (`wait`); `fdbroker leases` lists who has them",
+            name = quoted(self.openable.name())
+        );
+        let outcome = Err(OpenFailure { errno: Errno::BUSY, text });
+        // As above. It is no fault of the resource: the record says it.
+        let (said, lease) = (None, None);
+        let _ = answer.send(OpenAnswer { ticket: caller.ticket, outcome, said, lease });
+    }
+
+    /// Opens it on a thread, at once where there are few that do. Where there are many, it waits for
+    /// one of them to end: all of them hang if none does.
+    fn open_elsewhere(&self, caller: Caller, answer: UnboundedSender<OpenAnswer>) {
+        let entry = self.clone();
+        if let Ok(permit) = Arc::clone(&self.opening).try_acquire_owned() {
+            return entry.open_on_thread(permit, caller, answer);
+        }
+        let Some(waits) = self.waits() else { return self.refuse(caller, &answer) };
+        tokio::spawn(async move {
+            let permit = timeout(HANGS, Arc::clone(&entry.opening).acquire_owned()).await;
+            drop(waits);
+            match permit {
+                Ok(Ok(permit)) => entry.open_on_thread(permit, caller, answer),
+                _ => entry.refuse(caller, &answer),
+            }
+        });
+    }
+
+    fn open_on_thread(
+        self,
+        permit: OwnedSemaphorePermit,
+        caller: Caller,
+        answer: UnboundedSender<OpenAnswer>,
+    ) {
+        tokio::task::spawn_blocking(move || {
+            let outcome = self.openable.open();
+            drop(permit);
+            self.hand_out(outcome, caller, &answer);
+        });
+    }
+
+    fn refuse(&self, caller: Caller, answer: &UnboundedSender<OpenAnswer>) {
+        self.hand_out(Err(busy(self.openable.name())), caller, answer);
+    }
+
+    /// Returns an answer, with what the log says of it: of many failures the first, and their number
+    /// once it opens again.
+    fn answer(&self, ticket: u32, outcome: Result<Arc<Opened<PeerFd>>, OpenFailure>) -> OpenAnswer {
+        // A panic while it is locked leaves it whole.
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let said = match &outcome {
+            Err(failure) => failures.failed().then(|| failure.text.clone()),
+            Ok(_) => failures.succeeded().map(|count| {
+                let name = quoted(self.openable.name());
+                format!("resource {name} can be opened again; failed attempts before that: {count}")
+            }),
+        };
+        OpenAnswer { ticket, outcome, said, lease: None }
+    }
+}
+
+/// Adds the number of its lease to the payload of a connection. Where there is no room for that, the process
+/// can still end.
+fn numbered(payload: Payload, number: Option<LeaseNumber>) -> Payload {
+    let Some(number) = number.filter(|_| Connection::parse(&payload).is_some()) else {
+        return payload;
+    };
+    let (mut bytes, value) = (payload.to_vec(), number.to_string());
+    let fits = bytes.len() + named::size(LEASE, value.as_bytes()) <= MAX_PAYLOAD;
+    if fits && named::push(&mut bytes, LEASE, value.as_bytes()).is_ok() {
+        return bytes.into();
+    }
+    payload
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn busy(name: &str) -> OpenFailure {
+    let text = format!(
+        "resource {name}: {MAX_OPENING} callers already wait for it to open; its device or \
+         server does not respond",
+        name = quoted(name)
+    );
+    OpenFailure { errno: Errno::BUSY, text }
+}

@@ -1,0 +1,196 @@
+//! Connections that are made before somebody asks, and wait to be handed out. Each is handed out once.
+//!
+//! A task of its own keeps them: it makes those that are missing, one after the other, and replaces those
+//! that are too old, whose server has hung up or said something, or whose credential has changed. A server
+//! that does not take more is asked again later and later. The task ends with the pool.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use fdbroker_host::Stamp;
+use fdbroker_policy::Ready;
+use fdbroker_types::quoted;
+use fdbroker_wire::Opened;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::failure::OpenFailure;
+use super::openable::Openable;
+use crate::fd::{CloseQueue, Depositor};
+use crate::spell::Spell;
+use crate::supervisor::news::Told;
+
+/// How often they are looked at.
+const LOOK: Duration = Duration::from_secs(2);
+/// How long the pause after a failure is at first, and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// The connections of one resource that wait.
+pub(super) struct ReadyPool {
+    terms: Ready,
+    waiting: Mutex<VecDeque<Waiting>>,
+    taken: Arc<Notify>,
+    /// Whether a task keeps it.
+    kept: AtomicBool,
+    close_queue: CloseQueue,
+}
+
+struct Waiting {
+    /// Only taken out when it is handed out.
+    opened: Option<Opened<OwnedFd>>,
+    since: Instant,
+    /// As they were when it logged in.
+    credentials: Vec<Option<Stamp>>,
+    close_queue: CloseQueue,
+}
+
+impl ReadyPool {
+    pub(super) fn new(terms: Ready, close_queue: CloseQueue) -> Arc<Self> {
+        let (waiting, taken, kept) = (Mutex::default(), Arc::default(), AtomicBool::new(false));
+        Arc::new(Self { terms, waiting, taken, kept, close_queue })
+    }
+
+    /// Takes one that can still be used, if there is one.
+    pub(super) fn take(&self) -> Option<Opened<OwnedFd>> {
+        let now = Instant::now();
+        loop {
+            let oldest = self.lock().pop_front()?;
+            // Another one takes its place, whether it can be used or not.
+            self.taken.notify_one();
+            if self.is_good(&oldest, now) {
+                return oldest.hand_out();
+            }
+        }
+    }
+
+    /// Has a task of the event loop keep it full from now on, if none does.
+    pub(super) fn keep(self: &Arc<Self>, openable: &Arc<Openable>, told: &Told) {
+        if !self.kept.swap(true, Ordering::Relaxed) {
+            let pool = Arc::downgrade(self);
+            tokio::spawn(Self::keep_full(pool, Arc::clone(openable), told.clone()));
+        }
+    }
+
+    /// Keeps it full until nobody has it any more.
+    async fn keep_full(pool: Weak<Self>, openable: Arc<Openable>, told: Told) {
+        let mut failures =
+            Failures { name: quoted(openable.name()).to_string(), spell: Spell::default(), told };
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let Some(strong) = pool.upgrade() else { return };
+            let taken = Arc::clone(&strong.taken);
+            let looked = strong.look(&openable).await;
+            drop(strong);
+            match looked {
+                // Either way it is looked at again.
+                None => drop(timeout(LOOK, taken.notified()).await),
+                Some(Ok(())) => {
+                    failures.over();
+                    pause = FIRST_PAUSE;
+                }
+                Some(Err(failure)) => {
+                    failures.one(&failure);
+                    sleep(pause).await;
+                    pause = LONGEST_PAUSE.min(pause * 2);
+                }
+            }
+        }
+    }
+
+    /// Drops what cannot be used, and makes one if one is missing: returns the result.
+    async fn look(self: &Arc<Self>, openable: &Arc<Openable>) -> Option<Result<(), OpenFailure>> {
+        let (pool, openable) = (Arc::clone(self), Arc::clone(openable));
+        let looked = spawn_blocking(move || {
+            let credentials = openable.credentials();
+            pool.keep_good(&credentials);
+            pool.misses_one().then(|| {
+                let opened = openable.open()?;
+                pool.add(opened, credentials);
+                Ok(())
+            })
+        });
+        // A thread that cannot be had is as good as nothing missing.
+        looked.await.unwrap_or_default()
+    }
+
+    fn keep_good(&self, credentials: &[Option<Stamp>]) {
+        let now = Instant::now();
+        let is_good =
+            |waiting: &Waiting| waiting.credentials == credentials && self.is_good(waiting, now);
+        self.lock().retain(is_good);
+    }
+
+    fn is_good(&self, waiting: &Waiting, now: Instant) -> bool {
+        let age = now.saturating_duration_since(waiting.since);
+        age < self.terms.max_age && waiting.opened.as_ref().is_some_and(is_silent)
+    }
+
+    fn misses_one(&self) -> bool {
+        let number = usize::try_from(self.terms.number).unwrap_or(usize::MAX);
+        self.lock().len() < number
+    }
+
+    fn add(&self, opened: Opened<OwnedFd>, credentials: Vec<Option<Stamp>>) {
+        let (since, close_queue) = (Instant::now(), self.close_queue.clone());
+        self.lock().push_back(Waiting { opened: Some(opened), since, credentials, close_queue });
+    }
+
+    /// A panic while it is locked leaves it whole.
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn hand_out(mut self) -> Option<Opened<OwnedFd>> {
+        self.opened.take()
+    }
+}
+
+impl Drop for Waiting {
+    /// A server may have sent descriptors, whose close sleeps.
+    fn drop(&mut self) {
+        let opened = self.opened.take().into_iter();
+        let hold = |descriptor| self.close_queue.hold(Depositor::Nobody, descriptor);
+        opened.for_each(|opened| drop(opened.map(hold)));
+    }
+}
+
+/// Whether a server has said nothing since the log-in, and has not hung up. What is sent unasked is a
+/// farewell in most protocols.
+fn is_silent(opened: &Opened<OwnedFd>) -> bool {
+    let flags = PollFlags::IN | PollFlags::RDHUP;
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut [PollFd::new(opened.descriptor(), flags)], Some(&now)) == Ok(0)
+}
+
+/// What the log says of a server that cannot be connected to: once, and once when that is over.
+struct Failures {
+    name: String,
+    spell: Spell,
+    told: Told,
+}
+
+impl Failures {
+    fn one(&mut self, failure: &OpenFailure) {
+        if self.spell.failed() {
+            let text = &failure.text;
+            self.told.bad(format!("no connection can be kept ready: {text}"));
+        }
+    }
+
+    fn over(&mut self) {
+        if let Some(count) = self.spell.succeeded() {
+            let name = &self.name;
+            self.told.good(format!(
+                "resource {name}: connections are kept ready again; failed attempts before that: {count}"
+            ));
+        }
+    }
+}

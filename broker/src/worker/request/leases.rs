@@ -1,0 +1,65 @@
+//! Leases: who has what on terms, and giving it back. The supervisor has them.
+
+use fdbroker_policy::Right;
+use fdbroker_wire::Control;
+use fdbroker_wire::version2::Report;
+
+use super::answer::Answer;
+use super::context::RequestContext;
+use super::decision::Requester;
+use super::place::Place;
+use crate::log::{Kind, Verdict};
+use crate::worker::disconnected::Disconnected;
+use crate::worker::state::Worker;
+
+/// Reports all leases, in lines of `key=value`.
+///
+/// # Errors
+/// If the supervisor has gone.
+pub(crate) async fn list(worker: &Worker, requester: &Requester) -> Result<Answer, Disconnected> {
+    let rules = worker.policy.now();
+    let context = RequestContext::new(worker, &rules, requester, Right::Operate, Place::broker());
+    context.count(1);
+    if !context.decision.granted {
+        return Ok(context.fail(context.refused()));
+    }
+    // It changes nothing, and discloses no deposit.
+    let _ = context.record(Kind::Decision, Verdict::Granted, "the leases were sent");
+    let told = worker.link.ask(|ticket| Control::Leases { ticket }).await?;
+    Ok(Answer::Report(report(told)))
+}
+
+/// Ends a lease: the peer's own, or with the right to operate anybody's.
+///
+/// # Errors
+/// If the supervisor has gone.
+pub(crate) async fn end(
+    worker: &Worker,
+    requester: &Requester,
+    number: u64,
+) -> Result<Answer, Disconnected> {
+    let rules = worker.policy.now();
+    let context = RequestContext::new(worker, &rules, requester, Right::Operate, Place::broker());
+    context.count(1);
+    let by = (!context.decision.granted).then(|| requester.connection().uid.0);
+    let question = |ticket| Control::EndLease { ticket, number, by };
+    match worker.link.ask(question).await? {
+        Ok(text) => {
+            let _ = context.record(Kind::Decision, Verdict::Granted, &text);
+            Ok(Answer::Report(report(Ok(text))))
+        }
+        // Whether there is another user's is not for everybody to know.
+        Err(_) if by.is_some() => Ok(context.fail(context.refused())),
+        Err(failure) => {
+            let _ = context.record(Kind::Decision, Verdict::Failed, &failure.1);
+            Ok(Answer::Report(report(Err(failure))))
+        }
+    }
+}
+
+fn report(told: Result<String, (fdbroker_wire::Errno, String)>) -> Report {
+    match told {
+        Ok(text) => Report { error: None, text },
+        Err((errno, text)) => Report { error: Some(errno), text },
+    }
+}

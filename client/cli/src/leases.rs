@@ -1,0 +1,59 @@
+//! `fdbroker leases` and `revoke`: who has what on terms, and ending that.
+
+use clap::Args;
+
+use crate::connect_args::ConnectArgs;
+use crate::failure::Failure;
+use crate::output;
+
+/// List who has connections on terms
+#[derive(Args, Debug)]
+#[command(after_help = LEASES)]
+pub(crate) struct Leases {}
+
+const LEASES: &str = "\
+Example:
+  fdbroker leases
+
+Needs the right operate. Prints a line of KEY=VALUE for each:
+  lease    its number, for fdbroker revoke
+  slot     of the resource
+  name     of the resource
+  uid      the user that has it
+  pid      the process that asked for it; the lease ends with that process
+  held     for how many seconds
+  ends_in  in how many seconds it ends (ttl), or never";
+
+/// End leases, and shut the connections down
+#[derive(Args, Debug)]
+#[command(after_help = REVOKE)]
+pub(crate) struct Revoke {
+    /// The numbers of the leases
+    #[arg(required = true)]
+    numbers: Vec<u64>,
+}
+
+const REVOKE: &str = "\
+Example:
+  fdbroker revoke 17
+
+A user can end its own leases. Those of others need the right operate. The connection is shut down for
+every process that has it.";
+
+impl Leases {
+    /// Runs it.
+    pub(crate) fn run(self, args: &ConnectArgs) -> Result<(), Failure> {
+        output::report(&args.connect()?.leases()?)
+    }
+}
+
+impl Revoke {
+    /// Runs it.
+    pub(crate) fn run(self, args: &ConnectArgs) -> Result<(), Failure> {
+        let mut broker = args.connect()?;
+        for number in self.numbers {
+            output::report(&broker.end_lease(number)?)?;
+        }
+        Ok(())
+    }
+}

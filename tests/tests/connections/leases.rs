@@ -1,0 +1,166 @@
+//! Leases: who has a connection on terms, and every way in which that ends.
+
+use std::io::Read;
+use std::net::TcpStream;
+
+use fdbroker::{Broker, Error};
+use fdbroker_tests::postgres::select;
+use fdbroker_tests::{
+    Daemon, Directory, HelperProcess, PATIENCE, Peer, Postgres, needs_root, wait_until,
+};
+use fdbroker_wire::connection::{BACKEND_PID, LEASE};
+
+use crate::resource::{SLOT, connection, logged_in, tcp};
+
+const TRUST: &str = "host all all 127.0.0.1/32 trust";
+const HOLDER: u32 = 64041;
+const STRANGER: u32 = 64042;
+
+/// Only root may operate.
+const OPERATORS: &str = "[[rules]]\nid = \"operators\"\nallow = [\"operate\"]\nuser = 0\n";
+
+/// A broker that hands out connections of `orders` on these terms.
+fn daemon(server: &Postgres, terms: &str) -> Daemon {
+    server.execute("CREATE ROLE orders LOGIN");
+    let builder = Daemon::open();
+    builder.directory().private_file("password", "hunter2");
+    let policy = policy(server, builder.directory(), terms);
+    builder.policy(&policy).start()
+}
+
+fn policy(server: &Postgres, directory: &Directory, terms: &str) -> String {
+    let orders = logged_in(&tcp(server.port()), &directory.join("password"), "");
+    format!("{orders}\n{terms}\n{OPERATORS}")
+}
+
+fn operator(daemon: &Daemon) -> Broker {
+    Broker::connect_to(daemon.socket()).unwrap()
+}
+
+fn leases(daemon: &Daemon) -> Vec<String> {
+    operator(daemon).leases().unwrap().lines().map(str::to_owned).collect()
+}
+
+/// A connection that was handed out, and what its payload says of it.
+struct HandedOut {
+    stream: TcpStream,
+    lease: u64,
+    backend: String,
+}
+
+#[track_caller]
+fn get(peer: &mut Peer, daemon: &Daemon) -> HandedOut {
+    let (stream, payload) = connection(peer.get(SLOT), daemon);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let connection = fdbroker_wire::Connection::parse(&payload).unwrap();
+    let backend = connection.text(BACKEND_PID).unwrap().to_owned();
+    HandedOut { stream, lease: connection.text(LEASE).unwrap().parse().unwrap(), backend }
+}
+
+impl HandedOut {
+    fn works(&self) -> bool {
+        select(&self.stream, &[], "SELECT 1").is_ok_and(|said| said == "1")
+    }
+
+    /// Waits until it is shut down, and the server has noticed.
+    #[track_caller]
+    fn ends(&mut self, server: &Postgres) {
+        assert_eq!(self.stream.read(&mut [0]).unwrap(), 0);
+        let query = format!("SELECT pid FROM pg_stat_activity WHERE pid = {}", self.backend);
+        wait_until("the server has ended the session", || server.execute(&query).is_empty());
+    }
+}
+
+#[test]
+fn a_lease_is_listed_and_ends_with_the_process_that_asked_for_whoever_has_the_connection() {
+    let what = "a lease ends with the process that asked";
+    if !needs_root(what) {
+        return;
+    }
+    let Some(server) = Postgres::start(what, TRUST) else { return };
+    let daemon = daemon(&server, "revocable = true");
+    let holder = HelperProcess::user(HOLDER);
+    // It came to another process too, this one.
+    let mut handed_out = get(&mut holder.connect(&daemon), &daemon);
+    let listed = leases(&daemon);
+    let expected = format!(
+        "lease={} slot=1/5 name=\"orders\" uid={HOLDER} pid={} held=0 ends_in=never",
+        handed_out.lease,
+        holder.pid()
+    );
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].split(" held=").next(), expected.split(" held=").next());
+    assert!(handed_out.works());
+    daemon.kill_worker();
+    assert_eq!(leases(&daemon).len(), 1, "it outlives the worker");
+    assert!(handed_out.works());
+    drop(holder);
+    handed_out.ends(&server);
+    wait_until("the lease has ended", || leases(&daemon).is_empty());
+    daemon.log().wait_for("the log says so", |line| {
+        line.message.ends_with("its process has ended") && line.message.starts_with("lease ")
+    });
+}
+
+#[test]
+fn a_connection_is_revoked_by_its_own_user_and_by_an_operator_and_by_nobody_else() {
+    let what = "a connection is revoked by its own user and by an operator";
+    if !needs_root(what) {
+        return;
+    }
+    let Some(server) = Postgres::start(what, TRUST) else { return };
+    let daemon = daemon(&server, "revocable = true");
+    let holder = HelperProcess::user(HOLDER);
+    let mut peer = holder.connect(&daemon);
+    let (mut first, mut second) = (get(&mut peer, &daemon), get(&mut peer, &daemon));
+    for other in [first.lease, 999] {
+        let said = daemon.run_as(STRANGER, &["revoke", &other.to_string()]);
+        assert_eq!(said.status, 3, "{}", said.err);
+    }
+    assert!(first.works());
+    assert_eq!(daemon.run_as(HOLDER, &["revoke", &first.lease.to_string()]).status, 0);
+    first.ends(&server);
+    assert!(second.works());
+    operator(&daemon).end_lease(second.lease).unwrap();
+    second.ends(&server);
+    let gone = operator(&daemon).end_lease(second.lease).unwrap_err();
+    assert!(matches!(gone, Error::Reported { .. }), "{gone}");
+    assert!(leases(&daemon).is_empty());
+}
+
+#[test]
+fn a_lease_ends_when_the_server_hangs_up_and_when_its_time_is_up() {
+    let what = "a lease ends when the server hangs up";
+    let Some(server) = Postgres::start(what, TRUST) else { return };
+    let daemon = daemon(&server, "ttl = \"2s\"");
+    let mut peer = daemon.connect();
+    let (first, mut second) = (get(&mut peer, &daemon), get(&mut peer, &daemon));
+    server.execute(&format!("SELECT pg_terminate_backend({})", first.backend));
+    let hung_up = format!("lease {} of resource \"orders\" ended", first.lease);
+    let line = daemon.log().wait_for("the first ends", |line| line.message.starts_with(&hung_up));
+    assert!(line.message.ends_with("the connection has ended"), "{}", line.message);
+    second.ends(&server);
+    let line = daemon.log().wait_for("the second ends", |line| line.message.ends_with("(`ttl`)"));
+    assert!(line.message.contains(&format!("lease {}", second.lease)), "{}", line.message);
+    assert!(leases(&daemon).is_empty());
+}
+
+#[test]
+fn so_many_may_hold_a_connection_and_the_next_one_waits_until_one_is_given_back() {
+    let what = "so many may hold a connection";
+    let Some(server) = Postgres::start(what, TRUST) else { return };
+    let daemon = daemon(&server, "holders = 2\nwait = \"1h\"");
+    let mut peer = daemon.connect();
+    let first = get(&mut peer, &daemon);
+    let _second = get(&mut peer, &daemon);
+    let mut next = daemon.connect();
+    next.send_and_be_read(&fdbroker_tests::request::get(SLOT));
+    assert!(!next.answers_within(std::time::Duration::from_millis(200)));
+    operator(&daemon).end_lease(first.lease).unwrap();
+    let (stream, _) = connection(next.answer(), &daemon);
+    assert!(select(&stream, &[], "SELECT 1").is_ok());
+    daemon.reload(&policy(&server, daemon.directory(), "holders = 1\nwait = \"100ms\""));
+    let _third = get(&mut peer, &daemon);
+    assert_eq!(daemon.connect().get(SLOT).errno(), libc::EBUSY);
+    assert_eq!(leases(&daemon).len(), 3, "what was handed out before lives on");
+}
