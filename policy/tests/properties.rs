@@ -25,6 +25,11 @@ accept = ["tcp", "none"]
 slot = "web/0"
 device = "/dev/net/tun"
 number = "10:200"
+[resources.orders]
+slot = "web/1"
+connect = ["tcp:[::1]:5432", "unix:/run/ü"]
+source = "::1"
+auth = { postgres = { user = "für", password = "credential:orders", methods = ["md5"] } }
 [[rules]]
 id = "für alle"
 allow = ["get", "tag"]
