@@ -48,10 +48,11 @@ impl Supervisor {
     pub(crate) fn tell_health(&mut self, link: &mut Link) {
         let aside: Vec<_> = self.deposits.aside.slots().map(|slot| slot.to_string()).collect();
         let health = format!(
-            "worker_restarts={}\nworkers_left_behind={}\nclosers={}\ndeposits_set_aside={}\nlistener={}\n",
+            "worker_restarts={}\nworkers_left_behind={}\nclosers={}\nhelpers={}\ndeposits_set_aside={}\nlistener={}\n",
             self.restarts.total(),
             self.left_behind.len(),
             self.closers.len(),
+            self.opener.helpers().count(),
             if aside.is_empty() { "none".to_owned() } else { aside.join(" ") },
             self.listener.state(),
         );

@@ -66,6 +66,7 @@ Needs the right operate. Prints lines of the form KEY=VALUE:
   worker_restarts         workers that have died; the log says why
   workers_left_behind     dead workers that are blocked in the kernel
   closers                 processes that close descriptors that peers left unread
+  helpers                 processes that make connections to servers now
   deposits_set_aside      slots on which workers have died, or none
   listener                ok, repaired, replaced or broken: the listening socket";
 

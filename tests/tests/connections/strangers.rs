@@ -10,6 +10,8 @@ use rustix::process::Signal;
 
 use crate::resource::{SLOT, auth, daemon, failure, in_time, server, tcp, with_password};
 
+/// Who may see the status.
+const OPERATORS: &str = "[[rules]]\nid = \"operators\"\nallow = [\"operate\"]\nanyone = true\n";
 /// How long a caller waits at most, whatever else this machine does.
 const IN_TIME: Duration = Duration::from_secs(20);
 
@@ -133,19 +135,25 @@ fn a_server_whose_words_mislead() {
 
 #[test]
 fn others_are_served_while_many_wait_for_a_server_that_stalls() {
-    let daemon = within("2s", drain);
+    let builder = Daemon::open();
+    let path = builder.directory().private_file("password", "geheim");
+    let policy = in_time(&tcp(server(drain)), &auth(&path, ""), "5s");
+    let daemon = builder.policy(&format!("{policy}{OPERATORS}")).start();
     let mut waiting: Vec<_> = (0..8).map(|_| daemon.connect()).collect();
     for peer in &mut waiting {
         peer.send(&request::get(SLOT), &[]);
     }
     let supervisor = daemon.supervisor_pid();
     wait_until("helpers run", || !process::helpers(supervisor).is_empty());
+    let counted = || !daemon.says(&["status"]).contains("\nhelpers=0\n");
+    wait_until("the status says so", counted);
     daemon.connect().add((1, 9), b"served").done();
     for peer in &mut waiting {
         // Beyond a user's share of openings the answer comes at once.
         assert!([libc::ETIMEDOUT, libc::EBUSY].contains(&peer.answer().errno()));
     }
     wait_until("all helpers are gone", || process::helpers(supervisor).is_empty());
+    wait_until("the status says so", || !counted());
 }
 
 #[test]

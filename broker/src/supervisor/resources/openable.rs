@@ -21,7 +21,7 @@ pub(crate) struct Openable {
 /// One for each kind of resource.
 enum Opener {
     Path(PathOpener),
-    Connect(ConnectOpener),
+    Connect(Box<ConnectOpener>),
 }
 
 impl Openable {
@@ -31,7 +31,8 @@ impl Openable {
             Source::Device { at, number } => Opener::Path(PathOpener::device(at, *number)),
             Source::File { at } => Opener::Path(PathOpener::file(at)),
             Source::Connect(connect) => {
-                Opener::Connect(ConnectOpener::new(connect, resource.open_timeout, helpers.clone()))
+                let opener = ConnectOpener::new(connect, resource.open_timeout, helpers.clone());
+                Opener::Connect(Box::new(opener))
             }
         };
         Self { resource: resource.clone(), opener }

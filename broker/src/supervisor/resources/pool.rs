@@ -87,6 +87,11 @@ impl Opener {
         Ok((Self { entries, helpers, numbers, close_queue }, Changes { kept, gone, new, opened }))
     }
 
+    /// What makes the connections.
+    pub(crate) fn helpers(&self) -> &Helpers {
+        &self.helpers
+    }
+
     /// Those that are open, shared by all who may have them.
     pub(crate) fn open_ones(&self) -> impl Iterator<Item = &Resource> {
         let open = self.entries.iter().filter(|entry| entry.shared.is_some());

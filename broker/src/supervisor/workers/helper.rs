@@ -7,6 +7,7 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Child;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,8 @@ const MARGIN: Duration = Duration::from_millis(250);
 pub(crate) struct Helpers {
     spawner: Arc<Spawner>,
     account: Option<Account>,
+    /// How many connections are being made.
+    at_work: Arc<AtomicUsize>,
     /// Those that could not be reaped in time.
     left_behind: Arc<Mutex<Vec<Child>>>,
 }
@@ -42,7 +45,13 @@ pub(crate) struct Helpers {
 impl Helpers {
     /// Helpers that become `account`.
     pub(crate) fn new(spawner: Arc<Spawner>, account: Option<Account>) -> Self {
-        Self { spawner, account, left_behind: Arc::default() }
+        Self { spawner, account, at_work: Arc::default(), left_behind: Arc::default() }
+    }
+
+    /// Reaps those that have ended at last, and returns how many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.reap();
+        self.at_work.load(Ordering::Relaxed) + self.left_behind().len()
     }
 
     /// Has a helper make a connection; returns the socket and the payload. Blocks for that long at most, and for
@@ -65,8 +74,10 @@ impl Helpers {
         };
         let begins = |error: io::Error| Failure::new(Step::Begin, error.to_string());
         let (link, helper) = self.start(&job, credential).map_err(begins)?;
+        self.at_work.fetch_add(1, Ordering::Relaxed);
         let answer = answer(&link, until - margin / 2);
         self.end(helper);
+        self.at_work.fetch_sub(1, Ordering::Relaxed);
         answer
     }
 
