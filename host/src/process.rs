@@ -183,16 +183,24 @@ pub fn is_alive(pidfd: BorrowedFd<'_>) -> bool {
     }
 }
 
-/// Whether a process has exited, also where one of its threads still sleeps in the kernel: then it has
-/// its number and its descriptors, and its pidfd tells nothing. See the state in proc_pid_stat(5).
+/// Whether a process has exited, or its main thread is about to: also where one of its threads sleeps in
+/// the kernel for as long as somebody likes. Then it has its number and its descriptors, and its pidfd tells
+/// nothing. See the state and the flags in proc_pid_stat(5).
 #[must_use]
 pub fn has_exited(pid: Pid) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid()));
     // The name before it can be anything. A process that /proc does not show us does not count as exited.
     let stat = stat.unwrap_or_default();
-    let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
-    state.is_some_and(|state| state.starts_with(['Z', 'X']))
+    let Some((_, rest)) = stat.rsplit_once(')') else { return false };
+    let mut fields = rest.split_whitespace();
+    let is_gone = fields.next().is_some_and(|state| state.starts_with(['Z', 'X']));
+    // Of the fields after the name, the flags are the seventh.
+    let flags: Option<u32> = fields.nth(5).and_then(|flags| flags.parse().ok());
+    is_gone || flags.is_some_and(|flags| flags & EXITING != 0)
 }
+
+/// PF_EXITING of the kernel: the thread is in exit(2), where it closes what it has open.
+const EXITING: u32 = 0x4;
 
 impl ProcessError {
     fn of(pid: Pid, name: &str, source: io::Error) -> Self {

@@ -38,6 +38,24 @@ fn a_broker_that_was_killed_while_a_close_sleeps_can_be_started_again() {
     daemon.kill();
 }
 
+#[test]
+fn a_worker_that_was_killed_and_sleeps_in_its_exit_is_replaced_at_once() {
+    let daemon = Daemon::with_policy(&policy()).start();
+    let mut peer = daemon.connect();
+    // The rest of it never comes: what it brings is closed when the worker exits, on any of its threads.
+    let add = request::add_announcing(SLOT, 3, 100, b"");
+    let mut pipe = HeldPipe::new();
+    pipe.give(daemon.worker_pid(), |end| peer.send(&add, &[end]));
+    daemon.connect().is_served((1, 9));
+    let worker = daemon.worker_pid();
+    process::signal(worker, Signal::KILL);
+    sleeping_thread(worker);
+    // It waits in the queue until another one serves.
+    daemon.connect().is_served((1, 9));
+    assert!(!daemon.log().text().contains("it hangs"), "{}", daemon.log().text());
+    pipe.let_go();
+}
+
 #[test] // F2, F8
 fn a_supervisor_that_sleeps_in_close_heeds_sigterm() {
     // The pipe lets go first, also when the test fails.

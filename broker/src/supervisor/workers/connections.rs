@@ -14,7 +14,7 @@ use fdbroker_wire::Joined;
 use rustix::net::sockopt::socket_domain;
 use rustix::net::{AddressFamily, Shutdown, shutdown};
 
-use crate::fd::{PeerFd, table};
+use crate::fd::{Depositor, PeerFd, table};
 use crate::supervisor::deposits::unclosed::Unclosed;
 
 /// The part of the descriptor table that connections may have: as much as in the worker.
@@ -46,7 +46,8 @@ impl ConnectionCopies {
     ) -> Result<(), String> {
         left.iter().for_each(|number| self.part(*number));
         for Joined { number, uid, mut socket } in joined {
-            socket.move_to(Uid(uid));
+            // To connect takes no right.
+            socket.move_to(Depositor::Brought(Uid(uid)));
             if self.open.len() >= self.limit {
                 return Err(format!("it has more than {} connections", self.limit));
             }
