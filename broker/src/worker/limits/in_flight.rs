@@ -64,6 +64,8 @@ struct User {
 pub(crate) struct Ledger {
     stream: Rc<Watched>,
     count: Cell<u32>,
+    /// Room that is kept for the next message. It is in the sums already.
+    kept: Cell<u32>,
     user: Rc<User>,
     all: Rc<All>,
 }
@@ -97,7 +99,8 @@ impl InFlight {
         let all = Rc::clone(&self.0);
         let user = all.users.of(uid, User::default);
         let (stream, count) = (Rc::clone(stream), Cell::new(0));
-        let ledger = Rc::new(Ledger { stream, count, user, all });
+        let kept = Cell::new(0);
+        let ledger = Rc::new(Ledger { stream, count, kept, user, all });
         let mut ledgers = ledger.user.ledgers.borrow_mut();
         ledgers.retain(|other| other.strong_count() > 0);
         ledgers.push(Rc::downgrade(&ledger));
@@ -138,6 +141,10 @@ impl Ledger {
         if more == 0 || self.has_room(more) {
             return Ok(true);
         }
+        if more <= self.kept.get() {
+            self.refresh()?;
+            return Ok(fits(self.count.get(), more, PER_CONNECTION));
+        }
         self.refresh()?;
         if fits(self.count.get(), more, PER_CONNECTION) {
             self.user.refresh()?;
@@ -157,6 +164,23 @@ impl Ledger {
         usize::try_from(if most { MOST_IN_A_MESSAGE } else { PER_CONNECTION }).unwrap_or(1)
     }
 
+    /// Keeps room for so many in the next message: what others leave unread until then does not take it.
+    pub(crate) fn keep_room(&self, more: usize) {
+        self.free_room();
+        self.kept.set(counted(more));
+        self.all.add(&self.user, counted(more));
+    }
+
+    /// Keeps no room any more.
+    pub(crate) fn free_room(&self) {
+        self.take_back(self.kept.replace(0));
+    }
+
+    fn take_back(&self, count: u32) {
+        self.user.sum.set(self.user.sum.get() - count);
+        self.all.sum.set(self.all.sum.get() - count);
+    }
+
     /// Whether so many more may not be sent although this user reads: others do not.
     pub(crate) fn is_crowded(&self, more: usize) -> bool {
         let more = counted(more);
@@ -165,8 +189,11 @@ impl Ledger {
 
     /// So many more have been sent.
     pub(crate) fn sent(&self, more: usize) {
-        self.count.set(self.count.get() + counted(more));
-        self.all.add(&self.user, counted(more));
+        let more = counted(more);
+        let kept = self.kept.get().min(more);
+        self.kept.set(self.kept.get() - kept);
+        self.count.set(self.count.get() + more);
+        self.all.add(&self.user, more - kept);
     }
 
     /// Whether this connection's peer has read everything.
@@ -195,9 +222,7 @@ impl Ledger {
     }
 
     fn forget(&self) {
-        let count = self.count.replace(0);
-        self.user.sum.set(self.user.sum.get() - count);
-        self.all.sum.set(self.all.sum.get() - count);
+        self.take_back(self.count.replace(0));
     }
 }
 
@@ -233,6 +258,7 @@ impl User {
 
 impl Drop for Ledger {
     fn drop(&mut self) {
+        self.free_room();
         self.forget();
     }
 }
@@ -272,6 +298,25 @@ mod tests {
         assert!(late.is_crowded(8), "it is not its own fault");
         hogs.clear();
         assert!(late.may_send(253).unwrap());
+    }
+
+    #[tokio::test]
+    async fn room_that_is_kept_is_there_whatever_others_leave_unread() {
+        let in_flight = InFlight::new(1000);
+        let (modest, _theirs) = connection(&in_flight, 9);
+        modest.keep_room(60);
+        let hogs: Vec<_> = (0..2).map(|uid| connection(&in_flight, uid)).collect();
+        for ((hog, _), many) in hogs.iter().zip([253, 180]) {
+            assert!(hog.may_send(many).unwrap());
+            hog.sent(many);
+        }
+        assert!(!modest.may_send(61).unwrap());
+        assert!(modest.may_send(60).unwrap());
+        modest.sent(60);
+        assert_eq!(in_flight.0.sum.get(), 60 + 253 + 180);
+        modest.keep_room(8);
+        drop((modest, hogs));
+        assert_eq!(in_flight.0.sum.get(), 0);
     }
 
     #[tokio::test]

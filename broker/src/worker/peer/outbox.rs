@@ -56,6 +56,17 @@ impl Outbox {
         payload: &[u8],
         descriptors: &[BorrowedFd<'_>],
     ) -> io::Result<()> {
+        let sent = self.send_in_time(head, payload, descriptors).await;
+        self.ledger.free_room();
+        sent
+    }
+
+    async fn send_in_time(
+        &mut self,
+        head: &[u8],
+        payload: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<()> {
         if self.ledger.may_send(descriptors.len())? {
             // Nearly always there is room, and no timer is needed.
             match self.attempt(head, payload, descriptors) {
@@ -126,6 +137,11 @@ impl Outbox {
         let sent = transmit(self.stream.as_fd(), &rest([head, payload], 0), descriptors)?;
         self.ledger.sent(descriptors.len());
         Ok(sent)
+    }
+
+    /// Keeps room for so many descriptors in the next message.
+    pub(crate) fn keep_room(&self, descriptors: usize) {
+        self.ledger.keep_room(descriptors);
     }
 
     /// How many descriptors one message may carry now: see [`Ledger::most_at_once`].

@@ -130,6 +130,11 @@ impl BatchBuilder {
         !self.full
     }
 
+    /// How many descriptors there are.
+    pub(crate) fn descriptors(&self) -> usize {
+        self.outcomes.iter().flatten().map(Found::descriptors).sum()
+    }
+
     /// Whether no slot has an outcome yet.
     pub(crate) fn is_empty(&self) -> bool {
         self.outcomes.is_empty()

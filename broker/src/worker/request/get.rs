@@ -71,6 +71,7 @@ pub(crate) async fn many(
     session.pause(worker, requester.pause()).await?;
     // Others may have left no room for as many while this one waited.
     batch.cut(session.outbox.most_at_once());
+    session.outbox.keep_room(batch.descriptors());
     let reply = batch.finish(range.tag, requester, Rc::clone(&session.participant), rules);
     takers::announce(worker, range.tag, &reply.takes.reservations, &reply.takes.participant)
         .await?;
