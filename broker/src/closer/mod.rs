@@ -120,7 +120,7 @@ fn next(link: &OwnedFd, queue: &CloseQueue, open: &Sender<()>) -> io::Result<Opt
     let Some(mut connection) = received.descriptors.into_iter().next() else {
         return Ok((received.length > 0).then_some(Sent::Nothing));
     };
-    connection.move_to(Uid(u32::from_ne_bytes(uid)));
+    connection.move_to(Depositor::Brought(Uid(u32::from_ne_bytes(uid))));
     connection.keep_until_closed(open.clone());
     Ok(Some(Sent::Connection(connection)))
 }

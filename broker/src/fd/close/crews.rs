@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::depositor::Depositor;
 use super::turn::{CloseJob, Turn};
 
-/// One account may have one in so many of the spares that are free. However many accounts have
-/// closes that sleep, the next one finds some.
+/// One account may have one in so many of the spares that are free, and at least one: so that an account
+/// with many closes that sleep leaves most of them to others.
 const SHARE_OF_SPARES: usize = 16;
 
 /// A bound on threads.
@@ -15,7 +15,7 @@ const SHARE_OF_SPARES: usize = 16;
 pub(super) struct Threads {
     /// How many accounts may have a thread.
     pub(super) accounts: usize,
-    /// How many of these are for system users only.
+    /// How many of these, and of the spares, are for system users only.
     pub(super) for_system_users: usize,
     /// How many of these may be of what takes no right to bring.
     pub(super) without_right: usize,
@@ -61,12 +61,18 @@ impl Crews {
     pub(super) fn room(&self, limit: Threads) -> impl Fn(Depositor) -> bool {
         let for_all = self.0.len() < limit.accounts.saturating_sub(limit.for_system_users);
         let without_right = self.0.keys().filter(|other| other.is_without_right()).count();
-        let spares: usize = self.0.values().map(Crew::spares).sum();
-        let share = limit.spares.saturating_sub(spares) / SHARE_OF_SPARES;
+        let taken: usize = self.0.values().map(Crew::spares).sum();
+        let free = limit.spares.saturating_sub(taken);
+        let share = move |depositor: Depositor| {
+            let kept = if depositor.is_of_the_system() { 0 } else { limit.for_system_users };
+            let free = free.saturating_sub(kept);
+            // The last ones go one by one.
+            if free > 0 { (free / SHARE_OF_SPARES).max(1) } else { 0 }
+        };
         move |depositor| match self.0.get(&depositor) {
             // It is at work for itself alone: no other waits behind it.
             Some(_) if depositor.is_without_right() => false,
-            Some(crew) => crew.asleep <= share,
+            Some(crew) => crew.asleep <= share(depositor),
             None if depositor.is_without_right() => for_all && without_right < limit.without_right,
             None => for_all || depositor.is_of_the_system(),
         }
@@ -118,7 +124,7 @@ mod tests {
     use super::*;
 
     const LIMIT: Threads =
-        Threads { accounts: 99, for_system_users: 9, without_right: 9, spares: 1024 };
+        Threads { accounts: 999, for_system_users: 9, without_right: 9, spares: 512 };
 
     /// Has all closes of an account sleep; returns how many threads do.
     fn sleep_all(crews: &mut Crews, depositor: Depositor) -> usize {
@@ -136,8 +142,17 @@ mod tests {
     fn accounts_whose_closes_sleep_leave_spares_to_the_next() {
         let mut crews = Crews::default();
         let mut each = (2000..2060).map(|uid| sleep_all(&mut crews, Depositor::User(Uid(uid))));
-        assert_eq!(each.next(), Some(61), "one, and a share of the spares");
+        assert_eq!(each.next(), Some(30), "one, and a share of the spares");
         assert!(each.all(|asleep| asleep >= 2), "each has at least one");
+    }
+
+    #[test]
+    fn the_last_spares_are_for_system_users() {
+        let mut crews = Crews::default();
+        let mut uids = 2000..3000;
+        while uids.next().is_some_and(|uid| sleep_all(&mut crews, Depositor::User(Uid(uid))) > 1) {}
+        assert!(!uids.is_empty(), "there is a bound");
+        assert!(sleep_all(&mut crews, Depositor::User(Uid(7))) > 1);
     }
 
     #[test]

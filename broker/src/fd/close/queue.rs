@@ -15,7 +15,7 @@ const IDLE: Duration = Duration::from_secs(10);
 
 /// How many threads there may be. A thread that only closes takes about 30 KiB of memory.
 const THREADS: Threads =
-    Threads { accounts: 256, for_system_users: 32, without_right: 96, spares: 1024 };
+    Threads { accounts: 256, for_system_users: 32, without_right: 96, spares: 512 };
 
 /// How many sockets with something unread in them are closed side by side.
 pub(super) const UNREAD: u8 = 16;
@@ -145,8 +145,12 @@ impl Shared {
     ) -> (MutexGuard<'a, State>, Option<Arc<Turn>>) {
         loop {
             let now = Instant::now();
-            if let Some(turn) = state.take_turn(now, self.limit) {
-                return (state, Some(turn));
+            let turn = state.take_turn(now, self.limit);
+            if state.has_closed_some(now) {
+                self.batch_closed.notify_one();
+            }
+            if turn.is_some() {
+                return (state, turn);
             }
             // What is due has no room for a thread: one that ends its turn looks again.
             let next = state.next_due_after(now);

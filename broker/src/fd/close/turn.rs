@@ -31,17 +31,20 @@ struct Progress {
     rest: VecDeque<CloseJob>,
     /// When the last close began.
     since: Instant,
+    /// Something has been closed, and nobody has been told yet.
+    news: bool,
 }
 
 impl Turn {
     pub(super) fn new(depositor: Depositor, jobs: VecDeque<CloseJob>, now: Instant) -> Self {
-        Self { depositor, progress: Mutex::new(Progress { rest: jobs, since: now }) }
+        Self { depositor, progress: Mutex::new(Progress { rest: jobs, since: now, news: false }) }
     }
 
     /// Closes everything, or what nobody else has taken over.
     pub(super) fn run(&self) {
         while let Some(job) = self.next() {
             job.run();
+            self.lock().news = true;
         }
     }
 
@@ -58,6 +61,16 @@ impl Turn {
 
     pub(super) fn has_rest(&self) -> bool {
         !self.lock().rest.is_empty()
+    }
+
+    /// Whether something has been closed before the close that goes on, and nobody knows.
+    pub(super) fn has_news(&self) -> bool {
+        self.lock().news
+    }
+
+    /// The same, and from now on somebody knows.
+    pub(super) fn take_news(&self) -> bool {
+        mem::take(&mut self.lock().news)
     }
 
     /// Takes over what its thread has not come to.

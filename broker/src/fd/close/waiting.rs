@@ -68,7 +68,8 @@ impl State {
             self.turns.iter().position(|(due, other)| *due <= now && has_room(*other))?
         };
         let (_, depositor) = self.turns.remove(first)?;
-        let turn = Arc::new(Turn::new(depositor, self.waiting.remove(&depositor)?, now));
+        let jobs = self.waiting.remove(&depositor).unwrap_or_default();
+        let turn = Arc::new(Turn::new(depositor, jobs, now));
         self.crews.begin(&turn);
         Some(turn)
     }
@@ -82,10 +83,19 @@ impl State {
 
     fn relieve(&mut self, depositor: Depositor, now: Instant) {
         let mut rest = self.crews.relieve(depositor);
-        let waiting = self.waiting.entry(depositor).or_default();
-        rest.append(waiting);
-        *waiting = rest;
-        self.turns.push_back((now, depositor));
+        rest.extend(self.waiting.remove(&depositor).into_iter().flatten());
+        // Its thread may have come to the last one just now.
+        if !rest.is_empty() {
+            self.waiting.insert(depositor, rest);
+            self.turns.push_back((now, depositor));
+        }
+    }
+
+    /// Whether turns that take long have closed something that nobody has been told of.
+    pub(super) fn has_closed_some(&self, now: Instant) -> bool {
+        let slow = self.crews.turns().filter(|turn| turn.is_slow_from() <= now);
+        // Each of them is asked.
+        slow.fold(false, |some, turn| turn.take_news() | some)
     }
 
     /// Whether something waits behind the descriptor that a thread closes now.
@@ -125,7 +135,7 @@ impl State {
     }
 
     fn all_due(&self) -> impl Iterator<Item = Instant> {
-        let behind = self.crews.turns().filter(|turn| self.has_more(turn));
+        let behind = self.crews.turns().filter(|turn| self.has_more(turn) || turn.has_news());
         let turns = self.turns.iter().map(|(due, _)| *due);
         turns.chain(behind.map(Turn::is_slow_from))
     }
