@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use fdbroker_tests::stuck::HeldPipe;
 use fdbroker_tests::{
     Daemon, HelperProcess, PATIENCE, Peer, fixtures, is_root, request, skip, sys, wait_until,
 };
@@ -14,8 +15,6 @@ const GREEDY: u32 = 64101;
 
 /// How long the last close(2) of a socket may wait.
 const LINGER: Duration = Duration::from_secs(25);
-/// The same, where the test waits for all of them.
-const SHORT_LINGER: Duration = Duration::from_secs(2);
 
 #[track_caller]
 fn is_served_without_delay(bystander: &mut Peer) {
@@ -132,27 +131,24 @@ fn a_lingering_socket_that_was_deposited_and_deleted_leaves_the_supervisor_nothi
     assert!(start.elapsed() < PATIENCE, "closing waited for those who do not read");
 }
 
-#[test] // attack 17, inside a Unix socket: only the last close lingers, and that is the supervisor's
+#[test] // attack 17, inside a Unix socket: only the last close sleeps, and that is the supervisor's
 fn what_the_supervisor_has_not_closed_yet_stays_on_its_owners_account() {
     let daemon = Daemon::with_policy(&fixtures::accepting(r#"["unix", "none"]"#))
         .setting("max_slots_per_uid = 4")
         .start();
     let mut peer = daemon.connect();
     let before = daemon.descriptors_with(&mut peer);
-    let mut others = Vec::new();
-    for _ in 0..4 {
-        let (held, other_end) = fixtures::full_and_lingering(SHORT_LINGER);
+    let mut pipes: Vec<_> = (0..4).map(|_| HeldPipe::new()).collect();
+    for pipe in &mut pipes {
         let (outer, inner) = UnixStream::pair().unwrap();
-        sys::send(&outer, b"x", &[held.as_fd()]).unwrap();
-        drop(held);
+        sys::send(&outer, b"x", &[pipe.take().as_fd()]).unwrap();
         peer.send(&request::add(SLOT, 3, b""), &[inner.as_fd()]);
         drop((outer, inner));
         peer.answer().done();
         peer.del(SLOT).done();
-        others.push(other_end);
     }
-    // One lane closes them one after the other, and nobody reads what the first waits for.
     assert_eq!(peer.add(SLOT, "x").errno(), libc::EDQUOT);
+    drop(pipes);
     wait_until("all have been closed, and the account is free again", || {
         peer.add(SLOT, "x").errno() == 0
     });

@@ -22,7 +22,6 @@ use tokio::time::{Instant, sleep, timeout};
 use super::failure::OpenFailure;
 use super::openable::Openable;
 use crate::fd::{CloseQueue, Depositor};
-use crate::spell::Spell;
 use crate::supervisor::news::Told;
 
 /// How often they are looked at.
@@ -79,8 +78,7 @@ impl ReadyPool {
 
     /// Keeps it full until nobody has it any more.
     async fn keep_full(pool: Weak<Self>, openable: Arc<Openable>, told: Told) {
-        let mut failures =
-            Failures { name: quoted(openable.name()).to_string(), spell: Spell::default(), told };
+        let mut failures = Failures { name: quoted(openable.name()).to_string(), count: 0, told };
         let mut pause = FIRST_PAUSE;
         loop {
             let Some(strong) = pool.upgrade() else { return };
@@ -173,20 +171,23 @@ fn is_silent(opened: &Opened<OwnedFd>) -> bool {
 /// What the log says of a server that cannot be connected to: once, and once when that is over.
 struct Failures {
     name: String,
-    spell: Spell,
+    /// How many since the last success.
+    count: u64,
     told: Told,
 }
 
 impl Failures {
     fn one(&mut self, failure: &OpenFailure) {
-        if self.spell.failed() {
+        self.count += 1;
+        if self.count == 1 {
             let text = &failure.text;
             self.told.bad(format!("no connection can be kept ready: {text}"));
         }
     }
 
     fn over(&mut self) {
-        if let Some(count) = self.spell.succeeded() {
+        let count = std::mem::take(&mut self.count);
+        if count > 0 {
             let name = &self.name;
             self.told.good(format!(
                 "resource {name}: connections are kept ready again; failed attempts before that: {count}"
