@@ -132,13 +132,14 @@ mod tests {
 
     #[test]
     fn a_helper_reads_what_nobody_can_change() {
-        let directory = tempfile::tempdir().unwrap();
         for (content, expected) in [
             (&b"hunter2"[..], &b"hunter2"[..]),
             (b"a\n", b"a"),
             (b"a\r\n", b"a"),
             (b"a\n\n", b"a\n"),
         ] {
+            // A file of mode 400 cannot be written again.
+            let directory = tempfile::tempdir().unwrap();
             let memory = in_memory(&written(&directory, content, 0o400)).unwrap();
             assert_eq!(Secret::read(&memory).unwrap().bytes(), expected);
             assert_eq!(write(&memory, b"x"), Err(Errno::PERM));
