@@ -6,8 +6,9 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::mpsc::channel;
 
-use fdbroker_tests::{Daemon, WORKER, is_root, process, request, skip, wait_for};
+use fdbroker_tests::{Daemon, PATIENCE, WORKER, is_root, process, request, skip};
 
 use crate::resource::{SLOT, server, tcp, with_password};
 
@@ -18,15 +19,17 @@ const ITSELF: &str = "confined::attempts_in_a_process_of_its_own";
 #[test]
 fn a_helper_has_no_privilege_and_nothing_of_its_supervisors() {
     let what = "a helper has no privilege";
-    let port = server(|mut stream| drop(io::copy(&mut stream, &mut io::sink())));
+    let (accepted, connected) = channel();
+    let port = server(move |mut stream| {
+        accepted.send(()).unwrap();
+        drop(io::copy(&mut stream, &mut io::sink()));
+    });
     let daemon = with_password(Daemon::open(), &tcp(port), "geheim", "").start();
     let mut peer = daemon.connect();
     peer.send(&request::get(SLOT), &[]);
-    let helper = wait_for("a helper is connected", || {
-        let helper = process::helpers(daemon.supervisor_pid()).pop()?;
-        // Its last step before it connects.
-        (process::status(helper, "Seccomp_filters") == "2").then_some(helper)
-    });
+    // The helper has read its credential and confined itself when it connects.
+    connected.recv_timeout(PATIENCE).expect("a helper connects");
+    let [helper] = process::helpers(daemon.supervisor_pid())[..] else { panic!("one helper") };
     let status = |field| process::status(helper, field);
     for field in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
         assert_eq!(status(field), "0000000000000000", "{field}");
