@@ -32,9 +32,10 @@ import struct
 import threading
 import time
 import weakref
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import (
     ClassVar,
+    Dict,
     Iterator,
     List,
     Mapping,
@@ -52,6 +53,7 @@ __all__ = [
     "Absent",
     "Broken",
     "Broker",
+    "Connection",
     "Deposit",
     "Descriptor",
     "Error",
@@ -99,6 +101,7 @@ _FOUND_BODY = struct.Struct("=hhi")
 _LIST_BODY = struct.Struct("=hhhhi")
 _LISTING_HEAD = struct.Struct("=hh")
 _ENTRY = struct.Struct("=hBBiIiH")
+_FIELD = struct.Struct("=HH")
 _CREDENTIALS = struct.Struct("=iII")
 _TIMEVAL = struct.Struct("@ll")
 
@@ -269,6 +272,20 @@ class Deposit:
         self.ufd = ufd
         self.payload = payload
 
+    @property
+    def connection(self) -> Optional[Connection]:
+        """What the descriptor is connected to; ``None`` if the payload is none of a connection.
+
+        The broker writes it for a resource of the kind ``connect``. In any other slot it is as true as whatever the
+        depositor wrote.
+        """
+        if self.descriptor is None:
+            return None
+        try:
+            return Connection(self.payload)
+        except ValueError:
+            return None
+
     def detach(self) -> int:
         """The number of the descriptor, from now on the caller's to close."""
         if self.descriptor is None:
@@ -293,6 +310,53 @@ class Deposit:
 
     def __repr__(self) -> str:
         return f"<Deposit {self.descriptor!r} ufd={self.ufd} {len(self.payload)} bytes>"
+
+
+class Connection:
+    """What a descriptor is connected to: the payload of a connection that the broker has made.
+
+    ``Connection(payload)`` raises :class:`ValueError` if the bytes are none of a connection. The fields are those of
+    docs/protocol.md, in their order: :attr:`fields` has all of them.
+    """
+
+    def __init__(self, payload: bytes) -> None:
+        self.fields: Mapping[str, bytes] = MappingProxyType(_fields(payload))
+        """Every value by its name."""
+
+    def text(self, name: str) -> Optional[str]:
+        """A value as text; bytes that are not UTF-8 are replaced. ``None`` if it is not there."""
+        value = self.fields.get(name)
+        return None if value is None else value.decode("utf-8", "replace")
+
+    @property
+    def protocol(self) -> str:
+        """What is spoken, such as ``postgres``."""
+        return self.text("protocol") or ""
+
+    @property
+    def peer(self) -> Optional[str]:
+        """The address that answered, such as ``tcp:192.0.2.7:5432``."""
+        return self.text("peer")
+
+    @property
+    def relay(self) -> Optional[str]:
+        """How the descriptor leads to the server: ``direct`` for the server's socket itself."""
+        return self.text("relay")
+
+    @property
+    def parameters(self) -> Mapping[str, str]:
+        """What the server reported of itself, such as ``server_version``."""
+        start = len("parameter.")
+        names = (name for name in self.fields if name.startswith("parameter."))
+        return {name[start:]: self.text(name) or "" for name in names}
+
+    @property
+    def early(self) -> bytes:
+        """What the server has sent already: it comes before what is read from the socket."""
+        return self.fields.get("early", b"")
+
+    def __repr__(self) -> str:
+        return f"<fdbroker.Connection {self.protocol!r} to {self.peer!r}>"
 
 
 class Info(NamedTuple):
@@ -1037,6 +1101,32 @@ def _listing(body: bytes) -> Tuple[bool, List[Listed]]:
     if at != len(body):
         raise ValueError("bytes behind the last entry")
     return more == 1, entries
+
+
+def _fields(payload: bytes) -> Dict[str, bytes]:
+    """The fields of a connection's payload; ValueError if it is none."""
+    fields: Dict[str, bytes] = {}
+    rest = memoryview(payload)
+    if len(rest) > MAX_PAYLOAD:
+        raise ValueError("the payload is too large for one of a connection")
+    while rest:
+        if len(rest) < _FIELD.size:
+            raise ValueError("the payload of a connection is cut off")
+        name_size, size = _FIELD.unpack_from(rest)
+        end = _FIELD.size + name_size + size
+        name = bytes(rest[_FIELD.size : _FIELD.size + name_size])
+        if len(rest) < end or not 0 < name_size <= _MAX_NAME:
+            raise ValueError("the payload of a connection is cut off")
+        if not all(0x21 <= byte <= 0x7E for byte in name):
+            raise ValueError("a field of the payload has no proper name")
+        word = name.decode("ascii")
+        if word in fields or (not fields and word != "protocol"):
+            raise ValueError(f"the field {word} of the payload is out of place")
+        fields[word] = bytes(rest[_FIELD.size + name_size : end])
+        rest = rest[end:]
+    if not fields:
+        raise ValueError("the payload is not one of a connection")
+    return fields
 
 
 def _slot(slot: SlotLike) -> Slot:

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use fdbroker_wire::Index;
+use fdbroker_wire::{Connection, Index};
 
 use crate::Error;
 use crate::shown::Bytes;
@@ -28,6 +28,17 @@ pub struct NewDeposit<'a> {
     pub descriptor: Option<BorrowedFd<'a>>,
     /// Its bytes, at most [`crate::MAX_PAYLOAD`].
     pub payload: &'a [u8],
+}
+
+impl Deposit {
+    /// Returns what the descriptor is connected to, or `None` if the payload is none of a connection.
+    ///
+    /// The broker writes it for a resource of the kind `connect`. In any other slot it is as true as whatever the
+    /// depositor wrote.
+    #[must_use]
+    pub fn connection(&self) -> Option<Connection<'_>> {
+        self.descriptor.as_ref().and_then(|_| Connection::parse(&self.payload))
+    }
 }
 
 /// What was got of many slots, in the order in which they were asked for.

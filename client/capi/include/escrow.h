@@ -104,6 +104,19 @@ int escrow_add(struct escrow *escrow, int16_t tag, int32_t idx, int fd, int32_t 
 /* Deletes what is in a slot. */
 int escrow_del(struct escrow *escrow, int16_t tag, int32_t idx);
 
+/*
+ * Finds a field in the payload of a connection that the broker has made: "protocol", "peer", "user",
+ * "parameter.server_version" and others, which docs/protocol.md lists. Not part of the escrow interface.
+ *
+ * The nob bytes at data are the whole payload, as escrow_get() stored it. *value becomes the place of
+ * the field's bytes within data, and *size their number; no NUL follows them. They stay valid as long
+ * as data does.
+ *
+ * -EINVAL if the bytes are not the payload of a connection; -ENOENT if it has no such field. *value
+ * is NULL and *size is 0 then.
+ */
+int escrow_connection_get(const void *data, int32_t nob, const char *name, const void **value, int32_t *size);
+
 #ifdef __cplusplus
 }
 #endif

@@ -14,6 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Mutex;
 
+use crate::connection;
 use crate::errno::Errno;
 use crate::flags::Flags;
 use crate::session::{Session, Wish};
@@ -181,6 +182,47 @@ pub unsafe extern "C" fn escrow_del(handle: *mut escrow, tag: i16, idx: i32) -> 
     guarded(|| {
         // SAFETY: by the contract above, the handle is null or alive during this call.
         unsafe { on(handle, |session| session.del(tag, idx)) }
+    })
+}
+
+/// Finds a field in the payload of a connection.
+///
+/// # Safety
+/// `data` is null or points to `nob` bytes; `name` is null or points to a string that ends with NUL; `value` and `size`
+/// are null or point to room for a pointer and a number. Nobody writes to any of them during the call.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn escrow_connection_get(
+    data: *const c_void,
+    nob: i32,
+    name: *const c_char,
+    value: *mut *const c_void,
+    size: *mut i32,
+) -> c_int {
+    guarded(|| {
+        if value.is_null() || size.is_null() {
+            return Err(Errno::INVAL);
+        }
+        // SAFETY: neither is null, so by the contract above each can be written to.
+        unsafe {
+            value.write(std::ptr::null());
+            size.write(0);
+        }
+        let length = usize::try_from(nob).map_err(|_| Errno::INVAL)?;
+        if data.is_null() || name.is_null() {
+            return Err(Errno::INVAL);
+        }
+        // SAFETY: neither is null, and by the contract above both are valid and unchanged during this call.
+        let (payload, name) = unsafe {
+            (std::slice::from_raw_parts(data.cast::<u8>(), length), CStr::from_ptr(name))
+        };
+        let found = connection::field(payload, name)?;
+        let length = i32::try_from(found.len()).map_err(|_| Errno::IO)?;
+        // SAFETY: as at the first use.
+        unsafe {
+            value.write(found.as_ptr().cast());
+            size.write(length);
+        }
+        Ok(())
     })
 }
 

@@ -10,6 +10,7 @@ pub(crate) struct Errno(i32);
 
 impl Errno {
     pub(crate) const INVAL: Self = Self(libc::EINVAL);
+    pub(crate) const NOENT: Self = Self(libc::ENOENT);
     pub(crate) const IO: Self = Self(libc::EIO);
 
     /// As the functions return it.

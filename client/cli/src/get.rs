@@ -9,7 +9,7 @@ use crate::connect_args::ConnectArgs;
 use crate::failure::Failure;
 use crate::lazy_broker::LazyBroker;
 use crate::terminal;
-use crate::{descriptor, output};
+use crate::{connection, descriptor, output};
 
 /// Write the payload of a slot to standard output, or describe the deposit
 #[derive(Args, Debug)]
@@ -17,7 +17,7 @@ use crate::{descriptor, output};
 pub(crate) struct Get {
     /// The slot, such as 10/3, web/3 or tun
     slot: String,
-    /// Write one JSON object instead: slot, ufd, payload, descriptor
+    /// Write one JSON object instead: slot, ufd, payload or connection, descriptor
     #[arg(long)]
     json: bool,
 }
@@ -29,7 +29,9 @@ Examples:
 
 If the deposit has a descriptor and no payload, standard output stays empty and one line on
 standard error describes the descriptor. In JSON, a payload that is not UTF-8 is the member
-payload_hex. Without a descriptor, ufd is -1 and descriptor is null.
+payload_hex. Without a descriptor, ufd is -1 and descriptor is null. For a connection that the
+broker has made, the member connection stands in place of the payload: protocol, peer, user and
+the rest, but for the key that cancels requests.
 
 To use a descriptor, see: fdbroker exec --help";
 
@@ -56,9 +58,10 @@ fn object(slot: Slot, deposit: &Deposit) -> Value {
     let mut object = Map::new();
     object.insert("slot".into(), json!(slot.to_string()));
     object.insert("ufd".into(), json!(deposit.ufd));
-    match str::from_utf8(&deposit.payload) {
-        Ok(text) => object.insert("payload".into(), json!(text)),
-        Err(_) => object.insert("payload_hex".into(), json!(hex(&deposit.payload))),
+    match (deposit.connection(), str::from_utf8(&deposit.payload)) {
+        (Some(connection), _) => object.insert("connection".into(), connection::object(connection)),
+        (None, Ok(text)) => object.insert("payload".into(), json!(text)),
+        (None, Err(_)) => object.insert("payload_hex".into(), json!(hex(&deposit.payload))),
     };
     let described = deposit.descriptor.as_ref().map(descriptor::describe);
     object.insert("descriptor".into(), json!(described));

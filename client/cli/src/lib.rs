@@ -7,6 +7,7 @@
 mod add;
 mod check;
 mod connect_args;
+mod connection;
 mod credentials;
 mod del;
 mod describe;

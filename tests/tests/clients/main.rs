@@ -3,6 +3,7 @@
 //! - [`capi`]: libescrow, the library for C
 //! - [`claims`]: claims with the library
 //! - [`command`]: the command `fdbroker`
+//! - [`connection`]: the payload of a connection, read by each
 //! - [`escrow`]: clients that are not ours
 //! - [`on_tokio`]: the client on tokio
 //! - [`polled`]: the client that never waits
@@ -11,6 +12,7 @@
 mod capi;
 mod claims;
 mod command;
+mod connection;
 mod escrow;
 mod on_tokio;
 mod polled;

@@ -31,7 +31,7 @@ fn sources() -> PathBuf {
 }
 
 /// Python, in the directory of the client; `None` if there is none, which is said aloud.
-fn python(what: &str) -> Option<Command> {
+pub fn python(what: &str) -> Option<Command> {
     let check = format!("import sys; sys.exit(sys.version_info < {OLDEST})");
     let found = Command::new("python3").args(["-c", &check]).stderr(Stdio::null()).status();
     if !found.is_ok_and(|status| status.success()) {

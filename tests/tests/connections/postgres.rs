@@ -47,6 +47,22 @@ fn an_unprivileged_caller_gets_a_session_and_no_password() {
 }
 
 #[test]
+fn the_command_shows_a_connection_without_its_key() {
+    let what = "the command shows a connection without its key";
+    let Some(server) = Postgres::start(what, SCRAM) else { return };
+    server.execute("CREATE ROLE orders LOGIN PASSWORD 'hunter2'");
+    let daemon = daemon(&tcp(server.port()), "hunter2", "");
+    let shown: serde_json::Value =
+        serde_json::from_str(&daemon.says(&["get", "--json", "1/5"])).unwrap();
+    let connection = &shown["connection"];
+    assert_eq!(connection["protocol"], "postgres");
+    assert_eq!(connection["user"], "orders");
+    assert_eq!(connection["parameters"]["client_encoding"], "UTF8");
+    assert!(connection["backend.pid"].is_string() && connection.get("backend.key").is_none());
+    assert!(shown.get("payload").is_none() && shown.get("payload_hex").is_none(), "{shown}");
+}
+
+#[test]
 fn each_caller_gets_a_session_of_its_own_also_over_a_unix_socket() {
     let what = "each caller gets a session of its own, also over a Unix socket";
     let Some(server) = Postgres::start(what, SCRAM) else { return };

@@ -21,8 +21,15 @@ use fdbroker_tests::{Daemon, Directory, Ids, fixtures, is_root, process, skip, s
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use rustix::process::Signal;
 
-const FUNCTIONS: [&str; 6] =
-    ["escrow_add", "escrow_del", "escrow_fini", "escrow_get", "escrow_init", "escrow_tag"];
+const FUNCTIONS: [&str; 7] = [
+    "escrow_add",
+    "escrow_connection_get",
+    "escrow_del",
+    "escrow_fini",
+    "escrow_get",
+    "escrow_init",
+    "escrow_tag",
+];
 const CREAT: u32 = 1;
 const VERBOSE: u32 = 2;
 const FORCE: u32 = 4;
@@ -84,6 +91,12 @@ fn compiler(prefix: &Path, source: &Path, program: &Path, libraries: &[String]) 
     command
 }
 
+/// Builds a program of this directory with the shared library.
+pub fn build(source: &str, program: &Path) {
+    let prefix = &installed().prefix;
+    succeed(&mut compiler(prefix, &below(source), program, &dynamically(prefix)));
+}
+
 #[track_caller]
 fn succeed(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().unwrap();
@@ -99,7 +112,7 @@ fn program(words: [&str; 2], socket: &Path) -> Command {
 }
 
 /// Whether a tool is here; says aloud where it is not.
-fn there_is(tool: &str, what: &str) -> bool {
+pub fn there_is(tool: &str, what: &str) -> bool {
     let found = Command::new(tool).arg("--version").stdout(Stdio::null()).status().is_ok();
     if !found {
         skip(what, &format!("there is no {tool}"));
