@@ -6,11 +6,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use fdbroker_policy::{PostgresAuth, PostgresMethod};
+use fdbroker_policy::{Auth, PostgresAuth, PostgresMethod};
 use fdbroker_wire::ConnectionWriter;
 
+use super::log_in;
 use super::patience::Patience;
-use super::postgres;
 use super::secret::Secret;
 use super::stream::Stream;
 
@@ -28,17 +28,16 @@ pub fn log_in(sent: &[u8]) -> Option<Vec<u8>> {
     // What does not fit is as good as not sent.
     let _ = server.write(sent);
     server.shutdown(Shutdown::Write).ok()?;
-    let auth = PostgresAuth {
+    let auth = Auth::Postgres(PostgresAuth {
         user: "user".to_owned(),
         database: "database".to_owned(),
         password: None,
         methods: PostgresMethod::ALL.to_vec(),
-    };
+    });
     let secret = Secret::for_a_test(b"secret");
     let socket = OwnedFd::from(socket);
     let mut stream = Stream::new(&socket, Patience::new(link.as_fd(), TIME));
-    let session = postgres::log_in(&mut stream, &auth, Some(&secret)).ok()?;
-    let mut writer = ConnectionWriter::new("postgres").ok()?;
-    session.write(&auth, stream.rest(), &mut writer).ok()?;
+    let mut writer = ConnectionWriter::new(auth.name()).ok()?;
+    log_in::log_in(&auth, Some(&secret), &mut stream, &mut writer).ok()?;
     Some(writer.finish().into_vec())
 }

@@ -12,6 +12,7 @@ mod connect;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub(crate) mod job;
+mod log_in;
 mod patience;
 mod postgres;
 pub(crate) mod secret;
@@ -103,7 +104,7 @@ fn serve(
     let secret = memory.as_ref().map(Secret::read).transpose().map_err(begins)?;
     drop(memory);
     let connected = connect::connect(&job.connect, patience)?;
-    let payload = log_in(job.connect.auth.as_ref(), secret.as_ref(), &connected, patience)?;
+    let payload = payload(job.connect.auth.as_ref(), secret.as_ref(), &connected, patience)?;
     let Connected { socket, .. } = connected;
     // As any resource: it blocks, unless its caller wants something else.
     fcntl_getfl(&socket)
@@ -112,33 +113,23 @@ fn serve(
     Ok((socket, payload))
 }
 
-fn log_in(
+/// Logs in, where the job says how, and returns what the connection is.
+fn payload(
     auth: Option<&Auth>,
     secret: Option<&Secret>,
     connected: &Connected,
     patience: Patience<'_>,
 ) -> Result<Payload, Failure> {
     let Connected { socket, peer, transport } = connected;
-    let protocol = auth.map_or(*transport, Auth::name);
-    let begun = ConnectionWriter::new(protocol).and_then(|mut writer| {
-        writer.add(PEER, peer)?;
-        writer.add(RELAY, DIRECT)?;
-        Ok(writer)
-    });
-    let too_large = |_| {
-        Failure::new(
-            Step::LogIn,
-            "what the server reports takes more than a payload of 32768 bytes",
-        )
-    };
-    let mut writer = begun.map_err(too_large)?;
-    match auth {
-        None => {}
-        Some(Auth::Postgres(auth)) => {
-            let mut stream = Stream::new(socket, patience);
-            let session = postgres::log_in(&mut stream, auth, secret)?;
-            session.write(auth, stream.rest(), &mut writer).map_err(too_large)?;
-        }
+    let begun =
+        ConnectionWriter::new(auth.map_or(*transport, Auth::name)).and_then(|mut writer| {
+            writer.add(PEER, peer)?;
+            writer.add(RELAY, DIRECT)?;
+            Ok(writer)
+        });
+    let mut writer = begun.map_err(log_in::too_large)?;
+    if let Some(auth) = auth {
+        log_in::log_in(auth, secret, &mut Stream::new(socket, patience), &mut writer)?;
     }
     Ok(writer.finish())
 }

@@ -1,11 +1,10 @@
-//! Resources that are connections: where the server is, and how the broker proves who it is. No value here is secret.
+//! Resources that are connections: where the server is. No value here is secret.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use fdbroker_types::quoted;
-
+use super::auth::{Auth, Credential};
 use crate::Kind;
 
 /// A connection to a server, authenticated where the policy says how.
@@ -39,46 +38,6 @@ pub enum ServerAddress {
     Unix(String),
 }
 
-/// How a connection is authenticated: one kind each.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Auth {
-    /// A PostgreSQL server.
-    Postgres(PostgresAuth),
-}
-
-/// How the broker logs in to a PostgreSQL server.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct PostgresAuth {
-    /// The role.
-    pub user: String,
-    /// The database; its name is the role's if the policy does not say.
-    pub database: String,
-    /// Where the password is; a server that asks for none takes none.
-    pub password: Option<Credential>,
-    /// The methods that the server may ask for.
-    pub methods: Vec<PostgresMethod>,
-}
-
-/// How a PostgreSQL server may ask for a password.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum PostgresMethod {
-    /// SCRAM-SHA-256 (RFC 5802): the server learns nothing that lets it log in elsewhere; the default.
-    ScramSha256,
-    /// A hash that a listener can use to guess the password, and the server's file to log in.
-    Md5,
-    /// The password itself.
-    Cleartext,
-}
-
-/// A secret, by where it is kept. The secret itself is never part of the policy.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Credential {
-    /// A file of this name in `$CREDENTIALS_DIRECTORY`, see systemd.exec(5).
-    Named(String),
-    /// A file at this absolute path, which only its owner may read.
-    File(String),
-}
-
 impl ConnectSource {
     /// How long one address may take if the policy does not say.
     pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -103,37 +62,6 @@ impl ConnectSource {
     }
 }
 
-impl Auth {
-    /// The key of the language that says so.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Postgres(_) => "postgres",
-        }
-    }
-
-    fn credential(&self) -> Option<&Credential> {
-        match self {
-            Self::Postgres(auth) => auth.password.as_ref(),
-        }
-    }
-}
-
-impl PostgresMethod {
-    /// Every method, the safest first.
-    pub const ALL: [Self; 3] = [Self::ScramSha256, Self::Md5, Self::Cleartext];
-
-    /// The word of the language, and of pg_hba.conf.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ScramSha256 => "scram-sha-256",
-            Self::Md5 => "md5",
-            Self::Cleartext => "password",
-        }
-    }
-}
-
 /// Returns the keys of a connection, and what they mean. A secret is named by where it is kept.
 pub(super) fn entries(connect: &ConnectSource) -> Vec<(&'static str, String)> {
     let milliseconds = |time: Duration| format!("{} ms", time.as_millis());
@@ -155,27 +83,6 @@ impl fmt::Display for ServerAddress {
             Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp:[{host}]:{port}"),
             Self::Tcp { host, port } => write!(f, "tcp:{host}:{port}"),
             Self::Unix(path) => write!(f, "unix:{path}"),
-        }
-    }
-}
-
-impl fmt::Display for Auth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Postgres(PostgresAuth { user, database, password, methods }) = self;
-        write!(f, "postgres user {} database {}", quoted(user), quoted(database))?;
-        if let Some(password) = password {
-            let methods: Vec<_> = methods.iter().map(|method| method.name()).collect();
-            write!(f, " password {password} by {}", methods.join(", "))?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Credential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Named(name) => write!(f, "credential:{name}"),
-            Self::File(path) => write!(f, "file:{path}"),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A slot that the broker itself fills by opening something. What is told of one kind only is in a file of its own.
 
+mod auth;
 mod connect;
 mod lease;
 mod path;
@@ -8,9 +9,8 @@ mod ready;
 use std::fmt;
 use std::time::Duration;
 
-pub use self::connect::{
-    Auth, ConnectSource, Credential, PostgresAuth, PostgresMethod, ServerAddress,
-};
+pub use self::auth::{Auth, Credential, PostgresAuth, PostgresMethod};
+pub use self::connect::{ConnectSource, ServerAddress};
 pub use self::lease::LeaseTerms;
 pub use self::path::{Access, DeviceNumber, PathSource};
 pub use self::ready::Ready;

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use fdbroker_policy::PostgresAuth;
 use fdbroker_wire::connection::{
-    BACKEND_KEY, BACKEND_PID, DATABASE, EARLY, PARAMETER, TRANSACTION, TooLarge, USER,
+    BACKEND_KEY, BACKEND_PID, DATABASE, PARAMETER, TRANSACTION, TooLarge, USER,
 };
 use fdbroker_wire::{ConnectionWriter, named};
 
@@ -88,14 +88,13 @@ impl Session {
         Ok(())
     }
 
-    /// Writes it into the payload, with what the server sent after the log-in.
+    /// Writes it into the payload.
     ///
     /// # Errors
     /// If it does not fit.
     pub(crate) fn write(
         &self,
         auth: &PostgresAuth,
-        early: &[u8],
         payload: &mut ConnectionWriter,
     ) -> Result<(), TooLarge> {
         payload.add(USER, &auth.user)?;
@@ -107,8 +106,7 @@ impl Session {
             payload.add(BACKEND_PID, pid.to_string())?;
             payload.add(BACKEND_KEY, key)?;
         }
-        payload.add(TRANSACTION, IDLE)?;
-        if early.is_empty() { Ok(()) } else { payload.add(EARLY, early) }
+        payload.add(TRANSACTION, IDLE)
     }
 }
 

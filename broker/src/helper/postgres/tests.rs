@@ -6,24 +6,24 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
-use fdbroker_policy::{PostgresAuth, PostgresMethod};
+use fdbroker_policy::{Auth, PostgresAuth, PostgresMethod};
 use fdbroker_wire::{Connection, ConnectionWriter};
 
-use super::log_in;
 use crate::helper::answer::Failure;
+use crate::helper::log_in::log_in;
 use crate::helper::patience::Patience;
 use crate::helper::secret::Secret;
 use crate::helper::stream::Stream;
 
 const PASSWORD: &[u8] = b"geheim";
 
-fn auth(methods: &[PostgresMethod]) -> PostgresAuth {
-    PostgresAuth {
+fn auth(methods: &[PostgresMethod]) -> Auth {
+    Auth::Postgres(PostgresAuth {
         user: "orders".to_owned(),
         database: "shop".to_owned(),
         password: None,
         methods: methods.to_vec(),
-    }
+    })
 }
 
 /// What comes of a log-in to a server: the payload.
@@ -40,15 +40,11 @@ fn payload_of(
         scope.spawn(|| serve(Server(server)));
         let patience = Patience::new(link.as_fd(), Duration::from_secs(20));
         let mut stream = Stream::new(&socket, patience);
-        let session = log_in(&mut stream, &auth, Some(&secret));
-        let session = session.inspect_err(|_| {
+        let mut writer = ConnectionWriter::new("postgres").unwrap();
+        log_in(&auth, Some(&secret), &mut stream, &mut writer).inspect_err(|_| {
             // A server that still writes is not to wait.
             let _ = rustix::net::shutdown(&socket, rustix::net::Shutdown::Both);
         })?;
-        let mut writer = ConnectionWriter::new("postgres").unwrap();
-        session
-            .write(&auth, stream.rest(), &mut writer)
-            .map_err(|_| Failure::new(crate::helper::answer::Step::LogIn, "does not fit"))?;
         Ok(writer.finish().into_vec())
     })
 }

@@ -1,5 +1,6 @@
 //! Reads the tables `[resources.NAME]`. The keys of one kind are read in a file of its own.
 
+mod auth;
 mod connect;
 mod lease;
 mod path;

@@ -2,11 +2,16 @@
 //!
 //! It names no secret: the credential comes beside it, as a descriptor of memory that nobody can change.
 
+mod auth;
+mod postgres;
+
 use std::time::Duration;
 
-use fdbroker_policy::{Auth, ConnectSource, PostgresAuth, PostgresMethod, ServerAddress};
+use fdbroker_policy::{ConnectSource, ServerAddress};
 use fdbroker_wire::Account;
 use fdbroker_wire::named::{Fields, NotAField, push};
+
+use auth::Values;
 
 /// One connection to be made.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,9 +36,10 @@ const SOURCE: &str = "source";
 const CONNECT_TIMEOUT: &str = "connect_timeout";
 const KEEP_ALIVE: &str = "keep_alive";
 const USER_TIMEOUT: &str = "user_timeout";
-const POSTGRES_USER: &str = "postgres.user";
-const POSTGRES_DATABASE: &str = "postgres.database";
-const POSTGRES_METHOD: &str = "postgres.method";
+/// The kind of the log-in, as the policy calls it.
+const AUTH: &str = "auth";
+/// Before the key of what that kind is told.
+const AUTH_VALUE: &str = "auth.";
 
 impl Job {
     /// Returns the message.
@@ -66,11 +72,10 @@ impl Job {
         if let Some(source) = connect.source {
             push(&mut bytes, SOURCE, source.to_string().as_bytes())?;
         }
-        if let Some(Auth::Postgres(auth)) = &connect.auth {
-            push(&mut bytes, POSTGRES_USER, auth.user.as_bytes())?;
-            push(&mut bytes, POSTGRES_DATABASE, auth.database.as_bytes())?;
-            for method in &auth.methods {
-                push(&mut bytes, POSTGRES_METHOD, method.name().as_bytes())?;
+        if let Some(auth) = &connect.auth {
+            push(&mut bytes, AUTH, auth.name().as_bytes())?;
+            for (key, value) in auth::values(auth).iter() {
+                push(&mut bytes, &[AUTH_VALUE, key].concat(), value.as_bytes())?;
             }
         }
         Ok(bytes)
@@ -98,9 +103,8 @@ struct Reader {
     user_timeout: Option<Duration>,
     addresses: Vec<ServerAddress>,
     source: Option<std::net::IpAddr>,
-    user: Option<String>,
-    database: Option<String>,
-    methods: Vec<PostgresMethod>,
+    auth: Option<String>,
+    values: Values,
 }
 
 impl Reader {
@@ -115,10 +119,8 @@ impl Reader {
             TCP => self.addresses.push(tcp(value)?),
             UNIX => self.addresses.push(ServerAddress::Unix(value.to_owned())),
             SOURCE => self.source = Some(value.parse().ok()?),
-            POSTGRES_USER => self.user = Some(value.to_owned()),
-            POSTGRES_DATABASE => self.database = Some(value.to_owned()),
-            POSTGRES_METHOD => self.methods.push(method(value)?),
-            _ => return None,
+            AUTH => self.auth = Some(value.to_owned()),
+            _ => self.values.add(name.strip_prefix(AUTH_VALUE)?, value),
         }
         Some(())
     }
@@ -128,14 +130,10 @@ impl Reader {
             (None, None) => None,
             (uid, gid) => Some(Account { uid: uid?, gid: gid? }),
         };
-        let auth = match self.user {
-            None => None,
-            Some(user) => Some(Auth::Postgres(PostgresAuth {
-                user,
-                database: self.database?,
-                password: None,
-                methods: self.methods,
-            })),
+        let auth = match self.auth {
+            None if self.values.iter().next().is_none() => None,
+            None => return None,
+            Some(kind) => Some(auth::read(&kind, self.values)?),
         };
         let connect = ConnectSource {
             addresses: self.addresses,
@@ -158,12 +156,10 @@ fn tcp(value: &str) -> Option<ServerAddress> {
     Some(ServerAddress::Tcp { host: host.to_owned(), port: port.parse().ok()? })
 }
 
-fn method(value: &str) -> Option<PostgresMethod> {
-    PostgresMethod::ALL.into_iter().find(|method| method.name() == value)
-}
-
 #[cfg(test)]
 mod tests {
+    use fdbroker_policy::{Auth, PostgresAuth, PostgresMethod};
+
     use super::*;
 
     fn job() -> Job {
@@ -218,8 +214,10 @@ mod tests {
         let bytes = job().to_bytes().unwrap();
         assert_eq!(Job::from_bytes(b""), None);
         assert_eq!(Job::from_bytes(&bytes[..bytes.len() - 1]), None);
-        let mut other = bytes;
-        push(&mut other, "other", b"").unwrap();
-        assert_eq!(Job::from_bytes(&other), None);
+        for (name, value) in [("other", ""), ("auth", "other"), ("auth.other", "")] {
+            let mut other = bytes.clone();
+            push(&mut other, name, value.as_bytes()).unwrap();
+            assert_eq!(Job::from_bytes(&other), None, "{name}");
+        }
     }
 }

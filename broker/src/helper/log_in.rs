@@ -1,0 +1,36 @@
+//! The log-in, by its kind: what the server reports goes into the payload.
+
+use fdbroker_policy::Auth;
+use fdbroker_wire::ConnectionWriter;
+use fdbroker_wire::connection::{EARLY, TooLarge};
+
+use super::answer::{Failure, Step};
+use super::postgres;
+use super::secret::Secret;
+use super::stream::Stream;
+
+/// Logs in, and writes what the session is, with what the server sent after the log-in.
+///
+/// # Errors
+/// Why there is no session.
+pub(crate) fn log_in(
+    auth: &Auth,
+    secret: Option<&Secret>,
+    stream: &mut Stream<'_>,
+    payload: &mut ConnectionWriter,
+) -> Result<(), Failure> {
+    let written = match auth {
+        Auth::Postgres(auth) => postgres::log_in(stream, auth, secret)?.write(auth, payload),
+    };
+    written.map_err(too_large)?;
+    match stream.rest() {
+        [] => Ok(()),
+        early => payload.add(EARLY, early).map_err(too_large),
+    }
+}
+
+/// What the server reports does not fit.
+pub(crate) fn too_large(TooLarge: TooLarge) -> Failure {
+    let text = "what the server reports takes more than a payload of 32768 bytes";
+    Failure::new(Step::LogIn, text)
+}
