@@ -218,7 +218,7 @@ fn parameters_that_no_payload_can_hold_are_refused() {
         [question(0, b""), (0..number).flat_map(one).collect(), message(b'Z', b"I")].concat()
     };
     for (sent, expected) in [
-        (parameters(50, 1000), "does not fit"),
+        (parameters(50, 1000), "takes more than a payload"),
         ([question(0, b""), message(b'S', b"a b\0c\0")].concat(), "ParameterStatus"),
         ([question(0, b""), message(b'S', b"\0c\0")].concat(), "ParameterStatus"),
         ([question(0, b""), message(b'S', &[b'n'; 300])].concat(), "ParameterStatus"),
