@@ -164,3 +164,22 @@ fn so_many_may_hold_a_connection_and_the_next_one_waits_until_one_is_given_back(
     assert_eq!(daemon.connect().get(SLOT).errno(), libc::EBUSY);
     assert_eq!(leases(&daemon).len(), 3, "what was handed out before lives on");
 }
+
+#[test]
+fn a_caller_that_leaves_while_it_waits_keeps_no_place() {
+    let what = "a caller that leaves while it waits keeps no place";
+    let Some(server) = Postgres::start(what, TRUST) else { return };
+    let daemon = daemon(&server, "holders = 1\nwait = \"1h\"");
+    let first = get(&mut daemon.connect(), &daemon);
+    let mut leaves = daemon.connect();
+    leaves.send_and_be_read(&fdbroker_tests::request::get(SLOT));
+    // The broker has asked its supervisor when another session has been answered after it.
+    daemon.connect().add((1, 9), b"after it").done();
+    drop(leaves);
+    let mut next = daemon.connect();
+    next.send_and_be_read(&fdbroker_tests::request::get(SLOT));
+    operator(&daemon).end_lease(first.lease).unwrap();
+    let (stream, _) = connection(next.answer(), &daemon);
+    assert!(select(&stream, &[], "SELECT 1").is_ok());
+    assert_eq!(leases(&daemon).len(), 1);
+}

@@ -15,6 +15,8 @@ pub(crate) struct DeferredClose {
     queue: CloseQueue,
     /// Somebody waits for it.
     soon: AtomicBool,
+    /// Whether the connection is shut down first.
+    shut: AtomicBool,
     /// Dropped when the descriptor has been closed.
     after: Option<Box<dyn Send + Sync>>,
 }
@@ -27,8 +29,8 @@ impl CloseQueue {
         descriptor: OwnedFd,
     ) -> DeferredClose {
         let (queue, depositor) = (self.clone(), depositor.into());
-        let soon = AtomicBool::new(false);
-        DeferredClose { descriptor: Some(descriptor), depositor, queue, soon, after: None }
+        let (soon, shut) = (AtomicBool::new(false), AtomicBool::new(false));
+        DeferredClose { descriptor: Some(descriptor), depositor, queue, soon, shut, after: None }
     }
 }
 
@@ -53,6 +55,12 @@ impl DeferredClose {
         self.soon.store(true, Ordering::Relaxed);
     }
 
+    /// Has it shut down before it is closed, if it is a socket: then it ends also where others have it. With
+    /// `false`, it is only closed.
+    pub(crate) fn shut_when_closed(&self, shut: bool) {
+        self.shut.store(shut, Ordering::Relaxed);
+    }
+
     /// Has it closed on account of another depositor than at first.
     pub(crate) fn move_to(&mut self, depositor: impl Into<Depositor>) {
         self.depositor = depositor.into();
@@ -74,8 +82,8 @@ impl From<DeferredClose> for Option<OwnedFd> {
 impl Drop for DeferredClose {
     fn drop(&mut self) {
         if let Some(descriptor) = self.descriptor.take() {
-            let soon = *self.soon.get_mut();
-            let job = CloseJob { descriptor, soon, after: self.after.take() };
+            let (soon, shut) = (*self.soon.get_mut(), *self.shut.get_mut());
+            let job = CloseJob { descriptor, soon, shut, after: self.after.take() };
             self.queue.push(self.depositor, job);
         }
     }
@@ -172,6 +180,21 @@ mod tests {
         assert!(is_closed(&queue, 1, PATIENCE));
         // In order: the pipe, which was before it, has been closed too.
         assert_eq!(reader.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_connection_is_shut_down_before_it_is_closed_only_if_that_is_said_last() {
+        let queue = CloseQueue::new();
+        for (said, ends) in [(&[true][..], true), (&[true, false], false), (&[], false)] {
+            let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+            theirs.set_nonblocking(true).unwrap();
+            let _other = ours.try_clone().unwrap();
+            let held = queue.hold(Uid(1), ours.into());
+            said.iter().for_each(|shut| held.shut_when_closed(*shut));
+            drop(held);
+            assert!(is_closed(&queue, 1, PATIENCE));
+            assert_eq!(theirs.read(&mut [0]).is_ok_and(|length| length == 0), ends, "{said:?}");
+        }
     }
 
     #[test]

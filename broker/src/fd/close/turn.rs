@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::{set_socket_linger, socket_linger};
+use rustix::net::{Shutdown, shutdown};
 
 use super::depositor::Depositor;
 
@@ -18,6 +19,8 @@ pub(super) const SLOW: Duration = Duration::from_millis(50);
 pub(super) struct CloseJob {
     pub(super) descriptor: OwnedFd,
     pub(super) soon: bool,
+    /// Whether it is shut down first.
+    pub(super) shut: bool,
     pub(super) after: Option<Box<dyn Send + Sync>>,
 }
 
@@ -90,6 +93,10 @@ impl CloseJob {
         // closes behind it. An error means that it is no socket.
         if !matches!(socket_linger(&self.descriptor), Ok(None) | Err(_)) {
             let _ = set_socket_linger(&self.descriptor, None);
+        }
+        if self.shut {
+            // What is no socket, or has ended, needs none.
+            let _ = shutdown(&self.descriptor, Shutdown::Both);
         }
         drop(self.descriptor);
         drop(self.after);

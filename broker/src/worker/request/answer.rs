@@ -61,7 +61,9 @@ impl Answer {
                 // No process deposited it: 0 stands for the number it had.
                 let head = add_head(*slot, 0, opened.payload().len());
                 let descriptor = opened.descriptor().descriptor();
-                outbox.send(&head, opened.payload(), descriptor.as_slice()).await
+                outbox.send(&head, opened.payload(), descriptor.as_slice()).await?;
+                opened.descriptor().shut_when_closed(false);
+                Ok(())
             }
             Self::Hello(greeting) => outbox.send(&hello(*greeting), &[], &[]).await,
             Self::Found(found) => version2(outbox, Version2::Found(*found)).await,

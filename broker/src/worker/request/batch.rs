@@ -208,7 +208,9 @@ impl BatchReply {
         });
         let answer = ManyAnswer::Got { tag: self.tag, outcomes: outcomes.collect() };
         let message = answer.into_extended();
-        outbox.send(&message.head(), &message.body, &message.descriptors).await
+        outbox.send(&message.head(), &message.body, &message.descriptors).await?;
+        self.outcomes.iter().flatten().for_each(Found::set_handed_out);
+        Ok(())
     }
 }
 
@@ -217,6 +219,13 @@ impl Found {
         match self {
             Self::Deposit(deposit) => usize::from(deposit.descriptor.is_some()),
             Self::Resource(_, opened) => opened.descriptors().count(),
+        }
+    }
+
+    /// A connection has reached its caller, and is not to end with what the broker has of it.
+    fn set_handed_out(&self) {
+        if let Self::Resource(_, opened) = self {
+            opened.descriptor().shut_when_closed(false);
         }
     }
 

@@ -49,7 +49,8 @@ struct Waiter {
 impl Waiter {
     fn tell(self, outcome: OpenOutcome, openings: &Openings) {
         let Self { answer, opening, uid, charge } = self;
-        if outcome.is_ok() && opening == Opening::PerRequest {
+        let is_for_one = opening == Opening::PerRequest;
+        if outcome.is_ok() && is_for_one {
             openings.opened(uid, charge.opened());
         }
         // Also what nobody waits for any more is closed on this user's account.
@@ -57,6 +58,8 @@ impl Waiter {
             opened.map(|mut descriptor| {
                 descriptor.move_to(Depositor::Opened(uid));
                 descriptor.keep_until_closed(charge.opened());
+                // A connection that reaches nobody ends, and so does its lease.
+                descriptor.shut_when_closed(is_for_one);
                 descriptor
             })
         });
