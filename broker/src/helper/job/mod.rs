@@ -4,6 +4,7 @@
 
 mod auth;
 mod postgres;
+mod values;
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use fdbroker_policy::{ConnectSource, ServerAddress};
 use fdbroker_wire::Account;
 use fdbroker_wire::named::{Fields, NotAField, push};
 
-use auth::Values;
+use values::Values;
 
 /// One connection to be made.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -131,7 +132,7 @@ impl Reader {
             (uid, gid) => Some(Account { uid: uid?, gid: gid? }),
         };
         let auth = match self.auth {
-            None if self.values.iter().next().is_none() => None,
+            None if self.values.is_empty() => None,
             None => return None,
             Some(kind) => Some(auth::read(&kind, self.values)?),
         };

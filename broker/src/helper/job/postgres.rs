@@ -2,7 +2,7 @@
 
 use fdbroker_policy::{PostgresAuth, PostgresMethod};
 
-use super::auth::Values;
+use super::values::Values;
 
 const USER: &str = "user";
 const DATABASE: &str = "database";
