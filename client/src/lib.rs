@@ -28,6 +28,7 @@
 //! from another process, and be told of who wants to take it: see [`Broker::claim`].
 #![forbid(unsafe_code)]
 
+pub mod adopt;
 mod blocking;
 mod core;
 mod deposit;

@@ -36,6 +36,11 @@ pub(crate) struct ConnectArgs {
 impl ConnectArgs {
     /// Connects to the broker.
     pub(crate) fn connect(&self) -> Result<Broker, Failure> {
+        Ok(self.connector().connect()?)
+    }
+
+    /// How to connect to the broker.
+    pub(crate) fn connector(&self) -> Connector {
         let trust = match (self.trust_uid, self.trust_anyone) {
             (Some(uid), _) => Trust::Uid(uid),
             (None, true) => Trust::Anyone,
@@ -45,7 +50,7 @@ impl ConnectArgs {
         if let Some(path) = &self.socket {
             connector = connector.socket(path);
         }
-        Ok(connector.connect()?)
+        connector
     }
 
     /// The policy file that names are to be looked up in, if somebody named one.

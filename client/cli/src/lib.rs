@@ -81,6 +81,7 @@ Exit statuses:
   8    a local failure: a file, a descriptor, a socket
   126  exec: the program cannot be run
   127  exec: the program is not found
+  128+ exec SLOT=postgres: the program was ended by this signal
   Otherwise exec ends with the exit status of the program.
 
 Environment:
@@ -96,7 +97,7 @@ pub fn main() -> ExitCode {
         Task::Del(del) => del.run(&args),
         Task::Tag(tag) => tag.run(&args),
         Task::List(list) => list.run(&args),
-        Task::Exec(exec) => exec.run(&args),
+        Task::Exec(exec) => return exec.run(&args).unwrap_or_else(Failure::report),
         Task::Reload(reload) => reload.run(&args),
         Task::Purge(purge) => purge.run(&args),
         Task::Status(status) => status.run(&args),

@@ -63,6 +63,11 @@ impl Postgres {
         self.port
     }
 
+    /// The path of a program of its version, such as psql.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.programs.join(name)
+    }
+
     /// The path of its Unix socket.
     pub fn socket(&self) -> PathBuf {
         self.directory.join(&format!(".s.PGSQL.{}", self.port))
@@ -178,7 +183,7 @@ fn serve(programs: &Path, directory: &Directory, ids: &Ids, port: u16) -> Child 
         .arg(directory.join("data"))
         .args(["-p", &port.to_string(), "-c", &sockets])
         .args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "shared_buffers=4MB"])
-        .args(["-c", "dynamic_shared_memory_type=mmap", "-c", "max_connections=50"])
+        .args(["-c", "dynamic_shared_memory_type=mmap", "-c", "max_connections=80"])
         .args(["-c", "log_connections=on"])
         .stdout(Stdio::null())
         .stderr(log)

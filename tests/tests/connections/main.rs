@@ -1,6 +1,7 @@
 //! Connections to servers: the broker connects and logs in, and the caller gets the socket and no password.
 //!
 //! - [`confined`]: what a helper can do that a server has taken over
+//! - [`exec`]: unmodified programs, by the command
 //! - [`leases`]: who has a connection on terms, and when that ends
 //! - [`names`]: servers by name, and connections without a log-in
 //! - [`postgres`]: a real PostgreSQL server
@@ -9,6 +10,7 @@
 //! - [`strangers`]: servers that lie, stall and flood
 
 mod confined;
+mod exec;
 mod leases;
 mod names;
 mod postgres;

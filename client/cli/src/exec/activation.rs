@@ -1,0 +1,79 @@
+//! Descriptors that are handed to a program as socket activation does it: sd_listen_fds(3).
+//!
+//! The program takes the place of this process. So LISTEN_PID is this process's own id, and a
+//! parent that waits for this process, or signals it, reaches the program.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use fdbroker::{Broker, Slot};
+use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
+
+use crate::failure::Failure;
+
+/// The first descriptor that is passed on: SD_LISTEN_FDS_START.
+const FIRST: RawFd = 3;
+
+/// Runs the program; returns only if that fails.
+pub(super) fn run(
+    broker: Broker,
+    slots: &[Slot],
+    names: &[&str],
+    program: &OsString,
+    arguments: &[OsString],
+) -> Failure {
+    let passed = match fetch(broker, slots).map(place) {
+        Ok(Ok(passed)) => passed,
+        Ok(Err(error)) => return Failure::local("exec: passing descriptors on", error),
+        Err(failure) => return failure,
+    };
+    let source = Command::new(program)
+        .args(arguments)
+        .env("LISTEN_PID", std::process::id().to_string())
+        .env("LISTEN_FDS", passed.len().to_string())
+        .env("LISTEN_FDNAMES", names.join(":"))
+        .env_remove("LISTEN_PIDFDID")
+        .exec();
+    Failure::NotRun { program: program.to_string_lossy().into_owned(), source }
+}
+
+/// Gets all of them, or none; the connection ends here, so that its number is free again.
+fn fetch(mut broker: Broker, slots: &[Slot]) -> Result<Vec<OwnedFd>, Failure> {
+    slots.iter().map(|&slot| fetch_one(&mut broker, slot)).collect()
+}
+
+fn fetch_one(broker: &mut Broker, slot: Slot) -> Result<OwnedFd, Failure> {
+    broker.get(slot)?.descriptor.ok_or_else(|| {
+        Failure::Local(format!(
+            "exec: slot {slot} holds a payload and no descriptor; see it with: fdbroker get {slot}"
+        ))
+    })
+}
+
+/// Moves the descriptors to the numbers from [`FIRST`] on, and lets only these survive an exec.
+///
+/// What else was open under those numbers was inherited, for nothing of this process is left
+/// open there but what is moved; it is closed.
+fn place(descriptors: Vec<OwnedFd>) -> io::Result<Vec<OwnedFd>> {
+    let end = FIRST + RawFd::try_from(descriptors.len()).map_err(|_| Errno::MFILE)?;
+    let aside: Vec<OwnedFd> =
+        descriptors.iter().map(|one| fcntl_dupfd_cloexec(one, end)).collect::<Result<_, _>>()?;
+    drop(descriptors);
+    (FIRST..end).zip(&aside).map(|(number, one)| place_one(one, number)).collect()
+}
+
+fn place_one(descriptor: &OwnedFd, number: RawFd) -> io::Result<OwnedFd> {
+    match nix::unistd::close(number) {
+        Ok(()) | Err(nix::errno::Errno::EBADF | nix::errno::Errno::EINTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let placed = fcntl_dupfd_cloexec(descriptor, number)?;
+    if placed.as_raw_fd() != number {
+        return Err(io::Error::other(format!("descriptor {number} is taken")));
+    }
+    fcntl_setfd(&placed, FdFlags::empty())?;
+    Ok(placed)
+}

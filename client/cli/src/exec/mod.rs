@@ -1,0 +1,91 @@
+//! `fdbroker exec`: runs a program with what slots hold: with descriptors ([`activation`]), or with a socket that
+//! leads to a server ([`relay`]).
+
+mod activation;
+mod relay;
+mod wanted;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::connect_args::ConnectArgs;
+use crate::failure::Failure;
+use crate::lazy_broker::LazyBroker;
+use relay::Relay;
+use wanted::{Form, Wanted};
+
+/// Run a program with the descriptors of slots as 3, 4, ..., as socket activation does, or with a
+/// socket to a database
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Exec {
+    /// The slots, in the order of their descriptors, each with its name for LISTEN_FDNAMES
+    /// [default name: the slot as given, with a dot for the slash]. SLOT=postgres or
+    /// SLOT=postgres:PREFIX relays to the database instead
+    #[arg(required = true, value_name = "SLOT[=NAME]", value_parser = Wanted::parse)]
+    slots: Vec<Wanted>,
+    /// The program and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  fdbroker exec web/0=http web/1=https -- /usr/sbin/some-server --foreground
+  fdbroker exec tun -- qemu-system-x86_64 -netdev tap,id=net0,fd=3 ...
+  fdbroker exec 1/1 -- sh -c 'head -n 3 <&3'
+  fdbroker exec orders=postgres -- psql
+
+The program finds the descriptors from 3 on, their number in LISTEN_FDS, their names in
+LISTEN_FDNAMES and its own process id in LISTEN_PID. Payloads are not passed on.
+
+The program has to use the number. Opening a path, /dev/fd/3 too, opens the file again, and
+needs the permission for that.
+
+If a wrapper forks, as in sh -c 'server; true', LISTEN_PID is not the server's process id, and
+the server ignores the descriptors. Write exec before the server. Descriptors 3, 4, ... of the
+caller are not passed on.
+
+With SLOT=postgres, the command stays the parent of the program, and listens on a socket in a
+directory of its own. The program finds it by PGHOST, PGPORT, PGUSER, PGDATABASE and PGSSLMODE.
+Each connection to the socket gets a session from the broker. With SLOT=postgres:PREFIX, the
+names of the variables begin with PREFIX. Signals are passed on to the program. If a signal ends
+it, the exit status is 128 and the signal's number.
+
+docs/servers.md shows the line for nginx, haproxy, gunicorn and other servers.";
+
+impl Exec {
+    /// Runs it. Returns only with an exit status of the program, or if it cannot be run.
+    pub(crate) fn run(self, args: &ConnectArgs) -> Result<ExitCode, Failure> {
+        let Some((program, arguments)) = self.command.split_first() else {
+            return Err(Failure::Usage("exec: no program to run".to_owned()));
+        };
+        let mut lazy = LazyBroker::new(args);
+        let (mut slots, mut names, mut relays) = (Vec::new(), Vec::new(), Vec::new());
+        for wanted in &self.slots {
+            let slot = lazy.slot(&wanted.slot)?;
+            match &wanted.form {
+                Form::Descriptor(name) => {
+                    slots.push(slot);
+                    names.push(name.as_str());
+                }
+                Form::Relay { protocol, prefix } => {
+                    relays.push(Relay::new(slot, *protocol, prefix))
+                }
+            }
+        }
+        match (slots.is_empty(), relays.is_empty()) {
+            (true, _) => relay::run(&relays, &args.connector(), program, arguments),
+            (false, false) => Err(Failure::Usage(MIXED.to_owned())),
+            (false, true) => {
+                let broker = lazy.into_broker()?;
+                Err(activation::run(broker, &slots, &names, program, arguments))
+            }
+        }
+    }
+}
+
+const MIXED: &str = "exec: descriptors and relays cannot be combined; run one exec within the other: \
+    fdbroker exec SLOT=postgres -- fdbroker exec SLOT -- COMMAND";

@@ -1,0 +1,88 @@
+//! A program with sockets that lead to servers: each connection to such a socket gets a session from the broker.
+//!
+//! One thread does it all: the sockets, the sessions, and the program, of which this process stays the parent. A
+//! protocol is a file, or a folder, and a variant of [`Protocol`].
+
+mod directory;
+mod listener;
+mod postgres;
+mod program;
+mod protocol;
+mod sessions;
+
+use std::ffi::OsString;
+use std::io;
+use std::process::ExitCode;
+
+use fdbroker::{Connector, Slot};
+use tokio::runtime::Builder;
+
+use crate::failure::Failure;
+use directory::Directory;
+use program::{Environment, Program};
+pub(super) use protocol::Protocol;
+use sessions::Sessions;
+
+/// A slot, and how to lead to its server.
+#[derive(Debug)]
+pub(super) struct Relay<'a> {
+    slot: Slot,
+    protocol: Protocol,
+    prefix: &'a str,
+}
+
+impl<'a> Relay<'a> {
+    pub(super) fn new(slot: Slot, protocol: Protocol, prefix: &'a str) -> Self {
+        Self { slot, protocol, prefix }
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        (self.protocol, self.prefix) == (other.protocol, other.prefix)
+    }
+}
+
+/// Runs the program to its end, and returns its exit status.
+pub(super) fn run(
+    relays: &[Relay<'_>],
+    connector: &Connector,
+    program: &OsString,
+    arguments: &[OsString],
+) -> Result<ExitCode, Failure> {
+    if relays.iter().enumerate().any(|(at, one)| relays.iter().take(at).any(|it| it.is_like(one))) {
+        let twice =
+            "exec: two relays would set the same variables; name a prefix: SLOT=postgres:PREFIX";
+        return Err(Failure::Usage(twice.to_owned()));
+    }
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    // It outlives the runtime, and with it whatever uses its sockets.
+    let directories: Vec<_> = relays.iter().map(|_| Directory::new()).collect::<Result<_, _>>()?;
+    let outcome = runtime.block_on(async {
+        let mut environment = Environment::default();
+        for (relay, directory) in relays.iter().zip(&directories) {
+            begin(relay, directory, connector.clone(), &mut environment).await?;
+        }
+        Program::start(program, arguments, &environment)?.wait().await
+    });
+    drop(runtime);
+    drop(directories);
+    outcome
+}
+
+/// Gets the first session, and listens.
+async fn begin(
+    relay: &Relay<'_>,
+    directory: &Directory,
+    connector: Connector,
+    environment: &mut Environment,
+) -> Result<(), Failure> {
+    let first = sessions::first(&connector, relay.slot, relay.protocol.name()).await?;
+    relay.protocol.set(&first, directory, relay.prefix, environment);
+    let sessions = Sessions::new(connector, relay.slot, first);
+    let listener = listener::bind(&directory.join(relay.protocol.socket_name()))?;
+    tokio::spawn(listener::serve(listener, sessions, relay.protocol));
+    Ok(())
+}
+
+fn failed(error: io::Error) -> Failure {
+    Failure::local("exec: cannot start the relay", error)
+}

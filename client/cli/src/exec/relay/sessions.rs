@@ -1,0 +1,92 @@
+//! The sessions of a slot: each client gets one of its own from the broker.
+
+use std::os::unix::net;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use fdbroker::{Connection, Connector, Deposit, Error, Slot};
+use fdbroker_types::quoted;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+use tokio::net::UnixStream;
+
+use crate::failure::Failure;
+
+/// Where sessions come from. The first one is got before the program starts, and is the first client's.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    connector: Connector,
+    slot: Slot,
+    first: Mutex<Option<Session>>,
+}
+
+/// A session that a server has begun with the broker.
+#[derive(Debug)]
+pub(super) struct Session(Deposit);
+
+impl Sessions {
+    /// Keeps the first one for the first client.
+    pub(super) fn new(connector: Connector, slot: Slot, first: Session) -> Self {
+        Self { connector, slot, first: Mutex::new(Some(first)) }
+    }
+
+    /// Gets one for the next client.
+    pub(super) async fn next(&self) -> Result<Session, Error> {
+        let first = self.lock().take();
+        match first.filter(Session::is_quiet) {
+            Some(session) => Ok(session),
+            None => get(&self.connector, self.slot).await,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Session>> {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Gets the first one, if its server speaks this protocol.
+pub(super) async fn first(
+    connector: &Connector,
+    slot: Slot,
+    protocol: &str,
+) -> Result<Session, Failure> {
+    let session = get(connector, slot).await?;
+    match session.connection().map(Connection::protocol) {
+        Some(spoken) if spoken == protocol => Ok(session),
+        Some(spoken) => Err(Failure::Local(format!(
+            "exec: slot {slot} holds a connection that speaks {spoken}, not {protocol}",
+            spoken = quoted(spoken)
+        ))),
+        None => Err(Failure::Local(format!(
+            "exec: slot {slot} holds no connection to a server; to pass its descriptor on, use              another name than {protocol}"
+        ))),
+    }
+}
+
+/// Asks over a connection of its own: one that waits for a place among the holders delays nobody else.
+async fn get(connector: &Connector, slot: Slot) -> Result<Session, Error> {
+    let broker = connector.clone().connect_async().await?;
+    broker.get(slot).await.map(Session)
+}
+
+impl Session {
+    /// What it is; `None` if it is no connection.
+    pub(super) fn connection(&self) -> Option<Connection<'_>> {
+        self.0.connection()
+    }
+
+    /// The socket, to be read and written here.
+    pub(super) fn socket(&self) -> std::io::Result<UnixStream> {
+        let descriptor = self.0.descriptor.as_ref().ok_or(Errno::BADF)?;
+        // Nothing is done with it that depends on its family.
+        let socket = net::UnixStream::from(descriptor.try_clone()?);
+        socket.set_nonblocking(true)?;
+        UnixStream::from_std(socket)
+    }
+
+    /// Whether the server has neither closed it nor said anything since.
+    fn is_quiet(&self) -> bool {
+        let Some(descriptor) = &self.0.descriptor else { return false };
+        let peeked = recv(descriptor, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        peeked.is_err_and(|error| error == Errno::AGAIN)
+    }
+}
