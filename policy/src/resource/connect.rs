@@ -4,7 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::auth::{Auth, Credential};
+use super::auth::Auth;
+use super::credential::Credential;
 use crate::Kind;
 
 /// A connection to a server, authenticated where the policy says how.

@@ -2,6 +2,7 @@
 
 mod auth;
 mod connect;
+mod credential;
 mod lease;
 mod path;
 mod ready;
@@ -9,8 +10,9 @@ mod ready;
 use std::fmt;
 use std::time::Duration;
 
-pub use self::auth::{Auth, Credential, PostgresAuth, PostgresMethod};
+pub use self::auth::{Auth, PostgresAuth, PostgresMethod};
 pub use self::connect::{ConnectSource, ServerAddress};
+pub use self::credential::Credential;
 pub use self::lease::LeaseTerms;
 pub use self::path::{Access, DeviceNumber, PathSource};
 pub use self::ready::Ready;

@@ -5,21 +5,13 @@ mod postgres;
 use std::fmt;
 
 pub use self::postgres::{PostgresAuth, PostgresMethod};
+use super::credential::Credential;
 
 /// How a connection is authenticated: one kind each.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Auth {
     /// A PostgreSQL server.
     Postgres(PostgresAuth),
-}
-
-/// A secret, by where it is kept. The secret itself is never part of the policy.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Credential {
-    /// A file of this name in `$CREDENTIALS_DIRECTORY`, see systemd.exec(5).
-    Named(String),
-    /// A file at this absolute path, which only its owner may read.
-    File(String),
 }
 
 impl Auth {
@@ -42,15 +34,6 @@ impl fmt::Display for Auth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Postgres(auth) => auth.fmt(f),
-        }
-    }
-}
-
-impl fmt::Display for Credential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Named(name) => write!(f, "credential:{name}"),
-            Self::File(path) => write!(f, "file:{path}"),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use fdbroker_types::quoted;
 
-use super::Credential;
+use crate::resource::credential::Credential;
 
 /// How the broker logs in to a PostgreSQL server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

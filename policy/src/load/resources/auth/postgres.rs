@@ -1,6 +1,6 @@
 //! Reads `postgres`: the log-in to a PostgreSQL server.
 
-use super::{name, password};
+use super::names::{PASSWORD, name, password};
 use crate::load::reader::{Expected, Section};
 use crate::load::report::Report;
 use crate::load::suggest::suggest;
@@ -12,7 +12,7 @@ const METHODS: Expected =
     Expected { key: "methods", write: "a list of \"scram-sha-256\", \"md5\" and \"password\"" };
 
 pub(super) fn read(section: Section<'_, '_>, report: &mut Report<'_>) -> Option<PostgresAuth> {
-    let known = [USER.key, DATABASE.key, super::PASSWORD.key, METHODS.key];
+    let known = [USER.key, DATABASE.key, PASSWORD.key, METHODS.key];
     section.refuse_unknown_keys(&known, report);
     if section.get(USER.key).is_none() {
         let remedy = format!("add `user =` with {}", USER.write);
