@@ -1,4 +1,5 @@
-//! The log-in to a PostgreSQL server: whatever the server sends, it ends, and its payload can be read.
+//! The log-in to a server of any kind: whatever the server sends, it ends, and its payload can be read. The first
+//! byte chooses the kind.
 #![no_main]
 
 use fdbroker_wire::Connection;

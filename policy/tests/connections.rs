@@ -5,8 +5,8 @@ mod support;
 use std::time::Duration;
 
 use fdbroker_policy::{
-    Auth, ConnectSource, Credential, Kind, Opening, PostgresAuth, PostgresMethod, Resource,
-    ServerAddress, Source,
+    Auth, ConnectSource, Credential, Kind, Opening, PostgresAuth, PostgresMethod, ProxyAuth,
+    ProxyTarget, Resource, ServerAddress, Source,
 };
 use support::load_one;
 
@@ -77,6 +77,35 @@ fn what_a_connection_does_not_say_is_as_on_the_page() {
     assert_eq!(bare.source, Source::Connect(connect));
     assert_eq!(bare.source.descriptor_kind(), Some(Kind::Unix));
     assert_eq!(bare.open_timeout, Duration::from_secs(10));
+}
+
+/// The log-in that these keys of a table `auth` make.
+#[track_caller]
+fn auth(keys: &str) -> Auth {
+    let resource = resource(&format!("connect = \"tcp:proxy:1080\"\nauth = {{ {keys} }}"));
+    let Source::Connect(connect) = resource.source else { panic!("no connection") };
+    connect.auth.expect("there is a log-in")
+}
+
+#[test]
+fn a_proxy_has_a_target_and_perhaps_a_user() {
+    let keys = "target = \"web.example.net:443\", user = \"u x\", password = \"credential:key\"";
+    let target = |host: &str, port| ProxyTarget { host: host.to_owned(), port };
+    let full = ProxyAuth {
+        target: target("web.example.net", 443),
+        user: Some("u x".to_owned()),
+        password: Some(Credential::Named("key".to_owned())),
+    };
+    let socks5 = auth(&format!("socks5 = {{ {keys} }}"));
+    assert_eq!(
+        socks5.to_string(),
+        "socks5 target web.example.net:443 user \"u x\" password credential:key"
+    );
+    assert_eq!(socks5, Auth::Socks5(full));
+    let bare = auth("socks5 = { target = \"[::1]:80\" }");
+    assert_eq!(bare.to_string(), "socks5 target [::1]:80");
+    let expected = ProxyAuth { target: target("::1", 80), user: None, password: None };
+    assert_eq!(bare, Auth::Socks5(expected));
 }
 
 #[test]

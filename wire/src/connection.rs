@@ -32,6 +32,10 @@ pub const DIRECT: &str = "direct";
 pub const USER: &str = "user";
 /// The database.
 pub const DATABASE: &str = "database";
+/// The server behind the proxy, such as `web.example.net:443`.
+pub const TARGET: &str = "target";
+/// The address that the proxy says it connects from.
+pub const BOUND: &str = "bound";
 /// Before the name of a parameter that the server reported.
 pub const PARAMETER: &str = "parameter.";
 /// The server's process, in decimal.

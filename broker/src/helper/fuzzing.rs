@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use fdbroker_policy::{Auth, PostgresAuth, PostgresMethod};
+use fdbroker_policy::{Auth, PostgresAuth, PostgresMethod, ProxyAuth, ProxyTarget};
 use fdbroker_wire::ConnectionWriter;
 
 use super::log_in;
@@ -17,10 +17,12 @@ use super::stream::Stream;
 /// How long a log-in may take, which has nothing to wait for.
 const TIME: Duration = Duration::from_secs(60);
 
-/// Returns the payload that comes of a log-in to a PostgreSQL server that sends these bytes, as far as a socket's
-/// buffer has room for them, and reads nothing; `None` if it fails.
+/// Returns the payload that comes of a log-in to a server that sends these bytes, as far as a socket's buffer has
+/// room for them, and reads nothing; `None` if it fails. The first byte is not sent: it says of which kind it is.
 #[must_use]
-pub fn log_in(sent: &[u8]) -> Option<Vec<u8>> {
+pub fn log_in(data: &[u8]) -> Option<Vec<u8>> {
+    let (kind, sent) = data.split_first()?;
+    let auth = auth(*kind)?;
     let (link, _supervisor) = UnixStream::pair().ok()?;
     let (socket, mut server) = UnixStream::pair().ok()?;
     socket.set_nonblocking(true).ok()?;
@@ -28,16 +30,32 @@ pub fn log_in(sent: &[u8]) -> Option<Vec<u8>> {
     // What does not fit is as good as not sent.
     let _ = server.write(sent);
     server.shutdown(Shutdown::Write).ok()?;
-    let auth = Auth::Postgres(PostgresAuth {
-        user: "user".to_owned(),
-        database: "database".to_owned(),
-        password: None,
-        methods: PostgresMethod::ALL.to_vec(),
-    });
     let secret = Secret::for_a_test(b"secret");
     let socket = OwnedFd::from(socket);
     let mut stream = Stream::new(&socket, Patience::new(link.as_fd(), TIME));
     let mut writer = ConnectionWriter::new(auth.name()).ok()?;
     log_in::log_in(&auth, Some(&secret), &mut stream, &mut writer).ok()?;
     Some(writer.finish().into_vec())
+}
+
+/// The kind of log-in that a letter stands for.
+fn auth(kind: u8) -> Option<Auth> {
+    Some(match kind {
+        b'p' => Auth::Postgres(PostgresAuth {
+            user: "user".to_owned(),
+            database: "database".to_owned(),
+            password: None,
+            methods: PostgresMethod::ALL.to_vec(),
+        }),
+        b's' => Auth::Socks5(proxy()),
+        _ => return None,
+    })
+}
+
+fn proxy() -> ProxyAuth {
+    ProxyAuth {
+        target: ProxyTarget { host: "host".to_owned(), port: 80 },
+        user: Some("user".to_owned()),
+        password: None,
+    }
 }

@@ -16,6 +16,7 @@ mod log_in;
 mod patience;
 mod postgres;
 pub(crate) mod secret;
+mod socks5;
 mod stream;
 
 use std::io::{self, ErrorKind, IoSlice};

@@ -192,6 +192,6 @@ fn serve(programs: &Path, directory: &Directory, ids: &Ids, port: u16) -> Child 
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -5,6 +5,7 @@
 //! - [`leases`]: who has a connection on terms, and when that ends
 //! - [`names`]: servers by name, and connections without a log-in
 //! - [`postgres`]: a real PostgreSQL server
+//! - [`proxies`]: real proxies, and a web server behind them
 //! - [`ready`]: connections that are made before somebody asks
 //! - [`secrets`]: how a password is kept, and where it is found afterwards: nowhere
 //! - [`strangers`]: servers that lie, stall and flood
@@ -14,6 +15,7 @@ mod exec;
 mod leases;
 mod names;
 mod postgres;
+mod proxies;
 mod ready;
 mod resource;
 mod secrets;

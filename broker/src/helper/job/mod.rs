@@ -4,6 +4,7 @@
 
 mod auth;
 mod postgres;
+mod proxy;
 mod values;
 
 use std::time::Duration;

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::host_port::host_port;
 use super::path::check_path;
 use super::{auth, lease, ready};
 use crate::load::amount::duration;
@@ -40,8 +41,6 @@ pub(super) const KEYS: [&str; 11] = {
 
 /// The most addresses of one resource.
 const MOST_ADDRESSES: usize = 16;
-/// The longest name of a host (RFC 1035).
-const LONGEST_NAME: usize = 253;
 /// The longest path of a Unix socket less the final NUL, see unix(7).
 const LONGEST_SOCKET: usize = 107;
 
@@ -95,7 +94,9 @@ fn addresses(section: Section<'_, '_>, report: &mut Report<'_>) -> Option<Vec<Se
 
 fn address(text: &str, span: &Span, report: &mut Report<'_>) -> Option<ServerAddress> {
     let found = match text.split_once(':') {
-        Some(("tcp", rest)) => tcp(rest),
+        Some(("tcp", rest)) => {
+            host_port(rest).map(|(host, port)| ServerAddress::Tcp { host, port })
+        }
         Some(("unix", path)) => {
             return unix(path, span, report);
         }
@@ -106,27 +107,6 @@ fn address(text: &str, span: &Span, report: &mut Report<'_>) -> Option<ServerAdd
         report.add(span, "not the address of a server", "write \"tcp:HOST:PORT\" or \"unix:PATH\"");
     }
     found
-}
-
-fn tcp(rest: &str) -> Option<ServerAddress> {
-    let (host, port) = rest.rsplit_once(':')?;
-    let port = fdbroker_types::decimal(port).and_then(|port| u16::try_from(port).ok());
-    let port = port.filter(|port| *port > 0)?;
-    let host = match host.strip_prefix('[') {
-        Some(inner) => inner.strip_suffix(']').filter(|host| is_address(host))?,
-        None => Some(host).filter(|host| is_host(host))?,
-    };
-    Some(ServerAddress::Tcp { host: host.to_owned(), port })
-}
-
-fn is_address(host: &str) -> bool {
-    host.parse::<IpAddr>().is_ok()
-}
-
-/// An IPv4 address or a name; an IPv6 address needs its brackets.
-fn is_host(host: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    (1..=LONGEST_NAME).contains(&host.len()) && host.bytes().all(allowed)
 }
 
 fn unix(path: &str, span: &Span, report: &mut Report<'_>) -> Option<ServerAddress> {

@@ -2,6 +2,7 @@
 
 mod auth;
 mod connect;
+mod host_port;
 mod lease;
 mod path;
 mod ready;

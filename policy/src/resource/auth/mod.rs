@@ -1,10 +1,12 @@
 //! How the broker proves to a server who it is: one file for each kind of log-in. No value here is secret.
 
 mod postgres;
+mod proxy;
 
 use std::fmt;
 
 pub use self::postgres::{PostgresAuth, PostgresMethod};
+pub use self::proxy::{ProxyAuth, ProxyTarget};
 use super::credential::Credential;
 
 /// How a connection is authenticated: one kind each.
@@ -12,6 +14,8 @@ use super::credential::Credential;
 pub enum Auth {
     /// A PostgreSQL server.
     Postgres(PostgresAuth),
+    /// A proxy that speaks SOCKS version 5.
+    Socks5(ProxyAuth),
 }
 
 impl Auth {
@@ -20,12 +24,14 @@ impl Auth {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Postgres(_) => "postgres",
+            Self::Socks5(_) => "socks5",
         }
     }
 
     pub(super) fn credential(&self) -> Option<&Credential> {
         match self {
             Self::Postgres(auth) => auth.password.as_ref(),
+            Self::Socks5(auth) => auth.password.as_ref(),
         }
     }
 }
@@ -34,6 +40,7 @@ impl fmt::Display for Auth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Postgres(auth) => auth.fmt(f),
+            Self::Socks5(auth) => write!(f, "{} {auth}", self.name()),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod names;
 mod postgres;
+mod proxy;
 
 use toml::de::DeTable;
 
@@ -20,8 +21,10 @@ const KIND: &str = "a table with `user`, `password` and more";
 type Read = fn(Section<'_, '_>, &mut Report<'_>) -> Option<Auth>;
 
 /// Each kind, by its key.
-const KINDS: [(&str, Read); 1] =
-    [("postgres", |section, report| postgres::read(section, report).map(Auth::Postgres))];
+const KINDS: [(&str, Read); 2] = [
+    ("postgres", |section, report| postgres::read(section, report).map(Auth::Postgres)),
+    ("socks5", |section, report| proxy::read(section, report).map(Auth::Socks5)),
+];
 
 /// Returns how the connection is authenticated: exactly one kind.
 pub(super) fn read(section: Section<'_, '_>, report: &mut Report<'_>) -> Option<Auth> {
