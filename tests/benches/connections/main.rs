@@ -1,0 +1,169 @@
+//! What an authenticated connection costs its caller, beside a log-in of its own; and what `exec` takes of the
+//! throughput of an unmodified program.
+//!
+//! `cargo bench -p fdbroker-tests --bench connections`, with a real PostgreSQL server, in turns in one run:
+//! - a GET of a connection that is ready, a GET of one that is made for it, connecting and logging in with
+//!   SCRAM-SHA-256 as a program does by itself, and a GET of a deposit;
+//! - pgbench, read-only: straight to the server, and by `fdbroker exec orders=postgres`.
+//!
+//! `--quick`, and `cargo test`, only make sure that it runs.
+
+mod own_session;
+
+use std::fmt::Write;
+use std::os::fd::AsFd;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use fdbroker::{Broker, Slot};
+use fdbroker_tests::{Builder, Daemon, Directory, Postgres, fixtures, wait_until};
+
+/// How much is measured.
+#[derive(Clone, Copy)]
+struct Effort {
+    rounds: usize,
+    /// Connections in one turn.
+    ready: usize,
+    /// Transactions of each client of pgbench, in one turn.
+    transactions: u32,
+}
+
+const FULL: Effort = Effort { rounds: 15, ready: 16, transactions: 10_000 };
+const QUICK: Effort = Effort { rounds: 1, ready: 2, transactions: 10 };
+
+const PASSWORD: &str = "hunter2";
+const READY: i32 = 5;
+const MADE: i32 = 6;
+const DEPOSIT: i32 = 7;
+
+fn main() {
+    let has = |wanted: &str| std::env::args().any(|argument| argument == wanted);
+    let effort = if has("--quick") || !has("--bench") { QUICK } else { FULL };
+    let access = "host all all 127.0.0.1/32 scram-sha-256";
+    let Some(server) = Postgres::start("the bench of connections", access) else { return };
+    server.execute(&format!("CREATE ROLE orders LOGIN PASSWORD '{PASSWORD}'"));
+    let daemon = daemon(&server, effort);
+    gets(&server, &daemon, effort);
+    if server.program("pgbench").exists() {
+        throughput(&server, &daemon, effort);
+    }
+}
+
+fn daemon(server: &Postgres, effort: Effort) -> Daemon {
+    let builder: Builder = Daemon::open();
+    let password = builder.directory().private_file("password", PASSWORD);
+    let mut policy = fixtures::OPEN.to_owned();
+    let kept = format!("ready = {}", effort.ready);
+    for (name, index, lines) in [("orders", READY, &*kept), ("made", MADE, "")] {
+        write!(
+            policy,
+            "\n[resources.{name}]\nslot = \"open/{index}\"\nconnect = \"tcp:127.0.0.1:{}\"\n\
+             auth = {{ postgres = {{ user = \"orders\", database = \"postgres\", \
+             password = \"file:{}\" }} }}\n{lines}\n",
+            server.port(),
+            password.display()
+        )
+        .unwrap();
+    }
+    builder.policy(&policy).start()
+}
+
+/// The time of one exchange of each kind, round by round.
+fn gets(server: &Postgres, daemon: &Daemon, effort: Effort) {
+    let mut broker = Broker::connect_to(daemon.socket()).unwrap();
+    let (null, slot) =
+        (std::fs::File::open("/dev/null").unwrap(), |index| Slot::new(1, index).unwrap());
+    broker.add(slot(DEPOSIT), Some(null.as_fd()), b"").unwrap();
+    let mut times = [const { Vec::new() }; 4];
+    for round in 0..=effort.rounds {
+        wait_until("all connections are ready", || sessions(server) == effort.ready);
+        let (mut got, all) = (Vec::new(), 2 * effort.ready);
+        let mut get = |index| got.push(broker.get(slot(index)).unwrap());
+        let ready = of_each(effort.ready, || get(READY));
+        // Making the next ones is not to cost the others time.
+        wait_until("others are ready", || sessions(server) == all);
+        let own = || own_session::log_in(server.port(), "orders", PASSWORD.as_bytes());
+        let turns = [
+            ready,
+            of_each(effort.ready, || get(MADE)),
+            of_each(effort.ready, || drop(own())),
+            of_each(effort.ready, || get(DEPOSIT)),
+        ];
+        drop(got);
+        if round > 0 {
+            times.iter_mut().zip(turns).for_each(|(times, took)| times.push(took));
+        }
+    }
+    let [ready, made, own, deposit] = times.map(median);
+    println!("\n  GET of a connection that is ready   {ready:>9.1} µs");
+    println!("  GET of one that is made for it      {made:>9.1} µs");
+    println!("  connect and log in, by oneself      {own:>9.1} µs");
+    println!("  GET of a deposit                    {deposit:>9.1} µs");
+    println!("  by oneself / ready {:.1} (aim: at least 20)", own / ready);
+    println!("  ready / deposit {:.2} (aim: at most 2)", ready / deposit);
+}
+
+fn of_each(number: usize, mut exchange: impl FnMut()) -> f64 {
+    let began = Instant::now();
+    (0..number).for_each(|_| exchange());
+    let took: Duration = began.elapsed();
+    took.as_secs_f64() * 1e6 / f64::from(u32::try_from(number).unwrap())
+}
+
+/// How many sessions of the role there are.
+fn sessions(server: &Postgres) -> usize {
+    let query = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'orders'";
+    server.execute(query).parse().unwrap()
+}
+
+/// Transactions a second, round by round.
+fn throughput(server: &Postgres, daemon: &Daemon, effort: Effort) {
+    let runtime = Directory::new();
+    let pgbench = server.program("pgbench");
+    let direct = || {
+        let mut command = Command::new(&pgbench);
+        command.env("PGHOST", "127.0.0.1").env("PGPORT", server.port().to_string());
+        command.env("PGUSER", "orders").env("PGDATABASE", "postgres").env("PGPASSWORD", PASSWORD);
+        command
+    };
+    let by_exec = || {
+        let mut command = daemon.command(&["exec", "open/6=postgres", "--"]);
+        command.arg(&pgbench).env("XDG_RUNTIME_DIR", runtime.path());
+        command
+    };
+    server.execute("GRANT CREATE ON SCHEMA public TO orders");
+    run(direct().args(["-i", "-q", "-s", "1"]));
+    let number = effort.transactions.to_string();
+    let select = ["-n", "-S", "-M", "prepared", "-c", "4", "-j", "2", "-t", &number];
+    let mut ratios = Vec::new();
+    let (mut straight, mut relayed) = (Vec::new(), Vec::new());
+    for _ in 0..effort.rounds {
+        let pair = (tps(direct().args(select)), tps(by_exec().args(select)));
+        straight.push(pair.0);
+        relayed.push(pair.1);
+        ratios.push(pair.1 / pair.0);
+    }
+    println!(
+        "\n  pgbench, straight to the server     {:>9.0} transactions a second",
+        median(straight)
+    );
+    println!("  pgbench, by `fdbroker exec`         {:>9.0}", median(relayed));
+    println!("  ratio {:.2} (aim: at least 0.95)", median(ratios));
+}
+
+fn tps(command: &mut Command) -> f64 {
+    let said = run(command);
+    let line = said.lines().find_map(|line| line.strip_prefix("tps = ")).expect("pgbench says it");
+    line.split(' ').next().unwrap().parse().unwrap()
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.output().expect("it starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
