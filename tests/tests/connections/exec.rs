@@ -9,7 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use fdbroker_tests::{Daemon, Ids, Postgres, is_root, process, sys, wait_until};
 use rustix::process::Signal;
 
-use crate::resource::{daemon, tcp};
+use crate::resource::{daemon, logged_in, tcp};
 
 const SCRAM: &str = "host all all 127.0.0.1/32 scram-sha-256\nlocal all all scram-sha-256";
 const SLOT_NAME: &str = "1/5=postgres";
@@ -115,6 +115,17 @@ fn an_unmodified_psql_runs_without_a_password() {
     assert!(setup.directories().is_empty());
     assert!(!setup.daemon.log().text().contains("geheim"));
     wait_until("the sessions have ended", || setup.sessions() == 0);
+}
+
+#[test]
+fn a_session_that_its_client_does_not_want_leaves_its_place_to_the_next() {
+    let Some(setup) = Setup::new("a session that is not wanted leaves its place") else { return };
+    let policy =
+        logged_in(&tcp(setup.server.port()), &setup.daemon.directory().join("password"), "");
+    setup.daemon.reload(&format!("{policy}\nholders = 1\nwait = \"30s\"\n"));
+    let script = "\"$0\" -X -U eve -c 'SELECT 1'; exec \"$0\" -XAtc 'SELECT 2'";
+    let psql = setup.server.program("psql");
+    assert_eq!(setup.says("sh", &["-c", script, psql.to_str().unwrap()]), "2");
 }
 
 #[test]

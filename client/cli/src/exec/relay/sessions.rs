@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use fdbroker::{Connection, Connector, Deposit, Error, Slot};
 use fdbroker_types::quoted;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
+use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
 use tokio::net::UnixStream;
 
 use crate::failure::Failure;
@@ -19,7 +19,8 @@ pub(super) struct Sessions {
     first: Mutex<Option<Session>>,
 }
 
-/// A session that a server has begun with the broker.
+/// A session that a server has begun with the broker. It ends when this is dropped: the broker may have a
+/// duplicate of the socket.
 #[derive(Debug)]
 pub(super) struct Session(Deposit);
 
@@ -57,7 +58,8 @@ pub(super) async fn first(
             spoken = quoted(spoken)
         ))),
         None => Err(Failure::Local(format!(
-            "exec: slot {slot} holds no connection to a server; to pass its descriptor on, use              another name than {protocol}"
+            "exec: slot {slot} holds no connection to a server; to pass its descriptor on, \
+             use another name than {protocol}"
         ))),
     }
 }
@@ -88,5 +90,14 @@ impl Session {
         let Some(descriptor) = &self.0.descriptor else { return false };
         let peeked = recv(descriptor, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
         peeked.is_err_and(|error| error == Errno::AGAIN)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(descriptor) = &self.0.descriptor {
+            // The server may have ended it.
+            let _ = shutdown(descriptor, Shutdown::Both);
+        }
     }
 }
