@@ -92,7 +92,7 @@ impl Server {
         self.start_up();
         self.send(&question(10, b"SCRAM-SHA-256\0\0"));
         let initial = String::from_utf8(self.response()).unwrap();
-        let nonce = initial.rsplit_once("r=").unwrap().1.to_owned();
+        let nonce = initial.split_once(",r=").unwrap().1.to_owned();
         self.send(&question(11, first(&nonce).as_bytes()));
         let mut kind = [0];
         match self.0.read_exact(&mut kind) {
