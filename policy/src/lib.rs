@@ -61,8 +61,8 @@ pub use names::{LookupError, Names};
 pub use policy::Policy;
 pub use resource::{
     Access, Auth, ConnectSource, Credential, DeviceNumber, LeaseTerms, Opening, PathSource,
-    PostgresAuth, PostgresMethod, ProxyAuth, ProxyTarget, Ready, Resource, ResourceIndex,
-    ServerAddress, Source,
+    PostgresAuth, PostgresMethod, ProxyAuth, ProxyTarget, Ready, RedisAuth, Resource,
+    ResourceIndex, ServerAddress, Source,
 };
 pub use settings::{Account, Audit, Rates, Settings};
 pub use tag_settings::TagSettings;

@@ -40,6 +40,8 @@ pub const BOUND: &str = "bound";
 pub const PARAMETER: &str = "parameter.";
 /// The server's process, in decimal.
 pub const BACKEND_PID: &str = "backend.pid";
+/// The number by which the server lists the connection, in decimal.
+pub const CLIENT_ID: &str = "client.id";
 /// What cancels a request of this connection, as the server sent it.
 pub const BACKEND_KEY: &str = "backend.key";
 /// The state of the transaction, one byte: `I` for none.

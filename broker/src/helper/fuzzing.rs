@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use fdbroker_policy::{Auth, PostgresAuth, PostgresMethod, ProxyAuth, ProxyTarget};
+use fdbroker_policy::{Auth, PostgresAuth, PostgresMethod, ProxyAuth, ProxyTarget, RedisAuth};
 use fdbroker_wire::ConnectionWriter;
 
 use super::log_in;
@@ -47,9 +47,14 @@ fn auth(kind: u8) -> Option<Auth> {
             password: None,
             methods: PostgresMethod::ALL.to_vec(),
         }),
+        b'r' => Auth::Redis(redis()),
         b's' => Auth::Socks5(proxy()),
         _ => return None,
     })
+}
+
+fn redis() -> RedisAuth {
+    RedisAuth { user: None, password: None, database: 1, client_name: Some("name".to_owned()) }
 }
 
 fn proxy() -> ProxyAuth {

@@ -15,6 +15,7 @@ pub(crate) mod job;
 mod log_in;
 mod patience;
 mod postgres;
+mod redis;
 pub(crate) mod secret;
 mod socks5;
 mod stream;

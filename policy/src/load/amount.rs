@@ -27,6 +27,19 @@ pub(super) fn count(
         .and_then(|count| u32::try_from(count).ok())
 }
 
+/// A number from 0 to `last`.
+pub(super) fn up_to(
+    section: Section<'_, '_>,
+    key: &'static str,
+    last: u32,
+    report: &mut Report<'_>,
+) -> Option<u32> {
+    let value = section.get(key)?;
+    let found = integer(value, Expected { key, write: "a whole number" }, report)?;
+    in_range(value, key, u64::try_from(found).ok(), 0..=u64::from(last), "", report)
+        .and_then(|number| u32::try_from(number).ok())
+}
+
 /// So many in a second, at least 1.
 pub(super) fn rate(
     section: Section<'_, '_>,

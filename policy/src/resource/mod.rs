@@ -10,7 +10,7 @@ mod ready;
 use std::fmt;
 use std::time::Duration;
 
-pub use self::auth::{Auth, PostgresAuth, PostgresMethod, ProxyAuth, ProxyTarget};
+pub use self::auth::{Auth, PostgresAuth, PostgresMethod, ProxyAuth, ProxyTarget, RedisAuth};
 pub use self::connect::{ConnectSource, ServerAddress};
 pub use self::credential::Credential;
 pub use self::lease::LeaseTerms;

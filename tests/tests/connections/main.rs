@@ -7,6 +7,7 @@
 //! - [`postgres`]: a real PostgreSQL server
 //! - [`proxies`]: real proxies, and a web server behind them
 //! - [`ready`]: connections that are made before somebody asks
+//! - [`redis`]: a real Redis server
 //! - [`secrets`]: how a password is kept, and where it is found afterwards: nowhere
 //! - [`strangers`]: servers that lie, stall and flood
 
@@ -17,6 +18,7 @@ mod names;
 mod postgres;
 mod proxies;
 mod ready;
+mod redis;
 mod resource;
 mod secrets;
 mod strangers;

@@ -3,13 +3,14 @@
 use fdbroker_policy::Auth;
 
 use super::values::Values;
-use super::{postgres, proxy};
+use super::{postgres, proxy, redis};
 
 /// What a job says of a log-in. Where the credential is kept is left out.
 pub(super) fn values(auth: &Auth) -> Values {
     match auth {
         Auth::Postgres(auth) => postgres::values(auth),
         Auth::Socks5(auth) => proxy::values(auth),
+        Auth::Redis(auth) => redis::values(auth),
     }
 }
 
@@ -18,6 +19,7 @@ pub(super) fn read(kind: &str, mut values: Values) -> Option<Auth> {
     let auth = match kind {
         "postgres" => Auth::Postgres(postgres::read(&mut values)?),
         "socks5" => Auth::Socks5(proxy::read(&mut values)?),
+        "redis" => Auth::Redis(redis::read(&mut values)?),
         _ => return None,
     };
     (auth.name() == kind && values.is_empty()).then_some(auth)

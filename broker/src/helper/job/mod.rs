@@ -5,6 +5,7 @@
 mod auth;
 mod postgres;
 mod proxy;
+mod redis;
 mod values;
 
 use std::time::Duration;
@@ -160,7 +161,7 @@ fn tcp(value: &str) -> Option<ServerAddress> {
 
 #[cfg(test)]
 mod tests {
-    use fdbroker_policy::{Auth, PostgresAuth, PostgresMethod};
+    use fdbroker_policy::{Auth, PostgresAuth, PostgresMethod, RedisAuth};
 
     use super::*;
 
@@ -191,6 +192,13 @@ mod tests {
     fn a_job_comes_back_as_it_was() {
         let whole = job();
         assert_eq!(Job::from_bytes(&whole.to_bytes().unwrap()), Some(whole));
+        for name in [None, Some("shop".to_owned())] {
+            let auth =
+                RedisAuth { user: name.clone(), password: None, database: 15, client_name: name };
+            let connect = ConnectSource { auth: Some(Auth::Redis(auth)), ..job().connect };
+            let redis = Job { connect, ..job() };
+            assert_eq!(Job::from_bytes(&redis.to_bytes().unwrap()), Some(redis));
+        }
         let bare = ConnectSource { source: None, auth: None, ..job().connect };
         let bare = Job { account: None, connect: bare, ..job() };
         assert_eq!(Job::from_bytes(&bare.to_bytes().unwrap()), Some(bare));

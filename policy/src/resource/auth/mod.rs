@@ -2,11 +2,13 @@
 
 mod postgres;
 mod proxy;
+mod redis;
 
 use std::fmt;
 
 pub use self::postgres::{PostgresAuth, PostgresMethod};
 pub use self::proxy::{ProxyAuth, ProxyTarget};
+pub use self::redis::RedisAuth;
 use super::credential::Credential;
 
 /// How a connection is authenticated: one kind each.
@@ -16,6 +18,8 @@ pub enum Auth {
     Postgres(PostgresAuth),
     /// A proxy that speaks SOCKS version 5.
     Socks5(ProxyAuth),
+    /// A Redis server.
+    Redis(RedisAuth),
 }
 
 impl Auth {
@@ -25,6 +29,7 @@ impl Auth {
         match self {
             Self::Postgres(_) => "postgres",
             Self::Socks5(_) => "socks5",
+            Self::Redis(_) => "redis",
         }
     }
 
@@ -32,6 +37,7 @@ impl Auth {
         match self {
             Self::Postgres(auth) => auth.password.as_ref(),
             Self::Socks5(auth) => auth.password.as_ref(),
+            Self::Redis(auth) => auth.password.as_ref(),
         }
     }
 }
@@ -41,6 +47,7 @@ impl fmt::Display for Auth {
         match self {
             Self::Postgres(auth) => auth.fmt(f),
             Self::Socks5(auth) => write!(f, "{} {auth}", self.name()),
+            Self::Redis(auth) => auth.fmt(f),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod names;
 mod postgres;
 mod proxy;
+mod redis;
 
 use toml::de::DeTable;
 
@@ -21,9 +22,10 @@ const KIND: &str = "a table with `user`, `password` and more";
 type Read = fn(Section<'_, '_>, &mut Report<'_>) -> Option<Auth>;
 
 /// Each kind, by its key.
-const KINDS: [(&str, Read); 2] = [
+const KINDS: [(&str, Read); 3] = [
     ("postgres", |section, report| postgres::read(section, report).map(Auth::Postgres)),
     ("socks5", |section, report| proxy::read(section, report).map(Auth::Socks5)),
+    ("redis", |section, report| redis::read(section, report).map(Auth::Redis)),
 ];
 
 /// Returns how the connection is authenticated: exactly one kind.
