@@ -17,8 +17,11 @@ mod patience;
 mod postgres;
 mod redis;
 pub(crate) mod secret;
+mod server_words;
 mod socks5;
 mod stream;
+#[cfg(any(test, fuzzing))]
+mod test_server;
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
