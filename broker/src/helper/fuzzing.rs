@@ -32,6 +32,7 @@ fn auth(kind: u8) -> Option<Auth> {
             methods: PostgresMethod::ALL.to_vec(),
         }),
         b'r' => Auth::Redis(redis()),
+        b'h' => Auth::HttpProxy(proxy()),
         b's' => Auth::Socks5(proxy()),
         _ => return None,
     })

@@ -11,6 +11,7 @@ pub(crate) mod answer;
 mod connect;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod http_proxy;
 pub(crate) mod job;
 mod log_in;
 mod patience;
