@@ -11,10 +11,10 @@ use crate::resource::{SLOT, There, connecting, connection, failure, server, tcp}
 
 /// Who has no right on any credential.
 const CALLER: u32 = 64035;
-const LOGIN: Option<(&str, &str)> = Some(("orders", "hunter2-geheim"));
+pub const LOGIN: Option<(&str, &str)> = Some(("orders", "hunter2-geheim"));
 
 /// A web server that says where a request went. Returns its port.
-fn web_server() -> u16 {
+pub fn web_server() -> u16 {
     server(|stream| {
         let mut lines = BufReader::new(&stream).lines();
         // A proxy that only tried has sent nothing.
@@ -31,7 +31,13 @@ fn closed_port() -> u16 {
 }
 
 /// A policy by which the broker logs in to the proxy.
-fn policy(builder: &Builder, kind: &str, proxy: &Proxy, target: &str, password: &str) -> String {
+pub fn policy(
+    builder: &Builder,
+    kind: &str,
+    proxy: &Proxy,
+    target: &str,
+    password: &str,
+) -> String {
     let path = builder.directory().private_file("password", password);
     let login = format!("user = \"orders\", password = \"file:{}\"", path.display());
     connecting(
