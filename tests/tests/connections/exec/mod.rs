@@ -10,3 +10,5 @@ mod postgres;
 mod redis;
 mod relay;
 mod socks5;
+
+pub use caller::{Caller, PYTHON, has_python};
