@@ -41,6 +41,9 @@ pub enum Attack {
     GetByAnother,
 }
 
+/// How long somebody waits who may not connect, before the next try.
+const KEPT_OUT: Duration = Duration::from_millis(20);
+
 impl Attack {
     /// All of them.
     pub const ALL: [Self; 8] = [
@@ -152,8 +155,13 @@ impl<'a> Course<'a> {
 
 fn connect_and_close(path: &Path, course: &mut Course<'_>) {
     while course.goes_on() {
-        if connected(path, None).is_ok() {
-            course.count(0);
+        match connected(path, None) {
+            Ok(_) => course.count(0),
+            // It is kept out for a while.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                std::thread::sleep(KEPT_OUT);
+            }
+            Err(_) => {}
         }
     }
 }

@@ -53,6 +53,7 @@ fn control() -> impl Strategy<Value = Control<u32>> {
         }),
         any::<u32>().prop_map(|generation| Control::InForce { generation }),
         any::<u32>().prop_map(Control::Trail),
+        any::<u32>().prop_map(|uid| Control::Flood { uid }),
         any::<u32>().prop_map(|uid| Control::WantCloser { uid }),
         any::<u32>().prop_map(Control::Closer),
         Just(Control::Ping),

@@ -87,6 +87,7 @@ impl Supervisor {
         // An open that hangs must not keep the process.
         runtime.shutdown_background();
         self.records.audit.settle();
+        self.listener.let_all_in();
         if let Err(error) = self.listener.remove() {
             self.log.warn(&format!("the socket file could not be removed: {error}"));
         }

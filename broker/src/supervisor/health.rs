@@ -15,6 +15,7 @@ impl Supervisor {
         process: &WorkerProcess,
         link: Option<&mut Link>,
     ) -> Result<(), String> {
+        self.listener.let_in(&self.log);
         self.left_behind.reap(&self.log);
         self.deposits.takers.forget_ended();
         self.closers.reap(&self.log);
@@ -47,18 +48,25 @@ impl Supervisor {
     /// Tells the worker what its status is to say, if that has changed.
     pub(crate) fn tell_health(&mut self, link: &mut Link) {
         let aside: Vec<_> = self.deposits.aside.slots().map(|slot| slot.to_string()).collect();
+        let shut_out: Vec<_> =
+            self.listener.shut_out_now().iter().map(|user| user.to_string()).collect();
         let health = format!(
-            "worker_restarts={}\nworkers_left_behind={}\nclosers={}\nhelpers={}\ndeposits_set_aside={}\nlistener={}\n",
+            "worker_restarts={}\nworkers_left_behind={}\nclosers={}\nhelpers={}\ndeposits_set_aside={}\nlistener={}\nshut_out={}\n",
             self.restarts.total(),
             self.left_behind.len(),
             self.closers.len(),
             self.opener.helpers().count(),
-            if aside.is_empty() { "none".to_owned() } else { aside.join(" ") },
+            or_none(&aside),
             self.listener.state(),
+            or_none(&shut_out),
         );
         if health != self.health {
             link.control(Control::Health(health.clone()));
             self.health = health;
         }
     }
+}
+
+fn or_none(all: &[String]) -> String {
+    if all.is_empty() { "none".to_owned() } else { all.join(" ") }
 }

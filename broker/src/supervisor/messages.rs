@@ -92,6 +92,10 @@ impl Supervisor {
                 let problem = self.deposits.note_taker(slots, pid, process);
                 problem.into_iter().for_each(|problem| self.log.error(problem));
             }
+            Control::Flood { uid } => {
+                self.listener.shut_out(Uid(uid), &self.log);
+                self.tell_health(link);
+            }
             Control::WantCloser { uid } => self.give_closer(Uid(uid), link),
             Control::Leases { ticket } => {
                 link.control(Control::Told { ticket, outcome: Ok(self.leases.report()) });

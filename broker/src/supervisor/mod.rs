@@ -83,7 +83,10 @@ fn prepare(
     let standard_error = StandardError::open();
     let source = policy::source::PolicySource::read(arguments)?;
     let listener = match passed {
-        Some(listener) => listener,
+        Some(mut listener) => {
+            listener.let_all_in();
+            listener
+        }
         None => listener::Listener::bind(arguments.socket.as_deref(), close_queue.clone())?,
     };
     capabilities::keep_only_needed(&source.policy)?;

@@ -156,6 +156,7 @@ fn arrive(worker: &Rc<Worker>, stream: OwnedFd) {
     let (uid, turn) = (arrival.uid, Rc::clone(&arrival.turn));
     if has_left(&arrival.stream) {
         // It asks for nothing, and takes no more than the time for that.
+        worker.arrivals.came_to_nothing(uid, Instant::now());
         serve::put_away_empty(worker, arrival.stream);
         return worker.loop_time.charge(uid);
     }
@@ -214,6 +215,7 @@ impl Arrival {
     async fn welcome(self, worker: Rc<Worker>, charge: ConnectionCharge) {
         self.turn.take().await;
         if has_left(&self.stream) {
+            worker.arrivals.came_to_nothing(self.uid, Instant::now());
             return self.end(&worker);
         }
         let mut identity = match Identity::of(&self.stream, worker.sees_units) {
@@ -272,6 +274,7 @@ impl Arrival {
 
     /// Tells a peer why it is disconnected.
     fn turn_away(self, worker: &Worker, errno: Errno, reason: &str) {
+        worker.arrivals.came_to_nothing(self.uid, Instant::now());
         self.refuse(worker, reason);
         let answer = reply(-errno.get(), reason);
         // A courtesy: the connection ends in any case.

@@ -10,6 +10,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::identity::GroupSets;
 use super::identity::lookup::Lookups;
+use super::limits::arrivals::Arrivals;
 use super::limits::in_flight::InFlight;
 use super::limits::loop_time::LoopTime;
 use super::limits::quota::Quotas;
@@ -45,6 +46,7 @@ pub(crate) struct Worker {
     pub(crate) sessions: Sessions,
     pub(crate) lookups: Lookups,
     pub(crate) rates: Rates,
+    pub(crate) arrivals: Arrivals,
     pub(crate) groups: GroupSets,
     pub(crate) ownership: OwnershipRegistry,
     pub(crate) in_flight: InFlight,

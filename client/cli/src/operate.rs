@@ -68,7 +68,8 @@ Needs the right operate. Prints lines of the form KEY=VALUE:
   closers                 processes that close descriptors that peers left unread
   helpers                 processes that make connections to servers now
   deposits_set_aside      slots on which workers have died, or none
-  listener                ok, repaired, replaced or broken: the listening socket";
+  listener                ok, repaired, replaced or broken: the listening socket
+  shut_out                users who connect too fast and may not for a while, or none";
 
 impl Reload {
     /// Runs it.

@@ -178,7 +178,8 @@ fn cure(operation: &Operation, errno: Errno) -> Option<&'static str> {
 fn reach(socket: &Path, source: &io::Error) -> &'static str {
     match source.kind() {
         io::ErrorKind::PermissionDenied => {
-            "this user may not connect to that socket, or may not search its directory"
+            "this user may not connect to that socket (for a while, if it connected too often: the broker's \
+             log says), or may not search its directory"
         }
         io::ErrorKind::InvalidInput => "a socket's path has at most 107 bytes",
         io::ErrorKind::NotConnected => "the next request connects again",

@@ -19,9 +19,12 @@ use crate::{Daemon, Place, fixtures, request, sys};
 /// One way; it returns when its connection has been ended, and is begun again.
 type Way = fn(&Path) -> io::Result<()>;
 
-/// All ways, in the order in which connections take them.
-const WAYS: [Way; 18] = [
-    connects_and_leaves,
+/// Those by which a user keeps others from connecting. Who tries them is kept from connecting, and could try
+/// none of the others any more: so they are some users' only ones.
+const FLOODS: [Way; 2] = [connects_and_leaves, leaves_all_at_once];
+
+/// All others, in the order in which connections take them.
+const WAYS: [Way; 16] = [
     gets_many_refused,
     gets_many_empty,
     lists,
@@ -35,7 +38,6 @@ const WAYS: [Way; 18] = [
     deposits_much,
     is_refused,
     sends_stuck_pipes,
-    leaves_all_at_once,
     deposits_lingering,
     gets_many_ascending,
     pipelines,
@@ -46,21 +48,31 @@ const SHARED: i16 = 3;
 /// What is got and never read.
 const UNREAD: Place = (SHARED, 1);
 
-/// Attacks on many connections until it is killed.
+/// Attacks on many connections until it is killed. One user in three floods.
 pub fn run(path: &Path, connections: usize) {
+    let floods = rustix::process::getuid().as_raw().is_multiple_of(3);
+    let ways = if floods { &FLOODS[..] } else { &WAYS[..] };
     let attack = |number: usize| {
         let path: PathBuf = path.into();
         std::thread::spawn(move || {
             loop {
                 // It was cut off, refused or not accepted: that is the broker's right.
-                if WAYS[number % WAYS.len()](&path).is_err() {
-                    std::thread::sleep(Duration::from_millis(1));
+                if let Err(error) = ways[number % ways.len()](&path) {
+                    std::thread::sleep(pause_after(&error));
                 }
             }
         })
     };
     let threads: Vec<_> = (0..connections).map(attack).collect();
     threads.into_iter().for_each(|thread| drop(thread.join()));
+}
+
+/// One who may not connect at all costs the broker nothing: trying without a pause would only load the machine.
+fn pause_after(error: &io::Error) -> Duration {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => Duration::from_millis(100),
+        _ => Duration::from_millis(1),
+    }
 }
 
 /// Asks on a socket that another process connected, which is standard input.

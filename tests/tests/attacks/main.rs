@@ -2,6 +2,7 @@
 //! notices.
 //!
 //! - [`client`]: a broker of somebody else's, and callers of a privileged program, against a client
+//! - [`floods`]: a user who connects faster than the broker accepts
 //! - [`hidden`]: descriptors that are nobody's deposit
 //! - [`identity`]: peers that pretend to be somebody else
 //! - [`kinds`]: descriptors that are more than they seem
@@ -16,6 +17,7 @@
 //! - [`table`]: a full descriptor table
 
 mod client;
+mod floods;
 mod hidden;
 mod identity;
 mod kinds;

@@ -41,6 +41,7 @@ const REMOVED: i16 = 119;
 const LEASES: i16 = 120;
 const END_LEASE: i16 = 121;
 const TOLD: i16 = 122;
+const FLOOD: i16 = 123;
 
 /// A message between worker and supervisor.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -172,6 +173,11 @@ pub enum Control<F> {
         /// it is the process of the message before.
         process: Option<F>,
     },
+    /// Worker: very many connections of a user come to nothing; keep it from connecting for a while.
+    Flood {
+        /// Which.
+        uid: u32,
+    },
     /// Worker: I need a closer.
     WantCloser {
         /// Who left descriptors unread in a connection.
@@ -266,6 +272,10 @@ impl<F> Control<F> {
                 (IN_FORCE, None)
             }
             Self::Trail(file) => (TRAIL, Some(file)),
+            Self::Flood { uid } => {
+                out.u32(uid);
+                (FLOOD, None)
+            }
             Self::WantCloser { uid } => {
                 out.u32(uid);
                 (CLOSER, None)
@@ -363,6 +373,7 @@ impl<F> Control<F> {
             },
             IN_FORCE => Self::InForce { generation: fields.u32()? },
             TRAIL => Self::Trail(descriptor?),
+            FLOOD => Self::Flood { uid: fields.u32()? },
             CLOSER => match descriptor {
                 Some(socket) => Self::Closer(socket),
                 None => Self::WantCloser { uid: fields.u32()? },

@@ -7,7 +7,10 @@
 //! broker lives. Nothing here waits for another process.
 
 mod access;
+mod acl;
+mod floods;
 mod repair;
+mod shut_out;
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -31,6 +34,7 @@ use crate::look::look;
 use crate::sys::adopt::adopt;
 use crate::sys::socket::without_surplus;
 use access::Access;
+use shut_out::ShutOut;
 
 /// A listening socket, and the file to remove at the end if it was made here.
 pub(super) struct Listener {
@@ -42,6 +46,8 @@ pub(super) struct Listener {
     state: &'static str,
     /// Its file could be seen at first, where it has one: of one that was passed in, it may not be.
     visible: bool,
+    /// Users who may not connect for a while.
+    shut_out: ShutOut,
 }
 
 /// A socket file of ours.
@@ -70,7 +76,8 @@ impl Listener {
         let socket = listen(&path).map_err(|error| StartError::Socket(path.clone(), error))?;
         let identity = identity(&path).map_err(|error| StartError::Socket(path.clone(), error))?;
         let made = Some(SocketFile { path, identity, lock });
-        Ok(Self { socket, close_queue, made, state: "ok", visible: true })
+        let shut_out = ShutOut::default();
+        Ok(Self { socket, close_queue, made, state: "ok", visible: true, shut_out })
     }
 
     /// Returns a duplicate of the socket, for the worker. It can become the last one, if this
@@ -174,8 +181,9 @@ pub(super) fn passed_in(close_queue: CloseQueue) -> Result<Option<Listener>, Sta
                         .to_owned(),
                 ));
             }
+            let (made, shut_out) = (None, ShutOut::default());
             let mut passed =
-                Listener { socket, close_queue, made: None, state: "ok", visible: false };
+                Listener { socket, close_queue, made, state: "ok", visible: false, shut_out };
             passed.visible = passed.path().is_some_and(|path| path.is_absolute() && path.exists());
             passed.with_senders().map(Some)
         }

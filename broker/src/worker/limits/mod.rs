@@ -1,5 +1,6 @@
 //! How much each user may have of the broker, and how that is kept count of.
 
+pub(crate) mod arrivals;
 pub(crate) mod forgetful;
 pub(crate) mod in_flight;
 pub(crate) mod loop_time;

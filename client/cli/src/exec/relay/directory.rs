@@ -4,14 +4,12 @@
 use std::fs::{self, DirBuilder};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use fdbroker::environment;
 use fdbroker_types::quoted;
 
-use super::abandoned;
 use crate::failure::Failure;
 
 /// How many names are tried.
@@ -19,25 +17,22 @@ const ATTEMPTS: usize = 16;
 
 /// The directory. It is removed with all that is in it when this is dropped.
 #[derive(Debug)]
-pub(super) struct Directory {
-    path: PathBuf,
-    /// As long as it is held, no other relay removes the directory.
-    _lock: OwnedFd,
-}
+pub(super) struct Directory(PathBuf);
 
 impl Directory {
-    /// Makes one of mode 0700, where those of relays that were killed are removed.
+    /// Makes one of mode 0700.
     pub(super) fn new() -> Result<Self, Failure> {
         let parent = environment::path("XDG_RUNTIME_DIR").filter(|path| path.is_dir());
         let parent =
             parent.or_else(|| environment::path("TMPDIR")).unwrap_or_else(|| "/tmp".into());
-        abandoned::remove(&parent);
-        let mut outcome = attempt(&parent);
-        // The name can be taken, and another relay can take the directory for one that was left.
-        for _ in 1..ATTEMPTS {
-            outcome = outcome.or_else(|_| attempt(&parent));
+        let mut outcome = Err(io::ErrorKind::AlreadyExists.into());
+        for _ in 0..ATTEMPTS {
+            outcome = attempt(&parent);
+            if !matches!(&outcome, Err(error) if error.kind() == io::ErrorKind::AlreadyExists) {
+                break;
+            }
         }
-        outcome.map_err(|error| {
+        outcome.map(Self).map_err(|error| {
             let parent = quoted(&parent);
             Failure::local(format_args!("exec: cannot make a directory in {parent}"), error)
         })
@@ -45,26 +40,25 @@ impl Directory {
 
     /// Where it is.
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        &self.0
     }
 
     /// The path of a file in it.
     pub(super) fn join(&self, name: &str) -> PathBuf {
-        self.path.join(name)
+        self.0.join(name)
     }
 }
 
-fn attempt(parent: &Path) -> io::Result<Directory> {
+fn attempt(parent: &Path) -> io::Result<PathBuf> {
     let random = RandomState::new().hash_one(std::process::id());
-    let path = std::path::absolute(parent)?.join(format!("{}{random:016x}", abandoned::NAME));
+    let path = std::path::absolute(parent)?.join(format!("fdbroker-{random:016x}"));
     DirBuilder::new().mode(0o700).create(&path)?;
-    let lock = abandoned::lock(&path)?;
-    Ok(Directory { path, _lock: lock })
+    Ok(path)
 }
 
 impl Drop for Directory {
     fn drop(&mut self) {
         // Somebody else may have removed it.
-        let _ = fs::remove_dir_all(&self.path);
+        let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -1,0 +1,192 @@
+//! The access control list of a socket file (acl(5)), and the users in it who may not connect for now.
+//!
+//! connect(2) to a Unix socket takes the right to write to its file: so an entry without that right keeps one
+//! user out, in the kernel, before anything is queued. Ours have only the right to execute, which means
+//! nothing for a socket and which no operator writes: by that they are found again, also by a later broker.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use fdbroker_policy::Uid;
+use rustix::fs::{XattrFlags, lgetxattr, lsetxattr};
+use rustix::io::Errno;
+
+const NAME: &str = "system.posix_acl_access";
+/// The only version there is: see linux/posix_acl_xattr.h, as for the layout.
+const VERSION: u32 = 2;
+const ENTRY: usize = 8;
+/// How long a list may be that is read: the kernel's limit of extended attributes.
+const LONGEST: usize = 65_536;
+
+const OWNER: u16 = 0x01;
+const USER: u16 = 0x02;
+const GROUP: u16 = 0x04;
+const NAMED_GROUP: u16 = 0x08;
+const MASK: u16 = 0x10;
+const OTHERS: u16 = 0x20;
+const NOBODY: u32 = u32::MAX;
+
+/// What an entry of ours permits.
+const SHUT_OUT: u16 = 0o1;
+
+/// The list of one file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Acl(Vec<Entry>);
+
+/// The order is that in which the kernel wants them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Entry {
+    tag: u16,
+    id: u32,
+    permits: u16,
+}
+
+impl Acl {
+    /// That of the file at `path`; symlinks are not followed.
+    ///
+    /// # Errors
+    /// As lgetxattr(2): among others when its file system has no access control lists.
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
+        let mut bytes = Vec::with_capacity(LONGEST);
+        match lgetxattr(path, NAME, rustix::buffer::spare_capacity(&mut bytes)) {
+            Ok(_) => Self::parse(&bytes).ok_or_else(|| ErrorKind::InvalidData.into()),
+            Err(Errno::NODATA) => Ok(Self::of_mode(fs::symlink_metadata(path)?.mode())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes it that of the file at `path`.
+    ///
+    /// # Errors
+    /// As lsetxattr(2).
+    pub(super) fn apply(&self, path: &Path) -> io::Result<()> {
+        Ok(lsetxattr(path, NAME, &self.to_bytes(), XattrFlags::empty())?)
+    }
+
+    /// The same with exactly these users shut out. One who has an entry of the operator's keeps it.
+    pub(super) fn shutting_out(&self, users: &BTreeSet<Uid>) -> Self {
+        let is_ours = |entry: &Entry| entry.tag == USER && entry.permits == SHUT_OUT;
+        let mut entries: Vec<_> = self.0.iter().filter(|entry| !is_ours(entry)).copied().collect();
+        let named = |uid: u32| entries.iter().any(|entry| entry.tag == USER && entry.id == uid);
+        let ours = users.iter().map(|user| user.0).filter(|uid| !named(*uid));
+        let ours: Vec<_> = ours.map(|id| Entry { tag: USER, id, permits: SHUT_OUT }).collect();
+        entries.extend(ours);
+        entries.sort_unstable();
+        Self(entries).with_fitting_mask()
+    }
+
+    #[cfg(test)]
+    fn shuts_out(&self, user: Uid) -> bool {
+        self.0.contains(&Entry { tag: USER, id: user.0, permits: SHUT_OUT })
+    }
+
+    /// A list with names in it has a mask. One without needs none, and is no more than a mode.
+    fn with_fitting_mask(mut self) -> Self {
+        let has_names = self.0.iter().any(|entry| matches!(entry.tag, USER | NAMED_GROUP));
+        let mask = self.0.iter().position(|entry| entry.tag == MASK);
+        match mask {
+            Some(at) if !has_names => {
+                let mask = self.0.remove(at);
+                self.group_mut().for_each(|group| group.permits &= mask.permits);
+            }
+            None if has_names => {
+                let permits = self.group_mut().fold(0, |_, group| group.permits);
+                self.0.push(Entry { tag: MASK, id: NOBODY, permits });
+                self.0.sort_unstable();
+            }
+            _ => {}
+        }
+        self
+    }
+
+    fn group_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
+        self.0.iter_mut().filter(|entry| entry.tag == GROUP)
+    }
+
+    fn of_mode(mode: u32) -> Self {
+        let entry = |tag, shift: u32| {
+            let permits = u16::try_from(mode >> shift & 0o7).unwrap_or(0);
+            Entry { tag, id: NOBODY, permits }
+        };
+        Self(vec![entry(OWNER, 6), entry(GROUP, 3), entry(OTHERS, 0)])
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let (version, entries) = bytes.split_first_chunk()?;
+        if u32::from_le_bytes(*version) != VERSION {
+            return None;
+        }
+        let (entries, rest) = entries.as_chunks::<ENTRY>();
+        rest.is_empty().then(|| Self(entries.iter().map(Entry::parse).collect()))
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        let entries = self.0.iter().flat_map(|entry| entry.to_bytes());
+        VERSION.to_le_bytes().into_iter().chain(entries).collect()
+    }
+}
+
+impl Entry {
+    fn parse([a, b, c, d, e, f, g, h]: &[u8; ENTRY]) -> Self {
+        Self {
+            tag: u16::from_le_bytes([*a, *b]),
+            permits: u16::from_le_bytes([*c, *d]),
+            id: u32::from_le_bytes([*e, *f, *g, *h]),
+        }
+    }
+
+    fn to_bytes(self) -> [u8; ENTRY] {
+        let ([a, b], [c, d]) = (self.tag.to_le_bytes(), self.permits.to_le_bytes());
+        let [e, f, g, h] = self.id.to_le_bytes();
+        [a, b, c, d, e, f, g, h]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALICE: Uid = Uid(1000);
+    const BOB: Uid = Uid(1001);
+
+    fn users<const N: usize>(users: [Uid; N]) -> BTreeSet<Uid> {
+        users.into()
+    }
+
+    #[test]
+    fn a_list_is_read_as_it_was_written() {
+        let list = Acl::of_mode(0o666).shutting_out(&users([ALICE, BOB]));
+        assert_eq!(Acl::parse(&list.to_bytes()), Some(list));
+        assert_eq!(Acl::parse(&[2, 0, 0, 0, 1]), None);
+        assert_eq!(Acl::parse(&[3, 0, 0, 0]), None);
+    }
+
+    #[test]
+    fn when_nobody_is_shut_out_any_more_it_is_as_before() {
+        let before = Acl::of_mode(0o660);
+        let during = before.shutting_out(&users([ALICE]));
+        assert!(during.shuts_out(ALICE) && !during.shuts_out(BOB));
+        assert_eq!(during.shutting_out(&users([])), before);
+    }
+
+    #[test]
+    fn the_operators_entries_stay() {
+        let mut list = Acl::of_mode(0o660);
+        list.0.push(Entry { tag: USER, id: ALICE.0, permits: 6 });
+        list.0.push(Entry { tag: MASK, id: NOBODY, permits: 6 });
+        list.0.sort_unstable();
+        let during = list.shutting_out(&users([ALICE, BOB]));
+        assert!(!during.shuts_out(ALICE) && during.shuts_out(BOB));
+        assert_eq!(during.shutting_out(&users([])), list);
+    }
+
+    #[test]
+    fn who_is_shut_out_may_change() {
+        let list = Acl::of_mode(0o666).shutting_out(&users([ALICE]));
+        let list = list.shutting_out(&users([BOB]));
+        assert!(list.shuts_out(BOB) && !list.shuts_out(ALICE));
+    }
+}

@@ -1,0 +1,114 @@
+//! Connections that came to nothing: the peer had left before it was served, or was turned away.
+//!
+//! The kernel's queue of the listening socket is one for all users, and it is served in its order. So a user
+//! who fills it makes everybody wait, however fast the broker accepts. Such a user is named to the
+//! supervisor, who alone can keep somebody from connecting.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use fdbroker_policy::Uid;
+use tokio::sync::Notify;
+
+use super::forgetful::Forgetful;
+
+/// How many connections of a user may come to nothing within [`SPAN`].
+const MOST: u32 = 500;
+const SPAN: Duration = Duration::from_secs(1);
+
+/// What has come to nothing lately, by user.
+#[derive(Default)]
+pub(crate) struct Arrivals {
+    counts: RefCell<Forgetful<Uid, Count>>,
+    /// Users that are to be named.
+    floods: RefCell<BTreeSet<Uid>>,
+    /// Told when there is one.
+    flooded: Notify,
+}
+
+struct Count {
+    since: Instant,
+    number: u32,
+}
+
+impl Arrivals {
+    /// A connection of `uid` has come to nothing.
+    pub(crate) fn came_to_nothing(&self, uid: Uid, now: Instant) {
+        let mut counts = self.counts.borrow_mut();
+        let count = counts.entry(uid, |count| count.is_recent(now));
+        let count = count.or_insert(Count { since: now, number: 0 });
+        if !count.is_recent(now) {
+            *count = Count { since: now, number: 0 };
+        }
+        count.number = count.number.saturating_add(1);
+        if count.number == MOST {
+            self.floods.borrow_mut().insert(uid);
+            self.flooded.notify_one();
+        }
+    }
+
+    /// Waits for a user of whom too many connections have come to nothing. Can be dropped.
+    pub(crate) async fn next_flood(&self) -> Uid {
+        loop {
+            if let Some(uid) = self.floods.borrow_mut().pop_first() {
+                return uid;
+            }
+            self.flooded.notified().await;
+        }
+    }
+}
+
+impl Count {
+    fn is_recent(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) < SPAN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    const ALICE: Uid = Uid(1);
+    const BOB: Uid = Uid(2);
+
+    fn flood_of(arrivals: &Arrivals) -> Option<Uid> {
+        match pin!(arrivals.next_flood()).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(uid) => Some(uid),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn a_user_is_named_once_when_too_many_connections_have_come_to_nothing() {
+        let (arrivals, now) = (Arrivals::default(), Instant::now());
+        (1..MOST).for_each(|_| arrivals.came_to_nothing(ALICE, now));
+        arrivals.came_to_nothing(BOB, now);
+        assert_eq!(flood_of(&arrivals), None);
+        (0..MOST).for_each(|_| arrivals.came_to_nothing(ALICE, now));
+        assert_eq!(flood_of(&arrivals), Some(ALICE));
+        assert_eq!(flood_of(&arrivals), None, "it was told");
+    }
+
+    #[test]
+    fn what_comes_to_nothing_over_a_long_time_is_no_flood() {
+        let (arrivals, begin) = (Arrivals::default(), Instant::now());
+        for number in 0..10 * MOST {
+            arrivals.came_to_nothing(ALICE, begin + SPAN / (MOST - 1) * number);
+        }
+        assert_eq!(flood_of(&arrivals), None);
+    }
+
+    #[test]
+    fn a_user_who_goes_on_is_named_again() {
+        let (arrivals, now) = (Arrivals::default(), Instant::now());
+        (0..MOST).for_each(|_| arrivals.came_to_nothing(ALICE, now));
+        assert_eq!(flood_of(&arrivals), Some(ALICE));
+        (0..MOST).for_each(|_| arrivals.came_to_nothing(ALICE, now + SPAN));
+        assert_eq!(flood_of(&arrivals), Some(ALICE));
+    }
+}

@@ -1,0 +1,129 @@
+//! A user who connects and leaves faster than the broker accepts: all wait in one queue of the kernel.
+
+use std::io::ErrorKind;
+use std::os::unix::net::UnixListener;
+use std::time::Duration;
+
+use fdbroker_tests::helper_process::AttackUnderWay;
+use fdbroker_tests::hostile::Attack;
+use fdbroker_tests::{Daemon, Directory, HelperProcess, needs_root, skip, wait_until};
+use rustix::fs::lgetxattr;
+use rustix::process::Signal;
+
+const ALICE: u32 = 64231;
+const BOB: u32 = 64232;
+const POLICY: &str = r#"
+[tags.any]
+id = 1
+[[rules]]
+id = "who looks at the status"
+allow = ["operate"]
+user = 0
+"#;
+/// More than a hang: an attack ends when its test says so.
+const NO_HANG: Duration = Duration::from_secs(120);
+
+fn floods(daemon: &Daemon) -> AttackUnderWay {
+    let attack = Attack::ConnectAndClose;
+    let begun = HelperProcess::user(ALICE).attack(daemon.socket(), attack, 1, NO_HANG);
+    begun.expect("the flood begins")
+}
+
+/// Waits until Alice is kept out; returns whether this machine can do that.
+fn alice_is_shut_out(daemon: &Daemon) -> bool {
+    let out = format!("user {ALICE} connects and leaves hundreds of times a second");
+    let cannot = "the access control list of the socket file cannot be written";
+    wait_until("the flood is noticed", || {
+        let log = daemon.log().text();
+        log.contains(&out) || log.contains(cannot)
+    });
+    let can = daemon.log().text().contains(&out);
+    if !can {
+        skip("keeping a user out", "its directory's file system has no access control lists");
+    }
+    can
+}
+
+fn may_connect(user: &HelperProcess, daemon: &Daemon) -> bool {
+    match user.open_connection(daemon.socket()) {
+        Ok(_) => true,
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => false,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn status_says(daemon: &Daemon, line: &str) -> bool {
+    daemon.says(&["status"]).lines().any(|said| said == line)
+}
+
+fn has_acl(daemon: &Daemon) -> bool {
+    lgetxattr(daemon.socket(), "system.posix_acl_access", &mut [0u8; 256][..]).is_ok()
+}
+
+#[test]
+fn a_user_who_floods_the_socket_cannot_connect_for_a_while_and_others_can() {
+    if !needs_root("users that attack") {
+        return;
+    }
+    let daemon = Daemon::with_policy(POLICY).start();
+    let (alice, bob) = (HelperProcess::user(ALICE), HelperProcess::user(BOB));
+    let flood = floods(&daemon);
+    if !alice_is_shut_out(&daemon) {
+        return;
+    }
+    assert!(!may_connect(&alice, &daemon));
+    assert!(may_connect(&bob, &daemon));
+    assert!(status_says(&daemon, &format!("shut_out={ALICE}")));
+    flood.end().expect("it went on until the end");
+    wait_until("Alice may connect again", || may_connect(&alice, &daemon));
+    wait_until("the status says so", || status_says(&daemon, "shut_out=none"));
+    assert!(!has_acl(&daemon), "the file is as before");
+}
+
+#[test]
+fn a_socket_that_was_passed_in_is_left_as_it_was_found() {
+    if !needs_root("users that attack") {
+        return;
+    }
+    let directory = Directory::new();
+    let path = directory.join("passed");
+    let passed = UnixListener::bind(&path).unwrap();
+    open_to_all(&path);
+    let mut daemon = Daemon::open().listening(passed).socket(path).start();
+    let flood = floods(&daemon);
+    if !alice_is_shut_out(&daemon) {
+        return;
+    }
+    assert!(has_acl(&daemon));
+    assert!(daemon.end(Signal::TERM).success());
+    assert!(!has_acl(&daemon));
+    drop(flood);
+}
+
+#[test]
+fn a_broker_lets_in_whom_one_that_was_killed_kept_out() {
+    if !needs_root("users that attack") {
+        return;
+    }
+    let directory = Directory::new();
+    let path = directory.join("passed");
+    let passed = UnixListener::bind(&path).unwrap();
+    open_to_all(&path);
+    let again = passed.try_clone().unwrap();
+    let mut daemon = Daemon::open().listening(passed).socket(path.clone()).start();
+    let flood = floods(&daemon);
+    if !alice_is_shut_out(&daemon) {
+        return;
+    }
+    daemon.kill_both();
+    drop(flood);
+    assert!(has_acl(&daemon));
+    let next = Daemon::open().listening(again).socket(path).start();
+    assert!(!has_acl(&next));
+    assert!(may_connect(&HelperProcess::user(ALICE), &next));
+}
+
+fn open_to_all(path: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666)).unwrap();
+}
