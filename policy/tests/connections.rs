@@ -101,7 +101,13 @@ fn a_proxy_has_a_target_and_perhaps_a_user() {
         socks5.to_string(),
         "socks5 target web.example.net:443 user \"u x\" password credential:key"
     );
-    assert_eq!(socks5, Auth::Socks5(full));
+    assert_eq!(socks5, Auth::Socks5(full.clone()));
+    let http = auth(&format!("http-proxy = {{ {keys} }}"));
+    assert_eq!(
+        http.to_string(),
+        "http-proxy target web.example.net:443 user \"u x\" password credential:key"
+    );
+    assert_eq!(http, Auth::HttpProxy(full));
     let bare = auth("socks5 = { target = \"[::1]:80\" }");
     assert_eq!(bare.to_string(), "socks5 target [::1]:80");
     let expected = ProxyAuth { target: target("::1", 80), user: None, password: None };

@@ -1,10 +1,11 @@
 //! Real proxies of Debian, each on a loopback port of its own, run by an unprivileged user.
 
 use std::net::TcpStream;
+use std::os::unix::fs::chown;
 use std::process::{Child, Command, Stdio};
 
 use crate::postgres::free_port;
-use crate::{Ids, is_root, skip, sys, wait_until};
+use crate::{Directory, Ids, is_root, skip, sys, wait_until};
 
 /// Whom a proxy runs as where the tests run as root.
 const ACCOUNT: u32 = 64034;
@@ -25,6 +26,26 @@ impl Proxy {
             if let Some((user, password)) = login {
                 command.args(["-u", user, "-P", password]);
             }
+        })
+    }
+
+    /// Starts an HTTP proxy for the test `what`, that asks for this user and password if there is one.
+    ///
+    /// # Panics
+    /// When its configuration cannot be written.
+    #[track_caller]
+    pub fn http(what: &str, login: Option<(&str, &str)>) -> Option<Self> {
+        // It has been read once the proxy accepts connections.
+        let directory = Directory::new();
+        Self::start(what, "tinyproxy", |command, port| {
+            let login = login.map(|(user, password)| format!("BasicAuth {user} {password}\n"));
+            let text = format!("Port {port}\nListen 127.0.0.1\nMaxClients 20\n");
+            let text = text + &login.unwrap_or_default();
+            let configuration = directory.private_file("tinyproxy.conf", text);
+            if is_root() {
+                chown(&configuration, Some(ACCOUNT), Some(ACCOUNT)).unwrap();
+            }
+            command.arg("-d").arg("-c").arg(configuration);
         })
     }
 

@@ -2,20 +2,11 @@
 
 use std::io::Write;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
 
 use fdbroker_policy::{Auth, PostgresAuth, PostgresMethod, ProxyAuth, ProxyTarget, RedisAuth};
-use fdbroker_wire::ConnectionWriter;
 
-use super::log_in;
-use super::patience::Patience;
-use super::secret::Secret;
-use super::stream::Stream;
-
-/// How long a log-in may take, which has nothing to wait for.
-const TIME: Duration = Duration::from_secs(60);
+use super::test_server::log_in_over;
 
 /// Returns the payload that comes of a log-in to a server that sends these bytes, as far as a socket's buffer has
 /// room for them, and reads nothing; `None` if it fails. The first byte is not sent: it says of which kind it is.
@@ -23,19 +14,12 @@ const TIME: Duration = Duration::from_secs(60);
 pub fn log_in(data: &[u8]) -> Option<Vec<u8>> {
     let (kind, sent) = data.split_first()?;
     let auth = auth(*kind)?;
-    let (link, _supervisor) = UnixStream::pair().ok()?;
     let (socket, mut server) = UnixStream::pair().ok()?;
-    socket.set_nonblocking(true).ok()?;
     server.set_nonblocking(true).ok()?;
     // What does not fit is as good as not sent.
     let _ = server.write(sent);
     server.shutdown(Shutdown::Write).ok()?;
-    let secret = Secret::for_a_test(b"secret");
-    let socket = OwnedFd::from(socket);
-    let mut stream = Stream::new(&socket, Patience::new(link.as_fd(), TIME));
-    let mut writer = ConnectionWriter::new(auth.name()).ok()?;
-    log_in::log_in(&auth, Some(&secret), &mut stream, &mut writer).ok()?;
-    Some(writer.finish().into_vec())
+    log_in_over(socket, &auth, Some(b"secret")).ok()
 }
 
 /// The kind of log-in that a letter stands for.
@@ -48,6 +32,7 @@ fn auth(kind: u8) -> Option<Auth> {
             methods: PostgresMethod::ALL.to_vec(),
         }),
         b'r' => Auth::Redis(redis()),
+        b'h' => Auth::HttpProxy(proxy()),
         b's' => Auth::Socks5(proxy()),
         _ => return None,
     })

@@ -11,14 +11,18 @@ pub(crate) mod answer;
 mod connect;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod http_proxy;
 pub(crate) mod job;
 mod log_in;
 mod patience;
 mod postgres;
 mod redis;
 pub(crate) mod secret;
+mod server_words;
 mod socks5;
 mod stream;
+#[cfg(any(test, fuzzing))]
+mod test_server;
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};

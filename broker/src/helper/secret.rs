@@ -14,6 +14,11 @@ pub(crate) const MAX_SECRET: usize = 64 * 1024;
 pub(crate) struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
+    /// Wraps what is as secret as a password.
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
     /// Reads what the supervisor put into memory.
     ///
     /// # Errors
@@ -46,6 +51,6 @@ impl Secret {
 
     #[cfg(any(test, fuzzing))]
     pub(crate) fn for_a_test(bytes: &[u8]) -> Self {
-        Self(Zeroizing::new(bytes.to_vec()))
+        Self::new(bytes.to_vec())
     }
 }

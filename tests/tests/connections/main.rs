@@ -1,9 +1,12 @@
 //! Connections to servers: the broker connects and logs in, and the caller gets the socket and no password.
 //!
+//! - [`adopted`]: client libraries that take a socket
 //! - [`confined`]: what a helper can do that a server has taken over
+//! - [`descriptor`]: libraries and programs that take a descriptor
 //! - [`exec`]: unmodified programs, by the command
 //! - [`leases`]: who has a connection on terms, and when that ends
 //! - [`names`]: servers by name, and connections without a log-in
+//! - [`pages`]: what the page shows
 //! - [`postgres`]: a real PostgreSQL server
 //! - [`proxies`]: real proxies, and a web server behind them
 //! - [`ready`]: connections that are made before somebody asks
@@ -11,10 +14,13 @@
 //! - [`secrets`]: how a password is kept, and where it is found afterwards: nowhere
 //! - [`strangers`]: servers that lie, stall and flood
 
+mod adopted;
 mod confined;
+mod descriptor;
 mod exec;
 mod leases;
 mod names;
+mod pages;
 mod postgres;
 mod proxies;
 mod ready;

@@ -11,10 +11,10 @@ use crate::resource::{SLOT, There, connecting, connection, failure, server, tcp}
 
 /// Who has no right on any credential.
 const CALLER: u32 = 64035;
-const LOGIN: Option<(&str, &str)> = Some(("orders", "hunter2-geheim"));
+pub const LOGIN: Option<(&str, &str)> = Some(("orders", "hunter2-geheim"));
 
 /// A web server that says where a request went. Returns its port.
-fn web_server() -> u16 {
+pub fn web_server() -> u16 {
     server(|stream| {
         let mut lines = BufReader::new(&stream).lines();
         // A proxy that only tried has sent nothing.
@@ -31,7 +31,13 @@ fn closed_port() -> u16 {
 }
 
 /// A policy by which the broker logs in to the proxy.
-fn policy(builder: &Builder, kind: &str, proxy: &Proxy, target: &str, password: &str) -> String {
+pub fn policy(
+    builder: &Builder,
+    kind: &str,
+    proxy: &Proxy,
+    target: &str,
+    password: &str,
+) -> String {
     let path = builder.directory().private_file("password", password);
     let login = format!("user = \"orders\", password = \"file:{}\"", path.display());
     connecting(
@@ -67,6 +73,54 @@ fn reaches_the_web(daemon: &Daemon, kind: &str, proxy: &Proxy, target: &str) -> 
     assert!(!daemon.log().text().contains("geheim"));
     assert!(!String::from_utf8_lossy(&payload).contains("geheim"));
     payload
+}
+
+#[test]
+fn an_unprivileged_caller_reaches_a_server_through_an_http_proxy() {
+    let what = "an unprivileged caller reaches a server through an HTTP proxy";
+    let Some(proxy) = Proxy::http(what, LOGIN) else { return };
+    let web = web_server();
+    for host in ["127.0.0.1", "localhost"] {
+        let target = format!("{host}:{web}");
+        let daemon = daemon("http-proxy", &proxy, &target, "hunter2-geheim\n");
+        let payload = reaches_the_web(&daemon, "http-proxy", &proxy, &target);
+        assert_eq!(Connection::parse(&payload).unwrap().text(USER), Some("orders"));
+    }
+}
+
+#[test]
+fn an_http_proxy_that_asks_for_no_password_is_used_as_it_is() {
+    let what = "an HTTP proxy that asks for no password is used as it is";
+    let Some(proxy) = Proxy::http(what, None) else { return };
+    let target = format!("127.0.0.1:{}", web_server());
+    let daemon = daemon("http-proxy", &proxy, &target, "hunter2-geheim");
+    reaches_the_web(&daemon, "http-proxy", &proxy, &target);
+    let policy = format!("auth = {{ http-proxy = {{ target = \"{target}\" }} }}");
+    daemon.reload(&connecting(&tcp(proxy.port()), &policy));
+    let payload = reaches_the_web(&daemon, "http-proxy", &proxy, &target);
+    assert_eq!(Connection::parse(&payload).unwrap().text(USER), None);
+}
+
+#[test]
+fn a_refusal_of_an_http_proxy_is_told_to_the_administrator() {
+    let what = "a refusal of an HTTP proxy is told to the administrator";
+    let Some(proxy) = Proxy::http(what, LOGIN) else { return };
+    let target = format!("127.0.0.1:{}", closed_port());
+    for (password, expected) in [
+        ("hunter3-geheim", "the proxy refuses the user or the password: it says \"HTTP/1.0 401 "),
+        ("hunter2-geheim", "the proxy does not connect to `target`: it says \"HTTP/1.1 500 "),
+    ] {
+        let daemon = daemon("http-proxy", &proxy, &target, password);
+        assert_eq!(daemon.connect().get(SLOT).errno(), libc::EIO);
+        let said = failure(&daemon);
+        assert!(said.contains(expected) && said.contains("log-in failed after "), "{said}");
+        assert!(!daemon.log().text().contains("geheim"));
+    }
+    let policy = format!("auth = {{ http-proxy = {{ target = \"{target}\" }} }}");
+    let daemon = Daemon::open().policy(&connecting(&tcp(proxy.port()), &policy)).start();
+    assert_eq!(daemon.connect().get(SLOT).errno(), libc::EIO);
+    let said = failure(&daemon);
+    assert!(said.contains("the policy names none: add `user` and `password`"), "{said}");
 }
 
 #[test]

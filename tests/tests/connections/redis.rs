@@ -7,10 +7,11 @@ use crate::resource::{SLOT, There, connecting, connection, failure, tcp};
 
 /// Who has no right on any credential.
 const CALLER: u32 = 64034;
-const ORDERS: [&str; 6] = ["--user", "orders", "on", ">hunter2-geheim", "~*", "+@all"];
+/// A user of the server who needs a password.
+pub const ORDERS: [&str; 7] = ["--user", "orders", "on", ">hunter2-geheim", "~*", "&*", "+@all"];
 
 /// A daemon that is logged in with this password, if there is one, and these keys.
-fn daemon(address: &str, password: Option<&str>, keys: &str) -> Daemon {
+pub fn daemon(address: &str, password: Option<&str>, keys: &str) -> Daemon {
     let builder = Daemon::open();
     let password = password.map(|password| {
         let path = builder.directory().private_file("password", password);

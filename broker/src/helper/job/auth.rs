@@ -9,7 +9,7 @@ use super::{postgres, proxy, redis};
 pub(super) fn values(auth: &Auth) -> Values {
     match auth {
         Auth::Postgres(auth) => postgres::values(auth),
-        Auth::Socks5(auth) => proxy::values(auth),
+        Auth::Socks5(auth) | Auth::HttpProxy(auth) => proxy::values(auth),
         Auth::Redis(auth) => redis::values(auth),
     }
 }
@@ -19,6 +19,7 @@ pub(super) fn read(kind: &str, mut values: Values) -> Option<Auth> {
     let auth = match kind {
         "postgres" => Auth::Postgres(postgres::read(&mut values)?),
         "socks5" => Auth::Socks5(proxy::read(&mut values)?),
+        "http-proxy" => Auth::HttpProxy(proxy::read(&mut values)?),
         "redis" => Auth::Redis(redis::read(&mut values)?),
         _ => return None,
     };

@@ -1,19 +1,12 @@
 //! Servers that lie, against the log-in.
 
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::thread;
-use std::time::Duration;
 
 use fdbroker_policy::{Auth, PostgresAuth, PostgresMethod};
-use fdbroker_wire::{Connection, ConnectionWriter};
+use fdbroker_wire::Connection;
 
-use crate::helper::answer::Failure;
-use crate::helper::log_in::log_in;
-use crate::helper::patience::Patience;
-use crate::helper::secret::Secret;
-use crate::helper::stream::Stream;
+use crate::helper::test_server::{Outcome, log_in_to};
 
 const PASSWORD: &[u8] = b"geheim";
 
@@ -26,27 +19,9 @@ fn auth(methods: &[PostgresMethod]) -> Auth {
     })
 }
 
-/// What comes of a log-in to a server: the payload.
-fn payload_of(
-    methods: &[PostgresMethod],
-    serve: impl FnOnce(Server) + Send,
-) -> Result<Vec<u8>, Failure> {
-    let (link, _supervisor) = UnixStream::pair().unwrap();
-    let (socket, server) = UnixStream::pair().unwrap();
-    socket.set_nonblocking(true).unwrap();
-    let socket = OwnedFd::from(socket);
-    let (auth, secret) = (auth(methods), Secret::for_a_test(PASSWORD));
-    thread::scope(|scope| {
-        scope.spawn(|| serve(Server(server)));
-        let patience = Patience::new(link.as_fd(), Duration::from_secs(20));
-        let mut stream = Stream::new(&socket, patience);
-        let mut writer = ConnectionWriter::new("postgres").unwrap();
-        log_in(&auth, Some(&secret), &mut stream, &mut writer).inspect_err(|_| {
-            // A server that still writes is not to wait.
-            let _ = rustix::net::shutdown(&socket, rustix::net::Shutdown::Both);
-        })?;
-        Ok(writer.finish().into_vec())
-    })
+/// What comes of a log-in to a server.
+fn payload_of(methods: &[PostgresMethod], serve: impl FnOnce(Server) + Send) -> Outcome {
+    log_in_to(&auth(methods), Some(PASSWORD), |stream| serve(Server(stream)))
 }
 
 /// Why a log-in with SCRAM alone fails.

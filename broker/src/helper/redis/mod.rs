@@ -5,7 +5,7 @@
 //! password, since Redis knows no other way.
 
 mod command;
-mod refusal;
+mod misspoken;
 mod reply;
 
 use std::collections::BTreeMap;
@@ -16,9 +16,10 @@ use fdbroker_wire::connection::{CLIENT_ID, DATABASE, PARAMETER, TooLarge, USER};
 
 use super::answer::{Failure, Step};
 use super::secret::Secret;
+use super::server_words::refused;
 use super::stream::Stream;
 use command::command;
-use refusal::{malformed, refused};
+use misspoken::malformed;
 use reply::{Reply, expect_ok};
 
 /// What the server reported.

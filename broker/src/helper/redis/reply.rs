@@ -4,9 +4,10 @@
 
 use std::ops::Range;
 
-use super::refusal::{malformed, refused};
+use super::misspoken::malformed;
 use crate::helper::answer::Failure;
 use crate::helper::secret::Secret;
+use crate::helper::server_words::refused;
 use crate::helper::stream::Stream;
 
 /// The longest line, which an error may take.

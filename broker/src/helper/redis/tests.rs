@@ -1,19 +1,9 @@
 //! Servers that lie, against the log-in.
 
-use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
-use std::thread;
-use std::time::Duration;
-
 use fdbroker_policy::{Auth, RedisAuth};
-use fdbroker_wire::{Connection, ConnectionWriter};
+use fdbroker_wire::Connection;
 
-use crate::helper::answer::Failure;
-use crate::helper::log_in::log_in;
-use crate::helper::patience::Patience;
-use crate::helper::secret::Secret;
-use crate::helper::stream::Stream;
+use crate::helper::test_server::{Outcome, log_in_to_sender};
 
 const HELLO: &[u8] = b"%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$5\r\n7.0.1\r\n\
     $5\r\nproto\r\n:3\r\n$2\r\nid\r\n:12\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n\
@@ -21,33 +11,15 @@ const HELLO: &[u8] = b"%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$5\
 const UNKNOWN: &[u8] = b"-ERR unknown command `HELLO`\r\n";
 
 /// What comes of a log-in to a server that sends these bytes and closes, and what it was asked.
-fn asked(user: Option<&str>, sent: &[u8]) -> (Result<Vec<u8>, Failure>, String) {
-    let (link, _supervisor) = UnixStream::pair().unwrap();
-    let (socket, mut server) = UnixStream::pair().unwrap();
-    socket.set_nonblocking(true).unwrap();
-    let socket = OwnedFd::from(socket);
+fn asked(user: Option<&str>, sent: &[u8]) -> (Outcome, String) {
     let auth = Auth::Redis(RedisAuth {
         user: user.map(str::to_owned),
         password: None,
         database: 4,
         client_name: Some("shop".to_owned()),
     });
-    thread::scope(|scope| {
-        let mut writing = server.try_clone().unwrap();
-        scope.spawn(move || {
-            let _ = writing.write_all(sent);
-            let _ = writing.shutdown(std::net::Shutdown::Write);
-        });
-        let secret = Secret::for_a_test(b"geheim");
-        let mut stream = Stream::new(&socket, Patience::new(link.as_fd(), Duration::from_secs(20)));
-        let mut writer = ConnectionWriter::new("redis").unwrap();
-        let result = log_in(&auth, Some(&secret), &mut stream, &mut writer);
-        rustix::net::shutdown(&socket, rustix::net::Shutdown::Both).unwrap();
-        let mut asked = Vec::new();
-        server.read_to_end(&mut asked).unwrap();
-        let asked = String::from_utf8(asked).unwrap();
-        (result.map(|()| writer.finish().into_vec()), asked)
-    })
+    let (outcome, asked) = log_in_to_sender(&auth, Some(b"geheim"), sent);
+    (outcome, String::from_utf8(asked).unwrap())
 }
 
 /// Why a log-in fails.

@@ -21,6 +21,9 @@ pub(super) const IPV6: u8 = 4;
 
 const CONNECT: u8 = 1;
 
+/// The most bytes of a user, a password or a name: its length is sent as one byte.
+pub(super) const LONGEST: u8 = u8::MAX;
+
 /// Returns the first message: the methods that the proxy may choose from.
 pub(super) fn greeting(with_password: bool) -> &'static [u8] {
     if with_password { &[VERSION, 2, NO_PASSWORD, PASSWORD] } else { &[VERSION, 1, NO_PASSWORD] }
@@ -48,7 +51,7 @@ pub(super) fn connect(target: &ProxyTarget) -> Vec<u8> {
         }
         Err(_) => {
             // The policy allows no name that is longer.
-            message.extend([NAME, u8::try_from(target.host.len()).unwrap_or(u8::MAX)]);
+            message.extend([NAME, u8::try_from(target.host.len()).unwrap_or(LONGEST)]);
             message.extend(target.host.as_bytes());
         }
     }

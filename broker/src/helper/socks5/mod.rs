@@ -14,11 +14,8 @@ use zeroize::Zeroizing;
 use super::answer::{Failure, Step};
 use super::secret::Secret;
 use super::stream::Stream;
-use message::{NO_METHOD, NO_PASSWORD, PASSWORD, PASSWORD_VERSION, VERSION};
+use message::{LONGEST, NO_METHOD, NO_PASSWORD, PASSWORD, PASSWORD_VERSION, VERSION};
 use misspoken::malformed;
-
-/// The longest password (RFC 1929).
-const LONGEST_PASSWORD: usize = 255;
 
 /// What the proxy reported.
 pub(crate) struct Session {
@@ -41,7 +38,7 @@ pub(crate) fn log_in(
     // Checked before anything is sent.
     let login = login.map(|(user, secret)| credentials(user, secret)).transpose()?;
     stream.send(message::greeting(login.is_some()))?;
-    let is_logged_in = match (take(stream, VERSION)?, login) {
+    let is_logged_in = match (take(stream, VERSION, "first")?, login) {
         (NO_PASSWORD, _) => false,
         (PASSWORD, Some(login)) => {
             prove(stream, &login)?;
@@ -77,15 +74,14 @@ fn credentials(user: &str, secret: &Secret) -> Result<Zeroizing<Vec<u8>>, Failur
     let password = secret.bytes();
     message::login(user.as_bytes(), password).ok_or_else(|| {
         let length = password.len();
-        let text =
-            format!("the password has {length} bytes, and SOCKS5 allows 1 to {LONGEST_PASSWORD}");
+        let text = format!("the password has {length} bytes, and SOCKS5 allows 1 to {LONGEST}");
         Failure::new(Step::LogIn, text)
     })
 }
 
 fn prove(stream: &mut Stream<'_>, login: &[u8]) -> Result<(), Failure> {
     stream.send(login)?;
-    match take(stream, PASSWORD_VERSION)? {
+    match take(stream, PASSWORD_VERSION, "second")? {
         0 => Ok(()),
         status => {
             let text = format!("the proxy refuses the user or the password (status {status})");
@@ -95,11 +91,11 @@ fn prove(stream: &mut Stream<'_>, login: &[u8]) -> Result<(), Failure> {
 }
 
 /// Takes a message of two bytes; returns the second if the first is this version.
-fn take(stream: &mut Stream<'_>, version: u8) -> Result<u8, Failure> {
+fn take(stream: &mut Stream<'_>, version: u8, which: &str) -> Result<u8, Failure> {
     let taken = stream.take(2)?;
     match *stream.bytes(taken) {
         [found, value] if found == version => Ok(value),
-        _ => Err(malformed("first")),
+        _ => Err(malformed(which)),
     }
 }
 

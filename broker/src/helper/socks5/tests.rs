@@ -1,54 +1,22 @@
 //! Proxies that lie, against the log-in.
 
-use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
-use std::thread;
-use std::time::Duration;
-
 use fdbroker_policy::{Auth, ProxyAuth, ProxyTarget};
+use fdbroker_wire::Connection;
 use fdbroker_wire::connection::{BOUND, TARGET, USER};
-use fdbroker_wire::{Connection, ConnectionWriter};
 
-use crate::helper::answer::Failure;
-use crate::helper::log_in::log_in;
-use crate::helper::patience::Patience;
-use crate::helper::secret::Secret;
-use crate::helper::stream::Stream;
+use crate::helper::test_server::{Outcome, log_in_to_sender};
 
 /// The reply of a proxy that has connected, from 127.0.0.1:258.
 const CONNECTED: &[u8] = b"\x05\0\0\x01\x7f\0\0\x01\x01\x02";
 
 /// What comes of a log-in with this password to a proxy that sends these bytes; and what it was sent.
-fn told(password: Option<&[u8]>, sent: &[u8]) -> (Result<Vec<u8>, Failure>, Vec<u8>) {
-    let (link, _supervisor) = UnixStream::pair().unwrap();
-    let (socket, mut proxy) = UnixStream::pair().unwrap();
-    socket.set_nonblocking(true).unwrap();
+fn told(password: Option<&[u8]>, sent: &[u8]) -> (Outcome, Vec<u8>) {
     let auth = Auth::Socks5(ProxyAuth {
         target: ProxyTarget { host: "web.example.net".to_owned(), port: 80 },
         user: password.map(|_| "me".to_owned()),
         password: None,
     });
-    let secret = password.map(Secret::for_a_test);
-    thread::scope(|scope| {
-        let writes = proxy.try_clone().unwrap();
-        scope.spawn(move || {
-            // The client may have stopped reading.
-            let _ = (&writes).write_all(sent);
-            let _ = writes.shutdown(std::net::Shutdown::Write);
-        });
-        let socket = OwnedFd::from(socket);
-        let patience = Patience::new(link.as_fd(), Duration::from_secs(20));
-        let mut stream = Stream::new(&socket, patience);
-        let mut writer = ConnectionWriter::new("socks5").unwrap();
-        let result = log_in(&auth, secret.as_ref(), &mut stream, &mut writer)
-            .map(|()| writer.finish().into_vec());
-        drop(stream);
-        drop(socket);
-        let mut received = Vec::new();
-        let _ = proxy.read_to_end(&mut received);
-        (result, received)
-    })
+    log_in_to_sender(&auth, password, sent)
 }
 
 fn refusal(password: Option<&[u8]>, sent: &[u8]) -> String {
@@ -157,7 +125,8 @@ fn a_proxy_that_lies_is_refused() {
     ] {
         assert!(refusal(None, sent).contains("not valid: is it SOCKS5?"), "{sent:?}");
     }
-    assert!(refusal(Some(b"geheim"), b"\x05\x02\x05\0").contains("not valid"));
+    let second = refusal(Some(b"geheim"), b"\x05\x02\x05\0");
+    assert_eq!(second, "the proxy's second message is not valid: is it SOCKS5?");
 }
 
 #[test]

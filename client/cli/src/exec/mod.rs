@@ -17,13 +17,13 @@ use relay::Relay;
 use wanted::{Form, Wanted};
 
 /// Run a program with the descriptors of slots as 3, 4, ..., as socket activation does, or with a
-/// socket to a database
+/// socket that leads to a server
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Exec {
     /// The slots, in the order of their descriptors, each with its name for LISTEN_FDNAMES
-    /// [default name: the slot as given, with a dot for the slash]. SLOT=postgres or
-    /// SLOT=postgres:PREFIX relays to the database instead
+    /// [default name: the slot as given, with a dot for the slash]. SLOT=postgres, SLOT=redis and
+    /// SLOT=socks5, also with :PREFIX behind, relay to the server instead
     #[arg(required = true, value_name = "SLOT[=NAME]", value_parser = Wanted::parse)]
     slots: Vec<Wanted>,
     /// The program and its arguments
@@ -37,6 +37,8 @@ Examples:
   fdbroker exec tun -- qemu-system-x86_64 -netdev tap,id=net0,fd=3 ...
   fdbroker exec 1/1 -- sh -c 'head -n 3 <&3'
   fdbroker exec orders=postgres -- psql
+  fdbroker exec sessions=redis -- redis-cli -s {}
+  fdbroker exec partner=socks5 -- curl https://partner.example.org/
 
 The program finds the descriptors from 3 on, their number in LISTEN_FDS, their names in
 LISTEN_FDNAMES and its own process id in LISTEN_PID. Payloads are not passed on.
@@ -48,11 +50,13 @@ If a wrapper forks, as in sh -c 'server; true', LISTEN_PID is not the server's p
 the server ignores the descriptors. Write exec before the server. Descriptors 3, 4, ... of the
 caller are not passed on.
 
-With SLOT=postgres, the command stays the parent of the program, and listens on a socket in a
-directory of its own. The program finds it by PGHOST, PGPORT, PGUSER, PGDATABASE and PGSSLMODE.
-Each connection to the socket gets a session from the broker. With SLOT=postgres:PREFIX, the
-names of the variables begin with PREFIX. Signals are passed on to the program. If a signal ends
-it, the exit status is 128 and the signal's number.
+With SLOT=postgres, SLOT=redis or SLOT=socks5, the command stays the parent of the program, and
+listens on a socket in a directory of its own. Each connection to the socket gets a session from
+the broker. The program finds the socket by PGHOST, PGPORT, PGUSER, PGDATABASE and PGSSLMODE, by
+REDIS_URL and REDIS_SOCKET, or by ALL_PROXY. With :PREFIX behind, the names of the variables begin
+with PREFIX. In the arguments of the program, {} is the path of the socket of Redis or SOCKS5, and
+{PREFIX} that of one with a prefix. Signals are passed on to the program. If a signal ends it, the
+exit status is 128 and the signal's number.
 
 docs/servers.md shows the line for nginx, haproxy, gunicorn and other servers.";
 

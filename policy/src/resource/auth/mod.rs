@@ -18,6 +18,8 @@ pub enum Auth {
     Postgres(PostgresAuth),
     /// A proxy that speaks SOCKS version 5.
     Socks5(ProxyAuth),
+    /// A proxy that speaks HTTP and has CONNECT.
+    HttpProxy(ProxyAuth),
     /// A Redis server.
     Redis(RedisAuth),
 }
@@ -29,6 +31,7 @@ impl Auth {
         match self {
             Self::Postgres(_) => "postgres",
             Self::Socks5(_) => "socks5",
+            Self::HttpProxy(_) => "http-proxy",
             Self::Redis(_) => "redis",
         }
     }
@@ -36,7 +39,7 @@ impl Auth {
     pub(super) fn credential(&self) -> Option<&Credential> {
         match self {
             Self::Postgres(auth) => auth.password.as_ref(),
-            Self::Socks5(auth) => auth.password.as_ref(),
+            Self::Socks5(auth) | Self::HttpProxy(auth) => auth.password.as_ref(),
             Self::Redis(auth) => auth.password.as_ref(),
         }
     }
@@ -46,7 +49,7 @@ impl fmt::Display for Auth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Postgres(auth) => auth.fmt(f),
-            Self::Socks5(auth) => write!(f, "{} {auth}", self.name()),
+            Self::Socks5(auth) | Self::HttpProxy(auth) => write!(f, "{} {auth}", self.name()),
             Self::Redis(auth) => auth.fmt(f),
         }
     }

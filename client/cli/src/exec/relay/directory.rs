@@ -4,12 +4,14 @@
 use std::fs::{self, DirBuilder};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use fdbroker::environment;
 use fdbroker_types::quoted;
 
+use super::abandoned;
 use crate::failure::Failure;
 
 /// How many names are tried.
@@ -17,22 +19,25 @@ const ATTEMPTS: usize = 16;
 
 /// The directory. It is removed with all that is in it when this is dropped.
 #[derive(Debug)]
-pub(super) struct Directory(PathBuf);
+pub(super) struct Directory {
+    path: PathBuf,
+    /// As long as it is held, no other relay removes the directory.
+    _lock: OwnedFd,
+}
 
 impl Directory {
-    /// Makes one of mode 0700.
+    /// Makes one of mode 0700, where those of relays that were killed are removed.
     pub(super) fn new() -> Result<Self, Failure> {
         let parent = environment::path("XDG_RUNTIME_DIR").filter(|path| path.is_dir());
         let parent =
             parent.or_else(|| environment::path("TMPDIR")).unwrap_or_else(|| "/tmp".into());
-        let mut outcome = Err(io::ErrorKind::AlreadyExists.into());
-        for _ in 0..ATTEMPTS {
-            outcome = attempt(&parent);
-            if !matches!(&outcome, Err(error) if error.kind() == io::ErrorKind::AlreadyExists) {
-                break;
-            }
+        abandoned::remove(&parent);
+        let mut outcome = attempt(&parent);
+        // The name can be taken, and another relay can take the directory for one that was left.
+        for _ in 1..ATTEMPTS {
+            outcome = outcome.or_else(|_| attempt(&parent));
         }
-        outcome.map(Self).map_err(|error| {
+        outcome.map_err(|error| {
             let parent = quoted(&parent);
             Failure::local(format_args!("exec: cannot make a directory in {parent}"), error)
         })
@@ -40,25 +45,26 @@ impl Directory {
 
     /// Where it is.
     pub(super) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// The path of a file in it.
     pub(super) fn join(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.path.join(name)
     }
 }
 
-fn attempt(parent: &Path) -> io::Result<PathBuf> {
+fn attempt(parent: &Path) -> io::Result<Directory> {
     let random = RandomState::new().hash_one(std::process::id());
-    let path = std::path::absolute(parent)?.join(format!("fdbroker-{random:016x}"));
+    let path = std::path::absolute(parent)?.join(format!("{}{random:016x}", abandoned::NAME));
     DirBuilder::new().mode(0o700).create(&path)?;
-    Ok(path)
+    let lock = abandoned::lock(&path)?;
+    Ok(Directory { path, _lock: lock })
 }
 
 impl Drop for Directory {
     fn drop(&mut self) {
         // Somebody else may have removed it.
-        let _ = fs::remove_dir_all(&self.0);
+        let _ = fs::remove_dir_all(&self.path);
     }
 }

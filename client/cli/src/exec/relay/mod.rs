@@ -3,12 +3,18 @@
 //! One thread does it all: the sockets, the sessions, and the program, of which this process stays the parent. A
 //! protocol is a file, or a folder, and a variant of [`Protocol`].
 
+mod abandoned;
+mod arguments;
 mod directory;
 mod listener;
 mod postgres;
 mod program;
 mod protocol;
+mod redis;
 mod sessions;
+mod socks5;
+mod target;
+mod url;
 
 use std::ffi::OsString;
 use std::io;
@@ -18,6 +24,7 @@ use fdbroker::{Connector, Slot};
 use tokio::runtime::Builder;
 
 use crate::failure::Failure;
+use arguments::Paths;
 use directory::Directory;
 use program::{Environment, Program};
 pub(super) use protocol::Protocol;
@@ -50,22 +57,34 @@ pub(super) fn run(
 ) -> Result<ExitCode, Failure> {
     if relays.iter().enumerate().any(|(at, one)| relays.iter().take(at).any(|it| it.is_like(one))) {
         let twice =
-            "exec: two relays would set the same variables; name a prefix: SLOT=postgres:PREFIX";
+            "exec: two relays would set the same variables; name a prefix: SLOT=PROTOCOL:PREFIX";
         return Err(Failure::Usage(twice.to_owned()));
     }
     let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
     // It outlives the runtime, and with it whatever uses its sockets.
     let directories: Vec<_> = relays.iter().map(|_| Directory::new()).collect::<Result<_, _>>()?;
+    let arguments = paths(relays, &directories).fill(arguments)?;
     let outcome = runtime.block_on(async {
         let mut environment = Environment::default();
         for (relay, directory) in relays.iter().zip(&directories) {
             begin(relay, directory, connector.clone(), &mut environment).await?;
         }
-        Program::start(program, arguments, &environment)?.wait().await
+        Program::start(program, &arguments, &environment)?.wait().await
     });
     drop(runtime);
     drop(directories);
     outcome
+}
+
+/// The sockets whose paths the program can be told by its arguments.
+fn paths(relays: &[Relay<'_>], directories: &[Directory]) -> Paths {
+    let mut paths = Paths::default();
+    for (relay, directory) in relays.iter().zip(directories) {
+        if relay.protocol.fills_arguments() {
+            paths.add(relay.prefix, directory.join(relay.protocol.socket_name()));
+        }
+    }
+    paths
 }
 
 /// Gets the first session, and listens.

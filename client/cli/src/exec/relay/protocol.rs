@@ -3,27 +3,35 @@
 use tokio::net::UnixStream;
 
 use super::directory::Directory;
-use super::postgres;
 use super::program::Environment;
 use super::sessions::{Session, Sessions};
+use super::{postgres, redis, socks5};
 
 /// What is spoken on the socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Protocol {
     /// PostgreSQL's, version 3.
     Postgres,
+    /// That of Redis, RESP.
+    Redis,
+    /// SOCKS, version 5.
+    Socks5,
 }
 
 impl Protocol {
     /// Returns the protocol of this name.
     pub(crate) fn named(name: &str) -> Option<Self> {
-        [Self::Postgres].into_iter().find(|protocol| protocol.name() == name)
+        [Self::Postgres, Self::Redis, Self::Socks5]
+            .into_iter()
+            .find(|protocol| protocol.name() == name)
     }
 
     /// Its name, on the command line and in payloads.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Postgres => postgres::NAME,
+            Self::Redis => redis::NAME,
+            Self::Socks5 => socks5::NAME,
         }
     }
 
@@ -31,6 +39,17 @@ impl Protocol {
     pub(super) fn socket_name(self) -> &'static str {
         match self {
             Self::Postgres => postgres::SOCKET,
+            Self::Redis => redis::SOCKET,
+            Self::Socks5 => socks5::SOCKET,
+        }
+    }
+
+    /// Whether `{}` in the arguments of the program stands for the path of the socket. A client of PostgreSQL is told
+    /// the directory.
+    pub(super) fn fills_arguments(self) -> bool {
+        match self {
+            Self::Postgres => false,
+            Self::Redis | Self::Socks5 => true,
         }
     }
 
@@ -44,6 +63,8 @@ impl Protocol {
     ) {
         match self {
             Self::Postgres => postgres::set(first, directory, prefix, environment),
+            Self::Redis => redis::set(directory, prefix, environment),
+            Self::Socks5 => socks5::set(directory, prefix, environment),
         }
     }
 
@@ -51,6 +72,8 @@ impl Protocol {
     pub(super) fn server(self, sessions: Sessions) -> Server {
         match self {
             Self::Postgres => Server::Postgres(postgres::Server::new(sessions)),
+            Self::Redis => Server::Redis(redis::Server::new(sessions)),
+            Self::Socks5 => Server::Socks5(socks5::Server::new(sessions)),
         }
     }
 }
@@ -59,6 +82,10 @@ impl Protocol {
 pub(super) enum Server {
     /// PostgreSQL.
     Postgres(postgres::Server),
+    /// Redis.
+    Redis(redis::Server),
+    /// SOCKS5.
+    Socks5(socks5::Server),
 }
 
 impl Server {
@@ -66,6 +93,8 @@ impl Server {
     pub(super) async fn serve(&self, client: UnixStream) {
         let served = match self {
             Self::Postgres(server) => server.serve(client).await,
+            Self::Redis(server) => server.serve(client).await,
+            Self::Socks5(server) => server.serve(client).await,
         };
         // The client has been told, or has gone.
         drop(served);

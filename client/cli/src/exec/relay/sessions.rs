@@ -1,22 +1,30 @@
 //! The sessions of a slot: each client gets one of its own from the broker.
 
 use std::os::unix::net;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use fdbroker::{Connection, Connector, Deposit, Error, Slot};
 use fdbroker_types::quoted;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
 use tokio::net::UnixStream;
+use tokio::sync::Semaphore;
 
 use crate::failure::Failure;
 
-/// Where sessions come from. The first one is got before the program starts, and is the first client's.
+/// How long the first one waits for a client. It holds a place that another process may need.
+const KEPT: Duration = Duration::from_secs(5);
+/// How many are asked for at once. The broker opens eight at once for a user, and refuses more.
+const AT_ONCE: usize = 4;
+
+/// Where sessions come from. The first one is got before the program starts, and is that of a client that comes soon.
 #[derive(Debug)]
 pub(super) struct Sessions {
     connector: Connector,
     slot: Slot,
-    first: Mutex<Option<Session>>,
+    first: Arc<Mutex<Option<Session>>>,
+    asking: Semaphore,
 }
 
 /// A session that a server has begun with the broker. It ends when this is dropped: the broker may have a
@@ -25,23 +33,36 @@ pub(super) struct Sessions {
 pub(super) struct Session(Deposit);
 
 impl Sessions {
-    /// Keeps the first one for the first client.
+    /// Keeps the first one for the first client, for a while.
     pub(super) fn new(connector: Connector, slot: Slot, first: Session) -> Self {
-        Self { connector, slot, first: Mutex::new(Some(first)) }
+        let first = Arc::new(Mutex::new(Some(first)));
+        let kept = Arc::clone(&first);
+        tokio::spawn(async move {
+            tokio::time::sleep(KEPT).await;
+            drop(lock(&kept).take());
+        });
+        Self { connector, slot, first, asking: Semaphore::new(AT_ONCE) }
+    }
+
+    /// Looks at what the first one is, while it is there.
+    pub(super) fn first_connection<T>(&self, look: impl FnOnce(Connection<'_>) -> T) -> Option<T> {
+        lock(&self.first).as_ref().and_then(Session::connection).map(look)
     }
 
     /// Gets one for the next client.
     pub(super) async fn next(&self) -> Result<Session, Error> {
-        let first = self.lock().take();
-        match first.filter(Session::is_quiet) {
-            Some(session) => Ok(session),
-            None => get(&self.connector, self.slot).await,
+        let first = lock(&self.first).take();
+        if let Some(session) = first.filter(Session::is_quiet) {
+            return Ok(session);
         }
+        // It is never closed, so there is always a place in the end.
+        let _place = self.asking.acquire().await;
+        get(&self.connector, self.slot).await
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Option<Session>> {
-        self.first.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock(first: &Mutex<Option<Session>>) -> MutexGuard<'_, Option<Session>> {
+    first.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Gets the first one, if its server speaks this protocol.
@@ -64,7 +85,7 @@ pub(super) async fn first(
     }
 }
 
-/// Asks over a connection of its own: one that waits for a place among the holders delays nobody else.
+/// Asks over a connection of its own.
 async fn get(connector: &Connector, slot: Slot) -> Result<Session, Error> {
     let broker = connector.clone().connect_async().await?;
     broker.get(slot).await.map(Session)

@@ -1,5 +1,6 @@
 //! Reads `auth`: how a connection is authenticated. Each kind has a file.
 
+mod http_proxy;
 mod names;
 mod postgres;
 mod proxy;
@@ -22,9 +23,10 @@ const KIND: &str = "a table with `user`, `password` and more";
 type Read = fn(Section<'_, '_>, &mut Report<'_>) -> Option<Auth>;
 
 /// Each kind, by its key.
-const KINDS: [(&str, Read); 3] = [
+const KINDS: [(&str, Read); 4] = [
     ("postgres", |section, report| postgres::read(section, report).map(Auth::Postgres)),
     ("socks5", |section, report| proxy::read(section, report).map(Auth::Socks5)),
+    ("http-proxy", |section, report| http_proxy::read(section, report).map(Auth::HttpProxy)),
     ("redis", |section, report| redis::read(section, report).map(Auth::Redis)),
 ];
 

@@ -13,6 +13,9 @@ use std::time::Duration;
 
 use fdbroker::Connection;
 use fdbroker::adopt::postgres;
+use fdbroker::adopt::postgres::message::Refusal;
+use fdbroker::adopt::postgres::settings::query;
+use fdbroker::adopt::postgres::startup_message::{Beginning, StartupMessage};
 use fdbroker::connection::{DATABASE, USER};
 use tokio::io::{AsyncWriteExt, copy_bidirectional};
 use tokio::net::UnixStream;
@@ -22,8 +25,6 @@ use super::directory::Directory;
 use super::program::Environment;
 use super::sessions::{Session, Sessions};
 use cancel::Keys;
-use message::Refusal;
-use start_up::{Beginning, StartUp};
 
 /// The name of the protocol.
 pub(super) const NAME: &str = postgres::PROTOCOL;
@@ -69,6 +70,8 @@ impl Server {
     /// Serves one connection to its end.
     pub(super) async fn serve(&self, mut client: UnixStream) -> io::Result<()> {
         match timeout(START_UP, start_up::read(&mut client)).await?? {
+            // It has been declined.
+            Beginning::Encryption => Ok(()),
             Beginning::Cancel(request) => self.keys.pass_on(&request).await,
             Beginning::Session(start_up) => match self.session(&start_up).await {
                 Ok(session) => self.relay(client, &start_up, &session).await,
@@ -78,10 +81,12 @@ impl Server {
     }
 
     /// Gets a session, which must be the one that the client asks for.
-    async fn session(&self, start_up: &StartUp) -> Result<Session, Refusal> {
+    async fn session(&self, start_up: &StartupMessage) -> Result<Session, Refusal> {
         start_up.check()?;
-        let session = self.sessions.next().await.map_err(|error| Refusal::no_session(&error))?;
-        let connection = session.connection().ok_or_else(Refusal::no_server)?;
+        let session = self.sessions.next().await;
+        let refused = |error| Refusal::no_session(format!("fdbroker: {error}"));
+        let session = session.map_err(refused)?;
+        let connection = session.connection().ok_or_else(no_server)?;
         start_up.check_session(connection)?;
         Ok(session)
     }
@@ -89,7 +94,7 @@ impl Server {
     async fn relay(
         &self,
         mut client: UnixStream,
-        start_up: &StartUp,
+        start_up: &StartupMessage,
         session: &Session,
     ) -> io::Result<()> {
         let Some(connection) = session.connection() else { return Ok(()) };
@@ -109,11 +114,17 @@ impl Server {
 async fn begin(
     client: &mut UnixStream,
     socket: &mut UnixStream,
-    start_up: &StartUp,
+    start_up: &StartupMessage,
     connection: Connection<'_>,
 ) -> io::Result<bool> {
-    match settings::query(&start_up.settings, connection) {
+    match query(&start_up.settings, connection) {
         None => client.write_all(&postgres::ready(connection)).await.map(|()| true),
         Some(query) => settings::make(&query, client, socket, connection.early()).await,
     }
+}
+
+/// What the broker has is none.
+fn no_server() -> Refusal {
+    let text = "fdbroker: the slot holds no connection to a PostgreSQL server";
+    Refusal::no_session(text.to_owned())
 }

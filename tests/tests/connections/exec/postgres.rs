@@ -1,50 +1,40 @@
-//! Unmodified programs of PostgreSQL with sessions of the broker's, by `fdbroker exec`.
+//! Unmodified programs of PostgreSQL.
 
-use std::fs;
-use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
-use fdbroker_tests::{Daemon, Ids, Postgres, is_root, process, sys, wait_until};
+use fdbroker_tests::{Postgres, process, sys, wait_until};
 use rustix::process::Signal;
 
+use super::caller::{Caller, text};
 use crate::resource::{daemon, logged_in, tcp};
 
 const SCRAM: &str = "host all all 127.0.0.1/32 scram-sha-256\nlocal all all scram-sha-256";
 const SLOT_NAME: &str = "1/5=postgres";
-/// Who runs the programs where that can be chosen: without a right on any credential.
-const CALLER: u32 = 64032;
 
-/// A server and a broker that is logged in there.
+/// A server, and a caller of a broker that is logged in there.
 struct Setup {
     server: Postgres,
-    daemon: Daemon,
-    runtime: PathBuf,
+    caller: Caller,
 }
 
 impl Setup {
     fn new(what: &str) -> Option<Self> {
         let server = Postgres::start(what, SCRAM)?;
         server.execute("CREATE ROLE orders LOGIN PASSWORD 'hunter2-geheim'");
-        let daemon = daemon(&tcp(server.port()), "hunter2-geheim", "");
-        let runtime = daemon.directory().join("runtime");
-        fs::create_dir(&runtime).unwrap();
-        fs::set_permissions(&runtime, fs::Permissions::from_mode(0o777)).unwrap();
-        Some(Self { server, daemon, runtime })
+        let caller = Caller::of(daemon(&tcp(server.port()), "hunter2-geheim", ""));
+        Some(Self { server, caller })
     }
 
-    /// The command `exec` with a program of PostgreSQL, or of the machine, run as somebody without privilege.
+    /// The command `exec` with a program of PostgreSQL, or of the machine.
     fn exec(&self, program: &str, arguments: &[&str]) -> Command {
-        let mut command = self.daemon.command(&["exec", SLOT_NAME, "--"]);
         let own = self.server.program(program);
-        command.arg(if own.exists() { own } else { program.into() }).args(arguments);
-        command.env("XDG_RUNTIME_DIR", &self.runtime).env("LC_ALL", "C");
+        let program = if own.exists() { own } else { program.into() };
+        let mut command = self.caller.exec(SLOT_NAME, program, arguments);
         // Names of this machine must not help.
-        command.env("PGPASSWORD", "wrong").env("PGHOSTADDR", "192.0.2.1").current_dir("/");
-        if is_root() {
-            sys::become_before(&mut command, Ids::plain(CALLER));
-        }
+        command.env("PGPASSWORD", "wrong").env("PGHOSTADDR", "192.0.2.1");
         command
     }
 
@@ -54,9 +44,7 @@ impl Setup {
 
     #[track_caller]
     fn says(&self, program: &str, arguments: &[&str]) -> String {
-        let output = self.run(program, arguments);
-        assert!(output.status.success(), "{output:?}\n{}", self.daemon.log().text());
-        text(&output.stdout).trim_end().to_owned()
+        self.caller.says(self.exec(program, arguments))
     }
 
     /// A psql that stays.
@@ -80,16 +68,6 @@ impl Setup {
         let query = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'orders'";
         self.server.execute(query).parse().unwrap()
     }
-
-    /// The directories of relays that are there.
-    fn directories(&self) -> Vec<PathBuf> {
-        let found = fs::read_dir(&self.runtime).unwrap();
-        found.map(|entry| entry.unwrap().path()).collect()
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 fn signal(child: &Child, signal: Signal) {
@@ -112,8 +90,8 @@ fn an_unmodified_psql_runs_without_a_password() {
         "for i in 1 2 3; do \"$0\" -XAtc 'SELECT pg_backend_pid()'; done | sort -u | wc -l";
     let psql = setup.server.program("psql");
     assert_eq!(setup.says("sh", &["-c", script, psql.to_str().unwrap()]), "3");
-    assert!(setup.directories().is_empty());
-    assert!(!setup.daemon.log().text().contains("geheim"));
+    assert!(setup.caller.directories().is_empty());
+    assert!(!setup.caller.daemon.log().text().contains("geheim"));
     wait_until("the sessions have ended", || setup.sessions() == 0);
 }
 
@@ -121,8 +99,8 @@ fn an_unmodified_psql_runs_without_a_password() {
 fn a_session_that_its_client_does_not_want_leaves_its_place_to_the_next() {
     let Some(setup) = Setup::new("a session that is not wanted leaves its place") else { return };
     let policy =
-        logged_in(&tcp(setup.server.port()), &setup.daemon.directory().join("password"), "");
-    setup.daemon.reload(&format!("{policy}\nholders = 1\nwait = \"30s\"\n"));
+        logged_in(&tcp(setup.server.port()), &setup.caller.daemon.directory().join("password"), "");
+    setup.caller.daemon.reload(&format!("{policy}\nholders = 1\nwait = \"30s\"\n"));
     let script = "\"$0\" -X -U eve -c 'SELECT 1'; exec \"$0\" -XAtc 'SELECT 2'";
     let psql = setup.server.program("psql");
     assert_eq!(setup.says("sh", &["-c", script, psql.to_str().unwrap()]), "2");
@@ -139,10 +117,10 @@ fn the_program_finds_a_socket_of_its_user_alone_and_no_secret() {
         assert!(said.lines().any(|found| found == line), "{said}");
     }
     let host = said.lines().find_map(|line| line.strip_prefix("PGHOST=")).unwrap();
-    assert!(Path::new(host).starts_with(&setup.runtime) && !Path::new(host).exists());
+    assert!(Path::new(host).starts_with(&setup.caller.runtime) && !Path::new(host).exists());
     assert!(!said.contains("geheim") && !said.contains("PGHOSTADDR"));
-    let mut prefixed = setup.daemon.command(&["exec", "1/5=postgres:ORDERS_", "--", "env"]);
-    let output = prefixed.env("XDG_RUNTIME_DIR", &setup.runtime).output().unwrap();
+    let mut prefixed = setup.caller.daemon.command(&["exec", "1/5=postgres:ORDERS_", "--", "env"]);
+    let output = prefixed.env("XDG_RUNTIME_DIR", &setup.caller.runtime).output().unwrap();
     assert!(text(&output.stdout).contains("\nORDERS_PGUSER=orders\n"), "{output:?}");
 }
 
@@ -182,7 +160,28 @@ fn a_cancel_request_reaches_the_server() {
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert!(said.contains("canceling statement due to user request"), "{said}");
     assert_eq!(status.code(), Some(1));
-    assert!(setup.directories().is_empty());
+    assert!(setup.caller.directories().is_empty());
+}
+
+#[test]
+fn an_interrupt_at_the_terminal_reaches_the_program_alone() {
+    let what = "an interrupt at the terminal reaches the program alone";
+    let Some(setup) = Setup::new(what) else { return };
+    let (keyboard, screen) = sys::terminal().unwrap();
+    let mut keyboard = File::from(keyboard);
+    let mut psql = setup.exec("psql", &["-XAtc", "SELECT pg_sleep(60)"]);
+    psql.stdin(screen.try_clone().unwrap()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    sys::on_terminal(&mut psql, screen);
+    let mut child = psql.spawn().unwrap();
+    wait_until("the query runs", || setup.queries("pg_sleep") == 1);
+    // Control and C.
+    keyboard.write_all(b"\x03").unwrap();
+    let status = child.wait().unwrap();
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(said.matches("canceling statement due to user request").count(), 1, "{said}");
+    assert_eq!(status.code(), Some(1), "the command has waited for its program");
+    assert!(setup.caller.directories().is_empty());
 }
 
 #[test]
@@ -253,19 +252,19 @@ fn the_command_ends_as_its_program_does_and_leaves_nothing() {
     let mut child = setup.sleeping("60");
     process::signal(program_of(&child), Signal::KILL);
     assert_eq!(child.wait().unwrap().code(), Some(128 + 9));
-    assert!(setup.directories().is_empty());
+    assert!(setup.caller.directories().is_empty());
 }
 
 #[test]
 fn a_slot_that_is_no_database_is_not_relayed() {
     let what = "a slot that is no database is not relayed";
     let Some(setup) = Setup::new(what) else { return };
-    let content = setup.daemon.directory().file("content", "x", 0o644);
-    setup.daemon.says(&["add", "1/0", "--payload", content.to_str().unwrap()]);
-    let said = setup.daemon.complains(8, &["exec", "1/0=postgres", "--", "true"]);
+    let content = setup.caller.daemon.directory().file("content", "x", 0o644);
+    setup.caller.daemon.says(&["add", "1/0", "--payload", content.to_str().unwrap()]);
+    let said = setup.caller.daemon.complains(8, &["exec", "1/0=postgres", "--", "true"]);
     assert!(said.contains("holds no connection to a server"), "{said}");
     let twice = ["exec", SLOT_NAME, SLOT_NAME, "--", "true"];
-    assert!(setup.daemon.complains(2, &twice).contains("name a prefix"));
+    assert!(setup.caller.daemon.complains(2, &twice).contains("name a prefix"));
     let mixed = ["exec", SLOT_NAME, "1/0", "--", "true"];
-    assert!(setup.daemon.complains(2, &mixed).contains("cannot be combined"));
+    assert!(setup.caller.daemon.complains(2, &mixed).contains("cannot be combined"));
 }

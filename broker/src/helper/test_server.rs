@@ -1,0 +1,73 @@
+//! A server at the other end of a log-in, as the tests and the fuzz target need it.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use fdbroker_policy::Auth;
+use fdbroker_wire::ConnectionWriter;
+use rustix::net::{Shutdown, shutdown};
+
+use super::answer::{Failure, Step};
+use super::log_in::{log_in, too_large};
+use super::patience::Patience;
+use super::secret::Secret;
+use super::stream::Stream;
+
+/// How long a log-in may take, which has nothing to wait for.
+const TIME: Duration = Duration::from_secs(60);
+
+/// What comes of a log-in: the payload, or why there is none.
+pub(super) type Outcome = Result<Vec<u8>, Failure>;
+
+/// Logs in to the server at the other end of a socket.
+///
+/// # Errors
+/// Why not.
+pub(super) fn log_in_over(socket: UnixStream, auth: &Auth, password: Option<&[u8]>) -> Outcome {
+    let begins = |error: io::Error| Failure::new(Step::Begin, error.to_string());
+    let (link, _supervisor) = UnixStream::pair().map_err(begins)?;
+    socket.set_nonblocking(true).map_err(begins)?;
+    let socket = OwnedFd::from(socket);
+    let secret = password.map(Secret::for_a_test);
+    let mut stream = Stream::new(&socket, Patience::new(link.as_fd(), TIME));
+    let mut writer = ConnectionWriter::new(auth.name()).map_err(too_large)?;
+    let result = log_in(auth, secret.as_ref(), &mut stream, &mut writer);
+    // A server that still writes is not to wait.
+    let _ = shutdown(&socket, Shutdown::Both);
+    result.map(|()| writer.finish().into_vec())
+}
+
+/// Logs in to a server that does this at its end.
+#[cfg(test)]
+pub(super) fn log_in_to(
+    auth: &Auth,
+    password: Option<&[u8]>,
+    serve: impl FnOnce(UnixStream) + Send,
+) -> Outcome {
+    let (socket, server) = UnixStream::pair().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| serve(server));
+        log_in_over(socket, auth, password)
+    })
+}
+
+/// Logs in to a server that sends these bytes and no more. Returns also what it was sent.
+#[cfg(test)]
+pub(super) fn log_in_to_sender(
+    auth: &Auth,
+    password: Option<&[u8]>,
+    sent: &[u8],
+) -> (Outcome, Vec<u8>) {
+    use std::io::{Read, Write};
+
+    let mut received = Vec::new();
+    let outcome = log_in_to(auth, password, |mut server| {
+        // The client may have stopped reading.
+        let _ = server.write_all(sent);
+        let _ = server.shutdown(std::net::Shutdown::Write);
+        let _ = server.read_to_end(&mut received);
+    });
+    (outcome, received)
+}

@@ -1,0 +1,14 @@
+//! Unmodified programs with sessions of the broker's, by `fdbroker exec`.
+//!
+//! - [`postgres`]: psql and pgbench; signals, the end, and what is left behind: nothing
+//! - [`redis`]: redis-cli, redis-benchmark and redis-py
+//! - [`relay`]: what holds for the relays of all protocols
+//! - [`socks5`]: curl, by a proxy
+
+mod caller;
+mod postgres;
+mod redis;
+mod relay;
+mod socks5;
+
+pub use caller::{Caller, PYTHON, has_python};

@@ -1,0 +1,12 @@
+//! What docs/connections.md shows.
+
+use std::path::Path;
+
+/// The first block of this language after a heading of docs/connections.md.
+pub fn example(heading: &str, language: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/connections.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let section = page.split(&format!("{heading}\n")).nth(1).expect("the heading is there");
+    let block = section.split(&format!("```{language}\n")).nth(1).expect("the block is there");
+    block.split("```").next().unwrap().to_owned()
+}
