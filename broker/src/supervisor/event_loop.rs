@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use fdbroker_wire::Message;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::time::Instant;
 
 use super::StartError;
 use super::audit::records::Records;
@@ -23,7 +22,6 @@ use super::workers::pulse::Pulse;
 use super::workers::restarts::Death;
 use super::workers::spawn;
 use crate::fd::{CloseQueue, PeerFd};
-use crate::transmit::{RETRY, is_short};
 
 /// How long what a dead worker left behind is read: only somebody whom it gave its end of the
 /// link to can make that last.
@@ -32,8 +30,6 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_millis(100);
 /// Threads for opening; each resource may take a part of them only.
 const MAX_OPENERS: usize = 256;
-/// How long the first worker may not start for want of something that the kernel may have again.
-const SHORT: Duration = Duration::from_secs(5);
 
 /// Why a worker is no longer attended to.
 enum End {
@@ -97,18 +93,10 @@ impl Supervisor {
     async fn serve(&mut self) -> Result<(), StartError> {
         let mut signals = Signals::heed().map_err(StartError::Runtime)?;
         self.opener.keep_ready(&self.told);
-        let until = Instant::now() + SHORT;
         loop {
             self.listener.repair(&self.log);
             let end = match spawn::worker(&self.spawner, &self.log, self.close_queue.clone()) {
                 Ok((process, link)) => self.attend(process, link, &mut signals).await,
-                // Without privilege, what other processes of this user have in flight counts here too.
-                Err(error)
-                    if is_short(&error) && !self.readiness.is_told() && Instant::now() < until =>
-                {
-                    tokio::time::sleep(RETRY).await;
-                    continue;
-                }
                 Err(error) => {
                     End::Died { status: format!("not started: {error}"), death: Death::UNBORN }
                 }

@@ -1,12 +1,16 @@
 //! How the daemon starts and ends, and what keeps it from starting.
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::process::Command;
 
 use fdbroker_tests::binaries::binaries;
-use fdbroker_tests::{Daemon, Directory, PATIENCE, Peer, fixtures, is_root, needs_root, skip};
+use fdbroker_tests::{
+    Daemon, Directory, HelperProcess, Ids, PATIENCE, Peer, fixtures, is_root, needs_root, process,
+    skip, wait_until,
+};
 use rustix::process::Signal;
 
 #[test]
@@ -20,6 +24,34 @@ fn it_ends_with_0_on_sigterm_and_on_sigint_and_its_socket_is_gone() {
         assert!(!daemon.socket().exists(), "{signal:?}");
         assert!(fdbroker_tests::process::has_ended(worker), "the worker outlives {signal:?}");
     }
+}
+
+/// What other processes of an ordinary user have in flight counts for its broker too.
+#[test]
+fn a_broker_starts_a_worker_while_too_many_descriptors_of_its_user_are_in_flight() {
+    if !needs_root("descriptors in flight of another user") {
+        return;
+    }
+    let Some(broker) = Daemon::built_in("descriptors in flight") else { return };
+    let (unread, sends) = UnixStream::pair().unwrap();
+    let other = HelperProcess::user(CROWDED);
+    let file = fixtures::file_saying("in flight");
+    other.keep(&sends).send(b"x", &[file.as_fd(); 200]).unwrap();
+    // The worker gets what it needs when there is room again.
+    let makes_room = std::thread::spawn(move || {
+        wait_until("a worker is there", || has_worker_of(CROWDED));
+        drop(unread);
+    });
+    drop(broker.run_as(Ids::plain(CROWDED)).descriptor_limit(150).start());
+    makes_room.join().unwrap();
+}
+
+const CROWDED: u32 = 64241;
+
+fn has_worker_of(user: u32) -> bool {
+    let of_user = |pid: &u32| fs::metadata(format!("/proc/{pid}")).is_ok_and(|it| it.uid() == user);
+    let brokers = process::children(std::process::id()).into_iter();
+    brokers.flat_map(process::workers).any(|worker| of_user(&worker))
 }
 
 #[test]

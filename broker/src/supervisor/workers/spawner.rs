@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 
+use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
@@ -77,7 +78,12 @@ impl Spawner {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut rights = SendAncillaryBuffer::new(&mut space);
         rights.push(SendAncillaryMessage::ScmRights(&passed));
-        sendmsg(descriptors, &[IoSlice::new(&[0])], &mut rights, SendFlags::NOSIGNAL)?;
+        match sendmsg(descriptors, &[IoSlice::new(&[0])], &mut rights, SendFlags::NOSIGNAL) {
+            // Without privilege, what other processes of this user have in flight counts here too. From this
+            // thread the process starts all the same, unless a close(2) blocks just then.
+            Err(Errno::TOOMANYREFS) => return this_binary(&arguments, link, errors).spawn(),
+            sent => sent?,
+        };
         let (reply, child) = channel();
         orders.send(Order { arguments, reply }).map_err(|_| ended())?;
         child.recv().map_err(|_| ended())?
