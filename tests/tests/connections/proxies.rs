@@ -26,7 +26,7 @@ pub fn web_server() -> u16 {
 }
 
 /// A port that nobody listens on.
-fn closed_port() -> u16 {
+pub fn closed_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

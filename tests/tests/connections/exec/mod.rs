@@ -1,11 +1,13 @@
 //! Unmodified programs with sessions of the broker's, by `fdbroker exec`.
 //!
+//! - [`http_proxy`]: curl, by a proxy that asks for CONNECT
 //! - [`postgres`]: psql and pgbench; signals, the end, and what is left behind: nothing
 //! - [`redis`]: redis-cli, redis-benchmark and redis-py
 //! - [`relay`]: what holds for the relays of all protocols
 //! - [`socks5`]: curl, by a proxy
 
 mod caller;
+mod http_proxy;
 mod postgres;
 mod redis;
 mod relay;

@@ -6,7 +6,9 @@
 mod abandoned;
 mod arguments;
 mod directory;
+mod http_proxy;
 mod listener;
+mod loopback;
 mod postgres;
 mod program;
 mod protocol;
@@ -26,6 +28,7 @@ use tokio::runtime::Builder;
 use crate::failure::Failure;
 use arguments::Paths;
 use directory::Directory;
+use listener::Listener;
 use program::{Environment, Program};
 pub(super) use protocol::Protocol;
 use sessions::Sessions;
@@ -80,8 +83,8 @@ pub(super) fn run(
 fn paths(relays: &[Relay<'_>], directories: &[Directory]) -> Paths {
     let mut paths = Paths::default();
     for (relay, directory) in relays.iter().zip(directories) {
-        if relay.protocol.fills_arguments() {
-            paths.add(relay.prefix, directory.join(relay.protocol.socket_name()));
+        if let Some(name) = relay.protocol.argument() {
+            paths.add(relay.prefix, directory.join(name));
         }
     }
     paths
@@ -94,11 +97,14 @@ async fn begin(
     connector: Connector,
     environment: &mut Environment,
 ) -> Result<(), Failure> {
-    let first = sessions::first(&connector, relay.slot, relay.protocol.name()).await?;
-    relay.protocol.set(&first, directory, relay.prefix, environment);
-    let sessions = Sessions::new(connector, relay.slot, first);
-    let listener = listener::bind(&directory.join(relay.protocol.socket_name()))?;
-    tokio::spawn(listener::serve(listener, sessions, relay.protocol));
+    let first = sessions::first(&connector, relay.slot, relay.protocol.spoken()).await?;
+    let listener = match relay.protocol.socket_name() {
+        Some(name) => Listener::at(&directory.join(name))?,
+        None => Listener::on_loopback().await?,
+    };
+    relay.protocol.set(&first, directory, listener.address(), relay.prefix, environment);
+    let server = relay.protocol.server(Sessions::new(connector, relay.slot, first));
+    tokio::spawn(listener::serve(listener, server));
     Ok(())
 }
 

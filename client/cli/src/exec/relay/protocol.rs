@@ -1,11 +1,13 @@
 //! The protocols that can be relayed: which there are, and what a program needs to find the socket.
 
+use std::net::SocketAddr;
+
 use tokio::net::UnixStream;
 
 use super::directory::Directory;
 use super::program::Environment;
 use super::sessions::{Session, Sessions};
-use super::{postgres, redis, socks5};
+use super::{http_proxy, postgres, redis, socks5};
 
 /// What is spoken on the socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,48 +18,61 @@ pub(crate) enum Protocol {
     Redis,
     /// SOCKS, version 5.
     Socks5,
+    /// That of HTTP proxies, CONNECT.
+    HttpProxy,
 }
+
+const ALL: [Protocol; 4] =
+    [Protocol::Postgres, Protocol::Redis, Protocol::Socks5, Protocol::HttpProxy];
 
 impl Protocol {
     /// Returns the protocol of this name.
     pub(crate) fn named(name: &str) -> Option<Self> {
-        [Self::Postgres, Self::Redis, Self::Socks5]
-            .into_iter()
-            .find(|protocol| protocol.name() == name)
+        ALL.into_iter().find(|protocol| protocol.name() == name)
     }
 
-    /// Its name, on the command line and in payloads.
-    pub(super) fn name(self) -> &'static str {
+    /// What the sessions of the slot may speak. Behind a proxy of either kind is one server.
+    pub(super) fn spoken(self) -> &'static [&'static str] {
+        match self {
+            Self::Postgres => &[postgres::NAME],
+            Self::Redis => &[redis::NAME],
+            Self::Socks5 => &[socks5::NAME, http_proxy::NAME],
+            Self::HttpProxy => &[http_proxy::NAME, socks5::NAME],
+        }
+    }
+
+    /// Its name on the command line.
+    fn name(self) -> &'static str {
         match self {
             Self::Postgres => postgres::NAME,
             Self::Redis => redis::NAME,
             Self::Socks5 => socks5::NAME,
+            Self::HttpProxy => http_proxy::NAME,
         }
     }
 
-    /// The name of the socket in its directory.
-    pub(super) fn socket_name(self) -> &'static str {
+    /// The name of the socket in its directory; `None` for a port, where programs take nothing else.
+    pub(super) fn socket_name(self) -> Option<&'static str> {
         match self {
-            Self::Postgres => postgres::SOCKET,
-            Self::Redis => redis::SOCKET,
-            Self::Socks5 => socks5::SOCKET,
+            Self::Postgres => Some(postgres::SOCKET),
+            Self::Redis => Some(redis::SOCKET),
+            Self::Socks5 => Some(socks5::SOCKET),
+            Self::HttpProxy => None,
         }
     }
 
-    /// Whether `{}` in the arguments of the program stands for the path of the socket. A client of PostgreSQL is told
-    /// the directory.
-    pub(super) fn fills_arguments(self) -> bool {
-        match self {
-            Self::Postgres => false,
-            Self::Redis | Self::Socks5 => true,
-        }
+    /// The name of the socket whose path `{}` in the arguments of the program stands for. A client of PostgreSQL is
+    /// told the directory.
+    pub(super) fn argument(self) -> Option<&'static str> {
+        self.socket_name().filter(|_| self != Self::Postgres)
     }
 
-    /// Sets what leads a program to the socket.
+    /// Sets what leads a program to the socket in the directory, or to the port.
     pub(super) fn set(
         self,
         first: &Session,
         directory: &Directory,
+        port: Option<SocketAddr>,
         prefix: &str,
         environment: &mut Environment,
     ) {
@@ -65,6 +80,7 @@ impl Protocol {
             Self::Postgres => postgres::set(first, directory, prefix, environment),
             Self::Redis => redis::set(directory, prefix, environment),
             Self::Socks5 => socks5::set(directory, prefix, environment),
+            Self::HttpProxy => http_proxy::set(port, prefix, environment),
         }
     }
 
@@ -74,6 +90,7 @@ impl Protocol {
             Self::Postgres => Server::Postgres(postgres::Server::new(sessions)),
             Self::Redis => Server::Redis(redis::Server::new(sessions)),
             Self::Socks5 => Server::Socks5(socks5::Server::new(sessions)),
+            Self::HttpProxy => Server::HttpProxy(http_proxy::Server::new(sessions)),
         }
     }
 }
@@ -86,6 +103,8 @@ pub(super) enum Server {
     Redis(redis::Server),
     /// SOCKS5.
     Socks5(socks5::Server),
+    /// A proxy by HTTP.
+    HttpProxy(http_proxy::Server),
 }
 
 impl Server {
@@ -95,6 +114,7 @@ impl Server {
             Self::Postgres(server) => server.serve(client).await,
             Self::Redis(server) => server.serve(client).await,
             Self::Socks5(server) => server.serve(client).await,
+            Self::HttpProxy(server) => server.serve(client).await,
         };
         // The client has been told, or has gone.
         drop(served);

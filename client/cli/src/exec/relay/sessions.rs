@@ -65,15 +65,16 @@ fn lock(first: &Mutex<Option<Session>>) -> MutexGuard<'_, Option<Session>> {
     first.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Gets the first one, if its server speaks this protocol.
+/// Gets the first one, if it speaks one of these protocols. The first of them is the one that was asked for.
 pub(super) async fn first(
     connector: &Connector,
     slot: Slot,
-    protocol: &str,
+    protocols: &[&str],
 ) -> Result<Session, Failure> {
     let session = get(connector, slot).await?;
+    let protocol = protocols.first().copied().unwrap_or_default();
     match session.connection().map(Connection::protocol) {
-        Some(spoken) if spoken == protocol => Ok(session),
+        Some(spoken) if protocols.contains(&spoken) => Ok(session),
         Some(spoken) => Err(Failure::Local(format!(
             "exec: slot {slot} holds a connection that speaks {spoken}, not {protocol}",
             spoken = quoted(spoken)
