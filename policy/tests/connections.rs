@@ -5,8 +5,8 @@ mod support;
 use std::time::Duration;
 
 use fdbroker_policy::{
-    Auth, ConnectSource, Credential, Kind, Opening, PostgresAuth, PostgresMethod, ProxyAuth,
-    ProxyTarget, Resource, ServerAddress, Source,
+    Auth, ConnectSource, Credential, Kind, MysqlAuth, MysqlMethod, Opening, PostgresAuth,
+    PostgresMethod, ProxyAuth, ProxyTarget, Resource, ServerAddress, Source,
 };
 use support::load_one;
 
@@ -112,6 +112,23 @@ fn a_proxy_has_a_target_and_perhaps_a_user() {
     assert_eq!(bare.to_string(), "socks5 target [::1]:80");
     let expected = ProxyAuth { target: target("::1", 80), user: None, password: None };
     assert_eq!(bare, Auth::Socks5(expected));
+}
+
+#[test]
+fn a_mysql_server_may_ask_by_the_methods_that_are_named() {
+    let bare = auth("mysql = { user = \"u x\" }");
+    assert_eq!(bare.to_string(), "mysql user \"u x\"");
+    let methods = vec![MysqlMethod::CachingSha2Password];
+    let user = "u x".to_owned();
+    let expected = MysqlAuth { user, database: None, password: None, methods };
+    assert_eq!(bare, Auth::Mysql(expected));
+    let full = auth(
+        "mysql = { user = \"u\", database = \"d\", password = \"file:/etc/key\", \
+         methods = [\"mysql_native_password\", \"mysql_native_password\"] }",
+    );
+    let expected =
+        "mysql user \"u\" database \"d\" password file:/etc/key by mysql_native_password";
+    assert_eq!(full.to_string(), expected);
 }
 
 #[test]

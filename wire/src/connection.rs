@@ -42,6 +42,12 @@ pub const PARAMETER: &str = "parameter.";
 pub const BACKEND_PID: &str = "backend.pid";
 /// The number by which the server lists the connection, in decimal.
 pub const CLIENT_ID: &str = "client.id";
+/// What the session can do: flags of the protocol, in decimal.
+pub const CAPABILITIES: &str = "capabilities";
+/// The number of the session's character set, in decimal.
+pub const CHARSET: &str = "charset";
+/// The state of the session as the server reported it: flags of the protocol, in decimal.
+pub const STATUS: &str = "status";
 /// What cancels a request of this connection, as the server sent it.
 pub const BACKEND_KEY: &str = "backend.key";
 /// The state of the transaction, one byte: `I` for none.

@@ -4,7 +4,9 @@ use std::io::Write;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 
-use fdbroker_policy::{Auth, PostgresAuth, PostgresMethod, ProxyAuth, ProxyTarget, RedisAuth};
+use fdbroker_policy::{
+    Auth, MysqlAuth, MysqlMethod, PostgresAuth, PostgresMethod, ProxyAuth, ProxyTarget, RedisAuth,
+};
 
 use super::test_server::log_in_over;
 
@@ -31,11 +33,21 @@ fn auth(kind: u8) -> Option<Auth> {
             password: None,
             methods: PostgresMethod::ALL.to_vec(),
         }),
+        b'm' => Auth::Mysql(mysql()),
         b'r' => Auth::Redis(redis()),
         b'h' => Auth::HttpProxy(proxy()),
         b's' => Auth::Socks5(proxy()),
         _ => return None,
     })
+}
+
+fn mysql() -> MysqlAuth {
+    MysqlAuth {
+        user: "user".to_owned(),
+        database: Some("database".to_owned()),
+        password: None,
+        methods: MysqlMethod::ALL.to_vec(),
+    }
 }
 
 fn redis() -> RedisAuth {

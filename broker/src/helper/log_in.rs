@@ -7,7 +7,7 @@ use fdbroker_wire::connection::{EARLY, TooLarge};
 use super::answer::{Failure, Step};
 use super::secret::Secret;
 use super::stream::Stream;
-use super::{http_proxy, postgres, redis, socks5};
+use super::{http_proxy, mysql, postgres, redis, socks5};
 
 /// Logs in, and writes what the session is, with what the server sent after the log-in.
 ///
@@ -23,6 +23,7 @@ pub(crate) fn log_in(
         Auth::Postgres(auth) => postgres::log_in(stream, auth, secret)?.write(auth, payload),
         Auth::Socks5(auth) => socks5::log_in(stream, auth, secret)?.write(auth, payload),
         Auth::HttpProxy(auth) => http_proxy::log_in(stream, auth, secret)?.write(auth, payload),
+        Auth::Mysql(auth) => mysql::log_in(stream, auth, secret)?.write(auth, payload),
         Auth::Redis(auth) => redis::log_in(stream, auth, secret)?.write(auth, payload),
     };
     written.map_err(too_large)?;

@@ -14,6 +14,7 @@ pub mod fuzzing;
 mod http_proxy;
 pub(crate) mod job;
 mod log_in;
+mod mysql;
 mod patience;
 mod postgres;
 mod redis;

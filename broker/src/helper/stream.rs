@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, getsockname, recv, send};
 use zeroize::Zeroize;
 
 use super::answer::{Failure, Step};
@@ -75,6 +75,11 @@ impl<'a> Stream<'a> {
     /// Returns what was received and not taken.
     pub(crate) fn rest(&self) -> &[u8] {
         self.bytes(self.taken..self.received)
+    }
+
+    /// Returns whether the server is on this machine, at a Unix socket: no network sees what is sent.
+    pub(crate) fn is_local(&self) -> bool {
+        getsockname(self.socket).is_ok_and(|it| it.address_family() == AddressFamily::UNIX)
     }
 
     fn receive(&mut self) -> Result<(), Failure> {

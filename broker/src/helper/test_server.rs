@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use fdbroker_policy::Auth;
 use fdbroker_wire::ConnectionWriter;
+use rustix::io::ioctl_fionbio;
 use rustix::net::{Shutdown, shutdown};
 
 use super::answer::{Failure, Step};
@@ -25,11 +26,15 @@ pub(super) type Outcome = Result<Vec<u8>, Failure>;
 ///
 /// # Errors
 /// Why not.
-pub(super) fn log_in_over(socket: UnixStream, auth: &Auth, password: Option<&[u8]>) -> Outcome {
+pub(super) fn log_in_over(
+    socket: impl Into<OwnedFd>,
+    auth: &Auth,
+    password: Option<&[u8]>,
+) -> Outcome {
     let begins = |error: io::Error| Failure::new(Step::Begin, error.to_string());
     let (link, _supervisor) = UnixStream::pair().map_err(begins)?;
-    socket.set_nonblocking(true).map_err(begins)?;
-    let socket = OwnedFd::from(socket);
+    let socket = socket.into();
+    ioctl_fionbio(&socket, true).map_err(|error| begins(error.into()))?;
     let secret = password.map(Secret::for_a_test);
     let mut stream = Stream::new(&socket, Patience::new(link.as_fd(), TIME));
     let mut writer = ConnectionWriter::new(auth.name()).map_err(too_large)?;

@@ -10,7 +10,9 @@ mod ready;
 use std::fmt;
 use std::time::Duration;
 
-pub use self::auth::{Auth, PostgresAuth, PostgresMethod, ProxyAuth, ProxyTarget, RedisAuth};
+pub use self::auth::{
+    Auth, MysqlAuth, MysqlMethod, PostgresAuth, PostgresMethod, ProxyAuth, ProxyTarget, RedisAuth,
+};
 pub use self::connect::{ConnectSource, ServerAddress};
 pub use self::credential::Credential;
 pub use self::lease::LeaseTerms;

@@ -5,6 +5,7 @@
 //! - [`descriptor`]: libraries and programs that take a descriptor
 //! - [`exec`]: unmodified programs, by the command
 //! - [`leases`]: who has a connection on terms, and when that ends
+//! - [`mysql`]: a real MariaDB server
 //! - [`names`]: servers by name, and connections without a log-in
 //! - [`pages`]: what the page shows
 //! - [`postgres`]: a real PostgreSQL server
@@ -19,6 +20,7 @@ mod confined;
 mod descriptor;
 mod exec;
 mod leases;
+mod mysql;
 mod names;
 mod pages;
 mod postgres;

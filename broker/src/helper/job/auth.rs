@@ -3,13 +3,14 @@
 use fdbroker_policy::Auth;
 
 use super::values::Values;
-use super::{postgres, proxy, redis};
+use super::{mysql, postgres, proxy, redis};
 
 /// What a job says of a log-in. Where the credential is kept is left out.
 pub(super) fn values(auth: &Auth) -> Values {
     match auth {
         Auth::Postgres(auth) => postgres::values(auth),
         Auth::Socks5(auth) | Auth::HttpProxy(auth) => proxy::values(auth),
+        Auth::Mysql(auth) => mysql::values(auth),
         Auth::Redis(auth) => redis::values(auth),
     }
 }
@@ -20,6 +21,7 @@ pub(super) fn read(kind: &str, mut values: Values) -> Option<Auth> {
         "postgres" => Auth::Postgres(postgres::read(&mut values)?),
         "socks5" => Auth::Socks5(proxy::read(&mut values)?),
         "http-proxy" => Auth::HttpProxy(proxy::read(&mut values)?),
+        "mysql" => Auth::Mysql(mysql::read(&mut values)?),
         "redis" => Auth::Redis(redis::read(&mut values)?),
         _ => return None,
     };

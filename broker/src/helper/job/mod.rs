@@ -3,6 +3,7 @@
 //! It names no secret: the credential comes beside it, as a descriptor of memory that nobody can change.
 
 mod auth;
+mod mysql;
 mod postgres;
 mod proxy;
 mod redis;
@@ -161,7 +162,7 @@ fn tcp(value: &str) -> Option<ServerAddress> {
 
 #[cfg(test)]
 mod tests {
-    use fdbroker_policy::{Auth, PostgresAuth, PostgresMethod, RedisAuth};
+    use fdbroker_policy::{Auth, MysqlAuth, MysqlMethod, PostgresAuth, PostgresMethod, RedisAuth};
 
     use super::*;
 
@@ -198,6 +199,13 @@ mod tests {
             let connect = ConnectSource { auth: Some(Auth::Redis(auth)), ..job().connect };
             let redis = Job { connect, ..job() };
             assert_eq!(Job::from_bytes(&redis.to_bytes().unwrap()), Some(redis));
+        }
+        for database in [None, Some("shop".to_owned())] {
+            let (user, methods) = ("orders".to_owned(), vec![MysqlMethod::NativePassword]);
+            let auth = Auth::Mysql(MysqlAuth { user, database, password: None, methods });
+            let connect = ConnectSource { auth: Some(auth), ..job().connect };
+            let mysql = Job { connect, ..job() };
+            assert_eq!(Job::from_bytes(&mysql.to_bytes().unwrap()), Some(mysql));
         }
         let bare = ConnectSource { source: None, auth: None, ..job().connect };
         let bare = Job { account: None, connect: bare, ..job() };

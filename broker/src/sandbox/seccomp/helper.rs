@@ -39,7 +39,7 @@ const CALLS: &[Call] = &[
     (libc::SYS_bind, "`source`; name look-up: netlink", &[]),
     (libc::SYS_getsockopt, "connecting", &[]),
     (libc::SYS_setsockopt, "connecting; name look-up", &[]),
-    (libc::SYS_getsockname, "name look-up", &[]),
+    (libc::SYS_getsockname, "the log-in: whether the server is local; name look-up", &[]),
     (libc::SYS_getpeername, "name look-up", &[]),
     (libc::SYS_sendto, "the log-in; name look-up", &[]),
     (libc::SYS_recvfrom, "the log-in; name look-up", &[]),

@@ -1,11 +1,13 @@
 //! How the broker proves to a server who it is: one file for each kind of log-in. No value here is secret.
 
+mod mysql;
 mod postgres;
 mod proxy;
 mod redis;
 
 use std::fmt;
 
+pub use self::mysql::{MysqlAuth, MysqlMethod};
 pub use self::postgres::{PostgresAuth, PostgresMethod};
 pub use self::proxy::{ProxyAuth, ProxyTarget};
 pub use self::redis::RedisAuth;
@@ -20,6 +22,8 @@ pub enum Auth {
     Socks5(ProxyAuth),
     /// A proxy that speaks HTTP and has CONNECT.
     HttpProxy(ProxyAuth),
+    /// A MySQL or MariaDB server.
+    Mysql(MysqlAuth),
     /// A Redis server.
     Redis(RedisAuth),
 }
@@ -32,6 +36,7 @@ impl Auth {
             Self::Postgres(_) => "postgres",
             Self::Socks5(_) => "socks5",
             Self::HttpProxy(_) => "http-proxy",
+            Self::Mysql(_) => "mysql",
             Self::Redis(_) => "redis",
         }
     }
@@ -40,6 +45,7 @@ impl Auth {
         match self {
             Self::Postgres(auth) => auth.password.as_ref(),
             Self::Socks5(auth) | Self::HttpProxy(auth) => auth.password.as_ref(),
+            Self::Mysql(auth) => auth.password.as_ref(),
             Self::Redis(auth) => auth.password.as_ref(),
         }
     }
@@ -50,6 +56,7 @@ impl fmt::Display for Auth {
         match self {
             Self::Postgres(auth) => auth.fmt(f),
             Self::Socks5(auth) | Self::HttpProxy(auth) => write!(f, "{} {auth}", self.name()),
+            Self::Mysql(auth) => auth.fmt(f),
             Self::Redis(auth) => auth.fmt(f),
         }
     }

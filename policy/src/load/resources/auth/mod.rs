@@ -1,6 +1,8 @@
 //! Reads `auth`: how a connection is authenticated. Each kind has a file.
 
 mod http_proxy;
+mod methods;
+mod mysql;
 mod names;
 mod postgres;
 mod proxy;
@@ -23,10 +25,11 @@ const KIND: &str = "a table with `user`, `password` and more";
 type Read = fn(Section<'_, '_>, &mut Report<'_>) -> Option<Auth>;
 
 /// Each kind, by its key.
-const KINDS: [(&str, Read); 4] = [
+const KINDS: [(&str, Read); 5] = [
     ("postgres", |section, report| postgres::read(section, report).map(Auth::Postgres)),
     ("socks5", |section, report| proxy::read(section, report).map(Auth::Socks5)),
     ("http-proxy", |section, report| http_proxy::read(section, report).map(Auth::HttpProxy)),
+    ("mysql", |section, report| mysql::read(section, report).map(Auth::Mysql)),
     ("redis", |section, report| redis::read(section, report).map(Auth::Redis)),
 ];
 
