@@ -9,16 +9,17 @@ use crate::resource::{SLOT, There, connecting, connection, failure, tcp};
 
 /// Who has no right on any credential.
 const CALLER: u32 = 64037;
-const STATEMENTS: [&str; 4] = [
+/// What there is in the server.
+pub const STATEMENTS: [&str; 4] = [
     "CREATE DATABASE shop;",
     "CREATE USER orders@'%' IDENTIFIED BY 'hunter2-geheim';",
     "GRANT SELECT ON shop.* TO orders@'%';",
     "CREATE USER guest@'%';",
 ];
-const NATIVE: &str = "methods = [\"mysql_native_password\"]";
+pub const NATIVE: &str = "methods = [\"mysql_native_password\"]";
 
 /// A daemon that is logged in with this password, if there is one, and these keys.
-fn daemon(address: &str, password: Option<&str>, keys: &str) -> Daemon {
+pub fn daemon(address: &str, password: Option<&str>, keys: &str) -> Daemon {
     let builder = Daemon::open();
     let password = password.map(|password| {
         let path = builder.directory().private_file("password", password);

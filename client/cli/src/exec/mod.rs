@@ -22,8 +22,9 @@ use wanted::{Form, Wanted};
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Exec {
     /// The slots, in the order of their descriptors, each with its name for LISTEN_FDNAMES
-    /// [default name: the slot as given, with a dot for the slash]. SLOT=postgres, SLOT=redis,
-    /// SLOT=socks5 and SLOT=http-proxy, also with :PREFIX behind, relay to the server instead
+    /// [default name: the slot as given, with a dot for the slash]. SLOT=postgres, SLOT=mysql,
+    /// SLOT=redis, SLOT=socks5 and SLOT=http-proxy, also with :PREFIX behind, relay to the server
+    /// instead
     #[arg(required = true, value_name = "SLOT[=NAME]", value_parser = Wanted::parse)]
     slots: Vec<Wanted>,
     /// The program and its arguments
@@ -37,6 +38,7 @@ Examples:
   fdbroker exec tun -- qemu-system-x86_64 -netdev tap,id=net0,fd=3 ...
   fdbroker exec 1/1 -- sh -c 'head -n 3 <&3'
   fdbroker exec orders=postgres -- psql
+  fdbroker exec stock=mysql -- mysql
   fdbroker exec sessions=redis -- redis-cli -s {}
   fdbroker exec partner=socks5 -- curl https://partner.example.org/
 
@@ -50,14 +52,14 @@ If a wrapper forks, as in sh -c 'server; true', LISTEN_PID is not the server's p
 the server ignores the descriptors. Write exec before the server. Descriptors 3, 4, ... of the
 caller are not passed on.
 
-With SLOT=postgres, SLOT=redis, SLOT=socks5 or SLOT=http-proxy, the command stays the parent of
-the program. It listens on a socket in a directory of its own; for http-proxy, on a port. Each
+With SLOT=PROTOCOL, for postgres, mysql, redis, socks5 or http-proxy, the command stays the parent
+of the program. It listens on a socket in a directory of its own; for http-proxy, on a port. Each
 connection to it gets a session from the broker. The program finds it by PGHOST, PGPORT, PGUSER,
-PGDATABASE and PGSSLMODE; by REDIS_URL and REDIS_SOCKET; by ALL_PROXY; or by https_proxy and
-HTTPS_PROXY. With :PREFIX behind, the names of the variables begin with PREFIX. In the arguments
-of the program, {} is the path of the socket of Redis or SOCKS5, and {PREFIX} that of one with a
-prefix. Signals are passed on to the program. If a signal ends it, the exit status is 128 and the
-signal's number.
+PGDATABASE and PGSSLMODE; by MYSQL_UNIX_PORT and MYSQL_HOME; by REDIS_URL and REDIS_SOCKET; by
+ALL_PROXY; or by https_proxy and HTTPS_PROXY. With :PREFIX behind, the names of the variables
+begin with PREFIX. In the arguments of the program, {} is the path of the socket of mysql, redis
+or socks5; with a prefix, {PREFIX} is. Signals are passed on to the program. If a signal ends it,
+the exit status is 128 and the signal's number.
 
 docs/servers.md shows the line for nginx, haproxy, gunicorn and other servers.";
 

@@ -1,6 +1,7 @@
 //! Unmodified programs with sessions of the broker's, by `fdbroker exec`.
 //!
 //! - [`http_proxy`]: curl, by a proxy that asks for CONNECT
+//! - [`mysql`]: mysql, and PyMySQL
 //! - [`postgres`]: psql and pgbench; signals, the end, and what is left behind: nothing
 //! - [`redis`]: redis-cli, redis-benchmark and redis-py
 //! - [`relay`]: what holds for the relays of all protocols
@@ -8,6 +9,7 @@
 
 mod caller;
 mod http_proxy;
+mod mysql;
 mod postgres;
 mod redis;
 mod relay;

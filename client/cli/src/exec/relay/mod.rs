@@ -9,6 +9,7 @@ mod directory;
 mod http_proxy;
 mod listener;
 mod loopback;
+mod mysql;
 mod postgres;
 mod program;
 mod protocol;
@@ -102,7 +103,7 @@ async fn begin(
         Some(name) => Listener::at(&directory.join(name))?,
         None => Listener::on_loopback().await?,
     };
-    relay.protocol.set(&first, directory, listener.address(), relay.prefix, environment);
+    relay.protocol.set(&first, directory, listener.address(), relay.prefix, environment)?;
     let server = relay.protocol.server(Sessions::new(connector, relay.slot, first));
     tokio::spawn(listener::serve(listener, server));
     Ok(())

@@ -7,13 +7,16 @@ use tokio::net::UnixStream;
 use super::directory::Directory;
 use super::program::Environment;
 use super::sessions::{Session, Sessions};
-use super::{http_proxy, postgres, redis, socks5};
+use super::{http_proxy, mysql, postgres, redis, socks5};
+use crate::failure::Failure;
 
 /// What is spoken on the socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Protocol {
     /// PostgreSQL's, version 3.
     Postgres,
+    /// That of MySQL and MariaDB, 4.1.
+    Mysql,
     /// That of Redis, RESP.
     Redis,
     /// SOCKS, version 5.
@@ -22,8 +25,8 @@ pub(crate) enum Protocol {
     HttpProxy,
 }
 
-const ALL: [Protocol; 4] =
-    [Protocol::Postgres, Protocol::Redis, Protocol::Socks5, Protocol::HttpProxy];
+const ALL: [Protocol; 5] =
+    [Protocol::Postgres, Protocol::Mysql, Protocol::Redis, Protocol::Socks5, Protocol::HttpProxy];
 
 impl Protocol {
     /// Returns the protocol of this name.
@@ -35,6 +38,7 @@ impl Protocol {
     pub(super) fn spoken(self) -> &'static [&'static str] {
         match self {
             Self::Postgres => &[postgres::NAME],
+            Self::Mysql => &[mysql::NAME],
             Self::Redis => &[redis::NAME],
             Self::Socks5 => &[socks5::NAME, http_proxy::NAME],
             Self::HttpProxy => &[http_proxy::NAME, socks5::NAME],
@@ -45,6 +49,7 @@ impl Protocol {
     fn name(self) -> &'static str {
         match self {
             Self::Postgres => postgres::NAME,
+            Self::Mysql => mysql::NAME,
             Self::Redis => redis::NAME,
             Self::Socks5 => socks5::NAME,
             Self::HttpProxy => http_proxy::NAME,
@@ -55,6 +60,7 @@ impl Protocol {
     pub(super) fn socket_name(self) -> Option<&'static str> {
         match self {
             Self::Postgres => Some(postgres::SOCKET),
+            Self::Mysql => Some(mysql::SOCKET),
             Self::Redis => Some(redis::SOCKET),
             Self::Socks5 => Some(socks5::SOCKET),
             Self::HttpProxy => None,
@@ -75,19 +81,22 @@ impl Protocol {
         port: Option<SocketAddr>,
         prefix: &str,
         environment: &mut Environment,
-    ) {
+    ) -> Result<(), Failure> {
         match self {
             Self::Postgres => postgres::set(first, directory, prefix, environment),
+            Self::Mysql => mysql::set(first, directory, prefix, environment)?,
             Self::Redis => redis::set(directory, prefix, environment),
             Self::Socks5 => socks5::set(directory, prefix, environment),
             Self::HttpProxy => http_proxy::set(port, prefix, environment),
         }
+        Ok(())
     }
 
     /// Makes the state that the connections to one socket share.
     pub(super) fn server(self, sessions: Sessions) -> Server {
         match self {
             Self::Postgres => Server::Postgres(postgres::Server::new(sessions)),
+            Self::Mysql => Server::Mysql(mysql::Server::new(sessions)),
             Self::Redis => Server::Redis(redis::Server::new(sessions)),
             Self::Socks5 => Server::Socks5(socks5::Server::new(sessions)),
             Self::HttpProxy => Server::HttpProxy(http_proxy::Server::new(sessions)),
@@ -99,6 +108,8 @@ impl Protocol {
 pub(super) enum Server {
     /// PostgreSQL.
     Postgres(postgres::Server),
+    /// MySQL or MariaDB.
+    Mysql(mysql::Server),
     /// Redis.
     Redis(redis::Server),
     /// SOCKS5.
@@ -112,6 +123,7 @@ impl Server {
     pub(super) async fn serve(&self, client: UnixStream) {
         let served = match self {
             Self::Postgres(server) => server.serve(client).await,
+            Self::Mysql(server) => server.serve(client).await,
             Self::Redis(server) => server.serve(client).await,
             Self::Socks5(server) => server.serve(client).await,
             Self::HttpProxy(server) => server.serve(client).await,

@@ -1,0 +1,124 @@
+//! MySQL and MariaDB for programs that log in as ever: the relay greets a client as the server of a session that is
+//! logged in, and then bytes are copied both ways.
+//!
+//! The client belongs to this user, and has the session anyway: nothing is kept from it but what it cannot have.
+
+mod flags;
+mod greeting;
+mod packet;
+mod response;
+mod settings;
+
+use std::fs;
+use std::io;
+use std::time::Duration;
+
+use fdbroker::Connection;
+use fdbroker::connection::{DATABASE, USER};
+use fdbroker_types::quoted;
+use tokio::io::{AsyncWriteExt, copy_bidirectional};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use super::directory::Directory;
+use super::program::Environment;
+use super::sessions::{Session, Sessions};
+use crate::failure::Failure;
+use packet::packet;
+use response::Response;
+
+/// The name of the protocol.
+pub(super) const NAME: &str = "mysql";
+/// The name of the socket.
+pub(super) const SOCKET: &str = "mysql.sock";
+/// The file of options that clients read in MYSQL_HOME.
+const OPTIONS: &str = "my.cnf";
+/// How long a client may take for its log-in, and the server for what the client wants.
+const START_UP: Duration = Duration::from_secs(60);
+/// Variables that would lead a client elsewhere, or hold a password.
+const REMOVED: [&str; 3] = ["MYSQL_HOST", "MYSQL_TCP_PORT", "MYSQL_PWD"];
+
+/// Sets what leads a client to the socket, and writes the file of options that names the user.
+pub(super) fn set(
+    first: &Session,
+    directory: &Directory,
+    prefix: &str,
+    environment: &mut Environment,
+) -> Result<(), Failure> {
+    let text = |name| first.connection().and_then(|it| it.text(name)).unwrap_or_default();
+    let name = |name: &str| format!("{prefix}{name}");
+    let (socket, options) = (directory.join(SOCKET), directory.join(OPTIONS));
+    let [user, path] =
+        [text(USER), &socket.to_string_lossy()].map(|text| text.replace('\\', "\\\\"));
+    let content = format!("[client]\nuser=\"{user}\"\nsocket=\"{path}\"\n");
+    fs::write(&options, content).map_err(|error| {
+        let options = quoted(&options);
+        Failure::local(format_args!("exec: cannot write {options}"), error)
+    })?;
+    environment.set(name("MYSQL_HOME"), directory.path());
+    environment.set(name("MYSQL_UNIX_PORT"), socket);
+    environment.set(name("MYSQL_USER"), text(USER));
+    environment.set(name("MYSQL_DATABASE"), text(DATABASE));
+    for removed in REMOVED {
+        environment.remove(name(removed));
+    }
+    Ok(())
+}
+
+/// What the connections to one socket share.
+pub(super) struct Server(Sessions);
+
+impl Server {
+    pub(super) fn new(sessions: Sessions) -> Self {
+        Self(sessions)
+    }
+
+    /// Serves one connection to its end. The server speaks first, so a client has its session at once.
+    pub(super) async fn serve(&self, mut client: UnixStream) -> io::Result<()> {
+        let refusal = match self.0.next().await {
+            Ok(session) => match session.connection() {
+                Some(connection) => return relay(client, &session, connection).await,
+                None => packet::error_at_once("the slot holds no connection"),
+            },
+            Err(error) => packet::error_at_once(error),
+        };
+        client.write_all(&packet(0, &refusal)).await
+    }
+}
+
+async fn relay(
+    mut client: UnixStream,
+    session: &Session,
+    connection: Connection<'_>,
+) -> io::Result<()> {
+    let mut socket = session.socket()?;
+    if timeout(START_UP, log_in(&mut client, &mut socket, connection)).await?? {
+        client.write_all(connection.early()).await?;
+        copy_bidirectional(&mut client, &mut socket).await?;
+    }
+    Ok(())
+}
+
+/// Greets the client, and accepts it if the session is what it asks for; false if it is not.
+async fn log_in(
+    client: &mut UnixStream,
+    socket: &mut UnixStream,
+    connection: Connection<'_>,
+) -> io::Result<bool> {
+    client.write_all(&packet(0, &greeting::greeting(connection))).await?;
+    let (number, body) = packet::read(client).await?;
+    let outcome = match Response::parse(&body, greeting::offered(connection)) {
+        None => {
+            Err(packet::error(packet::UNKNOWN, "the client's answer to the greeting is not valid"))
+        }
+        Some(response) => match response.check(connection) {
+            Ok(()) => settings::make(&response, socket, connection).await?,
+            Err(refusal) => Err(refusal),
+        },
+    };
+    let is_accepted = outcome.is_ok();
+    let body =
+        outcome.map_or_else(|refusal| refusal, |()| packet::ok(greeting::status(connection)));
+    client.write_all(&packet(number.wrapping_add(1), &body)).await?;
+    Ok(is_accepted)
+}
