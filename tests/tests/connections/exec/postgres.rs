@@ -8,11 +8,44 @@ use std::process::{Child, Command, Output, Stdio};
 use fdbroker_tests::{Postgres, process, sys, wait_until};
 use rustix::process::Signal;
 
-use super::caller::{Caller, text};
+use super::caller::{Caller, PYTHON, has_python, text};
 use crate::resource::{daemon, logged_in, tcp};
 
 const SCRAM: &str = "host all all 127.0.0.1/32 scram-sha-256\nlocal all all scram-sha-256";
 const SLOT_NAME: &str = "1/5=postgres";
+
+/// Drivers, each with its own way to speak to a server, and a query by each.
+const DRIVERS: [(&str, &str); 3] = [
+    (
+        "psycopg2",
+        "import psycopg2\n\
+         cursor = psycopg2.connect('').cursor()\n\
+         query = 'SELECT current_user, sum(i) FROM generate_series(1, %s) AS i'\n\
+         cursor.execute(query, (999,))\n\
+         print(*cursor.fetchone())",
+    ),
+    (
+        "asyncpg",
+        "import asyncio, asyncpg\n\
+         async def main():\n    \
+             there = await asyncpg.connect()\n    \
+             query = 'SELECT current_user::text, sum(i) FROM generate_series(1, $1::int) AS i'\n    \
+             print(*await there.fetchrow(query, 999))\n    \
+             await there.close()\n\
+         asyncio.run(main())",
+    ),
+    (
+        "pg8000",
+        "import os, pg8000\n\
+         env = os.environ\n\
+         socket = env['PGHOST'] + '/.s.PGSQL.' + env['PGPORT']\n\
+         there = pg8000.connect(env['PGUSER'], unix_sock=socket, database=env['PGDATABASE'])\n\
+         cursor = there.cursor()\n\
+         query = 'SELECT current_user, sum(i)::int FROM generate_series(1, %s) AS i'\n\
+         cursor.execute(query, (999,))\n\
+         print(*cursor.fetchone())",
+    ),
+];
 
 /// A server, and a caller of a broker that is logged in there.
 struct Setup {
@@ -122,6 +155,17 @@ fn the_program_finds_a_socket_of_its_user_alone_and_no_secret() {
     let mut prefixed = setup.caller.daemon.command(&["exec", "1/5=postgres:ORDERS_", "--", "env"]);
     let output = prefixed.env("XDG_RUNTIME_DIR", &setup.caller.runtime).output().unwrap();
     assert!(text(&output.stdout).contains("\nORDERS_PGUSER=orders\n"), "{output:?}");
+}
+
+#[test]
+fn the_drivers_of_python_run_as_they_are() {
+    let what = "the drivers of Python run as they are";
+    let Some(setup) = Setup::new(what) else { return };
+    for (module, script) in DRIVERS {
+        if has_python(what, module) {
+            assert_eq!(setup.says(PYTHON, &["-c", script]), "orders 499500", "{module}");
+        }
+    }
 }
 
 #[test]
