@@ -132,6 +132,18 @@ fn a_mysql_server_may_ask_by_the_methods_that_are_named() {
 }
 
 #[test]
+fn a_mail_server_has_a_user_and_a_password() {
+    let login = "user = \"u x\", password = \"credential:key\"";
+    let smtp = auth(&format!("smtp = {{ {login} }}"));
+    let expected = "smtp user \"u x\" client_name \"localhost\" password credential:key";
+    assert_eq!(smtp.to_string(), expected);
+    let named = auth(&format!("smtp = {{ {login}, client_name = \"[192.0.2.7]\" }}"));
+    assert!(named.to_string().contains(" client_name \"[192.0.2.7]\" "), "{named}");
+    let imap = auth(&format!("imap = {{ {login} }}"));
+    assert_eq!(imap.to_string(), "imap user \"u x\" password credential:key");
+}
+
+#[test]
 fn a_password_is_named_by_where_it_is_kept() {
     let password = |text: &str| {
         let auth = format!("auth.postgres = {{ user = \"u\", password = \"{text}\" }}");

@@ -5,7 +5,8 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 
 use fdbroker_policy::{
-    Auth, MysqlAuth, MysqlMethod, PostgresAuth, PostgresMethod, ProxyAuth, ProxyTarget, RedisAuth,
+    Auth, ImapAuth, MysqlAuth, MysqlMethod, PostgresAuth, PostgresMethod, ProxyAuth, ProxyTarget,
+    RedisAuth, SmtpAuth,
 };
 
 use super::test_server::log_in_over;
@@ -33,6 +34,12 @@ fn auth(kind: u8) -> Option<Auth> {
             password: None,
             methods: PostgresMethod::ALL.to_vec(),
         }),
+        b'e' => Auth::Smtp(SmtpAuth {
+            user: "user".to_owned(),
+            password: None,
+            client_name: "name".to_owned(),
+        }),
+        b'i' => Auth::Imap(ImapAuth { user: "user".to_owned(), password: None }),
         b'm' => Auth::Mysql(mysql()),
         b'r' => Auth::Redis(redis()),
         b'h' => Auth::HttpProxy(proxy()),

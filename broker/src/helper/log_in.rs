@@ -7,7 +7,7 @@ use fdbroker_wire::connection::{EARLY, TooLarge};
 use super::answer::{Failure, Step};
 use super::secret::Secret;
 use super::stream::Stream;
-use super::{http_proxy, mysql, postgres, redis, socks5};
+use super::{http_proxy, imap, mysql, postgres, redis, smtp, socks5};
 
 /// Logs in, and writes what the session is, with what the server sent after the log-in.
 ///
@@ -25,6 +25,8 @@ pub(crate) fn log_in(
         Auth::HttpProxy(auth) => http_proxy::log_in(stream, auth, secret)?.write(auth, payload),
         Auth::Mysql(auth) => mysql::log_in(stream, auth, secret)?.write(auth, payload),
         Auth::Redis(auth) => redis::log_in(stream, auth, secret)?.write(auth, payload),
+        Auth::Smtp(auth) => smtp::log_in(stream, auth, secret)?.write(auth, payload),
+        Auth::Imap(auth) => imap::log_in(stream, auth, secret)?.write(auth, payload),
     };
     written.map_err(too_large)?;
     match stream.rest() {

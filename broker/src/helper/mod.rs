@@ -12,14 +12,18 @@ mod connect;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod http_proxy;
+mod imap;
 pub(crate) mod job;
+mod line;
 mod log_in;
 mod mysql;
 mod patience;
 mod postgres;
 mod redis;
+mod sasl;
 pub(crate) mod secret;
 mod server_words;
+mod smtp;
 mod socks5;
 mod stream;
 #[cfg(any(test, fuzzing))]

@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rustix::fs::fstat;
 use rustix::io::pread;
 use zeroize::Zeroizing;
@@ -14,9 +16,10 @@ pub(crate) const MAX_SECRET: usize = 64 * 1024;
 pub(crate) struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
-    /// Wraps what is as secret as a password.
-    pub(crate) fn new(bytes: Vec<u8>) -> Self {
-        Self(Zeroizing::new(bytes))
+    /// Encodes what has a password in it, which stays as secret.
+    pub(crate) fn base64(parts: &[&[u8]]) -> Self {
+        let plain = Zeroizing::new(parts.concat());
+        Self(Zeroizing::new(STANDARD.encode(&*plain).into_bytes()))
     }
 
     /// Reads what the supervisor put into memory.
@@ -51,6 +54,6 @@ impl Secret {
 
     #[cfg(any(test, fuzzing))]
     pub(crate) fn for_a_test(bytes: &[u8]) -> Self {
-        Self::new(bytes.to_vec())
+        Self(Zeroizing::new(bytes.to_vec()))
     }
 }

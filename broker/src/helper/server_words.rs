@@ -11,12 +11,15 @@ use super::secret::Secret;
 /// How much of a server's words is repeated, in bytes.
 const SHOWN: usize = 200;
 
-/// Returns the words between quotation marks, escaped and cut.
+/// Returns the words between quotation marks, escaped and cut. The secrets are the password, and other forms of it.
 ///
 /// # Errors
 /// The failure to report instead, if the words contain the password.
-pub(super) fn shown(words: &[u8], secret: Option<&Secret>) -> Result<String, Failure> {
-    if secret.is_some_and(|secret| secret.is_in(words)) {
+pub(super) fn shown<'s>(
+    words: &[u8],
+    secrets: impl IntoIterator<Item = &'s Secret>,
+) -> Result<String, Failure> {
+    if secrets.into_iter().any(|secret| secret.is_in(words)) {
         let text =
             "the server refuses the log-in; its message contains the password and is not shown";
         return Err(Failure::new(Step::LogIn, text));
@@ -26,8 +29,8 @@ pub(super) fn shown(words: &[u8], secret: Option<&Secret>) -> Result<String, Fai
 }
 
 /// Returns the failure that these words of a server tell.
-pub(super) fn refused(words: &[u8], secret: Option<&Secret>) -> Failure {
-    match shown(words, secret) {
+pub(super) fn refused<'s>(words: &[u8], secrets: impl IntoIterator<Item = &'s Secret>) -> Failure {
+    match shown(words, secrets) {
         Ok(words) => Failure::new(Step::LogIn, format!("the server says {words}")),
         Err(failure) => failure,
     }

@@ -11,7 +11,8 @@ use std::fmt;
 use std::time::Duration;
 
 pub use self::auth::{
-    Auth, MysqlAuth, MysqlMethod, PostgresAuth, PostgresMethod, ProxyAuth, ProxyTarget, RedisAuth,
+    Auth, ImapAuth, MysqlAuth, MysqlMethod, PostgresAuth, PostgresMethod, ProxyAuth, ProxyTarget,
+    RedisAuth, SmtpAuth,
 };
 pub use self::connect::{ConnectSource, ServerAddress};
 pub use self::credential::Credential;

@@ -140,13 +140,18 @@ pub fn installed() -> Option<PathBuf> {
 
 /// Whom the server runs as.
 fn account() -> Option<Ids> {
+    named_account().map(|(_, ids)| ids)
+}
+
+/// An account for a server that looks its user's name up.
+pub(crate) fn named_account() -> Option<(String, Ids)> {
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let accounts: Vec<(String, Ids)> = passwd.lines().filter_map(account_of_line).collect();
     if !crate::is_root() {
-        return accounts.into_iter().map(|(_, ids)| ids).find(|ids| ids.uid == Ids::own().uid);
+        return accounts.into_iter().find(|(_, ids)| ids.uid == Ids::own().uid);
     }
     let named = |name: &&str| accounts.iter().find(|(found, _)| found == name);
-    ACCOUNTS.iter().find_map(named).map(|(_, ids)| ids.clone())
+    ACCOUNTS.iter().find_map(named).cloned()
 }
 
 fn account_of_line(line: &str) -> Option<(String, Ids)> {

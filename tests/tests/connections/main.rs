@@ -5,6 +5,7 @@
 //! - [`descriptor`]: libraries and programs that take a descriptor
 //! - [`exec`]: unmodified programs, by the command
 //! - [`leases`]: who has a connection on terms, and when that ends
+//! - [`mail`]: real mail servers
 //! - [`mysql`]: a real MariaDB server
 //! - [`names`]: servers by name, and connections without a log-in
 //! - [`pages`]: what the page shows
@@ -20,6 +21,7 @@ mod confined;
 mod descriptor;
 mod exec;
 mod leases;
+mod mail;
 mod mysql;
 mod names;
 mod pages;

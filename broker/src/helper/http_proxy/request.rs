@@ -1,7 +1,5 @@
 //! What an HTTP proxy is asked.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use fdbroker_policy::ProxyTarget;
 use zeroize::Zeroizing;
 
@@ -10,8 +8,7 @@ use crate::helper::secret::Secret;
 /// Returns user and password as Basic has them: as secret as the password.
 pub(super) fn encoded(user: &str, password: &Secret) -> Secret {
     // A colon ends the user: the policy allows none in it.
-    let both = Zeroizing::new([user.as_bytes(), b":", password.bytes()].concat());
-    Secret::new(STANDARD.encode(&*both).into_bytes())
+    Secret::base64(&[user.as_bytes(), b":", password.bytes()])
 }
 
 /// Returns the request to connect. A name is sent as it is, for the proxy to look up.

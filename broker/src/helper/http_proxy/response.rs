@@ -45,8 +45,7 @@ pub(super) fn take(
         _ => "the proxy does not connect to `target`",
     };
     let line = bytes.split(|byte| b"\r\n".contains(byte)).next().unwrap_or_default();
-    // The proxy may repeat either form.
-    let said = shown(line, encoded).and_then(|_| shown(line, secret))?;
+    let said = shown(line, secret.into_iter().chain(encoded))?;
     Err(Failure::new(Step::LogIn, format!("{why}: it says {said}")))
 }
 

@@ -3,7 +3,7 @@
 use fdbroker_policy::Auth;
 
 use super::values::Values;
-use super::{mysql, postgres, proxy, redis};
+use super::{mail, mysql, postgres, proxy, redis};
 
 /// What a job says of a log-in. Where the credential is kept is left out.
 pub(super) fn values(auth: &Auth) -> Values {
@@ -12,6 +12,8 @@ pub(super) fn values(auth: &Auth) -> Values {
         Auth::Socks5(auth) | Auth::HttpProxy(auth) => proxy::values(auth),
         Auth::Mysql(auth) => mysql::values(auth),
         Auth::Redis(auth) => redis::values(auth),
+        Auth::Smtp(auth) => mail::smtp_values(auth),
+        Auth::Imap(auth) => mail::imap_values(auth),
     }
 }
 
@@ -23,6 +25,8 @@ pub(super) fn read(kind: &str, mut values: Values) -> Option<Auth> {
         "http-proxy" => Auth::HttpProxy(proxy::read(&mut values)?),
         "mysql" => Auth::Mysql(mysql::read(&mut values)?),
         "redis" => Auth::Redis(redis::read(&mut values)?),
+        "smtp" => Auth::Smtp(mail::read_smtp(&mut values)?),
+        "imap" => Auth::Imap(mail::read_imap(&mut values)?),
         _ => return None,
     };
     (auth.name() == kind && values.is_empty()).then_some(auth)

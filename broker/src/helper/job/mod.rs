@@ -3,6 +3,7 @@
 //! It names no secret: the credential comes beside it, as a descriptor of memory that nobody can change.
 
 mod auth;
+mod mail;
 mod mysql;
 mod postgres;
 mod proxy;
@@ -162,7 +163,9 @@ fn tcp(value: &str) -> Option<ServerAddress> {
 
 #[cfg(test)]
 mod tests {
-    use fdbroker_policy::{Auth, MysqlAuth, MysqlMethod, PostgresAuth, PostgresMethod, RedisAuth};
+    use fdbroker_policy::{
+        Auth, ImapAuth, MysqlAuth, MysqlMethod, PostgresAuth, PostgresMethod, RedisAuth, SmtpAuth,
+    };
 
     use super::*;
 
@@ -206,6 +209,15 @@ mod tests {
             let connect = ConnectSource { auth: Some(auth), ..job().connect };
             let mysql = Job { connect, ..job() };
             assert_eq!(Job::from_bytes(&mysql.to_bytes().unwrap()), Some(mysql));
+        }
+        let user = || "orders".to_owned();
+        let imap = Auth::Imap(ImapAuth { user: user(), password: None });
+        let client_name = "shop".to_owned();
+        let smtp = Auth::Smtp(SmtpAuth { user: user(), password: None, client_name });
+        for auth in [imap, smtp] {
+            let connect = ConnectSource { auth: Some(auth), ..job().connect };
+            let mail = Job { connect, ..job() };
+            assert_eq!(Job::from_bytes(&mail.to_bytes().unwrap()), Some(mail));
         }
         let bare = ConnectSource { source: None, auth: None, ..job().connect };
         let bare = Job { account: None, connect: bare, ..job() };

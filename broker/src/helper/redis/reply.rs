@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use super::misspoken::malformed;
 use crate::helper::answer::Failure;
+use crate::helper::line::line;
 use crate::helper::secret::Secret;
 use crate::helper::server_words::refused;
 use crate::helper::stream::Stream;
@@ -38,7 +39,7 @@ impl Reply {
         if !b"+-:$%*~_#,(=".contains(&kind) {
             return Err(malformed());
         }
-        let line = line(stream)?;
+        let line = line(stream, MAX_LINE)?.ok_or_else(malformed)?;
         Ok(match kind {
             b'-' => Self::Error(line),
             b'_' => Self::Null,
@@ -80,19 +81,6 @@ pub(super) fn expect_ok(stream: &mut Stream<'_>, secret: Option<&Secret>) -> Res
         Reply::Error(words) => Err(refused(stream.bytes(words), secret)),
         _ => Err(malformed()),
     }
-}
-
-/// Takes a line; returns where it is, without its end.
-fn line(stream: &mut Stream<'_>) -> Result<Range<usize>, Failure> {
-    let mut line = stream.take(0)?;
-    while line.len() <= MAX_LINE {
-        let byte = stream.take(1)?;
-        line.end = byte.end;
-        if let Some(text) = stream.bytes(line.clone()).strip_suffix(b"\r\n") {
-            return Ok(line.start..line.start + text.len());
-        }
-    }
-    Err(malformed())
 }
 
 /// Takes a text whose length the line says; −1 says that there is none.

@@ -1,5 +1,6 @@
 //! How the broker proves to a server who it is: one file for each kind of log-in. No value here is secret.
 
+mod mail;
 mod mysql;
 mod postgres;
 mod proxy;
@@ -7,6 +8,7 @@ mod redis;
 
 use std::fmt;
 
+pub use self::mail::{ImapAuth, SmtpAuth};
 pub use self::mysql::{MysqlAuth, MysqlMethod};
 pub use self::postgres::{PostgresAuth, PostgresMethod};
 pub use self::proxy::{ProxyAuth, ProxyTarget};
@@ -26,6 +28,10 @@ pub enum Auth {
     Mysql(MysqlAuth),
     /// A Redis server.
     Redis(RedisAuth),
+    /// A server that takes mail.
+    Smtp(SmtpAuth),
+    /// A server that keeps mail.
+    Imap(ImapAuth),
 }
 
 impl Auth {
@@ -38,6 +44,8 @@ impl Auth {
             Self::HttpProxy(_) => "http-proxy",
             Self::Mysql(_) => "mysql",
             Self::Redis(_) => "redis",
+            Self::Smtp(_) => "smtp",
+            Self::Imap(_) => "imap",
         }
     }
 
@@ -47,6 +55,8 @@ impl Auth {
             Self::Socks5(auth) | Self::HttpProxy(auth) => auth.password.as_ref(),
             Self::Mysql(auth) => auth.password.as_ref(),
             Self::Redis(auth) => auth.password.as_ref(),
+            Self::Smtp(auth) => auth.password.as_ref(),
+            Self::Imap(auth) => auth.password.as_ref(),
         }
     }
 }
@@ -58,6 +68,8 @@ impl fmt::Display for Auth {
             Self::Socks5(auth) | Self::HttpProxy(auth) => write!(f, "{} {auth}", self.name()),
             Self::Mysql(auth) => auth.fmt(f),
             Self::Redis(auth) => auth.fmt(f),
+            Self::Smtp(auth) => auth.fmt(f),
+            Self::Imap(auth) => auth.fmt(f),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Reads `auth`: how a connection is authenticated. Each kind has a file.
 
 mod http_proxy;
+mod mail;
 mod methods;
 mod mysql;
 mod names;
@@ -25,12 +26,14 @@ const KIND: &str = "a table with `user`, `password` and more";
 type Read = fn(Section<'_, '_>, &mut Report<'_>) -> Option<Auth>;
 
 /// Each kind, by its key.
-const KINDS: [(&str, Read); 5] = [
+const KINDS: [(&str, Read); 7] = [
     ("postgres", |section, report| postgres::read(section, report).map(Auth::Postgres)),
     ("socks5", |section, report| proxy::read(section, report).map(Auth::Socks5)),
     ("http-proxy", |section, report| http_proxy::read(section, report).map(Auth::HttpProxy)),
     ("mysql", |section, report| mysql::read(section, report).map(Auth::Mysql)),
     ("redis", |section, report| redis::read(section, report).map(Auth::Redis)),
+    ("smtp", |section, report| mail::smtp(section, report).map(Auth::Smtp)),
+    ("imap", |section, report| mail::imap(section, report).map(Auth::Imap)),
 ];
 
 /// Returns how the connection is authenticated: exactly one kind.

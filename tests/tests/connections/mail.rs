@@ -1,0 +1,69 @@
+//! Connections to real mail servers.
+
+use std::io::{BufRead, BufReader, Read, Write};
+
+use fdbroker_tests::{Daemon, HelperProcess, MailServer, is_root};
+use fdbroker_wire::Connection;
+
+use crate::resource::{SLOT, There, connecting, connection, failure, tcp};
+
+/// Who has no right on any credential.
+const CALLER: u32 = 64038;
+
+fn daemon(kind: &str, port: u16, password: &str) -> Daemon {
+    let builder = Daemon::open();
+    let path = builder.directory().private_file("password", password);
+    let login = format!("user = \"orders\", password = \"file:{}\"", path.display());
+    let line = format!("auth = {{ {kind} = {{ {login} }} }}");
+    builder.policy(&connecting(&tcp(port), &line)).start()
+}
+
+/// Has another user get the session, and ask this; returns the first line of the answer, and the payload.
+#[track_caller]
+fn asked(daemon: &Daemon, kind: &str, question: &str) -> (String, Vec<u8>) {
+    let caller = if is_root() { HelperProcess::user(CALLER) } else { HelperProcess::same() };
+    if is_root() {
+        let password = caller.open(&daemon.directory().join("password"), false);
+        assert_eq!(password.unwrap_err().raw_os_error(), Some(libc::EACCES));
+    }
+    let (socket, payload) = connection(caller.connect(daemon).get(SLOT), daemon);
+    let session = Connection::parse(&payload).unwrap();
+    assert_eq!((session.protocol(), session.text("user")), (kind, Some("orders")));
+    let mut there = There(caller.keep(socket));
+    there.write_all(question.as_bytes()).unwrap();
+    let mut line = String::new();
+    BufReader::new(session.early().chain(there)).read_line(&mut line).unwrap();
+    assert!(!daemon.log().text().contains("geheim"));
+    assert!(!String::from_utf8_lossy(&payload).contains("geheim"));
+    (line.trim_end().to_owned(), payload)
+}
+
+#[test]
+fn an_unprivileged_caller_gets_an_smtp_session_and_no_password() {
+    let what = "an unprivileged caller gets an SMTP session and no password";
+    let Some(server) = MailServer::smtp(what, "orders", "hunter2-geheim") else { return };
+    let right = daemon("smtp", server.port(), "hunter2-geheim\n");
+    let (line, payload) = asked(&right, "smtp", "MAIL FROM:<orders@example.net>\r\n");
+    assert_eq!(line, "250 OK");
+    let session = Connection::parse(&payload).unwrap();
+    assert!(session.parameter("auth").unwrap().contains("PLAIN"));
+    let wrong = daemon("smtp", server.port(), "wrong-geheim");
+    assert_eq!(wrong.connect().get(SLOT).errno(), libc::EIO);
+    let said = failure(&wrong);
+    assert!(said.contains("the server says \"535 ") && !said.contains("geheim"), "{said}");
+}
+
+#[test]
+fn an_unprivileged_caller_gets_an_imap_session_and_no_password() {
+    let what = "an unprivileged caller gets an IMAP session and no password";
+    let Some(server) = MailServer::imap(what, "orders", "hunter2-geheim") else { return };
+    let right = daemon("imap", server.port(), "hunter2-geheim\n");
+    let (line, payload) = asked(&right, "imap", "a STATUS INBOX (MESSAGES)\r\n");
+    assert_eq!(line, "* STATUS INBOX (MESSAGES 0)");
+    let session = Connection::parse(&payload).unwrap();
+    assert!(session.parameter("capability").unwrap().contains("IMAP4rev1"));
+    let wrong = daemon("imap", server.port(), "wrong-geheim");
+    assert_eq!(wrong.connect().get(SLOT).errno(), libc::EIO);
+    let said = failure(&wrong);
+    assert!(said.contains("the server says \"NO [AUTH") && !said.contains("geheim"), "{said}");
+}
