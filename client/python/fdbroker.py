@@ -340,7 +340,8 @@ class Connection:
 
     @property
     def relay(self) -> Optional[str]:
-        """How the descriptor leads to the server: ``direct`` for the server's socket itself."""
+        """How the descriptor leads to the server: ``direct`` for the server's socket itself, ``relayed`` through a
+        process of the broker that encrypts."""
         return self.text("relay")
 
     @property

@@ -22,10 +22,14 @@ pub enum CredentialFault {
     },
     /// Others than its owner may do something with it.
     Mode(u32),
+    /// Others than its owner may write it.
+    Writable(u32),
 }
 
 /// Who may do something with the file beside its owner.
 const OTHERS: u32 = 0o077;
+/// Who may write it beside its owner.
+const OTHERS_WRITE: u32 = 0o022;
 
 /// Opens a file that is to hold a secret. It waits for no FIFO, and follows no symbolic link.
 ///
@@ -50,6 +54,20 @@ pub fn credential_fault(file: &Metadata, owner: Uid) -> Option<CredentialFault> 
     (mode & OTHERS != 0).then_some(CredentialFault::Mode(mode))
 }
 
+/// Returns what is wrong with a file of certificates that the broker of `owner` is to believe, or `None`: others
+/// may read it, and nobody but root and `owner` may change it.
+#[must_use]
+pub fn certificate_fault(file: &Metadata, owner: Uid) -> Option<CredentialFault> {
+    let (found, mode) = (Uid(file.uid()), file.mode() & 0o7777);
+    if !file.is_file() {
+        return Some(CredentialFault::NotAFile);
+    }
+    if found != owner && found != Uid::ROOT {
+        return Some(CredentialFault::Owner { found, expected: owner });
+    }
+    (mode & OTHERS_WRITE != 0).then_some(CredentialFault::Writable(mode))
+}
+
 impl fmt::Display for CredentialFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -61,6 +79,9 @@ impl fmt::Display for CredentialFault {
             ),
             Self::Mode(mode) => {
                 write!(f, "others than its owner may use it (mode {mode:04o}): chmod 600")
+            }
+            Self::Writable(mode) => {
+                write!(f, "others than its owner may write it (mode {mode:04o}): chmod go-w")
             }
         }
     }
@@ -93,6 +114,28 @@ mod tests {
         assert_eq!(fault(0o600, expected), Some(CredentialFault::Owner { found, expected }));
         let directory = fs::metadata(directory.path()).unwrap();
         assert_eq!(credential_fault(&directory, own), Some(CredentialFault::NotAFile));
+    }
+
+    #[test]
+    fn certificates_may_be_read_by_others_and_written_by_nobody() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ca.pem");
+        fs::write(&path, "x").unwrap();
+        let own = Uid(fs::metadata(&path).unwrap().uid());
+        let fault = |mode, owner| {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            certificate_fault(&fs::metadata(&path).unwrap(), owner)
+        };
+        assert_eq!((fault(0o644, own), fault(0o400, own)), (None, None));
+        for mode in [0o664, 0o646, 0o620] {
+            assert_eq!(fault(mode, own), Some(CredentialFault::Writable(mode)));
+        }
+        let expected = Uid(own.0 + 1);
+        let of_another = Some(CredentialFault::Owner { found: own, expected });
+        let of_another = if own == Uid::ROOT { None } else { of_another };
+        assert_eq!(fault(0o644, expected), of_another);
+        let directory = fs::metadata(directory.path()).unwrap();
+        assert_eq!(certificate_fault(&directory, own), Some(CredentialFault::NotAFile));
     }
 
     #[test]

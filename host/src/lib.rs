@@ -23,7 +23,7 @@ mod stamp;
 mod writers;
 
 pub use account::{AccountError, Identity, account};
-pub use credential::{CredentialFault, credential_fault, open_credential};
+pub use credential::{CredentialFault, certificate_fault, credential_fault, open_credential};
 pub use error::PolicyFileError;
 pub use fdbroker_policy::unit_of_cgroup;
 pub use names::SystemNames;

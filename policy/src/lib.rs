@@ -60,9 +60,10 @@ pub use moment::{Moment, NotAMoment, Validity};
 pub use names::{LookupError, Names};
 pub use policy::Policy;
 pub use resource::{
-    Access, Auth, ConnectSource, Credential, DeviceNumber, ImapAuth, LeaseTerms, MysqlAuth,
-    MysqlMethod, Opening, PathSource, PostgresAuth, PostgresMethod, ProxyAuth, ProxyTarget, Ready,
-    RedisAuth, Resource, ResourceIndex, ServerAddress, SmtpAuth, Source,
+    Access, Auth, ClientCertificate, ConnectSource, Credential, DeviceNumber, ImapAuth, LeaseTerms,
+    MysqlAuth, MysqlMethod, Opening, PathSource, PostgresAuth, PostgresMethod, ProxyAuth,
+    ProxyTarget, Ready, RedisAuth, Resource, ResourceIndex, ServerAddress, SmtpAuth, Source, Tls,
+    TlsMode,
 };
 pub use settings::{Account, Audit, Rates, Settings};
 pub use tag_settings::TagSettings;

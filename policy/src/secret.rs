@@ -4,7 +4,8 @@
 //! logs. A file that does not parse has no keys to go by: this looks at the text, and rather hides too much.
 
 /// Of what a key has a part that holds a secret, also where it is misspelt.
-const SECRET_KEYS: [&str; 8] = ["pas", "pss", "psw", "pw", "word", "wort", "secret", "token"];
+const SECRET_KEYS: [&str; 11] =
+    ["pas", "pss", "psw", "pw", "word", "wort", "secret", "token", "_key", "-key", "tkey"];
 /// How a value begins that says where a secret is kept.
 const PLACES: [&str; 2] = ["credential:", "file:"];
 /// What strings of several lines begin and end with.
@@ -84,6 +85,7 @@ mod tests {
             ),
             ("PGPASSWORD = hunter2", "PGPASSWORD ="),
             ("pasword = hunter2", "pasword ="),
+            ("tls = { client_key = hunter2", "tls = { client_key ="),
             ("connect = \"postgres://u:hunter2@host/db\"", "connect = \"postgres://"),
             ("password = \"\"\"\nhunter2", ""),
             ("password = '''\nhunter2\nmore ''' hunter2", ""),

@@ -5,8 +5,9 @@ mod support;
 use std::time::Duration;
 
 use fdbroker_policy::{
-    Auth, ConnectSource, Credential, Kind, MysqlAuth, MysqlMethod, Opening, PostgresAuth,
-    PostgresMethod, ProxyAuth, ProxyTarget, Resource, ServerAddress, Source,
+    Auth, ClientCertificate, ConnectSource, Credential, Kind, MysqlAuth, MysqlMethod, Opening,
+    PostgresAuth, PostgresMethod, ProxyAuth, ProxyTarget, Resource, ServerAddress, Source, Tls,
+    TlsMode,
 };
 use support::load_one;
 
@@ -41,6 +42,7 @@ fn every_key_of_a_connection_is_read() {
         connect_timeout: Duration::from_millis(100),
         keep_alive: Duration::from_secs(3600),
         user_timeout: Duration::from_secs(120),
+        tls: None,
         auth: Some(Auth::Postgres(PostgresAuth {
             user: "orders".to_owned(),
             database: "shop".to_owned(),
@@ -67,6 +69,7 @@ fn what_a_connection_does_not_say_is_as_on_the_page() {
         connect_timeout: Duration::from_secs(5),
         keep_alive: Duration::from_secs(60),
         user_timeout: Duration::from_secs(60),
+        tls: None,
         auth: Some(Auth::Postgres(PostgresAuth {
             user: "orders".to_owned(),
             database: "orders".to_owned(),
@@ -112,6 +115,35 @@ fn a_proxy_has_a_target_and_perhaps_a_user() {
     assert_eq!(bare.to_string(), "socks5 target [::1]:80");
     let expected = ProxyAuth { target: target("::1", 80), user: None, password: None };
     assert_eq!(bare, Auth::Socks5(expected));
+}
+
+/// What these keys of a table `tls` mean.
+#[track_caller]
+fn tls(keys: &str) -> ConnectSource {
+    let resource = resource(&format!("connect = \"tcp:h:1\"\ntls = {{ {keys} }}"));
+    assert_eq!(resource.source.descriptor_kind(), Some(Kind::Unix));
+    let Source::Connect(connect) = resource.source else { panic!("no connection") };
+    connect
+}
+
+#[test]
+fn tls_verifies_everything_unless_the_policy_says_so() {
+    let bare = tls("ca = \"/etc/ca.pem\"");
+    let expected = Tls { mode: TlsMode::VerifyFull, ca: "/etc/ca.pem".to_owned(), client: None };
+    assert_eq!(bare.tls, Some(Box::new(expected)));
+    assert_eq!(bare.credentials().count(), 0);
+    let full =
+        tls("mode = \"verify-ca\", ca = \"/etc/ca.pem\", client_certificate = \"/etc/own.pem\", \
+         client_key = \"credential:own\"");
+    let key = Credential::Named("own".to_owned());
+    assert_eq!(full.credentials().collect::<Vec<_>>(), [&key]);
+    let client = ClientCertificate { chain: "/etc/own.pem".to_owned(), key };
+    let tls = full.tls.unwrap();
+    assert_eq!((tls.mode, &tls.client), (TlsMode::VerifyCa, &Some(client)));
+    assert_eq!(
+        tls.to_string(),
+        "verify-ca ca \"/etc/ca.pem\" client_certificate \"/etc/own.pem\" client_key credential:own"
+    );
 }
 
 #[test]

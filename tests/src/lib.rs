@@ -11,6 +11,7 @@
 //! What needs root or a feature of the kernel is skipped aloud, with [`skip`].
 
 pub mod answer;
+pub mod authority;
 pub mod binaries;
 pub mod builder;
 pub mod claims;
@@ -50,6 +51,7 @@ pub mod upgrades;
 pub mod waiting;
 
 pub use answer::Answer;
+pub use authority::{Authority, Signed};
 pub use builder::{Builder, WORKER};
 pub use command::Said;
 pub use daemon::Daemon;

@@ -74,6 +74,12 @@ fn stat_in(directory: &Path) -> Option<Vec<String>> {
     Some(fields.split_whitespace().map(str::to_owned).collect())
 }
 
+/// How much of a processor's time a process has used, in ticks of 10 ms.
+pub fn processor_ticks(pid: u32) -> u64 {
+    let fields = stat_in(Path::new(&format!("/proc/{pid}"))).expect("it runs");
+    fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+}
+
 /// Whether a process runs: it is there, and no zombie.
 pub fn runs(pid: u32) -> bool {
     runs_in(Path::new(&format!("/proc/{pid}")))

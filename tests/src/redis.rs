@@ -5,10 +5,10 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::{Directory, Ids, is_root, skip, sys, wait_for};
+use crate::{Directory, Ids, Signed, is_root, skip, sys, wait_for};
 
 const PROGRAM: &str = "/usr/bin/redis-server";
 /// Whom it runs as where the tests run as root.
@@ -29,6 +29,29 @@ impl Redis {
     /// When it is installed and does not start.
     #[track_caller]
     pub fn start(what: &str, settings: &[&str]) -> Option<Self> {
+        Self::start_with(what, settings, None)
+    }
+
+    /// The same with TLS, and none without. Clients must show certificates of this authority.
+    ///
+    /// # Panics
+    /// As [`Redis::start`].
+    #[track_caller]
+    pub fn start_encrypted(
+        what: &str,
+        settings: &[&str],
+        signed: &Signed,
+        authority: &Path,
+    ) -> Option<Self> {
+        Self::start_with(what, settings, Some((signed, authority)))
+    }
+
+    #[track_caller]
+    fn start_with(
+        what: &str,
+        settings: &[&str],
+        encrypted: Option<(&Signed, &Path)>,
+    ) -> Option<Self> {
         if !PathBuf::from(PROGRAM).exists() {
             skip(what, "there is no Redis server (redis-server)");
             return None;
@@ -41,8 +64,15 @@ impl Redis {
         command.args(["--save", "", "--appendonly", "no", "--unixsocketperm", "777"]);
         command.arg("--dir").arg(directory.path()).arg("--unixsocket").arg(directory.join("redis"));
         command.args(settings);
+        let ids = Ids { uid: ACCOUNT, gid: ACCOUNT, groups: Vec::new() };
+        let ids = if is_root() { ids } else { Ids::own() };
+        if let Some((signed, authority)) = encrypted {
+            let Signed { certificate, key } = signed.copied_to(&directory, &ids);
+            command.args(["--port", "0", "--tls-port", &port.to_string()]);
+            command.arg("--tls-cert-file").arg(certificate).arg("--tls-key-file").arg(key);
+            command.arg("--tls-ca-cert-file").arg(authority);
+        }
         if is_root() {
-            let ids = Ids { uid: ACCOUNT, gid: ACCOUNT, groups: Vec::new() };
             directory.give_to(&ids);
             sys::become_before(&mut command, ids);
         }

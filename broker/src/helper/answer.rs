@@ -18,6 +18,8 @@ pub(crate) enum Step {
     Lookup,
     /// Connecting.
     Connect,
+    /// Encrypting the connection, and verifying whose it is.
+    Tls,
     /// Proving who the broker is, until the server is ready.
     LogIn,
     /// Anything before that: the helper itself.
@@ -38,16 +40,20 @@ pub(crate) struct Failure {
 pub(crate) enum Answer<'a> {
     /// There is a connection, and this is its payload.
     Made(&'a [u8]),
+    /// The same, and the helper stays: the descriptor is the caller's end of a pair, and the helper passes on what
+    /// goes over it.
+    Relayed(&'a [u8]),
     Failed(Failure),
 }
 
 const MADE: u8 = 0;
 const FAILED: u8 = 1;
 const TIMED_OUT: u8 = 2;
+const RELAYED: u8 = 3;
 
 impl Step {
-    const ALL: [(Self, u8); 4] =
-        [(Self::Lookup, 0), (Self::Connect, 1), (Self::LogIn, 2), (Self::Begin, 3)];
+    const ALL: [(Self, u8); 5] =
+        [(Self::Lookup, 0), (Self::Connect, 1), (Self::LogIn, 2), (Self::Begin, 3), (Self::Tls, 4)];
 
     fn number(self) -> u8 {
         Self::ALL.iter().find(|(step, _)| *step == self).map_or(3, |(_, number)| *number)
@@ -62,6 +68,7 @@ impl Step {
         match self {
             Self::Lookup => "name look-up",
             Self::Connect => "connect",
+            Self::Tls => "TLS",
             Self::LogIn => "log-in",
             Self::Begin => "helper",
         }
@@ -83,6 +90,7 @@ impl<'a> Answer<'a> {
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         match self {
             Self::Made(payload) => [&[MADE], *payload].concat(),
+            Self::Relayed(payload) => [&[RELAYED], *payload].concat(),
             Self::Failed(failure) => {
                 let kind = if failure.timed_out { TIMED_OUT } else { FAILED };
                 [&[kind, failure.step.number()], shortened(failure.text.as_bytes())].concat()
@@ -93,8 +101,11 @@ impl<'a> Answer<'a> {
     /// Returns the answer, or `None` if the message is none.
     pub(crate) fn from_bytes(bytes: &'a [u8]) -> Option<Self> {
         let (kind, rest) = bytes.split_first()?;
-        if *kind == MADE {
-            return (rest.len() <= MAX_PAYLOAD).then_some(Self::Made(rest));
+        let payload = || (rest.len() <= MAX_PAYLOAD).then_some(rest);
+        match *kind {
+            MADE => return payload().map(Self::Made),
+            RELAYED => return payload().map(Self::Relayed),
+            _ => {}
         }
         let (step, text) = rest.split_first()?;
         let text = escape(&String::from_utf8_lossy(shortened(text)));
@@ -121,7 +132,9 @@ mod tests {
                 assert_eq!(Answer::from_bytes(&answer.to_bytes()), Some(answer));
             }
         }
-        assert_eq!(Answer::from_bytes(&Answer::Made(b"x").to_bytes()), Some(Answer::Made(b"x")));
+        for made in [Answer::Made(b"x"), Answer::Relayed(b"x")] {
+            assert_eq!(Answer::from_bytes(&made.to_bytes()), Some(made));
+        }
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub(crate) struct Connected {
     pub(crate) peer: String,
     /// `tcp` or `unix`.
     pub(crate) transport: &'static str,
+    /// The host as the policy names it, if there is one.
+    pub(crate) host: Option<String>,
 }
 
 /// Connects to the first address that answers.
@@ -75,10 +77,11 @@ impl Attempts {
             Ok(found) => found,
             Err(error) => return self.note(&address.to_string(), false, Err(error)),
         };
-        found.into_iter().find_map(|found| {
+        let connected = found.into_iter().find_map(|found| {
             let connected = tcp(found, source, patience);
             self.note(&format!("tcp:{found}"), true, connected)
-        })
+        })?;
+        Some(Connected { host: Some(host.clone()), ..connected })
     }
 
     fn note(
@@ -143,7 +146,7 @@ fn tcp(
         Err(error) => return Err(error.into()),
     }
     refuse_oneself(&socket)?;
-    Ok(Connected { socket, peer: format!("tcp:{address}"), transport: "tcp" })
+    Ok(Connected { socket, peer: format!("tcp:{address}"), transport: "tcp", host: None })
 }
 
 fn set_options(socket: &OwnedFd, source: &ConnectSource) -> io::Result<()> {
@@ -176,7 +179,7 @@ fn unix(path: &str, source: &ConnectSource, patience: Patience<'_>) -> io::Resul
         }
         patience.pause(RETRY)?;
     }
-    Ok(Connected { socket, peer: format!("unix:{path}"), transport: "unix" })
+    Ok(Connected { socket, peer: format!("unix:{path}"), transport: "unix", host: None })
 }
 
 #[cfg(test)]
@@ -194,6 +197,7 @@ mod tests {
             connect_timeout: Duration::from_secs(5),
             keep_alive: Duration::from_secs(60),
             user_timeout: Duration::from_secs(60),
+            tls: None,
             auth: None,
         }
     }

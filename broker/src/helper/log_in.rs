@@ -35,6 +35,17 @@ pub(crate) fn log_in(
     }
 }
 
+/// Asks the server for TLS, if its protocol has a question for that; else TLS begins at once.
+///
+/// # Errors
+/// If the server does not offer it.
+pub(crate) fn ask_for_tls(auth: Option<&Auth>, stream: &mut Stream<'_>) -> Result<(), Failure> {
+    match auth {
+        Some(Auth::Postgres(_)) => postgres::ask_for_tls(stream),
+        _ => Ok(()),
+    }
+}
+
 /// What the server reports does not fit.
 pub(crate) fn too_large(TooLarge: TooLarge) -> Failure {
     let text = "what the server reports takes more than a payload of 32768 bytes";

@@ -5,12 +5,14 @@
 //! one credential and no right on this machine.
 //!
 //! It gets one message (its job and the credential), and sends one (an [`Answer`]). It ends then, or when its time
-//! is up, or when the supervisor has gone. Each kind of log-in has a file of its own.
+//! is up, or when the supervisor has gone. Only one whose server speaks TLS stays: see [`relay`]. Each kind of log-in
+//! has a file of its own.
 
 pub(crate) mod answer;
 mod connect;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+pub(crate) mod handed;
 mod http_proxy;
 mod imap;
 pub(crate) mod job;
@@ -20,6 +22,7 @@ mod mysql;
 mod patience;
 mod postgres;
 mod redis;
+mod relay;
 mod sasl;
 pub(crate) mod secret;
 mod server_words;
@@ -28,13 +31,14 @@ mod socks5;
 mod stream;
 #[cfg(any(test, fuzzing))]
 mod test_server;
+mod tls;
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
-use fdbroker_policy::{Auth, ServerAddress};
-use fdbroker_wire::connection::{DIRECT, PEER, RELAY};
+use fdbroker_policy::{ServerAddress, TlsMode};
+use fdbroker_wire::connection::{DIRECT, PEER, RELAY, RELAYED};
 use fdbroker_wire::{ConnectionWriter, Payload};
 use rustix::event::PollFlags;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
@@ -43,32 +47,50 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use crate::child;
 use crate::look::wait_for;
 use crate::sandbox::{self, credentials};
+use crate::sys::memory::give_back_unused;
 use crate::sys::receive::receive;
-use crate::sys::signal::end_after;
+use crate::sys::signal::{end_after, end_no_more};
 use crate::transmit::transmit;
 use answer::{Answer, Failure, Step};
 use connect::Connected;
+use handed::Memories;
 use job::{Job, MAX_JOB};
 use patience::Patience;
-use secret::Secret;
+use relay::Relay;
 use stream::Stream;
+use tls::TlsSession;
 
 /// Makes one connection.
 pub(crate) fn main() -> ExitCode {
     child::report("helper", run())
 }
 
+/// What a job comes to.
+struct Made {
+    /// It does not block.
+    socket: OwnedFd,
+    payload: Payload,
+    /// What encrypts it.
+    session: Option<TlsSession>,
+}
+
 fn run() -> Result<(), String> {
     let link = child::begin(c"fdbroker-helper")?;
-    let (job, memory) = listen(&link)?;
+    let (job, memories) = listen(&link)?;
     // The supervisor ends it sooner: this is for a supervisor that has gone while a name is looked up.
     end_after(u32::try_from(job.within.as_secs()).unwrap_or(u32::MAX).saturating_add(1));
     credentials::give_up(job.account).map_err(|error| error.to_string())?;
-    end_with_the_supervisor();
+    // The kernel would take the end of a thread for that of the supervisor. One that stays sees the end of its link.
+    if job.tls.is_none() {
+        end_with_the_supervisor();
+    }
     let patience = Patience::new(link.as_fd(), job.within);
     sandbox::confine_helper(&ports(&job)).map_err(|error| error.to_string())?;
-    match serve(&job, memory, patience) {
-        Ok((socket, payload)) => answer(&link, &Answer::Made(&payload), Some(&socket)),
+    match serve(&job, memories, patience) {
+        Ok(Made { socket, payload, session: None }) => hand_over(&link, &socket, &payload),
+        Ok(Made { socket, payload, session: Some(session) }) => {
+            stay(&link, socket, &payload, session)
+        }
         Err(failure) => answer(&link, &Answer::Failed(failure), None),
     }
 }
@@ -78,8 +100,8 @@ fn end_with_the_supervisor() {
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
 }
 
-/// Waits for the job, and the memory that the credential is in.
-fn listen(link: &OwnedFd) -> Result<(Job, Option<OwnedFd>), String> {
+/// Waits for the job, and the memories that come with it.
+fn listen(link: &OwnedFd) -> Result<(Job, Vec<OwnedFd>), String> {
     let mut bytes = vec![0; MAX_JOB];
     let received = loop {
         match receive(link.as_fd(), &mut bytes, |descriptor| descriptor) {
@@ -90,7 +112,7 @@ fn listen(link: &OwnedFd) -> Result<(Job, Option<OwnedFd>), String> {
         }
     };
     let job = Job::from_bytes(bytes.get(..received.length).unwrap_or_default());
-    Ok((job.ok_or("it was told no job")?, received.descriptors.into_iter().next()))
+    Ok((job.ok_or("it was told no job")?, received.descriptors))
 }
 
 fn failed(error: &io::Error) -> String {
@@ -105,44 +127,84 @@ fn ports(job: &Job) -> Vec<u16> {
     job.connect.addresses.iter().filter_map(port).collect()
 }
 
-/// Connects and logs in.
-fn serve(
-    job: &Job,
-    memory: Option<OwnedFd>,
-    patience: Patience<'_>,
-) -> Result<(OwnedFd, Payload), Failure> {
-    let begins = |error: io::Error| Failure::new(Step::Begin, error.to_string());
-    let secret = memory.as_ref().map(Secret::read).transpose().map_err(begins)?;
-    drop(memory);
+/// Connects, encrypts and logs in.
+fn serve(job: &Job, memories: Vec<OwnedFd>, patience: Patience<'_>) -> Result<Made, Failure> {
+    let memories = Memories::read(&job.handed, memories)
+        .map_err(|error| Failure::new(Step::Begin, error.to_string()))?;
     let connected = connect::connect(&job.connect, patience)?;
-    let payload = payload(job.connect.auth.as_ref(), secret.as_ref(), &connected, patience)?;
-    let Connected { socket, .. } = connected;
-    // As any resource: it blocks, unless its caller wants something else.
-    fcntl_getfl(&socket)
-        .and_then(|flags| fcntl_setfl(&socket, flags - OFlags::NONBLOCK))
-        .map_err(|error| begins(error.into()))?;
-    Ok((socket, payload))
+    let mut stream = Stream::new(&connected.socket, patience);
+    if let Some(mode) = job.tls {
+        encrypt(job, mode, &memories, &connected, &mut stream, patience)?;
+    }
+    let payload = payload(job, &memories, &connected, &mut stream)?;
+    let session = stream.take_session();
+    drop(stream);
+    Ok(Made { socket: connected.socket, payload, session })
+}
+
+/// Encrypts the connection, once the server is asked to where its protocol has a question for that.
+fn encrypt(
+    job: &Job,
+    mode: TlsMode,
+    memories: &Memories,
+    connected: &Connected,
+    stream: &mut Stream<'_>,
+    patience: Patience<'_>,
+) -> Result<(), Failure> {
+    log_in::ask_for_tls(job.connect.auth.as_ref(), stream)?;
+    let host = connected.host.as_deref().unwrap_or_default();
+    stream.encrypt(tls::connect(mode, memories, host, &connected.socket, patience)?);
+    Ok(())
 }
 
 /// Logs in, where the job says how, and returns what the connection is.
 fn payload(
-    auth: Option<&Auth>,
-    secret: Option<&Secret>,
+    job: &Job,
+    memories: &Memories,
     connected: &Connected,
-    patience: Patience<'_>,
+    stream: &mut Stream<'_>,
 ) -> Result<Payload, Failure> {
-    let Connected { socket, peer, transport } = connected;
-    let begun =
-        ConnectionWriter::new(auth.map_or(*transport, Auth::name)).and_then(|mut writer| {
+    let Connected { peer, transport, .. } = connected;
+    let auth = job.connect.auth.as_ref();
+    let relay = if job.tls.is_some() { RELAYED } else { DIRECT };
+    let begun = ConnectionWriter::new(auth.map_or(*transport, |auth| auth.name())).and_then(
+        |mut writer| {
             writer.add(PEER, peer)?;
-            writer.add(RELAY, DIRECT)?;
+            writer.add(RELAY, relay)?;
             Ok(writer)
-        });
+        },
+    );
     let mut writer = begun.map_err(log_in::too_large)?;
     if let Some(auth) = auth {
-        log_in::log_in(auth, secret, &mut Stream::new(socket, patience), &mut writer)?;
+        log_in::log_in(auth, memories.password.as_ref(), stream, &mut writer)?;
     }
     Ok(writer.finish())
+}
+
+/// Hands the server's own socket over.
+fn hand_over(link: &OwnedFd, socket: &OwnedFd, payload: &Payload) -> Result<(), String> {
+    // As any resource: it blocks, unless its caller wants something else.
+    fcntl_getfl(socket)
+        .and_then(|flags| fcntl_setfl(socket, flags - OFlags::NONBLOCK))
+        .map_err(|error| failed(&error.into()))?;
+    answer(link, &Answer::Made(payload), Some(socket))
+}
+
+/// Hands one end of a pair over, and passes on what goes over it.
+fn stay(
+    link: &OwnedFd,
+    server: OwnedFd,
+    payload: &Payload,
+    session: TlsSession,
+) -> Result<(), String> {
+    let (ours, callers) = relay::pair().map_err(|error| failed(&error))?;
+    answer(link, &Answer::Relayed(payload), Some(&callers))?;
+    drop(callers);
+    end_no_more();
+    give_back_unused();
+    // A connection that fails is the caller's to notice, as one without a relay.
+    let _ = Relay::new(session, server, ours).run(link.as_fd());
+    Ok(())
 }
 
 /// Sends the answer. If the supervisor has gone, nobody waits for it.

@@ -1,4 +1,5 @@
-//! A connection during its log-in: whole parts of what a server sends, and no more of it than a bound.
+//! A connection during its log-in, encrypted or not: whole parts of what a server sends, and no more of it than a
+//! bound.
 //!
 //! The memory is taken once, whatever the server says of lengths.
 
@@ -13,6 +14,7 @@ use zeroize::Zeroize;
 
 use super::answer::{Failure, Step};
 use super::patience::Patience;
+use super::tls::{TlsSession, told};
 
 /// The most that a server may send until the log-in is over.
 pub(crate) const MAX_LOG_IN: usize = 64 * 1024;
@@ -21,6 +23,8 @@ pub(crate) const MAX_LOG_IN: usize = 64 * 1024;
 pub(crate) struct Stream<'a> {
     socket: &'a OwnedFd,
     patience: Patience<'a>,
+    /// What encrypts it, once it is encrypted.
+    session: Option<TlsSession>,
     buffer: Vec<u8>,
     received: usize,
     taken: usize,
@@ -28,20 +32,40 @@ pub(crate) struct Stream<'a> {
 
 impl<'a> Stream<'a> {
     pub(crate) fn new(socket: &'a OwnedFd, patience: Patience<'a>) -> Self {
-        Self { socket, patience, buffer: vec![0; MAX_LOG_IN], received: 0, taken: 0 }
+        let buffer = vec![0; MAX_LOG_IN];
+        Self { socket, patience, session: None, buffer, received: 0, taken: 0 }
+    }
+
+    /// From now on everything is encrypted.
+    pub(crate) fn encrypt(&mut self, session: TlsSession) {
+        self.session = Some(session);
+    }
+
+    /// Returns what a log-in binds itself to, where it is encrypted: the hash of the server's certificate.
+    pub(crate) fn end_point(&self) -> Option<Vec<u8>> {
+        self.session.as_ref().and_then(TlsSession::end_point)
+    }
+
+    /// Takes what encrypts it, with whatever it has received and not passed on.
+    pub(crate) fn take_session(&mut self) -> Option<TlsSession> {
+        self.session.take()
     }
 
     /// Sends all of it.
     ///
     /// # Errors
     /// As send(2); TimedOut.
-    pub(crate) fn send(&self, mut bytes: &[u8]) -> Result<(), Failure> {
-        while !bytes.is_empty() {
-            match send(self.socket, bytes, SendFlags::NOSIGNAL) {
+    pub(crate) fn send(&mut self, mut bytes: &[u8]) -> Result<(), Failure> {
+        while !bytes.is_empty() || self.session.as_ref().is_some_and(TlsSession::is_unsent) {
+            let sent = match &mut self.session {
+                None => send(self.socket, bytes, SendFlags::NOSIGNAL).map_err(Errno::into),
+                Some(session) => session.flush(self.socket).and_then(|()| session.write(bytes)),
+            };
+            match sent {
                 Ok(sent) => bytes = bytes.get(sent..).unwrap_or_default(),
-                Err(Errno::AGAIN) => self.wait(PollFlags::OUT)?,
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(failed(&error.into())),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait(PollFlags::OUT)?,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed(&error)),
             }
         }
         Ok(())
@@ -84,17 +108,23 @@ impl<'a> Stream<'a> {
 
     fn receive(&mut self) -> Result<(), Failure> {
         let room = self.buffer.get_mut(self.received..).unwrap_or_default();
-        match recv(self.socket, room, RecvFlags::empty()) {
-            Ok((_, 0)) => {
+        let received = match &mut self.session {
+            None => recv(self.socket, room, RecvFlags::empty())
+                .map(|(_, received)| received)
+                .map_err(Errno::into),
+            Some(session) => session.read(self.socket, room),
+        };
+        match received {
+            Ok(0) => {
                 Err(Failure::new(Step::LogIn, "the server closed the connection during the log-in"))
             }
-            Ok((_, received)) => {
+            Ok(received) => {
                 self.received += received;
                 Ok(())
             }
-            Err(Errno::AGAIN) => self.wait(PollFlags::IN),
-            Err(Errno::INTR) => Ok(()),
-            Err(error) => Err(failed(&error.into())),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait(PollFlags::IN),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
+            Err(error) => Err(failed(&error)),
         }
     }
 
@@ -106,7 +136,9 @@ impl<'a> Stream<'a> {
 fn failed(error: &io::Error) -> Failure {
     match error.kind() {
         ErrorKind::TimedOut => Failure::timed_out(Step::LogIn, "the server does not answer"),
-        _ => Failure::new(Step::LogIn, format!("the connection failed: {error}")),
+        _ => told(error).unwrap_or_else(|| {
+            Failure::new(Step::LogIn, format!("the connection failed: {error}"))
+        }),
     }
 }
 

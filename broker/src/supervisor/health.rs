@@ -51,11 +51,12 @@ impl Supervisor {
         let shut_out: Vec<_> =
             self.listener.shut_out_now().iter().map(|user| user.to_string()).collect();
         let health = format!(
-            "worker_restarts={}\nworkers_left_behind={}\nclosers={}\nhelpers={}\ndeposits_set_aside={}\nlistener={}\nshut_out={}\n",
+            "worker_restarts={}\nworkers_left_behind={}\nclosers={}\nhelpers={}\nrelays={}\ndeposits_set_aside={}\nlistener={}\nshut_out={}\n",
             self.restarts.total(),
             self.left_behind.len(),
             self.closers.len(),
             self.opener.helpers().count(),
+            self.opener.helpers().relays().count(),
             or_none(&aside),
             self.listener.state(),
             or_none(&shut_out),

@@ -57,6 +57,11 @@ pub(crate) fn end_after(seconds: u32) {
     }
 }
 
+/// Has the end of that time mean nothing any more.
+pub(crate) fn end_no_more() {
+    ignore(libc::SIGALRM);
+}
+
 fn ignore(signal: libc::c_int) {
     // SAFETY: SIG_IGN installs no handler: no code of ours runs. Each of these signals can be
     // ignored; an error would leave things as they were.

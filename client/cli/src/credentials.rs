@@ -1,21 +1,25 @@
-//! What `check` says of the passwords that a policy names: whether they are there, and kept from others.
+//! What `check` says of the passwords, keys and certificates that a policy names: whether they are there, and kept
+//! from others.
 
-use fdbroker_host::{credential_fault, open_credential};
-use fdbroker_policy::{Credential, Policy, Source, Uid};
+use fdbroker_host::{CredentialFault, certificate_fault, credential_fault, open_credential};
+use fdbroker_policy::{ConnectSource, Credential, Policy, Source, Tls, Uid};
 use fdbroker_types::quoted;
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use crate::terminal;
 
-/// Prints a note for each credential that the broker would not use, if this user runs it.
+/// What is wrong with a file for its owner.
+type Fault = fn(&std::fs::Metadata, Uid) -> Option<CredentialFault>;
+
+/// Prints a note for each file that the broker would not use, if this user runs it.
 ///
 /// A credential of the service manager is there only while the unit runs, so nothing is said of one.
 pub(crate) fn note_faults(shown: &str, policy: &Policy) {
     for resource in policy.resources() {
         let Source::Connect(connect) = &resource.source else { continue };
-        for path in connect.credentials().filter_map(path) {
-            if let Some(problem) = problem(path) {
+        for (path, fault) in files(connect) {
+            if let Some(problem) = problem(path, fault) {
                 terminal::complain(format_args!(
                     "{shown}: note: resource {}: {}: {problem}",
                     quoted(&resource.name),
@@ -26,6 +30,13 @@ pub(crate) fn note_faults(shown: &str, policy: &Policy) {
     }
 }
 
+fn files(connect: &ConnectSource) -> impl Iterator<Item = (&str, Fault)> {
+    let secrets = connect.credentials().filter_map(path);
+    let certificates = connect.tls.as_deref().into_iter().flat_map(Tls::files);
+    let secrets = secrets.map(|path| (path, credential_fault as Fault));
+    secrets.chain(certificates.map(|path| (path, certificate_fault as Fault)))
+}
+
 fn path(credential: &Credential) -> Option<&str> {
     match credential {
         Credential::File(path) => Some(path),
@@ -33,8 +44,8 @@ fn path(credential: &Credential) -> Option<&str> {
     }
 }
 
-/// What is wrong with a credential, as far as this user can tell.
-fn problem(path: &str) -> Option<String> {
+/// What is wrong with a file, as far as this user can tell.
+fn problem(path: &str, fault: Fault) -> Option<String> {
     let file = match open_credential(path) {
         Ok(file) => file,
         // The broker may be another user's.
@@ -42,5 +53,5 @@ fn problem(path: &str) -> Option<String> {
         Err(error) => return Some(format!("it cannot be opened: {error}")),
     };
     let metadata = file.metadata().ok()?;
-    credential_fault(&metadata, Uid(geteuid().as_raw())).map(|fault| fault.to_string())
+    fault(&metadata, Uid(geteuid().as_raw())).map(|fault| fault.to_string())
 }

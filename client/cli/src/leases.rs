@@ -22,7 +22,8 @@ Needs the right operate. Prints a line of KEY=VALUE for each:
   uid      the user that has it
   pid      the process that asked for it; the lease ends with that process
   held     for how many seconds
-  ends_in  in how many seconds it ends (ttl), or never";
+  ends_in  in how many seconds it ends (ttl), or never
+  relay    direct: it is the socket to the server; relayed: the broker encrypts it";
 
 /// End leases, and shut the connections down
 #[derive(Args, Debug)]

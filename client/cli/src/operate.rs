@@ -67,6 +67,7 @@ Needs the right operate. Prints lines of the form KEY=VALUE:
   workers_left_behind     dead workers that are blocked in the kernel
   closers                 processes that close descriptors that peers left unread
   helpers                 processes that make connections to servers now
+  relays                  processes that encrypt connections to servers which speak TLS
   deposits_set_aside      slots on which workers have died, or none
   listener                ok, repaired, replaced or broken: the listening socket
   shut_out                users who connect too fast and may not for a while, or none";

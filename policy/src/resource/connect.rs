@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::auth::Auth;
 use super::credential::Credential;
+use super::tls::Tls;
 use crate::Kind;
 
 /// A connection to a server, authenticated where the policy says how.
@@ -21,6 +22,8 @@ pub struct ConnectSource {
     pub keep_alive: Duration,
     /// How long what was sent may stay unacknowledged (TCP_USER_TIMEOUT).
     pub user_timeout: Duration,
+    /// How it is encrypted, if it is.
+    pub tls: Option<Box<Tls>>,
     /// How the connection is authenticated; without it, the caller gets it as it was made.
     pub auth: Option<Auth>,
 }
@@ -49,6 +52,10 @@ impl ConnectSource {
 
     /// Returns what the socket is, where that is the same for all addresses.
     pub(super) fn kind(&self) -> Option<Kind> {
+        if self.tls.is_some() {
+            // The caller's end of a pair: a helper passes on what goes over it.
+            return Some(Kind::Unix);
+        }
         let is_unix = |address: &ServerAddress| matches!(address, ServerAddress::Unix(_));
         match self.addresses.iter().filter(|address| is_unix(address)).count() {
             0 => Some(Kind::Tcp),
@@ -59,7 +66,13 @@ impl ConnectSource {
 
     /// Returns the secrets that opening it needs.
     pub fn credentials(&self) -> impl Iterator<Item = &Credential> {
-        self.auth.iter().filter_map(Auth::credential)
+        self.password().into_iter().chain(self.tls.as_deref().and_then(Tls::credential))
+    }
+
+    /// Returns where the password of the log-in is kept, if it takes one.
+    #[must_use]
+    pub fn password(&self) -> Option<&Credential> {
+        self.auth.as_ref().and_then(Auth::credential)
     }
 }
 
@@ -74,6 +87,7 @@ pub(super) fn entries(connect: &ConnectSource) -> Vec<(&'static str, String)> {
         ("keep_alive", milliseconds(connect.keep_alive)),
         ("user_timeout", milliseconds(connect.user_timeout)),
     ];
+    entries.push(("tls", connect.tls.as_ref().map_or("none".to_owned(), ToString::to_string)));
     entries.push(("auth", connect.auth.as_ref().map_or("none".to_owned(), ToString::to_string)));
     entries
 }

@@ -6,6 +6,7 @@ mod credential;
 mod lease;
 mod path;
 mod ready;
+mod tls;
 
 use std::fmt;
 use std::time::Duration;
@@ -19,6 +20,7 @@ pub use self::credential::Credential;
 pub use self::lease::LeaseTerms;
 pub use self::path::{Access, DeviceNumber, PathSource};
 pub use self::ready::Ready;
+pub use self::tls::{ClientCertificate, Tls, TlsMode};
 use crate::{Kind, Slot};
 
 /// One table `[resources.NAME]`.

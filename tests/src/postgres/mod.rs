@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{Directory, Ids, skip, sys, wait_for, wait_until};
+use crate::{Directory, Ids, Signed, skip, sys, wait_for, wait_until};
 
 pub use query::select;
 
@@ -39,6 +39,38 @@ impl Postgres {
     /// When it is installed and does not start.
     #[track_caller]
     pub fn start(what: &str, access: &str) -> Option<Self> {
+        Self::start_with(what, access, |_, _| Vec::new())
+    }
+
+    /// The same with TLS. Clients show certificates of this authority, if they show any.
+    ///
+    /// # Panics
+    /// As [`Postgres::start`].
+    #[track_caller]
+    pub fn start_encrypted(
+        what: &str,
+        access: &str,
+        signed: &Signed,
+        authority: &Path,
+    ) -> Option<Self> {
+        Self::start_with(what, access, |directory, ids| {
+            let Signed { certificate, key } = signed.copied_to(directory, ids);
+            let files = [
+                ("ssl_cert_file", &*certificate),
+                ("ssl_key_file", &key),
+                ("ssl_ca_file", authority),
+            ];
+            let settings = files.map(|(name, path)| format!("{name}={}", path.display()));
+            settings.into_iter().chain(["ssl=on".to_owned()]).collect()
+        })
+    }
+
+    #[track_caller]
+    fn start_with(
+        what: &str,
+        access: &str,
+        settings: impl FnOnce(&Directory, &Ids) -> Vec<String>,
+    ) -> Option<Self> {
         let Some(programs) = installed() else {
             skip(what, "there is no PostgreSQL server (postgresql)");
             return None;
@@ -51,7 +83,8 @@ impl Postgres {
         directory.give_to(&ids);
         initialise(&programs, &directory, &ids);
         let port = free_port();
-        let server = serve(&programs, &directory, &ids, port);
+        let settings = settings(&directory, &ids);
+        let server = serve(&programs, &directory, &ids, port, &settings);
         let server = Self { server, programs, directory, port };
         server.allow(access);
         wait_for("the server accepts connections", || server.try_execute("SELECT 1").ok());
@@ -180,7 +213,13 @@ fn initialise(programs: &Path, directory: &Directory, ids: &Ids) {
     assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn serve(programs: &Path, directory: &Directory, ids: &Ids, port: u16) -> Child {
+fn serve(
+    programs: &Path,
+    directory: &Directory,
+    ids: &Ids,
+    port: u16,
+    settings: &[String],
+) -> Child {
     let log = fs::File::create(directory.join("log")).unwrap();
     let sockets = format!("unix_socket_directories={}", directory.path().display());
     command(&programs.join("postgres"), ids)
@@ -190,6 +229,7 @@ fn serve(programs: &Path, directory: &Directory, ids: &Ids, port: u16) -> Child 
         .args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "shared_buffers=4MB"])
         .args(["-c", "dynamic_shared_memory_type=mmap", "-c", "max_connections=80"])
         .args(["-c", "log_connections=on"])
+        .args(settings.iter().flat_map(|setting| ["-c", setting]))
         .stdout(Stdio::null())
         .stderr(log)
         .spawn()

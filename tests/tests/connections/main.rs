@@ -13,8 +13,10 @@
 //! - [`proxies`]: real proxies, and a web server behind them
 //! - [`ready`]: connections that are made before somebody asks
 //! - [`redis`]: a real Redis server
+//! - [`relays`]: helpers that stay, since a server speaks TLS
 //! - [`secrets`]: how a password is kept, and where it is found afterwards: nowhere
 //! - [`strangers`]: servers that lie, stall and flood
+//! - [`tls`]: servers that speak TLS, and their certificates
 
 mod adopted;
 mod confined;
@@ -29,6 +31,8 @@ mod postgres;
 mod proxies;
 mod ready;
 mod redis;
+mod relays;
 mod resource;
 mod secrets;
 mod strangers;
+mod tls;

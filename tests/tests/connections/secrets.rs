@@ -13,7 +13,7 @@ fn password() -> String {
 }
 
 /// Whether bytes are in what a process may read and write of its memory.
-fn is_in_memory(pid: u32, wanted: &[u8]) -> bool {
+pub fn is_in_memory(pid: u32, wanted: &[u8]) -> bool {
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
     maps.lines().filter(|line| line.split(' ').nth(1).is_some_and(|it| it.starts_with("rw"))).any(

@@ -1,6 +1,6 @@
 //! What a helper is to do, as its supervisor tells it in one message.
 //!
-//! It names no secret: the credential comes beside it, as a descriptor of memory that nobody can change.
+//! It names no secret: credentials and certificates come beside it, as descriptors of memory that nobody can change.
 
 mod auth;
 mod mail;
@@ -12,10 +12,11 @@ mod values;
 
 use std::time::Duration;
 
-use fdbroker_policy::{ConnectSource, ServerAddress};
+use fdbroker_policy::{ConnectSource, ServerAddress, TlsMode};
 use fdbroker_wire::Account;
 use fdbroker_wire::named::{Fields, NotAField, push};
 
+use super::handed::Handed;
 use values::Values;
 
 /// One connection to be made.
@@ -25,8 +26,12 @@ pub(crate) struct Job {
     pub(crate) account: Option<Account>,
     /// How long all of it may take.
     pub(crate) within: Duration,
-    /// Where to connect to and how to log in. Where the credential is kept is left out.
+    /// Where to connect to and how to log in. Where credentials and certificates are kept is left out.
     pub(crate) connect: ConnectSource,
+    /// What of the server's certificate is to be verified, if the connection is to be encrypted.
+    pub(crate) tls: Option<TlsMode>,
+    /// What the descriptors that come beside it hold, in their order.
+    pub(crate) handed: Vec<Handed>,
 }
 
 /// The longest message: 16 addresses and two names.
@@ -41,6 +46,9 @@ const SOURCE: &str = "source";
 const CONNECT_TIMEOUT: &str = "connect_timeout";
 const KEEP_ALIVE: &str = "keep_alive";
 const USER_TIMEOUT: &str = "user_timeout";
+const TLS: &str = "tls";
+/// Once for each descriptor.
+const HANDED: &str = "handed";
 /// The kind of the log-in, as the policy calls it.
 const AUTH: &str = "auth";
 /// Before the key of what that kind is told.
@@ -53,7 +61,7 @@ impl Job {
     /// When a text of the policy is longer than the policy allows.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, NotAField> {
         let mut bytes = Vec::new();
-        let Self { account, within, connect } = self;
+        let Self { account, within, connect, tls, handed } = self;
         if let Some(Account { uid, gid }) = account {
             push(&mut bytes, UID, uid.to_string().as_bytes())?;
             push(&mut bytes, GID, gid.to_string().as_bytes())?;
@@ -76,6 +84,12 @@ impl Job {
         }
         if let Some(source) = connect.source {
             push(&mut bytes, SOURCE, source.to_string().as_bytes())?;
+        }
+        if let Some(mode) = tls {
+            push(&mut bytes, TLS, mode.name().as_bytes())?;
+        }
+        for handed in handed {
+            push(&mut bytes, HANDED, handed.name().as_bytes())?;
         }
         if let Some(auth) = &connect.auth {
             push(&mut bytes, AUTH, auth.name().as_bytes())?;
@@ -108,6 +122,8 @@ struct Reader {
     user_timeout: Option<Duration>,
     addresses: Vec<ServerAddress>,
     source: Option<std::net::IpAddr>,
+    tls: Option<TlsMode>,
+    handed: Vec<Handed>,
     auth: Option<String>,
     values: Values,
 }
@@ -124,6 +140,8 @@ impl Reader {
             TCP => self.addresses.push(tcp(value)?),
             UNIX => self.addresses.push(ServerAddress::Unix(value.to_owned())),
             SOURCE => self.source = Some(value.parse().ok()?),
+            TLS => self.tls = Some(mode(value)?),
+            HANDED => self.handed.push(Handed::of(value)?),
             AUTH => self.auth = Some(value.to_owned()),
             _ => self.values.add(name.strip_prefix(AUTH_VALUE)?, value),
         }
@@ -146,14 +164,20 @@ impl Reader {
             connect_timeout: self.connect_timeout?,
             keep_alive: self.keep_alive?,
             user_timeout: self.user_timeout?,
+            tls: None,
             auth,
         };
-        Some(Job { account, within: self.within?, connect })
+        let (tls, handed) = (self.tls, self.handed);
+        Some(Job { account, within: self.within?, connect, tls, handed })
     }
 }
 
 fn milliseconds(value: &str) -> Option<Duration> {
     value.parse().ok().map(Duration::from_millis)
+}
+
+fn mode(value: &str) -> Option<TlsMode> {
+    TlsMode::ALL.into_iter().find(|mode| mode.name() == value)
 }
 
 fn tcp(value: &str) -> Option<ServerAddress> {
@@ -182,6 +206,7 @@ mod tests {
                 connect_timeout: Duration::from_secs(1),
                 keep_alive: Duration::from_secs(2),
                 user_timeout: Duration::from_secs(3),
+                tls: None,
                 auth: Some(Auth::Postgres(PostgresAuth {
                     user: "orders".to_owned(),
                     database: "shop of ü".to_owned(),
@@ -189,6 +214,8 @@ mod tests {
                     methods: vec![PostgresMethod::ScramSha256, PostgresMethod::Md5],
                 })),
             },
+            tls: Some(TlsMode::VerifyCa),
+            handed: vec![Handed::Password, Handed::Authorities, Handed::Certificate, Handed::Key],
         }
     }
 
@@ -220,7 +247,7 @@ mod tests {
             assert_eq!(Job::from_bytes(&mail.to_bytes().unwrap()), Some(mail));
         }
         let bare = ConnectSource { source: None, auth: None, ..job().connect };
-        let bare = Job { account: None, connect: bare, ..job() };
+        let bare = Job { account: None, connect: bare, tls: None, handed: vec![], ..job() };
         assert_eq!(Job::from_bytes(&bare.to_bytes().unwrap()), Some(bare));
     }
 
@@ -244,7 +271,13 @@ mod tests {
         let bytes = job().to_bytes().unwrap();
         assert_eq!(Job::from_bytes(b""), None);
         assert_eq!(Job::from_bytes(&bytes[..bytes.len() - 1]), None);
-        for (name, value) in [("other", ""), ("auth", "other"), ("auth.other", "")] {
+        for (name, value) in [
+            ("other", ""),
+            ("auth", "other"),
+            ("auth.other", ""),
+            ("tls", "require"),
+            ("handed", "other"),
+        ] {
             let mut other = bytes.clone();
             push(&mut other, name, value.as_bytes()).unwrap();
             assert_eq!(Job::from_bytes(&other), None, "{name}");

@@ -1,10 +1,13 @@
 //! How the broker proves who it is: SCRAM-SHA-256, and what else the policy allows by name.
 //!
-//! With SCRAM the server has to prove that it knows the password, too; one that skips its proof is refused.
+//! With SCRAM the server has to prove that it knows the password, too; one that skips its proof is refused. Where the
+//! connection is encrypted, both proofs are bound to it, if the server offers that.
 
 use fdbroker_policy::{PostgresAuth, PostgresMethod};
 use postgres_protocol::authentication::md5_hash;
-use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
+use postgres_protocol::authentication::sasl::{
+    ChannelBinding, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256,
+};
 use zeroize::Zeroizing;
 
 use super::message::response;
@@ -28,6 +31,8 @@ const SASL_FINAL: u32 = 12;
 pub(super) struct Authentication<'a> {
     auth: &'a PostgresAuth,
     secret: Option<&'a Secret>,
+    /// The hash of the server's certificate, where the proofs can be bound to it.
+    end_point: Option<Vec<u8>>,
     state: State,
 }
 
@@ -46,8 +51,12 @@ enum State {
 }
 
 impl<'a> Authentication<'a> {
-    pub(super) fn new(auth: &'a PostgresAuth, secret: Option<&'a Secret>) -> Self {
-        Self { auth, secret, state: State::Begun }
+    pub(super) fn new(
+        auth: &'a PostgresAuth,
+        secret: Option<&'a Secret>,
+        end_point: Option<Vec<u8>>,
+    ) -> Self {
+        Self { auth, secret, end_point, state: State::Begun }
     }
 
     /// Returns whether the server has accepted the log-in, after its proof.
@@ -103,15 +112,31 @@ impl<'a> Authentication<'a> {
     }
 
     fn sasl(&self, mechanisms: &[u8]) -> Result<(ScramSha256, Vec<u8>), Failure> {
-        let mut mechanisms = mechanisms.split(|byte| *byte == 0);
-        if !mechanisms.any(|mechanism| mechanism == SCRAM_SHA_256.as_bytes()) {
-            return Err(Failure::new(Step::LogIn, "the server offers no SCRAM-SHA-256"));
-        }
+        let (mechanism, binding) = self.binding(mechanisms)?;
         let password = self.password(PostgresMethod::ScramSha256)?.bytes();
-        let scram = ScramSha256::new(password, ChannelBinding::unsupported());
+        let scram = ScramSha256::new(password, binding);
         let length = u32::try_from(scram.message().len()).unwrap_or(u32::MAX).to_be_bytes();
-        let sent = response(&[SCRAM_SHA_256.as_bytes(), b"\0", &length, scram.message()]);
+        let sent = response(&[mechanism.as_bytes(), b"\0", &length, scram.message()]);
         Ok((scram, sent))
+    }
+
+    /// Returns the mechanism to use of those that the server offers. A server that would offer more than it seems
+    /// to refuses a client that says so.
+    fn binding(&self, mechanisms: &[u8]) -> Result<(&'static str, ChannelBinding), Failure> {
+        let mechanisms = mechanisms.split(|byte| *byte == 0);
+        let offers =
+            |wanted: &str| mechanisms.clone().any(|mechanism| mechanism == wanted.as_bytes());
+        match &self.end_point {
+            Some(end_point) if offers(SCRAM_SHA_256_PLUS) => {
+                let binding = ChannelBinding::tls_server_end_point(end_point.clone());
+                Ok((SCRAM_SHA_256_PLUS, binding))
+            }
+            _ if !offers(SCRAM_SHA_256) => {
+                Err(Failure::new(Step::LogIn, "the server offers no SCRAM-SHA-256"))
+            }
+            Some(_) => Ok((SCRAM_SHA_256, ChannelBinding::unrequested())),
+            None => Ok((SCRAM_SHA_256, ChannelBinding::unsupported())),
+        }
     }
 
     /// Returns the password, if the server may ask for it in this way.
@@ -164,4 +189,37 @@ fn unknown(question: u32) -> Failure {
         Step::LogIn,
         format!("the server asks for an authentication that is not supported (number {question})"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is sent to a server that offers these mechanisms.
+    fn first(offered: &[u8], end_point: Option<&[u8]>) -> String {
+        let auth = PostgresAuth {
+            user: "orders".to_owned(),
+            database: "orders".to_owned(),
+            password: None,
+            methods: vec![PostgresMethod::ScramSha256],
+        };
+        let secret = Secret::for_a_test(b"geheim");
+        let end_point = end_point.map(<[u8]>::to_vec);
+        let mut authentication = Authentication::new(&auth, Some(&secret), end_point);
+        let question = [&SASL.to_be_bytes(), offered].concat();
+        let Ok(Some(sent)) = authentication.answer(&question) else { panic!("no answer") };
+        String::from_utf8_lossy(&sent[5..]).into_owned()
+    }
+
+    #[test]
+    fn proofs_are_bound_to_the_certificate_where_the_server_offers_that() {
+        let both = b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0";
+        let (bound, unbound) = (first(both, Some(b"hash")), first(both, None));
+        assert!(bound.starts_with("SCRAM-SHA-256-PLUS\0"), "{bound}");
+        assert!(bound.contains("p=tls-server-end-point,,n="), "{bound}");
+        assert!(unbound.starts_with("SCRAM-SHA-256\0") && unbound.contains("n,,n="), "{unbound}");
+        // A server that would offer it, and does not seem to, is to notice.
+        let stripped = first(b"SCRAM-SHA-256\0\0", Some(b"hash"));
+        assert!(stripped.contains("y,,n="), "{stripped}");
+    }
 }

@@ -5,6 +5,7 @@
 //! is looked at only as far as it is understood.
 
 mod authentication;
+mod encryption;
 mod message;
 mod misspoken;
 mod server_error;
@@ -21,6 +22,7 @@ use super::answer::Failure;
 use super::secret::Secret;
 use super::stream::Stream;
 use authentication::Authentication;
+pub(crate) use encryption::ask_for_tls;
 use message::Message;
 use misspoken::{malformed, unexpected};
 
@@ -45,7 +47,7 @@ pub(crate) fn log_in(
     secret: Option<&Secret>,
 ) -> Result<Session, Failure> {
     stream.send(&message::start_up(&auth.user, &auth.database))?;
-    let mut authentication = Authentication::new(auth, secret);
+    let mut authentication = Authentication::new(auth, secret, stream.end_point());
     let mut session = Session::default();
     loop {
         let Message { kind, body } = Message::take(stream)?;

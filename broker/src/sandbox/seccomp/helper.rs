@@ -46,6 +46,8 @@ const CALLS: &[Call] = &[
     (libc::SYS_sendmsg, "the answer; name look-up", &[]),
     (libc::SYS_recvmsg, "name look-up: netlink, systemd-resolved", &[]),
     (libc::SYS_sendmmsg, "name look-up: two questions at once", &[]),
+    (libc::SYS_socketpair, "a relay: the caller's end", &[&[Is(0, bits(libc::AF_UNIX))]]),
+    (libc::SYS_shutdown, "a relay: the end of one direction", &[]),
     (libc::SYS_ppoll, "waiting", &[]),
     #[cfg(target_arch = "x86_64")]
     (libc::SYS_poll, "name look-up", &[]),
@@ -93,7 +95,7 @@ const CALLS: &[Call] = &[
     (libc::SYS_clock_nanosleep, "name look-up: trying again", &[]),
     (libc::SYS_restart_syscall, "the kernel, for a call that was stopped", &[]),
     (libc::SYS_rt_sigprocmask, "name look-up; abort", &[]),
-    (libc::SYS_rt_sigaction, "abort", &[]),
+    (libc::SYS_rt_sigaction, "abort; a relay: its time is not limited", &[]),
     (libc::SYS_rt_sigreturn, "the end of a handler", &[]),
     (libc::SYS_sigaltstack, "the end of the process", &[]),
     (libc::SYS_tgkill, "abort", &[&[Oneself(0)]]),

@@ -25,6 +25,8 @@ pub(crate) struct LeaseOffer {
     pub(crate) number: LeaseNumber,
     pub(crate) resource: String,
     pub(crate) slot: Slot,
+    /// How the descriptor leads to the server.
+    pub(crate) relay: &'static str,
     pub(crate) terms: LeaseTerms,
     /// Its place among the holders.
     pub(crate) place: Option<OwnedSemaphorePermit>,
@@ -40,6 +42,7 @@ pub(crate) struct LeaseOffer {
 pub(super) struct Lease {
     pub(super) resource: String,
     pub(super) slot: Slot,
+    pub(super) relay: &'static str,
     pub(super) uid: Uid,
     pub(super) pid: i32,
     pub(super) since: SystemTime,

@@ -67,8 +67,8 @@ impl Leases {
     /// # Errors
     /// If it cannot be watched: then it must not be handed out.
     pub(crate) fn begin(&self, offer: LeaseOffer, handed_out: BorrowedFd<'_>) -> io::Result<()> {
-        let LeaseOffer { number, resource, slot, terms, place, uid, pid, process, until_closed } =
-            offer;
+        let LeaseOffer { number, resource, slot, relay, terms, place, uid, pid, .. } = offer;
+        let (process, until_closed) = (offer.process, offer.until_closed);
         let mut socket =
             self.0.close_queue.hold(Depositor::Opened(uid), handed_out.try_clone_to_owned()?);
         socket.keep_until_closed(until_closed);
@@ -76,7 +76,8 @@ impl Leases {
         self.0.ends.watch(number, socket.descriptor(), process.as_ref().map(AsFd::as_fd))?;
         let expires = terms.ttl.map(|ttl| (Instant::now() + ttl, SystemTime::now() + ttl));
         let since = SystemTime::now();
-        let lease = Lease { resource, slot, uid, pid, since, expires, socket, process, place };
+        let lease =
+            Lease { resource, slot, relay, uid, pid, since, expires, socket, process, place };
         self.0.held.borrow_mut().insert(number, lease);
         self.0.begun.notify_one();
         Ok(())

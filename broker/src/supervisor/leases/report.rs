@@ -13,13 +13,13 @@ pub(super) fn of(held: &BTreeMap<LeaseNumber, Lease>) -> String {
 }
 
 fn line(number: LeaseNumber, lease: &Lease) -> String {
-    let Lease { resource, slot, uid, pid, since, expires, .. } = lease;
+    let Lease { resource, slot, relay, uid, pid, since, expires, .. } = lease;
     let seconds = |time: Duration| time.as_secs();
     let held = seconds(since.elapsed().unwrap_or_default());
     let left = |end: SystemTime| seconds(end.duration_since(SystemTime::now()).unwrap_or_default());
     let ends = expires.map_or("never".to_owned(), |(_, end)| left(end).to_string());
     format!(
-        "lease={number} slot={slot} name={name} uid={uid} pid={pid} held={held} ends_in={ends}\n",
+        "lease={number} slot={slot} name={name} uid={uid} pid={pid} held={held} ends_in={ends} relay={relay}\n",
         name = quoted(resource)
     )
 }

@@ -8,11 +8,11 @@ use std::os::fd::OwnedFd;
 use fdbroker_host::{Stamp, credential_fault, open_credential};
 use fdbroker_policy::{Credential, Uid};
 use fdbroker_types::quoted;
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
-use rustix::io::{Errno, read, write};
+use rustix::io::Errno;
 use rustix::process::geteuid;
 use zeroize::Zeroizing;
 
+use super::sealed::{read_all, sealed};
 use crate::helper::secret::MAX_SECRET;
 
 /// Where systemd puts a unit's credentials, see systemd.exec(5).
@@ -30,7 +30,7 @@ pub(super) fn in_memory(credential: &Credential) -> Result<OwnedFd, String> {
     if let Some(fault) = credential_fault(&metadata, Uid(geteuid().as_raw())) {
         return Err(failed(fault.to_string()));
     }
-    let secret = read_all(&file).map_err(failed)?;
+    let secret = read_secret(&file).map_err(failed)?;
     sealed(without_newline(&secret)).map_err(|error| failed(format!("no memory for it: {error}")))
 }
 
@@ -55,31 +55,18 @@ fn path(credential: &Credential) -> Result<String, String> {
     }
 }
 
-fn not_opened(error: Errno) -> String {
+/// What to do about a file that cannot be opened.
+pub(super) fn not_opened(error: Errno) -> String {
     let cure = match error {
-        Errno::NOENT => "write the password to that file, or correct the path",
+        Errno::NOENT => "write it to that file, or correct the path",
         Errno::LOOP => "the path contains a symbolic link; write the path without it",
         _ => "see open(2)",
     };
     format!("cannot be opened: {error}; {cure}")
 }
 
-fn read_all(file: &File) -> Result<Zeroizing<Vec<u8>>, String> {
-    // One byte more than the largest; it never grows, so that no copy is left behind.
-    let mut bytes = Zeroizing::new(vec![0; MAX_SECRET + 1]);
-    let mut length = 0;
-    loop {
-        match read(file, bytes.get_mut(length..).unwrap_or_default()) {
-            Ok(0) => break,
-            Ok(more) => length += more,
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(format!("cannot be read: {error}")),
-        }
-    }
-    if length > MAX_SECRET {
-        return Err(format!("it is larger than {MAX_SECRET} bytes"));
-    }
-    bytes.truncate(length);
+fn read_secret(file: &File) -> Result<Zeroizing<Vec<u8>>, String> {
+    let bytes = read_all(file, MAX_SECRET)?;
     if without_newline(&bytes).is_empty() {
         return Err("it is empty".to_owned());
     }
@@ -92,29 +79,13 @@ fn without_newline(bytes: &[u8]) -> &[u8] {
     bytes.strip_suffix(b"\r").unwrap_or(bytes)
 }
 
-/// Returns memory with these bytes that nobody can change.
-fn sealed(bytes: &[u8]) -> rustix::io::Result<OwnedFd> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    // Linux 6.3.
-    let memory = memfd_create(c"credential", flags | MemfdFlags::NOEXEC_SEAL)
-        .or_else(|_| memfd_create(c"credential", flags))?;
-    let mut left = bytes;
-    while !left.is_empty() {
-        let written = write(&memory, left)?;
-        left = left.get(written..).unwrap_or_default();
-    }
-    fcntl_add_seals(
-        &memory,
-        SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL,
-    )?;
-    Ok(memory)
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::path::Path;
+
+    use rustix::io::write;
 
     use super::*;
     use crate::helper::secret::Secret;
@@ -162,7 +133,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("it");
         let said = |credential: &Credential| in_memory(credential).unwrap_err();
-        assert!(said(&file(&path)).contains("write the password to that file"));
+        assert!(said(&file(&path)).contains("write it to that file"));
         assert!(said(&written(&directory, b"\n", 0o600)).ends_with("it is empty"));
         let large = vec![b'x'; MAX_SECRET + 1];
         assert!(said(&written(&directory, &large, 0o600)).ends_with("larger than 65536 bytes"));

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use fdbroker_policy::Opening;
+use fdbroker_policy::{Opening, Source};
 use fdbroker_types::quoted;
-use fdbroker_wire::connection::LEASE;
+use fdbroker_wire::connection::{DIRECT, LEASE, RELAYED};
 use fdbroker_wire::{Connection, Errno, MAX_PAYLOAD, Opened, Payload, named};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -139,6 +139,9 @@ impl Entry {
 
     /// Takes one that is ready, or else opens one.
     fn open_now(&self, caller: Caller, answer: UnboundedSender<OpenAnswer>) {
+        if let Some(failure) = self.openable.refusal(caller.uid) {
+            return refuse_user(&caller, failure, &answer);
+        }
         match self.ready.as_ref().and_then(|pool| pool.take()) {
             Some(opened) => self.hand_out(Ok(opened), caller, &answer),
             None => self.open_elsewhere(caller, answer),
@@ -154,6 +157,7 @@ impl Entry {
         let (ticket, notice) = (caller.ticket, caller.notice());
         let number = self.openable.resource().lease.map(|_| self.numbers.next());
         let outcome = outcome.map(|opened| {
+            self.openable.is_handed_to(caller.uid, &opened);
             let opened = opened.with_payload(|payload| numbered(payload, number));
             Arc::new(caller.held(opened, &notice, &self.close_queue))
         });
@@ -174,6 +178,7 @@ impl Entry {
             number,
             resource: resource.name.clone(),
             slot: resource.slot,
+            relay: relay(&resource.source),
             terms: resource.lease?,
             place,
             uid,
@@ -192,10 +197,7 @@ impl Entry {
              (`wait`); `fdbroker leases` lists who has them",
             name = quoted(self.openable.name())
         );
-        let outcome = Err(OpenFailure { errno: Errno::BUSY, text });
-        // As above. It is no fault of the resource: the record says it.
-        let (said, lease) = (None, None);
-        let _ = answer.send(OpenAnswer { ticket: caller.ticket, outcome, said, lease });
+        refuse_user(caller, OpenFailure { errno: Errno::BUSY, text }, answer);
     }
 
     /// Opens it on a thread, at once where there are few that do. Where there are many, it waits for
@@ -246,6 +248,21 @@ impl Entry {
             }),
         };
         OpenAnswer { ticket, outcome, said, lease: None }
+    }
+}
+
+/// Refuses a caller for what it, or others, have already. It is no fault of the resource: the record says it.
+fn refuse_user(caller: &Caller, failure: OpenFailure, answer: &UnboundedSender<OpenAnswer>) {
+    let (outcome, said, lease) = (Err(failure), None, None);
+    // A closed channel means that the worker has gone, and its question with it.
+    let _ = answer.send(OpenAnswer { ticket: caller.ticket, outcome, said, lease });
+}
+
+/// How the descriptor leads to the server, as its payload has it.
+fn relay(source: &Source) -> &'static str {
+    match source {
+        Source::Connect(connect) if connect.tls.is_some() => RELAYED,
+        _ => DIRECT,
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod caller;
 pub(crate) mod capability;
+mod certificates;
 pub(crate) mod connect;
 mod credential;
 pub(crate) mod entry;
@@ -10,3 +11,4 @@ pub(crate) mod openable;
 pub(crate) mod path;
 pub(crate) mod pool;
 mod ready;
+mod sealed;

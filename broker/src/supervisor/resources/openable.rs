@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use fdbroker_host::Stamp;
-use fdbroker_policy::{Resource, Source};
+use fdbroker_policy::{Resource, Source, Uid};
 use fdbroker_types::quoted;
 use fdbroker_wire::Opened;
 
@@ -56,6 +56,21 @@ impl Openable {
         match &self.opener {
             Opener::Path(_) => Vec::new(),
             Opener::Connect(connect) => connect.credentials(),
+        }
+    }
+
+    /// Returns why this user may have it opened no more, or `None`.
+    pub(super) fn refusal(&self, user: Uid) -> Option<OpenFailure> {
+        match &self.opener {
+            Opener::Path(_) => None,
+            Opener::Connect(connect) => connect.refusal(user).map(|failure| self.named(failure)),
+        }
+    }
+
+    /// What was opened is handed to this user.
+    pub(super) fn is_handed_to(&self, user: Uid, opened: &Opened<OwnedFd>) {
+        if let Opener::Connect(connect) = &self.opener {
+            connect.is_handed_to(user, opened);
         }
     }
 

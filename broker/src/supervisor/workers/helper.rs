@@ -1,5 +1,5 @@
 //! Helpers, from outside: one is started for each connection, and is gone when its answer has come or its time
-//! is up.
+//! is up. Only one that relays is kept, see [`Relays`].
 //!
 //! What it answers is believed as little as a worker: of the descriptor the kernel says what it is, the payload
 //! is passed on unread, and the text is escaped.
@@ -19,8 +19,10 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, getpeername, socketpai
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use zeroize::Zeroizing;
 
+use super::relays::{Place, Relays};
 use super::spawner::Spawner;
 use crate::helper::answer::{Answer, Failure, MAX_ANSWER, Step};
+use crate::helper::handed::Handed;
 use crate::helper::job::Job;
 use crate::sys::receive::receive;
 use crate::transmit::transmit;
@@ -40,12 +42,27 @@ pub(crate) struct Helpers {
     at_work: Arc<AtomicUsize>,
     /// Those that could not be reaped in time.
     left_behind: Arc<Mutex<Vec<Child>>>,
+    relays: Relays,
+}
+
+/// A connection that a helper has made.
+struct Made {
+    descriptor: OwnedFd,
+    payload: Payload,
+    /// Whether the helper passes on what goes over it.
+    is_relayed: bool,
 }
 
 impl Helpers {
     /// Helpers that become `account`.
     pub(crate) fn new(spawner: Arc<Spawner>, account: Option<Account>) -> Self {
-        Self { spawner, account, at_work: Arc::default(), left_behind: Arc::default() }
+        let (at_work, left_behind) = (Arc::default(), Arc::default());
+        Self { spawner, account, at_work, left_behind, relays: Relays::new() }
+    }
+
+    /// Those that stay.
+    pub(crate) fn relays(&self) -> &Relays {
+        &self.relays
     }
 
     /// Reaps those that have ended at last, and returns how many there are.
@@ -54,15 +71,16 @@ impl Helpers {
         self.at_work.load(Ordering::Relaxed) + self.left_behind().len()
     }
 
-    /// Has a helper make a connection; returns the socket and the payload. Blocks for that long at most, and for
-    /// the end of the helper.
+    /// Has a helper make a connection; returns the descriptor and the payload. Blocks for that long at most, and for
+    /// the end of a helper that does not stay, for which there is the `place`.
     ///
     /// # Errors
     /// At which step it failed, and why.
     pub(crate) fn connect(
         &self,
         connect: &ConnectSource,
-        credential: Option<&OwnedFd>,
+        handed: &[(Handed, OwnedFd)],
+        place: Option<Place>,
         within: Duration,
     ) -> Result<(OwnedFd, Payload), Failure> {
         let until = Instant::now() + within;
@@ -71,23 +89,30 @@ impl Helpers {
             account: self.account,
             within: within.saturating_sub(margin),
             connect: connect.clone(),
+            tls: connect.tls.as_ref().map(|tls| tls.mode),
+            handed: handed.iter().map(|(handed, _)| *handed).collect(),
         };
         let begins = |error: io::Error| Failure::new(Step::Begin, error.to_string());
-        let (link, helper) = self.start(&job, credential).map_err(begins)?;
+        let (link, helper) = self.start(&job, handed).map_err(begins)?;
         self.at_work.fetch_add(1, Ordering::Relaxed);
-        let answer = answer(&link, until - margin / 2);
-        self.end(helper);
+        let answer = answer(&link, job.tls.is_some(), until - margin / 2);
+        match (&answer, place) {
+            (Ok(made), Some(place)) if made.is_relayed => {
+                self.relays.add(place, &made.descriptor, helper, link);
+            }
+            _ => self.end(helper),
+        }
         self.at_work.fetch_sub(1, Ordering::Relaxed);
-        answer
+        answer.map(|made| (made.descriptor, made.payload))
     }
 
-    fn start(&self, job: &Job, credential: Option<&OwnedFd>) -> io::Result<(OwnedFd, Child)> {
+    fn start(&self, job: &Job, handed: &[(Handed, OwnedFd)]) -> io::Result<(OwnedFd, Child)> {
         self.reap();
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         let bytes = job.to_bytes().map_err(|_| io::ErrorKind::InvalidInput)?;
-        let credential: Vec<_> = credential.iter().map(|credential| credential.as_fd()).collect();
-        transmit(ours.as_fd(), &[IoSlice::new(&bytes)], &credential)?;
+        let memories: Vec<_> = handed.iter().map(|(_, memory)| memory.as_fd()).collect();
+        transmit(ours.as_fd(), &[IoSlice::new(&bytes)], &memories)?;
         let child = self.spawner.spawn(vec!["--helper".to_owned()], theirs, None)?;
         Ok((ours, child))
     }
@@ -113,8 +138,8 @@ impl Helpers {
     }
 }
 
-/// Waits for a helper's answer.
-fn answer(link: &OwnedFd, until: Instant) -> Result<(OwnedFd, Payload), Failure> {
+/// Waits for a helper's answer. One that encrypts must relay, and no other may.
+fn answer(link: &OwnedFd, encrypts: bool, until: Instant) -> Result<Made, Failure> {
     let failed = |why: &str| Err(Failure::new(Step::Begin, why));
     match wait_until(link, until) {
         Ok(()) => {}
@@ -129,8 +154,15 @@ fn answer(link: &OwnedFd, until: Instant) -> Result<(OwnedFd, Payload), Failure>
     let Ok(received) = received else { return failed("it ended without an answer") };
     let message = bytes.get(..received.length).unwrap_or_default();
     match (Answer::from_bytes(message), received.descriptors.into_iter().next()) {
-        (Some(Answer::Made(payload)), Some(socket)) if is_connection(&socket) => {
-            Ok((socket, payload.into()))
+        (Some(Answer::Made(payload)), Some(descriptor))
+            if !encrypts && is_connection(&descriptor) =>
+        {
+            Ok(Made { descriptor, payload: payload.into(), is_relayed: false })
+        }
+        (Some(Answer::Relayed(payload)), Some(descriptor))
+            if encrypts && is_connection(&descriptor) =>
+        {
+            Ok(Made { descriptor, payload: payload.into(), is_relayed: true })
         }
         (Some(Answer::Failed(failure)), None) => Err(failure),
         _ if message.is_empty() => failed("it ended without an answer"),

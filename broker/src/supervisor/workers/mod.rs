@@ -6,6 +6,7 @@ pub(crate) mod helper;
 pub(crate) mod link;
 pub(crate) mod process;
 pub(crate) mod pulse;
+pub(crate) mod relays;
 pub(crate) mod restarts;
 pub(crate) mod spawn;
 pub(crate) mod spawner;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::host_port::host_port;
 use super::path::check_path;
-use super::{auth, lease, ready};
+use super::{auth, lease, ready, tls};
 use crate::load::amount::duration;
 use crate::load::reader::{Expected, Section};
 use crate::load::report::{Report, Span};
@@ -21,7 +21,7 @@ const KEEP_ALIVE: &str = "keep_alive";
 const USER_TIMEOUT: &str = "user_timeout";
 
 /// The keys that only a connection has, beside the one that names it.
-pub(super) const KEYS: [&str; 11] = {
+pub(super) const KEYS: [&str; 12] = {
     let [ready, max_age] = ready::KEYS;
     let [holders, wait, ttl, revocable] = lease::KEYS;
     [
@@ -29,6 +29,7 @@ pub(super) const KEYS: [&str; 11] = {
         CONNECT_TIMEOUT,
         KEEP_ALIVE,
         USER_TIMEOUT,
+        tls::TLS.key,
         auth::AUTH.key,
         ready,
         max_age,
@@ -54,13 +55,19 @@ pub(super) fn read(section: Section<'_, '_>, report: &mut Report<'_>) -> Option<
     let connect_timeout = time(CONNECT_TIMEOUT, ConnectSource::DEFAULT_CONNECT_TIMEOUT, report);
     let keep_alive = time(KEEP_ALIVE, ConnectSource::DEFAULT_KEEP_ALIVE, report);
     let user_timeout = time(USER_TIMEOUT, ConnectSource::DEFAULT_USER_TIMEOUT, report);
+    let tls = section.get(tls::TLS.key).map(|_| tls::read(section, report));
     let auth = match section.get(auth::AUTH.key) {
         Some(_) => Some(auth::read(section, report)?),
         None => None,
     };
     let addresses = addresses?;
+    tls::refuse_where_it_cannot_be(section, &addresses, auth.as_ref(), report);
+    let tls = match tls {
+        Some(read) => Some(Box::new(read?)),
+        None => None,
+    };
     let connect =
-        ConnectSource { addresses, source, connect_timeout, keep_alive, user_timeout, auth };
+        ConnectSource { addresses, source, connect_timeout, keep_alive, user_timeout, tls, auth };
     Some(Source::Connect(connect))
 }
 

@@ -2,10 +2,12 @@
 
 mod auth;
 mod connect;
+mod credential;
 mod host_port;
 mod lease;
 mod path;
 mod ready;
+mod tls;
 
 use std::collections::BTreeSet;
 

@@ -49,6 +49,12 @@ impl Auth {
         }
     }
 
+    /// Returns whether the connection to such a server can be encrypted.
+    #[must_use]
+    pub const fn takes_tls(&self) -> bool {
+        matches!(self, Self::Postgres(_) | Self::Redis(_))
+    }
+
     pub(super) fn credential(&self) -> Option<&Credential> {
         match self {
             Self::Postgres(auth) => auth.password.as_ref(),

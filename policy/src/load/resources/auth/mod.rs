@@ -51,7 +51,8 @@ pub(super) fn read(section: Section<'_, '_>, report: &mut Report<'_>) -> Option<
     read(Section { what: &format!("`{key}`"), name: &span, table: keys }, report)
 }
 
-fn table<'a, 't>(
+/// Returns the table behind a key, and where to point when something is missing in it.
+pub(super) fn table<'a, 't>(
     section: Section<'a, 't>,
     expected: Expected,
     report: &mut Report<'_>,

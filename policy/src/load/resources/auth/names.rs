@@ -3,7 +3,7 @@
 use crate::Credential;
 use crate::load::reader::{Expected, Section};
 use crate::load::report::Report;
-use crate::load::resources::path::check_path;
+use crate::load::resources::credential;
 
 pub(super) const PASSWORD: Expected = Expected {
     key: "password",
@@ -11,8 +11,6 @@ pub(super) const PASSWORD: Expected = Expected {
 };
 /// The longest name that is sent to a server, far above what servers allow.
 const LONGEST_NAME: usize = 255;
-/// The longest name of a credential.
-const LONGEST_CREDENTIAL: usize = 253;
 
 /// A name that is sent to the server: it ends with a NUL there.
 pub(super) fn name(
@@ -30,27 +28,7 @@ pub(super) fn name(
     Some(text.to_owned())
 }
 
-/// Returns where the password is kept. The policy's text is no place for it.
+/// Returns where the password is kept.
 pub(super) fn password(section: Section<'_, '_>, report: &mut Report<'_>) -> Option<Credential> {
-    let (text, span) = section.string(PASSWORD, report)?;
-    match text.split_once(':') {
-        Some(("credential", name)) if is_credential(name) => {
-            Some(Credential::Named(name.to_owned()))
-        }
-        Some(("file", path)) => {
-            check_path(path, &span, report).then(|| Credential::File(path.to_owned()))
-        }
-        _ => {
-            // Never the text itself: it may be the password.
-            let message = "`password` does not say where the password is kept";
-            report.add(&span, message, format!("write {}", PASSWORD.write));
-            None
-        }
-    }
-}
-
-/// A file's name without a directory, see systemd.exec(5).
-fn is_credential(name: &str) -> bool {
-    let special = name == "." || name == "..";
-    (1..=LONGEST_CREDENTIAL).contains(&name.len()) && !special && !name.contains(['/', '\0'])
+    credential::read(section, PASSWORD, report)
 }
