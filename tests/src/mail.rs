@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::postgres::{free_port, named_account};
-use crate::{Directory, is_root, skip, sys, wait_until};
+use crate::{Directory, Signed, is_root, skip, sys, wait_until};
 
 /// A mail server that runs. Ends when dropped.
 #[derive(Debug)]
@@ -19,9 +19,10 @@ pub struct MailServer {
     _directory: Directory,
 }
 
-/// Takes mail from a user who is logged in: the arguments are the port, the user and a file with the password.
+/// Takes mail from a user who is logged in: the arguments are the port, the user and a file with the password; with TLS also
+/// the certificate and its key.
 const SMTP: &str = r#"
-import asyncio, sys
+import asyncio, ssl, sys
 from aiosmtpd.smtp import SMTP, AuthResult
 
 port, user, path = int(sys.argv[1]), sys.argv[2].encode(), sys.argv[3]
@@ -30,9 +31,14 @@ password = open(path, "rb").read()
 def authenticator(server, session, envelope, mechanism, data):
     return AuthResult(success=(data.login, data.password) == (user, password), handled=False)
 
+encrypted = None
+if len(sys.argv) > 4:
+    encrypted = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    encrypted.load_cert_chain(sys.argv[4], sys.argv[5])
+
 async def main():
     make = lambda: SMTP(object(), auth_required=True, auth_require_tls=False, authenticator=authenticator)
-    server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", port)
+    server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", port, ssl=encrypted)
     await server.serve_forever()
 
 asyncio.run(main())
@@ -42,6 +48,17 @@ impl MailServer {
     /// Starts a server that takes mail for the test `what`, from this user with this password.
     #[track_caller]
     pub fn smtp(what: &str, user: &str, password: &str) -> Option<Self> {
+        Self::smtp_with(what, user, password, None)
+    }
+
+    /// The same, with TLS from the first byte.
+    #[track_caller]
+    pub fn smtps(what: &str, user: &str, password: &str, signed: &Signed) -> Option<Self> {
+        Self::smtp_with(what, user, password, Some(signed))
+    }
+
+    #[track_caller]
+    fn smtp_with(what: &str, user: &str, password: &str, signed: Option<&Signed>) -> Option<Self> {
         let has_library = Command::new("/usr/bin/python3")
             .args(["-c", "import aiosmtpd.smtp"])
             .stderr(Stdio::null())
@@ -55,6 +72,9 @@ impl MailServer {
             own(&password);
             let mut command = Command::new("/usr/bin/python3");
             command.args(["-c", SMTP, &port.to_string(), user]).arg(password);
+            if let Some(Signed { certificate, key }) = given(signed, directory) {
+                command.arg(certificate).arg(key);
+            }
             command
         })
     }
@@ -62,13 +82,25 @@ impl MailServer {
     /// Starts a server that keeps mail for the test `what`, for this user with this password.
     #[track_caller]
     pub fn imap(what: &str, user: &str, password: &str) -> Option<Self> {
+        Self::imap_with(what, user, password, None)
+    }
+
+    /// The same, with TLS from the first byte.
+    #[track_caller]
+    pub fn imaps(what: &str, user: &str, password: &str, signed: &Signed) -> Option<Self> {
+        Self::imap_with(what, user, password, Some(signed))
+    }
+
+    #[track_caller]
+    fn imap_with(what: &str, user: &str, password: &str, signed: Option<&Signed>) -> Option<Self> {
         if !Path::new("/usr/sbin/dovecot").exists() || !Path::new("/usr/lib/dovecot/imap").exists()
         {
             skip(what, "there is no IMAP server (dovecot-imapd)");
             return None;
         }
         Self::start(what, |directory, port| {
-            let configuration = directory.private_file("dovecot.conf", dovecot(directory, port));
+            let text = dovecot(directory, port, given(signed, directory));
+            let configuration = directory.private_file("dovecot.conf", text);
             let line = format!("{user}:{{PLAIN}}{password}::::::\n");
             let users = directory.private_file("users", line);
             [&configuration, &users].into_iter().for_each(|path| own(path));
@@ -123,20 +155,33 @@ fn own(path: &Path) {
     }
 }
 
+/// Copies a certificate and its key for the account of the server.
+fn given(signed: Option<&Signed>, directory: &Directory) -> Option<Signed> {
+    let (_, ids) = named_account()?;
+    signed.map(|signed| signed.copied_to(directory, &ids))
+}
+
 /// A configuration that needs no privilege.
-fn dovecot(directory: &Directory, port: u16) -> String {
+fn dovecot(directory: &Directory, port: u16, signed: Option<Signed>) -> String {
+    let (ssl, imap, imaps) = match signed {
+        None => ("ssl = no".to_owned(), port, 0),
+        Some(Signed { certificate, key }) => {
+            let (certificate, key) = (certificate.display(), key.display());
+            (format!("ssl = required\nssl_cert = <{certificate}\nssl_key = <{key}"), 0, port)
+        }
+    };
     let here = directory.path().display();
     let (user, ids) = named_account().unwrap();
     format!(
-        "protocols = imap\nlisten = 127.0.0.1\nssl = no\ndisable_plaintext_auth = no\n\
+        "protocols = imap\nlisten = 127.0.0.1\n{ssl}\ndisable_plaintext_auth = no\n\
          base_dir = {here}/run\nstate_dir = {here}/state\nlog_path = {here}/log\n\
          default_internal_user = {user}\ndefault_internal_group = {group}\n\
          default_login_user = {user}\nfirst_valid_uid = 1\nmail_location = maildir:{here}/mail\n\
          auth_mechanisms = plain login\n\
          passdb {{\n driver = passwd-file\n args = {here}/users\n}}\n\
          userdb {{\n driver = static\n args = uid={uid} gid={gid} home={here}\n}}\n\
-         service imap-login {{\n chroot =\n inet_listener imap {{\n port = {port}\n }}\n\
-         inet_listener imaps {{\n port = 0\n }}\n}}\n\
+         service imap-login {{\n chroot =\n inet_listener imap {{\n port = {imap}\n }}\n\
+         inet_listener imaps {{\n port = {imaps}\n ssl = yes\n }}\n}}\n\
          service anvil {{\n chroot =\n}}\nservice stats {{\n chroot =\n}}\n",
         group = group(ids.gid),
         uid = ids.uid,

@@ -5,6 +5,7 @@
 
 mod query;
 
+use std::cell::RefCell;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,8 @@ pub struct Postgres {
     programs: PathBuf,
     directory: Directory,
     port: u16,
+    /// The lines of its pg_hba.conf.
+    access: RefCell<String>,
 }
 
 impl Postgres {
@@ -85,7 +88,7 @@ impl Postgres {
         let port = free_port();
         let settings = settings(&directory, &ids);
         let server = serve(&programs, &directory, &ids, port, &settings);
-        let server = Self { server, programs, directory, port };
+        let server = Self { server, programs, directory, port, access: RefCell::default() };
         server.allow(access);
         wait_for("the server accepts connections", || server.try_execute("SELECT 1").ok());
         Some(server)
@@ -126,12 +129,22 @@ impl Postgres {
         wait_until("the server has read its pg_hba.conf", || loaded() != before);
     }
 
+    /// Has a server with TLS show another certificate from now on.
+    #[track_caller]
+    pub fn set_certificate(&self, signed: &Signed) {
+        let ids = account().expect("it runs as somebody");
+        signed.copied_to(&self.directory, &ids);
+        let access = self.access.borrow().clone();
+        self.set_access(&access);
+    }
+
     /// What it has logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.directory.join("log")).unwrap_or_default()
     }
 
     fn allow(&self, access: &str) {
+        access.clone_into(&mut self.access.borrow_mut());
         let text = format!("local all {SUPERUSER} trust\n{access}\n");
         fs::write(self.directory.join("data/pg_hba.conf"), text).unwrap();
     }

@@ -2,19 +2,26 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 
-use fdbroker_tests::{Daemon, HelperProcess, MailServer, is_root};
+use fdbroker_tests::authority::VALID;
+use fdbroker_tests::{Authority, Daemon, HelperProcess, MailServer, is_root};
 use fdbroker_wire::Connection;
 
 use crate::resource::{SLOT, There, connecting, connection, failure, tcp};
+use crate::tls::{HERE, tls};
 
 /// Who has no right on any credential.
 const CALLER: u32 = 64038;
 
 fn daemon(kind: &str, port: u16, password: &str) -> Daemon {
+    encrypted(kind, port, password, "")
+}
+
+/// The same, with this line for `tls`.
+fn encrypted(kind: &str, port: u16, password: &str, tls: &str) -> Daemon {
     let builder = Daemon::open();
     let path = builder.directory().private_file("password", password);
     let login = format!("user = \"orders\", password = \"file:{}\"", path.display());
-    let line = format!("auth = {{ {kind} = {{ {login} }} }}");
+    let line = format!("auth = {{ {kind} = {{ {login} }} }}\n{tls}");
     builder.policy(&connecting(&tcp(port), &line)).start()
 }
 
@@ -66,4 +73,27 @@ fn an_unprivileged_caller_gets_an_imap_session_and_no_password() {
     assert_eq!(wrong.connect().get(SLOT).errno(), libc::EIO);
     let said = failure(&wrong);
     assert!(said.contains("the server says \"NO [AUTH") && !said.contains("geheim"), "{said}");
+}
+
+#[test]
+fn mail_servers_speak_tls_from_the_first_byte() {
+    let what = "mail servers speak TLS from the first byte";
+    let Some(authority) = Authority::new(what) else { return };
+    let signed = authority.sign("mail", HERE, VALID);
+    let servers = [
+        ("smtp", MailServer::smtps(what, "orders", "hunter2-geheim", &signed)),
+        ("imap", MailServer::imaps(what, "orders", "hunter2-geheim", &signed)),
+    ];
+    for (kind, server) in servers {
+        let Some(server) = server else { continue };
+        let tls = tls(&authority.certificate(), "");
+        let daemon = encrypted(kind, server.port(), "hunter2-geheim\n", &tls);
+        let (question, expected) = match kind {
+            "smtp" => ("MAIL FROM:<orders@example.net>\r\n", "250 OK"),
+            _ => ("a STATUS INBOX (MESSAGES)\r\n", "* STATUS INBOX (MESSAGES 0)"),
+        };
+        let (line, payload) = asked(&daemon, kind, question);
+        assert_eq!(line, expected);
+        assert_eq!(Connection::parse(&payload).unwrap().text("relay"), Some("relayed"));
+    }
 }

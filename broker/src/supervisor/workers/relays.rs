@@ -21,6 +21,7 @@ pub(crate) const MOST_OF_A_USER: usize = MOST / 4;
 #[derive(Clone)]
 pub(crate) struct Relays {
     places: Arc<Semaphore>,
+    most_of_a_user: usize,
     running: Arc<Mutex<BTreeMap<CallersEnd, Relay>>>,
 }
 
@@ -44,7 +45,13 @@ struct Relay {
 
 impl Relays {
     pub(crate) fn new() -> Self {
-        Self { places: Arc::new(Semaphore::new(MOST)), running: Arc::default() }
+        Self::of(MOST, MOST_OF_A_USER)
+    }
+
+    /// So many at most, and so many of one user.
+    fn of(most: usize, most_of_a_user: usize) -> Self {
+        let places = Arc::new(Semaphore::new(most));
+        Self { places, most_of_a_user, running: Arc::default() }
     }
 
     /// Returns a place, or `None` if all are taken.
@@ -74,7 +81,7 @@ impl Relays {
 
     /// Returns whether a user has as many as one may have.
     pub(crate) fn has_its_part(&self, user: Uid) -> bool {
-        let is_all = || self.count_of(user) >= MOST_OF_A_USER;
+        let is_all = || self.count_of(user) >= self.most_of_a_user;
         is_all() && {
             self.reap();
             is_all()
@@ -114,5 +121,68 @@ impl Drop for Relay {
         if self.helper.kill().is_ok() {
             let _ = self.helper.try_wait();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// A process that ends with its link, as a relay does, and the caller's end.
+    fn add(relays: &Relays, place: Place) -> OwnedFd {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut helper = Command::new("cat");
+        helper.stdin(OwnedFd::from(theirs)).stdout(Stdio::null());
+        let (end, _servers) = UnixStream::pair().unwrap();
+        let end = OwnedFd::from(end);
+        relays.add(place, &end, helper.spawn().unwrap(), ours.into());
+        end
+    }
+
+    #[test]
+    fn there_are_so_many_relays_and_a_user_has_a_part_of_them() {
+        let (relays, user, another) = (Relays::of(3, 2), Uid(7), Uid(8));
+        let ends: Vec<_> = (0..3).map(|_| add(&relays, relays.place().unwrap())).collect();
+        assert!(relays.place().is_none() && relays.count() == 3);
+        assert!(!relays.has_its_part(user), "they are handed to nobody yet");
+        relays.is_handed_to(user, &ends[0]);
+        relays.is_handed_to(another, &ends[1]);
+        assert!(!relays.has_its_part(user));
+        relays.is_handed_to(user, &ends[2]);
+        assert!(relays.has_its_part(user) && !relays.has_its_part(another));
+    }
+
+    #[test]
+    fn one_that_has_ended_counts_no_longer() {
+        let (relays, user) = (Relays::of(1, 1), Uid(7));
+        let end = add(&relays, relays.place().unwrap());
+        relays.is_handed_to(user, &end);
+        assert!(relays.has_its_part(user) && relays.place().is_none());
+        // It ends by itself.
+        relays.lock().values_mut().for_each(|relay| relay.helper.kill().unwrap());
+        while relays.count() > 0 {
+            std::thread::yield_now();
+        }
+        assert!(!relays.has_its_part(user) && relays.place().is_some());
+    }
+
+    #[test]
+    fn one_that_is_given_up_is_killed() {
+        let relays = Relays::of(1, 1);
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        let mut stays = Command::new("sleep");
+        let helper = stays.arg("1000").stdin(Stdio::null()).stdout(OwnedFd::from(theirs));
+        let helper = helper.spawn().unwrap();
+        // Only the process has the other end now.
+        drop(stays);
+        let (link, _) = UnixStream::pair().unwrap();
+        let (end, _servers) = UnixStream::pair().unwrap();
+        relays.add(relays.place().unwrap(), &end.into(), helper, link.into());
+        drop(relays);
+        assert_eq!(ours.read(&mut [0]).unwrap(), 0);
     }
 }

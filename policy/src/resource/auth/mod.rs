@@ -52,7 +52,7 @@ impl Auth {
     /// Returns whether the connection to such a server can be encrypted.
     #[must_use]
     pub const fn takes_tls(&self) -> bool {
-        matches!(self, Self::Postgres(_) | Self::Redis(_))
+        matches!(self, Self::Postgres(_) | Self::Redis(_) | Self::Smtp(_) | Self::Imap(_))
     }
 
     pub(super) fn credential(&self) -> Option<&Credential> {
