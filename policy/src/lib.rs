@@ -60,10 +60,10 @@ pub use moment::{Moment, NotAMoment, Validity};
 pub use names::{LookupError, Names};
 pub use policy::Policy;
 pub use resource::{
-    Access, Auth, ClientCertificate, ConnectSource, Credential, DeviceNumber, ImapAuth, LeaseTerms,
-    MysqlAuth, MysqlMethod, Opening, PathSource, PostgresAuth, PostgresMethod, ProxyAuth,
-    ProxyTarget, Ready, RedisAuth, Resource, ResourceIndex, ServerAddress, SmtpAuth, Source, Tls,
-    TlsMode,
+    Access, Auth, BadScriptStep, ClientCertificate, ConnectSource, Credential, DeviceNumber,
+    ImapAuth, LeaseTerms, MysqlAuth, MysqlMethod, Opening, PathSource, PostgresAuth,
+    PostgresMethod, ProxyAuth, ProxyTarget, Ready, RedisAuth, Resource, ResourceIndex, ScriptAuth,
+    ScriptFill, ScriptPart, ScriptStep, ScriptText, ServerAddress, SmtpAuth, Source, Tls, TlsMode,
 };
 pub use settings::{Account, Audit, Rates, Settings};
 pub use tag_settings::TagSettings;

@@ -176,6 +176,17 @@ fn a_mail_server_has_a_user_and_a_password() {
 }
 
 #[test]
+fn a_script_has_steps_and_what_they_send() {
+    let keys = "protocol = \"nntp\", user = \"shop\", password = \"credential:mail\"";
+    let script = auth(&format!(
+        "script = {{ {keys}, steps = [\"expect:220 \", \"send:AUTH PLAIN {{plain}}\"] }}"
+    ));
+    assert_eq!(script.to_string(), "script nntp of 2 steps user \"shop\" password credential:mail");
+    assert_eq!((script.name(), script.protocol()), ("script", "nntp"));
+    assert_eq!(auth("script = { steps = [\"expect:+OK\"] }").protocol(), "script");
+}
+
+#[test]
 fn a_password_is_named_by_where_it_is_kept() {
     let password = |text: &str| {
         let auth = format!("auth.postgres = {{ user = \"u\", password = \"{text}\" }}");

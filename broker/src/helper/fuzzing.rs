@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 
 use fdbroker_policy::{
     Auth, ImapAuth, MysqlAuth, MysqlMethod, PostgresAuth, PostgresMethod, ProxyAuth, ProxyTarget,
-    RedisAuth, SmtpAuth,
+    RedisAuth, ScriptAuth, ScriptStep, SmtpAuth,
 };
 
 use super::test_server::log_in_over;
@@ -44,6 +44,7 @@ fn auth(kind: u8) -> Option<Auth> {
         b'r' => Auth::Redis(redis()),
         b'h' => Auth::HttpProxy(proxy()),
         b's' => Auth::Socks5(proxy()),
+        b't' => Auth::Script(script()?),
         _ => return None,
     })
 }
@@ -59,6 +60,13 @@ fn mysql() -> MysqlAuth {
 
 fn redis() -> RedisAuth {
     RedisAuth { user: None, password: None, database: 1, client_name: Some("name".to_owned()) }
+}
+
+fn script() -> Option<ScriptAuth> {
+    let steps = ["skip:*", "expect:+", "send:{plain}", "prompt:> ", "write:{password}"];
+    let steps: Result<_, _> = steps.into_iter().map(ScriptStep::parse).collect();
+    let user = Some("user".to_owned());
+    Some(ScriptAuth { protocol: "lines".to_owned(), user, password: None, steps: steps.ok()? })
 }
 
 fn proxy() -> ProxyAuth {

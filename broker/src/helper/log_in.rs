@@ -7,7 +7,7 @@ use fdbroker_wire::connection::{EARLY, TooLarge};
 use super::answer::{Failure, Step};
 use super::secret::Secret;
 use super::stream::Stream;
-use super::{http_proxy, imap, mysql, postgres, redis, smtp, socks5};
+use super::{http_proxy, imap, mysql, postgres, redis, script, smtp, socks5};
 
 /// Logs in, and writes what the session is, with what the server sent after the log-in.
 ///
@@ -27,6 +27,7 @@ pub(crate) fn log_in(
         Auth::Redis(auth) => redis::log_in(stream, auth, secret)?.write(auth, payload),
         Auth::Smtp(auth) => smtp::log_in(stream, auth, secret)?.write(auth, payload),
         Auth::Imap(auth) => imap::log_in(stream, auth, secret)?.write(auth, payload),
+        Auth::Script(auth) => script::log_in(stream, auth, secret)?.write(auth, payload),
     };
     written.map_err(too_large)?;
     match stream.rest() {

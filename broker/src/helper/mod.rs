@@ -24,6 +24,7 @@ mod postgres;
 mod redis;
 mod relay;
 mod sasl;
+mod script;
 pub(crate) mod secret;
 mod server_words;
 mod smtp;
@@ -167,7 +168,7 @@ fn payload(
     let Connected { peer, transport, .. } = connected;
     let auth = job.connect.auth.as_ref();
     let relay = if job.tls.is_some() { RELAYED } else { DIRECT };
-    let begun = ConnectionWriter::new(auth.map_or(*transport, |auth| auth.name())).and_then(
+    let begun = ConnectionWriter::new(auth.map_or(*transport, |auth| auth.protocol())).and_then(
         |mut writer| {
             writer.add(PEER, peer)?;
             writer.add(RELAY, relay)?;

@@ -106,6 +106,11 @@ impl<'a> Stream<'a> {
         getsockname(self.socket).is_ok_and(|it| it.address_family() == AddressFamily::UNIX)
     }
 
+    /// Returns everything that was taken.
+    pub(crate) fn so_far(&self) -> &[u8] {
+        self.bytes(0..self.taken)
+    }
+
     fn receive(&mut self) -> Result<(), Failure> {
         let room = self.buffer.get_mut(self.received..).unwrap_or_default();
         let received = match &mut self.session {

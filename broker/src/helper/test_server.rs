@@ -37,7 +37,7 @@ pub(super) fn log_in_over(
     ioctl_fionbio(&socket, true).map_err(|error| begins(error.into()))?;
     let secret = password.map(Secret::for_a_test);
     let mut stream = Stream::new(&socket, Patience::new(link.as_fd(), TIME));
-    let mut writer = ConnectionWriter::new(auth.name()).map_err(too_large)?;
+    let mut writer = ConnectionWriter::new(auth.protocol()).map_err(too_large)?;
     let result = log_in(auth, secret.as_ref(), &mut stream, &mut writer);
     // A server that still writes is not to wait.
     let _ = shutdown(&socket, Shutdown::Both);

@@ -33,6 +33,7 @@ mod ready;
 mod redis;
 mod relays;
 mod resource;
+mod script;
 mod secrets;
 mod strangers;
 mod tls;

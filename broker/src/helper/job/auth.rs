@@ -3,7 +3,7 @@
 use fdbroker_policy::Auth;
 
 use super::values::Values;
-use super::{mail, mysql, postgres, proxy, redis};
+use super::{mail, mysql, postgres, proxy, redis, script};
 
 /// What a job says of a log-in. Where the credential is kept is left out.
 pub(super) fn values(auth: &Auth) -> Values {
@@ -14,6 +14,7 @@ pub(super) fn values(auth: &Auth) -> Values {
         Auth::Redis(auth) => redis::values(auth),
         Auth::Smtp(auth) => mail::smtp_values(auth),
         Auth::Imap(auth) => mail::imap_values(auth),
+        Auth::Script(auth) => script::values(auth),
     }
 }
 
@@ -27,6 +28,7 @@ pub(super) fn read(kind: &str, mut values: Values) -> Option<Auth> {
         "redis" => Auth::Redis(redis::read(&mut values)?),
         "smtp" => Auth::Smtp(mail::read_smtp(&mut values)?),
         "imap" => Auth::Imap(mail::read_imap(&mut values)?),
+        "script" => Auth::Script(script::read(&mut values)?),
         _ => return None,
     };
     (auth.name() == kind && values.is_empty()).then_some(auth)

@@ -8,6 +8,7 @@ mod mysql;
 mod postgres;
 mod proxy;
 mod redis;
+mod script;
 mod values;
 
 use std::time::Duration;
@@ -188,7 +189,8 @@ fn tcp(value: &str) -> Option<ServerAddress> {
 #[cfg(test)]
 mod tests {
     use fdbroker_policy::{
-        Auth, ImapAuth, MysqlAuth, MysqlMethod, PostgresAuth, PostgresMethod, RedisAuth, SmtpAuth,
+        Auth, ImapAuth, MysqlAuth, MysqlMethod, PostgresAuth, PostgresMethod, RedisAuth,
+        ScriptAuth, ScriptStep, SmtpAuth,
     };
 
     use super::*;
@@ -246,6 +248,12 @@ mod tests {
             let mail = Job { connect, ..job() };
             assert_eq!(Job::from_bytes(&mail.to_bytes().unwrap()), Some(mail));
         }
+        let steps = ["skip:250-", "expect:250 ", "send:AUTH PLAIN {plain}"];
+        let steps = steps.map(|step| ScriptStep::parse(step).unwrap()).to_vec();
+        let (protocol, user) = ("smtp".to_owned(), Some("shop".to_owned()));
+        let auth = Auth::Script(ScriptAuth { protocol, user, password: None, steps });
+        let script = Job { connect: ConnectSource { auth: Some(auth), ..job().connect }, ..job() };
+        assert_eq!(Job::from_bytes(&script.to_bytes().unwrap()), Some(script));
         let bare = ConnectSource { source: None, auth: None, ..job().connect };
         let bare = Job { account: None, connect: bare, tls: None, handed: vec![], ..job() };
         assert_eq!(Job::from_bytes(&bare.to_bytes().unwrap()), Some(bare));

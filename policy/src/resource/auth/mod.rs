@@ -5,6 +5,7 @@ mod mysql;
 mod postgres;
 mod proxy;
 mod redis;
+mod script;
 
 use std::fmt;
 
@@ -13,6 +14,7 @@ pub use self::mysql::{MysqlAuth, MysqlMethod};
 pub use self::postgres::{PostgresAuth, PostgresMethod};
 pub use self::proxy::{ProxyAuth, ProxyTarget};
 pub use self::redis::RedisAuth;
+pub use self::script::{BadScriptStep, ScriptAuth, ScriptFill, ScriptPart, ScriptStep, ScriptText};
 use super::credential::Credential;
 
 /// How a connection is authenticated: one kind each.
@@ -32,6 +34,8 @@ pub enum Auth {
     Smtp(SmtpAuth),
     /// A server that keeps mail.
     Imap(ImapAuth),
+    /// Any server, by a script.
+    Script(ScriptAuth),
 }
 
 impl Auth {
@@ -46,13 +50,26 @@ impl Auth {
             Self::Redis(_) => "redis",
             Self::Smtp(_) => "smtp",
             Self::Imap(_) => "imap",
+            Self::Script(_) => "script",
+        }
+    }
+
+    /// What the payload calls the protocol that is spoken after the log-in.
+    #[must_use]
+    pub fn protocol(&self) -> &str {
+        match self {
+            Self::Script(auth) => &auth.protocol,
+            _ => self.name(),
         }
     }
 
     /// Returns whether the connection to such a server can be encrypted.
     #[must_use]
     pub const fn takes_tls(&self) -> bool {
-        matches!(self, Self::Postgres(_) | Self::Redis(_) | Self::Smtp(_) | Self::Imap(_))
+        matches!(
+            self,
+            Self::Postgres(_) | Self::Redis(_) | Self::Smtp(_) | Self::Imap(_) | Self::Script(_)
+        )
     }
 
     pub(super) fn credential(&self) -> Option<&Credential> {
@@ -63,6 +80,7 @@ impl Auth {
             Self::Redis(auth) => auth.password.as_ref(),
             Self::Smtp(auth) => auth.password.as_ref(),
             Self::Imap(auth) => auth.password.as_ref(),
+            Self::Script(auth) => auth.password.as_ref(),
         }
     }
 }
@@ -76,6 +94,7 @@ impl fmt::Display for Auth {
             Self::Redis(auth) => auth.fmt(f),
             Self::Smtp(auth) => auth.fmt(f),
             Self::Imap(auth) => auth.fmt(f),
+            Self::Script(auth) => auth.fmt(f),
         }
     }
 }

@@ -8,6 +8,7 @@ mod names;
 mod postgres;
 mod proxy;
 mod redis;
+mod script;
 
 use toml::de::DeTable;
 
@@ -26,7 +27,7 @@ const KIND: &str = "a table with `user`, `password` and more";
 type Read = fn(Section<'_, '_>, &mut Report<'_>) -> Option<Auth>;
 
 /// Each kind, by its key.
-const KINDS: [(&str, Read); 7] = [
+const KINDS: [(&str, Read); 8] = [
     ("postgres", |section, report| postgres::read(section, report).map(Auth::Postgres)),
     ("socks5", |section, report| proxy::read(section, report).map(Auth::Socks5)),
     ("http-proxy", |section, report| http_proxy::read(section, report).map(Auth::HttpProxy)),
@@ -34,6 +35,7 @@ const KINDS: [(&str, Read); 7] = [
     ("redis", |section, report| redis::read(section, report).map(Auth::Redis)),
     ("smtp", |section, report| mail::smtp(section, report).map(Auth::Smtp)),
     ("imap", |section, report| mail::imap(section, report).map(Auth::Imap)),
+    ("script", |section, report| script::read(section, report).map(Auth::Script)),
 ];
 
 /// Returns how the connection is authenticated: exactly one kind.
