@@ -6,12 +6,14 @@ use std::process::Command;
 use fdbroker::adopt::postgres::Adopted;
 use fdbroker::tokio::Broker;
 use fdbroker_tests::{Daemon, Ids, Postgres, Redis, is_root, sys};
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, ProtocolVersion, RedisConnectionInfo, cmd};
 use tokio::runtime::Builder;
 use tokio_postgres::{Client, Config, NoTls};
 
 use crate::exec::{PYTHON, has_python};
 use crate::pages::example;
-use crate::redis;
+use crate::redis::{ORDERS, daemon as daemon_of_redis};
 use crate::resource::{daemon, tcp};
 
 const SCRAM: &str = "host all all 127.0.0.1/32 scram-sha-256";
@@ -89,13 +91,35 @@ fn a_session_that_is_adopted_ends_with_its_stream() {
 }
 
 #[test]
+fn redis_rs_runs_on_a_connection_of_the_broker() {
+    let what = "redis-rs runs on a connection of the broker";
+    let Some(server) = Redis::start(what, &ORDERS) else { return };
+    let daemon = daemon_of_redis(&tcp(server.port()), Some("hunter2-geheim"), "user = \"orders\"");
+    Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+        let broker = Broker::connect_to(daemon.socket()).await.unwrap();
+        let deposit = broker.get("1/5".parse().unwrap()).await.unwrap();
+        assert_eq!(deposit.connection().unwrap().parameter("proto"), Some("3"));
+        let socket = std::net::TcpStream::from(deposit.descriptor.unwrap());
+        socket.set_nonblocking(true).unwrap();
+        let socket = tokio::net::TcpStream::from_std(socket).unwrap();
+        let info = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3);
+        let config = AsyncConnectionConfig::new();
+        let connected = MultiplexedConnection::new_with_config(&info, socket, config).await;
+        let (mut client, driver) = connected.unwrap();
+        tokio::spawn(driver);
+        let who: String = cmd("ACL").arg("WHOAMI").query_async(&mut client).await.unwrap();
+        assert_eq!(who, "orders");
+    });
+}
+
+#[test]
 fn redis_py_runs_on_a_connection_of_the_broker_as_its_page_says() {
     let what = "redis-py runs on a connection of the broker";
-    let Some(server) = Redis::start(what, &redis::ORDERS) else { return };
+    let Some(server) = Redis::start(what, &ORDERS) else { return };
     if !has_python(what, "redis") {
         return;
     }
-    let daemon = redis::daemon(&tcp(server.port()), Some("hunter2-geheim"), "user = \"orders\"");
+    let daemon = daemon_of_redis(&tcp(server.port()), Some("hunter2-geheim"), "user = \"orders\"");
     let script = example("### redis-py", "python").replace("\"3/0\"", "\"1/5\"");
     let script = script + "print(sessions.execute_command('ACL', 'WHOAMI').decode())\n";
     let mut python = Command::new(PYTHON);
