@@ -10,6 +10,7 @@ use rustix::process::Signal;
 
 use super::caller::{Caller, PYTHON, has_python, text};
 use crate::resource::{daemon, logged_in, tcp};
+use crate::tls::{self, encrypted};
 
 const SCRAM: &str = "host all all 127.0.0.1/32 scram-sha-256\nlocal all all scram-sha-256";
 const SLOT_NAME: &str = "1/5=postgres";
@@ -193,9 +194,9 @@ fn large_results_and_copies_go_through_whole() {
     assert!(said.ends_with("45000150000"), "{said}");
 }
 
-#[test]
-fn a_cancel_request_reaches_the_server() {
-    let Some(setup) = Setup::new("a cancel request reaches the server") else { return };
+/// Has psql cancel its query, and looks at what it says then.
+#[track_caller]
+fn cancels(setup: &Setup) {
     let mut child = setup.sleeping("60");
     // The program is sent what the command is sent; psql cancels its query then.
     signal(&child, Signal::INT);
@@ -205,6 +206,25 @@ fn a_cancel_request_reaches_the_server() {
     assert!(said.contains("canceling statement due to user request"), "{said}");
     assert_eq!(status.code(), Some(1));
     assert!(setup.caller.directories().is_empty());
+}
+
+#[test]
+fn a_cancel_request_reaches_the_server() {
+    let Some(setup) = Setup::new("a cancel request reaches the server") else { return };
+    cancels(&setup);
+}
+
+#[test]
+fn an_unmodified_psql_runs_over_an_encrypted_session() {
+    let what = "an unmodified psql runs over an encrypted session";
+    let Some((authority, server)) = encrypted(what) else { return };
+    let caller = Caller::of(tls::daemon(&server, &authority.certificate(), ""));
+    let setup = Setup { server, caller };
+    let query = "SELECT usename, ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+                 WHERE pid = pg_backend_pid()";
+    assert_eq!(setup.says("psql", &["-XAtc", query]), "orders|t");
+    // The server takes a cancel request without TLS, too: it has the key.
+    cancels(&setup);
 }
 
 #[test]
