@@ -123,6 +123,15 @@ impl HeldByPage {
         Ok((Self::new(socket, move |page| page.send(&sends))?, other_end))
     }
 
+    /// A connection whose lock is held.
+    ///
+    /// # Errors
+    /// As userfaultfd(2).
+    pub fn locked(socket: OwnedFd) -> io::Result<Self> {
+        let sends = socket.try_clone()?;
+        Self::new(socket, move |page| page.send(&sends))
+    }
+
     fn new(end: OwnedFd, sleep: impl FnOnce(&sys::Page) + Send + 'static) -> io::Result<Self> {
         let page = sys::Page::new()?;
         let shared = page.share();

@@ -1,16 +1,17 @@
 //! Leases: who has a connection on terms, and every way in which that ends.
 
 use std::io::Read;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 
 use fdbroker::{Broker, Error};
 use fdbroker_tests::postgres::select;
+use fdbroker_tests::stuck::HeldByPage;
 use fdbroker_tests::{
-    Daemon, Directory, HelperProcess, PATIENCE, Peer, Postgres, needs_root, wait_until,
+    Daemon, Directory, HelperProcess, PATIENCE, Peer, Postgres, needs_root, skip, wait_until,
 };
 use fdbroker_wire::connection::{BACKEND_PID, LEASE};
 
-use crate::resource::{SLOT, connection, logged_in, tcp};
+use crate::resource::{SLOT, connecting, connection, logged_in, tcp};
 
 const TRUST: &str = "host all all 127.0.0.1/32 trust";
 const HOLDER: u32 = 64041;
@@ -143,6 +144,40 @@ fn a_lease_ends_when_the_server_hangs_up_and_when_its_time_is_up() {
     let line = daemon.log().wait_for("the second ends", |line| line.message.ends_with("(`ttl`)"));
     assert!(line.message.contains(&format!("lease {}", second.lease)), "{}", line.message);
     assert!(leases(&daemon).is_empty());
+}
+
+/// So many as the threads that open resources, and some more.
+const HELD: usize = 300;
+
+#[test]
+fn leases_that_cannot_be_ended_keep_nobody_from_opening_something() {
+    let what = "leases whose sockets are locked";
+    if !needs_root(what) {
+        return;
+    }
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = server.local_addr().unwrap().port();
+    let null = "[resources.null]\nslot = \"open/8\"\ndevice = \"/dev/null\"\n";
+    let accepts = std::thread::spawn(move || server.incoming().take(HELD).collect::<Vec<_>>());
+    let policy = connecting(&tcp(port), "revocable = true");
+    let daemon = Daemon::open().policy(&format!("{policy}\n{null}\n{OPERATORS}")).start();
+    let mut peer = daemon.connect();
+    let (mut held, mut numbers) = (Vec::new(), Vec::new());
+    for _ in 0..HELD {
+        let (stream, payload) = connection(peer.get(SLOT), &daemon);
+        let number =
+            fdbroker_wire::Connection::parse(&payload).unwrap().text(LEASE).unwrap().parse();
+        numbers.push(number.unwrap());
+        match HeldByPage::locked(stream.into()) {
+            Ok(locked) => held.push(locked),
+            Err(error) => return skip(what, &error.to_string()),
+        }
+    }
+    let _ends = accepts.join().unwrap();
+    let mut operator = operator(&daemon);
+    numbers.into_iter().for_each(|number| drop(operator.end_lease(number).unwrap()));
+    assert_eq!(daemon.connect().get((1, 8)).errno(), 0, "a device is opened");
+    drop(held);
 }
 
 #[test]

@@ -50,7 +50,6 @@ pub(super) struct Lease {
     pub(super) expires: Option<(Instant, SystemTime)>,
     pub(super) socket: PeerFd,
     pub(super) process: Option<OwnedFd>,
-    pub(super) place: Option<OwnedSemaphorePermit>,
 }
 
 impl Lease {

@@ -20,7 +20,6 @@ use std::time::SystemTime;
 use fdbroker_policy::Uid;
 use fdbroker_types::quoted;
 use fdbroker_wire::Errno;
-use rustix::net::{Shutdown, shutdown};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
@@ -71,13 +70,12 @@ impl Leases {
         let (process, until_closed) = (offer.process, offer.until_closed);
         let mut socket =
             self.0.close_queue.hold(Depositor::Opened(uid), handed_out.try_clone_to_owned()?);
-        socket.keep_until_closed(until_closed);
+        socket.keep_until_closed((until_closed, place));
         let process = process.and_then(process_number::pidfd);
         self.0.ends.watch(number, socket.descriptor(), process.as_ref().map(AsFd::as_fd))?;
         let expires = terms.ttl.map(|ttl| (Instant::now() + ttl, SystemTime::now() + ttl));
         let since = SystemTime::now();
-        let lease =
-            Lease { resource, slot, relay, uid, pid, since, expires, socket, process, place };
+        let lease = Lease { resource, slot, relay, uid, pid, since, expires, socket, process };
         self.0.held.borrow_mut().insert(number, lease);
         self.0.begun.notify_one();
         Ok(())
@@ -156,19 +154,14 @@ impl Leases {
         let Some(lease) = self.0.held.borrow_mut().remove(&number) else { return };
         let process = lease.process.as_ref().map(AsFd::as_fd);
         self.0.ends.watch_no_longer(lease.socket.descriptor(), process);
-        let Lease { resource, uid, pid, socket, place, .. } = lease;
+        let Lease { resource, uid, pid, socket, .. } = lease;
         self.0.told.good(format!(
             "lease {number} of resource {} ended (user {uid}, pid {pid}): {why}",
             quoted(&resource)
         ));
-        // Not here: a socket's lock can be held for as long as a holder likes.
-        tokio::task::spawn_blocking(move || {
-            if let Some(socket) = socket.descriptor() {
-                // What has hung up is shut already.
-                let _ = shutdown(socket, Shutdown::Both);
-            }
-            drop((socket, place));
-        });
+        // Not here: a socket's lock can be held for as long as a holder likes. Only that user waits then.
+        socket.shut_when_closed(true);
+        socket.close_soon();
     }
 }
 
