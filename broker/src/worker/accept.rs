@@ -170,7 +170,7 @@ fn arrive(worker: &Rc<Worker>, stream: OwnedFd) {
                 let wait = arrival.wait(Rc::clone(worker), late, exceeded);
                 tokio::task::spawn_local(async move { turn.charged(wait).await });
             }
-            None => arrival.turn_away(worker, Errno::DQUOT, &exceeded.to_string()),
+            None => arrival.exceeds(worker, exceeded),
         },
     }
     worker.loop_time.charge(uid);
@@ -268,13 +268,20 @@ impl Arrival {
         drop(late);
         match charge {
             Ok(charge) => self.welcome(worker, charge).await,
-            Err(exceeded) => self.turn_away(&worker, Errno::DQUOT, &exceeded.to_string()),
+            Err(exceeded) => self.exceeds(&worker, exceeded),
         }
+    }
+
+    /// Turns a peer away since there are too many. It comes to nothing by its user only if the user has them.
+    fn exceeds(self, worker: &Worker, exceeded: Exceeded) {
+        if matches!(exceeded, Exceeded::ConnectionsOfUser(_) | Exceeded::Brought) {
+            worker.arrivals.came_to_nothing(self.uid, Instant::now());
+        }
+        self.turn_away(worker, Errno::DQUOT, &exceeded.to_string());
     }
 
     /// Tells a peer why it is disconnected.
     fn turn_away(self, worker: &Worker, errno: Errno, reason: &str) {
-        worker.arrivals.came_to_nothing(self.uid, Instant::now());
         self.refuse(worker, reason);
         let answer = reply(-errno.get(), reason);
         // A courtesy: the connection ends in any case.

@@ -78,8 +78,8 @@ impl Acl {
         Self(entries).with_fitting_mask()
     }
 
-    #[cfg(test)]
-    fn shuts_out(&self, user: Uid) -> bool {
+    /// Whether an entry of ours keeps this user out.
+    pub(super) fn shuts_out(&self, user: Uid) -> bool {
         self.0.contains(&Entry { tag: USER, id: user.0, permits: SHUT_OUT })
     }
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -11,34 +10,59 @@ use fdbroker_policy::Uid;
 use rustix::process::geteuid;
 
 use super::acl::Acl;
-use super::shut_out::ShutOut;
+use super::shut_out::{Added, ShutOut};
 use super::{Listener, identity};
 use crate::log::Log;
 
 impl Listener {
     /// Keeps a user from connecting for a while, who floods the socket.
     pub(in crate::supervisor) fn shut_out(&mut self, user: Uid, log: &Log) {
-        // No other user can connect to an ordinary user's broker, and nothing keeps out root.
-        if !geteuid().is_root() || user == Uid(0) {
+        // An entry keeps out neither root nor the file's owner.
+        if user == Uid(0) || user.0 == geteuid().as_raw() {
             return;
         }
-        let Some(long) = self.shut_out.add(user, Instant::now()) else { return };
-        match self.write_shut_out() {
-            Ok(()) => log.warn(&format!(
-                "user {user} connects and leaves hundreds of times a second: it cannot connect for {} s",
-                long.as_secs()
-            )),
-            Err(error) => self.cannot_shut_out(&error, log),
+        let long = match self.shut_out.add(user, Instant::now()) {
+            Added::For(long) => long,
+            Added::Already => return,
+            Added::GoesOn => return log.warn(&format!("{} {GOES_ON}", flood_of(user))),
+            Added::TooMany => return log.warn(&format!("{} {TOO_MANY}", flood_of(user))),
+        };
+        if let Err(reason) = self.write_with(user) {
+            self.shut_out.give_up(user);
+            // The others stay out. Where no entry can be made at all, nobody is.
+            let _ = self.write_shut_out();
+            return log
+                .warn(&format!("{} it cannot be kept from connecting: {reason}", flood_of(user)));
         }
+        let seconds = long.as_secs();
+        log.warn(&format!("{} it cannot connect for {seconds} s", flood_of(user)));
     }
 
-    /// Lets those in again whose time is up.
+    /// Makes an entry for a user, beside those of others.
+    fn write_with(&mut self, user: Uid) -> Result<(), String> {
+        if user == Uid::OVERFLOW && !all_users_have_numbers() {
+            return Err(NO_NUMBER.to_owned());
+        }
+        self.write_shut_out().map_err(|error| {
+            format!("the access control list of the socket file cannot be written: {error}")
+        })?;
+        if self.shut_out.written.contains(&user) { Ok(()) } else { Err(NAMED.to_owned()) }
+    }
+
+    /// Lets those in again whose time is up, and keeps the others out, also if the file is another one by now.
     pub(in crate::supervisor) fn let_in(&mut self, log: &Log) {
-        if self.shut_out.written == self.shut_out.now_out(Instant::now()) {
+        let nobody = self.shut_out.now_out(Instant::now()).is_empty();
+        if nobody && self.shut_out.written.is_empty() {
             return;
         }
         if let Err(error) = self.write_shut_out() {
-            self.cannot_shut_out(&error, log);
+            // Once, unless there is another one: nobody is said to be out from here on.
+            if !std::mem::take(&mut self.shut_out.written).is_empty() {
+                log.warn(&format!(
+                    "the access control list of the socket file cannot be written: {error}; see in it \
+                     who cannot connect (getfacl)"
+                ));
+            }
         }
     }
 
@@ -61,27 +85,33 @@ impl Listener {
         if now != then {
             then.apply(&path)?;
         }
-        self.shut_out.written = out;
+        self.shut_out.written = out.into_iter().filter(|user| then.shuts_out(*user)).collect();
         Ok(())
     }
 
-    /// The path of the socket's file, if that is still the file there. Of a socket that was passed in only the
-    /// name is known, and another mount namespace can have something else there.
+    /// The path of the socket's file, if that is still the file there.
     fn own_file(&self) -> io::Result<PathBuf> {
-        let path = self.path().filter(|_| self.visible).ok_or(ErrorKind::AddrNotAvailable)?;
-        let ours = match &self.made {
-            Some(file) => identity(&path)? == file.identity,
-            None => fs::symlink_metadata(&path)?.file_type().is_socket(),
-        };
-        if ours { Ok(path) } else { Err(ErrorKind::AlreadyExists.into()) }
-    }
-
-    fn cannot_shut_out(&mut self, error: &io::Error, log: &Log) {
-        if !std::mem::replace(&mut self.shut_out.told, true) {
-            log.warn(&format!(
-                "a user who connects and leaves hundreds of times a second cannot be kept from \
-                 connecting: the access control list of the socket file cannot be written: {error}"
-            ));
-        }
+        let path = self.path().ok_or(ErrorKind::AddrNotAvailable)?;
+        let seen = self.seen.ok_or(ErrorKind::AddrNotAvailable)?;
+        if identity(&path)? == seen { Ok(path) } else { Err(ErrorKind::AlreadyExists.into()) }
     }
 }
+
+fn flood_of(user: Uid) -> String {
+    format!(
+        "hundreds of connections of user {user} in a second came to nothing: it left them, or was at its limit;"
+    )
+}
+
+/// Whether the overflow user is just one user: every user has a number here, see user_namespaces(7).
+fn all_users_have_numbers() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+const GOES_ON: &str = "it is kept from connecting and connects all the same, with another file-system user id \
+(setfsuid(2)); end its processes";
+const TOO_MANY: &str = "too many users are kept from connecting to keep out one more";
+const NO_NUMBER: &str =
+    "it stands for all users that have no number in the broker's user namespace";
+const NAMED: &str = "the access control list of the socket file has an entry of its own for it";

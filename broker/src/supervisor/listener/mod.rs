@@ -44,8 +44,8 @@ pub(super) struct Listener {
     made: Option<SocketFile>,
     /// What has become of it, for the status.
     state: &'static str,
-    /// Its file could be seen at first, where it has one: of one that was passed in, it may not be.
-    visible: bool,
+    /// Device and inode of its file, where it could be seen at first: of one that was passed in, it may not be.
+    seen: Option<(u64, u64)>,
     /// Users who may not connect for a while.
     shut_out: ShutOut,
 }
@@ -77,7 +77,7 @@ impl Listener {
         let identity = identity(&path).map_err(|error| StartError::Socket(path.clone(), error))?;
         let made = Some(SocketFile { path, identity, lock });
         let shut_out = ShutOut::default();
-        Ok(Self { socket, close_queue, made, state: "ok", visible: true, shut_out })
+        Ok(Self { socket, close_queue, made, state: "ok", seen: Some(identity), shut_out })
     }
 
     /// Returns a duplicate of the socket, for the worker. It can become the last one, if this
@@ -115,8 +115,10 @@ impl Listener {
         let access = before.as_ref().map(Access::of);
         let former = mem::replace(&mut self.socket, listen_with(&path, access)?);
         drop(self.close_queue.hold(self.close_queue.unread(), former));
+        let made = identity(&path)?;
+        self.seen = Some(made);
         if let Some(file) = &mut self.made {
-            file.identity = identity(&path)?;
+            file.identity = made;
         }
         Ok(path)
     }
@@ -183,8 +185,9 @@ pub(super) fn passed_in(close_queue: CloseQueue) -> Result<Option<Listener>, Sta
             }
             let (made, shut_out) = (None, ShutOut::default());
             let mut passed =
-                Listener { socket, close_queue, made, state: "ok", visible: false, shut_out };
-            passed.visible = passed.path().is_some_and(|path| path.is_absolute() && path.exists());
+                Listener { socket, close_queue, made, state: "ok", seen: None, shut_out };
+            let path = passed.path().filter(|path| path.is_absolute());
+            passed.seen = path.and_then(|path| identity(&path).ok());
             passed.with_senders().map(Some)
         }
         more => Err(problem(format!("{} descriptors were passed; pass one", more.len()))),

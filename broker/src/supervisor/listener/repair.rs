@@ -88,7 +88,7 @@ impl Listener {
 
     /// The path of the socket file, if it was there and is not any more.
     fn lost_file(&self) -> Option<PathBuf> {
-        let path = self.path().filter(|_| self.visible)?;
+        let path = self.path().filter(|_| self.seen.is_some())?;
         let looked = std::fs::symlink_metadata(&path);
         looked.is_err_and(|error| error.kind() == ErrorKind::NotFound).then_some(path)
     }

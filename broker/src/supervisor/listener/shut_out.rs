@@ -14,6 +14,8 @@ const LONGEST: Duration = Duration::from_secs(300);
 const REMEMBERED: Duration = Duration::from_secs(600);
 /// How many users can be shut out at once, and remembered beside them: file systems allow some hundred entries.
 const MOST: usize = 256;
+/// How long after that connections of such a user may still come: they were in the queue.
+const QUEUED: Duration = Duration::from_secs(2);
 
 /// Who is shut out, and who was.
 #[derive(Default)]
@@ -21,35 +23,69 @@ pub(super) struct ShutOut {
     users: BTreeMap<Uid, Time>,
     /// Whom the file keeps out now.
     pub(super) written: BTreeSet<Uid>,
-    /// That it does not work has been told.
-    pub(super) told: bool,
 }
 
 #[derive(Clone, Copy)]
 struct Time {
     until: Instant,
     long: Duration,
+    /// No entry can be made for this user.
+    in_vain: bool,
+    /// That the user connects all the same has been told.
+    told: bool,
+}
+
+/// What becomes of a user who floods.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Added {
+    /// It is shut out for so long.
+    For(Duration),
+    /// It already is. What was in the queue still comes.
+    Already,
+    /// It already is, and goes on connecting all the same.
+    GoesOn,
+    /// Too many are shut out.
+    TooMany,
 }
 
 impl ShutOut {
-    /// Shuts a user out; returns for how long, or `None` if that user already is, or too many are.
-    pub(super) fn add(&mut self, user: Uid, now: Instant) -> Option<Duration> {
+    /// Shuts a user out.
+    pub(super) fn add(&mut self, user: Uid, now: Instant) -> Added {
         self.users.retain(|_, time| time.until + REMEMBERED > now);
-        let before = self.users.get(&user).copied();
-        if before.is_some_and(|time| time.until > now) {
-            return None;
+        let before = self.users.get_mut(&user);
+        if let Some(time) = before.filter(|time| time.until > now) {
+            let is_new = time.until + QUEUED < now + time.long;
+            let goes_on = is_new && !time.in_vain && !std::mem::replace(&mut time.told, true);
+            return if goes_on { Added::GoesOn } else { Added::Already };
         }
-        if before.is_none() && self.users.len() >= MOST {
-            return None;
+        if !self.users.contains_key(&user) && !self.has_room(now) {
+            return Added::TooMany;
         }
+        let before = self.users.get(&user);
         let long = before.map_or(FIRST, |time| (time.long * 2).min(LONGEST));
-        self.users.insert(user, Time { until: now + long, long });
-        Some(long)
+        let time = Time { until: now + long, long, in_vain: false, told: false };
+        self.users.insert(user, time);
+        Added::For(long)
+    }
+
+    /// Makes room for one more: a user that is only remembered has to go first.
+    fn has_room(&mut self, now: Instant) -> bool {
+        if self.users.len() < MOST {
+            return true;
+        }
+        let remembered = self.users.iter().filter(|(_, time)| time.until <= now);
+        let oldest = remembered.min_by_key(|(_, time)| time.until).map(|(user, _)| *user);
+        oldest.is_some_and(|oldest| self.users.remove(&oldest).is_some())
+    }
+
+    /// No entry can be made for a user: the others are not to suffer from that.
+    pub(super) fn give_up(&mut self, user: Uid) {
+        self.users.entry(user).and_modify(|time| time.in_vain = true);
     }
 
     /// Who is shut out at a time.
     pub(super) fn now_out(&self, now: Instant) -> BTreeSet<Uid> {
-        let out = self.users.iter().filter(|(_, time)| time.until > now);
+        let out = self.users.iter().filter(|(_, time)| time.until > now && !time.in_vain);
         out.map(|(user, _)| *user).collect()
     }
 }
@@ -65,28 +101,41 @@ mod tests {
         let (mut shut_out, mut now) = (ShutOut::default(), Instant::now());
         let mut long = Vec::new();
         for _ in 0..9 {
-            let time = shut_out.add(ALICE, now).unwrap();
+            let Added::For(time) = shut_out.add(ALICE, now) else { panic!("she is out") };
             long.push(time.as_secs());
             now += time;
         }
         assert_eq!(long, [5, 10, 20, 40, 80, 160, 300, 300, 300]);
-        assert_eq!(shut_out.add(ALICE, now + REMEMBERED), Some(FIRST));
+        assert_eq!(shut_out.add(ALICE, now + REMEMBERED), Added::For(FIRST));
     }
 
     #[test]
-    fn a_user_who_is_out_is_out_once() {
+    fn that_a_user_who_is_out_connects_all_the_same_is_told_once() {
         let (mut shut_out, now) = (ShutOut::default(), Instant::now());
-        assert!(shut_out.add(ALICE, now).is_some());
-        assert_eq!(shut_out.add(ALICE, now), None);
+        assert_eq!(shut_out.add(ALICE, now), Added::For(FIRST));
+        assert_eq!(shut_out.add(ALICE, now), Added::Already, "they were in the queue");
+        let later = now + QUEUED + Duration::from_millis(1);
+        assert_eq!(shut_out.add(ALICE, later), Added::GoesOn);
+        assert_eq!(shut_out.add(ALICE, later), Added::Already);
         assert_eq!(shut_out.now_out(now), [ALICE].into());
         assert!(shut_out.now_out(now + FIRST).is_empty());
     }
 
     #[test]
-    fn so_many_users_can_be_out_and_no_more() {
+    fn a_user_who_is_only_remembered_keeps_no_other_in() {
         let (mut shut_out, now) = (ShutOut::default(), Instant::now());
         let most = u32::try_from(MOST).unwrap();
-        assert!((0..most).all(|uid| shut_out.add(Uid(uid), now).is_some()));
-        assert_eq!(shut_out.add(Uid(most), now), None);
+        assert!((0..most).all(|uid| shut_out.add(Uid(uid), now) == Added::For(FIRST)));
+        assert_eq!(shut_out.add(Uid(most), now), Added::TooMany);
+        assert_eq!(shut_out.add(Uid(most), now + FIRST), Added::For(FIRST));
+        assert_eq!(shut_out.users.len(), MOST);
+    }
+
+    #[test]
+    fn a_user_whom_no_entry_can_be_made_for_is_not_out() {
+        let (mut shut_out, now) = (ShutOut::default(), Instant::now());
+        let _ = (shut_out.add(ALICE, now), shut_out.add(Uid(7), now));
+        shut_out.give_up(ALICE);
+        assert_eq!(shut_out.now_out(now), [Uid(7)].into());
     }
 }
