@@ -43,6 +43,7 @@ pub(crate) fn log_in(
 pub(crate) fn ask_for_tls(auth: Option<&Auth>, stream: &mut Stream<'_>) -> Result<(), Failure> {
     match auth {
         Some(Auth::Postgres(_)) => postgres::ask_for_tls(stream),
+        Some(Auth::Mysql(_)) => mysql::ask_for_tls(stream),
         _ => Ok(()),
     }
 }

@@ -41,6 +41,11 @@ impl<'a> Stream<'a> {
         self.session = Some(session);
     }
 
+    /// Returns whether it is encrypted.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.session.is_some()
+    }
+
     /// Returns what a log-in binds itself to, where it is encrypted: the hash of the server's certificate.
     pub(crate) fn end_point(&self) -> Option<Vec<u8>> {
         self.session.as_ref().and_then(TlsSession::end_point)

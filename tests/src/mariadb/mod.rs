@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::{Directory, Ids, is_root, skip, sys, wait_for};
+use crate::{Directory, Ids, Signed, is_root, skip, sys, wait_for};
 
 pub use query::select;
 
@@ -37,6 +37,20 @@ impl MariaDb {
     /// When it is installed and does not start.
     #[track_caller]
     pub fn start(what: &str, statements: &[&str]) -> Option<Self> {
+        Self::start_with(what, statements, None)
+    }
+
+    /// The same, with TLS for clients that ask for it.
+    ///
+    /// # Panics
+    /// As [`MariaDb::start`].
+    #[track_caller]
+    pub fn start_encrypted(what: &str, statements: &[&str], signed: &Signed) -> Option<Self> {
+        Self::start_with(what, statements, Some(signed))
+    }
+
+    #[track_caller]
+    fn start_with(what: &str, statements: &[&str], signed: Option<&Signed>) -> Option<Self> {
         if ![PROGRAM, TABLES[0], TABLES[1]].iter().all(|path| Path::new(path).exists()) {
             skip(what, "there is no MariaDB server (mariadb-server-core)");
             return None;
@@ -48,7 +62,7 @@ impl MariaDb {
         initialise(&directory);
         directory.file("statements", statements.join("\n"), 0o644);
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let server = Self { server: serve(&directory, port), directory, port };
+        let server = Self { server: serve(&directory, port, signed), directory, port };
         // Connections wait in its queue until the statements are executed.
         wait_for("the server accepts connections", || UnixStream::connect(server.socket()).ok());
         Some(server)
@@ -109,8 +123,14 @@ fn initialise(directory: &Directory) {
     assert!(output.status.success(), "mariadbd --bootstrap ({}): {said}", output.status);
 }
 
-fn serve(directory: &Directory, port: u16) -> Child {
-    command(directory)
+fn serve(directory: &Directory, port: u16, signed: Option<&Signed>) -> Child {
+    let mut command = command(directory);
+    if let Some(signed) = signed {
+        let ids = if is_root() { Ids::plain(ACCOUNT) } else { Ids::own() };
+        let Signed { certificate, key } = signed.copied_to(directory, &ids);
+        command.arg("--ssl-cert").arg(certificate).arg("--ssl-key").arg(key);
+    }
+    command
         .args(["--bind-address=127.0.0.1", "--port", &port.to_string(), "--skip-name-resolve"])
         .arg("--socket")
         .arg(directory.join("socket"))

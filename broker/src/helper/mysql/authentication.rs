@@ -1,8 +1,8 @@
 //! How the broker proves who it is: by a method that the policy allows, whatever the server asks for.
 //!
 //! With `caching_sha2_password` a server that has not the user in its cache asks for the password itself. It is told
-//! it on a Unix socket alone. A key of the server's, which a TCP connection without TLS would need, proves nothing of
-//! who has sent it.
+//! it over TLS or on a Unix socket alone. A key of the server's, which it would send over TCP without TLS, proves nothing
+//! of who has sent it.
 
 use fdbroker_policy::{MysqlAuth, MysqlMethod};
 use zeroize::Zeroizing;
@@ -72,13 +72,13 @@ impl<'a> Authentication<'a> {
     pub(super) fn run(&mut self, packets: &mut Packets<'_, '_>) -> Result<u16, Failure> {
         loop {
             let body = packets.take()?;
-            let is_local = packets.is_local();
+            let is_private = packets.is_private();
             let (kind, rest) = packets.bytes(body).split_first().ok_or_else(not_valid)?;
             let answer = match (*kind, self.state) {
                 (OK, _) => return status(rest).ok_or_else(not_valid),
                 (ERROR, _) => return Err(server_error::failure(rest, self.secret)),
                 (SWITCH, State::First) => Some(self.switch(rest)?),
-                (MORE, State::First | State::Switched) => self.more(rest, is_local)?,
+                (MORE, State::First | State::Switched) => self.more(rest, is_private)?,
                 _ => return Err(not_valid()),
             };
             if let Some(answer) = answer {
@@ -111,7 +111,11 @@ impl<'a> Authentication<'a> {
     }
 
     /// Answers what `caching_sha2_password` asks for beside.
-    fn more(&mut self, rest: &[u8], is_local: bool) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
+    fn more(
+        &mut self,
+        rest: &[u8],
+        is_private: bool,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
         let secret = match (self.method, self.secret()) {
             (MysqlMethod::CachingSha2Password, Some(secret)) => secret,
             _ => return Err(not_valid()),
@@ -119,7 +123,7 @@ impl<'a> Authentication<'a> {
         self.state = State::Told;
         match rest {
             IS_CACHED => Ok(None),
-            IS_NOT_CACHED => itself(secret, is_local).map(Some),
+            IS_NOT_CACHED => itself(secret, is_private).map(Some),
             _ => Err(not_valid()),
         }
     }
@@ -131,10 +135,10 @@ fn allowed(auth: &MysqlAuth, name: &[u8]) -> Option<MysqlMethod> {
 }
 
 /// Returns the password itself, with a NUL at its end.
-fn itself(secret: &Secret, is_local: bool) -> Result<Zeroizing<Vec<u8>>, Failure> {
+fn itself(secret: &Secret, is_private: bool) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let password = secret.bytes();
-    let text = if !is_local {
-        "the server asks for the password itself, which is sent on a Unix socket only"
+    let text = if !is_private {
+        "the server asks for the password itself: set `tls`, or connect by a Unix socket"
     } else if password.contains(&0) {
         "the password contains a NUL byte"
     } else {

@@ -2,7 +2,6 @@
 
 use super::capabilities::REQUIRED;
 use super::misspoken::malformed;
-use super::packet::Packets;
 use super::reader::Reader;
 use super::scramble::Nonce;
 use super::server_error;
@@ -27,23 +26,19 @@ const NONCE_LENGTH: u8 = 21;
 const WHAT: &str = "greeting";
 
 impl Greeting {
-    /// Takes the packet.
+    /// Reads the packet's body.
     ///
     /// # Errors
     /// What the server says, if it refuses the connection; if it is too old, or no MySQL server.
-    pub(super) fn take(
-        packets: &mut Packets<'_, '_>,
-        secret: Option<&Secret>,
-    ) -> Result<Self, Failure> {
-        let body = packets.take()?;
-        match packets.bytes(body).split_first() {
-            Some((&VERSION, rest)) => Self::of(rest),
+    pub(super) fn of(body: &[u8], secret: Option<&Secret>) -> Result<Self, Failure> {
+        match body.split_first() {
+            Some((&VERSION, rest)) => Self::after_version(rest),
             Some((&server_error::ERROR, rest)) => Err(server_error::failure(rest, secret)),
             _ => Err(malformed(WHAT)),
         }
     }
 
-    fn of(body: &[u8]) -> Result<Self, Failure> {
+    fn after_version(body: &[u8]) -> Result<Self, Failure> {
         let mut body = Reader(body);
         let head = Head::take(&mut body).ok_or_else(|| malformed(WHAT))?;
         // An old server sends no more than that, or other things.

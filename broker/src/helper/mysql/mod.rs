@@ -5,6 +5,7 @@
 
 mod authentication;
 mod capabilities;
+mod encryption;
 mod greeting;
 mod misspoken;
 mod packet;
@@ -23,6 +24,8 @@ use super::answer::Failure;
 use super::secret::Secret;
 use super::stream::Stream;
 use authentication::Authentication;
+use capabilities::TLS;
+pub(crate) use encryption::ask_for_tls;
 use greeting::Greeting;
 use misspoken::malformed;
 use packet::Packets;
@@ -47,12 +50,14 @@ pub(crate) fn log_in(
     secret: Option<&Secret>,
 ) -> Result<Session, Failure> {
     let mut packets = Packets::new(stream);
-    let greeting = Greeting::take(&mut packets, secret)?;
+    let greeting = packets.greeting()?;
+    let greeting = Greeting::of(packets.bytes(greeting), secret)?;
     let capabilities = capabilities::agreed(greeting.capabilities, auth.database.is_some())
         .ok_or_else(|| malformed("greeting"))?;
     let mut authentication = Authentication::new(auth, secret, &greeting);
     let (method, answer) = authentication.first();
-    packets.send(&response::response(capabilities, auth, method, &answer))?;
+    let told = if packets.is_encrypted() { capabilities | TLS } else { capabilities };
+    packets.send(&response::response(told, auth, method, &answer))?;
     let status = authentication.run(&mut packets)?;
     Ok(Session { greeting, capabilities, status })
 }

@@ -23,20 +23,41 @@ impl<'s, 'a> Packets<'s, 'a> {
         Self { stream, number: 0 }
     }
 
+    /// Takes the server's greeting, or finds it again if TLS has begun since: the stream keeps it. Returns where its
+    /// body is.
+    ///
+    /// # Errors
+    /// As [`Packets::take`].
+    pub(super) fn greeting(&mut self) -> Result<Range<usize>, Failure> {
+        if !self.stream.is_encrypted() {
+            return self.take();
+        }
+        // After the greeting and the request for TLS.
+        self.number = 2;
+        let (_, length) = self.head(0..HEAD);
+        Ok(HEAD..HEAD.saturating_add(length))
+    }
+
     /// Takes the server's next packet; returns where its body is. Its length is checked before it is waited for.
     ///
     /// # Errors
     /// If none comes, or it is too long, or out of order.
     pub(super) fn take(&mut self) -> Result<Range<usize>, Failure> {
         let head = self.stream.take(HEAD)?;
-        let head: [u8; HEAD] = self.stream.bytes(head).try_into().unwrap_or_default();
-        let [low, middle, high, number] = head;
+        let (number, length) = self.head(head);
         if number != self.number {
             return Err(malformed("number of a packet"));
         }
         self.number = number.wrapping_add(1);
+        self.stream.take(length)
+    }
+
+    /// Returns the number and the length that a packet's head says.
+    fn head(&self, head: Range<usize>) -> (u8, usize) {
+        let head: [u8; HEAD] = self.stream.bytes(head).try_into().unwrap_or_default();
+        let [low, middle, high, number] = head;
         let length = u32::from_le_bytes([low, middle, high, 0]);
-        self.stream.take(usize::try_from(length).unwrap_or(usize::MAX))
+        (number, usize::try_from(length).unwrap_or(usize::MAX))
     }
 
     /// Returns the body of a packet that was taken.
@@ -44,9 +65,19 @@ impl<'s, 'a> Packets<'s, 'a> {
         self.stream.bytes(body)
     }
 
-    /// Returns whether what is sent stays on this machine.
-    pub(super) fn is_local(&self) -> bool {
-        self.stream.is_local()
+    /// Returns whether nobody between can read what is sent.
+    pub(super) fn is_private(&self) -> bool {
+        self.stream.is_encrypted() || self.stream.is_local()
+    }
+
+    /// Returns whether the server is encrypted to.
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.stream.is_encrypted()
+    }
+
+    /// Returns whether the server has sent more than was taken.
+    pub(super) fn has_more(&self) -> bool {
+        !self.stream.rest().is_empty()
     }
 
     /// Sends a packet. Its body is far shorter than the 16 MiB of one: a credential has 64 KiB at most.

@@ -134,7 +134,7 @@ fn a_server_that_has_the_user_in_its_cache_learns_no_password() {
 }
 
 #[test]
-fn the_password_itself_is_sent_on_a_unix_socket_alone() {
+fn the_password_itself_is_not_sent_where_others_could_read_it() {
     let sent = [greeted(&[IS_NOT_CACHED]), packet(4, OK)].concat();
     let (payload, received) = told(&[MysqlMethod::CachingSha2Password], &sent);
     assert!(payload.is_ok());
@@ -147,7 +147,7 @@ fn the_password_itself_is_sent_on_a_unix_socket_alone() {
     server.write_all(&sent).unwrap();
     let outcome = log_in_over(socket, &auth(&MysqlMethod::ALL), Some(PASSWORD));
     let said = outcome.unwrap_err().text;
-    assert!(said.ends_with("password itself, which is sent on a Unix socket only"), "{said}");
+    assert!(said.ends_with("itself: set `tls`, or connect by a Unix socket"), "{said}");
     let mut received = Vec::new();
     // A reset is as good as an end.
     let _ = server.read_to_end(&mut received);

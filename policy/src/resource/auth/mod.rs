@@ -66,10 +66,7 @@ impl Auth {
     /// Returns whether the connection to such a server can be encrypted.
     #[must_use]
     pub const fn takes_tls(&self) -> bool {
-        matches!(
-            self,
-            Self::Postgres(_) | Self::Redis(_) | Self::Smtp(_) | Self::Imap(_) | Self::Script(_)
-        )
+        !matches!(self, Self::Socks5(_) | Self::HttpProxy(_))
     }
 
     pub(super) fn credential(&self) -> Option<&Credential> {

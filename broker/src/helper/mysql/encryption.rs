@@ -1,0 +1,89 @@
+//! How TLS begins with a MySQL server: after its greeting, by the beginning of a response (SSLRequest).
+
+use super::capabilities::TLS;
+use super::greeting::Greeting;
+use super::packet::Packets;
+use super::response;
+use crate::helper::answer::{Failure, Step};
+use crate::helper::stream::Stream;
+
+/// Asks for TLS. The greeting stays in the stream, for the log-in.
+///
+/// # Errors
+/// If the server does not offer it, or sends more than its greeting: what comes before the handshake could be
+/// anybody's, and would be taken for the server's.
+pub(crate) fn ask_for_tls(stream: &mut Stream<'_>) -> Result<(), Failure> {
+    let mut packets = Packets::new(stream);
+    let greeting = packets.take()?;
+    let greeting = Greeting::of(packets.bytes(greeting), None)?;
+    let text = if greeting.capabilities & TLS == 0 {
+        "the server does not offer TLS: set `ssl_cert` and `ssl_key` there, or remove `tls`"
+    } else if packets.has_more() {
+        "somebody sends bytes before the handshake: the connection may be tampered with"
+    } else {
+        let capabilities = super::capabilities::agreed(greeting.capabilities, false);
+        return packets.send(&response::beginning(capabilities.unwrap_or_default() | TLS));
+    };
+    Err(Failure::new(Step::Tls, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::fd::{AsFd, OwnedFd};
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::helper::patience::Patience;
+
+    const CAPABILITIES: u16 = 0x8200;
+
+    /// A greeting with these capabilities.
+    fn greeting(capabilities: u16) -> Vec<u8> {
+        let [low, high] = capabilities.to_le_bytes();
+        let body = [
+            &b"\x0a8.0.36\0\x07\0\0\x0001234567\0"[..],
+            &[low, high, 45, 2, 0, 8, 0, 21],
+            &[0; 10],
+            b"89abcdefghij\0caching_sha2_password\0",
+        ];
+        let body = body.concat();
+        [&[u8::try_from(body.len()).unwrap(), 0, 0, 0], &body[..]].concat()
+    }
+
+    /// What a server that sends these bytes is asked.
+    fn asked(sent: &[u8]) -> Result<Vec<u8>, Failure> {
+        let (link, _supervisor) = UnixStream::pair().unwrap();
+        let (socket, mut server) = UnixStream::pair().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        server.write_all(sent).unwrap();
+        let socket = OwnedFd::from(socket);
+        let patience = Patience::new(link.as_fd(), Duration::from_secs(20));
+        ask_for_tls(&mut Stream::new(&socket, patience))?;
+        drop(socket);
+        let mut asked = Vec::new();
+        server.read_to_end(&mut asked).unwrap();
+        Ok(asked)
+    }
+
+    #[test]
+    fn a_server_that_offers_tls_is_asked_for_it() {
+        let expected = [&b"\x20\0\0\x01\0\x8a\x08\0\0\0\0\x01\x2d"[..], &[0; 23]].concat();
+        assert_eq!(asked(&greeting(CAPABILITIES | 0x0800)).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_server_without_tls_or_with_bytes_before_it_is_refused() {
+        let offers = greeting(CAPABILITIES | 0x0800);
+        for (sent, expected) in [
+            (greeting(CAPABILITIES), "the server does not offer TLS"),
+            ([&offers[..], b"\x16"].concat(), "bytes before the handshake"),
+            (b"\x03\0\0\0\xff\x10\x04".to_vec(), "the server says 1040: \"\""),
+            (b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), "is it MySQL?"),
+        ] {
+            let text = asked(&sent).unwrap_err().text;
+            assert!(text.contains(expected), "{text}");
+        }
+    }
+}
