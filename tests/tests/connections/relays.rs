@@ -117,8 +117,9 @@ fn a_relay_ends_with_either_side() {
     let daemon = daemon(&server, &authority.certificate(), "");
     let by_caller = get(&daemon);
     assert_eq!(by_caller.asks("SELECT 1"), "1");
-    assert!(daemon.says(&["status"]).contains("\nhelpers=0\n"));
-    wait_until("the status counts it", || daemon.says(&["status"]).contains("\nrelays=1\n"));
+    // The status is told with a beat: one of them may have seen the helper at work.
+    let counted = || daemon.says(&["status"]).contains("\nhelpers=0\nrelays=1\n");
+    wait_until("the status counts it", counted);
     let HandedOut { stream, .. } = &by_caller;
     stream.shutdown(Shutdown::Both).unwrap();
     ends(&daemon, &server, &by_caller);
