@@ -23,7 +23,7 @@ impl Caller {
     pub fn of(daemon: Daemon) -> Self {
         let runtime = daemon.directory().join("runtime");
         fs::create_dir(&runtime).unwrap();
-        fs::set_permissions(&runtime, fs::Permissions::from_mode(0o777)).unwrap();
+        fs::set_permissions(&runtime, fs::Permissions::from_mode(0o1777)).unwrap();
         Self { daemon, runtime }
     }
 

@@ -1,6 +1,8 @@
 //! What holds for the relays of all protocols: whom they serve, how many, and what a relay that is killed leaves.
 
+use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
@@ -11,6 +13,9 @@ use rustix::process::Signal;
 use super::caller::{PYTHON, has_python};
 use super::redis::Setup;
 
+/// Whose directories are not the caller's.
+const OTHER: u32 = 64033;
+
 /// A relay whose program stays until its standard input ends.
 struct Staying(Child);
 
@@ -20,7 +25,7 @@ impl Staying {
         let child = command.stdin(Stdio::piped()).spawn().unwrap();
         wait_until("the program runs", || {
             let children = format!("/proc/{0}/task/{0}/children", child.id());
-            std::fs::read_to_string(children).is_ok_and(|found| !found.trim().is_empty())
+            fs::read_to_string(children).is_ok_and(|found| !found.trim().is_empty())
         });
         Self(child)
     }
@@ -103,6 +108,38 @@ fn the_next_relay_removes_what_a_killed_one_has_left() {
     setup.says("true", &[]);
     assert_eq!(sockets(&setup), own, "one that lives is left alone");
     living.ends();
+    assert!(setup.caller.directories().is_empty());
+}
+
+#[test]
+fn no_socket_is_made_where_another_user_could_exchange_it() {
+    let what = "no socket is made where another user could exchange it";
+    if !needs_root(what) {
+        return;
+    }
+    let Some(setup) = Setup::new(what) else { return };
+    let theirs = setup.caller.daemon.directory().join("theirs");
+    fs::create_dir(&theirs).unwrap();
+    fs::set_permissions(&theirs, fs::Permissions::from_mode(0o777)).unwrap();
+    chown(&theirs, Some(OTHER), None).unwrap();
+    let script = "echo \"$REDIS_SOCKET\"; ls \"$0\"";
+    for variables in [["XDG_RUNTIME_DIR", "TMPDIR"], ["TMPDIR", "XDG_RUNTIME_DIR"]] {
+        let mut command = setup.exec("sh", &["-c", script, theirs.to_str().unwrap()]);
+        command.env(variables[0], &theirs).env(variables[1], &setup.caller.runtime);
+        let said = setup.caller.says(command);
+        assert!(said.lines().count() == 1, "{said}");
+        assert!(said.starts_with(setup.caller.runtime.to_str().unwrap()), "{said}");
+    }
+}
+
+#[test]
+fn a_relay_runs_where_a_directory_inherits_its_group() {
+    let Some(setup) = Setup::new("a relay runs where a directory inherits its group") else {
+        return;
+    };
+    fs::set_permissions(&setup.caller.runtime, fs::Permissions::from_mode(0o3777)).unwrap();
+    let said = setup.says("sh", &["-c", "stat -c %a \"${REDIS_SOCKET%/*}\""]);
+    assert_eq!(said, "2700");
     assert!(setup.caller.directories().is_empty());
 }
 

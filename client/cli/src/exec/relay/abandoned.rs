@@ -17,6 +17,8 @@ pub(super) const NAME: &str = "fdbroker-exec-";
 const MOST: usize = 1000;
 /// The permissions of such a directory.
 const PERMISSIONS: u32 = 0o700;
+/// A directory has it from the one that it is made in, and it permits nobody anything.
+const SET_GROUP_ID: u32 = 0o2000;
 
 /// Locks a directory until the descriptor is closed.
 ///
@@ -26,7 +28,8 @@ pub(super) fn lock(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = open(path, flags, Mode::empty())?;
     let status = fstat(&directory)?;
-    if status.st_uid != geteuid().as_raw() || status.st_mode & 0o7777 != PERMISSIONS {
+    let permissions = status.st_mode & 0o7777 & !SET_GROUP_ID;
+    if status.st_uid != geteuid().as_raw() || permissions != PERMISSIONS {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
     flock(&directory, FlockOperation::NonBlockingLockExclusive)?;
@@ -52,7 +55,18 @@ pub(super) fn remove(parent: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::{DirBuilderExt, symlink};
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
+
+    #[test]
+    fn a_directory_that_has_inherited_its_group_is_one_of_them() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join(format!("{NAME}inherited"));
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o2700)).unwrap();
+        drop(lock(&path).unwrap());
+        remove(parent.path());
+        assert!(!path.exists());
+    }
 
     #[test]
     fn what_nobody_has_locked_is_removed() {

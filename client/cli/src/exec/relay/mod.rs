@@ -10,6 +10,7 @@ mod http_proxy;
 mod listener;
 mod loopback;
 mod mysql;
+mod parent;
 mod postgres;
 mod program;
 mod protocol;
