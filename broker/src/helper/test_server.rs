@@ -76,3 +76,21 @@ pub(super) fn log_in_to_sender(
     });
     (outcome, received)
 }
+
+/// Forms in which a server can repeat the password `geheim`, or a part of it.
+#[cfg(test)]
+pub(super) fn forms() -> [&'static str; 10] {
+    [
+        "geheim",
+        "GEHEIM",
+        "mieheg",
+        "gehei",
+        "g e h e i m",
+        "Z2VoZWlt",
+        // With a user before it, and without padding.
+        "bWU6Z2VoZWlt",
+        "AHVzZXIAZ2VoZWlt",
+        "67656865696d",
+        "%67%65%68%65%69%6d",
+    ]
+}

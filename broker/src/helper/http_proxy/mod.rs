@@ -12,6 +12,7 @@ use fdbroker_wire::connection::{TARGET, TooLarge, USER};
 
 use super::answer::Failure;
 use super::secret::Secret;
+use super::server_words::Told;
 use super::stream::Stream;
 
 /// A connection that the proxy has made. It reports nothing of it.
@@ -32,7 +33,7 @@ pub(crate) fn log_in(
     let login = auth.user.as_deref().zip(secret);
     let encoded = login.map(|(user, secret)| request::encoded(user, secret));
     stream.send(&request::connect(&auth.target, encoded.as_ref()))?;
-    response::take(stream, secret, encoded.as_ref())?;
+    response::take(stream, Told::new(secret, encoded.is_some()))?;
     Ok(Session { is_logged_in: encoded.is_some() })
 }
 

@@ -5,8 +5,7 @@ use std::ops::Range;
 use httparse::{EMPTY_HEADER, Error, Response, Status};
 
 use crate::helper::answer::{Failure, Step};
-use crate::helper::secret::Secret;
-use crate::helper::server_words::shown;
+use crate::helper::server_words::{Told, shown};
 use crate::helper::stream::Stream;
 
 /// The longest head of an answer, in bytes.
@@ -15,6 +14,8 @@ const MAX_HEAD: usize = 8192;
 const MAX_HEADERS: usize = 64;
 /// How every answer begins.
 const BEGINNING: &[u8] = b"HTTP/1.";
+/// The length of the version and the number of a status line.
+const STATUS: usize = "HTTP/1.1 200".len();
 
 /// The proxy wants a log-in, or another one: 407, or 401 of some proxies.
 const UNAUTHORIZED: [u16; 2] = [401, 407];
@@ -25,11 +26,7 @@ const METHODS: &str = "Proxy-Authenticate";
 ///
 /// # Errors
 /// Why the proxy does not connect.
-pub(super) fn take(
-    stream: &mut Stream<'_>,
-    secret: Option<&Secret>,
-    encoded: Option<&Secret>,
-) -> Result<(), Failure> {
+pub(super) fn take(stream: &mut Stream<'_>, told: Told<'_>) -> Result<(), Failure> {
     let head = head(stream)?;
     let bytes = stream.bytes(head);
     let mut headers = [EMPTY_HEADER; MAX_HEADERS];
@@ -41,11 +38,12 @@ pub(super) fn take(
     }
     let why = match response.code {
         Some(200..=299) => return Ok(()),
-        Some(code) if UNAUTHORIZED.contains(&code) => refused_login(&response, encoded.is_some()),
+        Some(code) if UNAUTHORIZED.contains(&code) => refused_login(&response, told),
         _ => "the proxy does not connect to `target`",
     };
     let line = bytes.split(|byte| b"\r\n".contains(byte)).next().unwrap_or_default();
-    let said = shown(line, secret.into_iter().chain(encoded))?;
+    // Version and number have been parsed; the rest of the line is free.
+    let said = shown(line, line.get(..STATUS).unwrap_or_default(), told)?;
     Err(Failure::new(Step::LogIn, format!("{why}: it says {said}")))
 }
 
@@ -66,10 +64,10 @@ fn head(stream: &mut Stream<'_>) -> Result<Range<usize>, Failure> {
     Err(too_long(MAX_HEAD, "bytes"))
 }
 
-fn refused_login(response: &Response<'_, '_>, was_told: bool) -> &'static str {
+fn refused_login(response: &Response<'_, '_>, told: Told<'_>) -> &'static str {
     let methods = response.headers.iter().filter(|it| it.name.eq_ignore_ascii_case(METHODS));
     let mut methods = methods.flat_map(|it| it.value.split(|byte| *byte == b',')).peekable();
-    if !was_told {
+    if !matches!(told, Told::Password) {
         "the proxy asks for a log-in, and the policy names none: add `user` and `password`"
     } else if methods.peek().is_none() || methods.any(is_basic) {
         "the proxy refuses the user or the password"

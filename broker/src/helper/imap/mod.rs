@@ -13,6 +13,7 @@ use fdbroker_wire::connection::{PARAMETER, TooLarge, USER};
 use super::answer::{Failure, Step};
 use super::sasl;
 use super::secret::Secret;
+use super::server_words::Told;
 use super::stream::Stream;
 use response::{capabilities, continued, done, greeting};
 
@@ -38,7 +39,7 @@ pub(crate) fn log_in(
 ) -> Result<Session, Failure> {
     let password = sasl::password(secret)?;
     greeting(stream)?;
-    let before = capabilities(stream, BEFORE, [])?;
+    let before = capabilities(stream, BEFORE, Told::Proof(None))?;
     let has = |name: &[u8]| {
         before.split(|byte| *byte == b' ').any(|found| found.eq_ignore_ascii_case(name))
     };
@@ -50,7 +51,7 @@ pub(crate) fn log_in(
     } else {
         login(stream, auth, password)?;
     }
-    Ok(Session { capabilities: capabilities(stream, AFTER, [password])? })
+    Ok(Session { capabilities: capabilities(stream, AFTER, Told::Password)? })
 }
 
 fn authenticate(
@@ -62,7 +63,7 @@ fn authenticate(
     stream.send(format!("{PROOF} AUTHENTICATE PLAIN\r\n").as_bytes())?;
     continued(stream, PROOF)?;
     stream.send(&sasl::line(b"", &plain))?;
-    done(stream, PROOF, [password, &plain]).map(drop)
+    done(stream, PROOF, Told::Password).map(drop)
 }
 
 /// Sends both as literals, which may have any byte.
@@ -73,7 +74,7 @@ fn login(stream: &mut Stream<'_>, auth: &ImapAuth, password: &Secret) -> Result<
     stream.send(format!("{user} {{{length}}}\r\n").as_bytes())?;
     continued(stream, PROOF)?;
     stream.send(&sasl::line(b"", password))?;
-    done(stream, PROOF, [password]).map(drop)
+    done(stream, PROOF, Told::Password).map(drop)
 }
 
 impl Session {

@@ -5,14 +5,26 @@ use std::ops::Range;
 use super::misspoken::malformed;
 use crate::helper::answer::{Failure, Step};
 use crate::helper::line::line;
-use crate::helper::secret::Secret;
-use crate::helper::server_words::refused;
+use crate::helper::server_words::{Told, refused};
 use crate::helper::stream::Stream;
 
 /// The longest line.
 const MAX_LINE: usize = 8192;
 /// How the lines begin that belong to no command.
 const UNTAGGED: &[u8] = b"* ";
+/// How a server says that it has not done a command, or ends the connection.
+const STATUSES: [&[u8]; 3] = [b"NO", b"BAD", b"BYE"];
+/// Why it refuses a log-in (RFC 5530).
+const CODES: [&[u8]; 8] = [
+    b"[ALERT]",
+    b"[AUTHENTICATIONFAILED]",
+    b"[AUTHORIZATIONFAILED]",
+    b"[CONTACTADMIN]",
+    b"[EXPIRED]",
+    b"[LIMIT]",
+    b"[PRIVACYREQUIRED]",
+    b"[UNAVAILABLE]",
+];
 const CAPABILITY: &[u8] = b"CAPABILITY ";
 
 /// Takes the first line of a server.
@@ -29,7 +41,7 @@ pub(super) fn greeting(stream: &mut Stream<'_>) -> Result<(), Failure> {
         let text = "the server has logged somebody in already (PREAUTH)";
         Err(Failure::new(Step::LogIn, text))
     } else if begins(words, b"BYE") {
-        Err(refused(words, []))
+        Err(refused(words, b"", Told::Proof(None)))
     } else {
         Err(malformed())
     }
@@ -39,13 +51,13 @@ pub(super) fn greeting(stream: &mut Stream<'_>) -> Result<(), Failure> {
 ///
 /// # Errors
 /// If it does not answer that.
-pub(super) fn capabilities<const SECRETS: usize>(
+pub(super) fn capabilities(
     stream: &mut Stream<'_>,
     tag: &str,
-    secrets: [&Secret; SECRETS],
+    told: Told<'_>,
 ) -> Result<Vec<u8>, Failure> {
     stream.send(format!("{tag} CAPABILITY\r\n").as_bytes())?;
-    done(stream, tag, secrets)?.ok_or_else(malformed)
+    done(stream, tag, told)?.ok_or_else(malformed)
 }
 
 /// Takes lines until the server waits for more of a command.
@@ -59,7 +71,7 @@ pub(super) fn continued(stream: &mut Stream<'_>, tag: &str) -> Result<(), Failur
             Line::Continued => return Ok(()),
             Line::Untagged(words) if !begins(stream.bytes(words.clone()), b"BYE") => {}
             Line::Untagged(words) | Line::Tagged(words) => {
-                return Err(refused(stream.bytes(words), []));
+                return Err(refused(stream.bytes(words), b"", Told::Proof(None)));
             }
         }
     }
@@ -69,10 +81,10 @@ pub(super) fn continued(stream: &mut Stream<'_>, tag: &str) -> Result<(), Failur
 ///
 /// # Errors
 /// With the server's words, if it refuses the command.
-pub(super) fn done<const SECRETS: usize>(
+pub(super) fn done(
     stream: &mut Stream<'_>,
     tag: &str,
-    secrets: [&Secret; SECRETS],
+    told: Told<'_>,
 ) -> Result<Option<Vec<u8>>, Failure> {
     let mut capabilities = None;
     loop {
@@ -86,7 +98,7 @@ pub(super) fn done<const SECRETS: usize>(
             Line::Untagged(_) if !begins(words, b"BYE") => {
                 capabilities = list(words).or(capabilities);
             }
-            _ => return Err(refused(words, secrets)),
+            _ => return Err(refused(words, code(words), told)),
         }
     }
 }
@@ -121,6 +133,18 @@ impl Line {
 fn list(words: &[u8]) -> Option<Vec<u8>> {
     let (before, list) = words.split_at_checked(CAPABILITY.len())?;
     before.eq_ignore_ascii_case(CAPABILITY).then(|| list.to_vec())
+}
+
+/// Returns the status with which the words begin, and the code after it, if both are known.
+fn code(words: &[u8]) -> &[u8] {
+    let mut parts = words.split(|byte| *byte == b' ');
+    let status = parts.next().filter(|it| STATUSES.contains(it)).unwrap_or_default();
+    match parts.next() {
+        Some(code) if !status.is_empty() && CODES.contains(&code) => {
+            words.get(..status.len() + 1 + code.len()).unwrap_or_default()
+        }
+        _ => status,
+    }
 }
 
 fn take_line(stream: &mut Stream<'_>) -> Result<Range<usize>, Failure> {

@@ -15,7 +15,7 @@ use super::scramble::{Nonce, scramble};
 use super::server_error::{self, ERROR};
 use crate::helper::answer::{Failure, Step};
 use crate::helper::secret::Secret;
-use crate::helper::server_words::shown;
+use crate::helper::server_words::{Told, shown};
 
 /// The first byte of a packet, by what it tells.
 const OK: u8 = 0;
@@ -35,6 +35,8 @@ pub(super) struct Authentication<'a> {
     method: MysqlMethod,
     nonce: Nonce,
     state: State,
+    /// Whether the server was sent the password itself.
+    is_told: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,7 +59,7 @@ impl<'a> Authentication<'a> {
         let named = allowed(auth, &greeting.method);
         let method = named.or(auth.methods.first().copied());
         let method = method.unwrap_or(MysqlMethod::CachingSha2Password);
-        Self { auth, secret, method, nonce: greeting.nonce, state: State::First }
+        Self { auth, secret, method, nonce: greeting.nonce, state: State::First, is_told: false }
     }
 
     /// Returns the method and the answer of the response to the greeting.
@@ -76,7 +78,7 @@ impl<'a> Authentication<'a> {
             let (kind, rest) = packets.bytes(body).split_first().ok_or_else(not_valid)?;
             let answer = match (*kind, self.state) {
                 (OK, _) => return status(rest).ok_or_else(not_valid),
-                (ERROR, _) => return Err(server_error::failure(rest, self.secret)),
+                (ERROR, _) => return Err(server_error::failure(rest, self.told())),
                 (SWITCH, State::First) => Some(self.switch(rest)?),
                 (MORE, State::First | State::Switched) => self.more(rest, is_private)?,
                 _ => return Err(not_valid()),
@@ -85,6 +87,10 @@ impl<'a> Authentication<'a> {
                 packets.send(&answer)?;
             }
         }
+    }
+
+    fn told(&self) -> Told<'a> {
+        Told::new(self.secret, self.is_told)
     }
 
     /// Returns the password, if there is one and the policy allows the method.
@@ -103,7 +109,7 @@ impl<'a> Authentication<'a> {
         let mut body = Reader(rest);
         // A server before 4.1 names none, or one that has kept such a user.
         let name = if rest.is_empty() { OLD } else { body.text().ok_or_else(not_valid)? };
-        self.method = allowed(self.auth, name).ok_or_else(|| not_allowed(name, self.secret))?;
+        self.method = allowed(self.auth, name).ok_or_else(|| not_allowed(name, self.told()))?;
         let nonce = body.0.strip_suffix(b"\0").unwrap_or(body.0);
         self.nonce = nonce.try_into().map_err(|_| not_valid())?;
         self.state = State::Switched;
@@ -123,7 +129,10 @@ impl<'a> Authentication<'a> {
         self.state = State::Told;
         match rest {
             IS_CACHED => Ok(None),
-            IS_NOT_CACHED => itself(secret, is_private).map(Some),
+            IS_NOT_CACHED => {
+                self.is_told = true;
+                itself(secret, is_private).map(Some)
+            }
             _ => Err(not_valid()),
         }
     }
@@ -155,12 +164,12 @@ fn status(rest: &[u8]) -> Option<u16> {
     body.array().map(u16::from_le_bytes)
 }
 
-fn not_allowed(name: &[u8], secret: Option<&Secret>) -> Failure {
+fn not_allowed(name: &[u8], told: Told<'_>) -> Failure {
     let text = |name| {
         let text = format!("the server asks for the method {name}, which `methods` does not allow");
         Failure::new(Step::LogIn, text)
     };
-    shown(name, secret).map_or_else(|failure| failure, text)
+    shown(name, b"", told).map_or_else(|failure| failure, text)
 }
 
 fn not_valid() -> Failure {

@@ -7,6 +7,7 @@ use super::scramble::Nonce;
 use super::server_error;
 use crate::helper::answer::{Failure, Step};
 use crate::helper::secret::Secret;
+use crate::helper::server_words::Told;
 
 /// What a server says of itself.
 pub(super) struct Greeting {
@@ -33,7 +34,9 @@ impl Greeting {
     pub(super) fn of(body: &[u8], secret: Option<&Secret>) -> Result<Self, Failure> {
         match body.split_first() {
             Some((&VERSION, rest)) => Self::after_version(rest),
-            Some((&server_error::ERROR, rest)) => Err(server_error::failure(rest, secret)),
+            Some((&server_error::ERROR, rest)) => {
+                Err(server_error::failure(rest, Told::Proof(secret)))
+            }
             _ => Err(malformed(WHAT)),
         }
     }

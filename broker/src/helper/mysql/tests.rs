@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use fdbroker_policy::{Auth, MysqlAuth, MysqlMethod};
 use fdbroker_wire::Connection;
 
+use crate::helper::server_words::HIDDEN;
 use crate::helper::test_server::{Outcome, log_in_over, log_in_to_sender};
 
 const PASSWORD: &[u8] = b"geheim";
@@ -210,6 +211,10 @@ fn a_refusal_is_repeated_with_its_number() {
     assert_eq!(refusal(&full), "the server says 1040: \"Too many connections\"");
     let repeats = greeted(&[b"\xff\x15\x04#28000 geheim is wrong"]);
     assert!(refusal(&repeats).contains("contains the password"));
+    // It was told the password.
+    let denied = packet(4, b"\xff\x15\x04#28000wrong: MIEHEG");
+    let said = refusal(&[greeted(&[IS_NOT_CACHED]), denied].concat());
+    assert_eq!(said, format!("the server says 1045 (28000): \"…\" {HIDDEN}"));
 }
 
 #[test]

@@ -14,6 +14,7 @@ use super::message::response;
 use super::misspoken::malformed;
 use crate::helper::answer::{Failure, Step};
 use crate::helper::secret::Secret;
+use crate::helper::server_words::Told;
 
 /// How often a server may have the password hashed. Fewer than 4096 (RFC 7677, and PostgreSQL's own number) would
 /// help somebody who listens to guess the password; more than 100000 would keep the helper busy for the server.
@@ -34,6 +35,8 @@ pub(super) struct Authentication<'a> {
     /// The hash of the server's certificate, where the proofs can be bound to it.
     end_point: Option<Vec<u8>>,
     state: State,
+    /// Whether the server was sent the password itself.
+    is_told: bool,
 }
 
 enum State {
@@ -56,7 +59,11 @@ impl<'a> Authentication<'a> {
         secret: Option<&'a Secret>,
         end_point: Option<Vec<u8>>,
     ) -> Self {
-        Self { auth, secret, end_point, state: State::Begun }
+        Self { auth, secret, end_point, state: State::Begun, is_told: false }
+    }
+
+    pub(super) fn told(&self) -> Told<'a> {
+        Told::new(self.secret, self.is_told)
     }
 
     /// Returns whether the server has accepted the log-in, after its proof.
@@ -75,7 +82,10 @@ impl<'a> Authentication<'a> {
         let (next, sent) = match (question, state) {
             (OK, State::Begun | State::Told | State::Proven) => (State::Over, None),
             (OK, State::Scram(_) | State::Unproven(_)) => return Err(unproven()),
-            (CLEARTEXT, State::Begun) => (State::Told, Some(self.cleartext()?)),
+            (CLEARTEXT, State::Begun) => {
+                self.is_told = true;
+                (State::Told, Some(self.cleartext()?))
+            }
             (MD5, State::Begun) => (State::Told, Some(self.md5(rest)?)),
             (SASL, State::Begun) => {
                 let (scram, sent) = self.sasl(rest)?;

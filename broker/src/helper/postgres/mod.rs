@@ -58,7 +58,7 @@ pub(crate) fn log_in(
                     stream.send(&response)?;
                 }
             }
-            b'E' => return Err(server_error::failure(bytes, secret)),
+            b'E' => return Err(server_error::failure(bytes, authentication.told())),
             // Notices are for people.
             b'N' => {}
             b'S' if authentication.is_over() => session.parameter(bytes)?,

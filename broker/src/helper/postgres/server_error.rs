@@ -1,31 +1,46 @@
 //! What a server says of a log-in that it refuses.
 
 use crate::helper::answer::{Failure, Step};
-use crate::helper::secret::Secret;
-use crate::helper::server_words::shown;
+use crate::helper::server_words::{Told, is_sqlstate, shown, word};
+
+/// How much of the session an error ends.
+const SEVERITIES: [&[u8]; 3] = [b"ERROR", b"FATAL", b"PANIC"];
 
 /// Returns the failure that an ErrorResponse tells: severity, code and message, quoted.
-pub(super) fn failure(body: &[u8], secret: Option<&Secret>) -> Failure {
-    text(body, secret).map_or_else(|failure| failure, |text| Failure::new(Step::LogIn, text))
+pub(super) fn failure(body: &[u8], told: Told<'_>) -> Failure {
+    text(body, told).map_or_else(|failure| failure, |text| Failure::new(Step::LogIn, text))
 }
 
-fn text(body: &[u8], secret: Option<&Secret>) -> Result<String, Failure> {
+fn text(body: &[u8], told: Told<'_>) -> Result<String, Failure> {
     let field = |kind: u8| {
         let mut fields = body.split(|byte| *byte == 0).filter_map(<[u8]>::split_first);
         fields.find(|(found, _)| **found == kind).map(|(_, value)| value).unwrap_or_default()
     };
     let severity = Some(field(b'V')).filter(|it| !it.is_empty()).unwrap_or(field(b'S'));
-    let word = |word: &[u8]| shown(word, secret).map(|word| word.trim_matches('"').to_owned());
-    let (severity, code) = (word(severity)?, word(field(b'C'))?);
-    Ok(format!("the server says {severity} {code}: {}", shown(field(b'M'), secret)?))
+    let severity = word(severity, SEVERITIES.contains(&severity), told)?;
+    let code = word(field(b'C'), is_sqlstate(field(b'C')), told)?;
+    Ok(format!("the server says {severity} {code}: {}", shown(field(b'M'), b"", told)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::helper::secret::Secret;
+    use crate::helper::test_server::forms;
 
     fn said(body: &[u8]) -> String {
-        failure(body, Some(&Secret::for_a_test(b"hunter2"))).text
+        failure(body, Told::Proof(Some(&Secret::for_a_test(b"hunter2")))).text
+    }
+
+    #[test]
+    fn a_server_that_was_told_the_password_is_quoted_with_its_code() {
+        let told = |body: &str| failure(body.as_bytes(), Told::Password).text;
+        for form in forms() {
+            let said = told(&format!("SFATAL\0VFATAL\0C28P01\0M{form}\0\0"));
+            assert!(said.starts_with("the server says FATAL 28P01: \"…\" (the text"), "{said}");
+            let said = told(&format!("S{form}\0C{form}\0M{form}\0\0"));
+            assert!(said.starts_with("the server says … …: \"…\" (the text"), "{said}");
+        }
     }
 
     #[test]

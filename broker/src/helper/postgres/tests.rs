@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use fdbroker_policy::{Auth, PostgresAuth, PostgresMethod};
 use fdbroker_wire::Connection;
 
+use crate::helper::server_words::HIDDEN;
 use crate::helper::test_server::{Outcome, log_in_to};
 
 const PASSWORD: &[u8] = b"geheim";
@@ -302,6 +303,23 @@ fn the_password_itself_is_sent_only_where_the_policy_says_so() {
         server.send(&trusting());
     });
     assert!(told.starts_with(b"md5") && told.len() == 36 && payload.is_ok());
+}
+
+#[test]
+fn a_server_that_was_told_the_password_is_not_quoted() {
+    let refused_by = |method: PostgresMethod, question: Vec<u8>| {
+        let payload = payload_of(&[method], |mut server| {
+            server.start_up();
+            server.send(&question);
+            server.response();
+            server.send(&message(b'E', b"SFATAL\0C28P01\0Mwrong: MIEHEG\0\0"));
+        });
+        payload.unwrap_err().text
+    };
+    let said = refused_by(PostgresMethod::Cleartext, question(3, b""));
+    assert_eq!(said, format!("the server says FATAL 28P01: \"…\" {HIDDEN}"));
+    let said = refused_by(PostgresMethod::Md5, question(5, b"salt"));
+    assert_eq!(said, "the server says FATAL 28P01: \"wrong: MIEHEG\"");
 }
 
 #[test]

@@ -7,6 +7,7 @@
 mod command;
 mod misspoken;
 mod reply;
+mod server_error;
 
 use std::collections::BTreeMap;
 
@@ -16,11 +17,12 @@ use fdbroker_wire::connection::{CLIENT_ID, DATABASE, PARAMETER, TooLarge, USER};
 
 use super::answer::{Failure, Step};
 use super::secret::Secret;
-use super::server_words::refused;
+use super::server_words::Told;
 use super::stream::Stream;
 use command::command;
 use misspoken::malformed;
 use reply::{Reply, expect_ok};
+use server_error::refused;
 
 /// What the server reported.
 #[derive(Default)]
@@ -71,9 +73,14 @@ fn hello(
     match Reply::take(stream)? {
         Reply::Map(pairs) => Session::take(stream, pairs),
         Reply::Error(words) if is_unknown(stream.bytes(words.clone())) => old(stream, auth, secret),
-        Reply::Error(words) => Err(refused(stream.bytes(words), secret)),
+        Reply::Error(words) => Err(refused(stream.bytes(words), told(secret))),
         _ => Err(malformed()),
     }
+}
+
+/// The first command has the password in it.
+fn told(secret: Option<&Secret>) -> Told<'_> {
+    Told::new(secret, secret.is_some())
 }
 
 /// Whether a server says that it has no HELLO.
@@ -101,7 +108,7 @@ fn old(
     stream.send(&command(&[b"PING"]))?;
     match Reply::take(stream)? {
         Reply::Text(text) if stream.bytes(text.clone()) == b"PONG" => {}
-        Reply::Error(words) => return Err(refused(stream.bytes(words), secret)),
+        Reply::Error(words) => return Err(refused(stream.bytes(words), told(secret))),
         _ => return Err(malformed()),
     }
     let mut session = Session::default();
@@ -112,7 +119,7 @@ fn old(
 /// Has a command done.
 fn ask(stream: &mut Stream<'_>, words: &[&[u8]], secret: Option<&Secret>) -> Result<(), Failure> {
     stream.send(&command(words))?;
-    expect_ok(stream, secret)
+    expect_ok(stream, told(secret))
 }
 
 impl Session {

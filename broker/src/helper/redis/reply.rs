@@ -5,10 +5,10 @@
 use std::ops::Range;
 
 use super::misspoken::malformed;
+use super::server_error::refused;
 use crate::helper::answer::Failure;
 use crate::helper::line::line;
-use crate::helper::secret::Secret;
-use crate::helper::server_words::refused;
+use crate::helper::server_words::Told;
 use crate::helper::stream::Stream;
 
 /// The longest line, which an error may take.
@@ -75,10 +75,10 @@ impl Reply {
 ///
 /// # Errors
 /// If it answers anything else.
-pub(super) fn expect_ok(stream: &mut Stream<'_>, secret: Option<&Secret>) -> Result<(), Failure> {
+pub(super) fn expect_ok(stream: &mut Stream<'_>, told: Told<'_>) -> Result<(), Failure> {
     match Reply::take(stream)? {
         Reply::Text(text) if stream.bytes(text.clone()) == b"OK" => Ok(()),
-        Reply::Error(words) => Err(refused(stream.bytes(words), secret)),
+        Reply::Error(words) => Err(refused(stream.bytes(words), told)),
         _ => Err(malformed()),
     }
 }

@@ -4,15 +4,17 @@
 
 mod line;
 mod sent;
+mod unexpected;
 
-use fdbroker_policy::{ScriptAuth, ScriptStep};
+use fdbroker_policy::{ScriptAuth, ScriptFill, ScriptStep};
 use fdbroker_wire::ConnectionWriter;
 use fdbroker_wire::connection::{TooLarge, USER};
 
 use self::line::line;
-use super::answer::{Failure, Step};
+use self::unexpected::unexpected;
+use super::answer::Failure;
 use super::secret::Secret;
-use super::server_words::shown;
+use super::server_words::Told;
 use super::stream::Stream;
 
 /// All steps are done.
@@ -28,14 +30,15 @@ pub(crate) fn log_in(
     secret: Option<&Secret>,
 ) -> Result<Session, Failure> {
     let mut skipped = Vec::new();
+    let mut told = Told::Proof(secret);
     for (at, step) in auth.steps.iter().enumerate() {
         let done = match step {
             ScriptStep::Skip(text) => {
                 skipped.push(text.as_str());
                 continue;
             }
-            ScriptStep::Expect(text) => expect(stream, text, &skipped, secret),
-            ScriptStep::Prompt(text) => prompt(stream, text, secret),
+            ScriptStep::Expect(text) => expect(stream, text, &skipped, told),
+            ScriptStep::Prompt(text) => prompt(stream, text, told),
             ScriptStep::Send(text) => {
                 sent::line(auth, text, secret).and_then(|it| stream.send(&it))
             }
@@ -44,6 +47,9 @@ pub(crate) fn log_in(
             }
         };
         skipped.clear();
+        if step.sent().is_some_and(|text| text.fills().any(ScriptFill::has_password)) {
+            told = Told::Password;
+        }
         done.map_err(|failure| in_step(at, failure))?;
     }
     Ok(Session)
@@ -59,7 +65,7 @@ fn expect(
     stream: &mut Stream<'_>,
     text: &str,
     skipped: &[&str],
-    secret: Option<&Secret>,
+    told: Told<'_>,
 ) -> Result<(), Failure> {
     loop {
         let line = line(stream)?;
@@ -68,29 +74,20 @@ fn expect(
             return Ok(());
         }
         if !skipped.iter().any(|skipped| line.starts_with(skipped.as_bytes())) {
-            return Err(unexpected(line, secret));
+            return Err(unexpected(line, told));
         }
     }
 }
 
 /// Takes just these bytes.
-fn prompt(stream: &mut Stream<'_>, text: &str, secret: Option<&Secret>) -> Result<(), Failure> {
+fn prompt(stream: &mut Stream<'_>, text: &str, told: Told<'_>) -> Result<(), Failure> {
     for byte in text.bytes() {
         let taken = stream.take(1)?;
         if stream.bytes(taken) != [byte] {
-            return Err(unexpected(stream.so_far(), secret));
+            return Err(unexpected(stream.so_far(), told));
         }
     }
     Ok(())
-}
-
-fn unexpected(words: &[u8], secret: Option<&Secret>) -> Failure {
-    match shown(words, secret) {
-        Ok(words) => {
-            Failure::new(Step::LogIn, format!("the server says {words}, which is not expected"))
-        }
-        Err(failure) => failure,
-    }
 }
 
 impl Session {

@@ -3,7 +3,8 @@
 use fdbroker_policy::{Auth, ScriptAuth, ScriptStep};
 use fdbroker_wire::Connection;
 
-use crate::helper::test_server::{Outcome, log_in_to_sender};
+use crate::helper::server_words::HIDDEN;
+use crate::helper::test_server::{Outcome, forms, log_in_to_sender};
 
 const SMTP: [&str; 7] = [
     "expect:220 ",
@@ -50,12 +51,19 @@ fn a_script_is_followed_step_by_step_and_what_comes_early_is_the_callers() {
 #[test]
 fn a_line_that_is_not_expected_ends_it_and_is_told_with_its_step() {
     let said = refusal(&SMTP, &[GREETING, b"535 5.7.8 wrong\x1b[2J\r\n"].concat());
-    let expected = "step 6: the server says \"535 5.7.8 wrong\\u{1b}[2J\", which is not expected";
-    assert_eq!(said, expected);
-    let said = refusal(&SMTP, b"220 mail\r\n250-AUTH\r\n421 busy\r\n");
-    assert!(said.starts_with("step 4: the server says \"421 busy\""), "{said}");
-    let said = refusal(&SMTP, &[GREETING, b"535 AHNob3AAZ2VoZWlt geheim\r\n"].concat());
+    let expected =
+        |code: &str| format!("step 6: the server says \"{code}…\" {HIDDEN}, which is not expected");
+    assert_eq!(said, expected("535 "));
+    let said = refusal(&SMTP, b"220 mail\r\n250-AUTH\r\n421 busy\x1b[2J\r\n");
+    assert!(said.starts_with("step 4: the server says \"421 busy\\u{1b}[2J\""), "{said}");
+    let said = refusal(&SMTP, b"220 mail\r\n421 geheim\r\n");
     assert!(said.ends_with("contains the password and is not shown"), "{said}");
+    for form in forms() {
+        for code in ["535 ", "-ERR ", "NO ", ""] {
+            let said = refusal(&SMTP, &[GREETING, format!("{code}{form}\r\n").as_bytes()].concat());
+            assert_eq!(said, expected(code));
+        }
+    }
 }
 
 #[test]
@@ -66,6 +74,12 @@ fn a_prompt_is_taken_byte_by_byte() {
     assert_eq!(asked, "shop\rgeheim\r");
     let said = refusal(&steps, b"loading");
     assert_eq!(said, "step 1: the server says \"loa\", which is not expected");
+    let steps = [&steps[..], &["prompt:$ "]].concat();
+    // It ends with the first byte that is not expected, and what was sent before may be an echo.
+    for form in forms() {
+        let said = refusal(&steps, format!("login: password: {form}").as_bytes());
+        assert_eq!(said, format!("step 5: the server says \"…\" {HIDDEN}, which is not expected"));
+    }
 }
 
 #[test]

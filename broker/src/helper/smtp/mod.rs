@@ -15,6 +15,7 @@ use fdbroker_wire::connection::{PARAMETER, TooLarge, USER};
 use super::answer::Failure;
 use super::sasl::{self, Method};
 use super::secret::Secret;
+use super::server_words::Told;
 use super::stream::Stream;
 use misspoken::malformed;
 use reply::Reply;
@@ -43,26 +44,26 @@ pub(crate) fn log_in(
     secret: Option<&Secret>,
 ) -> Result<Session, Failure> {
     let password = sasl::password(secret)?;
-    Reply::take(stream)?.expect(READY, stream, [])?;
+    Reply::take(stream)?.expect(READY, stream, Told::Proof(None))?;
     stream.send(format!("EHLO {}\r\n", auth.client_name).as_bytes())?;
     let offer = Reply::take(stream)?;
-    offer.expect(DONE, stream, [])?;
+    offer.expect(DONE, stream, Told::Proof(None))?;
     let session = Session::of(&offer, stream)?;
     let methods = session.extensions.get(AUTH).map(Vec::as_slice).unwrap_or_default();
     match sasl::chosen(methods)? {
         Method::Plain => {
             let plain = sasl::plain(&auth.user, password);
             stream.send(&sasl::line(b"AUTH PLAIN ", &plain))?;
-            Reply::take(stream)?.expect(AUTHENTICATED, stream, [password, &plain])?;
+            Reply::take(stream)?.expect(AUTHENTICATED, stream, Told::Password)?;
         }
         Method::Login => {
             let [user, encoded] = sasl::login(&auth.user, password);
             stream.send(b"AUTH LOGIN\r\n")?;
-            Reply::take(stream)?.expect(MORE, stream, [])?;
+            Reply::take(stream)?.expect(MORE, stream, Told::Proof(None))?;
             stream.send(&sasl::line(b"", &user))?;
-            Reply::take(stream)?.expect(MORE, stream, [])?;
+            Reply::take(stream)?.expect(MORE, stream, Told::Proof(None))?;
             stream.send(&sasl::line(b"", &encoded))?;
-            Reply::take(stream)?.expect(AUTHENTICATED, stream, [password, &encoded])?;
+            Reply::take(stream)?.expect(AUTHENTICATED, stream, Told::Password)?;
         }
     }
     Ok(session)

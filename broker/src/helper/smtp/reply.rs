@@ -5,12 +5,13 @@ use std::ops::Range;
 use super::misspoken::malformed;
 use crate::helper::answer::Failure;
 use crate::helper::line::line;
-use crate::helper::secret::Secret;
-use crate::helper::server_words::refused;
+use crate::helper::server_words::{Told, refused};
 use crate::helper::stream::Stream;
 
 /// The longest line; RFC 5321 allows 512 bytes, and servers send more.
 const MAX_LINE: usize = 4096;
+/// The length of the number of a reply.
+const NUMBER: usize = 3;
 /// The longest keyword of an extension.
 const MAX_KEYWORD: usize = 64;
 
@@ -51,18 +52,19 @@ impl Reply {
     ///
     /// # Errors
     /// With the server's words.
-    pub(super) fn expect<const SECRETS: usize>(
+    pub(super) fn expect(
         &self,
         code: u16,
         stream: &Stream<'_>,
-        secrets: [&Secret; SECRETS],
+        told: Told<'_>,
     ) -> Result<(), Failure> {
         if self.code == code {
             return Ok(());
         }
         // The reason is in the last line, if not in each.
         let last = self.whole.last().cloned().unwrap_or_default();
-        Err(refused(stream.bytes(last), secrets))
+        let words = stream.bytes(last);
+        Err(refused(words, numbers(words), told))
     }
 }
 
@@ -73,6 +75,25 @@ fn head(line: &[u8]) -> Option<(u16, Option<u8>)> {
         str::from_utf8(digits).ok().filter(|it| it.bytes().all(|it| it.is_ascii_digit()))?;
     let code = digits.parse().ok().filter(|code| (200..=599).contains(code))?;
     Some((code, rest.first().copied()))
+}
+
+/// Returns the number with which a line begins, and the status code after it (RFC 3463), if there is one.
+fn numbers(line: &[u8]) -> &[u8] {
+    let (number, rest) = line.split_at_checked(NUMBER).unwrap_or_default();
+    let status = rest.strip_prefix(b" ").unwrap_or_default();
+    let status = status.split(|byte| *byte == b' ').next().unwrap_or_default();
+    let both = line.get(..NUMBER + 1 + status.len()).unwrap_or_default();
+    if is_status(status) { both } else { number }
+}
+
+fn is_status(word: &[u8]) -> bool {
+    let mut parts = word.split(|byte| *byte == b'.');
+    let longest = [1, 1, 3];
+    let are_numbers = longest.iter().all(|longest| {
+        let part = parts.next().unwrap_or_default();
+        (1..=*longest).contains(&part.len()) && part.iter().all(u8::is_ascii_digit)
+    });
+    are_numbers && parts.next().is_none()
 }
 
 /// Returns whether it can be the keyword of an extension.
