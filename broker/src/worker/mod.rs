@@ -169,7 +169,7 @@ async fn start(
         sessions: sessions::Sessions::default(),
         lookups: identity::lookup::Lookups::default(),
         rates: limits::rate::Rates::default(),
-        arrivals: limits::arrivals::Arrivals::default(),
+        arrivals: limits::arrivals::Arrivals::new(std::time::Instant::now()),
         groups: identity::GroupSets::default(),
         ownership: ownership::registry::OwnershipRegistry::default(),
         in_flight: limits::in_flight::InFlight::new(table),

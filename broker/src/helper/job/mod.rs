@@ -35,7 +35,7 @@ pub(crate) struct Job {
     pub(crate) handed: Vec<Handed>,
 }
 
-/// The longest message: 16 addresses and two names.
+/// The longest message: 16 addresses, and two names or the steps of a script.
 pub(crate) const MAX_JOB: usize = 16 * 1024;
 
 const UID: &str = "uid";
@@ -271,6 +271,11 @@ mod tests {
             password: None,
             methods: PostgresMethod::ALL.to_vec(),
         }));
+        assert!(job.to_bytes().unwrap().len() <= MAX_JOB);
+        // As many and as long as the policy allows.
+        let steps = vec![ScriptStep::parse(&format!("expect:{}", "x".repeat(57))).unwrap(); 64];
+        let (protocol, user) = ("p".repeat(32), Some("u".repeat(255)));
+        job.connect.auth = Some(Auth::Script(ScriptAuth { protocol, user, password: None, steps }));
         assert!(job.to_bytes().unwrap().len() <= MAX_JOB);
     }
 

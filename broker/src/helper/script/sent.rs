@@ -15,18 +15,7 @@ pub(super) fn text(
     text: &ScriptText,
     secret: Option<&Secret>,
 ) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let user = auth.user.as_deref().unwrap_or_default();
-    let password = secret.map(Secret::bytes).unwrap_or_default();
-    let mut sent = Zeroizing::new(Vec::new());
-    for part in text.parts() {
-        match part {
-            ScriptPart::Text(text) => sent.extend_from_slice(text.as_bytes()),
-            ScriptPart::Fill(fill) => {
-                sent.extend_from_slice(filled(*fill, user, password)?.bytes())
-            }
-        }
-    }
-    Ok(sent)
+    ending(auth, text, secret, b"")
 }
 
 /// The same with the end of a line.
@@ -38,9 +27,25 @@ pub(super) fn line(
     text: &ScriptText,
     secret: Option<&Secret>,
 ) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let mut line = self::text(auth, text, secret)?;
-    line.extend_from_slice(b"\r\n");
-    Ok(line)
+    ending(auth, text, secret, b"\r\n")
+}
+
+/// All at once: memory that grows would leave copies behind that are not wiped.
+fn ending(
+    auth: &ScriptAuth,
+    text: &ScriptText,
+    secret: Option<&Secret>,
+    end: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let user = auth.user.as_deref().unwrap_or_default();
+    let password = secret.map(Secret::bytes).unwrap_or_default();
+    let part = |part: &ScriptPart| match part {
+        ScriptPart::Text(text) => Ok(Secret::new(Zeroizing::new(text.as_bytes().to_vec()))),
+        ScriptPart::Fill(fill) => filled(*fill, user, password),
+    };
+    let parts: Vec<Secret> = text.parts().map(part).collect::<Result<_, _>>()?;
+    let all: Vec<&[u8]> = parts.iter().map(Secret::bytes).chain([end]).collect();
+    Ok(Zeroizing::new(all.concat()))
 }
 
 fn filled(fill: ScriptFill, user: &str, password: &[u8]) -> Result<Secret, Failure> {

@@ -5,13 +5,11 @@
 //! nothing for a socket and which no operator writes: by that they are found again, also by a later broker.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use fdbroker_policy::Uid;
-use rustix::fs::{XattrFlags, lgetxattr, lsetxattr};
+use rustix::fs::{XattrFlags, fstat, getxattr, setxattr};
 use rustix::io::Errno;
 
 const NAME: &str = "system.posix_acl_access";
@@ -45,25 +43,25 @@ struct Entry {
 }
 
 impl Acl {
-    /// That of the file at `path`; symlinks are not followed.
+    /// That of a file that is open, with O_PATH too.
     ///
     /// # Errors
-    /// As lgetxattr(2): among others when its file system has no access control lists.
-    pub(super) fn of(path: &Path) -> io::Result<Self> {
+    /// As getxattr(2): among others when its file system has no access control lists.
+    pub(super) fn of(file: BorrowedFd<'_>) -> io::Result<Self> {
         let mut bytes = Vec::with_capacity(LONGEST);
-        match lgetxattr(path, NAME, rustix::buffer::spare_capacity(&mut bytes)) {
+        match getxattr(by_number(file), NAME, rustix::buffer::spare_capacity(&mut bytes)) {
             Ok(_) => Self::parse(&bytes).ok_or_else(|| ErrorKind::InvalidData.into()),
-            Err(Errno::NODATA) => Ok(Self::of_mode(fs::symlink_metadata(path)?.mode())),
+            Err(Errno::NODATA) => Ok(Self::of_mode(fstat(file)?.st_mode)),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Makes it that of the file at `path`.
+    /// Makes it that of a file.
     ///
     /// # Errors
-    /// As lsetxattr(2).
-    pub(super) fn apply(&self, path: &Path) -> io::Result<()> {
-        Ok(lsetxattr(path, NAME, &self.to_bytes(), XattrFlags::empty())?)
+    /// As setxattr(2).
+    pub(super) fn apply(&self, file: BorrowedFd<'_>) -> io::Result<()> {
+        Ok(setxattr(by_number(file), NAME, &self.to_bytes(), XattrFlags::empty())?)
     }
 
     /// The same with exactly these users shut out. One who has an entry of the operator's keeps it.
@@ -127,6 +125,11 @@ impl Acl {
         let entries = self.0.iter().flat_map(|entry| entry.to_bytes());
         VERSION.to_le_bytes().into_iter().chain(entries).collect()
     }
+}
+
+/// A name of an open file: fgetxattr(2) takes no descriptor that was opened with O_PATH.
+fn by_number(file: BorrowedFd<'_>) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
 impl Entry {

@@ -3,15 +3,16 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::path::PathBuf;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use fdbroker_policy::Uid;
+use rustix::fs::{Mode, OFlags, fstat, open};
 use rustix::process::geteuid;
 
+use super::Listener;
 use super::acl::Acl;
 use super::shut_out::{Added, ShutOut};
-use super::{Listener, identity};
 use crate::log::Log;
 
 impl Listener {
@@ -79,21 +80,27 @@ impl Listener {
     }
 
     fn write_shut_out(&mut self) -> io::Result<()> {
-        let path = self.own_file()?;
-        let (now, out) = (Acl::of(&path)?, self.shut_out.now_out(Instant::now()));
+        let file = self.own_file()?;
+        let (now, out) = (Acl::of(file.as_fd())?, self.shut_out.now_out(Instant::now()));
         let then = now.shutting_out(&out);
         if now != then {
-            then.apply(&path)?;
+            then.apply(file.as_fd())?;
         }
         self.shut_out.written = out.into_iter().filter(|user| then.shuts_out(*user)).collect();
         Ok(())
     }
 
-    /// The path of the socket's file, if that is still the file there.
-    fn own_file(&self) -> io::Result<PathBuf> {
+    /// The socket's file, if it is still the one that was there at first. Opened, so that it stays that one.
+    fn own_file(&self) -> io::Result<OwnedFd> {
         let path = self.path().ok_or(ErrorKind::AddrNotAvailable)?;
-        let seen = self.seen.ok_or(ErrorKind::AddrNotAvailable)?;
-        if identity(&path)? == seen { Ok(path) } else { Err(ErrorKind::AlreadyExists.into()) }
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = open(path, flags, Mode::empty())?;
+        let found = fstat(&file)?;
+        if Some((found.st_dev, found.st_ino)) == self.seen {
+            Ok(file)
+        } else {
+            Err(ErrorKind::AlreadyExists.into())
+        }
     }
 }
 

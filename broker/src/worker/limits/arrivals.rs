@@ -17,9 +17,12 @@ use super::forgetful::Forgetful;
 const MOST: u32 = 500;
 const SPAN: Duration = Duration::from_secs(1);
 
+/// How long nothing is counted at first: connections were left while no worker accepted them.
+const GRACE: Duration = Duration::from_secs(2);
+
 /// What has come to nothing lately, by user.
-#[derive(Default)]
 pub(crate) struct Arrivals {
+    counted_from: Instant,
     counts: RefCell<Forgetful<Uid, Count>>,
     /// Users that are to be named.
     floods: RefCell<BTreeSet<Uid>>,
@@ -33,8 +36,17 @@ struct Count {
 }
 
 impl Arrivals {
+    /// A worker has begun.
+    pub(crate) fn new(now: Instant) -> Self {
+        let (counts, floods, flooded) = (RefCell::default(), RefCell::default(), Notify::new());
+        Self { counted_from: now + GRACE, counts, floods, flooded }
+    }
+
     /// A connection of `uid` has come to nothing.
     pub(crate) fn came_to_nothing(&self, uid: Uid, now: Instant) {
+        if now < self.counted_from {
+            return;
+        }
         let mut counts = self.counts.borrow_mut();
         let count = counts.entry(uid, |count| count.is_recent(now));
         let count = count.or_insert(Count { since: now, number: 0 });
@@ -83,9 +95,23 @@ mod tests {
         }
     }
 
+    /// Those of a worker, and when it counts them.
+    fn begun() -> (Arrivals, Instant) {
+        let now = Instant::now();
+        (Arrivals::new(now), now + GRACE)
+    }
+
+    #[test]
+    fn what_was_left_before_the_worker_began_is_no_flood() {
+        let (arrivals, now) = begun();
+        let early = now - Duration::from_millis(1);
+        (0..MOST).for_each(|_| arrivals.came_to_nothing(ALICE, early));
+        assert_eq!(flood_of(&arrivals), None);
+    }
+
     #[test]
     fn a_user_is_named_once_when_too_many_connections_have_come_to_nothing() {
-        let (arrivals, now) = (Arrivals::default(), Instant::now());
+        let (arrivals, now) = begun();
         (1..MOST).for_each(|_| arrivals.came_to_nothing(ALICE, now));
         arrivals.came_to_nothing(BOB, now);
         assert_eq!(flood_of(&arrivals), None);
@@ -96,16 +122,16 @@ mod tests {
 
     #[test]
     fn what_comes_to_nothing_over_a_long_time_is_no_flood() {
-        let (arrivals, begin) = (Arrivals::default(), Instant::now());
+        let (arrivals, begin) = begun();
         for number in 0..10 * MOST {
-            arrivals.came_to_nothing(ALICE, begin + SPAN / (MOST - 1) * number);
+            arrivals.came_to_nothing(ALICE, begin + SPAN / (MOST - 2) * number);
         }
         assert_eq!(flood_of(&arrivals), None);
     }
 
     #[test]
     fn a_user_who_goes_on_is_named_again() {
-        let (arrivals, now) = (Arrivals::default(), Instant::now());
+        let (arrivals, now) = begun();
         (0..MOST).for_each(|_| arrivals.came_to_nothing(ALICE, now));
         assert_eq!(flood_of(&arrivals), Some(ALICE));
         (0..MOST).for_each(|_| arrivals.came_to_nothing(ALICE, now + SPAN));

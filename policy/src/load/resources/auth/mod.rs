@@ -35,7 +35,9 @@ const KINDS: [(&str, Read); 8] = [
     ("redis", |section, report| redis::read(section, report).map(Auth::Redis)),
     ("smtp", |section, report| mail::smtp(section, report).map(Auth::Smtp)),
     ("imap", |section, report| mail::imap(section, report).map(Auth::Imap)),
-    ("script", |section, report| script::read(section, report).map(Auth::Script)),
+    ("script", |section, report| {
+        script::read(section, &KINDS.map(|(key, _)| key), report).map(Auth::Script)
+    }),
 ];
 
 /// Returns how the connection is authenticated: exactly one kind.

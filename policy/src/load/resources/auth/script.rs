@@ -20,13 +20,17 @@ const LONGEST: usize = 4096;
 const LONGEST_PROTOCOL: usize = 32;
 /// What a payload without `protocol` has.
 const DEFAULT_PROTOCOL: &str = "script";
-/// What the payload of other connections has: a script's must not be taken for one of them.
-const OTHERS: [&str; 9] =
-    ["postgres", "mysql", "redis", "smtp", "imap", "socks5", "http-proxy", "tcp", "unix"];
+/// What the payload of a connection without a log-in has.
+const BARE: [&str; 2] = ["tcp", "unix"];
 
-pub(super) fn read(section: Section<'_, '_>, report: &mut Report<'_>) -> Option<ScriptAuth> {
+/// Reads it, where these are all kinds of log-in: a script is not to be taken for one of the others.
+pub(super) fn read(
+    section: Section<'_, '_>,
+    kinds: &[&str],
+    report: &mut Report<'_>,
+) -> Option<ScriptAuth> {
     section.refuse_unknown_keys(&[PROTOCOL.key, USER.key, PASSWORD.key, STEPS.key], report);
-    let protocol = protocol(section, report);
+    let protocol = protocol(section, kinds, report);
     let user = user(section, report);
     let password = password(section, report);
     let steps = steps(section, report)?;
@@ -35,12 +39,12 @@ pub(super) fn read(section: Section<'_, '_>, report: &mut Report<'_>) -> Option<
     Some(ScriptAuth { protocol, user, password, steps })
 }
 
-fn protocol(section: Section<'_, '_>, report: &mut Report<'_>) -> Option<String> {
+fn protocol(section: Section<'_, '_>, kinds: &[&str], report: &mut Report<'_>) -> Option<String> {
     let (text, span) = section.string(PROTOCOL, report)?;
     let is_plain = text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'));
     let remedy = if text.is_empty() || text.len() > LONGEST_PROTOCOL || !is_plain {
         format!("write 1 to {LONGEST_PROTOCOL} small letters, digits and `-`")
-    } else if OTHERS.contains(&text) {
+    } else if text != DEFAULT_PROTOCOL && (kinds.contains(&text) || BARE.contains(&text)) {
         "write another name: this one stands for what the broker itself knows".to_owned()
     } else {
         return Some(text.to_owned());

@@ -25,12 +25,17 @@ pub(super) const NAME: &str = "http-proxy";
 const START_UP: Duration = Duration::from_secs(60);
 /// The variables that programs read for a server that is spoken to by TLS.
 const VARIABLES: [&str; 2] = ["https_proxy", "HTTPS_PROXY"];
+/// Those that except servers from it.
+const REMOVED: [&str; 2] = ["no_proxy", "NO_PROXY"];
 
 /// Sets what leads a program to the port.
 pub(super) fn set(port: Option<SocketAddr>, prefix: &str, environment: &mut Environment) {
     let url = port.map(|port| format!("http://{port}")).unwrap_or_default();
     for name in VARIABLES {
         environment.set(format!("{prefix}{name}"), &url);
+    }
+    for removed in REMOVED {
+        environment.remove(format!("{prefix}{removed}"));
     }
 }
 

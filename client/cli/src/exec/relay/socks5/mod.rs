@@ -29,8 +29,9 @@ pub(super) const SOCKET: &str = "socks5.sock";
 const START_UP: Duration = Duration::from_secs(60);
 /// What curl takes before the path of a proxy's socket.
 const URL: &str = "socks5h://localhost";
-/// Variables that count before ALL_PROXY.
-const REMOVED: [&str; 5] = ["all_proxy", "http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY"];
+/// Variables that count before ALL_PROXY, or except servers from it.
+const REMOVED: [&str; 7] =
+    ["all_proxy", "http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY"];
 
 /// Sets what leads curl to the socket.
 pub(super) fn set(directory: &Directory, prefix: &str, environment: &mut Environment) {
