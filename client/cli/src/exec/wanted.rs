@@ -41,7 +41,10 @@ impl Wanted {
 /// The relay that is asked for; `None` if a descriptor is. A name alone can be a slot's, too.
 fn relay(text: &str, name: &str) -> Option<Result<Form, String>> {
     let (word, prefix) = name.split_once(':').unwrap_or((name, ""));
-    let protocol = Protocol::named(word).filter(|_| text.contains('='))?;
+    if !text.contains('=') {
+        return None;
+    }
+    let Some(protocol) = Protocol::named(word) else { return misspelt(word).map(Err) };
     let is_plain = |byte: u8| byte == b'_' || byte.is_ascii_alphanumeric();
     let starts_well = !prefix.starts_with(|first: char| first.is_ascii_digit());
     if !starts_well || !prefix.bytes().all(is_plain) {
@@ -51,6 +54,16 @@ fn relay(text: &str, name: &str) -> Option<Result<Form, String>> {
         )));
     }
     Some(Ok(Form::Relay { protocol, prefix: prefix.to_owned() }))
+}
+
+/// As the name of a descriptor it would leave the program without the relay: it would go to a server of its own
+/// choice.
+fn misspelt(word: &str) -> Option<String> {
+    let meant = Protocol::meant_by(word)?;
+    let word = quoted(word);
+    Some(format!(
+        "{word} is no protocol; write `{meant}` for a relay, or call the descriptor something else"
+    ))
 }
 
 fn checked(name: String) -> Result<String, String> {
@@ -91,6 +104,20 @@ mod tests {
         for wrong in ["orders=postgres:1", "orders=postgres:a b", "orders=postgres:A=", "x=pg:A"] {
             assert!(Wanted::parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_name_that_probably_means_a_protocol_is_refused() {
+        for (wrong, meant) in [
+            ("orders=postgresql", "postgres"),
+            ("orders=Postgres:A_", "postgres"),
+            ("stock=mariadb", "mysql"),
+            ("web=HTTP_PROXY", "http-proxy"),
+        ] {
+            let said = Wanted::parse(wrong).unwrap_err();
+            assert!(said.contains(&format!("write `{meant}`")), "{said}");
+        }
+        assert!(Wanted::parse("postgresql").is_ok(), "it is a slot");
     }
 
     #[test]

@@ -28,10 +28,31 @@ pub(crate) enum Protocol {
 const ALL: [Protocol; 5] =
     [Protocol::Postgres, Protocol::Mysql, Protocol::Redis, Protocol::Socks5, Protocol::HttpProxy];
 
+/// What else the protocols are called.
+const ALIASES: [(&str, Protocol); 9] = [
+    ("postgresql", Protocol::Postgres),
+    ("pgsql", Protocol::Postgres),
+    ("mariadb", Protocol::Mysql),
+    ("rediss", Protocol::Redis),
+    ("valkey", Protocol::Redis),
+    ("socks", Protocol::Socks5),
+    ("socks5h", Protocol::Socks5),
+    ("https-proxy", Protocol::HttpProxy),
+    ("http_proxy", Protocol::HttpProxy),
+];
+
 impl Protocol {
     /// Returns the protocol of this name.
     pub(crate) fn named(name: &str) -> Option<Self> {
         ALL.into_iter().find(|protocol| protocol.name() == name)
+    }
+
+    /// Returns the protocol that is probably meant by a name that is none.
+    pub(crate) fn meant_by(name: &str) -> Option<&'static str> {
+        let name = name.to_ascii_lowercase();
+        let alias = ALIASES.iter().find(|(alias, _)| *alias == name).map(|(_, meant)| meant);
+        let meant = alias.copied().or_else(|| Self::named(&name));
+        meant.map(Self::name)
     }
 
     /// What the sessions of the slot may speak. Behind a proxy of either kind is one server.
