@@ -5,14 +5,15 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use fdbroker_tests::siege::{Siege, attack, busy, honest};
+use fdbroker_tests::siege::{Siege, attack, bare, busy, honest};
 
 const USAGE: &str = "usage: fdbroker-load [--seconds N] [--connections N] [--users N] [--times N]
 
   --seconds N      how long the attack lasts (120); before it, half as long is measured without
   --connections N  of all users together (1000)
   --users N        a quarter of them attack (20)
-  --times N        how many times the p99 without attack it may be (3); 0: any";
+  --times N        how many times the p99 without attack it may be, or that of a bare server beside the
+                   attack (3); 0: any";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -35,6 +36,7 @@ fn act(role: &str, path: &Path, connections: &str, every: &str) {
         "honest" => honest::run(path, connections, every),
         "busy" => busy::run(path, connections),
         "attack" => attack::run(path, connections),
+        "bare" => bare::serve(path),
         _ => eprintln!("{USAGE}"),
     }
 }

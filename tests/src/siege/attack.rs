@@ -48,9 +48,9 @@ const SHARED: i16 = 3;
 /// What is got and never read.
 const UNREAD: Place = (SHARED, 1);
 
-/// Attacks on many connections until it is killed. Two users in five flood.
+/// Attacks on many connections until it is killed. Every other user floods.
 pub fn run(path: &Path, connections: usize) {
-    let floods = rustix::process::getuid().as_raw() % 5 >= 3;
+    let floods = rustix::process::getuid().as_raw() % 2 == 1;
     let ways = if floods { &FLOODS[..] } else { &WAYS[..] };
     let attack = |number: usize| {
         let path: PathBuf = path.into();

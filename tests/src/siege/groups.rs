@@ -31,12 +31,12 @@ impl Groups {
         Ok(groups)
     }
 
-    /// Puts a process of the broker, with all its threads, into the group of services.
+    /// Puts a process of a service, with all its threads, into its group among the services.
     ///
     /// # Panics
     /// As [`Groups::add_to_user`].
-    pub(super) fn add_to_broker(&self, pid: u32) {
-        put(&self.root.join(SERVICES).join("fdbrokerd"), pid);
+    pub(super) fn add_to_services(&self, name: &str, pid: u32) {
+        put(&self.root.join(SERVICES).join(name), pid);
     }
 
     /// Puts a process, with all its threads, into its user's group.

@@ -33,6 +33,8 @@ pub struct Results {
     pub took: Vec<u32>,
     /// The same of the first answer on a new connection, its connect(2) included.
     pub joined: Vec<u32>,
+    /// How long an answer of the bare server took.
+    pub bare: Vec<u32>,
     /// How many requests went wrong.
     pub errors: usize,
     /// The first of them.
@@ -44,6 +46,7 @@ impl Results {
     pub fn and(mut self, mut other: Self) -> Self {
         self.took.append(&mut other.took);
         self.joined.append(&mut other.joined);
+        self.bare.append(&mut other.bare);
         self.errors += other.errors;
         self.first_error = self.first_error.or(other.first_error);
         self
@@ -59,6 +62,8 @@ pub fn run(path: &Path, connections: usize, every: Duration) {
     let mut user = User::new(path, connections, every, Arc::clone(&results));
     (user.asks, user.waits) = (Arc::clone(&asks), Arc::clone(&waits));
     println!("ready");
+    let (path, asks_too, found) = (path.to_owned(), Arc::clone(&asks), Arc::clone(&results));
+    std::thread::spawn(move || super::bare::ask_for_ever(&path, every, &asks_too, &found));
     std::thread::spawn(move || user.ask_for_ever());
     for line in io::stdin().lock().lines().map_while(Result::ok) {
         if line != "tell" {

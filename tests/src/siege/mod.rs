@@ -9,6 +9,7 @@
 //! Services and users each have half of the processor, where control groups can do that.
 
 pub mod attack;
+pub mod bare;
 pub mod busy;
 mod child;
 mod groups;
@@ -85,8 +86,11 @@ impl Siege {
         }
         let daemon = Daemon::with_policy(POLICY).start();
         for pid in [daemon.supervisor_pid(), daemon.worker_pid()] {
-            groups.iter().for_each(|groups| groups.add_to_broker(pid));
+            groups.iter().for_each(|groups| groups.add_to_services("fdbrokerd", pid));
         }
+        let mut bare = Child::start(&daemon, "bare", &Ids::plain(0), 1, self.every);
+        groups.iter().for_each(|groups| groups.add_to_services("bare", bare.pid()));
+        bare.is_ready();
         let share = self.connections / self.users;
         let user = |number: usize| FIRST + u32::try_from(number).expect("so few users");
         let mut honest: Vec<Child> = (self.hostile..self.users)
