@@ -5,13 +5,10 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
-
-use super::Results;
 
 /// As long as a GET, and its answer's head.
 const LENGTH: usize = 8;
@@ -49,12 +46,13 @@ fn is_answered(peer: &mut UnixStream) -> bool {
     peer.read_exact(&mut asked).and_then(|()| peer.write_all(&asked)).is_ok()
 }
 
-/// Asks by the clock while the user does; `None` where no such server is.
+/// Asks by the clock while the user does, and tells how long each answer took, in microseconds. Returns where no
+/// such server is.
 pub(super) fn ask_for_ever(
     socket: &Path,
     every: Duration,
     asks: &AtomicBool,
-    results: &Mutex<Results>,
+    mut tell: impl FnMut(u32),
 ) -> Option<()> {
     let mut server = UnixStream::connect(place(socket)).ok()?;
     let mut due = Instant::now();
@@ -67,6 +65,6 @@ pub(super) fn ask_for_ever(
         let mut answer = [0; LENGTH];
         server.write_all(&answer).and_then(|()| server.read_exact(&mut answer)).ok()?;
         let took = u32::try_from(due.elapsed().as_micros()).unwrap_or(u32::MAX);
-        results.lock().ok()?.bare.push(took);
+        tell(took);
     }
 }

@@ -63,7 +63,11 @@ pub fn run(path: &Path, connections: usize, every: Duration) {
     (user.asks, user.waits) = (Arc::clone(&asks), Arc::clone(&waits));
     println!("ready");
     let (path, asks_too, found) = (path.to_owned(), Arc::clone(&asks), Arc::clone(&results));
-    std::thread::spawn(move || super::bare::ask_for_ever(&path, every, &asks_too, &found));
+    std::thread::spawn(move || {
+        super::bare::ask_for_ever(&path, every, &asks_too, |took| {
+            found.lock().unwrap().bare.push(took);
+        })
+    });
     std::thread::spawn(move || user.ask_for_ever());
     for line in io::stdin().lock().lines().map_while(Result::ok) {
         if line != "tell" {
