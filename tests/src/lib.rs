@@ -31,6 +31,7 @@ mod mail;
 pub mod mariadb;
 pub mod model;
 pub mod peer;
+pub mod port;
 pub mod postgres;
 pub mod process;
 pub mod proxy;

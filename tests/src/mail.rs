@@ -8,7 +8,8 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::postgres::{free_port, named_account};
+use crate::port::own_port;
+use crate::postgres::named_account;
 use crate::{Directory, Signed, is_root, skip, sys, wait_until};
 
 /// A mail server that runs. Ends when dropped.
@@ -125,7 +126,7 @@ impl MailServer {
         if is_root() {
             directory.give_to(&ids);
         }
-        let port = free_port();
+        let port = own_port();
         let mut command = command(&directory, port);
         command.env_clear().current_dir("/");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::chown;
 use std::process::{Child, Command, Stdio};
 
-use crate::postgres::free_port;
+use crate::port::own_port;
 use crate::{Directory, Ids, is_root, skip, sys, wait_until};
 
 /// Whom a proxy runs as where the tests run as root.
@@ -56,7 +56,7 @@ impl Proxy {
 
     #[track_caller]
     fn start(what: &str, program: &str, set: impl FnOnce(&mut Command, u16)) -> Option<Self> {
-        let port = free_port();
+        let port = own_port();
         let mut command = Command::new(program);
         command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         set(&mut command, port);

@@ -3,11 +3,11 @@
 //! It is Debian's, run by an unprivileged user; where there is none, the test is skipped aloud.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use crate::port::own_port;
 use crate::{Directory, Ids, Signed, is_root, skip, sys, wait_for};
 
 const PROGRAM: &str = "/usr/bin/redis-server";
@@ -57,7 +57,7 @@ impl Redis {
             return None;
         }
         let directory = Directory::new();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = own_port();
         let mut command = Command::new(PROGRAM);
         command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.args(["--bind", "127.0.0.1", "--port", &port.to_string()]);

@@ -5,12 +5,12 @@
 mod query;
 
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::os::unix::fs::chown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use crate::port::own_port;
 use crate::{Directory, Ids, Signed, is_root, skip, sys, wait_for};
 
 pub use query::select;
@@ -61,7 +61,7 @@ impl MariaDb {
         }
         initialise(&directory);
         directory.file("statements", statements.join("\n"), 0o644);
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = own_port();
         let server = Self { server: serve(&directory, port, signed), directory, port };
         // Connections wait in its queue until the statements are executed.
         wait_for("the server accepts connections", || UnixStream::connect(server.socket()).ok());

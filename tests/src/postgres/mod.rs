@@ -7,12 +7,12 @@ mod query;
 
 use std::cell::RefCell;
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::port::own_port;
 use crate::{Directory, Ids, Signed, skip, sys, wait_for, wait_until};
 
 pub use query::select;
@@ -85,7 +85,7 @@ impl Postgres {
         let directory = Directory::new();
         directory.give_to(&ids);
         initialise(&programs, &directory, &ids);
-        let port = free_port();
+        let port = own_port();
         let settings = settings(&directory, &ids);
         let server = serve(&programs, &directory, &ids, port, &settings);
         let server = Self { server, programs, directory, port, access: RefCell::default() };
@@ -247,9 +247,4 @@ fn serve(
         .stderr(log)
         .spawn()
         .expect("postgres starts")
-}
-
-/// A port that was free a moment ago.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -1,8 +1,8 @@
 //! Connections through real proxies to a web server behind them.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
 
+use fdbroker_tests::port::own_port;
 use fdbroker_tests::{Builder, Daemon, HelperProcess, Proxy, is_root};
 use fdbroker_wire::Connection;
 use fdbroker_wire::connection::{BOUND, PEER, TARGET, USER};
@@ -27,7 +27,7 @@ pub fn web_server() -> u16 {
 
 /// A port that nobody listens on.
 pub fn closed_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    own_port()
 }
 
 /// A policy by which the broker logs in to the proxy.
