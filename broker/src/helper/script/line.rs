@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::helper::answer::{Failure, Step};
+use crate::helper::line::up_to;
 use crate::helper::stream::Stream;
 
 /// The longest line.
@@ -13,13 +14,11 @@ const MAX_LINE: usize = 4096;
 /// # Errors
 /// If it does not come, or is too long.
 pub(super) fn line(stream: &mut Stream<'_>) -> Result<Range<usize>, Failure> {
-    let mut line = stream.take(0)?;
-    while line.len() <= MAX_LINE {
-        line.end = stream.take(1)?.end;
-        if let Some(text) = stream.bytes(line.clone()).strip_suffix(b"\n") {
-            let text = text.strip_suffix(b"\r").unwrap_or(text);
-            return Ok(line.start..line.start + text.len());
-        }
-    }
-    Err(Failure::new(Step::LogIn, format!("the server sends a line of more than {MAX_LINE} bytes")))
+    let Some(line) = up_to(stream, b"\n", MAX_LINE)? else {
+        let text = format!("the server sends a line of more than {MAX_LINE} bytes");
+        return Err(Failure::new(Step::LogIn, text));
+    };
+    let text = stream.bytes(line.clone());
+    let length = text.strip_suffix(b"\r").unwrap_or(text).len();
+    Ok(line.start..line.start + length)
 }
