@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fdbroker_tests::{process, wait_until};
+use fdbroker_tests::{process, request, wait_until};
 use rustix::process::Signal;
 
 use super::{daemon, logs, status_has};
@@ -36,6 +36,24 @@ fn a_supervisor_that_was_stopped_for_long_blames_nobody() {
     daemon.reload_files();
     assert_eq!(peer.get((1, 1)).payload(), b"kept");
     assert_eq!(daemon.worker_pid(), worker);
+}
+
+/// More than lie unread between the two processes.
+const MANY: i32 = 60;
+
+#[test]
+fn a_deposit_waits_for_a_supervisor_that_gets_no_processor() {
+    let daemon = daemon();
+    let mut peers: Vec<_> = (0..MANY).map(|_| daemon.connect()).collect();
+    let payload = [0; fdbroker_wire::MAX_PAYLOAD];
+    daemon.stop_supervisor();
+    for (index, peer) in (1..).zip(&mut peers) {
+        peer.send(&request::add((1, index), -1, &payload), &[]);
+    }
+    // The time itself has to pass after which descriptors in flight make a deposit fail.
+    std::thread::sleep(Duration::from_secs(3));
+    daemon.go_on();
+    peers.iter_mut().for_each(|peer| peer.answer().done());
 }
 
 #[test]

@@ -6,6 +6,7 @@ pub(crate) mod connections;
 pub(crate) mod copies;
 pub(crate) mod heartbeat;
 pub(crate) mod openings;
+mod patience;
 pub(crate) mod questions;
 pub(crate) mod restore;
 pub(crate) mod write;

@@ -7,8 +7,8 @@
 //! which it is then sent again.
 
 use std::cell::RefCell;
-use std::io::{self, ErrorKind, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io::{self, ErrorKind};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,10 +18,11 @@ use tokio::sync::{Mutex, MutexGuard, Notify};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::copies::Copies;
+use super::patience::{GIVE_UP, Patience};
 use super::questions::{OpenOutcome, Questions, Reloaded};
 use crate::fd::PeerFd;
 use crate::sys::watch::Watched;
-use crate::transmit::{RETRY, rest, too_many_in_flight, transmit};
+use crate::transmit::{rest, transmit};
 use crate::worker::disconnected::Disconnected;
 use crate::worker::limits::quota::OpeningCharge;
 use crate::worker::store::deposit::Deposit;
@@ -31,10 +32,6 @@ use crate::worker::store::slots::Slots;
 /// this user, see unix(7).
 const WINDOW: usize = 64;
 
-/// How long a message that a peer waits for may find no room before it is given up.
-const SOON: Duration = Duration::from_secs(1);
-/// How long the supervisor may neither read nor answer before this worker ends.
-const GIVE_UP: Duration = Duration::from_secs(30);
 /// The pause before copies that could not be kept are sent again.
 const KEEP_AGAIN: Duration = Duration::from_millis(200);
 
@@ -112,7 +109,7 @@ impl SupervisorLink {
         let process = process.filter(|_| resource.lease.is_some());
         let resource = index.0;
         let message = Control::Open { generation, resource, ticket, uid: uid.0, pid, process };
-        if guard.control_soon(message).await.is_err() {
+        if guard.send(message, Patience::until(until)).await.is_err() {
             self.questions.withdraw(ticket);
             return Err(again());
         }
@@ -201,7 +198,7 @@ impl LinkGuard<'_> {
         let descriptor = deposit.descriptor.as_ref().and_then(PeerFd::descriptor);
         let record = record.to_bytes();
         let head = add_head(*slot, *ufd, record.len() + payload.len());
-        self.write(&[&head, &record, payload], descriptor.as_slice(), SOON).await?;
+        self.write(&[&head, &record, payload], descriptor.as_slice(), Patience::PEER).await?;
         self.link.copies.sent(deposit);
         Ok(())
     }
@@ -211,7 +208,7 @@ impl LinkGuard<'_> {
     /// # Errors
     /// When this worker ends.
     pub(crate) async fn forget(&self, slot: Slot) -> Result<(), Unsent> {
-        self.write(&[&del(slot), &[], &[]], &[], GIVE_UP).await?;
+        self.write(&[&del(slot), &[], &[]], &[], Patience::LAST).await?;
         self.link.copies.sent_away(slot);
         Ok(())
     }
@@ -221,7 +218,7 @@ impl LinkGuard<'_> {
     /// # Errors
     /// When this worker ends.
     pub(crate) async fn control(&self, message: Control<BorrowedFd<'_>>) -> Result<(), Unsent> {
-        self.send(message, GIVE_UP).await
+        self.send(message, Patience::LAST).await
     }
 
     /// The same, where it can be sent another time.
@@ -232,13 +229,13 @@ impl LinkGuard<'_> {
         &self,
         message: Control<BorrowedFd<'_>>,
     ) -> Result<(), Unsent> {
-        self.send(message, SOON).await
+        self.send(message, Patience::BRIEF).await
     }
 
     async fn send(
         &self,
         message: Control<BorrowedFd<'_>>,
-        patience: Duration,
+        patience: Patience,
     ) -> Result<(), Unsent> {
         let message = message.into_extended();
         let parts = [&message.head()[..], &message.body, &[]];
@@ -251,18 +248,17 @@ impl LinkGuard<'_> {
         &self,
         parts: &[&[u8]; 3],
         descriptors: &[BorrowedFd<'_>],
-        patience: Duration,
+        patience: Patience,
     ) -> Result<(), Unsent> {
         let total: usize = parts.iter().map(|part| part.len()).sum();
-        let mut sent = match self.begin(parts, descriptors, patience).await {
+        let whole = rest(*parts, 0);
+        let mut sent = match patience.begin(&self.link.stream, &whole, descriptors).await {
             Ok(sent) => sent,
-            Err(error) if error.kind() == ErrorKind::TimedOut && patience < GIVE_UP => {
-                return Err(Unsent::Later);
-            }
+            Err(error) if error.kind() == ErrorKind::TimedOut => return Err(Unsent::Later),
             Err(_) => return Err(self.broken()),
         };
         while sent < total {
-            match timeout(GIVE_UP, self.write_some(parts, sent, &[])).await {
+            match timeout(GIVE_UP, self.write_some(parts, sent)).await {
                 Ok(Ok(more)) => sent += more,
                 _ => return Err(self.broken()),
             }
@@ -270,40 +266,14 @@ impl LinkGuard<'_> {
         Ok(())
     }
 
-    /// Writes the first part of a message, with its descriptors; stops trying after `patience`.
-    async fn begin(
-        &self,
-        parts: &[&[u8]; 3],
-        descriptors: &[BorrowedFd<'_>],
-        patience: Duration,
-    ) -> io::Result<usize> {
-        // Nearly always there is room, and no timer is needed.
-        match transmit(self.link.stream.as_fd(), &parts.map(IoSlice::new), descriptors) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock || too_many_in_flight(&error) => {}
-            result => return result,
-        }
-        let begun = timeout(patience, self.write_some(parts, 0, descriptors)).await;
-        begun.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
-    }
-
     fn broken(&self) -> Unsent {
         self.link.broken.notify_one();
         Unsent::Ends
     }
 
-    async fn write_some(
-        &self,
-        parts: &[&[u8]; 3],
-        sent: usize,
-        descriptors: &[BorrowedFd<'_>],
-    ) -> io::Result<usize> {
+    async fn write_some(&self, parts: &[&[u8]; 3], sent: usize) -> io::Result<usize> {
         let rest = rest(*parts, sent);
-        loop {
-            match self.link.stream.write(|link| transmit(link, &rest, descriptors), || ()).await {
-                Err(error) if too_many_in_flight(&error) => tokio::time::sleep(RETRY).await,
-                result => return result,
-            }
-        }
+        self.link.stream.write(|link| transmit(link, &rest, &[]), || ()).await
     }
 }
 
