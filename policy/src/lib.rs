@@ -64,6 +64,7 @@ pub use resource::{
     ImapAuth, LeaseTerms, MysqlAuth, MysqlMethod, Opening, PathSource, PostgresAuth,
     PostgresMethod, ProxyAuth, ProxyTarget, Ready, RedisAuth, Resource, ResourceIndex, ScriptAuth,
     ScriptFill, ScriptPart, ScriptStep, ScriptText, ServerAddress, SmtpAuth, Source, Tls, TlsMode,
+    TlsStart,
 };
 pub use settings::{Account, Audit, Rates, Settings};
 pub use tag_settings::TagSettings;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use fdbroker_policy::{
     Auth, ClientCertificate, ConnectSource, Credential, Kind, MysqlAuth, MysqlMethod, Opening,
     PostgresAuth, PostgresMethod, ProxyAuth, ProxyTarget, Resource, ServerAddress, Source, Tls,
-    TlsMode,
+    TlsMode, TlsStart,
 };
 use support::load_one;
 
@@ -129,7 +129,9 @@ fn tls(keys: &str) -> ConnectSource {
 #[test]
 fn tls_verifies_everything_unless_the_policy_says_so() {
     let bare = tls("ca = \"/etc/ca.pem\"");
-    let expected = Tls { mode: TlsMode::VerifyFull, ca: "/etc/ca.pem".to_owned(), client: None };
+    let start = TlsStart::Implicit;
+    let ca = "/etc/ca.pem".to_owned();
+    let expected = Tls { mode: TlsMode::VerifyFull, start, ca, client: None };
     assert_eq!(bare.tls, Some(Box::new(expected)));
     assert_eq!(bare.credentials().count(), 0);
     let full =
@@ -144,6 +146,22 @@ fn tls_verifies_everything_unless_the_policy_says_so() {
         tls.to_string(),
         "verify-ca ca \"/etc/ca.pem\" client_certificate \"/etc/own.pem\" client_key credential:own"
     );
+}
+
+#[test]
+fn tls_begins_with_the_first_byte_or_after_starttls() {
+    for (kind, start, expected) in [
+        ("smtp", "implicit", "verify-full ca"),
+        ("smtp", "starttls", "verify-full start starttls ca"),
+        ("imap", "starttls", "verify-full start starttls ca"),
+    ] {
+        let lines = format!(
+            "connect = \"tcp:h:1\"\ntls = {{ ca = \"/etc/ca.pem\", start = \"{start}\" }}\n\
+             auth = {{ {kind} = {{ user = \"u\", password = \"credential:key\" }} }}"
+        );
+        let Source::Connect(connect) = resource(&lines).source else { panic!("no connection") };
+        assert_eq!(connect.tls.unwrap().to_string(), format!("{expected} \"/etc/ca.pem\""));
+    }
 }
 
 #[test]

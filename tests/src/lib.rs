@@ -61,7 +61,7 @@ pub use example::Example;
 pub use helper_process::HelperProcess;
 pub use ids::{Ids, is_root};
 pub use log::{Line, Log};
-pub use mail::MailServer;
+pub use mail::{Encryption, MailServer};
 pub use mariadb::MariaDb;
 pub use peer::Peer;
 pub use postgres::Postgres;

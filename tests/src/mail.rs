@@ -21,7 +21,7 @@ pub struct MailServer {
 }
 
 /// Takes mail from a user who is logged in: the arguments are the port, the user and a file with the password; with TLS also
-/// the certificate and its key.
+/// when it begins, the certificate and its key.
 const SMTP: &str = r#"
 import asyncio, ssl, sys
 from aiosmtpd.smtp import SMTP, AuthResult
@@ -32,34 +32,55 @@ password = open(path, "rb").read()
 def authenticator(server, session, envelope, mechanism, data):
     return AuthResult(success=(data.login, data.password) == (user, password), handled=False)
 
-encrypted = None
+encrypted = asked_for = None
 if len(sys.argv) > 4:
-    encrypted = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    encrypted.load_cert_chain(sys.argv[4], sys.argv[5])
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(sys.argv[5], sys.argv[6])
+    encrypted, asked_for = (None, context) if sys.argv[4] == "starttls" else (context, None)
 
 async def main():
-    make = lambda: SMTP(object(), auth_required=True, auth_require_tls=False, authenticator=authenticator)
+    make = lambda: SMTP(
+        object(), auth_required=True, auth_require_tls=asked_for is not None, authenticator=authenticator,
+        tls_context=asked_for, require_starttls=asked_for is not None,
+    )
     server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", port, ssl=encrypted)
     await server.serve_forever()
 
 asyncio.run(main())
 "#;
 
+/// How a server is encrypted.
+#[derive(Clone, Copy, Debug)]
+pub enum Encryption<'s> {
+    None,
+    /// With the first byte.
+    Implicit(&'s Signed),
+    /// When it is asked for, and nobody is let in before.
+    StartTls(&'s Signed),
+}
+
+impl Encryption<'_> {
+    /// The word of the policy for it, and the certificate with its key, as copies for the account of the server.
+    fn given(self, directory: &Directory) -> Option<(&'static str, Signed)> {
+        let (start, signed) = match self {
+            Self::None => return None,
+            Self::Implicit(signed) => ("implicit", signed),
+            Self::StartTls(signed) => ("starttls", signed),
+        };
+        let (_, ids) = named_account()?;
+        Some((start, signed.copied_to(directory, &ids)))
+    }
+}
+
 impl MailServer {
     /// Starts a server that takes mail for the test `what`, from this user with this password.
     #[track_caller]
-    pub fn smtp(what: &str, user: &str, password: &str) -> Option<Self> {
-        Self::smtp_with(what, user, password, None)
-    }
-
-    /// The same, with TLS from the first byte.
-    #[track_caller]
-    pub fn smtps(what: &str, user: &str, password: &str, signed: &Signed) -> Option<Self> {
-        Self::smtp_with(what, user, password, Some(signed))
-    }
-
-    #[track_caller]
-    fn smtp_with(what: &str, user: &str, password: &str, signed: Option<&Signed>) -> Option<Self> {
+    pub fn smtp(
+        what: &str,
+        user: &str,
+        password: &str,
+        encryption: Encryption<'_>,
+    ) -> Option<Self> {
         let has_library = Command::new("/usr/bin/python3")
             .args(["-c", "import aiosmtpd.smtp"])
             .stderr(Stdio::null())
@@ -73,8 +94,8 @@ impl MailServer {
             own(&password);
             let mut command = Command::new("/usr/bin/python3");
             command.args(["-c", SMTP, &port.to_string(), user]).arg(password);
-            if let Some(Signed { certificate, key }) = given(signed, directory) {
-                command.arg(certificate).arg(key);
+            if let Some((start, Signed { certificate, key })) = encryption.given(directory) {
+                command.arg(start).arg(certificate).arg(key);
             }
             command
         })
@@ -82,25 +103,19 @@ impl MailServer {
 
     /// Starts a server that keeps mail for the test `what`, for this user with this password.
     #[track_caller]
-    pub fn imap(what: &str, user: &str, password: &str) -> Option<Self> {
-        Self::imap_with(what, user, password, None)
-    }
-
-    /// The same, with TLS from the first byte.
-    #[track_caller]
-    pub fn imaps(what: &str, user: &str, password: &str, signed: &Signed) -> Option<Self> {
-        Self::imap_with(what, user, password, Some(signed))
-    }
-
-    #[track_caller]
-    fn imap_with(what: &str, user: &str, password: &str, signed: Option<&Signed>) -> Option<Self> {
+    pub fn imap(
+        what: &str,
+        user: &str,
+        password: &str,
+        encryption: Encryption<'_>,
+    ) -> Option<Self> {
         if !Path::new("/usr/sbin/dovecot").exists() || !Path::new("/usr/lib/dovecot/imap").exists()
         {
             skip(what, "there is no IMAP server (dovecot-imapd)");
             return None;
         }
         Self::start(what, |directory, port| {
-            let text = dovecot(directory, port, given(signed, directory));
+            let text = dovecot(directory, port, encryption.given(directory));
             let configuration = directory.private_file("dovecot.conf", text);
             let line = format!("{user}:{{PLAIN}}{password}::::::\n");
             let users = directory.private_file("users", line);
@@ -156,19 +171,14 @@ fn own(path: &Path) {
     }
 }
 
-/// Copies a certificate and its key for the account of the server.
-fn given(signed: Option<&Signed>, directory: &Directory) -> Option<Signed> {
-    let (_, ids) = named_account()?;
-    signed.map(|signed| signed.copied_to(directory, &ids))
-}
-
 /// A configuration that needs no privilege.
-fn dovecot(directory: &Directory, port: u16, signed: Option<Signed>) -> String {
-    let (ssl, imap, imaps) = match signed {
+fn dovecot(directory: &Directory, port: u16, encryption: Option<(&str, Signed)>) -> String {
+    let (ssl, imap, imaps) = match encryption {
         None => ("ssl = no".to_owned(), port, 0),
-        Some(Signed { certificate, key }) => {
+        Some((start, Signed { certificate, key })) => {
             let (certificate, key) = (certificate.display(), key.display());
-            (format!("ssl = required\nssl_cert = <{certificate}\nssl_key = <{key}"), 0, port)
+            let ssl = format!("ssl = required\nssl_cert = <{certificate}\nssl_key = <{key}");
+            if start == "starttls" { (ssl, port, 0) } else { (ssl, 0, port) }
         }
     };
     let here = directory.path().display();

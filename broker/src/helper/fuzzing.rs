@@ -6,22 +6,29 @@ use std::os::unix::net::UnixStream;
 
 use fdbroker_policy::{
     Auth, ImapAuth, MysqlAuth, MysqlMethod, PostgresAuth, PostgresMethod, ProxyAuth, ProxyTarget,
-    RedisAuth, ScriptAuth, ScriptStep, SmtpAuth,
+    RedisAuth, ScriptAuth, ScriptStep, SmtpAuth, TlsStart,
 };
 
-use super::test_server::log_in_over;
+use super::log_in::ask_for_tls;
+use super::test_server::{log_in_over, over};
 
 /// Returns the payload that comes of a log-in to a server that sends these bytes, as far as a socket's buffer has
-/// room for them, and reads nothing; `None` if it fails. The first byte is not sent: it says of which kind it is.
+/// room for them, and reads nothing; `None` if it fails. The first byte is not sent: it says of which kind it is, as a
+/// capital if the server is only asked for TLS.
 #[must_use]
 pub fn log_in(data: &[u8]) -> Option<Vec<u8>> {
     let (kind, sent) = data.split_first()?;
-    let auth = auth(*kind)?;
+    let auth = auth(kind.to_ascii_lowercase())?;
     let (socket, mut server) = UnixStream::pair().ok()?;
     server.set_nonblocking(true).ok()?;
     // What does not fit is as good as not sent.
     let _ = server.write(sent);
     server.shutdown(Shutdown::Write).ok()?;
+    if kind.is_ascii_uppercase() {
+        // The beginning of a connection with STARTTLS, which has no payload.
+        let _ = over(socket, |stream| ask_for_tls(Some(&auth), TlsStart::StartTls, stream));
+        return None;
+    }
     log_in_over(socket, &auth, Some(b"secret")).ok()
 }
 

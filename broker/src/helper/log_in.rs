@@ -1,6 +1,6 @@
 //! The log-in, by its kind: what the server reports goes into the payload.
 
-use fdbroker_policy::Auth;
+use fdbroker_policy::{Auth, TlsStart};
 use fdbroker_wire::ConnectionWriter;
 use fdbroker_wire::connection::{EARLY, TooLarge};
 
@@ -36,14 +36,21 @@ pub(crate) fn log_in(
     }
 }
 
-/// Asks the server for TLS, if its protocol has a question for that; else TLS begins at once.
+/// Asks the server for TLS, if its protocol has a question for that, and the policy says so where there is a choice;
+/// else TLS begins at once.
 ///
 /// # Errors
 /// If the server does not offer it.
-pub(crate) fn ask_for_tls(auth: Option<&Auth>, stream: &mut Stream<'_>) -> Result<(), Failure> {
-    match auth {
-        Some(Auth::Postgres(_)) => postgres::ask_for_tls(stream),
-        Some(Auth::Mysql(_)) => mysql::ask_for_tls(stream),
+pub(crate) fn ask_for_tls(
+    auth: Option<&Auth>,
+    start: TlsStart,
+    stream: &mut Stream<'_>,
+) -> Result<(), Failure> {
+    match (auth, start) {
+        (Some(Auth::Postgres(_)), _) => postgres::ask_for_tls(stream),
+        (Some(Auth::Mysql(_)), _) => mysql::ask_for_tls(stream),
+        (Some(Auth::Smtp(auth)), TlsStart::StartTls) => smtp::start_tls(stream, auth),
+        (Some(Auth::Imap(_)), TlsStart::StartTls) => imap::start_tls(stream),
         _ => Ok(()),
     }
 }

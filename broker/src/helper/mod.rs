@@ -29,6 +29,7 @@ pub(crate) mod secret;
 mod server_words;
 mod smtp;
 mod socks5;
+mod start_tls;
 mod stream;
 #[cfg(any(test, fuzzing))]
 mod test_server;
@@ -38,7 +39,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
-use fdbroker_policy::{ServerAddress, TlsMode};
+use fdbroker_policy::ServerAddress;
 use fdbroker_wire::connection::{DIRECT, PEER, RELAY, RELAYED};
 use fdbroker_wire::{ConnectionWriter, Payload};
 use rustix::event::PollFlags;
@@ -55,7 +56,7 @@ use crate::transmit::transmit;
 use answer::{Answer, Failure, Step};
 use connect::Connected;
 use handed::Memories;
-use job::{Job, MAX_JOB};
+use job::{Encryption, Job, MAX_JOB};
 use patience::Patience;
 use relay::Relay;
 use stream::Stream;
@@ -134,8 +135,8 @@ fn serve(job: &Job, memories: Vec<OwnedFd>, patience: Patience<'_>) -> Result<Ma
         .map_err(|error| Failure::new(Step::Begin, error.to_string()))?;
     let connected = connect::connect(&job.connect, patience)?;
     let mut stream = Stream::new(&connected.socket, patience);
-    if let Some(mode) = job.tls {
-        encrypt(job, mode, &memories, &connected, &mut stream, patience)?;
+    if let Some(encryption) = job.tls {
+        encrypt(job, encryption, &memories, &connected, &mut stream, patience)?;
     }
     let payload = payload(job, &memories, &connected, &mut stream)?;
     let session = stream.take_session();
@@ -146,15 +147,15 @@ fn serve(job: &Job, memories: Vec<OwnedFd>, patience: Patience<'_>) -> Result<Ma
 /// Encrypts the connection, once the server is asked to where its protocol has a question for that.
 fn encrypt(
     job: &Job,
-    mode: TlsMode,
+    encryption: Encryption,
     memories: &Memories,
     connected: &Connected,
     stream: &mut Stream<'_>,
     patience: Patience<'_>,
 ) -> Result<(), Failure> {
-    log_in::ask_for_tls(job.connect.auth.as_ref(), stream)?;
+    log_in::ask_for_tls(job.connect.auth.as_ref(), encryption.start, stream)?;
     let host = connected.host.as_deref().unwrap_or_default();
-    stream.encrypt(tls::connect(mode, memories, host, &connected.socket, patience)?);
+    stream.encrypt(tls::connect(encryption.mode, memories, host, &connected.socket, patience)?);
     Ok(())
 }
 

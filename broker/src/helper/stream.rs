@@ -41,6 +41,11 @@ impl<'a> Stream<'a> {
         self.session = Some(session);
     }
 
+    /// Returns whether something of the server was taken: before TLS, where that does not begin with the first byte.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.taken > 0
+    }
+
     /// Returns whether it is encrypted.
     pub(crate) fn is_encrypted(&self) -> bool {
         self.session.is_some()

@@ -31,17 +31,28 @@ pub(super) fn log_in_over(
     auth: &Auth,
     password: Option<&[u8]>,
 ) -> Outcome {
+    let secret = password.map(Secret::for_a_test);
+    let mut writer = ConnectionWriter::new(auth.protocol()).map_err(too_large)?;
+    over(socket, |stream| log_in(auth, secret.as_ref(), stream, &mut writer))?;
+    Ok(writer.finish().into_vec())
+}
+
+/// Does something with the server at the other end of a socket.
+///
+/// # Errors
+/// As that does.
+pub(super) fn over(
+    socket: impl Into<OwnedFd>,
+    ask: impl FnOnce(&mut Stream<'_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let begins = |error: io::Error| Failure::new(Step::Begin, error.to_string());
     let (link, _supervisor) = UnixStream::pair().map_err(begins)?;
     let socket = socket.into();
     ioctl_fionbio(&socket, true).map_err(|error| begins(error.into()))?;
-    let secret = password.map(Secret::for_a_test);
-    let mut stream = Stream::new(&socket, Patience::new(link.as_fd(), TIME));
-    let mut writer = ConnectionWriter::new(auth.protocol()).map_err(too_large)?;
-    let result = log_in(auth, secret.as_ref(), &mut stream, &mut writer);
+    let result = ask(&mut Stream::new(&socket, Patience::new(link.as_fd(), TIME)));
     // A server that still writes is not to wait.
     let _ = shutdown(&socket, Shutdown::Both);
-    result.map(|()| writer.finish().into_vec())
+    result
 }
 
 /// Logs in to a server that does this at its end.
@@ -74,6 +85,23 @@ pub(super) fn log_in_to_sender(
         let _ = server.shutdown(std::net::Shutdown::Write);
         let _ = server.read_to_end(&mut received);
     });
+    (outcome, received)
+}
+
+/// Asks a server for TLS that sends these bytes and no more. Returns also what it was sent.
+#[cfg(test)]
+pub(super) fn ask_a_sender(
+    sent: &[u8],
+    ask: impl FnOnce(&mut Stream<'_>) -> Result<(), Failure>,
+) -> (Result<(), Failure>, Vec<u8>) {
+    use std::io::{Read, Write};
+
+    let (socket, mut server) = UnixStream::pair().unwrap();
+    server.write_all(sent).unwrap();
+    server.shutdown(std::net::Shutdown::Write).unwrap();
+    let outcome = over(socket, ask);
+    let mut received = Vec::new();
+    server.read_to_end(&mut received).unwrap();
     (outcome, received)
 }
 

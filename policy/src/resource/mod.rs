@@ -20,7 +20,7 @@ pub use self::credential::Credential;
 pub use self::lease::LeaseTerms;
 pub use self::path::{Access, DeviceNumber, PathSource};
 pub use self::ready::Ready;
-pub use self::tls::{ClientCertificate, Tls, TlsMode};
+pub use self::tls::{ClientCertificate, Tls, TlsMode, TlsStart};
 use crate::{Kind, Slot};
 
 /// One table `[resources.NAME]`.

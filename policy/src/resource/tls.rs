@@ -11,6 +11,8 @@ use super::credential::Credential;
 pub struct Tls {
     /// What of the server's certificate is verified.
     pub mode: TlsMode,
+    /// When it begins, with a server that is not asked for it by its own protocol.
+    pub start: TlsStart,
     /// The file with the certificates of those who may sign the server's (PEM), by its absolute path.
     pub ca: String,
     /// What the broker shows to a server that asks for a certificate.
@@ -34,6 +36,30 @@ pub enum TlsMode {
     VerifyFull,
     /// That `ca` has signed it, for whichever host.
     VerifyCa,
+}
+
+/// When TLS begins on a connection to a mail server. PostgreSQL and MySQL ask for it in a way of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TlsStart {
+    /// With the first byte ("implicit TLS" of RFC 8314); the default.
+    #[default]
+    Implicit,
+    /// After the server was asked for it by the command STARTTLS, in plain text.
+    StartTls,
+}
+
+impl TlsStart {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Implicit, Self::StartTls];
+
+    /// The word of the language.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Implicit => "implicit",
+            Self::StartTls => "starttls",
+        }
+    }
 }
 
 impl TlsMode {
@@ -64,8 +90,12 @@ impl Tls {
 
 impl fmt::Display for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { mode, ca, client } = self;
-        write!(f, "{} ca {}", mode.name(), quoted(ca))?;
+        let Self { mode, start, ca, client } = self;
+        write!(f, "{}", mode.name())?;
+        if *start == TlsStart::StartTls {
+            write!(f, " start {}", start.name())?;
+        }
+        write!(f, " ca {}", quoted(ca))?;
         client.iter().try_for_each(|ClientCertificate { chain, key }| {
             write!(f, " client_certificate {} client_key {key}", quoted(chain))
         })

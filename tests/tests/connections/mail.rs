@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 
 use fdbroker_tests::authority::VALID;
-use fdbroker_tests::{Authority, Daemon, HelperProcess, MailServer, is_root};
+use fdbroker_tests::{Authority, Daemon, Encryption, HelperProcess, MailServer, is_root};
 use fdbroker_wire::Connection;
 
 use crate::resource::{SLOT, There, connecting, connection, failure, tcp};
@@ -17,7 +17,7 @@ fn daemon(kind: &str, port: u16, password: &str) -> Daemon {
 }
 
 /// The same, with this line for `tls`.
-fn encrypted(kind: &str, port: u16, password: &str, tls: &str) -> Daemon {
+pub fn encrypted(kind: &str, port: u16, password: &str, tls: &str) -> Daemon {
     let builder = Daemon::open();
     let path = builder.directory().private_file("password", password);
     let login = format!("user = \"orders\", password = \"file:{}\"", path.display());
@@ -27,7 +27,7 @@ fn encrypted(kind: &str, port: u16, password: &str, tls: &str) -> Daemon {
 
 /// Has another user get the session, and ask this; returns the first line of the answer, and the payload.
 #[track_caller]
-fn asked(daemon: &Daemon, kind: &str, question: &str) -> (String, Vec<u8>) {
+pub fn asked(daemon: &Daemon, kind: &str, question: &str) -> (String, Vec<u8>) {
     let caller = if is_root() { HelperProcess::user(CALLER) } else { HelperProcess::same() };
     if is_root() {
         let password = caller.open(&daemon.directory().join("password"), false);
@@ -48,7 +48,8 @@ fn asked(daemon: &Daemon, kind: &str, question: &str) -> (String, Vec<u8>) {
 #[test]
 fn an_unprivileged_caller_gets_an_smtp_session_and_no_password() {
     let what = "an unprivileged caller gets an SMTP session and no password";
-    let Some(server) = MailServer::smtp(what, "orders", "hunter2-geheim") else { return };
+    let server = MailServer::smtp(what, "orders", "hunter2-geheim", Encryption::None);
+    let Some(server) = server else { return };
     let right = daemon("smtp", server.port(), "hunter2-geheim\n");
     let (line, payload) = asked(&right, "smtp", "MAIL FROM:<orders@example.net>\r\n");
     assert_eq!(line, "250 OK");
@@ -63,7 +64,8 @@ fn an_unprivileged_caller_gets_an_smtp_session_and_no_password() {
 #[test]
 fn an_unprivileged_caller_gets_an_imap_session_and_no_password() {
     let what = "an unprivileged caller gets an IMAP session and no password";
-    let Some(server) = MailServer::imap(what, "orders", "hunter2-geheim") else { return };
+    let server = MailServer::imap(what, "orders", "hunter2-geheim", Encryption::None);
+    let Some(server) = server else { return };
     let right = daemon("imap", server.port(), "hunter2-geheim\n");
     let (line, payload) = asked(&right, "imap", "a STATUS INBOX (MESSAGES)\r\n");
     assert_eq!(line, "* STATUS INBOX (MESSAGES 0)");
@@ -80,20 +82,30 @@ fn mail_servers_speak_tls_from_the_first_byte() {
     let what = "mail servers speak TLS from the first byte";
     let Some(authority) = Authority::new(what) else { return };
     let signed = authority.sign("mail", HERE, VALID);
-    let servers = [
-        ("smtp", MailServer::smtps(what, "orders", "hunter2-geheim", &signed)),
-        ("imap", MailServer::imaps(what, "orders", "hunter2-geheim", &signed)),
-    ];
-    for (kind, server) in servers {
-        let Some(server) = server else { continue };
+    for (kind, server) in both(what, Encryption::Implicit(&signed)) {
         let tls = tls(&authority.certificate(), "");
-        let daemon = encrypted(kind, server.port(), "hunter2-geheim\n", &tls);
-        let (question, expected) = match kind {
-            "smtp" => ("MAIL FROM:<orders@example.net>\r\n", "250 OK"),
-            _ => ("a STATUS INBOX (MESSAGES)\r\n", "* STATUS INBOX (MESSAGES 0)"),
-        };
-        let (line, payload) = asked(&daemon, kind, question);
-        assert_eq!(line, expected);
-        assert_eq!(Connection::parse(&payload).unwrap().text("relay"), Some("relayed"));
+        works(kind, &encrypted(kind, server.port(), "hunter2-geheim\n", &tls));
     }
+}
+
+/// A server of each kind, as far as there are any here.
+#[track_caller]
+pub fn both(what: &str, encryption: Encryption<'_>) -> Vec<(&'static str, MailServer)> {
+    let smtp = MailServer::smtp(what, "orders", "hunter2-geheim", encryption);
+    let imap = MailServer::imap(what, "orders", "hunter2-geheim", encryption);
+    let smtp = smtp.map(|server| ("smtp", server));
+    smtp.into_iter().chain(imap.map(|server| ("imap", server))).collect()
+}
+
+/// Another user gets a session with TLS, and can use it. Returns the payload.
+#[track_caller]
+pub fn works(kind: &str, daemon: &Daemon) -> Vec<u8> {
+    let (question, expected) = match kind {
+        "smtp" => ("MAIL FROM:<orders@example.net>\r\n", "250 OK"),
+        _ => ("a STATUS INBOX (MESSAGES)\r\n", "* STATUS INBOX (MESSAGES 0)"),
+    };
+    let (line, payload) = asked(daemon, kind, question);
+    assert_eq!(line, expected);
+    assert_eq!(Connection::parse(&payload).unwrap().text("relay"), Some("relayed"));
+    payload
 }

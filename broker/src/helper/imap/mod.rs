@@ -1,8 +1,10 @@
-//! The log-in to a mailbox: CAPABILITY, then AUTHENTICATE PLAIN or LOGIN (RFC 9051, and RFC 3501 before it).
+//! The log-in to a mailbox: CAPABILITY, then AUTHENTICATE PLAIN or LOGIN (RFC 9051, and RFC 3501 before it). With
+//! STARTTLS, CAPABILITY comes again after the handshake.
 //!
 //! The server is trusted with nothing: everything that it sends is bounded by the [`Stream`]. It learns the password,
 //! since both ways send it.
 
+mod encryption;
 mod misspoken;
 mod response;
 
@@ -15,7 +17,8 @@ use super::sasl;
 use super::secret::Secret;
 use super::server_words::Told;
 use super::stream::Stream;
-use response::{capabilities, continued, done, greeting};
+pub(crate) use encryption::start_tls;
+use response::{begin, capabilities, continued, done, has};
 
 /// What the server reported.
 pub(crate) struct Session {
@@ -38,14 +41,11 @@ pub(crate) fn log_in(
     secret: Option<&Secret>,
 ) -> Result<Session, Failure> {
     let password = sasl::password(secret)?;
-    greeting(stream)?;
+    begin(stream)?;
     let before = capabilities(stream, BEFORE, Told::Proof(None))?;
-    let has = |name: &[u8]| {
-        before.split(|byte| *byte == b' ').any(|found| found.eq_ignore_ascii_case(name))
-    };
-    if has(b"AUTH=PLAIN") {
+    if has(&before, b"AUTH=PLAIN") {
         authenticate(stream, auth, password)?;
-    } else if has(b"LOGINDISABLED") {
+    } else if has(&before, b"LOGINDISABLED") {
         let text = "the server offers no log-in by PLAIN or LOGIN; it may want TLS first";
         return Err(Failure::new(Step::LogIn, text));
     } else {

@@ -27,11 +27,15 @@ const CODES: [&[u8]; 8] = [
 ];
 const CAPABILITY: &[u8] = b"CAPABILITY ";
 
-/// Takes the first line of a server.
+/// Takes the first line of a server, unless it was taken before TLS began.
 ///
 /// # Errors
-/// With the server's words, if it refuses the connection.
-pub(super) fn greeting(stream: &mut Stream<'_>) -> Result<(), Failure> {
+/// With the server's words, if it refuses the connection; if it has logged somebody in.
+pub(super) fn begin(stream: &mut Stream<'_>) -> Result<(), Failure> {
+    if stream.has_begun() { Ok(()) } else { greeting(stream) }
+}
+
+fn greeting(stream: &mut Stream<'_>) -> Result<(), Failure> {
     let greeting = take_line(stream)?;
     let bytes = stream.bytes(greeting);
     let words = bytes.strip_prefix(UNTAGGED).ok_or_else(malformed)?;
@@ -58,6 +62,11 @@ pub(super) fn capabilities(
 ) -> Result<Vec<u8>, Failure> {
     stream.send(format!("{tag} CAPABILITY\r\n").as_bytes())?;
     done(stream, tag, told)?.ok_or_else(malformed)
+}
+
+/// Returns whether a list of what a server can do has this.
+pub(super) fn has(capabilities: &[u8], name: &[u8]) -> bool {
+    capabilities.split(|byte| *byte == b' ').any(|found| found.eq_ignore_ascii_case(name))
 }
 
 /// Takes lines until the server waits for more of a command.

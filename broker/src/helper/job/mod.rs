@@ -3,6 +3,7 @@
 //! It names no secret: credentials and certificates come beside it, as descriptors of memory that nobody can change.
 
 mod auth;
+mod encryption;
 mod mail;
 mod mysql;
 mod postgres;
@@ -13,11 +14,12 @@ mod values;
 
 use std::time::Duration;
 
-use fdbroker_policy::{ConnectSource, ServerAddress, TlsMode};
+use fdbroker_policy::{ConnectSource, ServerAddress};
 use fdbroker_wire::Account;
 use fdbroker_wire::named::{Fields, NotAField, push};
 
 use super::handed::Handed;
+pub(crate) use encryption::Encryption;
 use values::Values;
 
 /// One connection to be made.
@@ -29,8 +31,8 @@ pub(crate) struct Job {
     pub(crate) within: Duration,
     /// Where to connect to and how to log in. Where credentials and certificates are kept is left out.
     pub(crate) connect: ConnectSource,
-    /// What of the server's certificate is to be verified, if the connection is to be encrypted.
-    pub(crate) tls: Option<TlsMode>,
+    /// How the connection is to be encrypted, if it is.
+    pub(crate) tls: Option<Encryption>,
     /// What the descriptors that come beside it hold, in their order.
     pub(crate) handed: Vec<Handed>,
 }
@@ -86,8 +88,8 @@ impl Job {
         if let Some(source) = connect.source {
             push(&mut bytes, SOURCE, source.to_string().as_bytes())?;
         }
-        if let Some(mode) = tls {
-            push(&mut bytes, TLS, mode.name().as_bytes())?;
+        if let Some(encryption) = tls {
+            push(&mut bytes, TLS, encryption.value().as_bytes())?;
         }
         for handed in handed {
             push(&mut bytes, HANDED, handed.name().as_bytes())?;
@@ -123,7 +125,7 @@ struct Reader {
     user_timeout: Option<Duration>,
     addresses: Vec<ServerAddress>,
     source: Option<std::net::IpAddr>,
-    tls: Option<TlsMode>,
+    tls: Option<Encryption>,
     handed: Vec<Handed>,
     auth: Option<String>,
     values: Values,
@@ -141,7 +143,7 @@ impl Reader {
             TCP => self.addresses.push(tcp(value)?),
             UNIX => self.addresses.push(ServerAddress::Unix(value.to_owned())),
             SOURCE => self.source = Some(value.parse().ok()?),
-            TLS => self.tls = Some(mode(value)?),
+            TLS => self.tls = Some(Encryption::read(value)?),
             HANDED => self.handed.push(Handed::of(value)?),
             AUTH => self.auth = Some(value.to_owned()),
             _ => self.values.add(name.strip_prefix(AUTH_VALUE)?, value),
@@ -177,10 +179,6 @@ fn milliseconds(value: &str) -> Option<Duration> {
     value.parse().ok().map(Duration::from_millis)
 }
 
-fn mode(value: &str) -> Option<TlsMode> {
-    TlsMode::ALL.into_iter().find(|mode| mode.name() == value)
-}
-
 fn tcp(value: &str) -> Option<ServerAddress> {
     let (port, host) = value.split_once(' ')?;
     Some(ServerAddress::Tcp { host: host.to_owned(), port: port.parse().ok()? })
@@ -190,7 +188,7 @@ fn tcp(value: &str) -> Option<ServerAddress> {
 mod tests {
     use fdbroker_policy::{
         Auth, ImapAuth, MysqlAuth, MysqlMethod, PostgresAuth, PostgresMethod, RedisAuth,
-        ScriptAuth, ScriptStep, SmtpAuth,
+        ScriptAuth, ScriptStep, SmtpAuth, TlsMode, TlsStart,
     };
 
     use super::*;
@@ -216,7 +214,7 @@ mod tests {
                     methods: vec![PostgresMethod::ScramSha256, PostgresMethod::Md5],
                 })),
             },
-            tls: Some(TlsMode::VerifyCa),
+            tls: Some(Encryption { mode: TlsMode::VerifyCa, start: TlsStart::StartTls }),
             handed: vec![Handed::Password, Handed::Authorities, Handed::Certificate, Handed::Key],
         }
     }
@@ -288,7 +286,9 @@ mod tests {
             ("other", ""),
             ("auth", "other"),
             ("auth.other", ""),
-            ("tls", "require"),
+            ("tls", "verify-ca"),
+            ("tls", "require implicit"),
+            ("tls", "verify-ca later"),
             ("handed", "other"),
         ] {
             let mut other = bytes.clone();

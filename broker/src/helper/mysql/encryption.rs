@@ -5,37 +5,31 @@ use super::greeting::Greeting;
 use super::packet::Packets;
 use super::response;
 use crate::helper::answer::{Failure, Step};
+use crate::helper::start_tls::refuse_more;
 use crate::helper::stream::Stream;
 
 /// Asks for TLS. The greeting stays in the stream, for the log-in.
 ///
 /// # Errors
-/// If the server does not offer it, or sends more than its greeting: what comes before the handshake could be
-/// anybody's, and would be taken for the server's.
+/// If the server does not offer it, or sends more than its greeting.
 pub(crate) fn ask_for_tls(stream: &mut Stream<'_>) -> Result<(), Failure> {
     let mut packets = Packets::new(stream);
     let greeting = packets.take()?;
     let greeting = Greeting::of(packets.bytes(greeting), None)?;
-    let text = if greeting.capabilities & TLS == 0 {
-        "the server does not offer TLS: set `ssl_cert` and `ssl_key` there, or remove `tls`"
-    } else if packets.has_more() {
-        "somebody sends bytes before the handshake: the connection may be tampered with"
-    } else {
-        let capabilities = super::capabilities::agreed(greeting.capabilities, false);
-        return packets.send(&response::beginning(capabilities.unwrap_or_default() | TLS));
-    };
-    Err(Failure::new(Step::Tls, text))
+    if greeting.capabilities & TLS == 0 {
+        let text =
+            "the server does not offer TLS: set `ssl_cert` and `ssl_key` there, or remove `tls`";
+        return Err(Failure::new(Step::Tls, text));
+    }
+    refuse_more(packets.stream())?;
+    let capabilities = super::capabilities::agreed(greeting.capabilities, false);
+    packets.send(&response::beginning(capabilities.unwrap_or_default() | TLS))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
-    use std::os::fd::{AsFd, OwnedFd};
-    use std::os::unix::net::UnixStream;
-    use std::time::Duration;
-
     use super::*;
-    use crate::helper::patience::Patience;
+    use crate::helper::test_server::ask_a_sender;
 
     const CAPABILITIES: u16 = 0x8200;
 
@@ -54,17 +48,8 @@ mod tests {
 
     /// What a server that sends these bytes is asked.
     fn asked(sent: &[u8]) -> Result<Vec<u8>, Failure> {
-        let (link, _supervisor) = UnixStream::pair().unwrap();
-        let (socket, mut server) = UnixStream::pair().unwrap();
-        socket.set_nonblocking(true).unwrap();
-        server.write_all(sent).unwrap();
-        let socket = OwnedFd::from(socket);
-        let patience = Patience::new(link.as_fd(), Duration::from_secs(20));
-        ask_for_tls(&mut Stream::new(&socket, patience))?;
-        drop(socket);
-        let mut asked = Vec::new();
-        server.read_to_end(&mut asked).unwrap();
-        Ok(asked)
+        let (outcome, asked) = ask_a_sender(sent, ask_for_tls);
+        outcome.map(|()| asked)
     }
 
     #[test]

@@ -75,9 +75,9 @@ impl<'s, 'a> Packets<'s, 'a> {
         self.stream.is_encrypted()
     }
 
-    /// Returns whether the server has sent more than was taken.
-    pub(super) fn has_more(&self) -> bool {
-        !self.stream.rest().is_empty()
+    /// Returns the connection.
+    pub(super) fn stream(&self) -> &Stream<'a> {
+        self.stream
     }
 
     /// Sends a packet. Its body is far shorter than the 16 MiB of one: a credential has 64 KiB at most.

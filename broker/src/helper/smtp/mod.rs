@@ -1,35 +1,27 @@
-//! The log-in to a mail server that takes mail: EHLO (RFC 5321), then AUTH by PLAIN or LOGIN (RFC 4954).
+//! The log-in to a mail server that takes mail: EHLO (RFC 5321), then AUTH by PLAIN or LOGIN (RFC 4954). With STARTTLS,
+//! EHLO comes again after the handshake.
 //!
 //! The server is trusted with nothing: everything that it sends is bounded by the [`Stream`]. It learns the password,
 //! since both methods send it.
 
+mod encryption;
 mod misspoken;
 mod reply;
-
-use std::collections::BTreeMap;
+mod session;
 
 use fdbroker_policy::SmtpAuth;
-use fdbroker_wire::ConnectionWriter;
-use fdbroker_wire::connection::{PARAMETER, TooLarge, USER};
 
 use super::answer::Failure;
 use super::sasl::{self, Method};
 use super::secret::Secret;
 use super::server_words::Told;
 use super::stream::Stream;
-use misspoken::malformed;
+pub(crate) use encryption::start_tls;
 use reply::Reply;
+use session::Session;
 
-/// What the server reported.
-pub(crate) struct Session {
-    /// What it can do beside, by its keyword.
-    extensions: BTreeMap<String, Vec<u8>>,
-}
-
-/// The replies of a success.
-const READY: u16 = 220;
+/// The replies of a log-in.
 const AUTHENTICATED: u16 = 235;
-const DONE: u16 = 250;
 const MORE: u16 = 334;
 /// The keyword of the methods of log-in.
 const AUTH: &str = "auth";
@@ -44,12 +36,8 @@ pub(crate) fn log_in(
     secret: Option<&Secret>,
 ) -> Result<Session, Failure> {
     let password = sasl::password(secret)?;
-    Reply::take(stream)?.expect(READY, stream, Told::Proof(None))?;
-    stream.send(format!("EHLO {}\r\n", auth.client_name).as_bytes())?;
-    let offer = Reply::take(stream)?;
-    offer.expect(DONE, stream, Told::Proof(None))?;
-    let session = Session::of(&offer, stream)?;
-    let methods = session.extensions.get(AUTH).map(Vec::as_slice).unwrap_or_default();
+    let session = Session::begin(stream, auth)?;
+    let methods = session.extension(AUTH).unwrap_or_default();
     match sasl::chosen(methods)? {
         Method::Plain => {
             let plain = sasl::plain(&auth.user, password);
@@ -67,36 +55,6 @@ pub(crate) fn log_in(
         }
     }
     Ok(session)
-}
-
-impl Session {
-    /// Reads what a server can do beside: the lines of its reply to EHLO after the first.
-    fn of(offer: &Reply, stream: &Stream<'_>) -> Result<Self, Failure> {
-        let mut extensions = BTreeMap::new();
-        for line in offer.lines.iter().skip(1) {
-            let line = stream.bytes(line.clone());
-            let mut parts = line.splitn(2, |byte| *byte == b' ');
-            let (keyword, value) = (parts.next().unwrap_or_default(), parts.next());
-            let keyword = str::from_utf8(keyword).ok().filter(|it| reply::is_keyword(it));
-            let keyword = keyword.ok_or_else(malformed)?.to_ascii_lowercase();
-            extensions.insert(keyword, value.unwrap_or_default().to_vec());
-        }
-        Ok(Self { extensions })
-    }
-
-    /// Writes it into the payload.
-    ///
-    /// # Errors
-    /// If it does not fit.
-    pub(crate) fn write(
-        &self,
-        auth: &SmtpAuth,
-        payload: &mut ConnectionWriter,
-    ) -> Result<(), TooLarge> {
-        payload.add(USER, &auth.user)?;
-        let mut extensions = self.extensions.iter();
-        extensions.try_for_each(|(name, value)| payload.add(&[PARAMETER, name].concat(), value))
-    }
 }
 
 #[cfg(test)]

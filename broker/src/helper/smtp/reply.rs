@@ -15,6 +15,9 @@ const NUMBER: usize = 3;
 /// The longest keyword of an extension.
 const MAX_KEYWORD: usize = 64;
 
+/// The reply of a server that is ready: for a session, or for TLS.
+pub(super) const READY: u16 = 220;
+
 /// A reply.
 pub(super) struct Reply {
     code: u16,

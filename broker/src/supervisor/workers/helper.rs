@@ -23,7 +23,7 @@ use super::relays::{Place, Relays};
 use super::spawner::Spawner;
 use crate::helper::answer::{Answer, Failure, MAX_ANSWER, Step};
 use crate::helper::handed::Handed;
-use crate::helper::job::Job;
+use crate::helper::job::{Encryption, Job};
 use crate::sys::receive::receive;
 use crate::transmit::transmit;
 
@@ -89,7 +89,7 @@ impl Helpers {
             account: self.account,
             within: within.saturating_sub(margin),
             connect: connect.clone(),
-            tls: connect.tls.as_ref().map(|tls| tls.mode),
+            tls: connect.tls.as_deref().map(Encryption::of),
             handed: handed.iter().map(|(handed, _)| *handed).collect(),
         };
         let begins = |error: io::Error| Failure::new(Step::Begin, error.to_string());

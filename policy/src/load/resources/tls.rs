@@ -5,11 +5,12 @@ use super::credential;
 use super::path::check_path;
 use crate::load::reader::{Expected, Section};
 use crate::load::report::Report;
-use crate::{Auth, ClientCertificate, ServerAddress, Tls, TlsMode};
+use crate::{Auth, ClientCertificate, ServerAddress, Tls, TlsMode, TlsStart};
 
 pub(super) const TLS: Expected =
     Expected { key: "tls", write: "a table, such as { ca = \"/etc/ssl/ca.pem\" }" };
 const MODE: Expected = Expected { key: "mode", write: "\"verify-full\" or \"verify-ca\"" };
+const START: Expected = Expected { key: "start", write: "\"implicit\" or \"starttls\"" };
 const CA: Expected = Expected {
     key: "ca",
     write: "the path of the file with the certificates of those who may sign the server's",
@@ -25,7 +26,7 @@ const KEY: Expected = Expected {
 pub(super) fn read(section: Section<'_, '_>, report: &mut Report<'_>) -> Option<Tls> {
     let (keys, span) = table(section, TLS, report)?;
     let section = Section { what: "`tls`", name: &span, table: keys };
-    let known = [MODE.key, CA.key, CERTIFICATE.key, KEY.key];
+    let known = [MODE.key, START.key, CA.key, CERTIFICATE.key, KEY.key];
     section.refuse_unknown_keys(&known, report);
     if section.get(CA.key).is_none() {
         let remedy = format!("add `ca =` with {}", CA.write);
@@ -33,9 +34,11 @@ pub(super) fn read(section: Section<'_, '_>, report: &mut Report<'_>) -> Option<
     }
     let modes = TlsMode::ALL.map(|mode| (mode.name(), mode));
     let mode = section.word(MODE, &modes, report).unwrap_or_default();
+    let starts = TlsStart::ALL.map(|start| (start.name(), start));
+    let start = section.word(START, &starts, report).unwrap_or_default();
     let ca = path(section, CA, report);
     let client = client(section, report);
-    Some(Tls { mode, ca: ca?, client })
+    Some(Tls { mode, start, ca: ca?, client })
 }
 
 fn path(section: Section<'_, '_>, expected: Expected, report: &mut Report<'_>) -> Option<String> {
@@ -76,5 +79,24 @@ pub(super) fn refuse_where_it_cannot_be(
     if let Some(auth) = auth.filter(|auth| !auth.takes_tls()) {
         let message = format!("`tls` is not for `{}`", auth.name());
         report.add(&span, message, "remove it: a connection of this kind cannot be encrypted here");
+        return;
     }
+    refuse_start(section, auth, report);
+}
+
+/// Reports `start` where the protocol knows one beginning alone.
+fn refuse_start(section: Section<'_, '_>, auth: Option<&Auth>, report: &mut Report<'_>) {
+    let keys = section.get(TLS.key).and_then(|value| value.get_ref().as_table());
+    let given = keys.and_then(|keys| keys.get_key_value(START.key));
+    let Some((key, _)) = given.filter(|_| !auth.is_some_and(Auth::has_start_tls)) else { return };
+    let (whose, remedy) = match auth {
+        Some(auth @ (Auth::Postgres(_) | Auth::Mysql(_))) => {
+            (format!("`{}`", auth.name()), "remove it: the server is asked for TLS in any case")
+        }
+        Some(auth) => (format!("`{}`", auth.name()), "remove it: TLS begins with the first byte"),
+        None => {
+            ("a connection without `auth`".to_owned(), "remove it: TLS begins with the first byte")
+        }
+    };
+    report.add(&key.span(), format!("`start` is not for {whose}"), remedy);
 }

@@ -69,6 +69,12 @@ impl Auth {
         !matches!(self, Self::Socks5(_) | Self::HttpProxy(_))
     }
 
+    /// Returns whether such a server can be asked for TLS by the command STARTTLS.
+    #[must_use]
+    pub const fn has_start_tls(&self) -> bool {
+        matches!(self, Self::Smtp(_) | Self::Imap(_))
+    }
+
     pub(super) fn credential(&self) -> Option<&Credential> {
         match self {
             Self::Postgres(auth) => auth.password.as_ref(),
