@@ -19,6 +19,7 @@ impl Supervisor {
         self.left_behind.reap(&self.log);
         self.deposits.takers.forget_ended();
         self.closers.reap(&self.log);
+        self.opener.helpers().reap_soon();
         self.deposits.freed.give_back();
         let Some(link) = link else { return Ok(()) };
         pulse.judge(process.has_ended())?;

@@ -66,9 +66,10 @@ impl Supervisor {
             Control::Restore => self.restore(link).map_err(|error| error.to_string())?,
             Control::Open { generation, resource, ticket, uid, pid, process } => {
                 if generation == self.source.generation {
-                    let (uid, place) = (Uid(uid), None);
+                    let (uid, place, charge) = (Uid(uid), None, None);
                     let (worker, unclosed) = (self.unclosed.worker(), self.unclosed.clone());
-                    let caller = Caller { ticket, uid, pid, process, place, worker, unclosed };
+                    let caller =
+                        Caller { ticket, uid, pid, process, place, charge, worker, unclosed };
                     self.opener.open(resource, caller, answers);
                 } else {
                     // A closed channel means that the worker has gone, and its question with it.

@@ -2,6 +2,7 @@
 //! much memory.
 
 use super::report::{Report, Span};
+use crate::Ready;
 
 /// How many things of a kind a policy may have, all its files together.
 #[derive(Clone, Copy)]
@@ -26,6 +27,12 @@ pub(super) const STARS: Bound = Bound {
     noun: "stars in the patterns of conditions",
     most: 10_000,
     remedy: "put what is alike into one rule, or one pattern",
+};
+/// Each is a process, and callers need some too.
+pub(super) const ENCRYPTED_READY: Bound = Bound {
+    noun: "connections with `tls` that are kept ready",
+    most: Ready::MOST_ENCRYPTED as usize,
+    remedy: "make `ready` smaller: each of them is a process",
 };
 
 /// The most elements of one list.

@@ -14,6 +14,8 @@ pub struct Ready {
 impl Ready {
     /// The most that one resource may keep.
     pub const MOST: u32 = 64;
+    /// The most that all resources with TLS may keep together: each is a process.
+    pub const MOST_ENCRYPTED: u32 = 256;
     /// How long one may wait if the policy does not say.
     pub const DEFAULT_MAX_AGE: Duration = Duration::from_secs(10 * 60);
 

@@ -6,14 +6,20 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use fdbroker::Broker;
+use fdbroker_tests::authority::VALID;
 use fdbroker_tests::postgres::select;
-use fdbroker_tests::{Daemon, PATIENCE, Postgres, WORKER, is_root, process, wait_until};
+use fdbroker_tests::{
+    Answer, Authority, Daemon, PATIENCE, Postgres, Redis, WORKER, is_root, process, wait_until,
+};
 use fdbroker_wire::Connection;
 use fdbroker_wire::connection::{BACKEND_PID, LEASE};
 use rustix::process::Signal;
 
-use crate::resource::{SLOT, connection, logged_in, tcp};
-use crate::tls::{OPERATORS, daemon, encrypted, tls};
+use crate::resource::{SLOT, connecting, connection, logged_in, tcp};
+use crate::tls::{HERE, OPERATORS, daemon, encrypted, tls};
+
+/// How many relays a user may have.
+const MOST_OF_A_USER: usize = 128;
 
 /// A connection that was handed out.
 struct HandedOut {
@@ -89,9 +95,7 @@ fn a_caller_that_does_not_read_holds_up_the_server_and_fills_no_memory() {
     let mut handed_out = get(&daemon);
     let relay = relays(&daemon)[0];
     // A row of 64 MiB.
-    let query = b"SELECT repeat('x', 64 << 20)\0";
-    let length = u32::try_from(4 + query.len()).unwrap().to_be_bytes();
-    handed_out.stream.write_all(&[b"Q", &length[..], query].concat()).unwrap();
+    handed_out.stream.write_all(&query("SELECT repeat('x', 64 << 20)")).unwrap();
     let waits = format!(
         "SELECT wait_event FROM pg_stat_activity WHERE pid = {} AND wait_event = 'ClientWrite'",
         handed_out.backend
@@ -144,15 +148,81 @@ fn what_a_caller_says_last_arrives_also_if_it_leaves_at_once() {
     server.execute("CREATE TABLE said (it int); GRANT ALL ON said TO orders");
     let daemon = daemon(&server, &authority.certificate(), "");
     let mut handed_out = get(&daemon);
-    let query = b"INSERT INTO said SELECT generate_series(1, 1000)\0";
-    let length = u32::try_from(4 + query.len()).unwrap().to_be_bytes();
-    handed_out.stream.write_all(&[b"Q", &length[..], query].concat()).unwrap();
+    let insert = query("INSERT INTO said SELECT generate_series(1, 1000)");
+    handed_out.stream.write_all(&insert).unwrap();
     let backend = handed_out.backend.clone();
     drop(handed_out);
     let over = format!("SELECT pid FROM pg_stat_activity WHERE pid = {backend}");
     wait_until("the session is over", || server.execute(&over).is_empty());
     assert_eq!(server.execute("SELECT count(*) FROM said"), "1000");
     wait_until("the relay is gone", || relays(&daemon).is_empty());
+}
+
+/// A statement as a client of PostgreSQL sends it.
+fn query(statement: &str) -> Vec<u8> {
+    let length = u32::try_from(4 + statement.len() + 1).unwrap().to_be_bytes();
+    [b"Q", &length[..], statement.as_bytes(), b"\0"].concat()
+}
+
+#[test]
+fn a_half_closed_connection_lives_as_long_as_the_other_half() {
+    let Some((authority, server)) = encrypted("a half-closed connection lives on") else { return };
+    server.execute("CREATE TABLE said (it int); GRANT ALL ON said TO orders");
+    let daemon = daemon(&server, &authority.certificate(), "");
+    let (mut writes, mut reads) = (get(&daemon), get(&daemon));
+    // Longer than what is left of a caller that has gone may take.
+    let sleep = query("SELECT 'awake' FROM pg_sleep(11)");
+    writes.stream.shutdown(Shutdown::Read).unwrap();
+    writes.stream.write_all(&[query("SELECT 1"), sleep.clone()].concat()).unwrap();
+    reads.stream.write_all(&sleep).unwrap();
+    reads.stream.shutdown(Shutdown::Write).unwrap();
+    let mut said = Vec::new();
+    reads.stream.read_to_end(&mut said).unwrap();
+    assert!(String::from_utf8_lossy(&said).contains("awake"), "{said:?}");
+    let idle =
+        format!("SELECT 1 FROM pg_stat_activity WHERE pid = {} AND state = 'idle'", writes.backend);
+    wait_until("the server has answered", || !server.execute(&idle).is_empty());
+    writes.stream.write_all(&query("INSERT INTO said VALUES (7)")).unwrap();
+    wait_until("it is told more", || server.execute("SELECT it FROM said") == "7");
+    drop((writes, reads));
+    wait_until("the relays are gone", || relays(&daemon).is_empty());
+}
+
+#[test]
+fn a_user_has_so_many_relays_and_each_that_ends_makes_room() {
+    let what = "a user has so many relays";
+    let Some(authority) = Authority::new(what) else { return };
+    let ca = authority.certificate();
+    let [own, client] = [("server", HERE), ("orders", "")]
+        .map(|(subject, name)| authority.sign(subject, name, VALID));
+    let Some(server) = Redis::start_encrypted(what, &[], &own, &ca) else { return };
+    let keys = format!(
+        ", client_certificate = \"{}\", client_key = \"file:{}\"",
+        client.certificate.display(),
+        client.key.display()
+    );
+    let lines = format!("{}\nready = 4\n{OPERATORS}", tls(&ca, &keys));
+    let daemon = Daemon::open().policy(&connecting(&tcp(server.port()), &lines)).start();
+    let counted = |number| {
+        let line = format!("\nrelays={number}\n");
+        wait_until("the status counts them", || daemon.says(&["status"]).contains(&line));
+    };
+    counted(4);
+    let mut peer = daemon.connect();
+    let mut held: Vec<_> =
+        (0..MOST_OF_A_USER).map(|_| connection(peer.get(SLOT), &daemon)).collect();
+    assert_eq!(peer.get(SLOT).errno(), libc::EBUSY);
+    // Those that are ready are nobody's.
+    counted(MOST_OF_A_USER + 4);
+    held.pop();
+    // The helper has to end first.
+    wait_until("there is room", || match peer.get(SLOT) {
+        Answer::Failed(errno, _) => {
+            assert_eq!(errno, libc::EBUSY);
+            false
+        }
+        _ => true,
+    });
 }
 
 #[test]

@@ -9,6 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::fd::{CloseQueue, Depositor, PeerFd};
 use crate::supervisor::deposits::unclosed::{OpeningNotice, Unclosed};
+use crate::supervisor::workers::charges::Charge;
 
 /// Who asks for a resource.
 pub(crate) struct Caller {
@@ -21,6 +22,8 @@ pub(crate) struct Caller {
     pub(crate) process: Option<PeerFd>,
     /// Its place among those who hold the resource, where these are counted.
     pub(crate) place: Option<OwnedSemaphorePermit>,
+    /// What it has been charged with, until that is what it gets.
+    pub(crate) charge: Option<Charge>,
     /// By which worker it asks, and where that is told when the copy has been closed.
     pub(crate) worker: u32,
     pub(crate) unclosed: Unclosed,

@@ -11,8 +11,9 @@ use super::failure::OpenFailure;
 use super::{certificates, credential};
 use crate::helper::answer::{Failure, Step};
 use crate::helper::handed::Handed;
+use crate::supervisor::workers::charges::{Account, Charge};
 use crate::supervisor::workers::helper::Helpers;
-use crate::supervisor::workers::relays::MOST_OF_A_USER;
+use crate::supervisor::workers::relays::{MOST_OF_A_USER, Place};
 
 /// Opens connections to one server.
 pub(crate) struct ConnectOpener {
@@ -34,36 +35,64 @@ impl ConnectOpener {
         self.connect.credentials().map(credential::stamp).chain(files).collect()
     }
 
-    /// Returns why this user may have no further one, or `None`.
-    pub(crate) fn refusal(&self, user: Uid) -> Option<OpenFailure> {
-        let is_relayed = self.connect.tls.is_some();
-        (is_relayed && self.helpers.relays().has_its_part(user)).then(|| {
+    /// Charges a user with the relay that a connection needs, if it needs one and the user may have another. One that
+    /// has ended counts until it is reaped.
+    pub(crate) fn charge(&self, user: Uid) -> Option<Charge> {
+        self.is_relayed().then(|| self.helpers.relays().charge(Account::User(user)))?
+    }
+
+    /// Charges a user who has not been charged, after a look at which relays have ended. Can block.
+    ///
+    /// # Errors
+    /// If the user may have no further one.
+    pub(crate) fn charged(
+        &self,
+        user: Uid,
+        charge: Option<Charge>,
+    ) -> Result<Option<Charge>, OpenFailure> {
+        if !self.is_relayed() || charge.is_some() {
+            return Ok(charge);
+        }
+        let charge = self.helpers.relays().charge_after_look(Account::User(user));
+        charge.map(Some).ok_or_else(|| {
             busy(format!(
                 "user {user} has {MOST_OF_A_USER} connections with TLS, and no user may have more"
             ))
         })
     }
 
-    /// What it has opened is handed to this user.
-    pub(crate) fn is_handed_to(&self, user: Uid, opened: &Opened<OwnedFd>) {
-        if self.connect.tls.is_some() {
-            self.helpers.relays().is_handed_to(user, opened.descriptor());
-        }
+    /// Whether a user who is not charged may have it.
+    pub(crate) fn is_relayed(&self) -> bool {
+        self.connect.tls.is_some()
     }
 
-    /// Connects and logs in. Blocks, for as long as its caller waits.
-    pub(crate) fn open(&self) -> Result<Opened<OwnedFd>, OpenFailure> {
+    /// One that was ready is handed out, to whom this charges.
+    pub(crate) fn is_handed_out(&self, opened: &Opened<OwnedFd>, charge: Charge) {
+        self.helpers.relays().is_handed_out(opened.descriptor(), charge);
+    }
+
+    /// Connects and logs in, for a user who has been charged, or else to be ready. Blocks, for as long as a caller
+    /// waits.
+    pub(crate) fn open(&self, charge: Option<Charge>) -> Result<Opened<OwnedFd>, OpenFailure> {
         let began = Instant::now();
+        let place = self.place(charge)?;
         let handed = self.handed().map_err(|text| OpenFailure { errno: Errno::IO, text })?;
-        let place = match &self.connect.tls {
-            Some(_) => Some(self.helpers.relays().place().ok_or_else(no_place)?),
-            None => None,
-        };
         let made = self.helpers.connect(&self.connect, &handed, place, self.within);
         let (socket, payload) = made.map_err(|failure| told(&failure, began.elapsed()))?;
         let too_large =
             || OpenFailure { errno: Errno::IO, text: "its payload is too large".into() };
         Opened::new(socket, Vec::new(), payload).ok_or_else(too_large)
+    }
+
+    /// Returns the place of its relay, if it needs one.
+    fn place(&self, charge: Option<Charge>) -> Result<Option<Place>, OpenFailure> {
+        if !self.is_relayed() {
+            return Ok(None);
+        }
+        let relays = self.helpers.relays();
+        let charge = charge.or_else(|| relays.charge_after_look(Account::Ready));
+        let place = charge.and_then(|charge| relays.place(charge));
+        place.map(Some).ok_or_else(no_place)
     }
 
     /// Returns what the helper is handed beside its job.

@@ -23,6 +23,7 @@ use crate::supervisor::deposits::unclosed::OpeningNotice;
 use crate::supervisor::leases::{LeaseNumber, LeaseOffer, Numbers};
 use crate::supervisor::news::Told;
 use crate::supervisor::policy_error::PolicyError;
+use crate::supervisor::workers::charges::Charge;
 
 /// How many threads may open the same resource at once; others wait for a moment.
 const MAX_OPENING: usize = 32;
@@ -137,15 +138,22 @@ impl Entry {
         (self.waiting.fetch_add(1, Ordering::Relaxed) < MAX_WAITING).then_some(waits)
     }
 
-    /// Takes one that is ready, or else opens one.
-    fn open_now(&self, caller: Caller, answer: UnboundedSender<OpenAnswer>) {
-        if let Some(failure) = self.openable.refusal(caller.uid) {
-            return refuse_user(&caller, failure, &answer);
-        }
-        match self.ready.as_ref().and_then(|pool| pool.take()) {
+    /// Takes one that is ready, or else has a thread open one. Whether a user has too many already is looked at by a
+    /// thread, too.
+    fn open_now(&self, mut caller: Caller, answer: UnboundedSender<OpenAnswer>) {
+        caller.charge = self.openable.charge(caller.uid);
+        let may_have_it = caller.charge.is_some() || !self.openable.is_charged_for();
+        match may_have_it.then(|| self.take_ready(&mut caller.charge)).flatten() {
             Some(opened) => self.hand_out(Ok(opened), caller, &answer),
             None => self.open_elsewhere(caller, answer),
         }
+    }
+
+    /// Takes one that is ready, if there is one, for the user who has been charged for it.
+    fn take_ready(&self, charge: &mut Option<Charge>) -> Option<Opened<OwnedFd>> {
+        let opened = self.ready.as_ref()?.take()?;
+        charge.take().into_iter().for_each(|charge| self.openable.is_handed_out(&opened, charge));
+        Some(opened)
     }
 
     fn hand_out(
@@ -157,7 +165,6 @@ impl Entry {
         let (ticket, notice) = (caller.ticket, caller.notice());
         let number = self.openable.resource().lease.map(|_| self.numbers.next());
         let outcome = outcome.map(|opened| {
-            self.openable.is_handed_to(caller.uid, &opened);
             let opened = opened.with_payload(|payload| numbered(payload, number));
             Arc::new(caller.held(opened, &notice, &self.close_queue))
         });
@@ -221,11 +228,17 @@ impl Entry {
     fn open_on_thread(
         self,
         permit: OwnedSemaphorePermit,
-        caller: Caller,
+        mut caller: Caller,
         answer: UnboundedSender<OpenAnswer>,
     ) {
         tokio::task::spawn_blocking(move || {
-            let outcome = self.openable.open();
+            let mut charge = match self.openable.charged(caller.uid, caller.charge.take()) {
+                Ok(charge) => charge,
+                Err(failure) => return refuse_user(&caller, failure, &answer),
+            };
+            // One may have become ready.
+            let ready = self.take_ready(&mut charge);
+            let outcome = ready.map_or_else(|| self.openable.open(charge), Ok);
             drop(permit);
             self.hand_out(outcome, caller, &answer);
         });

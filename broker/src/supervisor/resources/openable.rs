@@ -10,6 +10,7 @@ use fdbroker_wire::Opened;
 use super::connect::ConnectOpener;
 use super::failure::OpenFailure;
 use super::path::PathOpener;
+use crate::supervisor::workers::charges::Charge;
 use crate::supervisor::workers::helper::Helpers;
 
 /// A resource, and what opens it.
@@ -59,18 +60,43 @@ impl Openable {
         }
     }
 
-    /// Returns why this user may have it opened no more, or `None`.
-    pub(super) fn refusal(&self, user: Uid) -> Option<OpenFailure> {
+    /// Charges a user with what it takes to have it. `None` if it takes nothing, or the user has as much as one may have.
+    pub(super) fn charge(&self, user: Uid) -> Option<Charge> {
         match &self.opener {
             Opener::Path(_) => None,
-            Opener::Connect(connect) => connect.refusal(user).map(|failure| self.named(failure)),
+            Opener::Connect(connect) => connect.charge(user),
         }
     }
 
-    /// What was opened is handed to this user.
-    pub(super) fn is_handed_to(&self, user: Uid, opened: &Opened<OwnedFd>) {
+    /// Returns whether nobody may have it without being charged.
+    pub(super) fn is_charged_for(&self) -> bool {
+        match &self.opener {
+            Opener::Path(_) => false,
+            Opener::Connect(connect) => connect.is_relayed(),
+        }
+    }
+
+    /// Charges a user who has not been charged, after a look at what the user still has. Can block.
+    ///
+    /// # Errors
+    /// If the user has as much as one may have.
+    pub(super) fn charged(
+        &self,
+        user: Uid,
+        charge: Option<Charge>,
+    ) -> Result<Option<Charge>, OpenFailure> {
+        match &self.opener {
+            Opener::Path(_) => Ok(charge),
+            Opener::Connect(connect) => {
+                connect.charged(user, charge).map_err(|failure| self.named(failure))
+            }
+        }
+    }
+
+    /// What was ready is handed out, to whom this charges.
+    pub(super) fn is_handed_out(&self, opened: &Opened<OwnedFd>, charge: Charge) {
         if let Opener::Connect(connect) = &self.opener {
-            connect.is_handed_to(user, opened);
+            connect.is_handed_out(opened, charge);
         }
     }
 
@@ -82,14 +108,14 @@ impl Openable {
         &self.resource.name
     }
 
-    /// Opens it. Can block.
+    /// Opens it, for a user who has been charged, or for nobody yet. Can block.
     ///
     /// # Errors
     /// What the peer is answered, and what the log says.
-    pub(crate) fn open(&self) -> Result<Opened<OwnedFd>, OpenFailure> {
+    pub(crate) fn open(&self, charge: Option<Charge>) -> Result<Opened<OwnedFd>, OpenFailure> {
         let opened = match &self.opener {
             Opener::Path(path) => path.open(&self.resource.capabilities).map(Opened::one),
-            Opener::Connect(connect) => connect.open(),
+            Opener::Connect(connect) => connect.open(charge),
         };
         opened.map_err(|failure| self.named(failure))
     }

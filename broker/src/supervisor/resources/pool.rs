@@ -75,7 +75,7 @@ impl Opener {
                     let openable = Openable::new(resource, &self.helpers);
                     let entry =
                         Entry::new(openable, self.numbers.clone(), &self.close_queue, |it| {
-                            it.open()
+                            it.open(None)
                         })?;
                     opened.extend(entry.shared.is_some().then(|| resource.clone()));
                     entry
@@ -131,7 +131,7 @@ fn in_time(openable: &Arc<Openable>) -> Result<Opened<OwnedFd>, OpenFailure> {
     let thread = std::thread::Builder::new().name("open".to_owned());
     let begun = thread.spawn({
         let openable = Arc::clone(openable);
-        move || drop(answer.send(openable.open()))
+        move || drop(answer.send(openable.open(None)))
     });
     let failed = |errno, why: &str| {
         let name = quoted(openable.name());

@@ -108,7 +108,7 @@ impl ReadyPool {
             let credentials = openable.credentials();
             pool.keep_good(&credentials);
             pool.misses_one().then(|| {
-                let opened = openable.open()?;
+                let opened = openable.open(None)?;
                 pool.add(opened, credentials);
                 Ok(())
             })

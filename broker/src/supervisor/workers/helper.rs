@@ -7,18 +7,18 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Child;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use fdbroker_policy::ConnectSource;
 use fdbroker_wire::{Account, Payload};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, getpeername, socketpair, sockopt};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
+use super::killed::{self, wait_until};
 use super::relays::{Place, Relays};
 use super::spawner::Spawner;
 use crate::helper::answer::{Answer, Failure, MAX_ANSWER, Step};
@@ -27,8 +27,6 @@ use crate::helper::job::{Encryption, Job};
 use crate::sys::receive::receive;
 use crate::transmit::transmit;
 
-/// How long one may take to be gone after SIGKILL.
-const AFTER_KILL: Duration = Duration::from_secs(2);
 /// How much sooner a helper is to give up than its caller, so that it says itself what it waited for: a tenth,
 /// and no more than this.
 const MARGIN: Duration = Duration::from_millis(250);
@@ -42,6 +40,8 @@ pub(crate) struct Helpers {
     at_work: Arc<AtomicUsize>,
     /// Those that could not be reaped in time.
     left_behind: Arc<Mutex<Vec<Child>>>,
+    /// Whether a thread reaps them, or is about to.
+    is_reaping: Arc<AtomicBool>,
     relays: Relays,
 }
 
@@ -56,8 +56,8 @@ struct Made {
 impl Helpers {
     /// Helpers that become `account`.
     pub(crate) fn new(spawner: Arc<Spawner>, account: Option<Account>) -> Self {
-        let (at_work, left_behind) = (Arc::default(), Arc::default());
-        Self { spawner, account, at_work, left_behind, relays: Relays::new() }
+        let (at_work, left_behind, is_reaping) = (Arc::default(), Arc::default(), Arc::default());
+        Self { spawner, account, at_work, left_behind, is_reaping, relays: Relays::new() }
     }
 
     /// Those that stay.
@@ -65,10 +65,22 @@ impl Helpers {
         &self.relays
     }
 
-    /// Reaps those that have ended at last, and returns how many there are.
+    /// Returns how many there are. One that has ended counts until it is reaped.
     pub(crate) fn count(&self) -> usize {
-        self.reap();
         self.at_work.load(Ordering::Relaxed) + self.left_behind().len()
+    }
+
+    /// Has a thread of the event loop reap those that have ended, relays too.
+    pub(crate) fn reap_soon(&self) {
+        if self.is_reaping.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let helpers = self.clone();
+        spawn_blocking(move || {
+            helpers.reap();
+            helpers.relays.reap();
+            helpers.is_reaping.store(false, Ordering::Relaxed);
+        });
     }
 
     /// Has a helper make a connection; returns the descriptor and the payload. Blocks for that long at most, and for
@@ -96,11 +108,14 @@ impl Helpers {
         let (link, helper) = self.start(&job, handed).map_err(begins)?;
         self.at_work.fetch_add(1, Ordering::Relaxed);
         let answer = answer(&link, job.tls.is_some(), until - margin / 2);
-        match (&answer, place) {
+        let kept = match (&answer, place) {
             (Ok(made), Some(place)) if made.is_relayed => {
-                self.relays.add(place, &made.descriptor, helper, link);
+                self.relays.add(place, &made.descriptor, helper, link)
             }
-            _ => self.end(helper),
+            _ => Err(helper),
+        };
+        if let Err(helper) = kept {
+            self.end(helper);
         }
         self.at_work.fetch_sub(1, Ordering::Relaxed);
         answer.map(|made| (made.descriptor, made.payload))
@@ -118,21 +133,16 @@ impl Helpers {
     }
 
     /// Kills a helper, and waits until it is gone.
-    fn end(&self, mut helper: Child) {
-        // It may have ended just now; then there is nothing to kill.
-        let _ = helper.kill();
-        let gone = pidfd_open(Pid::from_child(&helper), PidfdFlags::empty())
-            .and_then(|pidfd| wait_until(&pidfd, Instant::now() + AFTER_KILL));
-        if gone.is_err() || !matches!(helper.try_wait(), Ok(Some(_))) {
-            self.left_behind().push(helper);
-        }
+    fn end(&self, helper: Child) {
+        let left = killed::end(vec![helper]);
+        self.left_behind().extend(left);
     }
 
     fn reap(&self) {
-        self.left_behind().retain_mut(|helper| matches!(helper.try_wait(), Ok(None)));
+        killed::reap(&mut self.left_behind());
     }
 
-    fn left_behind(&self) -> std::sync::MutexGuard<'_, Vec<Child>> {
+    fn left_behind(&self) -> MutexGuard<'_, Vec<Child>> {
         // A panic while it is locked leaves it whole.
         self.left_behind.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -176,18 +186,4 @@ fn is_connection(socket: &OwnedFd) -> bool {
     let is_of_family = sockopt::socket_domain(socket).is_ok_and(|found| families.contains(&found));
     let is_stream = sockopt::socket_type(socket) == Ok(SocketType::STREAM);
     is_of_family && is_stream && getpeername(socket).is_ok()
-}
-
-/// Waits until there is something to read, or to be told.
-fn wait_until(descriptor: &OwnedFd, until: Instant) -> rustix::io::Result<()> {
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        let seconds = i64::try_from(left.as_secs()).unwrap_or(i64::MAX);
-        let timeout = Timespec { tv_sec: seconds, tv_nsec: left.subsec_nanos().into() };
-        match poll(&mut [PollFd::new(descriptor, PollFlags::IN)], Some(&timeout)) {
-            Ok(0) => return Err(Errno::TIMEDOUT),
-            Err(Errno::INTR) => {}
-            result => return result.map(drop),
-        }
-    }
 }

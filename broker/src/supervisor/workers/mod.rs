@@ -1,8 +1,10 @@
 //! The worker's process: started, watched, written to; its connections, and the closers beside it.
 
+pub(crate) mod charges;
 pub(crate) mod closers;
 pub(crate) mod connections;
 pub(crate) mod helper;
+mod killed;
 pub(crate) mod link;
 pub(crate) mod process;
 pub(crate) mod pulse;

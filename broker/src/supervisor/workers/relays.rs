@@ -1,111 +1,149 @@
 //! Helpers that stay, from outside: each passes on what goes between a caller and a server that speaks TLS.
 //!
-//! One ends by itself when its connection does. Each has a place, of which there are so many, and a user has a part
-//! of them at most. A relay is known by the caller's end of its pair of sockets.
+//! One ends by itself when its connection does. Each has a place, of which there are so many, and is on an account,
+//! from before its helper is started until the helper has been reaped. A relay is known by the caller's end of its
+//! pair of sockets. The event loop only charges and counts: processes are reaped on other threads.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Child;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use fdbroker_policy::Uid;
+use fdbroker_policy::Ready;
 use rustix::fs::fstat;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The most in all. Each has some 2 MiB of memory.
+use super::charges::{Account, Bounds, Charge, Charges};
+use super::killed;
+
+/// The most in all. Each has less than 3 MiB of memory of its own.
 const MOST: usize = 512;
 /// The most that one user has.
 pub(crate) const MOST_OF_A_USER: usize = MOST / 4;
+/// The most that are ready. No policy asks for more.
+const MOST_READY: usize = Ready::MOST_ENCRYPTED as usize;
 
 /// All of them.
 #[derive(Clone)]
-pub(crate) struct Relays {
+pub(crate) struct Relays(Arc<All>);
+
+struct All {
     places: Arc<Semaphore>,
-    most_of_a_user: usize,
-    running: Arc<Mutex<BTreeMap<CallersEnd, Relay>>>,
+    charges: Charges,
+    /// Never locked for longer than it takes to look one up.
+    running: Mutex<BTreeMap<CallersEnd, Relay>>,
+    /// Locked while they are reaped, so never by the loop.
+    helpers: Mutex<Vec<(CallersEnd, Child)>>,
 }
 
 /// The number of the caller's socket, which no other one has while the relay runs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct CallersEnd(u64);
 
-/// A place for one that is being made.
-pub(crate) struct Place(
-    #[expect(dead_code, reason = "it stands for the place")] OwnedSemaphorePermit,
-);
+/// A place for one that is being made, and the account that it is on.
+pub(crate) struct Place {
+    _permit: OwnedSemaphorePermit,
+    charge: Charge,
+}
 
 struct Relay {
-    helper: Child,
     /// It ends when this is closed.
     _link: OwnedFd,
-    /// Who has the caller's end, once it is handed out.
-    user: Option<Uid>,
-    _place: Place,
+    place: Place,
 }
 
 impl Relays {
     pub(crate) fn new() -> Self {
-        Self::of(MOST, MOST_OF_A_USER)
+        Self::of(MOST, Bounds { of_a_user: MOST_OF_A_USER, ready: MOST_READY })
     }
 
-    /// So many at most, and so many of one user.
-    fn of(most: usize, most_of_a_user: usize) -> Self {
-        let places = Arc::new(Semaphore::new(most));
-        Self { places, most_of_a_user, running: Arc::default() }
+    /// So many at most, and so many of each account.
+    fn of(most: usize, bounds: Bounds) -> Self {
+        let (places, charges) = (Arc::new(Semaphore::new(most)), Charges::within(bounds));
+        let (running, helpers) = (Mutex::default(), Mutex::default());
+        Self(Arc::new(All { places, charges, running, helpers }))
     }
 
-    /// Returns a place, or `None` if all are taken.
-    pub(crate) fn place(&self) -> Option<Place> {
-        let place = || Arc::clone(&self.places).try_acquire_owned().ok().map(Place);
-        place().or_else(|| {
+    /// Charges an account; `None` if it has as many as it may have. One that has ended counts until it is reaped.
+    pub(crate) fn charge(&self, account: Account) -> Option<Charge> {
+        self.0.charges.charge(account)
+    }
+
+    /// The same, after a look at which have ended. Not to be called on the loop.
+    pub(crate) fn charge_after_look(&self, account: Account) -> Option<Charge> {
+        self.after_look(|| self.charge(account))
+    }
+
+    /// Returns a place, or `None` if all are taken. Not to be called on the loop.
+    pub(crate) fn place(&self, charge: Charge) -> Option<Place> {
+        let permit = || Arc::clone(&self.0.places).try_acquire_owned().ok();
+        self.after_look(permit).map(|permit| Place { _permit: permit, charge })
+    }
+
+    fn after_look<T>(&self, take: impl Fn() -> Option<T>) -> Option<T> {
+        take().or_else(|| {
             self.reap();
-            place()
+            take()
         })
     }
 
-    /// Keeps a helper that has handed this end over, and its link. Nobody has the end yet.
-    pub(crate) fn add(&self, place: Place, end: &OwnedFd, helper: Child, link: OwnedFd) {
-        let relay = Relay { helper, _link: link, user: None, _place: place };
-        // Without a number, the relay ends here.
-        let Some(end) = CallersEnd::of(end) else { return };
-        self.lock().insert(end, relay);
+    /// Keeps a helper that has handed this end over, and its link.
+    ///
+    /// # Errors
+    /// The helper, if it cannot be told from others: it is to be ended.
+    pub(crate) fn add(
+        &self,
+        place: Place,
+        end: &OwnedFd,
+        helper: Child,
+        link: OwnedFd,
+    ) -> Result<(), Child> {
+        let Some(end) = CallersEnd::of(end) else { return Err(helper) };
+        let mut running = self.running();
+        if running.contains_key(&end) {
+            return Err(helper);
+        }
+        running.insert(end, Relay { _link: link, place });
+        drop(running);
+        self.helpers().push((end, helper));
+        Ok(())
     }
 
-    /// Such an end is handed to a user. One that belongs to no relay is left alone.
-    pub(crate) fn is_handed_to(&self, user: Uid, end: &OwnedFd) {
+    /// Such an end, which was ready, is handed out: from now on it is on another account.
+    pub(crate) fn is_handed_out(&self, end: &OwnedFd, charge: Charge) {
         let Some(end) = CallersEnd::of(end) else { return };
-        if let Some(relay) = self.lock().get_mut(&end) {
-            relay.user = Some(user);
+        if let Some(relay) = self.running().get_mut(&end) {
+            relay.place.charge = charge;
         }
     }
 
-    /// Returns whether a user has as many as one may have.
-    pub(crate) fn has_its_part(&self, user: Uid) -> bool {
-        let is_all = || self.count_of(user) >= self.most_of_a_user;
-        is_all() && {
-            self.reap();
-            is_all()
-        }
-    }
-
-    fn count_of(&self, user: Uid) -> usize {
-        self.lock().values().filter(|relay| relay.user == Some(user)).count()
-    }
-
-    /// Returns how many there are.
+    /// Returns how many there are. One that has ended counts until it is reaped.
     pub(crate) fn count(&self) -> usize {
-        self.reap();
-        self.lock().len()
+        self.running().len()
     }
 
-    /// Reaps those that have ended.
-    fn reap(&self) {
-        self.lock().retain(|_, relay| matches!(relay.helper.try_wait(), Ok(None)));
+    /// Reaps those that have ended. Not to be called on the loop.
+    pub(super) fn reap(&self) {
+        let mut ended = Vec::new();
+        let mut helpers = self.helpers();
+        helpers.retain_mut(|(end, helper)| {
+            let runs = matches!(helper.try_wait(), Ok(None));
+            if !runs {
+                ended.push(self.running().remove(end));
+            }
+            runs
+        });
+        drop(helpers);
     }
 
     /// A panic while it is locked leaves it whole.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<CallersEnd, Relay>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    fn running(&self) -> MutexGuard<'_, BTreeMap<CallersEnd, Relay>> {
+        self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A panic while it is locked leaves it whole.
+    fn helpers(&self) -> MutexGuard<'_, Vec<(CallersEnd, Child)>> {
+        self.0.helpers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -115,22 +153,32 @@ impl CallersEnd {
     }
 }
 
-impl Drop for Relay {
-    /// Nothing is left of one that does not heed its link either. What has ended already cannot be killed.
+impl Drop for All {
+    /// Nothing is left of those that do not heed their links either.
     fn drop(&mut self) {
-        if self.helper.kill().is_ok() {
-            let _ = self.helper.try_wait();
-        }
+        let helpers = self.helpers.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let helpers = helpers.drain(..).map(|(_, helper)| helper).collect();
+        // What does not end now is reaped by the process that inherits them.
+        drop(killed::end(helpers));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
     use std::os::unix::net::UnixStream;
     use std::process::{Command, Stdio};
 
+    use fdbroker_policy::Uid;
+
     use super::*;
+
+    const USER: Account = Account::User(Uid(7));
+    const ANOTHER: Account = Account::User(Uid(8));
+    const BOUNDS: Bounds = Bounds { of_a_user: 2, ready: 1 };
+
+    fn place(relays: &Relays, account: Account) -> Option<Place> {
+        relays.place(relays.charge_after_look(account)?)
+    }
 
     /// A process that ends with its link, as a relay does, and the caller's end.
     fn add(relays: &Relays, place: Place) -> OwnedFd {
@@ -139,50 +187,72 @@ mod tests {
         helper.stdin(OwnedFd::from(theirs)).stdout(Stdio::null());
         let (end, _servers) = UnixStream::pair().unwrap();
         let end = OwnedFd::from(end);
-        relays.add(place, &end, helper.spawn().unwrap(), ours.into());
+        assert!(relays.add(place, &end, helper.spawn().unwrap(), ours.into()).is_ok());
         end
     }
 
     #[test]
-    fn there_are_so_many_relays_and_a_user_has_a_part_of_them() {
-        let (relays, user, another) = (Relays::of(3, 2), Uid(7), Uid(8));
-        let ends: Vec<_> = (0..3).map(|_| add(&relays, relays.place().unwrap())).collect();
-        assert!(relays.place().is_none() && relays.count() == 3);
-        assert!(!relays.has_its_part(user), "they are handed to nobody yet");
-        relays.is_handed_to(user, &ends[0]);
-        relays.is_handed_to(another, &ends[1]);
-        assert!(!relays.has_its_part(user));
-        relays.is_handed_to(user, &ends[2]);
-        assert!(relays.has_its_part(user) && !relays.has_its_part(another));
+    fn there_are_so_many_relays_and_an_account_has_a_part_of_them() {
+        let relays = Relays::of(4, BOUNDS);
+        let first = place(&relays, USER).unwrap();
+        let _second = place(&relays, USER).unwrap();
+        assert!(relays.charge(USER).is_none(), "they count before there are any");
+        add(&relays, first);
+        assert!(relays.charge_after_look(USER).is_none() && relays.count() == 1);
+        let _others: Vec<_> = (0..2).map(|_| place(&relays, ANOTHER).unwrap()).collect();
+        let ready = relays.charge(Account::Ready).unwrap();
+        assert!(relays.place(ready).is_none(), "all places are taken");
     }
 
     #[test]
-    fn one_that_has_ended_counts_no_longer() {
-        let (relays, user) = (Relays::of(1, 1), Uid(7));
-        let end = add(&relays, relays.place().unwrap());
-        relays.is_handed_to(user, &end);
-        assert!(relays.has_its_part(user) && relays.place().is_none());
+    fn one_that_is_ready_is_on_an_account_of_its_own_until_a_user_has_it() {
+        let relays = Relays::of(4, BOUNDS);
+        let end = add(&relays, place(&relays, Account::Ready).unwrap());
+        assert!(relays.charge_after_look(Account::Ready).is_none());
+        let charges = [relays.charge(USER).unwrap(), relays.charge(USER).unwrap()];
+        let [charge, another] = charges;
+        relays.is_handed_out(&end, charge);
+        assert!(relays.charge(Account::Ready).is_some());
+        drop(another);
+        let _next = relays.charge(USER).unwrap();
+        assert!(relays.charge(USER).is_none(), "it is the user's now");
+    }
+
+    #[test]
+    fn one_that_has_ended_counts_until_it_is_reaped() {
+        let relays = Relays::of(1, Bounds { of_a_user: 1, ready: 1 });
+        add(&relays, place(&relays, USER).unwrap());
         // It ends by itself.
-        relays.lock().values_mut().for_each(|relay| relay.helper.kill().unwrap());
+        relays.helpers().iter_mut().for_each(|(_, helper)| helper.kill().unwrap());
+        assert!(relays.charge(USER).is_none(), "the loop does not look");
         while relays.count() > 0 {
-            std::thread::yield_now();
+            relays.reap();
         }
-        assert!(!relays.has_its_part(user) && relays.place().is_some());
+        assert!(place(&relays, USER).is_some());
     }
 
     #[test]
-    fn one_that_is_given_up_is_killed() {
-        let relays = Relays::of(1, 1);
-        let (mut ours, theirs) = UnixStream::pair().unwrap();
-        let mut stays = Command::new("sleep");
-        let helper = stays.arg("1000").stdin(Stdio::null()).stdout(OwnedFd::from(theirs));
-        let helper = helper.spawn().unwrap();
-        // Only the process has the other end now.
-        drop(stays);
+    fn one_that_is_given_up_is_killed_and_leaves_no_zombie() {
+        let relays = Relays::of(1, BOUNDS);
+        let helper = Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn().unwrap();
+        let number = helper.id();
         let (link, _) = UnixStream::pair().unwrap();
         let (end, _servers) = UnixStream::pair().unwrap();
-        relays.add(relays.place().unwrap(), &end.into(), helper, link.into());
+        let place = place(&relays, USER).unwrap();
+        assert!(relays.add(place, &end.into(), helper, link.into()).is_ok());
         drop(relays);
-        assert_eq!(ours.read(&mut [0]).unwrap(), 0);
+        assert!(!std::path::Path::new(&format!("/proc/{number}")).exists());
+    }
+
+    #[test]
+    fn a_helper_with_the_end_of_another_relay_is_given_back() {
+        let relays = Relays::of(2, BOUNDS);
+        let end = add(&relays, place(&relays, USER).unwrap());
+        let (link, _) = UnixStream::pair().unwrap();
+        let helper = Command::new("true").spawn().unwrap();
+        let place = place(&relays, USER).unwrap();
+        let mut given_back = relays.add(place, &end, helper, link.into()).unwrap_err();
+        given_back.wait().unwrap();
+        assert!(relays.count() == 1 && relays.charge(USER).is_some());
     }
 }

@@ -13,12 +13,12 @@ use std::collections::BTreeSet;
 
 use crate::capability::CAPABILITIES;
 use crate::load::amount::duration;
-use crate::load::bounds::{Count, RESOURCES};
+use crate::load::bounds::{Count, ENCRYPTED_READY, RESOURCES};
 use crate::load::declared::{Declared, Once, check_name, index, is_number};
 use crate::load::reader::{Expected, Section};
 use crate::load::report::{Report, Span};
 use crate::load::suggest::suggest;
-use crate::{Opening, Resource, Slot, Source};
+use crate::{Opening, Ready, Resource, Slot, Source};
 
 /// The keys of every kind, beside the one that names it.
 const KEYS: [&str; 4] = [SLOT.key, OPEN.key, NEEDED.key, OPEN_TIMEOUT];
@@ -58,13 +58,15 @@ pub(super) struct Resources<'d> {
     names: Once<String>,
     slots: Once<Slot>,
     count: Count,
+    encrypted_ready: Count,
     read: Vec<Resource>,
 }
 
 impl<'d> Resources<'d> {
     pub(super) fn new(declared: &'d mut Declared) -> Self {
-        let count = Count::of(RESOURCES);
-        Self { declared, names: Once::new(), slots: Once::new(), count, read: Vec::new() }
+        let (names, slots, read) = (Once::new(), Once::new(), Vec::new());
+        let [count, encrypted_ready] = [RESOURCES, ENCRYPTED_READY].map(Count::of);
+        Self { declared, names, slots, count, encrypted_ready, read }
     }
 
     pub(super) fn read(&mut self, name: &str, section: Section<'_, '_>, report: &mut Report<'_>) {
@@ -86,6 +88,9 @@ impl<'d> Resources<'d> {
         let open_timeout = duration(section, OPEN_TIMEOUT, report);
         let capabilities = capabilities(section, report);
         let (ready, lease) = (ready::read(section, report), lease::read(section, report));
+        if let (Some(source), Some(ready)) = (&source, &ready) {
+            self.count_ready(source, ready, section, report);
+        }
         if let (Some(slot), Some(source)) = (slot, source) {
             self.read.push(Resource {
                 name: name.to_owned(),
@@ -97,6 +102,21 @@ impl<'d> Resources<'d> {
                 lease,
                 capabilities,
             });
+        }
+    }
+
+    /// Counts those that have a process each.
+    fn count_ready(
+        &mut self,
+        source: &Source,
+        ready: &Ready,
+        section: Section<'_, '_>,
+        report: &mut Report<'_>,
+    ) {
+        if matches!(source, Source::Connect(connect) if connect.tls.is_some()) {
+            let number = usize::try_from(ready.number).unwrap_or(usize::MAX);
+            let span = section.key_span(ready::READY).unwrap_or_else(|| section.name.clone());
+            self.encrypted_ready.admits_many(number, &span, report);
         }
     }
 

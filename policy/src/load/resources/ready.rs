@@ -5,7 +5,7 @@ use crate::load::amount::{count, duration};
 use crate::load::reader::Section;
 use crate::load::report::Report;
 
-const READY: &str = "ready";
+pub(super) const READY: &str = "ready";
 const MAX_AGE: &str = "max_age";
 
 pub(super) const KEYS: [&str; 2] = [READY, MAX_AGE];

@@ -2,8 +2,10 @@
 //!
 //! The caller has one end of a pair of sockets. Nothing is read ahead: the helper reads from either side only when it
 //! has passed on what it read before, so that its memory does not grow, and a side that does not read holds up the
-//! other one. An end of one direction is passed on too. The relay ends when both have ended, when the connection
-//! fails, and with the supervisor's end of the link.
+//! other one. An end of one direction is passed on too, and the other direction stays open as long as with TCP. The
+//! relay ends when both have ended, when the connection fails, and with the supervisor's end of the link.
+
+mod side;
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -11,16 +13,14 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, recv, send, shutdown,
-    socketpair,
-};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socketpair};
 
 use super::tls::{AT_ONCE, TlsSession};
+use side::Side;
 
 /// How often one direction goes on while the other one waits.
 const TURNS: usize = 16;
-/// How long a server may take to read the last words of a caller that has gone.
+/// How long a server may take to read each part of the last words of a caller that has gone, and then to end.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// The two sides.
@@ -28,18 +28,8 @@ pub(crate) struct Relay {
     session: TlsSession,
     server: Side,
     caller: Side,
-    /// When it ends at the latest: the caller has gone.
+    /// When it ends at the latest: nobody has the caller's end open any more.
     until: Option<Instant>,
-}
-
-struct Side {
-    socket: OwnedFd,
-    /// Nothing more comes from it.
-    has_ended: bool,
-    /// It knows that nothing more comes.
-    is_told: bool,
-    /// It has hung up: nothing that is sent to it arrives.
-    is_gone: bool,
 }
 
 /// Returns the relay's end of a pair of sockets, and the caller's.
@@ -107,9 +97,13 @@ impl Relay {
     /// Passes on what the caller says, as far as the server takes it.
     fn tell_server(&mut self, buffer: &mut [u8]) -> io::Result<()> {
         for _ in 0..TURNS {
+            let was_unsent = self.session.is_unsent();
             match self.session.flush(&self.server.socket) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 flushed => flushed?,
+            }
+            if was_unsent && self.until.is_some() {
+                self.give_time();
             }
             if self.caller.has_ended {
                 self.server.tell_the_end();
@@ -156,9 +150,14 @@ impl Relay {
         self.server.note(server);
         self.caller.note(caller);
         if self.caller.is_gone && self.until.is_none() {
-            self.until = Some(Instant::now() + LAST_WORDS);
+            self.give_time();
         }
         Ok(link.is_empty())
+    }
+
+    /// Nobody hears the server any more: from now on it has so long.
+    fn give_time(&mut self) {
+        self.until = Some(Instant::now() + LAST_WORDS);
     }
 
     /// What is waited for from the server, and from the caller.
@@ -174,45 +173,6 @@ impl Relay {
         let server = flags(!self.server.has_ended && !has_words, is_unsent);
         let caller = flags(!self.caller.has_ended && !is_unsent, has_words);
         (server, caller)
-    }
-}
-
-impl Side {
-    fn new(socket: OwnedFd) -> Self {
-        Self { socket, has_ended: false, is_told: false, is_gone: false }
-    }
-
-    /// Sends it something; returns how much is done with, or `None` if there is no room for now.
-    fn take(&mut self, bytes: &[u8]) -> Option<usize> {
-        match send(&self.socket, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
-            Ok(sent) => Some(sent),
-            Err(Errno::AGAIN) => None,
-            Err(Errno::INTR) => Some(0),
-            Err(_) => {
-                self.is_gone = true;
-                Some(bytes.len())
-            }
-        }
-    }
-
-    /// Tells it, once, that nothing more comes.
-    fn tell_the_end(&mut self) {
-        if !std::mem::replace(&mut self.is_told, true) {
-            // One that has gone need not be told.
-            let _ = shutdown(&self.socket, Shutdown::Write);
-        }
-    }
-
-    /// Asks for something of it, and for its end. Of one that has gone there is nothing else to be told.
-    fn asked<'f>(&'f self, wanted: PollFlags, other: BorrowedFd<'f>) -> PollFd<'f> {
-        if wanted.is_empty() && self.is_gone {
-            return PollFd::from_borrowed_fd(other, PollFlags::empty());
-        }
-        PollFd::new(&self.socket, wanted)
-    }
-
-    fn note(&mut self, said: PollFlags) {
-        self.is_gone |= said.intersects(PollFlags::HUP | PollFlags::ERR);
     }
 }
 
