@@ -14,7 +14,7 @@ use rustix::process::geteuid;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
-use super::loopback;
+use super::loopback::Owners;
 use super::protocol::Server;
 use crate::failure::Failure;
 
@@ -29,7 +29,7 @@ pub(super) enum Listener {
     /// A socket in a directory.
     Unix(UnixListener),
     /// A port of the loopback interface, for programs that take nothing else.
-    Loopback(TcpListener, SocketAddr),
+    Loopback(TcpListener, SocketAddr, Owners),
 }
 
 impl Listener {
@@ -44,9 +44,12 @@ impl Listener {
     /// Listens at a free port.
     pub(super) async fn on_loopback() -> Result<Self, Failure> {
         let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
-        let bound = bound.and_then(|listener| Ok((listener.local_addr()?, listener)));
-        bound
-            .map(|(address, listener)| Self::Loopback(listener, address))
+        let listens = bound.and_then(|listener| {
+            let address = listener.local_addr()?;
+            let owners = Owners::of(address).ok_or(io::ErrorKind::Unsupported)?;
+            Ok(Self::Loopback(listener, address, owners))
+        });
+        listens
             .map_err(|error| Failure::local("exec: cannot listen on the loopback interface", error))
     }
 
@@ -54,7 +57,7 @@ impl Listener {
     pub(super) fn address(&self) -> Option<SocketAddr> {
         match self {
             Self::Unix(_) => None,
-            Self::Loopback(_, address) => Some(*address),
+            Self::Loopback(_, address, _) => Some(*address),
         }
     }
 
@@ -67,9 +70,9 @@ impl Listener {
                 let uid = client.peer_cred()?.uid();
                 Ok((uid == geteuid().as_raw()).then_some(client))
             }
-            Self::Loopback(listener, address) => {
+            Self::Loopback(listener, _, owners) => {
                 let (client, peer) = listener.accept().await?;
-                if loopback::is_own(peer, *address) { plain(client).map(Some) } else { Ok(None) }
+                if owners.is_own(peer) { plain(client).map(Some) } else { Ok(None) }
             }
         }
     }
