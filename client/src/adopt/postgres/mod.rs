@@ -5,11 +5,17 @@
 
 mod answer;
 #[cfg(feature = "tokio")]
-mod exchange;
+#[doc(hidden)]
+pub mod exchange;
+#[cfg(feature = "tokio")]
+mod halves;
 #[doc(hidden)]
 pub mod message;
+#[cfg(feature = "tokio")]
 #[doc(hidden)]
-pub mod settings;
+pub mod opening;
+#[cfg(feature = "tokio")]
+mod settings;
 #[doc(hidden)]
 pub mod startup_message;
 #[cfg(feature = "tokio")]

@@ -5,8 +5,7 @@ use fdbroker_wire::Connection;
 use super::message::message;
 
 /// The query that sets what the server does not report already; `None` if nothing is left.
-#[must_use]
-pub fn query(settings: &[(String, String)], connection: Connection<'_>) -> Option<Vec<u8>> {
+pub(super) fn query(settings: &[(String, String)], connection: Connection<'_>) -> Option<Vec<u8>> {
     let differs =
         |(name, value): &&(String, String)| connection.parameter(name) != Some(value.as_str());
     let calls: Vec<String> = settings.iter().filter(differs).map(call).collect();

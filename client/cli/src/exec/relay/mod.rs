@@ -5,8 +5,8 @@
 
 mod abandoned;
 mod arguments;
+mod both_ways;
 mod directory;
-mod http_proxy;
 mod listener;
 mod loopback;
 mod mysql;
@@ -14,10 +14,10 @@ mod parent;
 mod postgres;
 mod program;
 mod protocol;
+mod proxied;
 mod redis;
 mod sessions;
-mod socks5;
-mod target;
+mod start_up;
 mod url;
 
 use std::ffi::OsString;

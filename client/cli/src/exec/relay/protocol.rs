@@ -6,8 +6,10 @@ use tokio::net::UnixStream;
 
 use super::directory::Directory;
 use super::program::Environment;
+use super::proxied::http_proxy::{self, HttpProxy};
+use super::proxied::socks5::{self, Socks5};
 use super::sessions::{Session, Sessions};
-use super::{http_proxy, mysql, postgres, redis, socks5};
+use super::{mysql, postgres, proxied, redis};
 use crate::failure::Failure;
 
 /// What is spoken on the socket.
@@ -119,24 +121,19 @@ impl Protocol {
             Self::Postgres => Server::Postgres(postgres::Server::new(sessions)),
             Self::Mysql => Server::Mysql(mysql::Server::new(sessions)),
             Self::Redis => Server::Redis(redis::Server::new(sessions)),
-            Self::Socks5 => Server::Socks5(socks5::Server::new(sessions)),
-            Self::HttpProxy => Server::HttpProxy(http_proxy::Server::new(sessions)),
+            Self::Socks5 => Server::Socks5(proxied::Server::new(sessions)),
+            Self::HttpProxy => Server::HttpProxy(proxied::Server::new(sessions)),
         }
     }
 }
 
-/// What serves the connections to one socket.
+/// What serves the connections to one socket, or one port.
 pub(super) enum Server {
-    /// PostgreSQL.
     Postgres(postgres::Server),
-    /// MySQL or MariaDB.
     Mysql(mysql::Server),
-    /// Redis.
     Redis(redis::Server),
-    /// SOCKS5.
-    Socks5(socks5::Server),
-    /// A proxy by HTTP.
-    HttpProxy(http_proxy::Server),
+    Socks5(proxied::Server<Socks5>),
+    HttpProxy(proxied::Server<HttpProxy>),
 }
 
 impl Server {

@@ -98,6 +98,11 @@ impl Session {
         self.0.connection()
     }
 
+    /// What the broker says of it.
+    pub(super) fn payload(&self) -> &[u8] {
+        &self.0.payload
+    }
+
     /// The socket, to be read and written here.
     pub(super) fn socket(&self) -> std::io::Result<UnixStream> {
         let descriptor = self.0.descriptor.as_ref().ok_or(Errno::BADF)?;

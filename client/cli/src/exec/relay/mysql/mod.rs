@@ -11,18 +11,18 @@ mod settings;
 
 use std::fs;
 use std::io;
-use std::time::Duration;
 
 use fdbroker::Connection;
 use fdbroker::connection::{DATABASE, USER};
 use fdbroker_types::quoted;
-use tokio::io::{AsyncWriteExt, copy_bidirectional};
+use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
-use tokio::time::timeout;
 
+use super::both_ways;
 use super::directory::Directory;
 use super::program::Environment;
 use super::sessions::{Session, Sessions};
+use super::start_up::in_time;
 use crate::failure::Failure;
 use packet::packet;
 use response::Response;
@@ -33,8 +33,6 @@ pub(super) const NAME: &str = "mysql";
 pub(super) const SOCKET: &str = "mysql.sock";
 /// The file of options that clients read in MYSQL_HOME.
 const OPTIONS: &str = "my.cnf";
-/// How long a client may take for its log-in, and the server for what the client wants.
-const START_UP: Duration = Duration::from_secs(60);
 /// Variables that would lead a client elsewhere, or hold a password.
 const REMOVED: [&str; 3] = ["MYSQL_HOST", "MYSQL_TCP_PORT", "MYSQL_PWD"];
 
@@ -92,9 +90,9 @@ async fn relay(
     connection: Connection<'_>,
 ) -> io::Result<()> {
     let mut socket = session.socket()?;
-    if timeout(START_UP, log_in(&mut client, &mut socket, connection)).await?? {
+    if in_time(log_in(&mut client, &mut socket, connection)).await? {
         client.write_all(connection.early()).await?;
-        copy_bidirectional(&mut client, &mut socket).await?;
+        both_ways::copy(client, socket).await?;
     }
     Ok(())
 }

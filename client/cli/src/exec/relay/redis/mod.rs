@@ -7,18 +7,18 @@ mod command;
 mod reply;
 
 use std::io;
-use std::time::Duration;
 
 use fdbroker::Connection;
 use fdbroker::connection::USER;
 use fdbroker_types::quoted;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::time::timeout;
 
+use super::both_ways;
 use super::directory::Directory;
 use super::program::Environment;
 use super::sessions::{Session, Sessions};
+use super::start_up::in_time;
 use super::url;
 use command::First;
 
@@ -26,8 +26,6 @@ use command::First;
 pub(super) const NAME: &str = "redis";
 /// The name of the socket.
 pub(super) const SOCKET: &str = "redis.sock";
-/// How long a client may take for the rest of a command, and the server for its reply.
-const START_UP: Duration = Duration::from_secs(60);
 /// The name of a log-in that names nobody.
 const DEFAULT_USER: &str = "default";
 /// Of a server that has HELLO, and has answered it: RESP3.
@@ -77,10 +75,10 @@ async fn relay(
     let has_hello = connection.parameter("proto") == NEW;
     // A new connection to a server begins with RESP2, and most clients count on that.
     if has_hello {
-        timeout(START_UP, switch(&mut client, &mut socket)).await??;
+        in_time(switch(&mut client, &mut socket)).await?;
     }
     if lead(&mut client, &mut socket, connection, said).await? {
-        copy_bidirectional(&mut client, &mut socket).await?;
+        both_ways::copy(client, socket).await?;
     }
     Ok(())
 }
@@ -137,7 +135,7 @@ async fn more(client: &mut UnixStream, said: &mut Vec<u8>) -> io::Result<usize> 
     if said.is_empty() {
         return client.read_buf(said).await;
     }
-    timeout(START_UP, client.read_buf(said)).await?
+    in_time(client.read_buf(said)).await
 }
 
 /// The answer to AUTH: no password is looked at.

@@ -6,6 +6,8 @@ use fdbroker::Error;
 use fdbroker_types::escape;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use crate::exec::relay::proxied::Asked;
+
 /// The longest head of a request.
 const LONGEST: usize = 16 * 1024;
 /// The end of a head.
@@ -13,23 +15,14 @@ const END: &[u8] = b"\r\n\r\n";
 /// The answer to a client that gets its connection.
 pub(super) const CONNECTED: &str = "HTTP/1.1 200 Connected\r\n\r\n";
 
-/// A request for a connection.
-#[derive(PartialEq, Eq, Debug)]
-pub(super) struct Request {
-    /// The server, as `HOST:PORT`.
-    pub(super) target: String,
-    /// What the client has sent after the head.
-    pub(super) rest: Vec<u8>,
-}
-
 /// Why a client gets no connection: a status, and a sentence.
 #[derive(PartialEq, Eq, Debug)]
-pub(super) struct Refusal {
+pub(super) struct Answer {
     status: &'static str,
     text: String,
 }
 
-impl Refusal {
+impl Answer {
     fn malformed() -> Self {
         Self { status: "400 Bad Request", text: "this is no request of HTTP/1.1".to_owned() }
     }
@@ -51,7 +44,7 @@ impl Refusal {
     }
 
     /// The answer.
-    pub(super) fn message(&self) -> String {
+    pub(super) fn message(&self) -> Vec<u8> {
         let text = format!("fdbroker: {}\n", escape(&self.text));
         format!(
             "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\
@@ -59,22 +52,23 @@ impl Refusal {
             status = self.status,
             length = text.len()
         )
+        .into_bytes()
     }
 }
 
 /// Reads a request.
 pub(super) async fn read(
     client: &mut (impl AsyncRead + Unpin),
-) -> io::Result<Result<Request, Refusal>> {
+) -> io::Result<Result<Asked, Answer>> {
     let mut said = Vec::new();
     loop {
         if let Some(at) = said.windows(END.len()).position(|part| part == END) {
             let (head, rest) = said.split_at_checked(at).unwrap_or_default();
             let rest = rest.strip_prefix(END).unwrap_or_default().to_vec();
-            return Ok(target(head).map(|target| Request { target, rest }));
+            return Ok(target(head).map(|target| Asked { target, rest }));
         }
         if said.len() >= LONGEST {
-            return Ok(Err(Refusal::malformed()));
+            return Ok(Err(Answer::malformed()));
         }
         if client.read_buf(&mut said).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -83,16 +77,16 @@ pub(super) async fn read(
 }
 
 /// The server that the first line names.
-fn target(head: &[u8]) -> Result<String, Refusal> {
+fn target(head: &[u8]) -> Result<String, Answer> {
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let line = str::from_utf8(line).map_err(|_| Refusal::malformed())?;
+    let line = str::from_utf8(line).map_err(|_| Answer::malformed())?;
     let mut words = line.split(' ');
     match (words.next(), words.next(), words.next(), words.next()) {
         (Some("CONNECT"), Some(target), Some("HTTP/1.1" | "HTTP/1.0"), None) => {
             Ok(target.to_owned())
         }
-        (Some(_), Some(_), Some("HTTP/1.1" | "HTTP/1.0"), None) => Err(Refusal::other_method()),
-        _ => Err(Refusal::malformed()),
+        (Some(_), Some(_), Some("HTTP/1.1" | "HTTP/1.0"), None) => Err(Answer::other_method()),
+        _ => Err(Answer::malformed()),
     }
 }
 
@@ -101,7 +95,7 @@ mod tests {
     use super::*;
     use tokio::runtime::Builder;
 
-    fn asked(said: &str) -> io::Result<Result<Request, Refusal>> {
+    fn asked(said: &str) -> io::Result<Result<Asked, Answer>> {
         let runtime = Builder::new_current_thread().build().unwrap();
         runtime.block_on(read(&mut said.as_bytes()))
     }
@@ -128,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_refusal_says_why_in_its_body() {
-        let message = Refusal::other_server().message();
+        let message = String::from_utf8(Answer::other_server().message()).unwrap();
         assert!(message.starts_with("HTTP/1.1 403 Forbidden\r\n"));
         assert!(message.ends_with("\r\n\r\nfdbroker: the session does not lead to this server\n"));
         assert!(message.contains("\r\nContent-Length: 51\r\n"), "{message}");
