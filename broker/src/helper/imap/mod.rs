@@ -5,7 +5,6 @@
 //! since both ways send it.
 
 mod encryption;
-mod misspoken;
 mod response;
 
 use fdbroker_policy::ImapAuth;

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use super::misspoken::malformed;
 use crate::helper::answer::{Failure, Step};
 use crate::helper::line::line;
 use crate::helper::server_words::{Told, refused};
@@ -163,4 +162,9 @@ fn take_line(stream: &mut Stream<'_>) -> Result<Range<usize>, Failure> {
 /// Returns whether this is the first word.
 fn begins(words: &[u8], word: &[u8]) -> bool {
     words.split(|byte| *byte == b' ').next().is_some_and(|first| first.eq_ignore_ascii_case(word))
+}
+
+/// A response is not what the protocol says.
+pub(super) fn malformed() -> Failure {
+    Failure::new(Step::LogIn, "the server's response is not valid: is it IMAP?")
 }

@@ -8,8 +8,8 @@ use fdbroker_policy::{MysqlAuth, MysqlMethod};
 use zeroize::Zeroizing;
 
 use super::greeting::Greeting;
-use super::misspoken::malformed;
 use super::packet::Packets;
+use super::packet::malformed;
 use super::reader::Reader;
 use super::scramble::{Nonce, scramble};
 use super::server_error::{self, ERROR};

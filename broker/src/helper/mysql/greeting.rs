@@ -1,7 +1,7 @@
 //! The server's first packet (HandshakeV10): what it is, and what it can do.
 
 use super::capabilities::REQUIRED;
-use super::misspoken::malformed;
+use super::packet::malformed;
 use super::reader::Reader;
 use super::scramble::Nonce;
 use super::server_error;

@@ -7,7 +7,6 @@ mod authentication;
 mod capabilities;
 mod encryption;
 mod greeting;
-mod misspoken;
 mod packet;
 mod reader;
 mod response;
@@ -27,8 +26,7 @@ use authentication::Authentication;
 use capabilities::TLS;
 pub(crate) use encryption::ask_for_tls;
 use greeting::Greeting;
-use misspoken::malformed;
-use packet::Packets;
+use packet::{Packets, malformed};
 
 /// What the server reported, and what both have agreed on.
 pub(crate) struct Session {

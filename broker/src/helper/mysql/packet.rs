@@ -4,8 +4,7 @@ use std::ops::Range;
 
 use zeroize::Zeroizing;
 
-use super::misspoken::malformed;
-use crate::helper::answer::Failure;
+use crate::helper::answer::{Failure, Step};
 use crate::helper::stream::Stream;
 
 /// The size of what stands before a body.
@@ -90,4 +89,9 @@ impl<'s, 'a> Packets<'s, 'a> {
         self.number = self.number.wrapping_add(1);
         self.stream.send(&Zeroizing::new([&head, body].concat()))
     }
+}
+
+/// A packet of this name is not what the protocol says.
+pub(super) fn malformed(what: &str) -> Failure {
+    Failure::new(Step::LogIn, format!("the server's {what} is not valid: is it MySQL?"))
 }

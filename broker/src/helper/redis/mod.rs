@@ -5,7 +5,6 @@
 //! password, since Redis knows no other way.
 
 mod command;
-mod misspoken;
 mod reply;
 mod server_error;
 
@@ -20,8 +19,7 @@ use super::secret::Secret;
 use super::server_words::Told;
 use super::stream::Stream;
 use command::command;
-use misspoken::malformed;
-use reply::{Reply, expect_ok};
+use reply::{Reply, expect_ok, malformed};
 use server_error::refused;
 
 /// What the server reported.

@@ -4,9 +4,8 @@
 
 use std::ops::Range;
 
-use super::misspoken::malformed;
 use super::server_error::refused;
-use crate::helper::answer::Failure;
+use crate::helper::answer::{Failure, Step};
 use crate::helper::line::line;
 use crate::helper::server_words::Told;
 use crate::helper::stream::Stream;
@@ -98,4 +97,9 @@ fn number(digits: &[u8]) -> Result<u64, Failure> {
     let digits =
         str::from_utf8(digits).ok().filter(|text| text.bytes().all(|it| it.is_ascii_digit()));
     digits.and_then(|digits| digits.parse().ok()).ok_or_else(malformed)
+}
+
+/// A reply is not what the protocol says.
+pub(super) fn malformed() -> Failure {
+    Failure::new(Step::LogIn, "the server's reply is not valid: is it Redis?")
 }

@@ -5,7 +5,6 @@
 //! since both methods send it.
 
 mod encryption;
-mod misspoken;
 mod reply;
 mod session;
 

@@ -2,8 +2,7 @@
 
 use std::ops::Range;
 
-use super::misspoken::malformed;
-use crate::helper::answer::Failure;
+use crate::helper::answer::{Failure, Step};
 use crate::helper::line::line;
 use crate::helper::server_words::{Told, refused};
 use crate::helper::stream::Stream;
@@ -20,7 +19,8 @@ pub(super) const READY: u16 = 220;
 
 /// A reply.
 pub(super) struct Reply {
-    code: u16,
+    /// `None` until its first line has been taken.
+    code: Option<u16>,
     /// Where its lines are, with their numbers.
     whole: Vec<Range<usize>>,
     /// The same, without them.
@@ -33,14 +33,13 @@ impl Reply {
     /// # Errors
     /// If none comes, or it is not valid.
     pub(super) fn take(stream: &mut Stream<'_>) -> Result<Self, Failure> {
-        let mut reply = Self { code: 0, whole: Vec::new(), lines: Vec::new() };
+        let mut reply = Self { code: None, whole: Vec::new(), lines: Vec::new() };
         loop {
             let whole = line(stream, MAX_LINE)?.ok_or_else(malformed)?;
             let (code, separator) = head(stream.bytes(whole.clone())).ok_or_else(malformed)?;
-            if reply.code != 0 && reply.code != code {
+            if *reply.code.get_or_insert(code) != code {
                 return Err(malformed());
             }
-            reply.code = code;
             reply.lines.push(whole.end.min(whole.start + 4)..whole.end);
             reply.whole.push(whole);
             match separator {
@@ -61,7 +60,7 @@ impl Reply {
         stream: &Stream<'_>,
         told: Told<'_>,
     ) -> Result<(), Failure> {
-        if self.code == code {
+        if self.code == Some(code) {
             return Ok(());
         }
         // The reason is in the last line, if not in each.
@@ -103,4 +102,9 @@ fn is_status(word: &[u8]) -> bool {
 pub(super) fn is_keyword(text: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-=_".contains(&byte);
     (1..=MAX_KEYWORD).contains(&text.len()) && text.bytes().all(is_allowed)
+}
+
+/// A reply is not what the protocol says.
+pub(super) fn malformed() -> Failure {
+    Failure::new(Step::LogIn, "the server's reply is not valid: is it SMTP?")
 }

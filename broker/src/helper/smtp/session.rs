@@ -6,8 +6,7 @@ use fdbroker_policy::SmtpAuth;
 use fdbroker_wire::ConnectionWriter;
 use fdbroker_wire::connection::{PARAMETER, TooLarge, USER};
 
-use super::misspoken::malformed;
-use super::reply::{self, READY, Reply};
+use super::reply::{self, READY, Reply, malformed};
 use crate::helper::answer::Failure;
 use crate::helper::server_words::Told;
 use crate::helper::stream::Stream;

@@ -3,7 +3,6 @@
 //! The proxy is trusted with nothing: it sends a few bytes of known lengths, and each must have its value.
 
 mod message;
-mod misspoken;
 mod reply;
 
 use fdbroker_policy::ProxyAuth;
@@ -15,7 +14,7 @@ use super::answer::{Failure, Step};
 use super::secret::Secret;
 use super::stream::Stream;
 use message::{LONGEST, NO_METHOD, NO_PASSWORD, PASSWORD, PASSWORD_VERSION, VERSION};
-use misspoken::malformed;
+use reply::malformed;
 
 /// What the proxy reported.
 pub(crate) struct Session {

@@ -3,7 +3,6 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::message::{IPV4, IPV6, NAME, VERSION};
-use super::misspoken::malformed;
 use crate::helper::answer::{Failure, Step};
 use crate::helper::stream::Stream;
 
@@ -77,4 +76,9 @@ fn refused(number: u8) -> Failure {
     let meaning = index.and_then(|index| REFUSALS.get(index)).unwrap_or(&"not a known reason");
     let text = format!("the proxy does not connect to `target`: {meaning} (reply {number})");
     Failure::new(Step::LogIn, text)
+}
+
+/// A message of this name is not what the protocol says.
+pub(super) fn malformed(what: &str) -> Failure {
+    Failure::new(Step::LogIn, format!("the proxy's {what} message is not valid: is it SOCKS5?"))
 }

@@ -1,6 +1,7 @@
 //! Reads `http-proxy`: the log-in to a proxy with HTTP's CONNECT.
 
-use super::proxy::{self, USER};
+use super::names::USER;
+use super::proxy;
 use crate::ProxyAuth;
 use crate::load::reader::Section;
 use crate::load::report::Report;

@@ -1,11 +1,10 @@
 //! Reads `smtp` and `imap`: the log-in to mail servers.
 
-use super::names::{PASSWORD, name, password};
+use super::names::{PASSWORD, USER, name, password};
 use crate::load::reader::{Expected, Section};
 use crate::load::report::Report;
 use crate::{ImapAuth, SmtpAuth};
 
-const USER: Expected = Expected { key: "user", write: "the user's name in quotes" };
 const CLIENT_NAME: Expected =
     Expected { key: "client_name", write: "the name of this machine in quotes" };
 /// What a client without a name calls itself.

@@ -1,12 +1,11 @@
 //! Reads `mysql`: the log-in to a MySQL or MariaDB server.
 
 use super::methods::{METHODS, methods};
-use super::names::{PASSWORD, name, password};
+use super::names::{PASSWORD, USER, name, password};
 use crate::load::reader::{Expected, Section};
 use crate::load::report::Report;
 use crate::{MysqlAuth, MysqlMethod};
 
-const USER: Expected = Expected { key: "user", write: "the user's name in quotes" };
 const DATABASE: Expected = Expected { key: "database", write: "the database's name in quotes" };
 const EXPECTED: &str = "a list of \"caching_sha2_password\" and \"mysql_native_password\"";
 

@@ -5,6 +5,8 @@ use crate::load::reader::{Expected, Section};
 use crate::load::report::Report;
 use crate::load::resources::credential;
 
+/// Who logs in.
+pub(super) const USER: Expected = Expected { key: "user", write: "the user's name in quotes" };
 pub(super) const PASSWORD: Expected = Expected {
     key: "password",
     write: "where the password is kept: \"credential:NAME\" or \"file:PATH\"",

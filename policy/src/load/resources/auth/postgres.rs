@@ -1,23 +1,23 @@
 //! Reads `postgres`: the log-in to a PostgreSQL server.
 
 use super::methods::{METHODS, methods};
-use super::names::{PASSWORD, name, password};
+use super::names::{PASSWORD, USER, name, password};
 use crate::load::reader::{Expected, Section};
 use crate::load::report::Report;
 use crate::{PostgresAuth, PostgresMethod};
 
-const USER: Expected = Expected { key: "user", write: "the role's name in quotes" };
+const ROLE: Expected = Expected { key: USER.key, write: "the role's name in quotes" };
 const DATABASE: Expected = Expected { key: "database", write: "the database's name in quotes" };
 const EXPECTED: &str = "a list of \"scram-sha-256\", \"md5\" and \"password\"";
 
 pub(super) fn read(section: Section<'_, '_>, report: &mut Report<'_>) -> Option<PostgresAuth> {
-    let known = [USER.key, DATABASE.key, PASSWORD.key, METHODS];
+    let known = [ROLE.key, DATABASE.key, PASSWORD.key, METHODS];
     section.refuse_unknown_keys(&known, report);
-    if section.get(USER.key).is_none() {
-        let remedy = format!("add `user =` with {}", USER.write);
+    if section.get(ROLE.key).is_none() {
+        let remedy = format!("add `user =` with {}", ROLE.write);
         report.add_missing(section.name, "`postgres` has no `user`", remedy);
     }
-    let user = name(section, USER, report);
+    let user = name(section, ROLE, report);
     let database = name(section, DATABASE, report);
     let password = password(section, report);
     let known = PostgresMethod::ALL.map(|method| (method.name(), method));

@@ -1,6 +1,6 @@
 //! Reads `socks5`, and what `http-proxy` shares with it: the log-in to a proxy.
 
-use super::names::{PASSWORD, name, password};
+use super::names::{PASSWORD, USER, name, password};
 use crate::load::reader::{Expected, Section};
 use crate::load::report::Report;
 use crate::load::resources::host_port::host_port;
@@ -10,7 +10,6 @@ const TARGET: Expected = Expected {
     key: "target",
     write: "\"HOST:PORT\" of the server behind the proxy, an IPv6 address in brackets",
 };
-pub(super) const USER: Expected = Expected { key: "user", write: "the user's name in quotes" };
 
 pub(super) fn read(section: Section<'_, '_>, report: &mut Report<'_>) -> Option<ProxyAuth> {
     section.refuse_unknown_keys(&[TARGET.key, USER.key, PASSWORD.key], report);

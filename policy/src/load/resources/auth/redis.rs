@@ -1,12 +1,11 @@
 //! Reads `redis`: the log-in to a Redis server.
 
-use super::names::{PASSWORD, name, password};
+use super::names::{PASSWORD, USER, name, password};
 use crate::RedisAuth;
 use crate::load::amount::up_to;
 use crate::load::reader::{Expected, Section};
 use crate::load::report::Report;
 
-const USER: Expected = Expected { key: "user", write: "the user's name in quotes" };
 const CLIENT_NAME: Expected =
     Expected { key: "client_name", write: "the name of the connection in quotes" };
 const DATABASE: &str = "database";

@@ -1,11 +1,10 @@
 //! Reads `script`: a log-in that the policy spells out.
 
-use super::names::{PASSWORD, name, password};
+use super::names::{PASSWORD, USER, name, password};
 use crate::load::reader::{Expected, Section};
 use crate::load::report::{Report, Span};
 use crate::{BadScriptStep, ScriptAuth, ScriptFill, ScriptStep};
 
-const USER: Expected = Expected { key: "user", write: "the user's name in quotes" };
 const PROTOCOL: Expected = Expected {
     key: "protocol",
     write: "what the payload is to call the protocol, such as \"pop3\"",
