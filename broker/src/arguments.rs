@@ -54,6 +54,11 @@ pub struct Arguments {
     /// standard input.
     #[arg(long, hide = true, conflicts_with_all = ["worker", "closer"])]
     pub(crate) helper: bool,
+
+    /// This process becomes a program of the operator's, which logs in to a server; the supervisor is at
+    /// the other end of standard input.
+    #[arg(long, hide = true, conflicts_with_all = ["worker", "closer", "helper"])]
+    pub(crate) program: bool,
 }
 
 /// Which of the broker's processes this is.
@@ -63,14 +68,16 @@ pub(crate) enum Role {
     Worker,
     Closer,
     Helper,
+    Program,
 }
 
 impl Arguments {
     pub(crate) fn role(&self) -> Role {
-        match (self.worker, self.closer, self.helper) {
+        match (self.worker, self.closer, self.helper, self.program) {
             (true, ..) => Role::Worker,
-            (_, true, _) => Role::Closer,
-            (.., true) => Role::Helper,
+            (_, true, ..) => Role::Closer,
+            (_, _, true, _) => Role::Helper,
+            (.., true) => Role::Program,
             _ => Role::Supervisor,
         }
     }

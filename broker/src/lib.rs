@@ -3,7 +3,7 @@
 //! Processes of this one binary. The [`supervisor`] keeps the privilege: it opens what the
 //! policy names and holds a copy of every deposit. The [`worker`] has none: it talks to peers,
 //! decides, and records. Where somebody leaves descriptors unread in a connection, a [`closer`] closes
-//! that. A [`helper`] makes one connection to a server. A request goes: accept ([`worker::accept`]) → identity
+//! that. A [`helper`] makes one connection to a server, and a [`program`] of the operator's may log in there. A request goes: accept ([`worker::accept`]) → identity
 //! ([`worker::identity`]) → decode ([`worker::peer::inbox`]) → decide ([`worker::request::decision`]) → act
 //! ([`worker::request`]) → record ([`log`]) → answer ([`worker::peer::outbox`]).
 #![deny(unsafe_code)]
@@ -19,6 +19,7 @@ mod log;
 mod look;
 mod memory;
 mod process_number;
+mod program;
 pub mod sandbox;
 mod spell;
 mod supervisor;
@@ -54,5 +55,6 @@ pub fn main() -> ExitCode {
         Role::Worker => worker::main(&arguments),
         Role::Closer => closer::main(),
         Role::Helper => helper::main(),
+        Role::Program => program::main(),
     }
 }

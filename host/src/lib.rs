@@ -3,7 +3,8 @@
 //! The policy crate makes no system call. This one looks up the users and groups that a policy
 //! names ([`SystemNames`]), and the account that the worker runs as ([`account()`]). It reads the
 //! policy file and its drop-ins, if nobody but the administrator and the broker's own user could
-//! have written them ([`load_policy`]). It looks whether a file is fit to hold a secret ([`credential_fault`]).
+//! have written them ([`load_policy`]). It looks whether a file is fit to hold a secret ([`credential_fault`]), and whether others could exchange a program
+//! ([`program_fault`]).
 //!
 //! It also reads what the kernel says of a living process ([`Process`]), and which unit that is
 //! ([`unit_of_cgroup()`]).
@@ -19,6 +20,7 @@ mod names;
 mod namespace;
 mod policy_file;
 mod process;
+mod program;
 mod stamp;
 mod writers;
 
@@ -30,4 +32,5 @@ pub use names::SystemNames;
 pub use namespace::sees_units;
 pub use policy_file::{MAX_POLICY_BYTES, load_policy, policy_files, read_policy};
 pub use process::{MAX_GROUPS, Process, ProcessError, cgroup_of, has_exited, is_alive};
+pub use program::{ProgramFault, program_fault};
 pub use stamp::Stamp;

@@ -62,9 +62,9 @@ pub use policy::Policy;
 pub use resource::{
     Access, Auth, BadScriptStep, ClientCertificate, ConnectSource, Credential, DeviceNumber,
     ImapAuth, LeaseTerms, MysqlAuth, MysqlMethod, Opening, PathSource, PostgresAuth,
-    PostgresMethod, ProxyAuth, ProxyTarget, Ready, RedisAuth, Resource, ResourceIndex, ScriptAuth,
-    ScriptFill, ScriptPart, ScriptStep, ScriptText, ServerAddress, SmtpAuth, Source, Tls, TlsMode,
-    TlsStart,
+    PostgresMethod, ProgramAuth, ProxyAuth, ProxyTarget, Ready, RedisAuth, Resource, ResourceIndex,
+    ScriptAuth, ScriptFill, ScriptPart, ScriptStep, ScriptText, ServerAddress, SmtpAuth, Source,
+    Tls, TlsMode, TlsStart,
 };
 pub use settings::{Account, Audit, Rates, Settings};
 pub use tag_settings::TagSettings;

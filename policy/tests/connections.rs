@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use fdbroker_policy::{
     Auth, ClientCertificate, ConnectSource, Credential, Kind, MysqlAuth, MysqlMethod, Opening,
-    PostgresAuth, PostgresMethod, ProxyAuth, ProxyTarget, Resource, ServerAddress, Source, Tls,
-    TlsMode, TlsStart,
+    PostgresAuth, PostgresMethod, ProgramAuth, ProxyAuth, ProxyTarget, Resource, ServerAddress,
+    Source, Tls, TlsMode, TlsStart,
 };
 use support::load_one;
 
@@ -259,4 +259,26 @@ fn what_is_no_address_name_or_place_is_refused() {
         let findings = load_one("policy.toml", &text).expect_err(&lines);
         assert_eq!(findings.iter().count(), 1, "{findings}");
     }
+}
+
+#[test]
+fn a_program_is_a_command_alone_or_a_table() {
+    let program = |command: &[&str], protocol: &str, user: Option<&str>, password| ProgramAuth {
+        command: command.iter().map(|word| (*word).to_owned()).collect(),
+        protocol: protocol.to_owned(),
+        user: user.map(str::to_owned),
+        password,
+    };
+    let alone = auth("program = [\"/usr/libexec/log-in\", \"a b\"]");
+    let command = ["/usr/libexec/log-in", "a b"];
+    assert_eq!(alone, Auth::Program(program(&command, "program", None, None)));
+    assert_eq!(alone.to_string(), "program program by \"/usr/libexec/log-in\" \"a b\"");
+    let full = auth(
+        "program = { command = [\"/x\"], protocol = \"amqp\", user = \"u\", \
+         password = \"file:/etc/key\" }",
+    );
+    let key = Credential::File("/etc/key".to_owned());
+    assert_eq!((full.name(), full.protocol()), ("program", "amqp"));
+    assert_eq!(full, Auth::Program(program(&["/x"], "amqp", Some("u"), Some(key))));
+    assert_eq!(full.to_string(), "program amqp by \"/x\" user \"u\" password file:/etc/key");
 }

@@ -55,6 +55,8 @@ pub const STATUS: &str = "status";
 pub const BACKEND_KEY: &str = "backend.key";
 /// The state of the transaction, one byte: `I` for none.
 pub const TRANSACTION: &str = "transaction";
+/// What the program wrote that has logged in.
+pub const OUTPUT: &str = "output";
 /// The number of the lease, where there is one.
 pub const LEASE: &str = "lease";
 /// What the server sent after the log-in: it comes before whatever is read from the socket.

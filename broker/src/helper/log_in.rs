@@ -2,7 +2,7 @@
 
 use fdbroker_policy::{Auth, TlsStart};
 use fdbroker_wire::ConnectionWriter;
-use fdbroker_wire::connection::{EARLY, TooLarge};
+use fdbroker_wire::connection::{EARLY, TooLarge, USER};
 
 use super::answer::{Failure, Step};
 use super::secret::Secret;
@@ -28,6 +28,8 @@ pub(crate) fn log_in(
         Auth::Smtp(auth) => smtp::log_in(stream, auth, secret)?.write(auth, payload),
         Auth::Imap(auth) => imap::log_in(stream, auth, secret)?.write(auth, payload),
         Auth::Script(auth) => script::log_in(stream, auth, secret)?.write(auth, payload),
+        // The program logs in once this process has answered.
+        Auth::Program(auth) => auth.user.iter().try_for_each(|user| payload.add(USER, user)),
     };
     written.map_err(too_large)?;
     match stream.rest() {

@@ -35,22 +35,19 @@ mod stream;
 mod test_server;
 mod tls;
 
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{ErrorKind, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
 use fdbroker_policy::ServerAddress;
 use fdbroker_wire::connection::{DIRECT, PEER, RELAY, RELAYED};
 use fdbroker_wire::{ConnectionWriter, Payload};
-use rustix::event::PollFlags;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
-use crate::child;
-use crate::look::wait_for;
+use crate::child::{self, cannot_go_on};
 use crate::sandbox::{self, credentials};
 use crate::sys::memory::give_back_unused;
-use crate::sys::receive::receive;
 use crate::sys::signal::{end_after, end_no_more};
 use crate::transmit::transmit;
 use answer::{Answer, Failure, Step};
@@ -104,21 +101,9 @@ fn end_with_the_supervisor() {
 
 /// Waits for the job, and the memories that come with it.
 fn listen(link: &OwnedFd) -> Result<(Job, Vec<OwnedFd>), String> {
-    let mut bytes = vec![0; MAX_JOB];
-    let received = loop {
-        match receive(link.as_fd(), &mut bytes, |descriptor| descriptor) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                wait_for(link, PollFlags::IN).map_err(|error| failed(&error))?;
-            }
-            result => break result.map_err(|error| failed(&error))?,
-        }
-    };
-    let job = Job::from_bytes(bytes.get(..received.length).unwrap_or_default());
-    Ok((job.ok_or("it was told no job")?, received.descriptors))
-}
-
-fn failed(error: &io::Error) -> String {
-    format!("it cannot go on: {error}")
+    let (bytes, descriptors) = child::first_message(link, MAX_JOB)?;
+    let job = Job::from_bytes(&bytes);
+    Ok((job.ok_or("it was told no job")?, descriptors))
 }
 
 fn ports(job: &Job) -> Vec<u16> {
@@ -188,7 +173,7 @@ fn hand_over(link: &OwnedFd, socket: &OwnedFd, payload: &Payload) -> Result<(), 
     // As any resource: it blocks, unless its caller wants something else.
     fcntl_getfl(socket)
         .and_then(|flags| fcntl_setfl(socket, flags - OFlags::NONBLOCK))
-        .map_err(|error| failed(&error.into()))?;
+        .map_err(|error| cannot_go_on(&error.into()))?;
     answer(link, &Answer::Made(payload), Some(socket))
 }
 
@@ -199,7 +184,7 @@ fn stay(
     payload: &Payload,
     session: TlsSession,
 ) -> Result<(), String> {
-    let (ours, callers) = relay::pair().map_err(|error| failed(&error))?;
+    let (ours, callers) = relay::pair().map_err(|error| cannot_go_on(&error))?;
     answer(link, &Answer::Relayed(payload), Some(&callers))?;
     drop(callers);
     end_no_more();
@@ -216,6 +201,6 @@ fn answer(link: &OwnedFd, answer: &Answer<'_>, socket: Option<&OwnedFd>) -> Resu
     match transmit(link.as_fd(), &[IoSlice::new(&bytes)], &socket) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(failed(&error)),
+        Err(error) => Err(cannot_go_on(&error)),
     }
 }

@@ -3,6 +3,7 @@
 //! - The worker may read what is below /proc, and no other file. It may use no TCP port.
 //! - A helper may read what the look-up of a name takes, and no other file. It may connect to the TCP ports of
 //!   its servers.
+//! - A program of the operator's may read and execute what its user may, and write no file. It may use no TCP port.
 //!
 //! What it holds a descriptor of is not concerned: a domain judges paths, ports and processes.
 
@@ -14,8 +15,11 @@ use rustix::io::Errno;
 
 use crate::sys::landlock::{Handled, allow_beneath, allow_port, restrict, ruleset, version};
 
-/// LANDLOCK_ACCESS_FS_READ_FILE.
+/// LANDLOCK_ACCESS_FS_EXECUTE, WRITE_FILE, READ_FILE and READ_DIR.
+const EXECUTE: u64 = 1 << 0;
+const WRITE_FILE: u64 = 1 << 1;
 const READ_FILE: u64 = 1 << 2;
+const READ_DIRECTORY: u64 = 1 << 3;
 /// LANDLOCK_ACCESS_NET_BIND_TCP and CONNECT_TCP.
 const BIND: u64 = 0b01;
 const CONNECT: u64 = 0b10;
@@ -46,7 +50,7 @@ const DOMAIN: u16 = 53;
 
 /// Confines the calling thread and those that it starts. Returns what is in force, or why nothing is.
 pub(super) fn read_only_proc() -> Result<String, String> {
-    restricted(&["/proc"], &[], &[]).map_err(|error| {
+    restricted(&[("/proc", READ_FILE)], &[], &[]).map_err(|error| {
         format!(
             "the worker runs without Landlock ({error}): it takes Linux 5.13 or later, with \
              Landlock enabled"
@@ -60,7 +64,22 @@ pub(super) fn read_only_proc() -> Result<String, String> {
 /// As landlock(7), where the kernel has it.
 pub(super) fn look_up_and_connect(ports: &[u16]) -> io::Result<()> {
     let ports = [ports, &[DOMAIN]].concat();
-    match restricted(&FOR_NAMES, &ports, &[ANY]) {
+    where_there_is_any(restricted(&FOR_NAMES.map(|path| (path, READ_FILE)), &ports, &[ANY]))
+}
+
+/// Confines a program of the operator's.
+///
+/// # Errors
+/// As landlock(7), where the kernel has it.
+pub(super) fn read_and_execute() -> io::Result<()> {
+    // What scripts write to when nobody is to read it.
+    let nowhere = ("/dev/null", READ_FILE | WRITE_FILE);
+    let files = [("/", READ_FILE | READ_DIRECTORY | EXECUTE), nowhere];
+    where_there_is_any(restricted(&files, &[], &[]))
+}
+
+fn where_there_is_any(result: io::Result<String>) -> io::Result<()> {
+    match result {
         Err(error) if is_missing(&error) => Ok(()),
         result => result.map(drop),
     }
@@ -73,15 +92,15 @@ fn is_missing(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::NOSYS | Errno::OPNOTSUPP))
 }
 
-/// Lets nothing be done but reading below these directories, connecting to these ports and binding to those.
-fn restricted(readable: &[&str], connects: &[u16], binds: &[u16]) -> io::Result<String> {
+/// Lets nothing be done but this to these files and what is below these directories, connecting to these ports and
+/// binding to those.
+fn restricted(files: &[(&str, u64)], connects: &[u16], binds: &[u16]) -> io::Result<String> {
     let version = version()?;
     let rules = ruleset(handled(version))?;
-    for directory in readable {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    for (path, allowed) in files {
         // What is not there cannot be read.
-        if let Ok(directory) = openat(CWD, *directory, flags, Mode::empty()) {
-            allow_beneath(&rules, directory.as_fd(), READ_FILE)?;
+        if let Ok(file) = openat(CWD, *path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+            allow_beneath(&rules, file.as_fd(), *allowed)?;
         }
     }
     let ports = connects.iter().map(|port| (*port, CONNECT));

@@ -2,7 +2,7 @@
 //! privileges.
 
 use rustix::process::{
-    DumpableBehavior, Resource, Rlimit, geteuid, set_dumpable_behavior, setrlimit,
+    DumpableBehavior, Resource, Rlimit, geteuid, getrlimit, set_dumpable_behavior, setrlimit,
 };
 use rustix::thread::set_no_new_privs;
 
@@ -42,6 +42,24 @@ pub(crate) fn hide() -> Result<(), SandboxError> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(|error| SandboxError::new("PR_SET_DUMPABLE", error))
 }
+
+/// Lets this process and what it starts have no more processes of their user than so many, those of others of that
+/// user counted: the broker keeps room for its own.
+///
+/// # Errors
+/// As setrlimit(2).
+pub(crate) fn start_no_crowd() -> Result<(), SandboxError> {
+    let failed = |error| SandboxError::new("RLIMIT_NPROC", error);
+    let is_less = |limit: Option<u64>| limit.is_some_and(|limit| limit <= MOST_PROCESSES);
+    if is_less(getrlimit(Resource::Nproc).maximum) {
+        return Ok(());
+    }
+    let most = Some(MOST_PROCESSES);
+    setrlimit(Resource::Nproc, Rlimit { current: most, maximum: most }).map_err(failed)
+}
+
+/// More than all helpers, relays and closers, and the worker's threads.
+const MOST_PROCESSES: u64 = 2048;
 
 /// Lets nothing that is executed from here gain a privilege by it.
 ///

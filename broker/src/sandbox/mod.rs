@@ -1,8 +1,8 @@
 //! What each process may still do once it has what it needs.
 //!
 //! The supervisor keeps a few capabilities and loses the system calls that open nothing. The worker keeps nothing but
-//! descriptors, memory, threads, and the reading of /proc. A helper may look names up and connect to its servers. All of
-//! it holds until the process ends, and for whatever it starts.
+//! descriptors, memory, threads, and the reading of /proc. A helper may look names up and connect to its servers. A program of
+//! the operator's may read files and start programs. All of it holds until the process ends, and for whatever it starts.
 //!
 //! Where the kernel or a container lacks a part, the broker works without it and says so: see [`Confinement`].
 
@@ -87,6 +87,17 @@ pub fn confine_helper(ports: &[u16]) -> Result<(), SandboxError> {
     memory::gain_nothing()?;
     landlock::look_up_and_connect(ports).map_err(|error| SandboxError::new("Landlock", error))?;
     seccomp::confine_helper()
+}
+
+/// Confines a process that becomes a program of the operator's. What the system does not have is left out, as with a
+/// helper.
+///
+/// # Errors
+/// As [`confine_helper`].
+pub fn confine_program() -> Result<(), SandboxError> {
+    memory::gain_nothing()?;
+    landlock::read_and_execute().map_err(|error| SandboxError::new("Landlock", error))?;
+    seccomp::confine_program()
 }
 
 /// Confines the supervisor, for good: it and whatever it starts gain no privilege, and lose the system calls that open

@@ -62,6 +62,15 @@ pub(crate) fn end_no_more() {
     ignore(libc::SIGALRM);
 }
 
+/// Has every signal do what it does by default: a program that this process becomes is to be ended by them.
+pub(crate) fn heed_all() {
+    let real_time = libc::SIGRTMIN()..=libc::SIGRTMAX();
+    for signal in UNUSED.into_iter().chain(STOPPING).chain(real_time) {
+        // SAFETY: SIG_DFL installs no handler: no code of ours runs. Each of these signals can be reset.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
 fn ignore(signal: libc::c_int) {
     // SAFETY: SIG_IGN installs no handler: no code of ours runs. Each of these signals can be
     // ignored; an error would leave things as they were.

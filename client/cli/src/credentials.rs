@@ -1,8 +1,12 @@
-//! What `check` says of the passwords, keys and certificates that a policy names: whether they are there, and kept
-//! from others.
+//! What `check` says of the passwords, keys, certificates and programs that a policy names: whether they are there,
+//! and kept from others.
 
-use fdbroker_host::{CredentialFault, certificate_fault, credential_fault, open_credential};
-use fdbroker_policy::{ConnectSource, Credential, Policy, Source, Tls, Uid};
+use std::path::Path;
+
+use fdbroker_host::{
+    CredentialFault, certificate_fault, credential_fault, open_credential, program_fault,
+};
+use fdbroker_policy::{Auth, ConnectSource, Credential, Policy, Source, Tls, Uid};
 use fdbroker_types::quoted;
 use rustix::io::Errno;
 use rustix::process::geteuid;
@@ -27,7 +31,20 @@ pub(crate) fn note_faults(shown: &str, policy: &Policy) {
                 ));
             }
         }
+        if let Some(problem) = program_problem(connect) {
+            terminal::complain(format_args!(
+                "{shown}: note: resource {}: {problem}",
+                quoted(&resource.name)
+            ));
+        }
     }
+}
+
+/// What is wrong with the program that logs in, if one does.
+fn program_problem(connect: &ConnectSource) -> Option<String> {
+    let Some(Auth::Program(auth)) = &connect.auth else { return None };
+    let fault = program_fault(Path::new(auth.path()), Uid(geteuid().as_raw()))?;
+    Some(format!("the program is not started: {fault}"))
 }
 
 fn files(connect: &ConnectSource) -> impl Iterator<Item = (&str, Fault)> {

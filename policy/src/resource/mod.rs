@@ -12,8 +12,9 @@ use std::fmt;
 use std::time::Duration;
 
 pub use self::auth::{
-    Auth, BadScriptStep, ImapAuth, MysqlAuth, MysqlMethod, PostgresAuth, PostgresMethod, ProxyAuth,
-    ProxyTarget, RedisAuth, ScriptAuth, ScriptFill, ScriptPart, ScriptStep, ScriptText, SmtpAuth,
+    Auth, BadScriptStep, ImapAuth, MysqlAuth, MysqlMethod, PostgresAuth, PostgresMethod,
+    ProgramAuth, ProxyAuth, ProxyTarget, RedisAuth, ScriptAuth, ScriptFill, ScriptPart, ScriptStep,
+    ScriptText, SmtpAuth,
 };
 pub use self::connect::{ConnectSource, ServerAddress};
 pub use self::credential::Credential;

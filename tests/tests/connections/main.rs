@@ -11,6 +11,7 @@
 //! - [`names`]: servers by name, and connections without a log-in
 //! - [`pages`]: what the page shows
 //! - [`postgres`]: a real PostgreSQL server
+//! - [`program`]: programs that log in for the broker
 //! - [`proxies`]: real proxies, and a web server behind them
 //! - [`ready`]: connections that are made before somebody asks
 //! - [`redis`]: a real Redis server
@@ -31,6 +32,7 @@ mod mysql;
 mod names;
 mod pages;
 mod postgres;
+mod program;
 mod proxies;
 mod ready;
 mod redis;

@@ -3,7 +3,7 @@
 use fdbroker_policy::Auth;
 
 use super::values::Values;
-use super::{mail, mysql, postgres, proxy, redis, script};
+use super::{mail, mysql, postgres, program, proxy, redis, script};
 
 /// What a job says of a log-in. Where the credential is kept is left out.
 pub(super) fn values(auth: &Auth) -> Values {
@@ -15,6 +15,7 @@ pub(super) fn values(auth: &Auth) -> Values {
         Auth::Smtp(auth) => mail::smtp_values(auth),
         Auth::Imap(auth) => mail::imap_values(auth),
         Auth::Script(auth) => script::values(auth),
+        Auth::Program(auth) => program::values(auth),
     }
 }
 
@@ -29,6 +30,7 @@ pub(super) fn read(kind: &str, mut values: Values) -> Option<Auth> {
         "smtp" => Auth::Smtp(mail::read_smtp(&mut values)?),
         "imap" => Auth::Imap(mail::read_imap(&mut values)?),
         "script" => Auth::Script(script::read(&mut values)?),
+        "program" => Auth::Program(program::read(&mut values)?),
         _ => return None,
     };
     (auth.name() == kind && values.is_empty()).then_some(auth)

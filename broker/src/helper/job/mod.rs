@@ -7,6 +7,7 @@ mod encryption;
 mod mail;
 mod mysql;
 mod postgres;
+mod program;
 mod proxy;
 mod redis;
 mod script;
@@ -187,8 +188,8 @@ fn tcp(value: &str) -> Option<ServerAddress> {
 #[cfg(test)]
 mod tests {
     use fdbroker_policy::{
-        Auth, ImapAuth, MysqlAuth, MysqlMethod, PostgresAuth, PostgresMethod, RedisAuth,
-        ScriptAuth, ScriptStep, SmtpAuth, TlsMode, TlsStart,
+        Auth, ImapAuth, MysqlAuth, MysqlMethod, PostgresAuth, PostgresMethod, ProgramAuth,
+        RedisAuth, ScriptAuth, ScriptStep, SmtpAuth, TlsMode, TlsStart,
     };
 
     use super::*;
@@ -252,6 +253,10 @@ mod tests {
         let auth = Auth::Script(ScriptAuth { protocol, user, password: None, steps });
         let script = Job { connect: ConnectSource { auth: Some(auth), ..job().connect }, ..job() };
         assert_eq!(Job::from_bytes(&script.to_bytes().unwrap()), Some(script));
+        let (protocol, user) = ("amqp".to_owned(), Some("shop".to_owned()));
+        let auth = Auth::Program(ProgramAuth { command: vec![], protocol, user, password: None });
+        let program = Job { connect: ConnectSource { auth: Some(auth), ..job().connect }, ..job() };
+        assert_eq!(Job::from_bytes(&program.to_bytes().unwrap()), Some(program));
         let bare = ConnectSource { source: None, auth: None, ..job().connect };
         let bare = Job { account: None, connect: bare, tls: None, handed: vec![], ..job() };
         assert_eq!(Job::from_bytes(&bare.to_bytes().unwrap()), Some(bare));

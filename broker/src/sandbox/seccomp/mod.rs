@@ -1,9 +1,10 @@
 //! System call filters, see seccomp(2): how they are compiled and installed. Which calls are whose is in [`worker`],
-//! [`helper`] and [`supervisor`].
+//! [`helper`], [`program`] and [`supervisor`].
 //!
 //! What the supervisor starts is under its filter too. It installs its own itself, once its privilege is gone.
 
 pub(crate) mod helper;
+pub(crate) mod program;
 mod rule;
 pub(crate) mod supervisor;
 pub(crate) mod worker;
@@ -55,10 +56,26 @@ pub(super) fn confine_supervisor() -> Result<Result<String, String>, SandboxErro
 pub(super) fn confine_helper() -> Result<(), SandboxError> {
     let Some(arch) = arch() else { return Ok(()) };
     let refused = errno(libc::EPERM);
-    let filter = compile(helper::rules()?, SeccompAction::Allow, refused, arch)?;
+    install_where_there_is_any(&compile(helper::rules()?, SeccompAction::Allow, refused, arch)?)
+}
+
+/// Installs the filters of a program of the operator's, if the system has filters.
+///
+/// # Errors
+/// As [`confine_helper`].
+pub(super) fn confine_program() -> Result<(), SandboxError> {
+    let Some(arch) = arch() else { return Ok(()) };
+    // The flags of clone3 are out of a filter's reach.
+    let threads = compile(worker::fallbacks(), errno(libc::ENOSYS), SeccompAction::Allow, arch)?;
+    install_where_there_is_any(&threads)?;
+    let refused = errno(libc::EPERM);
+    install_where_there_is_any(&compile(program::refused()?, refused, SeccompAction::Allow, arch)?)
+}
+
+/// A system without filters has been reported by the supervisor.
+fn install_where_there_is_any(filter: &BpfProgram) -> Result<(), SandboxError> {
     let has_another = secure_computing_mode() == Ok(SecureComputingMode::Filter);
-    // A system without filters has been reported by the supervisor.
-    install(&filter)
+    install(filter)
         .or_else(|why| if has_another { Err(SandboxError::new("seccomp", why)) } else { Ok(()) })
 }
 

@@ -4,15 +4,16 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use fdbroker_host::Stamp;
-use fdbroker_policy::{ConnectSource, Tls, Uid};
-use fdbroker_wire::{Errno, Opened};
+use fdbroker_policy::{Auth, ConnectSource, Tls, Uid};
+use fdbroker_wire::connection::OUTPUT;
+use fdbroker_wire::{Errno, MAX_PAYLOAD, Opened, Payload, named};
 
 use super::failure::OpenFailure;
 use super::{certificates, credential};
 use crate::helper::answer::{Failure, Step};
 use crate::helper::handed::Handed;
 use crate::supervisor::workers::charges::{Account, Charge};
-use crate::supervisor::workers::helper::Helpers;
+use crate::supervisor::workers::helper::{Helpers, margin};
 use crate::supervisor::workers::relays::{MOST_OF_A_USER, Place};
 
 /// Opens connections to one server.
@@ -77,7 +78,10 @@ impl ConnectOpener {
         let began = Instant::now();
         let place = self.place(charge)?;
         let handed = self.handed().map_err(|text| OpenFailure { errno: Errno::IO, text })?;
-        let made = self.helpers.connect(&self.connect, &handed, place, self.within);
+        let made = self
+            .helpers
+            .connect(&self.connect, &handed, place, self.within)
+            .and_then(|made| self.have_program_log_in(made, began));
         let (socket, payload) = made.map_err(|failure| told(&failure, began.elapsed()))?;
         let too_large =
             || OpenFailure { errno: Errno::IO, text: "its payload is too large".into() };
@@ -95,10 +99,25 @@ impl ConnectOpener {
         place.map(Some).ok_or_else(no_place)
     }
 
-    /// Returns what the helper is handed beside its job.
+    /// Has the program log in on a connection, where the log-in is a program's, and adds what it wrote to the payload.
+    fn have_program_log_in(
+        &self,
+        (socket, payload): (OwnedFd, Payload),
+        began: Instant,
+    ) -> Result<(OwnedFd, Payload), Failure> {
+        let Some(Auth::Program(auth)) = &self.connect.auth else { return Ok((socket, payload)) };
+        let password = auth.password.as_ref().map(credential::in_memory).transpose();
+        let password = password.map_err(|text| Failure::new(Step::Begin, text))?;
+        let until = began + self.within.saturating_sub(margin(self.within));
+        let output = self.helpers.have_program_log_in(auth, &socket, password.as_ref(), until)?;
+        Ok((socket, with_output(payload, &output)?))
+    }
+
+    /// Returns what the helper is handed beside its job. The password of a program is the program's alone.
     fn handed(&self) -> Result<Vec<(Handed, OwnedFd)>, String> {
         let mut handed = Vec::new();
-        if let Some(password) = self.connect.password() {
+        let is_programs = matches!(&self.connect.auth, Some(Auth::Program(_)));
+        if let Some(password) = self.connect.password().filter(|_| !is_programs) {
             handed.push((Handed::Password, credential::in_memory(password)?));
         }
         let Some(tls) = &self.connect.tls else { return Ok(handed) };
@@ -109,6 +128,18 @@ impl ConnectOpener {
         }
         Ok(handed)
     }
+}
+
+fn with_output(payload: Payload, output: &[u8]) -> Result<Payload, Failure> {
+    if output.is_empty() {
+        return Ok(payload);
+    }
+    let mut bytes = payload.to_vec();
+    let fits = bytes.len() + named::size(OUTPUT, output) <= MAX_PAYLOAD;
+    if fits && named::push(&mut bytes, OUTPUT, output).is_ok() {
+        return Ok(bytes.into());
+    }
+    Err(Failure::new(Step::LogIn, "what the program writes does not fit into the payload"))
 }
 
 fn busy(text: String) -> OpenFailure {

@@ -5,7 +5,7 @@
 //! is passed on unread, and the text is escaped.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::Child;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,6 +43,15 @@ pub(crate) struct Helpers {
     /// Whether a thread reaps them, or is about to.
     is_reaping: Arc<AtomicBool>,
     relays: Relays,
+}
+
+/// A process that is counted.
+pub(super) struct AtWork(Arc<AtomicUsize>);
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A connection that a helper has made.
@@ -96,7 +105,7 @@ impl Helpers {
         within: Duration,
     ) -> Result<(OwnedFd, Payload), Failure> {
         let until = Instant::now() + within;
-        let margin = MARGIN.min(within / 10);
+        let margin = margin(within);
         let job = Job {
             account: self.account,
             within: within.saturating_sub(margin),
@@ -106,7 +115,7 @@ impl Helpers {
         };
         let begins = |error: io::Error| Failure::new(Step::Begin, error.to_string());
         let (link, helper) = self.start(&job, handed).map_err(begins)?;
-        self.at_work.fetch_add(1, Ordering::Relaxed);
+        let _counted = self.at_work();
         let answer = answer(&link, job.tls.is_some(), until - margin / 2);
         let kept = match (&answer, place) {
             (Ok(made), Some(place)) if made.is_relayed => {
@@ -117,23 +126,43 @@ impl Helpers {
         if let Err(helper) = kept {
             self.end(helper);
         }
-        self.at_work.fetch_sub(1, Ordering::Relaxed);
         answer.map(|made| (made.descriptor, made.payload))
     }
 
     fn start(&self, job: &Job, handed: &[(Handed, OwnedFd)]) -> io::Result<(OwnedFd, Child)> {
+        let bytes = job.to_bytes().map_err(|_| io::ErrorKind::InvalidInput)?;
+        let memories: Vec<_> = handed.iter().map(|(_, memory)| memory.as_fd()).collect();
+        self.launch("--helper", &bytes, &memories)
+    }
+
+    /// Starts a process of this role, which finds a message on its link; returns the link.
+    pub(super) fn launch(
+        &self,
+        role: &str,
+        message: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<(OwnedFd, Child)> {
         self.reap();
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        let bytes = job.to_bytes().map_err(|_| io::ErrorKind::InvalidInput)?;
-        let memories: Vec<_> = handed.iter().map(|(_, memory)| memory.as_fd()).collect();
-        transmit(ours.as_fd(), &[IoSlice::new(&bytes)], &memories)?;
-        let child = self.spawner.spawn(vec!["--helper".to_owned()], theirs, None)?;
+        transmit(ours.as_fd(), &[IoSlice::new(message)], descriptors)?;
+        let child = self.spawner.spawn(vec![role.to_owned()], theirs, None)?;
         Ok((ours, child))
     }
 
+    /// Whom its processes become.
+    pub(super) fn account(&self) -> Option<Account> {
+        self.account
+    }
+
+    /// Counts a process for as long as what is returned is kept.
+    pub(super) fn at_work(&self) -> AtWork {
+        self.at_work.fetch_add(1, Ordering::Relaxed);
+        AtWork(Arc::clone(&self.at_work))
+    }
+
     /// Kills a helper, and waits until it is gone.
-    fn end(&self, helper: Child) {
+    pub(super) fn end(&self, helper: Child) {
         let left = killed::end(vec![helper]);
         self.left_behind().extend(left);
     }
@@ -146,6 +175,11 @@ impl Helpers {
         // A panic while it is locked leaves it whole.
         self.left_behind.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How much sooner to give up than a caller that waits for so long.
+pub(crate) fn margin(within: Duration) -> Duration {
+    MARGIN.min(within / 10)
 }
 
 /// Waits for a helper's answer. One that encrypts must relay, and no other may.
@@ -181,7 +215,7 @@ fn answer(link: &OwnedFd, encrypts: bool, until: Instant) -> Result<Made, Failur
 }
 
 /// Whether a descriptor is a stream socket that is connected, as far as the kernel says.
-fn is_connection(socket: &OwnedFd) -> bool {
+pub(super) fn is_connection(socket: &OwnedFd) -> bool {
     let families = [AddressFamily::UNIX, AddressFamily::INET, AddressFamily::INET6];
     let is_of_family = sockopt::socket_domain(socket).is_ok_and(|found| families.contains(&found));
     let is_stream = sockopt::socket_type(socket) == Ok(SocketType::STREAM);

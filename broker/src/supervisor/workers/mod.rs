@@ -7,6 +7,7 @@ pub(crate) mod helper;
 mod killed;
 pub(crate) mod link;
 pub(crate) mod process;
+mod program;
 pub(crate) mod pulse;
 pub(crate) mod relays;
 pub(crate) mod restarts;

@@ -3,6 +3,7 @@
 mod mail;
 mod mysql;
 mod postgres;
+mod program;
 mod proxy;
 mod redis;
 mod script;
@@ -12,6 +13,7 @@ use std::fmt;
 pub use self::mail::{ImapAuth, SmtpAuth};
 pub use self::mysql::{MysqlAuth, MysqlMethod};
 pub use self::postgres::{PostgresAuth, PostgresMethod};
+pub use self::program::ProgramAuth;
 pub use self::proxy::{ProxyAuth, ProxyTarget};
 pub use self::redis::RedisAuth;
 pub use self::script::{BadScriptStep, ScriptAuth, ScriptFill, ScriptPart, ScriptStep, ScriptText};
@@ -36,6 +38,8 @@ pub enum Auth {
     Imap(ImapAuth),
     /// Any server, by a script.
     Script(ScriptAuth),
+    /// Any server, by a program of the operator's.
+    Program(ProgramAuth),
 }
 
 impl Auth {
@@ -51,6 +55,7 @@ impl Auth {
             Self::Smtp(_) => "smtp",
             Self::Imap(_) => "imap",
             Self::Script(_) => "script",
+            Self::Program(_) => "program",
         }
     }
 
@@ -59,6 +64,7 @@ impl Auth {
     pub fn protocol(&self) -> &str {
         match self {
             Self::Script(auth) => &auth.protocol,
+            Self::Program(auth) => &auth.protocol,
             _ => self.name(),
         }
     }
@@ -84,6 +90,7 @@ impl Auth {
             Self::Smtp(auth) => auth.password.as_ref(),
             Self::Imap(auth) => auth.password.as_ref(),
             Self::Script(auth) => auth.password.as_ref(),
+            Self::Program(auth) => auth.password.as_ref(),
         }
     }
 }
@@ -98,6 +105,7 @@ impl fmt::Display for Auth {
             Self::Smtp(auth) => auth.fmt(f),
             Self::Imap(auth) => auth.fmt(f),
             Self::Script(auth) => auth.fmt(f),
+            Self::Program(auth) => auth.fmt(f),
         }
     }
 }

@@ -6,6 +6,8 @@ mod methods;
 mod mysql;
 mod names;
 mod postgres;
+mod program;
+mod protocol;
 mod proxy;
 mod redis;
 mod script;
@@ -13,7 +15,7 @@ mod script;
 use toml::de::DeTable;
 
 use crate::Auth;
-use crate::load::reader::{Expected, Section, wrong_type};
+use crate::load::reader::{Expected, Section, Value, wrong_type};
 use crate::load::report::{Report, Span};
 
 pub(super) const AUTH: Expected = Expected {
@@ -27,7 +29,7 @@ const KIND: &str = "a table with `user`, `password` and more";
 type Read = fn(Section<'_, '_>, &mut Report<'_>) -> Option<Auth>;
 
 /// Each kind, by its key.
-const KINDS: [(&str, Read); 8] = [
+const KINDS: [(&str, Read); 9] = [
     ("postgres", |section, report| postgres::read(section, report).map(Auth::Postgres)),
     ("socks5", |section, report| proxy::read(section, report).map(Auth::Socks5)),
     ("http-proxy", |section, report| http_proxy::read(section, report).map(Auth::HttpProxy)),
@@ -37,6 +39,9 @@ const KINDS: [(&str, Read); 8] = [
     ("imap", |section, report| mail::imap(section, report).map(Auth::Imap)),
     ("script", |section, report| {
         script::read(section, &KINDS.map(|(key, _)| key), report).map(Auth::Script)
+    }),
+    (program::PROGRAM.key, |section, report| {
+        program::read(section, &KINDS.map(|(key, _)| key), report).map(Auth::Program)
     }),
 ];
 
@@ -51,6 +56,10 @@ pub(super) fn read(section: Section<'_, '_>, report: &mut Report<'_>) -> Option<
         report.add(&span, format!("`auth` {many}"), format!("write {}", AUTH.write));
         return None;
     };
+    let is_list = |value: &Value<'_>| value.get_ref().as_array().is_some();
+    if auth.get(program::PROGRAM.key).is_some_and(is_list) {
+        return program::alone(auth, report).map(Auth::Program);
+    }
     let (keys, span) = table(auth, Expected { key, write: KIND }, report)?;
     read(Section { what: &format!("`{key}`"), name: &span, table: keys }, report)
 }

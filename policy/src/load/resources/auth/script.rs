@@ -1,14 +1,11 @@
 //! Reads `script`: a log-in that the policy spells out.
 
 use super::names::{PASSWORD, USER, name, password};
+use super::protocol::{PROTOCOL, protocol};
 use crate::load::reader::{Expected, Section};
 use crate::load::report::{Report, Span};
 use crate::{BadScriptStep, ScriptAuth, ScriptFill, ScriptStep};
 
-const PROTOCOL: Expected = Expected {
-    key: "protocol",
-    write: "what the payload is to call the protocol, such as \"pop3\"",
-};
 const STEPS: Expected = Expected {
     key: "steps",
     write: "a list such as [\"expect:+OK\", \"send:USER {user}\", \"expect:+OK\"]",
@@ -16,11 +13,8 @@ const STEPS: Expected = Expected {
 const MOST_STEPS: usize = 64;
 /// How long all steps may be, in bytes: they go to the helper in one message.
 const LONGEST: usize = 4096;
-const LONGEST_PROTOCOL: usize = 32;
 /// What a payload without `protocol` has.
 const DEFAULT_PROTOCOL: &str = "script";
-/// What the payload of a connection without a log-in has.
-const BARE: [&str; 2] = ["tcp", "unix"];
 
 /// Reads it, where these are all kinds of log-in: a script is not to be taken for one of the others.
 pub(super) fn read(
@@ -29,27 +23,12 @@ pub(super) fn read(
     report: &mut Report<'_>,
 ) -> Option<ScriptAuth> {
     section.refuse_unknown_keys(&[PROTOCOL.key, USER.key, PASSWORD.key, STEPS.key], report);
-    let protocol = protocol(section, kinds, report);
+    let protocol = protocol(section, DEFAULT_PROTOCOL, kinds, report);
     let user = user(section, report);
     let password = password(section, report);
     let steps = steps(section, report)?;
     match_fills(section, &steps, report);
-    let protocol = protocol.unwrap_or_else(|| DEFAULT_PROTOCOL.to_owned());
     Some(ScriptAuth { protocol, user, password, steps })
-}
-
-fn protocol(section: Section<'_, '_>, kinds: &[&str], report: &mut Report<'_>) -> Option<String> {
-    let (text, span) = section.string(PROTOCOL, report)?;
-    let is_plain = text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'));
-    let remedy = if text.is_empty() || text.len() > LONGEST_PROTOCOL || !is_plain {
-        format!("write 1 to {LONGEST_PROTOCOL} small letters, digits and `-`")
-    } else if text != DEFAULT_PROTOCOL && (kinds.contains(&text) || BARE.contains(&text)) {
-        "write another name: this one stands for what the broker itself knows".to_owned()
-    } else {
-        return Some(text.to_owned());
-    };
-    report.add(&span, "`protocol` cannot be this", remedy);
-    None
 }
 
 /// Returns the user, which has to fit into a line.
