@@ -37,6 +37,11 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     pub(crate) audit_file: Option<PathBuf>,
 
+    /// The file that says which user ids belong to which user [default: /etc/subuid]. Limits count
+    /// such an id as the user that it belongs to. Read again with the policy.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) subuid: Option<PathBuf>,
+
     /// Write a newline to this descriptor, and close it, when the broker is ready. If the broker does not
     /// start, write the reason, without a newline.
     #[arg(long, value_name = "N")]

@@ -18,6 +18,7 @@ mod helper;
 mod log;
 mod look;
 mod memory;
+mod payer;
 mod process_number;
 mod program;
 pub mod sandbox;

@@ -3,8 +3,8 @@
 //! The policy crate makes no system call. This one looks up the users and groups that a policy
 //! names ([`SystemNames`]), and the account that the worker runs as ([`account()`]). It reads the
 //! policy file and its drop-ins, if nobody but the administrator and the broker's own user could
-//! have written them ([`load_policy`]). It looks whether a file is fit to hold a secret ([`credential_fault`]), and whether others could exchange a program
-//! ([`program_fault`]).
+//! have written them ([`load_policy`]). It looks whether a file is fit to hold a secret ([`credential_fault`]), whether
+//! others could exchange a program ([`program_fault`]), and which user ids belong to another user ([`subordinate_ids`]).
 //!
 //! It also reads what the kernel says of a living process ([`Process`]), and which unit that is
 //! ([`unit_of_cgroup()`]).
@@ -22,6 +22,7 @@ mod policy_file;
 mod process;
 mod program;
 mod stamp;
+mod subordinate;
 mod writers;
 
 pub use account::{AccountError, Identity, account};
@@ -34,3 +35,7 @@ pub use policy_file::{MAX_POLICY_BYTES, load_policy, policy_files, read_policy};
 pub use process::{MAX_GROUPS, Process, ProcessError, cgroup_of, has_exited, is_alive};
 pub use program::{ProgramFault, program_fault};
 pub use stamp::Stamp;
+pub use subordinate::{
+    CountedRange, SUBUID, SubordinateError, SubordinateIds, subordinate_ids,
+    unknown_subordinate_ids,
+};

@@ -26,7 +26,7 @@ pub mod version2;
 pub use connection::{Connection, ConnectionWriter};
 pub use control::{
     Account, Control, DepositNumber, Joined, KnownName, Malformed, NameKind, Opened, PolicyText,
-    Setup, Tally,
+    Setup, Subordinates, Tally,
 };
 pub use decode::Decoder;
 pub use fault::Fault;

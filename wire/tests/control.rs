@@ -3,8 +3,8 @@
 
 use fdbroker_wire::{
     Account, Control, Decoder, DepositNumber, Errno, Extended, Index, Joined, KnownName, Limits,
-    MAX_PAYLOAD, Malformed, Message, NameKind, Opened, Payload, PolicyText, Setup, Slot, Tag,
-    Tally, opcode,
+    MAX_PAYLOAD, Malformed, Message, NameKind, Opened, Payload, PolicyText, Setup, Slot,
+    Subordinates, Tag, Tally, opcode,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -94,15 +94,18 @@ fn setup() -> impl Strategy<Value = Setup> {
         let kind = if group { NameKind::Group } else { NameKind::User };
         KnownName { kind, name, id }
     });
+    let range = any::<(u32, u32, u32)>();
+    let range = range.prop_map(|(first, last, user)| Subordinates { first, last, user });
     (
         any::<(i64, u32, bool)>(),
         any::<u32>(),
         option::of(account),
         vec(policy, 0..3),
-        vec(name, 0..5),
+        (vec(name, 0..5), vec(range, 0..5)),
     )
-        .prop_map(|((instance, generation, sees_units), owner, account, policy, names)| {
-            Setup { instance, generation, sees_units, owner, account, policy, names }
+        .prop_map(|((instance, generation, sees_units), owner, account, policy, more)| {
+            let (names, subordinates) = more;
+            Setup { instance, generation, sees_units, owner, account, policy, names, subordinates }
         })
 }
 

@@ -18,6 +18,7 @@ use fdbroker_types::counted;
 use tokio::sync::Notify;
 
 use crate::log::{Entry, Log, Record, Verdict};
+use crate::payer::Payers;
 use repeats::{Rates, Repeats};
 use trail::{Appended, Trail};
 
@@ -56,10 +57,10 @@ impl Audit {
     }
 
     /// Heeds what a policy says of the trail: whether what cannot be written to it may not be done,
-    /// and how many records of refusals there may be.
-    pub(crate) fn follow(&self, policy: &Policy) {
+    /// how many records of refusals there may be, and on whose account.
+    pub(crate) fn follow(&self, policy: &Policy, payers: &Payers) {
         self.required.set(policy.settings().audit == Setting::Required);
-        self.repeats.borrow_mut().limit(Rates::of(policy));
+        self.repeats.borrow_mut().limit(Rates::of(policy), payers.clone());
     }
 
     /// Goes on in another file: the old one has been moved away.

@@ -17,7 +17,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::sync::mpsc::{Sender, channel};
 
-use fdbroker_policy::Uid;
 use fdbroker_wire::Account;
 use rustix::event::{PollFlags, Timespec, poll};
 use rustix::net::{Shutdown, shutdown};
@@ -25,6 +24,7 @@ use rustix::net::{Shutdown, shutdown};
 use crate::child;
 use crate::fd::{CloseQueue, Depositor, PeerFd, table};
 use crate::look::wait_for;
+use crate::payer::Payer;
 use crate::sandbox::{self, credentials};
 use crate::sys::receive::{Received, receive};
 
@@ -120,7 +120,7 @@ fn next(link: &OwnedFd, queue: &CloseQueue, open: &Sender<()>) -> io::Result<Opt
     let Some(mut connection) = received.descriptors.into_iter().next() else {
         return Ok((received.length > 0).then_some(Sent::Nothing));
     };
-    connection.move_to(Depositor::Brought(Uid(u32::from_ne_bytes(uid))));
+    connection.move_to(Depositor::Brought(Payer::named(u32::from_ne_bytes(uid))));
     connection.keep_until_closed(open.clone());
     Ok(Some(Sent::Connection(connection)))
 }

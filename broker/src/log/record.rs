@@ -251,7 +251,8 @@ impl Record<'_> {
     /// What makes two records of one user equal, beside the user: not the process, and not which
     /// slot of the tag it was.
     pub(crate) fn question(&self) -> impl std::hash::Hash {
-        let who = (self.gid.0, self.unit, self.sender.map(|(uid, gid, _)| (uid.0, gid.0)));
+        let who =
+            (self.uid.0, self.gid.0, self.unit, self.sender.map(|(uid, gid, _)| (uid.0, gid.0)));
         // What is no slot or tag has nothing but its name.
         let name = (self.subject == Subject::Nothing).then_some(self.name);
         let what = (self.right, self.subject.tag(), name);

@@ -19,6 +19,7 @@ use super::resources::pool::stale;
 use super::state::Supervisor;
 use super::workers::link::Link;
 use crate::fd::{Depositor, PeerFd, table};
+use crate::payer::Payer;
 
 /// Of how many deposits or connections the worker is told in one message.
 const AT_ONCE: usize = 1024;
@@ -34,7 +35,7 @@ impl Supervisor {
         match message {
             Message::Add(add) => {
                 let slot = add.slot;
-                let kept = self.deposits.keep(add);
+                let kept = self.deposits.keep(add, &self.source.payers);
                 if !kept {
                     self.log.error(&format!(
                         "the worker sent a deposit for slot {slot} without a record of its owner: \
@@ -67,9 +68,19 @@ impl Supervisor {
             Control::Open { generation, resource, ticket, uid, pid, process } => {
                 if generation == self.source.generation {
                     let (uid, place, charge) = (Uid(uid), None, None);
+                    let payer = self.source.payers.of(uid);
                     let (worker, unclosed) = (self.unclosed.worker(), self.unclosed.clone());
-                    let caller =
-                        Caller { ticket, uid, pid, process, place, charge, worker, unclosed };
+                    let caller = Caller {
+                        ticket,
+                        uid,
+                        payer,
+                        pid,
+                        process,
+                        place,
+                        charge,
+                        worker,
+                        unclosed,
+                    };
                     self.opener.open(resource, caller, answers);
                 } else {
                     // A closed channel means that the worker has gone, and its question with it.
@@ -94,10 +105,11 @@ impl Supervisor {
                 problem.into_iter().for_each(|problem| self.log.error(problem));
             }
             Control::Flood { uid } => {
-                self.listener.shut_out(Uid(uid), &self.log);
+                let payer = self.source.payers.of(Uid(uid));
+                self.listener.shut_out(Uid(uid), payer, &self.log);
                 self.tell_health(link);
             }
-            Control::WantCloser { uid } => self.give_closer(Uid(uid), link),
+            Control::WantCloser { uid } => self.give_closer(Payer::named(uid), link),
             Control::Leases { ticket } => {
                 link.control(Control::Told { ticket, outcome: Ok(self.leases.report()) });
             }
@@ -158,10 +170,10 @@ impl Supervisor {
         }
     }
 
-    /// Sends the worker a closer, since `uid` left descriptors unread.
-    fn give_closer(&mut self, uid: Uid, link: &mut Link) {
+    /// Sends the worker a closer, since `payer` left descriptors unread.
+    fn give_closer(&mut self, payer: Payer, link: &mut Link) {
         if let Some(socket) =
-            self.closers.start(&self.spawner, self.source.account(), uid, &self.log)
+            self.closers.start(&self.spawner, self.source.account(), payer, &self.log)
         {
             link.carry_own(Control::Closer, socket);
         }

@@ -97,6 +97,7 @@ fn prepare(
         log.info(&format!("the supervisor is {confinement}"));
     }
     confinement.missing().iter().for_each(|missing| log.warn(missing));
+    source.odd.iter().for_each(|odd| log.warn(odd));
     // Before anything of a peer's is here.
     let spawner = Arc::new(Spawner::start(format, &log));
     raise_descriptor_limit(&log);

@@ -136,6 +136,7 @@ impl Supervisor {
                  slot is still empty"
             ));
         }
+        source.odd.iter().for_each(|odd| self.log.warn(odd));
         self.awaited = Some(source.generation);
         self.source = source;
         self.opener = opener;

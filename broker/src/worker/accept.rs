@@ -26,6 +26,7 @@ use super::unaccepted::Unaccepted;
 use crate::fd::{CloseQueue, Depositor, PeerFd};
 use crate::log::{Kind, Record, Verdict};
 use crate::look::look;
+use crate::payer::Payer;
 use crate::sys::socket::{read_urgent_inline, tell_unread};
 use crate::sys::watch::Watched;
 use crate::transmit::transmit;
@@ -153,19 +154,19 @@ fn arrive(worker: &Rc<Worker>, stream: OwnedFd) {
             return worker.log().error(&format!("cannot identify a peer: {error}"));
         }
     };
-    let (uid, turn) = (arrival.uid, Rc::clone(&arrival.turn));
+    let (payer, turn) = (arrival.payer, Rc::clone(&arrival.turn));
     if has_left(&arrival.stream) {
         // It asks for nothing, and takes no more than the time for that.
-        worker.arrivals.came_to_nothing(uid, Instant::now());
+        arrival.comes_to_nothing(worker);
         serve::put_away_empty(worker, arrival.stream);
-        return worker.loop_time.charge(uid);
+        return worker.loop_time.charge(payer);
     }
-    match worker.quotas.connection(uid) {
+    match worker.quotas.connection(payer) {
         Ok(charge) => {
             let welcome = arrival.welcome(Rc::clone(worker), charge);
             tokio::task::spawn_local(async move { turn.charged(welcome).await });
         }
-        Err(exceeded) => match may_wait(worker, uid) {
+        Err(exceeded) => match may_wait(worker, payer) {
             Some(late) => {
                 let wait = arrival.wait(Rc::clone(worker), late, exceeded);
                 tokio::task::spawn_local(async move { turn.charged(wait).await });
@@ -173,7 +174,7 @@ fn arrive(worker: &Rc<Worker>, stream: OwnedFd) {
             None => arrival.exceeds(worker, exceeded),
         },
     }
-    worker.loop_time.charge(uid);
+    worker.loop_time.charge(payer);
 }
 
 /// Whether nobody is at the other end any more, and nothing is left of what was sent from there.
@@ -183,19 +184,20 @@ fn has_left(stream: &OwnedFd) -> bool {
 }
 
 /// Lets a connection wait until others of its user have ended, if not too many do.
-fn may_wait(worker: &Worker, uid: Uid) -> Option<(Late, LateCharge)> {
-    worker.sessions.late(uid).zip(worker.quotas.late(uid).ok())
+fn may_wait(worker: &Worker, payer: Payer) -> Option<(Late, LateCharge)> {
+    worker.sessions.late(payer).zip(worker.quotas.late(payer).ok())
 }
 
 /// Whether any connections of this user are about to be off its account.
-fn are_fewer_soon(worker: &Worker, uid: Uid) -> bool {
-    worker.sessions.are_ending(uid) || worker.connections.are_parting(uid)
+fn are_fewer_soon(worker: &Worker, payer: Payer) -> bool {
+    worker.sessions.are_ending(payer) || worker.connections.are_parting(payer)
 }
 
 /// A connection that is no session yet.
 struct Arrival {
     stream: OwnedFd,
     uid: Uid,
+    payer: Payer,
     gid: Gid,
     pid: i32,
     turn: Rc<Turn>,
@@ -208,14 +210,16 @@ impl Arrival {
             Err(error) => return Err((stream, error)),
         };
         let (uid, gid) = (Uid(credentials.uid()), Gid(credentials.gid()));
-        Ok(Self { stream, uid, gid, pid: credentials.pid(), turn: worker.loop_time.turn(uid) })
+        let payer = worker.policy.now().payers.of(uid);
+        let turn = worker.loop_time.turn(payer);
+        Ok(Self { stream, uid, payer, gid, pid: credentials.pid(), turn })
     }
 
     /// Serves it when its user's turn has come.
     async fn welcome(self, worker: Rc<Worker>, charge: ConnectionCharge) {
         self.turn.take().await;
         if has_left(&self.stream) {
-            worker.arrivals.came_to_nothing(self.uid, Instant::now());
+            self.comes_to_nothing(&worker);
             return self.end(&worker);
         }
         let mut identity = match Identity::of(&self.stream, worker.sees_units) {
@@ -239,11 +243,12 @@ impl Arrival {
         let _ = tell_unread(self.stream.as_fd());
         match Watched::or_back(self.stream) {
             Ok(stream) => {
-                serve::serve(worker, stream, Rc::new(identity), charge, self.turn).await;
+                let who = (Rc::new(identity), self.payer);
+                serve::serve(worker, stream, who, charge, self.turn).await;
             }
             Err((stream, error)) => {
                 worker.log().error(&format!("a peer cannot be watched: {error}"));
-                drop(worker.close_queue.hold(Depositor::Brought(self.uid), stream));
+                drop(worker.close_queue.hold(Depositor::Brought(self.payer), stream));
             }
         }
     }
@@ -252,18 +257,18 @@ impl Arrival {
     async fn wait(self, worker: Rc<Worker>, late: (Late, LateCharge), exceeded: Exceeded) {
         let arrived = Instant::now();
         self.turn.take().await;
-        worker.sessions.reap(self.uid, arrived);
-        if matches!(exceeded, Exceeded::Connections(_)) {
+        worker.sessions.reap(self.payer, arrived);
+        if matches!(exceeded, Exceeded::Connections(_) | Exceeded::LastConnections(_)) {
             worker.sessions.reap_all();
         }
         // Those that the supervisor knows count until it has closed its duplicates.
-        let mut charge = worker.quotas.connection(self.uid);
+        let mut charge = worker.quotas.connection(self.payer);
         for _ in 0..PARTING_STEPS {
-            if charge.is_ok() || !are_fewer_soon(&worker, self.uid) {
+            if charge.is_ok() || !are_fewer_soon(&worker, self.payer) {
                 break;
             }
             tokio::time::sleep(PARTING_STEP).await;
-            charge = worker.quotas.connection(self.uid);
+            charge = worker.quotas.connection(self.payer);
         }
         drop(late);
         match charge {
@@ -275,9 +280,14 @@ impl Arrival {
     /// Turns a peer away since there are too many. It comes to nothing by its user only if the user has them.
     fn exceeds(self, worker: &Worker, exceeded: Exceeded) {
         if matches!(exceeded, Exceeded::ConnectionsOfUser(_) | Exceeded::Brought) {
-            worker.arrivals.came_to_nothing(self.uid, Instant::now());
+            self.comes_to_nothing(worker);
         }
         self.turn_away(worker, Errno::DQUOT, &exceeded.to_string());
+    }
+
+    /// It was left before it was served, or is turned away.
+    fn comes_to_nothing(&self, worker: &Worker) {
+        worker.arrivals.came_to_nothing(self.uid, self.payer, Instant::now());
     }
 
     /// Tells a peer why it is disconnected.
@@ -304,7 +314,7 @@ impl Arrival {
     fn end(self, worker: &Worker) {
         // It fails when the peer has gone: then there is nothing left to end.
         let _ = shutdown(&self.stream, Shutdown::Both);
-        serve::put_away(worker, self.uid, self.stream, ());
+        serve::put_away(worker, self.payer, self.stream, ());
     }
 }
 

@@ -140,7 +140,7 @@ async fn start(
     let mut slots = store::slots::Slots::default();
     for deposit in deposits {
         let slot = deposit.slot;
-        let restore = || store::deposit::Deposit::restored(deposit, &quotas);
+        let restore = || store::deposit::Deposit::restored(deposit, &quotas, &rules.payers);
         match at_hand::on(slot, restore) {
             Ok(deposit) => slots.put(deposit),
             // The others are worth more than it: it stays with the supervisor.
@@ -149,12 +149,12 @@ async fn start(
     }
     let connections = connections::Connections::default();
     for tally in waiting {
-        link.copies.wait_for(tally, &quotas);
+        link.copies.wait_for(tally, &quotas, &rules.payers);
         connections.wait_for(tally, &quotas);
-        link.questions.openings.wait_for(tally, &quotas);
+        link.questions.openings.wait_for(tally, &quotas, &rules.payers);
     }
     let audit = Audit::new(Rc::new(log), trail);
-    audit.follow(&rules.policy);
+    audit.follow(&rules.policy, &rules.payers);
     let (coming, policies) = unbounded_channel();
     let (listeners, others) = unbounded_channel();
     let worker = Rc::new(Worker {

@@ -5,8 +5,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use fdbroker_policy::Uid;
-
 use super::identity::Identity;
 use super::limits::loop_time::Turn;
 use super::limits::quota::ConnectionCharge;
@@ -22,6 +20,7 @@ use super::store::pending_closes::PendingCloses;
 use super::supervisor_link::closer::EndedConnection;
 use crate::fd::Depositor;
 use crate::log::{Kind, Record, Verdict};
+use crate::payer::Payer;
 use crate::sys::socket::carries_descriptors;
 use crate::sys::watch::Watched;
 use crate::transmit::too_many_in_flight;
@@ -30,21 +29,21 @@ use crate::transmit::too_many_in_flight;
 pub(crate) async fn serve(
     worker: Rc<Worker>,
     stream: Watched,
-    identity: Rc<Identity>,
+    (identity, payer): (Rc<Identity>, Payer),
     charge: ConnectionCharge,
     turn: Rc<Turn>,
 ) {
     let stream = Rc::new(stream);
     let charge = Arc::new(charge);
-    let entry = worker.connections.enter(identity.uid, &stream, &charge);
-    let connection = worker.sessions.add(identity.uid, &stream, &turn, charge);
+    let entry = worker.connections.enter(payer, &stream, &charge);
+    let connection = worker.sessions.add(payer, &stream, &turn, charge);
     let patience = worker.policy.now().policy.settings().frame_timeout;
-    let ledger = worker.in_flight.ledger(identity.uid, &stream);
-    let reader = worker.quotas.reader(identity.uid);
+    let ledger = worker.in_flight.ledger(payer, &stream);
+    let reader = worker.quotas.reader(payer);
     let (own, who) = (Rc::clone(&stream), Rc::clone(&identity));
     let mut session = Session {
         participant: worker.ownership.participant(&identity),
-        inbox: Inbox::new(own, Rc::clone(&turn), who, reader.clone(), patience),
+        inbox: Inbox::new(own, Rc::clone(&turn), (who, payer), reader.clone(), patience),
         identity,
         touched: Vec::new(),
         outbox: Outbox::new(Rc::clone(&stream), ledger, reader, patience),
@@ -63,7 +62,6 @@ pub(crate) async fn serve(
             ..session.identity.record()
         });
     }
-    let uid = session.identity.uid;
     let Session { touched, participant, outbox, inbox, connection: own, .. } = session;
     // Both hold the socket, which is not to be closed here.
     drop((inbox, own));
@@ -76,7 +74,7 @@ pub(crate) async fn serve(
     let charge = connection.into_charge();
     drop(entry);
     if let Some(socket) = Rc::into_inner(stream) {
-        put_away(&worker, uid, socket.into_inner(), charge);
+        put_away(&worker, payer, socket.into_inner(), charge);
     }
 }
 
@@ -88,7 +86,7 @@ pub(crate) async fn serve(
 /// garbage in close(2) of a Unix socket.
 pub(crate) fn put_away(
     worker: &Worker,
-    uid: Uid,
+    payer: Payer,
     socket: OwnedFd,
     charge: impl Send + Sync + 'static,
 ) {
@@ -97,7 +95,7 @@ pub(crate) fn put_away(
     }
     // As long as it has no closer, it keeps others from being accepted.
     let charge = Box::new((charge, worker.quotas.ended()));
-    worker.closers.close(EndedConnection { uid, socket, charge });
+    worker.closers.close(EndedConnection { payer, socket, charge });
 }
 
 /// Closes a connection that has ended, and in which no descriptor lies unread. Until that is done it counts

@@ -7,13 +7,13 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fdbroker_policy::Uid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::ioctl_fionread;
 
 use super::limits::forgetful::Forgetful;
 use super::limits::loop_time::Turn;
 use super::limits::quota::ConnectionCharge;
+use crate::payer::Payer;
 use crate::sys::socket::unread;
 use crate::sys::watch::Watched;
 
@@ -25,7 +25,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// The connections of all users.
 #[derive(Default)]
 pub(crate) struct Sessions {
-    users: RefCell<Forgetful<Uid, User>>,
+    users: RefCell<Forgetful<Payer, User>>,
     looked_through: Cell<Option<Instant>>,
 }
 
@@ -38,6 +38,8 @@ struct User {
 
 /// One connection, and what it is charged with.
 pub(crate) struct Connection {
+    /// On whose account it is.
+    pub(crate) payer: Payer,
     pub(crate) stream: Rc<Watched>,
     pub(crate) turn: Rc<Turn>,
     charge: RefCell<Option<Arc<ConnectionCharge>>>,
@@ -58,19 +60,19 @@ enum Doing {
 pub(crate) struct Late(Rc<Cell<u32>>);
 
 impl Sessions {
-    /// Adds a connection of `uid`.
+    /// Adds a connection of `payer`.
     pub(crate) fn add(
         &self,
-        uid: Uid,
+        payer: Payer,
         stream: &Rc<Watched>,
         turn: &Rc<Turn>,
         charge: Arc<ConnectionCharge>,
     ) -> Rc<Connection> {
         let (stream, turn) = (Rc::clone(stream), Rc::clone(turn));
         let (charge, doing) = (RefCell::new(Some(charge)), Cell::new(Doing::Waits));
-        let connection = Rc::new(Connection { stream, turn, charge, doing });
+        let connection = Rc::new(Connection { payer, stream, turn, charge, doing });
         let mut users = self.users.borrow_mut();
-        let connections = &mut users.entry(uid, User::is_here).or_default().connections;
+        let connections = &mut users.entry(payer, User::is_here).or_default().connections;
         if connections.len() == connections.capacity() {
             connections.retain(|other| other.strong_count() > 0);
         }
@@ -78,10 +80,10 @@ impl Sessions {
         connection
     }
 
-    /// Lets one more connection of `uid` wait, or `None` if too many do.
-    pub(crate) fn late(&self, uid: Uid) -> Option<Late> {
+    /// Lets one more connection of `payer` wait, or `None` if too many do.
+    pub(crate) fn late(&self, payer: Payer) -> Option<Late> {
         let mut users = self.users.borrow_mut();
-        let user = users.entry(uid, User::is_here).or_default();
+        let user = users.entry(payer, User::is_here).or_default();
         if user.late.get() >= LATE {
             return None;
         }
@@ -91,9 +93,9 @@ impl Sessions {
 
     /// Takes the connections whose peer has hung up off their user's account, and ends their sessions;
     /// unless they have been looked through since `then`.
-    pub(crate) fn reap(&self, uid: Uid, then: Instant) {
+    pub(crate) fn reap(&self, payer: Payer, then: Instant) {
         let users = self.users.borrow();
-        let Some(user) = users.get(&uid) else { return };
+        let Some(user) = users.get(&payer) else { return };
         if user.looked_through.get().is_none_or(|last| last <= then) {
             user.looked_through.set(Some(Instant::now()));
             reap(user.connections.iter().filter_map(Weak::upgrade).collect());
@@ -101,9 +103,9 @@ impl Sessions {
     }
 
     /// Whether any of this user's connections is about to be off its account.
-    pub(crate) fn are_ending(&self, uid: Uid) -> bool {
+    pub(crate) fn are_ending(&self, payer: Payer) -> bool {
         let users = self.users.borrow();
-        let connections = users.get(&uid).into_iter().flat_map(|user| &user.connections);
+        let connections = users.get(&payer).into_iter().flat_map(|user| &user.connections);
         connections.filter_map(Weak::upgrade).any(|it| it.doing.get() == Doing::Ends)
     }
 
@@ -193,7 +195,7 @@ mod tests {
     use super::super::limits::quota::Quotas;
     use super::*;
 
-    const USER: Uid = Uid(7);
+    const USER: Payer = Payer::named(7);
 
     #[tokio::test]
     async fn a_connection_that_was_left_counts_until_its_request_has_been_served() {

@@ -12,6 +12,7 @@ use rustix::process::Signal;
 
 const ALICE: u32 = 64231;
 const BOB: u32 = 64232;
+const CAROL: u32 = 64233;
 const POLICY: &str = r#"
 [tags.any]
 id = 1
@@ -87,7 +88,10 @@ fn a_user_who_is_turned_away_since_others_have_all_connections_is_not_shut_out()
     }
     let daemon = Daemon::open().setting("max_connections = 20").start();
     let (alice, bob) = (HelperProcess::user(ALICE), HelperProcess::user(BOB));
-    let mut held: Vec<_> = (0..20).map(|_| bob.connect(&daemon)).collect();
+    let carol = HelperProcess::user(CAROL);
+    // The last two are for users who have few.
+    let of_bob = (0..18).map(|_| bob.connect(&daemon));
+    let mut held: Vec<_> = of_bob.chain((0..2).map(|_| carol.connect(&daemon))).collect();
     held.iter_mut().for_each(|peer| peer.is_served((1, 0)));
     for _ in 0..1500 {
         assert!(may_connect(&alice, &daemon));

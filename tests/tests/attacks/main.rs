@@ -14,6 +14,7 @@
 //! - [`rights`]: peers that try what they have no right to
 //! - [`sandbox`]: a worker that was taken over
 //! - [`sandbox_calls`]: the worker's system calls, beside the list of its filter
+//! - [`subordinate`]: one person with many user ids
 //! - [`table`]: a full descriptor table
 
 mod client;
@@ -29,4 +30,5 @@ mod resources;
 mod rights;
 mod sandbox;
 mod sandbox_calls;
+mod subordinate;
 mod table;

@@ -11,7 +11,7 @@ mod values;
 
 pub use self::account::{DepositNumber, Joined, Tally};
 pub use self::opened::Opened;
-pub use self::setup::{Account, KnownName, NameKind, PolicyText, Setup};
+pub use self::setup::{Account, KnownName, NameKind, PolicyText, Setup, Subordinates};
 use crate::fields::{Body, Fields};
 use crate::opcode::{CLOSER, OPENED};
 use crate::{Errno, Extended, Index, Slot, Tag};

@@ -20,6 +20,19 @@ pub struct Setup {
     /// Every name of the policy as the supervisor looked it up. So the worker reads the same policy
     /// even if an account has gone since.
     pub names: Vec<KnownName>,
+    /// User ids that count as another user, in order; no id is in two ranges.
+    pub subordinates: Vec<Subordinates>,
+}
+
+/// A range of user ids that count as one user.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Subordinates {
+    /// The first of them.
+    pub first: u32,
+    /// The last of them.
+    pub last: u32,
+    /// The user that they count as.
+    pub user: u32,
 }
 
 /// The account that the worker runs as.
@@ -74,6 +87,10 @@ impl Body {
         for policy in &setup.policy {
             self.string(&policy.path).string(&policy.text);
         }
+        self.u32(u32::try_from(setup.subordinates.len()).unwrap_or(u32::MAX));
+        for Subordinates { first, last, user } in &setup.subordinates {
+            self.u32(*first).u32(*last).u32(*user);
+        }
         for known in &setup.names {
             let kind = u32::from(known.kind == NameKind::Group);
             self.u32(kind).u32(known.id).string(&known.name);
@@ -91,6 +108,11 @@ impl Fields<'_> {
         for _ in 0..self.u32()? {
             policy.push(PolicyText { path: self.string()?, text: self.string()? });
         }
+        let mut subordinates = Vec::new();
+        for _ in 0..self.u32()? {
+            let (first, last, user) = (self.u32()?, self.u32()?, self.u32()?);
+            subordinates.push(Subordinates { first, last, user });
+        }
         let mut names = Vec::new();
         while !self.0.is_empty() {
             names.push(self.known_name()?);
@@ -103,6 +125,7 @@ impl Fields<'_> {
             account: drops.then_some(account),
             policy,
             names,
+            subordinates,
         })
     }
 

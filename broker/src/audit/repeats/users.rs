@@ -4,12 +4,11 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Instant;
 
-use fdbroker_policy::Uid;
-
 use super::rates::Rates;
 use super::together::Together;
 use super::user::{User, WINDOW};
 use crate::log::{OwnedRecord, Record};
+use crate::payer::{Payer, Payers};
 
 /// How many users are remembered; the refusals of further ones are counted together.
 const USERS: usize = 1024;
@@ -20,7 +19,8 @@ const ALL: u32 = 10;
 /// The refusals of this second.
 pub(in crate::audit) struct Repeats {
     rates: Rates,
-    users: HashMap<Uid, User>,
+    payers: Payers,
+    users: HashMap<Payer, User>,
     /// Beyond the users that are remembered.
     others: Together,
     /// The records of all users in the second that began then.
@@ -33,6 +33,7 @@ impl Repeats {
     pub(in crate::audit) fn new(now: Instant) -> Self {
         Self {
             rates: Rates::default(),
+            payers: Payers::default(),
             users: HashMap::new(),
             others: Together::default(),
             all: (now, 0),
@@ -40,18 +41,19 @@ impl Repeats {
         }
     }
 
-    /// Puts other rates in force.
-    pub(in crate::audit) fn limit(&mut self, rates: Rates) {
+    /// Puts other rates in force, and others who pay for users.
+    pub(in crate::audit) fn limit(&mut self, rates: Rates, payers: Payers) {
         self.rates = rates;
+        self.payers = payers;
     }
 
     /// Whether a refusal is counted, and no record of its own.
     pub(in crate::audit) fn only_counts(&mut self, record: &Record<'_>, now: Instant) -> bool {
-        let key = self.secret.hash_one(record.question());
+        let (key, payer) = (self.secret.hash_one(record.question()), self.payers.of(record.uid));
         if now.duration_since(self.all.0) >= WINDOW {
             self.all = (now, 0);
         }
-        if self.users.len() >= USERS && !self.users.contains_key(&record.uid) {
+        if self.users.len() >= USERS && !self.users.contains_key(&payer) {
             // Counts that have not been written stay.
             self.users.retain(|_, user| !user.is_over(now) || user.has_counted());
             if self.users.len() >= USERS {
@@ -60,7 +62,7 @@ impl Repeats {
             }
         }
         let crowded = self.all.1 >= self.rates.of_user.get().saturating_mul(ALL);
-        let user = self.users.entry(record.uid).or_insert_with(|| User::new(now));
+        let user = self.users.entry(payer).or_insert_with(|| User::new(now));
         let counts = user.only_counts(record, key, &self.rates, crowded, now);
         self.all.1 += u32::from(!counts);
         counts
@@ -92,7 +94,7 @@ mod tests {
     use fdbroker_wire::{Index, Slot};
 
     use super::super::user::{KINDS, SHOWN};
-    use super::{ALL, Rates, Repeats, USERS};
+    use super::{ALL, Payers, Rates, Repeats, USERS};
     use crate::log::{Name, OwnedRecord, Record, Subject, Verdict, sample, sample_of_a_run};
 
     fn many(times: u32, mut step: impl FnMut() -> bool) {
@@ -242,7 +244,7 @@ mod tests {
     fn a_user_has_so_many_records_a_second_and_all_are_counted() {
         let (mut repeats, start) = begin();
         let rate = NonZeroU32::new(20).unwrap();
-        repeats.limit(Rates { of_user: rate, ..Rates::default() });
+        repeats.limit(Rates { of_user: rate, ..Rates::default() }, Payers::default());
         let written = (0..2000).filter(|tag| !repeats.only_counts(&about(*tag, 0), start)).count();
         assert_eq!(written, 20);
         assert!(!repeats.only_counts(&of(99), start), "others have theirs");
@@ -255,7 +257,7 @@ mod tests {
     fn counts_are_part_of_a_users_rate() {
         let (mut repeats, start) = begin();
         let rate = NonZeroU32::new(10).unwrap();
-        repeats.limit(Rates { of_user: rate, ..Rates::default() });
+        repeats.limit(Rates { of_user: rate, ..Rates::default() }, Payers::default());
         for second in 0..5 {
             let now = start + Duration::from_secs(second);
             let told = repeats.due(Some(now)).0;
@@ -273,7 +275,7 @@ mod tests {
     fn counts_are_part_of_a_rules_rate() {
         let (mut repeats, start) = begin();
         let of_rules = [("noisy".to_owned(), NonZeroU32::new(2).unwrap())].into();
-        repeats.limit(Rates { of_rules, ..Rates::default() });
+        repeats.limit(Rates { of_rules, ..Rates::default() }, Payers::default());
         let noisy = |tag| Record { rule: Some("noisy"), ..about(tag, 0) };
         many(9, || repeats.only_counts(&about(1, 0), start));
         for tag in 0..9 {
@@ -292,7 +294,7 @@ mod tests {
     fn a_rule_can_have_a_rate_of_its_own() {
         let (mut repeats, start) = begin();
         let of_rules = [("noisy".to_owned(), NonZeroU32::MIN)].into();
-        repeats.limit(Rates { of_rules, ..Rates::default() });
+        repeats.limit(Rates { of_rules, ..Rates::default() }, Payers::default());
         let noisy = |tag| Record { rule: Some("noisy"), ..about(tag, 0) };
         let written = (0..9).filter(|tag| !repeats.only_counts(&noisy(*tag), start)).count();
         assert_eq!(written, 1);
@@ -304,7 +306,7 @@ mod tests {
     fn many_users_together_leave_each_the_first_few() {
         let (mut repeats, start) = begin();
         let rate = NonZeroU32::new(10).unwrap();
-        repeats.limit(Rates { of_user: rate, ..Rates::default() });
+        repeats.limit(Rates { of_user: rate, ..Rates::default() }, Payers::default());
         let asks = |repeats: &mut Repeats, uid, tag| {
             !repeats.only_counts(&Record { uid: Uid(uid), ..about(tag, 0) }, start)
         };

@@ -119,7 +119,7 @@ impl Crew {
 
 #[cfg(test)]
 mod tests {
-    use fdbroker_policy::Uid;
+    use crate::payer::Payer;
 
     use super::*;
 
@@ -141,7 +141,8 @@ mod tests {
     #[test]
     fn accounts_whose_closes_sleep_leave_spares_to_the_next() {
         let mut crews = Crews::default();
-        let mut each = (2000..2060).map(|uid| sleep_all(&mut crews, Depositor::User(Uid(uid))));
+        let mut each =
+            (2000..2060).map(|uid| sleep_all(&mut crews, Depositor::User(Payer::named(uid))));
         assert_eq!(each.next(), Some(30), "one, and a share of the spares");
         assert!(each.all(|asleep| asleep >= 2), "each has at least one");
     }
@@ -150,15 +151,19 @@ mod tests {
     fn the_last_spares_are_for_system_users() {
         let mut crews = Crews::default();
         let mut uids = 2000..3000;
-        while uids.next().is_some_and(|uid| sleep_all(&mut crews, Depositor::User(Uid(uid))) > 1) {}
+        while uids
+            .next()
+            .is_some_and(|uid| sleep_all(&mut crews, Depositor::User(Payer::named(uid))) > 1)
+        {
+        }
         assert!(!uids.is_empty(), "there is a bound");
-        assert!(sleep_all(&mut crews, Depositor::User(Uid(7))) > 1);
+        assert!(sleep_all(&mut crews, Depositor::User(Payer::named(7))) > 1);
     }
 
     #[test]
     fn what_takes_no_right_to_bring_has_no_spare() {
         let mut crews = Crews::default();
-        assert_eq!(sleep_all(&mut crews, Depositor::Brought(Uid(2000))), 1);
+        assert_eq!(sleep_all(&mut crews, Depositor::Brought(Payer::named(2000))), 1);
         assert_eq!(sleep_all(&mut crews, Depositor::Unread(1)), 1);
     }
 

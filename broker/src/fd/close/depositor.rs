@@ -1,20 +1,19 @@
 //! On whose account a descriptor is closed.
 
-use fdbroker_policy::Uid;
+use crate::payer::Payer;
 
-/// The user ids below this one are system users' (SYS_UID_MAX in login.defs(5)). Unlike others,
-/// nobody gets many of them by /etc/subuid.
+/// The user ids below this one are system users' (SYS_UID_MAX in login.defs(5)).
 const FIRST_ORDINARY_USER: u32 = 1000;
 
 /// On whose account a descriptor is closed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Depositor {
-    User(Uid),
+    User(Payer),
     /// A user, of what it brought and is no deposit: a refused descriptor, a connection that was left. Anyone
     /// can bring as much, without any right.
-    Brought(Uid),
+    Brought(Payer),
     /// A user, and what was opened for it: a deposit's close that sleeps does not delay it.
-    Opened(Uid),
+    Opened(Payer),
     /// Nobody knows whose it is, or it was opened for nobody in particular.
     Nobody,
     /// The broker's own, with nothing of a peer's in it.
@@ -27,7 +26,9 @@ impl Depositor {
     /// Whether the last threads may work for it.
     pub(super) fn is_of_the_system(self) -> bool {
         match self {
-            Self::User(uid) | Self::Brought(uid) | Self::Opened(uid) => uid.0 < FIRST_ORDINARY_USER,
+            Self::User(payer) | Self::Brought(payer) | Self::Opened(payer) => {
+                payer.uid().0 < FIRST_ORDINARY_USER
+            }
             Self::Nobody | Self::Broker => true,
             // Peers decide whether these can be closed.
             Self::Unread(_) => false,
@@ -40,8 +41,8 @@ impl Depositor {
     }
 }
 
-impl From<Uid> for Depositor {
-    fn from(uid: Uid) -> Self {
-        Self::User(uid)
+impl From<Payer> for Depositor {
+    fn from(payer: Payer) -> Self {
+        Self::User(payer)
     }
 }

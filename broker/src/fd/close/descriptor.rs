@@ -97,7 +97,7 @@ mod tests {
     use std::thread::ThreadId;
     use std::time::Duration;
 
-    use fdbroker_policy::Uid;
+    use crate::payer::Payer;
 
     use super::super::crews::Threads;
     use super::super::queue::UNREAD;
@@ -132,7 +132,7 @@ mod tests {
     }
 
     fn held(queue: &CloseQueue, uid: u32) -> DeferredClose {
-        held_for(queue, Uid(uid).into())
+        held_for(queue, Payer::named(uid).into())
     }
 
     fn held_for(queue: &CloseQueue, depositor: Depositor) -> DeferredClose {
@@ -141,7 +141,7 @@ mod tests {
 
     /// Blocks the thread of a user; returns what ends that.
     fn block(queue: &CloseQueue, uid: u32) -> Sender<()> {
-        block_for(queue, Uid(uid).into())
+        block_for(queue, Payer::named(uid).into())
     }
 
     fn block_for(queue: &CloseQueue, depositor: Depositor) -> Sender<()> {
@@ -176,7 +176,7 @@ mod tests {
     fn no_descriptor_is_closed_by_the_thread_that_drops_it() {
         let queue = CloseQueue::new();
         let (mut reader, writer) = std::io::pipe().unwrap();
-        drop(queue.hold(Uid(1), writer.into()));
+        drop(queue.hold(Payer::named(1), writer.into()));
         assert!(is_closed(&queue, 1, PATIENCE));
         // In order: the pipe, which was before it, has been closed too.
         assert_eq!(reader.read(&mut [0]).unwrap(), 0);
@@ -189,7 +189,7 @@ mod tests {
             let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
             theirs.set_nonblocking(true).unwrap();
             let _other = ours.try_clone().unwrap();
-            let held = queue.hold(Uid(1), ours.into());
+            let held = queue.hold(Payer::named(1), ours.into());
             said.iter().for_each(|shut| held.shut_when_closed(*shut));
             drop(held);
             assert!(is_closed(&queue, 1, PATIENCE));
@@ -268,7 +268,8 @@ mod tests {
         let queue = CloseQueue::with(few(8));
         let release = block(&queue, 2000);
         (0..BATCH / 2).for_each(|_| drop(held(&queue, 2000)));
-        let waiting = queue.0.lock().waiting.get(&Uid(2000).into()).map_or(0, |jobs| jobs.len());
+        let waiting =
+            queue.0.lock().waiting.get(&Payer::named(2000).into()).map_or(0, |jobs| jobs.len());
         assert_eq!(waiting, BATCH / 2);
         drop(release);
         assert!(is_closed(&queue, 2000, PATIENCE));
@@ -287,7 +288,7 @@ mod tests {
     #[test]
     fn what_takes_no_right_to_bring_leaves_threads_for_deposits() {
         let queue = CloseQueue::with(few(8));
-        let brought = |uid| Depositor::Brought(Uid(uid));
+        let brought = |uid| Depositor::Brought(Payer::named(uid));
         let _blocked: Vec<_> = [2000, 2001].map(|uid| block_for(&queue, brought(uid))).into();
         drop(held_for(&queue, brought(2002)));
         for uid in [2000, 2001, 2002] {
@@ -301,7 +302,7 @@ mod tests {
         let queue = CloseQueue::with(few(0));
         let (mut reader, writer) = std::io::pipe().unwrap();
         rustix::io::ioctl_fionbio(&reader, true).unwrap();
-        drop(queue.hold(Uid(1), writer.into()));
+        drop(queue.hold(Payer::named(1), writer.into()));
         assert!(!is_closed(&queue, 1, Duration::from_millis(50)));
         drop(queue);
         let error = reader.read(&mut [0]).unwrap_err();

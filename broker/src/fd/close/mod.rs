@@ -10,7 +10,7 @@
 //! - Each account has at most one thread at work. Its descriptors are closed in order. If one blocks
 //!   for more than a moment, another thread closes what comes after it. An account may have a part of
 //!   these spares; once it has no more, only what is its own waits.
-//! - A uid has three accounts: its deposits, resources that were opened for it, and what it brought
+//! - A user has three accounts: its deposits, resources that were opened for it, and what it brought
 //!   and is no deposit. The last one has no spares, since that takes no right.
 //! - Descriptors wait a few milliseconds, or until many are together, so that one wake-up serves
 //!   them all. While a thread keeps the time, dropping one costs a lock and a push. A descriptor

@@ -14,6 +14,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use super::file::AuditFile;
 use crate::audit::Audit;
 use crate::log::{Kind, Log, Name, Record, Subject, Verdict};
+use crate::payer::Payers;
 use crate::supervisor::error::StartError;
 use crate::supervisor::policy_error::PolicyError;
 
@@ -55,7 +56,7 @@ impl Records {
 
     /// Heeds what a policy says of the trail.
     pub(crate) fn follow(&self, policy: &Policy) {
-        self.audit.follow(policy);
+        self.audit.follow(policy, &Payers::default());
     }
 
     /// Whether a policy gets the audit trail that it requires.

@@ -22,6 +22,7 @@ use self::unclosed::Unclosed;
 use crate::deposit_record::DepositRecord;
 use crate::fd::{PeerFd, kind};
 use crate::memory::Freed;
+use crate::payer::Payers;
 
 /// The owner of a serial tag, as the worker noted it.
 pub(crate) struct Note {
@@ -51,12 +52,12 @@ impl Deposits {
 
     /// Keeps a deposit in the place of what was there. Returns whether it has the record that a
     /// worker needs to restore it; without, nothing is kept.
-    pub(crate) fn keep(&mut self, add: Add<PeerFd>) -> bool {
+    pub(crate) fn keep(&mut self, add: Add<PeerFd>, payers: &Payers) -> bool {
         let Some(record) = DepositRecord::before(&add.payload) else { return false };
         let Add { slot, ufd, payload, mut descriptor } = add;
         let leaving = descriptor.as_mut().map(|descriptor| {
             let (notice, leaving) = self.unclosed.deposit(record);
-            descriptor.move_to(record.owner);
+            descriptor.move_to(payers.of(record.owner));
             descriptor.keep_until_closed(notice);
             leaving
         });
@@ -160,6 +161,10 @@ mod tests {
         Add { slot, ufd: 7, payload, descriptor }
     }
 
+    fn keep(deposits: &mut Deposits, add: Add<PeerFd>) -> bool {
+        deposits.keep(add, &Payers::default())
+    }
+
     /// Which deposits are given to workers, by the numbers of their depositors.
     fn given(deposits: &Deposits) -> Vec<i32> {
         deposits.all().map(|kept| kept.ufd).collect()
@@ -170,11 +175,11 @@ mod tests {
         let (queue, slot) = (CloseQueue::new(), Slot::new(1, 5).unwrap());
         let mut deposits = Deposits::new(Unclosed::default());
         for ufd in [1, 2] {
-            assert!(deposits.keep(Add { ufd, ..add(slot, &queue) }));
+            assert!(keep(&mut deposits, Add { ufd, ..add(slot, &queue) }));
             assert!(deposits.set_aside(slot));
         }
         assert_eq!(deposits.aside.readmit(), 2);
-        assert!(deposits.keep(Add { ufd: 3, ..add(slot, &queue) }));
+        assert!(keep(&mut deposits, Add { ufd: 3, ..add(slot, &queue) }));
         let mut came_back = Vec::new();
         for _ in 0..3 {
             deposits.give_back();
@@ -190,7 +195,7 @@ mod tests {
         let (queue, slot) = (CloseQueue::new(), Slot::new(1, 5).unwrap());
         let mut deposits = Deposits::new(Unclosed::default());
         deposits.aside.readmit();
-        assert!(deposits.keep(add(slot, &queue)) && deposits.set_aside(slot));
+        assert!(keep(&mut deposits, add(slot, &queue)) && deposits.set_aside(slot));
         deposits.give_back();
         assert!(given(&deposits).is_empty());
     }
@@ -200,9 +205,9 @@ mod tests {
         let (unclosed, queue, slot) =
             (Unclosed::default(), CloseQueue::new(), Slot::new(1, 5).unwrap());
         let mut deposits = Deposits::new(unclosed.clone());
-        assert!(deposits.keep(add(slot, &queue)));
+        assert!(keep(&mut deposits, add(slot, &queue)));
         unclosed.next_worker();
-        assert!(deposits.keep(add(slot, &queue)));
+        assert!(keep(&mut deposits, add(slot, &queue)));
         assert!(deposits.forget(slot));
         let mut told = 0;
         while told < 2 {

@@ -19,6 +19,7 @@ use fdbroker_policy::Uid;
 use fdbroker_wire::{DepositNumber, Tally};
 
 use crate::deposit_record::DepositRecord;
+use crate::payer::Payer;
 
 /// All of it.
 #[derive(Clone, Default)]
@@ -66,7 +67,7 @@ pub(crate) struct Leaving {
 
 /// Stands for the duplicate of a connection that has ended. When it is dropped, that has been closed.
 pub(crate) struct ConnectionNotice {
-    owner: Uid,
+    owner: Payer,
     number: u32,
     /// Whose number that is.
     worker: u32,
@@ -112,9 +113,9 @@ impl Unclosed {
     }
 
     /// Returns the notice of a connection that has ended, which the worker knows by this number.
-    pub(crate) fn connection(&self, owner: Uid, number: u32) -> ConnectionNotice {
+    pub(crate) fn connection(&self, owner: Payer, number: u32) -> ConnectionNotice {
         let mut state = self.lock();
-        tally(&mut state.waiting, owner).connections += 1;
+        tally(&mut state.waiting, owner.uid()).connections += 1;
         ConnectionNotice { owner, number, worker: state.worker, unclosed: self.clone() }
     }
 
@@ -179,11 +180,11 @@ impl Drop for DepositNotice {
 impl Drop for ConnectionNotice {
     fn drop(&mut self) {
         let mut state = self.unclosed.lock();
-        state.waits_no_longer(self.owner, |tally| &mut tally.connections);
+        state.waits_no_longer(self.owner.uid(), |tally| &mut tally.connections);
         if self.worker == state.worker {
             state.parted.push(self.number);
         } else {
-            tally(&mut state.closed, self.owner).connections += 1;
+            tally(&mut state.closed, self.owner.uid()).connections += 1;
         }
     }
 }
@@ -200,6 +201,7 @@ impl Drop for OpeningNotice {
 mod tests {
     use super::*;
 
+    const PAYER: Payer = Payer::named(7);
     const OWNER: Uid = Uid(7);
     const NUMBER: DepositNumber = DepositNumber(1 << 40);
     const RECORD: DepositRecord = DepositRecord { owner: OWNER, number: NUMBER };
@@ -233,7 +235,7 @@ mod tests {
         // It lies there: that is no matter.
         assert_eq!(unclosed.next_worker(), []);
         unclosed.leaves(&leaving);
-        let connection = unclosed.connection(OWNER, 3);
+        let connection = unclosed.connection(PAYER, 3);
         drop((notice, connection));
         let closed = Closed { removed: vec![NUMBER], parted: vec![3], ..Closed::default() };
         assert_eq!(unclosed.take(), closed);
@@ -248,7 +250,7 @@ mod tests {
         let [early, late] = [(); 2].map(|()| {
             let (notice, leaving) = unclosed.deposit(RECORD);
             unclosed.leaves(&leaving);
-            (notice, unclosed.connection(OWNER, 3))
+            (notice, unclosed.connection(PAYER, 3))
         });
         drop(early);
         assert_eq!(unclosed.next_worker(), [tally(1, 1)]);

@@ -11,6 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::fd::PeerFd;
+use crate::payer::Payer;
 
 /// A lease's number. It is in the payload of what is handed out.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -31,6 +32,8 @@ pub(crate) struct LeaseOffer {
     /// Its place among the holders.
     pub(crate) place: Option<OwnedSemaphorePermit>,
     pub(crate) uid: Uid,
+    /// On whose account the duplicate is closed.
+    pub(crate) payer: Payer,
     pub(crate) pid: i32,
     /// The process that asked, where the kernel names it.
     pub(crate) process: Option<PeerFd>,

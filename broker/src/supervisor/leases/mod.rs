@@ -66,10 +66,10 @@ impl Leases {
     /// # Errors
     /// If it cannot be watched: then it must not be handed out.
     pub(crate) fn begin(&self, offer: LeaseOffer, handed_out: BorrowedFd<'_>) -> io::Result<()> {
-        let LeaseOffer { number, resource, slot, relay, terms, place, uid, pid, .. } = offer;
+        let LeaseOffer { number, resource, slot, relay, terms, place, uid, payer, pid, .. } = offer;
         let (process, until_closed) = (offer.process, offer.until_closed);
         let mut socket =
-            self.0.close_queue.hold(Depositor::Opened(uid), handed_out.try_clone_to_owned()?);
+            self.0.close_queue.hold(Depositor::Opened(payer), handed_out.try_clone_to_owned()?);
         socket.keep_until_closed((until_closed, place));
         let process = process.and_then(process_number::pidfd);
         self.0.ends.watch(number, socket.descriptor(), process.as_ref().map(AsFd::as_fd))?;

@@ -14,15 +14,16 @@ use super::Listener;
 use super::acl::Acl;
 use super::shut_out::{Added, ShutOut};
 use crate::log::Log;
+use crate::payer::Payer;
 
 impl Listener {
     /// Keeps a user from connecting for a while, who floods the socket.
-    pub(in crate::supervisor) fn shut_out(&mut self, user: Uid, log: &Log) {
+    pub(in crate::supervisor) fn shut_out(&mut self, user: Uid, payer: Payer, log: &Log) {
         // An entry keeps out neither root nor the file's owner.
         if user == Uid(0) || user.0 == geteuid().as_raw() {
             return;
         }
-        let long = match self.shut_out.add(user, Instant::now()) {
+        let long = match self.shut_out.add(user, payer, Instant::now()) {
             Added::For(long) => long,
             Added::Already => return,
             Added::GoesOn => return log.warn(&format!("{} {GOES_ON}", flood_of(user))),

@@ -9,6 +9,7 @@ use fdbroker_wire::{Account, KnownName, NameKind, PolicyText, Setup};
 use rustix::process::{getegid, geteuid};
 
 use crate::arguments::{Arguments, DEFAULT_POLICY};
+use crate::payer::Payers;
 use crate::supervisor::policy_error::{PolicyError, ReloadError};
 
 /// A policy, and all that a worker needs to read the very same one.
@@ -16,10 +17,16 @@ use crate::supervisor::policy_error::{PolicyError, ReloadError};
 pub(crate) struct PolicySource {
     /// The file that the command line names.
     named: Option<PathBuf>,
+    /// The file of subordinate ids that the command line names.
+    subuid: Option<PathBuf>,
     /// Counted from the start of the broker.
     pub(crate) generation: u32,
     sees_units: bool,
     pub(crate) policy: Policy,
+    /// Who pays for whom.
+    pub(crate) payers: Payers,
+    /// What is odd about that, for the log.
+    pub(crate) odd: Vec<String>,
     /// The file and its drop-ins; none for the built-in policy.
     pub(crate) texts: Vec<PolicyText>,
     names: Vec<KnownName>,
@@ -35,7 +42,22 @@ impl PolicySource {
 
     /// Reads the policy that the command line names, the default one, or else the built-in one.
     pub(crate) fn read(arguments: &Arguments) -> Result<Self, PolicyError> {
-        Self::read_named(arguments.policy.clone(), 0, instance(), fdbroker_host::sees_units())
+        let (policy, texts, names, account) = read(arguments.policy.as_deref())?;
+        let subuid = arguments.subuid.clone();
+        let (payers, odd) = Payers::read(subuid.as_deref(), None);
+        Ok(Self {
+            named: arguments.policy.clone(),
+            subuid,
+            generation: 0,
+            sees_units: fdbroker_host::sees_units(),
+            policy,
+            payers,
+            odd,
+            texts,
+            names,
+            account,
+            instance: instance(),
+        })
     }
 
     /// Reads it again, from the same place.
@@ -43,34 +65,17 @@ impl PolicySource {
     /// # Errors
     /// When it is not valid; when its files have gone; or when it takes a restart.
     pub(crate) fn read_again(&self) -> Result<Self, ReloadError> {
-        let next = self.generation.wrapping_add(1);
-        let again = Self::read_named(self.named.clone(), next, self.instance, self.sees_units)?;
-        if again.texts.is_empty() && !self.texts.is_empty() {
+        let (policy, texts, names, account) = read(self.named.as_deref())?;
+        if texts.is_empty() && !self.texts.is_empty() {
             return Err(ReloadError::Gone(DEFAULT_POLICY.into()));
         }
-        if again.account != self.account {
+        if account != self.account {
             return Err(ReloadError::AccountChanges);
         }
-        Ok(again)
-    }
-
-    fn read_named(
-        named: Option<PathBuf>,
-        generation: u32,
-        instance: i64,
-        sees_units: bool,
-    ) -> Result<Self, PolicyError> {
-        let (policy, texts, names) = match &named {
-            Some(path) => from_file(path)?,
-            None => match from_file(Path::new(DEFAULT_POLICY)) {
-                Err(PolicyError::File(PolicyFileError::NotFound { .. })) => {
-                    (fdbroker_policy::built_in(owner()), Vec::new(), Vec::new())
-                }
-                read => read?,
-            },
-        };
-        let account = if geteuid().is_root() { Some(worker_account(&policy)?) } else { None };
-        Ok(Self { named, generation, sees_units, policy, texts, names, account, instance })
+        let (payers, odd) = Payers::read(self.subuid.as_deref(), Some(&self.payers));
+        let (named, subuid) = (self.named.clone(), self.subuid.clone());
+        let generation = self.generation.wrapping_add(1);
+        Ok(Self { named, subuid, generation, policy, payers, odd, texts, names, ..*self })
     }
 
     /// The built-in policy.
@@ -79,9 +84,12 @@ impl PolicySource {
         let policy = fdbroker_policy::built_in(owner());
         Self {
             named: None,
+            subuid: None,
             generation: 0,
             sees_units: true,
             policy,
+            payers: Payers::default(),
+            odd: Vec::new(),
             texts: Vec::new(),
             names: Vec::new(),
             account: None,
@@ -99,11 +107,28 @@ impl PolicySource {
             account: self.account,
             policy: self.texts.clone(),
             names: self.names.clone(),
+            subordinates: self.payers.to_tell(),
         }
     }
 }
 
 type Parts = (Policy, Vec<PolicyText>, Vec<KnownName>);
+type WithAccount = (Policy, Vec<PolicyText>, Vec<KnownName>, Option<Account>);
+
+/// Reads a policy file, or the default one, or else takes the built-in policy.
+fn read(named: Option<&Path>) -> Result<WithAccount, PolicyError> {
+    let (policy, texts, names) = match named {
+        Some(path) => from_file(path)?,
+        None => match from_file(Path::new(DEFAULT_POLICY)) {
+            Err(PolicyError::File(PolicyFileError::NotFound { .. })) => {
+                (fdbroker_policy::built_in(owner()), Vec::new(), Vec::new())
+            }
+            read => read?,
+        },
+    };
+    let account = if geteuid().is_root() { Some(worker_account(&policy)?) } else { None };
+    Ok((policy, texts, names, account))
+}
 
 fn from_file(path: &Path) -> Result<Parts, PolicyError> {
     let trusted = [Uid(0), owner()];

@@ -8,6 +8,7 @@ use fdbroker_wire::Opened;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::fd::{CloseQueue, Depositor, PeerFd};
+use crate::payer::Payer;
 use crate::supervisor::deposits::unclosed::{OpeningNotice, Unclosed};
 use crate::supervisor::workers::charges::Charge;
 
@@ -15,8 +16,9 @@ use crate::supervisor::workers::charges::Charge;
 pub(crate) struct Caller {
     /// What the answer carries.
     pub(crate) ticket: u32,
-    /// On whose account the supervisor's copy is closed.
     pub(crate) uid: Uid,
+    /// On whose account the supervisor's copy is closed.
+    pub(crate) payer: Payer,
     /// The process that asked.
     pub(crate) pid: i32,
     pub(crate) process: Option<PeerFd>,
@@ -44,7 +46,7 @@ impl Caller {
         close_queue: &CloseQueue,
     ) -> Opened<PeerFd> {
         opened.map(|descriptor| {
-            let mut descriptor = close_queue.hold(Depositor::Opened(self.uid), descriptor);
+            let mut descriptor = close_queue.hold(Depositor::Opened(self.payer), descriptor);
             descriptor.keep_until_closed(Arc::clone(notice));
             descriptor
         })

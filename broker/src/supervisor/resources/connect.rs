@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use fdbroker_host::Stamp;
-use fdbroker_policy::{Auth, ConnectSource, Tls, Uid};
+use fdbroker_policy::{Auth, ConnectSource, Tls};
 use fdbroker_wire::connection::OUTPUT;
 use fdbroker_wire::{Errno, MAX_PAYLOAD, Opened, Payload, named};
 
@@ -12,6 +12,7 @@ use super::failure::OpenFailure;
 use super::{certificates, credential};
 use crate::helper::answer::{Failure, Step};
 use crate::helper::handed::Handed;
+use crate::payer::Payer;
 use crate::supervisor::workers::charges::{Account, Charge};
 use crate::supervisor::workers::helper::{Helpers, margin};
 use crate::supervisor::workers::relays::{MOST_OF_A_USER, Place};
@@ -38,7 +39,7 @@ impl ConnectOpener {
 
     /// Charges a user with the relay that a connection needs, if it needs one and the user may have another. One that
     /// has ended counts until it is reaped.
-    pub(crate) fn charge(&self, user: Uid) -> Option<Charge> {
+    pub(crate) fn charge(&self, user: Payer) -> Option<Charge> {
         self.is_relayed().then(|| self.helpers.relays().charge(Account::User(user)))?
     }
 
@@ -48,7 +49,7 @@ impl ConnectOpener {
     /// If the user may have no further one.
     pub(crate) fn charged(
         &self,
-        user: Uid,
+        user: Payer,
         charge: Option<Charge>,
     ) -> Result<Option<Charge>, OpenFailure> {
         if !self.is_relayed() || charge.is_some() {

@@ -141,7 +141,7 @@ impl Entry {
     /// Takes one that is ready, or else has a thread open one. Whether a user has too many already is looked at by a
     /// thread, too.
     fn open_now(&self, mut caller: Caller, answer: UnboundedSender<OpenAnswer>) {
-        caller.charge = self.openable.charge(caller.uid);
+        caller.charge = self.openable.charge(caller.payer);
         let may_have_it = caller.charge.is_some() || !self.openable.is_charged_for();
         match may_have_it.then(|| self.take_ready(&mut caller.charge)).flatten() {
             Some(opened) => self.hand_out(Ok(opened), caller, &answer),
@@ -180,7 +180,7 @@ impl Entry {
         notice: Arc<Option<OpeningNotice>>,
     ) -> Option<LeaseOffer> {
         let resource = self.openable.resource();
-        let Caller { uid, pid, process, place, .. } = caller;
+        let Caller { uid, payer, pid, process, place, .. } = caller;
         Some(LeaseOffer {
             number,
             resource: resource.name.clone(),
@@ -189,6 +189,7 @@ impl Entry {
             terms: resource.lease?,
             place,
             uid,
+            payer,
             pid,
             process,
             until_closed: Box::new(notice),
@@ -232,7 +233,7 @@ impl Entry {
         answer: UnboundedSender<OpenAnswer>,
     ) {
         tokio::task::spawn_blocking(move || {
-            let mut charge = match self.openable.charged(caller.uid, caller.charge.take()) {
+            let mut charge = match self.openable.charged(caller.payer, caller.charge.take()) {
                 Ok(charge) => charge,
                 Err(failure) => return refuse_user(&caller, failure, &answer),
             };

@@ -3,13 +3,14 @@
 use std::os::fd::OwnedFd;
 
 use fdbroker_host::Stamp;
-use fdbroker_policy::{Resource, Source, Uid};
+use fdbroker_policy::{Resource, Source};
 use fdbroker_types::quoted;
 use fdbroker_wire::Opened;
 
 use super::connect::ConnectOpener;
 use super::failure::OpenFailure;
 use super::path::PathOpener;
+use crate::payer::Payer;
 use crate::supervisor::workers::charges::Charge;
 use crate::supervisor::workers::helper::Helpers;
 
@@ -61,7 +62,7 @@ impl Openable {
     }
 
     /// Charges a user with what it takes to have it. `None` if it takes nothing, or the user has as much as one may have.
-    pub(super) fn charge(&self, user: Uid) -> Option<Charge> {
+    pub(super) fn charge(&self, user: Payer) -> Option<Charge> {
         match &self.opener {
             Opener::Path(_) => None,
             Opener::Connect(connect) => connect.charge(user),
@@ -82,7 +83,7 @@ impl Openable {
     /// If the user has as much as one may have.
     pub(super) fn charged(
         &self,
-        user: Uid,
+        user: Payer,
         charge: Option<Charge>,
     ) -> Result<Option<Charge>, OpenFailure> {
         match &self.opener {

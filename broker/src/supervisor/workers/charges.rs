@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use fdbroker_policy::Uid;
+use crate::payer::Payer;
 
 /// Whose relay it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Account {
     /// That of a user who has the connection, or is about to have it.
-    User(Uid),
+    User(Payer),
     /// Nobody has the connection yet: it is ready.
     Ready,
 }
@@ -84,7 +84,8 @@ mod tests {
     #[test]
     fn each_account_has_a_bound_of_its_own() {
         let charges = Charges::within(Bounds { of_a_user: 2, ready: 1 });
-        let accounts = [Account::User(Uid(7)), Account::User(Uid(8)), Account::Ready];
+        let accounts =
+            [Account::User(Payer::named(7)), Account::User(Payer::named(8)), Account::Ready];
         for (account, most) in accounts.into_iter().zip([2, 2, 1]) {
             let held: Vec<_> = (0..most).map(|_| charges.charge(account).unwrap()).collect();
             assert!(charges.charge(account).is_none(), "{account:?}");

@@ -8,12 +8,12 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::process::Child;
 
-use fdbroker_policy::Uid;
 use fdbroker_wire::Account;
 
 use super::spawn;
 use super::spawner::Spawner;
 use crate::log::Log;
+use crate::payer::Payer;
 use crate::spell::Spell;
 
 /// How many there may be. One that is full ends only when its peers let it.
@@ -51,18 +51,18 @@ impl Closers {
         self.running.len()
     }
 
-    /// Starts another closer, since `uid` left descriptors unread. Returns the worker's end of its
+    /// Starts another closer, since `payer` left descriptors unread. Returns the worker's end of its
     /// link.
     pub(crate) fn start(
         &mut self,
         spawner: &Spawner,
         account: Option<Account>,
-        uid: Uid,
+        payer: Payer,
         log: &Log,
     ) -> Option<OwnedFd> {
         match self.spawn(spawner, account, log) {
             Ok(link) => {
-                self.said.started(uid, self.len()).iter().for_each(|told| log.info(told));
+                self.said.started(payer, self.len()).iter().for_each(|told| log.info(told));
                 Some(link)
             }
             Err(error) => {
@@ -92,7 +92,7 @@ impl Closers {
 
 impl Said {
     /// One more was started, and so many run.
-    fn started(&mut self, uid: Uid, running: usize) -> Vec<String> {
+    fn started(&mut self, payer: Payer, running: usize) -> Vec<String> {
         let again = self.unstarted.succeeded().map(|count| {
             format!("a closer process was started again; failed attempts before that: {count}")
         });
@@ -102,7 +102,7 @@ impl Said {
             format!(
                 "user {} left descriptors unread in its connection: a separate process \
                  (fdbroker-closer) closes such connections; closers running: {running}",
-                uid.0
+                payer
             )
         });
         again.into_iter().chain(more).collect()
@@ -136,7 +136,7 @@ impl Said {
 mod tests {
     use super::*;
 
-    const USER: Uid = Uid(7);
+    const USER: Payer = Payer::named(7);
 
     /// Of which numbers it is said that so many run, while they become more.
     fn told(said: &mut Said, from: usize, to: usize) -> Vec<usize> {

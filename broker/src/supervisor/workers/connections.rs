@@ -9,12 +9,12 @@
 use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
 
-use fdbroker_policy::Uid;
 use fdbroker_wire::Joined;
 use rustix::net::sockopt::socket_domain;
 use rustix::net::{AddressFamily, Shutdown, shutdown};
 
 use crate::fd::{Depositor, PeerFd, table};
+use crate::payer::Payer;
 use crate::supervisor::deposits::unclosed::Unclosed;
 
 /// The part of the descriptor table that connections may have: as much as in the worker.
@@ -22,7 +22,7 @@ const PART: u64 = 8;
 
 /// The connections of the worker that runs now.
 pub(crate) struct ConnectionCopies {
-    open: HashMap<u32, (Uid, PeerFd)>,
+    open: HashMap<u32, (Payer, PeerFd)>,
     /// Told which have ended: until they have been closed, the worker has them on their users' accounts.
     unclosed: Unclosed,
     limit: usize,
@@ -46,13 +46,14 @@ impl ConnectionCopies {
     ) -> Result<(), String> {
         left.iter().for_each(|number| self.part(*number));
         for Joined { number, uid, mut socket } in joined {
-            // To connect takes no right.
-            socket.move_to(Depositor::Brought(Uid(uid)));
+            // The worker names who pays. To connect takes no right.
+            let payer = Payer::named(uid);
+            socket.move_to(Depositor::Brought(payer));
             if self.open.len() >= self.limit {
                 return Err(format!("it has more than {} connections", self.limit));
             }
             if socket.descriptor().is_some_and(is_unix) {
-                self.open.insert(number, (Uid(uid), socket));
+                self.open.insert(number, (payer, socket));
             }
         }
         Ok(())
@@ -61,8 +62,8 @@ impl ConnectionCopies {
     /// Closes the duplicate of one that has ended.
     fn part(&mut self, number: u32) {
         match self.open.remove(&number) {
-            Some((uid, mut socket)) => {
-                socket.keep_until_closed(self.unclosed.connection(uid, number));
+            Some((payer, mut socket)) => {
+                socket.keep_until_closed(self.unclosed.connection(payer, number));
             }
             // It was not kept.
             None => self.unclosed.parted(number),
@@ -76,8 +77,8 @@ impl ConnectionCopies {
             // It fails when the client has gone: then there is nothing to end.
             let _ = shutdown(socket, Shutdown::Both);
         }
-        for (number, (uid, mut socket)) in self.open.drain() {
-            socket.keep_until_closed(self.unclosed.connection(uid, number));
+        for (number, (payer, mut socket)) in self.open.drain() {
+            socket.keep_until_closed(self.unclosed.connection(payer, number));
         }
     }
 }

@@ -168,12 +168,11 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::process::{Command, Stdio};
 
-    use fdbroker_policy::Uid;
-
     use super::*;
+    use crate::payer::Payer;
 
-    const USER: Account = Account::User(Uid(7));
-    const ANOTHER: Account = Account::User(Uid(8));
+    const USER: Account = Account::User(Payer::named(7));
+    const ANOTHER: Account = Account::User(Payer::named(8));
     const BOUNDS: Bounds = Bounds { of_a_user: 2, ready: 1 };
 
     fn place(relays: &Relays, account: Account) -> Option<Place> {

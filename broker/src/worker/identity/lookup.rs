@@ -3,10 +3,10 @@
 
 use std::os::fd::OwnedFd;
 
-use fdbroker_policy::Uid;
 use tokio::sync::Semaphore;
 
 use super::{Seen, Unreadable};
+use crate::payer::Payer;
 use crate::sys::receive::Sender;
 use crate::worker::limits::users::Users;
 
@@ -27,18 +27,18 @@ impl Default for Lookups {
 }
 
 impl Lookups {
-    /// Looks up the process that wrote a message on a connection of `uid`, which is `process` where
+    /// Looks up the process that wrote a message on a connection of `payer`'s, which is `process` where
     /// the kernel has named it.
     ///
     /// # Errors
     /// As [`Seen::read`].
     pub(crate) async fn read(
         &self,
-        uid: Uid,
+        payer: Payer,
         sender: Sender,
         process: Option<OwnedFd>,
     ) -> Result<Seen, Unreadable> {
-        let user = self.users.of(uid, || Semaphore::new(FOR_ONE_USER));
+        let user = self.users.of(payer, || Semaphore::new(FOR_ONE_USER));
         // They are never closed.
         let _first = user.acquire().await.map_err(|_| Unreadable::NOT_READ)?;
         let _then = self.all.acquire().await.map_err(|_| Unreadable::NOT_READ)?;

@@ -13,9 +13,8 @@ use std::os::fd::AsFd;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
-use fdbroker_policy::Uid;
-
 use super::users::Users;
+use crate::payer::Payer;
 use crate::sys::socket::unread;
 use crate::sys::watch::Watched;
 
@@ -94,10 +93,10 @@ impl InFlight {
         }))
     }
 
-    /// A connection of `uid`.
-    pub(crate) fn ledger(&self, uid: Uid, stream: &Rc<Watched>) -> Rc<Ledger> {
+    /// A connection of `payer`.
+    pub(crate) fn ledger(&self, payer: Payer, stream: &Rc<Watched>) -> Rc<Ledger> {
         let all = Rc::clone(&self.0);
-        let user = all.users.of(uid, User::default);
+        let user = all.users.of(payer, User::default);
         let (stream, count) = (Rc::clone(stream), Cell::new(0));
         let kept = Cell::new(0);
         let ledger = Rc::new(Ledger { stream, count, kept, user, all });
@@ -268,9 +267,8 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::rc::Rc;
 
-    use fdbroker_policy::Uid;
-
     use super::{InFlight, Ledger};
+    use crate::payer::Payer;
     use crate::sys::watch::Watched;
 
     /// A connection of a user whose peer, the second, reads nothing.
@@ -278,7 +276,7 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         std::io::Write::write_all(&mut &ours, b"unread").unwrap();
         let stream = Rc::new(Watched::new(ours.into()).unwrap());
-        (in_flight.ledger(Uid(uid), &stream), theirs)
+        (in_flight.ledger(Payer::named(uid), &stream), theirs)
     }
 
     #[tokio::test]

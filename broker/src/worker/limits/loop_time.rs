@@ -20,11 +20,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
-use fdbroker_policy::Uid;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
 use super::users::Users;
+use crate::payer::Payer;
 
 /// How long a user may use the loop before others have their turn, in nanoseconds.
 const QUANTUM: i64 = 150_000;
@@ -109,9 +109,9 @@ impl LoopTime {
         }
     }
 
-    /// A share in the time of `uid`.
-    pub(crate) fn turn(self: &Rc<Self>, uid: Uid) -> Rc<Turn> {
-        let (time, account) = (Rc::clone(self), self.account(uid));
+    /// A share in the time of `payer`.
+    pub(crate) fn turn(self: &Rc<Self>, payer: Payer) -> Rc<Turn> {
+        let (time, account) = (Rc::clone(self), self.account(payer));
         Rc::new(Turn { time, account, ticket: Rc::default() })
     }
 
@@ -120,9 +120,9 @@ impl LoopTime {
         self.since.set(Instant::now());
     }
 
-    /// The time since [`LoopTime::begin`], or since time was last charged, was used for `uid`.
-    pub(crate) fn charge(&self, uid: Uid) {
-        self.account(uid).charge(self);
+    /// The time since [`LoopTime::begin`], or since time was last charged, was used for `payer`.
+    pub(crate) fn charge(&self, payer: Payer) {
+        self.account(payer).charge(self);
     }
 
     /// Grants turns for as long as the worker lives. Must be a task of its own: tasks that became
@@ -167,8 +167,8 @@ impl LoopTime {
         self.turns_left.set(self.turns_left.get() - 1);
     }
 
-    fn account(&self, uid: Uid) -> Rc<Account> {
-        self.accounts.of_kept(uid, || Account::new(self), |account| account.owes(self))
+    fn account(&self, payer: Payer) -> Rc<Account> {
+        self.accounts.of_kept(payer, || Account::new(self), |account| account.owes(self))
     }
 }
 

@@ -8,9 +8,8 @@ use std::cell::RefCell;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use fdbroker_policy::Uid;
-
 use super::forgetful::Forgetful;
+use crate::payer::Payer;
 
 /// How much may be asked at once: what is allowed in this time.
 const BURST: Duration = Duration::from_secs(1);
@@ -19,14 +18,14 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// When the next request of each user is due, in all and by a rule.
 #[derive(Default)]
-pub(crate) struct Rates(RefCell<Forgetful<(Uid, Option<String>), Instant>>);
+pub(crate) struct Rates(RefCell<Forgetful<(Payer, Option<String>), Instant>>);
 
 impl Rates {
     /// Reserves so many requests of a user, of the broker or by a `rule`. Returns how long the user has to
     /// wait for them.
     pub(crate) fn reserve(
         &self,
-        uid: Uid,
+        payer: Payer,
         rule: Option<&str>,
         rate: NonZeroU32,
         number: usize,
@@ -34,7 +33,7 @@ impl Rates {
     ) -> Duration {
         let number = u32::try_from(number).unwrap_or(u32::MAX);
         let mut due = self.0.borrow_mut();
-        let due = due.entry((uid, rule.map(str::to_owned)), |due| *due > now).or_insert(now);
+        let due = due.entry((payer, rule.map(str::to_owned)), |due| *due > now).or_insert(now);
         let took = Duration::from_secs(1) / rate.get() * number;
         *due = ((*due).max(now) + took).min(now + BURST + LONGEST);
         due.duration_since(now).saturating_sub(BURST)
@@ -47,8 +46,8 @@ mod tests {
     use super::*;
 
     const TEN: NonZeroU32 = NonZeroU32::new(10).unwrap();
-    const ALICE: Uid = Uid(1);
-    const BOB: Uid = Uid(2);
+    const ALICE: Payer = Payer::named(1);
+    const BOB: Payer = Payer::named(2);
 
     #[test]
     fn a_seconds_worth_is_served_at_once_and_more_in_time() {
@@ -92,7 +91,7 @@ mod tests {
         let (rates, now) = (Rates::default(), Instant::now());
         for uid in 0..10_000 {
             let later = now + Duration::from_millis(uid.into());
-            let _ = rates.reserve(Uid(uid), None, TEN, 1, later);
+            let _ = rates.reserve(Payer::named(uid), None, TEN, 1, later);
         }
         assert!(rates.0.borrow().values().count() <= MANY);
     }

@@ -7,12 +7,12 @@ use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use fdbroker_policy::Uid;
 use fdbroker_wire::{Decoder, Fault, Limits, Message};
 use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroize;
 
 use crate::fd::{CloseQueue, Depositor, PeerFd};
+use crate::payer::Payer;
 use crate::sys::receive::{Received, receive};
 use crate::sys::watch::Watched;
 use crate::worker::identity::Identity;
@@ -33,7 +33,7 @@ pub(crate) struct Inbox {
     turn: Rc<Turn>,
     decoder: Decoder<PeerFd>,
     /// On whose account it closes what the peer brought.
-    uid: Uid,
+    payer: Payer,
     /// The same user's account.
     reader: Reader,
     writers: Writers,
@@ -115,12 +115,12 @@ impl Inbox {
     pub(crate) fn new(
         stream: Rc<Watched>,
         turn: Rc<Turn>,
-        identity: Rc<Identity>,
+        (identity, payer): (Rc<Identity>, Payer),
         reader: Reader,
         frame_timeout: Duration,
     ) -> Self {
         Self {
-            uid: identity.uid,
+            payer,
             reader,
             writers: Writers::new(identity, Rc::clone(&stream)),
             stream,
@@ -217,10 +217,10 @@ impl Inbox {
 
     /// Reads once, when there may be something.
     async fn read_if_room(&mut self, shared: Shared<'_>, room: usize) -> Result<Found, Gone> {
-        let uid = self.uid;
+        let payer = self.payer;
         let reader = &self.reader;
         let mut hold = |descriptor| {
-            let mut held = shared.close_queue.hold(Depositor::Brought(uid), descriptor);
+            let mut held = shared.close_queue.hold(Depositor::Brought(payer), descriptor);
             held.keep_until_closed(reader.charge());
             held
         };

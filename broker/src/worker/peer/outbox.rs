@@ -211,9 +211,10 @@ mod tests {
     use std::io::Read;
     use std::os::unix::net::UnixStream;
 
-    use fdbroker_policy::{Settings, Uid};
+    use fdbroker_policy::Settings;
 
     use super::*;
+    use crate::payer::Payer;
     use crate::worker::limits::in_flight::InFlight;
     use crate::worker::limits::quota::Quotas;
 
@@ -225,8 +226,8 @@ mod tests {
     async fn a_peer_that_reads_everything_is_never_taken_for_one_that_does_not() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let stream = Rc::new(Watched::new(ours.into()).unwrap());
-        let ledger = InFlight::new(1000).ledger(Uid(1), &stream);
-        let reader = Quotas::new(&Settings::default(), 1000).reader(Uid(1));
+        let ledger = InFlight::new(1000).ledger(Payer::named(1), &stream);
+        let reader = Quotas::new(&Settings::default(), 1000).reader(Payer::named(1));
         let mut outbox = Outbox::new(stream, ledger, reader, PATIENCE);
         let reads =
             std::thread::spawn(move || (0..ROUNDS).all(|_| theirs.read_exact(&mut [0]).is_ok()));

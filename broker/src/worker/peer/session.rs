@@ -88,8 +88,8 @@ impl Session {
     ) -> Result<(), Disconnected> {
         let rate = worker.policy.now().policy.settings().requests_per_second;
         let Some(rate) = rate else { return Ok(()) };
-        let (uid, now) = (self.identity.uid, Instant::now());
-        let pause = worker.rates.reserve(uid, None, rate, number, now);
+        let (payer, now) = (self.connection.payer, Instant::now());
+        let pause = worker.rates.reserve(payer, None, rate, number, now);
         self.pause(worker, pause).await
     }
 

@@ -12,10 +12,13 @@ use fdbroker_wire::Setup;
 use tokio::sync::Notify;
 
 use super::names::KnownNames;
+use crate::payer::Payers;
 
 /// A policy, and which one it is.
 pub(crate) struct Rules {
     pub(crate) policy: Policy,
+    /// Who pays for whom.
+    pub(crate) payers: Payers,
     /// Counted from the start of the broker.
     pub(crate) generation: u32,
     /// How many requests a second each user may make by a rule, for the rules that say.
@@ -32,25 +35,26 @@ impl Rules {
     /// Reads the policy that the supervisor has read already; this takes as long as it is large.
     pub(crate) fn read(setup: Setup) -> Result<Self, String> {
         let generation = setup.generation;
+        let payers = Payers::told(&setup.subordinates);
         if setup.policy.is_empty() {
             let policy = fdbroker_policy::built_in(Uid(setup.owner));
-            return Ok(Self::new(policy, generation));
+            return Ok(Self::new(policy, payers, generation));
         }
         let names = KnownNames::new(setup.names);
         let sources = setup.policy.into_iter();
         let sources: Vec<_> = sources.map(|file| SourceText::new(file.path, file.text)).collect();
         match fdbroker_policy::load(&sources, &names) {
-            Ok(policy) => Ok(Self::new(policy, generation)),
+            Ok(policy) => Ok(Self::new(policy, payers, generation)),
             Err(findings) => Err(findings.to_string()),
         }
     }
 
-    fn new(policy: Policy, generation: u32) -> Self {
+    fn new(policy: Policy, payers: Payers, generation: u32) -> Self {
         let rates = policy.rules_with_rates();
         let rates =
             rates.filter_map(|(id, rates)| Some((id.to_owned(), rates.requests_per_second?)));
         let rates = rates.collect();
-        Self { policy, generation, rates }
+        Self { policy, payers, generation, rates }
     }
 
     /// How many requests a second each user may make by a rule, if the rule says.

@@ -125,7 +125,7 @@ impl BatchBuilder {
         slot: Slot,
     ) -> bool {
         let opens = || Place::slot(&worker.policy.now().policy, slot).resource.is_some();
-        let full = || worker.quotas.may_open(requester.connection().uid).is_err();
+        let full = || worker.quotas.may_open(requester.payer()).is_err();
         self.full |= !self.outcomes.is_empty() && opens() && full();
         !self.full
     }

@@ -77,9 +77,9 @@ impl<'a> RequestContext<'a> {
         else {
             return;
         };
-        let uid = self.requester.connection().uid;
+        let payer = self.requester.payer();
         let rates = &self.worker.rates;
-        self.requester.hold_back(rates.reserve(uid, Some(rule), rate, number, Instant::now()));
+        self.requester.hold_back(rates.reserve(payer, Some(rule), rate, number, Instant::now()));
     }
 
     /// What is asked for.

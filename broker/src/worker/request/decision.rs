@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use fdbroker_policy::{Right, Target, Uid, Verdict};
 
+use crate::payer::Payer;
 use crate::worker::identity::writer::{Other, Writer};
 use crate::worker::identity::{Identity, Unreadable};
 use crate::worker::limits::quota::BroughtCharge;
@@ -21,6 +22,7 @@ use crate::worker::state::Worker;
 /// Who asks.
 pub(crate) struct Requester {
     connection: Rc<Identity>,
+    payer: Payer,
     writer: Result<Option<Identity>, Unreadable>,
     /// The writer's process takes a place in the descriptor table.
     _charge: Option<BroughtCharge>,
@@ -31,13 +33,13 @@ pub(crate) struct Requester {
 /// Reads the identity of a process that wrote on a connection and may not be the one that made it.
 async fn look_up(
     worker: &Worker,
-    connection: &Identity,
+    (connection, payer): (&Identity, Payer),
     other: Other,
 ) -> Result<Identity, Unreadable> {
     let Other { sender, process } = other;
     let process = process.and_then(|process| process.as_fd().try_clone_to_owned().ok());
     let sees_units = connection.sees_units();
-    match worker.lookups.read(connection.uid, sender, process).await {
+    match worker.lookups.read(payer, sender, process).await {
         Ok(seen) => Identity::of_sender(sender, seen, sees_units),
         Err(Unreadable::ENDED) if connection.has_numbers_of(&sender) => {
             Ok(Identity::vanished(sender, sees_units))
@@ -58,19 +60,29 @@ pub(crate) struct Decision<'p> {
 
 impl Requester {
     /// The one who connected, and the one who wrote. Another process is looked up for that.
-    pub(crate) async fn new(worker: &Worker, connection: &Rc<Identity>, writer: Writer) -> Self {
+    pub(crate) async fn new(
+        worker: &Worker,
+        connection: &Rc<Identity>,
+        payer: Payer,
+        writer: Writer,
+    ) -> Self {
         let charge = match writer {
-            Writer::Other(_) => Some(worker.quotas.reader(connection.uid).charge()),
+            Writer::Other(_) => Some(worker.quotas.reader(payer).charge()),
             _ => None,
         };
         let writer = match writer {
             Writer::Own => Ok(None),
-            Writer::Other(other) => look_up(worker, connection, other).await.map(Some),
+            Writer::Other(other) => look_up(worker, (connection, payer), other).await.map(Some),
             Writer::Several => Err(Unreadable::SEVERAL),
             Writer::Unknown => Err(Unreadable::NO_CREDENTIALS),
         };
         let connection = Rc::clone(connection);
-        Self { connection, writer, _charge: charge, pause: Cell::default() }
+        Self { connection, payer, writer, _charge: charge, pause: Cell::default() }
+    }
+
+    /// On whose account its connection is.
+    pub(crate) fn payer(&self) -> Payer {
+        self.payer
     }
 
     /// The one who connected.

@@ -64,7 +64,8 @@ pub(crate) async fn serve(
     };
     // A request for many slots counts as that many requests.
     session.keep_rate(worker, request.size()).await?;
-    let requester = Requester::new(worker, &session.identity, writer).await;
+    let requester =
+        Requester::new(worker, &session.identity, session.connection.payer, writer).await;
     let answer = match request {
         Request::Get(slot) => get::one(worker, session, &requester, slot).await,
         Request::Slot(request) => slots::serve(worker, session, &requester, request).await,

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use fdbroker_policy::{Resource, ResourceIndex, Uid};
+use fdbroker_policy::{Resource, ResourceIndex};
 use fdbroker_wire::{Errno, Opened};
 use tokio::time::timeout;
 
@@ -11,6 +11,7 @@ use super::context::RequestContext;
 use super::error::Failure;
 use crate::fd::PeerFd;
 use crate::log::{Kind, Verdict};
+use crate::payer::Payer;
 use crate::worker::limits::quota::{Exceeded, OpeningCharge};
 use crate::worker::limits::room_wait::RoomWait;
 use crate::worker::state::Worker;
@@ -28,14 +29,15 @@ pub(crate) async fn open(
     context: &RequestContext<'_>,
     (index, resource): (ResourceIndex, &Resource),
 ) -> Result<Option<Box<Opened<PeerFd>>>, Failure> {
-    let (worker, uid) = (context.worker, context.requester.connection().uid);
-    let charge = room_to_open(worker, uid).await.inspect_err(|failure| {
+    let (worker, payer) = (context.worker, context.requester.payer());
+    let charge = room_to_open(worker, payer).await.inspect_err(|failure| {
         let _ = context.record(Kind::Open, Verdict::Failed, &failure.reason);
     })?;
     let generation = context.rules.generation;
     let by = context.requester.asking();
     let process = by.process.as_ref().map(|process| process.as_fd());
-    let asker = Asker { uid, pid: by.pid, process };
+    let uid = context.requester.connection().uid;
+    let asker = Asker { uid, payer, pid: by.pid, process };
     let opened = worker.link.open(generation, index, resource, asker, charge).await;
     match opened {
         Ok(opened) => {
@@ -58,10 +60,10 @@ async fn next_policy(worker: &Worker, generation: u32) -> Result<(), Failure> {
 
 /// Charges the opening of a resource, where its user has room for it: that is waited for, but not for
 /// long, since what was sent before it may still have to be closed.
-async fn room_to_open(worker: &Worker, uid: Uid) -> Result<OpeningCharge, Failure> {
+async fn room_to_open(worker: &Worker, payer: Payer) -> Result<OpeningCharge, Failure> {
     let mut wait = RoomWait::default();
     loop {
-        let charge = worker.quotas.opening(uid);
+        let charge = worker.quotas.opening(payer);
         let is_full = matches!(charge, Err(Exceeded::Opened | Exceeded::Table));
         if !is_full || !wait.pause().await {
             return charge.map_err(|exceeded| Failure::no_room_to_open(&exceeded));

@@ -133,7 +133,7 @@ async fn keep(
     add: Add<PeerFd>,
 ) -> Result<Outcome, Disconnected> {
     let (worker, slot) = (context.worker, add.slot);
-    let owner = context.requester.connection().uid;
+    let (owner, payer) = (context.requester.connection().uid, session.connection.payer);
     let guard = worker.link.lock().await;
     let before = worker.slots.borrow().get(slot).cloned();
     let may = check_ownership_in_turn(context, &session.participant)
@@ -142,7 +142,7 @@ async fn keep(
         let replaced = before.as_deref().map(|before| &*before.charge);
         worker
             .quotas
-            .deposit(owner, add.payload.len(), add.descriptor.is_some(), replaced)
+            .deposit(payer, add.payload.len(), add.descriptor.is_some(), replaced)
             .map_err(|exceeded| Failure::exceeds(&exceeded))
     });
     // From here on only want of room on the way to the supervisor, or its end, keeps it from being done.
@@ -151,7 +151,7 @@ async fn keep(
         Err(failure) => return Ok(Outcome::Failed(failure)),
     };
     let record = DepositRecord { owner, number: worker.link.copies.next_number() };
-    let deposit = Deposit::new(add, record, charge);
+    let deposit = Deposit::new(add, record, payer, charge);
     match guard.keep(&deposit).await {
         Ok(()) => {}
         Err(Unsent::Later) => return Ok(Outcome::Failed(Failure::supervisor_full())),

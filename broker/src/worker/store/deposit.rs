@@ -7,6 +7,7 @@ use fdbroker_wire::{Add, MAX_RECORD, Payload, Slot};
 
 use crate::deposit_record::DepositRecord;
 use crate::fd::PeerFd;
+use crate::payer::{Payer, Payers};
 use crate::worker::limits::quota::{DepositCharge, Quotas};
 
 /// The deposit of a slot.
@@ -23,11 +24,17 @@ pub(crate) struct Deposit {
 }
 
 impl Deposit {
-    pub(crate) fn new(add: Add<PeerFd>, record: DepositRecord, charge: DepositCharge) -> Self {
+    /// A deposit of `payer`'s, or of a user for whom that pays.
+    pub(crate) fn new(
+        add: Add<PeerFd>,
+        record: DepositRecord,
+        payer: Payer,
+        charge: DepositCharge,
+    ) -> Self {
         let Add { slot, ufd, payload, mut descriptor } = add;
         let charge = Arc::new(charge);
         if let Some(descriptor) = &mut descriptor {
-            descriptor.move_to(record.owner);
+            descriptor.move_to(payer);
             descriptor.keep_until_closed(Arc::clone(&charge));
         }
         Self { slot, record, ufd, payload, descriptor, charge }
@@ -38,12 +45,17 @@ impl Deposit {
     }
 
     /// A deposit as the supervisor gave it back: the payload starts with the record.
-    pub(crate) fn restored(add: Add<PeerFd>, quotas: &Quotas) -> Result<Self, String> {
+    pub(crate) fn restored(
+        add: Add<PeerFd>,
+        quotas: &Quotas,
+        payers: &Payers,
+    ) -> Result<Self, String> {
         let Add { slot, ufd, mut payload, descriptor } = add;
         let record = DepositRecord::before(&payload)
             .ok_or_else(|| format!("the deposit in slot {slot} has no record"))?;
         payload.remove_first(MAX_RECORD);
-        let charge = quotas.restored_deposit(record.owner, payload.len(), descriptor.is_some());
-        Ok(Self::new(Add { slot, ufd, payload, descriptor }, record, charge))
+        let payer = payers.of(record.owner);
+        let charge = quotas.restored_deposit(payer, payload.len(), descriptor.is_some());
+        Ok(Self::new(Add { slot, ufd, payload, descriptor }, record, payer, charge))
     }
 }

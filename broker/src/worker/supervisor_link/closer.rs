@@ -10,12 +10,12 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use fdbroker_policy::Uid;
 use fdbroker_wire::Control;
 use tokio::sync::Notify;
 
 use super::write::SupervisorLink;
 use crate::fd::{Depositor, PeerFd};
+use crate::payer::Payer;
 use crate::transmit::{is_short, transmit};
 
 /// How often a closer is asked for at most.
@@ -37,7 +37,7 @@ pub(crate) struct CloserLinks {
     /// Since when the first has taken nothing.
     behind: Cell<Option<Instant>>,
     asked: Cell<Option<Instant>>,
-    /// Who left descriptors unread last.
+    /// On whose account descriptors were left unread last.
     uid: Cell<u32>,
     wanted: Notify,
     waiting: RefCell<VecDeque<EndedConnection>>,
@@ -49,7 +49,7 @@ pub(crate) struct CloserLinks {
 
 /// A connection that waits for a closer, and what it is charged with until it has one.
 pub(crate) struct EndedConnection {
-    pub(crate) uid: Uid,
+    pub(crate) payer: Payer,
     pub(crate) socket: OwnedFd,
     pub(crate) charge: Box<dyn Send + Sync>,
 }
@@ -88,20 +88,20 @@ impl CloserLinks {
 
     /// Sends the first that waits, if that can be done now.
     pub(crate) fn send_next(&self) -> Next {
-        let Some(EndedConnection { uid, socket, charge }) = self.waiting.borrow_mut().pop_front()
+        let Some(EndedConnection { payer, socket, charge }) = self.waiting.borrow_mut().pop_front()
         else {
             return Next::Nothing;
         };
-        match self.take(uid, socket) {
+        match self.take(payer, socket) {
             Ok(()) => {
                 self.unable.set(None);
                 Next::Sent
             }
             Err(socket) if is_long(&self.unable) => {
-                Next::GivenUp(EndedConnection { uid, socket, charge })
+                Next::GivenUp(EndedConnection { payer, socket, charge })
             }
             Err(socket) => {
-                self.waiting.borrow_mut().push_front(EndedConnection { uid, socket, charge });
+                self.waiting.borrow_mut().push_front(EndedConnection { payer, socket, charge });
                 Next::Later
             }
         }
@@ -112,10 +112,11 @@ impl CloserLinks {
         self.waits.notified().await;
     }
 
-    /// Sends a connection of `uid` to the closer, or returns it.
-    fn take(&self, uid: Uid, socket: OwnedFd) -> Result<(), OwnedFd> {
-        self.uid.set(uid.0);
-        let sent = self.send(&uid.0.to_ne_bytes(), &[socket.as_fd()]);
+    /// Sends a connection of `payer` to the closer, or returns it.
+    fn take(&self, payer: Payer, socket: OwnedFd) -> Result<(), OwnedFd> {
+        let uid = payer.uid().0;
+        self.uid.set(uid);
+        let sent = self.send(&uid.to_ne_bytes(), &[socket.as_fd()]);
         if sent != Some(Sent::Taken) {
             return Err(socket);
         }
@@ -256,7 +257,7 @@ mod tests {
         links.keep(ours);
         assert!(links.let_go());
         for _ in 0..2 {
-            links.take(Uid(7), connection()).unwrap();
+            links.take(Payer::named(7), connection()).unwrap();
         }
         assert!(links.let_go() && links.let_go());
         let mut brought = Vec::new();
@@ -270,7 +271,8 @@ mod tests {
     fn one_that_has_no_time_yet_is_told_later() {
         let ((closers, ours), links) = (pair(), CloserLinks::default());
         links.keep(ours);
-        let sent = (0..10_000).take_while(|_| links.take(Uid(7), connection()).is_ok()).count();
+        let sent =
+            (0..10_000).take_while(|_| links.take(Payer::named(7), connection()).is_ok()).count();
         assert!(sent < 10_000, "its queue is never full");
         assert!(!links.let_go());
         receive(closers.as_fd(), &mut [0; 8], |descriptor| descriptor).unwrap();

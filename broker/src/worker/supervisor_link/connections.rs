@@ -13,13 +13,13 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fdbroker_policy::Uid;
 use fdbroker_wire::{Control, Joined, Tally};
 use rustix::net::{Shutdown, shutdown};
 use tokio::sync::Notify;
 
 use super::write::SupervisorLink;
 use crate::fd::{CloseQueue, PeerFd};
+use crate::payer::Payer;
 use crate::sys::watch::Watched;
 use crate::worker::limits::quota::{ConnectionCharge, Quotas};
 
@@ -39,7 +39,7 @@ struct Table {
     joined: RefCell<Vec<u32>>,
     left: RefCell<Vec<u32>>,
     /// Those of earlier workers, which count until the same.
-    former: RefCell<HashMap<Uid, Vec<ConnectionCharge>>>,
+    former: RefCell<HashMap<Payer, Vec<ConnectionCharge>>>,
     /// What has ended, and counts until the supervisor's duplicate is closed.
     parting: RefCell<Parting>,
     next: Cell<u32>,
@@ -49,12 +49,12 @@ struct Table {
 /// Connections by number, and how many each user has of them.
 #[derive(Default)]
 struct Parting {
-    all: HashMap<u32, (Uid, Arc<ConnectionCharge>)>,
-    of: HashMap<Uid, usize>,
+    all: HashMap<u32, (Payer, Arc<ConnectionCharge>)>,
+    of: HashMap<Payer, usize>,
 }
 
 struct Connection {
-    uid: Uid,
+    payer: Payer,
     stream: Weak<Watched>,
     /// Not there any more where its peer has hung up and that was noticed.
     charge: std::sync::Weak<ConnectionCharge>,
@@ -93,17 +93,17 @@ impl Connections {
         }
     }
 
-    /// Enters a connection of `uid`, which is charged with this.
+    /// Enters a connection of `payer`, which is charged with this.
     pub(crate) fn enter(
         &self,
-        uid: Uid,
+        payer: Payer,
         stream: &Rc<Watched>,
         charge: &Arc<ConnectionCharge>,
     ) -> Entry {
         let table = &self.0;
         let number = table.next.replace(table.next.get().wrapping_add(1));
         let (stream, charge) = (Rc::downgrade(stream), Arc::downgrade(charge));
-        let connection = Connection { uid, stream, charge, announced: None };
+        let connection = Connection { payer, stream, charge, announced: None };
         table.open.borrow_mut().insert(number, connection);
         table.joined.borrow_mut().push(number);
         table.news.notify_one();
@@ -118,26 +118,27 @@ impl Connections {
 
     /// Charges those of earlier workers of which the supervisor has still to close its duplicate.
     pub(crate) fn wait_for(&self, tally: Tally, quotas: &Quotas) {
-        let (mut former, uid) = (self.0.former.borrow_mut(), Uid(tally.uid));
+        let (mut former, payer) = (self.0.former.borrow_mut(), Payer::named(tally.uid));
         for _ in 0..tally.connections {
-            former.entry(uid).or_default().push(quotas.former_connection(uid));
+            former.entry(payer).or_default().push(quotas.former_connection(payer));
         }
     }
 
     /// The supervisor has closed its duplicates of so many of those.
     pub(crate) fn closed(&self, tally: Tally) {
-        let (mut former, uid) = (self.0.former.borrow_mut(), Uid(tally.uid));
-        let Some(charges) = former.get_mut(&uid) else { return };
+        let (mut former, payer) = (self.0.former.borrow_mut(), Payer::named(tally.uid));
+        let Some(charges) = former.get_mut(&payer) else { return };
         let number = usize::try_from(tally.connections).unwrap_or(usize::MAX);
         charges.truncate(charges.len().saturating_sub(number));
         if charges.is_empty() {
-            former.remove(&uid);
+            former.remove(&payer);
         }
     }
 
     /// Whether any of this user's that have ended still count.
-    pub(crate) fn are_parting(&self, uid: Uid) -> bool {
-        self.0.former.borrow().contains_key(&uid) || self.0.parting.borrow().of.contains_key(&uid)
+    pub(crate) fn are_parting(&self, payer: Payer) -> bool {
+        self.0.former.borrow().contains_key(&payer)
+            || self.0.parting.borrow().of.contains_key(&payer)
     }
 
     /// Ends all connections: their clients see it, whatever becomes of this process.
@@ -153,9 +154,9 @@ impl Connections {
 impl Drop for Entry {
     fn drop(&mut self) {
         let connection = self.table.open.borrow_mut().remove(&self.number);
-        let Some(Connection { uid, announced, .. }) = connection else { return };
+        let Some(Connection { payer, announced, .. }) = connection else { return };
         if let Some(charge) = announced {
-            self.table.parting.borrow_mut().insert(self.number, uid, charge);
+            self.table.parting.borrow_mut().insert(self.number, payer, charge);
             self.table.left.borrow_mut().push(self.number);
             self.table.news.notify_one();
         }
@@ -163,15 +164,15 @@ impl Drop for Entry {
 }
 
 impl Parting {
-    fn insert(&mut self, number: u32, uid: Uid, charge: Arc<ConnectionCharge>) {
+    fn insert(&mut self, number: u32, payer: Payer, charge: Arc<ConnectionCharge>) {
         self.remove(number);
-        self.all.insert(number, (uid, charge));
-        *self.of.entry(uid).or_default() += 1;
+        self.all.insert(number, (payer, charge));
+        *self.of.entry(payer).or_default() += 1;
     }
 
     fn remove(&mut self, number: u32) {
-        let Some((uid, _)) = self.all.remove(&number) else { return };
-        let hash_map::Entry::Occupied(mut count) = self.of.entry(uid) else { return };
+        let Some((payer, _)) = self.all.remove(&number) else { return };
+        let hash_map::Entry::Occupied(mut count) = self.of.entry(payer) else { return };
         *count.get_mut() -= 1;
         if *count.get() == 0 {
             count.remove();
@@ -198,25 +199,25 @@ impl Table {
         while joined.len() < BATCH
             && let Some(number) = { self.joined.borrow_mut().pop() }
         {
-            let Some((stream, uid, charge)) = self.find(number) else { continue };
+            let Some((stream, payer, charge)) = self.find(number) else { continue };
             let Ok(socket) = duplicate(stream.as_fd()) else {
                 // There may be room in the table later.
                 self.joined.borrow_mut().push(number);
                 break;
             };
-            let mut socket = close_queue.hold(uid, socket);
+            let mut socket = close_queue.hold(payer, socket);
             socket.keep_until_closed((Arc::clone(&charge), charge.duplicate()));
             self.mark_announced(number, charge);
-            joined.push(Joined { number, uid: uid.0, socket });
+            joined.push(Joined { number, uid: payer.uid().0, socket });
         }
         (!joined.is_empty() || !left.is_empty()).then_some((joined, left))
     }
 
     /// A connection, if it is still there and counts.
-    fn find(&self, number: u32) -> Option<(Rc<Watched>, Uid, Arc<ConnectionCharge>)> {
+    fn find(&self, number: u32) -> Option<(Rc<Watched>, Payer, Arc<ConnectionCharge>)> {
         let open = self.open.borrow();
         let connection = open.get(&number)?;
-        Some((connection.stream.upgrade()?, connection.uid, connection.charge.upgrade()?))
+        Some((connection.stream.upgrade()?, connection.payer, connection.charge.upgrade()?))
     }
 
     fn mark_announced(&self, number: u32, charge: Arc<ConnectionCharge>) {
@@ -237,7 +238,7 @@ mod tests {
     use super::*;
     use crate::worker::limits::quota::Quotas;
 
-    const USER: Uid = Uid(7);
+    const USER: Payer = Payer::named(7);
 
     /// A connection that is served.
     struct Served {
@@ -303,15 +304,15 @@ mod tests {
     #[test]
     fn a_users_connections_part_until_the_supervisor_has_told_of_all_of_them() {
         let quotas = Quotas::new(&Settings::default(), 4096);
-        let charge = |uid| Arc::new(quotas.connection(Uid(uid)).unwrap());
+        let charge = |uid| Arc::new(quotas.connection(Payer::named(uid)).unwrap());
         let connections = Connections::default();
         for (number, uid) in [(1, 7), (2, 7), (3, 8)] {
-            connections.0.parting.borrow_mut().insert(number, Uid(uid), charge(uid));
+            connections.0.parting.borrow_mut().insert(number, Payer::named(uid), charge(uid));
         }
         let mut parting = Vec::new();
         for number in [1, 9, 2, 3] {
             connections.parted(&[number]);
-            parting.push([7, 8].map(|uid| connections.are_parting(Uid(uid))));
+            parting.push([7, 8].map(|uid| connections.are_parting(Payer::named(uid))));
         }
         assert_eq!(parting, [[true, true], [true, true], [false, true], [false, false]]);
     }

@@ -15,6 +15,7 @@ use fdbroker_policy::Uid;
 use fdbroker_wire::{DepositNumber, Slot, Tally};
 use tokio::sync::Notify;
 
+use crate::payer::Payers;
 use crate::worker::limits::quota::{DepositCharge, Quotas};
 use crate::worker::store::deposit::Deposit;
 use crate::worker::store::slots::Slots;
@@ -121,9 +122,10 @@ impl Copies {
 
     /// Charges what an earlier worker waited for: what left its slot then, and the supervisor has still
     /// to close.
-    pub(crate) fn wait_for(&self, tally: Tally, quotas: &Quotas) {
+    pub(crate) fn wait_for(&self, tally: Tally, quotas: &Quotas, payers: &Payers) {
         let owner = Uid(tally.uid);
-        let charges = (0..tally.deposits).map(|_| quotas.restored_deposit(owner, 0, true));
+        let payer = payers.of(owner);
+        let charges = (0..tally.deposits).map(|_| quotas.restored_deposit(payer, 0, true));
         self.inherited.borrow_mut().entry(owner).or_default().extend(charges);
     }
 
@@ -170,8 +172,10 @@ mod tests {
     use super::*;
     use crate::deposit_record::DepositRecord;
     use crate::fd::CloseQueue;
+    use crate::payer::Payer;
 
     const OWNER: Uid = Uid(7);
+    const PAYER: Payer = Payer::named(7);
     const FAILED: i16 = -24;
 
     struct Case {
@@ -194,10 +198,11 @@ mod tests {
         /// Deposits something, in the place of the slot's deposit.
         fn add(&mut self) {
             let descriptor: OwnedFd = std::io::pipe().unwrap().0.into();
-            let descriptor = Some(CloseQueue::new().hold(OWNER, descriptor));
+            let descriptor = Some(CloseQueue::new().hold(PAYER, descriptor));
             let add = Add { slot: self.slot, ufd: 0, payload: b"".as_slice().into(), descriptor };
             let record = DepositRecord { owner: OWNER, number: self.copies.next_number() };
-            let deposit = Deposit::new(add, record, self.quotas.restored_deposit(OWNER, 0, true));
+            let deposit =
+                Deposit::new(add, record, PAYER, self.quotas.restored_deposit(PAYER, 0, true));
             self.copies.sent(&deposit);
             if let Some(before) = self.slots.get(self.slot) {
                 self.copies.leaves(before);

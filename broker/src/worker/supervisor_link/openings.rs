@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use fdbroker_policy::Uid;
 use fdbroker_wire::Tally;
 
+use crate::payer::Payers;
 use crate::worker::limits::quota::{BroughtCharge, Quotas};
 
 /// All of them, by user.
@@ -22,8 +23,9 @@ impl Openings {
     }
 
     /// Charges what was opened for an earlier worker, and the supervisor has still to close.
-    pub(crate) fn wait_for(&self, tally: Tally, quotas: &Quotas) {
-        let (uid, reader) = (Uid(tally.uid), quotas.reader(Uid(tally.uid)));
+    pub(crate) fn wait_for(&self, tally: Tally, quotas: &Quotas, payers: &Payers) {
+        let uid = Uid(tally.uid);
+        let reader = quotas.reader(payers.of(uid));
         (0..tally.openings).for_each(|_| self.opened(uid, reader.charge()));
     }
 
@@ -44,17 +46,18 @@ mod tests {
     use fdbroker_policy::Settings;
 
     use super::*;
+    use crate::payer::Payer;
 
-    const USER: Uid = Uid(7);
+    const USER: Payer = Payer::named(7);
 
     #[test]
     fn a_user_whose_resources_are_not_closed_at_the_supervisor_opens_no_more() {
         // So small that four are the share of one user.
         let (openings, quotas) = (Openings::default(), Quotas::new(&Settings::default(), 64));
-        let tally = |openings| Tally { uid: USER.0, openings, ..Tally::default() };
-        openings.wait_for(tally(4), &quotas);
+        let tally = |openings| Tally { uid: USER.uid().0, openings, ..Tally::default() };
+        openings.wait_for(tally(4), &quotas, &Payers::default());
         assert!(quotas.may_open(USER).is_err());
-        assert!(quotas.may_open(Uid(8)).is_ok());
+        assert!(quotas.may_open(Payer::named(8)).is_ok());
         openings.closed(tally(4));
         assert!(quotas.may_open(USER).is_ok());
     }

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::openings::Openings;
 use crate::fd::{Depositor, PeerFd};
+use crate::payer::Payer;
 use crate::worker::limits::quota::OpeningCharge;
 
 /// The result of opening a resource.
@@ -43,12 +44,13 @@ struct Waiter {
     answer: oneshot::Sender<OpenOutcome>,
     opening: Opening,
     uid: Uid,
+    payer: Payer,
     charge: OpeningCharge,
 }
 
 impl Waiter {
     fn tell(self, outcome: OpenOutcome, openings: &Openings) {
-        let Self { answer, opening, uid, charge } = self;
+        let Self { answer, opening, uid, payer, charge } = self;
         let is_for_one = opening == Opening::PerRequest;
         if outcome.is_ok() && is_for_one {
             openings.opened(uid, charge.opened());
@@ -56,7 +58,7 @@ impl Waiter {
         // Also what nobody waits for any more is closed on this user's account.
         let outcome = outcome.map(|opened| {
             opened.map(|mut descriptor| {
-                descriptor.move_to(Depositor::Opened(uid));
+                descriptor.move_to(Depositor::Opened(payer));
                 descriptor.keep_until_closed(charge.opened());
                 // A connection that reaches nobody ends, and so does its lease.
                 descriptor.shut_when_closed(is_for_one);
@@ -73,12 +75,12 @@ impl Questions {
     pub(super) fn open(
         &self,
         opening: Opening,
-        uid: Uid,
+        (uid, payer): (Uid, Payer),
         charge: OpeningCharge,
     ) -> (u32, oneshot::Receiver<OpenOutcome>) {
         let (answer, opened) = oneshot::channel();
         let ticket = self.ticket();
-        self.opening.borrow_mut().insert(ticket, Waiter { answer, opening, uid, charge });
+        self.opening.borrow_mut().insert(ticket, Waiter { answer, opening, uid, payer, charge });
         (ticket, opened)
     }
 
@@ -141,7 +143,7 @@ mod tests {
     use crate::fd::CloseQueue;
     use crate::worker::limits::quota::Quotas;
 
-    const USER: Uid = Uid(7);
+    const USER: Payer = Payer::named(7);
 
     fn opened(close_queue: &CloseQueue, others: usize) -> Opened<PeerFd> {
         let descriptor = || close_queue.hold(USER, std::io::pipe().unwrap().0.into());
@@ -154,7 +156,7 @@ mod tests {
         let (questions, close_queue) = (Questions::default(), CloseQueue::new());
         let quotas = Quotas::new(&Settings::default(), 4096);
         let (ticket, answer) =
-            questions.open(Opening::PerRequest, USER, quotas.opening(USER).unwrap());
+            questions.open(Opening::PerRequest, (USER.uid(), USER), quotas.opening(USER).unwrap());
         questions.opened(ticket, Ok(opened(&close_queue, 3)));
         let opened = answer.await.unwrap().unwrap();
         assert_eq!((&opened.payload()[..], opened.descriptors().count()), (&b"what it is"[..], 4));
@@ -166,7 +168,7 @@ mod tests {
         // So small that four are more than the share of one user.
         let quotas = Quotas::new(&Settings::default(), 64);
         let (ticket, mut answer) =
-            questions.open(Opening::PerRequest, USER, quotas.opening(USER).unwrap());
+            questions.open(Opening::PerRequest, (USER.uid(), USER), quotas.opening(USER).unwrap());
         questions.opened(ticket, Ok(opened(&close_queue, 3)));
         let held = answer.try_recv().unwrap();
         assert!(quotas.may_open(USER).is_err());

@@ -21,6 +21,7 @@ use super::copies::Copies;
 use super::patience::{GIVE_UP, Patience};
 use super::questions::{OpenOutcome, Questions, Reloaded};
 use crate::fd::PeerFd;
+use crate::payer::Payer;
 use crate::sys::watch::Watched;
 use crate::transmit::{rest, transmit};
 use crate::worker::disconnected::Disconnected;
@@ -49,6 +50,7 @@ pub(crate) struct SupervisorLink {
 /// For whom a resource is opened: on whose account, and by which process.
 pub(crate) struct Asker<'a> {
     pub(crate) uid: Uid,
+    pub(crate) payer: Payer,
     pub(crate) pid: i32,
     pub(crate) process: Option<BorrowedFd<'a>>,
 }
@@ -103,9 +105,9 @@ impl SupervisorLink {
         // Where holders are counted, one may have to give its place back first.
         let wait = resource.lease.map_or(Duration::ZERO, |terms| terms.wait);
         let until = Instant::now() + resource.open_timeout + wait;
-        let Asker { uid, pid, process } = asker;
+        let Asker { uid, payer, pid, process } = asker;
         let guard = timeout_at(until, self.lock()).await.map_err(late)?;
-        let (ticket, opened) = self.questions.open(resource.opening, uid, charge);
+        let (ticket, opened) = self.questions.open(resource.opening, (uid, payer), charge);
         let process = process.filter(|_| resource.lease.is_some());
         let resource = index.0;
         let message = Control::Open { generation, resource, ticket, uid: uid.0, pid, process };

@@ -27,7 +27,7 @@ pub(crate) async fn send_unsent(worker: &Worker) {
 /// Closes it on its user's account. Until that is done, the connection and its unread descriptors
 /// count as brought.
 fn close_here(worker: &Worker, ended: EndedConnection) {
-    let EndedConnection { uid, socket, charge } = ended;
-    let brought = worker.quotas.shut_unread(uid);
-    worker.close_queue.hold(Depositor::Brought(uid), socket).keep_until_closed((charge, brought));
+    let EndedConnection { payer, socket, charge } = ended;
+    let brought = worker.quotas.shut_unread(payer);
+    worker.close_queue.hold(Depositor::Brought(payer), socket).keep_until_closed((charge, brought));
 }

@@ -35,7 +35,7 @@ async fn stays(worker: &Worker) -> bool {
 }
 
 fn told(worker: &Worker) -> String {
-    let most = worker.quotas.foremost().map(|uid| format!(" (most of them: user {uid})"));
+    let most = worker.quotas.foremost().map(|payer| format!(" (most of them: user {payer})"));
     format!(
         "the descriptor table stays full of descriptors that users sent{}; end those users' \
          processes that are blocked in the kernel, or raise LimitNOFILE=",

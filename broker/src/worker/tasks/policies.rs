@@ -21,7 +21,7 @@ pub(crate) async fn apply_policies(
         let rules = read.map_err(|error| error.to_string())??;
         let generation = rules.generation;
         worker.quotas.limit(rules.policy.settings());
-        worker.audit.follow(&rules.policy);
+        worker.audit.follow(&rules.policy, &rules.payers);
         worker.policy.swap(rules);
         worker.log().info(&format!("policy {generation} is in force"));
         orphans::tell(worker).await;

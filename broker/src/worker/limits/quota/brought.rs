@@ -4,20 +4,19 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use fdbroker_policy::Uid;
-
 use super::charge::{Account, BroughtCharge, OpeningCharge, Reader};
 use super::exceeded::{Exceeded, MAX_OPENING};
 use super::quotas::Quotas;
+use crate::payer::Payer;
 use crate::worker::limits::table::Counted;
 
 /// The part of the table that what one user brought, and nobody can close, may fill.
 const STUCK: u32 = 4;
 
 impl Quotas {
-    /// Returns the account of `uid`, to be asked before each read what it may bring.
-    pub(crate) fn reader(&self, uid: Uid) -> Reader {
-        Reader(self.account(uid))
+    /// Returns the account of `payer`, to be asked before each read what it may bring.
+    pub(crate) fn reader(&self, payer: Payer) -> Reader {
+        Reader(self.account(payer))
     }
 
     /// Whether the broker may read from a user, who may bring as many descriptors as one message
@@ -51,16 +50,16 @@ impl Quotas {
     }
 
     /// Returns the user who brought the most of the descriptors that are open now.
-    pub(crate) fn foremost(&self) -> Option<Uid> {
+    pub(crate) fn foremost(&self) -> Option<Payer> {
         let accounts = self.accounts.borrow();
         let brought = |account: &Account| account.brought.load(Ordering::Relaxed);
-        accounts.iter().max_by_key(|(_, account)| brought(account)).map(|(uid, _)| *uid)
+        accounts.iter().max_by_key(|(_, account)| brought(account)).map(|(payer, _)| *payer)
     }
 
-    /// Charges a connection of `uid` that has been shut with descriptors unread in it. How many there are
+    /// Charges a connection of `payer` that has been shut with descriptors unread in it. How many there are
     /// is up to the user: they are made by connect(2) and send(2), before anybody can be refused.
-    pub(crate) fn shut_unread(&self, uid: Uid) -> BroughtCharge {
-        let account = self.account(uid);
+    pub(crate) fn shut_unread(&self, payer: Payer) -> BroughtCharge {
+        let account = self.account(payer);
         let charge = account.brings();
         // Nobody was asked whether there is room for it: that is looked at now.
         if self.is_overfull(&account) {
@@ -76,25 +75,25 @@ impl Quotas {
         account.brought.load(Ordering::Relaxed) > self.table.size() / STUCK
     }
 
-    /// Whether one more resource may be opened for `uid`. The bound on its entries in the table is
+    /// Whether one more resource may be opened for `payer`. The bound on its entries in the table is
     /// a little less than what it may bring. So resources opened for a user never keep the broker
     /// from reading its requests.
     ///
     /// # Errors
     /// The limit that would be passed.
-    pub(crate) fn may_open(&self, uid: Uid) -> Result<(), Exceeded> {
+    pub(crate) fn may_open(&self, payer: Payer) -> Result<(), Exceeded> {
         let share = self.share()?;
-        let own = self.account(uid).brought.load(Ordering::Relaxed);
+        let own = self.account(payer).brought.load(Ordering::Relaxed);
         if own > 0 && own.saturating_add(1) >= share { Err(Exceeded::Opened) } else { Ok(()) }
     }
 
-    /// Charges the opening of a resource for `uid`, and the place in the table that it will take.
+    /// Charges the opening of a resource for `payer`, and the place in the table that it will take.
     ///
     /// # Errors
     /// When as many are being opened for it as may be, or as many are open as [`Quotas::may_open`].
-    pub(crate) fn opening(&self, uid: Uid) -> Result<OpeningCharge, Exceeded> {
-        self.may_open(uid)?;
-        let account = self.account(uid);
+    pub(crate) fn opening(&self, payer: Payer) -> Result<OpeningCharge, Exceeded> {
+        self.may_open(payer)?;
+        let account = self.account(payer);
         if account.opening.load(Ordering::Relaxed) >= MAX_OPENING {
             return Err(Exceeded::Opening);
         }
@@ -106,10 +105,11 @@ impl Quotas {
 mod tests {
     use std::task::{Context, Waker};
 
-    use fdbroker_policy::{Settings, Uid};
+    use fdbroker_policy::Settings;
 
     use super::super::quotas::tests::{quotas, settings};
     use super::{Exceeded, Quotas};
+    use crate::payer::Payer;
 
     impl Quotas {
         /// Whether it has been told that no room is left, since this was last asked.
@@ -124,7 +124,7 @@ mod tests {
         let quotas = Quotas::new(&settings(), 4096);
         let mut held = Vec::new();
         for uid in 0..100 {
-            let reader = quotas.reader(Uid(uid));
+            let reader = quotas.reader(Payer::named(uid));
             while quotas.may_read(&reader).is_ok() {
                 held.extend((0..253).map(|_| reader.charge()));
             }
@@ -132,7 +132,7 @@ mod tests {
         let free = 4096 - held.len();
         assert!(free >= 253, "{free} are left: one read more would not fit");
         held.truncate(2000);
-        assert_eq!(quotas.may_read(&quotas.reader(Uid(1000))), Ok(()));
+        assert_eq!(quotas.may_read(&quotas.reader(Payer::named(1000))), Ok(()));
     }
 
     #[test]
@@ -143,7 +143,7 @@ mod tests {
         for uid in 0..4 {
             assert!(!quotas.is_full(), "by {uid} users");
             assert!(!quotas.is_crowded());
-            held.extend((0..1020).map(|_| quotas.shut_unread(Uid(uid))));
+            held.extend((0..1020).map(|_| quotas.shut_unread(Payer::named(uid))));
         }
         assert!(quotas.is_crowded());
         assert!(quotas.is_full());
@@ -153,33 +153,33 @@ mod tests {
         );
         held.truncate(3000);
         assert!(!quotas.is_full());
-        assert_eq!(quotas.foremost().map(|uid| uid.0 < 2), Some(true));
+        assert_eq!(quotas.foremost().map(|payer| payer < Payer::named(2)), Some(true));
     }
 
     #[test]
     fn a_table_that_is_in_use_is_filled_by_less() {
         let generous = Settings { max_slots_per_uid: 10_000, ..settings() };
         let quotas = Quotas::new(&generous, 4096);
-        let charge = |uid| quotas.deposit(Uid(uid), 0, true, None);
+        let charge = |uid| quotas.deposit(Payer::named(uid), 0, true, None);
         let _deposits: Vec<_> = (1..).map_while(|number| charge(number % 8).ok()).collect();
         let _brought: Vec<_> = {
-            let reader = quotas.reader(Uid(9));
+            let reader = quotas.reader(Payer::named(9));
             std::iter::repeat_with(|| quotas.may_read(&reader).map(|()| reader.charge()))
                 .map_while(Result::ok)
                 .collect()
         };
         assert!(!quotas.is_full(), "there is room for what one read brings");
-        let _shut: Vec<_> = (0..1020).map(|_| quotas.shut_unread(Uid(10))).collect();
+        let _shut: Vec<_> = (0..1020).map(|_| quotas.shut_unread(Payer::named(10))).collect();
         assert!(quotas.is_full());
     }
 
     #[test]
     fn whoever_is_over_its_share_may_bring_nothing_more() {
         let quotas = Quotas::new(&settings(), 4096);
-        let reader = quotas.reader(Uid(1));
+        let reader = quotas.reader(Payer::named(1));
         let held: Vec<_> = (0..256).map(|_| reader.charge()).collect();
         assert_eq!(quotas.may_read(&reader), Err(Exceeded::Brought));
-        assert_eq!(quotas.may_read(&quotas.reader(Uid(2))), Ok(()));
+        assert_eq!(quotas.may_read(&quotas.reader(Payer::named(2))), Ok(()));
         drop(held);
         assert_eq!(quotas.may_read(&reader), Ok(()));
     }
@@ -188,32 +188,32 @@ mod tests {
     fn no_user_may_have_many_resources_opened_at_once() {
         let quotas = quotas();
         let mut under_way: Vec<_> =
-            (0..8).map(|_| quotas.opening(Uid(1)).expect("not too many yet")).collect();
-        assert_eq!(quotas.opening(Uid(1)).err(), Some(Exceeded::Opening));
-        assert!(quotas.opening(Uid(2)).is_ok());
+            (0..8).map(|_| quotas.opening(Payer::named(1)).expect("not too many yet")).collect();
+        assert_eq!(quotas.opening(Payer::named(1)).err(), Some(Exceeded::Opening));
+        assert!(quotas.opening(Payer::named(2)).is_ok());
         under_way.pop();
-        assert!(quotas.opening(Uid(1)).is_ok());
+        assert!(quotas.opening(Payer::named(1)).is_ok());
     }
 
     #[test]
     fn what_was_opened_counts_until_it_is_closed_and_leaves_the_user_to_be_read_from() {
         let quotas = Quotas::new(&settings(), 4096);
         let mut open = Vec::new();
-        while let Ok(charge) = quotas.opening(Uid(1)) {
+        while let Ok(charge) = quotas.opening(Payer::named(1)) {
             open.push(charge.opened());
             assert!(open.len() < 256, "it is not to have more than what it may bring");
         }
         assert!(open.len() > 250, "{} were opened", open.len());
-        assert_eq!(quotas.opening(Uid(1)).err(), Some(Exceeded::Opened));
-        assert_eq!(quotas.may_read(&quotas.reader(Uid(1))), Ok(()));
-        assert!(quotas.opening(Uid(2)).is_ok());
+        assert_eq!(quotas.opening(Payer::named(1)).err(), Some(Exceeded::Opened));
+        assert_eq!(quotas.may_read(&quotas.reader(Payer::named(1))), Ok(()));
+        assert!(quotas.opening(Payer::named(2)).is_ok());
         open.pop();
-        assert!(quotas.opening(Uid(1)).is_ok());
+        assert!(quotas.opening(Payer::named(1)).is_ok());
     }
 
     #[test]
     fn in_the_smallest_table_a_resource_can_be_opened_too() {
         let quotas = Quotas::new(&settings(), 64);
-        assert!(quotas.opening(Uid(1)).is_ok());
+        assert!(quotas.opening(Payer::named(1)).is_ok());
     }
 }

@@ -3,26 +3,35 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use fdbroker_policy::Uid;
-
 use super::charge::{Account, ConnectionCharge, LateCharge};
-use super::exceeded::Exceeded;
+use super::exceeded::{Exceeded, FEW};
 use super::quotas::Quotas;
+use crate::payer::Payer;
 use crate::worker::limits::table::{Counted, EndedCharge};
 
+/// The last connections are for users who have few: so that many users who have many do not keep another one
+/// out. Which part of all connections these are.
+const KEPT: u32 = 8;
+
 impl Quotas {
-    /// Charges a connection of `uid`.
+    /// Charges a connection of `payer`.
     ///
     /// # Errors
     /// The limit that is reached.
-    pub(crate) fn connection(&self, uid: Uid) -> Result<ConnectionCharge, Exceeded> {
-        let account = self.account(uid);
+    pub(crate) fn connection(&self, payer: Payer) -> Result<ConnectionCharge, Exceeded> {
+        let account = self.account(payer);
         let limits = self.limits.get();
-        if self.table.connections.load(Ordering::Relaxed) >= limits.connections {
+        let all = self.table.connections.load(Ordering::Relaxed);
+        let own = account.connections.load(Ordering::Relaxed);
+        if all >= limits.connections {
             return Err(Exceeded::Connections(limits.connections));
         }
-        if account.connections.load(Ordering::Relaxed) >= limits.connections_per_uid {
+        if own >= limits.connections_per_uid {
             return Err(Exceeded::ConnectionsOfUser(limits.connections_per_uid));
+        }
+        let kept = limits.connections / KEPT;
+        if own >= FEW && all >= limits.connections - kept {
+            return Err(Exceeded::LastConnections(kept));
         }
         if account.brought.load(Ordering::Relaxed) > limits.brought {
             return Err(Exceeded::Brought);
@@ -35,8 +44,8 @@ impl Quotas {
     ///
     /// # Errors
     /// The limit that would be passed.
-    pub(crate) fn late(&self, uid: Uid) -> Result<LateCharge, Exceeded> {
-        let account = self.account(uid);
+    pub(crate) fn late(&self, payer: Payer) -> Result<LateCharge, Exceeded> {
+        let account = self.account(payer);
         let share = self.share()?;
         if !self.table.may_wait() || account.brought.load(Ordering::Relaxed) >= share {
             return Err(Exceeded::Brought);
@@ -46,8 +55,8 @@ impl Quotas {
 
     /// Charges a connection that an earlier worker had and that is not closed everywhere, whatever the
     /// limits are.
-    pub(crate) fn former_connection(&self, uid: Uid) -> ConnectionCharge {
-        self.charged_connection(self.account(uid))
+    pub(crate) fn former_connection(&self, payer: Payer) -> ConnectionCharge {
+        self.charged_connection(self.account(payer))
     }
 
     fn charged_connection(&self, account: Arc<Account>) -> ConnectionCharge {
@@ -79,18 +88,19 @@ impl Quotas {
 
 #[cfg(test)]
 mod tests {
-    use fdbroker_policy::{Settings, Uid};
+    use fdbroker_policy::Settings;
 
     use super::super::quotas::tests::{quotas, settings};
-    use super::{Exceeded, Quotas};
+    use super::{Exceeded, FEW, Quotas};
+    use crate::payer::Payer;
 
     #[test]
     fn connections_of_one_user_leave_others_room_in_a_small_table() {
         let many = Settings { max_connections: 256, max_connections_per_uid: 256, ..settings() };
         let small = Quotas::new(&many, 128);
-        let held: Vec<_> = (0..).map_while(|_| small.connection(Uid(1)).ok()).collect();
+        let held: Vec<_> = (0..).map_while(|_| small.connection(Payer::named(1)).ok()).collect();
         assert_eq!(held.len(), 4, "two descriptors each, and a sixteenth of the table");
-        assert!(small.connection(Uid(2)).is_ok());
+        assert!(small.connection(Payer::named(2)).is_ok());
         assert!(small.shortfall(&many, 0).is_some());
         assert!(quotas().shortfall(&settings(), 0).is_none());
     }
@@ -99,22 +109,38 @@ mod tests {
     fn connections_that_wait_for_others_never_fill_a_small_table() {
         let quotas = Quotas::new(&settings(), 256);
         let late: Vec<_> =
-            (0..500).filter_map(|number| quotas.late(Uid(number % 10)).ok()).collect();
+            (0..500).filter_map(|number| quotas.late(Payer::named(number % 10)).ok()).collect();
         assert_eq!(late.len(), 8, "a thirty-second");
-        assert_eq!(quotas.may_read(&quotas.reader(Uid(20))), Ok(()));
+        assert_eq!(quotas.may_read(&quotas.reader(Payer::named(20))), Ok(()));
         drop(late);
-        assert!(quotas.late(Uid(1)).is_ok());
+        assert!(quotas.late(Payer::named(1)).is_ok());
+    }
+
+    #[test]
+    fn the_last_connections_are_for_users_who_have_few() {
+        let many = Settings { max_connections: 64, max_connections_per_uid: 20, ..settings() };
+        let quotas = Quotas::new(&many, 4096);
+        let mut held = Vec::new();
+        for uid in 1..=3 {
+            held.extend((0..).map_while(|_| quotas.connection(Payer::named(uid)).ok()));
+        }
+        assert_eq!(held.len(), 56);
+        assert_eq!(quotas.connection(Payer::named(3)).err(), Some(Exceeded::LastConnections(8)));
+        for uid in 5..=8 {
+            held.extend((0..FEW).map(|_| quotas.connection(Payer::named(uid)).unwrap()));
+        }
+        assert_eq!(quotas.connection(Payer::named(9)).err(), Some(Exceeded::Connections(64)));
     }
 
     #[test]
     fn a_connection_counts_until_it_is_dropped() {
         let quotas = quotas();
-        let first = quotas.connection(Uid(1)).unwrap();
-        let _second = quotas.connection(Uid(1)).unwrap();
-        assert_eq!(quotas.connection(Uid(1)).err(), Some(Exceeded::ConnectionsOfUser(2)));
-        let third = quotas.connection(Uid(2)).unwrap();
-        assert_eq!(quotas.connection(Uid(3)).err(), Some(Exceeded::Connections(3)));
+        let first = quotas.connection(Payer::named(1)).unwrap();
+        let _second = quotas.connection(Payer::named(1)).unwrap();
+        assert_eq!(quotas.connection(Payer::named(1)).err(), Some(Exceeded::ConnectionsOfUser(2)));
+        let third = quotas.connection(Payer::named(2)).unwrap();
+        assert_eq!(quotas.connection(Payer::named(3)).err(), Some(Exceeded::Connections(3)));
         drop((first, third));
-        assert!(quotas.connection(Uid(1)).is_ok());
+        assert!(quotas.connection(Payer::named(1)).is_ok());
     }
 }

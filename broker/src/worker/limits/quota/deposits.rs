@@ -3,26 +3,25 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
-use fdbroker_policy::Uid;
-
 use super::charge::DepositCharge;
 use super::exceeded::Exceeded;
 use super::quotas::Quotas;
+use crate::payer::Payer;
 
 impl Quotas {
-    /// Charges a deposit of `bytes` of payload to `uid`, in the place of one of its own whose
+    /// Charges a deposit of `bytes` of payload to `payer`, in the place of one of its own whose
     /// charge is `replaced`.
     ///
     /// # Errors
     /// The limit that would be passed.
     pub(crate) fn deposit(
         &self,
-        uid: Uid,
+        payer: Payer,
         bytes: usize,
         descriptor: bool,
         replaced: Option<&DepositCharge>,
     ) -> Result<DepositCharge, Exceeded> {
-        let charge = self.restored_deposit(uid, bytes, descriptor);
+        let charge = self.restored_deposit(payer, bytes, descriptor);
         let replaced = replaced.filter(|replaced| Arc::ptr_eq(&replaced.account, &charge.account));
         let slots = charge.account.slots.load(Ordering::Relaxed) - u32::from(replaced.is_some());
         let held = charge.account.bytes.load(Ordering::Relaxed);
@@ -46,11 +45,11 @@ impl Quotas {
     /// Charges a deposit that was acknowledged already, whatever the limits are now.
     pub(crate) fn restored_deposit(
         &self,
-        uid: Uid,
+        payer: Payer,
         bytes: usize,
         descriptor: bool,
     ) -> DepositCharge {
-        let account = self.account(uid);
+        let account = self.account(payer);
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         account.slots.fetch_add(1, Ordering::Relaxed);
         account.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -69,35 +68,37 @@ impl Quotas {
 
 #[cfg(test)]
 mod tests {
-    use fdbroker_policy::Uid;
-
     use super::super::quotas::tests::quotas;
     use super::Exceeded;
+    use crate::payer::Payer;
 
     #[test]
     fn one_user_at_its_limit_leaves_the_others_theirs() {
         let quotas = quotas();
-        let _first = quotas.deposit(Uid(1), 4, false, None).unwrap();
-        let _second = quotas.deposit(Uid(1), 4, false, None).unwrap();
-        assert_eq!(quotas.deposit(Uid(1), 0, false, None).err(), Some(Exceeded::Slots(2)));
-        assert!(quotas.deposit(Uid(2), 10, false, None).is_ok());
+        let _first = quotas.deposit(Payer::named(1), 4, false, None).unwrap();
+        let _second = quotas.deposit(Payer::named(1), 4, false, None).unwrap();
+        assert_eq!(quotas.deposit(Payer::named(1), 0, false, None).err(), Some(Exceeded::Slots(2)));
+        assert!(quotas.deposit(Payer::named(2), 10, false, None).is_ok());
     }
 
     #[test]
     fn what_was_refused_is_not_charged() {
         let quotas = quotas();
-        assert_eq!(quotas.deposit(Uid(1), 11, false, None).err(), Some(Exceeded::Bytes(10)));
-        assert!(quotas.deposit(Uid(1), 10, false, None).is_ok());
+        assert_eq!(
+            quotas.deposit(Payer::named(1), 11, false, None).err(),
+            Some(Exceeded::Bytes(10))
+        );
+        assert!(quotas.deposit(Payer::named(1), 10, false, None).is_ok());
     }
 
     #[test]
     fn a_full_account_can_still_replace() {
         let quotas = quotas();
-        let _first = quotas.deposit(Uid(1), 5, false, None).unwrap();
-        let second = quotas.deposit(Uid(1), 5, false, None).unwrap();
-        assert!(quotas.deposit(Uid(1), 5, false, Some(&second)).is_ok());
+        let _first = quotas.deposit(Payer::named(1), 5, false, None).unwrap();
+        let second = quotas.deposit(Payer::named(1), 5, false, None).unwrap();
+        assert!(quotas.deposit(Payer::named(1), 5, false, Some(&second)).is_ok());
         assert_eq!(
-            quotas.deposit(Uid(1), 6, false, Some(&second)).err(),
+            quotas.deposit(Payer::named(1), 6, false, Some(&second)).err(),
             Some(Exceeded::Bytes(10))
         );
     }
@@ -105,10 +106,10 @@ mod tests {
     #[test]
     fn all_users_together_leave_the_broker_some_descriptors() {
         let quotas = quotas();
-        let charge = |uid| quotas.deposit(Uid(uid), 0, true, None);
+        let charge = |uid| quotas.deposit(Payer::named(uid), 0, true, None);
         let held: Vec<_> = (1..).map_while(|uid| charge(uid).ok()).collect();
         assert_eq!(held.len(), 625);
         assert_eq!(charge(1000).err(), Some(Exceeded::AllDescriptors));
-        assert!(quotas.deposit(Uid(1000), 0, false, None).is_ok());
+        assert!(quotas.deposit(Payer::named(1000), 0, false, None).is_ok());
     }
 }

@@ -7,11 +7,16 @@ use fdbroker_types::counted;
 /// How many resources may be opened for one user at once: more wait only where something hangs.
 pub(super) const MAX_OPENING: u32 = 8;
 
+/// Who has fewer connections than this has few: the last of all are for those users.
+pub(super) const FEW: u32 = 2;
+
 /// The limit that a charge would pass, with its value where a key of the policy sets it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Exceeded {
     Connections(u32),
     ConnectionsOfUser(u32),
+    /// The last of all are for other users.
+    LastConnections(u32),
     Slots(u32),
     Bytes(u64),
     Descriptors,
@@ -34,6 +39,10 @@ impl fmt::Display for Exceeded {
             Self::ConnectionsOfUser(most) => {
                 has("this user", *most, "connections", "max_connections_per_uid")
             }
+            Self::LastConnections(kept) => format!(
+                "the broker keeps its last {kept} connections for users with fewer than {FEW} \
+                 (an eighth of max_connections, or of a share of the descriptor table)"
+            ),
             Self::Slots(most) => {
                 format!("this user has reached its limit of deposits: {most} (max_slots_per_uid)")
             }

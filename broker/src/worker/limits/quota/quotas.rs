@@ -4,9 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use fdbroker_policy::{Settings, Uid};
+use fdbroker_policy::Settings;
 
 use super::charge::Account;
+use crate::payer::Payer;
 use crate::worker::limits::forgetful::Forgetful;
 use crate::worker::limits::table::Table;
 
@@ -14,7 +15,7 @@ use crate::worker::limits::table::Table;
 pub(crate) struct Quotas {
     pub(super) limits: Cell<Limits>,
     pub(super) table: Table,
-    pub(super) accounts: RefCell<Forgetful<Uid, Arc<Account>>>,
+    pub(super) accounts: RefCell<Forgetful<Payer, Arc<Account>>>,
 }
 
 #[derive(Clone, Copy)]
@@ -106,12 +107,12 @@ impl Quotas {
         ))
     }
 
-    pub(super) fn account(&self, uid: Uid) -> Arc<Account> {
+    pub(super) fn account(&self, payer: Payer) -> Arc<Account> {
         let held = |account: &mut Arc<Account>| Arc::strong_count(account) > 1;
         let (all_descriptors, all_brought) =
             (Arc::clone(&self.table.deposits), Arc::clone(&self.table.brought));
         let new = || Arc::new(Account { all_descriptors, all_brought, ..Account::default() });
-        Arc::clone(self.accounts.borrow_mut().entry(uid, held).or_insert_with(new))
+        Arc::clone(self.accounts.borrow_mut().entry(payer, held).or_insert_with(new))
     }
 }
 
