@@ -4,6 +4,7 @@ use fdbroker_policy::{Auth, TlsStart};
 use fdbroker_wire::ConnectionWriter;
 use fdbroker_wire::connection::{EARLY, TooLarge, USER};
 
+use super::another_protocol::instead;
 use super::answer::{Failure, Step};
 use super::secret::Secret;
 use super::stream::Stream;
@@ -14,6 +15,20 @@ use super::{http_proxy, imap, mysql, postgres, redis, script, smtp, socks5};
 /// # Errors
 /// Why there is no session.
 pub(crate) fn log_in(
+    auth: &Auth,
+    secret: Option<&Secret>,
+    stream: &mut Stream<'_>,
+    payload: &mut ConnectionWriter,
+) -> Result<(), Failure> {
+    let logged_in = by_kind(auth, secret, stream, payload);
+    logged_in.map_err(|failure| instead(failure, auth.name(), stream))?;
+    match stream.rest() {
+        [] => Ok(()),
+        early => payload.add(EARLY, early).map_err(too_large),
+    }
+}
+
+fn by_kind(
     auth: &Auth,
     secret: Option<&Secret>,
     stream: &mut Stream<'_>,
@@ -31,11 +46,7 @@ pub(crate) fn log_in(
         // The program logs in once this process has answered.
         Auth::Program(auth) => auth.user.iter().try_for_each(|user| payload.add(USER, user)),
     };
-    written.map_err(too_large)?;
-    match stream.rest() {
-        [] => Ok(()),
-        early => payload.add(EARLY, early).map_err(too_large),
-    }
+    written.map_err(too_large)
 }
 
 /// Asks the server for TLS, if its protocol has a question for that, and the policy says so where there is a choice;
@@ -48,13 +59,14 @@ pub(crate) fn ask_for_tls(
     start: TlsStart,
     stream: &mut Stream<'_>,
 ) -> Result<(), Failure> {
-    match (auth, start) {
+    let asked = match (auth, start) {
         (Some(Auth::Postgres(_)), _) => postgres::ask_for_tls(stream),
         (Some(Auth::Mysql(_)), _) => mysql::ask_for_tls(stream),
         (Some(Auth::Smtp(auth)), TlsStart::StartTls) => smtp::start_tls(stream, auth),
         (Some(Auth::Imap(_)), TlsStart::StartTls) => imap::start_tls(stream),
         _ => Ok(()),
-    }
+    };
+    asked.map_err(|failure| instead(failure, auth.map_or("", Auth::name), stream))
 }
 
 /// What the server reports does not fit.

@@ -8,6 +8,7 @@
 //! is up, or when the supervisor has gone. Only one whose server speaks TLS stays: see [`relay`]. Each kind of log-in
 //! has a file of its own.
 
+mod another_protocol;
 pub(crate) mod answer;
 mod connect;
 #[cfg(fuzzing)]
@@ -29,6 +30,7 @@ pub(crate) mod secret;
 mod server_words;
 mod smtp;
 mod socks5;
+mod spoken;
 mod start_tls;
 mod stream;
 #[cfg(any(test, fuzzing))]

@@ -28,12 +28,23 @@ pub(crate) struct Stream<'a> {
     buffer: Vec<u8>,
     received: usize,
     taken: usize,
+    has_sent: bool,
+    has_failed: bool,
 }
 
 impl<'a> Stream<'a> {
     pub(crate) fn new(socket: &'a OwnedFd, patience: Patience<'a>) -> Self {
         let buffer = vec![0; MAX_LOG_IN];
-        Self { socket, patience, session: None, buffer, received: 0, taken: 0 }
+        Self {
+            socket,
+            patience,
+            session: None,
+            buffer,
+            received: 0,
+            taken: 0,
+            has_sent: false,
+            has_failed: false,
+        }
     }
 
     /// From now on everything is encrypted.
@@ -65,7 +76,14 @@ impl<'a> Stream<'a> {
     ///
     /// # Errors
     /// As send(2); TimedOut.
-    pub(crate) fn send(&mut self, mut bytes: &[u8]) -> Result<(), Failure> {
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.has_sent = true;
+        let sent = self.send_all(bytes);
+        self.has_failed |= sent.is_err();
+        sent
+    }
+
+    fn send_all(&mut self, mut bytes: &[u8]) -> Result<(), Failure> {
         while !bytes.is_empty() || self.session.as_ref().is_some_and(TlsSession::is_unsent) {
             let sent = match &mut self.session {
                 None => send(self.socket, bytes, SendFlags::NOSIGNAL).map_err(Errno::into),
@@ -94,7 +112,9 @@ impl<'a> Stream<'a> {
             ));
         }
         while self.received < end {
-            self.receive()?;
+            let received = self.receive();
+            self.has_failed |= received.is_err();
+            received?;
         }
         let taken = self.taken..end;
         self.taken = end;
@@ -109,6 +129,21 @@ impl<'a> Stream<'a> {
     /// Returns what was received and not taken.
     pub(crate) fn rest(&self) -> &[u8] {
         self.bytes(self.taken..self.received)
+    }
+
+    /// Returns everything that was received.
+    pub(crate) fn received(&self) -> &[u8] {
+        self.bytes(0..self.received)
+    }
+
+    /// Returns whether the server was sent anything.
+    pub(crate) fn has_sent(&self) -> bool {
+        self.has_sent
+    }
+
+    /// Returns whether the connection has failed, or the time was up.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.has_failed
     }
 
     /// Returns whether the server is on this machine, at a Unix socket: no network sees what is sent.

@@ -9,6 +9,7 @@
 //! - [`mail`]: real mail servers
 //! - [`mysql`]: a real MariaDB server
 //! - [`names`]: servers by name, and connections without a log-in
+//! - [`other_protocols`]: servers that speak something else than the policy says
 //! - [`pages`]: what the page shows
 //! - [`postgres`]: a real PostgreSQL server
 //! - [`program`]: programs that log in for the broker
@@ -30,6 +31,7 @@ mod leases;
 mod mail;
 mod mysql;
 mod names;
+mod other_protocols;
 mod pages;
 mod postgres;
 mod program;

@@ -255,7 +255,7 @@ fn what_has_no_place_in_a_log_in_is_refused() {
     ] {
         let said = refusal(&sent);
         let expected = format!("the server's {what} is not valid: is it MySQL?");
-        assert_eq!(said, expected, "{}", sent.escape_ascii());
+        assert!(said.starts_with(&expected), "{}: {said}", sent.escape_ascii());
     }
 }
 

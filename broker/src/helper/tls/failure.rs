@@ -5,6 +5,7 @@ use std::io;
 use rustls::{AlertDescription, CertificateError, Error};
 
 use crate::helper::answer::{Failure, Step};
+use crate::helper::spoken::{Spoken, words};
 
 /// How much of a text that the server had a part in is repeated, in characters.
 const SHOWN: usize = 200;
@@ -21,6 +22,22 @@ pub(super) fn of(error: &Error) -> Failure {
         error => error.to_string(),
     };
     Failure::new(Step::Tls, text.chars().take(SHOWN).collect::<String>())
+}
+
+/// Returns the failure that an error of the handshake is, where these are the first bytes of the server.
+pub(super) fn in_handshake(error: &io::Error, first: &[u8]) -> Option<Failure> {
+    let failure = told(error)?;
+    let spoken = Spoken::of(first);
+    let is_other = matches!(error.get_ref()?.downcast_ref(), Some(Error::InvalidMessage(_)));
+    if !is_other || first.is_empty() || spoken == Some(Spoken::Tls) {
+        return Some(failure);
+    }
+    // It was told nothing secret.
+    let start = match spoken {
+        Some(Spoken::Smtp | Spoken::Imap) => "; if it has STARTTLS, add `start = \"starttls\"`",
+        _ => "",
+    };
+    Some(Failure { text: format!("{}: it says {}{start}", failure.text, words(first)), ..failure })
 }
 
 /// Returns the failure that an error of a connection is, if it is one of TLS.

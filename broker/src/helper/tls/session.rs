@@ -11,7 +11,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 
 use super::end_point;
-use super::failure::told;
+use super::failure::in_handshake;
 use crate::helper::answer::{Failure, Step};
 use crate::helper::patience::Patience;
 
@@ -19,6 +19,8 @@ use crate::helper::patience::Patience;
 const MOST_UNSENT: usize = 32 * 1024;
 /// The most that is encrypted at once.
 pub(crate) const AT_ONCE: usize = MOST_UNSENT / 2;
+/// How much of what a server says first is kept, to be told if it is not TLS.
+const FIRST: usize = 128;
 
 /// The client's side.
 pub(crate) struct TlsSession(ClientConnection);
@@ -38,12 +40,17 @@ impl TlsSession {
         socket: &OwnedFd,
         patience: Patience<'_>,
     ) -> Result<(), Failure> {
+        let mut first = Vec::new();
         loop {
+            if first.is_empty() {
+                first = peek(socket);
+            }
             let done = match self.flush(socket) {
                 Ok(()) if !self.0.is_handshaking() => return Ok(()),
                 Ok(()) => self.take_in(socket),
                 Err(error) => Err(error),
             };
+            let failed = |error: &io::Error| failed(error, &first);
             match done {
                 Ok(true) if patience.is_over() => return Err(failed(&ErrorKind::TimedOut.into())),
                 Ok(true) => {}
@@ -139,10 +146,23 @@ fn closed() -> Failure {
     Failure::new(Step::Tls, "the server closed the connection during the handshake")
 }
 
-fn failed(error: &io::Error) -> Failure {
+/// Returns the first bytes that wait to be read; none if there are none yet.
+fn peek(socket: &OwnedFd) -> Vec<u8> {
+    let mut room = [0; FIRST];
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    let peeked = retry_on_intr(|| recv(socket, &mut room[..], flags)).map(|(_, received)| received);
+    room.get(..peeked.unwrap_or_default()).unwrap_or_default().to_vec()
+}
+
+/// Returns the failure of a handshake with a server that has said this first.
+fn failed(error: &io::Error, first: &[u8]) -> Failure {
     match error.kind() {
+        ErrorKind::TimedOut if first.is_empty() => Failure::timed_out(
+            Step::Tls,
+            "the server does not answer, and has sent nothing: it may not speak TLS",
+        ),
         ErrorKind::TimedOut => Failure::timed_out(Step::Tls, "the server does not answer"),
-        _ => told(error)
+        _ => in_handshake(error, first)
             .unwrap_or_else(|| Failure::new(Step::Tls, format!("the connection failed: {error}"))),
     }
 }

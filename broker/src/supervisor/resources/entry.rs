@@ -15,10 +15,10 @@ use tokio::time::timeout;
 
 use super::caller::Caller;
 use super::failure::OpenFailure;
+use super::failures::Failures;
 use super::openable::Openable;
 use super::ready::ReadyPool;
 use crate::fd::{CloseQueue, Depositor, PeerFd};
-use crate::spell::Spell;
 use crate::supervisor::deposits::unclosed::OpeningNotice;
 use crate::supervisor::leases::{LeaseNumber, LeaseOffer, Numbers};
 use crate::supervisor::news::Told;
@@ -60,7 +60,7 @@ pub(super) struct Entry {
     opening: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
     /// Failures that were said.
-    failures: Arc<Mutex<Spell>>,
+    failures: Arc<Mutex<Failures>>,
     close_queue: CloseQueue,
 }
 
@@ -249,13 +249,13 @@ impl Entry {
         self.hand_out(Err(busy(self.openable.name())), caller, answer);
     }
 
-    /// Returns an answer, with what the log says of it: of many failures the first, and their number
-    /// once it opens again.
+    /// Returns an answer, with what the log says of it: of many failures the first of each reason, and their
+    /// number once it opens again.
     fn answer(&self, ticket: u32, outcome: Result<Arc<Opened<PeerFd>>, OpenFailure>) -> OpenAnswer {
         // A panic while it is locked leaves it whole.
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let said = match &outcome {
-            Err(failure) => failures.failed().then(|| failure.text.clone()),
+            Err(failure) => failures.failed(&failure.text).then(|| failure.text.clone()),
             Ok(_) => failures.succeeded().map(|count| {
                 let name = quoted(self.openable.name());
                 format!("resource {name} can be opened again; failed attempts before that: {count}")

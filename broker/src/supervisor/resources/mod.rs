@@ -7,6 +7,7 @@ pub(crate) mod connect;
 mod credential;
 pub(crate) mod entry;
 pub(crate) mod failure;
+mod failures;
 pub(crate) mod openable;
 pub(crate) mod path;
 pub(crate) mod pool;
