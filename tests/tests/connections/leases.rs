@@ -218,3 +218,6 @@ fn a_caller_that_leaves_while_it_waits_keeps_no_place() {
     assert!(select(&stream, &[], "SELECT 1").is_ok());
     assert_eq!(leases(&daemon).len(), 1);
 }
+    let said = daemon.run(&["get", "orders"]).err;
+    let expected = "all 1 are held (`holders`), and none was given back within 100 ms (`wait`)";
+    assert!(said.contains(expected) && said.contains("answered EBUSY"), "{said}");

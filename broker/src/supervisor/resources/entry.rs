@@ -200,9 +200,11 @@ impl Entry {
     fn refuse_holder(&self, caller: &Caller, answer: &UnboundedSender<OpenAnswer>) {
         let resource = self.openable.resource();
         let holders = resource.lease.and_then(|terms| terms.holders).map_or(0, |it| it.get());
+        let wait = resource.lease.map_or(HANGS, |terms| terms.wait);
         let text = format!(
-            "resource {name}: all {holders} are held (`holders`), and none was given back in time \
-             (`wait`); `fdbroker leases` lists who has them",
+            "resource {name}: all {holders} are held (`holders`), and none was given back within \
+             {} ms (`wait`); `fdbroker leases` tells an operator who has them",
+            wait.as_millis(),
             name = quoted(self.openable.name())
         );
         refuse_user(caller, OpenFailure { errno: Errno::BUSY, text }, answer);

@@ -88,8 +88,11 @@ impl Failure {
         Self::failed(Errno::AGAIN, reason)
     }
 
-    /// Allowed, and not opened.
+    /// Allowed, and not opened. A caller that only has to wait is told for what.
     pub(crate) fn not_opened(errno: Errno, reason: &str) -> Self {
+        if errno == Errno::BUSY {
+            return Self::failed(errno, reason);
+        }
         Self::new(Verdict::Failed, errno, "the resource cannot be opened", reason)
     }
 
