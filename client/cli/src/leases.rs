@@ -1,4 +1,4 @@
-//! `fdbroker leases` and `revoke`: who has what on terms, and ending that.
+//! `fdbroker leases`: who has what on terms.
 
 use clap::Args;
 
@@ -25,36 +25,9 @@ Needs the right operate. Prints a line of KEY=VALUE for each:
   ends_in  in how many seconds it ends (ttl), or never
   relay    direct: it is the socket to the server; relayed: the broker encrypts it";
 
-/// End leases, and shut the connections down
-#[derive(Args, Debug)]
-#[command(after_help = REVOKE)]
-pub(crate) struct Revoke {
-    /// The numbers of the leases
-    #[arg(required = true)]
-    numbers: Vec<u64>,
-}
-
-const REVOKE: &str = "\
-Example:
-  fdbroker revoke 17
-
-A user can end its own leases. Those of others need the right operate. The connection is shut down for
-every process that has it.";
-
 impl Leases {
     /// Runs it.
     pub(crate) fn run(self, args: &ConnectArgs) -> Result<(), Failure> {
         output::report(&args.connect()?.leases()?)
-    }
-}
-
-impl Revoke {
-    /// Runs it.
-    pub(crate) fn run(self, args: &ConnectArgs) -> Result<(), Failure> {
-        let mut broker = args.connect()?;
-        for number in self.numbers {
-            output::report(&broker.end_lease(number)?)?;
-        }
-        Ok(())
     }
 }

@@ -25,6 +25,7 @@ mod operate;
 mod output;
 mod policy_names;
 mod subject_args;
+mod revoke;
 mod tag;
 mod terminal;
 mod who;
@@ -62,7 +63,7 @@ enum Task {
     Purge(operate::Purge),
     Status(operate::Status),
     Leases(leases::Leases),
-    Revoke(leases::Revoke),
+    Revoke(revoke::Revoke),
     Check(check::Check),
     Explain(explain::Explain),
     Who(who::Who),

@@ -1,7 +1,7 @@
 //! Who asks the policy: somebody described on the command line, or a living process.
 
 use clap::Args;
-use fdbroker_host::{AccountError, Process, SystemNames, account, unit_of_cgroup};
+use fdbroker_host::{AccountError, Identity, Process, SystemNames, account, unit_of_cgroup};
 use fdbroker_policy::{Account, Gid, Names, Peer, Uid};
 use fdbroker_types::quoted;
 use rustix::process::Pid;
@@ -56,17 +56,9 @@ impl SubjectArgs {
     }
 
     fn subject_named(&self, user: &str) -> Result<Subject, Failure> {
-        let failed = |error: AccountError| match error {
-            AccountError::NotFound(name) => {
-                Failure::Usage(format!("explain: there is no user {name}", name = quoted(&name)))
-            }
-            error => Failure::local("explain", error),
-        };
-        let number = user.parse().map(|number| Account::Number(Uid(number)));
-        let identity = account(&number.unwrap_or_else(|_| Account::Name(user.to_owned())));
-        let identity = identity.map_err(failed)?;
+        let identity = user_named("explain", user)?;
         let groups = if self.group.is_empty() {
-            identity.groups().map_err(failed)?
+            identity.groups().map_err(|error| no_account("explain", error))?
         } else {
             self.group.iter().map(|group| group_number(group)).collect::<Result<_, _>>()?
         };
@@ -101,6 +93,22 @@ impl SubjectArgs {
             }
             _ => Ok(its),
         }
+    }
+}
+
+/// Returns the account of a user by name or number, for a subcommand.
+pub(crate) fn user_named(subcommand: &str, user: &str) -> Result<Identity, Failure> {
+    let number = user.parse().map(|number| Account::Number(Uid(number)));
+    let found = account(&number.unwrap_or_else(|_| Account::Name(user.to_owned())));
+    found.map_err(|error| no_account(subcommand, error))
+}
+
+fn no_account(subcommand: &str, error: AccountError) -> Failure {
+    match error {
+        AccountError::NotFound(name) => {
+            Failure::Usage(format!("{subcommand}: there is no user {name}", name = quoted(&name)))
+        }
+        error => Failure::local(subcommand, error),
     }
 }
 

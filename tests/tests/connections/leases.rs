@@ -130,6 +130,32 @@ fn a_connection_is_revoked_by_its_own_user_and_by_an_operator_and_by_nobody_else
 }
 
 #[test]
+fn the_connections_of_a_slot_or_of_a_user_are_revoked_at_once() {
+    let what = "the connections of a slot or of a user are revoked at once";
+    if !needs_root(what) {
+        return;
+    }
+    let Some(server) = Postgres::start(what, TRUST) else { return };
+    let daemon = daemon(&server, "revocable = true");
+    let (holder, other) = (HelperProcess::user(HOLDER), HelperProcess::user(STRANGER));
+    let mut held = [&holder, &other, &other].map(|user| get(&mut user.connect(&daemon), &daemon));
+    let user = HOLDER.to_string();
+    let refused = daemon.run_as(STRANGER, &["revoke", "--user", &user]);
+    assert_eq!(refused.status, 3, "{}", refused.err);
+    let said = daemon.says(&["revoke", "--user", &user, "orders"]);
+    assert_eq!(said, format!("lease {} has ended\n", held[0].lease));
+    held[0].ends(&server);
+    assert!(held[1].works());
+    daemon.says(&["revoke", "orders"]);
+    held[1..].iter_mut().for_each(|one| one.ends(&server));
+    assert_eq!(daemon.says(&["revoke", "orders"]), "there is no such lease\n");
+    let both = daemon.run(&["revoke", "17", "--user", &user]);
+    assert_eq!(both.status, 2, "{}", both.err);
+    let unknown = daemon.run(&["revoke", "order"]);
+    assert!(unknown.err.contains("order") && !unknown.err.contains("digit"), "{}", unknown.err);
+}
+
+#[test]
 fn a_lease_ends_when_the_server_hangs_up_and_when_its_time_is_up() {
     let what = "a lease ends when the server hangs up";
     let Some(server) = Postgres::start(what, TRUST) else { return };
@@ -197,6 +223,9 @@ fn so_many_may_hold_a_connection_and_the_next_one_waits_until_one_is_given_back(
     daemon.reload(&policy(&server, daemon.directory(), "holders = 1\nwait = \"100ms\""));
     let _third = get(&mut peer, &daemon);
     assert_eq!(daemon.connect().get(SLOT).errno(), libc::EBUSY);
+    let said = daemon.run(&["get", "orders"]).err;
+    let expected = "all 1 are held (`holders`), and none was given back within 100 ms (`wait`)";
+    assert!(said.contains(expected) && said.contains("answered EBUSY"), "{said}");
     assert_eq!(leases(&daemon).len(), 3, "what was handed out before lives on");
 }
 
@@ -218,6 +247,3 @@ fn a_caller_that_leaves_while_it_waits_keeps_no_place() {
     assert!(select(&stream, &[], "SELECT 1").is_ok());
     assert_eq!(leases(&daemon).len(), 1);
 }
-    let said = daemon.run(&["get", "orders"]).err;
-    let expected = "all 1 are held (`holders`), and none was given back within 100 ms (`wait`)";
-    assert!(said.contains(expected) && said.contains("answered EBUSY"), "{said}");

@@ -1,0 +1,115 @@
+//! `fdbroker revoke`: ends leases.
+
+use clap::Args;
+use fdbroker::{Broker, Errno, Error, Slot};
+use fdbroker_policy::Uid;
+
+use crate::connect_args::ConnectArgs;
+use crate::failure::Failure;
+use crate::lazy_broker::LazyBroker;
+use crate::output;
+use crate::subject_args::user_named;
+
+/// End leases, and shut the connections down
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Revoke {
+    /// The numbers of leases; or slots, for all leases of each
+    #[arg(value_name = "LEASE|SLOT", required_unless_present = "user")]
+    which: Vec<String>,
+    /// End all leases of this user, by name or number; with SLOT, those of that slot
+    #[arg(long)]
+    user: Option<String>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  fdbroker revoke 17                      the lease of this number; fdbroker leases lists them
+  fdbroker revoke orders                  all leases of a resource
+  fdbroker revoke --user www-data         all leases of a user
+  fdbroker revoke --user www-data orders  those of both
+
+A user can end its own leases by their numbers. Those of others, and slots and --user, need the right
+operate. The connection is shut down for every process that has it.";
+
+/// What a line of the list of leases says.
+#[derive(PartialEq, Eq, Debug)]
+struct Listed {
+    number: u64,
+    slot: Slot,
+    uid: Uid,
+}
+
+impl Revoke {
+    /// Runs it.
+    pub(crate) fn run(self, args: &ConnectArgs) -> Result<(), Failure> {
+        let user = self.user.as_deref().map(|user| user_named("revoke", user)).transpose()?;
+        let user = user.map(|found| found.uid);
+        let mut lazy = LazyBroker::new(args);
+        let (mut numbers, mut slots) = (Vec::new(), Vec::new());
+        for text in &self.which {
+            match text.parse() {
+                Ok(number) => numbers.push(number),
+                Err(_) => slots.push(lazy.slot(text)?),
+            }
+        }
+        if user.is_some() && !numbers.is_empty() {
+            let text = "revoke: a number names one lease: leave --user out, or name slots";
+            return Err(Failure::Usage(text.to_owned()));
+        }
+        let broker = lazy.broker()?;
+        for number in numbers {
+            output::report(&broker.end_lease(number)?)?;
+        }
+        if slots.is_empty() && user.is_none() { Ok(()) } else { end_all(broker, &slots, user) }
+    }
+}
+
+/// Ends every lease of these slots, and of this user; without slots, of any.
+fn end_all(broker: &mut Broker, slots: &[Slot], user: Option<Uid>) -> Result<(), Failure> {
+    let report = broker.leases()?;
+    let is_meant = |lease: &Listed| {
+        (slots.is_empty() || slots.contains(&lease.slot))
+            && user.is_none_or(|user| user == lease.uid)
+    };
+    let mut found = report.lines().filter_map(Listed::parse).filter(is_meant).peekable();
+    if found.peek().is_none() {
+        return output::line("there is no such lease");
+    }
+    for lease in found {
+        match broker.end_lease(lease.number) {
+            Ok(report) => output::report(&report)?,
+            // It has ended by itself.
+            Err(Error::Reported { errno: Errno::NOENT, .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+impl Listed {
+    fn parse(line: &str) -> Option<Self> {
+        let value = |key: &str| {
+            line.split(' ').find_map(|field| field.strip_prefix(key)?.strip_prefix('='))
+        };
+        Some(Self {
+            number: value("lease")?.parse().ok()?,
+            slot: value("slot")?.parse().ok()?,
+            uid: Uid(value("uid")?.parse().ok()?),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_list_is_read() {
+        let line =
+            "lease=17 slot=1/5 name=\"orders\" uid=33 pid=4 held=0 ends_in=never relay=direct";
+        let expected = Listed { number: 17, slot: "1/5".parse().unwrap(), uid: Uid(33) };
+        assert_eq!(Listed::parse(line), Some(expected));
+        assert_eq!(Listed::parse("lease=x slot=1/5 uid=33"), None);
+    }
+}
