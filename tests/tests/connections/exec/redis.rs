@@ -192,3 +192,17 @@ fn a_database_is_not_taken_for_redis() {
     let said = setup.caller.daemon.complains(8, &["exec", "1/5=postgres", "--", "true"]);
     assert!(said.contains("speaks \"redis\", not postgres"), "{said}");
 }
+
+#[test]
+fn a_redis_cli_that_is_not_told_the_socket_is_not_run() {
+    let Some(setup) = Setup::new("a redis-cli that is not told the socket is not run") else {
+        return;
+    };
+    for program in ["redis-cli", "/usr/bin/redis-benchmark"] {
+        let output = setup.exec(program, &["PING"]).output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("would go to its default server; write redis-"), "{said}");
+        assert!(said.contains(" -s {}"), "{said}");
+    }
+}

@@ -14,7 +14,7 @@ pub(super) struct Paths(Vec<(String, PathBuf)>);
 impl Paths {
     /// Adds the socket of a relay with this prefix.
     pub(super) fn add(&mut self, prefix: &str, socket: PathBuf) {
-        self.0.push((format!("{{{prefix}}}"), socket));
+        self.0.push((mark(prefix), socket));
     }
 
     /// Returns the arguments with the paths in them.
@@ -38,6 +38,16 @@ impl Paths {
         }
         Ok(OsString::from_vec(filled))
     }
+}
+
+/// Returns what stands for the socket of a relay with this prefix.
+pub(super) fn mark(prefix: &str) -> String {
+    format!("{{{prefix}}}")
+}
+
+/// Returns whether a mark stands in an argument.
+pub(super) fn has(argument: &OsStr, mark: &str) -> bool {
+    argument.as_bytes().windows(mark.len()).any(|part| part == mark.as_bytes())
 }
 
 /// The text with each mark replaced; `None` if there is none.

@@ -22,13 +22,14 @@ mod url;
 
 use std::ffi::OsString;
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use fdbroker::{Connector, Slot};
 use tokio::runtime::Builder;
 
 use crate::failure::Failure;
-use arguments::Paths;
+use arguments::{Paths, has, mark};
 use directory::Directory;
 use listener::Listener;
 use program::{Environment, Program};
@@ -68,6 +69,7 @@ pub(super) fn run(
     let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
     // It outlives the runtime, and with it whatever uses its sockets.
     let directories: Vec<_> = relays.iter().map(|_| Directory::new()).collect::<Result<_, _>>()?;
+    refuse_unled(relays, program, arguments)?;
     let arguments = paths(relays, &directories).fill(arguments)?;
     let outcome = runtime.block_on(async {
         let mut environment = Environment::default();
@@ -79,6 +81,26 @@ pub(super) fn run(
     drop(runtime);
     drop(directories);
     outcome
+}
+
+/// Refuses a program that reads no variable of the relay and is not told the socket: it would go to its default server.
+fn refuse_unled(
+    relays: &[Relay<'_>],
+    program: &OsString,
+    arguments: &[OsString],
+) -> Result<(), Failure> {
+    let name = Path::new(program).file_name().unwrap_or(program).to_string_lossy();
+    let is_blind = |relay: &&Relay<'_>| relay.protocol.blind_programs().contains(&&*name);
+    let Some(relay) = relays.iter().find(is_blind) else { return Ok(()) };
+    let marks: Vec<_> = relays.iter().map(|relay| mark(relay.prefix)).collect();
+    if marks.iter().any(|mark| arguments.iter().any(|argument| has(argument, mark))) {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!(
+        "exec: {name} reads no variable that names the socket, and would go to its default server; \
+         write {name} -s {mark}",
+        mark = mark(relay.prefix)
+    )))
 }
 
 /// The sockets whose paths the program can be told by its arguments.

@@ -96,6 +96,14 @@ impl Protocol {
         self.socket_name().filter(|_| self != Self::Postgres)
     }
 
+    /// Returns the programs that are told the socket by their arguments alone.
+    pub(super) fn blind_programs(self) -> &'static [&'static str] {
+        match self {
+            Self::Redis => &redis::BLIND_PROGRAMS,
+            Self::Postgres | Self::Mysql | Self::Socks5 | Self::HttpProxy => &[],
+        }
+    }
+
     /// Sets what leads a program to the socket in the directory, or to the port.
     pub(super) fn set(
         self,

@@ -26,6 +26,9 @@ use command::First;
 pub(super) const NAME: &str = "redis";
 /// The name of the socket.
 pub(super) const SOCKET: &str = "redis.sock";
+/// Programs that read none of the variables below: the socket is behind `-s`.
+pub(super) const BLIND_PROGRAMS: [&str; 4] =
+    ["redis-cli", "redis-benchmark", "valkey-cli", "valkey-benchmark"];
 /// The name of a log-in that names nobody.
 const DEFAULT_USER: &str = "default";
 /// Of a server that has HELLO, and has answered it: RESP3.
