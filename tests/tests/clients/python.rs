@@ -1,6 +1,7 @@
 //! The client for Python: its own tests, on real brokers and on ones that mean no good; its types;
 //! and what its documentation shows.
 
+use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -10,6 +11,8 @@ use fdbroker_tests::{Daemon, skip};
 
 /// The port that the documentation shows.
 const SHOWN_PORT: &str = "8080";
+/// The port of the server that it shows.
+const GREETER_PORT: &str = "8081";
 
 /// The oldest Python that it is for, in the words of Python.
 const OLDEST: &str = "(3, 9)";
@@ -121,7 +124,17 @@ fn the_examples_of_the_documentation_print_what_it_says_there() {
     if python(what).is_none() {
         return;
     }
-    let daemon = Daemon::with_policy(POLICY).start();
+    let greeter = TcpListener::bind("127.0.0.1:0").unwrap();
+    let greeter_port = greeter.local_addr().unwrap().port().to_string();
+    std::thread::spawn(move || {
+        greeter.incoming().for_each(|stream| stream.unwrap().write_all(b"welcome\n").unwrap());
+    });
+    let resource = format!(
+        "[tags.servers]\nid = 12\n\
+         [resources.greeter]\nslot = \"servers/0\"\nconnect = \"tcp:127.0.0.1:{greeter_port}\"\n\
+         [[rules]]\nid = \"the greeter\"\nallow = [\"get\"]\nslots = [\"greeter\"]\nanyone = true\n"
+    );
+    let daemon = Daemon::with_policy(&format!("{POLICY}{resource}")).start();
     let run = |example: &str| {
         let mut python = python(what).unwrap();
         python.env("FDBROKER_SOCKET", daemon.socket());
@@ -131,11 +144,12 @@ fn the_examples_of_the_documentation_print_what_it_says_there() {
     let port = listener.local_addr().unwrap().port().to_string();
     drop(listener);
     let blocks = blocks();
-    assert_eq!(blocks.len(), 6);
+    assert_eq!(blocks.len(), 8);
     for pair in blocks.chunks(2) {
         let [(one, example), (other, expected)] = pair else { panic!("a block without output") };
         assert_eq!([one.as_str(), other.as_str()], ["python", "text"]);
-        let [example, expected] = [example, expected].map(|text| text.replace(SHOWN_PORT, &port));
+        let [example, expected] = [example, expected]
+            .map(|text| text.replace(SHOWN_PORT, &port).replace(GREETER_PORT, &greeter_port));
         // The first one is shown to be started twice.
         let times = if expected.contains("start 2") { 2 } else { 1 };
         let said: String = (0..times).map(|_| run(&example)).collect();

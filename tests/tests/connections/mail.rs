@@ -6,6 +6,8 @@ use fdbroker_tests::authority::VALID;
 use fdbroker_tests::{Authority, Daemon, Encryption, HelperProcess, MailServer, is_root};
 use fdbroker_wire::Connection;
 
+use crate::exec::{Caller, PYTHON};
+use crate::pages::example;
 use crate::resource::{SLOT, There, connecting, connection, failure, tcp};
 use crate::tls::{HERE, tls};
 
@@ -108,4 +110,28 @@ pub fn works(kind: &str, daemon: &Daemon) -> Vec<u8> {
     assert_eq!(line, expected);
     assert_eq!(Connection::parse(&payload).unwrap().text("relay"), Some("relayed"));
     payload
+}
+
+/// What a program of docs/connections.md prints that gets the session of a server.
+#[track_caller]
+fn printed(kind: &str, heading: &str, server: &MailServer) -> String {
+    let caller = Caller::of(daemon(kind, server.port(), "hunter2-geheim\n"));
+    let program = example(heading, "python");
+    caller.says(caller.exec("1/5", PYTHON, &["-c", &program]))
+}
+
+#[test]
+fn smtplib_runs_on_a_descriptor_of_the_broker_as_its_page_says() {
+    let what = "smtplib runs on a descriptor of the broker";
+    let server = MailServer::smtp(what, "orders", "hunter2-geheim", Encryption::None);
+    let Some(server) = server else { return };
+    assert_eq!(printed("smtp", "### smtplib", &server), "sent");
+}
+
+#[test]
+fn imaplib_runs_on_a_descriptor_of_the_broker_as_its_page_says() {
+    let what = "imaplib runs on a descriptor of the broker";
+    let server = MailServer::imap(what, "orders", "hunter2-geheim", Encryption::None);
+    let Some(server) = server else { return };
+    assert_eq!(printed("imap", "### imaplib", &server), "INBOX (MESSAGES 0)");
 }
