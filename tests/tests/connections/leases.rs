@@ -7,7 +7,7 @@ use fdbroker::{Broker, Error};
 use fdbroker_tests::postgres::select;
 use fdbroker_tests::stuck::HeldByPage;
 use fdbroker_tests::{
-    Daemon, Directory, HelperProcess, PATIENCE, Peer, Postgres, needs_root, skip, wait_until,
+    Daemon, Directory, HelperProcess, Line, PATIENCE, Peer, Postgres, needs_root, skip, wait_until,
 };
 use fdbroker_wire::connection::{BACKEND_PID, LEASE};
 
@@ -121,6 +121,10 @@ fn a_connection_is_revoked_by_its_own_user_and_by_an_operator_and_by_nobody_else
     assert!(first.works());
     assert_eq!(daemon.run_as(HOLDER, &["revoke", &first.lease.to_string()]).status, 0);
     first.ends(&server);
+    let reason = format!("lease {} has ended", first.lease);
+    let record = daemon.log().wait_for("it is recorded", |line| line.reason == reason);
+    let Line { verdict, right, slot, rule, uid, .. } = record;
+    assert_eq!((&*verdict, &*right, &*slot, rule, uid), ("granted", "operate", "", None, HOLDER));
     assert!(second.works());
     operator(&daemon).end_lease(second.lease).unwrap();
     second.ends(&server);
