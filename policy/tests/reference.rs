@@ -86,3 +86,64 @@ fn the_reference_has_a_row_for_every_key() {
         );
     }
 }
+
+/// What the table of diagnostics says that a message is: alternatives, each of parts with anything between.
+fn diagnostics(page: &str) -> Vec<Vec<String>> {
+    let section = page.split("\n## Diagnostics\n").nth(1).expect("the section");
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    let alternatives = rows.flat_map(|message| message.split("; ")).flat_map(variants);
+    let parts = |text: String| {
+        text.split('…').map(|part| part.trim_matches([' ', ':']).to_owned()).collect::<Vec<_>>()
+    };
+    alternatives.map(parts).map(without_empty).collect()
+}
+
+fn without_empty(parts: Vec<String>) -> Vec<String> {
+    parts.into_iter().filter(|part| !part.is_empty()).collect()
+}
+
+/// A message, and each with the words in parentheses in place of as many words before them.
+fn variants(text: &str) -> Vec<String> {
+    let Some((before, rest)) = text.split_once(" (") else { return vec![text.to_owned()] };
+    let Some((others, after)) = rest.split_once(')') else { return vec![text.to_owned()] };
+    let mut found = vec![format!("{before}{after}")];
+    let words: Vec<_> = before.split(' ').collect();
+    for other in others.split(", ") {
+        let kept = words.len().saturating_sub(other.split(' ').count());
+        found.push(format!("{} {other}{after}", words[..kept].join(" ")));
+    }
+    found
+}
+
+/// Whether the parts stand in a message, in this order.
+fn is_like(message: &str, parts: &[String]) -> bool {
+    let mut rest = message;
+    !parts.is_empty()
+        && parts.iter().all(|part| match rest.split_once(part.as_str()) {
+            Some((_, after)) => {
+                rest = after;
+                true
+            }
+            None => false,
+        })
+}
+
+/// Every message of the golden reports.
+fn messages() -> Vec<String> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/findings");
+    let entries = fs::read_dir(directory).expect("the reports");
+    let files = entries.map(|entry| entry.expect("a report").path());
+    let reports = files.filter(|path| path.extension().is_some_and(|it| it == "txt"));
+    let text: String = reports.map(|path| fs::read_to_string(path).expect("a report")).collect();
+    let message = |line: &str| Some(line.split_once(": error: ")?.1.to_owned());
+    text.lines().filter_map(message).collect()
+}
+
+#[test]
+fn the_reference_has_a_row_for_every_message() {
+    let (rows, messages) = (diagnostics(&page()), messages());
+    assert!(messages.len() > 100, "{}", messages.len());
+    let missing: Vec<_> =
+        messages.iter().filter(|it| !rows.iter().any(|parts| is_like(it, parts))).collect();
+    assert!(missing.is_empty(), "no row for:\n{missing:#?}");
+}

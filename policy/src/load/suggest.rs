@@ -6,13 +6,25 @@ const LISTED: usize = 24;
 /// Words beyond this many are not searched: a file with many mistakes must not take minutes to refuse.
 const SEARCHED: usize = 1000;
 
+/// Words that others use, however near they are to one of the language.
+const OTHERS_SAY: [(&str, &str); 8] = [
+    ("uid", "user"),
+    ("username", "user"),
+    ("login", "user"),
+    ("gid", "group"),
+    ("rights", "allow"),
+    ("grant", "allow"),
+    ("resource", "slots"),
+    ("service", "unit"),
+];
+
 /// What to write instead of a word that is not known: the nearest known one, or the list of all.
 pub(super) fn suggest<'k>(
     word: &str,
     known: impl Iterator<Item = &'k str> + Clone,
     list: &str,
 ) -> String {
-    match nearest(word, known.clone().take(SEARCHED)) {
+    match meant(word, known.clone().take(SEARCHED)) {
         Some(near) => format!("did you mean `{near}`?"),
         None if known.clone().next().is_none() => "none is declared".to_owned(),
         None => format!("{list}: {}", listed(known)),
@@ -20,8 +32,19 @@ pub(super) fn suggest<'k>(
 }
 
 /// Whether this word, which is not known, is best taken for that one of the known.
-pub(super) fn is_meant<'k>(word: &str, meant: &str, known: impl Iterator<Item = &'k str>) -> bool {
-    nearest(word, known.take(SEARCHED)) == Some(meant)
+pub(super) fn is_meant<'k>(
+    word: &str,
+    meant: &str,
+    known: impl Iterator<Item = &'k str> + Clone,
+) -> bool {
+    self::meant(word, known.take(SEARCHED)) == Some(meant)
+}
+
+/// The known word that others call so, or else the nearest.
+fn meant<'k>(word: &str, known: impl Iterator<Item = &'k str> + Clone) -> Option<&'k str> {
+    let named = OTHERS_SAY.iter().find(|(other, _)| *other == word);
+    let named = named.and_then(|(_, ours)| known.clone().find(|known| known == ours));
+    named.or_else(|| nearest(word, known))
 }
 
 /// The known word nearest to this one, if any is near enough to be meant. The first in the alphabet if several are.
@@ -107,6 +130,17 @@ mod tests {
             "known: `user`, `group`, `anyone`"
         );
         assert_eq!(suggest("x", [].into_iter(), "known"), "none is declared");
+    }
+
+    #[test]
+    fn a_word_of_others_stands_for_ours() {
+        let known = ["id", "user", "group"];
+        let said = |word| suggest(word, known.into_iter(), "known");
+        assert_eq!(said("uid"), "did you mean `user`?");
+        assert_eq!(said("gid"), "did you mean `group`?");
+        assert_eq!(said("idd"), "did you mean `id`?");
+        assert!(!is_meant("uid", "id", known.into_iter()));
+        assert_eq!(suggest("uid", ["id"].into_iter(), "known"), "did you mean `id`?");
     }
 
     #[test]
