@@ -17,6 +17,7 @@ use crate::connect_args::ConnectArgs;
 use crate::credentials;
 use crate::describe::{Describer, right_names, rights};
 use crate::failure::Failure;
+use crate::notes::note_private_sockets;
 use crate::output;
 use crate::policy_names::DEFAULT_POLICY;
 use crate::terminal;
@@ -117,6 +118,10 @@ fn remedy(error: &PolicyFileError) -> &'static str {
         {
             "; run it as root, or as a user who may read it"
         }
+        PolicyFileError::NotFound(path) if path.as_path() == Path::new(DEFAULT_POLICY) => {
+            "; without it, a broker has a built-in policy, which lets the user that started it do \
+             everything, and nobody else anything"
+        }
         _ => "",
     }
 }
@@ -141,6 +146,7 @@ fn check(file: &Path) -> Result<Result<(), Failure>, Failure> {
         return Ok(Err(failure));
     }
     credentials::note_faults(&shown, &policy);
+    note_private_sockets(&shown, &policy);
     if policy.settings().audit == Audit::Required {
         terminal::complain(format_args!(
             "{shown}: note: audit = \"required\": the broker loads this only when started with --audit-file"
@@ -149,8 +155,8 @@ fn check(file: &Path) -> Result<Result<(), Failure>, Failure> {
     output::line(format_args!("{shown}: ok: {}", counts.join(", "))).map(Ok)
 }
 
-/// Whether root's broker would find an account for its worker, here and now. One that is missing
-/// may be made yet, or be there on another machine; root is never one.
+/// Whether root's broker would find an account for its worker, here and now. The default one may be
+/// made yet, by the installation; that one which the policy names is not there is a finding. Root is never one.
 fn account(shown: &str, policy: &Policy) -> Result<(), Failure> {
     match fdbroker_host::account(&policy.settings().user) {
         Ok(found) if found.uid == Uid::ROOT => {

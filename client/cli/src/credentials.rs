@@ -1,20 +1,34 @@
-//! What `check` says of the passwords, keys, certificates and programs that a policy names: whether they are there,
-//! and kept from others.
+//! What `check` says of the passwords, keys, certificates and programs that a policy names: whether they are there, kept
+//! from others, and what they should be.
 
+use std::fs::{File, Metadata};
+use std::io::Read;
 use std::path::Path;
 
 use fdbroker_host::{
     CredentialFault, certificate_fault, credential_fault, open_credential, program_fault,
 };
-use fdbroker_policy::{Auth, ConnectSource, Credential, Policy, Source, Tls, Uid};
+use fdbroker_policy::{Auth, ConnectSource, Credential, Policy, Source, Uid};
 use fdbroker_types::quoted;
 use rustix::io::Errno;
 use rustix::process::geteuid;
+use zeroize::Zeroizing;
 
-use crate::terminal;
+use crate::notes::note;
+
+/// The most that is read of a file.
+const MOST: u64 = 1 << 20;
 
 /// What is wrong with a file for its owner.
-type Fault = fn(&std::fs::Metadata, Uid) -> Option<CredentialFault>;
+type Fault = fn(&Metadata, Uid) -> Option<CredentialFault>;
+
+/// What a file should hold.
+#[derive(Clone, Copy)]
+enum Content {
+    Password,
+    Key,
+    Certificates,
+}
 
 /// Prints a note for each file that the broker would not use, if this user runs it.
 ///
@@ -22,20 +36,13 @@ type Fault = fn(&std::fs::Metadata, Uid) -> Option<CredentialFault>;
 pub(crate) fn note_faults(shown: &str, policy: &Policy) {
     for resource in policy.resources() {
         let Source::Connect(connect) = &resource.source else { continue };
-        for (path, fault) in files(connect) {
-            if let Some(problem) = problem(path, fault) {
-                terminal::complain(format_args!(
-                    "{shown}: note: resource {}: {}: {problem}",
-                    quoted(&resource.name),
-                    quoted(path)
-                ));
+        for (path, content) in files(connect) {
+            if let Some(problem) = problem(path, content) {
+                note(shown, resource, format_args!("{}: {problem}", quoted(path)));
             }
         }
         if let Some(problem) = program_problem(connect) {
-            terminal::complain(format_args!(
-                "{shown}: note: resource {}: {problem}",
-                quoted(&resource.name)
-            ));
+            note(shown, resource, problem);
         }
     }
 }
@@ -47,11 +54,13 @@ fn program_problem(connect: &ConnectSource) -> Option<String> {
     Some(format!("the program is not started: {fault}"))
 }
 
-fn files(connect: &ConnectSource) -> impl Iterator<Item = (&str, Fault)> {
-    let secrets = connect.credentials().filter_map(path);
-    let certificates = connect.tls.as_deref().into_iter().flat_map(Tls::files);
-    let secrets = secrets.map(|path| (path, credential_fault as Fault));
-    secrets.chain(certificates.map(|path| (path, certificate_fault as Fault)))
+fn files(connect: &ConnectSource) -> Vec<(&str, Content)> {
+    let password = connect.password().and_then(path).map(|path| (path, Content::Password));
+    let tls = connect.tls.as_deref();
+    let key = tls.and_then(|tls| path(&tls.client.as_ref()?.key)).map(|path| (path, Content::Key));
+    let certificates = tls.into_iter().flat_map(|tls| tls.files());
+    let certificates = certificates.map(|path| (path, Content::Certificates));
+    password.into_iter().chain(key).chain(certificates).collect()
 }
 
 fn path(credential: &Credential) -> Option<&str> {
@@ -62,7 +71,7 @@ fn path(credential: &Credential) -> Option<&str> {
 }
 
 /// What is wrong with a file, as far as this user can tell.
-fn problem(path: &str, fault: Fault) -> Option<String> {
+fn problem(path: &str, content: Content) -> Option<String> {
     let file = match open_credential(path) {
         Ok(file) => file,
         // The broker may be another user's.
@@ -70,5 +79,60 @@ fn problem(path: &str, fault: Fault) -> Option<String> {
         Err(error) => return Some(format!("it cannot be opened: {error}")),
     };
     let metadata = file.metadata().ok()?;
-    fault(&metadata, Uid(geteuid().as_raw())).map(|fault| fault.to_string())
+    let fault: Fault = match content {
+        Content::Password | Content::Key => credential_fault,
+        Content::Certificates => certificate_fault,
+    };
+    match (fault(&metadata, Uid(geteuid().as_raw())), content) {
+        (Some(fault), _) => Some(fault.to_string()),
+        (None, Content::Password) => None,
+        (None, _) => content.is_missing_in(&read(file, &metadata)?).map(str::to_owned),
+    }
+}
+
+/// Returns the text of a file; `None` if it cannot be read.
+fn read(file: File, metadata: &Metadata) -> Option<Zeroizing<Vec<u8>>> {
+    // As large as it has to be: what a vector leaves behind when it grows is not wiped.
+    let size = usize::try_from(metadata.len().min(MOST)).ok()?;
+    let mut text = Zeroizing::new(Vec::with_capacity(size + 1));
+    file.take(MOST).read_to_end(&mut text).ok()?;
+    Some(text)
+}
+
+impl Content {
+    /// Returns what is to be said of a file without it, going by the headings of PEM.
+    fn is_missing_in(self, text: &[u8]) -> Option<&'static str> {
+        let has = |part: &str| text.windows(part.len()).any(|found| found == part.as_bytes());
+        match self {
+            Self::Certificates if !has("-----BEGIN CERTIFICATE-----") => {
+                Some("it holds no certificate in PEM")
+            }
+            Self::Key if !has(" PRIVATE KEY-----") && !has("BEGIN PRIVATE KEY-----") => {
+                Some("it holds no private key in PEM")
+            }
+            Self::Key if has("BEGIN ENCRYPTED") || has("Proc-Type: 4,ENCRYPTED") => {
+                Some("its private key has a passphrase: the broker takes one without")
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_known_by_its_headings() {
+        let said = |content: Content, text: &str| content.is_missing_in(text.as_bytes());
+        assert_eq!(said(Content::Password, "x"), None);
+        assert_eq!(said(Content::Certificates, "-----BEGIN CERTIFICATE-----\nx"), None);
+        assert!(said(Content::Certificates, "").is_some());
+        for good in ["-----BEGIN PRIVATE KEY-----", "-----BEGIN EC PRIVATE KEY-----"] {
+            assert_eq!(said(Content::Key, good), None);
+        }
+        let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
+        assert!(said(Content::Key, encrypted).is_some_and(|said| said.contains("passphrase")));
+        assert!(said(Content::Key, "-----BEGIN CERTIFICATE-----").is_some());
+    }
 }

@@ -62,3 +62,57 @@ fn check_notes_that_a_required_trail_takes_a_file() {
     assert!(output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("when started with --audit-file"));
 }
+
+#[test]
+fn check_refuses_users_that_do_not_exist() {
+    let place = Place::new();
+    let rule = "version = 1\n[tags.a]\nid = 1\n[broker]\nuser = 4242\n\
+                [[rules]]\nallow = [\"get\"]\nslots = [\"a/0\"]\nuser = \"no-such-user\"\n";
+    let said = place.says(1, &["check", &place.write("rule.toml", rule)]);
+    assert!(said.contains("there is no user \"no-such-user\""), "{said}");
+    let worker = format!("{POLICY}[broker]\nuser = \"no-such-user\"\n");
+    let said = place.says(1, &["check", &place.write("worker.toml", &worker)]);
+    assert!(said.contains("there is no user \"no-such-user\""), "{said}");
+}
+
+/// What check notes of a policy with a resource of these lines.
+fn noted(place: &Place, lines: &str) -> String {
+    let text =
+        format!("{POLICY}[broker]\nuser = 4242\n[resources.db]\nslot = \"web/1\"\n{lines}\n");
+    let output = place.run(&["check", &place.write("new.toml", &text)]);
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn check_notes_sockets_that_the_unit_does_not_see() {
+    let place = Place::new();
+    for path in ["/tmp/.s.PGSQL.5432", "/var/tmp/x/socket"] {
+        let said = noted(&place, &format!("connect = \"unix:{path}\""));
+        assert!(said.contains(path) && said.contains("PrivateTmp="), "{said}");
+    }
+    for address in ["unix:/run/x", "unix:/tmpfiles/x", "tcp:localhost:1"] {
+        assert_eq!(noted(&place, &format!("connect = \"{address}\"")), "");
+    }
+}
+
+#[test]
+fn check_notes_files_that_hold_no_certificate_and_no_key() {
+    let place = Place::new();
+    let certificate = place.write("good.pem", "-----BEGIN CERTIFICATE-----\n");
+    let key = place.write("key.pem", "-----BEGIN PRIVATE KEY-----\n");
+    let other = place.write("other", "hello\n");
+    let said = |ca: &str, key: &str| {
+        let tls = format!(
+            "tls = {{ ca = \"{ca}\", client_certificate = \"{certificate}\", client_key = \"file:{key}\" }}"
+        );
+        noted(&place, &format!("connect = \"tcp:h:1\"\n{tls}"))
+    };
+    assert_eq!(said(&certificate, &key), "");
+    let wrong = said(&other, &key);
+    assert!(wrong.contains("/other\": it holds no certificate in PEM"), "{wrong}");
+    let wrong = said(&certificate, &other);
+    assert!(wrong.contains("/other\": it holds no private key in PEM"), "{wrong}");
+    let encrypted = place.write("encrypted", "-----BEGIN ENCRYPTED PRIVATE KEY-----\n");
+    assert!(said(&certificate, &encrypted).contains("has a passphrase"));
+}

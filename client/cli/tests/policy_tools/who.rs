@@ -30,3 +30,17 @@ fn who_without_a_slot_lists_those_who_operate_the_broker() {
     assert!(said.contains("user 4242") && said.contains("until 2030-01-01T00:00:00Z"), "{said}");
     assert!(place.says(0, &["who", "--at", "2031-01-01T00:00:00Z"]).contains("nobody"));
 }
+
+#[test]
+fn who_without_a_policy_file_says_which_rules_hold_then() {
+    let default = std::path::Path::new("/etc/fdbroker/policy.toml");
+    if default.exists() {
+        // This machine has a policy.
+        return;
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fdbroker"));
+    let output = command.arg("who").env_remove("FDBROKER_POLICY").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("there is no policy file") && said.contains("built-in policy"), "{said}");
+}
