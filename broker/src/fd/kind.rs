@@ -34,10 +34,17 @@ pub(crate) fn is_socket_or_device(descriptor: BorrowedFd<'_>) -> bool {
     matches!(file_type, Some(FileType::Socket | FileType::CharacterDevice | FileType::BlockDevice))
 }
 
-fn file_type(descriptor: BorrowedFd<'_>) -> Option<FileType> {
+pub(crate) fn file_type(descriptor: BorrowedFd<'_>) -> Option<FileType> {
     let no_server = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
     let found = statx(descriptor, "", no_server, StatxFlags::TYPE).ok()?;
     Some(FileType::from_raw_mode(found.stx_mode.into()))
+}
+
+/// Whether it is on a file system that has a block device of its own. Those that are served by a program, by
+/// another machine or by nobody have the device number 0:N.
+pub(crate) fn is_on_block_device(descriptor: BorrowedFd<'_>) -> bool {
+    let no_server = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    statx(descriptor, "", no_server, StatxFlags::TYPE).is_ok_and(|found| found.stx_dev_major != 0)
 }
 
 fn socket(socket: BorrowedFd<'_>) -> Kind {

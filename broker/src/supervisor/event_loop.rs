@@ -74,11 +74,17 @@ impl Supervisor {
         let log = Rc::clone(&self.log);
         let leases = self.leases.clone();
         let result = runtime.block_on(async {
-            tokio::select! {
+            let stored = std::mem::take(&mut self.stored);
+            self.deposits.resume(stored, &self.close_queue, &self.source.payers, &log);
+            let mirror = self.deposits.mirror.clone();
+            let result = tokio::select! {
                 result = self.serve() => result,
                 Err(error) = leases.keep() => Err(StartError::Runtime(error)),
                 never = notify::keep_watch(&log) => match never {},
-            }
+                never = mirror.keep_up() => match never {},
+            };
+            mirror.catch_up().await;
+            result
         });
         // An open that hangs must not keep the process.
         runtime.shutdown_background();
@@ -174,15 +180,7 @@ impl Supervisor {
             match event {
                 Event::Stop => {
                     notify::stopping(&self.log);
-                    self.log.info(&format!(
-                        "stopping because of SIGTERM, SIGINT or SIGQUIT; deposits lost: {}",
-                        self.deposits.all().len()
-                    ));
-                    self.connections.shut_down();
-                    drop(link);
-                    if process.end(GRACE).await.is_err() {
-                        self.log.error("cannot stop the worker: one of its threads is blocked in the kernel; the broker stops without it");
-                    }
+                    self.stop(process, link, &answers).await;
                     return End::Stopped;
                 }
                 Event::Waited => {
@@ -244,6 +242,29 @@ impl Supervisor {
         };
         let status = if problem.is_empty() { status } else { format!("{problem}; {status}") };
         End::Died { status, death: Death { served, killed, lived } }
+    }
+
+    /// Ends the worker, and says what becomes of the deposits.
+    async fn stop(
+        &mut self,
+        process: WorkerProcess,
+        link: Link,
+        answers: &UnboundedSender<OpenAnswer>,
+    ) {
+        self.connections.shut_down();
+        link.end();
+        if process.end(GRACE).await.is_err() {
+            self.log.error("cannot stop the worker: one of its threads is blocked in the kernel; the broker stops without it");
+        }
+        // A time-out is no reason to say more: what the worker acknowledged last may be lost.
+        let _ = tokio::time::timeout(LAST_WORDS, self.read_to_the_end(link, answers)).await;
+        let (all, mirrored) = (self.deposits.all().len(), self.deposits.mirror.seen());
+        let left = mirrored.map_or(0, |mirrored| mirrored.deposits.min(all));
+        self.log.info(&format!(
+            "stopping because of SIGTERM, SIGINT or SIGQUIT; deposits left with the service \
+             manager: {left}; deposits lost: {}",
+            all - left
+        ));
     }
 
     /// What a worker acknowledged before it ended still counts, however it ended.

@@ -51,8 +51,15 @@ impl Supervisor {
         let aside: Vec<_> = self.deposits.aside.slots().map(|slot| slot.to_string()).collect();
         let shut_out: Vec<_> =
             self.listener.shut_out_now().iter().map(|user| user.to_string()).collect();
+        let mirror = self.deposits.mirror.seen();
+        let mirror = mirror.map_or("none".to_owned(), |seen| {
+            format!(
+                "{} deposits, {} not, {} changes to be sent",
+                seen.deposits, seen.left_out, seen.waiting
+            )
+        });
         let health = format!(
-            "worker_restarts={}\nworkers_left_behind={}\nclosers={}\nhelpers={}\nrelays={}\ndeposits_set_aside={}\nlistener={}\nshut_out={}\n",
+            "worker_restarts={}\nworkers_left_behind={}\nclosers={}\nhelpers={}\nrelays={}\ndeposits_set_aside={}\nlistener={}\nshut_out={}\nmirror={mirror}\n",
             self.restarts.total(),
             self.left_behind.len(),
             self.closers.len(),

@@ -16,6 +16,7 @@ mod listener;
 mod messages;
 pub(crate) mod news;
 mod notify;
+mod passed;
 mod policy;
 mod policy_error;
 mod renew;
@@ -78,11 +79,12 @@ fn prepare(
     // No thread starts before something is to be closed.
     let close_queue = CloseQueue::new();
     *readiness = notify::Readiness::take(arguments.ready_fd)?;
-    let passed = listener::passed_in(close_queue.clone())?;
+    let passed = passed::Passed::take()?;
+    let socket = listener::passed_in(passed.sockets, close_queue.clone())?;
     adopt::seal_inherited().map_err(StartError::Seal)?;
     let standard_error = StandardError::open();
     let source = policy::source::PolicySource::read(arguments)?;
-    let listener = match passed {
+    let listener = match socket {
         Some(mut listener) => {
             listener.let_all_in();
             listener
@@ -114,8 +116,11 @@ fn prepare(
         );
     }
     let readiness = std::mem::take(readiness);
-    state::Supervisor::new(spawner, records, readiness, source, listener, opener, close_queue)
-        .map_err(StartError::Runtime)
+    let mut supervisor =
+        state::Supervisor::new(spawner, records, readiness, source, listener, opener, close_queue)
+            .map_err(StartError::Runtime)?;
+    supervisor.stored = passed.stored;
+    Ok(supervisor)
 }
 
 /// Says which resources cannot be opened for want of a capability that the policy names.

@@ -8,6 +8,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::audit::records::Records;
 use super::deposits::Deposits;
+use super::deposits::mirror::resume::Stored;
 use super::deposits::quarantine::Quarantine;
 use super::deposits::unclosed::Unclosed;
 use super::leases::Leases;
@@ -44,6 +45,8 @@ pub(crate) struct Supervisor {
     /// The policy that was read and that no worker has put in force yet.
     pub(crate) awaited: Option<u32>,
     pub(crate) deposits: Deposits,
+    /// What an earlier supervisor left with the service manager, until it is resumed.
+    pub(crate) stored: Stored,
     pub(crate) connections: ConnectionCopies,
     pub(crate) quarantine: Quarantine,
     pub(crate) left_behind: LeftBehind,
@@ -84,6 +87,7 @@ impl Supervisor {
             has_other_trail: false,
             awaited: None,
             deposits,
+            stored: Stored::default(),
             connections: ConnectionCopies::new(unclosed.clone()),
             quarantine: Quarantine::default(),
             left_behind: LeftBehind::default(),

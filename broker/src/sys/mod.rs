@@ -9,6 +9,7 @@ pub(crate) mod landlock;
 pub(crate) mod memory;
 pub(crate) mod peer;
 pub(crate) mod receive;
+pub(crate) mod same;
 pub(crate) mod signal;
 pub(crate) mod socket;
 pub(crate) mod trap;

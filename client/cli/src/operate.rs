@@ -70,7 +70,8 @@ Needs the right operate. Prints lines of the form KEY=VALUE:
   relays                  processes that encrypt connections to servers which speak TLS
   deposits_set_aside      slots on which workers have died, or none
   listener                ok, repaired, replaced or broken: the listening socket
-  shut_out                users who connect too fast and may not for a while, or none";
+  shut_out                users who connect too fast and may not for a while, or none
+  mirror                  deposits that outlive the broker, that do not, and what is still to be sent";
 
 impl Reload {
     /// Runs it.

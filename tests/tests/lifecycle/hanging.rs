@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fdbroker_tests::{process, request, wait_until};
+use fdbroker_tests::{Daemon, process, request, wait_until};
 use rustix::process::Signal;
 
 use super::{daemon, logs, status_has};
@@ -54,6 +54,21 @@ fn a_deposit_waits_for_a_supervisor_that_gets_no_processor() {
     std::thread::sleep(Duration::from_secs(3));
     daemon.go_on();
     peers.iter_mut().for_each(|peer| peer.answer().done());
+}
+
+#[test]
+fn a_service_manager_that_never_answers_keeps_nobody_from_being_served() {
+    let directory = fdbroker_tests::Directory::new();
+    let mute = std::os::unix::net::UnixDatagram::bind(directory.join("notify")).unwrap();
+    let daemon = Daemon::open().environment("NOTIFY_SOCKET", directory.join("notify")).start();
+    let mut peer = daemon.connect();
+    for index in 0..3 {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        peer.add_descriptor((1, index), socket, "").done();
+        peer.del((1, index)).done();
+    }
+    logs(&daemon, "the service manager does not take descriptors into its store");
+    drop(mute);
 }
 
 #[test]

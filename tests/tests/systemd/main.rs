@@ -3,11 +3,13 @@
 //! - [`broker`]: the service and its socket
 //! - [`connections`]: a connection to a server, with the example drop-in
 //! - [`hardening`]: what the units leave to the broker
+//! - [`mirror`]: deposits that outlive the broker
 //! - [`units`]: a reload, a drop-in, the catalog of the journal
 //! - [`upgrade`]: a server that is upgraded by `systemctl reload`
 
 mod broker;
 mod connections;
 mod hardening;
+mod mirror;
 mod units;
 mod upgrade;

@@ -12,7 +12,7 @@ use crate::sandbox::SandboxError;
 const REFUSED: &[i64] = &[
     // Other processes.
     libc::SYS_ptrace, libc::SYS_process_vm_readv, libc::SYS_process_vm_writev, libc::SYS_process_madvise,
-    libc::SYS_pidfd_getfd, libc::SYS_kcmp, libc::SYS_perf_event_open,
+    libc::SYS_pidfd_getfd, libc::SYS_perf_event_open,
     // Mounts and namespaces.
     libc::SYS_mount, libc::SYS_umount2, libc::SYS_pivot_root, libc::SYS_chroot, libc::SYS_move_mount,
     libc::SYS_open_tree, libc::SYS_fsopen, libc::SYS_fsconfig, libc::SYS_fsmount, libc::SYS_fspick,
@@ -51,6 +51,10 @@ pub(super) fn refused() -> Result<Rules, SandboxError> {
     let mut rules = calls.collect::<BTreeMap<_, _>>();
     // A thread may leave the descriptor table: see sys/apart.rs. It may leave nothing else.
     let files = libc::CLONE_FILES.unsigned_abs();
+    // It may compare descriptors of its own: see sys/same.rs.
+    let own = std::process::id();
+    let others = [rule(&[Check::IsNot(0, own)])?, rule(&[Check::IsNot(1, own)])?];
+    rules.insert(libc::SYS_kcmp, others.into());
     rules.insert(libc::SYS_unshare, vec![rule(&[Check::IsNot(0, files)])?]);
     Ok(rules)
 }

@@ -40,16 +40,20 @@ impl Aside {
         self.0.len()
     }
 
-    /// Puts those that may be given to workers again back into their slots, where those are empty.
-    pub(crate) fn give_back(&mut self, to: &mut BTreeMap<Slot, Rc<Kept>>) {
+    /// Puts those that may be given to workers again back into their slots, where those are empty; returns
+    /// them.
+    pub(crate) fn give_back(&mut self, to: &mut BTreeMap<Slot, Rc<Kept>>) -> Vec<Rc<Kept>> {
+        let mut given_back = Vec::new();
         let all = std::mem::take(&mut self.0);
         for one in all {
             if one.readmitted && !to.contains_key(&one.kept.slot) {
+                given_back.push(Rc::clone(&one.kept));
                 to.insert(one.kept.slot, one.kept);
             } else {
                 self.0.push(one);
             }
         }
+        given_back
     }
 
     /// Their slots.

@@ -4,10 +4,13 @@ use fdbroker_wire::{Payload, Slot};
 
 use super::unclosed::Leaving;
 use crate::fd::PeerFd;
+use crate::payer::Payer;
 
 /// One deposit.
 pub(crate) struct Kept {
     pub(crate) slot: Slot,
+    /// On whose account it is.
+    pub(crate) payer: Payer,
     pub(crate) ufd: i32,
     pub(crate) payload: Payload,
     pub(crate) descriptor: Option<PeerFd>,

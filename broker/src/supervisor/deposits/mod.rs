@@ -5,6 +5,7 @@
 
 pub(crate) mod aside;
 pub(crate) mod kept;
+pub(crate) mod mirror;
 pub(crate) mod quarantine;
 pub(crate) mod takers;
 pub(crate) mod unclosed;
@@ -17,10 +18,13 @@ use fdbroker_wire::{Add, Slot, Tag};
 
 use self::aside::Aside;
 use self::kept::Kept;
+use self::mirror::Mirror;
+use self::mirror::resume::Stored;
 use self::takers::Takers;
 use self::unclosed::Unclosed;
 use crate::deposit_record::DepositRecord;
-use crate::fd::{PeerFd, kind};
+use crate::fd::{CloseQueue, PeerFd, kind};
+use crate::log::Log;
 use crate::memory::Freed;
 use crate::payer::Payers;
 
@@ -37,6 +41,7 @@ pub(crate) struct Deposits {
     notes: BTreeMap<Tag, Note>,
     pub(crate) takers: Takers,
     pub(crate) aside: Aside,
+    pub(crate) mirror: Mirror,
     /// Told what leaves its slot: until it has been closed, the worker has it on its owner's account.
     unclosed: Unclosed,
     /// Deposits that have left their slots.
@@ -47,23 +52,48 @@ impl Deposits {
     pub(crate) fn new(unclosed: Unclosed) -> Self {
         let (kept, notes) = (BTreeMap::new(), BTreeMap::new());
         let (takers, aside, freed) = (Takers::new(), Aside::default(), Freed::default());
-        Self { kept, notes, takers, aside, unclosed, freed }
+        let mirror = Mirror::default();
+        Self { kept, notes, takers, aside, mirror, unclosed, freed }
     }
 
     /// Keeps a deposit in the place of what was there. Returns whether it has the record that a
     /// worker needs to restore it; without, nothing is kept.
     pub(crate) fn keep(&mut self, add: Add<PeerFd>, payers: &Payers) -> bool {
-        let Some(record) = DepositRecord::before(&add.payload) else { return false };
+        let Some(kept) = self.enter(add, payers) else { return false };
+        self.mirror.keep(&kept);
+        true
+    }
+
+    /// Goes on from what an earlier supervisor left with the service manager, and mirrors what happens
+    /// from now on. To be called within the event loop's runtime.
+    pub(crate) fn resume(
+        &mut self,
+        stored: Stored,
+        close_queue: &CloseQueue,
+        payers: &Payers,
+        log: &Rc<Log>,
+    ) {
+        for resumed in self.mirror.resume(stored, close_queue, log) {
+            let (add, number) = resumed.into_parts();
+            let kept = self.enter(add, payers);
+            kept.iter().for_each(|kept| self.mirror.enter(kept, number));
+        }
+    }
+
+    fn enter(&mut self, add: Add<PeerFd>, payers: &Payers) -> Option<Rc<Kept>> {
+        let record = DepositRecord::before(&add.payload)?;
+        let payer = payers.of(record.owner);
         let Add { slot, ufd, payload, mut descriptor } = add;
         let leaving = descriptor.as_mut().map(|descriptor| {
             let (notice, leaving) = self.unclosed.deposit(record);
-            descriptor.move_to(payers.of(record.owner));
+            descriptor.move_to(payer);
             descriptor.keep_until_closed(notice);
             leaving
         });
         self.remove(slot, |replaced| replaced.is_some_and(kind::is_socket_or_device));
-        self.kept.insert(slot, Rc::new(Kept { slot, ufd, payload, descriptor, leaving }));
-        true
+        let kept = Rc::new(Kept { slot, payer, ufd, payload, descriptor, leaving });
+        self.kept.insert(slot, Rc::clone(&kept));
+        Some(kept)
     }
 
     /// Sets a deposit aside: no worker is given it. Returns whether there was one, and room for it.
@@ -77,7 +107,8 @@ impl Deposits {
 
     /// Puts what was set aside and readmitted back into slots that are empty: a new worker comes.
     pub(crate) fn give_back(&mut self) {
-        self.aside.give_back(&mut self.kept);
+        let given_back = self.aside.give_back(&mut self.kept);
+        given_back.iter().for_each(|kept| self.mirror.keep(kept));
     }
 
     /// Forgets a deposit; whether there was one.
@@ -95,6 +126,7 @@ impl Deposits {
         awaited.into_iter().for_each(PeerFd::close_soon);
         let leaving = kept.as_ref().and_then(|kept| kept.leaving.as_ref());
         leaving.into_iter().for_each(|leaving| self.unclosed.leaves(leaving));
+        kept.iter().for_each(|kept| self.mirror.leave(kept));
         kept.is_some()
     }
 
@@ -151,7 +183,7 @@ mod tests {
     use fdbroker_wire::DepositNumber;
 
     use super::*;
-    use crate::fd::{CloseQueue, Depositor};
+    use crate::fd::Depositor;
 
     fn add(slot: Slot, queue: &CloseQueue) -> Add<PeerFd> {
         let end: OwnedFd = std::io::pipe().unwrap().0.into();

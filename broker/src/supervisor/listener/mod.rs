@@ -31,7 +31,6 @@ use rustix::process::{Pid, geteuid, getpid, test_kill_process, umask};
 use super::StartError;
 use crate::fd::{CloseQueue, PeerFd};
 use crate::look::look;
-use crate::sys::adopt::adopt;
 use crate::sys::socket::without_surplus;
 use access::Access;
 use shut_out::ShutOut;
@@ -167,31 +166,26 @@ impl fmt::Display for Listener {
     }
 }
 
-/// The listening socket that a service manager passed in (sd_listen_fds(3)), if it did.
-pub(super) fn passed_in(close_queue: CloseQueue) -> Result<Option<Listener>, StartError> {
+/// The listening socket that a service manager passed in, if it did.
+pub(super) fn passed_in(
+    mut sockets: Vec<OwnedFd>,
+    close_queue: CloseQueue,
+) -> Result<Option<Listener>, StartError> {
     let problem = |text: String| StartError::PassedSocket(text);
-    let numbers: Vec<_> =
-        sd_notify::listen_fds().map_err(|error| problem(error.to_string()))?.collect();
-    match numbers.as_slice() {
-        [] => Ok(None),
-        [number] => {
-            let socket = adopt(*number).map_err(|error| problem(error.to_string()))?;
-            if !listens(&socket) {
-                return Err(problem(
-                    "the descriptor that was passed is not a listening Unix stream \
-                     socket"
-                        .to_owned(),
-                ));
-            }
-            let (made, shut_out) = (None, ShutOut::default());
-            let mut passed =
-                Listener { socket, close_queue, made, state: "ok", seen: None, shut_out };
-            let path = passed.path().filter(|path| path.is_absolute());
-            passed.seen = path.and_then(|path| identity(&path).ok());
-            passed.with_senders().map(Some)
-        }
-        more => Err(problem(format!("{} descriptors were passed; pass one", more.len()))),
+    let Some(socket) = sockets.pop() else { return Ok(None) };
+    if !sockets.is_empty() {
+        return Err(problem(format!("{} descriptors were passed; pass one", sockets.len() + 1)));
     }
+    if !listens(&socket) {
+        return Err(problem(
+            "the descriptor that was passed is not a listening Unix stream socket".to_owned(),
+        ));
+    }
+    let (made, shut_out) = (None, ShutOut::default());
+    let mut passed = Listener { socket, close_queue, made, state: "ok", seen: None, shut_out };
+    let path = passed.path().filter(|path| path.is_absolute());
+    passed.seen = path.and_then(|path| identity(&path).ok());
+    passed.with_senders().map(Some)
 }
 
 fn listens(socket: &OwnedFd) -> bool {

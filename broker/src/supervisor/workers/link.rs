@@ -95,6 +95,12 @@ impl Link {
         })
     }
 
+    /// Tells the worker that it is to end. What it said before can still be read.
+    pub(crate) fn end(&self) {
+        // A worker that has gone needs not be told.
+        let _ = rustix::net::shutdown(&self.stream, rustix::net::Shutdown::Write);
+    }
+
     /// Sends what is queued and returns the worker's next message. Can be dropped and called again.
     ///
     /// # Errors

@@ -1,0 +1,49 @@
+//! What may be given to the service manager to keep.
+//!
+//! Whenever the service manager starts a process, that process closes all its descriptors, and each close asks the
+//! file's server whether there is anything to write (`flush` in the kernel's table of a file's operations). A file
+//! whose server is a user's program (FUSE) never answers if that user likes: then no service on the machine
+//! would start any more. Sockets, pipes and memory have no such server, and neither has a file on a block
+//! device, which only root can mount.
+
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::{FileType, fcntl_get_seals};
+
+use crate::fd::kind;
+
+/// Whether a close(2) that is not the last one cannot sleep.
+pub(super) fn is_storable(descriptor: BorrowedFd<'_>) -> bool {
+    match kind::file_type(descriptor) {
+        Some(FileType::Socket | FileType::Fifo) => true,
+        Some(FileType::RegularFile | FileType::Directory) => {
+            kind::is_on_block_device(descriptor) || fcntl_get_seals(descriptor).is_ok()
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::AsFd;
+
+    use rustix::fs::{MemfdFlags, memfd_create};
+
+    use super::is_storable;
+
+    #[test]
+    fn what_no_server_of_a_users_stands_behind_is_storable() {
+        let (reader, _writer) = std::io::pipe().unwrap();
+        assert!(is_storable(reader.as_fd()));
+        let socket = std::os::unix::net::UnixDatagram::unbound().unwrap();
+        assert!(is_storable(socket.as_fd()));
+        assert!(is_storable(memfd_create(c"memory", MemfdFlags::CLOEXEC).unwrap().as_fd()));
+    }
+
+    #[test]
+    fn a_device_and_a_file_of_a_file_system_without_a_device_are_not() {
+        assert!(!is_storable(File::open("/dev/null").unwrap().as_fd()));
+        assert!(!is_storable(File::open("/proc/self/status").unwrap().as_fd()));
+    }
+}

@@ -1,0 +1,123 @@
+//! The service manager's store of descriptors (FDSTORE=1, see sd_pid_notify_with_fds(3)): what is sent
+//! to it, under which names, and how its answer is awaited.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixDatagram;
+use std::str::FromStr;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::objects::ObjectNumber;
+use crate::sys::watch::Watched;
+use crate::transmit::transmit;
+
+/// How long the service manager may take to have read everything that was sent to it.
+const ANSWERS: Duration = Duration::from_secs(5);
+
+/// What something is called in the store: made of a number of ours, and of nothing that a user says. Short, since
+/// all names together come back in one variable of the environment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Name {
+    Journal(u64),
+    Object(ObjectNumber),
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Journal(generation) => write!(f, "j{generation:x}"),
+            Self::Object(number) => write!(f, "o{:x}", number.0),
+        }
+    }
+}
+
+impl FromStr for Name {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (kind, digits) = text.split_at_checked(1).ok_or(())?;
+        let number = u64::from_str_radix(digits, 16).map_err(|_| ())?;
+        let name = match kind {
+            "j" => Self::Journal(number),
+            "o" => Self::Object(ObjectNumber(number)),
+            _ => return Err(()),
+        };
+        // One way to write each.
+        if name.to_string() == text { Ok(name) } else { Err(()) }
+    }
+}
+
+/// The way to it.
+pub(super) struct Store(Watched);
+
+impl Store {
+    /// Connects to the service manager that started this process, if one did.
+    ///
+    /// # Errors
+    /// As connect(2).
+    pub(super) fn connect() -> io::Result<Option<Self>> {
+        let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(None) };
+        let socket = UnixDatagram::unbound()?;
+        socket.connect(path)?;
+        socket.set_nonblocking(true)?;
+        Watched::new(socket.into()).map(Self).map(Some)
+    }
+
+    /// Stores a descriptor. It is kept also when the other end hangs up (FDPOLL=0, systemd 246).
+    ///
+    /// # Errors
+    /// As sendmsg(2).
+    pub(super) async fn put(&self, name: Name, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        self.send(&format!("FDSTORE=1\nFDPOLL=0\nFDNAME={name}"), Some(descriptor)).await
+    }
+
+    /// Removes what has that name.
+    ///
+    /// # Errors
+    /// As sendmsg(2).
+    pub(super) async fn remove(&self, name: Name) -> io::Result<()> {
+        self.send(&format!("FDSTOREREMOVE=1\nFDNAME={name}"), None).await
+    }
+
+    /// Waits until everything that was sent has been read (BARRIER=1, systemd 246).
+    ///
+    /// # Errors
+    /// As sendmsg(2); TimedOut if the service manager does not read it in time.
+    pub(super) async fn barrier(&self) -> io::Result<()> {
+        let (ours, theirs) = io::pipe()?;
+        let theirs = OwnedFd::from(theirs);
+        self.send("BARRIER=1", Some(theirs.as_fd())).await?;
+        drop(theirs);
+        let ours = Watched::new(ours.into())?;
+        timeout(ANSWERS, ours.closed()).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        Ok(())
+    }
+
+    async fn send(&self, text: &str, descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        let parts = [IoSlice::new(text.as_bytes())];
+        let send = |socket: BorrowedFd<'_>| transmit(socket, &parts, descriptor.as_slice());
+        let sent = timeout(ANSWERS, self.0.write(send, || ())).await;
+        sent.map_err(|_| io::ErrorKind::TimedOut)?.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written_and_in_no_other_way() {
+        for name in
+            [Name::Journal(1), Name::Object(ObjectNumber(0xabc)), Name::Object(ObjectNumber(0))]
+        {
+            assert_eq!(name.to_string().parse(), Ok(name));
+        }
+        for other in ["", "o", "j", "oABC", "o01", "o+1", "x1", "fdbrokerd.socket", "unknown", "é1"]
+        {
+            assert_eq!(other.parse::<Name>(), Err(()), "{other}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What the service manager's store of descriptors is for: deposits outlive the broker, however it ends.
+
+use fdbroker_tests::{process, skip, systemd::ServiceManager, wait_until};
+use rustix::process::Signal;
+
+const SERVICE: &str = "fdbrokerd.service";
+
+const POLICY: &str = r#"
+version = 1
+
+[tags.services]
+id = 10
+accept = ["unix-listener", "tcp-listener", "file", "none"]
+
+[[rules]]
+id = "root keeps things here, and sees the status"
+allow = ["*"]
+slots = ["services/*"]
+user = "root"
+
+[[rules]]
+id = "root operates"
+allow = ["operate"]
+user = "root"
+"#;
+
+/// Writes a word into a new connection, and leaves.
+const KNOCK: &str =
+    "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/kept'); s.send(b'knock')";
+/// Accepts a connection on descriptor 3, and prints what is in it.
+const OPEN: &str =
+    "import socket; s = socket.socket(fileno=3); print(s.accept()[0].recv(9).decode())";
+
+fn booted(what: &str) -> Option<ServiceManager> {
+    let manager = ServiceManager::boot(POLICY).map_err(|reason| skip(what, &reason)).ok()?;
+    manager.succeed(&["systemctl", "start", SERVICE]);
+    Some(manager)
+}
+
+/// Waits until the status has no change left to be sent.
+#[track_caller]
+fn is_mirrored(manager: &ServiceManager, deposits: usize) {
+    let line = format!("mirror={deposits} deposits, 0 not, 0 changes to be sent");
+    wait_until(&line, || {
+        let said = manager.succeed(&["fdbroker", "status"]);
+        said.lines().any(|said| said == line)
+    });
+}
+
+#[track_caller]
+fn add(manager: &ServiceManager, payload: &str, command: &[&str]) {
+    let added = manager.run_with(payload, &[&["fdbroker", "add"], command].concat());
+    assert!(added.status.success(), "{added:?}");
+}
+
+/// Ends the broker, and waits for the next one.
+type End = fn(&ServiceManager);
+
+/// Every way in which it ends.
+fn ways() -> [(&'static str, End); 3] {
+    fn main(manager: &ServiceManager) -> String {
+        manager.property(SERVICE, "MainPID")
+    }
+    fn again(manager: &ServiceManager, before: &str) {
+        wait_until("another broker serves", || {
+            main(manager) != before && manager.property(SERVICE, "ActiveState") == "active"
+        });
+    }
+    [
+        ("systemctl restart", |manager| {
+            manager.succeed(&["systemctl", "restart", SERVICE]);
+        }),
+        ("kill -9 of the supervisor", |manager| {
+            let before = main(manager);
+            process::signal(process::named_below(manager.init(), "fdbrokerd"), Signal::KILL);
+            again(manager, &before);
+        }),
+        ("kill -9 of both at once", |manager| {
+            let before = main(manager);
+            manager.succeed(&["systemctl", "kill", "-s", "KILL", SERVICE]);
+            again(manager, &before);
+        }),
+    ]
+}
+
+#[test]
+fn deposits_are_there_after_a_restart_and_a_crash_of_the_broker() {
+    let Some(manager) = booted("deposits that outlive the broker") else { return };
+    add(&manager, "secret", &["10/0", "--payload", "-"]);
+    add(&manager, "", &["10/1", "--listen", "unix:/run/kept"]);
+    add(&manager, "", &["10/2", "--listen", "unix:/run/other"]);
+    manager.succeed(&["fdbroker", "del", "10/2"]);
+    for (way, end) in ways() {
+        is_mirrored(&manager, 2);
+        // It waits in the queue of the listening socket.
+        manager.succeed(&["python3", "-c", KNOCK]);
+        end(&manager);
+        assert_eq!(manager.succeed(&["fdbroker", "get", "10/0"]), "secret", "{way}");
+        let accepted = &["fdbroker", "exec", "10/1", "--", "python3", "-c", OPEN];
+        assert_eq!(manager.succeed(accepted), "knock\n", "{way}");
+        let deleted = manager.run(&["fdbroker", "get", "10/2"]);
+        assert_eq!(deleted.status.code(), Some(4), "{way}: {deleted:?}");
+    }
+    // Nothing is left of what was deleted, nor of the journals before.
+    let stored = manager.property(SERVICE, "NFileDescriptorStore");
+    assert_eq!(stored, "2", "the listening socket and the journal");
+    manager.end();
+}
+
+/// Deposits again the descriptor that another slot has.
+fn duplicate(manager: &ServiceManager, from: &str, to: &str) {
+    manager.succeed(&["fdbroker", "exec", from, "--", "fdbroker", "add", to, "--fd", "3"]);
+}
+
+#[test]
+fn duplicates_come_back_and_what_is_deleted_frees_its_address_at_once() {
+    let Some(manager) = booted("duplicates that outlive the broker") else { return };
+    add(&manager, "", &["10/1", "--listen", "unix:/run/kept"]);
+    duplicate(&manager, "10/1", "10/2");
+    duplicate(&manager, "10/2", "10/3");
+    manager.succeed(&["fdbroker", "del", "10/1"]);
+    // A file of a file system without a device of its own, as a user's server would have.
+    add(&manager, "", &["10/4", "--open", "/proc/version"]);
+    // One in memory.
+    manager.succeed(&["touch", "/run/kept.file"]);
+    add(&manager, "", &["10/5", "--open", "/run/kept.file"]);
+    manager.succeed(&["systemctl", "restart", SERVICE]);
+    for (slot, status) in [("10/1", 4), ("10/2", 0), ("10/3", 0), ("10/4", 4), ("10/5", 0)] {
+        let got = manager.run(&["fdbroker", "exec", slot, "--", "true"]);
+        assert_eq!(got.status.code(), Some(status), "{slot}: {got:?}");
+    }
+    for slot in ["10/2", "10/3"] {
+        manager.succeed(&["python3", "-c", KNOCK]);
+        let accepted = &["fdbroker", "exec", slot, "--", "python3", "-c", OPEN];
+        assert_eq!(manager.succeed(accepted), "knock\n", "{slot}");
+    }
+    for _ in 0..5 {
+        add(&manager, "", &["10/6", "--listen", "tcp:127.0.0.1:7777"]);
+        manager.succeed(&["fdbroker", "del", "10/6"]);
+    }
+    manager.end();
+}
+
+#[test]
+fn what_was_acknowledged_the_moment_before_a_restart_is_there() {
+    let Some(manager) = booted("a restart right after a deposit") else { return };
+    for round in 0..5 {
+        let (slot, path) = (format!("10/{round}"), format!("unix:/run/kept.{round}"));
+        add(&manager, "", &[&slot, "--listen", &path]);
+        manager.succeed(&["systemctl", "restart", SERVICE]);
+        manager.succeed(&["fdbroker", "exec", &slot, "--", "true"]);
+    }
+    manager.end();
+}
