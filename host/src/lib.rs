@@ -7,7 +7,7 @@
 //! others could exchange a program ([`program_fault`]), and which user ids belong to another user ([`subordinate_ids`]).
 //!
 //! It also reads what the kernel says of a living process ([`Process`]), and which unit that is
-//! ([`unit_of_cgroup()`]).
+//! ([`unit_of_cgroup()`]), and whether memory can reach swap ([`can_be_swapped`]).
 //!
 //! It trusts the kernel and the name service. It runs in the supervisor, so it follows nothing that
 //! a peer says.
@@ -23,6 +23,7 @@ mod process;
 mod program;
 mod stamp;
 mod subordinate;
+mod swap;
 mod writers;
 
 pub use account::{AccountError, Identity, account};
@@ -39,3 +40,4 @@ pub use subordinate::{
     CountedRange, SUBUID, SubordinateError, SubordinateIds, subordinate_ids,
     unknown_subordinate_ids,
 };
+pub use swap::can_be_swapped;

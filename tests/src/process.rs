@@ -1,7 +1,8 @@
 //! What /proc tells of the daemon's two processes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// How many descriptors each of the two processes has open.
@@ -11,6 +12,22 @@ pub struct Descriptors {
     pub supervisor: usize,
     /// Of the worker.
     pub worker: usize,
+}
+
+/// Whether bytes are in what a process may read and write of its memory.
+pub fn is_in_memory(pid: u32, wanted: &[u8]) -> bool {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
+    maps.lines().filter(|line| line.split(' ').nth(1).is_some_and(|it| it.starts_with("rw"))).any(
+        |line| {
+            let (from, to) = line.split(' ').next().unwrap().split_once('-').unwrap();
+            let [from, to] = [from, to].map(|at| u64::from_str_radix(at, 16).unwrap());
+            let mut bytes = vec![0; usize::try_from(to - from).unwrap()];
+            // What cannot be read, as the kernel's own pages, holds nothing of ours.
+            memory.read_exact_at(&mut bytes, from).is_ok()
+                && bytes.windows(wanted.len()).any(|part| part == wanted)
+        },
+    )
 }
 
 /// The children of a process.

@@ -100,6 +100,9 @@ fn prepare(
     }
     confinement.missing().iter().for_each(|missing| log.warn(missing));
     source.odd.iter().for_each(|odd| log.warn(odd));
+    if fdbroker_host::can_be_swapped() {
+        log.warn(SWAPPED);
+    }
     // Before anything of a peer's is here.
     let spawner = Arc::new(Spawner::start(format, &log));
     raise_descriptor_limit(&log);
@@ -122,6 +125,9 @@ fn prepare(
     supervisor.stored = passed.stored;
     Ok(supervisor)
 }
+
+const SWAPPED: &str = "payloads and passwords in memory can be written to swap: set MemorySwapMax=0 of the unit, as the \
+     packaged one does (it takes control groups of version 2), or encrypt the swap";
 
 /// Says which resources cannot be opened for want of a capability that the policy names.
 fn warn_of_capabilities(source: &policy::source::PolicySource, log: &Log) {

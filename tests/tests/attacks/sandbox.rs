@@ -6,7 +6,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Output};
 
-use fdbroker_tests::{HelperProcess, WORKER, skip};
+use fdbroker_tests::process::is_in_memory;
+use fdbroker_tests::{HelperProcess, WORKER, skip, wait_until};
 
 const ATTEMPT: &str = "FDBROKER_TEST_ATTEMPT";
 /// The test that makes an attempt.
@@ -191,6 +192,28 @@ fn nobody_but_root_looks_into_the_two_processes() {
     let worker = HelperProcess::user(WORKER);
     let memory = format!("/proc/{}/maps", daemon.worker_pid());
     assert!(worker.open(Path::new(&memory), false).is_err(), "its own user reads {memory}");
+}
+
+/// Made of parts, so that the text of this program is not found.
+fn secret() -> String {
+    ["geheim", "0815", "of", "a", "deposit"].join("-")
+}
+
+#[test]
+fn a_payload_is_in_no_memory_once_it_is_deleted() {
+    if !fdbroker_tests::needs_root("looking into the broker's memory") {
+        return;
+    }
+    let daemon = fdbroker_tests::Daemon::open().start();
+    let mut peer = daemon.connect();
+    peer.add((1, 0), secret()).done();
+    assert_eq!(peer.get((1, 0)).payload(), secret().as_bytes());
+    let is_in = |pid| is_in_memory(pid, secret().as_bytes());
+    let (supervisor, worker) = (daemon.supervisor_pid(), daemon.worker_pid());
+    wait_until("both have it", || is_in(supervisor) && is_in(worker));
+    peer.del((1, 0)).done();
+    wait_until("neither has it", || !is_in(supervisor) && !is_in(worker));
+    assert!(!daemon.log().text().contains(&secret()));
 }
 
 #[test]

@@ -1,8 +1,6 @@
 //! Passwords: how one must be kept, and where it is found after it was used: in no memory, no environment, no log.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-
+use fdbroker_tests::process::is_in_memory;
 use fdbroker_tests::{Daemon, HelperProcess, Postgres, needs_root};
 
 use crate::resource::{SLOT, connection, daemon, logged_in, tcp};
@@ -10,22 +8,6 @@ use crate::resource::{SLOT, connection, daemon, logged_in, tcp};
 /// Made of parts, so that the text of this program is not found.
 fn password() -> String {
     ["geheim", "4711", "hunter", "2"].join("-")
-}
-
-/// Whether bytes are in what a process may read and write of its memory.
-pub fn is_in_memory(pid: u32, wanted: &[u8]) -> bool {
-    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
-    let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
-    maps.lines().filter(|line| line.split(' ').nth(1).is_some_and(|it| it.starts_with("rw"))).any(
-        |line| {
-            let (from, to) = line.split(' ').next().unwrap().split_once('-').unwrap();
-            let [from, to] = [from, to].map(|at| u64::from_str_radix(at, 16).unwrap());
-            let mut bytes = vec![0; usize::try_from(to - from).unwrap()];
-            // What cannot be read, as the kernel's own pages, holds nothing of ours.
-            memory.read_exact_at(&mut bytes, from).is_ok()
-                && bytes.windows(wanted.len()).any(|part| part == wanted)
-        },
-    )
 }
 
 #[test]

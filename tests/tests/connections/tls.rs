@@ -17,7 +17,6 @@ use fdbroker_wire::connection::{PEER, RELAY};
 use crate::resource::{
     SLOT, There, connecting, connection, current_user, failure, in_time, logged_in, server, tcp,
 };
-use crate::secrets::is_in_memory;
 
 /// Who has no right on any credential.
 const CALLER: u32 = 64036;
@@ -202,9 +201,9 @@ fn a_client_key_is_in_no_memory_but_that_of_its_relay() {
     let _kept = caller.keep(socket);
     let pem = fs::read_to_string(&signed.key).unwrap();
     let line = pem.lines().nth(1).unwrap();
-    assert!(is_in_memory(std::process::id(), line.as_bytes()), "this test finds nothing");
+    assert!(process::is_in_memory(std::process::id(), line.as_bytes()), "this test finds nothing");
     for pid in [daemon.supervisor_pid(), daemon.worker_pid(), caller.pid()] {
-        assert!(!is_in_memory(pid, line.as_bytes()), "{}", process::status(pid, "Name"));
+        assert!(!process::is_in_memory(pid, line.as_bytes()), "{}", process::status(pid, "Name"));
     }
     assert!(!payload.windows(line.len()).any(|part| part == line.as_bytes()));
 }

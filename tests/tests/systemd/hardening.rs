@@ -66,6 +66,7 @@ fn the_hardened_unit_keeps_deposits_and_confines_its_worker() {
     assert!(started.status.success(), "{started:?}: {}", log());
     manager.succeed(&["sh", "-c", "echo kept | fdbroker add 10/0 --payload -"]);
     assert!(manager.succeed(&["fdbroker", "get", "10/0"]).contains("kept"));
+    assert_eq!(manager.property(SERVICE, "MemorySwapMax"), "0");
     let pid = manager.property(SERVICE, "MainPID");
     let status = manager.succeed(&["sh", "-c", &format!("cat /proc/$(pgrep -P {pid})/status")]);
     assert!(status.contains("CapBnd:\t0000000000000000"), "{status}");
