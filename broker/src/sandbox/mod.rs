@@ -107,7 +107,7 @@ pub fn confine_program() -> Result<(), SandboxError> {
 ///
 /// # Errors
 /// As [`confine_worker`].
-pub(crate) fn confine_supervisor() -> Result<Confinement, SandboxError> {
+pub fn confine_supervisor() -> Result<Confinement, SandboxError> {
     let mut confinement = Confinement::default();
     memory::gain_nothing()?;
     confinement.note(seccomp::confine_supervisor()?);

@@ -15,6 +15,7 @@
 //! - [`sandbox`]: a worker that was taken over
 //! - [`sandbox_calls`]: the worker's system calls, beside the list of its filter
 //! - [`subordinate`]: one person with many user ids
+//! - [`supervisor_calls`]: the supervisor's system calls, from inside its filter
 //! - [`table`]: a full descriptor table
 
 mod client;
@@ -31,4 +32,5 @@ mod rights;
 mod sandbox;
 mod sandbox_calls;
 mod subordinate;
+mod supervisor_calls;
 mod table;
