@@ -10,28 +10,40 @@
 
 mod journal;
 mod objects;
+mod orders;
 pub(crate) mod resume;
 mod storable;
 mod store;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
 
 use fdbroker_wire::Slot;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use self::journal::Journal;
-use self::objects::{ObjectNumber, Objects};
+use self::objects::{Left, ObjectNumber, Objects};
+use self::orders::{Order, Orders, Stored as Storing};
 use self::store::{Name, Store};
 use super::kept::Kept;
 use crate::fd::PeerFd;
 use crate::log::Log;
 
+/// How much is sent before the service manager's answer is awaited.
+const BATCH: usize = 64;
+/// How many times as long as the service manager took to read a batch nothing is sent then: it has other things to do,
+/// and each descriptor is compared with all that it has.
+const REST: u32 = 3;
+/// The longest such pause.
+const LONG_REST: Duration = Duration::from_millis(500);
+/// How long a broker that ends waits until the service manager has everything.
+const CATCHING_UP: Duration = Duration::from_secs(5);
 /// The pause before something is sent again that the service manager did not take.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -44,6 +56,8 @@ struct Shared {
     news: Notify,
     store: Store,
     log: Rc<Log>,
+    /// Whether something was sent that the service manager may not have read.
+    unread: Cell<bool>,
     /// Whether it has been said that the service manager takes nothing.
     trouble: Cell<bool>,
 }
@@ -54,7 +68,7 @@ struct State {
     entries: BTreeMap<Slot, Entered>,
     /// Bytes of payload in those that the journal has.
     bytes: usize,
-    orders: VecDeque<Order>,
+    orders: Orders,
 }
 
 /// A deposit, and where it is.
@@ -71,31 +85,6 @@ enum Place {
     Journal,
     /// In the journal, and the descriptor in the store.
     Store(ObjectNumber),
-}
-
-/// What has still to be sent.
-#[derive(Clone)]
-enum Order {
-    Put(Name, Rc<dyn AsDescriptor>),
-    /// With a deposit that is closed once it has gone.
-    Remove(Name, Option<Rc<Kept>>),
-}
-
-/// What is stored.
-trait AsDescriptor {
-    fn get(&self) -> Option<BorrowedFd<'_>>;
-}
-
-impl AsDescriptor for Kept {
-    fn get(&self) -> Option<BorrowedFd<'_>> {
-        self.descriptor.as_ref().and_then(PeerFd::descriptor)
-    }
-}
-
-impl AsDescriptor for OwnedFd {
-    fn get(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.as_fd())
-    }
 }
 
 /// What is to be seen of it.
@@ -134,21 +123,36 @@ impl Mirror {
         loop {
             if shared.state.borrow().orders.is_empty() {
                 shared.news.notified().await;
+                continue;
             }
-            let caught_up = shared.catch_up().await;
-            let failed = caught_up.is_err();
-            shared.say(caught_up);
-            if failed {
-                tokio::time::sleep(AGAIN).await;
-            }
+            let began = Instant::now();
+            let sent = shared.send_batch().await;
+            let rest = began.elapsed().saturating_mul(REST).min(LONG_REST);
+            let rest = if sent.is_ok() { rest } else { AGAIN };
+            shared.say(sent);
+            tokio::time::sleep(rest).await;
         }
     }
 
     /// Sends what has still to be sent, and waits until the service manager has read it.
     pub(crate) async fn catch_up(&self) {
         let Some(shared) = &self.0 else { return };
-        let caught_up = shared.catch_up().await;
-        shared.say(caught_up);
+        let until = Instant::now() + CATCHING_UP;
+        loop {
+            let sent = shared.send_batch().await;
+            let goes_on = sent.is_ok() && !shared.state.borrow().orders.is_empty();
+            shared.say(sent);
+            if !goes_on || Instant::now() > until {
+                break;
+            }
+        }
+        let unsent = shared.state.borrow().orders.len();
+        if unsent > 0 {
+            shared.log.error(&format!(
+                "changes that the service manager did not take before the broker ended: {unsent}; \
+                 some deposits are lost, or come back although they were deleted"
+            ));
+        }
     }
 
     fn change(&self, change: impl FnOnce(&mut State) -> io::Result<()>) {
@@ -174,22 +178,15 @@ impl Mirror {
 }
 
 impl Shared {
-    /// Carries out all orders, in turn.
-    async fn catch_up(&self) -> io::Result<()> {
+    /// Carries out some orders, and waits until the service manager has read that.
+    async fn send_batch(&self) -> io::Result<()> {
         let mut gone = Vec::new();
-        loop {
-            // It stays in the queue until it has been sent.
-            let Some(order) = self.state.borrow().orders.front().cloned() else { break };
-            match &order {
-                Order::Put(name, what) => {
-                    if let Some(descriptor) = what.get() {
-                        self.store.put(*name, descriptor).await?;
-                    }
-                }
-                Order::Remove(name, _) => self.store.remove(*name).await?,
-            }
-            self.state.borrow_mut().orders.pop_front();
-            if let Order::Remove(_, Some(kept)) = order {
+        for _ in 0..BATCH {
+            let Some(order) = self.state.borrow_mut().orders.next() else { break };
+            self.unread.set(true);
+            self.send(&order).await?;
+            drop(order);
+            if let Some(Order::Remove(_, Some(kept))) = self.state.borrow_mut().orders.done() {
                 gone.push(kept);
             }
         }
@@ -197,12 +194,29 @@ impl Shared {
             // Whether what answers no more ever lets go of them is not known.
             gone.clear();
         }
-        self.store.barrier().await
+        if self.unread.get() {
+            self.store.barrier().await?;
+            self.unread.set(false);
+        }
+        Ok(())
+    }
+
+    async fn send(&self, order: &Order) -> io::Result<()> {
+        match order {
+            Order::Put(name, what) => match what.descriptor() {
+                Some(descriptor) => self.store.put(*name, descriptor).await,
+                None => Ok(()),
+            },
+            Order::Remove(name, _) => self.store.remove(*name).await,
+        }
     }
 
     /// Says that it fails, and that it works again, once.
     fn say(&self, outcome: io::Result<()>) {
         let fails = outcome.is_err();
+        if fails {
+            self.state.borrow_mut().orders.let_go();
+        }
         if self.trouble.replace(fails) == fails {
             return;
         }
@@ -251,7 +265,8 @@ impl State {
 
     /// Finds a place for a deposit, and has its descriptor sent there.
     fn place(&mut self, kept: &Rc<Kept>, number: Option<ObjectNumber>) -> io::Result<Place> {
-        let Some(descriptor) = kept.get() else { return Ok(Place::Journal) };
+        let descriptor = kept.descriptor.as_ref().and_then(PeerFd::descriptor);
+        let Some(descriptor) = descriptor else { return Ok(Place::Journal) };
         if !storable::is_storable(descriptor) {
             return Ok(Place::Here);
         }
@@ -259,8 +274,8 @@ impl State {
         let entered = self.objects.add(kept, number);
         let Ok(Some(entered)) = entered else { return Ok(Place::Here) };
         if entered.is_new && number.is_none() {
-            let what: Rc<Kept> = Rc::clone(kept);
-            self.orders.push_back(Order::Put(Name::Object(entered.number), what));
+            let what = Storing::Deposit(Rc::clone(kept));
+            self.orders.push(Some(kept.payer), Order::Put(Name::Object(entered.number), what));
         }
         Ok(Place::Store(entered.number))
     }
@@ -277,8 +292,11 @@ impl State {
         self.bytes -= kept.payload.len();
         // The order does not matter: without its entry in the journal, a stored descriptor is nobody's.
         self.journal.leave(kept.slot)?;
-        if let Some(number) = self.objects.remove(kept)? {
-            self.orders.push_back(Order::Remove(Name::Object(number), Some(Rc::clone(kept))));
+        if let Some(Left { number, payer }) = self.objects.remove(kept)? {
+            let (name, account) = (Name::Object(number), Some(payer));
+            if !self.orders.withdraw(account, name) {
+                self.orders.push(account, Order::Remove(name, Some(Rc::clone(kept))));
+            }
         }
         Ok(())
     }
@@ -303,13 +321,14 @@ impl State {
         }
         self.journal = journal;
         self.put_journal()?;
-        self.orders.push_back(Order::Remove(Name::Journal(former), None));
+        self.orders.push(None, Order::Remove(Name::Journal(former), None));
         Ok(())
     }
 
     fn put_journal(&mut self) -> io::Result<()> {
         let memory = Rc::new(self.journal.as_fd().try_clone_to_owned()?);
-        self.orders.push_back(Order::Put(Name::Journal(self.journal.generation), memory));
+        let journal = Order::Put(Name::Journal(self.journal.generation), Storing::Journal(memory));
+        self.orders.push(None, journal);
         Ok(())
     }
 }

@@ -56,6 +56,12 @@ pub(super) struct Found {
     pub(super) is_new: bool,
 }
 
+/// One that no deposit has any more, and on whose account it was.
+pub(super) struct Left {
+    pub(super) number: ObjectNumber,
+    pub(super) payer: Payer,
+}
+
 impl Objects {
     /// Enters a deposit that has a descriptor: under `number` if the store has it already. Returns
     /// `None` if there is no room for it: no user has more than there is left for others.
@@ -88,11 +94,11 @@ impl Objects {
         Ok(Some(Found { number, is_new: true }))
     }
 
-    /// Takes a deposit out; returns the number of an open file description that no other one has.
+    /// Takes a deposit out; returns the open file description if no other one has it.
     ///
     /// # Errors
     /// As kcmp(2).
-    pub(super) fn remove(&mut self, kept: &Rc<Kept>) -> io::Result<Option<ObjectNumber>> {
+    pub(super) fn remove(&mut self, kept: &Rc<Kept>) -> io::Result<Option<Left>> {
         let Some(descriptor) = descriptor(kept) else { return Ok(None) };
         let Ok(at) = self.position(descriptor)? else { return Ok(None) };
         let Some(object) = self.sorted.get_mut(at) else { return Ok(None) };
@@ -108,7 +114,7 @@ impl Objects {
                 self.owned.remove(&payer);
             }
         }
-        Ok(Some(number))
+        Ok(Some(Left { number, payer }))
     }
 
     fn has_room(&self, payer: Payer) -> bool {
@@ -176,8 +182,8 @@ mod tests {
             .map(|kept| objects.add(kept, None).unwrap().unwrap())
             .map(|found| (found.number.0, found.is_new));
         assert_eq!(numbers, [(1, true), (2, true), (1, false)]);
-        assert_eq!(objects.remove(&twins[0]).unwrap(), None);
-        assert_eq!(objects.remove(&twins[1]).unwrap(), Some(ObjectNumber(1)));
+        assert!(objects.remove(&twins[0]).unwrap().is_none());
+        assert_eq!(objects.remove(&twins[1]).unwrap().unwrap().number, ObjectNumber(1));
         // Its number is not used again.
         assert_eq!(objects.add(&twins[0], None).unwrap().unwrap().number, ObjectNumber(3));
         assert!(objects.add(&kept(4, None, &queue), None).unwrap().is_none());
@@ -192,7 +198,7 @@ mod tests {
         let numbers: Vec<_> =
             all.iter().map(|kept| objects.add(kept, None).unwrap().unwrap().number).collect();
         for (kept, number) in all.iter().zip(numbers) {
-            assert_eq!(objects.remove(kept).unwrap(), Some(number));
+            assert_eq!(objects.remove(kept).unwrap().unwrap().number, number);
         }
         assert_eq!((objects.sorted.len(), objects.names, objects.owned.len()), (0, 0, 0));
     }

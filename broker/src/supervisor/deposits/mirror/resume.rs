@@ -9,8 +9,9 @@ use fdbroker_wire::{Add, Slot};
 
 use super::journal::{Entry, Former};
 use super::objects::ObjectNumber;
+use super::orders::Order;
 use super::store::{Name, Store};
-use super::{Mirror, Order, Shared, State};
+use super::{Mirror, Shared, State};
 use crate::fd::{CloseQueue, Depositor, PeerFd};
 use crate::log::Log;
 use crate::supervisor::deposits::kept::Kept;
@@ -72,10 +73,16 @@ impl Mirror {
         let former: Vec<_> = names.collect();
         let resumed = stored.resume(&mut state, close_queue, log);
         // In this order: until the new journal is there, the old one counts.
-        state.orders.extend(former.into_iter().map(|name| Order::Remove(name, None)));
-        let (state, trouble) = (state.into(), false.into());
-        let shared =
-            Shared { state, news: tokio::sync::Notify::new(), store, log: Rc::clone(log), trouble };
+        former.into_iter().for_each(|name| state.orders.push(None, Order::Remove(name, None)));
+        let (state, trouble, unread) = (state.into(), false.into(), false.into());
+        let shared = Shared {
+            state,
+            news: tokio::sync::Notify::new(),
+            store,
+            log: Rc::clone(log),
+            trouble,
+            unread,
+        };
         self.0 = Some(Rc::new(shared));
         resumed
     }
@@ -112,7 +119,8 @@ impl Stored {
         // What nothing in the journal names.
         for (number, object) in self.objects {
             drop(close_queue.hold(Depositor::Nobody, object));
-            state.orders.push_back(Order::Remove(Name::Object(ObjectNumber(number)), None));
+            let name = Name::Object(ObjectNumber(number));
+            state.orders.push(None, Order::Remove(name, None));
         }
         if !resumed.is_empty() || lost > 0 {
             log.info(&format!(
