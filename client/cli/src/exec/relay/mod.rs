@@ -1,7 +1,8 @@
 //! A program with sockets that lead to servers: each connection to such a socket gets a session from the broker.
 //!
-//! One thread does it all: the sockets, the sessions, and the program, of which this process stays the parent. A
-//! protocol is a file, or a folder, and a variant of [`Protocol`].
+//! One thread has the sockets, the sessions, and the program, of which this process stays the parent. What goes over an
+//! open session is copied by threads of its own ([`both_ways`]). A protocol is a file, or a folder, and a variant of
+//! [`Protocol`].
 
 mod abandoned;
 mod arguments;
