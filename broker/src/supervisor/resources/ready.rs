@@ -26,6 +26,10 @@ use crate::supervisor::news::Told;
 
 /// How often they are looked at.
 const LOOK: Duration = Duration::from_secs(2);
+/// How long nobody must take one until others are made. Making them takes the processors from callers who take more.
+const CALM: Duration = Duration::from_millis(5);
+/// How long that is waited for at most, while there are some left.
+const LONGEST_BURST: Duration = Duration::from_millis(50);
 /// How long the pause after a failure is at first, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -87,7 +91,12 @@ impl ReadyPool {
             drop(strong);
             match looked {
                 // Either way it is looked at again.
-                None => drop(timeout(LOOK, taken.notified()).await),
+                None => {
+                    if timeout(LOOK, taken.notified()).await.is_ok() {
+                        // The time may be up before that.
+                        let _ = timeout(LONGEST_BURST, Self::burst_over(&pool, &taken)).await;
+                    }
+                }
                 Some(Ok(())) => {
                     failures.over();
                     pause = FIRST_PAUSE;
@@ -99,6 +108,12 @@ impl ReadyPool {
                 }
             }
         }
+    }
+
+    /// Waits until callers have stopped taking, or none is left for them.
+    async fn burst_over(pool: &Weak<Self>, taken: &Notify) {
+        let is_empty = || pool.upgrade().is_none_or(|pool| pool.lock().is_empty());
+        while !is_empty() && timeout(CALM, taken.notified()).await.is_ok() {}
     }
 
     /// Drops what cannot be used, and makes one if one is missing: returns the result.

@@ -55,6 +55,8 @@ pub(crate) struct Link {
     drained: bool,
     /// When something came after that.
     last_read: Instant,
+    /// The last message was one of many, maybe: an ADD or a DEL. A peer waits for what other messages ask for.
+    is_change: bool,
     chunk: Box<[u8]>,
     /// The number of a descriptor from which on the table is too full to read on.
     full_from: i32,
@@ -90,6 +92,7 @@ impl Link {
             held_back: Vec::new(),
             drained: false,
             last_read: Instant::now(),
+            is_change: false,
             chunk: vec![0; CHUNK].into_boxed_slice(),
             full_from: full_from(),
         })
@@ -108,7 +111,10 @@ impl Link {
     pub(crate) async fn message(&mut self) -> io::Result<Message<PeerFd>> {
         loop {
             match self.decoder.message() {
-                Some(Ok(message)) => return Ok(message),
+                Some(Ok(message)) => {
+                    self.is_change = matches!(message, Message::Add(_) | Message::Del(_));
+                    return Ok(message);
+                }
                 Some(Err(fault)) if !fault.fatal && self.awaits_answer() => {
                     self.reply(Err(fault.errno));
                 }
@@ -214,7 +220,7 @@ impl Link {
             return;
         }
         let now = Instant::now();
-        if now.duration_since(self.last_read) < BURST {
+        if self.is_change && now.duration_since(self.last_read) < BURST {
             rustix::thread::sched_yield();
         }
         self.last_read = now;
