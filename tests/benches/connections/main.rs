@@ -4,19 +4,22 @@
 //! `cargo bench -p fdbroker-tests --bench connections`, with a real PostgreSQL server, in turns in one run:
 //! - a GET of a connection that is ready, a GET of one that is made for it, connecting and logging in with
 //!   SCRAM-SHA-256 as a program does by itself, and a GET of a deposit;
-//! - pgbench, read-only: straight to the server, and by `fdbroker exec orders=postgres`.
+//! - programs that measure throughput: straight to the server, by a relay that does nothing but copy, by
+//!   `fdbroker exec`, and for PostgreSQL by pgbouncer. The relay that only copies is the bound for any relay.
 //!
 //! `--quick`, and `cargo test`, only make sure that it runs.
 
+mod bare_relay;
+mod bouncer;
 mod own_session;
+mod throughput;
 
 use std::fmt::Write;
 use std::os::fd::AsFd;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use fdbroker::{Broker, Slot};
-use fdbroker_tests::{Builder, Daemon, Directory, Postgres, fixtures, wait_until};
+use fdbroker_tests::{Builder, Daemon, Postgres, fixtures, wait_until};
 
 /// How much is measured.
 #[derive(Clone, Copy)]
@@ -24,12 +27,14 @@ struct Effort {
     rounds: usize,
     /// Connections in one turn.
     ready: usize,
-    /// Transactions of each client of pgbench, in one turn.
+    /// Turns of each way to a server.
+    turns: usize,
+    /// Transactions, or requests, of each client in one turn.
     transactions: u32,
 }
 
-const FULL: Effort = Effort { rounds: 15, ready: 16, transactions: 10_000 };
-const QUICK: Effort = Effort { rounds: 1, ready: 2, transactions: 10 };
+const FULL: Effort = Effort { rounds: 15, ready: 16, turns: 7, transactions: 10_000 };
+const QUICK: Effort = Effort { rounds: 1, ready: 2, turns: 1, transactions: 10 };
 
 const PASSWORD: &str = "hunter2";
 const READY: i32 = 5;
@@ -39,14 +44,14 @@ const DEPOSIT: i32 = 7;
 fn main() {
     let has = |wanted: &str| std::env::args().any(|argument| argument == wanted);
     let effort = if has("--quick") || !has("--bench") { QUICK } else { FULL };
+    throughput::redis(effort);
+    throughput::mariadb(effort);
     let access = "host all all 127.0.0.1/32 scram-sha-256";
     let Some(server) = Postgres::start("the bench of connections", access) else { return };
     server.execute(&format!("CREATE ROLE orders LOGIN PASSWORD '{PASSWORD}'"));
     let daemon = daemon(&server, effort);
     gets(&server, &daemon, effort);
-    if server.program("pgbench").exists() {
-        throughput(&server, &daemon, effort);
-    }
+    throughput::postgres(&server, &daemon, effort);
 }
 
 fn daemon(server: &Postgres, effort: Effort) -> Daemon {
@@ -114,53 +119,6 @@ fn of_each(number: usize, mut exchange: impl FnMut()) -> f64 {
 fn sessions(server: &Postgres) -> usize {
     let query = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'orders'";
     server.execute(query).parse().unwrap()
-}
-
-/// Transactions a second, round by round.
-fn throughput(server: &Postgres, daemon: &Daemon, effort: Effort) {
-    let runtime = Directory::new();
-    let pgbench = server.program("pgbench");
-    let direct = || {
-        let mut command = Command::new(&pgbench);
-        command.env("PGHOST", "127.0.0.1").env("PGPORT", server.port().to_string());
-        command.env("PGUSER", "orders").env("PGDATABASE", "postgres").env("PGPASSWORD", PASSWORD);
-        command
-    };
-    let by_exec = || {
-        let mut command = daemon.command(&["exec", "open/6=postgres", "--"]);
-        command.arg(&pgbench).env("XDG_RUNTIME_DIR", runtime.path());
-        command
-    };
-    server.execute("GRANT CREATE ON SCHEMA public TO orders");
-    run(direct().args(["-i", "-q", "-s", "1"]));
-    let number = effort.transactions.to_string();
-    let select = ["-n", "-S", "-M", "prepared", "-c", "4", "-j", "2", "-t", &number];
-    let mut ratios = Vec::new();
-    let (mut straight, mut relayed) = (Vec::new(), Vec::new());
-    for _ in 0..effort.rounds {
-        let pair = (tps(direct().args(select)), tps(by_exec().args(select)));
-        straight.push(pair.0);
-        relayed.push(pair.1);
-        ratios.push(pair.1 / pair.0);
-    }
-    println!(
-        "\n  pgbench, straight to the server     {:>9.0} transactions a second",
-        median(straight)
-    );
-    println!("  pgbench, by `fdbroker exec`         {:>9.0}", median(relayed));
-    println!("  ratio {:.2} (aim: at least 0.95)", median(ratios));
-}
-
-fn tps(command: &mut Command) -> f64 {
-    let said = run(command);
-    let line = said.lines().find_map(|line| line.strip_prefix("tps = ")).expect("pgbench says it");
-    line.split(' ').next().unwrap().parse().unwrap()
-}
-
-fn run(command: &mut Command) -> String {
-    let output = command.output().expect("it starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
