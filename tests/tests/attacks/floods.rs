@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use fdbroker_tests::helper_process::AttackUnderWay;
@@ -99,20 +100,34 @@ fn a_user_who_is_turned_away_since_others_have_all_connections_is_not_shut_out()
     assert!(!daemon.log().text().contains("it cannot connect for "));
 }
 
-#[test]
-fn a_socket_that_was_passed_in_is_left_as_it_was_found() {
+/// A broker on a socket that was passed in, from which it keeps Alice out.
+struct Flooded {
+    _directory: Directory,
+    path: PathBuf,
+    passed: UnixListener,
+    daemon: Daemon,
+    flood: AttackUnderWay,
+}
+
+/// `None` where this machine cannot do that.
+fn flooded() -> Option<Flooded> {
     if !needs_root("users that attack") {
-        return;
+        return None;
     }
     let directory = Directory::new();
     let path = directory.join("passed");
     let passed = UnixListener::bind(&path).unwrap();
     open_to_all(&path);
-    let mut daemon = Daemon::open().listening(passed).socket(path).start();
+    let listening = passed.try_clone().unwrap();
+    let daemon = Daemon::open().listening(listening).socket(path.clone()).start();
     let flood = floods(&daemon);
-    if !alice_is_shut_out(&daemon) {
-        return;
-    }
+    let is_out = alice_is_shut_out(&daemon);
+    is_out.then_some(Flooded { _directory: directory, path, passed, daemon, flood })
+}
+
+#[test]
+fn a_socket_that_was_passed_in_is_left_as_it_was_found() {
+    let Some(Flooded { mut daemon, _directory, flood, .. }) = flooded() else { return };
     assert!(has_acl(&daemon));
     assert!(daemon.end(Signal::TERM).success());
     assert!(!has_acl(&daemon));
@@ -121,23 +136,11 @@ fn a_socket_that_was_passed_in_is_left_as_it_was_found() {
 
 #[test]
 fn a_broker_lets_in_whom_one_that_was_killed_kept_out() {
-    if !needs_root("users that attack") {
-        return;
-    }
-    let directory = Directory::new();
-    let path = directory.join("passed");
-    let passed = UnixListener::bind(&path).unwrap();
-    open_to_all(&path);
-    let again = passed.try_clone().unwrap();
-    let mut daemon = Daemon::open().listening(passed).socket(path.clone()).start();
-    let flood = floods(&daemon);
-    if !alice_is_shut_out(&daemon) {
-        return;
-    }
+    let Some(Flooded { mut daemon, _directory, path, passed, flood }) = flooded() else { return };
     daemon.kill_both();
     drop(flood);
     assert!(has_acl(&daemon));
-    let next = Daemon::open().listening(again).socket(path).start();
+    let next = Daemon::open().listening(passed).socket(path).start();
     assert!(!has_acl(&next));
     assert!(may_connect(&HelperProcess::user(ALICE), &next));
 }

@@ -63,7 +63,7 @@ impl ShutOut {
             let goes_on = is_new && !time.in_vain && !std::mem::replace(&mut time.told, true);
             return if goes_on { Added::GoesOn } else { Added::Already };
         }
-        if !self.users.contains_key(&user) && !self.has_room(payer, now) {
+        if !self.users.contains_key(&user) && !self.make_room(payer, now) {
             return Added::TooMany;
         }
         let before = self.users.get(&user);
@@ -73,8 +73,8 @@ impl ShutOut {
         Added::For(long)
     }
 
-    /// Makes room for one more: a user that is only remembered has to go first.
-    fn has_room(&mut self, payer: Payer, now: Instant) -> bool {
+    /// Makes room for one more; returns whether there is any. A user that is only remembered has to go first.
+    fn make_room(&mut self, payer: Payer, now: Instant) -> bool {
         let own = self.users.values().filter(|time| time.payer == payer).count();
         let is_full = own >= MOST_OF_A_PAYER;
         if !is_full && self.users.len() < MOST {

@@ -59,7 +59,7 @@ impl Arrivals {
         }
         count.number = count.number.saturating_add(1);
         // Others for whom the same user pays take part in the flood.
-        if count.number >= MOST && count.names(uid) {
+        if count.number >= MOST && count.name(uid) {
             self.floods.borrow_mut().insert(uid);
             self.flooded.notify_one();
         }
@@ -81,8 +81,8 @@ impl Count {
         Self { since: now, number: 0, named: BTreeSet::new() }
     }
 
-    /// Whether a user is to be named: not yet, and not too many.
-    fn names(&mut self, uid: Uid) -> bool {
+    /// Notes that a user is named; returns whether it is to be: not yet, and not too many are.
+    fn name(&mut self, uid: Uid) -> bool {
         self.named.len() < MOST_NAMED && self.named.insert(uid)
     }
 
