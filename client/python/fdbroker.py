@@ -111,6 +111,9 @@ _KINDS = (
     " unix-datagram socket path epoll eventfd timerfd signalfd inotify pidfd io-uring other"
 ).split()
 
+# How the connections of a resource lead to their server, by two bits of an entry's marks.
+_ROUTES = (None, "direct", "relayed", "ktls-or-relayed")
+
 # What sendmsg(2) and recvmsg(2) say when the other end has gone.
 _GONE = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN)
 # What connect(2) says while a broker is being restarted.
@@ -340,8 +343,8 @@ class Connection:
 
     @property
     def relay(self) -> Optional[str]:
-        """How the descriptor leads to the server: ``direct`` for the server's socket itself, ``relayed`` through a
-        process of the broker that encrypts."""
+        """How the descriptor leads to the server: ``direct`` for the server's socket itself, ``ktls`` for the
+        same where the kernel encrypts, ``relayed`` through a process of the broker that encrypts."""
         return self.text("relay")
 
     @property
@@ -401,6 +404,9 @@ class Listed(NamedTuple):
     """The size of the payload."""
     name: str
     """May be empty."""
+    route: Optional[str] = None
+    """How connections lead to the server: ``direct``, ``relayed``, or ``ktls-or-relayed``, where each says for
+    itself which of the two it is."""
 
 
 def default_socket() -> str:
@@ -1097,6 +1103,7 @@ def _listing(body: bytes) -> Tuple[bool, List[Listed]]:
                 owner=None if owner == 0xFFFFFFFF else owner,
                 size=None if size < 0 else size,
                 name=name.decode(),
+                route=_ROUTES[marks >> 2 & 3],
             )
         )
     if at != len(body):

@@ -18,6 +18,7 @@ fn entry(place: &str, name: &str) -> Listed {
         kind: Some(Kind::File),
         resource: false,
         unreachable: false,
+        route: None,
         owner: None,
         payload: None,
         name: name.to_owned(),

@@ -121,8 +121,10 @@ fn a_proxy_has_a_target_and_perhaps_a_user() {
 #[track_caller]
 fn tls(keys: &str) -> ConnectSource {
     let resource = resource(&format!("connect = \"tcp:h:1\"\ntls = {{ {keys} }}"));
-    assert_eq!(resource.source.descriptor_kind(), Some(Kind::Unix));
+    let kind = resource.source.descriptor_kind();
     let Source::Connect(connect) = resource.source else { panic!("no connection") };
+    let may_be_handed_over = connect.tls.as_ref().is_some_and(|tls| tls.kernel);
+    assert_eq!(kind, if may_be_handed_over { None } else { Some(Kind::Unix) });
     connect
 }
 
@@ -131,7 +133,8 @@ fn tls_verifies_everything_unless_the_policy_says_so() {
     let bare = tls("ca = \"/etc/ca.pem\"");
     let start = TlsStart::Implicit;
     let ca = "/etc/ca.pem".to_owned();
-    let expected = Tls { mode: TlsMode::VerifyFull, start, ca, client: None };
+    let mode = TlsMode::VerifyFull;
+    let expected = Tls { mode, start, ca, client: None, kernel: false };
     assert_eq!(bare.tls, Some(Box::new(expected)));
     assert_eq!(bare.credentials().count(), 0);
     let full =
@@ -162,6 +165,13 @@ fn tls_begins_with_the_first_byte_or_after_starttls() {
         let Source::Connect(connect) = resource(&lines).source else { panic!("no connection") };
         assert_eq!(connect.tls.unwrap().to_string(), format!("{expected} \"/etc/ca.pem\""));
     }
+}
+
+#[test]
+fn the_kernel_encrypts_only_if_the_policy_says_so() {
+    let tls = tls("ca = \"/etc/ca.pem\", kernel = true").tls.unwrap();
+    assert!(tls.kernel);
+    assert_eq!(tls.to_string(), "verify-full ca \"/etc/ca.pem\" by the kernel");
 }
 
 #[test]

@@ -50,6 +50,7 @@ pub mod turns;
 pub mod unflushed;
 pub mod upgraded_process;
 pub mod upgrades;
+mod virtual_machine;
 pub mod waiting;
 
 pub use answer::Answer;
@@ -73,4 +74,5 @@ pub use request::Place;
 pub use silent::SilentFiles;
 pub use skipped::{needs_root, skip};
 pub use sshd::Sshd;
+pub use virtual_machine::VirtualMachine;
 pub use waiting::{PATIENCE, happens_within, wait_for, wait_until};

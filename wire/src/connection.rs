@@ -24,10 +24,12 @@ pub struct TooLarge;
 pub const PROTOCOL: &str = "protocol";
 /// The address that answered, such as `tcp:192.0.2.7:5432` or `unix:/run/server`.
 pub const PEER: &str = "peer";
-/// How the descriptor leads to the server: [`DIRECT`] or [`RELAYED`].
+/// How the descriptor leads to the server: [`DIRECT`], [`KTLS`] or [`RELAYED`].
 pub const RELAY: &str = "relay";
 /// The value of [`RELAY`] where the descriptor is the server's socket itself.
 pub const DIRECT: &str = "direct";
+/// The value of [`RELAY`] where the descriptor is the server's socket, and the kernel encrypts what goes over it.
+pub const KTLS: &str = "ktls";
 /// The value of [`RELAY`] where the descriptor is one end of a pair of Unix sockets, and a process of the broker's
 /// passes on what goes over it, encrypted.
 pub const RELAYED: &str = "relayed";

@@ -20,6 +20,7 @@ mod message;
 pub mod named;
 pub mod opcode;
 mod payload;
+mod route;
 mod size;
 pub mod version2;
 

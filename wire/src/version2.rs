@@ -8,6 +8,8 @@
 
 pub use fdbroker_types::Kind;
 
+pub use crate::route::Route;
+
 use crate::fields::{Body, Fields};
 use crate::message::cut;
 use crate::{Errno, Extended, Fault, Hello, Index, Limits, Slot, Tag, opcode};
@@ -132,6 +134,8 @@ pub struct Entry {
     pub resource: bool,
     /// No rule of the policy reaches the slot. Only operators are told.
     pub unreachable: bool,
+    /// How its connections lead to their server; `None` if it is no connection of the broker's.
+    pub route: Option<Route>,
     /// The user id of its depositor; `None` if that is not told.
     pub owner: Option<u32>,
     /// How many bytes of payload it has; `None` if that is not told.
@@ -360,7 +364,9 @@ impl Body {
     }
 
     fn entry(&mut self, entry: &Entry) {
-        let marks = u8::from(entry.resource) * RESOURCE + u8::from(entry.unreachable) * UNREACHABLE;
+        let marks = u8::from(entry.resource) * RESOURCE
+            + u8::from(entry.unreachable) * UNREACHABLE
+            + Route::marks(entry.route);
         let payload = entry.payload.map_or(NONE_32, |size| i32::try_from(size).unwrap_or(i32::MAX));
         self.i16(entry.slot.tag.get());
         self.bytes(&[entry.kind.map_or(KIND_UNKNOWN, Kind::number), marks]);
@@ -440,6 +446,7 @@ impl Fields<'_> {
             kind,
             resource: marks & RESOURCE != 0,
             unreachable: marks & UNREACHABLE != 0,
+            route: Route::of_marks(marks),
             owner,
             payload,
             name: self.text(length.into())?.to_owned(),

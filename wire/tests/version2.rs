@@ -4,7 +4,7 @@
 
 use fdbroker_wire::version2::{
     Answer, Entry, Features, Found, Kind, Listing, MAX_NAME, MAX_REPORT, Name, Report, Request,
-    greeting,
+    Route, greeting,
 };
 use fdbroker_wire::{
     Decoder, Errno, Extended, Fault, Hello, Index, Limits, Message, Slot, Tag, opcode,
@@ -57,12 +57,16 @@ fn entry() -> impl Strategy<Value = Entry> {
     let kind = (0..22_u8).prop_map(|number| Kind::from_number(number).unwrap());
     let owner = option::of(0..u32::MAX);
     let payload = option::of(0..=i32::MAX.unsigned_abs());
-    (slot(), option::of(kind), any::<(bool, bool)>(), owner, payload, ".{0,80}").prop_map(
-        |(slot, kind, (resource, unreachable), owner, payload, name)| Entry {
+    let routes = [None, Some(Route::Direct), Some(Route::Relayed), Some(Route::KtlsOrRelayed)];
+    let route = (0..routes.len()).prop_map(move |at| routes[at]);
+    let flags = (any::<(bool, bool)>(), route);
+    (slot(), option::of(kind), flags, owner, payload, ".{0,80}").prop_map(
+        |(slot, kind, ((resource, unreachable), route), owner, payload, name)| Entry {
             slot,
             kind,
             resource,
             unreachable,
+            route,
             owner,
             payload,
             name,
@@ -96,6 +100,7 @@ fn plain_entry(index: i32, name: String) -> Entry {
         kind: None,
         resource: false,
         unreachable: false,
+        route: None,
         owner: None,
         payload: None,
         name,

@@ -10,7 +10,7 @@ use super::secret::Secret;
 use super::stream::Stream;
 use super::{http_proxy, imap, mysql, postgres, redis, script, smtp, socks5};
 
-/// Logs in, and writes what the session is, with what the server sent after the log-in.
+/// Logs in, and writes what the session is.
 ///
 /// # Errors
 /// Why there is no session.
@@ -21,11 +21,7 @@ pub(crate) fn log_in(
     payload: &mut ConnectionWriter,
 ) -> Result<(), Failure> {
     let logged_in = by_kind(auth, secret, stream, payload);
-    logged_in.map_err(|failure| instead(failure, auth.name(), stream))?;
-    match stream.rest() {
-        [] => Ok(()),
-        early => payload.add(EARLY, early).map_err(too_large),
-    }
+    logged_in.map_err(|failure| instead(failure, auth.name(), stream))
 }
 
 fn by_kind(
@@ -47,6 +43,17 @@ fn by_kind(
         Auth::Program(auth) => auth.user.iter().try_for_each(|user| payload.add(USER, user)),
     };
     written.map_err(too_large)
+}
+
+/// Writes what the server sent after the log-in.
+///
+/// # Errors
+/// If it does not fit.
+pub(crate) fn add_early(early: &[u8], payload: &mut ConnectionWriter) -> Result<(), Failure> {
+    match early {
+        [] => Ok(()),
+        early => payload.add(EARLY, early).map_err(too_large),
+    }
 }
 
 /// Asks the server for TLS, if its protocol has a question for that, and the policy says so where there is a choice;

@@ -5,7 +5,7 @@
 //! one credential and no right on this machine.
 //!
 //! It gets one message (its job and the credential), and sends one (an [`Answer`]). It ends then, or when its time
-//! is up, or when the supervisor has gone. Only one whose server speaks TLS stays: see [`relay`]. Each kind of log-in
+//! is up, or when the supervisor has gone. Only one whose server speaks TLS stays, unless the kernel encrypts: see [`relay`]. Each kind of log-in
 //! has a file of its own.
 
 mod another_protocol;
@@ -42,10 +42,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
 use fdbroker_policy::ServerAddress;
-use fdbroker_wire::connection::{DIRECT, PEER, RELAY, RELAYED};
+use fdbroker_wire::connection::{DIRECT, KTLS, PEER, RELAY, RELAYED};
 use fdbroker_wire::{ConnectionWriter, Payload};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Signal, set_parent_process_death_signal};
+use zeroize::Zeroizing;
 
 use crate::child::{self, cannot_go_on};
 use crate::sandbox::{self, credentials};
@@ -59,7 +60,7 @@ use job::{Encryption, Job, MAX_JOB};
 use patience::Patience;
 use relay::Relay;
 use stream::Stream;
-use tls::TlsSession;
+use tls::{Handover, TlsSession};
 
 /// Makes one connection.
 pub(crate) fn main() -> ExitCode {
@@ -116,7 +117,7 @@ fn ports(job: &Job) -> Vec<u16> {
     job.connect.addresses.iter().filter_map(port).collect()
 }
 
-/// Connects, encrypts and logs in.
+/// Connects, encrypts and logs in, and leaves the encryption to the kernel where that is to be.
 fn serve(job: &Job, memories: Vec<OwnedFd>, patience: Patience<'_>) -> Result<Made, Failure> {
     let memories = Memories::read(&job.handed, memories)
         .map_err(|error| Failure::new(Step::Begin, error.to_string()))?;
@@ -125,10 +126,26 @@ fn serve(job: &Job, memories: Vec<OwnedFd>, patience: Patience<'_>) -> Result<Ma
     if let Some(encryption) = job.tls {
         encrypt(job, encryption, &memories, &connected, &mut stream, patience)?;
     }
-    let payload = payload(job, &memories, &connected, &mut stream)?;
+    let mut payload = payload(job, &memories, &connected, &mut stream)?;
+    let mut early = Zeroizing::new(stream.rest().to_vec());
     let session = stream.take_session();
     drop(stream);
-    Ok(Made { socket: connected.socket, payload, session })
+    let (session, relay) = match session {
+        None => (None, DIRECT),
+        Some(session) if job.is_for_kernel() => {
+            match tls::hand_over(session, &connected.socket, patience)? {
+                Handover::Done(more) => {
+                    early.extend_from_slice(&more);
+                    (None, KTLS)
+                }
+                Handover::Kept(session) => (Some(*session), RELAYED),
+            }
+        }
+        Some(session) => (Some(session), RELAYED),
+    };
+    payload.add(RELAY, relay).map_err(log_in::too_large)?;
+    log_in::add_early(&early, &mut payload)?;
+    Ok(Made { socket: connected.socket, payload: payload.finish(), session })
 }
 
 /// Encrypts the connection, once the server is asked to where its protocol has a question for that.
@@ -142,32 +159,29 @@ fn encrypt(
 ) -> Result<(), Failure> {
     log_in::ask_for_tls(job.connect.auth.as_ref(), encryption.start, stream)?;
     let host = connected.host.as_deref().unwrap_or_default();
-    stream.encrypt(tls::connect(encryption.mode, memories, host, &connected.socket, patience)?);
+    stream.encrypt(tls::connect(encryption, memories, host, &connected.socket, patience)?);
     Ok(())
 }
 
-/// Logs in, where the job says how, and returns what the connection is.
+/// Logs in, where the job says how, and returns what the connection is so far.
 fn payload(
     job: &Job,
     memories: &Memories,
     connected: &Connected,
     stream: &mut Stream<'_>,
-) -> Result<Payload, Failure> {
+) -> Result<ConnectionWriter, Failure> {
     let Connected { peer, transport, .. } = connected;
     let auth = job.connect.auth.as_ref();
-    let relay = if job.tls.is_some() { RELAYED } else { DIRECT };
-    let begun = ConnectionWriter::new(auth.map_or(*transport, |auth| auth.protocol())).and_then(
-        |mut writer| {
-            writer.add(PEER, peer)?;
-            writer.add(RELAY, relay)?;
-            Ok(writer)
-        },
-    );
+    let protocol = auth.map_or(*transport, |auth| auth.protocol());
+    let begun = ConnectionWriter::new(protocol).and_then(|mut writer| {
+        writer.add(PEER, peer)?;
+        Ok(writer)
+    });
     let mut writer = begun.map_err(log_in::too_large)?;
     if let Some(auth) = auth {
         log_in::log_in(auth, memories.password.as_ref(), stream, &mut writer)?;
     }
-    Ok(writer.finish())
+    Ok(writer)
 }
 
 /// Hands the server's own socket over.
@@ -198,7 +212,7 @@ fn stay(
 
 /// Sends the answer. If the supervisor has gone, nobody waits for it.
 fn answer(link: &OwnedFd, answer: &Answer<'_>, socket: Option<&OwnedFd>) -> Result<(), String> {
-    let bytes = zeroize::Zeroizing::new(answer.to_bytes());
+    let bytes = Zeroizing::new(answer.to_bytes());
     let socket: Vec<_> = socket.iter().map(|socket| socket.as_fd()).collect();
     match transmit(link.as_fd(), &[IoSlice::new(&bytes)], &socket) {
         Ok(_) => Ok(()),

@@ -11,7 +11,7 @@ use rustix::io::ioctl_fionbio;
 use rustix::net::{Shutdown, shutdown};
 
 use super::answer::{Failure, Step};
-use super::log_in::{log_in, too_large};
+use super::log_in::{add_early, log_in, too_large};
 use super::patience::Patience;
 use super::secret::Secret;
 use super::stream::Stream;
@@ -33,7 +33,10 @@ pub(super) fn log_in_over(
 ) -> Outcome {
     let secret = password.map(Secret::for_a_test);
     let mut writer = ConnectionWriter::new(auth.protocol()).map_err(too_large)?;
-    over(socket, |stream| log_in(auth, secret.as_ref(), stream, &mut writer))?;
+    over(socket, |stream| {
+        log_in(auth, secret.as_ref(), stream, &mut writer)?;
+        add_early(stream.rest(), &mut writer)
+    })?;
     Ok(writer.finish().into_vec())
 }
 

@@ -5,6 +5,7 @@
 
 pub(crate) mod adopt;
 pub(crate) mod apart;
+pub(crate) mod ktls;
 pub(crate) mod landlock;
 pub(crate) mod memory;
 pub(crate) mod peer;

@@ -23,7 +23,8 @@ Needs the right operate. Prints a line of KEY=VALUE for each:
   pid      the process that asked for it; the lease ends with that process
   held     for how many seconds
   ends_in  in how many seconds it ends (ttl), or never
-  relay    direct: it is the socket to the server; relayed: the broker encrypts it";
+  relay    direct: it is the socket to the server; ktls: the same, and the kernel encrypts it;
+           relayed: the broker encrypts it";
 
 impl Leases {
     /// Runs it.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use clap::Args;
 use serde_json::{Value, json};
 
-use fdbroker::{Kind, Listed};
+use fdbroker::{Kind, Listed, Route};
 use fdbroker_types::escape;
 
 use crate::connect_args::ConnectArgs;
@@ -20,8 +20,8 @@ use crate::terminal;
 pub(crate) struct List {
     /// Only those of this tag, such as 10 or web
     tag: Option<String>,
-    /// Write one JSON array instead, of objects with: slot, name, kind, resource, unreachable,
-    /// owner, payload_bytes
+    /// Write one JSON array instead, of objects with: slot, name, kind, resource, relay,
+    /// unreachable, owner, payload_bytes
     #[arg(long)]
     json: bool,
 }
@@ -34,7 +34,8 @@ Examples:
 
 A slot is listed if a rule grants you the right list on it. If there is none, standard output is
 empty and standard error says so. Only operators see OWNER (a user id), BYTES (of payload) and
-slots that no rule reaches. Unknown and hidden values are shown as -, and as null in JSON.";
+slots that no rule reaches. NOTE says of a connection how it leads to the server: direct, relayed, or
+ktls-or-relayed. Unknown and hidden values are shown as -, and as null in JSON.";
 
 impl List {
     /// Runs it.
@@ -61,6 +62,7 @@ fn object(entry: &Listed) -> Value {
         "name": entry.name,
         "kind": entry.kind.map(Kind::name),
         "resource": entry.resource,
+        "relay": entry.route.map(Route::name),
         "unreachable": entry.unreachable,
         "owner": entry.owner,
         "payload_bytes": entry.payload,
@@ -101,17 +103,18 @@ fn row(entry: &Listed) -> [String; COLUMNS] {
         entry.kind.map_or("-", Kind::name).to_owned(),
         number(entry.owner),
         number(entry.payload),
-        note(entry).to_owned(),
+        note(entry),
     ]
 }
 
-fn note(entry: &Listed) -> &'static str {
-    match (entry.resource, entry.unreachable) {
-        (false, false) => "-",
-        (true, false) => "resource",
-        (false, true) => "unreachable",
-        (true, true) => "resource,unreachable",
-    }
+fn note(entry: &Listed) -> String {
+    let notes = [
+        entry.resource.then_some("resource"),
+        entry.route.map(Route::name),
+        entry.unreachable.then_some("unreachable"),
+    ];
+    let notes: Vec<_> = notes.into_iter().flatten().collect();
+    if notes.is_empty() { "-".to_owned() } else { notes.join(",") }
 }
 
 fn push(table: &mut String, row: &[impl AsRef<str>; COLUMNS], widths: &[usize; COLUMNS]) {

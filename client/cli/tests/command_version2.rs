@@ -111,6 +111,7 @@ fn entry(place: &str, name: &str) -> Listed {
         kind: None,
         resource: false,
         unreachable: false,
+        route: None,
         owner: None,
         payload: None,
         name: name.to_owned(),

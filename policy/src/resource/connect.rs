@@ -52,9 +52,12 @@ impl ConnectSource {
 
     /// Returns what the socket is, where that is the same for all addresses.
     pub(super) fn kind(&self) -> Option<Kind> {
-        if self.tls.is_some() {
+        match &self.tls {
             // The caller's end of a pair: a helper passes on what goes over it.
-            return Some(Kind::Unix);
+            Some(tls) if !tls.kernel => return Some(Kind::Unix),
+            // It may be the socket itself.
+            Some(_) => return None,
+            None => {}
         }
         let is_unix = |address: &ServerAddress| matches!(address, ServerAddress::Unix(_));
         match self.addresses.iter().filter(|address| is_unix(address)).count() {

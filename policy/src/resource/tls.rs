@@ -17,6 +17,8 @@ pub struct Tls {
     pub ca: String,
     /// What the broker shows to a server that asks for a certificate.
     pub client: Option<ClientCertificate>,
+    /// Whether the kernel is to encrypt once the broker is logged in, where it can.
+    pub kernel: bool,
 }
 
 /// A certificate of the broker's own.
@@ -90,7 +92,7 @@ impl Tls {
 
 impl fmt::Display for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { mode, start, ca, client } = self;
+        let Self { mode, start, ca, client, kernel } = self;
         write!(f, "{}", mode.name())?;
         if *start == TlsStart::StartTls {
             write!(f, " start {}", start.name())?;
@@ -98,6 +100,7 @@ impl fmt::Display for Tls {
         write!(f, " ca {}", quoted(ca))?;
         client.iter().try_for_each(|ClientCertificate { chain, key }| {
             write!(f, " client_certificate {} client_key {key}", quoted(chain))
-        })
+        })?;
+        f.write_str(if *kernel { " by the kernel" } else { "" })
     }
 }

@@ -5,6 +5,7 @@
 //! - [`confined`]: what a helper can do that a server has taken over
 //! - [`descriptor`]: libraries and programs that take a descriptor
 //! - [`exec`]: unmodified programs, by the command
+//! - [`kernel_tls`]: TLS by the kernel, in a virtual machine
 //! - [`leases`]: who has a connection on terms, and when that ends
 //! - [`mail`]: real mail servers
 //! - [`mysql`]: a real MariaDB server
@@ -27,6 +28,7 @@ mod between;
 mod confined;
 mod descriptor;
 mod exec;
+mod kernel_tls;
 mod leases;
 mod mail;
 mod mysql;

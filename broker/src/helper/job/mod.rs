@@ -15,7 +15,7 @@ mod values;
 
 use std::time::Duration;
 
-use fdbroker_policy::{ConnectSource, ServerAddress};
+use fdbroker_policy::{Auth, ConnectSource, ServerAddress};
 use fdbroker_wire::Account;
 use fdbroker_wire::named::{Fields, NotAField, push};
 
@@ -59,6 +59,13 @@ const AUTH: &str = "auth";
 const AUTH_VALUE: &str = "auth.";
 
 impl Job {
+    /// Returns whether the kernel is to encrypt after the log-in, where it can. The helper itself must log in: else
+    /// the server may have something to say of the handshake yet.
+    pub(crate) fn is_for_kernel(&self) -> bool {
+        let logs_in = !matches!(self.connect.auth, None | Some(Auth::Program(_)));
+        logs_in && self.tls.is_some_and(|encryption| encryption.kernel)
+    }
+
     /// Returns the message.
     ///
     /// # Errors
@@ -188,8 +195,8 @@ fn tcp(value: &str) -> Option<ServerAddress> {
 #[cfg(test)]
 mod tests {
     use fdbroker_policy::{
-        Auth, ImapAuth, MysqlAuth, MysqlMethod, PostgresAuth, PostgresMethod, ProgramAuth,
-        RedisAuth, ScriptAuth, ScriptStep, SmtpAuth, TlsMode, TlsStart,
+        ImapAuth, MysqlAuth, MysqlMethod, PostgresAuth, PostgresMethod, ProgramAuth, RedisAuth,
+        ScriptAuth, ScriptStep, SmtpAuth, TlsMode, TlsStart,
     };
 
     use super::*;
@@ -215,7 +222,11 @@ mod tests {
                     methods: vec![PostgresMethod::ScramSha256, PostgresMethod::Md5],
                 })),
             },
-            tls: Some(Encryption { mode: TlsMode::VerifyCa, start: TlsStart::StartTls }),
+            tls: Some(Encryption {
+                mode: TlsMode::VerifyCa,
+                start: TlsStart::StartTls,
+                kernel: true,
+            }),
             handed: vec![Handed::Password, Handed::Authorities, Handed::Certificate, Handed::Key],
         }
     }
@@ -292,8 +303,9 @@ mod tests {
             ("auth", "other"),
             ("auth.other", ""),
             ("tls", "verify-ca"),
-            ("tls", "require implicit"),
-            ("tls", "verify-ca later"),
+            ("tls", "require implicit relay"),
+            ("tls", "verify-ca later kernel"),
+            ("tls", "verify-ca implicit"),
             ("handed", "other"),
         ] {
             let mut other = bytes.clone();

@@ -12,14 +12,15 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::authority::AnyHost;
 use crate::helper::handed::Memories;
+use crate::helper::job::Encryption;
 
-/// Returns the settings for one connection.
+/// Returns the settings for one connection. Its keys can be handed over to the kernel if they are to be.
 ///
 /// # Errors
 /// What is wrong with the certificates or the key, without anything of them.
-pub(super) fn of(mode: TlsMode, memories: &Memories) -> Result<ClientConfig, String> {
+pub(super) fn of(encryption: Encryption, memories: &Memories) -> Result<ClientConfig, String> {
     let provider = Arc::new(ring::default_provider());
-    let verifier = verifier(mode, authorities(&memories.authorities)?, &provider)?;
+    let verifier = verifier(encryption.mode, authorities(&memories.authorities)?, &provider)?;
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
@@ -35,6 +36,7 @@ pub(super) fn of(mode: TlsMode, memories: &Memories) -> Result<ClientConfig, Str
     };
     // There is one connection.
     config.resumption = Resumption::disabled();
+    config.enable_secret_extraction = encryption.kernel;
     Ok(config)
 }
 

@@ -7,17 +7,22 @@ mod authority;
 mod config;
 mod end_point;
 mod failure;
+mod kernel;
+mod keys;
+mod records;
+mod renewal;
 mod session;
 
 use std::os::fd::OwnedFd;
 
-use fdbroker_policy::TlsMode;
 use rustls::pki_types::ServerName;
 
 pub(crate) use self::failure::told;
+pub(crate) use self::kernel::{Handover, hand_over};
 pub(crate) use self::session::{AT_ONCE, TlsSession};
 use super::answer::{Failure, Step};
 use super::handed::Memories;
+use super::job::Encryption;
 use super::patience::Patience;
 
 /// Shakes hands with the server of a connection.
@@ -25,13 +30,13 @@ use super::patience::Patience;
 /// # Errors
 /// Why the server is not the one that the policy means, or does not speak TLS.
 pub(crate) fn connect(
-    mode: TlsMode,
+    encryption: Encryption,
     memories: &Memories,
     host: &str,
     socket: &OwnedFd,
     patience: Patience<'_>,
 ) -> Result<TlsSession, Failure> {
-    let config = config::of(mode, memories).map_err(|text| Failure::new(Step::Tls, text))?;
+    let config = config::of(encryption, memories).map_err(|text| Failure::new(Step::Tls, text))?;
     let name = ServerName::try_from(host.to_owned()).map_err(|_| {
         Failure::new(
             Step::Tls,

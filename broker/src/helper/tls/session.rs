@@ -8,10 +8,12 @@ use rustix::event::PollFlags;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection};
+use rustls::{ClientConfig, ClientConnection, ExtractedSecrets, ProtocolVersion};
 
 use super::end_point;
 use super::failure::in_handshake;
+use super::records::Records;
+use super::renewal::SentSecret;
 use crate::helper::answer::{Failure, Step};
 use crate::helper::patience::Patience;
 
@@ -23,16 +25,26 @@ pub(crate) const AT_ONCE: usize = MOST_UNSENT / 2;
 const FIRST: usize = 128;
 
 /// The client's side.
-pub(crate) struct TlsSession(ClientConnection);
+pub(crate) struct TlsSession {
+    connection: ClientConnection,
+    /// Of what was received.
+    records: Records,
+    /// Of what is sent.
+    secret: Arc<SentSecret>,
+}
 
 impl TlsSession {
     pub(super) fn new(
-        config: ClientConfig,
+        mut config: ClientConfig,
         server: ServerName<'static>,
     ) -> Result<Self, rustls::Error> {
+        let secret = Arc::new(SentSecret::default());
+        if config.enable_secret_extraction {
+            config.key_log = Arc::<SentSecret>::clone(&secret);
+        }
         let mut connection = ClientConnection::new(Arc::new(config), server)?;
         connection.set_buffer_limit(Some(MOST_UNSENT));
-        Ok(Self(connection))
+        Ok(Self { connection, records: Records::default(), secret })
     }
 
     pub(super) fn shake_hands(
@@ -46,7 +58,7 @@ impl TlsSession {
                 first = peek(socket);
             }
             let done = match self.flush(socket) {
-                Ok(()) if !self.0.is_handshaking() => return Ok(()),
+                Ok(()) if !self.connection.is_handshaking() => return Ok(()),
                 Ok(()) => self.take_in(socket),
                 Err(error) => Err(error),
             };
@@ -56,7 +68,8 @@ impl TlsSession {
                 Ok(true) => {}
                 Ok(false) => return Err(closed()),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    let flags = if self.0.wants_write() { PollFlags::OUT } else { PollFlags::IN };
+                    let flags =
+                        if self.connection.wants_write() { PollFlags::OUT } else { PollFlags::IN };
                     patience.wait(socket, flags).map_err(|error| failed(&error))?;
                 }
                 Err(error) => return Err(failed(&error)),
@@ -67,12 +80,12 @@ impl TlsSession {
     /// Returns what a log-in binds itself to (RFC 5929): the hash of the server's certificate. `None` if that is
     /// not defined for its signature.
     pub(crate) fn end_point(&self) -> Option<Vec<u8>> {
-        end_point::hash(self.0.peer_certificates()?.first()?)
+        end_point::hash(self.connection.peer_certificates()?.first()?)
     }
 
     /// Returns whether something waits to be sent.
     pub(crate) fn is_unsent(&self) -> bool {
-        self.0.wants_write()
+        self.connection.wants_write()
     }
 
     /// Sends what waits to be sent.
@@ -80,8 +93,8 @@ impl TlsSession {
     /// # Errors
     /// WouldBlock; as send(2).
     pub(crate) fn flush(&mut self, socket: &OwnedFd) -> io::Result<()> {
-        while self.0.wants_write() {
-            self.0.write_tls(&mut Socket(socket))?;
+        while self.connection.wants_write() {
+            self.connection.write_tls(&mut Socket(socket))?;
         }
         Ok(())
     }
@@ -91,12 +104,12 @@ impl TlsSession {
     /// # Errors
     /// When the connection has failed before.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.writer().write(bytes)
+        self.connection.writer().write(bytes)
     }
 
     /// Tells the server that nothing more comes.
     pub(crate) fn close(&mut self) {
-        self.0.send_close_notify();
+        self.connection.send_close_notify();
     }
 
     /// Receives once what the server has sent. What was received before must have been read. Returns whether there was
@@ -105,8 +118,41 @@ impl TlsSession {
     /// # Errors
     /// WouldBlock; as recv(2); InvalidData if it is none of TLS.
     pub(crate) fn take_in(&mut self, socket: &OwnedFd) -> io::Result<bool> {
-        let is_anything = self.0.read_tls(&mut Socket(socket))? > 0;
-        if let Err(error) = self.0.process_new_packets() {
+        self.receive(socket, usize::MAX)
+    }
+
+    /// As [`TlsSession::take_in`], but not beyond the end of the record that has begun, or that comes next.
+    ///
+    /// # Errors
+    /// As [`TlsSession::take_in`].
+    pub(super) fn take_in_record(&mut self, socket: &OwnedFd) -> io::Result<bool> {
+        self.receive(socket, self.records.until_next())
+    }
+
+    /// Where the records end that were received.
+    pub(super) fn records(&self) -> &Records {
+        &self.records
+    }
+
+    /// Returns whether the kernel could have it, if it has TLS: keys of TLS 1.2 cannot be renewed.
+    pub(super) fn is_for_kernel(&self) -> bool {
+        self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3)
+    }
+
+    /// Leaves the keys of both directions, with the number of records that they were used for, and the secret of those
+    /// for what is sent.
+    ///
+    /// # Errors
+    /// When something waits to be sent.
+    pub(super) fn into_secrets(self) -> Result<(Arc<SentSecret>, ExtractedSecrets), rustls::Error> {
+        let secrets = self.connection.dangerous_extract_secrets()?;
+        Ok((self.secret, secrets))
+    }
+
+    fn receive(&mut self, socket: &OwnedFd, most: usize) -> io::Result<bool> {
+        let mut noted = Noted { socket, records: &mut self.records, most };
+        let is_anything = self.connection.read_tls(&mut noted)? > 0;
+        if let Err(error) = self.connection.process_new_packets() {
             // The server is told why, if that costs no wait.
             let _ = self.flush(socket);
             return Err(io::Error::new(ErrorKind::InvalidData, error));
@@ -119,12 +165,12 @@ impl TlsSession {
     /// # Errors
     /// WouldBlock if there is nothing yet; UnexpectedEof if the connection ended without the server's word.
     pub(crate) fn received(&mut self) -> io::Result<&[u8]> {
-        self.0.reader().into_first_chunk()
+        self.connection.reader().into_first_chunk()
     }
 
     /// So much of it has been read.
     pub(crate) fn consume(&mut self, length: usize) {
-        io::BufRead::consume(&mut self.0.reader(), length);
+        io::BufRead::consume(&mut self.connection.reader(), length);
     }
 
     /// Receives into `room`; returns how much, 0 at the end.
@@ -133,7 +179,7 @@ impl TlsSession {
     /// As [`TlsSession::take_in`].
     pub(crate) fn read(&mut self, socket: &OwnedFd, room: &mut [u8]) -> io::Result<usize> {
         loop {
-            match self.0.reader().read(room) {
+            match self.connection.reader().read(room) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.take_in(socket)?,
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(0),
                 result => return result,
@@ -167,16 +213,26 @@ fn failed(error: &io::Error, first: &[u8]) -> Failure {
     }
 }
 
-/// A socket as rustls wants one.
-struct Socket<'a>(&'a OwnedFd);
+/// A socket of which rustls reads so much at most, and whose records are noted.
+struct Noted<'a> {
+    socket: &'a OwnedFd,
+    records: &'a mut Records,
+    most: usize,
+}
 
-impl Read for Socket<'_> {
+impl Read for Noted<'_> {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        retry_on_intr(|| recv(self.0, &mut *room, RecvFlags::DONTWAIT))
-            .map(|(_, received)| received)
-            .map_err(Errno::into)
+        let most = self.most.min(room.len());
+        let room = room.get_mut(..most).unwrap_or_default();
+        let received = retry_on_intr(|| recv(self.socket, &mut *room, RecvFlags::DONTWAIT));
+        let (_, received) = received.map_err(io::Error::from)?;
+        self.records.note(room.get(..received).unwrap_or_default());
+        Ok(received)
     }
 }
+
+/// A socket to which rustls writes.
+struct Socket<'a>(&'a OwnedFd);
 
 impl Write for Socket<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use fdbroker_policy::{Opening, Source};
+use fdbroker_policy::Opening;
 use fdbroker_types::quoted;
-use fdbroker_wire::connection::{DIRECT, LEASE, RELAYED};
+use fdbroker_wire::connection::{DIRECT, KTLS, LEASE, RELAY, RELAYED};
 use fdbroker_wire::{Connection, Errno, MAX_PAYLOAD, Opened, Payload, named};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -168,7 +168,8 @@ impl Entry {
             let opened = opened.with_payload(|payload| numbered(payload, number));
             Arc::new(caller.held(opened, &notice, &self.close_queue))
         });
-        let lease = outcome.as_ref().ok().and_then(|_| self.offer(number?, caller, notice));
+        let relay = outcome.as_ref().map_or(DIRECT, |opened| relay(opened.payload()));
+        let lease = outcome.as_ref().ok().and_then(|_| self.offer(number?, relay, caller, notice));
         // A closed channel means that the worker has gone, and its question with it.
         let _ = answer.send(OpenAnswer { lease, ..self.answer(ticket, outcome) });
     }
@@ -176,6 +177,7 @@ impl Entry {
     fn offer(
         &self,
         number: LeaseNumber,
+        relay: &'static str,
         caller: Caller,
         notice: Arc<Option<OpeningNotice>>,
     ) -> Option<LeaseOffer> {
@@ -185,7 +187,7 @@ impl Entry {
             number,
             resource: resource.name.clone(),
             slot: resource.slot,
-            relay: relay(&resource.source),
+            relay,
             terms: resource.lease?,
             place,
             uid,
@@ -275,11 +277,9 @@ fn refuse_user(caller: &Caller, failure: OpenFailure, answer: &UnboundedSender<O
 }
 
 /// How the descriptor leads to the server, as its payload has it.
-fn relay(source: &Source) -> &'static str {
-    match source {
-        Source::Connect(connect) if connect.tls.is_some() => RELAYED,
-        _ => DIRECT,
-    }
+fn relay(payload: &[u8]) -> &'static str {
+    let told = Connection::parse(payload).and_then(|connection| connection.text(RELAY));
+    [KTLS, RELAYED].into_iter().find(|known| Some(*known) == told).unwrap_or(DIRECT)
 }
 
 /// Adds the number of its lease to the payload of a connection. Where there is no room for that, the process

@@ -116,7 +116,7 @@ impl Helpers {
         let begins = |error: io::Error| Failure::new(Step::Begin, error.to_string());
         let (link, helper) = self.start(&job, handed).map_err(begins)?;
         let _counted = self.at_work();
-        let answer = answer(&link, job.tls.is_some(), until - margin / 2);
+        let answer = answer(&link, &job, until - margin / 2);
         let kept = match (&answer, place) {
             (Ok(made), Some(place)) if made.is_relayed => {
                 self.relays.add(place, &made.descriptor, helper, link)
@@ -182,8 +182,8 @@ pub(crate) fn margin(within: Duration) -> Duration {
     MARGIN.min(within / 10)
 }
 
-/// Waits for a helper's answer. One that encrypts must relay, and no other may.
-fn answer(link: &OwnedFd, encrypts: bool, until: Instant) -> Result<Made, Failure> {
+/// Waits for a helper's answer. One that encrypts must relay, unless the kernel may encrypt, and no other may.
+fn answer(link: &OwnedFd, job: &Job, until: Instant) -> Result<Made, Failure> {
     let failed = |why: &str| Err(Failure::new(Step::Begin, why));
     match wait_until(link, until) {
         Ok(()) => {}
@@ -199,12 +199,12 @@ fn answer(link: &OwnedFd, encrypts: bool, until: Instant) -> Result<Made, Failur
     let message = bytes.get(..received.length).unwrap_or_default();
     match (Answer::from_bytes(message), received.descriptors.into_iter().next()) {
         (Some(Answer::Made(payload)), Some(descriptor))
-            if !encrypts && is_connection(&descriptor) =>
+            if (job.tls.is_none() || job.is_for_kernel()) && is_connection(&descriptor) =>
         {
             Ok(Made { descriptor, payload: payload.into(), is_relayed: false })
         }
         (Some(Answer::Relayed(payload)), Some(descriptor))
-            if encrypts && is_connection(&descriptor) =>
+            if job.tls.is_some() && is_connection(&descriptor) =>
         {
             Ok(Made { descriptor, payload: payload.into(), is_relayed: true })
         }

@@ -1,7 +1,7 @@
 //! What of the broker a peer may see: HEL, a slot by its name, and what there is.
 
-use fdbroker_policy::{Policy, Right};
-use fdbroker_wire::version2::{Entry, Features, Found, Listing, Name};
+use fdbroker_policy::{Policy, Right, Source};
+use fdbroker_wire::version2::{Entry, Features, Found, Listing, Name, Route};
 use fdbroker_wire::{Hello, Slot, Tag};
 
 use super::answer::Answer;
@@ -171,9 +171,20 @@ fn entry<'p>(
         kind,
         resource: place.resource.is_some(),
         unreachable,
+        route: place.resource.and_then(|(_, resource)| route(&resource.source)),
         owner: told.map(|deposit| deposit.owner().0),
         payload: told.and_then(|deposit| u32::try_from(deposit.payload.len()).ok()),
         name: place.name().to_string(),
     };
     Some((entry, listed.granted.then_some(listed)))
+}
+
+/// How the connections of a resource lead to their server.
+fn route(source: &Source) -> Option<Route> {
+    let Source::Connect(connect) = source else { return None };
+    Some(match &connect.tls {
+        None => Route::Direct,
+        Some(tls) if tls.kernel => Route::KtlsOrRelayed,
+        Some(_) => Route::Relayed,
+    })
 }

@@ -22,11 +22,13 @@ const KEY: Expected = Expected {
     write: "where the key is kept: \"credential:NAME\" or \"file:PATH\"",
 };
 
+const KERNEL: &str = "kernel";
+
 /// Returns how the connection is encrypted.
 pub(super) fn read(section: Section<'_, '_>, report: &mut Report<'_>) -> Option<Tls> {
     let (keys, span) = table(section, TLS, report)?;
     let section = Section { what: "`tls`", name: &span, table: keys };
-    let known = [MODE.key, START.key, CA.key, CERTIFICATE.key, KEY.key];
+    let known = [MODE.key, START.key, CA.key, CERTIFICATE.key, KEY.key, KERNEL];
     section.refuse_unknown_keys(&known, report);
     if section.get(CA.key).is_none() {
         let remedy = format!("add `ca =` with {}", CA.write);
@@ -38,7 +40,8 @@ pub(super) fn read(section: Section<'_, '_>, report: &mut Report<'_>) -> Option<
     let start = section.word(START, &starts, report).unwrap_or_default();
     let ca = path(section, CA, report);
     let client = client(section, report);
-    Some(Tls { mode, start, ca: ca?, client })
+    let kernel = section.boolean(KERNEL, report).unwrap_or_default();
+    Some(Tls { mode, start, ca: ca?, client, kernel })
 }
 
 fn path(section: Section<'_, '_>, expected: Expected, report: &mut Report<'_>) -> Option<String> {
