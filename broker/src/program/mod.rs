@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 
+use fdbroker_types::quoted;
 use rustix::fs::{CWD, Mode, OFlags, SeekFrom, openat, seek};
 use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use rustix::process::{Signal, set_parent_process_death_signal};
@@ -36,9 +37,10 @@ struct Descriptors {
     password: Option<OwnedFd>,
 }
 
-/// Becomes the program.
+/// Becomes the program. Returns only if there is no program, and never that it succeeded.
 pub(crate) fn main() -> ExitCode {
-    child::report("program", run())
+    let _ = child::report("program", run());
+    ExitCode::FAILURE
 }
 
 /// Returns only if there is no program.
@@ -95,7 +97,11 @@ fn execute(order: &Order, descriptors: Descriptors) -> io::Result<Never> {
     command.args(arguments).env_clear().envs(environment).current_dir("/");
     command.stdin(Stdio::from(nothing)).stdout(output).stderr(errors);
     signal::heed_all();
-    Err(io::Error::other(format!("the program cannot be started: {}", command.exec())))
+    let (error, path) = (command.exec(), quoted(path).to_string());
+    Err(io::Error::other(format!(
+        "{path} cannot be started: {error}; the user that the broker's worker runs as has to be able \
+         to execute it, and to enter each of its directories"
+    )))
 }
 
 /// Moves descriptors out of the way.

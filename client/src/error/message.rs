@@ -168,7 +168,10 @@ fn cure(operation: &Operation, errno: Errno) -> Option<&'static str> {
             "deposit a kind that the tag accepts, or ask its administrator to add this one to `accept`"
         }
         Errno::AGAIN => "it is starting or stopping: try again",
-        Errno::BUSY | Errno::TIMEDOUT => "try again later",
+        Errno::BUSY => "try again later",
+        Errno::TIMEDOUT => {
+            "try again later; if that does not help, its administrator finds the reason in its log"
+        }
         Errno::NODEV | Errno::IO => "its administrator finds the reason in its log",
         _ => "check that client and broker are of matching versions",
     })

@@ -186,7 +186,7 @@ fn a_program_that_ends_the_connection_has_not_logged_in() {
 #[test]
 fn a_program_that_cannot_be_started_is_told() {
     let said = refused("#!/nonexistent/interpreter\n", None);
-    assert!(said.contains("the program cannot be started: No such file"), "{said}");
+    assert!(said.contains("cannot be started: No such file"), "{said}");
 }
 
 #[test]

@@ -63,7 +63,7 @@ impl ConnectOpener {
         })
     }
 
-    /// Whether a user who is not charged may have it.
+    /// Whether each connection needs a relay.
     pub(crate) fn is_relayed(&self) -> bool {
         self.connect.tls.is_some()
     }

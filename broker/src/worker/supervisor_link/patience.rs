@@ -69,8 +69,11 @@ impl Patience {
             if unread(stream.as_fd()).is_ok_and(|unread| unread == 0) {
                 kept_back += RETRY;
             }
-            if kept_back > self.in_flight || Instant::now() >= until {
-                return Err(Self::over(self.in_flight.min(self.behind)));
+            if kept_back > self.in_flight {
+                return Err(Self::over(self.in_flight));
+            }
+            if Instant::now() >= until {
+                return Err(Self::over(self.behind));
             }
             sleep(RETRY).await;
         }

@@ -160,10 +160,14 @@ impl Running {
         let Some(link) = self.link.take() else { return Ok(()) };
         let mut bytes = vec![0; MAX_ANSWER];
         let received = receive(link.as_fd(), &mut bytes, |descriptor| descriptor);
-        let length = received.map_or(0, |received| received.length);
-        match Answer::from_bytes(bytes.get(..length).unwrap_or_default()) {
-            Some(Answer::Failed(failure)) => Err(failure),
-            _ => Ok(()),
+        let received = received.map_err(|error| Failure::new(Step::Begin, error.to_string()))?;
+        match bytes.get(..received.length) {
+            // It closes with execve(2).
+            None | Some([]) => Ok(()),
+            Some(answer) => Err(match Answer::from_bytes(answer) {
+                Some(Answer::Failed(failure)) => failure,
+                _ => Failure::new(Step::Begin, "the program did not begin".to_owned()),
+            }),
         }
     }
 
