@@ -13,6 +13,8 @@ use fdbroker_host::{
 use fdbroker_policy::Uid;
 use fdbroker_wire::Subordinates;
 
+const FIRST_ORDINARY_USER: u32 = 1000;
+
 /// The user whose account is charged.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct Payer(Uid);
@@ -25,6 +27,11 @@ impl Payer {
     /// A payer that another process has named.
     pub(crate) const fn named(uid: u32) -> Self {
         Self(Uid(uid))
+    }
+
+    /// Whether it is a system user: the user ids of services (SYS_UID_MAX in login.defs(5)).
+    pub(crate) const fn is_of_the_system(self) -> bool {
+        self.0.0 < FIRST_ORDINARY_USER
     }
 
     /// Its user id.

@@ -28,7 +28,7 @@ impl fmt::Display for SandboxError {
             Self::CapabilityGone(name) => write!(
                 f,
                 "the policy needs {name}, which the broker gave up when it started; restart the \
-                 broker, which empties all slots"
+                 broker, which not every deposit survives"
             ),
             Self::Failed { what, problem } => write!(f, "{what}: {problem}"),
         }

@@ -33,6 +33,7 @@ pub(crate) enum StartError {
     AuditFile(PathBuf, io::Error),
     AuditCopy(io::Error),
     Runtime(io::Error),
+    Mirror(io::Error),
     Worker(String),
 }
 
@@ -131,6 +132,11 @@ impl fmt::Display for StartError {
             Self::Runtime(error) => write!(
                 f,
                 "cannot start the event loop: {error}; raise LimitNOFILE=, TasksMax= or MemoryMax= of the unit"
+            ),
+            Self::Mirror(error) => write!(
+                f,
+                "cannot take over what the service manager keeps: {error}; raise LimitNOFILE= or \
+                 MemoryMax= of the unit, or start it without NOTIFY_SOCKET"
             ),
             Self::Worker(problem) => write!(f, "the worker does not start: {problem}"),
         }

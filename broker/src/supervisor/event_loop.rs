@@ -28,6 +28,8 @@ use crate::fd::{CloseQueue, PeerFd};
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How long a dead worker's link is read on when nothing more comes, and it does not end.
 const SILENCE: Duration = Duration::from_millis(100);
+/// How many slots are named whose deposits are lost.
+const NAMED: usize = 50;
 /// Threads for opening; each resource may take a part of them only.
 const MAX_OPENERS: usize = 256;
 
@@ -75,7 +77,9 @@ impl Supervisor {
         let leases = self.leases.clone();
         let result = runtime.block_on(async {
             let stored = std::mem::take(&mut self.stored);
-            self.deposits.resume(stored, &self.close_queue, &self.source.payers, &log);
+            self.deposits
+                .resume(stored, &self.close_queue, &self.source.payers, &log)
+                .map_err(StartError::Mirror)?;
             let mirror = self.deposits.mirror.clone();
             let result = tokio::select! {
                 result = self.serve() => result,
@@ -84,6 +88,9 @@ impl Supervisor {
                 never = mirror.keep_up() => match never {},
             };
             mirror.catch_up().await;
+            if result.is_ok() {
+                self.tell_what_is_lost();
+            }
             result
         });
         // An open that hangs must not keep the process.
@@ -244,26 +251,34 @@ impl Supervisor {
         End::Died { status, death: Death { served, killed, lived } }
     }
 
-    /// Ends the worker, and says what becomes of the deposits.
+    /// Ends the worker, and reads what it acknowledged last.
     async fn stop(
         &mut self,
         process: WorkerProcess,
         link: Link,
         answers: &UnboundedSender<OpenAnswer>,
     ) {
+        self.log.info("stopping because of SIGTERM, SIGINT or SIGQUIT");
         self.connections.shut_down();
         link.end();
         if process.end(GRACE).await.is_err() {
             self.log.error("cannot stop the worker: one of its threads is blocked in the kernel; the broker stops without it");
         }
         // A time-out is no reason to say more: what the worker acknowledged last may be lost.
-        let _ = tokio::time::timeout(LAST_WORDS, self.read_to_the_end(link, answers)).await;
-        let (all, mirrored) = (self.deposits.all().len(), self.deposits.mirror.seen());
-        let left = mirrored.map_or(0, |mirrored| mirrored.deposits.min(all));
+        let _ = tokio::time::timeout(GRACE, self.read_to_the_end(link, answers)).await;
+    }
+
+    /// Says which deposits the next broker does not have.
+    fn tell_what_is_lost(&self) {
+        let all = self.deposits.all().map(|kept| kept.slot);
+        let lost = self.deposits.mirror.left_out().unwrap_or_else(|| all.collect());
+        let left = self.deposits.all().len().saturating_sub(lost.len());
+        let named: Vec<_> = lost.iter().take(NAMED).map(|slot| slot.to_string()).collect();
+        let named = if lost.is_empty() { "none".to_owned() } else { named.join(" ") };
         self.log.info(&format!(
-            "stopping because of SIGTERM, SIGINT or SIGQUIT; deposits left with the service \
-             manager: {left}; deposits lost: {}",
-            all - left
+            "deposits left with the service manager: {left}; lost: {} ({named}{})",
+            lost.len(),
+            if lost.len() > NAMED { " …" } else { "" }
         ));
     }
 

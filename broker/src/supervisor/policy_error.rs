@@ -54,7 +54,7 @@ impl fmt::Display for ReloadError {
             Self::Policy(error) => error.fmt(f),
             Self::AccountChanges => f.write_str(
                 "the policy names another `user` in [broker] than the worker runs as; restart the \
-                 broker, which empties all slots",
+                 broker, which not every deposit survives",
             ),
             Self::Gone(path) => write!(
                 f,

@@ -247,7 +247,7 @@ impl Comparison<'_> {
         if !reasons.is_empty() {
             let reasons = reasons.join(", ");
             output::line(format_args!(
-                "a reload refuses NEW; a restart, which empties all slots, is needed for: {reasons}"
+                "a reload refuses NEW; a restart, which not every deposit survives, is needed for: {reasons}"
             ))?;
         }
         for (side, count) in sides.iter().zip(self.drop_ins).filter(|(_, count)| *count > 0) {

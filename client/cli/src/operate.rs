@@ -52,7 +52,7 @@ Example:
   fdbroker status
 
 Needs the right operate. Prints lines of the form KEY=VALUE:
-  instance                another number after each start of the broker, which empties all slots
+  instance                another number after each start of the broker
   version                 of the broker
   policy                  how often reloads have changed the policy
   rules, tags, resources  of the policy in force

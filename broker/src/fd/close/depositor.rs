@@ -2,9 +2,6 @@
 
 use crate::payer::Payer;
 
-/// The user ids below this one are system users' (SYS_UID_MAX in login.defs(5)).
-const FIRST_ORDINARY_USER: u32 = 1000;
-
 /// On whose account a descriptor is closed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Depositor {
@@ -27,7 +24,7 @@ impl Depositor {
     pub(super) fn is_of_the_system(self) -> bool {
         match self {
             Self::User(payer) | Self::Brought(payer) | Self::Opened(payer) => {
-                payer.uid().0 < FIRST_ORDINARY_USER
+                payer.is_of_the_system()
             }
             Self::Nobody | Self::Broker => true,
             // Peers decide whether these can be closed.

@@ -11,6 +11,7 @@ pub(crate) mod takers;
 pub(crate) mod unclosed;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
@@ -66,18 +67,24 @@ impl Deposits {
 
     /// Goes on from what an earlier supervisor left with the service manager, and mirrors what happens
     /// from now on. To be called within the event loop's runtime.
+    ///
+    /// # Errors
+    /// When the service manager cannot be reached, or there is no memory.
     pub(crate) fn resume(
         &mut self,
         stored: Stored,
         close_queue: &CloseQueue,
         payers: &Payers,
         log: &Rc<Log>,
-    ) {
-        for resumed in self.mirror.resume(stored, close_queue, log) {
-            let (add, number) = resumed.into_parts();
-            let kept = self.enter(add, payers);
-            kept.iter().for_each(|kept| self.mirror.enter(kept, number));
+    ) -> io::Result<()> {
+        for resumed in self.mirror.resume(stored, close_queue, log)? {
+            let (add, mirrored) = resumed.into_parts();
+            if let Some(kept) = self.enter(add, payers) {
+                self.mirror.enter(&kept, mirrored);
+            }
         }
+        self.mirror.resumed();
+        Ok(())
     }
 
     fn enter(&mut self, add: Add<PeerFd>, payers: &Payers) -> Option<Rc<Kept>> {

@@ -85,7 +85,7 @@ fn check_diff_tells_what_takes_a_restart_and_who_keeps_what_they_have() {
     for line in [
         "setting changed: max_slots_per_uid was 16384, is 7; those who have more keep it",
         "setting changed: max_connections was 4096, is 4097",
-        "a reload refuses NEW; a restart, which empties all slots, is needed for: another user, the capability net_admin, the capability syslog",
+        "a reload refuses NEW; a restart, which not every deposit survives, is needed for: another user, the capability net_admin, the capability syslog",
     ] {
         assert!(said.lines().any(|it| it == line), "{line}: {said}");
     }

@@ -12,27 +12,24 @@ mod journal;
 mod objects;
 mod orders;
 pub(crate) mod resume;
+mod state;
 mod storable;
 mod store;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
-use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
 
 use fdbroker_wire::Slot;
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use self::journal::Journal;
-use self::objects::{Left, ObjectNumber, Objects};
-use self::orders::{Order, Orders, Stored as Storing};
-use self::store::{Name, Store};
+use self::orders::Order;
+use self::state::State;
+use self::store::Store;
 use super::kept::Kept;
-use crate::fd::PeerFd;
 use crate::log::Log;
 
 /// How much is sent before the service manager's answer is awaited.
@@ -43,7 +40,7 @@ const REST: u32 = 3;
 /// The longest such pause.
 const LONG_REST: Duration = Duration::from_millis(500);
 /// How long a broker that ends waits until the service manager has everything.
-const CATCHING_UP: Duration = Duration::from_secs(5);
+const CATCHING_UP: Duration = Duration::from_secs(3);
 /// The pause before something is sent again that the service manager did not take.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -58,38 +55,15 @@ struct Shared {
     log: Rc<Log>,
     /// Whether something was sent that the service manager may not have read.
     unread: Cell<bool>,
+    /// Whether it has been said that the journal cannot be written.
+    short: Cell<bool>,
     /// Whether it has been said that the service manager takes nothing.
     trouble: Cell<bool>,
 }
 
-struct State {
-    journal: Journal,
-    objects: Objects,
-    entries: BTreeMap<Slot, Entered>,
-    /// Bytes of payload in those that the journal has.
-    bytes: usize,
-    orders: Orders,
-}
-
-/// A deposit, and where it is.
-struct Entered {
-    kept: Rc<Kept>,
-    place: Place,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// In this process only.
-    Here,
-    /// In the journal, without a descriptor.
-    Journal,
-    /// In the journal, and the descriptor in the store.
-    Store(ObjectNumber),
-}
-
 /// What is to be seen of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Mirrored {
+pub(crate) struct Seen {
     /// Deposits that come back.
     pub(crate) deposits: usize,
     /// Those that do not: no kind that is stored, or beyond the limit.
@@ -101,7 +75,7 @@ pub(crate) struct Mirrored {
 impl Mirror {
     /// A deposit is kept, in a slot that was empty.
     pub(crate) fn keep(&self, kept: &Rc<Kept>) {
-        self.change(|state| state.keep(kept, None));
+        self.change(|state| state.keep(kept));
     }
 
     /// A deposit leaves its slot.
@@ -109,43 +83,39 @@ impl Mirror {
         self.change(|state| state.leave(kept));
     }
 
+    /// The slots of which it has nothing. `None` if there is no mirror.
+    pub(crate) fn left_out(&self) -> Option<Vec<Slot>> {
+        Some(self.0.as_ref()?.state.borrow().left_out().collect())
+    }
+
     /// What is to be seen of it, where there is one.
-    pub(crate) fn seen(&self) -> Option<Mirrored> {
+    pub(crate) fn seen(&self) -> Option<Seen> {
         let state = self.0.as_ref()?.state.borrow();
-        let left_out = state.left_out();
-        let deposits = state.entries.len() - left_out;
-        Some(Mirrored { deposits, left_out, waiting: state.orders.len() })
+        let (deposits, left_out) = state.count();
+        Some(Seen { deposits, left_out, waiting: state.orders.len() })
     }
 
     /// Sends the service manager what changes, for ever.
     pub(crate) async fn keep_up(&self) -> Infallible {
         let Some(shared) = &self.0 else { return std::future::pending().await };
         loop {
-            if shared.state.borrow().orders.is_empty() {
+            if !shared.has_more() {
                 shared.news.notified().await;
                 continue;
             }
             let began = Instant::now();
-            let sent = shared.send_batch().await;
+            let sent = shared.send_and_say().await;
             let rest = began.elapsed().saturating_mul(REST).min(LONG_REST);
-            let rest = if sent.is_ok() { rest } else { AGAIN };
-            shared.say(sent);
-            tokio::time::sleep(rest).await;
+            tokio::time::sleep(if sent { rest } else { AGAIN }).await;
         }
     }
 
     /// Sends what has still to be sent, and waits until the service manager has read it.
     pub(crate) async fn catch_up(&self) {
         let Some(shared) = &self.0 else { return };
-        let until = Instant::now() + CATCHING_UP;
-        loop {
-            let sent = shared.send_batch().await;
-            let goes_on = sent.is_ok() && !shared.state.borrow().orders.is_empty();
-            shared.say(sent);
-            if !goes_on || Instant::now() > until {
-                break;
-            }
-        }
+        let all = async { while shared.has_more() && shared.send_and_say().await {} };
+        // What is not done by then is said below.
+        let _ = timeout(CATCHING_UP, all).await;
         let unsent = shared.state.borrow().orders.len();
         if unsent > 0 {
             shared.log.error(&format!(
@@ -155,29 +125,46 @@ impl Mirror {
         }
     }
 
+    /// All that came back has been entered.
+    pub(crate) fn resumed(&self) {
+        // What did not come back is in the journal no more.
+        self.change(State::compact);
+    }
+
+    fn begin(&mut self, state: State, store: Store, log: Rc<Log>) {
+        let [unread, short, trouble] = [(); 3].map(|()| Cell::new(false));
+        let (state, news) = (RefCell::new(state), Notify::new());
+        self.0 = Some(Rc::new(Shared { state, news, store, log, unread, short, trouble }));
+    }
+
     fn change(&self, change: impl FnOnce(&mut State) -> io::Result<()>) {
         let Some(shared) = &self.0 else { return };
         let changed = {
             let mut state = shared.state.borrow_mut();
-            change(&mut state).and_then(|()| state.tidy()).or_else(|error| {
-                shared.log.error(&format!(
-                    "the journal of the deposits cannot be written: {error}; it is replaced by another one"
-                ));
-                state.rewrite()
-            })
+            let changed = change(&mut state).and_then(|()| state.tidy());
+            changed.or_else(|_| state.compact())
         };
-        if let Err(error) = changed {
-            shared.log.error(&format!(
-                "the journal of the deposits cannot be replaced: {error}; what the service \
-                 manager has is not up to date, and a restart of the broker may restore what has \
-                 been deleted; look for what takes the memory"
-            ));
+        if changed.is_err() != shared.short.replace(changed.is_err()) {
+            shared.say_whether_written(changed);
         }
         shared.news.notify_one();
     }
 }
 
 impl Shared {
+    /// Whether something is to be sent, or to be answered.
+    fn has_more(&self) -> bool {
+        !self.state.borrow().orders.is_empty() || self.unread.get()
+    }
+
+    /// Carries out some orders, and says if that does not succeed any more, or again. Returns whether it did.
+    async fn send_and_say(&self) -> bool {
+        let sent = self.send_batch().await;
+        let succeeded = sent.is_ok();
+        self.say(sent);
+        succeeded
+    }
+
     /// Carries out some orders, and waits until the service manager has read that.
     async fn send_batch(&self) -> io::Result<()> {
         let mut gone = Vec::new();
@@ -211,6 +198,17 @@ impl Shared {
         }
     }
 
+    fn say_whether_written(&self, outcome: io::Result<()>) {
+        match outcome {
+            Err(error) => self.log.error(&format!(
+                "the journal of the deposits cannot be written: {error}; if the supervisor ends \
+                 now, newer deposits are lost, and what was deleted comes back; find what takes \
+                 the memory"
+            )),
+            Ok(()) => self.log.info("the journal of the deposits is up to date again"),
+        }
+    }
+
     /// Says that it fails, and that it works again, once.
     fn say(&self, outcome: io::Result<()>) {
         let fails = outcome.is_err();
@@ -228,116 +226,6 @@ impl Shared {
             Ok(()) => {
                 self.log.info("the service manager's store of descriptors is up to date again")
             }
-        }
-    }
-}
-
-impl State {
-    fn begin(generation: u64) -> io::Result<Self> {
-        let (entries, objects, orders) = Default::default();
-        let journal = Journal::begin(generation)?;
-        let mut state = Self { journal, objects, entries, bytes: 0, orders };
-        state.put_journal()?;
-        Ok(state)
-    }
-
-    fn left_out(&self) -> usize {
-        self.entries.values().filter(|entered| entered.place == Place::Here).count()
-    }
-
-    /// Enters a deposit; the store has its descriptor under `number`, if there is one.
-    fn keep(&mut self, kept: &Rc<Kept>, number: Option<ObjectNumber>) -> io::Result<()> {
-        let former = self.entries.get(&kept.slot).map(|entered| Rc::clone(&entered.kept));
-        match former {
-            Some(former) if Rc::ptr_eq(&former, kept) => return Ok(()),
-            // It was set aside, and its slot has another one now.
-            Some(former) => self.leave(&former)?,
-            None => {}
-        }
-        let place = self.place(kept, number)?;
-        self.entries.insert(kept.slot, Entered { kept: Rc::clone(kept), place });
-        if place == Place::Here {
-            return Ok(());
-        }
-        self.bytes += kept.payload.len();
-        self.journal.keep(kept, place.number())
-    }
-
-    /// Finds a place for a deposit, and has its descriptor sent there.
-    fn place(&mut self, kept: &Rc<Kept>, number: Option<ObjectNumber>) -> io::Result<Place> {
-        let descriptor = kept.descriptor.as_ref().and_then(PeerFd::descriptor);
-        let Some(descriptor) = descriptor else { return Ok(Place::Journal) };
-        if !storable::is_storable(descriptor) {
-            return Ok(Place::Here);
-        }
-        // On a kernel that compares no descriptors, a duplicate would be lost without a word.
-        let entered = self.objects.add(kept, number);
-        let Ok(Some(entered)) = entered else { return Ok(Place::Here) };
-        if entered.is_new && number.is_none() {
-            let what = Storing::Deposit(Rc::clone(kept));
-            self.orders.push(Some(kept.payer), Order::Put(Name::Object(entered.number), what));
-        }
-        Ok(Place::Store(entered.number))
-    }
-
-    fn leave(&mut self, kept: &Rc<Kept>) -> io::Result<()> {
-        let entered = self.entries.get(&kept.slot);
-        if !entered.is_some_and(|entered| Rc::ptr_eq(&entered.kept, kept)) {
-            return Ok(());
-        }
-        let place = self.entries.remove(&kept.slot).map(|entered| entered.place);
-        if place == Some(Place::Here) {
-            return Ok(());
-        }
-        self.bytes -= kept.payload.len();
-        // The order does not matter: without its entry in the journal, a stored descriptor is nobody's.
-        self.journal.leave(kept.slot)?;
-        if let Some(Left { number, payer }) = self.objects.remove(kept)? {
-            let (name, account) = (Name::Object(number), Some(payer));
-            if !self.orders.withdraw(account, name) {
-                self.orders.push(account, Order::Remove(name, Some(Rc::clone(kept))));
-            }
-        }
-        Ok(())
-    }
-
-    /// Replaces the journal if most of it is of no use any more.
-    fn tidy(&mut self) -> io::Result<()> {
-        if self.journal.is_wasteful(self.entries.len(), self.bytes) {
-            self.rewrite()
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Writes a new journal, and has it take the old one's place.
-    fn rewrite(&mut self) -> io::Result<()> {
-        let former = self.journal.generation;
-        let mut journal = Journal::begin(former + 1)?;
-        for Entered { kept, place } in self.entries.values() {
-            if *place != Place::Here {
-                journal.keep(kept, place.number())?;
-            }
-        }
-        self.journal = journal;
-        self.put_journal()?;
-        self.orders.push(None, Order::Remove(Name::Journal(former), None));
-        Ok(())
-    }
-
-    fn put_journal(&mut self) -> io::Result<()> {
-        let memory = Rc::new(self.journal.as_fd().try_clone_to_owned()?);
-        let journal = Order::Put(Name::Journal(self.journal.generation), Storing::Journal(memory));
-        self.orders.push(None, journal);
-        Ok(())
-    }
-}
-
-impl Place {
-    fn number(self) -> Option<ObjectNumber> {
-        match self {
-            Self::Store(number) => Some(number),
-            Self::Here | Self::Journal => None,
         }
     }
 }

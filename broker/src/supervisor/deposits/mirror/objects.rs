@@ -18,8 +18,6 @@ use crate::sys::same::compare;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct ObjectNumber(pub(super) u64);
 
-/// How many are stored: as many as the unit's FileDescriptorStoreMax= has room for beside the journals.
-const MOST: usize = 16_000;
 /// How many bytes their names have, each with a separator: they come back in one variable of the environment, of
 /// which execve(2) takes 128 KiB. With more, no service manager could start the broker again.
 const MOST_NAMES: usize = 120_000;
@@ -33,8 +31,9 @@ struct Object {
 }
 
 /// All of them, in the kernel's order.
-#[derive(Default)]
 pub(super) struct Objects {
+    /// How many there may be.
+    most: usize,
     sorted: Vec<Object>,
     last: u64,
     /// Bytes of all names, and how many each user has.
@@ -50,7 +49,7 @@ impl ObjectNumber {
 }
 
 /// Which one a deposit has.
-pub(super) struct Found {
+pub(super) struct Numbered {
     pub(super) number: ObjectNumber,
     /// Whether nobody had it before.
     pub(super) is_new: bool,
@@ -63,6 +62,12 @@ pub(super) struct Left {
 }
 
 impl Objects {
+    /// Room for so many.
+    pub(super) fn new(most: usize) -> Self {
+        let (sorted, owned) = Default::default();
+        Self { most, sorted, last: 0, names: 0, owned }
+    }
+
     /// Enters a deposit that has a descriptor: under `number` if the store has it already. Returns
     /// `None` if there is no room for it: no user has more than there is left for others.
     ///
@@ -72,13 +77,13 @@ impl Objects {
         &mut self,
         kept: &Rc<Kept>,
         number: Option<ObjectNumber>,
-    ) -> io::Result<Option<Found>> {
+    ) -> io::Result<Option<Numbered>> {
         let Some(descriptor) = descriptor(kept) else { return Ok(None) };
         let at = match self.position(descriptor)? {
             Ok(at) => {
                 let Some(object) = self.sorted.get_mut(at) else { return Ok(None) };
                 object.holders.push(Rc::clone(kept));
-                return Ok(Some(Found { number: object.number, is_new: false }));
+                return Ok(Some(Numbered { number: object.number, is_new: false }));
             }
             Err(at) => at,
         };
@@ -91,7 +96,7 @@ impl Objects {
         *self.owned.entry(kept.payer).or_default() += 1;
         self.sorted
             .insert(at, Object { number, payer: kept.payer, holders: vec![Rc::clone(kept)] });
-        Ok(Some(Found { number, is_new: true }))
+        Ok(Some(Numbered { number, is_new: true }))
     }
 
     /// Takes a deposit out; returns the open file description if no other one has it.
@@ -118,7 +123,7 @@ impl Objects {
     }
 
     fn has_room(&self, payer: Payer) -> bool {
-        let left = MOST.saturating_sub(self.sorted.len());
+        let left = self.most.saturating_sub(self.sorted.len());
         let owned = self.owned.get(&payer).copied().unwrap_or(0);
         owned < left && self.names < MOST_NAMES
     }
@@ -157,6 +162,7 @@ mod tests {
     use super::*;
     use crate::fd::{CloseQueue, Depositor};
 
+    const MOST: usize = 1000;
     const USER: Payer = Payer::named(7);
 
     fn kept(index: i32, descriptor: Option<OwnedFd>, queue: &CloseQueue) -> Rc<Kept> {
@@ -174,7 +180,7 @@ mod tests {
 
     #[test]
     fn duplicates_share_a_number_that_is_given_up_by_the_last() {
-        let (queue, mut objects) = (CloseQueue::new(), Objects::default());
+        let (queue, mut objects) = (CloseQueue::new(), Objects::new(MOST));
         let one: OwnedFd = std::io::pipe().unwrap().0.into();
         let twins = [1, 2].map(|index| kept(index, Some(one.try_clone().unwrap()), &queue));
         let other = kept(3, Some(std::io::pipe().unwrap().0.into()), &queue);
@@ -191,7 +197,7 @@ mod tests {
 
     #[test]
     fn many_are_found_again() {
-        let (queue, mut objects) = (CloseQueue::new(), Objects::default());
+        let (queue, mut objects) = (CloseQueue::new(), Objects::new(MOST));
         let all: Vec<_> = (0..200)
             .map(|index| kept(index, Some(std::io::pipe().unwrap().1.into()), &queue))
             .collect();
@@ -205,7 +211,7 @@ mod tests {
 
     #[test]
     fn one_user_leaves_room_for_others() {
-        let (queue, mut objects) = (CloseQueue::new(), Objects::default());
+        let (queue, mut objects) = (CloseQueue::new(), Objects::new(MOST));
         objects.owned.insert(USER, MOST);
         let one = kept(1, Some(std::io::pipe().unwrap().0.into()), &queue);
         assert!(objects.add(&one, None).unwrap().is_none());

@@ -1,6 +1,6 @@
 //! What the service manager has still to be told, by the users on whose account it is.
 //!
-//! Users take turns: whoever deposits and deletes without end delays only its own. What was not sent yet and is of no
+//! Users take turns: a user that deposits and deletes without end delays only itself. What was not sent yet and is of no
 //! use any more is not sent at all.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -20,19 +20,19 @@ pub(super) type Account = Option<Payer>;
 /// One of them.
 #[derive(Clone)]
 pub(super) enum Order {
-    Put(Name, Stored),
+    Put(Name, ToStore),
     /// With a deposit that is closed once it has gone.
     Remove(Name, Option<Rc<Kept>>),
 }
 
 /// What is to be stored.
 #[derive(Clone)]
-pub(super) enum Stored {
+pub(super) enum ToStore {
     Deposit(Rc<Kept>),
     Journal(Rc<OwnedFd>),
 }
 
-impl Stored {
+impl ToStore {
     pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::Deposit(kept) => kept.descriptor.as_ref().and_then(PeerFd::descriptor),
@@ -150,7 +150,7 @@ mod tests {
         let mut orders = Orders::default();
         let memory = Rc::new(OwnedFd::from(std::io::pipe().unwrap().0));
         for number in [1, 2] {
-            orders.push(USERS[1], Order::Put(name(number), Stored::Journal(Rc::clone(&memory))));
+            orders.push(USERS[1], Order::Put(name(number), ToStore::Journal(Rc::clone(&memory))));
         }
         assert!(orders.next().is_some());
         assert!(!orders.withdraw(USERS[1], name(1)), "it is being sent");

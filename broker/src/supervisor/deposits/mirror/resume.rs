@@ -1,17 +1,18 @@
 //! What an earlier supervisor left in the service manager's store, and how this one goes on from it.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use fdbroker_wire::{Add, Slot};
+use fdbroker_wire::Add;
 
-use super::journal::{Entry, Former};
+use super::Mirror;
+use super::journal::{At, Entries, JournalEntry};
 use super::objects::ObjectNumber;
 use super::orders::Order;
-use super::store::{Name, Store};
-use super::{Mirror, Shared, State};
+use super::state::State;
+use super::store::{Name, Room, Store};
 use crate::fd::{CloseQueue, Depositor, PeerFd};
 use crate::log::Log;
 use crate::supervisor::deposits::kept::Kept;
@@ -21,134 +22,133 @@ use crate::supervisor::deposits::kept::Kept;
 pub(crate) struct Stored {
     journals: BTreeMap<u64, OwnedFd>,
     objects: BTreeMap<u64, OwnedFd>,
+    /// What has a name that another one has.
+    surplus: Vec<OwnedFd>,
 }
 
 impl Stored {
     /// Takes a descriptor that was passed under this name, or returns it if it is none of the store's.
     pub(crate) fn take(&mut self, name: &str, descriptor: OwnedFd) -> Result<(), OwnedFd> {
         let former = match name.parse() {
-            Ok(Name::Journal(generation)) => self.journals.insert(generation, descriptor),
+            Ok(Name::Journal(number)) => self.journals.insert(number, descriptor),
             Ok(Name::Object(ObjectNumber(number))) => self.objects.insert(number, descriptor),
             Err(()) => return Err(descriptor),
         };
-        former.map_or(Ok(()), Err)
+        self.surplus.extend(former);
+        Ok(())
     }
 }
 
-/// A deposit that comes back, and what its descriptor is called in the store.
+/// A deposit that comes back.
 pub(crate) struct Resumed {
-    pub(crate) add: Add<PeerFd>,
+    add: Add<PeerFd>,
+    mirrored: Mirrored,
+}
+
+/// Where it is: in the store, and in the journal.
+pub(crate) struct Mirrored {
     number: Option<ObjectNumber>,
+    at: At,
+}
+
+impl Resumed {
+    /// The deposit, and where it is.
+    pub(crate) fn into_parts(self) -> (Add<PeerFd>, Mirrored) {
+        (self.add, self.mirrored)
+    }
 }
 
 impl Mirror {
     /// Goes on from what was stored; returns the deposits that come back. To be called within the event loop's
     /// runtime, and once.
+    ///
+    /// # Errors
+    /// When the service manager cannot be reached, or there is no memory. It keeps what it has.
     pub(crate) fn resume(
         &mut self,
         stored: Stored,
         close_queue: &CloseQueue,
         log: &Rc<Log>,
-    ) -> Vec<Resumed> {
-        let store = match Store::connect() {
-            Ok(Some(store)) => store,
-            Ok(None) => return Vec::new(),
-            Err(error) => {
-                log.error(&format!(
-                    "the service manager cannot be reached: {error}; if the supervisor ends, all \
-                     deposits are lost"
-                ));
-                return Vec::new();
-            }
-        };
-        let former = stored.journals.keys().next_back().copied().unwrap_or(0);
-        let mut state = match State::begin(former + 1) {
-            Ok(state) => state,
-            Err(error) => {
-                log.error(&format!("no journal of the deposits can be made: {error}"));
-                return Vec::new();
-            }
-        };
-        let names = stored.journals.keys().map(|generation| Name::Journal(*generation));
-        let former: Vec<_> = names.collect();
-        let resumed = stored.resume(&mut state, close_queue, log);
-        // In this order: until the new journal is there, the old one counts.
-        former.into_iter().for_each(|name| state.orders.push(None, Order::Remove(name, None)));
-        let (state, trouble, unread) = (state.into(), false.into(), false.into());
-        let shared = Shared {
-            state,
-            news: tokio::sync::Notify::new(),
-            store,
-            log: Rc::clone(log),
-            trouble,
-            unread,
-        };
-        self.0 = Some(Rc::new(shared));
-        resumed
+    ) -> io::Result<Vec<Resumed>> {
+        let Some(store) = Store::connect()? else { return Ok(Vec::new()) };
+        let (state, resumed) = stored.resume(close_queue, log)?;
+        self.begin(state, store, Rc::clone(log));
+        Ok(resumed)
     }
 
     /// Enters a deposit that came back.
-    pub(crate) fn enter(&self, kept: &Rc<Kept>, resumed: Option<ObjectNumber>) {
-        self.change(|state| state.keep(kept, resumed));
-    }
-}
-
-impl Resumed {
-    /// The deposit, and its descriptor's name in the store.
-    pub(crate) fn into_parts(self) -> (Add<PeerFd>, Option<ObjectNumber>) {
-        (self.add, self.number)
+    pub(crate) fn enter(&self, kept: &Rc<Kept>, mirrored: Mirrored) {
+        let Mirrored { number, at } = mirrored;
+        self.change(|state| {
+            state.enter(kept, number, at);
+            Ok(())
+        });
     }
 }
 
 impl Stored {
-    fn resume(mut self, state: &mut State, close_queue: &CloseQueue, log: &Log) -> Vec<Resumed> {
+    fn resume(mut self, close_queue: &CloseQueue, log: &Log) -> io::Result<(State, Vec<Resumed>)> {
+        let (mut state, entries) = self.state(log)?;
         if let Some((last, _)) = self.objects.last_key_value() {
             state.objects.skip(ObjectNumber(*last));
         }
-        let entries = self.entries(log);
-        let mut uses = BTreeMap::new();
-        let numbers = entries.values().filter_map(|entry| entry.object);
-        numbers.for_each(|number| *uses.entry(number).or_insert(0_usize) += 1);
-        let found = entries.into_values().map(|entry| {
-            let descriptor = self.descriptor(entry.object, &mut uses)?;
-            Some(entry.with(descriptor, close_queue))
-        });
-        let found: Vec<_> = found.collect();
-        let lost = found.iter().filter(|found| found.is_none()).count();
-        let resumed: Vec<_> = found.into_iter().flatten().collect();
+        let resumed = self.deposits(entries, close_queue, log);
         // What nothing in the journal names.
         for (number, object) in self.objects {
             drop(close_queue.hold(Depositor::Nobody, object));
-            let name = Name::Object(ObjectNumber(number));
-            state.orders.push(None, Order::Remove(name, None));
+            state.orders.push(None, Order::Remove(Name::Object(ObjectNumber(number)), None));
         }
-        if !resumed.is_empty() || lost > 0 {
+        self.surplus.into_iter().for_each(|one| drop(close_queue.hold(Depositor::Nobody, one)));
+        Ok((state, resumed))
+    }
+
+    /// Goes on with the newest journal, or begins one where there is none that can be read.
+    fn state(&mut self, log: &Log) -> io::Result<(State, Entries)> {
+        let newest = self.journals.pop_last();
+        let number = newest.as_ref().map_or(0, |(number, _)| *number);
+        let room = Room::told();
+        let opened = newest.map(|(_, memory)| State::open(memory, room));
+        let (mut state, entries) = match opened {
+            Some(Ok(opened)) => opened,
+            opened => {
+                let mut state = State::begin(number + 1, room)?;
+                if let Some(Err(problem)) = opened {
+                    log.error(&format!(
+                        "the journal of the deposits {problem}; what the last broker had is lost"
+                    ));
+                    // In this order: until the new one is there, the old one counts.
+                    state.orders.push(None, Order::Remove(Name::Journal(number), None));
+                }
+                (state, Entries::new())
+            }
+        };
+        for number in self.journals.keys() {
+            state.orders.push(None, Order::Remove(Name::Journal(*number), None));
+        }
+        Ok((state, entries))
+    }
+
+    fn deposits(&mut self, entries: Entries, close_queue: &CloseQueue, log: &Log) -> Vec<Resumed> {
+        let mut uses = BTreeMap::new();
+        let numbers = entries.values().filter_map(|entry| entry.object);
+        numbers.for_each(|number| *uses.entry(number).or_insert(0_usize) += 1);
+        let all = entries.len();
+        let resumed: Vec<_> = entries
+            .into_values()
+            .filter_map(|entry| {
+                let descriptor = self.descriptor(entry.object, &mut uses)?;
+                Some(entry.with(descriptor, close_queue))
+            })
+            .collect();
+        if all > 0 {
             log.info(&format!(
-                "deposits restored from the service manager's store: {}; lost, since it did not \
-                 have their descriptors yet: {lost}",
-                resumed.len()
+                "deposits restored from the service manager's store: {}; lost, since their \
+                 descriptors were not there yet, or cannot be duplicated: {}",
+                resumed.len(),
+                all - resumed.len()
             ));
         }
         resumed
-    }
-
-    /// What the newest journal has.
-    fn entries(&mut self, log: &Log) -> BTreeMap<Slot, Entry> {
-        let Some((_, memory)) = self.journals.pop_last() else { return BTreeMap::new() };
-        let entries = std::cell::RefCell::new(BTreeMap::new());
-        let read = Former::open(File::from(memory)).and_then(|former| {
-            former.read(
-                |entry| drop(entries.borrow_mut().insert(entry.slot, entry)),
-                |slot| drop(entries.borrow_mut().remove(&slot)),
-            )
-        });
-        if let Err(problem) = read {
-            log.error(&format!(
-                "the journal of the deposits {problem}; deposits of the last broker that are lost with \
-                 that are not known; please report this bug"
-            ));
-        }
-        entries.into_inner()
     }
 
     /// A deposit's descriptor, where it has one: a duplicate, but for the last that has it. `None` if it is
@@ -168,12 +168,13 @@ impl Stored {
     }
 }
 
-impl Entry {
+impl JournalEntry {
     fn with(self, descriptor: Option<OwnedFd>, close_queue: &CloseQueue) -> Resumed {
-        let Self { slot, ufd, object, payload } = self;
+        let Self { slot, ufd, object: number, payload, at } = self;
         // Whose it is, is seen when it is entered.
         let descriptor =
             descriptor.map(|descriptor| close_queue.hold(Depositor::Nobody, descriptor));
-        Resumed { add: Add { slot, ufd, payload, descriptor }, number: object }
+        let add = Add { slot, ufd, payload, descriptor };
+        Resumed { add, mirrored: Mirrored { number, at } }
     }
 }

@@ -4,13 +4,16 @@
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixDatagram;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::str::FromStr;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use super::objects::ObjectNumber;
+use crate::payer::Payer;
 use crate::sys::watch::Watched;
 use crate::transmit::transmit;
 
@@ -50,6 +53,40 @@ impl FromStr for Name {
     }
 }
 
+/// How many open file descriptions are stored at most: as many as the unit's FileDescriptorStoreMax= has room for
+/// beside the journal.
+const MOST: usize = 16_000;
+/// What beside them is stored: a journal, and while it is exchanged another one.
+const BESIDE: usize = 2;
+
+/// How much of what there is room for.
+#[derive(Clone, Copy)]
+pub(super) struct Room {
+    most: usize,
+    /// Whether the service manager's own thread never closes what it has stored.
+    closes_apart: bool,
+}
+
+impl Room {
+    /// What the service manager says of it: `FDSTORE` in the environment, since systemd 254. Since then it
+    /// also closes on a thread apart, which one that sleeps keeps from nothing else.
+    pub(super) fn told() -> Self {
+        let told = std::env::var("FDSTORE").ok().and_then(|told| told.parse::<usize>().ok());
+        let most = told.map_or(MOST, |told| told.saturating_sub(BESIDE).min(MOST));
+        Self { most, closes_apart: told.is_some() }
+    }
+
+    pub(super) fn most(self) -> usize {
+        self.most
+    }
+
+    /// Whether deposits of this user are stored. Who can keep a close(2) from ending must not be able to keep the
+    /// service manager from going on: when the unit is stopped, that makes the last one.
+    pub(super) fn takes(self, payer: Payer) -> bool {
+        self.closes_apart || payer.is_of_the_system()
+    }
+}
+
 /// The way to it.
 pub(super) struct Store(Watched);
 
@@ -61,7 +98,10 @@ impl Store {
     pub(super) fn connect() -> io::Result<Option<Self>> {
         let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(None) };
         let socket = UnixDatagram::unbound()?;
-        socket.connect(path)?;
+        match path.as_bytes().strip_prefix(b"@") {
+            Some(name) => socket.connect_addr(&SocketAddr::from_abstract_name(name)?)?,
+            None => socket.connect(path)?,
+        }
         socket.set_nonblocking(true)?;
         Watched::new(socket.into()).map(Self).map(Some)
     }
@@ -119,5 +159,15 @@ mod tests {
         {
             assert_eq!(other.parse::<Name>(), Err(()), "{other}");
         }
+    }
+
+    #[test]
+    fn ordinary_users_need_a_service_manager_that_closes_apart() {
+        let (service, user) = (Payer::named(33), Payer::named(1000));
+        let takes = |closes_apart| {
+            let room = Room { most: MOST, closes_apart };
+            [service, user].map(|payer| room.takes(payer))
+        };
+        assert_eq!([takes(false), takes(true)], [[true, false], [true, true]]);
     }
 }
