@@ -8,7 +8,7 @@ mod support;
 
 use std::process::{Command, Output};
 
-use fdbroker::{Broker, Found, Kind, Listed};
+use fdbroker::{Broker, Found, Kind, Listed, Route};
 use fdbroker_wire::version2::{Answer, Listing, Report, Request};
 use fdbroker_wire::{Errno, Message, reply};
 use run::{at, fdbroker, status};
@@ -120,7 +120,7 @@ fn entry(place: &str, name: &str) -> Listed {
 
 fn listing() -> Fake {
     let entries = vec![
-        Listed { resource: true, ..entry("1/0", "latency") },
+        Listed { resource: true, route: Some(Route::Relayed), ..entry("1/0", "latency") },
         Listed {
             kind: Some(Kind::TcpListener),
             owner: Some(33),
@@ -151,7 +151,7 @@ fn list_writes_a_table_that_a_terminal_and_a_script_can_read() {
     let rows: Vec<Vec<&str>> = out.lines().map(|line| line.split_whitespace().collect()).collect();
     let expected: &[&[&str]] = &[
         &["SLOT", "NAME", "KIND", "OWNER", "BYTES", "NOTE"],
-        &["1/0", "latency", "-", "-", "-", "resource"],
+        &["1/0", "latency", "-", "-", "-", "resource,relayed"],
         &["10/3", "web/3", "tcp-listener", "33", "120", "-"],
         &["10/4", r"a\u{20}\u{1b}[2J\nb\u{9b}", "-", "-", "-", "unreachable"],
         &["11/0", "-", "-", "-", "-", "-"],
@@ -172,10 +172,10 @@ fn list_writes_json_in_which_nothing_is_lost_or_obeyed() {
         json[1],
         serde_json::json!({
             "slot": "10/3", "name": "web/3", "kind": "tcp-listener", "resource": false,
-            "unreachable": false, "owner": 33, "payload_bytes": 120,
+            "relay": null, "unreachable": false, "owner": 33, "payload_bytes": 120,
         })
     );
-    assert_eq!(json[0]["resource"], true);
+    assert_eq!((&json[0]["resource"], &json[0]["relay"]), (&true.into(), &"relayed".into()));
     assert_eq!(json[0]["owner"], serde_json::Value::Null);
     assert_eq!(json[2]["name"], "a \x1b[2J\nb\u{9b}");
     assert_eq!(status(&at(&fake, &["list", "12", "--json"]), 0).0, "[]\n");
