@@ -24,7 +24,8 @@ pub(super) fn instead(failure: Failure, kind: &str, stream: &Stream<'_>) -> Fail
         None if is_text(first) => format!("it has sent {}", words(first)),
         None if !first.is_empty() => return failure,
         None if stream.is_encrypted() || stream.is_local() => return failure,
-        None => "it has sent nothing, as a server does that waits for TLS".to_owned(),
+        None => "it has sent nothing, as a server does that waits for TLS, or for another protocol"
+            .to_owned(),
     };
     Failure { text: format!("{}; {told}", failure.text), ..failure }
 }

@@ -21,6 +21,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// Something here: a file, a descriptor, a socket.
     Local(String),
+    /// What is asked for is not there.
+    Absent(String),
     /// The program to run did not run.
     NotRun {
         /// Which.
@@ -52,6 +54,7 @@ impl Failure {
             Self::Findings => 1,
             Self::Usage(_) => 2,
             Self::Broker(error) => status_of(error),
+            Self::Absent(_) => 4,
             Self::Local(_) => 8,
             Self::NotRun { source, .. } if source.kind() == io::ErrorKind::NotFound => 127,
             Self::NotRun { .. } => 126,
@@ -96,7 +99,7 @@ impl fmt::Display for Failure {
             }
             Self::Broker(error) => error.fmt(f),
             Self::Findings => f.write_str("the policy has mistakes, which are reported above"),
-            Self::Usage(text) | Self::Local(text) => f.write_str(text),
+            Self::Usage(text) | Self::Local(text) | Self::Absent(text) => f.write_str(text),
             Self::NotRun { program, source } => {
                 write!(f, "exec: {program} cannot be run: {source}", program = quoted(program))
             }

@@ -71,7 +71,7 @@ Needs the right operate. Prints lines of the form KEY=VALUE:
   deposits_set_aside      slots on which workers have died, or none
   listener                ok, repaired, replaced or broken: the listening socket
   shut_out                users who connect too fast and may not for a while, or none
-  mirror                  deposits that outlive the broker, that do not, and what is still to be sent";
+  mirror                  deposits stored beyond the broker, those in it only, and what is to be sent";
 
 impl Reload {
     /// Runs it.

@@ -32,6 +32,10 @@ Examples:
 A user can end its own leases by their numbers. Those of others, and slots and --user, need the right
 operate. The connection is shut down for every process that has it.";
 
+const NONE: &str = "revoke: there is no such lease. What was handed out of a connection that has \
+neither `revocable` nor `holders` nor `ttl` in the policy has none, and cannot be revoked: end the \
+process that has it";
+
 /// What a line of the list of leases says.
 #[derive(PartialEq, Eq, Debug)]
 struct Listed {
@@ -74,7 +78,7 @@ fn end_all(broker: &mut Broker, slots: &[Slot], user: Option<Uid>) -> Result<(),
     };
     let mut found = report.lines().filter_map(Listed::parse).filter(is_meant).peekable();
     if found.peek().is_none() {
-        return output::line("there is no such lease");
+        return Err(Failure::Absent(NONE.to_owned()));
     }
     for lease in found {
         match broker.end_lease(lease.number) {

@@ -61,6 +61,11 @@ fn certificate(error: &CertificateError) -> String {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "the server's certificate is for another host than the one in `connect`"
         }
+        // rustls hands on what its verifier says, without a name of its own for it.
+        other if other.to_string().contains("CaUsedAsEndEntity") => {
+            "the server shows the certificate of an authority (CA:TRUE), and may not: have it show \
+             one with basicConstraints=CA:FALSE"
+        }
         other => return format!("the server's certificate is not accepted: {other}"),
     };
     text.to_owned()

@@ -32,6 +32,8 @@ const CALLS: &[Call] = &[
     (
         libc::SYS_clone,
         &[
+            // A child of the supervisor's, which would not know it.
+            &[set(libc::CLONE_PARENT)],
             &[set(libc::CLONE_NEWUSER)],
             &[set(libc::CLONE_NEWNS)],
             &[set(libc::CLONE_NEWPID)],
