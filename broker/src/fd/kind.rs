@@ -1,6 +1,7 @@
 //! What a descriptor is, as the kernel says. Neither function asks the file's server, which may never answer.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::OnceLock;
 
 use fdbroker_policy::Kind;
 use rustix::fs::{AtFlags, FileType, OFlags, StatxFlags, fcntl_getfl, statx};
@@ -43,8 +44,21 @@ pub(crate) fn file_type(descriptor: BorrowedFd<'_>) -> Option<FileType> {
 /// Whether it is on a file system that has a block device of its own. Those that are served by a program, by
 /// another machine or by nobody have the device number 0:N.
 pub(crate) fn is_on_block_device(descriptor: BorrowedFd<'_>) -> bool {
+    device_number(descriptor).is_some_and(|(major, _)| major != 0)
+}
+
+/// Whether it is a pipe that has no name anywhere: on the kernel's own file system for these.
+pub(crate) fn is_anonymous_pipe(descriptor: BorrowedFd<'_>) -> bool {
+    static PIPES: OnceLock<Option<(u32, u32)>> = OnceLock::new();
+    let pipes = PIPES.get_or_init(|| device_number(std::io::pipe().ok()?.0.as_fd()));
+    pipes.is_some() && device_number(descriptor) == *pipes
+}
+
+/// Of the file system that it is on.
+fn device_number(descriptor: BorrowedFd<'_>) -> Option<(u32, u32)> {
     let no_server = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-    statx(descriptor, "", no_server, StatxFlags::TYPE).is_ok_and(|found| found.stx_dev_major != 0)
+    let found = statx(descriptor, "", no_server, StatxFlags::TYPE).ok()?;
+    Some((found.stx_dev_major, found.stx_dev_minor))
 }
 
 fn socket(socket: BorrowedFd<'_>) -> Kind {

@@ -54,7 +54,7 @@ impl Supervisor {
         let mirror = self.deposits.mirror.seen();
         let mirror = mirror.map_or("none".to_owned(), |seen| {
             format!(
-                "{} deposits, {} not, {} changes to be sent",
+                "{} stored, {} here only, {} to be sent",
                 seen.deposits, seen.left_out, seen.waiting
             )
         });

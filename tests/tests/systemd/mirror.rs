@@ -40,7 +40,7 @@ fn booted(what: &str) -> Option<ServiceManager> {
 /// Waits until the status has no change left to be sent.
 #[track_caller]
 fn is_mirrored(manager: &ServiceManager, deposits: usize) {
-    let line = format!("mirror={deposits} deposits, 0 not, 0 changes to be sent");
+    let line = format!("mirror={deposits} stored, 0 here only, 0 to be sent");
     wait_until(&line, || {
         let said = manager.succeed(&["fdbroker", "status"]);
         said.lines().any(|said| said == line)

@@ -14,10 +14,16 @@ impl Notices {
         (Self(socket), builder.environment("NOTIFY_SOCKET", path))
     }
 
+    /// The next one, but for what is about the store of descriptors.
     fn next(&self) -> String {
-        let mut message = [0; 4096];
-        let length = self.0.recv(&mut message).expect("the service manager is told");
-        String::from_utf8_lossy(&message[..length]).into_owned()
+        loop {
+            let mut message = [0; 4096];
+            let length = self.0.recv(&mut message).expect("the service manager is told");
+            let text = String::from_utf8_lossy(&message[..length]).into_owned();
+            if !text.starts_with("FDSTORE") && !text.starts_with("BARRIER") {
+                return text;
+            }
+        }
     }
 
     /// RELOADING=1 with the time, and then READY=1; returns the status.

@@ -32,13 +32,16 @@ use self::store::Store;
 use super::kept::Kept;
 use crate::log::Log;
 
-/// How much is sent before the service manager's answer is awaited.
+/// How much is sent at most before the service manager's answer is awaited; half as much after one that took long.
 const BATCH: usize = 64;
+/// What takes long, and what does not.
+const LONG: Duration = Duration::from_millis(50);
+const SHORT: Duration = Duration::from_millis(10);
 /// How many times as long as the service manager took to read a batch nothing is sent then: it has other things to do,
 /// and each descriptor is compared with all that it has.
 const REST: u32 = 3;
 /// The longest such pause.
-const LONG_REST: Duration = Duration::from_millis(500);
+const LONG_REST: Duration = Duration::from_secs(5);
 /// How long a broker that ends waits until the service manager has everything.
 const CATCHING_UP: Duration = Duration::from_secs(3);
 /// The pause before something is sent again that the service manager did not take.
@@ -53,6 +56,8 @@ struct Shared {
     news: Notify,
     store: Store,
     log: Rc<Log>,
+    /// How much is sent before the service manager's answer is awaited.
+    batch: Cell<usize>,
     /// Whether something was sent that the service manager may not have read.
     unread: Cell<bool>,
     /// Whether it has been said that the journal cannot be written.
@@ -105,7 +110,9 @@ impl Mirror {
             }
             let began = Instant::now();
             let sent = shared.send_and_say().await;
-            let rest = began.elapsed().saturating_mul(REST).min(LONG_REST);
+            let took = began.elapsed();
+            shared.adapt(took);
+            let rest = took.saturating_mul(REST).min(LONG_REST);
             tokio::time::sleep(if sent { rest } else { AGAIN }).await;
         }
     }
@@ -134,7 +141,16 @@ impl Mirror {
     fn begin(&mut self, state: State, store: Store, log: Rc<Log>) {
         let [unread, short, trouble] = [(); 3].map(|()| Cell::new(false));
         let (state, news) = (RefCell::new(state), Notify::new());
-        self.0 = Some(Rc::new(Shared { state, news, store, log, unread, short, trouble }));
+        self.0 = Some(Rc::new(Shared {
+            state,
+            news,
+            store,
+            log,
+            batch: Cell::new(BATCH),
+            unread,
+            short,
+            trouble,
+        }));
     }
 
     fn change(&self, change: impl FnOnce(&mut State) -> io::Result<()>) {
@@ -152,6 +168,16 @@ impl Mirror {
 }
 
 impl Shared {
+    /// The more the service manager has, the longer it takes with each.
+    fn adapt(&self, took: Duration) {
+        let batch = self.batch.get();
+        if took > LONG {
+            self.batch.set((batch / 2).max(1));
+        } else if took < SHORT {
+            self.batch.set((batch * 2).min(BATCH));
+        }
+    }
+
     /// Whether something is to be sent, or to be answered.
     fn has_more(&self) -> bool {
         !self.state.borrow().orders.is_empty() || self.unread.get()
@@ -168,14 +194,12 @@ impl Shared {
     /// Carries out some orders, and waits until the service manager has read that.
     async fn send_batch(&self) -> io::Result<()> {
         let mut gone = Vec::new();
-        for _ in 0..BATCH {
+        for _ in 0..self.batch.get() {
             let Some(order) = self.state.borrow_mut().orders.next() else { break };
             self.unread.set(true);
             self.send(&order).await?;
             drop(order);
-            if let Some(Order::Remove(_, Some(kept))) = self.state.borrow_mut().orders.done() {
-                gone.push(kept);
-            }
+            gone.extend(self.state.borrow_mut().sent());
         }
         if self.trouble.get() {
             // Whether what answers no more ever lets go of them is not known.
@@ -194,7 +218,7 @@ impl Shared {
                 Some(descriptor) => self.store.put(*name, descriptor).await,
                 None => Ok(()),
             },
-            Order::Remove(name, _) => self.store.remove(*name).await,
+            Order::Remove(name) => self.store.remove(*name).await,
         }
     }
 
@@ -213,7 +237,7 @@ impl Shared {
     fn say(&self, outcome: io::Result<()>) {
         let fails = outcome.is_err();
         if fails {
-            self.state.borrow_mut().orders.let_go();
+            self.state.borrow_mut().objects.let_go();
         }
         if self.trouble.replace(fails) == fails {
             return;

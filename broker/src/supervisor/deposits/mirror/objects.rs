@@ -22,12 +22,14 @@ pub(crate) struct ObjectNumber(pub(super) u64);
 /// which execve(2) takes 128 KiB. With more, no service manager could start the broker again.
 const MOST_NAMES: usize = 120_000;
 
-/// One, and the deposits that have it.
+/// One, and the deposits that have it. The last that had it stays until the store does not have it any more: it may
+/// be deposited again before that, and the store would take no second one.
 struct Object {
     number: ObjectNumber,
     /// On whose account it is.
     payer: Payer,
     holders: Vec<Rc<Kept>>,
+    leaving: bool,
 }
 
 /// All of them, in the kernel's order.
@@ -35,8 +37,10 @@ pub(super) struct Objects {
     /// How many there may be.
     most: usize,
     sorted: Vec<Object>,
+    /// Those that the store may have still, and whose descriptors are closed here.
+    ghosts: BTreeMap<ObjectNumber, Payer>,
     last: u64,
-    /// Bytes of all names, and how many each user has.
+    /// Bytes of all names, and how many each user has: of what the store has, or is to have.
     names: usize,
     owned: BTreeMap<Payer, usize>,
 }
@@ -48,24 +52,29 @@ impl ObjectNumber {
     }
 }
 
-/// Which one a deposit has.
+/// Which one a deposit has, and on whose account it is.
 pub(super) struct Numbered {
     pub(super) number: ObjectNumber,
-    /// Whether nobody had it before.
-    pub(super) is_new: bool,
+    pub(super) payer: Payer,
+    pub(super) standing: Standing,
 }
 
-/// One that no deposit has any more, and on whose account it was.
-pub(super) struct Left {
-    pub(super) number: ObjectNumber,
-    pub(super) payer: Payer,
+/// How the store stands to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Standing {
+    /// It has never had it.
+    New,
+    /// It has it, or is to have it.
+    Shared,
+    /// It was to be removed.
+    Leaving,
 }
 
 impl Objects {
     /// Room for so many.
     pub(super) fn new(most: usize) -> Self {
-        let (sorted, owned) = Default::default();
-        Self { most, sorted, last: 0, names: 0, owned }
+        let (sorted, ghosts, owned) = Default::default();
+        Self { most, sorted, ghosts, last: 0, names: 0, owned }
     }
 
     /// Enters a deposit that has a descriptor: under `number` if the store has it already. Returns
@@ -79,51 +88,68 @@ impl Objects {
         number: Option<ObjectNumber>,
     ) -> io::Result<Option<Numbered>> {
         let Some(descriptor) = descriptor(kept) else { return Ok(None) };
-        let at = match self.position(descriptor)? {
-            Ok(at) => {
-                let Some(object) = self.sorted.get_mut(at) else { return Ok(None) };
-                object.holders.push(Rc::clone(kept));
-                return Ok(Some(Numbered { number: object.number, is_new: false }));
-            }
-            Err(at) => at,
-        };
-        if number.is_none() && !self.has_room(kept.payer) {
-            return Ok(None);
+        match self.position(descriptor)? {
+            Ok(at) => Ok(self.sorted.get_mut(at).map(|object| object.take(kept))),
+            Err(_) if number.is_none() && !self.has_room(kept.payer) => Ok(None),
+            Err(at) => Ok(Some(self.insert(at, kept, number))),
         }
-        let number = number.unwrap_or_else(|| ObjectNumber(self.last.saturating_add(1)));
-        self.last = self.last.max(number.0);
-        self.names += number.name_size();
-        *self.owned.entry(kept.payer).or_default() += 1;
-        self.sorted
-            .insert(at, Object { number, payer: kept.payer, holders: vec![Rc::clone(kept)] });
-        Ok(Some(Numbered { number, is_new: true }))
     }
 
-    /// Takes a deposit out; returns the open file description if no other one has it.
+    fn insert(&mut self, at: usize, kept: &Rc<Kept>, number: Option<ObjectNumber>) -> Numbered {
+        let number = number.unwrap_or_else(|| ObjectNumber(self.last.saturating_add(1)));
+        let payer = kept.payer;
+        self.last = self.last.max(number.0);
+        self.names += number.name_size();
+        *self.owned.entry(payer).or_default() += 1;
+        let holders = vec![Rc::clone(kept)];
+        self.sorted.insert(at, Object { number, payer, holders, leaving: false });
+        Numbered { number, payer, standing: Standing::New }
+    }
+
+    /// Takes a deposit out. Returns the open file description if no other one has it: it stays until it
+    /// has [`gone`](Objects::gone).
     ///
     /// # Errors
     /// As kcmp(2).
-    pub(super) fn remove(&mut self, kept: &Rc<Kept>) -> io::Result<Option<Left>> {
+    pub(super) fn remove(&mut self, kept: &Rc<Kept>) -> io::Result<Option<(ObjectNumber, Payer)>> {
         let Some(descriptor) = descriptor(kept) else { return Ok(None) };
         let Ok(at) = self.position(descriptor)? else { return Ok(None) };
         let Some(object) = self.sorted.get_mut(at) else { return Ok(None) };
-        object.holders.retain(|holder| !Rc::ptr_eq(holder, kept));
-        if !object.holders.is_empty() {
-            return Ok(None);
+        let is_last = object.holders.iter().all(|holder| Rc::ptr_eq(holder, kept));
+        if is_last {
+            object.leaving = true;
+        } else {
+            object.holders.retain(|holder| !Rc::ptr_eq(holder, kept));
         }
-        let Object { number, payer, .. } = self.sorted.remove(at);
+        Ok(is_last.then_some((object.number, object.payer)))
+    }
+
+    /// The store does not have it any more, unless it was deposited again. Returns the last deposit that had it.
+    pub(super) fn gone(&mut self, number: ObjectNumber) -> Option<Rc<Kept>> {
+        let at = self.sorted.iter().position(|one| one.leaving && one.number == number);
+        let object = at.map(|at| self.sorted.remove(at));
+        let payer = object.as_ref().map(|object| object.payer);
+        let payer = payer.or_else(|| self.ghosts.remove(&number))?;
         self.names -= number.name_size();
-        if let Some(owned) = self.owned.get_mut(&payer) {
-            *owned -= 1;
-            if *owned == 0 {
-                self.owned.remove(&payer);
-            }
+        let owned = self.owned.entry(payer).or_default();
+        *owned = owned.saturating_sub(1);
+        if *owned == 0 {
+            self.owned.remove(&payer);
         }
-        Ok(Some(Left { number, payer }))
+        object?.holders.pop()
+    }
+
+    /// Closes those that are to be removed from the store: it does not answer.
+    pub(super) fn let_go(&mut self) {
+        let (leaving, staying) =
+            std::mem::take(&mut self.sorted).into_iter().partition(|object| object.leaving);
+        self.sorted = staying;
+        let leaving: Vec<Object> = leaving;
+        self.ghosts.extend(leaving.into_iter().map(|object| (object.number, object.payer)));
     }
 
     fn has_room(&self, payer: Payer) -> bool {
-        let left = self.most.saturating_sub(self.sorted.len());
+        let left = self.most.saturating_sub(self.sorted.len() + self.ghosts.len());
         let owned = self.owned.get(&payer).copied().unwrap_or(0);
         owned < left && self.names < MOST_NAMES
     }
@@ -146,6 +172,18 @@ impl Objects {
             })
         });
         failed.map_or(Ok(found), Err)
+    }
+}
+
+impl Object {
+    /// Has one more deposit.
+    fn take(&mut self, kept: &Rc<Kept>) -> Numbered {
+        let standing = if self.leaving { Standing::Leaving } else { Standing::Shared };
+        if std::mem::take(&mut self.leaving) {
+            self.holders.clear();
+        }
+        self.holders.push(Rc::clone(kept));
+        Numbered { number: self.number, payer: self.payer, standing }
     }
 }
 
@@ -178,33 +216,56 @@ mod tests {
         })
     }
 
+    fn pipe() -> OwnedFd {
+        std::io::pipe().unwrap().0.into()
+    }
+
     #[test]
     fn duplicates_share_a_number_that_is_given_up_by_the_last() {
         let (queue, mut objects) = (CloseQueue::new(), Objects::new(MOST));
-        let one: OwnedFd = std::io::pipe().unwrap().0.into();
+        let one = pipe();
         let twins = [1, 2].map(|index| kept(index, Some(one.try_clone().unwrap()), &queue));
-        let other = kept(3, Some(std::io::pipe().unwrap().0.into()), &queue);
+        let other = kept(3, Some(pipe()), &queue);
         let numbers = [&twins[0], &other, &twins[1]]
             .map(|kept| objects.add(kept, None).unwrap().unwrap())
-            .map(|found| (found.number.0, found.is_new));
-        assert_eq!(numbers, [(1, true), (2, true), (1, false)]);
-        assert!(objects.remove(&twins[0]).unwrap().is_none());
-        assert_eq!(objects.remove(&twins[1]).unwrap().unwrap().number, ObjectNumber(1));
+            .map(|found| (found.number.0, found.standing));
+        let expected = [(1, Standing::New), (2, Standing::New), (1, Standing::Shared)];
+        assert_eq!(numbers, expected);
+        assert_eq!(objects.remove(&twins[0]).unwrap(), None);
+        assert_eq!(objects.remove(&twins[1]).unwrap(), Some((ObjectNumber(1), USER)));
+        assert!(Rc::ptr_eq(&objects.gone(ObjectNumber(1)).unwrap(), &twins[1]));
         // Its number is not used again.
         assert_eq!(objects.add(&twins[0], None).unwrap().unwrap().number, ObjectNumber(3));
         assert!(objects.add(&kept(4, None, &queue), None).unwrap().is_none());
     }
 
     #[test]
+    fn what_is_deposited_again_before_the_store_has_let_go_of_it_is_told_from_others() {
+        let (queue, mut objects) = (CloseQueue::new(), Objects::new(MOST));
+        let one = pipe();
+        let twins = [1, 2].map(|index| kept(index, Some(one.try_clone().unwrap()), &queue));
+        objects.add(&twins[0], None).unwrap();
+        objects.remove(&twins[0]).unwrap();
+        let again = objects.add(&twins[1], None).unwrap().unwrap();
+        assert_eq!((again.number, again.standing), (ObjectNumber(1), Standing::Leaving));
+        assert!(objects.gone(ObjectNumber(1)).is_none(), "another deposit has it");
+        objects.remove(&twins[1]).unwrap();
+        // What is let go counts until the store has let go of it too.
+        objects.let_go();
+        assert_eq!((objects.sorted.len(), objects.owned[&USER]), (0, 1));
+        assert!(objects.gone(ObjectNumber(1)).is_none());
+        assert_eq!((objects.names, objects.owned.len(), objects.ghosts.len()), (0, 0, 0));
+    }
+
+    #[test]
     fn many_are_found_again() {
         let (queue, mut objects) = (CloseQueue::new(), Objects::new(MOST));
-        let all: Vec<_> = (0..200)
-            .map(|index| kept(index, Some(std::io::pipe().unwrap().1.into()), &queue))
-            .collect();
+        let all: Vec<_> = (0..200).map(|index| kept(index, Some(pipe()), &queue)).collect();
         let numbers: Vec<_> =
             all.iter().map(|kept| objects.add(kept, None).unwrap().unwrap().number).collect();
         for (kept, number) in all.iter().zip(numbers) {
-            assert_eq!(objects.remove(kept).unwrap().unwrap().number, number);
+            assert_eq!(objects.remove(kept).unwrap(), Some((number, USER)));
+            assert!(objects.gone(number).is_some());
         }
         assert_eq!((objects.sorted.len(), objects.names, objects.owned.len()), (0, 0, 0));
     }

@@ -4,7 +4,6 @@
 //! use any more is not sent at all.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::mem;
 use std::ops::Bound;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
@@ -21,8 +20,7 @@ pub(super) type Account = Option<Payer>;
 #[derive(Clone)]
 pub(super) enum Order {
     Put(Name, ToStore),
-    /// With a deposit that is closed once it has gone.
-    Remove(Name, Option<Rc<Kept>>),
+    Remove(Name),
 }
 
 /// What is to be stored.
@@ -67,9 +65,18 @@ impl Orders {
     }
 
     /// Gives up storing something that is still to be sent. Returns whether that was so.
-    pub(super) fn withdraw(&mut self, account: Account, name: Name) -> bool {
+    pub(super) fn withdraw_put(&mut self, account: Account, name: Name) -> bool {
+        self.withdraw(account, |order| matches!(order, Order::Put(put, _) if *put == name))
+    }
+
+    /// Gives up removing something, as long as that is still to be sent. Returns whether that was so.
+    pub(super) fn withdraw_remove(&mut self, account: Account, name: Name) -> bool {
+        self.withdraw(account, |order| matches!(order, Order::Remove(removed) if *removed == name))
+    }
+
+    fn withdraw(&mut self, account: Account, is_meant: impl Fn(&Order) -> bool) -> bool {
         let Some(queue) = self.queues.get_mut(&account) else { return false };
-        let at = queue.iter().position(|order| matches!(order, Order::Put(put, _) if *put == name));
+        let at = queue.iter().position(is_meant);
         let withdrawn = at.and_then(|at| queue.remove(at)).is_some();
         if queue.is_empty() {
             self.queues.remove(&account);
@@ -102,16 +109,6 @@ impl Orders {
     pub(super) fn done(&mut self) -> Option<Order> {
         self.current.take()
     }
-
-    /// Closes what waits to be removed: nobody answers.
-    pub(super) fn let_go(&mut self) {
-        let waiting = self.queues.values_mut().flatten().chain(self.current.as_mut());
-        for order in waiting {
-            if let Order::Remove(_, kept) = order {
-                drop(mem::take(kept));
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -126,7 +123,7 @@ mod tests {
     }
 
     fn sent(orders: &mut Orders) -> Option<Name> {
-        let (Order::Put(name, _) | Order::Remove(name, _)) = orders.next()?;
+        let (Order::Put(name, _) | Order::Remove(name)) = orders.next()?;
         orders.done();
         Some(name)
     }
@@ -135,10 +132,10 @@ mod tests {
     fn users_take_turns_and_the_orders_of_each_stay_in_order() {
         let mut orders = Orders::default();
         for number in 1..=3 {
-            orders.push(USERS[1], Order::Remove(name(number), None));
+            orders.push(USERS[1], Order::Remove(name(number)));
         }
-        orders.push(USERS[2], Order::Remove(name(20), None));
-        orders.push(USERS[0], Order::Remove(Name::Journal(1), None));
+        orders.push(USERS[2], Order::Remove(name(20)));
+        orders.push(USERS[0], Order::Remove(Name::Journal(1)));
         assert_eq!(orders.len(), 5);
         let all: Vec<_> = std::iter::from_fn(|| sent(&mut orders)).collect();
         assert_eq!(all, [name(1), name(20), Name::Journal(1), name(2), name(3)]);
@@ -153,9 +150,9 @@ mod tests {
             orders.push(USERS[1], Order::Put(name(number), ToStore::Journal(Rc::clone(&memory))));
         }
         assert!(orders.next().is_some());
-        assert!(!orders.withdraw(USERS[1], name(1)), "it is being sent");
-        assert!(orders.withdraw(USERS[1], name(2)));
-        assert!(!orders.withdraw(USERS[1], name(2)));
+        assert!(!orders.withdraw_put(USERS[1], name(1)), "it is being sent");
+        assert!(orders.withdraw_put(USERS[1], name(2)));
+        assert!(!orders.withdraw_put(USERS[1], name(2)));
         assert_eq!(sent(&mut orders), Some(name(1)));
         assert_eq!(sent(&mut orders), None);
     }

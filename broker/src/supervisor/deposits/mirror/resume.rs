@@ -96,7 +96,7 @@ impl Stored {
         // What nothing in the journal names.
         for (number, object) in self.objects {
             drop(close_queue.hold(Depositor::Nobody, object));
-            state.orders.push(None, Order::Remove(Name::Object(ObjectNumber(number)), None));
+            state.orders.push(None, Order::Remove(Name::Object(ObjectNumber(number))));
         }
         self.surplus.into_iter().for_each(|one| drop(close_queue.hold(Depositor::Nobody, one)));
         Ok((state, resumed))
@@ -117,13 +117,13 @@ impl Stored {
                         "the journal of the deposits {problem}; what the last broker had is lost"
                     ));
                     // In this order: until the new one is there, the old one counts.
-                    state.orders.push(None, Order::Remove(Name::Journal(number), None));
+                    state.orders.push(None, Order::Remove(Name::Journal(number)));
                 }
                 (state, Entries::new())
             }
         };
         for number in self.journals.keys() {
-            state.orders.push(None, Order::Remove(Name::Journal(*number), None));
+            state.orders.push(None, Order::Remove(Name::Journal(*number)));
         }
         Ok((state, entries))
     }

@@ -10,11 +10,12 @@ use std::rc::Rc;
 use fdbroker_wire::Slot;
 
 use super::journal::{At, Entries, Journal};
-use super::objects::{Left, ObjectNumber, Objects};
+use super::objects::{Numbered, ObjectNumber, Objects, Standing};
 use super::orders::{Order, Orders, ToStore};
 use super::storable::is_storable;
 use super::store::{Name, Room};
 use crate::fd::PeerFd;
+use crate::payer::Payer;
 use crate::supervisor::deposits::kept::Kept;
 
 /// All of it.
@@ -116,7 +117,7 @@ impl State {
             // It is not known from others: it is not mirrored any more.
             Some(Ok(None) | Err(_)) => {
                 let name = number.map(Name::Object);
-                name.into_iter().for_each(|name| self.orders.push(None, Order::Remove(name, None)));
+                name.into_iter().for_each(|name| self.orders.push(None, Order::Remove(name)));
                 Place::Here
             }
         };
@@ -139,11 +140,29 @@ impl State {
         }
         // On a kernel that compares no descriptors, a duplicate would be lost without a word.
         let Ok(Some(found)) = self.objects.add(kept, None) else { return Place::Here };
-        if found.is_new {
-            let what = ToStore::Deposit(Rc::clone(kept));
-            self.orders.push(Some(kept.payer), Order::Put(Name::Object(found.number), what));
-        }
+        self.send(kept, &found);
         Place::Store(found.number)
+    }
+
+    /// Has a descriptor sent, if the store does not have it, or not for long.
+    fn send(&mut self, kept: &Rc<Kept>, found: &Numbered) {
+        let (name, account) = (Name::Object(found.number), Some(found.payer));
+        let is_there = match found.standing {
+            Standing::Shared => true,
+            Standing::Leaving => self.orders.withdraw_remove(account, name),
+            Standing::New => false,
+        };
+        if !is_there {
+            self.orders.push(account, Order::Put(name, ToStore::Deposit(Rc::clone(kept))));
+        }
+    }
+
+    /// The order that was next has been sent. Returns what can be closed when it has been read.
+    pub(super) fn sent(&mut self) -> Option<Rc<Kept>> {
+        match self.orders.done()? {
+            Order::Remove(Name::Object(number)) => self.objects.gone(number),
+            _ => None,
+        }
     }
 
     /// Takes a deposit out, if it is there.
@@ -163,17 +182,19 @@ impl State {
         }
         self.bytes -= kept.payload.len();
         // Without its entry in the journal, a stored descriptor is nobody's: the order does not matter.
-        if let Ok(Some(left)) = self.objects.remove(kept) {
-            self.give_up(left, kept);
+        if let Ok(Some((number, payer))) = self.objects.remove(kept) {
+            self.give_up(number, payer);
         }
         self.journal.leave(kept, at)
     }
 
     /// Has a descriptor removed from the store, or not sent there.
-    fn give_up(&mut self, left: Left, kept: &Rc<Kept>) {
-        let (name, account) = (Name::Object(left.number), Some(left.payer));
-        if !self.orders.withdraw(account, name) {
-            self.orders.push(account, Order::Remove(name, Some(Rc::clone(kept))));
+    fn give_up(&mut self, number: ObjectNumber, payer: Payer) {
+        let (name, account) = (Name::Object(number), Some(payer));
+        if self.orders.withdraw_put(account, name) {
+            drop(self.objects.gone(number));
+        } else {
+            self.orders.push(account, Order::Remove(name));
         }
     }
 
