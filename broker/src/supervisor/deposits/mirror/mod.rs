@@ -2,8 +2,8 @@
 //! one ends, however it ends.
 //!
 //! A [`journal`] says what is kept, and each open file description is stored beside it. The journal is
-//! written at once; descriptors are sent to the service manager behind the acknowledgement, and as fast as it takes
-//! them. What leaves its slot is closed here only when the service manager has let it go: so it is this
+//! written at once; descriptors are sent to the service manager behind the acknowledgement, and it is left to rest in
+//! between. What leaves its slot is closed here only when the service manager has let it go: so it is this
 //! process' threads that a close(2) which sleeps keeps busy, on its depositor's account.
 //!
 //! Only what can do the service manager no harm is stored: see [`storable`].
