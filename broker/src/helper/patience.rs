@@ -4,7 +4,8 @@ use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use crate::look::timespec;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 /// How long to wait.
@@ -68,11 +69,6 @@ impl<'a> Patience<'a> {
             result => result,
         }
     }
-}
-
-fn timespec(time: Duration) -> Timespec {
-    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-    Timespec { tv_sec: seconds, tv_nsec: time.subsec_nanos().into() }
 }
 
 #[cfg(test)]

@@ -11,11 +11,12 @@ use std::io::{self, ErrorKind};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socketpair};
 
 use super::tls::{AT_ONCE, TlsSession};
+use crate::look::timespec;
 use side::Side;
 
 /// How often one direction goes on while the other one waits.
@@ -174,9 +175,4 @@ impl Relay {
         let caller = flags(!self.caller.has_ended && !is_unsent, has_words);
         (server, caller)
     }
-}
-
-fn timespec(time: Duration) -> Timespec {
-    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-    Timespec { tv_sec: seconds, tv_nsec: time.subsec_nanos().into() }
 }

@@ -4,7 +4,8 @@ use std::os::fd::OwnedFd;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use crate::look::timespec;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -40,9 +41,7 @@ fn is_gone(process: &mut Child, until: Instant) -> bool {
 pub(super) fn wait_until(descriptor: &OwnedFd, until: Instant) -> rustix::io::Result<()> {
     loop {
         let left = until.saturating_duration_since(Instant::now());
-        let seconds = i64::try_from(left.as_secs()).unwrap_or(i64::MAX);
-        let timeout = Timespec { tv_sec: seconds, tv_nsec: left.subsec_nanos().into() };
-        match poll(&mut [PollFd::new(descriptor, PollFlags::IN)], Some(&timeout)) {
+        match poll(&mut [PollFd::new(descriptor, PollFlags::IN)], Some(&timespec(left))) {
             Ok(0) => return Err(Errno::TIMEDOUT),
             Err(Errno::INTR) => {}
             result => return result.map(drop),

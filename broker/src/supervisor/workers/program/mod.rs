@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use fdbroker_host::program_fault;
 use fdbroker_policy::{ProgramAuth, Uid};
 use fdbroker_types::quoted;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::process::{
@@ -28,6 +28,7 @@ use rustix::process::{
 use self::output::Output;
 use super::helper::{Helpers, is_connection};
 use crate::helper::answer::{Answer, Failure, MAX_ANSWER, Step};
+use crate::look::timespec;
 use crate::program::order::Order;
 use crate::sys::receive::receive;
 
@@ -223,9 +224,4 @@ fn too_much() -> String {
 
 fn failed<T>(text: String) -> Result<T, Failure> {
     Err(Failure::new(Step::LogIn, text))
-}
-
-fn timespec(time: Duration) -> Timespec {
-    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-    Timespec { tv_sec: seconds, tv_nsec: time.subsec_nanos().into() }
 }
