@@ -27,6 +27,9 @@ const fn attempt(name: &'static str, call: libc::c_long, arguments: [libc::c_lon
 const NO_FD: libc::c_long = -1;
 const NO_PID: libc::c_long = libc::c_int::MAX as libc::c_long;
 
+/// __X32_SYSCALL_BIT; on other processors no system call has such a number either.
+const X32: libc::c_long = 0x4000_0000;
+
 /// What is answered EPERM. What would change this machine is not among them.
 #[rustfmt::skip]
 const REFUSED: &[Attempt] = &[
@@ -52,6 +55,8 @@ const REFUSED: &[Attempt] = &[
     attempt("keyctl", libc::SYS_keyctl, [-1, 0, 0]),
     attempt("personality", libc::SYS_personality, [0xFFFF_FFFF, 0, 0]),
     attempt("clock_settime", libc::SYS_clock_settime, [0, 0, 0]),
+    // Without the filter it is ENOSYS, or succeeds where the kernel has this numbering.
+    attempt("getpid of x32", libc::SYS_getpid | X32, [0, 0, 0]),
     attempt("move_pages", libc::SYS_move_pages, [NO_PID, 0, 0]),
     attempt("a new user namespace", libc::SYS_unshare, [libc::CLONE_NEWUSER as libc::c_long, 0, 0]),
     attempt("a new mount namespace", libc::SYS_unshare, [libc::CLONE_NEWNS as libc::c_long, 0, 0]),

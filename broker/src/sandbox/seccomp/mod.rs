@@ -8,6 +8,7 @@ pub(crate) mod program;
 mod rule;
 pub(crate) mod supervisor;
 pub(crate) mod worker;
+mod x32;
 
 use rustix::thread::{SecureComputingMode, secure_computing_mode};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter};
@@ -43,7 +44,7 @@ pub(super) fn confine_supervisor() -> Result<Result<String, String>, SandboxErro
     let refused = supervisor::refused()?;
     let number = refused.len();
     let filter = compile(refused, errno(libc::EPERM), SeccompAction::Allow, arch)?;
-    let installed = install(&filter);
+    let installed = install(&x32::refused(libc::EPERM)).and_then(|()| install(&filter));
     Ok(installed
         .map(|()| format!("a seccomp filter that refuses {number} system calls"))
         .map_err(no_filter))
