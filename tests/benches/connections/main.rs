@@ -4,6 +4,7 @@
 //! `cargo bench -p fdbroker-tests --bench connections`, with a real PostgreSQL server, in turns in one run:
 //! - a GET of a connection that is ready, a GET of one that is made for it, connecting and logging in with
 //!   SCRAM-SHA-256 as a program does by itself, and a GET of a deposit;
+//! - queries over a connection that was handed over, and over one of the program's own;
 //! - programs that measure throughput: straight to the server, by a relay that does nothing but copy, by
 //!   `fdbroker exec`, and for PostgreSQL by pgbouncer. The relay that only copies is the bound for any relay.
 //!
@@ -12,6 +13,7 @@
 mod bare_relay;
 mod bouncer;
 mod own_session;
+mod queries;
 mod throughput;
 
 use std::fmt::Write;
@@ -51,6 +53,7 @@ fn main() {
     server.execute(&format!("CREATE ROLE orders LOGIN PASSWORD '{PASSWORD}'"));
     let daemon = daemon(&server, effort);
     gets(&server, &daemon, effort);
+    selects(&server, &daemon, effort);
     throughput::postgres(&server, &daemon, effort);
 }
 
@@ -106,6 +109,27 @@ fn gets(server: &Postgres, daemon: &Daemon, effort: Effort) {
     println!("  GET of a deposit                    {deposit:>9.1} µs");
     println!("  by oneself / ready {:.1} (aim: at least 20)", own / ready);
     println!("  ready / deposit {:.2} (aim: at most 2)", ready / deposit);
+}
+
+/// The time of a query, over a connection from the broker and over one of one's own, in turns.
+fn selects(server: &Postgres, daemon: &Daemon, effort: Effort) {
+    let mut broker = Broker::connect_to(daemon.socket()).unwrap();
+    let got = broker.get(Slot::new(1, MADE).unwrap()).unwrap();
+    let mut handed_over = queries::handed_over(got.descriptor.unwrap());
+    let mut own = own_session::log_in(server.port(), "orders", PASSWORD.as_bytes());
+    let (mut own_times, mut handed_times) = (Vec::new(), Vec::new());
+    for turn in 0..=effort.turns {
+        let own = of_each(1, || queries::ask(&mut own, effort.transactions));
+        let handed_over = of_each(1, || queries::ask(&mut handed_over, effort.transactions));
+        if turn > 0 {
+            own_times.push(own / f64::from(effort.transactions));
+            handed_times.push(handed_over / f64::from(effort.transactions));
+        }
+    }
+    let (own, handed_over) = (median(own_times), median(handed_times));
+    println!("\n  a query over one's own connection   {own:>9.1} µs");
+    println!("  over one that was handed over       {handed_over:>9.1} µs");
+    println!("  throughput {:.3} (aim: at least 0.99)", own / handed_over);
 }
 
 fn of_each(number: usize, mut exchange: impl FnMut()) -> f64 {
