@@ -3,7 +3,7 @@
 
 use std::fs::{File, Metadata};
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fdbroker_host::{
     CredentialFault, certificate_fault, credential_fault, open_credential, program_fault,
@@ -30,10 +30,16 @@ enum Content {
     Certificates,
 }
 
+/// Where the service manager has the credentials of the broker's unit while it runs: systemd.exec(5).
+const OF_THE_UNIT: &str = "/run/credentials/fdbrokerd.service";
+
 /// Prints a note for each file that the broker would not use, if this user runs it.
 ///
-/// A credential of the service manager is there only while the unit runs, so nothing is said of one.
+/// A credential of the service manager is looked for while the broker's unit runs and has any: at other times there is
+/// none to be found.
 pub(crate) fn note_faults(shown: &str, policy: &Policy) {
+    let directory = std::env::var_os("CREDENTIALS_DIRECTORY");
+    let directory = directory.map_or_else(|| OF_THE_UNIT.into(), PathBuf::from);
     for resource in policy.resources() {
         let Source::Connect(connect) = &resource.source else { continue };
         for (path, content) in files(connect) {
@@ -41,10 +47,40 @@ pub(crate) fn note_faults(shown: &str, policy: &Policy) {
                 note(shown, resource, format_args!("{}: {problem}", quoted(path)));
             }
         }
+        for name in named(connect) {
+            if let Some(problem) = missing_problem(&directory, name) {
+                note(shown, resource, problem);
+            }
+        }
         if let Some(problem) = program_problem(connect) {
             note(shown, resource, problem);
         }
     }
+}
+
+/// The names of the credentials that the service manager is to bring.
+fn named(connect: &ConnectSource) -> impl Iterator<Item = &str> {
+    let key = connect.tls.as_deref().and_then(|tls| Some(&tls.client.as_ref()?.key));
+    connect.password().into_iter().chain(key).filter_map(|credential| match credential {
+        Credential::Named(name) => Some(name.as_str()),
+        Credential::File(_) => None,
+    })
+}
+
+/// What to do about a credential that is not among those that the unit has.
+fn missing_problem(directory: &Path, name: &str) -> Option<String> {
+    // Without the directory the unit has none, or does not run; or this user may not know.
+    let is_missing = directory.read_dir().is_ok()
+        && directory
+            .join(name)
+            .symlink_metadata()
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+    is_missing.then(|| {
+        format!(
+            "credential:{name}: the broker's unit has no such credential; add \
+             LoadCredential={name}:PATH to the unit, and restart it"
+        )
+    })
 }
 
 /// What is wrong with the program that logs in, if one does.
@@ -121,6 +157,16 @@ impl Content {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_credential_is_missed_where_the_unit_has_others() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("orders"), "x").unwrap();
+        assert_eq!(missing_problem(directory.path(), "orders"), None);
+        let said = missing_problem(directory.path(), "stock").unwrap();
+        assert!(said.contains("LoadCredential=stock:PATH"), "{said}");
+        assert_eq!(missing_problem(&directory.path().join("none"), "stock"), None);
+    }
 
     #[test]
     fn a_file_is_known_by_its_headings() {

@@ -9,10 +9,16 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use fdbroker::{Broker, Slot};
+use fdbroker::{Broker, Connection, Slot};
+use fdbroker_types::quoted;
 use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 
+use super::relay::Protocol;
 use crate::failure::Failure;
+use crate::terminal;
+
+/// How similar two words are of which one is taken for the other: as clap has it for options.
+const SIMILAR: f64 = 0.7;
 
 /// The first descriptor that is passed on: SD_LISTEN_FDS_START.
 const FIRST: RawFd = 3;
@@ -25,7 +31,7 @@ pub(super) fn run(
     program: &OsString,
     arguments: &[OsString],
 ) -> Failure {
-    let passed = match fetch(broker, slots).map(place) {
+    let passed = match fetch(broker, slots, names).map(place) {
         Ok(Ok(passed)) => passed,
         Ok(Err(error)) => return Failure::local("exec: passing descriptors on", error),
         Err(failure) => return failure,
@@ -41,16 +47,34 @@ pub(super) fn run(
 }
 
 /// Gets all of them, or none; the connection ends here, so that its number is free again.
-fn fetch(mut broker: Broker, slots: &[Slot]) -> Result<Vec<OwnedFd>, Failure> {
-    slots.iter().map(|&slot| fetch_one(&mut broker, slot)).collect()
+fn fetch(mut broker: Broker, slots: &[Slot], names: &[&str]) -> Result<Vec<OwnedFd>, Failure> {
+    let all = slots.iter().zip(names);
+    all.map(|(&slot, name)| fetch_one(&mut broker, slot, name)).collect()
 }
 
-fn fetch_one(broker: &mut Broker, slot: Slot) -> Result<OwnedFd, Failure> {
-    broker.get(slot)?.descriptor.ok_or_else(|| {
+fn fetch_one(broker: &mut Broker, slot: Slot, name: &str) -> Result<OwnedFd, Failure> {
+    let got = broker.get(slot)?;
+    if let Some(note) = meant_for_a_relay(&got.payload, name) {
+        terminal::complain(format_args!("exec: note: {slot}: {note}"));
+    }
+    got.descriptor.ok_or_else(|| {
         Failure::Local(format!(
             "exec: slot {slot} holds a payload and no descriptor; see it with: fdbroker get {slot}"
         ))
     })
+}
+
+/// Says that the name of a descriptor reads like the protocol of its connection, and is only a name.
+fn meant_for_a_relay(payload: &[u8], name: &str) -> Option<String> {
+    let protocol = Connection::parse(payload)?.protocol();
+    if strsim::jaro(protocol, &name.to_ascii_lowercase()) < SIMILAR {
+        return None;
+    }
+    let instead = match Protocol::named(protocol) {
+        Some(_) => format!("for a relay, write ={protocol}"),
+        None => format!("there is no relay for {}", quoted(protocol)),
+    };
+    Some(format!("{} is only the name of its descriptor; {instead}", quoted(name)))
 }
 
 /// Moves the descriptors to the numbers from [`FIRST`] on, and lets only these survive an exec.

@@ -194,6 +194,18 @@ fn a_database_is_not_taken_for_redis() {
 }
 
 #[test]
+fn a_descriptor_whose_name_reads_like_its_protocol_is_pointed_out() {
+    let what = "a descriptor whose name reads like its protocol is pointed out";
+    let Some(setup) = Setup::new(what) else { return };
+    let said = |wanted| setup.caller.daemon.run(&["exec", wanted, "--", "true"]);
+    let misspelt = said("1/5=reddis");
+    assert_eq!(misspelt.status, 0, "{misspelt:?}");
+    assert!(misspelt.err.contains("note: 1/5: \"reddis\" is only the name"), "{misspelt:?}");
+    assert!(misspelt.err.contains("write =redis"), "{misspelt:?}");
+    assert_eq!(said("1/5=sessions").err, "");
+}
+
+#[test]
 fn a_redis_cli_that_is_not_told_the_socket_is_not_run() {
     let Some(setup) = Setup::new("a redis-cli that is not told the socket is not run") else {
         return;
