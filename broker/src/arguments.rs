@@ -37,6 +37,12 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     pub(crate) audit_file: Option<PathBuf>,
 
+    /// The directory for the last policy that was in force. If the policy does not load at start, the broker starts
+    /// under that one. `none` keeps none [default: $STATE_DIRECTORY; without it, /var/lib/fdbroker for root and the
+    /// default policy file, else none].
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) state_directory: Option<PathBuf>,
+
     /// The file that says which user ids belong to which user [default: /etc/subuid]. Limits count
     /// such an id as the user that it belongs to. Read again with the policy.
     #[arg(long, value_name = "FILE")]

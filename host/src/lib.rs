@@ -5,6 +5,7 @@
 //! policy file and its drop-ins, if nobody but the administrator and the broker's own user could
 //! have written them ([`load_policy`]). It looks whether a file is fit to hold a secret ([`credential_fault`]), whether
 //! others could exchange a program ([`program_fault`]), and which user ids belong to another user ([`subordinate_ids`]).
+//! It reads and replaces a file that nobody else may use ([`read_private_file`]).
 //!
 //! It also reads what the kernel says of a living process ([`Process`]), and which unit that is
 //! ([`unit_of_cgroup()`]), and whether memory can reach swap ([`can_be_swapped`]).
@@ -19,6 +20,7 @@ mod error;
 mod names;
 mod namespace;
 mod policy_file;
+mod private_file;
 mod process;
 mod program;
 mod stamp;
@@ -33,6 +35,9 @@ pub use fdbroker_policy::unit_of_cgroup;
 pub use names::SystemNames;
 pub use namespace::sees_units;
 pub use policy_file::{MAX_POLICY_BYTES, load_policy, policy_files, read_policy};
+pub use private_file::{
+    PrivateFileError, read_private_file, remove_private_file, write_private_file,
+};
 pub use process::{MAX_GROUPS, Process, ProcessError, cgroup_of, has_exited, is_alive};
 pub use program::{ProgramFault, program_fault};
 pub use stamp::Stamp;

@@ -7,7 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::policy_error::PolicyError;
+use super::policy_error::{NoPolicy, PolicyError};
 use crate::sandbox::SandboxError;
 
 /// EX_CONFIG of sysexits.h: service managers show it as a matter of configuration.
@@ -22,7 +22,7 @@ pub(crate) enum StartError {
     PassedSocket(String),
     Surplus(io::Error),
     Credentials(io::Error),
-    Policy(PolicyError),
+    Policy(NoPolicy),
     NoRuntimeDirectory,
     SocketDirectory(PathBuf, io::Error),
     SocketLocked(PathBuf, Option<i32>),
@@ -47,7 +47,7 @@ impl StartError {
     pub(crate) fn report(&self) -> ExitCode {
         eprintln!("fdbrokerd: {}", escape_lines(&self.to_string()));
         match self {
-            Self::Policy(PolicyError::Resource(_)) => ExitCode::FAILURE,
+            Self::Policy(NoPolicy { error: PolicyError::Resource(_), .. }) => ExitCode::FAILURE,
             Self::Policy(_) => INVALID_POLICY.into(),
             _ => ExitCode::FAILURE,
         }
@@ -159,6 +159,12 @@ impl From<SandboxError> for StartError {
 
 impl From<PolicyError> for StartError {
     fn from(error: PolicyError) -> Self {
+        Self::Policy(error.into())
+    }
+}
+
+impl From<NoPolicy> for StartError {
+    fn from(error: NoPolicy) -> Self {
         Self::Policy(error)
     }
 }

@@ -12,7 +12,7 @@ use super::StartError;
 use super::audit::records::Records;
 use super::news::News;
 use super::notify;
-use super::policy::reload::Done;
+use super::policy::reload::{Asker, Done};
 use super::resources::entry::OpenAnswer;
 use super::signals::{Order, Signals};
 use super::state::Supervisor;
@@ -52,10 +52,12 @@ enum Event {
     Closed,
     /// The policy is to be read again.
     Hangup,
+    /// The files of the policy have changed, and an older one is in force.
+    PolicyChanged,
+    /// It has been read again.
+    Reloaded(Done),
     /// Somebody has deleted the audit file.
     NoAuditFile,
-    /// It has been.
-    Reloaded(Done),
     /// Something happened to a resource.
     News(News),
     /// It is time to see how everything is.
@@ -106,6 +108,7 @@ impl Supervisor {
     async fn serve(&mut self) -> Result<(), StartError> {
         let mut signals = Signals::heed().map_err(StartError::Runtime)?;
         self.opener.keep_ready(&self.told);
+        self.begin_under_older();
         loop {
             self.listener.repair(&self.log);
             let end = match spawn::worker(&self.spawner, &self.log, self.close_queue.clone()) {
@@ -181,6 +184,7 @@ impl Supervisor {
                 () = &mut waited, if !served => Event::Waited,
                 () = pulse.beat() => Event::Beat,
                 done = self.reloads.done() => Event::Reloaded(done),
+                () = self.watch.changed() => Event::PolicyChanged,
                 Some(news) = self.news.recv() => Event::News(news),
                 event = next(&mut link, &mut opened, &self.close_queue, &self.records) => event,
             };
@@ -218,6 +222,7 @@ impl Supervisor {
                 Event::News(News::Good(text)) => self.log.info(&text),
                 Event::News(News::Bad(text)) => self.log.error(&text),
                 Event::Hangup => self.hang_up(served.then_some(&mut link)),
+                Event::PolicyChanged => self.reload(Asker::Files),
                 Event::NoAuditFile => self.make_audit_file(served.then_some(&mut link)),
                 Event::Reloaded(done) => self.reloaded(done, served.then_some(&mut link)),
             }

@@ -59,7 +59,8 @@ impl Supervisor {
             )
         });
         let health = format!(
-            "worker_restarts={}\nworkers_left_behind={}\nclosers={}\nhelpers={}\nrelays={}\ndeposits_set_aside={}\nlistener={}\nshut_out={}\nmirror={mirror}\n",
+            "{}worker_restarts={}\nworkers_left_behind={}\nclosers={}\nhelpers={}\nrelays={}\ndeposits_set_aside={}\nlistener={}\nshut_out={}\nmirror={mirror}\n",
+            self.policy_lines(),
             self.restarts.total(),
             self.left_behind.len(),
             self.closers.len(),
@@ -73,6 +74,17 @@ impl Supervisor {
             link.control(Control::Health(health.clone()));
             self.health = health;
         }
+    }
+
+    /// What there is to say of where the policy comes from.
+    fn policy_lines(&self) -> String {
+        let (degraded, from) = match &self.source.older {
+            Some(older) => ("policy", format!("last good, of {}", older.stamp)),
+            None if self.source.texts.is_empty() => ("none", "built-in".to_owned()),
+            None => ("none", "files".to_owned()),
+        };
+        let kept = self.keeper.seen();
+        format!("degraded={degraded}\npolicy_from={from}\nlast_good_policy={kept}\n")
     }
 }
 

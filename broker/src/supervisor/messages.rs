@@ -12,6 +12,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::deposits::takers::Taker;
 use super::deposits::unclosed::Closed;
 use super::leases::{LeaseNumber, LeaseOffer};
+use super::policy::reload::Asker;
+use super::policy::source::Older;
 use super::resources::caller::Caller;
 use super::resources::entry::OpenAnswer;
 use super::resources::failure::OpenFailure;
@@ -87,7 +89,7 @@ impl Supervisor {
                     let _ = answers.send(stale(ticket));
                 }
             }
-            Control::Reload { ticket } => self.reload(Some(ticket)),
+            Control::Reload { ticket } => self.reload(Asker::Session(ticket)),
             Control::InForce { generation } => self.in_force(generation),
             Control::Note { tag, pid, mut process } => {
                 process.iter_mut().for_each(|process| process.move_to(Depositor::Nobody));
@@ -122,8 +124,10 @@ impl Supervisor {
                 *served = true;
                 if !self.readiness.is_told() {
                     self.log.info(&format!("serving {}", self.listener));
+                    self.keep_first_policy();
                 }
-                self.readiness.tell(&self.log);
+                let older = self.source.older.as_ref().map(Older::status);
+                self.readiness.tell(older.as_deref(), &self.log);
                 self.catch_up(link);
                 self.tell_closed(link);
                 self.tell_health(link);
@@ -131,6 +135,13 @@ impl Supervisor {
             _ => return Err("it sent a message that only the supervisor sends".to_owned()),
         }
         Ok(())
+    }
+
+    /// Keeps the policy that a worker serves under for the first time; an older one is kept already.
+    fn keep_first_policy(&self) {
+        if self.source.older.is_none() {
+            self.keeper.keep(&self.source.texts);
+        }
     }
 
     /// Sends a new worker everything it needs.

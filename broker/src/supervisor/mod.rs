@@ -17,6 +17,7 @@ mod messages;
 pub(crate) mod news;
 mod notify;
 mod passed;
+mod path_watch;
 mod policy;
 mod policy_error;
 mod renew;
@@ -83,7 +84,8 @@ fn prepare(
     let socket = listener::passed_in(passed.sockets, close_queue.clone())?;
     adopt::seal_inherited().map_err(StartError::Seal)?;
     let standard_error = StandardError::open();
-    let source = policy::source::PolicySource::read(arguments)?;
+    let last_good = policy::last_good::LastGood::chosen(arguments);
+    let source = policy::source::PolicySource::read(arguments, last_good.as_ref())?;
     let listener = match socket {
         Some(mut listener) => {
             listener.let_all_in();
@@ -123,6 +125,7 @@ fn prepare(
         state::Supervisor::new(spawner, records, readiness, source, listener, opener, close_queue)
             .map_err(StartError::Runtime)?;
     supervisor.stored = passed.stored;
+    supervisor.keep_policy_in(last_good);
     Ok(supervisor)
 }
 

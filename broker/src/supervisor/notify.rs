@@ -46,8 +46,8 @@ impl Readiness {
         let _ = File::from(pipe).write_all(text.as_bytes());
     }
 
-    /// Tells it, once.
-    pub(crate) fn tell(&mut self, log: &Log) {
+    /// Tells it, once; with `status`, if there is something to say.
+    pub(crate) fn tell(&mut self, status: Option<&str>, log: &Log) {
         if std::mem::replace(&mut self.told, true) {
             return;
         }
@@ -56,7 +56,10 @@ impl Readiness {
         {
             log.warn(&format!("cannot write to --ready-fd: {error}"));
         }
-        notify(&[NotifyState::Ready], log);
+        match status {
+            None => notify(&[NotifyState::Ready], log),
+            Some(status) => notify(&[NotifyState::Ready, NotifyState::Status(status)], log),
+        }
     }
 }
 

@@ -6,6 +6,8 @@ use std::io;
 use std::path::PathBuf;
 
 use fdbroker_host::{AccountError, PolicyFileError};
+use fdbroker_policy::Finding;
+use fdbroker_types::quoted;
 
 use crate::sandbox::SandboxError;
 
@@ -19,6 +21,14 @@ pub(crate) enum PolicyError {
     Resource(String),
 }
 
+/// What keeps a policy from being in force at start, and why no older one is.
+#[derive(Debug)]
+pub(crate) struct NoPolicy {
+    pub(crate) error: PolicyError,
+    /// The file of the last good policy that is of no use, and the reason.
+    pub(crate) last: Option<(PathBuf, String)>,
+}
+
 /// What keeps a reload from changing anything.
 #[derive(Debug)]
 pub(crate) enum ReloadError {
@@ -28,6 +38,48 @@ pub(crate) enum ReloadError {
     Capabilities(SandboxError),
     Hangs,
     NoThread(io::Error),
+}
+
+impl PolicyError {
+    /// One line for each thing that is wrong.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let Self::File(PolicyFileError::Findings(findings)) = self else {
+            return vec![self.to_string()];
+        };
+        let line = |finding: &Finding| {
+            let place = match finding.line {
+                0 => finding.path.clone(),
+                line => format!("{}:{line}:{}", finding.path, finding.column),
+            };
+            format!("{place}: {}; {}", finding.message, finding.remedy)
+        };
+        findings.iter().map(line).chain(findings.rest()).collect()
+    }
+}
+
+impl ReloadError {
+    /// One line for each thing that is wrong.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Policy(error) => error.lines(),
+            error => vec![error.to_string()],
+        }
+    }
+}
+
+impl fmt::Display for NoPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)?;
+        let Some((path, reason)) = &self.last else { return Ok(()) };
+        let path = quoted(path).to_string();
+        write!(f, "\nthe last good policy in {path} is not used: {reason}; correct the policy")
+    }
+}
+
+impl From<PolicyError> for NoPolicy {
+    fn from(error: PolicyError) -> Self {
+        Self { error, last: None }
+    }
 }
 
 impl fmt::Display for PolicyError {
@@ -87,5 +139,6 @@ impl From<SandboxError> for ReloadError {
     }
 }
 
+impl std::error::Error for NoPolicy {}
 impl std::error::Error for PolicyError {}
 impl std::error::Error for ReloadError {}

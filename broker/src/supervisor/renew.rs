@@ -3,12 +3,12 @@
 
 use std::io;
 
-use fdbroker_host::PolicyFileError;
 use fdbroker_wire::{Control, Errno};
 
 use super::notify;
 use super::policy::reload::{Asker, Done, Fresh};
-use super::policy_error::{PolicyError, ReloadError};
+use super::policy::watch::PolicyWatch;
+use super::policy_error::ReloadError;
 use super::state::Supervisor;
 use super::workers::link::Link;
 use crate::log::Verdict;
@@ -21,7 +21,7 @@ impl Supervisor {
             self.look_for_socket(link, true);
         }
         self.reopen_audit_file(serving);
-        self.reload(None);
+        self.reload(Asker::Operator);
     }
 
     /// Makes the audit file again that somebody has deleted: what is written to it is lost.
@@ -74,6 +74,7 @@ impl Supervisor {
     pub(crate) fn in_force(&mut self, generation: u32) {
         if self.awaited == Some(generation) {
             self.awaited = None;
+            self.keeper.keep(&self.source.texts);
             self.tell_reloaded("serving under the new policy");
         }
     }
@@ -86,7 +87,9 @@ impl Supervisor {
     }
 
     pub(crate) fn reload(&mut self, asker: Asker) {
-        notify::reloading(&self.log);
+        if asker != Asker::Files {
+            notify::reloading(&self.log);
+        }
         self.reloads.ask(asker, &self.source, &self.opener);
     }
 
@@ -98,26 +101,37 @@ impl Supervisor {
         });
         let outcome = match outcome {
             Ok(fresh) => Ok(self.take_over(*fresh, serving.as_deref_mut())),
-            Err(error) => Err(self.stay(&error)),
+            Err(error) => Err(self.stay(&error, &askers)),
         };
         let generation = self.source.generation;
         if let Some(link) = serving {
-            for ticket in askers.into_iter().flatten() {
+            // Before the askers: they may look.
+            self.tell_health(link);
+            for ticket in askers.iter().filter_map(Asker::ticket) {
                 link.control(Control::Reloaded { ticket, generation, outcome: outcome.clone() });
             }
         }
         self.reloads.begin(&self.source, &self.opener);
     }
 
-    /// Says why the old policy stays in force.
-    fn stay(&self, error: &ReloadError) -> (Errno, String) {
-        let found = lines(error);
+    /// Says why the old policy stays in force. Files that are as wrong as before are no news.
+    fn stay(&mut self, error: &ReloadError, askers: &[Asker]) -> (Errno, String) {
+        let found = error.lines();
+        if let Some(older) = &mut self.source.older {
+            let before = std::mem::replace(&mut older.reasons, found.clone());
+            if before == found && askers.iter().all(|asker| *asker == Asker::Files) {
+                return failure(error);
+            }
+        }
         found.iter().for_each(|line| self.log.error(line));
         let more = if found.len() > 1 { ", and more" } else { "" };
         let first = found.first().map_or("", String::as_str);
         let reason = format!("the old policy stays in force: {first}{more}");
         self.records.reloaded(Verdict::Failed, &reason);
-        self.tell_reloaded("the policy could not be reloaded; see the log");
+        match &self.source.older {
+            None => self.tell_reloaded("the policy could not be reloaded; see the log"),
+            Some(older) => self.tell_reloaded(&older.status()),
+        }
         failure(error)
     }
 
@@ -138,6 +152,10 @@ impl Supervisor {
         }
         source.odd.iter().for_each(|odd| self.log.warn(odd));
         self.awaited = Some(source.generation);
+        if self.source.older.is_some() {
+            self.log.info("the policy loads again; it takes the place of the last good one");
+        }
+        self.watch = PolicyWatch::default();
         self.source = source;
         self.opener = opener;
         self.opener.keep_ready(&self.told);
@@ -148,25 +166,26 @@ impl Supervisor {
     }
 }
 
+impl Supervisor {
+    /// Says that an older policy is in force, and watches for one that loads.
+    pub(crate) fn begin_under_older(&mut self) {
+        let Some(older) = &self.source.older else { return };
+        older.reasons.iter().for_each(|line| self.log.error(line));
+        self.log.error(&older.said());
+        self.keeper.has(&older.stamp);
+        let first = older.reasons.first().map_or("", String::as_str);
+        let reason = format!("started under the last good policy of {}: {first}", older.stamp);
+        self.records.reloaded(Verdict::Failed, &reason);
+        match PolicyWatch::over(self.source.path()) {
+            Ok(watch) => self.watch = watch,
+            Err(error) => self.log.warn(&format!(
+                "the policy files cannot be watched: {error}; reload once they are corrected"
+            )),
+        }
+    }
+}
+
 /// What a peer that asked for the reload is told, and its error number.
 fn failure(error: &ReloadError) -> (Errno, String) {
     (Errno::INVAL, format!("the old policy stays in force:\n{error}"))
-}
-
-/// One line for each thing that is wrong.
-fn lines(error: &ReloadError) -> Vec<String> {
-    match error {
-        ReloadError::Policy(PolicyError::File(PolicyFileError::Findings(findings))) => findings
-            .iter()
-            .map(|finding| {
-                let place = match finding.line {
-                    0 => finding.path.clone(),
-                    line => format!("{}:{line}:{}", finding.path, finding.column),
-                };
-                format!("{place}: {}; {}", finding.message, finding.remedy)
-            })
-            .chain(findings.rest())
-            .collect(),
-        error => vec![error.to_string()],
-    }
 }

@@ -15,8 +15,11 @@ use super::leases::Leases;
 use super::listener::Listener;
 use super::news::{News, Told};
 use super::notify::Readiness;
+use super::policy::keeper::Keeper;
+use super::policy::last_good::LastGood;
 use super::policy::reload::Reloads;
 use super::policy::source::PolicySource;
+use super::policy::watch::PolicyWatch;
 use super::resources::pool::Opener;
 use super::workers::closers::Closers;
 use super::workers::connections::ConnectionCopies;
@@ -34,6 +37,10 @@ pub(crate) struct Supervisor {
     pub(crate) reloads: Reloads,
     pub(crate) readiness: Readiness,
     pub(crate) source: PolicySource,
+    /// Keeps what is in force as the last good policy.
+    pub(crate) keeper: Keeper,
+    /// Looks at the policy files while an older policy is in force.
+    pub(crate) watch: PolicyWatch,
     pub(crate) listener: Listener,
     pub(crate) opener: Opener,
     /// What happens to resources while nobody asks for them.
@@ -79,6 +86,8 @@ impl Supervisor {
             reloads: Reloads::new(),
             readiness,
             source,
+            keeper: Keeper::new(None, Told(told.clone())),
+            watch: PolicyWatch::default(),
             listener,
             opener,
             leases: Leases::new(Told(told.clone()), close_queue.clone())?,
@@ -97,5 +106,10 @@ impl Supervisor {
             unclosed,
             close_queue,
         })
+    }
+
+    /// Keeps what is in force as the last good policy in `place`.
+    pub(crate) fn keep_policy_in(&mut self, place: Option<LastGood>) {
+        self.keeper = Keeper::new(place, self.told.clone());
     }
 }

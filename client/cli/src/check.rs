@@ -20,6 +20,7 @@ use crate::failure::Failure;
 use crate::notes::note_private_sockets;
 use crate::output;
 use crate::policy_names::DEFAULT_POLICY;
+use crate::running;
 use crate::terminal;
 
 /// Check policy files as the broker does, and print all mistakes
@@ -51,7 +52,8 @@ Examples:
   fdbroker check --diff /etc/fdbroker/policy.toml new.toml
 
 Each finding has its place, the line, and what to do. The exit status is 0 without findings, else
-1. With --diff, a difference is not a finding. The check also refuses files that users other than
+1. Without FILE it is 1 too if the running broker serves under an older policy, since this one did
+not load; that is known to users with the right operate. With --diff, a difference is not a finding. The check also refuses files that users other than
 root and you could write: run it as root for a broker that root runs.
 
 A line of --diff concerns everybody who meets the conditions in its column WHO. Lines that begin
@@ -69,12 +71,16 @@ impl Check {
             };
             return compare(old, new, self.at.unwrap_or_else(now), self.json);
         }
-        if self.files.is_empty() {
+        let is_machines = self.files.is_empty();
+        if is_machines {
             self.files.push(policy_file(args));
         }
         let mut outcome = Ok(());
         for file in &self.files {
             outcome = check(file)?.and(outcome);
+        }
+        if is_machines {
+            outcome = running::is_current(args).and(outcome);
         }
         outcome
     }

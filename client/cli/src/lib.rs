@@ -26,6 +26,7 @@ mod operate;
 mod output;
 mod policy_names;
 mod revoke;
+mod running;
 mod subject_args;
 mod tag;
 mod terminal;

@@ -2,6 +2,7 @@
 //! worker that cannot die: the broker goes on, and the deposits stay.
 //!
 //! - [`hanging`], [`stuck`]: a worker that hangs, or that no signal ends
+//! - [`last_good`]: a start with a policy that does not load
 //! - [`listener`]: the listening socket
 //! - [`quarantine`]: a worker that dies of what it is given
 //! - [`restart`]: kills of the worker under load
@@ -10,6 +11,7 @@
 //! - [`takes`]: deposits that are being taken
 
 mod hanging;
+mod last_good;
 mod listener;
 mod quarantine;
 mod restart;

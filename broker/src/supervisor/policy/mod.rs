@@ -1,4 +1,7 @@
-//! The policy files: read, and read again.
+//! The policy files: read, read again, and kept for a start when they do not load.
 
+pub(crate) mod keeper;
+pub(crate) mod last_good;
 pub(crate) mod reload;
 pub(crate) mod source;
+pub(crate) mod watch;

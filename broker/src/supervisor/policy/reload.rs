@@ -31,8 +31,26 @@ pub(crate) struct Fresh {
     pub(crate) changes: String,
 }
 
-/// Who asked for a reload: a worker's ticket, or a signal.
-pub(crate) type Asker = Option<u32>;
+/// Who asked for a reload.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Asker {
+    /// A session, by the worker's ticket.
+    Session(u32),
+    /// A signal, or a session of a worker that has died.
+    Operator,
+    /// The files of the policy have changed while an older one is in force.
+    Files,
+}
+
+impl Asker {
+    /// The ticket of a session.
+    pub(crate) fn ticket(&self) -> Option<u32> {
+        match self {
+            Self::Session(ticket) => Some(*ticket),
+            Self::Operator | Self::Files => None,
+        }
+    }
+}
 
 /// The result of a reload, and those who asked for it before it began.
 pub(crate) type Done = (Outcome, Vec<Asker>);
@@ -131,7 +149,11 @@ impl Reloads {
     pub(crate) fn forget_tickets(&mut self) {
         let under_way = self.under_way.iter_mut().flat_map(|reload| &mut reload.askers);
         let askers = under_way.chain(&mut self.waiting);
-        askers.for_each(|asker| *asker = None);
+        for asker in askers {
+            if let Asker::Session(_) = asker {
+                *asker = Asker::Operator;
+            }
+        }
     }
 }
 
@@ -153,7 +175,7 @@ mod tests {
     async fn what_does_not_come_to_an_end_is_given_up_and_the_next_one_is_begun() {
         let mut reloads = Reloads::new();
         let (end, ended) = channel::<()>();
-        reloads.waiting.push(Some(7));
+        reloads.waiting.push(Asker::Session(7));
         reloads.begin_with(move || {
             // It ends with the test.
             let _ = ended.recv();
@@ -161,14 +183,14 @@ mod tests {
         });
         let (outcome, askers) = reloads.done().await;
         assert!(matches!(outcome, Err(ReloadError::Hangs)));
-        assert_eq!(askers, [Some(7)]);
+        assert_eq!(askers, [Asker::Session(7)]);
 
         tokio::time::resume();
-        reloads.waiting.push(Some(8));
+        reloads.waiting.push(Asker::Session(8));
         reloads.begin_with(|| Err(ReloadError::Gone("/nowhere".into())));
         let (outcome, askers) = reloads.done().await;
         assert!(matches!(outcome, Err(ReloadError::Gone(_))));
-        assert_eq!((askers, reloads.stuck), (vec![Some(8)], 1));
+        assert_eq!((askers, reloads.stuck), (vec![Asker::Session(8)], 1));
         drop(end);
     }
 

@@ -4,13 +4,14 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use fdbroker_host::{PolicyFileError, SystemNames};
-use fdbroker_policy::{Gid, LookupError, Names, Policy, Uid};
+use fdbroker_policy::{Gid, LookupError, Names, Policy, SourceText, Uid};
 use fdbroker_wire::{Account, KnownName, NameKind, PolicyText, Setup};
 use rustix::process::{getegid, geteuid};
 
+use super::last_good::{Kept, LastGood};
 use crate::arguments::{Arguments, DEFAULT_POLICY};
 use crate::payer::Payers;
-use crate::supervisor::policy_error::{PolicyError, ReloadError};
+use crate::supervisor::policy_error::{NoPolicy, PolicyError, ReloadError};
 
 /// A policy, and all that a worker needs to read the very same one.
 #[derive(Clone)]
@@ -32,6 +33,36 @@ pub(crate) struct PolicySource {
     names: Vec<KnownName>,
     account: Option<Account>,
     instance: i64,
+    /// Set if it is not what the files say now.
+    pub(crate) older: Option<Older>,
+}
+
+/// An older policy that is in force since the files do not load.
+#[derive(Clone)]
+pub(crate) struct Older {
+    /// When it was kept, and its hash.
+    pub(crate) stamp: String,
+    /// What was last found to be wrong with the files.
+    pub(crate) reasons: Vec<String>,
+}
+
+impl Older {
+    /// What the log says of it.
+    pub(crate) fn said(&self) -> String {
+        format!(
+            "the policy does not load: the broker starts under the last good one, of {}; what the \
+             new policy revokes is not revoked yet; correct the policy, the broker then takes it",
+            self.stamp
+        )
+    }
+
+    /// What the service manager is told of it.
+    pub(crate) fn status(&self) -> String {
+        format!(
+            "degraded: the policy does not load; serving under the last good one, of {}",
+            self.stamp
+        )
+    }
 }
 
 impl PolicySource {
@@ -40,12 +71,26 @@ impl PolicySource {
         self.account
     }
 
-    /// Reads the policy that the command line names, the default one, or else the built-in one.
-    pub(crate) fn read(arguments: &Arguments) -> Result<Self, PolicyError> {
-        let (policy, texts, names, account) = read(arguments.policy.as_deref())?;
+    /// Reads the policy that the command line names, the default one, or else the built-in one. One that does not
+    /// load is replaced by the last good one.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) fn read(arguments: &Arguments, last: Option<&LastGood>) -> Result<Self, NoPolicy> {
+        match read(arguments.policy.as_deref()) {
+            Ok(parts) => Ok(Self::new(arguments, parts, None)),
+            Err(error) => {
+                let (parts, older) = fall_back(error, last)?;
+                Ok(Self::new(arguments, parts, Some(older)))
+            }
+        }
+    }
+
+    fn new(arguments: &Arguments, parts: WithAccount, older: Option<Older>) -> Self {
+        let (policy, texts, names, account) = parts;
         let subuid = arguments.subuid.clone();
         let (payers, odd) = Payers::read(subuid.as_deref(), None);
-        Ok(Self {
+        Self {
             named: arguments.policy.clone(),
             subuid,
             generation: 0,
@@ -57,7 +102,13 @@ impl PolicySource {
             names,
             account,
             instance: instance(),
-        })
+            older,
+        }
+    }
+
+    /// The policy file.
+    pub(crate) fn path(&self) -> &Path {
+        self.named.as_deref().unwrap_or(Path::new(DEFAULT_POLICY))
     }
 
     /// Reads it again, from the same place.
@@ -75,7 +126,8 @@ impl PolicySource {
         let (payers, odd) = Payers::read(self.subuid.as_deref(), Some(&self.payers));
         let (named, subuid) = (self.named.clone(), self.subuid.clone());
         let generation = self.generation.wrapping_add(1);
-        Ok(Self { named, subuid, generation, policy, payers, odd, texts, names, ..*self })
+        let older = None;
+        Ok(Self { named, subuid, generation, policy, payers, odd, texts, names, older, ..*self })
     }
 
     /// The built-in policy.
@@ -94,6 +146,7 @@ impl PolicySource {
             names: Vec::new(),
             account: None,
             instance: instance(),
+            older: None,
         }
     }
 
@@ -120,12 +173,36 @@ fn read(named: Option<&Path>) -> Result<WithAccount, PolicyError> {
     let (policy, texts, names) = match named {
         Some(path) => from_file(path)?,
         None => match from_file(Path::new(DEFAULT_POLICY)) {
-            Err(PolicyError::File(PolicyFileError::NotFound { .. })) => {
+            Err(PolicyError::File(PolicyFileError::NotFound(_))) => {
                 (fdbroker_policy::built_in(owner()), Vec::new(), Vec::new())
             }
             read => read?,
         },
     };
+    with_account((policy, texts, names))
+}
+
+/// The last good policy, and why it is needed. A policy file that has gone is no mistake in it, but somebody's decision.
+fn fall_back(
+    error: PolicyError,
+    last: Option<&LastGood>,
+) -> Result<(WithAccount, Older), NoPolicy> {
+    let is_gone = matches!(&error, PolicyError::File(PolicyFileError::NotFound(_)));
+    let Some(last) = last.filter(|_| !is_gone) else { return Err(error.into()) };
+    let fails = |error, reason| NoPolicy { error, last: Some((last.path().to_owned(), reason)) };
+    let Kept { stamp, sources } = match last.read() {
+        Ok(Some(kept)) => kept,
+        Ok(None) => return Err(error.into()),
+        Err(reason) => return Err(fails(error, reason)),
+    };
+    match from_sources(sources).and_then(with_account) {
+        Ok(parts) => Ok((parts, Older { stamp, reasons: error.lines() })),
+        Err(reason) => Err(fails(error, format!("it does not load either: {reason}"))),
+    }
+}
+
+/// With the account that root's worker needs.
+fn with_account((policy, texts, names): Parts) -> Result<WithAccount, PolicyError> {
     let account = if geteuid().is_root() { Some(worker_account(&policy)?) } else { None };
     Ok((policy, texts, names, account))
 }
@@ -133,6 +210,10 @@ fn read(named: Option<&Path>) -> Result<WithAccount, PolicyError> {
 fn from_file(path: &Path) -> Result<Parts, PolicyError> {
     let trusted = [Uid(0), owner()];
     let sources = fdbroker_host::read_policy(path, &trusted).map_err(PolicyError::File)?;
+    from_sources(sources)
+}
+
+fn from_sources(sources: Vec<SourceText>) -> Result<Parts, PolicyError> {
     let names = Recorder::default();
     let policy = fdbroker_policy::load(&sources, &names)
         .map_err(|findings| PolicyError::File(PolicyFileError::Findings(findings)))?;
