@@ -19,6 +19,7 @@ mod log;
 mod look;
 mod memory;
 mod payer;
+mod process_identity;
 mod process_number;
 mod program;
 pub mod sandbox;

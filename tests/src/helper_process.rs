@@ -8,11 +8,12 @@ use std::process::{Child, Command};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::binaries::binaries;
+use crate::binaries::{binaries, copy_program};
 use crate::helper_protocol::{Outcome, Task, hear, tell};
 use crate::hostile::Attack;
 use crate::sys::Received;
-use crate::{Ids, process, wait_until};
+use crate::systemd::ServiceManager;
+use crate::{Ids, process, wait_for, wait_until};
 
 /// A helper process. Ends when it and all of its [`crate::Peer`]s are dropped.
 #[derive(Clone, Debug)]
@@ -43,6 +44,24 @@ impl HelperProcess {
         let (socket, input) = UnixStream::pair().unwrap();
         let child = Command::new(&binaries().peer).stdin(OwnedFd::from(input)).spawn().unwrap();
         Self::new(child.id(), Some(child), socket)
+    }
+
+    /// A process in a service manager of the test's own, as its root.
+    pub fn within(manager: &ServiceManager) -> Self {
+        let (socket, input) = UnixStream::pair().unwrap();
+        let program = "/usr/local/bin/fdbroker-test-peer";
+        if !manager.path(program).exists() {
+            copy_program(&binaries().peer, &manager.path(program));
+            manager.succeed(&["chmod", "755", program]);
+        }
+        let child = Command::new("nsenter")
+            .args(["--all", "--root", "--wd", "--target", &manager.init().to_string(), "--"])
+            .arg(program)
+            .stdin(OwnedFd::from(input))
+            .spawn()
+            .unwrap();
+        let pid = wait_for("nsenter starts it", || process::children(child.id()).first().copied());
+        Self::new(pid, Some(child), socket)
     }
 
     /// A process of another user. Only for root.

@@ -264,6 +264,7 @@ impl Supervisor {
         answers: &UnboundedSender<OpenAnswer>,
     ) {
         self.log.info("stopping because of SIGTERM, SIGINT or SIGQUIT");
+        self.deposits.keep_owners();
         self.connections.shut_down();
         link.end();
         if process.end(GRACE).await.is_err() {

@@ -2,14 +2,18 @@
 //!
 //! - [`broker`]: the service and its socket
 //! - [`connections`]: a connection to a server, with the example drop-in
+//! - [`ends`]: how a broker ends
 //! - [`hardening`]: what the units leave to the broker
 //! - [`mirror`]: deposits that outlive the broker
+//! - [`owners`]: owners of tags that outlive the broker
 //! - [`units`]: a reload, a drop-in, the catalog of the journal
 //! - [`upgrade`]: a server that is upgraded by `systemctl reload`
 
 mod broker;
 mod connections;
+mod ends;
 mod hardening;
 mod mirror;
+mod owners;
 mod units;
 mod upgrade;

@@ -1,9 +1,8 @@
 //! What the service manager's store of descriptors is for: deposits outlive the broker, however it ends.
 
-use fdbroker_tests::{process, skip, systemd::ServiceManager, wait_until};
-use rustix::process::Signal;
+use fdbroker_tests::{skip, systemd::ServiceManager, wait_until};
 
-const SERVICE: &str = "fdbrokerd.service";
+use super::ends::{SERVICE, ways};
 
 const POLICY: &str = r#"
 version = 1
@@ -51,36 +50,6 @@ fn is_mirrored(manager: &ServiceManager, deposits: usize) {
 fn add(manager: &ServiceManager, payload: &str, command: &[&str]) {
     let added = manager.run_with(payload, &[&["fdbroker", "add"], command].concat());
     assert!(added.status.success(), "{added:?}");
-}
-
-/// Ends the broker, and waits for the next one.
-type End = fn(&ServiceManager);
-
-/// Every way in which it ends.
-fn ways() -> [(&'static str, End); 3] {
-    fn main(manager: &ServiceManager) -> String {
-        manager.property(SERVICE, "MainPID")
-    }
-    fn again(manager: &ServiceManager, before: &str) {
-        wait_until("another broker serves", || {
-            main(manager) != before && manager.property(SERVICE, "ActiveState") == "active"
-        });
-    }
-    [
-        ("systemctl restart", |manager| {
-            manager.succeed(&["systemctl", "restart", SERVICE]);
-        }),
-        ("kill -9 of the supervisor", |manager| {
-            let before = main(manager);
-            process::signal(process::named_below(manager.init(), "fdbrokerd"), Signal::KILL);
-            again(manager, &before);
-        }),
-        ("kill -9 of both at once", |manager| {
-            let before = main(manager);
-            manager.succeed(&["systemctl", "kill", "-s", "KILL", SERVICE]);
-            again(manager, &before);
-        }),
-    ]
 }
 
 #[test]

@@ -20,7 +20,7 @@ use fdbroker_wire::{Add, Slot, Tag};
 use self::aside::Aside;
 use self::kept::Kept;
 use self::mirror::Mirror;
-use self::mirror::resume::Stored;
+use self::mirror::resume::{Owner, Returned, Stored};
 use self::takers::Takers;
 use self::unclosed::Unclosed;
 use crate::deposit_record::DepositRecord;
@@ -28,8 +28,10 @@ use crate::fd::{CloseQueue, PeerFd, kind};
 use crate::log::Log;
 use crate::memory::Freed;
 use crate::payer::Payers;
+use crate::process_identity::ProcessIdentity;
+use crate::process_number::is_pidfd;
 
-/// The owner of a serial tag, as the worker noted it.
+/// The owner of a tag, as the worker noted it.
 pub(crate) struct Note {
     pub(crate) tag: Tag,
     pub(crate) pid: i32,
@@ -40,6 +42,8 @@ pub(crate) struct Note {
 pub(crate) struct Deposits {
     kept: BTreeMap<Slot, Rc<Kept>>,
     notes: BTreeMap<Tag, Note>,
+    /// Owners stay as they are: the broker ends.
+    has_last_owners: bool,
     pub(crate) takers: Takers,
     pub(crate) aside: Aside,
     pub(crate) mirror: Mirror,
@@ -54,7 +58,7 @@ impl Deposits {
         let (kept, notes) = (BTreeMap::new(), BTreeMap::new());
         let (takers, aside, freed) = (Takers::new(), Aside::default(), Freed::default());
         let mirror = Mirror::default();
-        Self { kept, notes, takers, aside, mirror, unclosed, freed }
+        Self { kept, notes, has_last_owners: false, takers, aside, mirror, unclosed, freed }
     }
 
     /// Keeps a deposit in the place of what was there. Returns whether it has the record that a
@@ -77,11 +81,15 @@ impl Deposits {
         payers: &Payers,
         log: &Rc<Log>,
     ) -> io::Result<()> {
-        for resumed in self.mirror.resume(stored, close_queue, log)? {
+        let Returned { deposits, owners } = self.mirror.resume(stored, close_queue, log)?;
+        for resumed in deposits {
             let (add, mirrored) = resumed.into_parts();
             if let Some(kept) = self.enter(add, payers) {
                 self.mirror.enter(&kept, mirrored);
             }
+        }
+        for Owner { tag, pid, process } in owners {
+            self.note(tag, pid, Some(process));
         }
         self.mirror.resumed();
         Ok(())
@@ -161,8 +169,21 @@ impl Deposits {
         deposits + self.notes.len()
     }
 
-    /// Notes who owns a serial tag; nobody, when there is no process.
+    /// The broker ends all connections: that is no reason for anybody to lose a tag.
+    pub(crate) fn keep_owners(&mut self) {
+        self.has_last_owners = true;
+    }
+
+    /// Notes who owns a tag; nobody, when there is no process.
     pub(crate) fn note(&mut self, tag: Tag, pid: i32, process: Option<PeerFd>) {
+        if self.has_last_owners {
+            return;
+        }
+        self.mirror.own(tag, || {
+            let process = process.as_ref().and_then(PeerFd::descriptor);
+            let process = process.filter(|process| is_pidfd(*process));
+            ProcessIdentity::of(pid, process?)
+        });
         match process {
             Some(process) => {
                 self.notes.insert(tag, Note { tag, pid, process: Rc::new(process) });

@@ -10,17 +10,22 @@ use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 
-use fdbroker_wire::{Payload, Slot};
-use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, memfd_create};
+use fdbroker_wire::{Index, Payload, Slot, Tag};
+use rustix::fs::{AtFlags, FallocateFlags, MemfdFlags, StatxFlags, fallocate, memfd_create, statx};
 use rustix::io::pwritev;
 
 use super::objects::ObjectNumber;
+use crate::process_identity::ProcessIdentity;
 use crate::supervisor::deposits::kept::Kept;
 
 /// What a journal of this broker begins with.
 const MARK: [u8; 8] = *b"fdbroker";
 /// The version of what follows. One that is not known is not read.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The one before: without owners.
+const BEFORE: u32 = 1;
+/// Where it is.
+const VERSION_AT: u64 = 8;
 /// Mark, version, four bytes of nothing, and from where to where it is valid.
 const HEAD: u64 = 32;
 const RANGE_AT: u64 = 16;
@@ -33,10 +38,16 @@ const LONGEST: usize = 1 << 20;
 
 const KEPT: u32 = 1;
 const LEFT: u32 = 2;
+/// Who owns a tag. Without what follows, nobody.
+const OWNED: u32 = 3;
+/// What follows: which memory it is written to, two numbers of the process.
+const OWNER: usize = 32;
 
 /// One that is written.
 pub(super) struct Journal {
     memory: File,
+    /// What it is known by to this kernel.
+    own: [u8; 16],
     start: u64,
     end: u64,
 }
@@ -56,8 +67,13 @@ pub(super) struct JournalEntry {
     pub(super) at: At,
 }
 
-/// What is kept at its end.
-pub(super) type Entries = BTreeMap<Slot, JournalEntry>;
+/// What is so at its end.
+#[derive(Default)]
+pub(super) struct Entries {
+    pub(super) deposits: BTreeMap<Slot, JournalEntry>,
+    /// The owners of tags that were noted while this kernel ran.
+    pub(super) owners: BTreeMap<Tag, ProcessIdentity>,
+}
 
 impl Journal {
     /// Begins one in which nothing is kept.
@@ -69,7 +85,9 @@ impl Journal {
         // Linux 6.3.
         let memory = memfd_create(c"fdbroker-journal", flags | MemfdFlags::NOEXEC_SEAL)
             .or_else(|_| memfd_create(c"fdbroker-journal", flags))?;
-        let mut journal = Self { memory: memory.into(), start: HEAD, end: HEAD };
+        let memory = File::from(memory);
+        let own = own(&memory)?;
+        let mut journal = Self { memory, own, start: HEAD, end: HEAD };
         journal.memory.write_all_at(&[&MARK[..], &VERSION.to_ne_bytes(), &[0; 4]].concat(), 0)?;
         journal.set_range(HEAD, HEAD)?;
         Ok(journal)
@@ -88,8 +106,10 @@ impl Journal {
             return Err("is no journal of this broker".to_owned());
         }
         let version = u32::from_ne_bytes(fields.take());
-        if version != VERSION {
-            return Err(format!("has version {version}; this broker reads version {VERSION}"));
+        if ![BEFORE, VERSION].contains(&version) {
+            return Err(format!(
+                "has version {version}; this broker reads versions {BEFORE} and {VERSION}"
+            ));
         }
         fields.take::<4>();
         let (start, end) = (u64::from_ne_bytes(fields.take()), u64::from_ne_bytes(fields.take()));
@@ -97,8 +117,12 @@ impl Journal {
         if end > length || start > end {
             return Err(format!("is valid from byte {start} to {end}, and has {length}"));
         }
-        let journal = Self { memory, start, end };
+        let own = own(&memory).map_err(|error| format!("cannot be read: {error}"))?;
+        let journal = Self { memory, own, start, end };
         let entries = journal.entries()?;
+        // What follows is of this version.
+        let written = journal.memory.write_all_at(&VERSION.to_ne_bytes(), VERSION_AT);
+        written.map_err(|error| format!("cannot be written: {error}"))?;
         Ok((journal, entries))
     }
 
@@ -130,10 +154,19 @@ impl Journal {
         at.map_or(Ok(()), |At(at)| self.memory.write_all_at(&vec![0; kept.payload.len()], at))
     }
 
+    /// Appends who owns a tag, if anybody does.
+    ///
+    /// # Errors
+    /// As [`Journal::keep`].
+    pub(super) fn own(&mut self, tag: Tag, owner: Option<ProcessIdentity>) -> io::Result<()> {
+        let end = self.write_owned(self.end, tag, owner)?;
+        self.set_range(self.start, end)
+    }
+
     /// Whether more than half of it is of no use any more, when so many bytes of payload are kept in so
-    /// many deposits.
-    pub(super) fn is_wasteful(&self, deposits: usize, bytes: usize) -> bool {
-        let useful = deposits.saturating_mul(ENTRY).saturating_add(bytes) as u64;
+    /// many deposits and for owners.
+    pub(super) fn is_wasteful(&self, entries: usize, bytes: usize) -> bool {
+        let useful = entries.saturating_mul(ENTRY).saturating_add(bytes) as u64;
         let length = self.end - self.start;
         length > SHORT && length / 2 > useful
     }
@@ -146,6 +179,7 @@ impl Journal {
     pub(super) fn compact<'a>(
         &mut self,
         kept: impl Iterator<Item = (&'a Kept, Option<ObjectNumber>)>,
+        owners: impl Iterator<Item = (Tag, ProcessIdentity)>,
     ) -> io::Result<Vec<At>> {
         let (before, start) = (self.start, self.end);
         let (mut end, mut places) = (start, Vec::new());
@@ -153,6 +187,9 @@ impl Journal {
             let (at, next) = self.write_kept(end, kept, object)?;
             places.push(at);
             end = next;
+        }
+        for (tag, owner) in owners {
+            end = self.write_owned(end, tag, Some(owner))?;
         }
         self.set_range(start, end)?;
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
@@ -171,6 +208,20 @@ impl Journal {
         let short = u32::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?;
         let end = self.write(at, entry(KEPT, short, kept.slot, kept.ufd, object), &kept.payload)?;
         Ok((At(at + ENTRY as u64), end))
+    }
+
+    /// Returns where it ends.
+    fn write_owned(&self, at: u64, tag: Tag, owner: Option<ProcessIdentity>) -> io::Result<u64> {
+        let slot = Slot { tag, index: Index::MIN };
+        let (pid, payload) = match owner {
+            Some(ProcessIdentity { pid, number, start }) => {
+                let numbers = [number, start].map(u64::to_ne_bytes).concat();
+                (pid, [&self.own[..], &numbers].concat())
+            }
+            None => (0, Vec::new()),
+        };
+        let length = u32::try_from(payload.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        self.write(at, entry(OWNED, length, slot, pid, None), &payload)
     }
 
     /// Returns where it ends.
@@ -197,17 +248,33 @@ impl Journal {
     }
 
     fn entries(&self) -> Result<Entries, String> {
-        let (mut at, mut entries) = (self.start, Entries::new());
+        let (mut at, mut entries) = (self.start, Entries::default());
         while at < self.end {
             let (what, entry) = self.entry(at)?;
             at += (ENTRY + entry.payload.len()) as u64;
             match what {
-                KEPT => drop(entries.insert(entry.slot, entry)),
-                LEFT => drop(entries.remove(&entry.slot)),
+                KEPT => drop(entries.deposits.insert(entry.slot, entry)),
+                LEFT => drop(entries.deposits.remove(&entry.slot)),
+                OWNED => match self.owner(&entry) {
+                    Some(owner) => drop(entries.owners.insert(entry.slot.tag, owner)),
+                    None => drop(entries.owners.remove(&entry.slot.tag)),
+                },
                 other => return Err(format!("has an entry of kind {other} before byte {at}")),
             }
         }
         Ok(entries)
+    }
+
+    /// The owner that an entry names, if it was written while this kernel ran.
+    fn owner(&self, entry: &JournalEntry) -> Option<ProcessIdentity> {
+        if entry.payload.len() != OWNER {
+            return None;
+        }
+        let mut fields = Fields(&entry.payload);
+        let own = fields.take();
+        let (number, start) =
+            (u64::from_ne_bytes(fields.take()), u64::from_ne_bytes(fields.take()));
+        (own == self.own).then_some(ProcessIdentity { pid: entry.ufd, number, start })
     }
 
     fn entry(&self, at: u64) -> Result<(u32, JournalEntry), String> {
@@ -232,6 +299,19 @@ impl Journal {
         self.memory.read_exact_at(&mut payload, at.0).map_err(short)?;
         Ok((what, JournalEntry { slot, ufd, object, payload, at }))
     }
+}
+
+/// What a memory is known by to this kernel. Where another kernel has it after kexec(8), which numbers processes from the
+/// start, it is known by something else.
+fn own(memory: &File) -> io::Result<[u8; 16]> {
+    let wanted = StatxFlags::INO | StatxFlags::BTIME;
+    let found = statx(memory, c"", AtFlags::EMPTY_PATH, wanted)?;
+    // Of a kernel that does not tell, the time is 0: it leaves nothing to another one.
+    let time = found.stx_btime.tv_sec.cast_unsigned().wrapping_mul(1_000_000_000);
+    let time = time.wrapping_add(u64::from(found.stx_btime.tv_nsec));
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&[found.stx_ino, time].map(u64::to_ne_bytes).concat());
+    Ok(bytes)
 }
 
 /// What stands before a payload.
@@ -282,7 +362,11 @@ mod tests {
 
     fn read(journal: &Journal) -> Result<Vec<(Slot, Vec<u8>)>, String> {
         let (_, entries) = Journal::open(journal.share().unwrap())?;
-        Ok(entries.into_iter().map(|(slot, entry)| (slot, entry.payload.to_vec())).collect())
+        Ok(entries
+            .deposits
+            .into_iter()
+            .map(|(slot, entry)| (slot, entry.payload.to_vec()))
+            .collect())
     }
 
     fn all(journal: &Journal) -> Vec<u8> {
@@ -303,10 +387,59 @@ mod tests {
         let (mut journal, entries) = Journal::open(journal.share().unwrap()).unwrap();
         let payload = vec![1; 70000].into();
         let last = JournalEntry { slot: SLOT, ufd: 5, object: Some(ObjectNumber(6)), payload, at };
-        assert_eq!(entries.into_values().collect::<Vec<_>>(), [last]);
+        assert_eq!(entries.deposits.into_values().collect::<Vec<_>>(), [last]);
         // And it goes on from there.
         journal.keep(&kept(OTHER, b"more"), None).unwrap();
         assert_eq!(read(&journal).unwrap().len(), 2);
+    }
+
+    const PROCESS: ProcessIdentity = ProcessIdentity { pid: 7, number: 8, start: 9 };
+    const TAGS: [Tag; 2] = [SLOT.tag, Slot::new(8, 0).unwrap().tag];
+
+    fn owners(journal: &Journal) -> Vec<(Tag, ProcessIdentity)> {
+        let (_, entries) = Journal::open(journal.share().unwrap()).unwrap();
+        entries.owners.into_iter().collect()
+    }
+
+    #[test]
+    fn the_last_owner_of_each_tag_is_read() {
+        let mut journal = Journal::begin().unwrap();
+        let other = ProcessIdentity { number: 0, ..PROCESS };
+        journal.own(TAGS[0], Some(PROCESS)).unwrap();
+        journal.own(TAGS[1], Some(other)).unwrap();
+        journal.keep(&kept(SLOT, b"payload"), None).unwrap();
+        assert_eq!(owners(&journal), [(TAGS[0], PROCESS), (TAGS[1], other)]);
+        journal.own(TAGS[1], None).unwrap();
+        journal.own(TAGS[0], Some(other)).unwrap();
+        assert_eq!(owners(&journal), [(TAGS[0], other)]);
+        assert_eq!(read(&journal).unwrap().len(), 1);
+        journal.compact([].into_iter(), [(TAGS[1], PROCESS)].into_iter()).unwrap();
+        assert_eq!(owners(&journal), [(TAGS[1], PROCESS)]);
+    }
+
+    #[test]
+    fn an_owner_that_was_noted_under_another_kernel_is_not_read() {
+        let mut journal = Journal::begin().unwrap();
+        journal.own(TAGS[0], Some(PROCESS)).unwrap();
+        let mut other = Journal::begin().unwrap();
+        other.memory.write_all_at(&all(&journal), 0).unwrap();
+        other.set_range(journal.start, journal.end).unwrap();
+        assert_eq!(owners(&other), []);
+        assert_eq!(owners(&journal).len(), 1);
+    }
+
+    #[test]
+    fn a_journal_of_the_version_before_is_read_and_goes_on_as_one_of_this() {
+        let mut journal = Journal::begin().unwrap();
+        journal.keep(&kept(SLOT, b"payload"), None).unwrap();
+        journal.memory.write_all_at(&1_u32.to_ne_bytes(), VERSION_AT).unwrap();
+        let (mut journal, entries) = Journal::open(journal.share().unwrap()).unwrap();
+        assert_eq!(entries.deposits.len(), 1);
+        journal.own(TAGS[0], Some(PROCESS)).unwrap();
+        let mut version = [0; 4];
+        journal.memory.read_exact_at(&mut version, VERSION_AT).unwrap();
+        assert_eq!(u32::from_ne_bytes(version), VERSION);
+        assert_eq!((read(&journal).unwrap().len(), owners(&journal).len()), (1, 1));
     }
 
     #[test]
@@ -345,7 +478,7 @@ mod tests {
             result
         };
         assert!(refused(0, b"x").contains("no journal"));
-        assert!(refused(8, &2_u32.to_ne_bytes()).contains("has version 2; this broker reads"));
+        assert!(refused(8, &3_u32.to_ne_bytes()).contains("has version 3; this broker reads"));
         assert!(refused(16, &1_000_u64.to_ne_bytes()).contains("is valid from"));
         assert!(refused(24, &1_000_u64.to_ne_bytes()).contains("is valid from"));
         assert!(refused(32, &9_u32.to_ne_bytes()).contains("kind 9"));
@@ -370,7 +503,8 @@ mod tests {
         assert!(journal.is_wasteful(1, 30000));
         assert!(!journal.is_wasteful(40, 1_200_000));
         let before = journal.memory.metadata().unwrap();
-        let places = journal.compact([(&large, None), (&other, None)].into_iter()).unwrap();
+        let places =
+            journal.compact([(&large, None), (&other, None)].into_iter(), [].into_iter()).unwrap();
         let after = journal.memory.metadata().unwrap();
         use std::os::unix::fs::MetadataExt;
         assert!(after.blocks() < before.blocks() / 10, "{} {}", after.blocks(), before.blocks());

@@ -22,7 +22,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use fdbroker_wire::Slot;
+use fdbroker_wire::{Slot, Tag};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
@@ -31,6 +31,7 @@ use self::state::State;
 use self::store::Store;
 use super::kept::Kept;
 use crate::log::Log;
+use crate::process_identity::ProcessIdentity;
 
 /// How much is sent at most before the service manager's answer is awaited; half as much after one that took long.
 const BATCH: usize = 64;
@@ -86,6 +87,11 @@ impl Mirror {
     /// A deposit leaves its slot.
     pub(crate) fn leave(&self, kept: &Rc<Kept>) {
         self.change(|state| state.leave(kept));
+    }
+
+    /// A tag has another owner; nobody, where that is no process that can be told from others.
+    pub(crate) fn own(&self, tag: Tag, owner: impl FnOnce() -> Option<ProcessIdentity>) {
+        self.change(|state| state.own(tag, owner()));
     }
 
     /// The slots of which it has nothing. `None` if there is no mirror.

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use fdbroker_wire::Add;
+use fdbroker_wire::{Add, Slot, Tag};
 
 use super::Mirror;
 use super::journal::{At, Entries, JournalEntry};
@@ -15,6 +15,7 @@ use super::state::State;
 use super::store::{Name, Room, Store};
 use crate::fd::{CloseQueue, Depositor, PeerFd};
 use crate::log::Log;
+use crate::process_identity::ProcessIdentity;
 use crate::supervisor::deposits::kept::Kept;
 
 /// What was in the store.
@@ -39,6 +40,20 @@ impl Stored {
     }
 }
 
+/// All that comes back.
+#[derive(Default)]
+pub(crate) struct Returned {
+    pub(crate) deposits: Vec<Resumed>,
+    pub(crate) owners: Vec<Owner>,
+}
+
+/// The owner of a tag, which lives still.
+pub(crate) struct Owner {
+    pub(crate) tag: Tag,
+    pub(crate) pid: i32,
+    pub(crate) process: PeerFd,
+}
+
 /// A deposit that comes back.
 pub(crate) struct Resumed {
     add: Add<PeerFd>,
@@ -59,7 +74,7 @@ impl Resumed {
 }
 
 impl Mirror {
-    /// Goes on from what was stored; returns the deposits that come back. To be called within the event loop's
+    /// Goes on from what was stored; returns what comes back. To be called within the event loop's
     /// runtime, and once.
     ///
     /// # Errors
@@ -69,11 +84,11 @@ impl Mirror {
         stored: Stored,
         close_queue: &CloseQueue,
         log: &Rc<Log>,
-    ) -> io::Result<Vec<Resumed>> {
-        let Some(store) = Store::connect()? else { return Ok(Vec::new()) };
-        let (state, resumed) = stored.resume(close_queue, log)?;
+    ) -> io::Result<Returned> {
+        let Some(store) = Store::connect()? else { return Ok(Returned::default()) };
+        let (state, returned) = stored.resume(close_queue, log)?;
         self.begin(state, store, Rc::clone(log));
-        Ok(resumed)
+        Ok(returned)
     }
 
     /// Enters a deposit that came back.
@@ -87,19 +102,21 @@ impl Mirror {
 }
 
 impl Stored {
-    fn resume(mut self, close_queue: &CloseQueue, log: &Log) -> io::Result<(State, Vec<Resumed>)> {
+    fn resume(mut self, close_queue: &CloseQueue, log: &Log) -> io::Result<(State, Returned)> {
         let (mut state, entries) = self.state(log)?;
+        let Entries { deposits, owners } = entries;
         if let Some((last, _)) = self.objects.last_key_value() {
             state.objects.skip(ObjectNumber(*last));
         }
-        let resumed = self.deposits(entries, close_queue, log);
+        let deposits = self.deposits(deposits, close_queue, log);
+        let owners = self::owners(owners, close_queue, log);
         // What nothing in the journal names.
         for (number, object) in self.objects {
             drop(close_queue.hold(Depositor::Nobody, object));
             state.orders.push(None, Order::Remove(Name::Object(ObjectNumber(number))));
         }
         self.surplus.into_iter().for_each(|one| drop(close_queue.hold(Depositor::Nobody, one)));
-        Ok((state, resumed))
+        Ok((state, Returned { deposits, owners }))
     }
 
     /// Goes on with the newest journal, or begins one where there is none that can be read.
@@ -119,7 +136,7 @@ impl Stored {
                     // In this order: until the new one is there, the old one counts.
                     state.orders.push(None, Order::Remove(Name::Journal(number)));
                 }
-                (state, Entries::new())
+                (state, Entries::default())
             }
         };
         for number in self.journals.keys() {
@@ -128,7 +145,12 @@ impl Stored {
         Ok((state, entries))
     }
 
-    fn deposits(&mut self, entries: Entries, close_queue: &CloseQueue, log: &Log) -> Vec<Resumed> {
+    fn deposits(
+        &mut self,
+        entries: BTreeMap<Slot, JournalEntry>,
+        close_queue: &CloseQueue,
+        log: &Log,
+    ) -> Vec<Resumed> {
         let mut uses = BTreeMap::new();
         let numbers = entries.values().filter_map(|entry| entry.object);
         numbers.for_each(|number| *uses.entry(number).or_insert(0_usize) += 1);
@@ -166,6 +188,29 @@ impl Stored {
         }
         self.objects.get(&number.0)?.try_clone().ok().map(Some)
     }
+}
+
+/// Those of which is known that they are the same.
+fn owners(
+    owners: BTreeMap<Tag, ProcessIdentity>,
+    close_queue: &CloseQueue,
+    log: &Log,
+) -> Vec<Owner> {
+    let all = owners.len();
+    let owner = |(tag, identity): (Tag, ProcessIdentity)| {
+        let process = close_queue.hold(Depositor::Nobody, identity.open()?);
+        Some(Owner { tag, pid: identity.pid, process })
+    };
+    let live: Vec<_> = owners.into_iter().filter_map(owner).collect();
+    if all > 0 {
+        log.info(&format!(
+            "owners of tags restored: {}; not restored, since their processes have ended or \
+             cannot be told from others: {}",
+            live.len(),
+            all - live.len()
+        ));
+    }
+    live
 }
 
 impl JournalEntry {

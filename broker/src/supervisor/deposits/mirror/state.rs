@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
 
-use fdbroker_wire::Slot;
+use fdbroker_wire::{Slot, Tag};
 
 use super::journal::{At, Entries, Journal};
 use super::objects::{Numbered, ObjectNumber, Objects, Standing};
@@ -16,6 +16,7 @@ use super::storable::is_storable;
 use super::store::{Name, Room};
 use crate::fd::PeerFd;
 use crate::payer::Payer;
+use crate::process_identity::ProcessIdentity;
 use crate::supervisor::deposits::kept::Kept;
 
 /// All of it.
@@ -23,6 +24,7 @@ pub(super) struct State {
     journal: Journal,
     pub(super) objects: Objects,
     entries: BTreeMap<Slot, Entered>,
+    owners: BTreeMap<Tag, ProcessIdentity>,
     /// Bytes of payload in those that the journal has.
     bytes: usize,
     pub(super) orders: Orders,
@@ -49,8 +51,9 @@ enum Place {
 impl State {
     /// Goes on with a journal; what it has is still to be entered.
     pub(super) fn of(journal: Journal, room: Room) -> Self {
-        let (entries, orders) = Default::default();
-        Self { journal, objects: Objects::new(room.most()), entries, bytes: 0, orders, room }
+        let (entries, owners, orders) = Default::default();
+        let objects = Objects::new(room.most());
+        Self { journal, objects, entries, owners, bytes: 0, orders, room }
     }
 
     /// Begins a journal of this number.
@@ -198,16 +201,25 @@ impl State {
         }
     }
 
+    /// A tag has another owner, or none that can be told from others.
+    ///
+    /// # Errors
+    /// When the journal cannot be written.
+    pub(super) fn own(&mut self, tag: Tag, owner: Option<ProcessIdentity>) -> io::Result<()> {
+        let former = match owner {
+            Some(owner) => self.owners.insert(tag, owner),
+            None => self.owners.remove(&tag),
+        };
+        if former == owner { Ok(()) } else { self.journal.own(tag, owner) }
+    }
+
     /// Compacts the journal if most of it is of no use any more.
     ///
     /// # Errors
     /// As [`State::compact`].
     pub(super) fn tidy(&mut self) -> io::Result<()> {
-        if self.journal.is_wasteful(self.entries.len(), self.bytes) {
-            self.compact()
-        } else {
-            Ok(())
-        }
+        let entries = self.entries.len() + self.owners.len();
+        if self.journal.is_wasteful(entries, self.bytes) { self.compact() } else { Ok(()) }
     }
 
     /// Writes the journal once more.
@@ -217,8 +229,9 @@ impl State {
     pub(super) fn compact(&mut self) -> io::Result<()> {
         let mirrored = |entered: &&mut Entered| entered.place != Place::Here;
         let all = self.entries.values().filter(|entered| entered.place != Place::Here);
-        let places =
-            self.journal.compact(all.map(|entered| (&*entered.kept, entered.place.number())))?;
+        let all = all.map(|entered| (&*entered.kept, entered.place.number()));
+        let owners = self.owners.iter().map(|(tag, owner)| (*tag, *owner));
+        let places = self.journal.compact(all, owners)?;
         let entered = self.entries.values_mut().filter(mirrored);
         entered.zip(places).for_each(|(entered, at)| entered.at = Some(at));
         Ok(())
