@@ -18,8 +18,7 @@ pub(crate) struct Order {
 /// The longest message: a command of 64 words and 4096 bytes, and a name.
 pub(crate) const MAX_ORDER: usize = 8 * 1024;
 
-const UID: &str = "uid";
-const GID: &str = "gid";
+const ACCOUNT: &str = "account";
 /// Once for each word.
 const WORD: &str = "word";
 const USER: &str = "user";
@@ -31,9 +30,8 @@ impl Order {
     /// When a text of the policy is longer than the policy allows.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, NotAField> {
         let mut bytes = Vec::new();
-        if let Some(Account { uid, gid }) = self.account {
-            push(&mut bytes, UID, uid.to_string().as_bytes())?;
-            push(&mut bytes, GID, gid.to_string().as_bytes())?;
+        if let Some(account) = self.account {
+            push(&mut bytes, ACCOUNT, account.to_string().as_bytes())?;
         }
         for word in &self.command {
             push(&mut bytes, WORD, word.as_bytes())?;
@@ -46,23 +44,17 @@ impl Order {
 
     /// Returns the order that a message tells, or `None` if it tells none.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (mut uid, mut gid) = (None, None);
-        let (mut command, mut user) = (Vec::new(), None);
+        let (mut account, mut command, mut user) = (None, Vec::new(), None);
         for field in Fields::of(bytes) {
             let (name, value) = field?;
             let value = str::from_utf8(value).ok()?;
             match name {
-                UID => uid = Some(value.parse().ok()?),
-                GID => gid = Some(value.parse().ok()?),
+                ACCOUNT => account = Some(Account::read(value)?),
                 WORD => command.push(value.to_owned()),
                 USER => user = Some(value.to_owned()),
                 _ => return None,
             }
         }
-        let account = match (uid, gid) {
-            (None, None) => None,
-            (uid, gid) => Some(Account { uid: uid?, gid: gid? }),
-        };
         (!command.is_empty()).then_some(Self { account, command, user })
     }
 }
@@ -99,7 +91,7 @@ mod tests {
         let bytes = order().to_bytes().unwrap();
         assert_eq!(Order::from_bytes(b""), None);
         assert_eq!(Order::from_bytes(&bytes[..bytes.len() - 1]), None);
-        for (name, value) in [("other", ""), ("uid", "x")] {
+        for (name, value) in [("other", ""), ("account", "7:x")] {
             let mut other = bytes.clone();
             push(&mut other, name, value.as_bytes()).unwrap();
             assert_eq!(Order::from_bytes(&other), None, "{name}");

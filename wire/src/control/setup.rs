@@ -44,6 +44,22 @@ pub struct Account {
     pub gid: u32,
 }
 
+/// As chown(1) has it: the user's number, a colon, the group's.
+impl std::fmt::Display for Account {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.uid, self.gid)
+    }
+}
+
+impl Account {
+    /// Returns the account that its text names, or `None`.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        let (uid, gid) = text.split_once(':')?;
+        Some(Self { uid: uid.parse().ok()?, gid: gid.parse().ok()? })
+    }
+}
+
 /// A policy file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PolicyText {

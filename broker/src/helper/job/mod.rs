@@ -41,8 +41,7 @@ pub(crate) struct Job {
 /// The longest message: 16 addresses, and two names or the steps of a script.
 pub(crate) const MAX_JOB: usize = 16 * 1024;
 
-const UID: &str = "uid";
-const GID: &str = "gid";
+const ACCOUNT: &str = "account";
 const WITHIN: &str = "within";
 const TCP: &str = "tcp";
 const UNIX: &str = "unix";
@@ -73,9 +72,8 @@ impl Job {
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, NotAField> {
         let mut bytes = Vec::new();
         let Self { account, within, connect, tls, handed } = self;
-        if let Some(Account { uid, gid }) = account {
-            push(&mut bytes, UID, uid.to_string().as_bytes())?;
-            push(&mut bytes, GID, gid.to_string().as_bytes())?;
+        if let Some(account) = account {
+            push(&mut bytes, ACCOUNT, account.to_string().as_bytes())?;
         }
         for (name, time) in [
             (WITHIN, within),
@@ -125,8 +123,7 @@ impl Job {
 /// What has been read of a message.
 #[derive(Default)]
 struct Reader {
-    uid: Option<u32>,
-    gid: Option<u32>,
+    account: Option<Account>,
     within: Option<Duration>,
     connect_timeout: Option<Duration>,
     keep_alive: Option<Duration>,
@@ -142,8 +139,7 @@ struct Reader {
 impl Reader {
     fn take(&mut self, name: &str, value: &str) -> Option<()> {
         match name {
-            UID => self.uid = Some(value.parse().ok()?),
-            GID => self.gid = Some(value.parse().ok()?),
+            ACCOUNT => self.account = Some(Account::read(value)?),
             WITHIN => self.within = Some(milliseconds(value)?),
             CONNECT_TIMEOUT => self.connect_timeout = Some(milliseconds(value)?),
             KEEP_ALIVE => self.keep_alive = Some(milliseconds(value)?),
@@ -160,10 +156,6 @@ impl Reader {
     }
 
     fn finish(self) -> Option<Job> {
-        let account = match (self.uid, self.gid) {
-            (None, None) => None,
-            (uid, gid) => Some(Account { uid: uid?, gid: gid? }),
-        };
         let auth = match self.auth {
             None if self.values.is_empty() => None,
             None => return None,
@@ -178,7 +170,7 @@ impl Reader {
             tls: None,
             auth,
         };
-        let (tls, handed) = (self.tls, self.handed);
+        let Self { account, tls, handed, .. } = self;
         Some(Job { account, within: self.within?, connect, tls, handed })
     }
 }
