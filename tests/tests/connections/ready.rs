@@ -105,6 +105,11 @@ fn a_server_that_comes_back_has_connections_again_and_the_log_says_so_twice() {
     all_ready(&server);
     let again = "resource \"orders\": connections are kept ready again";
     daemon.log().wait_for("it works again", |line| line.message.starts_with(again));
-    let said = daemon.log().lines().iter().filter(|line| line.message.starts_with(fails)).count();
-    assert_eq!(said, 1);
+    // Another reason is another line, as when the server has no time while it reads its file.
+    let mut said: Vec<String> = daemon.log().lines().into_iter().map(|line| line.message).collect();
+    said.retain(|message| message.starts_with("no connection can be kept ready"));
+    said.iter_mut().for_each(|message| message.retain(|each| !each.is_ascii_digit()));
+    let all = said.len();
+    said.dedup();
+    assert_eq!(said.len(), all, "{said:?}");
 }

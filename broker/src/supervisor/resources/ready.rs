@@ -20,6 +20,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::failure::OpenFailure;
+use super::failures::Failures;
 use super::openable::Openable;
 use crate::fd::{CloseQueue, Depositor};
 use crate::supervisor::news::Told;
@@ -82,7 +83,7 @@ impl ReadyPool {
 
     /// Keeps it full until nobody has it any more.
     async fn keep_full(pool: Weak<Self>, openable: Arc<Openable>, told: Told) {
-        let mut failures = Failures { name: quoted(openable.name()).to_string(), count: 0, told };
+        let mut failures = Failures::default();
         let mut pause = FIRST_PAUSE;
         loop {
             let Some(strong) = pool.upgrade() else { return };
@@ -98,11 +99,16 @@ impl ReadyPool {
                     }
                 }
                 Some(Ok(())) => {
-                    failures.over();
+                    if let Some(count) = failures.succeeded() {
+                        told.good(are_ready_again(openable.name(), count));
+                    }
                     pause = FIRST_PAUSE;
                 }
                 Some(Err(failure)) => {
-                    failures.one(&failure);
+                    let text = failure.text;
+                    if failures.failed(&text) {
+                        told.bad(format!("no connection can be kept ready: {text}"));
+                    }
                     sleep(pause).await;
                     pause = LONGEST_PAUSE.min(pause * 2);
                 }
@@ -183,30 +189,9 @@ fn is_silent(opened: &Opened<OwnedFd>) -> bool {
     poll(&mut [PollFd::new(opened.descriptor(), flags)], Some(&now)) == Ok(0)
 }
 
-/// What the log says of a server that cannot be connected to: once, and once when that is over.
-struct Failures {
-    name: String,
-    /// How many since the last success.
-    count: u64,
-    told: Told,
-}
-
-impl Failures {
-    fn one(&mut self, failure: &OpenFailure) {
-        self.count += 1;
-        if self.count == 1 {
-            let text = &failure.text;
-            self.told.bad(format!("no connection can be kept ready: {text}"));
-        }
-    }
-
-    fn over(&mut self) {
-        let count = std::mem::take(&mut self.count);
-        if count > 0 {
-            let name = &self.name;
-            self.told.good(format!(
-                "resource {name}: connections are kept ready again; failed attempts before that: {count}"
-            ));
-        }
-    }
+fn are_ready_again(name: &str, failed: u64) -> String {
+    let name = quoted(name);
+    format!(
+        "resource {name}: connections are kept ready again; failed attempts before that: {failed}"
+    )
 }
