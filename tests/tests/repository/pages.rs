@@ -290,6 +290,13 @@ fn every_kind_of_record_has_its_message_id_in_the_catalog_and_on_the_pages() {
 }
 
 #[test]
+fn the_page_shows_the_file_for_logrotate_as_it_is_installed() {
+    let file = read("systemd/logrotate.conf");
+    let file: Vec<_> = file.lines().filter(|line| !line.starts_with('#')).collect();
+    assert!(blocks(&read("docs/audit.md"), "text").contains(&file.join("\n")));
+}
+
+#[test]
 fn the_examples_of_records_have_the_fields_of_records() {
     let page = read("docs/audit.md");
     let json = blocks(&page, "json");

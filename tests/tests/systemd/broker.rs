@@ -64,8 +64,12 @@ fn a_client_starts_it_and_the_journal_has_what_was_decided() {
     manager.succeed(&["test", "-f", "/etc/fdbroker/policy.toml"]);
     let added = manager.run_with("again", &["fdbroker", "add", "10/3", "--payload", "-"]);
     assert!(added.status.success(), "{added:?}\n{}", status(&manager));
+    // The path stays, and the next start replaces it.
     manager.succeed(&["systemctl", "stop", SERVICE, SOCKET]);
-    assert!(!manager.run(&["test", "-e", PATH]).status.success(), "the socket unit left its file");
+    manager.succeed(&["systemctl", "start", SOCKET]);
+    manager.succeed(&["test", "-S", PATH]);
+    let got = manager.run(&["fdbroker", "get", "10/3"]);
+    assert_eq!(got.status.code(), Some(4), "{got:?}\n{}", status(&manager));
     manager.end();
 }
 
@@ -90,7 +94,8 @@ fn a_reload_of_the_unit_takes_a_policy_over_and_the_journal_tells_by_message_id(
     assert_eq!(manager.property(SERVICE, "ActiveState"), "active");
 
     fs::write(&policy, "nonsense").unwrap();
-    manager.succeed(&["systemctl", "reload", SERVICE]);
+    let refused = manager.run(&["systemctl", "reload", SERVICE]);
+    assert!(!refused.status.success(), "{refused:?}");
     wait_until("the service manager knows", || {
         manager.property(SERVICE, "StatusText").contains("could not be reloaded")
     });
@@ -105,6 +110,9 @@ fn a_reload_of_the_unit_takes_a_policy_over_and_the_journal_tells_by_message_id(
         (&"reload".into(), &pid.into())
     );
     let failed = wait_for_record(&manager, "failed", "reload");
+    fs::write(&policy, POLICY).unwrap();
+    manager.succeed(&["systemctl", "reload", SERVICE]);
+    wait_until("the corrected policy is in force", || get() == Some(3));
     assert_eq!(
         (&failed["MESSAGE_ID"], &failed["PRIORITY"]),
         (&reloaded["MESSAGE_ID"], &"4".into())
@@ -326,5 +334,54 @@ fn clients_that_wait_are_served_once_the_policy_is_corrected() {
         }
     });
     assert_eq!(manager.property(SERVICE, "ActiveState"), "active");
+    manager.end();
+}
+
+#[test]
+fn a_restart_of_the_socket_unit_alone_cuts_nobody_off() {
+    let manager = match ServiceManager::boot(POLICY) {
+        Ok(manager) => manager,
+        Err(reason) => return skip("a restart of the socket unit", &reason),
+    };
+    manager.succeed(&["systemctl", "start", SOCKET]);
+    keep_something(&manager);
+    let main = manager.property(SERVICE, "MainPID");
+    // The service manager refuses it while the broker listens.
+    let refused = manager.run(&["systemctl", "restart", SOCKET]);
+    assert!(!refused.status.success(), "{refused:?}");
+    assert_eq!(manager.succeed(&["fdbroker", "get", "10/3"]), "kept");
+    manager.succeed(&["systemctl", "stop", SOCKET]);
+    assert_eq!(manager.succeed(&["fdbroker", "get", "10/3"]), "kept");
+    assert_eq!(manager.property(SERVICE, "MainPID"), main);
+
+    // Then it binds by itself; and both are as before once both were started again.
+    manager.succeed(&["systemctl", "restart", SERVICE]);
+    assert_eq!(manager.succeed(&["fdbroker", "get", "10/3"]), "kept");
+    manager.succeed(&["systemctl", "stop", SERVICE]);
+    manager.succeed(&["systemctl", "start", SOCKET]);
+    keep_something(&manager);
+    assert_eq!(manager.property(SOCKET, "ActiveState"), "active");
+    manager.end();
+}
+
+#[test]
+fn no_number_of_starts_and_stops_makes_the_socket_fail() {
+    let manager = match ServiceManager::boot(POLICY) {
+        Ok(manager) => manager,
+        Err(reason) => return skip("many starts and stops of the units", &reason),
+    };
+    // More often than systemd allows by default in 10 seconds.
+    for _ in 0..8 {
+        manager.succeed(&["systemctl", "start", SOCKET]);
+        manager.succeed(&["systemctl", "stop", SOCKET]);
+    }
+    manager.succeed(&["systemctl", "start", SOCKET]);
+    // A client starts the broker, and an administrator stops it.
+    let stops = "for i in $(seq 10); do fdbroker get 10/3; systemctl stop fdbrokerd; done; true";
+    manager.succeed(&["sh", "-c", stops]);
+    assert_eq!(manager.property(SOCKET, "Result"), "success");
+    assert_eq!(manager.property(SOCKET, "ActiveState"), "active");
+    assert_eq!(manager.property(SOCKET, "TriggerLimitIntervalUSec"), "0");
+    keep_something(&manager);
     manager.end();
 }

@@ -52,8 +52,8 @@ fn systemctl_reload_puts_the_policy_in_force_and_the_catalog_explains_what_happe
     assert_eq!(manager.property(SERVICE, "ActiveState"), "active");
 
     installed("/etc/fdbroker", "policy.toml", "version = 2");
-    // Whether it fails is the service manager's to say; the old policy holds in any case.
-    manager.run(&["systemctl", "reload", SERVICE]);
+    let refused = manager.run(&["systemctl", "reload", SERVICE]);
+    assert!(!refused.status.success(), "{refused:?}");
     wait_for("the reload that failed is in the trail", || {
         let trail = manager.succeed(&["cat", TRAIL]);
         let failed = |line: &str| {
@@ -76,4 +76,21 @@ fn systemctl_reload_puts_the_policy_in_force_and_the_catalog_explains_what_happe
 /// The exit status of root's `fdbroker get`.
 fn get(manager: &ServiceManager, slot: &str) -> Option<i32> {
     manager.run(&["fdbroker", "get", slot]).status.code()
+}
+
+#[test]
+fn the_units_have_nothing_that_systemd_warns_of() {
+    let what = "systemd-analyze verify of the units";
+    let manager = match ServiceManager::boot(&policy("services/0")) {
+        Ok(manager) => manager,
+        Err(reason) => return skip(what, &reason),
+    };
+    if !manager.run(&["sh", "-c", "command -v systemd-analyze"]).status.success() {
+        return skip(what, "there is no systemd-analyze");
+    }
+    let units = ["fdbrokerd.service", "fdbrokerd.socket"];
+    let verified = manager.run(&[&["systemd-analyze", "verify", "--man=no"][..], &units].concat());
+    let said = String::from_utf8_lossy(&verified.stderr).into_owned();
+    assert!(verified.status.success() && !said.contains("fdbroker"), "{said}");
+    manager.end();
 }
