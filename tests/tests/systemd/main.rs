@@ -1,5 +1,6 @@
 //! The broker under the machine's own systemd, booted in namespaces, with the units that come with it.
 //!
+//! - [`applications`]: units of programs that take something from the broker
 //! - [`broker`]: the service and its socket
 //! - [`connections`]: a connection to a server, with the example drop-in
 //! - [`ends`]: how a broker ends
@@ -9,6 +10,7 @@
 //! - [`units`]: a reload, a drop-in, the catalog of the journal
 //! - [`upgrade`]: a server that is upgraded by `systemctl reload`
 
+mod applications;
 mod broker;
 mod connections;
 mod ends;

@@ -21,6 +21,7 @@ id = "the shop hands on what it has"
 allow = ["claim", "get", "add", "del", "tag", "list"]
 slots = ["shop/*"]
 user = "daemon"
+unit = "shop.service"
 "#;
 
 /// The unit on the page.
