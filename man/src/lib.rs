@@ -2,13 +2,20 @@
 //! `--help` shows, the policy language from `docs/policy.md`. What neither says is beside this
 //! crate's sources, as Markdown.
 //!
-//! The pages are kept in `man/`, for packagers; a test compares them with what is made here.
+//! The pages are kept in `man/`, for packagers; a test compares them with what is made here. So are
+//! the files by which shells complete the command lines, in `man/completions/`.
 
 mod command;
+mod completions;
 mod markdown;
 mod page;
 
 pub use page::Page;
+
+/// Every file by which a shell completes a command line.
+pub fn completions() -> Vec<Page> {
+    completions::completions()
+}
 
 /// Every page.
 pub fn pages() -> Vec<Page> {

@@ -2,12 +2,12 @@
 
 use roff::{Roff, bold, roman};
 
-/// A manual page.
+/// A manual page, or another file that is made from the command lines.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Page {
-    /// The name of its file, such as `fdbroker.1`.
+    /// Its file in `man/`, such as `fdbroker.1`.
     pub file: String,
-    /// The page in roff.
+    /// What is in it; a page is in roff.
     pub text: String,
 }
 

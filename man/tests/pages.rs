@@ -1,4 +1,4 @@
-//! The pages in `man/` are those that the sources make, and they have everything in them.
+//! The pages and completions in `man/` are those that the sources make, and have everything in them.
 //!
 //! `REWRITE=1 cargo test -p fdbroker-man` writes them again; then read the difference.
 
@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use fdbroker_man::pages;
+use fdbroker_man::{completions, pages};
 
 fn kept(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(file)
@@ -22,7 +22,7 @@ fn words(file: &str) -> String {
 #[test]
 fn the_pages_that_are_kept_are_those_that_the_sources_make() {
     let mut differing = Vec::new();
-    for page in pages() {
+    for page in pages().into_iter().chain(completions()) {
         let path = kept(&page.file);
         if std::env::var_os("REWRITE").is_some() {
             fs::write(&path, &page.text).unwrap();
@@ -35,6 +35,37 @@ fn the_pages_that_are_kept_are_those_that_the_sources_make() {
         differing.is_empty(),
         "write them with REWRITE=1, and read the difference: {differing:?}"
     );
+}
+
+#[test]
+fn every_option_and_every_subcommand_is_completed() {
+    for completion in completions() {
+        let daemon = completion.file.contains("fdbrokerd");
+        let definition = if daemon { fdbrokerd::definition() } else { fdbroker_cli::definition() };
+        let all = definition.get_subcommands().chain([&definition]);
+        let options = all.flat_map(|it| it.get_arguments()).filter_map(|it| it.get_long());
+        for word in definition.get_subcommands().map(|it| it.get_name()).chain(options) {
+            assert!(completion.text.contains(word), "{}: {word}", completion.file);
+        }
+    }
+}
+
+#[test]
+fn each_shell_takes_its_completions() {
+    for (shell, end) in [("bash", ".bash"), ("zsh", ""), ("fish", ".fish")] {
+        if !is_there(shell) {
+            eprintln!("skipped: the completions in {shell}: it is not there");
+            continue;
+        }
+        for completion in completions() {
+            let named = completion.file.strip_suffix(end).is_some_and(|name| !name.contains('.'));
+            if named {
+                let path = kept(&completion.file);
+                let status = Command::new(shell).arg("-n").arg(path).status().expect("it starts");
+                assert!(status.success(), "{shell} {}", completion.file);
+            }
+        }
+    }
 }
 
 #[test]

@@ -45,6 +45,15 @@ group=$root/cgroups/fdbroker-test-$$
 mkdir "$group"
 trap 'find "$group" -depth -type d -exec rmdir {} +' EXIT
 mount -t overlay overlay -o "lowerdir=/,upperdir=$root/upper,workdir=$root/work" machine
+eval "$7"
+sh -c 'echo 0 >"$1/cgroup.procs"; shift; exec "$@"' sh "$group" \
+    setpriv --pdeathsig KILL \
+    unshare --mount --pid --fork --kill-child --uts --ipc --net --cgroup \
+    sh -c "$6" sh "$root/machine" || true
+"#;
+
+/// Puts the broker, its units and a policy where an administrator would.
+const INSTALL: &str = r#"
 install -D -m 755 "$2" machine/usr/local/bin/fdbrokerd
 install -D -m 755 "$3" machine/usr/local/bin/fdbroker
 install -D -m 644 "$4/fdbrokerd.service" machine/etc/systemd/system/fdbrokerd.service
@@ -52,11 +61,10 @@ install -D -m 644 "$4/fdbrokerd.socket" machine/etc/systemd/system/fdbrokerd.soc
 install -D -m 644 "$4/fdbroker.sysusers.conf" machine/etc/sysusers.d/fdbroker.conf
 install -D -m 644 "$4/fdbroker.tmpfiles.conf" machine/etc/tmpfiles.d/fdbroker.conf
 install -D -m 644 "$5" machine/etc/fdbroker/policy.toml
-sh -c 'echo 0 >"$1/cgroup.procs"; shift; exec "$@"' sh "$group" \
-    setpriv --pdeathsig KILL \
-    unshare --mount --pid --fork --kill-child --uts --ipc --net --cgroup \
-    sh -c "$6" sh "$root/machine" || true
 "#;
+
+/// Lets packages start services, which the image of a container can forbid.
+const ALLOW_SERVICES: &str = "rm -f machine/usr/sbin/policy-rc.d";
 
 /// Becomes init. Settings of the kernel and the buses are read-only, and there are no devices but
 /// those that every program needs.
@@ -88,6 +96,19 @@ impl ServiceManager {
     /// # Errors
     /// Why that cannot be done here.
     pub fn boot(policy: &str) -> Result<Self, String> {
+        Self::prepared(policy, INSTALL)
+    }
+
+    /// Boots one that has no broker; packages can be installed in it.
+    ///
+    /// # Errors
+    /// Why that cannot be done here.
+    pub fn boot_without_broker() -> Result<Self, String> {
+        Self::prepared("", ALLOW_SERVICES)
+    }
+
+    /// Boots one, after a part of [`OUTER`].
+    fn prepared(policy: &str, prepare: &str) -> Result<Self, String> {
         if !crate::is_root() {
             return Err("only root can boot a service manager".to_owned());
         }
@@ -103,7 +124,7 @@ impl ServiceManager {
             .args(["--pdeathsig", "KILL", "unshare", "--mount", "sh", "-c", OUTER, "sh"])
             .arg(root)
             .args([&binaries().daemon, &binaries().command, &units, &policy])
-            .arg(INNER)
+            .args([INNER, prepare])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

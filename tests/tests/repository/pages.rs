@@ -94,6 +94,13 @@ fn every_policy_of_the_readme_and_the_upgrader_and_the_example_for_systemd_load(
     }
 }
 
+#[test]
+fn the_policy_that_is_installed_grants_nothing() {
+    let text = read("systemd/policy.default.toml");
+    let policy = load(&[SourceText::new("policy.toml", &text)], &EveryName::default()).unwrap();
+    assert_eq!((policy.rule_count(), policy.resources().len()), (0, 0));
+}
+
 /// Newcomers read it from the top: what is longer has a page of its own.
 #[test]
 fn the_readme_is_short() {

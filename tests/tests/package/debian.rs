@@ -1,0 +1,156 @@
+//! The Debian package, from the first installation to the purge.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use fdbroker_tests::{skip, systemd::ServiceManager};
+
+use super::{built, is_there, root, succeed};
+
+const SERVICE: &str = "fdbrokerd.service";
+const SOCKET: &str = "fdbrokerd.socket";
+const POLICY: &str = "/etc/fdbroker/policy.toml";
+const RULES: &str = r#"
+[tags.services]
+id = 10
+accept = ["unix-listener", "tcp-listener", "none"]
+
+[[rules]]
+id = "root keeps things here, and operates"
+allow = ["*"]
+slots = ["services/*"]
+user = "root"
+
+[[rules]]
+id = "root operates"
+allow = ["operate"]
+user = "root"
+"#;
+
+/// Two packages of this version, the second to upgrade to; built by the first call.
+fn packages() -> Result<&'static [PathBuf; 2], String> {
+    static PACKAGES: OnceLock<[PathBuf; 2]> = OnceLock::new();
+    for tool in ["cargo-deb", "dpkg", "make", "ld", "objcopy"] {
+        if !is_there(tool) {
+            return Err(format!("there is no {tool}"));
+        }
+    }
+    Ok(PACKAGES.get_or_init(|| ["1", "2"].map(package)))
+}
+
+fn package(revision: &str) -> PathBuf {
+    let built = built();
+    let mut make = Command::new("make");
+    make.arg("deb")
+        .env("BUILT", &built)
+        .env("FAST", "1")
+        .env("REVISION", revision)
+        .env_remove("MAKEFLAGS");
+    succeed(make.current_dir(root()));
+    let end = format!("-{revision}_");
+    let files = fs::read_dir(&built).unwrap().map(|entry| entry.unwrap().path());
+    let mut packages = files.filter(|path| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        name.starts_with("fdbroker_") && name.contains(&end) && name.ends_with(".deb")
+    });
+    packages.next().expect("a package was made")
+}
+
+/// A machine without the broker, and with both packages below /root.
+fn booted(what: &str) -> Option<ServiceManager> {
+    let packages = packages().map_err(|reason| skip(what, &reason)).ok()?;
+    let booted = ServiceManager::boot_without_broker();
+    let manager = booted.map_err(|reason| skip(what, &reason)).ok()?;
+    for (package, name) in packages.iter().zip(["first", "second"]) {
+        fs::copy(package, manager.path(&format!("/root/{name}.deb"))).unwrap();
+    }
+    Some(manager)
+}
+
+/// What dpkg said.
+#[track_caller]
+fn install(manager: &ServiceManager, name: &str) -> String {
+    let package = format!("/root/{name}.deb");
+    let script = format!("dpkg --force-confold -i {package} 2>&1");
+    manager.succeed(&["sh", "-c", &script])
+}
+
+fn add(manager: &ServiceManager, payload: &str, command: &[&str]) {
+    let added = manager.run_with(payload, &[&["fdbroker", "add"], command].concat());
+    assert!(added.status.success(), "{added:?}");
+}
+
+/// The files that are named after the broker, but for the packages to install.
+fn traces(manager: &ServiceManager) -> String {
+    let find = "find /etc /run /usr /var -xdev -name '*fdbroker*' | sort";
+    manager.succeed(&["sh", "-c", find])
+}
+
+fn main_process(manager: &ServiceManager) -> String {
+    manager.property(SERVICE, "MainPID")
+}
+
+#[test]
+fn an_unprivileged_users_first_request_starts_the_broker_which_grants_nothing() {
+    let Some(manager) = booted("the Debian package") else { return };
+    install(&manager, "first");
+    assert_eq!(manager.property(SOCKET, "ActiveState"), "active");
+    assert_eq!(manager.property(SOCKET, "UnitFileState"), "enabled");
+    assert_eq!(manager.property(SERVICE, "ActiveState"), "inactive");
+    manager.succeed(&["getent", "passwd", "fdbroker"]);
+    for user in [0, 12345] {
+        let refused = manager.run_as(user, &["fdbroker", "get", "10/3"]);
+        assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+    }
+    assert_eq!(manager.property(SERVICE, "ActiveState"), "active");
+    manager.succeed(&["systemctl", "reload", SERVICE]);
+    // What else is installed works where it is.
+    manager.succeed(&["ldconfig", "-p"]).find("libescrow.so.0").expect("the linker knows it");
+    manager.succeed(&["/usr/bin/python3", "-c", "import fdbroker"]);
+    manager.succeed(&["perl", "-c", "/etc/needrestart/conf.d/fdbroker.conf"]);
+    manager.end();
+}
+
+#[test]
+fn an_upgrade_loses_no_deposit_and_a_purge_leaves_nothing() {
+    const DEPOSITS: usize = 10;
+    let Some(manager) = booted("an upgrade of the Debian package") else { return };
+    let before_all = traces(&manager);
+    install(&manager, "first");
+    let policy = manager.path(POLICY);
+    let whole = fs::read_to_string(&policy).unwrap() + RULES;
+    fs::write(&policy, &whole).unwrap();
+    manager.succeed(&["systemctl", "start", SERVICE]);
+    let deposits = |name: &str| format!("for i in $(seq {DEPOSITS}); do {name}; done");
+    let listen = "fdbroker add 10/$i --listen unix:/run/kept.$i --payload /etc/hostname";
+    manager.succeed(&["sh", "-ec", &deposits(listen)]);
+    add(&manager, "secret", &["10/0", "--payload", "-"]);
+
+    let before = main_process(&manager);
+    install(&manager, "second");
+    let version = manager.succeed(&["dpkg-query", "-f", "${Version}", "-W", "fdbroker"]);
+    assert!(version.ends_with("-2"), "{version}");
+    assert_ne!(main_process(&manager), before);
+    assert_eq!(manager.succeed(&["fdbroker", "get", "10/0"]), "secret");
+    manager.succeed(&["sh", "-ec", &deposits("fdbroker exec 10/$i -- true")]);
+    assert_eq!(fs::read_to_string(&policy).unwrap(), whole);
+
+    // A policy that does not load leaves the broker alone that runs with the one before.
+    let before = main_process(&manager);
+    fs::write(&policy, "nonsense").unwrap();
+    let said = install(&manager, "first");
+    assert!(said.contains("the broker of before goes on"), "{said}");
+    assert_eq!(main_process(&manager), before);
+    assert_eq!(manager.succeed(&["fdbroker", "get", "10/0"]), "secret");
+
+    manager.succeed(&["dpkg", "-r", "fdbroker"]);
+    manager.succeed(&["test", "-e", POLICY]);
+    assert!(!manager.run(&["systemctl", "--quiet", "is-active", SERVICE]).status.success());
+    assert!(!manager.run(&["systemctl", "--quiet", "is-active", SOCKET]).status.success());
+    manager.succeed(&["dpkg", "-P", "fdbroker"]);
+    assert_eq!(traces(&manager), before_all);
+    assert!(!manager.run(&["getent", "passwd", "fdbroker"]).status.success());
+    manager.end();
+}
