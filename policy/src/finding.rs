@@ -25,6 +25,8 @@ pub struct Finding {
     pub message: String,
     /// What to do.
     pub remedy: String,
+    /// Whether the policy loads all the same.
+    is_warning: bool,
     /// Which of the files, in their order.
     file: usize,
     place: Option<Place>,
@@ -66,10 +68,26 @@ impl Finding {
             column: 0,
             message: escape(cut(message.as_ref()).as_ref()),
             remedy: escape(cut(remedy.as_ref()).as_ref()),
+            is_warning: false,
             file: 0,
             place: None,
             related: None,
         }
+    }
+
+    /// As a warning: the policy loads all the same.
+    pub(crate) fn into_warning(self) -> Self {
+        Self { is_warning: true, ..self }
+    }
+
+    /// Returns the finding on one line, with its place.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let place = match self.line {
+            0 => self.path.clone(),
+            line => format!("{}:{line}:{}", self.path, self.column),
+        };
+        format!("{place}: {}; {}", self.message, self.remedy)
     }
 
     /// A finding about a place; the path is already escaped.
@@ -178,8 +196,10 @@ impl<'a> IntoIterator for &'a Findings {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let error = heading(&self.path, self.place.as_ref(), "error");
-        let title = Level::ERROR.with_name(error).primary_title(self.message.as_str());
+        let (name, level) =
+            if self.is_warning { ("warning", Level::WARNING) } else { ("error", Level::ERROR) };
+        let name = heading(&self.path, self.place.as_ref(), name);
+        let title = level.with_name(name).primary_title(self.message.as_str());
         let help = Level::HELP.message(self.remedy.as_str());
         let Some(place) = &self.place else {
             return write_report(f, &[Group::with_title(title).element(help)]);

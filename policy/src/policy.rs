@@ -8,8 +8,8 @@ use crate::index::RuleIndex;
 use crate::rule::Rule;
 use crate::verdict::Accumulator;
 use crate::{
-    Conditions, Gid, Index, Moment, Peer, Rates, Resource, ResourceIndex, Right, Settings, Slot,
-    Tag, TagSettings, Target, Uid, Verdict,
+    Conditions, Finding, Gid, Index, Moment, Peer, Rates, Resource, ResourceIndex, Right, Settings,
+    Slot, Tag, TagSettings, Target, Uid, Verdict,
 };
 
 /// Everything that a policy file says.
@@ -29,6 +29,7 @@ pub struct Policy {
     timed: bool,
     tests: usize,
     names: KnownNames,
+    warnings: Vec<Finding>,
 }
 
 impl Policy {
@@ -106,6 +107,17 @@ impl Policy {
     pub fn rules_with_rates(&self) -> impl Iterator<Item = (&str, Rates)> {
         let set = self.rules.iter().filter(|rule| rule.rates != Rates::default());
         set.map(|rule| (rule.id.as_str(), rule.rates))
+    }
+
+    /// Returns what the policy has loaded in spite of, such as users who do not exist. Of very many, the first.
+    #[must_use]
+    pub fn warnings(&self) -> &[Finding] {
+        &self.warnings
+    }
+
+    /// Notes what it has loaded in spite of.
+    pub(crate) fn with_warnings(self, warnings: Vec<Finding>) -> Self {
+        Self { warnings, ..self }
     }
 
     /// What the policy calls a user, if it names it. Of several names the first in the alphabet.
@@ -288,6 +300,7 @@ impl Parts {
         Policy {
             tests: self.tests,
             names: self.names,
+            warnings: Vec::new(),
             timed: self.rules.iter().any(|rule| rule.valid.is_limited()),
             settings: self.settings,
             tags_by_name: self.tags.iter().map(|tag| (tag.name.clone(), tag.id)).collect(),

@@ -1,5 +1,7 @@
 //! A rule: who, which rights, and what of.
 
+use std::borrow::Cow;
+
 use crate::glob::Glob;
 use crate::pattern::Pattern;
 use crate::rights::Rights;
@@ -42,6 +44,10 @@ pub struct Who {
     pub cgroups: Option<Box<[Glob]>>,
     /// Patterns of labels.
     pub labels: Option<Box<[Glob]>>,
+    /// Whether a user is named who could not be looked up.
+    pub unknown_users: bool,
+    /// Whether a group is named that could not be looked up.
+    pub unknown_groups: bool,
 }
 
 impl Rule {
@@ -91,14 +97,31 @@ impl Who {
 
     /// Whether a rule that denies counts for a peer: a condition that could not be read of it
     /// counts as met. Otherwise a process that a rule keeps out by its unit would only have to end
-    /// before somebody looks.
+    /// before somebody looks. A name that could not be looked up may be anybody's.
     pub fn keeps_out(&self, peer: &Peer<'_>) -> bool {
-        self.includes(peer)
-            || peer.vanished && self.includes_user(peer.uid)
-            || peer.out_of_sight
-                && self.includes_user(peer.uid)
-                && self.includes_a_group(peer)
+        if !(self.unknown_users || self.includes_user(peer.uid)) {
+            return false;
+        }
+        let in_place = || {
+            any_matches(self.units.as_deref(), peer.unit)
+                && any_matches(self.cgroups.as_deref(), peer.cgroup)
+        };
+        peer.vanished
+            || (self.unknown_groups || self.includes_a_group(peer))
                 && any_matches(self.labels.as_deref(), peer.label)
+                && (peer.out_of_sight || in_place())
+    }
+
+    /// Returns whom a rule keeps out that denies: a name that could not be looked up may be anybody's.
+    #[must_use]
+    pub fn kept_out(&self) -> Cow<'_, Self> {
+        if !self.unknown_users && !self.unknown_groups {
+            return Cow::Borrowed(self);
+        }
+        let mut who = self.clone();
+        who.users = who.users.filter(|_| !self.unknown_users);
+        who.groups = who.groups.filter(|_| !self.unknown_groups);
+        Cow::Owned(who)
     }
 
     /// Whether the users allow for this one.
@@ -220,6 +243,19 @@ mod tests {
         assert!(!unit.keeps_out(&Peer { out_of_sight: false, ..hidden }));
         let another = Who { users: users(&[8]).users, ..unit };
         assert!(!another.keeps_out(&hidden));
+    }
+
+    #[test]
+    fn a_name_that_could_not_be_looked_up_allows_nobody_and_denies_everybody() {
+        let nobody = Who { users: Some(Box::new([])), unknown_users: true, ..Who::default() };
+        assert!(!nobody.includes(&PEER) && nobody.keeps_out(&PEER));
+        let also = Who { unknown_users: true, ..users(&[7]) };
+        assert!(also.includes(&PEER) && also.keeps_out(&PEER));
+        let group = Who { groups: Some(Box::new([])), unknown_groups: true, ..Who::default() };
+        assert!(!group.includes(&PEER) && group.keeps_out(&PEER));
+        let elsewhere = globs(&["x.service"], Star::Anything);
+        assert!(!Who { units: elsewhere, ..nobody.clone() }.keeps_out(&PEER));
+        assert!(!Who { users: users(&[8]).users, ..group }.keeps_out(&PEER));
     }
 
     #[test]

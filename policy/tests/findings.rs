@@ -1,6 +1,6 @@
 //! Every diagnostic: each `tests/findings/NAME.toml` is refused with exactly the report in
 //! `NAME.txt`. Where `NAME` is a directory, its `policy.toml` is the main file and the others are
-//! drop-ins.
+//! drop-ins. Each `tests/warnings/NAME.toml` loads, with exactly the warnings in its `NAME.txt`.
 //!
 //! `REWRITE=1 cargo test -p fdbroker-policy --test findings` writes the reports again; then read
 //! the difference.
@@ -14,7 +14,11 @@ use fdbroker_policy::{Findings, SourceText, load};
 use support::{Machine, load_one};
 
 fn cases() -> Vec<PathBuf> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/findings");
+    cases_of("tests/findings")
+}
+
+fn cases_of(directory: &str) -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
     let entries = fs::read_dir(directory).expect("the cases");
     let mut paths: Vec<_> = entries.map(|entry| entry.expect("a case").path()).collect();
     paths.retain(|path| path.extension().is_none_or(|extension| extension == "toml"));
@@ -49,11 +53,23 @@ fn refuse(text: &str) -> Findings {
 
 #[test]
 fn every_case_is_refused_with_exactly_the_report_beside_it() {
+    assert_reports(&cases(), report);
+}
+
+#[test]
+fn what_names_lack_is_a_warning_and_the_policy_loads() {
+    assert_reports(&cases_of("tests/warnings"), |path| {
+        let policy = load(&sources(path), &Machine).expect("it loads");
+        policy.warnings().iter().map(|warning| format!("{warning}\n")).collect()
+    });
+}
+
+fn assert_reports(cases: &[PathBuf], report: impl Fn(&Path) -> String) {
     let mut differing = Vec::new();
-    for path in cases() {
-        let (found, expected) = (report(&path), path.with_extension("txt"));
+    for path in cases {
+        let (found, expected) = (report(path), path.with_extension("txt"));
         if std::env::var_os("REWRITE").is_some() {
-            fs::write(&expected, &found).unwrap();
+            fs::write(&expected, &found).expect("written");
         }
         if fs::read_to_string(&expected).unwrap_or_default() != found {
             differing.push(format!("{}:\n{found}", path.display()));

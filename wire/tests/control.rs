@@ -90,7 +90,7 @@ fn connections() -> impl Strategy<Value = Control<u32>> {
 fn setup() -> impl Strategy<Value = Setup> {
     let account = any::<(u32, u32)>().prop_map(|(uid, gid)| Account { uid, gid });
     let policy = (".{0,60}", "(.|\n){0,400}").prop_map(|(path, text)| PolicyText { path, text });
-    let name = (any::<bool>(), ".{1,40}", any::<u32>()).prop_map(|(group, name, id)| {
+    let name = (any::<bool>(), ".{1,40}", any::<Option<u32>>()).prop_map(|(group, name, id)| {
         let kind = if group { NameKind::Group } else { NameKind::User };
         KnownName { kind, name, id }
     });

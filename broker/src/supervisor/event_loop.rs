@@ -54,6 +54,8 @@ enum Event {
     Hangup,
     /// The files of the policy have changed, and an older one is in force.
     PolicyChanged,
+    /// Names of the policy are to be looked up again.
+    NamesDue,
     /// It has been read again.
     Reloaded(Done),
     /// Somebody has deleted the audit file.
@@ -109,6 +111,7 @@ impl Supervisor {
         let mut signals = Signals::heed().map_err(StartError::Runtime)?;
         self.opener.keep_ready(&self.told);
         self.begin_under_older();
+        self.tell_names();
         loop {
             self.listener.repair(&self.log);
             let end = match spawn::worker(&self.spawner, &self.log, self.close_queue.clone()) {
@@ -185,6 +188,7 @@ impl Supervisor {
                 () = pulse.beat() => Event::Beat,
                 done = self.reloads.done() => Event::Reloaded(done),
                 () = self.watch.changed() => Event::PolicyChanged,
+                () = self.retry.is_due() => Event::NamesDue,
                 Some(news) = self.news.recv() => Event::News(news),
                 event = next(&mut link, &mut opened, &self.close_queue, &self.records) => event,
             };
@@ -222,6 +226,7 @@ impl Supervisor {
                 Event::News(News::Good(text)) => self.log.info(&text),
                 Event::News(News::Bad(text)) => self.log.error(&text),
                 Event::Hangup => self.hang_up(served.then_some(&mut link)),
+                Event::NamesDue => self.look_names_up(),
                 Event::PolicyChanged => self.reload(Asker::Files),
                 Event::NoAuditFile => self.make_audit_file(served.then_some(&mut link)),
                 Event::Reloaded(done) => self.reloaded(done, served.then_some(&mut link)),

@@ -78,13 +78,22 @@ impl Supervisor {
 
     /// What there is to say of where the policy comes from.
     fn policy_lines(&self) -> String {
-        let (degraded, from) = match &self.source.older {
-            Some(older) => ("policy", format!("last good, of {}", older.stamp)),
-            None if self.source.texts.is_empty() => ("none", "built-in".to_owned()),
-            None => ("none", "files".to_owned()),
+        let from = match &self.source.older {
+            Some(older) => format!("last good, of {}", older.stamp),
+            None if self.source.texts.is_empty() => "built-in".to_owned(),
+            None => "files".to_owned(),
         };
-        let kept = self.keeper.seen();
-        format!("degraded={degraded}\npolicy_from={from}\nlast_good_policy={kept}\n")
+        let names = &self.source.names;
+        let degraded = [(self.source.older.is_some(), "policy"), (names.has_unknown(), "names")];
+        let degraded = degraded.into_iter().filter(|(is, _)| *is);
+        let degraded: Vec<_> = degraded.map(|(_, what)| what.to_owned()).collect();
+        format!(
+            "degraded={}\npolicy_from={from}\nlast_good_policy={}\nnames_unknown={}\nnames_absent={}\n",
+            or_none(&degraded),
+            self.keeper.seen(),
+            names.unknown(),
+            names.absent(),
+        )
     }
 }
 

@@ -37,6 +37,8 @@ pub(crate) enum ReloadError {
     Gone(PathBuf),
     Capabilities(SandboxError),
     Hangs,
+    /// Names are as open as before.
+    NoNews,
     NoThread(io::Error),
 }
 
@@ -46,14 +48,7 @@ impl PolicyError {
         let Self::File(PolicyFileError::Findings(findings)) = self else {
             return vec![self.to_string()];
         };
-        let line = |finding: &Finding| {
-            let place = match finding.line {
-                0 => finding.path.clone(),
-                line => format!("{}:{line}:{}", finding.path, finding.column),
-            };
-            format!("{place}: {}; {}", finding.message, finding.remedy)
-        };
-        findings.iter().map(line).chain(findings.rest()).collect()
+        findings.iter().map(Finding::line).chain(findings.rest()).collect()
     }
 }
 
@@ -119,6 +114,7 @@ impl fmt::Display for ReloadError {
                 "reading the policy timed out: opening a resource or looking up an account hangs; \
                  repair the device or the name service, and reload again",
             ),
+            Self::NoNews => f.write_str("no name of the policy is known that was not before"),
             Self::NoThread(error) => write!(
                 f,
                 "cannot start a thread that reads the policy: {error}; raise TasksMax= of the unit"

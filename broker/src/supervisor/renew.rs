@@ -74,7 +74,10 @@ impl Supervisor {
     pub(crate) fn in_force(&mut self, generation: u32) {
         if self.awaited == Some(generation) {
             self.awaited = None;
-            self.keeper.keep(&self.source.texts);
+            // An older one is kept already.
+            if self.source.older.is_none() {
+                self.keeper.keep(&self.source.texts);
+            }
             self.tell_reloaded("serving under the new policy");
         }
     }
@@ -87,14 +90,30 @@ impl Supervisor {
     }
 
     pub(crate) fn reload(&mut self, asker: Asker) {
-        if asker != Asker::Files {
+        if matches!(asker, Asker::Session(_) | Asker::Operator) {
             notify::reloading(&self.log);
         }
         self.reloads.ask(asker, &self.source, &self.opener);
     }
 
+    /// Looks names up again, unless an earlier look hangs.
+    pub(crate) fn look_names_up(&mut self) {
+        if self.reloads.hang() {
+            self.retry.again();
+        } else {
+            self.reload(Asker::Names);
+        }
+    }
+
     /// Takes the new policy over and hands it to the worker; or leaves everything as it was.
     pub(crate) fn reloaded(&mut self, (outcome, askers): Done, mut serving: Option<&mut Link>) {
+        if askers.iter().all(|asker| *asker == Asker::Names) && outcome.is_err() {
+            self.retry.again();
+            if matches!(outcome, Err(ReloadError::NoNews)) {
+                self.reloads.begin(&self.source, &self.opener);
+                return;
+            }
+        }
         let outcome = outcome.and_then(|fresh| {
             self.records.suffice(&fresh.source.policy)?;
             Ok(fresh)
@@ -152,11 +171,14 @@ impl Supervisor {
         }
         source.odd.iter().for_each(|odd| self.log.warn(odd));
         self.awaited = Some(source.generation);
-        if self.source.older.is_some() {
-            self.log.info("the policy loads again; it takes the place of the last good one");
+        if source.older.is_none() {
+            if self.source.older.is_some() {
+                self.log.info("the policy loads again; it takes the place of the last good one");
+            }
+            self.watch = PolicyWatch::default();
         }
-        self.watch = PolicyWatch::default();
         self.source = source;
+        self.tell_names();
         self.opener = opener;
         self.opener.keep_ready(&self.told);
         self.records.follow(&self.source.policy);
@@ -167,6 +189,12 @@ impl Supervisor {
 }
 
 impl Supervisor {
+    /// Says what the policy has loaded in spite of, and looks open names up again later.
+    pub(crate) fn tell_names(&mut self) {
+        self.source.policy.warnings().iter().for_each(|finding| self.log.warn(&finding.line()));
+        self.retry.begin(self.source.names.are_open());
+    }
+
     /// Says that an older policy is in force, and watches for one that loads.
     pub(crate) fn begin_under_older(&mut self) {
         let Some(older) = &self.source.older else { return };

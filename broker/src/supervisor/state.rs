@@ -18,6 +18,7 @@ use super::notify::Readiness;
 use super::policy::keeper::Keeper;
 use super::policy::last_good::LastGood;
 use super::policy::reload::Reloads;
+use super::policy::retry::Retry;
 use super::policy::source::PolicySource;
 use super::policy::watch::PolicyWatch;
 use super::resources::pool::Opener;
@@ -41,6 +42,8 @@ pub(crate) struct Supervisor {
     pub(crate) keeper: Keeper,
     /// Looks at the policy files while an older policy is in force.
     pub(crate) watch: PolicyWatch,
+    /// When names are looked up again.
+    pub(crate) retry: Retry,
     pub(crate) listener: Listener,
     pub(crate) opener: Opener,
     /// What happens to resources while nobody asks for them.
@@ -88,6 +91,7 @@ impl Supervisor {
             source,
             keeper: Keeper::new(None, Told(told.clone())),
             watch: PolicyWatch::default(),
+            retry: Retry::default(),
             listener,
             opener,
             leases: Leases::new(Told(told.clone()), close_queue.clone())?,

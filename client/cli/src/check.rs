@@ -104,7 +104,13 @@ fn policy_file(args: &ConnectArgs) -> PathBuf {
 /// A policy, and how many drop-ins belong to it. Findings are printed.
 fn load_file(file: &Path) -> Result<(Policy, usize), Failure> {
     match fdbroker_host::load_policy(file) {
-        Ok((sources, policy)) => Ok((policy, sources.len().saturating_sub(1))),
+        Ok((sources, policy)) => {
+            policy
+                .warnings()
+                .iter()
+                .for_each(|warning| terminal::complain(format_args!("{warning}")));
+            Ok((policy, sources.len().saturating_sub(1)))
+        }
         Err(PolicyFileError::Findings(findings)) => {
             terminal::complain(format_args!("{findings}"));
             Err(Failure::Findings)

@@ -22,11 +22,32 @@ pub(super) enum Sort {
 pub(super) struct Accounts<'n> {
     names: &'n dyn Names,
     answers: HashMap<(Sort, String), Answer>,
+    /// Whether a rule names somebody who is not there, or not known.
+    lack_some: bool,
+}
+
+/// Whom a value means.
+pub(super) enum Meant {
+    Id(u32),
+    /// Nobody has the name.
+    Absent,
+    /// Nobody can tell, for the reason given.
+    Unknown(String),
 }
 
 impl<'n> Accounts<'n> {
     pub(super) fn new(names: &'n dyn Names) -> Self {
-        Self { names, answers: HashMap::new() }
+        Self { names, answers: HashMap::new(), lack_some: false }
+    }
+
+    /// Whether a rule names somebody who is not there, or not known.
+    pub(super) const fn lack_some(&self) -> bool {
+        self.lack_some
+    }
+
+    /// A rule names somebody who is not there, or not known.
+    pub(super) const fn lack(&mut self) {
+        self.lack_some = true;
     }
 
     /// The number of a user or group given by name or number, unless there is a finding about it.
@@ -36,26 +57,32 @@ impl<'n> Accounts<'n> {
         sort: Sort,
         report: &mut Report<'_>,
     ) -> Option<u32> {
-        if let Some(name) = value.get_ref().as_str() {
-            return self.by_name(name, &value.span(), sort, report);
+        let name = value.get_ref().as_str().unwrap_or_default();
+        match self.meant(value, sort, report)? {
+            Meant::Id(id) => Some(id),
+            Meant::Absent => {
+                report.add(&value.span(), sort.absent(name), sort.remedy(name));
+                None
+            }
+            Meant::Unknown(reason) => {
+                let remedy = sort.remedy_of_lookup();
+                report.add(&value.span(), sort.unknown(name, &reason), remedy);
+                None
+            }
         }
-        let Some(integer) = value.get_ref().as_integer() else {
-            wrong_type(value, sort.expected(), report);
-            return None;
-        };
-        // The greatest number is (uid_t) -1, which the kernel takes for "nobody at all".
-        let id = number(integer)
-            .and_then(|number| u32::try_from(number).ok())
-            .filter(|id| *id != u32::MAX);
-        if id.is_none() {
-            let message = format!("{integer} cannot be the number of a {}", sort.noun());
-            report.add(
-                &value.span(),
-                message,
-                format!("write a number from 0 to {}", u32::MAX - 1),
-            );
+    }
+
+    /// Whom a user or group given by name or number means, unless there is a finding about it.
+    pub(super) fn meant(
+        &mut self,
+        value: &Value<'_>,
+        sort: Sort,
+        report: &mut Report<'_>,
+    ) -> Option<Meant> {
+        match value.get_ref().as_str() {
+            Some(name) => self.by_name(name, &value.span(), sort, report),
+            None => by_number(value, sort, report).map(Meant::Id),
         }
-        id
     }
 
     /// The names that were found.
@@ -79,7 +106,7 @@ impl<'n> Accounts<'n> {
         span: &Span,
         sort: Sort,
         report: &mut Report<'_>,
-    ) -> Option<u32> {
+    ) -> Option<Meant> {
         let noun = sort.noun();
         if name.len() > LONGEST_ID {
             let remedy = format!("write at most {LONGEST_ID} bytes");
@@ -90,22 +117,16 @@ impl<'n> Accounts<'n> {
         if report.is_full() {
             return None;
         }
-        match self.look_up(name, sort) {
-            Ok(Some(id)) => Some(*id),
-            Ok(None) => {
-                report.add(span, format!("there is no {noun} \"{name}\""), sort.remedy(name));
-                None
+        Some(match self.look_up(name, sort) {
+            Ok(Some(id)) => Meant::Id(*id),
+            // A number in quotes is a mistake, and no account that was removed.
+            Ok(None) if is_number(name) => {
+                report.add(span, sort.absent(name), sort.remedy(name));
+                return None;
             }
-            Err(LookupError(reason)) => {
-                let message = format!("the {noun} \"{name}\" could not be looked up: {reason}");
-                report.add(
-                    span,
-                    message,
-                    format!("repair the lookup and load again, or write the {noun}'s number"),
-                );
-                None
-            }
-        }
+            Ok(None) => Meant::Absent,
+            Err(LookupError(reason)) => Meant::Unknown(reason.clone()),
+        })
     }
 
     fn look_up(&mut self, name: &str, sort: Sort) -> &Answer {
@@ -115,6 +136,25 @@ impl<'n> Accounts<'n> {
             Sort::Group => names.group(name).map(|group| group.map(|Gid(id)| id)),
         })
     }
+}
+
+fn by_number(value: &Value<'_>, sort: Sort, report: &mut Report<'_>) -> Option<u32> {
+    let Some(integer) = value.get_ref().as_integer() else {
+        wrong_type(value, sort.expected(), report);
+        return None;
+    };
+    // The greatest number is (uid_t) -1, which the kernel takes for "nobody at all".
+    let id =
+        number(integer).and_then(|number| u32::try_from(number).ok()).filter(|id| *id != u32::MAX);
+    if id.is_none() {
+        let message = format!("{integer} cannot be the number of a {}", sort.noun());
+        report.add(&value.span(), message, format!("write a number from 0 to {}", u32::MAX - 1));
+    }
+    id
+}
+
+fn is_number(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 impl Sort {
@@ -134,9 +174,21 @@ impl Sort {
         }
     }
 
-    fn remedy(self, name: &str) -> String {
+    pub(super) fn absent(self, name: &str) -> String {
+        format!("there is no {} \"{name}\"", self.noun())
+    }
+
+    pub(super) fn unknown(self, name: &str, reason: &str) -> String {
+        format!("the {} \"{name}\" could not be looked up: {reason}", self.noun())
+    }
+
+    pub(super) fn remedy_of_lookup(self) -> String {
+        format!("repair the lookup and load again, or write the {}'s number", self.noun())
+    }
+
+    pub(super) fn remedy(self, name: &str) -> String {
         let noun = self.noun();
-        if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit()) {
+        if is_number(name) {
             return format!("a number is written without quotes: `{noun} = {name}`");
         }
         format!("create the {noun}, correct the name, or write a number")

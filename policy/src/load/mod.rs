@@ -51,9 +51,10 @@ pub struct SourceText {
 pub fn load(sources: &[SourceText], names: &dyn Names) -> Result<Policy, Findings> {
     let texts = texts(sources);
     let mut report = Report::new(&texts);
-    let (policy, tests) = read(sources, names, &mut report)?;
-    policy_tests::run(&tests, &policy, &mut report);
-    report.take().map_or(Ok(policy), Err)
+    let Read { policy, tests, lacks_names } = read(sources, names, &mut report)?;
+    policy_tests::run(&tests, &policy, lacks_names, &mut report);
+    let warnings = report.take_warnings();
+    report.take().map_or(Ok(policy.with_warnings(warnings)), Err)
 }
 
 /// Loads a policy without making its tests: for programs that only report what it declares, and may
@@ -62,15 +63,25 @@ pub fn load(sources: &[SourceText], names: &dyn Names) -> Result<Policy, Finding
 /// # Errors
 /// As [`load`], but for tests that would fail.
 pub fn load_untested(sources: &[SourceText], names: &dyn Names) -> Result<Policy, Findings> {
-    read(sources, names, &mut Report::new(&texts(sources))).map(|(policy, _)| policy)
+    let texts = texts(sources);
+    let mut report = Report::new(&texts);
+    let policy = read(sources, names, &mut report)?.policy;
+    Ok(policy.with_warnings(report.take_warnings()))
 }
 
 /// The policy, and what it must pass.
+struct Read {
+    policy: Policy,
+    tests: Vec<PolicyTest>,
+    /// Whether rules name accounts that are not there, or not known.
+    lacks_names: bool,
+}
+
 fn read(
     sources: &[SourceText],
     names: &dyn Names,
     report: &mut Report<'_>,
-) -> Result<(Policy, Vec<PolicyTest>), Findings> {
+) -> Result<Read, Findings> {
     if sources.is_empty() {
         return Err(Finding::about_file("policy", "there is no policy file", "name one").into());
     }
@@ -92,10 +103,12 @@ fn read(
         })
         .collect();
     let roots: Vec<_> = parsed.iter().map(|root| root.get_ref()).collect();
-    let draft = document::read(&roots, &mut Accounts::new(names), report);
+    let mut accounts = Accounts::new(names);
+    let draft = document::read(&roots, &mut accounts, report);
+    let lacks_names = accounts.lack_some();
     match report.take() {
         Some(findings) => Err(findings),
-        None => Ok((draft.parts.assemble(), draft.tests)),
+        None => Ok(Read { policy: draft.parts.assemble(), tests: draft.tests, lacks_names }),
     }
 }
 

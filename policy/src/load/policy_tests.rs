@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use super::accounts::{Accounts, Sort};
+use super::accounts::{Accounts, Meant, Sort};
 use super::bounds::{Count, LONGEST_ID, TESTS, TestWork, list_fits};
 use super::declared::{Declared, Once};
 use super::globs::{self, CGROUP, LABEL, UNIT};
@@ -81,7 +81,7 @@ impl<'d, 'n> PolicyTests<'d, 'n> {
         section.refuse_unknown_keys(&KEYS, report);
         let name = self.name(section, report);
         let uid = required(section, "user", Sort::User.expected().write, report)
-            .and_then(|value| self.accounts.id(value, Sort::User, report));
+            .and_then(|value| self.id(value, Sort::User, report));
         let groups = self.groups(section, report);
         let unit = fact(section, UNIT, report);
         let cgroup = fact(section, CGROUP, report);
@@ -93,8 +93,8 @@ impl<'d, 'n> PolicyTests<'d, 'n> {
         let granted = required(section, EXPECT.key, EXPECT.write, report)
             .and_then(|value| Some((section.word(EXPECT, &OUTCOMES, report)?, value.span())));
         let rule = self.rule(section, report);
-        let (Some(uid), Some(right), Some(target), Some((granted, span))) =
-            (uid, right, target, granted)
+        let (Some(uid), Some(groups), Some(right), Some(target), Some((granted, span))) =
+            (uid, groups, right, target, granted)
         else {
             return;
         };
@@ -134,15 +134,32 @@ impl<'d, 'n> PolicyTests<'d, 'n> {
         format!("the test \"{id}\"")
     }
 
-    fn groups(&mut self, section: Section<'_, '_>, report: &mut Report<'_>) -> Vec<Gid> {
-        let Some(value) = section.get("group") else { return Vec::new() };
+    /// The number of a user or group. A test of somebody who is not there, or not known, cannot be made.
+    fn id(
+        &mut self,
+        value: &super::reader::Value<'_>,
+        sort: Sort,
+        report: &mut Report<'_>,
+    ) -> Option<u32> {
+        let name = value.get_ref().as_str().unwrap_or_default();
+        let (message, remedy) = match self.accounts.meant(value, sort, report)? {
+            Meant::Id(id) => return Some(id),
+            Meant::Absent => (sort.absent(name), sort.remedy(name)),
+            Meant::Unknown(reason) => (sort.unknown(name, &reason), sort.remedy_of_lookup()),
+        };
+        report.warn(&value.span(), format!("{message}: this test is not made"), remedy);
+        None
+    }
+
+    /// The groups of a test; `None` if one is not there, or not known.
+    fn groups(&mut self, section: Section<'_, '_>, report: &mut Report<'_>) -> Option<Vec<Gid>> {
+        let Some(value) = section.get("group") else { return Some(Vec::new()) };
         let one = std::slice::from_ref(value);
         let list = value.get_ref().as_array().map_or(one, |list| &**list);
         if !list_fits(list.len(), "group", &value.span(), report) {
-            return Vec::new();
+            return None;
         }
-        let gid = |value| self.accounts.id(value, Sort::Group, report).map(Gid);
-        list.iter().filter_map(gid).collect()
+        list.iter().map(|value| self.id(value, Sort::Group, report).map(Gid)).collect()
     }
 
     fn target(
@@ -250,11 +267,17 @@ fn wrong_fact(text: &str, key: &str) -> Option<globs::Wrong> {
     globs::check(text, key)
 }
 
-/// Makes the tests. One that fails is a finding, and so is the first for which there is no more time.
-pub(super) fn run(tests: &[PolicyTest], policy: &Policy, report: &mut Report<'_>) {
+/// Makes the tests. One that fails is a finding, and so is the first for which there is no more time. Where rules lack
+/// names, less is granted than the policy means: then only a test that grants too much is a finding.
+pub(super) fn run(
+    tests: &[PolicyTest],
+    policy: &Policy,
+    lacks_names: bool,
+    report: &mut Report<'_>,
+) {
     let mut work = TestWork::new();
     for test in tests {
-        if !test.run(policy, &mut work, report) {
+        if !test.run(policy, lacks_names, &mut work, report) {
             let remedy = "remove some, or give each a line `at =`";
             report.add_at(&test.expected, "the tests take too much work from here on", remedy);
             return;
@@ -264,14 +287,26 @@ pub(super) fn run(tests: &[PolicyTest], policy: &Policy, report: &mut Report<'_>
 
 impl PolicyTest {
     /// Makes the test; it is a finding where it fails. `false` if it is more work than there may be.
-    fn run(&self, policy: &Policy, work: &mut TestWork, report: &mut Report<'_>) -> bool {
+    fn run(
+        &self,
+        policy: &Policy,
+        lacks_names: bool,
+        work: &mut TestWork,
+        report: &mut Report<'_>,
+    ) -> bool {
         let moments = self.moments(policy);
         if !work.take(policy.rule_count(), moments.len() + 1) {
             return false;
         }
-        let verdicts = moments.iter().map(|at| self.verdict(policy, *at));
-        let mut failures = verdicts.filter_map(|verdict| self.failure(verdict));
+        let verdicts: Vec<_> = moments.iter().map(|at| self.verdict(policy, *at)).collect();
+        let grants_too_much = !self.granted && verdicts.iter().any(Verdict::is_granted);
+        let mut failures = verdicts.into_iter().filter_map(|verdict| self.failure(verdict));
         let Some((mark, what)) = failures.next() else { return true };
+        if lacks_names && !grants_too_much {
+            let message = format!("{} fails while names are missing: {what}", self.name);
+            report.warn_at(mark, message, "see the warnings of the rules");
+            return true;
+        }
         if failures.count() + 1 < moments.len() {
             let message = format!("{} passes at some times and fails at others", self.name);
             report.add_at(mark, message, format!("add a line `at =` with {}", AT.write));

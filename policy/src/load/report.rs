@@ -18,6 +18,8 @@ pub(super) struct Report<'t> {
     findings: Vec<Finding>,
     /// How many further ones there are.
     more: usize,
+    /// What the policy loads in spite of; of very many, the first.
+    warnings: Vec<Finding>,
     /// Lines with broken syntax, by file: what was recovered from them is a guess.
     broken: BTreeSet<(usize, usize)>,
     /// Files in which the header of a table is broken, so nobody knows which table the keys after it belong to.
@@ -38,6 +40,7 @@ impl<'t> Report<'t> {
             file: 0,
             findings: Vec::new(),
             more: 0,
+            warnings: Vec::new(),
             broken: BTreeSet::new(),
             headless: BTreeSet::new(),
         }
@@ -78,6 +81,30 @@ impl<'t> Report<'t> {
         if self.is_sound(span) {
             let _ = self.push(span, message.as_ref(), remedy.as_ref());
         }
+    }
+
+    /// Something is odd with what stands at a place: the policy loads all the same.
+    pub(super) fn warn(&mut self, span: &Span, message: impl AsRef<str>, remedy: impl AsRef<str>) {
+        let Some(text) = self.text().filter(|_| self.warnings.len() < MOST_SHOWN) else { return };
+        let place = text.place(span);
+        let finding = Finding::at(text.path(), place, message.as_ref(), remedy.as_ref());
+        self.warnings.push(finding.in_file(self.file).into_warning());
+    }
+
+    /// The same, of a place remembered.
+    pub(super) fn warn_at(
+        &mut self,
+        mark: &Mark,
+        message: impl AsRef<str>,
+        remedy: impl AsRef<str>,
+    ) {
+        self.enter(mark.file);
+        self.warn(&mark.span, message, remedy);
+    }
+
+    /// The warnings so far.
+    pub(super) fn take_warnings(&mut self) -> Vec<Finding> {
+        std::mem::take(&mut self.warnings)
     }
 
     /// Something is wrong with what stands at a place remembered.

@@ -85,7 +85,9 @@ impl<'d, 'n> Rules<'d, 'n> {
         }
         let slots = self.slots(section, &allow, &deny, report);
         check_tag_right(section, &allow, &deny, slots.as_deref(), report);
-        let who = conditions::read(section, self.accounts, report);
+        // A list with a mistake may deny something.
+        let denies = section.get(DENY.key).is_some();
+        let who = conditions::read(section, denies, self.accounts, report);
         let stars = who.globs().map(|glob| glob.stars()).sum();
         self.stars.admits_many(stars, section.name, report);
         let slots = slots.unwrap_or_default().into_boxed_slice();

@@ -130,7 +130,7 @@ impl<'p> Question<'_, 'p> {
 
     fn effect(&self, rule: &'p Rule) -> Effect<'p> {
         let mut reasons = self.reasons_of_place_and_time(rule);
-        reasons.extend(unmet(rule, self.peer));
+        reasons.extend(unmet(rule, rule.deny.contains(self.right), self.peer));
         if !reasons.is_empty() {
             return Effect::DoesNotCount(reasons);
         }
@@ -165,17 +165,17 @@ impl<'p> Question<'_, 'p> {
     }
 }
 
-/// The conditions of a rule that a peer does not meet.
-fn unmet<'p>(rule: &'p Rule, peer: &Peer<'_>) -> Vec<Reason<'p>> {
+/// The conditions of a rule that a peer does not meet. Where it denies, a name that could not be looked up is anybody's.
+fn unmet<'p>(rule: &'p Rule, denies: bool, peer: &Peer<'_>) -> Vec<Reason<'p>> {
     let who = &rule.who;
     let mut reasons = Vec::new();
     if let Some(wanted) = &who.users
-        && !who.includes_user(peer.uid)
+        && !(denies && who.unknown_users || who.includes_user(peer.uid))
     {
         reasons.push(Reason::User { wanted, is: peer.uid });
     }
     if let Some(wanted) = &who.groups
-        && !who.includes_a_group(peer)
+        && !(denies && who.unknown_groups || who.includes_a_group(peer))
     {
         let are = peer.all_groups().filter(|gid| *gid != Gid::NONE).collect();
         reasons.push(Reason::Group { wanted, are });

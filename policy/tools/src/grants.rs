@@ -133,7 +133,8 @@ impl<'p> Share<'p> {
     fn grant(mut self, denies: &[Self], budget: &Budget) -> Option<Grant<'p>> {
         let may = |deny: &&Self| budget.take(deny.steps_with(&self));
         let affordable = denies.iter().take_while(may);
-        let taken = affordable.filter(|deny| includes(&deny.rule.who, &self.rule.who, budget));
+        let taken =
+            affordable.filter(|deny| includes(&deny.rule.who.kept_out(), &self.rule.who, budget));
         self.rights = taken.fold(self.rights, |rights, deny| deny.left_of(&self, rights));
         if self.rights.is_empty() {
             return None;
@@ -185,15 +186,18 @@ impl<'p> Share<'p> {
             let others = others.filter(|right| right.is_of_tag() || right.is_of_broker());
             common.rights = others.collect();
         }
-        if common.rights.is_empty() || is_disjoint(&self.rule.who, &holder.rule.who, budget) {
+        if common.rights.is_empty()
+            || is_disjoint(&self.rule.who.kept_out(), &holder.rule.who, budget)
+        {
             return None;
         }
         if !budget.take(STEPS_OF_EXCEPTION + common.slots.len()) {
             return None;
         }
         let Rule { id, who, valid, .. } = self.rule;
+        let who = who.kept_out();
         let (rights, on) = (common.rights.iter().collect(), common.on(common.rights));
-        Some(Exception { rule: id, who: who.into(), rights, on, valid: *valid })
+        Some(Exception { rule: id, who: who.as_ref().into(), rights, on, valid: *valid })
     }
 
     fn on(&self, rights: Rights) -> Vec<Scope> {

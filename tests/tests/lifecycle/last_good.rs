@@ -100,6 +100,7 @@ fn the_corrected_policy_takes_its_place_by_itself() {
     ));
     fs::remove_file(machine.0.join("policy.d/50-bad.toml")).unwrap();
     wait_until("the new policy is in force", || status_has(&daemon, "policy_from=files"));
+    logs(&daemon, "policy 1 is in force");
     assert_eq!(daemon.connect().add((1, 0), "x").errno(), libc::EACCES);
     assert!(status_has(&daemon, "degraded=none"));
     logs(&daemon, "the policy loads again");

@@ -4,6 +4,7 @@
 //! - [`hanging`], [`stuck`]: a worker that hangs, or that no signal ends
 //! - [`last_good`]: a start with a policy that does not load
 //! - [`listener`]: the listening socket
+//! - [`names`]: names of the policy that nobody has, or that cannot be looked up
 //! - [`quarantine`]: a worker that dies of what it is given
 //! - [`restart`]: kills of the worker under load
 //! - [`signals`]: signals to both
@@ -13,6 +14,7 @@
 mod hanging;
 mod last_good;
 mod listener;
+mod names;
 mod quarantine;
 mod restart;
 mod signals;

@@ -17,8 +17,8 @@ pub struct Setup {
     pub account: Option<Account>,
     /// The policy file and its drop-ins; none stands for the built-in policy.
     pub policy: Vec<PolicyText>,
-    /// Every name of the policy as the supervisor looked it up. So the worker reads the same policy
-    /// even if an account has gone since.
+    /// Every name of the policy as the supervisor looked it up, but for those that nobody has. So the worker reads the
+    /// same policy even if an account has gone since.
     pub names: Vec<KnownName>,
     /// User ids that count as another user, in order; no id is in two ranges.
     pub subordinates: Vec<Subordinates>,
@@ -76,8 +76,8 @@ pub struct KnownName {
     pub kind: NameKind,
     /// The name.
     pub name: String,
-    /// Its number.
-    pub id: u32,
+    /// Its number; `None` if it could not be looked up.
+    pub id: Option<u32>,
 }
 
 /// What a name names.
@@ -88,6 +88,11 @@ pub enum NameKind {
     /// A group.
     Group,
 }
+
+/// In front of a name: it is one of a group.
+const GROUP: u32 = 1;
+/// In front of a name: it could not be looked up.
+const UNKNOWN: u32 = 2;
 
 impl Body {
     pub(super) fn setup(&mut self, setup: &Setup) {
@@ -108,8 +113,9 @@ impl Body {
             self.u32(*first).u32(*last).u32(*user);
         }
         for known in &setup.names {
-            let kind = u32::from(known.kind == NameKind::Group);
-            self.u32(kind).u32(known.id).string(&known.name);
+            let kind = u32::from(known.kind == NameKind::Group) * GROUP;
+            let unknown = u32::from(known.id.is_none()) * UNKNOWN;
+            self.u32(kind | unknown).u32(known.id.unwrap_or_default()).string(&known.name);
         }
     }
 }
@@ -146,7 +152,9 @@ impl Fields<'_> {
     }
 
     fn known_name(&mut self) -> Option<KnownName> {
-        let kind = if self.u32()? == 0 { NameKind::User } else { NameKind::Group };
-        Some(KnownName { kind, id: self.u32()?, name: self.string()? })
+        let bits = self.u32()?;
+        let kind = if bits & GROUP == 0 { NameKind::User } else { NameKind::Group };
+        let id = Some(self.u32()?).filter(|_| bits & UNKNOWN == 0);
+        Some(KnownName { kind, id, name: self.string()? })
     }
 }

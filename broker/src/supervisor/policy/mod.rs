@@ -2,6 +2,8 @@
 
 pub(crate) mod keeper;
 pub(crate) mod last_good;
+pub(crate) mod names;
 pub(crate) mod reload;
+pub(crate) mod retry;
 pub(crate) mod source;
 pub(crate) mod watch;

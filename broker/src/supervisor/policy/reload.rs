@@ -40,6 +40,8 @@ pub(crate) enum Asker {
     Operator,
     /// The files of the policy have changed while an older one is in force.
     Files,
+    /// Names of the policy are open.
+    Names,
 }
 
 impl Asker {
@@ -47,7 +49,7 @@ impl Asker {
     pub(crate) fn ticket(&self) -> Option<u32> {
         match self {
             Self::Session(ticket) => Some(*ticket),
-            Self::Operator | Self::Files => None,
+            Self::Operator | Self::Files | Self::Names => None,
         }
     }
 }
@@ -92,7 +94,11 @@ impl Reloads {
     pub(crate) fn begin(&mut self, source: &PolicySource, opener: &Opener) {
         if self.under_way.is_none() && !self.waiting.is_empty() {
             let (source, opener) = (source.clone(), opener.clone());
-            self.begin_with(move || fresh(&source, &opener).map(Box::new));
+            if self.waiting.iter().all(|asker| *asker == Asker::Names) {
+                self.begin_with(move || with_names(&source, &opener).map(Box::new));
+            } else {
+                self.begin_with(move || fresh(&source, &opener).map(Box::new));
+            }
         }
     }
 
@@ -140,6 +146,11 @@ impl Reloads {
         }
     }
 
+    /// Whether a thread hangs that was given up.
+    pub(crate) fn hang(&self) -> bool {
+        self.stuck > 0
+    }
+
     /// Whether none is under way or asked for.
     pub(crate) fn are_over(&self) -> bool {
         self.under_way.is_none() && self.waiting.is_empty()
@@ -157,9 +168,19 @@ impl Reloads {
     }
 }
 
+/// The policy in force, with the names that are known now.
+fn with_names(before: &PolicySource, opener: &Opener) -> Result<Fresh, ReloadError> {
+    let source = before.with_names_again()?.ok_or(ReloadError::NoNews)?;
+    made(source, opener)
+}
+
 fn fresh(before: &PolicySource, opener: &Opener) -> Result<Fresh, ReloadError> {
     let source = before.read_again()?;
     capabilities::are_held(&before.policy, &source.policy)?;
+    made(source, opener)
+}
+
+fn made(source: PolicySource, opener: &Opener) -> Result<Fresh, ReloadError> {
     let (opener, changes) = opener.again(source.policy.resources())?;
     let text = changes.to_string();
     Ok(Fresh { source, opener, opened: changes.opened, changes: text })

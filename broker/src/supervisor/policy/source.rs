@@ -1,14 +1,14 @@
 //! The policy as it was read at start, with what its names meant then.
 
-use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-use fdbroker_host::{PolicyFileError, SystemNames};
-use fdbroker_policy::{Gid, LookupError, Names, Policy, SourceText, Uid};
-use fdbroker_wire::{Account, KnownName, NameKind, PolicyText, Setup};
+use fdbroker_host::PolicyFileError;
+use fdbroker_policy::{Policy, SourceText, Uid};
+use fdbroker_wire::{Account, KnownName, PolicyText, Setup};
 use rustix::process::{getegid, geteuid};
 
 use super::last_good::{Kept, LastGood};
+use super::names::{FoundNames, Recorder};
 use crate::arguments::{Arguments, DEFAULT_POLICY};
 use crate::payer::Payers;
 use crate::supervisor::policy_error::{NoPolicy, PolicyError, ReloadError};
@@ -30,7 +30,8 @@ pub(crate) struct PolicySource {
     pub(crate) odd: Vec<String>,
     /// The file and its drop-ins; none for the built-in policy.
     pub(crate) texts: Vec<PolicyText>,
-    names: Vec<KnownName>,
+    /// What its names mean.
+    pub(crate) names: FoundNames,
     account: Option<Account>,
     instance: i64,
     /// Set if it is not what the files say now.
@@ -77,7 +78,7 @@ impl PolicySource {
     /// # Errors
     /// When there is none.
     pub(crate) fn read(arguments: &Arguments, last: Option<&LastGood>) -> Result<Self, NoPolicy> {
-        match read(arguments.policy.as_deref()) {
+        match read(arguments.policy.as_deref(), &[]) {
             Ok(parts) => Ok(Self::new(arguments, parts, None)),
             Err(error) => {
                 let (parts, older) = fall_back(error, last)?;
@@ -116,7 +117,7 @@ impl PolicySource {
     /// # Errors
     /// When it is not valid; when its files have gone; or when it takes a restart.
     pub(crate) fn read_again(&self) -> Result<Self, ReloadError> {
-        let (policy, texts, names, account) = read(self.named.as_deref())?;
+        let (policy, texts, names, account) = read(self.named.as_deref(), &self.names.known)?;
         if texts.is_empty() && !self.texts.is_empty() {
             return Err(ReloadError::Gone(DEFAULT_POLICY.into()));
         }
@@ -128,6 +129,22 @@ impl PolicySource {
         let generation = self.generation.wrapping_add(1);
         let older = None;
         Ok(Self { named, subuid, generation, policy, payers, odd, texts, names, older, ..*self })
+    }
+
+    /// Reads the same texts again, since some of their names may be known now; `None` if none is. This can block.
+    ///
+    /// # Errors
+    /// When they do not load any more: a name that is denied something belongs to nobody.
+    pub(crate) fn with_names_again(&self) -> Result<Option<Self>, ReloadError> {
+        if !self.names.have_changed() {
+            return Ok(None);
+        }
+        let texts = self.texts.iter().map(|file| SourceText::new(&*file.path, &*file.text));
+        let names = Recorder::after(&self.names.known);
+        let names = if self.older.is_some() { names.forgiving() } else { names };
+        let (policy, texts, names) = from_sources(texts.collect(), names)?;
+        let generation = self.generation.wrapping_add(1);
+        Ok(Some(Self { generation, policy, texts, names, odd: Vec::new(), ..self.clone() }))
     }
 
     /// The built-in policy.
@@ -143,7 +160,7 @@ impl PolicySource {
             payers: Payers::default(),
             odd: Vec::new(),
             texts: Vec::new(),
-            names: Vec::new(),
+            names: FoundNames::default(),
             account: None,
             instance: instance(),
             older: None,
@@ -159,22 +176,22 @@ impl PolicySource {
             owner: owner().0,
             account: self.account,
             policy: self.texts.clone(),
-            names: self.names.clone(),
+            names: self.names.known.clone(),
             subordinates: self.payers.to_tell(),
         }
     }
 }
 
-type Parts = (Policy, Vec<PolicyText>, Vec<KnownName>);
-type WithAccount = (Policy, Vec<PolicyText>, Vec<KnownName>, Option<Account>);
+type Parts = (Policy, Vec<PolicyText>, FoundNames);
+type WithAccount = (Policy, Vec<PolicyText>, FoundNames, Option<Account>);
 
-/// Reads a policy file, or the default one, or else takes the built-in policy.
-fn read(named: Option<&Path>) -> Result<WithAccount, PolicyError> {
+/// Reads a policy file, or the default one, or else takes the built-in policy. `before` is what names meant before.
+fn read(named: Option<&Path>, before: &[KnownName]) -> Result<WithAccount, PolicyError> {
     let (policy, texts, names) = match named {
-        Some(path) => from_file(path)?,
-        None => match from_file(Path::new(DEFAULT_POLICY)) {
+        Some(path) => from_file(path, before)?,
+        None => match from_file(Path::new(DEFAULT_POLICY), before) {
             Err(PolicyError::File(PolicyFileError::NotFound(_))) => {
-                (fdbroker_policy::built_in(owner()), Vec::new(), Vec::new())
+                (fdbroker_policy::built_in(owner()), Vec::new(), FoundNames::default())
             }
             read => read?,
         },
@@ -195,7 +212,7 @@ fn fall_back(
         Ok(None) => return Err(error.into()),
         Err(reason) => return Err(fails(error, reason)),
     };
-    match from_sources(sources).and_then(with_account) {
+    match from_sources(sources, Recorder::after(&[]).forgiving()).and_then(with_account) {
         Ok(parts) => Ok((parts, Older { stamp, reasons: error.lines() })),
         Err(reason) => Err(fails(error, format!("it does not load either: {reason}"))),
     }
@@ -207,19 +224,18 @@ fn with_account((policy, texts, names): Parts) -> Result<WithAccount, PolicyErro
     Ok((policy, texts, names, account))
 }
 
-fn from_file(path: &Path) -> Result<Parts, PolicyError> {
+fn from_file(path: &Path, before: &[KnownName]) -> Result<Parts, PolicyError> {
     let trusted = [Uid(0), owner()];
     let sources = fdbroker_host::read_policy(path, &trusted).map_err(PolicyError::File)?;
-    from_sources(sources)
+    from_sources(sources, Recorder::after(before))
 }
 
-fn from_sources(sources: Vec<SourceText>) -> Result<Parts, PolicyError> {
-    let names = Recorder::default();
+fn from_sources(sources: Vec<SourceText>, names: Recorder<'_>) -> Result<Parts, PolicyError> {
     let policy = fdbroker_policy::load(&sources, &names)
         .map_err(|findings| PolicyError::File(PolicyFileError::Findings(findings)))?;
     let texts =
         sources.into_iter().map(|source| PolicyText { path: source.path, text: source.text });
-    Ok((policy, texts.collect(), names.0.into_inner()))
+    Ok((policy, texts.collect(), names.into_found()))
 }
 
 fn owner() -> Uid {
@@ -241,31 +257,5 @@ fn instance() -> i64 {
     match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
         Ok(_) => i64::from_ne_bytes(bytes) & i64::MAX,
         Err(_) => jiff::Timestamp::now().as_microsecond(),
-    }
-}
-
-/// Looks names up and remembers what was found.
-#[derive(Default)]
-struct Recorder(RefCell<Vec<KnownName>>);
-
-impl Names for Recorder {
-    fn user(&self, name: &str) -> Result<Option<Uid>, LookupError> {
-        let found = SystemNames.user(name)?;
-        self.record(NameKind::User, name, found.map(|uid| uid.0));
-        Ok(found)
-    }
-
-    fn group(&self, name: &str) -> Result<Option<Gid>, LookupError> {
-        let found = SystemNames.group(name)?;
-        self.record(NameKind::Group, name, found.map(|gid| gid.0));
-        Ok(found)
-    }
-}
-
-impl Recorder {
-    fn record(&self, kind: NameKind, name: &str, id: Option<u32>) {
-        if let Some(id) = id {
-            self.0.borrow_mut().push(KnownName { kind, name: name.to_owned(), id });
-        }
     }
 }
