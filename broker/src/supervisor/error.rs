@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::policy_error::{NoPolicy, PolicyError};
+use crate::log::Format;
 use crate::sandbox::SandboxError;
 
 /// EX_CONFIG of sysexits.h: service managers show it as a matter of configuration.
@@ -45,7 +46,10 @@ impl StartError {
 
     /// Reports the error on standard error, and returns the exit status.
     pub(crate) fn report(&self) -> ExitCode {
-        eprintln!("fdbrokerd: {}", escape_lines(&self.to_string()));
+        // The journal takes a line without a priority for mere information: sd-daemon(3).
+        let priority = if Format::detect() == Format::Journald { "<3>" } else { "" };
+        let text = format!("fdbrokerd: {}", escape_lines(&self.to_string()));
+        text.lines().for_each(|line| eprintln!("{priority}{line}"));
         match self {
             Self::Policy(NoPolicy { error: PolicyError::Resource(_), .. }) => ExitCode::FAILURE,
             Self::Policy(_) => INVALID_POLICY.into(),

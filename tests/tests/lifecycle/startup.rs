@@ -272,6 +272,19 @@ fn an_invalid_policy_is_refused_with_every_finding() {
 }
 
 #[test]
+fn what_keeps_it_from_starting_is_an_error_in_the_journal() {
+    let builder = Daemon::with_policy("[[rules]]\nid = \"x\"\n");
+    // systemd tells by device and inode that standard error leads to the journal.
+    let log = builder.directory().file("log", "", 0o600);
+    let found = fs::metadata(log).unwrap();
+    let builder = builder.environment("JOURNAL_STREAM", format!("{}:{}", found.dev(), found.ino()));
+    let (status, said) = builder.fail();
+    assert_eq!(status, 78, "{said}");
+    assert!(said.starts_with("<3>fdbrokerd: "), "{said}");
+    assert!(said.lines().all(|line| line.starts_with("<3>")), "{said}");
+}
+
+#[test]
 fn a_policy_that_others_could_write_is_refused() {
     let directory = Directory::new();
     let body = format!("version = 1\n[broker]\nuser = 64001\n{}", fixtures::OPEN);
