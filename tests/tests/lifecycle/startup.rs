@@ -387,3 +387,25 @@ fn a_resource_opened_at_startup_that_cannot_be_is_an_error_that_names_it() {
     assert_eq!(status, 1, "{said}");
     assert!(said.contains("gone") && said.contains("/nonexistent"), "{said}");
 }
+
+/// To watch an epoll instance by another one takes a lock of the kernel's that any user can hold.
+#[test]
+fn no_epoll_instance_of_the_broker_is_watched_by_another() {
+    let daemon = Daemon::open().start();
+    daemon.connect().is_served((1, 0));
+    for pid in [daemon.supervisor_pid(), daemon.worker_pid()] {
+        let Some(open) = process::descriptors(pid) else {
+            return skip("what the broker's epoll instances watch", "/proc does not show it");
+        };
+        let epolls: Vec<u32> =
+            open.iter().filter(|it| it.1.contains("eventpoll")).map(|it| *it.0).collect();
+        assert!(!epolls.is_empty());
+        for epoll in &epolls {
+            let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{epoll}")).unwrap();
+            let watched = info.lines().filter_map(|line| line.strip_prefix("tfd:"));
+            let watched = watched.filter_map(|it| it.split_whitespace().next()?.parse().ok());
+            let nested: Vec<u32> = watched.filter(|it| epolls.contains(it)).collect();
+            assert!(nested.is_empty(), "{epoll} of {pid} watches {nested:?}");
+        }
+    }
+}

@@ -86,7 +86,7 @@ impl Leases {
     /// # Errors
     /// When the kernel does not tell of ends any more.
     pub(crate) async fn keep(&self) -> io::Result<Infallible> {
-        let ended = self.0.ends.ended()?;
+        let mut ended = self.0.ends.ended()?;
         loop {
             let next = self.next_expiry();
             let time = async {
