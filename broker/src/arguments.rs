@@ -48,6 +48,12 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     pub(crate) subuid: Option<PathBuf>,
 
+    /// Take over from the broker that listens on the same socket: its deposits, the socket, and who owns which tag. It goes
+    /// on until this one serves, and then ends. If this one does not start, it goes on as before. If no broker
+    /// runs there, this one starts as without the option.
+    #[arg(long)]
+    pub(crate) replace: bool,
+
     /// Write a newline to this descriptor, and close it, when the broker is ready. If the broker does not
     /// start, write the reason, without a newline.
     #[arg(long, value_name = "N")]

@@ -7,6 +7,7 @@ complete -c fdbrokerd -l audit-file -d 'Also append each record of the audit tra
 complete -c fdbrokerd -l state-directory -d 'The directory for the last policy that was in force. If the policy does not load at start, the broker starts under that one. `none` keeps none [default: $STATE_DIRECTORY; without it, /var/lib/fdbroker for root and the default policy file, else none]' -r -F
 complete -c fdbrokerd -l subuid -d 'The file that says which user ids belong to which user [default: /etc/subuid]. Limits count such an id as the user that it belongs to. Read again with the policy' -r -F
 complete -c fdbrokerd -l ready-fd -d 'Write a newline to this descriptor, and close it, when the broker is ready. If the broker does not start, write the reason, without a newline' -r
+complete -c fdbrokerd -l replace -d 'Take over from the broker that listens on the same socket: its deposits, the socket, and who owns which tag. It goes on until this one serves, and then ends. If this one does not start, it goes on as before. If no broker runs there, this one starts as without the option'
 complete -c fdbrokerd -l worker -d 'This process is the worker; the supervisor is at the other end of standard input'
 complete -c fdbrokerd -l closer -d 'This process is a closer; its worker is at the other end of standard input'
 complete -c fdbrokerd -l helper -d 'This process is a helper, which makes one connection; the supervisor is at the other end of standard input'

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use crate::binaries::binaries;
 use crate::daemon::TRIER;
 use crate::started::Started;
+use crate::starting::Starting;
 use crate::{Daemon, Directory, Ids, Log, sys};
 
 /// Gathers what a daemon is started with.
@@ -167,14 +168,12 @@ impl Builder {
     /// Starts the daemon and waits until it serves.
     #[track_caller]
     pub fn start(self) -> Daemon {
-        let mut started = self.spawn();
-        let mut ready = String::new();
-        started.ready.read_to_string(&mut ready).unwrap();
-        if ready != "\n" {
-            let status = started.child.wait().unwrap();
-            panic!("the daemon is not ready ({status}): {}", started.log.text());
-        }
-        Daemon::new(started)
+        self.begin().serves()
+    }
+
+    /// Starts the daemon, and waits for nothing.
+    pub fn begin(self) -> Starting {
+        Starting(self.spawn())
     }
 
     /// Starts a daemon that is expected to fail; returns its exit status and what it said.

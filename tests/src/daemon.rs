@@ -250,6 +250,14 @@ impl Daemon {
         wait_for("the daemon ends", || self.child.try_wait().unwrap())
     }
 
+    /// Waits until it has ended by itself, since another broker took over.
+    #[track_caller]
+    pub fn is_replaced(&mut self) {
+        self.ended = true;
+        let status = wait_for("the daemon ends by itself", || self.child.try_wait().unwrap());
+        assert!(status.success(), "it ended with {status}: {}", tail(&self.log.text()));
+    }
+
     /// Kills the supervisor, as an accident would. The worker notices, and ends a little later.
     pub fn kill(&mut self) {
         self.end(Signal::KILL);

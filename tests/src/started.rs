@@ -7,6 +7,7 @@ use std::process::Child;
 use crate::{Directory, Log};
 
 /// A daemon's process, and the pipe that tells when it serves.
+#[derive(Debug)]
 pub(crate) struct Started {
     pub(crate) child: Child,
     pub(crate) ready: File,

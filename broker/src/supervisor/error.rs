@@ -36,6 +36,8 @@ pub(crate) enum StartError {
     Runtime(io::Error),
     Mirror(io::Error),
     Worker(String),
+    ReplacePassed,
+    Replace(PathBuf, String),
 }
 
 impl StartError {
@@ -143,6 +145,14 @@ impl fmt::Display for StartError {
                  MemoryMax= of the unit, or start it without NOTIFY_SOCKET"
             ),
             Self::Worker(problem) => write!(f, "the worker does not start: {problem}"),
+            Self::ReplacePassed => f.write_str(
+                "--replace takes over the socket of the broker that runs: it does not go with LISTEN_FDS",
+            ),
+            Self::Replace(path, problem) => write!(
+                f,
+                "cannot take over from the broker on {}: {problem}; that broker goes on",
+                path.display()
+            ),
         }
     }
 }

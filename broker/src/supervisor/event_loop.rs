@@ -10,14 +10,16 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::StartError;
 use super::audit::records::Records;
+use super::hand_over::HandOver;
 use super::news::News;
 use super::notify;
 use super::policy::reload::{Asker, Done};
+use super::replace::door::Successor;
 use super::resources::entry::OpenAnswer;
 use super::signals::{Order, Signals};
 use super::state::Supervisor;
 use super::workers::link::Link;
-use super::workers::process::{Ended, GRACE, WorkerProcess, patience};
+use super::workers::process::{self, GRACE, WorkerProcess, patience};
 use super::workers::pulse::Pulse;
 use super::workers::restarts::Death;
 use super::workers::spawn;
@@ -37,8 +39,17 @@ const MAX_OPENERS: usize = 256;
 enum End {
     /// The broker was told to stop.
     Stopped,
+    /// Another broker takes over.
+    Asked(Successor),
     /// The worker died or was ended, after it had served or before.
     Died { status: String, death: Death },
+}
+
+/// How a broker has ended.
+enum Ended {
+    Stopped,
+    /// Another one has everything.
+    Replaced,
 }
 
 /// What a supervisor with a worker has to do next.
@@ -62,6 +73,8 @@ enum Event {
     NoAuditFile,
     /// Something happened to a resource.
     News(News),
+    /// Another broker is ready to take over.
+    Asked(Successor),
     /// It is time to see how everything is.
     Beat,
 }
@@ -84,6 +97,7 @@ impl Supervisor {
             self.deposits
                 .resume(stored, &self.close_queue, &self.source.payers, &log)
                 .map_err(StartError::Mirror)?;
+            self.take_over_if_asked().await?;
             let mirror = self.deposits.mirror.clone();
             let result = tokio::select! {
                 result = self.serve() => result,
@@ -92,7 +106,7 @@ impl Supervisor {
                 never = mirror.keep_up() => match never {},
             };
             mirror.catch_up().await;
-            if result.is_ok() {
+            if matches!(result, Ok(Ended::Stopped)) {
                 self.tell_what_is_lost();
             }
             result
@@ -100,20 +114,36 @@ impl Supervisor {
         // An open that hangs must not keep the process.
         runtime.shutdown_background();
         self.records.audit.settle();
+        // What another broker has is not ours to remove.
+        let is_ours = !matches!(result, Ok(Ended::Replaced) | Err(StartError::Replace(..)));
+        if is_ours && !self.is_to_take_over() {
+            self.remove_files();
+        }
+        result.map(drop)
+    }
+
+    fn remove_files(&mut self) {
+        self.door.remove();
         self.listener.let_all_in();
         if let Err(error) = self.listener.remove() {
             self.log.warn(&format!("the socket file could not be removed: {error}"));
         }
-        result
     }
 
-    async fn serve(&mut self) -> Result<(), StartError> {
+    /// Whether another broker still has everything.
+    fn is_to_take_over(&self) -> bool {
+        self.predecessor.is_some() || self.succession.is_some()
+    }
+
+    async fn serve(&mut self) -> Result<Ended, StartError> {
         let mut signals = Signals::heed().map_err(StartError::Runtime)?;
         self.opener.keep_ready(&self.told);
         self.begin_under_older();
         self.tell_names();
         loop {
-            self.listener.repair(&self.log);
+            if !self.is_to_take_over() {
+                self.listener.repair(&self.log);
+            }
             let end = match spawn::worker(&self.spawner, &self.log, self.close_queue.clone()) {
                 Ok((process, link)) => self.attend(process, link, &mut signals).await,
                 Err(error) => {
@@ -121,18 +151,41 @@ impl Supervisor {
                 }
             };
             match end {
-                End::Stopped => return Ok(()),
+                End::Stopped => return Ok(Ended::Stopped),
+                End::Asked(successor) => {
+                    if let Some(ended) = self.be_replaced(successor, &mut signals).await {
+                        return Ok(ended);
+                    }
+                }
                 End::Died { status, .. } if !self.readiness.is_told() => {
-                    return Err(StartError::Worker(status));
+                    return Err(self.not_started(status));
                 }
                 End::Died { status, death } => {
                     let pause = self.pause_after(death);
                     self.tell_death(&status, pause);
-                    tokio::select! {
-                        () = tokio::time::sleep(pause) => {}
-                        () = signals.stop() => return Ok(()),
+                    let asked = tokio::select! {
+                        () = tokio::time::sleep(pause) => None,
+                        () = signals.stop() => return Ok(Ended::Stopped),
+                        successor = self.door.asked(&self.listener, &self.close_queue, &self.log) => Some(successor),
+                    };
+                    if let Some(successor) = asked
+                        && let Some(ended) = self.be_replaced(successor, &mut signals).await
+                    {
+                        return Ok(ended);
                     }
                 }
+            }
+        }
+    }
+
+    /// Has another broker take over, unless that fails: then this one goes on.
+    async fn be_replaced(&mut self, successor: Successor, signals: &mut Signals) -> Option<Ended> {
+        match self.hand_over(successor, signals).await {
+            HandOver::Done => Some(Ended::Replaced),
+            HandOver::Stopped => Some(Ended::Stopped),
+            HandOver::Failed(why) => {
+                self.log.error(&format!("{why}; this broker goes on"));
+                None
             }
         }
     }
@@ -186,6 +239,9 @@ impl Supervisor {
                 order = signals.next() => order.into(),
                 () = &mut waited, if !served => Event::Waited,
                 () = pulse.beat() => Event::Beat,
+                successor = self.door.asked(&self.listener, &self.close_queue, &self.log) => {
+                    Event::Asked(successor)
+                }
                 done = self.reloads.done() => Event::Reloaded(done),
                 () = self.watch.changed() => Event::PolicyChanged,
                 () = self.retry.is_due() => Event::NamesDue,
@@ -195,8 +251,15 @@ impl Supervisor {
             match event {
                 Event::Stop => {
                     notify::stopping(&self.log);
+                    self.log.info("stopping because of SIGTERM, SIGINT or SIGQUIT");
                     self.stop(process, link, &answers).await;
                     return End::Stopped;
+                }
+                Event::Asked(successor) => {
+                    let pid = successor.pid.as_raw_nonzero();
+                    self.log.info(&format!("broker {pid} takes over: the worker ends"));
+                    self.freeze(process, link, &answers).await;
+                    return End::Asked(successor);
                 }
                 Event::Waited => {
                     break format!("it was not ready after {} s", patience.as_secs());
@@ -251,7 +314,7 @@ impl Supervisor {
         // What it announced last.
         self.connections.shut_down();
         let (status, killed) = match process.end(grace).await {
-            Ok(Ended { text, killed }) => (text, killed && problem.is_empty()),
+            Ok(process::Ended { text, killed }) => (text, killed && problem.is_empty()),
             Err(process) => {
                 self.left_behind.add(process, &self.log);
                 ("it cannot be ended".to_owned(), false)
@@ -268,7 +331,6 @@ impl Supervisor {
         link: Link,
         answers: &UnboundedSender<OpenAnswer>,
     ) {
-        self.log.info("stopping because of SIGTERM, SIGINT or SIGQUIT");
         self.deposits.keep_owners();
         self.connections.shut_down();
         link.end();
@@ -277,6 +339,21 @@ impl Supervisor {
         }
         // A time-out is no reason to say more: what the worker acknowledged last may be lost.
         let _ = tokio::time::timeout(GRACE, self.read_to_the_end(link, answers)).await;
+    }
+
+    /// Ends the worker as it is: no owner and nobody who waits is seen to leave before.
+    async fn freeze(
+        &mut self,
+        process: WorkerProcess,
+        link: Link,
+        answers: &UnboundedSender<OpenAnswer>,
+    ) {
+        link.end();
+        if let Err(process) = process.end(GRACE).await {
+            self.left_behind.add(process, &self.log);
+        }
+        let _ = tokio::time::timeout(GRACE, self.read_to_the_end(link, answers)).await;
+        self.connections.shut_down();
     }
 
     /// Says which deposits the next broker does not have.
@@ -364,7 +441,7 @@ mod tests {
             records,
             Readiness::take(None).unwrap(),
             source,
-            Listener::bind(Some(&directory.path().join("socket")), CloseQueue::new()).unwrap(),
+            Listener::bind(directory.path().join("socket"), CloseQueue::new()).unwrap(),
             Opener::new(&[], helpers, CloseQueue::new()).unwrap(),
             CloseQueue::new(),
         )

@@ -121,7 +121,11 @@ impl Supervisor {
             }
             Control::Suspect(slot) => self.quarantine.name(slot),
             Control::Serving => {
+                let is_held = self.commit()?;
                 *served = true;
+                if is_held {
+                    link.listener(self.listener.share().map_err(|error| error.to_string())?);
+                }
                 if !self.readiness.is_told() {
                     self.log.info(&format!("serving {}", self.listener));
                     self.keep_first_policy();
@@ -162,6 +166,9 @@ impl Supervisor {
         self.deposits.takers.all().for_each(|taker| give_taker(taker, link));
         for tally in self.unclosed.next_worker() {
             link.control(Control::Waiting(tally));
+        }
+        if self.succession.is_some() {
+            link.control(Control::Hold);
         }
         link.control(Control::Restored);
         Ok(())

@@ -10,6 +10,7 @@ mod audit;
 mod deposits;
 mod error;
 mod event_loop;
+mod hand_over;
 mod health;
 pub(crate) mod leases;
 mod listener;
@@ -21,12 +22,15 @@ mod path_watch;
 mod policy;
 mod policy_error;
 mod renew;
+mod replace;
 mod resources;
 mod signals;
 mod state;
+mod take_over;
 mod workers;
 
 use fdbroker_types::quoted;
+use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -37,6 +41,9 @@ use crate::log::{Format, Log, StandardError};
 use crate::sandbox::{self, capabilities, memory};
 use crate::sys::{adopt, signal};
 use audit::file::AuditFile;
+use listener::Listener;
+use replace::door::Door;
+use replace::predecessor::Predecessor;
 use workers::helper::Helpers;
 use workers::spawner::Spawner;
 
@@ -84,15 +91,12 @@ fn prepare(
     let socket = listener::passed_in(passed.sockets, close_queue.clone())?;
     adopt::seal_inherited().map_err(StartError::Seal)?;
     let standard_error = StandardError::open();
+    // If it is to be replaced by a broker whose policy does not load, it goes on: an older policy is no reason.
+    let found = predecessor(arguments, socket.is_some())?;
     let last_good = policy::last_good::LastGood::chosen(arguments);
-    let source = policy::source::PolicySource::read(arguments, last_good.as_ref())?;
-    let listener = match socket {
-        Some(mut listener) => {
-            listener.let_all_in();
-            listener
-        }
-        None => listener::Listener::bind(arguments.socket.as_deref(), close_queue.clone())?,
-    };
+    let fallback = last_good.as_ref().filter(|_| found.is_none());
+    let source = policy::source::PolicySource::read(arguments, fallback)?;
+    let (listener, predecessor) = listen(arguments, socket, found, &close_queue)?;
     capabilities::keep_only_needed(&source.policy)?;
     let confinement = sandbox::confine_supervisor()?;
     let format = arguments.log_format.unwrap_or_else(Format::detect);
@@ -105,6 +109,10 @@ fn prepare(
     if fdbroker_host::can_be_swapped() {
         log.warn(SWAPPED);
     }
+    let door = match (&predecessor, listener.own_path()) {
+        (None, Some(path)) => Door::open(path, &log),
+        _ => Door::default(),
+    };
     // Before anything of a peer's is here.
     let spawner = Arc::new(Spawner::start(format, &log));
     raise_descriptor_limit(&log);
@@ -126,8 +134,50 @@ fn prepare(
             .map_err(StartError::Runtime)?;
     supervisor.stored = passed.stored;
     supervisor.keep_policy_in(last_good);
+    (supervisor.door, supervisor.predecessor) = (door, predecessor);
     Ok(supervisor)
 }
+
+/// The broker that is to be replaced and its socket, if one is to be, and runs.
+fn predecessor(
+    arguments: &Arguments,
+    has_socket: bool,
+) -> Result<Option<(Predecessor, OwnedFd)>, StartError> {
+    if !arguments.replace {
+        return Ok(None);
+    }
+    if has_socket {
+        return Err(StartError::ReplacePassed);
+    }
+    let path = listener::place(arguments.socket.as_deref())?;
+    Predecessor::find(&path).map_err(|why| StartError::Replace(path, why))
+}
+
+/// The socket that peers connect to: passed in, or shared by the broker that is to be replaced, or bound here.
+fn listen(
+    arguments: &Arguments,
+    passed: Option<Listener>,
+    found: Option<(Predecessor, OwnedFd)>,
+    close_queue: &CloseQueue,
+) -> Result<(Listener, Option<Predecessor>), StartError> {
+    if let Some(mut listener) = passed {
+        listener.let_all_in();
+        return Ok((listener, None));
+    }
+    if let Some((predecessor, socket)) = found {
+        return Ok((Listener::shared(socket, close_queue.clone()), Some(predecessor)));
+    }
+    let path = listener::place(arguments.socket.as_deref())?;
+    match Listener::bind(path.clone(), close_queue.clone()) {
+        Err(error) if arguments.replace && error.is_for_another_broker() => {
+            Err(StartError::Replace(path, NOT_TO_BE_ASKED.to_owned()))
+        }
+        bound => Ok((bound?, None)),
+    }
+}
+
+const NOT_TO_BE_ASKED: &str = "it is not to be asked: a service manager started it (then use systemctl restart \
+fdbrokerd), it is of a version without --replace, or it does not serve yet";
 
 const SWAPPED: &str = "payloads and passwords in memory can be written to swap: set MemorySwapMax=0 of the unit, as the \
      packaged one does (it takes control groups of version 2), or encrypt the swap";

@@ -21,6 +21,9 @@ use super::policy::reload::Reloads;
 use super::policy::retry::Retry;
 use super::policy::source::PolicySource;
 use super::policy::watch::PolicyWatch;
+use super::replace::door::Door;
+use super::replace::predecessor::Predecessor;
+use super::replace::succession::Succession;
 use super::resources::pool::Opener;
 use super::workers::closers::Closers;
 use super::workers::connections::ConnectionCopies;
@@ -45,6 +48,12 @@ pub(crate) struct Supervisor {
     /// When names are looked up again.
     pub(crate) retry: Retry,
     pub(crate) listener: Listener,
+    /// Where this broker is asked to hand over.
+    pub(crate) door: Door,
+    /// The broker that this one is to take over from.
+    pub(crate) predecessor: Option<Predecessor>,
+    /// What was taken over and is not this broker's yet.
+    pub(crate) succession: Option<Succession>,
     pub(crate) opener: Opener,
     /// What happens to resources while nobody asks for them.
     pub(crate) told: Told,
@@ -93,6 +102,9 @@ impl Supervisor {
             watch: PolicyWatch::default(),
             retry: Retry::default(),
             listener,
+            door: Door::default(),
+            predecessor: None,
+            succession: None,
             opener,
             leases: Leases::new(Told(told.clone()), close_queue.clone())?,
             told: Told(told),

@@ -50,18 +50,26 @@ struct Listener {
     close_queue: CloseQueue,
 }
 
+/// The listening sockets that a worker is given.
+pub(crate) struct Sockets {
+    pub(crate) first: PeerFd,
+    /// Nobody is accepted from the first one: another broker still has the deposits.
+    pub(crate) is_held: bool,
+    pub(crate) others: UnboundedReceiver<PeerFd>,
+}
+
 /// Accepts peers for as long as the worker lives, each time from the listening socket that came last.
 ///
 /// # Errors
 /// When a listening socket cannot be used.
-pub(crate) async fn accept(
-    worker: Rc<Worker>,
-    listener: PeerFd,
-    mut others: UnboundedReceiver<PeerFd>,
-) -> io::Result<()> {
+pub(crate) async fn accept(worker: Rc<Worker>, sockets: Sockets) -> io::Result<()> {
+    let Sockets { first, is_held, mut others } = sockets;
     let queue = &worker.close_queue;
-    let mut listener = Listener::new(listener, queue)?;
+    let mut listener = Listener::new(first, queue)?;
     worker.link.serving().await?;
+    if is_held && let Some(same) = others.recv().await {
+        listener = Listener::new(same, queue)?;
+    }
     let mut unaccepted = Unaccepted::default();
     loop {
         tokio::select! {

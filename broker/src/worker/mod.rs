@@ -37,7 +37,7 @@ use tokio::task::LocalSet;
 use crate::arguments::Arguments;
 use crate::audit::Audit;
 use crate::child;
-use crate::fd::{CloseQueue, PeerFd};
+use crate::fd::CloseQueue;
 use crate::log::{Format, Log};
 use crate::memory::Freed;
 use crate::sandbox;
@@ -118,6 +118,7 @@ async fn start(
         sees_units,
         rules,
         listener,
+        is_held,
         trail,
         deposits,
         notes,
@@ -189,7 +190,8 @@ async fn start(
     notes.into_iter().for_each(|note| owner_changes::restore(&worker, note));
     takes.into_iter().for_each(|take| request::takers::restore(&worker, take));
     tokio::task::spawn_local(Rc::clone(&worker.loop_time).run());
-    let tasks = run_tasks(Rc::clone(&worker), reads, (listener, others), policies);
+    let listener = accept::Sockets { first: listener, is_held, others };
+    let tasks = run_tasks(Rc::clone(&worker), reads, listener, policies);
     // A task of its own, and not awaited here: what is awaited here is polled whenever any task is.
     let result = tokio::task::spawn_local(tasks).await;
     let result = result.unwrap_or_else(|error| Err(error.to_string()));
@@ -204,10 +206,10 @@ async fn start(
 async fn run_tasks(
     worker: Rc<Worker>,
     link: Rc<Watched>,
-    (listener, others): (PeerFd, UnboundedReceiver<PeerFd>),
+    sockets: accept::Sockets,
     policies: UnboundedReceiver<Setup>,
 ) -> Result<(), String> {
-    let peers = accept::accept(Rc::clone(&worker), listener, others);
+    let peers = accept::accept(Rc::clone(&worker), sockets);
     tokio::select! {
         result = tasks::read::run_reader(&worker, &link) => result.map_err(|error| error.to_string()),
         result = peers => result.map_err(|error| format!("cannot accept peers: {error}")),

@@ -7,7 +7,8 @@ use fdbroker::{Broker, Error};
 use fdbroker_tests::postgres::select;
 use fdbroker_tests::stuck::HeldByPage;
 use fdbroker_tests::{
-    Daemon, Directory, HelperProcess, Line, PATIENCE, Peer, Postgres, needs_root, skip, wait_until,
+    Daemon, Directory, HelperProcess, Line, PATIENCE, Peer, Postgres, needs_root, skip, wait_for,
+    wait_until,
 };
 use fdbroker_wire::connection::{BACKEND_PID, LEASE};
 
@@ -252,4 +253,41 @@ fn a_caller_that_leaves_while_it_waits_keeps_no_place() {
     let (stream, _) = connection(next.answer(), &daemon);
     assert!(select(&stream, &[], "SELECT 1").is_ok());
     assert_eq!(leases(&daemon).len(), 1);
+}
+
+#[test]
+fn a_lease_goes_on_with_a_broker_that_takes_over() {
+    let what = "a lease goes on with a broker that takes over";
+    if !needs_root(what) {
+        return;
+    }
+    let Some(server) = Postgres::start(what, TRUST) else { return };
+    let terms = "revocable = true\nholders = 1\nwait = \"100ms\"";
+    let mut former = daemon(&server, terms);
+    let holder = HelperProcess::user(HOLDER);
+    let mut handed_out = get(&mut holder.connect(&former), &former);
+    let policy = policy(&server, former.directory(), terms);
+    let newer = Daemon::with_policy(&policy).socket(former.socket().to_owned());
+    let daemon = newer.argument("--replace").start();
+    former.is_replaced();
+    let listed = leases(&daemon);
+    let expected = format!(
+        "lease={} slot=1/5 name=\"orders\" uid={HOLDER} pid={} held=",
+        handed_out.lease,
+        holder.pid()
+    );
+    assert!(listed.len() == 1 && listed[0].starts_with(&expected), "{listed:?}");
+    assert!(handed_out.works());
+    let mut other = daemon.connect();
+    assert_eq!(other.get(SLOT).errno(), libc::EBUSY, "its place is taken");
+    let number = handed_out.lease;
+    holder.kill();
+    handed_out.ends(&server);
+    wait_until("the lease has ended", || leases(&daemon).is_empty());
+    let next = wait_for("its place is free", || match other.get(SLOT) {
+        answer if answer.errno() == libc::EBUSY => None,
+        answer => Some(connection(answer, &daemon).1),
+    });
+    let next = fdbroker_wire::Connection::parse(&next).unwrap().text(LEASE).unwrap().to_owned();
+    assert!(next.parse::<u64>().unwrap() > number, "a number is used twice");
 }

@@ -6,6 +6,7 @@
 //! - [`listener`]: the listening socket
 //! - [`names`]: names of the policy that nobody has, or that cannot be looked up
 //! - [`quarantine`]: a worker that dies of what it is given
+//! - [`replace`]: a new broker takes over from one that runs
 //! - [`restart`]: kills of the worker under load
 //! - [`signals`]: signals to both
 //! - [`startup`]: how the daemon starts and ends, and what keeps it from starting
@@ -16,6 +17,7 @@ mod last_good;
 mod listener;
 mod names;
 mod quarantine;
+mod replace;
 mod restart;
 mod signals;
 mod startup;

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ fn a_hundred_kills_of_the_worker_lose_no_deposit_and_show_no_client_an_error() {
     let held: Vec<HashMap<i32, u64>> = std::thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS)
             .map(|number| {
-                let client = Client::new(&daemon, number);
+                let client = Client::new(daemon.socket(), number);
                 let (answered, stop) = (&answered, &stop);
                 scope.spawn(move || client.run(answered, stop))
             })
@@ -57,7 +58,7 @@ fn a_hundred_kills_of_the_worker_lose_no_deposit_and_show_no_client_an_error() {
 }
 
 /// Compares all slots of one client with what was acknowledged to it.
-fn everything_is_there(peer: &mut Peer, number: i32, held: &HashMap<i32, u64>) {
+pub(super) fn everything_is_there(peer: &mut Peer, number: i32, held: &HashMap<i32, u64>) {
     for index in first(number)..first(number + 1) {
         match held.get(&index) {
             None => assert_eq!(peer.get((1, index)).errno(), libc::ENOENT, "{index}"),
@@ -71,7 +72,7 @@ fn first(number: i32) -> i32 {
 }
 
 /// Deposits, gets and deletes in slots of its own, and knows what must be there.
-struct Client {
+pub(super) struct Client {
     broker: Broker,
     number: i32,
     held: HashMap<i32, u64>,
@@ -79,12 +80,12 @@ struct Client {
 }
 
 impl Client {
-    fn new(daemon: &Daemon, number: i32) -> Self {
-        let broker = Broker::connect_to(daemon.socket()).unwrap();
+    pub(super) fn new(socket: &Path, number: i32) -> Self {
+        let broker = Broker::connect_to(socket).unwrap();
         Self { broker, number, held: HashMap::new(), count: 0 }
     }
 
-    fn run(mut self, answered: &AtomicU64, stop: &AtomicBool) -> HashMap<i32, u64> {
+    pub(super) fn run(mut self, answered: &AtomicU64, stop: &AtomicBool) -> HashMap<i32, u64> {
         while !stop.load(Ordering::Relaxed) {
             self.count += 1;
             let index = first(self.number) + i32::try_from(self.count * 7 % 16).unwrap();

@@ -5,11 +5,15 @@
 //! from 96 up, which no peer is ever served.
 
 mod account;
+mod handover;
+mod malformed;
 mod opened;
 mod setup;
 mod values;
 
 pub use self::account::{DepositNumber, Joined, Tally};
+pub use self::handover::{Handover, HeldLease};
+pub use self::malformed::Malformed;
 pub use self::opened::Opened;
 pub use self::setup::{Account, KnownName, NameKind, PolicyText, Setup, Subordinates};
 use crate::fields::{Body, Fields};
@@ -42,6 +46,7 @@ const LEASES: i16 = 120;
 const END_LEASE: i16 = 121;
 const TOLD: i16 = 122;
 const FLOOD: i16 = 123;
+const HOLD: i16 = 124;
 
 /// A message between worker and supervisor.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,6 +67,8 @@ pub enum Control<F> {
         /// The owner itself; `None` if the tag is free.
         process: Option<F>,
     },
+    /// Supervisor, before [`Control::Restored`]: accept nobody until the listening socket comes once more.
+    Hold,
     /// Supervisor: that was everything.
     Restored,
     /// Worker: open a resource, by its position in the policy.
@@ -191,21 +198,6 @@ pub enum Control<F> {
     Health(String),
 }
 
-/// A message of this channel that does not read as one: the other end is not of this version.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Malformed {
-    /// The opcode.
-    pub op: i16,
-}
-
-impl std::fmt::Display for Malformed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "malformed message with opcode {} on the control channel", self.op)
-    }
-}
-
-impl std::error::Error for Malformed {}
-
 impl<F> Control<F> {
     /// The message as it is sent.
     pub fn into_extended(self) -> Extended<F> {
@@ -229,6 +221,7 @@ impl<F> Control<F> {
                 out.u32(u32::from(tag.get().unsigned_abs())).u32(pid.unsigned_abs());
                 (NOTE, process)
             }
+            Self::Hold => (HOLD, None),
             Self::Restored => (RESTORED, None),
             Self::Open { generation, resource, ticket, uid, pid, process } => {
                 out.u32(generation).u32(resource).u32(ticket).u32(uid).u32(pid.unsigned_abs());
@@ -345,6 +338,7 @@ impl<F> Control<F> {
                 pid: i32::try_from(fields.u32()?).ok()?,
                 process: descriptor,
             },
+            HOLD => Self::Hold,
             RESTORED => Self::Restored,
             OPEN => Self::Open {
                 generation: fields.u32()?,

@@ -56,6 +56,11 @@ impl Aside {
         given_back
     }
 
+    /// All of them, oldest first.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Rc<Kept>> {
+        self.0.iter().map(|one| &one.kept)
+    }
+
     /// Their slots.
     pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> {
         self.0.iter().map(|one| one.kept.slot)

@@ -62,6 +62,11 @@ impl Lease {
 }
 
 impl Numbers {
+    /// No number up to this one is used again.
+    pub(crate) fn skip(&self, LeaseNumber(number): LeaseNumber) {
+        self.0.fetch_max(number, Ordering::Relaxed);
+    }
+
     pub(crate) fn next(&self) -> LeaseNumber {
         LeaseNumber(self.0.fetch_add(1, Ordering::Relaxed) + 1)
     }

@@ -7,26 +7,29 @@
 
 mod ends;
 mod lease;
+mod pass_on;
 mod report;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::SystemTime;
 
 use fdbroker_policy::Uid;
 use fdbroker_types::quoted;
-use fdbroker_wire::Errno;
+use fdbroker_wire::{Errno, HeldLease};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use self::ends::{End, Ends};
 use self::lease::Lease;
 pub(crate) use self::lease::{LeaseNumber, LeaseOffer, Numbers};
-use crate::fd::{CloseQueue, Depositor};
+pub(crate) use self::pass_on::PassedOn;
+use crate::fd::{CloseQueue, Depositor, PeerFd};
+use crate::payer::Payer;
 use crate::process_number;
 use crate::supervisor::news::Told;
 
@@ -77,6 +80,44 @@ impl Leases {
         let since = SystemTime::now();
         let lease = Lease { resource, slot, relay, uid, pid, since, expires, socket, process };
         self.0.held.borrow_mut().insert(number, lease);
+        self.0.begun.notify_one();
+        Ok(())
+    }
+
+    /// Returns all of them, for a successor.
+    ///
+    /// # Errors
+    /// As dup(2).
+    pub(crate) fn to_pass_on(&self, payer: impl Fn(Uid) -> Payer) -> io::Result<Vec<PassedOn>> {
+        let held = self.0.held.borrow();
+        let pass_on = |(number, lease): (&LeaseNumber, &Lease)| {
+            let socket = lease.socket.descriptor().ok_or(io::ErrorKind::NotConnected)?;
+            let socket = socket.try_clone_to_owned()?;
+            let socket = self.0.close_queue.hold(Depositor::Opened(payer(lease.uid)), socket);
+            let process = lease.process.as_ref().map(OwnedFd::try_clone).transpose()?;
+            Ok(PassedOn { held: lease.to_tell(*number), socket: Rc::new(socket), process })
+        };
+        held.iter().map(pass_on).collect()
+    }
+
+    /// Goes on with a lease of a predecessor's. What belongs to it stays until its socket is closed.
+    ///
+    /// # Errors
+    /// If it cannot be watched.
+    pub(crate) fn take_over(
+        &self,
+        held: HeldLease,
+        mut socket: PeerFd,
+        process: Option<PeerFd>,
+        payer: Payer,
+        belongs: impl Send + Sync + 'static,
+    ) -> io::Result<()> {
+        socket.move_to(Depositor::Opened(payer));
+        socket.keep_until_closed(belongs);
+        let process = process.and_then(process_number::pidfd);
+        let number = LeaseNumber(held.number);
+        self.0.ends.watch(number, socket.descriptor(), process.as_ref().map(AsFd::as_fd))?;
+        self.0.held.borrow_mut().insert(number, Lease::told(held, socket, process));
         self.0.begun.notify_one();
         Ok(())
     }

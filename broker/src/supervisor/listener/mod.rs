@@ -9,6 +9,7 @@
 mod access;
 mod acl;
 mod floods;
+mod pass_on;
 mod repair;
 mod shut_out;
 
@@ -64,12 +65,8 @@ struct Lock {
 }
 
 impl Listener {
-    /// Listens on `path`, or where this user's broker is expected.
-    pub(super) fn bind(path: Option<&Path>, close_queue: CloseQueue) -> Result<Self, StartError> {
-        let path = match path {
-            Some(path) => path.to_owned(),
-            None => default_path()?,
-        };
+    /// Listens on `path`.
+    pub(super) fn bind(path: PathBuf, close_queue: CloseQueue) -> Result<Self, StartError> {
         let lock = lock_beside(&path)?;
         clear_stale(&path)?;
         let socket = listen(&path).map_err(|error| StartError::Socket(path.clone(), error))?;
@@ -195,7 +192,11 @@ fn listens(socket: &OwnedFd) -> bool {
         && socket_acceptconn(socket).unwrap_or(false)
 }
 
-fn default_path() -> Result<PathBuf, StartError> {
+/// Where to listen: on `path`, or where this user's broker is expected.
+pub(super) fn place(path: Option<&Path>) -> Result<PathBuf, StartError> {
+    if let Some(path) = path {
+        return Ok(path.to_owned());
+    }
     if geteuid().is_root() {
         let directory = Path::new("/run/fdbroker");
         make_directory(directory)
@@ -221,9 +222,7 @@ fn make_directory(path: &Path) -> io::Result<()> {
 /// one that the path names.
 fn lock_beside(path: &Path) -> Result<Lock, StartError> {
     let failed = |error: io::Error| StartError::Socket(path.to_owned(), error);
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let name = PathBuf::from(name);
+    let name = lock_name(path);
     loop {
         let mut file = open_lock(&name).map_err(failed)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -238,6 +237,12 @@ fn lock_beside(path: &Path) -> Result<Lock, StartError> {
             return Ok(Lock { name, file });
         }
     }
+}
+
+fn lock_name(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    name.into()
 }
 
 /// Whether the holder of a lock has exited, and still has it because one of its threads sleeps in

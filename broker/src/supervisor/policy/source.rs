@@ -72,6 +72,16 @@ impl PolicySource {
         self.account
     }
 
+    /// The number of this broker.
+    pub(crate) fn instance(&self) -> i64 {
+        self.instance
+    }
+
+    /// Takes the number of a broker that this one goes on as: clients find everything as it was.
+    pub(crate) fn go_on_as(&mut self, instance: i64) {
+        self.instance = instance;
+    }
+
     /// Reads the policy that the command line names, the default one, or else the built-in one. One that does not
     /// load is replaced by the last good one.
     ///

@@ -106,6 +106,11 @@ impl Entry {
         self.ready.iter().for_each(|pool| pool.keep(&self.openable, told));
     }
 
+    /// Takes a place among the holders, where these are counted.
+    pub(super) fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(self.places.as_ref()?).try_acquire_owned().ok()
+    }
+
     /// Whether the next policy can keep it as it is. A device that was replaced is looked at again,
     /// unless it is open already.
     pub(super) fn is_current(&self) -> bool {

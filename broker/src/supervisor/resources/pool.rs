@@ -7,6 +7,7 @@ use std::sync::{Arc, mpsc};
 use fdbroker_policy::Resource;
 use fdbroker_types::quoted;
 use fdbroker_wire::{Errno, Opened};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::caller::Caller;
@@ -14,7 +15,7 @@ use super::entry::{Entry, OpenAnswer};
 use super::failure::OpenFailure;
 use super::openable::Openable;
 use crate::fd::CloseQueue;
-use crate::supervisor::leases::Numbers;
+use crate::supervisor::leases::{LeaseNumber, Numbers};
 use crate::supervisor::news::Told;
 use crate::supervisor::policy_error::PolicyError;
 use crate::supervisor::workers::helper::Helpers;
@@ -96,6 +97,13 @@ impl Opener {
     pub(crate) fn open_ones(&self) -> impl Iterator<Item = &Resource> {
         let open = self.entries.iter().filter(|entry| entry.shared.is_some());
         open.map(|entry| entry.openable.resource())
+    }
+
+    /// Takes a place among the holders of a resource, for a lease of a predecessor's, whose number is not used
+    /// again. `None` if they are not counted, or there is no such resource any more.
+    pub(crate) fn hold(&self, name: &str, number: LeaseNumber) -> Option<OwnedSemaphorePermit> {
+        self.numbers.skip(number);
+        self.entries.iter().find(|entry| entry.openable.name() == name)?.place()
     }
 
     /// Has what is to be ready kept ready. On the event loop.

@@ -1,4 +1,5 @@
-//! The supervisor's end of the socket pair.
+//! The supervisor's end of the socket pair. A broker that takes over and the one that it takes over from have one
+//! each too.
 //!
 //! Reads while it writes, so that neither end can make the other wait for ever: what is to be
 //! sent waits in a queue, and when that is long, reading pauses instead.
@@ -11,8 +12,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fdbroker_wire::{
-    Control, Decoder, Errno, Limits, MAX_DESCRIPTORS, Message, Opened, Payload, add_head, opcode,
-    reply,
+    Control, Decoder, Errno, Extended, Handover, Limits, MAX_DESCRIPTORS, Message, Opened, Payload,
+    add_head, opcode, reply,
 };
 use rustix::net::{Shutdown, shutdown};
 use tokio::io::Interest;
@@ -173,9 +174,43 @@ impl Link {
     /// Sends a message that carries a descriptor of the broker's own: a duplicate, or an empty socket.
     /// It is closed on the loop, since that never sleeps.
     pub(crate) fn carry_own(&mut self, message: fn(OwnedFd) -> Control<OwnedFd>, own: OwnedFd) {
-        let mut message = message(own).into_extended();
+        self.own(message(own).into_extended());
+    }
+
+    /// Sends a message to another broker. A descriptor is closed on the loop: it is our own.
+    pub(crate) fn handover(&mut self, message: Handover<OwnedFd>) {
+        self.own(message.into_extended());
+    }
+
+    /// Sends a message to another broker that carries what is a peer's.
+    pub(crate) fn handover_of(&mut self, message: Handover<&PeerFd>, of: &Rc<PeerFd>) {
+        let bytes = Message::Extended(message.into_extended()).to_bytes();
+        self.push(Outgoing::Noted(bytes, Rc::clone(of)));
+    }
+
+    fn own(&mut self, mut message: Extended<OwnedFd>) {
         let bytes = [&message.head()[..], &message.body[..]].concat();
         self.push(Outgoing::Own(bytes, message.descriptors.pop()));
+    }
+
+    /// Sends a short message at once. It has been sent as a whole, or not at all: the other end, when it stops
+    /// reading, decides which.
+    ///
+    /// # Errors
+    /// As send(2). WouldBlock also if something is queued before it.
+    pub(crate) fn send_now(&self, message: Handover<OwnedFd>) -> io::Result<()> {
+        if !self.queue.is_empty() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let message = message.into_extended();
+        let head = message.head();
+        transmit(self.stream.as_fd(), &rest([&head[..], &message.body[..]], 0), &[]).map(drop)
+    }
+
+    /// Takes no further message. What the other end has sent before is still read; what it sends from now on fails.
+    pub(crate) fn stop_taking(&self) {
+        // It fails when the other end has gone.
+        let _ = shutdown(&self.stream, Shutdown::Read);
     }
 
     /// Sends the socket to accept peers on.

@@ -24,6 +24,8 @@ pub(crate) struct Restored {
     pub(crate) sees_units: bool,
     pub(crate) rules: Rules,
     pub(crate) listener: OwnedFd,
+    /// Nobody is accepted until the listening socket comes once more.
+    pub(crate) is_held: bool,
     /// The audit file, where there is one.
     pub(crate) trail: Option<OwnedFd>,
     pub(crate) deposits: Vec<Add<PeerFd>>,
@@ -57,6 +59,7 @@ pub(crate) struct Arrived<F> {
     sees_units: bool,
     rules: Option<Rules>,
     listener: Option<OwnedFd>,
+    is_held: bool,
     trail: Option<OwnedFd>,
     pub(crate) deposits: Vec<Add<F>>,
     notes: Vec<Note<F>>,
@@ -85,6 +88,7 @@ pub(crate) fn from(link: OwnedFd, close_queue: &CloseQueue) -> Result<Restored, 
         sees_units: arrived.sees_units,
         rules: arrived.rules.ok_or("the supervisor sent no policy")?,
         listener: arrived.listener.ok_or("the supervisor sent no listening socket")?,
+        is_held: arrived.is_held,
         trail: arrived.trail,
         deposits: arrived.deposits,
         notes: arrived.notes,
@@ -122,6 +126,7 @@ impl<F> Default for Arrived<F> {
             sees_units: false,
             rules: None,
             listener: None,
+            is_held: false,
             trail: None,
             deposits: Vec::new(),
             notes: Vec::new(),
@@ -171,6 +176,7 @@ impl<F: Into<Option<OwnedFd>>> Arrived<F> {
                 last.slots.extend(slots(tag, indices));
             }
             Control::Waiting(tally) => self.waiting.push(tally),
+            Control::Hold => self.is_held = true,
             Control::Restored => self.complete = true,
             _ => return Err("the supervisor sent a message that only workers send".to_owned()),
         }

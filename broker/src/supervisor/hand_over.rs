@@ -1,0 +1,131 @@
+//! The side of the broker that runs: it hands over what it has, or goes on.
+//!
+//! Its worker has ended. So nobody is answered, and new connections wait in the queue of the listening socket.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use fdbroker_wire::{Control, Handover, Message};
+use tokio::time::timeout;
+
+use super::leases::PassedOn;
+use super::replace::door::Successor;
+use super::replace::message::{Said, read};
+use super::signals::Signals;
+use super::state::Supervisor;
+use super::workers::link::Link;
+use crate::fd::PeerFd;
+
+/// How long a successor may take until it has everything and serves, and how much longer for each deposit.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE_PER_DEPOSIT: Duration = Duration::from_millis(1);
+/// How long what it sent at the last moment is awaited.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// What has come of it.
+pub(crate) enum HandOver {
+    /// Everything is the successor's.
+    Done,
+    /// The broker was told to stop.
+    Stopped,
+    /// The broker goes on, and why.
+    Failed(String),
+}
+
+impl Supervisor {
+    /// Hands everything over to a successor. To be called while there is no worker.
+    pub(crate) async fn hand_over(
+        &mut self,
+        successor: Successor,
+        signals: &mut Signals,
+    ) -> HandOver {
+        let Successor { mut link, pid } = successor;
+        let pid = pid.as_raw_nonzero();
+        let deposits = match self.send_everything(&mut link) {
+            Ok(deposits) => deposits,
+            Err(error) => {
+                return HandOver::Failed(format!("leases cannot be handed over: {error}"));
+            }
+        };
+        let patience = PATIENCE.saturating_add(PATIENCE_PER_DEPOSIT.saturating_mul(deposits));
+        let awaited = tokio::select! {
+            biased;
+            () = signals.stop() => Err(None),
+            outcome = timeout(patience, committed(&mut link)) => outcome.unwrap_or_else(|_| {
+                Err(format!("it did not serve within {} s", patience.as_secs()))
+            }).map_err(Some),
+        };
+        // If it commits now, that fails. What it sent before counts.
+        link.stop_taking();
+        let outcome = match awaited {
+            Err(why) => {
+                let late = timeout(LAST_WORDS, committed(&mut link)).await;
+                if matches!(late, Ok(Ok(()))) { Ok(()) } else { Err(why) }
+            }
+            Ok(()) => Ok(()),
+        };
+        match outcome {
+            Ok(()) => {
+                self.log.info(&format!(
+                    "broker {pid} has taken over, with deposits: {deposits}; this one ends"
+                ));
+                self.listener.leave();
+                self.door.leave();
+                HandOver::Done
+            }
+            Err(None) => HandOver::Stopped,
+            Err(Some(why)) => HandOver::Failed(format!("broker {pid} did not take over: {why}")),
+        }
+    }
+
+    /// Queues everything for a successor; returns how many deposits that are.
+    ///
+    /// # Errors
+    /// As dup(2).
+    fn send_everything(&mut self, link: &mut Link) -> io::Result<u32> {
+        let leases = self.leases.to_pass_on(|uid| self.source.payers.of(uid))?;
+        self.deposits.takers.forget_ended();
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let aside = self.deposits.aside.all().count();
+        let descriptors = number(self.deposits.descriptors() + aside + leases.len() * 2);
+        link.handover(Handover::State { instance: self.source.instance(), descriptors });
+        for kept in self.deposits.aside.all() {
+            link.handover(Handover::Aside);
+            link.deposit(kept);
+        }
+        self.deposits.all().for_each(|kept| link.deposit(kept));
+        for note in self.deposits.notes() {
+            let process = Some(&*note.process);
+            link.note(Control::Note { tag: note.tag, pid: note.pid, process }, &note.process);
+        }
+        for taker in self.deposits.takers.all() {
+            for (tag, indices) in taker.by_tag() {
+                let (pid, process) = (taker.pid, Some(&*taker.process));
+                let message = Control::Taking { tag, indices, pid, process };
+                link.note(message, &Rc::clone(&taker.process));
+            }
+        }
+        for PassedOn { held, socket, process } in leases {
+            process.into_iter().for_each(|process| link.handover(Handover::Holder(process)));
+            link.handover_of(Handover::Lease(held, &*socket), &socket);
+        }
+        let deposits = number(self.deposits.all().len() + aside);
+        link.handover(Handover::Complete { deposits });
+        Ok(deposits)
+    }
+}
+
+/// Sends what is queued, and waits until everything is the successor's. Can be dropped and called again.
+async fn committed(link: &mut Link) -> Result<(), String> {
+    let message: Message<PeerFd> = link.message().await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => {
+            "it has ended, or given up: its own log says why".to_owned()
+        }
+        _ => error.to_string(),
+    })?;
+    match read(message)? {
+        Said::Handover(Handover::Commit) => Ok(()),
+        _ => Err("it sent something else".to_owned()),
+    }
+}

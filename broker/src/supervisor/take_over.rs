@@ -1,0 +1,161 @@
+//! The side of the new broker: it takes what the other one has, and commits when its own worker is ready.
+
+use std::io;
+use std::time::Duration;
+
+use fdbroker_policy::Uid;
+use fdbroker_wire::{Control, Handover, HeldLease};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use super::error::StartError;
+use super::leases::LeaseNumber;
+use super::replace::door::{Door, beside};
+use super::replace::message::{Said, read};
+use super::replace::predecessor::Predecessor;
+use super::replace::succession::Succession;
+use super::state::Supervisor;
+use super::workers::link::Link;
+use crate::fd::{Depositor, PeerFd, table};
+
+/// How long the other one may take until its next message.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How many descriptors this process has beside those that it takes over.
+const OWN: u64 = 128;
+
+impl Supervisor {
+    /// Takes what a predecessor has, if there is one.
+    ///
+    /// # Errors
+    /// Why not; then that broker goes on.
+    pub(crate) async fn take_over_if_asked(&mut self) -> Result<(), StartError> {
+        let Some(predecessor) = self.predecessor.take() else { return Ok(()) };
+        let path = predecessor.path.clone();
+        let taken = self.succeed(predecessor).await;
+        taken.map_err(|why| StartError::Replace(path, why))
+    }
+
+    /// Why the broker has not started, whose first worker has ended.
+    pub(crate) fn not_started(&self, status: String) -> StartError {
+        match &self.succession {
+            Some(succession) => StartError::Replace(succession.path.clone(), status),
+            None => StartError::Worker(status),
+        }
+    }
+
+    /// Takes what a predecessor has, which has ended its worker for that.
+    ///
+    /// # Errors
+    /// Why not; then it goes on.
+    async fn succeed(&mut self, predecessor: Predecessor) -> Result<(), String> {
+        let stream = predecessor.stream().and_then(UnixStream::from_std);
+        let link = stream.and_then(|stream| Link::new(stream, self.close_queue.clone()));
+        let mut link = link.map_err(|error| error.to_string())?;
+        link.handover(Handover::Begin);
+        self.take_everything(&mut link).await?;
+        let Predecessor { pid, path, lock, door, .. } = predecessor;
+        self.succession = Some(Succession { link, pid, path, lock, door });
+        Ok(())
+    }
+
+    async fn take_everything(&mut self, link: &mut Link) -> Result<(), String> {
+        let (mut taken, mut is_aside, mut holder) = (0, false, None);
+        loop {
+            let message = timeout(PATIENCE, link.message()).await;
+            let message = message.map_err(|_| "it sends nothing any more".to_owned())?;
+            match read(message.map_err(|error| format!("it ended in between: {error}"))?)? {
+                Said::Handover(Handover::State { instance, descriptors }) => {
+                    has_room_for(descriptors)?;
+                    self.source.go_on_as(instance);
+                }
+                Said::Handover(Handover::Aside) => is_aside = true,
+                Said::Deposit(add) => {
+                    let slot = add.slot;
+                    taken += u32::from(self.deposits.keep(add, &self.source.payers));
+                    if std::mem::take(&mut is_aside) {
+                        self.deposits.set_aside(slot);
+                    }
+                }
+                Said::Control(control) => self.take_process(control)?,
+                Said::Handover(Handover::Holder(process)) => holder = Some(process),
+                Said::Handover(Handover::Lease(held, socket)) => {
+                    self.take_lease(held, socket, holder.take())?;
+                }
+                Said::Handover(Handover::Complete { deposits }) if deposits == taken => {
+                    return Ok(());
+                }
+                Said::Handover(Handover::Complete { deposits }) => {
+                    return Err(format!("of its {deposits} deposits, {taken} arrived"));
+                }
+                Said::Handover(_) => return Err("it sent something else".to_owned()),
+            }
+            tokio::task::consume_budget().await;
+        }
+    }
+
+    /// Notes the owner of a tag, or who takes what.
+    fn take_process(&mut self, control: Control<PeerFd>) -> Result<(), String> {
+        match control {
+            Control::Note { tag, pid, process: Some(mut process) } => {
+                process.move_to(Depositor::Nobody);
+                self.deposits.note(tag, pid, Some(process));
+            }
+            Control::Taking { tag, indices, pid, process: Some(process) } => {
+                let slots = indices.into_iter().map(|index| fdbroker_wire::Slot { tag, index });
+                let problem = self.deposits.note_taker(slots, pid, Some(process));
+                problem.into_iter().for_each(|problem| self.log.error(problem));
+            }
+            _ => return Err("it sent something else".to_owned()),
+        }
+        Ok(())
+    }
+
+    /// Goes on with a lease: its place among the holders is taken, and its user is charged.
+    fn take_lease(
+        &self,
+        held: HeldLease,
+        socket: PeerFd,
+        process: Option<PeerFd>,
+    ) -> Result<(), String> {
+        let (number, uid) = (LeaseNumber(held.number), Uid(held.uid));
+        let place = self.opener.hold(&held.resource, number);
+        let notice = self.unclosed.opening(uid, self.unclosed.worker());
+        let payer = self.source.payers.of(uid);
+        let taken = self.leases.take_over(held, socket, process, payer, (notice, place));
+        taken.map_err(|error| format!("lease {number} cannot be watched: {error}"))
+    }
+
+    /// The worker is ready: everything is ours from now on. Returns whether there is something to be accepted from.
+    ///
+    /// # Errors
+    /// If the other broker goes on: then nothing must be served here.
+    pub(crate) fn commit(&mut self) -> Result<bool, String> {
+        let Some(succession) = &self.succession else { return Ok(false) };
+        succession.link.send_now(Handover::Commit).map_err(|error| did_not_wait(&error))?;
+        let Some(Succession { pid, path, lock, door, .. }) = self.succession.take() else {
+            return Ok(false);
+        };
+        let beside = beside(&path);
+        if let Err(error) = self.listener.take_place(path, lock) {
+            self.log.warn(&format!("the socket that was taken over: {error}"));
+        }
+        self.door = Door::with(door, beside);
+        let deposits = self.deposits.all().len();
+        self.log.info(&format!("took over from broker {pid}, with deposits: {deposits}"));
+        Ok(true)
+    }
+}
+
+fn did_not_wait(error: &io::Error) -> String {
+    format!("it did not wait until this one was ready: {error}")
+}
+
+fn has_room_for(descriptors: u32) -> Result<(), String> {
+    let (needed, limit) = (u64::from(descriptors) + OWN, table::size());
+    if needed <= limit {
+        return Ok(());
+    }
+    Err(format!(
+        "it has {descriptors} descriptors, and this process may have {limit}; raise LimitNOFILE= or ulimit -n"
+    ))
+}

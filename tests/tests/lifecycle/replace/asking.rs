@@ -1,0 +1,89 @@
+//! Which processes may ask a broker to hand over: one that gets an answer gets everything.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use fdbroker_tests::newcomer::{Newcomer, door_of};
+use fdbroker_tests::{
+    Daemon, HelperProcess, Ids, Peer, WORKER, is_root, needs_root, process, wait_until,
+};
+use fdbroker_wire::Handover;
+
+use super::Site;
+
+const STRANGER: u32 = 64260;
+const REFUSED: &str = "asked to replace this broker is refused";
+
+#[test]
+fn only_the_brokers_own_user_may_connect() {
+    let site = Site::new();
+    let _daemon = site.broker().start();
+    let found = fs::metadata(door_of(&site.socket())).unwrap();
+    assert_eq!(found.permissions().mode() & 0o777, 0o600);
+    assert_eq!(found.uid(), Ids::own().uid);
+}
+
+#[test]
+fn another_user_the_worker_included_is_refused_even_if_it_may_connect() {
+    if !needs_root("another user that asks a broker to hand over") {
+        return;
+    }
+    let site = Site::new();
+    let daemon = site.broker().start();
+    let door = door_of(&site.socket());
+    for user in [STRANGER, WORKER] {
+        let other = HelperProcess::user(user);
+        assert!(other.try_connect(&door, None).is_err(), "{user}");
+    }
+    fs::set_permissions(&door, fs::Permissions::from_mode(0o666)).unwrap();
+    for (count, user) in [STRANGER, WORKER].into_iter().enumerate() {
+        let other = HelperProcess::user(user);
+        let mut newcomer = Newcomer::over(other.try_connect(&door, None).unwrap());
+        assert!(newcomer.asks(Handover::<()>::VERSION).is_none(), "{user} was answered");
+        wait_until("it is said", || daemon.log().text().matches(REFUSED).count() > count);
+    }
+    daemon.connect().is_served((1, 0));
+}
+
+#[test]
+fn what_is_as_confined_as_a_users_broker_is_refused() {
+    let Some(builder) = Daemon::built_in("a user's broker that is to be replaced") else { return };
+    let daemon = builder.start();
+    let door = door_of(daemon.socket());
+    // A process of the same user, which the broker did not start.
+    let own = if is_root() {
+        HelperProcess::user(fdbroker_tests::daemon::TRIER)
+    } else {
+        HelperProcess::same()
+    };
+    let mut newcomer = Newcomer::over(own.try_connect(&door, None).unwrap());
+    newcomer.is_let_in();
+    drop(newcomer);
+    let supervisor = process::status(daemon.supervisor_pid(), "Seccomp_filters");
+    let worker = process::status(daemon.worker_pid(), "Seccomp_filters");
+    assert!(worker.parse::<u32>().unwrap() >= supervisor.parse::<u32>().unwrap());
+}
+
+#[test]
+fn another_version_is_refused_with_the_reason() {
+    let site = Site::new();
+    let daemon = site.broker().start();
+    match Newcomer::at(&site.socket()).asks(7) {
+        Some(Handover::Refused(why)) => {
+            assert_eq!(why, "it speaks version 7 of the hand-over, and I version 1");
+        }
+        other => panic!("{other:?}"),
+    }
+    daemon.connect().is_served((1, 0));
+}
+
+#[test]
+fn a_broker_of_a_service_manager_is_not_replaced() {
+    let site = Site::new();
+    let manager = std::os::unix::net::UnixDatagram::bind(site.directory.join("notify")).unwrap();
+    let daemon = site.broker().environment("NOTIFY_SOCKET", site.directory.join("notify")).start();
+    let (status, said) = site.newer().fail();
+    assert!(status == 1 && said.contains("use systemctl restart"), "{said}");
+    Peer::connect(daemon.socket()).unwrap().is_served((1, 0));
+    drop(manager);
+}

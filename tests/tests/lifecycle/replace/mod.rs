@@ -1,0 +1,65 @@
+//! A new broker takes over from one that runs (`--replace`).
+//!
+//! - [`asking`]: who may ask for that
+//! - [`fails`]: the new one does not come up, at each step
+//! - [`kept`]: what it takes over
+//! - [`load`]: under load, again and again
+
+mod asking;
+mod fails;
+mod kept;
+mod load;
+
+use std::path::{Path, PathBuf};
+
+use fdbroker_tests::{Builder, Daemon, Directory, fixtures};
+
+/// Where brokers that replace each other listen: it outlives each of them.
+struct Site {
+    directory: Directory,
+    policy: String,
+}
+
+impl Site {
+    fn new() -> Self {
+        Self::with_policy(fixtures::OPEN)
+    }
+
+    fn with_policy(policy: &str) -> Self {
+        const OPERATORS: &str =
+            "[[rules]]\nid = \"operators\"\nallow = [\"operate\"]\nanyone = true\n";
+        Self { directory: Directory::new(), policy: format!("{policy}{OPERATORS}") }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.join("socket")
+    }
+
+    /// A broker that listens here.
+    fn broker(&self) -> Builder {
+        Daemon::with_policy(&self.policy).socket(self.socket())
+    }
+
+    /// One that takes over.
+    fn newer(&self) -> Builder {
+        self.broker().argument("--replace")
+    }
+
+    /// Has another one take over; returns it.
+    #[track_caller]
+    fn replace(&self, mut former: Daemon) -> Daemon {
+        let newer = self.newer().start();
+        former.is_replaced();
+        newer
+    }
+}
+
+/// What the log says when a broker goes on.
+const GOES_ON: &str = "this broker goes on";
+
+/// Who holds the lock of a socket's place, as its file says.
+fn locked_by(socket: &Path) -> u32 {
+    let mut name = socket.as_os_str().to_owned();
+    name.push(".lock");
+    std::fs::read_to_string(name).unwrap().trim().parse().unwrap()
+}

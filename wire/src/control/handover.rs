@@ -1,0 +1,230 @@
+//! What two supervisors say to each other when one takes over from the other, over a socket of their own.
+//!
+//! Beside these the predecessor sends each deposit as an ADD, and owners and takers as [`Control::Note`] and
+//! [`Control::Taking`]: the latter always with the process.
+//!
+//! [`Control::Note`]: super::Control::Note
+//! [`Control::Taking`]: super::Control::Taking
+
+use super::malformed::Malformed;
+use crate::fields::{Body, Fields};
+use crate::{Extended, Slot};
+
+const ASK: i16 = 160;
+const REFUSED: i16 = 161;
+const LISTENER: i16 = 162;
+const LOCK: i16 = 163;
+const DOOR: i16 = 164;
+const BEGIN: i16 = 165;
+const STATE: i16 = 166;
+const ASIDE: i16 = 167;
+const COMPLETE: i16 = 168;
+const COMMIT: i16 = 169;
+const HOLDER: i16 = 170;
+const LEASE: i16 = 171;
+
+/// A message between a broker that runs and one that takes over from it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Handover<F> {
+    /// Successor: I am to take over, and speak this version. Its first message.
+    Ask {
+        /// See [`Handover::VERSION`].
+        version: u32,
+    },
+    /// Predecessor: I go on, and why.
+    Refused(String),
+    /// Predecessor: the socket that peers connect to.
+    Listener(F),
+    /// Predecessor: the locked file beside it.
+    Lock(F),
+    /// Predecessor: the socket at which I am asked this. The last of its answers to [`Handover::Ask`].
+    Door(F),
+    /// Successor: all that I can do without your state is done.
+    Begin,
+    /// Predecessor: my worker has ended, and this is what I have. The first answer to [`Handover::Begin`].
+    State {
+        /// The number of this broker: see [`Setup::instance`](super::Setup::instance).
+        instance: i64,
+        /// How many descriptors follow.
+        descriptors: u32,
+    },
+    /// Predecessor: the deposit that follows is set aside.
+    Aside,
+    /// Predecessor: the process (a pidfd) that has the lease that follows.
+    Holder(F),
+    /// Predecessor: a lease, and what was handed out on it.
+    Lease(HeldLease, F),
+    /// Predecessor: that was everything.
+    Complete {
+        /// How many deposits there were, those that are set aside included.
+        deposits: u32,
+    },
+    /// Successor: all of it is mine from now on. Once this has been sent, the predecessor never serves again.
+    Commit,
+}
+
+/// What somebody has on terms.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HeldLease {
+    /// Its number.
+    pub number: u64,
+    /// The slot of the resource.
+    pub slot: Slot,
+    /// Who has it.
+    pub uid: u32,
+    /// The process that asked for it.
+    pub pid: i32,
+    /// For how many milliseconds it has been held.
+    pub held: u64,
+    /// How many milliseconds are left of its time, where that has an end.
+    pub left: Option<u64>,
+    /// How the descriptor leads to the server.
+    pub relay: String,
+    /// The resource's name.
+    pub resource: String,
+}
+
+impl<F> Handover<F> {
+    /// The version of all this. A predecessor refuses every other one.
+    pub const VERSION: u32 = 1;
+
+    /// The message as it is sent.
+    pub fn into_extended(self) -> Extended<F> {
+        let mut out = Body::default();
+        let (op, descriptor) = match self {
+            Self::Ask { version } => {
+                out.u32(version);
+                (ASK, None)
+            }
+            Self::Refused(why) => {
+                out.string(&why);
+                (REFUSED, None)
+            }
+            Self::Listener(socket) => (LISTENER, Some(socket)),
+            Self::Lock(file) => (LOCK, Some(file)),
+            Self::Door(socket) => (DOOR, Some(socket)),
+            Self::Begin => (BEGIN, None),
+            Self::State { instance, descriptors } => {
+                out.i64(instance).u32(descriptors);
+                (STATE, None)
+            }
+            Self::Aside => (ASIDE, None),
+            Self::Holder(process) => (HOLDER, Some(process)),
+            Self::Lease(lease, socket) => {
+                out.lease(&lease);
+                (LEASE, Some(socket))
+            }
+            Self::Complete { deposits } => {
+                out.u32(deposits);
+                (COMPLETE, None)
+            }
+            Self::Commit => (COMMIT, None),
+        };
+        let descriptors = descriptor.into_iter().collect();
+        Extended { op, flags: 0, body: out.0.into(), descriptors }
+    }
+
+    /// Whether a message is of this kind.
+    pub fn is(message: &Extended<F>) -> bool {
+        (ASK..=LEASE).contains(&message.op)
+    }
+
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// [`Malformed`] when it is none of these.
+    pub fn from_extended(message: Extended<F>) -> Result<Self, Malformed> {
+        let malformed = Malformed { op: message.op };
+        Self::read(message).ok_or(malformed)
+    }
+
+    fn read(message: Extended<F>) -> Option<Self> {
+        let Extended { op, body, mut descriptors, .. } = message;
+        let (mut fields, descriptor) = (Fields(&body), descriptors.pop());
+        Some(match op {
+            ASK => Self::Ask { version: fields.u32()? },
+            REFUSED => Self::Refused(fields.string()?),
+            LISTENER => Self::Listener(descriptor?),
+            LOCK => Self::Lock(descriptor?),
+            DOOR => Self::Door(descriptor?),
+            BEGIN => Self::Begin,
+            STATE => Self::State { instance: fields.i64()?, descriptors: fields.u32()? },
+            ASIDE => Self::Aside,
+            HOLDER => Self::Holder(descriptor?),
+            LEASE => Self::Lease(fields.lease()?, descriptor?),
+            COMPLETE => Self::Complete { deposits: fields.u32()? },
+            COMMIT => Self::Commit,
+            _ => return None,
+        })
+    }
+}
+
+impl Body {
+    fn lease(&mut self, lease: &HeldLease) {
+        self.u64(lease.number).slot(lease.slot);
+        self.u32(lease.uid).u32(lease.pid.unsigned_abs()).u64(lease.held);
+        self.u32(u32::from(lease.left.is_some())).u64(lease.left.unwrap_or(0));
+        self.string(&lease.relay).string(&lease.resource);
+    }
+}
+
+impl Fields<'_> {
+    fn lease(&mut self) -> Option<HeldLease> {
+        let (number, slot) = (self.u64()?, self.slot()?);
+        let (uid, pid, held) = (self.u32()?, i32::try_from(self.u32()?).ok()?, self.u64()?);
+        let (ends, left) = (self.u32()? != 0, self.u64()?);
+        let (left, relay, resource) = (ends.then_some(left), self.string()?, self.string()?);
+        Some(HeldLease { number, slot, uid, pid, held, left, relay, resource })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lease(left: Option<u64>) -> HeldLease {
+        HeldLease {
+            number: 1 << 40,
+            slot: Slot::new(1, 5).unwrap(),
+            uid: 7,
+            pid: 8,
+            held: 9,
+            left,
+            relay: "ktls".to_owned(),
+            resource: "orders".to_owned(),
+        }
+    }
+
+    #[test]
+    fn each_message_is_read_as_it_was_written() {
+        let all = [
+            Handover::Ask { version: 7 },
+            Handover::Refused("no".to_owned()),
+            Handover::Listener(1),
+            Handover::Lock(2),
+            Handover::Door(3),
+            Handover::Begin,
+            Handover::State { instance: -5, descriptors: 6 },
+            Handover::Aside,
+            Handover::Holder(4),
+            Handover::Lease(lease(None), 5),
+            Handover::Lease(lease(Some(10)), 5),
+            Handover::Complete { deposits: 8 },
+            Handover::Commit,
+        ];
+        for message in all {
+            let sent = message.clone().into_extended();
+            assert!(Handover::is(&sent));
+            assert_eq!(Handover::from_extended(sent), Ok(message));
+        }
+    }
+
+    #[test]
+    fn what_lacks_its_descriptor_or_a_field_is_refused() {
+        let sent = Handover::<()>::Listener(()).into_extended();
+        let bare = Extended { descriptors: Vec::new(), ..sent };
+        assert_eq!(Handover::from_extended(bare), Err(Malformed { op: LISTENER }));
+        let short = Extended { op: STATE, flags: 0, body: [0; 8][..].into(), descriptors: vec![] };
+        assert_eq!(Handover::<()>::from_extended(short), Err(Malformed { op: STATE }));
+    }
+}
