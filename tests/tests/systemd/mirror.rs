@@ -121,3 +121,17 @@ fn what_was_acknowledged_the_moment_before_a_restart_is_there() {
     }
     manager.end();
 }
+
+#[test]
+fn a_broker_of_systemd_is_not_replaced_from_outside_and_says_what_is_to_be_done() {
+    let Some(manager) = booted("a broker of systemd that is to be replaced") else { return };
+    add(&manager, "secret", &["10/0", "--payload", "-"]);
+    let before = manager.property(SERVICE, "MainPID");
+    let refused = manager.run(&["fdbrokerd", "--replace"]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("use systemctl restart fdbrokerd"), "{said}");
+    assert_eq!(manager.property(SERVICE, "MainPID"), before);
+    assert_eq!(manager.succeed(&["fdbroker", "get", "10/0"]), "secret");
+    manager.end();
+}
