@@ -407,6 +407,8 @@ class Listed(NamedTuple):
     route: Optional[str] = None
     """How connections lead to the server: ``direct``, ``relayed``, or ``ktls-or-relayed``, where each says for
     itself which of the two it is."""
+    here_only: bool = False
+    """Whether the deposit is lost when the broker ends, although a service manager keeps others."""
 
 
 def default_socket() -> str:
@@ -1104,6 +1106,7 @@ def _listing(body: bytes) -> Tuple[bool, List[Listed]]:
                 size=None if size < 0 else size,
                 name=name.decode(),
                 route=_ROUTES[marks >> 2 & 3],
+                here_only=bool(marks & 16),
             )
         )
     if at != len(body):

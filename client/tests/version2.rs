@@ -18,6 +18,7 @@ fn entry(place: &str, name: &str) -> Listed {
         kind: Some(Kind::File),
         resource: false,
         unreachable: false,
+        here_only: false,
         route: None,
         owner: None,
         payload: None,

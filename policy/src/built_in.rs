@@ -4,7 +4,7 @@ use crate::pattern::Pattern;
 use crate::policy::Parts;
 use crate::rights::Rights;
 use crate::rule::{Rule, Who};
-use crate::{Accept, Policy, Rates, Right, Tag, TagSettings, Uid, Validity};
+use crate::{Accept, Durability, Policy, Rates, Right, Tag, TagSettings, Uid, Validity};
 
 /// The id of the only rule of the built-in policy.
 pub const BUILT_IN_RULE: &str = "built-in: the user that started the broker";
@@ -37,7 +37,13 @@ fn rule(owner: Uid) -> Rule {
 }
 
 fn tag(id: Tag) -> TagSettings {
-    TagSettings { name: id.to_string(), id, serial: true, accept: Accept::ANY }
+    TagSettings {
+        name: id.to_string(),
+        id,
+        serial: true,
+        durability: Durability::Relaxed,
+        accept: Accept::ANY,
+    }
 }
 
 #[cfg(test)]

@@ -67,7 +67,7 @@ pub use resource::{
     Tls, TlsMode, TlsStart,
 };
 pub use settings::{Account, Audit, Rates, Settings};
-pub use tag_settings::TagSettings;
+pub use tag_settings::{Durability, TagSettings};
 pub use target::Target;
 pub use unit::unit_of_cgroup;
 pub use verdict::Verdict;

@@ -134,6 +134,8 @@ pub struct Entry {
     pub resource: bool,
     /// No rule of the policy reaches the slot. Only operators are told.
     pub unreachable: bool,
+    /// It is lost when the broker ends, although a service manager keeps others. Only deposits are.
+    pub here_only: bool,
     /// How its connections lead to their server; `None` if it is no connection of the broker's.
     pub route: Option<Route>,
     /// The user id of its depositor; `None` if that is not told.
@@ -178,6 +180,11 @@ impl Listing {
     /// Whether there is more to ask for, behind the last of these.
     pub fn more(&self) -> bool {
         self.more
+    }
+
+    /// Marks the slots whose deposits are lost when the broker ends.
+    pub fn mark_here_only(&mut self, is_here_only: impl Fn(Slot) -> bool) {
+        self.entries.iter_mut().for_each(|entry| entry.here_only = is_here_only(entry.slot));
     }
 
     /// The entries.
@@ -327,6 +334,7 @@ const IS_SLOT: i16 = 0;
 const IS_TAG: i16 = 1;
 const RESOURCE: u8 = 1;
 const UNREACHABLE: u8 = 2;
+const HERE_ONLY: u8 = 16;
 const KIND_UNKNOWN: u8 = 255;
 const OWNER_UNTOLD: u32 = u32::MAX;
 const LISTING_HEAD: usize = 4;
@@ -366,6 +374,7 @@ impl Body {
     fn entry(&mut self, entry: &Entry) {
         let marks = u8::from(entry.resource) * RESOURCE
             + u8::from(entry.unreachable) * UNREACHABLE
+            + u8::from(entry.here_only) * HERE_ONLY
             + Route::marks(entry.route);
         let payload = entry.payload.map_or(NONE_32, |size| i32::try_from(size).unwrap_or(i32::MAX));
         self.i16(entry.slot.tag.get());
@@ -446,6 +455,7 @@ impl Fields<'_> {
             kind,
             resource: marks & RESOURCE != 0,
             unreachable: marks & UNREACHABLE != 0,
+            here_only: marks & HERE_ONLY != 0,
             route: Route::of_marks(marks),
             owner,
             payload,

@@ -38,6 +38,9 @@ fn control() -> impl Strategy<Value = Control<u32>> {
             }
         ),
         any::<u32>().prop_map(|ticket| Control::Leases { ticket }),
+        (any::<u32>(), slot.clone(), slot.clone())
+            .prop_map(|(ticket, first, last)| Control::HereOnly { ticket, first, last }),
+        (any::<u32>(), slot.clone()).prop_map(|(ticket, slot)| Control::Durable { ticket, slot }),
         (any::<u32>(), any::<u64>(), option::of(any::<u32>()))
             .prop_map(|(ticket, number, by)| Control::EndLease { ticket, number, by }),
         (any::<u32>(), report.clone())

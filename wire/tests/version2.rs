@@ -59,13 +59,14 @@ fn entry() -> impl Strategy<Value = Entry> {
     let payload = option::of(0..=i32::MAX.unsigned_abs());
     let routes = [None, Some(Route::Direct), Some(Route::Relayed), Some(Route::KtlsOrRelayed)];
     let route = (0..routes.len()).prop_map(move |at| routes[at]);
-    let flags = (any::<(bool, bool)>(), route);
+    let flags = (any::<(bool, bool, bool)>(), route);
     (slot(), option::of(kind), flags, owner, payload, ".{0,80}").prop_map(
-        |(slot, kind, ((resource, unreachable), route), owner, payload, name)| Entry {
+        |(slot, kind, ((resource, unreachable, here_only), route), owner, payload, name)| Entry {
             slot,
             kind,
             resource,
             unreachable,
+            here_only,
             route,
             owner,
             payload,
@@ -100,6 +101,7 @@ fn plain_entry(index: i32, name: String) -> Entry {
         kind: None,
         resource: false,
         unreachable: false,
+        here_only: false,
         route: None,
         owner: None,
         payload: None,

@@ -10,7 +10,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::StartError;
 use super::audit::records::Records;
+use super::deposits::mirror::Mirror;
+use super::deposits::mirror::resume::Stored;
 use super::hand_over::HandOver;
+use super::leases::returned::Accounts;
 use super::news::News;
 use super::notify;
 use super::policy::reload::{Asker, Done};
@@ -71,6 +74,8 @@ enum Event {
     Reloaded(Done),
     /// Somebody has deleted the audit file.
     NoAuditFile,
+    /// Changes may outlive the broker now that the worker asked about.
+    Settled,
     /// Something happened to a resource.
     News(News),
     /// Another broker is ready to take over.
@@ -94,11 +99,9 @@ impl Supervisor {
         let leases = self.leases.clone();
         let result = runtime.block_on(async {
             let stored = std::mem::take(&mut self.stored);
-            self.deposits
-                .resume(stored, &self.close_queue, &self.source.payers, &log)
-                .map_err(StartError::Mirror)?;
+            let mirror = self.resume(stored).map_err(StartError::Mirror)?;
+            self.tell_of_strict_tags();
             self.take_over_if_asked().await?;
-            let mirror = self.deposits.mirror.clone();
             let result = tokio::select! {
                 result = self.serve() => result,
                 Err(error) = leases.keep() => Err(StartError::Runtime(error)),
@@ -133,6 +136,20 @@ impl Supervisor {
     /// Whether another broker still has everything.
     fn is_to_take_over(&self) -> bool {
         self.predecessor.is_some() || self.succession.is_some()
+    }
+
+    /// Goes on from what an earlier supervisor left with the service manager.
+    fn resume(&mut self, stored: Stored) -> io::Result<Mirror> {
+        let payers = &self.source.payers;
+        let leases = self.deposits.resume(stored, &self.close_queue, payers, &self.log)?;
+        let accounts = Accounts {
+            payers,
+            unclosed: &self.unclosed,
+            place: &|resource, number| self.opener.hold(resource, number),
+        };
+        let mirror = self.deposits.mirror.clone();
+        self.leases.resume(mirror.clone(), leases, &accounts);
+        Ok(mirror)
     }
 
     async fn serve(&mut self) -> Result<Ended, StartError> {
@@ -231,6 +248,7 @@ impl Supervisor {
         let patience = patience(self.deposits.all().len());
         let mut waited = pin!(tokio::time::sleep(patience));
         let mut pulse = Pulse::new();
+        let mirror = self.deposits.mirror.clone();
         self.health.clear();
         let problem = loop {
             // Stopping comes first; the others take turns, so that none can keep the rest waiting.
@@ -245,6 +263,7 @@ impl Supervisor {
                 done = self.reloads.done() => Event::Reloaded(done),
                 () = self.watch.changed() => Event::PolicyChanged,
                 () = self.retry.is_due() => Event::NamesDue,
+                () = mirror.settled() => Event::Settled,
                 Some(news) = self.news.recv() => Event::News(news),
                 event = next(&mut link, &mut opened, &self.close_queue, &self.records) => event,
             };
@@ -275,10 +294,12 @@ impl Supervisor {
                 }
                 Event::Message(Err(error)) => break error.to_string(),
                 Event::Opened(answer) => self.pass_on(answer, &mut link),
+                Event::Settled => self.tell_durable(&mut link),
                 Event::Closed if served => self.tell_closed(&mut link),
                 // It is told when it is ready.
                 Event::Closed => {}
                 Event::Beat => {
+                    self.tell_durable(&mut link);
                     let mut link = served.then_some(&mut link);
                     // Of a batch in which one close(2) sleeps, those before it have ended.
                     link.iter_mut().for_each(|link| self.tell_closed(link));

@@ -9,6 +9,7 @@ use fdbroker_types::quoted;
 use fdbroker_wire::{Control, Errno, Extended, Message, Opened, Slot};
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::deposits::mirror::NO_MIRROR;
 use super::deposits::takers::Taker;
 use super::deposits::unclosed::Closed;
 use super::leases::{LeaseNumber, LeaseOffer};
@@ -115,6 +116,18 @@ impl Supervisor {
             Control::Leases { ticket } => {
                 link.control(Control::Told { ticket, outcome: Ok(self.leases.report()) });
             }
+            Control::Durable { ticket, slot } if self.deposits.mirror.is_there() => {
+                self.deposits.mirror.wait(ticket, slot);
+            }
+            Control::Durable { ticket, .. } => {
+                let outcome = Err((Errno::OPNOTSUPP, NO_MIRROR.to_owned()));
+                link.control(Control::Told { ticket, outcome });
+            }
+            Control::HereOnly { ticket, first, last } => {
+                let slots = self.deposits.mirror.left_out_of(first..=last);
+                let slots: Vec<_> = slots.iter().map(|slot| slot.to_string()).collect();
+                link.control(Control::Told { ticket, outcome: Ok(slots.join(" ")) });
+            }
             Control::EndLease { ticket, number, by } => {
                 let outcome = self.leases.give_up(LeaseNumber(number), by.map(Uid));
                 link.control(Control::Told { ticket, outcome });
@@ -151,6 +164,7 @@ impl Supervisor {
     /// Sends a new worker everything it needs.
     fn restore(&mut self, link: &mut Link) -> io::Result<()> {
         self.deposits.give_back();
+        self.deposits.mirror.forget_waiting();
         self.has_other_trail = false;
         link.control(Control::Setup(self.source.setup()));
         link.listener(self.listener.share()?);
@@ -206,6 +220,13 @@ impl Supervisor {
         }
         for numbers in parted.chunks(AT_ONCE) {
             link.control(Control::Parted(numbers.to_vec()));
+        }
+    }
+
+    /// Tells the worker which changes outlive the broker, or never will.
+    pub(crate) fn tell_durable(&self, link: &mut Link) {
+        for (ticket, outcome) in self.deposits.mirror.answers() {
+            link.control(Control::Told { ticket, outcome });
         }
     }
 

@@ -3,8 +3,11 @@
 
 use std::io;
 
+use fdbroker_policy::Durability;
+use fdbroker_types::quoted;
 use fdbroker_wire::{Control, Errno};
 
+use super::deposits::mirror::NO_MIRROR;
 use super::notify;
 use super::policy::reload::{Asker, Done, Fresh};
 use super::policy::watch::PolicyWatch;
@@ -78,7 +81,23 @@ impl Supervisor {
             if self.source.older.is_none() {
                 self.keeper.keep(&self.source.texts);
             }
+            self.tell_of_strict_tags();
             self.tell_reloaded("serving under the new policy");
+        }
+    }
+
+    /// Says which tags refuse all deposits, since nothing outlives this broker.
+    pub(crate) fn tell_of_strict_tags(&self) {
+        if self.deposits.mirror.is_there() {
+            return;
+        }
+        let strict = self.source.policy.tags().filter(|tag| tag.durability == Durability::Strict);
+        for tag in strict {
+            self.log.error(&format!(
+                "tag {}: it is strict (`durability`), and {NO_MIRROR}; each deposit is refused; \
+                 start the broker under systemd, as its unit does",
+                quoted(&tag.name)
+            ));
         }
     }
 

@@ -17,7 +17,7 @@ use crate::connect_args::ConnectArgs;
 use crate::credentials;
 use crate::describe::{Describer, right_names, rights};
 use crate::failure::Failure;
-use crate::notes::note_private_sockets;
+use crate::notes::{note_private_sockets, note_strict_tags};
 use crate::output;
 use crate::policy_names::DEFAULT_POLICY;
 use crate::running;
@@ -159,6 +159,7 @@ fn check(file: &Path) -> Result<Result<(), Failure>, Failure> {
     }
     credentials::note_faults(&shown, &policy);
     note_private_sockets(&shown, &policy);
+    note_strict_tags(&shown, &policy);
     if policy.settings().audit == Audit::Required {
         terminal::complain(format_args!(
             "{shown}: note: audit = \"required\": the broker loads this only when started with --audit-file"

@@ -21,7 +21,7 @@ pub(crate) struct List {
     /// Only those of this tag, such as 10 or web
     tag: Option<String>,
     /// Write one JSON array instead, of objects with: slot, name, kind, resource, relay,
-    /// unreachable, owner, payload_bytes
+    /// unreachable, here_only, owner, payload_bytes
     #[arg(long)]
     json: bool,
 }
@@ -35,7 +35,8 @@ Examples:
 A slot is listed if a rule grants you the right list on it. If there is none, standard output is
 empty and standard error says so. Only operators see OWNER (a user id), BYTES (of payload) and
 slots that no rule reaches. NOTE says of a connection how it leads to the server: direct, relayed, or
-ktls-or-relayed. Unknown and hidden values are shown as -, and as null in JSON.";
+ktls-or-relayed. A deposit that is here-only is lost when the broker ends, although systemd keeps
+others. Unknown and hidden values are shown as -, and as null in JSON.";
 
 impl List {
     /// Runs it.
@@ -64,6 +65,7 @@ fn object(entry: &Listed) -> Value {
         "resource": entry.resource,
         "relay": entry.route.map(Route::name),
         "unreachable": entry.unreachable,
+        "here_only": entry.here_only,
         "owner": entry.owner,
         "payload_bytes": entry.payload,
     })
@@ -112,6 +114,7 @@ fn note(entry: &Listed) -> String {
         entry.resource.then_some("resource"),
         entry.route.map(Route::name),
         entry.unreachable.then_some("unreachable"),
+        entry.here_only.then_some("here-only"),
     ];
     let notes: Vec<_> = notes.into_iter().flatten().collect();
     if notes.is_empty() { "-".to_owned() } else { notes.join(",") }

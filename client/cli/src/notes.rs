@@ -1,8 +1,9 @@
 //! What `check` notes of a policy that loads: what it names on this machine and would not work.
 
 use std::fmt;
+use std::path::Path;
 
-use fdbroker_policy::{Policy, Resource, ServerAddress, Source};
+use fdbroker_policy::{Durability, Policy, Resource, ServerAddress, Source};
 use fdbroker_types::quoted;
 
 use crate::terminal;
@@ -16,6 +17,23 @@ pub(crate) fn note(shown: &str, resource: &Resource, problem: impl fmt::Display)
         "{shown}: note: resource {}: {problem}",
         quoted(&resource.name)
     ));
+}
+
+/// Where systemd runs, see sd_booted(3).
+const BOOTED: &str = "/run/systemd/system";
+
+/// Prints a note for each tag that refuses all deposits here.
+pub(crate) fn note_strict_tags(shown: &str, policy: &Policy) {
+    if Path::new(BOOTED).exists() {
+        return;
+    }
+    for tag in policy.tags().filter(|tag| tag.durability == Durability::Strict) {
+        terminal::complain(format_args!(
+            "{shown}: note: tag {}: no systemd runs here, which would keep its deposits: each one \
+             is refused (`durability = \"strict\"`)",
+            quoted(&tag.name)
+        ));
+    }
 }
 
 /// Prints a note for each Unix socket that the broker's unit does not see.

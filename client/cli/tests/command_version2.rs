@@ -111,6 +111,7 @@ fn entry(place: &str, name: &str) -> Listed {
         kind: None,
         resource: false,
         unreachable: false,
+        here_only: false,
         route: None,
         owner: None,
         payload: None,
@@ -172,7 +173,7 @@ fn list_writes_json_in_which_nothing_is_lost_or_obeyed() {
         json[1],
         serde_json::json!({
             "slot": "10/3", "name": "web/3", "kind": "tcp-listener", "resource": false,
-            "relay": null, "unreachable": false, "owner": 33, "payload_bytes": 120,
+            "relay": null, "unreachable": false, "here_only": false, "owner": 33, "payload_bytes": 120,
         })
     );
     assert_eq!((&json[0]["resource"], &json[0]["relay"]), (&true.into(), &"relayed".into()));

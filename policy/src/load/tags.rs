@@ -4,12 +4,13 @@ use super::declared::{Declared, Once, check_name};
 use super::reader::{Expected, Section, number, wrong_type};
 use super::report::{Report, Span};
 use super::suggest::suggest;
-use crate::{Accept, Kind, Tag, TagSettings};
+use crate::{Accept, Durability, Kind, Tag, TagSettings};
 
-const KEYS: [&str; 3] = ["id", "serial", "accept"];
+const KEYS: [&str; 4] = ["id", "serial", "durability", "accept"];
 
 const ID: Expected =
     Expected { key: "id", write: "the tag's number on the wire: a whole number from 0 to 32767" };
+const DURABILITY: Expected = Expected { key: "durability", write: "\"relaxed\" or \"strict\"" };
 const ACCEPT: Expected =
     Expected { key: "accept", write: "a list of kinds in quotes, such as [\"tcp\", \"none\"]" };
 
@@ -39,9 +40,12 @@ impl<'d> Tags<'d> {
         section.refuse_unknown_keys(&KEYS, report);
         let id = self.id(section, report);
         let serial = section.boolean("serial", report).unwrap_or(false);
+        let words = Durability::ALL.map(|durability| (durability.name(), durability));
+        let durability = section.word(DURABILITY, &words, report).unwrap_or_default();
         let accept = accept(section, report).unwrap_or_default();
         self.declared.tags.insert(name.to_owned(), id);
-        self.read.extend(id.map(|id| TagSettings { name: name.to_owned(), id, serial, accept }));
+        let name = name.to_owned();
+        self.read.extend(id.map(|id| TagSettings { name, id, serial, durability, accept }));
     }
 
     /// Takes down a name under which nothing can be read.

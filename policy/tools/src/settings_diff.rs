@@ -181,10 +181,11 @@ fn of_rates(rates: Rates) -> Vec<Entry> {
 }
 
 fn of_tag(tag: &TagSettings) -> Vec<Entry> {
-    let TagSettings { name, id: _, serial, accept } = tag;
+    let TagSettings { name, id: _, serial, durability, accept } = tag;
     vec![
         ("name", name.clone()),
         ("serial", serial.to_string()),
+        ("durability", durability.name().to_owned()),
         ("accept", listed(accept.iter().map(|kind| kind.name()))),
     ]
 }

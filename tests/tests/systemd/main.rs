@@ -5,8 +5,10 @@
 //! - [`connections`]: a connection to a server, with the example drop-in
 //! - [`ends`]: how a broker ends
 //! - [`hardening`]: what the units leave to the broker
+//! - [`leases`]: leases that outlive the broker
 //! - [`mirror`]: deposits that outlive the broker
 //! - [`owners`]: owners of tags that outlive the broker
+//! - [`strict`]: deposits that are acknowledged once they outlive the broker
 //! - [`units`]: a reload, a drop-in, the catalog of the journal
 //! - [`upgrade`]: a server that is upgraded by `systemctl reload`
 
@@ -15,7 +17,9 @@ mod broker;
 mod connections;
 mod ends;
 mod hardening;
+mod leases;
 mod mirror;
 mod owners;
+mod strict;
 mod units;
 mod upgrade;

@@ -93,6 +93,9 @@ fn duplicates_come_back_and_what_is_deleted_frees_its_address_at_once() {
     // One in memory.
     manager.succeed(&["touch", "/run/kept.file"]);
     add(&manager, "", &["10/5", "--open", "/run/kept.file"]);
+    let listed = manager.succeed(&["fdbroker", "list"]);
+    let here: Vec<_> = listed.lines().filter(|line| line.contains("here-only")).collect();
+    assert!(here.len() == 1 && here[0].starts_with("10/4 "), "{listed}");
     manager.succeed(&["systemctl", "restart", SERVICE]);
     for (slot, status) in [("10/1", 4), ("10/2", 0), ("10/3", 0), ("10/4", 4), ("10/5", 0)] {
         let got = manager.run(&["fdbroker", "exec", slot, "--", "true"]);

@@ -47,6 +47,8 @@ const END_LEASE: i16 = 121;
 const TOLD: i16 = 122;
 const FLOOD: i16 = 123;
 const HOLD: i16 = 124;
+const DURABLE: i16 = 125;
+const HERE_ONLY: i16 = 126;
 
 /// A message between worker and supervisor.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -159,7 +161,24 @@ pub enum Control<F> {
         /// Only if this user has it; `None` if anybody has it.
         by: Option<u32>,
     },
-    /// Supervisor: the answer to [`Control::Leases`] and [`Control::EndLease`].
+    /// Worker: tell me when the last change of this slot outlives both of us.
+    Durable {
+        /// What the answer is to carry; chosen by the worker.
+        ticket: u32,
+        /// Which.
+        slot: Slot,
+    },
+    /// Worker: which deposits are lost when the broker ends, although a service manager keeps others?
+    HereOnly {
+        /// What the answer is to carry; chosen by the worker.
+        ticket: u32,
+        /// From this slot,
+        first: Slot,
+        /// to this one.
+        last: Slot,
+    },
+    /// Supervisor: the answer to [`Control::Leases`], [`Control::EndLease`], [`Control::Durable`], and
+    /// [`Control::HereOnly`], which is answered with slots.
     Told {
         /// The question's.
         ticket: u32,
@@ -234,6 +253,15 @@ impl<F> Control<F> {
             Self::EndLease { ticket, number, by } => {
                 out.u32(ticket).u64(number).u32(u32::from(by.is_some())).u32(by.unwrap_or(0));
                 (END_LEASE, None)
+            }
+            Self::Durable { ticket, slot } => {
+                out.u32(ticket).slot(slot);
+                (DURABLE, None)
+            }
+            Self::HereOnly { ticket, first, last } => {
+                out.u32(ticket).slot(first);
+                out.slot(last);
+                (HERE_ONLY, None)
             }
             Self::Told { ticket, outcome } => {
                 out.u32(ticket).told(outcome);
@@ -353,6 +381,12 @@ impl<F> Control<F> {
                 ticket: fields.u32()?,
                 number: fields.u64()?,
                 by: fields.optional_user()?,
+            },
+            DURABLE => Self::Durable { ticket: fields.u32()?, slot: fields.slot()? },
+            HERE_ONLY => Self::HereOnly {
+                ticket: fields.u32()?,
+                first: fields.slot()?,
+                last: fields.slot()?,
             },
             TOLD => Self::Told { ticket: fields.u32()?, outcome: fields.told()? },
             SERVING => Self::Serving,

@@ -20,6 +20,7 @@ use fdbroker_wire::{Add, Slot, Tag};
 use self::aside::Aside;
 use self::kept::Kept;
 use self::mirror::Mirror;
+use self::mirror::leased::ReturnedLease;
 use self::mirror::resume::{Owner, Returned, Stored};
 use self::takers::Takers;
 use self::unclosed::Unclosed;
@@ -70,7 +71,7 @@ impl Deposits {
     }
 
     /// Goes on from what an earlier supervisor left with the service manager, and mirrors what happens
-    /// from now on. To be called within the event loop's runtime.
+    /// from now on. Returns the leases that come back. To be called within the event loop's runtime.
     ///
     /// # Errors
     /// When the service manager cannot be reached, or there is no memory.
@@ -80,8 +81,9 @@ impl Deposits {
         close_queue: &CloseQueue,
         payers: &Payers,
         log: &Rc<Log>,
-    ) -> io::Result<()> {
-        let Returned { deposits, owners } = self.mirror.resume(stored, close_queue, log)?;
+    ) -> io::Result<Vec<ReturnedLease>> {
+        let Returned { deposits, owners, leases, has_losses } =
+            self.mirror.resume(stored, close_queue, log)?;
         for resumed in deposits {
             let (add, mirrored) = resumed.into_parts();
             if let Some(kept) = self.enter(add, payers) {
@@ -91,8 +93,10 @@ impl Deposits {
         for Owner { tag, pid, process } in owners {
             self.note(tag, pid, Some(process));
         }
-        self.mirror.resumed();
-        Ok(())
+        if has_losses {
+            self.mirror.forget_lost();
+        }
+        Ok(leases)
     }
 
     fn enter(&mut self, add: Add<PeerFd>, payers: &Payers) -> Option<Rc<Kept>> {

@@ -1,17 +1,21 @@
 //! One lease: what was handed out, and to whom.
 
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fdbroker_policy::{LeaseTerms, Slot, Uid};
+use fdbroker_wire::connection::KTLS;
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::fd::PeerFd;
 use crate::payer::Payer;
+use crate::process_identity::ProcessIdentity;
+use crate::supervisor::deposits::mirror::leased::Leased;
 
 /// A lease's number. It is in the payload of what is handed out.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -38,7 +42,7 @@ pub(crate) struct LeaseOffer {
     /// The process that asked, where the kernel names it.
     pub(crate) process: Option<PeerFd>,
     /// The charge for the supervisor's duplicate.
-    pub(crate) until_closed: Box<dyn Send + Sync>,
+    pub(crate) until_closed: Arc<dyn Send + Sync>,
 }
 
 /// What is held.
@@ -56,9 +60,42 @@ pub(super) struct Lease {
 }
 
 impl Lease {
+    /// What the mirror is to have of it.
+    pub(super) fn mirrored(&self, LeaseNumber(number): LeaseNumber) -> Leased {
+        let process = self.process.as_ref().map(AsFd::as_fd);
+        Leased {
+            number,
+            resource: self.resource.clone(),
+            slot: self.slot,
+            by_kernel: self.relay == KTLS,
+            uid: self.uid,
+            pid: self.pid,
+            process: process.and_then(|process| ProcessIdentity::of(self.pid, process)),
+            since: milliseconds(self.since.duration_since(UNIX_EPOCH).unwrap_or_default()),
+            expires: self.expiry().map(|expiry| milliseconds(clock() + (expiry - Instant::now()))),
+        }
+    }
+
     pub(super) fn expiry(&self) -> Option<Instant> {
         self.expires.map(|(expiry, _)| expiry)
     }
+}
+
+/// When a lease that the mirror had began, and when it ends, by both clocks.
+pub(super) fn times(leased: &Leased) -> (SystemTime, Option<(Instant, SystemTime)>) {
+    let since = UNIX_EPOCH + Duration::from_millis(leased.since);
+    let left = leased.expires.map(|end| Duration::from_millis(end).saturating_sub(clock()));
+    (since, left.map(|left| (Instant::now() + left, SystemTime::now() + left)))
+}
+
+/// The clock that all processes of this machine share while it runs.
+fn clock() -> Duration {
+    let now = clock_gettime(ClockId::Monotonic);
+    Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec.try_into().unwrap_or(0))
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Numbers {

@@ -9,6 +9,7 @@ mod ends;
 mod lease;
 mod pass_on;
 mod report;
+pub(crate) mod returned;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -16,10 +17,12 @@ use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use fdbroker_policy::Uid;
 use fdbroker_types::quoted;
+use fdbroker_wire::connection::RELAYED;
 use fdbroker_wire::{Errno, HeldLease};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
@@ -31,6 +34,7 @@ pub(crate) use self::pass_on::PassedOn;
 use crate::fd::{CloseQueue, Depositor, PeerFd};
 use crate::payer::Payer;
 use crate::process_number;
+use crate::supervisor::deposits::mirror::Mirror;
 use crate::supervisor::news::Told;
 
 /// All leases.
@@ -43,6 +47,8 @@ struct All {
     /// There is another one, whose time may be up sooner.
     begun: Notify,
     told: Told,
+    /// What the next supervisor has of them.
+    mirror: RefCell<Mirror>,
     close_queue: CloseQueue,
 }
 
@@ -61,7 +67,8 @@ impl Leases {
     /// As epoll_create1(2).
     pub(crate) fn new(told: Told, close_queue: CloseQueue) -> io::Result<Self> {
         let (held, ends, begun) = (RefCell::default(), Ends::new()?, Notify::new());
-        Ok(Self(Rc::new(All { held, ends, begun, told, close_queue })))
+        let mirror = RefCell::default();
+        Ok(Self(Rc::new(All { held, ends, begun, told, mirror, close_queue })))
     }
 
     /// Begins a lease of what is about to be sent.
@@ -71,14 +78,38 @@ impl Leases {
     pub(crate) fn begin(&self, offer: LeaseOffer, handed_out: BorrowedFd<'_>) -> io::Result<()> {
         let LeaseOffer { number, resource, slot, relay, terms, place, uid, payer, pid, .. } = offer;
         let (process, until_closed) = (offer.process, offer.until_closed);
-        let mut socket =
-            self.0.close_queue.hold(Depositor::Opened(payer), handed_out.try_clone_to_owned()?);
-        socket.keep_until_closed((until_closed, place));
+        let charge = Arc::clone(&until_closed);
+        let socket = self.duplicate(handed_out, payer, (until_closed, place))?;
         let process = process.and_then(process_number::pidfd);
-        self.0.ends.watch(number, socket.descriptor(), process.as_ref().map(AsFd::as_fd))?;
         let expires = terms.ttl.map(|ttl| (Instant::now() + ttl, SystemTime::now() + ttl));
         let since = SystemTime::now();
         let lease = Lease { resource, slot, relay, uid, pid, since, expires, socket, process };
+        let mirrored = lease.mirrored(number);
+        self.hold(number, lease)?;
+        // A relay ends with this supervisor.
+        if relay != RELAYED {
+            let connection = self.duplicate(handed_out, payer, charge)?;
+            self.0.mirror.borrow().lease(mirrored, payer, connection);
+        }
+        Ok(())
+    }
+
+    fn duplicate(
+        &self,
+        connection: BorrowedFd<'_>,
+        payer: Payer,
+        until_closed: impl Send + Sync + 'static,
+    ) -> io::Result<PeerFd> {
+        let duplicate = connection.try_clone_to_owned()?;
+        let mut duplicate = self.0.close_queue.hold(Depositor::Opened(payer), duplicate);
+        duplicate.keep_until_closed(until_closed);
+        Ok(duplicate)
+    }
+
+    /// Watches a lease, until it ends.
+    fn hold(&self, number: LeaseNumber, lease: Lease) -> io::Result<()> {
+        let process = lease.process.as_ref().map(AsFd::as_fd);
+        self.0.ends.watch(number, lease.socket.descriptor(), process)?;
         self.0.held.borrow_mut().insert(number, lease);
         self.0.begun.notify_one();
         Ok(())
@@ -193,6 +224,7 @@ impl Leases {
 
     fn end(&self, number: LeaseNumber, why: Why) {
         let Some(lease) = self.0.held.borrow_mut().remove(&number) else { return };
+        self.0.mirror.borrow().end_lease(number.0);
         let process = lease.process.as_ref().map(AsFd::as_fd);
         self.0.ends.watch_no_longer(lease.socket.descriptor(), process);
         let Lease { resource, uid, pid, socket, .. } = lease;

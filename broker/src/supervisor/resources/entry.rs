@@ -199,7 +199,7 @@ impl Entry {
             payer,
             pid,
             process,
-            until_closed: Box::new(notice),
+            until_closed: notice,
         })
     }
 

@@ -1,8 +1,10 @@
 //! What of the broker a peer may see: HEL, a slot by its name, and what there is.
 
+use std::collections::BTreeSet;
+
 use fdbroker_policy::{Policy, Right, Source};
 use fdbroker_wire::version2::{Entry, Features, Found, Listing, Name, Route};
-use fdbroker_wire::{Hello, Slot, Tag};
+use fdbroker_wire::{Control, Hello, Slot, Tag};
 
 use super::answer::Answer;
 use super::context::{Outcome, RequestContext};
@@ -110,6 +112,7 @@ pub(crate) async fn list(
             shown = shown.or(listed);
         }
     }
+    mark_here_only(worker, &mut listing).await;
     let context = by_what_was_shown(context, shown, operates);
     context.count(1);
     let told = match context.decision.granted {
@@ -117,6 +120,17 @@ pub(crate) async fn list(
         false => format!("there is nothing that it may list: {}", context.decision.reason),
     };
     context.finish(Outcome::Told(Answer::Listing(listing), told))
+}
+
+/// Marks what is lost when the broker ends, which the supervisor knows.
+async fn mark_here_only(worker: &Worker, listing: &mut Listing) {
+    let slots = listing.entries().iter().map(|entry| entry.slot);
+    let (Some(first), Some(last)) = (slots.clone().min(), slots.max()) else { return };
+    let asked = worker.link.ask(|ticket| Control::HereOnly { ticket, first, last }).await;
+    // Without a supervisor, this worker ends.
+    let Ok(Ok(told)) = asked else { return };
+    let slots: BTreeSet<Slot> = told.split(' ').filter_map(|slot| slot.parse().ok()).collect();
+    listing.mark_here_only(|slot| slots.contains(&slot));
 }
 
 /// The case as the rule decided it by which something was `shown`, where none grants to list the whole; an
@@ -171,6 +185,7 @@ fn entry<'p>(
         kind,
         resource: place.resource.is_some(),
         unreachable,
+        here_only: false,
         route: place.resource.and_then(|(_, resource)| route(&resource.source)),
         owner: told.map(|deposit| deposit.owner().0),
         payload: told.and_then(|deposit| u32::try_from(deposit.payload.len()).ok()),

@@ -88,6 +88,12 @@ impl Failure {
         Self::failed(Errno::AGAIN, reason)
     }
 
+    /// A deposit of a strict tag does not outlive the broker, and is not kept.
+    pub(crate) fn not_durable(errno: Errno, reason: &str) -> Self {
+        let reason = format!("the tag is strict (`durability`), and {reason}; the slot is empty");
+        Self::failed(errno, &reason)
+    }
+
     /// Allowed, and not opened. A caller that only has to wait is told for what.
     pub(crate) fn not_opened(errno: Errno, reason: &str) -> Self {
         if errno == Errno::BUSY {

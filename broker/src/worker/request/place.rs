@@ -1,6 +1,6 @@
 //! What a request is about, looked up once in the policy: a slot, some slots or a tag.
 
-use fdbroker_policy::{Policy, Resource, ResourceIndex, TagSettings, Target};
+use fdbroker_policy::{Durability, Policy, Resource, ResourceIndex, TagSettings, Target};
 use fdbroker_wire::{Index, Slot, Tag};
 
 use crate::log::{Name, Subject};
@@ -83,6 +83,11 @@ impl<'p> Place<'p> {
     }
 
     /// Whether one session at a time may have the tag.
+    /// Whether a change is answered only once it outlives the broker.
+    pub(crate) fn is_strict(&self) -> bool {
+        self.settings.is_some_and(|settings| settings.durability == Durability::Strict)
+    }
+
     pub(crate) fn is_serial(&self) -> bool {
         self.settings.is_some_and(|settings| settings.serial)
     }

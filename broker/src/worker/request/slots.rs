@@ -3,7 +3,7 @@
 use std::pin::pin;
 
 use fdbroker_policy::{Accept, Right};
-use fdbroker_wire::{Add, Index, Slot, Tag};
+use fdbroker_wire::{Add, Control, DepositNumber, Index, Slot, Tag};
 
 use super::admission::{Admission, check_ownership_in_turn};
 use super::answer::Answer;
@@ -163,8 +163,33 @@ async fn keep(
         worker.freed.count();
     }
     worker.taking.forget(slot);
+    let number = deposit.record.number;
     worker.slots.borrow_mut().put(deposit);
+    drop(guard);
+    if context.place.is_strict() {
+        return outlives(context, session, slot, number).await;
+    }
     Ok(Outcome::Recorded(Answer::Done))
+}
+
+/// Waits until a new deposit outlives the broker. One that does not is not kept.
+async fn outlives(
+    context: &RequestContext<'_>,
+    session: &Session,
+    slot: Slot,
+    number: DepositNumber,
+) -> Result<Outcome, Disconnected> {
+    let worker = context.worker;
+    let told = worker.link.ask(|ticket| Control::Durable { ticket, slot }).await?;
+    let Err((errno, reason)) = told else { return Ok(Outcome::Recorded(Answer::Done)) };
+    let guard = worker.link.lock().await;
+    let kept = worker.slots.borrow().get(slot).cloned();
+    // Another one can have replaced it by now.
+    if let Some(kept) = kept.filter(|kept| kept.record.number == number) {
+        session.closes.deleted(&kept);
+        delete(worker, &guard, &kept).await?;
+    }
+    Ok(Outcome::Failed(Failure::not_durable(errno, &reason)))
 }
 
 /// Forgets a deposit, at the supervisor first.
@@ -189,6 +214,12 @@ async fn forget(
     };
     session.closes.deleted(&before);
     delete(worker, &guard, &before).await?;
+    drop(guard);
+    if context.place.is_strict() {
+        // The supervisor has it from the journal: nothing of that can fail, but for want of memory.
+        let told = worker.link.ask(|ticket| Control::Durable { ticket, slot }).await?;
+        told.map_or_else(|(_, reason)| context.worker.log().warn(&reason), drop);
+    }
     Ok(Outcome::Recorded(Answer::Done))
 }
 

@@ -8,29 +8,38 @@
 //!
 //! Only what can do the service manager no harm is stored: see [`storable`].
 
+mod content;
 mod journal;
+pub(crate) mod leased;
 mod objects;
 mod orders;
+mod positions;
 pub(crate) mod resume;
 mod state;
 mod storable;
 mod store;
+mod waiting;
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::io;
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::Duration;
 
-use fdbroker_wire::{Slot, Tag};
+use fdbroker_wire::{Payload, Slot, Tag};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
+use self::leased::{Leased, ReturnedLease};
 use self::orders::Order;
 use self::state::State;
 use self::store::Store;
+use self::waiting::{Told, Waiting};
 use super::kept::Kept;
+use crate::fd::{Depositor, PeerFd};
 use crate::log::Log;
+use crate::payer::Payer;
 use crate::process_identity::ProcessIdentity;
 
 /// How much is sent at most before the service manager's answer is awaited; half as much after one that took long.
@@ -48,6 +57,10 @@ const CATCHING_UP: Duration = Duration::from_secs(3);
 /// The pause before something is sent again that the service manager did not take.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// Why nothing outlives the broker.
+pub(crate) const NO_MIRROR: &str =
+    "no service manager that keeps descriptors started the broker (NOTIFY_SOCKET)";
+
 /// The mirror; nothing, where no service manager started the broker.
 #[derive(Clone, Default)]
 pub(crate) struct Mirror(Option<Rc<Shared>>);
@@ -61,6 +74,10 @@ struct Shared {
     batch: Cell<usize>,
     /// Whether something was sent that the service manager may not have read.
     unread: Cell<bool>,
+    /// Who waits until a change outlives the broker.
+    waiting: RefCell<Waiting>,
+    /// Some of them may wait no longer.
+    settled: Notify,
     /// Whether it has been said that the journal cannot be written.
     short: Cell<bool>,
     /// Whether it has been said that the service manager takes nothing.
@@ -94,9 +111,72 @@ impl Mirror {
         self.change(|state| state.own(tag, owner()));
     }
 
+    /// A lease of a connection has begun. `connection` is a duplicate of it.
+    pub(crate) fn lease(&self, leased: Leased, payer: Payer, connection: PeerFd) {
+        let connection = lease_connection(&leased, payer, connection);
+        self.change(|state| state.lease(leased, connection));
+    }
+
+    /// The same of one that came back.
+    pub(crate) fn lease_again(
+        &self,
+        returned: ReturnedLease,
+        payer: Payer,
+        until_closed: impl Send + Sync + 'static,
+    ) {
+        let ReturnedLease { leased, mut connection, object } = returned;
+        connection.move_to(Depositor::Opened(payer));
+        connection.keep_until_closed(until_closed);
+        let connection = lease_connection(&leased, payer, connection);
+        self.change(|state| state.lease_again(leased, connection, object));
+    }
+
+    /// A lease has ended.
+    pub(crate) fn end_lease(&self, number: u64) {
+        self.change(|state| state.end_lease(number));
+    }
+
+    /// A worker asks, with this ticket, when the last change of a slot outlives the broker.
+    pub(crate) fn wait(&self, ticket: u32, slot: Slot) {
+        let Some(shared) = &self.0 else { return };
+        shared.waiting.borrow_mut().add(ticket, slot);
+        shared.settled.notify_one();
+    }
+
+    /// Waits until there may be answers to that. Can be dropped.
+    pub(crate) async fn settled(&self) {
+        match &self.0 {
+            Some(shared) => shared.settled.notified().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Returns the answers that there are.
+    pub(crate) fn answers(&self) -> Vec<(u32, Told)> {
+        let Some(shared) = &self.0 else { return Vec::new() };
+        let state = shared.state.borrow();
+        shared.waiting.borrow_mut().answers(|slot| state.outlives(slot))
+    }
+
+    /// The worker that asked has gone.
+    pub(crate) fn forget_waiting(&self) {
+        self.0.iter().for_each(|shared| drop(shared.waiting.take()));
+    }
+
+    /// Whether there is one.
+    pub(crate) fn is_there(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// The slots of which it has nothing. `None` if there is no mirror.
     pub(crate) fn left_out(&self) -> Option<Vec<Slot>> {
         Some(self.0.as_ref()?.state.borrow().left_out().collect())
+    }
+
+    /// The same of some slots; none, if there is no mirror.
+    pub(crate) fn left_out_of(&self, slots: RangeInclusive<Slot>) -> Vec<Slot> {
+        let Some(shared) = &self.0 else { return Vec::new() };
+        shared.state.borrow().left_out_of(slots)
     }
 
     /// What is to be seen of it, where there is one.
@@ -138,21 +218,23 @@ impl Mirror {
         }
     }
 
-    /// All that came back has been entered.
-    pub(crate) fn resumed(&self) {
-        // What did not come back is in the journal no more.
-        self.change(State::compact);
+    /// All that came back has been entered. What did not come back must be in the journal no more.
+    pub(crate) fn forget_lost(&self) {
+        self.change(State::rewrite);
     }
 
     fn begin(&mut self, state: State, store: Store, log: Rc<Log>) {
         let [unread, short, trouble] = [(); 3].map(|()| Cell::new(false));
-        let (state, news) = (RefCell::new(state), Notify::new());
+        let (state, waiting) = (RefCell::new(state), RefCell::default());
+        let (news, settled) = (Notify::new(), Notify::new());
         self.0 = Some(Rc::new(Shared {
             state,
             news,
             store,
             log,
             batch: Cell::new(BATCH),
+            waiting,
+            settled,
             unread,
             short,
             trouble,
@@ -161,16 +243,18 @@ impl Mirror {
 
     fn change(&self, change: impl FnOnce(&mut State) -> io::Result<()>) {
         let Some(shared) = &self.0 else { return };
-        let changed = {
-            let mut state = shared.state.borrow_mut();
-            let changed = change(&mut state).and_then(|()| state.tidy());
-            changed.or_else(|_| state.compact())
-        };
+        let changed = shared.state.borrow_mut().change(change);
         if changed.is_err() != shared.short.replace(changed.is_err()) {
             shared.say_whether_written(changed);
         }
         shared.news.notify_one();
     }
+}
+
+/// A connection that is held on terms, as something that is stored.
+fn lease_connection(leased: &Leased, payer: Payer, connection: PeerFd) -> Rc<Kept> {
+    let (slot, payload, descriptor) = (leased.slot, Payload::default(), Some(connection));
+    Rc::new(Kept { slot, payer, ufd: -1, payload, descriptor, leaving: None })
 }
 
 impl Shared {
@@ -214,6 +298,8 @@ impl Shared {
         if self.unread.get() {
             self.store.barrier().await?;
             self.unread.set(false);
+            self.state.borrow_mut().orders.read();
+            self.settled.notify_one();
         }
         Ok(())
     }

@@ -29,7 +29,6 @@ struct Object {
     /// On whose account it is.
     payer: Payer,
     holders: Vec<Rc<Kept>>,
-    leaving: bool,
 }
 
 /// All of them, in the kernel's order.
@@ -37,6 +36,8 @@ pub(super) struct Objects {
     /// How many there may be.
     most: usize,
     sorted: Vec<Object>,
+    /// Those that are to be removed from the store, by the last deposit that had each.
+    leaving: BTreeMap<ObjectNumber, Rc<Kept>>,
     /// Those that the store may have still, and whose descriptors are closed here.
     ghosts: BTreeMap<ObjectNumber, Payer>,
     last: u64,
@@ -73,8 +74,8 @@ pub(super) enum Standing {
 impl Objects {
     /// Room for so many.
     pub(super) fn new(most: usize) -> Self {
-        let (sorted, ghosts, owned) = Default::default();
-        Self { most, sorted, ghosts, last: 0, names: 0, owned }
+        let (sorted, leaving, ghosts, owned) = Default::default();
+        Self { most, sorted, leaving, ghosts, last: 0, names: 0, owned }
     }
 
     /// Enters a deposit that has a descriptor: under `number` if the store has it already. Returns
@@ -89,10 +90,22 @@ impl Objects {
     ) -> io::Result<Option<Numbered>> {
         let Some(descriptor) = descriptor(kept) else { return Ok(None) };
         match self.position(descriptor)? {
-            Ok(at) => Ok(self.sorted.get_mut(at).map(|object| object.take(kept))),
+            Ok(at) => Ok(self.take(at, kept)),
             Err(_) if number.is_none() && !self.has_room(kept.payer) => Ok(None),
             Err(at) => Ok(Some(self.insert(at, kept, number))),
         }
+    }
+
+    /// Has one that is there have one more deposit.
+    fn take(&mut self, at: usize, kept: &Rc<Kept>) -> Option<Numbered> {
+        let object = self.sorted.get_mut(at)?;
+        let is_leaving = self.leaving.remove(&object.number).is_some();
+        let standing = if is_leaving { Standing::Leaving } else { Standing::Shared };
+        if is_leaving {
+            object.holders.clear();
+        }
+        object.holders.push(Rc::clone(kept));
+        Some(Numbered { number: object.number, payer: object.payer, standing })
     }
 
     fn insert(&mut self, at: usize, kept: &Rc<Kept>, number: Option<ObjectNumber>) -> Numbered {
@@ -102,7 +115,7 @@ impl Objects {
         self.names += number.name_size();
         *self.owned.entry(payer).or_default() += 1;
         let holders = vec![Rc::clone(kept)];
-        self.sorted.insert(at, Object { number, payer, holders, leaving: false });
+        self.sorted.insert(at, Object { number, payer, holders });
         Numbered { number, payer, standing: Standing::New }
     }
 
@@ -117,7 +130,7 @@ impl Objects {
         let Some(object) = self.sorted.get_mut(at) else { return Ok(None) };
         let is_last = object.holders.iter().all(|holder| Rc::ptr_eq(holder, kept));
         if is_last {
-            object.leaving = true;
+            self.leaving.insert(object.number, Rc::clone(kept));
         } else {
             object.holders.retain(|holder| !Rc::ptr_eq(holder, kept));
         }
@@ -126,9 +139,9 @@ impl Objects {
 
     /// The store does not have it any more, unless it was deposited again. Returns the last deposit that had it.
     pub(super) fn gone(&mut self, number: ObjectNumber) -> Option<Rc<Kept>> {
-        let at = self.sorted.iter().position(|one| one.leaving && one.number == number);
-        let object = at.map(|at| self.sorted.remove(at));
-        let payer = object.as_ref().map(|object| object.payer);
+        let last = self.leaving.remove(&number);
+        let object = last.as_ref().and_then(|last| self.take_out(number, last));
+        let payer = object.map(|object| object.payer);
         let payer = payer.or_else(|| self.ghosts.remove(&number))?;
         self.names -= number.name_size();
         let owned = self.owned.entry(payer).or_default();
@@ -136,16 +149,23 @@ impl Objects {
         if *owned == 0 {
             self.owned.remove(&payer);
         }
-        object?.holders.pop()
+        last
+    }
+
+    fn take_out(&mut self, number: ObjectNumber, last: &Rc<Kept>) -> Option<Object> {
+        let found = descriptor(last).and_then(|last| self.position(last).ok()?.ok());
+        // The kernel has compared them before. Should it not do that any more, it takes longer.
+        let at = found.or_else(|| self.sorted.iter().position(|object| object.number == number))?;
+        Some(self.sorted.remove(at))
     }
 
     /// Closes those that are to be removed from the store: it does not answer.
     pub(super) fn let_go(&mut self) {
-        let (leaving, staying) =
-            std::mem::take(&mut self.sorted).into_iter().partition(|object| object.leaving);
-        self.sorted = staying;
-        let leaving: Vec<Object> = leaving;
-        self.ghosts.extend(leaving.into_iter().map(|object| (object.number, object.payer)));
+        let leaving = std::mem::take(&mut self.leaving);
+        let is_leaving = |object: &Object| leaving.contains_key(&object.number);
+        let gone = self.sorted.iter().filter(|object| is_leaving(object));
+        self.ghosts.extend(gone.map(|object| (object.number, object.payer)));
+        self.sorted.retain(|object| !is_leaving(object));
     }
 
     fn has_room(&self, payer: Payer) -> bool {
@@ -172,18 +192,6 @@ impl Objects {
             })
         });
         failed.map_or(Ok(found), Err)
-    }
-}
-
-impl Object {
-    /// Has one more deposit.
-    fn take(&mut self, kept: &Rc<Kept>) -> Numbered {
-        let standing = if self.leaving { Standing::Leaving } else { Standing::Shared };
-        if std::mem::take(&mut self.leaving) {
-            self.holders.clear();
-        }
-        self.holders.push(Rc::clone(kept));
-        Numbered { number: self.number, payer: self.payer, standing }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Users take turns: a user that deposits and deletes without end delays only itself. What was not sent yet and is of no
 //! use any more is not sent at all.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
@@ -30,6 +30,13 @@ pub(super) enum ToStore {
     Journal(Rc<OwnedFd>),
 }
 
+impl Order {
+    fn name(&self) -> Name {
+        let (Self::Put(name, _) | Self::Remove(name)) = self;
+        *name
+    }
+}
+
 impl ToStore {
     pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         match self {
@@ -39,21 +46,28 @@ impl ToStore {
     }
 }
 
-/// All of them.
+/// All of them. Of each name there is one at most, beside that which is being sent.
 #[derive(Default)]
 pub(super) struct Orders {
-    queues: BTreeMap<Account, VecDeque<Order>>,
+    queues: BTreeMap<Account, BTreeMap<u64, Order>>,
+    /// Where each name's is.
+    places: BTreeMap<Name, (Account, u64)>,
+    /// How many there were.
+    last_number: u64,
     /// Who had the last turn.
     last: Account,
     /// What is being sent: it stays until that has succeeded.
     current: Option<Order>,
+    /// What is to be stored, and the service manager has not read.
+    unread: BTreeSet<Name>,
+    /// What of that has been sent.
+    sent: Vec<Name>,
 }
 
 impl Orders {
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        let waiting: usize = self.queues.values().map(VecDeque::len).sum();
-        waiting + usize::from(self.current.is_some())
+        self.places.len() + usize::from(self.current.is_some())
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -61,27 +75,57 @@ impl Orders {
     }
 
     pub(super) fn push(&mut self, account: Account, order: Order) {
-        self.queues.entry(account).or_default().push_back(order);
+        let name = order.name();
+        if matches!(order, Order::Put(..)) {
+            self.unread.insert(name);
+        }
+        self.last_number += 1;
+        self.queues.entry(account).or_default().insert(self.last_number, order);
+        self.places.insert(name, (account, self.last_number));
+    }
+
+    /// Whether the service manager has still to read something that is to be stored.
+    pub(super) fn is_unread(&self, name: Name) -> bool {
+        self.unread.contains(&name)
+    }
+
+    /// It has read everything that was sent.
+    pub(super) fn read(&mut self) {
+        for name in self.sent.drain(..) {
+            self.unread.remove(&name);
+        }
     }
 
     /// Gives up storing something that is still to be sent. Returns whether that was so.
-    pub(super) fn withdraw_put(&mut self, account: Account, name: Name) -> bool {
-        self.withdraw(account, |order| matches!(order, Order::Put(put, _) if *put == name))
+    pub(super) fn withdraw_put(&mut self, name: Name) -> bool {
+        let withdrawn = self.withdraw(name, |order| matches!(order, Order::Put(..)));
+        if withdrawn {
+            self.unread.remove(&name);
+        }
+        withdrawn
     }
 
     /// Gives up removing something, as long as that is still to be sent. Returns whether that was so.
-    pub(super) fn withdraw_remove(&mut self, account: Account, name: Name) -> bool {
-        self.withdraw(account, |order| matches!(order, Order::Remove(removed) if *removed == name))
+    pub(super) fn withdraw_remove(&mut self, name: Name) -> bool {
+        self.withdraw(name, |order| matches!(order, Order::Remove(_)))
     }
 
-    fn withdraw(&mut self, account: Account, is_meant: impl Fn(&Order) -> bool) -> bool {
-        let Some(queue) = self.queues.get_mut(&account) else { return false };
-        let at = queue.iter().position(is_meant);
-        let withdrawn = at.and_then(|at| queue.remove(at)).is_some();
+    fn withdraw(&mut self, name: Name, is_meant: impl Fn(&Order) -> bool) -> bool {
+        let Some((account, number)) = self.places.get(&name).copied() else { return false };
+        let order = self.queues.get(&account).and_then(|queue| queue.get(&number));
+        order.is_some_and(is_meant) && self.take(account, Some(number)).is_some()
+    }
+
+    /// Takes an order of an account out of its queue: the first, without a number.
+    fn take(&mut self, account: Account, number: Option<u64>) -> Option<Order> {
+        let queue = self.queues.get_mut(&account)?;
+        let number = number.or_else(|| queue.first_key_value().map(|(number, _)| *number))?;
+        let order = queue.remove(&number)?;
         if queue.is_empty() {
             self.queues.remove(&account);
         }
-        withdrawn
+        self.places.remove(&order.name());
+        Some(order)
     }
 
     /// Returns the next one, which is the same until [`Orders::done`].
@@ -97,17 +141,16 @@ impl Orders {
         let later = self.queues.range(behind).next().map(|(account, _)| *account);
         let account = later.or_else(|| self.queues.keys().next().copied())?;
         self.last = account;
-        let queue = self.queues.get_mut(&account)?;
-        let order = queue.pop_front();
-        if queue.is_empty() {
-            self.queues.remove(&account);
-        }
-        order
+        self.take(account, None)
     }
 
     /// The next one has been sent; returns it.
     pub(super) fn done(&mut self) -> Option<Order> {
-        self.current.take()
+        let order = self.current.take()?;
+        if let Order::Put(name, _) = &order {
+            self.sent.push(*name);
+        }
+        Some(order)
     }
 }
 
@@ -150,10 +193,26 @@ mod tests {
             orders.push(USERS[1], Order::Put(name(number), ToStore::Journal(Rc::clone(&memory))));
         }
         assert!(orders.next().is_some());
-        assert!(!orders.withdraw_put(USERS[1], name(1)), "it is being sent");
-        assert!(orders.withdraw_put(USERS[1], name(2)));
-        assert!(!orders.withdraw_put(USERS[1], name(2)));
+        assert!(!orders.withdraw_put(name(1)), "it is being sent");
+        assert!(!orders.withdraw_remove(name(2)), "it is to be stored");
+        assert!(orders.withdraw_put(name(2)));
+        assert!(!orders.withdraw_put(name(2)));
         assert_eq!(sent(&mut orders), Some(name(1)));
         assert_eq!(sent(&mut orders), None);
+        assert_eq!(orders.len(), 0);
+    }
+
+    #[test]
+    fn what_is_to_be_stored_is_unread_until_everything_that_was_sent_is_read() {
+        let mut orders = Orders::default();
+        let memory = Rc::new(OwnedFd::from(std::io::pipe().unwrap().0));
+        for number in [1, 2] {
+            orders.push(USERS[1], Order::Put(name(number), ToStore::Journal(Rc::clone(&memory))));
+        }
+        assert_eq!(sent(&mut orders), Some(name(1)));
+        assert!(orders.is_unread(name(1)) && orders.is_unread(name(2)));
+        orders.read();
+        assert!(!orders.is_unread(name(1)) && orders.is_unread(name(2)));
+        assert!(orders.withdraw_put(name(2)) && !orders.is_unread(name(2)));
     }
 }

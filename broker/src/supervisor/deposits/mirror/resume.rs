@@ -9,6 +9,7 @@ use fdbroker_wire::{Add, Slot, Tag};
 
 use super::Mirror;
 use super::journal::{At, Entries, JournalEntry};
+use super::leased::{Leased, ReturnedLease};
 use super::objects::ObjectNumber;
 use super::orders::Order;
 use super::state::State;
@@ -45,6 +46,9 @@ impl Stored {
 pub(crate) struct Returned {
     pub(crate) deposits: Vec<Resumed>,
     pub(crate) owners: Vec<Owner>,
+    pub(crate) leases: Vec<ReturnedLease>,
+    /// Whether there is more in the journal than came back.
+    pub(crate) has_losses: bool,
 }
 
 /// The owner of a tag, which lives still.
@@ -104,19 +108,23 @@ impl Mirror {
 impl Stored {
     fn resume(mut self, close_queue: &CloseQueue, log: &Log) -> io::Result<(State, Returned)> {
         let (mut state, entries) = self.state(log)?;
-        let Entries { deposits, owners } = entries;
+        let Entries { deposits, owners, leases } = entries;
+        let all = deposits.len() + owners.len() + leases.len();
         if let Some((last, _)) = self.objects.last_key_value() {
             state.objects.skip(ObjectNumber(*last));
         }
-        let deposits = self.deposits(deposits, close_queue, log);
+        let mut uses = uses(&deposits, &leases);
+        let deposits = self.deposits(deposits, &mut uses, close_queue, log);
+        let leases = self.leases(leases, &mut uses, close_queue, log);
         let owners = self::owners(owners, close_queue, log);
+        let has_losses = deposits.len() + owners.len() + leases.len() < all;
         // What nothing in the journal names.
         for (number, object) in self.objects {
             drop(close_queue.hold(Depositor::Nobody, object));
             state.orders.push(None, Order::Remove(Name::Object(ObjectNumber(number))));
         }
         self.surplus.into_iter().for_each(|one| drop(close_queue.hold(Depositor::Nobody, one)));
-        Ok((state, Returned { deposits, owners }))
+        Ok((state, Returned { deposits, owners, leases, has_losses }))
     }
 
     /// Goes on with the newest journal, or begins one where there is none that can be read.
@@ -124,7 +132,7 @@ impl Stored {
         let newest = self.journals.pop_last();
         let number = newest.as_ref().map_or(0, |(number, _)| *number);
         let room = Room::told();
-        let opened = newest.map(|(_, memory)| State::open(memory, room));
+        let opened = newest.map(|(number, memory)| State::open(memory, number, room));
         let (mut state, entries) = match opened {
             Some(Ok(opened)) => opened,
             opened => {
@@ -148,17 +156,15 @@ impl Stored {
     fn deposits(
         &mut self,
         entries: BTreeMap<Slot, JournalEntry>,
+        uses: &mut Uses,
         close_queue: &CloseQueue,
         log: &Log,
     ) -> Vec<Resumed> {
-        let mut uses = BTreeMap::new();
-        let numbers = entries.values().filter_map(|entry| entry.object);
-        numbers.for_each(|number| *uses.entry(number).or_insert(0_usize) += 1);
         let all = entries.len();
         let resumed: Vec<_> = entries
             .into_values()
             .filter_map(|entry| {
-                let descriptor = self.descriptor(entry.object, &mut uses)?;
+                let descriptor = self.descriptor(entry.object, uses)?;
                 Some(entry.with(descriptor, close_queue))
             })
             .collect();
@@ -173,12 +179,37 @@ impl Stored {
         resumed
     }
 
+    fn leases(
+        &mut self,
+        leases: BTreeMap<u64, (Leased, ObjectNumber)>,
+        uses: &mut Uses,
+        close_queue: &CloseQueue,
+        log: &Log,
+    ) -> Vec<ReturnedLease> {
+        let all = leases.len();
+        let returned = |(leased, object): (Leased, ObjectNumber)| {
+            let connection = self.descriptor(Some(object), uses)??;
+            let connection = close_queue.hold(Depositor::Nobody, connection);
+            Some(ReturnedLease { leased, connection, object })
+        };
+        let returned: Vec<_> = leases.into_values().filter_map(returned).collect();
+        if all > 0 {
+            log.info(&format!(
+                "leases restored from the service manager's store: {}; forgotten, since their \
+                 connections were not there yet: {}",
+                returned.len(),
+                all - returned.len()
+            ));
+        }
+        returned
+    }
+
     /// A deposit's descriptor, where it has one: a duplicate, but for the last that has it. `None` if it is
     /// not there.
     fn descriptor(
         &mut self,
         number: Option<ObjectNumber>,
-        uses: &mut BTreeMap<ObjectNumber, usize>,
+        uses: &mut Uses,
     ) -> Option<Option<OwnedFd>> {
         let Some(number) = number else { return Some(None) };
         let left = uses.get_mut(&number)?;
@@ -188,6 +219,20 @@ impl Stored {
         }
         self.objects.get(&number.0)?.try_clone().ok().map(Some)
     }
+}
+
+/// How many deposits and leases have each.
+type Uses = BTreeMap<ObjectNumber, usize>;
+
+fn uses(
+    deposits: &BTreeMap<Slot, JournalEntry>,
+    leases: &BTreeMap<u64, (Leased, ObjectNumber)>,
+) -> Uses {
+    let mut uses = Uses::new();
+    let of_deposits = deposits.values().filter_map(|entry| entry.object);
+    let of_leases = leases.values().map(|(_, object)| *object);
+    of_deposits.chain(of_leases).for_each(|object| *uses.entry(object).or_default() += 1);
+    uses
 }
 
 /// Those of which is known that they are the same.

@@ -1,59 +1,55 @@
 //! What is mirrored, and what has still to be sent for that. No I/O but to the journal, which is memory.
 //!
-//! Each change is made here first and written into the journal last: if that fails, the journal is compacted, and
-//! has then what is here.
+//! Each change is made here first and written into the journal last: if that fails, the journal is written once
+//! more, and has then what is here.
 
-use std::collections::BTreeMap;
 use std::io;
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 
-use fdbroker_wire::{Slot, Tag};
+use fdbroker_wire::{Errno, Slot, Tag};
 
-use super::journal::{At, Entries, Journal};
+use super::content::{Content, Entered, Held, Place};
+use super::journal::{At, Entries, Journal, Record};
+use super::leased::Leased;
 use super::objects::{Numbered, ObjectNumber, Objects, Standing};
 use super::orders::{Order, Orders, ToStore};
-use super::storable::is_storable;
+use super::positions::{Key, Positions};
+use super::storable::why_not_storable;
 use super::store::{Name, Room};
 use crate::fd::PeerFd;
 use crate::payer::Payer;
 use crate::process_identity::ProcessIdentity;
 use crate::supervisor::deposits::kept::Kept;
 
+/// How many bytes are moved with each change, at most, and one entry more: twice as many as a change appends.
+const AT_ONCE: usize = 1 << 16;
+
+const OF_A_USER: &str =
+    "the service manager cannot keep descriptors of ordinary users before systemd 254";
+const NO_ROOM: &str = "the service manager's store has no room for it";
+
 /// All of it.
 pub(super) struct State {
     journal: Journal,
+    /// What the journal is called in the store.
+    name: Name,
+    positions: Positions,
+    content: Content,
     pub(super) objects: Objects,
-    entries: BTreeMap<Slot, Entered>,
-    owners: BTreeMap<Tag, ProcessIdentity>,
-    /// Bytes of payload in those that the journal has.
-    bytes: usize,
     pub(super) orders: Orders,
     room: Room,
-}
-
-/// A deposit, and where it is.
-struct Entered {
-    kept: Rc<Kept>,
-    place: Place,
-    at: Option<At>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// In this process only.
-    Here,
-    /// In the journal, without a descriptor.
-    Journal,
-    /// In the journal, and the descriptor in the store.
-    Store(ObjectNumber),
+    /// The journal lacks something.
+    is_behind: bool,
 }
 
 impl State {
     /// Goes on with a journal; what it has is still to be entered.
-    pub(super) fn of(journal: Journal, room: Room) -> Self {
-        let (entries, owners, orders) = Default::default();
+    pub(super) fn of(journal: Journal, number: u64, room: Room) -> Self {
+        let name = Name::Journal(number);
+        let (positions, content, orders) = Default::default();
         let objects = Objects::new(room.most());
-        Self { journal, objects, entries, owners, bytes: 0, orders, room }
+        Self { journal, name, positions, content, objects, orders, room, is_behind: false }
     }
 
     /// Begins a journal of this number.
@@ -63,30 +59,75 @@ impl State {
     pub(super) fn begin(number: u64, room: Room) -> io::Result<Self> {
         let journal = Journal::begin()?;
         let memory = ToStore::Journal(Rc::new(journal.share()?));
-        let mut state = Self::of(journal, room);
-        state.orders.push(None, Order::Put(Name::Journal(number), memory));
+        let mut state = Self::of(journal, number, room);
+        state.orders.push(None, Order::Put(state.name, memory));
         Ok(state)
     }
 
     /// The same with the newest journal of an earlier supervisor, or what is wrong with it.
     pub(super) fn open(
         memory: std::os::fd::OwnedFd,
+        number: u64,
         room: Room,
     ) -> Result<(Self, Entries), String> {
         let (journal, entries) = Journal::open(memory)?;
-        Ok((Self::of(journal, room), entries))
+        Ok((Self::of(journal, number, room), entries))
     }
 
     /// How many deposits are mirrored, and how many are not.
     pub(super) fn count(&self) -> (usize, usize) {
-        let here = self.left_out().count();
-        (self.entries.len() - here, here)
+        self.content.count()
     }
 
     /// The slots of those that are not.
     pub(super) fn left_out(&self) -> impl Iterator<Item = Slot> {
-        let here = self.entries.iter().filter(|(_, entered)| entered.place == Place::Here);
-        here.map(|(slot, _)| *slot)
+        self.content.left_out().map(|kept| kept.slot)
+    }
+
+    /// The same of some slots.
+    pub(super) fn left_out_of(&self, slots: RangeInclusive<Slot>) -> Vec<Slot> {
+        self.content.left_out_of(slots)
+    }
+
+    /// Whether what is so of a slot outlives this process. An error says why it never will.
+    pub(super) fn outlives(&self, slot: Slot) -> Result<bool, (Errno, &'static str)> {
+        let is_written = !self.is_behind && !self.orders.is_unread(self.name);
+        let Some(Entered { kept, place }) = self.content.deposit(slot) else {
+            return Ok(is_written);
+        };
+        match place {
+            Place::Here => Err(self.why_here(kept)),
+            Place::Journal => Ok(is_written),
+            Place::Store(object) => Ok(is_written && !self.orders.is_unread(Name::Object(*object))),
+        }
+    }
+
+    fn why_here(&self, kept: &Kept) -> (Errno, &'static str) {
+        let descriptor = kept.descriptor.as_ref().and_then(PeerFd::descriptor);
+        if let Some(why) = descriptor.and_then(why_not_storable) {
+            return (Errno::OPNOTSUPP, why);
+        }
+        if !self.room.takes(kept.payer) {
+            return (Errno::OPNOTSUPP, OF_A_USER);
+        }
+        (Errno::DQUOT, NO_ROOM)
+    }
+
+    /// Makes a change, and sees to it that the journal is up to date, and most of it of use.
+    ///
+    /// # Errors
+    /// When the journal cannot be written. The next change tries again.
+    pub(super) fn change(
+        &mut self,
+        change: impl FnOnce(&mut Self) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let changed = change(self).and_then(|()| self.tidy());
+        if changed.is_err() || self.is_behind {
+            self.is_behind = true;
+            self.rewrite()?;
+            self.is_behind = false;
+        }
+        Ok(())
     }
 
     /// Enters a deposit.
@@ -94,7 +135,7 @@ impl State {
     /// # Errors
     /// When the journal cannot be written.
     pub(super) fn keep(&mut self, kept: &Rc<Kept>) -> io::Result<()> {
-        let former = self.entries.get(&kept.slot).map(|entered| Rc::clone(&entered.kept));
+        let former = self.content.deposit(kept.slot).map(|entered| Rc::clone(&entered.kept));
         let left = match former {
             Some(former) if Rc::ptr_eq(&former, kept) => return Ok(()),
             // It was set aside, and its slot has another one now.
@@ -102,13 +143,8 @@ impl State {
             None => Ok(()),
         };
         let place = self.place(kept);
-        self.insert(kept, place, None);
-        left?;
-        if place != Place::Here {
-            let at = self.journal.keep(kept, place.number())?;
-            self.entries.entry(kept.slot).and_modify(|entered| entered.at = Some(at));
-        }
-        Ok(())
+        self.content.insert(kept, place);
+        left.and_then(|()| self.append(Key::Deposit(kept.slot)))
     }
 
     /// Enters a deposit that the journal has, whose descriptor is stored under `number`, if it has one.
@@ -124,27 +160,38 @@ impl State {
                 Place::Here
             }
         };
-        self.insert(kept, place, Some(at));
+        self.content.insert(kept, place);
+        if place != Place::Here {
+            self.positions.set(Key::Deposit(kept.slot), at);
+        }
     }
 
-    fn insert(&mut self, kept: &Rc<Kept>, place: Place, at: Option<At>) {
-        self.entries.insert(kept.slot, Entered { kept: Rc::clone(kept), place, at });
-        if place != Place::Here {
-            self.bytes += kept.payload.len();
-        }
+    /// Appends what the journal has to have of something.
+    fn append(&mut self, key: Key) -> io::Result<()> {
+        let Some(record) = self.content.record(key) else { return Ok(()) };
+        let at = self.journal.append(&record)?;
+        self.positions.set(key, at);
+        Ok(())
     }
 
     /// Finds a place for a deposit, and has its descriptor sent there.
     fn place(&mut self, kept: &Rc<Kept>) -> Place {
-        let descriptor = kept.descriptor.as_ref().and_then(PeerFd::descriptor);
-        let Some(descriptor) = descriptor else { return Place::Journal };
-        if !self.room.takes(kept.payer) || !is_storable(descriptor) {
-            return Place::Here;
+        if kept.descriptor.is_none() {
+            return Place::Journal;
+        }
+        self.object(kept).map_or(Place::Here, Place::Store)
+    }
+
+    /// Finds a place for a descriptor, and has it sent there. `None` if there is none for it.
+    fn object(&mut self, kept: &Rc<Kept>) -> Option<ObjectNumber> {
+        let descriptor = kept.descriptor.as_ref().and_then(PeerFd::descriptor)?;
+        if !self.room.takes(kept.payer) || why_not_storable(descriptor).is_some() {
+            return None;
         }
         // On a kernel that compares no descriptors, a duplicate would be lost without a word.
-        let Ok(Some(found)) = self.objects.add(kept, None) else { return Place::Here };
+        let found = self.objects.add(kept, None).ok()??;
         self.send(kept, &found);
-        Place::Store(found.number)
+        Some(found.number)
     }
 
     /// Has a descriptor sent, if the store does not have it, or not for long.
@@ -152,7 +199,7 @@ impl State {
         let (name, account) = (Name::Object(found.number), Some(found.payer));
         let is_there = match found.standing {
             Standing::Shared => true,
-            Standing::Leaving => self.orders.withdraw_remove(account, name),
+            Standing::Leaving => self.orders.withdraw_remove(name),
             Standing::New => false,
         };
         if !is_there {
@@ -173,28 +220,31 @@ impl State {
     /// # Errors
     /// When the journal cannot be written.
     pub(super) fn leave(&mut self, kept: &Rc<Kept>) -> io::Result<()> {
-        let entered = self.entries.get(&kept.slot);
+        let entered = self.content.deposit(kept.slot);
         if !entered.is_some_and(|entered| Rc::ptr_eq(&entered.kept, kept)) {
             return Ok(());
         }
-        let Some(Entered { place, at, .. }) = self.entries.remove(&kept.slot) else {
-            return Ok(());
-        };
-        if place == Place::Here {
+        let entered = self.content.remove(kept.slot);
+        if entered.is_none_or(|Entered { place, .. }| place == Place::Here) {
             return Ok(());
         }
-        self.bytes -= kept.payload.len();
-        // Without its entry in the journal, a stored descriptor is nobody's: the order does not matter.
-        if let Ok(Some((number, payer))) = self.objects.remove(kept) {
-            self.give_up(number, payer);
-        }
-        self.journal.leave(kept, at)
+        self.give_up(kept);
+        self.forget(Key::Deposit(kept.slot), kept.payload.len(), &Record::Left(kept.slot))
     }
 
-    /// Has a descriptor removed from the store, or not sent there.
-    fn give_up(&mut self, number: ObjectNumber, payer: Payer) {
-        let (name, account) = (Name::Object(number), Some(payer));
-        if self.orders.withdraw_put(account, name) {
+    /// Appends that something is no more, and wipes what the journal had of it.
+    fn forget(&mut self, key: Key, payload: usize, record: &Record<'_>) -> io::Result<()> {
+        let at = self.positions.remove(key);
+        self.journal.append(record)?;
+        at.map_or(Ok(()), |at| self.journal.wipe(at, payload))
+    }
+
+    /// Has a descriptor removed from the store, or not sent there, if nothing else has it.
+    fn give_up(&mut self, kept: &Rc<Kept>) {
+        // Without its entry in the journal, a stored descriptor is nobody's: the order does not matter.
+        let Ok(Some((number, payer))) = self.objects.remove(kept) else { return };
+        let (name, account): (_, Option<Payer>) = (Name::Object(number), Some(payer));
+        if self.orders.withdraw_put(name) {
             drop(self.objects.gone(number));
         } else {
             self.orders.push(account, Order::Remove(name));
@@ -206,43 +256,84 @@ impl State {
     /// # Errors
     /// When the journal cannot be written.
     pub(super) fn own(&mut self, tag: Tag, owner: Option<ProcessIdentity>) -> io::Result<()> {
-        let former = match owner {
-            Some(owner) => self.owners.insert(tag, owner),
-            None => self.owners.remove(&tag),
-        };
-        if former == owner { Ok(()) } else { self.journal.own(tag, owner) }
+        if !self.content.own(tag, owner) {
+            return Ok(());
+        }
+        match owner {
+            Some(_) => self.append(Key::Owner(tag)),
+            None => {
+                self.positions.remove(Key::Owner(tag));
+                self.journal.append(&Record::Owned(tag, None)).map(drop)
+            }
+        }
     }
 
-    /// Compacts the journal if most of it is of no use any more.
+    /// A lease of a connection has begun.
     ///
     /// # Errors
-    /// As [`State::compact`].
-    pub(super) fn tidy(&mut self) -> io::Result<()> {
-        let entries = self.entries.len() + self.owners.len();
-        if self.journal.is_wasteful(entries, self.bytes) { self.compact() } else { Ok(()) }
+    /// When the journal cannot be written.
+    pub(super) fn lease(&mut self, leased: Leased, connection: Rc<Kept>) -> io::Result<()> {
+        let number = leased.number;
+        let Some(object) = self.object(&connection) else { return Ok(()) };
+        self.content.lease(Held { leased, connection, object });
+        self.append(Key::Lease(number))
     }
 
-    /// Writes the journal once more.
+    /// The same of one that the journal has, whose connection is stored.
+    ///
+    /// # Errors
+    /// As [`State::lease`].
+    pub(super) fn lease_again(
+        &mut self,
+        leased: Leased,
+        connection: Rc<Kept>,
+        object: ObjectNumber,
+    ) -> io::Result<()> {
+        let number = leased.number;
+        let added = self.objects.add(&connection, Some(object))?;
+        let Some(Numbered { number: object, .. }) = added else { return Ok(()) };
+        self.content.lease(Held { leased, connection, object });
+        self.append(Key::Lease(number))
+    }
+
+    /// A lease has ended.
+    ///
+    /// # Errors
+    /// When the journal cannot be written.
+    pub(super) fn end_lease(&mut self, number: u64) -> io::Result<()> {
+        let Some(Held { leased, connection, .. }) = self.content.end_lease(number) else {
+            return Ok(());
+        };
+        self.give_up(&connection);
+        self.positions.remove(Key::Lease(number));
+        self.journal.append(&Record::Ended(&leased)).map(drop)
+    }
+
+    /// Gives up what is of no use at the beginning of the journal. If most of it is of no use, moves some of what is
+    /// first behind the rest, so that no change takes long.
+    fn tidy(&mut self) -> io::Result<()> {
+        let mut moved = 0;
+        while moved < AT_ONCE && self.journal.is_wasteful(self.content.size()) {
+            let Some((_, key)) = self.positions.first() else { break };
+            moved += self.content.record(key).map_or(0, |record| record.size());
+            self.append(key)?;
+        }
+        if moved > 0 || self.journal.is_wasteful(self.content.size()) {
+            self.journal.forget_before(self.positions.first().map(|(at, _)| at))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the journal once more, as a whole.
     ///
     /// # Errors
     /// When there is no memory for that.
-    pub(super) fn compact(&mut self) -> io::Result<()> {
-        let mirrored = |entered: &&mut Entered| entered.place != Place::Here;
-        let all = self.entries.values().filter(|entered| entered.place != Place::Here);
-        let all = all.map(|entered| (&*entered.kept, entered.place.number()));
-        let owners = self.owners.iter().map(|(tag, owner)| (*tag, *owner));
-        let places = self.journal.compact(all, owners)?;
-        let entered = self.entries.values_mut().filter(mirrored);
-        entered.zip(places).for_each(|(entered, at)| entered.at = Some(at));
+    pub(super) fn rewrite(&mut self) -> io::Result<()> {
+        let keys = self.content.keys();
+        let records = keys.iter().filter_map(|key| self.content.record(*key));
+        let places = self.journal.rewrite(records)?;
+        self.positions = Positions::default();
+        keys.into_iter().zip(places).for_each(|(key, at)| self.positions.set(key, at));
         Ok(())
-    }
-}
-
-impl Place {
-    fn number(self) -> Option<ObjectNumber> {
-        match self {
-            Self::Store(number) => Some(number),
-            Self::Here | Self::Journal => None,
-        }
     }
 }

@@ -13,8 +13,21 @@ use rustix::net::sockopt::socket_domain;
 
 use crate::fd::kind;
 
-/// Whether neither fstat(2) nor a close(2) that is not the last one can sleep.
-pub(super) fn is_storable(descriptor: BorrowedFd<'_>) -> bool {
+const OF_A_SERVER: &str =
+    "the service manager does not keep files whose file system has no block device";
+const OTHER: &str = "the service manager does not keep descriptors of this kind";
+
+/// Returns why a descriptor is not stored, or `None` if neither fstat(2) nor a close(2) that is not the last one can
+/// sleep.
+pub(super) fn why_not_storable(descriptor: BorrowedFd<'_>) -> Option<&'static str> {
+    let why = match kind::file_type(descriptor) {
+        Some(FileType::RegularFile | FileType::Directory | FileType::Fifo) => OF_A_SERVER,
+        _ => OTHER,
+    };
+    (!is_storable(descriptor)).then_some(why)
+}
+
+fn is_storable(descriptor: BorrowedFd<'_>) -> bool {
     match kind::file_type(descriptor) {
         // Not the file of a socket, opened as a path.
         Some(FileType::Socket) => socket_domain(descriptor).is_ok(),

@@ -22,7 +22,7 @@ const ANSWERS: Duration = Duration::from_secs(5);
 
 /// What something is called in the store: made of a number of ours, and of nothing that a user says. Short, since
 /// all names together come back in one variable of the environment.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Name {
     Journal(u64),
     Object(ObjectNumber),

@@ -1,0 +1,192 @@
+//! What is appended to a journal, and how it is read again.
+
+use std::borrow::Cow;
+
+use fdbroker_policy::Uid;
+use fdbroker_wire::{Index, Slot, Tag};
+
+use super::super::leased::Leased;
+use super::super::objects::ObjectNumber;
+use crate::process_identity::ProcessIdentity;
+use crate::supervisor::deposits::kept::Kept;
+
+/// Before each payload: what it is, the payload's length, tag, index, a number, four bytes of nothing, object.
+pub(super) const HEAD: usize = 32;
+/// Of a journal that is valid no payload is longer.
+const LONGEST: usize = 1 << 20;
+
+const KEPT: u32 = 1;
+const LEFT: u32 = 2;
+/// Without what follows, nobody owns the tag.
+const OWNED: u32 = 3;
+const LEASED: u32 = 4;
+const ENDED: u32 = 5;
+
+/// What a memory is known by to the kernel that made it.
+pub(super) type Mark = [u8; 16];
+
+/// What is appended.
+pub(in super::super) enum Record<'a> {
+    /// A deposit, and the number of its descriptor, where it has one.
+    Kept(&'a Kept, Option<ObjectNumber>),
+    /// A slot is empty.
+    Left(Slot),
+    /// Who owns a tag, if anybody does.
+    Owned(Tag, Option<ProcessIdentity>),
+    /// A lease, and the number of its connection.
+    Leased(&'a Leased, ObjectNumber),
+    /// A lease has ended.
+    Ended(&'a Leased),
+}
+
+/// What stands before a payload.
+pub(super) struct Head {
+    what: u32,
+    pub(super) length: usize,
+    pub(super) slot: Slot,
+    /// The depositor's own, or a pid.
+    pub(super) number: i32,
+    pub(super) object: Option<ObjectNumber>,
+}
+
+/// What a head and its payload say. Of an owner and a lease that were noted under another kernel there is nothing.
+pub(super) enum Said {
+    Kept,
+    Left,
+    Owned(Option<ProcessIdentity>),
+    Leased(Option<Leased>),
+    Ended(u64),
+}
+
+impl Record<'_> {
+    /// How many bytes it has.
+    pub(in super::super) fn size(&self) -> usize {
+        HEAD + self.to_bytes([0; 16]).1.len()
+    }
+
+    /// Returns what is appended to a memory with this mark.
+    pub(super) fn to_bytes(&self, mark: Mark) -> ([u8; HEAD], Cow<'_, [u8]>) {
+        let of = |tag| Slot { tag, index: Index::MIN };
+        let (what, slot, number, object, payload) = match self {
+            Self::Kept(kept, object) => {
+                (KEPT, kept.slot, kept.ufd, *object, Cow::Borrowed(&*kept.payload))
+            }
+            Self::Left(slot) => (LEFT, *slot, -1, None, Cow::Borrowed(&[][..])),
+            Self::Owned(tag, None) => (OWNED, of(*tag), 0, None, Cow::Borrowed(&[][..])),
+            Self::Owned(tag, Some(owner)) => {
+                (OWNED, of(*tag), owner.pid, None, Cow::Owned(owner_to_bytes(mark, *owner)))
+            }
+            Self::Leased(leased, object) => {
+                let payload = Cow::Owned(lease_to_bytes(mark, leased));
+                (LEASED, leased.slot, leased.pid, Some(*object), payload)
+            }
+            Self::Ended(leased) => {
+                let payload = leased.number.to_ne_bytes().to_vec();
+                (ENDED, leased.slot, leased.pid, None, Cow::Owned(payload))
+            }
+        };
+        let length = payload.len();
+        (Head { what, length, slot, number, object }.to_bytes(), payload)
+    }
+}
+
+fn owner_to_bytes(mark: Mark, ProcessIdentity { number, start, .. }: ProcessIdentity) -> Vec<u8> {
+    [&mark[..], &number.to_ne_bytes(), &start.to_ne_bytes()].concat()
+}
+
+fn lease_to_bytes(mark: Mark, leased: &Leased) -> Vec<u8> {
+    let (number, start) = leased.process.map_or((0, 0), |process| (process.number, process.start));
+    let numbers = [leased.number, number, start, leased.since, leased.expires.unwrap_or(0)];
+    let kind = u32::from(leased.process.is_some()) | u32::from(leased.by_kernel) << 1;
+    let fixed = [leased.uid.0, kind].map(u32::to_ne_bytes).concat();
+    let numbers = numbers.map(u64::to_ne_bytes).concat();
+    [&mark[..], &numbers, &fixed, leased.resource.as_bytes()].concat()
+}
+
+impl Head {
+    fn to_bytes(&self) -> [u8; HEAD] {
+        let fields: [&[u8]; 7] = [
+            &self.what.to_ne_bytes(),
+            // Payloads are far shorter.
+            &u32::try_from(self.length).unwrap_or(u32::MAX).to_ne_bytes(),
+            &i32::from(self.slot.tag.get()).to_ne_bytes(),
+            &self.slot.index.get().to_ne_bytes(),
+            &self.number.to_ne_bytes(),
+            &[0; 4],
+            &self.object.map_or(0, |object| object.0).to_ne_bytes(),
+        ];
+        let mut bytes = [0; HEAD];
+        bytes.copy_from_slice(&fields.concat());
+        bytes
+    }
+
+    /// Reads one, or says what is wrong with it.
+    pub(super) fn read(bytes: &[u8; HEAD]) -> Result<Self, String> {
+        let mut fields = Fields(bytes);
+        let what = u32::from_ne_bytes(fields.take());
+        let length = u32::from_ne_bytes(fields.take()) as usize;
+        let tag = i32::from_ne_bytes(fields.take());
+        let index = i32::from_ne_bytes(fields.take());
+        let number = i32::from_ne_bytes(fields.take());
+        fields.take::<4>();
+        let object = Some(u64::from_ne_bytes(fields.take())).filter(|object| *object != 0);
+        let slot = i16::try_from(tag).ok().and_then(|tag| Slot::new(tag, index));
+        let slot = slot.ok_or("names no slot")?;
+        if length > LONGEST {
+            return Err(format!("has a payload of {length} bytes"));
+        }
+        Ok(Self { what, length, slot, number, object: object.map(ObjectNumber) })
+    }
+
+    /// Returns what it says with this payload, in a memory with this mark; or what is wrong with it.
+    pub(super) fn say(&self, mark: Mark, payload: &[u8]) -> Result<Said, String> {
+        Ok(match self.what {
+            KEPT => Said::Kept,
+            LEFT => Said::Left,
+            OWNED => Said::Owned(self.owner(mark, payload)),
+            LEASED => Said::Leased(self.lease(mark, payload)),
+            ENDED => Said::Ended(u64::from_ne_bytes(Fields(payload).take())),
+            other => return Err(format!("has an entry of kind {other}")),
+        })
+    }
+
+    fn owner(&self, mark: Mark, payload: &[u8]) -> Option<ProcessIdentity> {
+        let mut fields = Fields(payload);
+        let is_of_this_kernel = fields.take() == mark;
+        let [number, start] = [(); 2].map(|()| u64::from_ne_bytes(fields.take()));
+        is_of_this_kernel.then_some(ProcessIdentity { pid: self.number, number, start })
+    }
+
+    fn lease(&self, mark: Mark, payload: &[u8]) -> Option<Leased> {
+        let mut fields = Fields(payload);
+        let is_of_this_kernel = fields.take() == mark;
+        let [number, process, start, since, expires] =
+            [(); 5].map(|()| u64::from_ne_bytes(fields.take()));
+        let [uid, kind] = [(); 2].map(|()| u32::from_ne_bytes(fields.take()));
+        let resource = String::from_utf8(fields.0.to_vec()).ok()?;
+        let process = ProcessIdentity { pid: self.number, number: process, start };
+        is_of_this_kernel.then_some(Leased {
+            number,
+            resource,
+            slot: self.slot,
+            by_kernel: kind & 2 != 0,
+            uid: Uid(uid),
+            pid: self.number,
+            process: (kind & 1 != 0).then_some(process),
+            since,
+            expires: Some(expires).filter(|expires| *expires != 0),
+        })
+    }
+}
+
+/// Fields of a fixed size, one after the other; zeroes behind the last.
+pub(super) struct Fields<'a>(pub(super) &'a [u8]);
+
+impl Fields<'_> {
+    pub(super) fn take<const N: usize>(&mut self) -> [u8; N] {
+        let split = self.0.split_first_chunk();
+        let (field, rest) = split.map_or(([0; N], &[][..]), |(field, rest)| (*field, rest));
+        self.0 = rest;
+        field
+    }
+}
