@@ -54,8 +54,11 @@ impl Supervisor {
         let mirror = self.deposits.mirror.seen();
         let mirror = mirror.map_or("none".to_owned(), |seen| {
             format!(
-                "{} stored, {} here only, {} to be sent",
-                seen.deposits, seen.left_out, seen.waiting
+                "{} stored, {} here only, {} to be sent{}",
+                seen.deposits,
+                seen.left_out,
+                seen.waiting,
+                if seen.is_full { ", full" } else { "" }
             )
         });
         let health = format!(

@@ -6,8 +6,10 @@
 //! - [`ends`]: how a broker ends
 //! - [`hardening`]: what the units leave to the broker
 //! - [`leases`]: leases that outlive the broker
+//! - [`many`]: what many deposits cost the next broker
 //! - [`mirror`]: deposits that outlive the broker
 //! - [`owners`]: owners of tags that outlive the broker
+//! - [`room`]: how much room the service manager has
 //! - [`strict`]: deposits that are acknowledged once they outlive the broker
 //! - [`units`]: a reload, a drop-in, the catalog of the journal
 //! - [`upgrade`]: a server that is upgraded by `systemctl reload`
@@ -18,8 +20,10 @@ mod connections;
 mod ends;
 mod hardening;
 mod leases;
+mod many;
 mod mirror;
 mod owners;
+mod room;
 mod strict;
 mod units;
 mod upgrade;

@@ -1,6 +1,6 @@
 //! What the service manager's store of descriptors is for: deposits outlive the broker, however it ends.
 
-use fdbroker_tests::{skip, systemd::ServiceManager, wait_until};
+use fdbroker_tests::{process, skip, systemd::ServiceManager, wait_until};
 
 use super::ends::{SERVICE, ways};
 
@@ -136,5 +136,41 @@ fn a_broker_of_systemd_is_not_replaced_from_outside_and_says_what_is_to_be_done(
     assert!(said.contains("use systemctl restart fdbrokerd"), "{said}");
     assert_eq!(manager.property(SERVICE, "MainPID"), before);
     assert_eq!(manager.succeed(&["fdbroker", "get", "10/0"]), "secret");
+    manager.end();
+}
+
+/// What the memory of the journal has.
+fn journal(manager: &ServiceManager) -> Vec<u8> {
+    let broker = process::named_below(manager.init(), "fdbrokerd");
+    let all = std::fs::read_dir(format!("/proc/{broker}/fd")).unwrap();
+    let is_journal = |path: &std::path::PathBuf| {
+        let target = std::fs::read_link(path).unwrap_or_default();
+        target.to_string_lossy().contains("memfd:fdbroker-journal")
+    };
+    let path = all.map(|entry| entry.unwrap().path()).find(is_journal).expect("there is a journal");
+    std::fs::read(path).unwrap()
+}
+
+#[test]
+fn the_payload_of_a_deleted_deposit_is_not_in_the_memory_that_is_stored() {
+    let Some(manager) = booted("payloads in the journal") else { return };
+    let is_there =
+        |text: &str| journal(&manager).windows(text.len()).any(|bytes| bytes == text.as_bytes());
+    add(&manager, "geheim-of-the-first", &["10/0", "--payload", "-"]);
+    add(&manager, "geheim-of-the-second", &["10/1", "--payload", "-"]);
+    wait_until("both are there", || {
+        is_there("geheim-of-the-first") && is_there("geheim-of-the-second")
+    });
+    manager.succeed(&["fdbroker", "del", "10/0"]);
+    wait_until("it is wiped", || !is_there("geheim-of-the-first"));
+    assert!(is_there("geheim-of-the-second"));
+    // A replaced one leaves too.
+    add(&manager, "another", &["10/1", "--payload", "-"]);
+    wait_until("it is wiped", || !is_there("geheim-of-the-second"));
+    wait_until("the new one is there", || is_there("another"));
+    manager.succeed(&["systemctl", "restart", SERVICE]);
+    assert_eq!(manager.succeed(&["fdbroker", "get", "10/1"]), "another");
+    manager.succeed(&["fdbroker", "del", "10/1"]);
+    wait_until("it is wiped", || !is_there("another"));
     manager.end();
 }

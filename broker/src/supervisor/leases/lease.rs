@@ -72,7 +72,10 @@ impl Lease {
             pid: self.pid,
             process: process.and_then(|process| ProcessIdentity::of(self.pid, process)),
             since: milliseconds(self.since.duration_since(UNIX_EPOCH).unwrap_or_default()),
-            expires: self.expiry().map(|expiry| milliseconds(clock() + (expiry - Instant::now()))),
+            expires: self
+                .expiry()
+                .map(|end| end.saturating_duration_since(Instant::now()))
+                .map(|left| milliseconds(clock() + left)),
         }
     }
 

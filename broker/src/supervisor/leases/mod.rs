@@ -85,10 +85,11 @@ impl Leases {
         let since = SystemTime::now();
         let lease = Lease { resource, slot, relay, uid, pid, since, expires, socket, process };
         let mirrored = lease.mirrored(number);
-        self.hold(number, lease)?;
         // A relay ends with this supervisor.
-        if relay != RELAYED {
-            let connection = self.duplicate(handed_out, payer, charge)?;
+        let connection =
+            (relay != RELAYED).then(|| self.duplicate(handed_out, payer, charge)).transpose()?;
+        self.hold(number, lease)?;
+        if let Some(connection) = connection {
             self.0.mirror.borrow().lease(mirrored, payer, connection);
         }
         Ok(())

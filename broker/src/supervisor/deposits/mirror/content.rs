@@ -90,6 +90,13 @@ impl Content {
         self.leases.insert(held.leased.number, held);
     }
 
+    /// The lease that has this connection.
+    pub(super) fn lease_of(&self, connection: &Rc<Kept>) -> Option<u64> {
+        let mut leases = self.leases.iter();
+        let found = leases.find(|(_, held)| Rc::ptr_eq(&held.connection, connection));
+        found.map(|(number, _)| *number)
+    }
+
     pub(super) fn end_lease(&mut self, number: u64) -> Option<Held> {
         self.leases.remove(&number)
     }

@@ -9,6 +9,8 @@
 //! Only what can do the service manager no harm is stored: see [`storable`].
 
 mod content;
+#[cfg(test)]
+mod cost;
 mod journal;
 pub(crate) mod leased;
 mod objects;
@@ -27,14 +29,14 @@ use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::Duration;
 
-use fdbroker_wire::{Payload, Slot, Tag};
+use fdbroker_wire::{Errno, Payload, Slot, Tag};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use self::leased::{Leased, ReturnedLease};
 use self::orders::Order;
 use self::state::State;
-use self::store::Store;
+use self::store::{Name, Probe, Store};
 use self::waiting::{Told, Waiting};
 use super::kept::Kept;
 use crate::fd::{Depositor, PeerFd};
@@ -56,6 +58,12 @@ const LONG_REST: Duration = Duration::from_secs(5);
 const CATCHING_UP: Duration = Duration::from_secs(3);
 /// The pause before something is sent again that the service manager did not take.
 const AGAIN: Duration = Duration::from_secs(1);
+
+const KEEPS_NOTHING: &str = "the service manager keeps no descriptors of this unit: nothing outlives the broker; set \
+     FileDescriptorStoreMax=16384 in the unit, as the packaged one does, and restart the broker";
+const VOID: &str = "the service manager keeps no descriptors of this unit";
+const FULL: &str = "the service manager's store of descriptors is full: deposits beyond that are lost when the \
+     broker ends; raise FileDescriptorStoreMax= of the unit; `fdbroker list` marks them";
 
 /// Why nothing outlives the broker.
 pub(crate) const NO_MIRROR: &str =
@@ -82,6 +90,8 @@ struct Shared {
     short: Cell<bool>,
     /// Whether it has been said that the service manager takes nothing.
     trouble: Cell<bool>,
+    /// Whether the service manager keeps nothing.
+    is_void: Cell<bool>,
 }
 
 /// What is to be seen of it.
@@ -93,6 +103,8 @@ pub(crate) struct Seen {
     pub(crate) left_out: usize,
     /// What the service manager has not been told of yet.
     pub(crate) waiting: usize,
+    /// Whether the store is full.
+    pub(crate) is_full: bool,
 }
 
 impl Mirror {
@@ -138,7 +150,7 @@ impl Mirror {
 
     /// A worker asks, with this ticket, when the last change of a slot outlives the broker.
     pub(crate) fn wait(&self, ticket: u32, slot: Slot) {
-        let Some(shared) = &self.0 else { return };
+        let Some(shared) = self.shared() else { return };
         shared.waiting.borrow_mut().add(ticket, slot);
         shared.settled.notify_one();
     }
@@ -155,7 +167,10 @@ impl Mirror {
     pub(crate) fn answers(&self) -> Vec<(u32, Told)> {
         let Some(shared) = &self.0 else { return Vec::new() };
         let state = shared.state.borrow();
-        shared.waiting.borrow_mut().answers(|slot| state.outlives(slot))
+        shared.waiting.borrow_mut().answers(|slot| match shared.is_void.get() {
+            true => Err((Errno::OPNOTSUPP, VOID)),
+            false => state.outlives(slot),
+        })
     }
 
     /// The worker that asked has gone.
@@ -165,25 +180,25 @@ impl Mirror {
 
     /// Whether there is one.
     pub(crate) fn is_there(&self) -> bool {
-        self.0.is_some()
+        self.shared().is_some()
     }
 
     /// The slots of which it has nothing. `None` if there is no mirror.
     pub(crate) fn left_out(&self) -> Option<Vec<Slot>> {
-        Some(self.0.as_ref()?.state.borrow().left_out().collect())
+        Some(self.shared()?.state.borrow().left_out().collect())
     }
 
     /// The same of some slots; none, if there is no mirror.
     pub(crate) fn left_out_of(&self, slots: RangeInclusive<Slot>) -> Vec<Slot> {
-        let Some(shared) = &self.0 else { return Vec::new() };
+        let Some(shared) = self.shared() else { return Vec::new() };
         shared.state.borrow().left_out_of(slots)
     }
 
     /// What is to be seen of it, where there is one.
     pub(crate) fn seen(&self) -> Option<Seen> {
-        let state = self.0.as_ref()?.state.borrow();
+        let state = self.shared()?.state.borrow();
         let (deposits, left_out) = state.count();
-        Some(Seen { deposits, left_out, waiting: state.orders.len() })
+        Some(Seen { deposits, left_out, waiting: state.orders.len(), is_full: state.is_full })
     }
 
     /// Sends the service manager what changes, for ever.
@@ -205,7 +220,7 @@ impl Mirror {
 
     /// Sends what has still to be sent, and waits until the service manager has read it.
     pub(crate) async fn catch_up(&self) {
-        let Some(shared) = &self.0 else { return };
+        let Some(shared) = self.shared() else { return };
         let all = async { while shared.has_more() && shared.send_and_say().await {} };
         // What is not done by then is said below.
         let _ = timeout(CATCHING_UP, all).await;
@@ -224,7 +239,7 @@ impl Mirror {
     }
 
     fn begin(&mut self, state: State, store: Store, log: Rc<Log>) {
-        let [unread, short, trouble] = [(); 3].map(|()| Cell::new(false));
+        let [unread, short, trouble, is_void] = [(); 4].map(|()| Cell::new(false));
         let (state, waiting) = (RefCell::new(state), RefCell::default());
         let (news, settled) = (Notify::new(), Notify::new());
         self.0 = Some(Rc::new(Shared {
@@ -238,16 +253,19 @@ impl Mirror {
             unread,
             short,
             trouble,
+            is_void,
         }));
     }
 
     fn change(&self, change: impl FnOnce(&mut State) -> io::Result<()>) {
-        let Some(shared) = &self.0 else { return };
-        let changed = shared.state.borrow_mut().change(change);
-        if changed.is_err() != shared.short.replace(changed.is_err()) {
-            shared.say_whether_written(changed);
+        if let Some(shared) = self.shared() {
+            shared.change(change);
         }
-        shared.news.notify_one();
+    }
+
+    /// It, unless the service manager keeps nothing.
+    fn shared(&self) -> Option<&Rc<Shared>> {
+        self.0.as_ref().filter(|shared| !shared.is_void.get())
     }
 }
 
@@ -258,6 +276,14 @@ fn lease_connection(leased: &Leased, payer: Payer, connection: PeerFd) -> Rc<Kep
 }
 
 impl Shared {
+    fn change(&self, change: impl FnOnce(&mut State) -> io::Result<()>) {
+        let changed = self.state.borrow_mut().change(change);
+        if changed.is_err() != self.short.replace(changed.is_err()) {
+            self.say_whether_written(changed);
+        }
+        self.news.notify_one();
+    }
+
     /// The more the service manager has, the longer it takes with each.
     fn adapt(&self, took: Duration) {
         let batch = self.batch.get();
@@ -284,8 +310,12 @@ impl Shared {
     /// Carries out some orders, and waits until the service manager has read that.
     async fn send_batch(&self) -> io::Result<()> {
         let mut gone = Vec::new();
+        let sees_room = !self.state.borrow().room().is_told();
         for _ in 0..self.batch.get() {
             let Some(order) = self.state.borrow_mut().orders.next() else { break };
+            if sees_room && !self.state.borrow_mut().orders.next_goes_with_sent() {
+                break;
+            }
             self.unread.set(true);
             self.send(&order).await?;
             drop(order);
@@ -296,12 +326,38 @@ impl Shared {
             gone.clear();
         }
         if self.unread.get() {
+            let stores = self.state.borrow().orders.has_sent_any();
+            let probe = if sees_room && stores { Some(self.store.probe().await?) } else { None };
             self.store.barrier().await?;
             self.unread.set(false);
-            self.state.borrow_mut().orders.read();
+            match probe {
+                Some(probe) => self.see_room(&probe).await?,
+                None => self.state.borrow_mut().orders.read(),
+            }
             self.settled.notify_one();
         }
+        // What has left may have made room.
+        self.change(|_| Ok(()));
         Ok(())
+    }
+
+    /// Sees whether all that was sent was stored.
+    async fn see_room(&self, probe: &Probe) -> io::Result<()> {
+        let found_room = probe.found_room()?;
+        let lost_journal = !found_room && self.state.borrow().has_sent_journal();
+        if found_room {
+            self.state.borrow_mut().orders.read();
+        } else if lost_journal {
+            self.is_void.set(true);
+            self.state.borrow_mut().give_up_all();
+            self.log.error(KEEPS_NOTHING);
+        } else {
+            if !self.state.borrow().is_full {
+                self.log.error(FULL);
+            }
+            self.change(State::refuse_last);
+        }
+        self.store.remove(Name::Probe).await
     }
 
     async fn send(&self, order: &Order) -> io::Result<()> {

@@ -168,7 +168,18 @@ impl Objects {
         self.sorted.retain(|object| !is_leaving(object));
     }
 
-    fn has_room(&self, payer: Payer) -> bool {
+    /// There is no room for what was stored last under so many names.
+    pub(super) fn is_full(&mut self, refused: usize) {
+        self.most = (self.sorted.len() + self.ghosts.len()).saturating_sub(refused);
+    }
+
+    /// The deposits that have one.
+    pub(super) fn holders(&self, number: ObjectNumber) -> Vec<Rc<Kept>> {
+        let found = self.sorted.iter().find(|object| object.number == number);
+        found.map(|object| object.holders.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn has_room(&self, payer: Payer) -> bool {
         let left = self.most.saturating_sub(self.sorted.len() + self.ghosts.len());
         let owned = self.owned.get(&payer).copied().unwrap_or(0);
         owned < left && self.names < MOST_NAMES

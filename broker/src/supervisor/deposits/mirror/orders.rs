@@ -89,6 +89,31 @@ impl Orders {
         self.unread.contains(&name)
     }
 
+    /// Whether anything that was sent to be stored is not read.
+    pub(super) fn has_sent_any(&self) -> bool {
+        !self.sent.is_empty()
+    }
+
+    /// Whether something is among what was sent to be stored, and is not read.
+    pub(super) fn has_sent(&self, name: Name) -> bool {
+        self.sent.contains(&name)
+    }
+
+    /// It has read everything that was sent, and not kept all of it. Returns what was to be stored.
+    pub(super) fn refused(&mut self) -> Vec<Name> {
+        let sent = std::mem::take(&mut self.sent);
+        self.unread.retain(|name| !sent.contains(name));
+        sent
+    }
+
+    /// Whether what is next may be sent in one batch with what was sent, where room is seen and not told: what is
+    /// removed makes room behind it, and without the journal all is of no use.
+    pub(super) fn next_goes_with_sent(&mut self) -> bool {
+        let has_journal = self.sent.iter().any(|name| matches!(name, Name::Journal(_)));
+        let removes = matches!(self.next(), Some(Order::Remove(_)));
+        self.sent.is_empty() || !has_journal && !removes
+    }
+
     /// It has read everything that was sent.
     pub(super) fn read(&mut self) {
         for name in self.sent.drain(..) {

@@ -24,6 +24,8 @@ use crate::supervisor::deposits::kept::Kept;
 pub(crate) struct Stored {
     journals: BTreeMap<u64, OwnedFd>,
     objects: BTreeMap<u64, OwnedFd>,
+    /// What was to see whether there is room.
+    probe: Option<OwnedFd>,
     /// What has a name that another one has.
     surplus: Vec<OwnedFd>,
 }
@@ -34,6 +36,7 @@ impl Stored {
         let former = match name.parse() {
             Ok(Name::Journal(number)) => self.journals.insert(number, descriptor),
             Ok(Name::Object(ObjectNumber(number))) => self.objects.insert(number, descriptor),
+            Ok(Name::Probe) => self.probe.replace(descriptor),
             Err(()) => return Err(descriptor),
         };
         self.surplus.extend(former);
@@ -123,6 +126,10 @@ impl Stored {
             drop(close_queue.hold(Depositor::Nobody, object));
             state.orders.push(None, Order::Remove(Name::Object(ObjectNumber(number))));
         }
+        if self.probe.is_some() {
+            state.orders.push(None, Order::Remove(Name::Probe));
+        }
+        self.surplus.extend(self.probe);
         self.surplus.into_iter().for_each(|one| drop(close_queue.hold(Depositor::Nobody, one)));
         Ok((state, Returned { deposits, owners, leases, has_losses }))
     }
@@ -266,5 +273,86 @@ impl JournalEntry {
             descriptor.map(|descriptor| close_queue.hold(Depositor::Nobody, descriptor));
         let add = Add { slot, ufd, payload, descriptor };
         Resumed { add, mirrored: Mirrored { number, at } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{MemfdFlags, memfd_create};
+
+    use super::super::journal::{Journal, Record};
+    use super::*;
+    use crate::log::Format;
+    use crate::payer::Payer;
+
+    fn pipe() -> OwnedFd {
+        std::io::pipe().unwrap().0.into()
+    }
+
+    /// A journal that has a deposit in this slot, which names this object.
+    fn journal(index: i32, object: Option<u64>) -> OwnedFd {
+        let mut journal = Journal::begin().unwrap();
+        let slot = Slot::new(1, index).unwrap();
+        let (payer, payload) = (Payer::named(7), b"payload"[..].into());
+        let kept = Kept { slot, payer, ufd: 3, payload, descriptor: None, leaving: None };
+        journal.append(&Record::Kept(&kept, object.map(ObjectNumber))).unwrap();
+        journal.share().unwrap()
+    }
+
+    fn garbled() -> OwnedFd {
+        let memory = memfd_create(c"garbled", MemfdFlags::CLOEXEC).unwrap();
+        rustix::io::write(&memory, &[0x5a; 4096]).unwrap();
+        memory
+    }
+
+    /// What comes back of it: deposits, and what the service manager is told.
+    fn resumed(left: Vec<(&str, OwnedFd)>) -> (Vec<i32>, Vec<String>) {
+        let (mut stored, log) = (Stored::default(), Log::open(Format::Text).unwrap());
+        for (name, descriptor) in left {
+            assert!(stored.take(name, descriptor).is_ok(), "{name}");
+        }
+        let (mut state, returned) = stored.resume(&CloseQueue::new(), &log).unwrap();
+        let told = std::iter::from_fn(|| {
+            let told = match state.orders.next()? {
+                Order::Put(name, _) => format!("+{name}"),
+                Order::Remove(name) => format!("-{name}"),
+            };
+            state.sent();
+            Some(told)
+        });
+        let mut told: Vec<_> = told.collect();
+        told.sort();
+        let deposits = returned.deposits.into_iter();
+        (deposits.map(|resumed| resumed.into_parts().0.slot.index.get()).collect(), told)
+    }
+
+    #[test]
+    fn what_is_no_journal_and_what_none_names_is_removed_and_does_no_harm() {
+        let left = vec![("j5", garbled()), ("o7", pipe()), ("o7", pipe()), ("p", pipe())];
+        let told = ["+j6", "-j5", "-o7", "-p"].map(str::to_owned).to_vec();
+        assert_eq!(resumed(left), (vec![], told));
+        // What is no memory at all.
+        let told = ["+j6", "-j5"].map(str::to_owned).to_vec();
+        assert_eq!(resumed(vec![("j5", pipe())]), (vec![], told));
+    }
+
+    #[test]
+    fn the_newest_journal_counts_and_others_are_removed() {
+        let left = vec![("j3", journal(3, None)), ("j4", journal(4, Some(1))), ("o1", pipe())];
+        assert_eq!(resumed(left), (vec![4], vec!["-j3".to_owned()]));
+    }
+
+    #[test]
+    fn a_deposit_whose_descriptor_is_not_there_does_not_come_back() {
+        let left = vec![("j4", journal(4, Some(2))), ("o1", pipe())];
+        assert_eq!(resumed(left), (vec![], vec!["-o1".to_owned()]));
+    }
+
+    #[test]
+    fn what_has_no_name_of_ours_is_left_to_others() {
+        let mut stored = Stored::default();
+        for name in ["fdbrokerd.socket", "stored", "o", "j-1", "o01"] {
+            assert!(stored.take(name, pipe()).is_err(), "{name}");
+        }
     }
 }

@@ -3,11 +3,12 @@
 //! Each change is made here first and written into the journal last: if that fails, the journal is written once
 //! more, and has then what is here.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::ops::RangeInclusive;
+use std::ops::{Bound, RangeInclusive};
 use std::rc::Rc;
 
-use fdbroker_wire::{Errno, Slot, Tag};
+use fdbroker_wire::{Errno, Index, Slot, Tag};
 
 use super::content::{Content, Entered, Held, Place};
 use super::journal::{At, Entries, Journal, Record};
@@ -29,6 +30,10 @@ const OF_A_USER: &str =
     "the service manager cannot keep descriptors of ordinary users before systemd 254";
 const NO_ROOM: &str = "the service manager's store has no room for it";
 
+/// How many deposits that found no room are stored with one change.
+const STORED_AT_ONCE: usize = 16;
+const LAST_SLOT: Slot = Slot { tag: Tag::MAX, index: Index::MAX };
+
 /// All of it.
 pub(super) struct State {
     journal: Journal,
@@ -39,17 +44,41 @@ pub(super) struct State {
     pub(super) objects: Objects,
     pub(super) orders: Orders,
     room: Room,
+    /// Deposits for which there is no room, by users.
+    without_room: BTreeMap<(Payer, Slot), Rc<Kept>>,
+    /// There may be room for some of them.
+    has_new_room: bool,
+    /// The store has turned out to be full.
+    pub(super) is_full: bool,
     /// The journal lacks something.
     is_behind: bool,
+}
+
+/// Why a descriptor is not stored.
+#[derive(PartialEq, Eq)]
+enum NotStored {
+    Never,
+    WithoutRoom,
 }
 
 impl State {
     /// Goes on with a journal; what it has is still to be entered.
     pub(super) fn of(journal: Journal, number: u64, room: Room) -> Self {
         let name = Name::Journal(number);
-        let (positions, content, orders) = Default::default();
-        let objects = Objects::new(room.most());
-        Self { journal, name, positions, content, objects, orders, room, is_behind: false }
+        let (positions, content, orders, without_room) = Default::default();
+        Self {
+            journal,
+            name,
+            positions,
+            content,
+            objects: Objects::new(room.most()),
+            orders,
+            room,
+            without_room,
+            has_new_room: false,
+            is_full: false,
+            is_behind: false,
+        }
     }
 
     /// Begins a journal of this number.
@@ -72,6 +101,11 @@ impl State {
     ) -> Result<(Self, Entries), String> {
         let (journal, entries) = Journal::open(memory)?;
         Ok((Self::of(journal, number, room), entries))
+    }
+
+    /// How much room there is.
+    pub(super) fn room(&self) -> Room {
+        self.room
     }
 
     /// How many deposits are mirrored, and how many are not.
@@ -121,7 +155,7 @@ impl State {
         &mut self,
         change: impl FnOnce(&mut Self) -> io::Result<()>,
     ) -> io::Result<()> {
-        let changed = change(self).and_then(|()| self.tidy());
+        let changed = change(self).and_then(|()| self.use_room()).and_then(|()| self.tidy());
         if changed.is_err() || self.is_behind {
             self.is_behind = true;
             self.rewrite()?;
@@ -179,19 +213,102 @@ impl State {
         if kept.descriptor.is_none() {
             return Place::Journal;
         }
-        self.object(kept).map_or(Place::Here, Place::Store)
+        match self.object(kept) {
+            Ok(object) => Place::Store(object),
+            Err(why) => {
+                if why == NotStored::WithoutRoom {
+                    self.without_room.insert((kept.payer, kept.slot), Rc::clone(kept));
+                }
+                Place::Here
+            }
+        }
     }
 
-    /// Finds a place for a descriptor, and has it sent there. `None` if there is none for it.
-    fn object(&mut self, kept: &Rc<Kept>) -> Option<ObjectNumber> {
-        let descriptor = kept.descriptor.as_ref().and_then(PeerFd::descriptor)?;
-        if !self.room.takes(kept.payer) || why_not_storable(descriptor).is_some() {
-            return None;
+    /// Finds a place for a descriptor, and has it sent there.
+    fn object(&mut self, kept: &Rc<Kept>) -> Result<ObjectNumber, NotStored> {
+        let descriptor = kept.descriptor.as_ref().and_then(PeerFd::descriptor);
+        let descriptor = descriptor.filter(|_| self.room.takes(kept.payer));
+        if descriptor.is_none_or(|descriptor| why_not_storable(descriptor).is_some()) {
+            return Err(NotStored::Never);
         }
         // On a kernel that compares no descriptors, a duplicate would be lost without a word.
-        let found = self.objects.add(kept, None).ok()??;
+        let added = self.objects.add(kept, None).map_err(|_| NotStored::Never)?;
+        let found = added.ok_or(NotStored::WithoutRoom)?;
         self.send(kept, &found);
-        Some(found.number)
+        Ok(found.number)
+    }
+
+    /// Stores some of the deposits that found no room, if there is room by now.
+    fn use_room(&mut self) -> io::Result<()> {
+        if !std::mem::take(&mut self.has_new_room) {
+            return Ok(());
+        }
+        for _ in 0..STORED_AT_ONCE {
+            let Some(kept) = self.next_with_room() else { return Ok(()) };
+            self.without_room.remove(&(kept.payer, kept.slot));
+            self.content.remove(kept.slot);
+            let place = self.place(&kept);
+            self.content.insert(&kept, place);
+            self.append(Key::Deposit(kept.slot))?;
+        }
+        self.has_new_room = true;
+        Ok(())
+    }
+
+    /// A deposit of a user for which there is room now.
+    fn next_with_room(&self) -> Option<Rc<Kept>> {
+        let mut behind = Bound::Unbounded;
+        loop {
+            let mut later = self.without_room.range((behind, Bound::Unbounded));
+            let ((payer, _), kept) = later.next()?;
+            if self.objects.has_room(*payer) {
+                return Some(Rc::clone(kept));
+            }
+            behind = Bound::Excluded((*payer, LAST_SLOT));
+        }
+    }
+
+    /// The service manager has not kept all that was sent last. It does not say what of it: none of that counts.
+    ///
+    /// # Errors
+    /// When the journal cannot be written.
+    pub(super) fn refuse_last(&mut self) -> io::Result<()> {
+        let refused = self.orders.refused();
+        self.is_full = true;
+        self.objects.is_full(refused.len());
+        for name in refused {
+            let Name::Object(number) = name else { continue };
+            for kept in self.objects.holders(number) {
+                self.take_back(&kept)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a deposit or a lease out that the service manager may not have kept.
+    fn take_back(&mut self, kept: &Rc<Kept>) -> io::Result<()> {
+        if let Some(lease) = self.content.lease_of(kept) {
+            return self.end_lease(lease);
+        }
+        let entered = self.content.deposit(kept.slot);
+        if entered.is_some_and(|entered| Rc::ptr_eq(&entered.kept, kept)) {
+            self.leave(kept)?;
+            self.content.insert(kept, Place::Here);
+            self.without_room.insert((kept.payer, kept.slot), Rc::clone(kept));
+        }
+        Ok(())
+    }
+
+    /// The journal itself was not kept: nothing outlives this process.
+    pub(super) fn give_up_all(&mut self) {
+        (self.positions, self.content) = Default::default();
+        (self.orders, self.without_room) = Default::default();
+        self.objects = Objects::new(0);
+    }
+
+    /// Whether what was sent last was the journal.
+    pub(super) fn has_sent_journal(&self) -> bool {
+        self.orders.has_sent(self.name)
     }
 
     /// Has a descriptor sent, if the store does not have it, or not for long.
@@ -210,7 +327,10 @@ impl State {
     /// The order that was next has been sent. Returns what can be closed when it has been read.
     pub(super) fn sent(&mut self) -> Option<Rc<Kept>> {
         match self.orders.done()? {
-            Order::Remove(Name::Object(number)) => self.objects.gone(number),
+            Order::Remove(Name::Object(number)) => {
+                self.has_new_room = true;
+                self.objects.gone(number)
+            }
             _ => None,
         }
     }
@@ -224,6 +344,7 @@ impl State {
         if !entered.is_some_and(|entered| Rc::ptr_eq(&entered.kept, kept)) {
             return Ok(());
         }
+        self.without_room.remove(&(kept.payer, kept.slot));
         let entered = self.content.remove(kept.slot);
         if entered.is_none_or(|Entered { place, .. }| place == Place::Here) {
             return Ok(());
@@ -246,6 +367,7 @@ impl State {
         let (name, account): (_, Option<Payer>) = (Name::Object(number), Some(payer));
         if self.orders.withdraw_put(name) {
             drop(self.objects.gone(number));
+            self.has_new_room = true;
         } else {
             self.orders.push(account, Order::Remove(name));
         }
@@ -274,7 +396,7 @@ impl State {
     /// When the journal cannot be written.
     pub(super) fn lease(&mut self, leased: Leased, connection: Rc<Kept>) -> io::Result<()> {
         let number = leased.number;
-        let Some(object) = self.object(&connection) else { return Ok(()) };
+        let Ok(object) = self.object(&connection) else { return Ok(()) };
         self.content.lease(Held { leased, connection, object });
         self.append(Key::Lease(number))
     }

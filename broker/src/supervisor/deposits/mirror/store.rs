@@ -10,9 +10,11 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::str::FromStr;
 use std::time::Duration;
 
+use rustix::event::PollFlags;
 use tokio::time::timeout;
 
 use super::objects::ObjectNumber;
+use crate::look::look;
 use crate::payer::Payer;
 use crate::sys::watch::Watched;
 use crate::transmit::transmit;
@@ -20,12 +22,16 @@ use crate::transmit::transmit;
 /// How long the service manager may take to have read everything that was sent to it.
 const ANSWERS: Duration = Duration::from_secs(5);
 
+const PROBE: &str = "p";
+
 /// What something is called in the store: made of a number of ours, and of nothing that a user says. Short, since
 /// all names together come back in one variable of the environment.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Name {
     Journal(u64),
     Object(ObjectNumber),
+    /// What is stored for a moment, to see whether there is room.
+    Probe,
 }
 
 impl fmt::Display for Name {
@@ -33,6 +39,7 @@ impl fmt::Display for Name {
         match self {
             Self::Journal(generation) => write!(f, "j{generation:x}"),
             Self::Object(number) => write!(f, "o{:x}", number.0),
+            Self::Probe => f.write_str(PROBE),
         }
     }
 }
@@ -41,6 +48,9 @@ impl FromStr for Name {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
+        if text == PROBE {
+            return Ok(Self::Probe);
+        }
         let (kind, digits) = text.split_at_checked(1).ok_or(())?;
         let number = u64::from_str_radix(digits, 16).map_err(|_| ())?;
         let name = match kind {
@@ -63,6 +73,8 @@ const BESIDE: usize = 2;
 #[derive(Clone, Copy)]
 pub(super) struct Room {
     most: usize,
+    /// Whether the service manager has said so. If not, it is seen.
+    is_told: bool,
     /// Whether the service manager's own thread never closes what it has stored.
     closes_apart: bool,
 }
@@ -73,11 +85,15 @@ impl Room {
     pub(super) fn told() -> Self {
         let told = std::env::var("FDSTORE").ok().and_then(|told| told.parse::<usize>().ok());
         let most = told.map_or(MOST, |told| told.saturating_sub(BESIDE).min(MOST));
-        Self { most, closes_apart: told.is_some() }
+        Self { most, is_told: told.is_some(), closes_apart: told.is_some() }
     }
 
     pub(super) fn most(self) -> usize {
         self.most
+    }
+
+    pub(super) fn is_told(self) -> bool {
+        self.is_told
     }
 
     /// Whether deposits of this user are stored. Who can keep a close(2) from ending must not be able to keep the
@@ -136,11 +152,35 @@ impl Store {
         Ok(())
     }
 
+    /// Has something stored. It is to be removed when the service manager has read that.
+    ///
+    /// # Errors
+    /// As pipe(2) and sendmsg(2).
+    pub(super) async fn probe(&self) -> io::Result<Probe> {
+        let (ours, theirs) = io::pipe()?;
+        let theirs = OwnedFd::from(theirs);
+        self.put(Name::Probe, theirs.as_fd()).await?;
+        Ok(Probe(ours.into()))
+    }
+
     async fn send(&self, text: &str, descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
         let parts = [IoSlice::new(text.as_bytes())];
         let send = |socket: BorrowedFd<'_>| transmit(socket, &parts, descriptor.as_slice());
         let sent = timeout(ANSWERS, self.0.write(send, || ())).await;
         sent.map_err(|_| io::ErrorKind::TimedOut)?.map(drop)
+    }
+}
+
+/// What tells whether something was stored.
+pub(super) struct Probe(OwnedFd);
+
+impl Probe {
+    /// Whether the service manager, which has read it, has not closed it at once: it found room for it.
+    ///
+    /// # Errors
+    /// As poll(2).
+    pub(super) fn found_room(&self) -> io::Result<bool> {
+        Ok(!look(self.0.as_fd(), PollFlags::empty())?.contains(PollFlags::HUP))
     }
 }
 
@@ -150,9 +190,12 @@ mod tests {
 
     #[test]
     fn names_are_read_as_they_are_written_and_in_no_other_way() {
-        for name in
-            [Name::Journal(1), Name::Object(ObjectNumber(0xabc)), Name::Object(ObjectNumber(0))]
-        {
+        for name in [
+            Name::Journal(1),
+            Name::Object(ObjectNumber(0xabc)),
+            Name::Object(ObjectNumber(0)),
+            Name::Probe,
+        ] {
             assert_eq!(name.to_string().parse(), Ok(name));
         }
         for other in ["", "o", "j", "oABC", "o01", "o+1", "x1", "fdbrokerd.socket", "unknown", "é1"]
@@ -165,7 +208,7 @@ mod tests {
     fn ordinary_users_need_a_service_manager_that_closes_apart() {
         let (service, user) = (Payer::named(33), Payer::named(1000));
         let takes = |closes_apart| {
-            let room = Room { most: MOST, closes_apart };
+            let room = Room { most: MOST, is_told: closes_apart, closes_apart };
             [service, user].map(|payer| room.takes(payer))
         };
         assert_eq!([takes(false), takes(true)], [[true, false], [true, true]]);
