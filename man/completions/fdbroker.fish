@@ -83,7 +83,7 @@ complete -c fdbroker -n "__fish_fdbroker_using_subcommand list" -l socket -d 'Th
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand list" -l trust-uid -d 'Trust only a broker that runs as this user id, instead of root or you' -r
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand list" -l timeout -d 'Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on a serial tag waits for its turn]' -r
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand list" -l policy -d 'Look names up in this policy file instead of asking the broker [default: $FDBROKER_POLICY; without either, the broker is asked]' -r -F
-complete -c fdbroker -n "__fish_fdbroker_using_subcommand list" -l json -d 'Write one JSON array instead, of objects with: slot, name, kind, resource, relay, unreachable, owner, payload_bytes'
+complete -c fdbroker -n "__fish_fdbroker_using_subcommand list" -l json -d 'Write one JSON array instead, of objects with: slot, name, kind, resource, relay, unreachable, here_only, owner, payload_bytes'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand list" -l trust-anyone -d 'Trust a broker that runs as any user'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand list" -s h -l help -d 'Print help'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand exec" -l socket -d 'The broker\'s socket [default: $FDBROKER_SOCKET, else /run/fdbroker/fdbroker.sock, else $XDG_RUNTIME_DIR/fdbroker.sock]' -r -F
