@@ -25,6 +25,8 @@ pub enum Attack {
     ConnectAndClose,
     /// Connects, sends a descriptor and leaves.
     ConnectAndSend,
+    /// Connects, sends one byte, which is no request, and leaves.
+    ConnectAndBegin,
     /// Connects, waits for an answer and leaves.
     ConnectAndAsk,
     /// GET of a slot.
@@ -60,7 +62,7 @@ impl Attack {
     /// The request that it repeats.
     pub fn bytes(self) -> Vec<u8> {
         match self {
-            Self::ConnectAndClose | Self::ConnectAndSend => Vec::new(),
+            Self::ConnectAndClose | Self::ConnectAndSend | Self::ConnectAndBegin => Vec::new(),
             Self::Get | Self::ConnectAndAsk | Self::GetByAnother => request::get((1, 7)),
             Self::GetMany => {
                 let indices = (0..253i32).rev().flat_map(|index| (index * 2).to_ne_bytes());
@@ -87,7 +89,8 @@ impl Attack {
     /// When there is no connection at all, or when it has ended before it was told to.
     pub fn run(self, path: &Path, connections: usize, mut course: Course<'_>) -> io::Result<u64> {
         match self {
-            Self::ConnectAndClose => connect_and_close(path, &mut course),
+            Self::ConnectAndClose => connect_and_leave(path, b"", &mut course),
+            Self::ConnectAndBegin => connect_and_leave(path, b"\0", &mut course),
             Self::ConnectAndSend => connect_and_send(path, &mut course),
             Self::ConnectAndAsk => connect_and_ask(path, &self.bytes(), &mut course),
             _ => {
@@ -153,10 +156,16 @@ impl<'a> Course<'a> {
     }
 }
 
-fn connect_and_close(path: &Path, course: &mut Course<'_>) {
+fn connect_and_leave(path: &Path, bytes: &[u8], course: &mut Course<'_>) {
     while course.goes_on() {
         match connected(path, None) {
-            Ok(_) => course.count(0),
+            Ok(socket) => {
+                if !bytes.is_empty() {
+                    // It fails where it has been turned away already.
+                    let _ = send(&socket, bytes, SendFlags::NOSIGNAL);
+                }
+                course.count(0);
+            }
             // It is kept out for a while.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 std::thread::sleep(KEPT_OUT);

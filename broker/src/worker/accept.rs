@@ -11,7 +11,7 @@ use fdbroker_policy::{Gid, Uid};
 use fdbroker_wire::{Errno, reply};
 use nix::sys::socket::{getsockopt, sockopt};
 use rustix::event::PollFlags;
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::ioctl_fionbio;
 use rustix::net::{Shutdown, SocketFlags, accept_with, shutdown};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::yield_now;
@@ -120,7 +120,7 @@ impl Listener {
     fn new(socket: PeerFd, close_queue: &CloseQueue) -> io::Result<Self> {
         // Accepting must not wait if a peer has left in the meantime.
         if let Some(socket) = socket.descriptor() {
-            fcntl_setfl(socket, fcntl_getfl(socket)? | OFlags::NONBLOCK)?;
+            ioctl_fionbio(socket, true)?;
         }
         let socket = socket.into_inner().ok_or(ErrorKind::NotConnected)?;
         match Watched::or_back(socket) {

@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::identity::Identity;
 use super::limits::loop_time::Turn;
@@ -51,6 +52,7 @@ pub(crate) async fn serve(
         connection: Rc::clone(&connection),
         closes: PendingCloses::default(),
         greeted: None,
+        has_asked: false,
     };
     if let Some(reason) = run(&mut session, &worker).await {
         // It ends in any case.
@@ -61,6 +63,9 @@ pub(crate) async fn serve(
             reason: &reason,
             ..session.identity.record()
         });
+    }
+    if !session.has_asked {
+        worker.arrivals.came_to_nothing(session.identity.uid, payer, Instant::now());
     }
     let Session { touched, participant, outbox, inbox, connection: own, .. } = session;
     // Both hold the socket, which is not to be closed here.
@@ -112,6 +117,7 @@ async fn run(session: &mut Session, worker: &Worker) -> Option<String> {
             Err(gone) => return gone.reason().map(str::to_owned),
         };
         session.connection.set_at_work(true);
+        session.has_asked |= incoming.message.is_ok();
         let ends = incoming.message.as_ref().is_err_and(|fault| fault.fatal);
         let Ok(answer) = request::serve(worker, session, incoming).await else {
             return session.inbox.cut_off().map(str::to_owned);

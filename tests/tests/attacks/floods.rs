@@ -26,7 +26,10 @@ user = 0
 const NO_HANG: Duration = Duration::from_secs(120);
 
 fn floods(daemon: &Daemon) -> AttackUnderWay {
-    let attack = Attack::ConnectAndClose;
+    floods_by(daemon, Attack::ConnectAndClose)
+}
+
+fn floods_by(daemon: &Daemon, attack: Attack) -> AttackUnderWay {
     let begun = HelperProcess::user(ALICE).attack(daemon.socket(), attack, 1, NO_HANG);
     begun.expect("the flood begins")
 }
@@ -80,6 +83,21 @@ fn a_user_who_floods_the_socket_cannot_connect_for_a_while_and_others_can() {
     wait_until("Alice may connect again", || may_connect(&alice, &daemon));
     wait_until("the status says so", || status_says(&daemon, "shut_out=none"));
     assert!(!has_acl(&daemon), "the file is as before");
+}
+
+#[test]
+fn a_user_who_floods_with_connections_that_ask_for_nothing_cannot_connect_for_a_while() {
+    if !needs_root("users that attack") {
+        return;
+    }
+    let daemon = Daemon::with_policy(POLICY).start();
+    let bob = HelperProcess::user(BOB);
+    let flood = floods_by(&daemon, Attack::ConnectAndBegin);
+    if !alice_is_shut_out(&daemon) {
+        return;
+    }
+    assert!(may_connect(&bob, &daemon));
+    flood.end().expect("it went on until the end");
 }
 
 #[test]

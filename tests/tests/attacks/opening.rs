@@ -1,6 +1,8 @@
 //! A file at a resource's path that is not what the policy says.
 
+use std::fmt::Write;
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -255,6 +257,40 @@ fn many_users_who_ask_at_once_for_what_opens_are_all_served() {
         peers.iter_mut().for_each(|peer| peer.send(&request::get(SLOT), &[]));
         peers.iter_mut().for_each(|peer| drop(peer.answer().descriptor()));
     }
+}
+
+/// More than all threads that open, each with a user who has as many openings under way as one may have.
+const STALLED: (u32, usize) = (64_300, 33);
+
+#[test]
+fn servers_that_do_not_respond_keep_no_device_from_opening() {
+    if !needs_root("requests of many users") {
+        return;
+    }
+    // It is connected to, and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let mut policy = with_resource("device = \"/dev/null\"");
+    for index in 20..29 {
+        write!(
+            policy,
+            "\n[resources.silent-{index}]\nslot = \"open/{index}\"\nconnect = \"tcp:{address}\"\n\
+             auth = {{ redis = {{}} }}\nopen_timeout = \"300s\"\n"
+        )
+        .unwrap();
+    }
+    let daemon = Daemon::open().policy(&policy).start();
+    let (first, number) = STALLED;
+    let people: Vec<_> = (first..).take(number).map(HelperProcess::user).collect();
+    let mut stalled: Vec<Peer> =
+        people.iter().flat_map(|person| (0..8).map(|_| person.connect(&daemon))).collect();
+    for (index, peer) in (20..29).cycle().zip(&mut stalled) {
+        peer.send(&request::get((1, index)), &[]);
+    }
+    // Those for which there is no thread are told so: then all others have one.
+    assert_eq!(stalled.last_mut().unwrap().answer().errno(), libc::EBUSY);
+    let mut other = HelperProcess::user(64_299).connect(&daemon);
+    other.get(SLOT).descriptor();
 }
 
 /// Makes a node of a character device; says aloud where that cannot be.

@@ -78,6 +78,7 @@ const DEADLY: &[Attempt] = &[
     attempt("memory that can be executed", libc::SYS_mmap, [0, 4096, (libc::PROT_READ | libc::PROT_EXEC) as libc::c_long, (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as libc::c_long, -1]),
     attempt("make memory executable", libc::SYS_mprotect, [0, 0, libc::PROT_EXEC as libc::c_long, 0, 0]),
     attempt("SIGIO to others", libc::SYS_fcntl, [0, libc::F_SETOWN as libc::c_long, INIT, 0, 0]),
+    attempt("change what is in the audit file", libc::SYS_fcntl, [0, libc::F_SETFL as libc::c_long, 0, 0, 0]),
     attempt("a terminal's input", libc::SYS_ioctl, [0, libc::TIOCSTI as libc::c_long, 0, 0, 0]),
     attempt("live on after a refusal", libc::SYS_rt_sigaction, [SIGSYS as libc::c_long, 0, 0, 8, 0]),
     attempt("delete a file", libc::SYS_unlinkat, [HERE, PATH, 0, 0, 0]),

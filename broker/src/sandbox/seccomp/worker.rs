@@ -106,10 +106,11 @@ const CALLS: &[Call] = &[
     call!(SYS_getsockname "getsockname", "kind: the broker's own sockets"),
     call!(SYS_getpeername "getpeername", "kind: the broker's own sockets"),
     call!(SYS_pidfd_open "pidfd_open", "identity of a writer that is not the one who connected"),
-    call!(SYS_ioctl "ioctl", "session, limits/in_flight, identity";
+    call!(SYS_ioctl "ioctl", "session, limits/in_flight, identity, accept";
         &[
             &[Is(1, 0x541B)], // FIONREAD
             &[Is(1, 0x5411)], // TIOCOUTQ
+            &[Is(1, 0x5421)], // FIONBIO, where F_SETFL could also take O_APPEND off the audit file
             &[Masked(1, PIDFD_GET_INFO.0, PIDFD_GET_INFO.1)],
         ]),
     // The event loop.
@@ -124,7 +125,6 @@ const CALLS: &[Call] = &[
     call!(SYS_fcntl "fcntl", "accept, kind, log, watch";
         &[
             &[Is(1, bits(libc::F_GETFL))],
-            &[Is(1, bits(libc::F_SETFL))],
             &[Is(1, bits(libc::F_GETFD))],
             &[Is(1, bits(libc::F_DUPFD_CLOEXEC))],
         ]),

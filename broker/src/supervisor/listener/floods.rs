@@ -107,7 +107,8 @@ impl Listener {
 
 fn flood_of(user: Uid) -> String {
     format!(
-        "hundreds of connections of user {user} in a second came to nothing: it left them, or was at its limit;"
+        "hundreds of connections of user {user}, and of others who count as the same user, came to nothing in a second: \
+         they left them, or were at a limit;"
     )
 }
 

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::caller::Caller;
 use super::failure::OpenFailure;
 use super::failures::Failures;
+use super::lanes::{Lane, MAX_OF_KIND, MAX_OPENING, Permits};
 use super::openable::Openable;
 use super::ready::ReadyPool;
 use crate::fd::{CloseQueue, Depositor, PeerFd};
@@ -25,8 +26,6 @@ use crate::supervisor::news::Told;
 use crate::supervisor::policy_error::PolicyError;
 use crate::supervisor::workers::charges::Charge;
 
-/// How many threads may open the same resource at once; others wait for a moment.
-const MAX_OPENING: usize = 32;
 /// How long they wait. A resource that opens takes far less.
 const HANGS: Duration = Duration::from_secs(1);
 /// How many may wait for that. Each user has a few at most.
@@ -57,7 +56,7 @@ pub(super) struct Entry {
     /// As many places as there may be holders.
     places: Option<Arc<Semaphore>>,
     numbers: Numbers,
-    opening: Arc<Semaphore>,
+    lane: Lane,
     waiting: Arc<AtomicUsize>,
     /// Failures that were said.
     failures: Arc<Mutex<Failures>>,
@@ -68,6 +67,7 @@ impl Entry {
     pub(super) fn new(
         openable: Openable,
         numbers: Numbers,
+        lane: Lane,
         close_queue: &CloseQueue,
         open: impl Fn(&Arc<Openable>) -> Result<Opened<OwnedFd>, OpenFailure>,
     ) -> Result<Self, PolicyError> {
@@ -80,7 +80,6 @@ impl Entry {
                 Some(Arc::new(opened.map(|each| close_queue.hold(Depositor::Nobody, each))))
             }
         };
-        let opening = Arc::new(Semaphore::new(MAX_OPENING));
         let (waiting, failures) = (Arc::default(), Arc::default());
         let close_queue = close_queue.clone();
         let ready = openable.resource().ready;
@@ -88,17 +87,7 @@ impl Entry {
         let holders = openable.resource().lease.and_then(|terms| terms.holders);
         let holders = holders.and_then(|holders| usize::try_from(holders.get()).ok());
         let places = holders.map(|holders| Arc::new(Semaphore::new(holders.min(MAX_PLACES))));
-        Ok(Self {
-            openable,
-            shared,
-            ready,
-            places,
-            numbers,
-            opening,
-            waiting,
-            failures,
-            close_queue,
-        })
+        Ok(Self { openable, shared, ready, places, numbers, lane, waiting, failures, close_queue })
     }
 
     /// Has what is to be ready kept ready. On the event loop.
@@ -221,15 +210,15 @@ impl Entry {
     /// one of them to end: all of them hang if none does.
     fn open_elsewhere(&self, caller: Caller, answer: UnboundedSender<OpenAnswer>) {
         let entry = self.clone();
-        if let Ok(permit) = Arc::clone(&self.opening).try_acquire_owned() {
-            return entry.open_on_thread(permit, caller, answer);
+        if let Some(permits) = self.lane.try_enter() {
+            return entry.open_on_thread(permits, caller, answer);
         }
         let Some(waits) = self.waits() else { return self.refuse(caller, &answer) };
         tokio::spawn(async move {
-            let permit = timeout(HANGS, Arc::clone(&entry.opening).acquire_owned()).await;
+            let permits = timeout(HANGS, entry.lane.enter()).await;
             drop(waits);
-            match permit {
-                Ok(Ok(permit)) => entry.open_on_thread(permit, caller, answer),
+            match permits {
+                Ok(Some(permits)) => entry.open_on_thread(permits, caller, answer),
                 _ => entry.refuse(caller, &answer),
             }
         });
@@ -237,7 +226,7 @@ impl Entry {
 
     fn open_on_thread(
         self,
-        permit: OwnedSemaphorePermit,
+        permits: Permits,
         mut caller: Caller,
         answer: UnboundedSender<OpenAnswer>,
     ) {
@@ -249,7 +238,7 @@ impl Entry {
             // One may have become ready.
             let ready = self.take_ready(&mut charge);
             let outcome = ready.map_or_else(|| self.openable.open(charge), Ok);
-            drop(permit);
+            drop(permits);
             self.hand_out(outcome, caller, &answer);
         });
     }
@@ -309,8 +298,8 @@ impl Drop for Waits {
 
 fn busy(name: &str) -> OpenFailure {
     let text = format!(
-        "resource {name}: {MAX_OPENING} callers already wait for it to open; its device or \
-         server does not respond",
+        "resource {name}: {MAX_OPENING} callers already wait for it to open, or {MAX_OF_KIND} for it \
+         and others like it; a device or server does not respond",
         name = quoted(name)
     );
     OpenFailure { errno: Errno::BUSY, text }

@@ -8,6 +8,7 @@ mod credential;
 pub(crate) mod entry;
 pub(crate) mod failure;
 mod failures;
+mod lanes;
 pub(crate) mod openable;
 pub(crate) mod path;
 pub(crate) mod pool;

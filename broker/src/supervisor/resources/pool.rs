@@ -13,6 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::caller::Caller;
 use super::entry::{Entry, OpenAnswer};
 use super::failure::OpenFailure;
+use super::lanes::Lanes;
 use super::openable::Openable;
 use crate::fd::CloseQueue;
 use crate::supervisor::leases::{LeaseNumber, Numbers};
@@ -27,6 +28,7 @@ pub(crate) struct Opener {
     helpers: Helpers,
     /// For the leases of all resources.
     numbers: Numbers,
+    lanes: Lanes,
     close_queue: CloseQueue,
 }
 
@@ -47,13 +49,14 @@ impl Opener {
         helpers: Helpers,
         close_queue: CloseQueue,
     ) -> Result<Self, PolicyError> {
-        let numbers = Numbers::default();
+        let (numbers, lanes) = (Numbers::default(), Lanes::default());
         let entry = |resource| {
             let openable = Openable::new(resource, &helpers);
-            Entry::new(openable, numbers.clone(), &close_queue, in_time)
+            let lane = lanes.of(resource);
+            Entry::new(openable, numbers.clone(), lane, &close_queue, in_time)
         };
         let entries = resources.iter().map(entry).collect::<Result<_, _>>()?;
-        Ok(Self { entries, helpers, numbers, close_queue })
+        Ok(Self { entries, helpers, numbers, lanes, close_queue })
     }
 
     /// Takes other resources: those that are the same as before stay as they are, the others are
@@ -74,18 +77,18 @@ impl Opener {
                 None => {
                     // A reload has a bound of its own.
                     let openable = Openable::new(resource, &self.helpers);
+                    let (numbers, lane) = (self.numbers.clone(), self.lanes.of(resource));
                     let entry =
-                        Entry::new(openable, self.numbers.clone(), &self.close_queue, |it| {
-                            it.open(None)
-                        })?;
+                        Entry::new(openable, numbers, lane, &self.close_queue, |it| it.open(None))?;
                     opened.extend(entry.shared.is_some().then(|| resource.clone()));
                     entry
                 }
             });
         }
         let (new, gone) = (entries.len() - kept, self.entries.len().saturating_sub(kept));
-        let Self { helpers, numbers, close_queue, .. } = self.clone();
-        Ok((Self { entries, helpers, numbers, close_queue }, Changes { kept, gone, new, opened }))
+        let Self { helpers, numbers, lanes, close_queue, .. } = self.clone();
+        let opener = Self { entries, helpers, numbers, lanes, close_queue };
+        Ok((opener, Changes { kept, gone, new, opened }))
     }
 
     /// What makes the connections.

@@ -5,7 +5,7 @@
 //! supervisor, who alone can keep somebody from connecting.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use fdbroker_policy::Uid;
@@ -17,8 +17,13 @@ use crate::payer::Payer;
 /// How many connections of a user may come to nothing within [`SPAN`].
 const MOST: u32 = 500;
 const SPAN: Duration = Duration::from_secs(1);
+/// How many of these are one id's own at least before it is named: others for whom the same user pays may have no part
+/// in the flood.
+const OWN: u32 = 16;
 /// How many users are named for whom the same one pays, within [`SPAN`].
 const MOST_NAMED: usize = 16;
+/// How many of them are counted.
+const MOST_COUNTED: usize = 4096;
 
 /// How long nothing is counted at first: connections were left while no worker accepted them.
 const GRACE: Duration = Duration::from_secs(2);
@@ -36,6 +41,8 @@ pub(crate) struct Arrivals {
 struct Count {
     since: Instant,
     number: u32,
+    /// How many of them are each id's own.
+    own: BTreeMap<Uid, u32>,
     named: BTreeSet<Uid>,
 }
 
@@ -57,9 +64,7 @@ impl Arrivals {
         if !count.is_recent(now) {
             *count = Count::new(now);
         }
-        count.number = count.number.saturating_add(1);
-        // Others for whom the same user pays take part in the flood.
-        if count.number >= MOST && count.name(uid) {
+        if count.is_flood_of(uid) {
             self.floods.borrow_mut().insert(uid);
             self.flooded.notify_one();
         }
@@ -78,12 +83,20 @@ impl Arrivals {
 
 impl Count {
     fn new(now: Instant) -> Self {
-        Self { since: now, number: 0, named: BTreeSet::new() }
+        Self { since: now, number: 0, own: BTreeMap::new(), named: BTreeSet::new() }
     }
 
-    /// Notes that a user is named; returns whether it is to be: not yet, and not too many are.
-    fn name(&mut self, uid: Uid) -> bool {
-        self.named.len() < MOST_NAMED && self.named.insert(uid)
+    /// Counts one more of `uid`; returns whether that id is to be named: all are a flood together, and enough of them
+    /// are its own; not twice, and not too many.
+    fn is_flood_of(&mut self, uid: Uid) -> bool {
+        self.number = self.number.saturating_add(1);
+        if self.own.len() >= MOST_COUNTED && !self.own.contains_key(&uid) {
+            return false;
+        }
+        let own = self.own.entry(uid).or_default();
+        *own = own.saturating_add(1);
+        let is_flood = self.number >= MOST && *own >= OWN;
+        is_flood && self.named.len() < MOST_NAMED && self.named.insert(uid)
     }
 
     fn is_recent(&self, now: Instant) -> bool {
@@ -153,17 +166,26 @@ mod tests {
     }
 
     #[test]
-    fn all_for_whom_one_user_pays_are_a_flood_together_and_each_is_named() {
+    fn all_for_whom_one_user_pays_are_a_flood_together_and_those_who_take_part_are_named() {
         let (arrivals, now) = begun();
         let pays = Payer::named(1);
-        (1..MOST).for_each(|uid| arrivals.came_to_nothing(Uid(100_000 + uid), pays, now));
+        let flood = |uid| (0..OWN).for_each(|_| arrivals.came_to_nothing(Uid(uid), pays, now));
+        (0..MOST / OWN).for_each(|uid| flood(100_000 + uid));
         assert_eq!(flood_of(&arrivals), None);
-        for uid in [7, 8, 7].map(Uid) {
-            arrivals.came_to_nothing(uid, pays, now);
-        }
-        assert_eq!((flood_of(&arrivals), flood_of(&arrivals)), (Some(Uid(7)), Some(Uid(8))));
-        (0..1000).for_each(|uid| arrivals.came_to_nothing(Uid(uid), pays, now));
+        flood(7);
+        assert_eq!((flood_of(&arrivals), flood_of(&arrivals)), (Some(Uid(7)), None));
+        (0..1000).for_each(flood);
         let named = std::iter::from_fn(|| flood_of(&arrivals)).count();
-        assert_eq!(named, MOST_NAMED - 2, "the list has room for others");
+        assert_eq!(named, MOST_NAMED - 1, "the list has room for others");
+    }
+
+    #[test]
+    fn an_id_with_no_part_in_the_flood_of_its_payer_is_not_named() {
+        let (arrivals, now) = begun();
+        let pays = Payer::named(1);
+        (0..MOST).for_each(|_| arrivals.came_to_nothing(ALICE, pays, now));
+        assert_eq!(flood_of(&arrivals), Some(ALICE));
+        (1..OWN).for_each(|_| arrivals.came_to_nothing(BOB, pays, now));
+        assert_eq!(flood_of(&arrivals), None);
     }
 }

@@ -34,6 +34,8 @@ pub(crate) struct Session {
     pub(crate) closes: PendingCloses,
     /// The answer to the last HEL, once there was one: what it was granted, and how many tags it may see.
     pub(crate) greeted: Option<Greeted>,
+    /// Whether it has made a request.
+    pub(crate) has_asked: bool,
 }
 
 /// What a peer was told when it said HEL.
