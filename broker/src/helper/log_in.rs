@@ -68,7 +68,7 @@ pub(crate) fn ask_for_tls(
 ) -> Result<(), Failure> {
     let asked = match (auth, start) {
         (Some(Auth::Postgres(_)), _) => postgres::ask_for_tls(stream),
-        (Some(Auth::Mysql(_)), _) => mysql::ask_for_tls(stream),
+        (Some(Auth::Mysql(auth)), _) => mysql::ask_for_tls(stream, auth),
         (Some(Auth::Smtp(auth)), TlsStart::StartTls) => smtp::start_tls(stream, auth),
         (Some(Auth::Imap(_)), TlsStart::StartTls) => imap::start_tls(stream),
         _ => Ok(()),

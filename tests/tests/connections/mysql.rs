@@ -89,10 +89,11 @@ fn an_unprivileged_caller_gets_an_encrypted_mariadb_session() {
     // TLS ends in the broker: the session of the caller has none.
     let capabilities: u32 = session.text("capabilities").unwrap().parse().unwrap();
     assert_eq!(capabilities & 0x800, 0);
-    let query = "SELECT CURRENT_USER(), VARIABLE_VALUE FROM information_schema.SESSION_STATUS \
-                 WHERE VARIABLE_NAME = 'Ssl_version'";
+    let query = "SELECT CURRENT_USER(), DATABASE(), VARIABLE_VALUE \
+                 FROM information_schema.SESSION_STATUS WHERE VARIABLE_NAME = 'Ssl_version'";
     let found = select(There(caller.keep(socket)), session.early(), query).unwrap();
-    assert_eq!(found, ["orders@%", "TLSv1.3"]);
+    assert_eq!(found, ["orders@%", "shop", "TLSv1.3"]);
+    assert_eq!(session.text("database"), Some("shop"));
     assert!(!encrypted.log().text().contains("geheim"));
     let without = daemon(&tcp(server.port()), Some("hunter2-geheim"), &keys);
     assert_eq!(without.connect().get(SLOT).errno(), libc::EIO);

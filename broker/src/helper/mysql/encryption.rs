@@ -1,8 +1,10 @@
 //! How TLS begins with a MySQL server: after its greeting, by the beginning of a response (SSLRequest).
 
-use super::capabilities::TLS;
+use fdbroker_policy::MysqlAuth;
+
+use super::capabilities::{TLS, agreed};
 use super::greeting::Greeting;
-use super::packet::Packets;
+use super::packet::{Packets, malformed};
 use super::response;
 use crate::helper::answer::{Failure, Step};
 use crate::helper::start_tls::refuse_more;
@@ -10,9 +12,12 @@ use crate::helper::stream::Stream;
 
 /// Asks for TLS. The greeting stays in the stream, for the log-in.
 ///
+/// The request has the flags of the response that follows: MariaDB takes those of the first packet for good, and
+/// would drop the database.
+///
 /// # Errors
 /// If the server does not offer it, or sends more than its greeting.
-pub(crate) fn ask_for_tls(stream: &mut Stream<'_>) -> Result<(), Failure> {
+pub(crate) fn ask_for_tls(stream: &mut Stream<'_>, auth: &MysqlAuth) -> Result<(), Failure> {
     let mut packets = Packets::new(stream);
     let greeting = packets.take()?;
     let greeting = Greeting::of(packets.bytes(greeting), None)?;
@@ -22,12 +27,15 @@ pub(crate) fn ask_for_tls(stream: &mut Stream<'_>) -> Result<(), Failure> {
         return Err(Failure::new(Step::Tls, text));
     }
     refuse_more(packets.stream())?;
-    let capabilities = super::capabilities::agreed(greeting.capabilities, false);
-    packets.send(&response::beginning(capabilities.unwrap_or_default() | TLS))
+    let capabilities = agreed(greeting.capabilities, auth.database.is_some())
+        .ok_or_else(|| malformed("greeting"))?;
+    packets.send(&response::beginning(capabilities | TLS))
 }
 
 #[cfg(test)]
 mod tests {
+    use fdbroker_policy::MysqlMethod;
+
     use super::*;
     use crate::helper::test_server::ask_a_sender;
 
@@ -47,15 +55,21 @@ mod tests {
     }
 
     /// What a server that sends these bytes is asked.
-    fn asked(sent: &[u8]) -> Result<Vec<u8>, Failure> {
-        let (outcome, asked) = ask_a_sender(sent, ask_for_tls);
+    fn asked(sent: &[u8], database: Option<&str>) -> Result<Vec<u8>, Failure> {
+        let (user, methods) = ("orders".to_owned(), MysqlMethod::ALL.to_vec());
+        let database = database.map(str::to_owned);
+        let auth = MysqlAuth { user, database, password: None, methods };
+        let (outcome, asked) = ask_a_sender(sent, |stream| ask_for_tls(stream, &auth));
         outcome.map(|()| asked)
     }
 
     #[test]
     fn a_server_that_offers_tls_is_asked_for_it() {
-        let expected = [&b"\x20\0\0\x01\0\x8a\x08\0\0\0\0\x01\x2d"[..], &[0; 23]].concat();
-        assert_eq!(asked(&greeting(CAPABILITIES | 0x0800)).unwrap(), expected);
+        let expected =
+            |low| [&b"\x20\0\0\x01"[..], &[low], b"\x8a\x08\0\0\0\0\x01\x2d", &[0; 23]].concat();
+        let offers = greeting(CAPABILITIES | 0x0808);
+        assert_eq!(asked(&offers, None).unwrap(), expected(0));
+        assert_eq!(asked(&offers, Some("shop")).unwrap(), expected(8), "the flags of the response");
     }
 
     #[test]
@@ -67,7 +81,7 @@ mod tests {
             (b"\x03\0\0\0\xff\x10\x04".to_vec(), "the server says 1040: \"\""),
             (b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), "is it MySQL?"),
         ] {
-            let text = asked(&sent).unwrap_err().text;
+            let text = asked(&sent, None).unwrap_err().text;
             assert!(text.contains(expected), "{text}");
         }
     }
