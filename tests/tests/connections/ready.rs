@@ -1,14 +1,19 @@
 //! Connections that are made before somebody asks: each is handed out once, and none that is of no use.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
 
 use fdbroker_tests::postgres::select;
 use fdbroker_tests::{Daemon, Peer, Postgres, wait_for, wait_until};
 use fdbroker_wire::connection::BACKEND_PID;
 
-use crate::resource::{SLOT, connection, logged_in, tcp};
+use crate::resource::{SLOT, connecting, connection, logged_in, server, tcp};
 
 const SCRAM: &str = "host all all 127.0.0.1/32 scram-sha-256";
 const READY: usize = 3;
@@ -112,4 +117,51 @@ fn a_server_that_comes_back_has_connections_again_and_the_log_says_so_twice() {
     let all = said.len();
     said.dedup();
     assert_eq!(said.len(), all, "{said:?}");
+}
+
+/// A server that ends each session after its log-in, until it is told to keep them.
+#[derive(Default)]
+struct Hostile {
+    log_ins: AtomicUsize,
+    keeps: AtomicBool,
+}
+
+impl Hostile {
+    /// Logs in, and ends it in one of two ways, unless it keeps it until the broker has gone.
+    fn serve(&self, mut stream: TcpStream) {
+        let number = self.log_ins.fetch_add(1, Ordering::Relaxed);
+        // The broker may have gone.
+        let _ = stream.write_all(b"+OK\r\n").and_then(|()| stream.read_exact(&mut [0; 3]));
+        if !self.keeps.load(Ordering::Relaxed) {
+            if number.is_multiple_of(2) {
+                return;
+            }
+            let _ = stream.write_all(b"-BYE\r\n");
+        }
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+
+    fn log_ins(&self) -> usize {
+        self.log_ins.load(Ordering::Relaxed)
+    }
+}
+
+#[test]
+fn a_server_that_logs_in_and_hangs_up_is_asked_again_later_and_later() {
+    let hostile = Arc::new(Hostile::default());
+    let serving = Arc::clone(&hostile);
+    let port = server(move |stream| serving.serve(stream));
+    let script = "auth.script = { protocol = \"lines\", steps = [\"expect:+OK\", \"send:.\"] }";
+    let policy = connecting(&tcp(port), &format!("{script}\nready = {READY}"));
+    let daemon = Daemon::open().policy(&policy).start();
+    wait_until("it is asked", || hostile.log_ins() > READY);
+    let before = hostile.log_ins();
+    sleep(Duration::from_secs(2));
+    let asked = hostile.log_ins() - before;
+    assert!(asked <= 4 * READY, "{asked} log-ins in 2 s");
+    let ended = "no connection can be kept ready: resource \"orders\": the server hangs up";
+    daemon.log().wait_for("it is said", |line| line.message.starts_with(ended));
+    hostile.keeps.store(true, Ordering::Relaxed);
+    let again = "resource \"orders\": connections are kept ready again";
+    daemon.log().wait_for("it is over", |line| line.message.starts_with(again));
 }

@@ -1,5 +1,6 @@
 //! Resources, opened off the event loop.
 
+mod attempts;
 pub(crate) mod caller;
 pub(crate) mod capability;
 mod certificates;
@@ -9,6 +10,7 @@ pub(crate) mod entry;
 pub(crate) mod failure;
 mod failures;
 mod lanes;
+mod lasting;
 pub(crate) mod openable;
 pub(crate) mod path;
 pub(crate) mod pool;

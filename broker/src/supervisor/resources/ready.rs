@@ -2,7 +2,8 @@
 //!
 //! A task of its own keeps them: it makes those that are missing, one after the other, and replaces those
 //! that are too old, whose server has hung up or said something, or whose credential has changed. A server
-//! that does not take more is asked again later and later. The task ends with the pool.
+//! that does not take more, or that hangs up soon after the log-in, is asked again later and later. The task
+//! ends with the pool.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -13,14 +14,15 @@ use std::time::Duration;
 use fdbroker_host::Stamp;
 use fdbroker_policy::Ready;
 use fdbroker_types::quoted;
-use fdbroker_wire::Opened;
+use fdbroker_wire::{Errno, Opened};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::attempts::Attempts;
 use super::failure::OpenFailure;
-use super::failures::Failures;
+use super::lasting::{Lasting, TOO_SOON};
 use super::openable::Openable;
 use crate::fd::{CloseQueue, Depositor};
 use crate::supervisor::news::Told;
@@ -31,14 +33,12 @@ const LOOK: Duration = Duration::from_secs(2);
 const CALM: Duration = Duration::from_millis(5);
 /// How long that is waited for at most, while there are some left.
 const LONGEST_BURST: Duration = Duration::from_millis(50);
-/// How long the pause after a failure is at first, and at most.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The connections of one resource that wait.
 pub(super) struct ReadyPool {
     terms: Ready,
     waiting: Mutex<VecDeque<Waiting>>,
+    lasting: Lasting,
     taken: Arc<Notify>,
     /// Whether a task keeps it.
     kept: AtomicBool,
@@ -57,7 +57,8 @@ struct Waiting {
 impl ReadyPool {
     pub(super) fn new(terms: Ready, close_queue: CloseQueue) -> Arc<Self> {
         let (waiting, taken, kept) = (Mutex::default(), Arc::default(), AtomicBool::new(false));
-        Arc::new(Self { terms, waiting, taken, kept, close_queue })
+        let lasting = Lasting::new(terms.max_age);
+        Arc::new(Self { terms, waiting, lasting, taken, kept, close_queue })
     }
 
     /// Takes one that can still be used, if there is one.
@@ -68,6 +69,7 @@ impl ReadyPool {
             // Another one takes its place, whether it can be used or not.
             self.taken.notify_one();
             if self.is_good(&oldest, now) {
+                self.lasting.has_lasted(oldest.since);
                 return oldest.hand_out();
             }
         }
@@ -83,12 +85,14 @@ impl ReadyPool {
 
     /// Keeps it full until nobody has it any more.
     async fn keep_full(pool: Weak<Self>, openable: Arc<Openable>, told: Told) {
-        let mut failures = Failures::default();
-        let mut pause = FIRST_PAUSE;
+        let mut attempts = Attempts::default();
         loop {
             let Some(strong) = pool.upgrade() else { return };
             let taken = Arc::clone(&strong.taken);
             let looked = strong.look(&openable).await;
+            if let Some(count) = attempts.succeeded(&strong.lasting) {
+                told.good(are_ready_again(openable.name(), count));
+            }
             drop(strong);
             match looked {
                 // Either way it is looked at again.
@@ -98,19 +102,13 @@ impl ReadyPool {
                         let _ = timeout(LONGEST_BURST, Self::burst_over(&pool, &taken)).await;
                     }
                 }
-                Some(Ok(())) => {
-                    if let Some(count) = failures.succeeded() {
-                        told.good(are_ready_again(openable.name(), count));
-                    }
-                    pause = FIRST_PAUSE;
-                }
+                Some(Ok(())) => {}
                 Some(Err(failure)) => {
                     let text = failure.text;
-                    if failures.failed(&text) {
+                    if attempts.failed(&text) {
                         told.bad(format!("no connection can be kept ready: {text}"));
                     }
-                    sleep(pause).await;
-                    pause = LONGEST_PAUSE.min(pause * 2);
+                    sleep(attempts.pause()).await;
                 }
             }
         }
@@ -128,6 +126,9 @@ impl ReadyPool {
         let looked = spawn_blocking(move || {
             let credentials = openable.credentials();
             pool.keep_good(&credentials);
+            if pool.lasting.take_ended() {
+                return Some(Err(hangs_up(openable.name())));
+            }
             pool.misses_one().then(|| {
                 let opened = openable.open(None)?;
                 pool.add(opened, credentials);
@@ -141,13 +142,15 @@ impl ReadyPool {
     fn keep_good(&self, credentials: &[Option<Stamp>]) {
         let now = Instant::now();
         let is_good =
-            |waiting: &Waiting| waiting.credentials == credentials && self.is_good(waiting, now);
+            |waiting: &Waiting| self.is_good(waiting, now) && waiting.credentials == credentials;
         self.lock().retain(is_good);
     }
 
     fn is_good(&self, waiting: &Waiting, now: Instant) -> bool {
         let age = now.saturating_duration_since(waiting.since);
-        age < self.terms.max_age && waiting.opened.as_ref().is_some_and(is_silent)
+        let is_whole = waiting.opened.as_ref().is_some_and(is_silent);
+        self.lasting.saw(waiting.since, now, is_whole);
+        is_whole && age < self.terms.max_age
     }
 
     fn misses_one(&self) -> bool {
@@ -187,6 +190,17 @@ fn is_silent(opened: &Opened<OwnedFd>) -> bool {
     let flags = PollFlags::IN | PollFlags::RDHUP;
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut [PollFd::new(opened.descriptor(), flags)], Some(&now)) == Ok(0)
+}
+
+/// A server has logged in, and ended that at once.
+fn hangs_up(name: &str) -> OpenFailure {
+    let text = format!(
+        "resource {name}: the server hangs up, or says something, less than {} s after the log-in; \
+         check the server's log, its timeouts and how many connections it allows",
+        TOO_SOON.as_secs(),
+        name = quoted(name)
+    );
+    OpenFailure { errno: Errno::IO, text }
 }
 
 fn are_ready_again(name: &str, failed: u64) -> String {
