@@ -13,9 +13,9 @@ use super::{certificates, credential};
 use crate::helper::answer::{Failure, Step};
 use crate::helper::handed::Handed;
 use crate::payer::Payer;
-use crate::supervisor::workers::charges::{Account, Charge};
+use crate::supervisor::workers::charges::{Account, Charge, FEW};
 use crate::supervisor::workers::helper::{Helpers, margin};
-use crate::supervisor::workers::relays::{MOST_OF_A_USER, Place};
+use crate::supervisor::workers::relays::{LAST, MOST_OF_A_USER, Place};
 
 /// Opens connections to one server.
 pub(crate) struct ConnectOpener {
@@ -148,7 +148,10 @@ fn busy(text: String) -> OpenFailure {
 }
 
 fn no_place() -> OpenFailure {
-    busy("there are as many connections with TLS as may be; `relays` of `fdbroker status`".into())
+    busy(format!(
+        "there are as many connections with TLS as may be (`relays` of `fdbroker status`); the last {LAST} are for \
+         users who have fewer than {FEW}"
+    ))
 }
 
 /// What the caller is answered, and what the log says.

@@ -5,6 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::payer::Payer;
 
+/// A user who has fewer is one who has few.
+pub(crate) const FEW: usize = 2;
+
 /// Whose relay it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Account {
@@ -57,6 +60,13 @@ impl Charges {
     }
 }
 
+impl Charge {
+    /// Whether the account had few before this one.
+    pub(super) fn is_one_of_few(&self) -> bool {
+        self.charges.lock().get(&self.account).is_none_or(|count| *count <= FEW)
+    }
+}
+
 impl Bounds {
     fn of(self, account: Account) -> usize {
         match account {
@@ -80,6 +90,17 @@ impl Drop for Charge {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_charges_of_an_account_are_of_few() {
+        let charges = Charges::within(Bounds { of_a_user: 9, ready: 1 });
+        let user = Account::User(Payer::named(7));
+        let mut held = Vec::new();
+        for number in 1..=FEW + 1 {
+            held.push(charges.charge(user).unwrap());
+            assert_eq!(held[0].is_one_of_few(), number <= FEW, "{number}");
+        }
+    }
 
     #[test]
     fn each_account_has_a_bound_of_its_own() {

@@ -18,6 +18,11 @@ use super::killed;
 
 /// The most in all. Each has less than 3 MiB of memory of its own.
 const MOST: usize = 512;
+/// The last ones are for users who have few: so that a few users with many do not shut out all others. Which part of
+/// all these are.
+const KEPT: usize = 8;
+/// How many that are.
+pub(crate) const LAST: usize = MOST / KEPT;
 /// The most that one user has.
 pub(crate) const MOST_OF_A_USER: usize = MOST / 4;
 /// The most that are ready. No policy asks for more.
@@ -28,6 +33,8 @@ const MOST_READY: usize = Ready::MOST_ENCRYPTED as usize;
 pub(crate) struct Relays(Arc<All>);
 
 struct All {
+    /// How many are for users who have few.
+    kept: usize,
     places: Arc<Semaphore>,
     charges: Charges,
     /// Never locked for longer than it takes to look one up.
@@ -61,7 +68,8 @@ impl Relays {
     fn of(most: usize, bounds: Bounds) -> Self {
         let (places, charges) = (Arc::new(Semaphore::new(most)), Charges::within(bounds));
         let (running, helpers) = (Mutex::default(), Mutex::default());
-        Self(Arc::new(All { places, charges, running, helpers }))
+        let kept = most / KEPT;
+        Self(Arc::new(All { kept, places, charges, running, helpers }))
     }
 
     /// Charges an account; `None` if it has as many as it may have. One that has ended counts until it is reaped.
@@ -74,10 +82,16 @@ impl Relays {
         self.after_look(|| self.charge(account))
     }
 
-    /// Returns a place, or `None` if all are taken. Not to be called on the loop.
+    /// Returns a place, or `None` if all are taken that the account may have. Not to be called on the loop.
     pub(crate) fn place(&self, charge: Charge) -> Option<Place> {
-        let permit = || Arc::clone(&self.0.places).try_acquire_owned().ok();
-        self.after_look(permit).map(|permit| Place { _permit: permit, charge })
+        let permit = self.after_look(|| self.permit(&charge));
+        permit.map(|permit| Place { _permit: permit, charge })
+    }
+
+    fn permit(&self, charge: &Charge) -> Option<OwnedSemaphorePermit> {
+        let permit = Arc::clone(&self.0.places).try_acquire_owned().ok()?;
+        let is_one_of_the_last = self.0.places.available_permits() < self.0.kept;
+        (!is_one_of_the_last || charge.is_one_of_few()).then_some(permit)
     }
 
     fn after_look<T>(&self, take: impl Fn() -> Option<T>) -> Option<T> {
@@ -168,6 +182,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::process::{Command, Stdio};
 
+    use super::super::charges::FEW;
     use super::*;
     use crate::payer::Payer;
 
@@ -201,6 +216,21 @@ mod tests {
         let _others: Vec<_> = (0..2).map(|_| place(&relays, ANOTHER).unwrap()).collect();
         let ready = relays.charge(Account::Ready).unwrap();
         assert!(relays.place(ready).is_none(), "all places are taken");
+    }
+
+    #[test]
+    fn the_last_relays_are_for_users_who_have_few() {
+        let relays = Relays::of(MOST, Bounds { of_a_user: MOST_OF_A_USER, ready: MOST_READY });
+        let user = |number| Account::User(Payer::named(number));
+        let all_of = |account| std::iter::from_fn(|| place(&relays, account)).collect::<Vec<_>>();
+        let counts = |held: &[Vec<Place>]| held.iter().map(Vec::len).collect::<Vec<_>>();
+        let many: Vec<_> = (1..=4).map(|number| all_of(user(number))).collect();
+        assert_eq!(counts(&many), [128, 128, 128, MOST - LAST - 3 * 128]);
+        let few: Vec<_> = (5..).map(|number| all_of(user(number))).take(LAST / FEW).collect();
+        assert_eq!(counts(&few), [FEW; LAST / FEW]);
+        assert!(place(&relays, user(1000)).is_none(), "all places are taken");
+        drop((many, few));
+        assert_eq!(all_of(Account::Ready).len(), MOST_READY);
     }
 
     #[test]
