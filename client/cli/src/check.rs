@@ -21,6 +21,7 @@ use crate::notes::{note_private_sockets, note_strict_tags};
 use crate::output;
 use crate::policy_names::DEFAULT_POLICY;
 use crate::running;
+use crate::sockets::note_open_directories;
 use crate::terminal;
 
 /// Check policy files as the broker does, and print all mistakes
@@ -160,6 +161,7 @@ fn check(file: &Path) -> Result<Result<(), Failure>, Failure> {
     credentials::note_faults(&shown, &policy);
     note_private_sockets(&shown, &policy);
     note_strict_tags(&shown, &policy);
+    note_open_directories(&shown, &policy);
     if policy.settings().audit == Audit::Required {
         terminal::complain(format_args!(
             "{shown}: note: audit = \"required\": the broker loads this only when started with --audit-file"

@@ -6,7 +6,7 @@ use crate::connect_args::ConnectArgs;
 use crate::failure::Failure;
 use crate::output;
 
-/// List who has connections on terms
+/// List who has connections that can be revoked
 #[derive(Args, Debug)]
 #[command(after_help = LEASES)]
 pub(crate) struct Leases {}

@@ -27,6 +27,7 @@ mod output;
 mod policy_names;
 mod revoke;
 mod running;
+mod sockets;
 mod subject_args;
 mod tag;
 mod terminal;

@@ -14,7 +14,7 @@ use crate::subject_args::user_named;
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Revoke {
-    /// The numbers of leases; or slots, for all leases of each
+    /// The numbers of leases, also as lease=N; or slots, for all leases of each
     #[arg(value_name = "LEASE|SLOT", required_unless_present = "user")]
     which: Vec<String>,
     /// End all leases of this user, by name or number; with SLOT, those of that slot
@@ -36,6 +36,9 @@ const NONE: &str = "revoke: there is no such lease. What was handed out of a con
 neither `revocable` nor `holders` nor `ttl` in the policy has none, and cannot be revoked: end the \
 process that has it";
 
+const OF_OTHERS: &str = "revoke: there is no such lease: all that there are belong to other users; \
+fdbroker leases lists them";
+
 /// What a line of the list of leases says.
 #[derive(PartialEq, Eq, Debug)]
 struct Listed {
@@ -52,9 +55,9 @@ impl Revoke {
         let mut lazy = LazyBroker::new(args);
         let (mut numbers, mut slots) = (Vec::new(), Vec::new());
         for text in &self.which {
-            match text.parse() {
-                Ok(number) => numbers.push(number),
-                Err(_) => slots.push(lazy.slot(text)?),
+            match number(text) {
+                Some(number) => numbers.push(number),
+                None => slots.push(lazy.slot(text)?),
             }
         }
         if user.is_some() && !numbers.is_empty() {
@@ -72,13 +75,15 @@ impl Revoke {
 /// Ends every lease of these slots, and of this user; without slots, of any.
 fn end_all(broker: &mut Broker, slots: &[Slot], user: Option<Uid>) -> Result<(), Failure> {
     let report = broker.leases()?;
-    let is_meant = |lease: &Listed| {
-        (slots.is_empty() || slots.contains(&lease.slot))
-            && user.is_none_or(|user| user == lease.uid)
-    };
-    let mut found = report.lines().filter_map(Listed::parse).filter(is_meant).peekable();
-    if found.peek().is_none() {
-        return Err(Failure::Absent(NONE.to_owned()));
+    let is_there = |lease: &Listed| slots.is_empty() || slots.contains(&lease.slot);
+    let (found, others): (Vec<_>, Vec<_>) = report
+        .lines()
+        .filter_map(Listed::parse)
+        .filter(is_there)
+        .partition(|lease| user.is_none_or(|user| user == lease.uid));
+    if found.is_empty() {
+        let text = if others.is_empty() { NONE } else { OF_OTHERS };
+        return Err(Failure::Absent(text.to_owned()));
     }
     for lease in found {
         match broker.end_lease(lease.number) {
@@ -89,6 +94,11 @@ fn end_all(broker: &mut Broker, slots: &[Slot], user: Option<Uid>) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// Returns the number of a lease, which may be copied from the list of leases.
+fn number(text: &str) -> Option<u64> {
+    text.strip_prefix("lease=").unwrap_or(text).parse().ok()
 }
 
 impl Listed {
@@ -107,6 +117,12 @@ impl Listed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lease_is_named_as_the_list_has_it() {
+        assert_eq!([number("17"), number("lease=17")], [Some(17); 2]);
+        assert_eq!([number("1/5"), number("lease=x"), number("orders")], [None; 3]);
+    }
 
     #[test]
     fn a_line_of_the_list_is_read() {

@@ -151,6 +151,9 @@ fn the_connections_of_a_slot_or_of_a_user_are_revoked_at_once() {
     assert_eq!(said, format!("lease {} has ended\n", held[0].lease));
     held[0].ends(&server);
     assert!(held[1].works());
+    let of_others = daemon.run(&["revoke", "orders", "--user", "4242"]);
+    assert_eq!(of_others.status, 4, "{}", of_others.err);
+    assert!(of_others.err.contains("belong to other users"), "{}", of_others.err);
     daemon.says(&["revoke", "orders"]);
     held[1..].iter_mut().for_each(|one| one.ends(&server));
     let none = daemon.run(&["revoke", "orders"]);

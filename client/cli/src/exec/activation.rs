@@ -57,6 +57,9 @@ fn fetch_one(broker: &mut Broker, slot: Slot, name: &str) -> Result<OwnedFd, Fai
     if let Some(note) = meant_for_a_relay(&got.payload, name) {
         terminal::complain(format_args!("exec: note: {slot}: {note}"));
     }
+    if let Some(note) = has_early_bytes(&got.payload) {
+        terminal::complain(format_args!("exec: note: {slot}: {note}"));
+    }
     got.descriptor.ok_or_else(|| {
         Failure::Local(format!(
             "exec: slot {slot} holds a payload and no descriptor; see it with: fdbroker get {slot}"
@@ -75,6 +78,17 @@ fn meant_for_a_relay(payload: &[u8], name: &str) -> Option<String> {
         None => format!("there is no relay for {}", quoted(protocol)),
     };
     Some(format!("{} is only the name of its descriptor; {instead}", quoted(name)))
+}
+
+/// Says that the server has spoken already: the program gets the descriptor, and no payload.
+fn has_early_bytes(payload: &[u8]) -> Option<String> {
+    let early = Connection::parse(payload)?.early().len();
+    (early > 0).then(|| {
+        format!(
+            "the program does not get the first {early} bytes of the server, which are `early` in the payload: \
+             see `fdbroker get --json`"
+        )
+    })
 }
 
 /// Moves the descriptors to the numbers from [`FIRST`] on, and lets only these survive an exec.

@@ -97,6 +97,16 @@ fn check_notes_sockets_that_the_unit_does_not_see() {
 }
 
 #[test]
+fn check_notes_sockets_that_any_user_could_make() {
+    let place = Place::new();
+    let connecting = |auth| format!("connect = \"unix:/dev/shm/orders/socket\"\n{auth}");
+    let auth = "auth = { postgres = { user = \"orders\", password = \"credential:orders\" } }";
+    let said = noted(&place, &connecting(auth));
+    assert!(said.contains("any user may write \"/dev/shm\""), "{said}");
+    assert_eq!(noted(&place, &connecting("")), "", "it is sent no password");
+}
+
+#[test]
 fn check_notes_files_that_hold_no_certificate_and_no_key() {
     let place = Place::new();
     let certificate = place.write("good.pem", "-----BEGIN CERTIFICATE-----\n");

@@ -1,13 +1,14 @@
 //! Unmodified programs of Redis.
 
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Command;
 
-use fdbroker_tests::{Redis, wait_until};
+use fdbroker_tests::{Daemon, Redis, wait_until};
 
 use super::caller::{Caller, PYTHON, has_python, text};
 use crate::redis::{ORDERS, daemon};
-use crate::resource::{connecting, tcp};
+use crate::resource::{connecting, server, tcp};
 
 const SLOT_NAME: &str = "1/5=redis";
 
@@ -203,6 +204,20 @@ fn a_descriptor_whose_name_reads_like_its_protocol_is_pointed_out() {
     assert!(misspelt.err.contains("note: 1/5: \"reddis\" is only the name"), "{misspelt:?}");
     assert!(misspelt.err.contains("write =redis"), "{misspelt:?}");
     assert_eq!(said("1/5=sessions").err, "");
+}
+
+#[test]
+fn bytes_that_the_program_does_not_get_are_pointed_out() {
+    let port = server(|mut stream| {
+        // The broker may have gone.
+        let _ = stream.write_all(b"+OK\r\nhello");
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let script = "auth.script = { protocol = \"lines\", steps = [\"expect:+OK\"] }";
+    let daemon = Daemon::open().policy(&connecting(&tcp(port), script)).start();
+    let said = daemon.run(&["exec", "1/5", "--", "true"]);
+    assert_eq!(said.status, 0, "{said:?}");
+    assert!(said.err.contains("does not get the first 5 bytes of the server"), "{said:?}");
 }
 
 #[test]
