@@ -68,6 +68,8 @@ enum Event {
     Hangup,
     /// The files of the policy have changed, and an older one is in force.
     PolicyChanged,
+    /// Something has appeared where a resource may be.
+    Appeared,
     /// Names of the policy are to be looked up again.
     NamesDue,
     /// It has been read again.
@@ -157,6 +159,7 @@ impl Supervisor {
         self.opener.keep_ready(&self.told);
         self.begin_under_older();
         self.tell_names();
+        self.watch_devices();
         loop {
             if !self.is_to_take_over() {
                 self.listener.repair(&self.log);
@@ -264,6 +267,7 @@ impl Supervisor {
                 () = self.watch.changed() => Event::PolicyChanged,
                 () = self.retry.is_due() => Event::NamesDue,
                 () = mirror.settled() => Event::Settled,
+                () = self.devices.appeared() => Event::Appeared,
                 Some(news) = self.news.recv() => Event::News(news),
                 event = next(&mut link, &mut opened, &self.close_queue, &self.records) => event,
             };
@@ -309,6 +313,8 @@ impl Supervisor {
                 }
                 Event::News(News::Good(text)) => self.log.info(&text),
                 Event::News(News::Bad(text)) => self.log.error(&text),
+                Event::News(News::Opened(resource)) => self.has_opened(&resource),
+                Event::Appeared => self.open_again(),
                 Event::Hangup => self.hang_up(served.then_some(&mut link)),
                 Event::NamesDue => self.look_names_up(),
                 Event::PolicyChanged => self.reload(Asker::Files),
@@ -463,7 +469,7 @@ mod tests {
             Readiness::take(None).unwrap(),
             source,
             Listener::bind(directory.path().join("socket"), CloseQueue::new()).unwrap(),
-            Opener::new(&[], helpers, CloseQueue::new()).unwrap(),
+            Opener::new(&[], helpers, CloseQueue::new()),
             CloseQueue::new(),
         )
         .unwrap()

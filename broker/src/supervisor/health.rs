@@ -1,5 +1,6 @@
 //! How everything is, looked at with each beat; and what the worker's status says of it.
 
+use fdbroker_types::quoted;
 use fdbroker_wire::Control;
 
 use super::state::Supervisor;
@@ -87,15 +88,22 @@ impl Supervisor {
             None => "files".to_owned(),
         };
         let names = &self.source.names;
-        let degraded = [(self.source.older.is_some(), "policy"), (names.has_unknown(), "names")];
+        let failed: Vec<_> =
+            self.opener.failed_ones().map(|name| quoted(name).to_string()).collect();
+        let degraded = [
+            (self.source.older.is_some(), "policy"),
+            (names.has_unknown(), "names"),
+            (!failed.is_empty(), "resources"),
+        ];
         let degraded = degraded.into_iter().filter(|(is, _)| *is);
         let degraded: Vec<_> = degraded.map(|(_, what)| what.to_owned()).collect();
         format!(
-            "degraded={}\npolicy_from={from}\nlast_good_policy={}\nnames_unknown={}\nnames_absent={}\n",
+            "degraded={}\npolicy_from={from}\nlast_good_policy={}\nnames_unknown={}\nnames_absent={}\nresources_failed={}\n",
             or_none(&degraded),
             self.keeper.seen(),
             names.unknown(),
             names.absent(),
+            or_none(&failed),
         )
     }
 }

@@ -119,7 +119,8 @@ fn prepare(
     let records = open_records(arguments, &source, &log)?;
     let helpers = Helpers::new(Arc::clone(&spawner), source.account());
     let resources = source.policy.resources();
-    let opener = resources::pool::Opener::new(resources, helpers, close_queue.clone())?;
+    let opener = resources::pool::Opener::new(resources, helpers, close_queue.clone());
+    opener.open_at_start().iter().for_each(|failure| log.error(failure));
     warn_of_capabilities(&source, &log);
     opener.open_ones().for_each(|resource| records.opened(resource));
     if source.texts.is_empty() {

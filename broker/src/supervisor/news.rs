@@ -1,5 +1,6 @@
 //! What happens to a resource while nobody asks for it, on its way to the log.
 
+use fdbroker_policy::Resource;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// A line of the log.
@@ -9,6 +10,8 @@ pub(crate) enum News {
     Good(String),
     /// Something fails.
     Bad(String),
+    /// A resource was opened that all share.
+    Opened(Box<Resource>),
 }
 
 /// Where it goes. A closed channel means that the broker ends.
@@ -18,6 +21,10 @@ pub(crate) struct Told(pub(crate) UnboundedSender<News>);
 impl Told {
     pub(crate) fn good(&self, text: String) {
         let _ = self.0.send(News::Good(text));
+    }
+
+    pub(crate) fn opened(&self, resource: Resource) {
+        let _ = self.0.send(News::Opened(Box::new(resource)));
     }
 
     pub(crate) fn bad(&self, text: String) {

@@ -3,7 +3,7 @@
 
 use std::io;
 
-use fdbroker_policy::Durability;
+use fdbroker_policy::{Durability, Resource};
 use fdbroker_types::quoted;
 use fdbroker_wire::{Control, Errno};
 
@@ -12,6 +12,7 @@ use super::notify;
 use super::policy::reload::{Asker, Done, Fresh};
 use super::policy::watch::PolicyWatch;
 use super::policy_error::ReloadError;
+use super::resources::device_watch::DeviceWatch;
 use super::state::Supervisor;
 use super::workers::link::Link;
 use crate::log::Verdict;
@@ -200,6 +201,7 @@ impl Supervisor {
         self.tell_names();
         self.opener = opener;
         self.opener.keep_ready(&self.told);
+        self.watch_devices();
         self.records.follow(&self.source.policy);
         opened.iter().for_each(|resource| self.records.opened(resource));
         self.records.reloaded(Verdict::Granted, &text);
@@ -212,6 +214,30 @@ impl Supervisor {
     pub(crate) fn tell_names(&mut self) {
         self.source.policy.warnings().iter().for_each(|finding| self.log.warn(&finding.line()));
         self.retry.begin(self.source.names.are_open());
+    }
+
+    /// Looks from now on where resources that are opened once may appear.
+    pub(crate) fn watch_devices(&mut self) {
+        match DeviceWatch::over(&self.opener.watched_paths()) {
+            Ok(watch) => self.devices = watch,
+            Err(error) => self.log.warn(&format!(
+                "it cannot be watched whether devices appear: {error}; those of open = \"startup\" \
+                 are tried again when somebody asks"
+            )),
+        }
+    }
+
+    /// Opens what has appeared.
+    pub(crate) fn open_again(&mut self) {
+        self.devices.look_at(&self.opener.watched_paths());
+        self.opener.look_again(&self.told);
+    }
+
+    /// A resource that had failed, or whose device was replaced, is open.
+    pub(crate) fn has_opened(&mut self, resource: &Resource) {
+        self.log.info(&format!("resource {} is open", quoted(&resource.name)));
+        self.records.opened(resource);
+        self.devices.look_at(&self.opener.watched_paths());
     }
 
     /// Says that an older policy is in force, and watches for one that loads.

@@ -24,6 +24,7 @@ use super::policy::watch::PolicyWatch;
 use super::replace::door::Door;
 use super::replace::predecessor::Predecessor;
 use super::replace::succession::Succession;
+use super::resources::device_watch::DeviceWatch;
 use super::resources::pool::Opener;
 use super::workers::closers::Closers;
 use super::workers::connections::ConnectionCopies;
@@ -45,6 +46,8 @@ pub(crate) struct Supervisor {
     pub(crate) keeper: Keeper,
     /// Looks at the policy files while an older policy is in force.
     pub(crate) watch: PolicyWatch,
+    /// Looks where resources that are opened once may appear.
+    pub(crate) devices: DeviceWatch,
     /// When names are looked up again.
     pub(crate) retry: Retry,
     pub(crate) listener: Listener,
@@ -100,6 +103,7 @@ impl Supervisor {
             source,
             keeper: Keeper::new(None, Told(told.clone())),
             watch: PolicyWatch::default(),
+            devices: DeviceWatch::default(),
             retry: Retry::default(),
             listener,
             door: Door::default(),

@@ -63,11 +63,12 @@ Needs the right operate. Prints lines of the form KEY=VALUE:
   sandbox                 full, partial or none: the worker's; the log says what is missing
   audit                   ok, failing or none: whether the audit file takes records
   audit_lost              records that are missing in the audit file since it began to fail
-  degraded                policy if an older policy is in force, names if some are unknown; or none
+  degraded                what is not as the policy says: policy, names, resources; or none
   policy_from             files, built-in, or last good with its date and hash
   last_good_policy        the copy for the next start: its date and hash; none, off or failing
   names_unknown           names of the policy that could not be looked up, or none
   names_absent            names of the policy that nobody has, or none
+  resources_failed        resources to be opened at start that could not be, or none
   worker_restarts         workers that have died; the log says why
   workers_left_behind     dead workers that are blocked in the kernel
   closers                 processes that close descriptors that peers left unread

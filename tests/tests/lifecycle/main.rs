@@ -1,6 +1,7 @@
 //! How the daemon starts and ends, and what befalls its two processes in between, from signals to a
 //! worker that cannot die: the broker goes on, and the deposits stay.
 //!
+//! - [`absent`]: resources that are not there at start, and devices that come back
 //! - [`hanging`], [`stuck`]: a worker that hangs, or that no signal ends
 //! - [`last_good`]: a start with a policy that does not load
 //! - [`listener`]: the listening socket
@@ -12,6 +13,7 @@
 //! - [`startup`]: how the daemon starts and ends, and what keeps it from starting
 //! - [`takes`]: deposits that are being taken
 
+mod absent;
 mod hanging;
 mod last_good;
 mod listener;

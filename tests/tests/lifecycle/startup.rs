@@ -377,17 +377,6 @@ fn an_unknown_flag_is_a_usage_error() {
     assert!(String::from_utf8_lossy(&help.stdout).contains("Examples"));
 }
 
-#[test]
-fn a_resource_opened_at_startup_that_cannot_be_is_an_error_that_names_it() {
-    let policy = format!(
-        "{}\n[resources.gone]\nslot = \"open/1\"\nfile = \"/nonexistent\"\nopen = \"startup\"\n",
-        fixtures::OPEN
-    );
-    let (status, said) = Daemon::with_policy(&policy).fail();
-    assert_eq!(status, 1, "{said}");
-    assert!(said.contains("gone") && said.contains("/nonexistent"), "{said}");
-}
-
 /// To watch an epoll instance by another one takes a lock of the kernel's that any user can hold.
 #[test]
 fn no_epoll_instance_of_the_broker_is_watched_by_another() {

@@ -10,9 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
-
-use crate::supervisor::path_watch::PathWatch;
+use crate::supervisor::path_watch::{Interest, Pace, PathWatch};
 
 /// How long to wait after a change: more of them may follow.
 const SETTLED: Duration = Duration::from_millis(200);
@@ -28,8 +26,7 @@ struct Watching {
     paths: PathWatch,
     /// Whether every name counts, since links are involved.
     takes_all: bool,
-    due: Option<Instant>,
-    last: Instant,
+    pace: Pace,
 }
 
 impl PolicyWatch {
@@ -40,23 +37,22 @@ impl PolicyWatch {
     pub(crate) fn over(policy: &Path) -> io::Result<Self> {
         let policy = std::path::absolute(policy)?;
         let (paths, takes_all) = look_at(&policy)?;
-        let last = Instant::now();
-        let due = Some(last + SETTLED);
-        Ok(Self(Some(Watching { policy, paths, takes_all, due, last })))
+        let mut pace = Pace::new(SETTLED, APART);
+        pace.note();
+        Ok(Self(Some(Watching { policy, paths, takes_all, pace })))
     }
 
     /// Waits until the files have changed; for ever if nothing is looked at. Can be dropped and called again.
     pub(crate) async fn changed(&mut self) {
         let Some(watching) = &mut self.0 else { return pending().await };
         loop {
-            let due = watching.due.unwrap_or(watching.last);
             tokio::select! {
                 names = watching.paths.names() => match names {
                     Ok(names) => watching.note(&names),
                     // The event loop has ended.
                     Err(_) => pending().await,
                 },
-                () = sleep_until(due), if watching.due.is_some() => {
+                () = watching.pace.is_due() => {
                     watching.look_again();
                     return;
                 }
@@ -67,10 +63,8 @@ impl PolicyWatch {
 
 impl Watching {
     fn note(&mut self, names: &[OsString]) {
-        if self.due.is_none()
-            && (self.takes_all || names.iter().any(|name| self.is_of_policy(name)))
-        {
-            self.due = Some((Instant::now() + SETTLED).max(self.last + APART));
+        if self.takes_all || names.iter().any(|name| self.is_of_policy(name)) {
+            self.pace.note();
         }
     }
 
@@ -83,8 +77,6 @@ impl Watching {
 
     /// There may be other directories now. If they cannot be looked at, those before are.
     fn look_again(&mut self) {
-        self.due = None;
-        self.last = Instant::now();
         if let Ok((paths, takes_all)) = look_at(&self.policy) {
             (self.paths, self.takes_all) = (paths, takes_all);
         }
@@ -93,7 +85,7 @@ impl Watching {
 
 /// Looks at the directories of a policy; says whether links are among its files.
 fn look_at(policy: &Path) -> io::Result<(PathWatch, bool)> {
-    let mut paths = PathWatch::new()?;
+    let mut paths = PathWatch::new(Interest::Change)?;
     let directory = policy.parent().unwrap_or(Path::new("/"));
     paths.add(directory)?;
     // Not there, as a rule.

@@ -1,8 +1,9 @@
 //! One resource, and how it is opened for each caller: on threads, of which it has a few.
 
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fdbroker_policy::Opening;
@@ -19,11 +20,11 @@ use super::failures::Failures;
 use super::lanes::{Lane, MAX_OF_KIND, MAX_OPENING, Permits};
 use super::openable::Openable;
 use super::ready::ReadyPool;
-use crate::fd::{CloseQueue, Depositor, PeerFd};
+use super::shared::Shared;
+use crate::fd::{CloseQueue, PeerFd};
 use crate::supervisor::deposits::unclosed::OpeningNotice;
 use crate::supervisor::leases::{LeaseNumber, LeaseOffer, Numbers};
 use crate::supervisor::news::Told;
-use crate::supervisor::policy_error::PolicyError;
 use crate::supervisor::workers::charges::Charge;
 
 /// How long they wait. A resource that opens takes far less.
@@ -50,8 +51,8 @@ struct Waits(Arc<AtomicUsize>);
 #[derive(Clone)]
 pub(super) struct Entry {
     pub(super) openable: Arc<Openable>,
-    /// Opened once, at start, where the policy says so.
-    pub(super) shared: Option<Arc<Opened<PeerFd>>>,
+    /// Opened once, where the policy says so.
+    shared: Option<Arc<Shared>>,
     ready: Option<Arc<ReadyPool>>,
     /// As many places as there may be holders.
     places: Option<Arc<Semaphore>>,
@@ -69,16 +70,11 @@ impl Entry {
         numbers: Numbers,
         lane: Lane,
         close_queue: &CloseQueue,
-        open: impl Fn(&Arc<Openable>) -> Result<Opened<OwnedFd>, OpenFailure>,
-    ) -> Result<Self, PolicyError> {
+    ) -> Self {
         let openable = Arc::new(openable);
         let shared = match openable.resource().opening {
             Opening::PerRequest => None,
-            Opening::Startup => {
-                let opened =
-                    open(&openable).map_err(|failure| PolicyError::Resource(failure.text))?;
-                Some(Arc::new(opened.map(|each| close_queue.hold(Depositor::Nobody, each))))
-            }
+            Opening::Startup => Some(Shared::new(close_queue)),
         };
         let (waiting, failures) = (Arc::default(), Arc::default());
         let close_queue = close_queue.clone();
@@ -87,7 +83,65 @@ impl Entry {
         let holders = openable.resource().lease.and_then(|terms| terms.holders);
         let holders = holders.and_then(|holders| usize::try_from(holders.get()).ok());
         let places = holders.map(|holders| Arc::new(Semaphore::new(holders.min(MAX_PLACES))));
-        Ok(Self { openable, shared, ready, places, numbers, lane, waiting, failures, close_queue })
+        Self { openable, shared, ready, places, numbers, lane, waiting, failures, close_queue }
+    }
+
+    /// Opens it, where it is opened once. `open` may have a bound.
+    ///
+    /// # Errors
+    /// If it fails; then it can be tried again.
+    pub(super) fn open_once(
+        &self,
+        open: impl Fn(&Arc<Openable>) -> Result<Opened<OwnedFd>, OpenFailure>,
+    ) -> Result<(), OpenFailure> {
+        let Some(shared) = self.shared.as_ref().filter(|shared| shared.get().is_none()) else {
+            return Ok(());
+        };
+        match open(&self.openable) {
+            Ok(opened) => {
+                shared.keep(opened);
+                Ok(())
+            }
+            Err(failure) => {
+                // The next failure is no news.
+                self.failures().failed(&failure.text);
+                Err(failure)
+            }
+        }
+    }
+
+    /// Opens it again if it has failed, or if another device has taken its place; returns whether it did. Can block.
+    pub(super) fn look_again(&self) -> bool {
+        let Some(shared) = &self.shared else { return false };
+        let Some(_permits) = self.lane.try_enter() else { return false };
+        let opened = shared.open_again(&self.openable);
+        if let Ok(true) = opened {
+            // It is told that it is open.
+            let _ = self.failures().succeeded();
+        }
+        opened.unwrap_or(false)
+    }
+
+    /// The path to look at: where a device may appear that is missing, or that takes the place of what is open. Not that
+    /// of a file: to look at one can sleep in its file system.
+    pub(super) fn watched_path(&self) -> Option<PathBuf> {
+        self.shared.as_ref()?;
+        self.openable.path().filter(|_| self.openable.is_device()).map(Path::to_owned)
+    }
+
+    /// Whether it is opened once, and is open.
+    pub(super) fn is_open(&self) -> bool {
+        self.shared.as_ref().is_some_and(|shared| shared.get().is_some())
+    }
+
+    /// Whether it is opened once, and has failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.shared.as_ref().is_some_and(|shared| shared.get().is_none())
+    }
+
+    fn failures(&self) -> MutexGuard<'_, Failures> {
+        // A panic while it is locked leaves it whole.
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has what is to be ready kept ready. On the event loop.
@@ -100,14 +154,42 @@ impl Entry {
         Arc::clone(self.places.as_ref()?).try_acquire_owned().ok()
     }
 
-    /// Whether the next policy can keep it as it is. A device that was replaced is looked at again,
-    /// unless it is open already.
+    /// Whether the next policy can keep it as it is: what is open is what its path leads to. Can block.
     pub(super) fn is_current(&self) -> bool {
-        self.shared.is_some() || self.openable.is_current()
+        self.shared.as_ref().is_none_or(|shared| shared.is_current(&self.openable))
+    }
+
+    /// Answers with what all share; if it has failed, a thread tries again.
+    fn open_shared(
+        &self,
+        shared: &Arc<Shared>,
+        caller: Caller,
+        answer: UnboundedSender<OpenAnswer>,
+    ) {
+        let ticket = caller.ticket;
+        let send = move |answer: &UnboundedSender<OpenAnswer>, entry: &Self, outcome| {
+            // A closed channel means that the worker has gone, and its question with it.
+            let _ = answer.send(entry.answer(ticket, outcome));
+        };
+        if let Some(opened) = shared.get() {
+            return send(&answer, self, Ok(opened));
+        }
+        let Some(permits) = self.lane.try_enter() else {
+            return send(&answer, self, Err(busy(self.openable.name())));
+        };
+        let (entry, shared) = (self.clone(), Arc::clone(shared));
+        tokio::task::spawn_blocking(move || {
+            let outcome = shared.open(&entry.openable);
+            drop(permits);
+            send(&answer, &entry, outcome);
+        });
     }
 
     /// Opens it for a caller, once there is a place among the holders.
     pub(super) fn open(&self, mut caller: Caller, answer: UnboundedSender<OpenAnswer>) {
+        if let Some(shared) = &self.shared {
+            return self.open_shared(shared, caller, answer);
+        }
         let Some(places) = &self.places else { return self.open_now(caller, answer) };
         if let Ok(place) = Arc::clone(places).try_acquire_owned() {
             caller.place = Some(place);
@@ -250,8 +332,7 @@ impl Entry {
     /// Returns an answer, with what the log says of it: of many failures the first of each reason, and their
     /// number once it opens again.
     fn answer(&self, ticket: u32, outcome: Result<Arc<Opened<PeerFd>>, OpenFailure>) -> OpenAnswer {
-        // A panic while it is locked leaves it whole.
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failures = self.failures();
         let said = match &outcome {
             Err(failure) => failures.failed(&failure.text).then(|| failure.text.clone()),
             Ok(_) => failures.succeeded().map(|count| {

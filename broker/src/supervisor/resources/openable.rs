@@ -1,6 +1,7 @@
 //! A resource as the supervisor opens it: each kind has a file of its own.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use fdbroker_host::Stamp;
 use fdbroker_policy::{Resource, Source};
@@ -45,11 +46,26 @@ impl Openable {
         self.resource == *resource
     }
 
-    /// Returns whether what is to be opened is still what it was at the first look.
-    pub(crate) fn is_current(&self) -> bool {
+    /// Returns whether its path leads to what is open. Can block.
+    pub(super) fn leads_to(&self, opened: BorrowedFd<'_>) -> bool {
         match &self.opener {
-            Opener::Path(path) => path.is_current(),
+            Opener::Path(path) => path.leads_to(opened),
             Opener::Connect(_) => true,
+        }
+    }
+
+    /// Returns the path that it is opened by, if it has one.
+    pub(super) fn path(&self) -> Option<&Path> {
+        match &self.opener {
+            Opener::Path(path) => Some(Path::new(path.path())),
+            Opener::Connect(_) => None,
+        }
+    }
+
+    pub(super) fn is_device(&self) -> bool {
+        match &self.opener {
+            Opener::Path(path) => path.is_device(),
+            Opener::Connect(_) => false,
         }
     }
 

@@ -1,7 +1,6 @@
 //! Opens devices and files, and checks that what was opened is what the policy says.
 
-use std::os::fd::OwnedFd;
-use std::sync::OnceLock;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use fdbroker_policy::{Access, DeviceNumber, PathSource};
 use fdbroker_wire::Errno;
@@ -22,23 +21,14 @@ pub(crate) struct PathOpener {
 /// What must be found at the path.
 enum Expected {
     File,
-    Device {
-        /// The policy names the number.
-        named: bool,
-        /// Set when the policy names a number, or by the first look at the device.
-        number: OnceLock<DeviceNumber>,
-    },
+    /// A device; one with this number, if the policy names one.
+    Device(Option<DeviceNumber>),
 }
 
 impl PathOpener {
-    /// Opens a device, with its number as it is now if the policy names none.
-    ///
-    /// If the policy allows a symlink there, numbers may change: then only the type counts.
+    /// Opens a device. A device that comes back may have another number: only the policy pins it.
     pub(crate) fn device(at: &PathSource, number: Option<DeviceNumber>) -> Self {
-        let known =
-            number.or_else(|| current_number(at)).map_or_else(OnceLock::new, OnceLock::from);
-        let expected = Expected::Device { named: number.is_some(), number: known };
-        Self { at: at.clone(), expected }
+        Self { at: at.clone(), expected: Expected::Device(number) }
     }
 
     /// Opens a regular file.
@@ -46,12 +36,22 @@ impl PathOpener {
         Self { at: at.clone(), expected: Expected::File }
     }
 
-    /// Returns whether the device is still the one that it was at the first look, where only that look
-    /// names it. A device that is not there has not changed: it may come back.
-    pub(crate) fn is_current(&self) -> bool {
-        let Expected::Device { named: false, number } = &self.expected else { return true };
-        let changed = |now| number.get().is_some_and(|first| *first != now);
-        !current_number(&self.at).is_some_and(changed)
+    /// Returns whether the path leads to what is open, looked at without opening it (O_PATH). If it leads nowhere now,
+    /// nothing has taken its place.
+    pub(crate) fn leads_to(&self, opened: BorrowedFd<'_>) -> bool {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let found = openat2(CWD, &self.at.path, flags, Mode::empty(), resolution(&self.at));
+        let (Ok(now), Ok(before)) = (found.and_then(fstat), fstat(opened)) else { return true };
+        let identity = |stat: &Stat| (stat.st_dev, stat.st_ino, stat.st_rdev);
+        identity(&now) == identity(&before)
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.at.path
+    }
+
+    pub(crate) fn is_device(&self) -> bool {
+        matches!(self.expected, Expected::Device(_))
     }
 
     /// Opens it: an open file description of its own, close-on-exec and blocking.
@@ -79,29 +79,14 @@ impl PathOpener {
             (Expected::File, _) => {
                 Err(self.mistaken(&format!("is {}, not a regular file", noun(found))))
             }
-            (Expected::Device { named, number }, Some(device)) => {
-                self.check_number(*named, number, device)
+            (Expected::Device(Some(number)), Some(device)) if *number != device => {
+                Err(self.mistaken(&format!("is device {device}, not {number}")))
             }
-            (Expected::Device { .. }, None) => {
+            (Expected::Device(_), Some(_)) => Ok(()),
+            (Expected::Device(_), None) => {
                 Err(self.mistaken(&format!("is {}, not a device", noun(found))))
             }
         }
-    }
-
-    fn check_number(
-        &self,
-        named: bool,
-        number: &OnceLock<DeviceNumber>,
-        found: DeviceNumber,
-    ) -> Result<(), OpenFailure> {
-        if self.at.follow_symlinks && !named {
-            return Ok(());
-        }
-        let expected = *number.get_or_init(|| found);
-        if expected == found {
-            return Ok(());
-        }
-        Err(self.mistaken(&format!("is device {found}, not {expected}")))
     }
 
     fn not_opened(&self, error: rustix::io::Errno, capabilities: &[String]) -> OpenFailure {
@@ -117,7 +102,7 @@ impl PathOpener {
             rustix::io::Errno::NOENT | rustix::io::Errno::NXIO | rustix::io::Errno::NODEV => {
                 match self.expected {
                     Expected::File => "create the file, or correct the path",
-                    Expected::Device { .. } => {
+                    Expected::Device(_) => {
                         "plug the device in, load its driver, or correct the path"
                     }
                 }
@@ -162,11 +147,4 @@ fn access_flags(access: Access) -> OFlags {
         Access::Write => OFlags::WRONLY,
         Access::ReadWrite => OFlags::RDWR,
     }
-}
-
-/// The number that the device has now, looked at without opening it (O_PATH).
-fn current_number(at: &PathSource) -> Option<DeviceNumber> {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let found = openat2(CWD, &at.path, flags, Mode::empty(), resolution(at)).ok()?;
-    device::number_of(&fstat(found).ok()?)
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 
 use fdbroker_policy::Resource;
@@ -42,21 +43,21 @@ pub(crate) struct Changes {
 }
 
 impl Opener {
-    /// Takes the resources, and opens those that are opened at start, each within its
-    /// `open_timeout`.
-    pub(crate) fn new(
-        resources: &[Resource],
-        helpers: Helpers,
-        close_queue: CloseQueue,
-    ) -> Result<Self, PolicyError> {
+    /// Takes the resources; none is open yet.
+    pub(crate) fn new(resources: &[Resource], helpers: Helpers, close_queue: CloseQueue) -> Self {
         let (numbers, lanes) = (Numbers::default(), Lanes::default());
         let entry = |resource| {
             let openable = Openable::new(resource, &helpers);
-            let lane = lanes.of(resource);
-            Entry::new(openable, numbers.clone(), lane, &close_queue, in_time)
+            Entry::new(openable, numbers.clone(), lanes.of(resource), &close_queue)
         };
-        let entries = resources.iter().map(entry).collect::<Result<_, _>>()?;
-        Ok(Self { entries, helpers, numbers, lanes, close_queue })
+        let entries = resources.iter().map(entry).collect();
+        Self { entries, helpers, numbers, lanes, close_queue }
+    }
+
+    /// Opens those that are opened at start, each within its `open_timeout`. Returns what failed.
+    pub(crate) fn open_at_start(&self) -> Vec<String> {
+        let open = |entry: &Entry| entry.open_once(in_time).err().map(|failure| failure.text);
+        self.entries.iter().filter_map(open).collect()
     }
 
     /// Takes other resources: those that are the same as before stay as they are, the others are
@@ -78,9 +79,10 @@ impl Opener {
                     // A reload has a bound of its own.
                     let openable = Openable::new(resource, &self.helpers);
                     let (numbers, lane) = (self.numbers.clone(), self.lanes.of(resource));
-                    let entry =
-                        Entry::new(openable, numbers, lane, &self.close_queue, |it| it.open(None))?;
-                    opened.extend(entry.shared.is_some().then(|| resource.clone()));
+                    let entry = Entry::new(openable, numbers, lane, &self.close_queue);
+                    let tried = entry.open_once(|it| it.open(None));
+                    tried.map_err(|failure| PolicyError::Resource(failure.text))?;
+                    opened.extend(entry.is_open().then(|| resource.clone()));
                     entry
                 }
             });
@@ -98,7 +100,7 @@ impl Opener {
 
     /// Those that are open, shared by all who may have them.
     pub(crate) fn open_ones(&self) -> impl Iterator<Item = &Resource> {
-        let open = self.entries.iter().filter(|entry| entry.shared.is_some());
+        let open = self.entries.iter().filter(|entry| entry.is_open());
         open.map(|entry| entry.openable.resource())
     }
 
@@ -109,6 +111,28 @@ impl Opener {
         self.entries.iter().find(|entry| entry.openable.name() == name)?.place()
     }
 
+    /// The names of those that are opened once and have failed.
+    pub(crate) fn failed_ones(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().filter(|entry| entry.has_failed()).map(|entry| entry.openable.name())
+    }
+
+    /// The paths where something may appear that is to be opened.
+    pub(crate) fn watched_paths(&self) -> Vec<PathBuf> {
+        self.entries.iter().filter_map(Entry::watched_path).collect()
+    }
+
+    /// Has threads open what has failed, and devices that have taken the place of others.
+    pub(crate) fn look_again(&self, told: &Told) {
+        for entry in self.entries.iter().filter(|it| it.watched_path().is_some()) {
+            let (entry, told) = (entry.clone(), told.clone());
+            tokio::task::spawn_blocking(move || {
+                if entry.look_again() {
+                    told.opened(entry.openable.resource().clone());
+                }
+            });
+        }
+    }
+
     /// Has what is to be ready kept ready. On the event loop.
     pub(crate) fn keep_ready(&self, told: &Told) {
         self.entries.iter().for_each(|entry| entry.keep_ready(told));
@@ -117,14 +141,11 @@ impl Opener {
     /// Opens resource number `position` of the policy for a caller, and sends the result to `answer`.
     pub(crate) fn open(&self, position: u32, caller: Caller, answer: &UnboundedSender<OpenAnswer>) {
         let entry = usize::try_from(position).ok().and_then(|position| self.entries.get(position));
-        let outcome = match entry {
-            None => Err(unknown(position)),
-            Some(Entry { shared: Some(shared), .. }) => Ok(Arc::clone(shared)),
-            Some(entry) => return entry.open(caller, answer.clone()),
-        };
-        // A closed channel means that the worker has gone, and its question with it.
-        let said = outcome.as_ref().err().map(|failure| failure.text.clone());
-        let _ = answer.send(OpenAnswer { ticket: caller.ticket, outcome, said, lease: None });
+        match entry {
+            Some(entry) => entry.open(caller, answer.clone()),
+            // A closed channel means that the worker has gone, and its question with it.
+            None => drop(answer.send(unknown(caller.ticket, position))),
+        }
     }
 }
 
@@ -164,13 +185,12 @@ pub(crate) fn stale(ticket: u32) -> OpenAnswer {
     OpenAnswer { ticket, outcome: Err(failure), said: None, lease: None }
 }
 
-fn unknown(position: u32) -> OpenFailure {
-    OpenFailure {
-        errno: Errno::NOENT,
-        text: format!(
-            "the worker asked for resource number {position}, which the policy does not have"
-        ),
-    }
+fn unknown(ticket: u32, position: u32) -> OpenAnswer {
+    let text =
+        format!("the worker asked for resource number {position}, which the policy does not have");
+    let said = Some(text.clone());
+    let failure = OpenFailure { errno: Errno::NOENT, text };
+    OpenAnswer { ticket, outcome: Err(failure), said, lease: None }
 }
 
 #[cfg(test)]
