@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use fdbroker_tests::{skip, systemd::ServiceManager};
+use fdbroker_tests::{is_root, skip, systemd::ServiceManager};
 
-use super::{built, is_there, root, succeed};
+use super::{built, is_there, making_a_package, root, succeed};
 
 const SERVICE: &str = "fdbrokerd.service";
 const SOCKET: &str = "fdbrokerd.socket";
@@ -32,6 +32,9 @@ user = "root"
 /// Two packages of this version, the second to upgrade to; built by the first call.
 fn packages() -> Result<&'static [PathBuf; 2], String> {
     static PACKAGES: OnceLock<[PathBuf; 2]> = OnceLock::new();
+    if !is_root() {
+        return Err("only root can install a package".to_owned());
+    }
     for tool in ["cargo-deb", "dpkg", "make", "ld", "objcopy"] {
         if !is_there(tool) {
             return Err(format!("there is no {tool}"));
@@ -42,6 +45,7 @@ fn packages() -> Result<&'static [PathBuf; 2], String> {
 
 fn package(revision: &str) -> PathBuf {
     let built = built();
+    let _alone = making_a_package();
     let mut make = Command::new("make");
     make.arg("deb")
         .env("BUILT", &built)

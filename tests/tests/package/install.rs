@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use fdbroker_tests::{Directory, skip};
+use fdbroker_tests::{Directory, is_root, skip, systemd::ServiceManager};
 
 use super::{built, is_there, root, succeed};
 
@@ -101,4 +101,48 @@ fn make_install_puts_each_file_in_its_place_and_uninstall_leaves_none() {
             assert!(!directory.join(own).exists(), "{own} is left");
         }
     }
+}
+
+#[test]
+fn an_rpm_package_is_made() {
+    let what = "the RPM package";
+    let tools = ["cargo-generate-rpm", "make", "ld", "objcopy"];
+    if let Some(missing) = tools.iter().find(|tool| !is_there(tool)) {
+        return skip(what, &format!("there is no {missing}"));
+    }
+    // As another user, cargo cannot be run.
+    if !is_root() {
+        return skip(what, "only root makes packages here");
+    }
+    let _alone = super::making_a_package();
+    let mut make = Command::new("make");
+    make.arg("rpm").env("BUILT", built()).env("FAST", "1").env_remove("MAKEFLAGS");
+    succeed(make.current_dir(root()));
+    let mut packages = fs::read_dir(built()).unwrap().map(|entry| entry.unwrap().path());
+    let package = packages.find(|path| path.extension() == Some("rpm".as_ref())).unwrap();
+    assert!(fs::read(package).unwrap().starts_with(b"\xed\xab\xee\xdb"), "it is no RPM package");
+    skip("the installation of the RPM package", "no machine of the tests has RPM");
+}
+
+#[test]
+fn what_make_install_installs_serves_after_the_lines_of_the_readme() {
+    let what = "an installation from the checkout";
+    if let Some(missing) = ["make", "ld", "objcopy", "ar"].iter().find(|tool| !is_there(tool)) {
+        return skip(what, &format!("there is no {missing}"));
+    }
+    let manager = match ServiceManager::boot_without_broker() {
+        Ok(manager) => manager,
+        Err(reason) => return skip(what, &reason),
+    };
+    make("install", "/usr/local", &manager.path("/"));
+    let page = fs::read_to_string(root().join("README.md")).unwrap();
+    let lines = page.split("sudo make install\n").nth(1).unwrap().split("```").next().unwrap();
+    let script = lines.replace("sudo ", "");
+    assert!(script.contains("systemctl enable"), "{script}");
+    manager.succeed(&["sh", "-ec", &script]);
+    let refused = manager.run_as(12345, &["fdbroker", "get", "10/3"]);
+    assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+    assert_eq!(manager.property("fdbrokerd.service", "ActiveState"), "active");
+    manager.succeed(&["systemctl", "reload", "fdbrokerd"]);
+    manager.end();
 }

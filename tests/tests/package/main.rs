@@ -8,6 +8,7 @@ mod install;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fdbroker_tests::binaries::{binaries, escrow_library};
 
@@ -20,6 +21,12 @@ fn root() -> &'static Path {
 fn built() -> PathBuf {
     binaries();
     escrow_library()
+}
+
+/// Held while a package is made: all are made of the same directory.
+fn making_a_package() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether a program is on the path.

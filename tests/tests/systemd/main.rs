@@ -7,6 +7,7 @@
 //! - [`hardening`]: what the units leave to the broker
 //! - [`leases`]: leases that outlive the broker
 //! - [`many`]: what many deposits cost the next broker
+//! - [`memory`]: memory that runs out
 //! - [`mirror`]: deposits that outlive the broker
 //! - [`owners`]: owners of tags that outlive the broker
 //! - [`room`]: how much room the service manager has
@@ -21,6 +22,7 @@ mod ends;
 mod hardening;
 mod leases;
 mod many;
+mod memory;
 mod mirror;
 mod owners;
 mod room;
