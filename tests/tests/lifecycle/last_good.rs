@@ -140,7 +140,8 @@ fn check_tells_that_the_running_broker_is_under_an_older_policy() {
     fs::remove_file(machine.0.join("policy.d/50-bad.toml")).unwrap();
     daemon.says(&["reload"]);
     let said = daemon.run(&check);
-    assert_eq!((said.status, said.err.as_str()), (0, ""), "{said:?}");
+    // A user is told that root's broker would miss an account.
+    assert!(said.status == 0 && !said.err.contains("older policy"), "{said:?}");
 }
 
 #[test]
