@@ -703,7 +703,8 @@ class FakeBroker(WithDirectory):
     def test_what_is_not_known_in_a_listing_is_none(self) -> None:
         raw = struct.pack("=hBBiIiH", 1, 200, 0xFF, 0, 0xFFFFFFFF, -1, 0)
         with self.faked(says(HELLO, listing(raw))) as broker:
-            expected = Listed(Slot(1, 0), None, True, True, None, None, "", "ktls-or-relayed")
+            route = "ktls-or-relayed"
+            expected = Listed(Slot(1, 0), None, True, True, None, None, "", route, True)
             self.assertEqual(broker.list(), [expected])
 
     def test_an_answer_that_breaks_off_is_not_asked_for_again(self) -> None:

@@ -365,6 +365,21 @@ fn assert_same_but_for_whom(example: &Object, found: &Object) {
 }
 
 #[test]
+fn every_message_between_the_brokers_processes_is_in_its_table() {
+    let page = read("docs/protocol.md");
+    for source in ["wire/src/control/mod.rs", "wire/src/control/handover.rs"] {
+        let source = read(source);
+        let constants = source.lines().filter_map(|line| line.split("const ").nth(1));
+        let opcodes: Vec<_> = constants.filter_map(|text| text.split_once(": i16 = ")).collect();
+        assert!(opcodes.len() > 10, "{opcodes:?}");
+        for (name, number) in opcodes {
+            let row = format!("\n| {} | {name} |", number.trim_end_matches(';'));
+            assert!(page.contains(&row), "{name} is not in the table");
+        }
+    }
+}
+
+#[test]
 fn every_field_of_a_record_is_in_the_table_of_fields() {
     let page = read("docs/audit.md");
     let table = page.split("## Fields").nth(1).unwrap().split("## Forms").next().unwrap();

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::misspoken::malformed;
+use super::misspoken::{malformed, too_long};
 use crate::helper::answer::Failure;
 use crate::helper::stream::Stream;
 
@@ -15,6 +15,9 @@ pub(super) struct Message {
 
 /// The size of a length, which counts itself.
 const LENGTH: usize = 4;
+/// The longest body of a message before the log-in is over. Servers send far less, and other protocols' bytes read as a
+/// length are mostly far more.
+const LONGEST: usize = 30_000;
 /// Protocol 3.0.
 const VERSION: u32 = 3 << 16;
 
@@ -29,6 +32,9 @@ impl Message {
         let [kind, length @ ..] = head;
         let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
         let length = length.checked_sub(LENGTH).ok_or_else(|| malformed("first"))?;
+        if length > LONGEST {
+            return Err(too_long(kind, length));
+        }
         Ok(Self { kind, body: stream.take(length)? })
     }
 }

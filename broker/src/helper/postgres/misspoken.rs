@@ -10,6 +10,17 @@ pub(super) fn malformed(what: &str) -> Failure {
     )
 }
 
+/// A message of this type announces so many bytes.
+pub(super) fn too_long(kind: u8, length: usize) -> Failure {
+    let kind = kind.escape_ascii();
+    Failure::new(
+        Step::LogIn,
+        format!(
+            "the server begins a message of type \"{kind}\" and of {length} bytes during the log-in: is it PostgreSQL?"
+        ),
+    )
+}
+
 /// A message of this type has no place in the log-in.
 pub(super) fn unexpected(kind: u8) -> Failure {
     let kind = kind.escape_ascii();

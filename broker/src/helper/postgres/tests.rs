@@ -162,9 +162,9 @@ fn a_length_that_lies_is_refused_before_anything_is_waited_for() {
     for (length, expected) in [
         (0u32, "not valid"),
         (3, "not valid"),
-        (65_537, "more than 65536 bytes"),
-        (0x7fff_ffff, "more than 65536 bytes"),
-        (u32::MAX, "more than 65536 bytes"),
+        (65_537, "bytes during the log-in: is it PostgreSQL?"),
+        (0x7fff_ffff, "bytes during the log-in: is it PostgreSQL?"),
+        (u32::MAX, "bytes during the log-in: is it PostgreSQL?"),
     ] {
         let said = refusal(|mut server| {
             server.start_up();
