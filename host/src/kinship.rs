@@ -20,6 +20,45 @@ pub fn is_less_confined(pid: Pid) -> bool {
     filters(pid).is_some_and(|its| filters(getpid()).is_some_and(|own| its < own))
 }
 
+/// What a process may do beyond what its user may: see capabilities(7), pid_namespaces(7) and seccomp(2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Standing {
+    /// Its permitted capabilities, a bit each.
+    capabilities: u64,
+    /// In how many namespaces of processes it has a number, counted from the one of /proc.
+    depth: usize,
+    /// How many filters of system calls hold for it.
+    filters: u32,
+}
+
+impl Standing {
+    /// That of this process, as it is now.
+    #[must_use]
+    pub fn own() -> Option<Self> {
+        Self::of(getpid())
+    }
+
+    /// That of a process. `None` where /proc does not tell.
+    #[must_use]
+    pub fn of(pid: Pid) -> Option<Self> {
+        let status = fs::read_to_string(path(pid, "status")).ok()?;
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
+        Some(Self {
+            capabilities: u64::from_str_radix(field("CapPrm:")?.trim(), 16).ok()?,
+            depth: field("NSpid:")?.split_whitespace().count(),
+            filters: filters(pid)?,
+        })
+    }
+
+    /// Whether a process of this standing may do all that one of the other may.
+    #[must_use]
+    pub fn is_at_least(self, other: Self) -> bool {
+        self.capabilities & other.capabilities == other.capabilities
+            && self.depth <= other.depth
+            && self.filters <= other.filters
+    }
+}
+
 fn filters(pid: Pid) -> Option<u32> {
     let status = fs::read_to_string(path(pid, "status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("Seccomp_filters:"))?;
@@ -44,6 +83,21 @@ mod tests {
         assert!(!is_less_confined(pid));
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn who_has_fewer_capabilities_more_filters_or_is_deeper_may_do_less() {
+        let own = Standing { capabilities: 0b110, depth: 2, filters: 1 };
+        assert!(own.is_at_least(own));
+        assert!(Standing { capabilities: 0b111, depth: 1, filters: 0 }.is_at_least(own));
+        for lower in [
+            Standing { capabilities: 0b101, ..own },
+            Standing { depth: 3, ..own },
+            Standing { filters: 2, ..own },
+        ] {
+            assert!(!lower.is_at_least(own), "{lower:?}");
+        }
+        assert_eq!(Standing::own(), Standing::of(getpid()));
     }
 
     #[test]

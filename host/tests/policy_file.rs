@@ -277,7 +277,7 @@ fn what_is_wrong_with_the_file_and_with_its_text_is_reported_in_one_go() {
     place.make_directory("open", 0o777);
     place.write(
         "open/policy.toml",
-        "version = 2\nvresion = 1\n[[rules]]\nuser = \"no-such-user-here\"\n",
+        "version = 2\nvresion = 1\n[[rules]]\nuser = 7\n[[rules]]\ndeny = [\"*\"]\nuser = \"no-such-user-here\"\n",
     );
     place.mode("open/policy.toml", 0o666);
     let found = refusal(load_policy(&place.path("open/policy.toml")));

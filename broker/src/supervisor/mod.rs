@@ -29,6 +29,7 @@ mod state;
 mod take_over;
 mod workers;
 
+use fdbroker_host::Standing;
 use fdbroker_types::quoted;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
@@ -83,6 +84,8 @@ fn prepare(
     readiness: &mut notify::Readiness,
 ) -> Result<state::Supervisor, StartError> {
     signal::ignore_unused();
+    // Before any of it is given up.
+    let standing = Standing::own();
     memory::seal()?;
     // No thread starts before something is to be closed.
     let close_queue = CloseQueue::new();
@@ -92,7 +95,7 @@ fn prepare(
     adopt::seal_inherited().map_err(StartError::Seal)?;
     let standard_error = StandardError::open();
     // If it is to be replaced by a broker whose policy does not load, it goes on: an older policy is no reason.
-    let found = predecessor(arguments, socket.is_some())?;
+    let found = predecessor(arguments, socket.is_some(), standing)?;
     let last_good = policy::last_good::LastGood::chosen(arguments);
     let fallback = last_good.as_ref().filter(|_| found.is_none());
     let source = policy::source::PolicySource::read(arguments, fallback)?;
@@ -110,7 +113,7 @@ fn prepare(
         log.warn(SWAPPED);
     }
     let door = match (&predecessor, listener.own_path()) {
-        (None, Some(path)) => Door::open(path, &log),
+        (None, Some(path)) => Door::open(path, standing, &log),
         _ => Door::default(),
     };
     // Before anything of a peer's is here.
@@ -143,6 +146,7 @@ fn prepare(
 fn predecessor(
     arguments: &Arguments,
     has_socket: bool,
+    standing: Option<Standing>,
 ) -> Result<Option<(Predecessor, OwnedFd)>, StartError> {
     if !arguments.replace {
         return Ok(None);
@@ -151,7 +155,12 @@ fn predecessor(
         return Err(StartError::ReplacePassed);
     }
     let path = listener::place(arguments.socket.as_deref())?;
-    Predecessor::find(&path).map_err(|why| StartError::Replace(path, why))
+    let found = Predecessor::find(&path, standing);
+    let found = found.map_err(|why| StartError::Replace(path.clone(), why))?;
+    if found.is_some() && std::env::var_os("NOTIFY_SOCKET").is_some() {
+        return Err(StartError::Replace(path, HAS_A_STORE.to_owned()));
+    }
+    Ok(found)
 }
 
 /// The socket that peers connect to: passed in, or shared by the broker that is to be replaced, or bound here.
@@ -176,6 +185,10 @@ fn listen(
         bound => Ok((bound?, None)),
     }
 }
+
+/// Deposits that are in both would be lost, or come back although they were deleted.
+const HAS_A_STORE: &str = "a service manager starts this broker, and may have deposits of its own for it ($NOTIFY_SOCKET); \
+stop the one that runs first";
 
 const NOT_TO_BE_ASKED: &str = "it is not to be asked: a service manager started it (then use systemctl restart \
 fdbrokerd), it is of a version without --replace, or it does not serve yet";

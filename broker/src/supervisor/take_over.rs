@@ -53,8 +53,12 @@ impl Supervisor {
         let mut link = link.map_err(|error| error.to_string())?;
         link.handover(Handover::Begin);
         self.take_everything(&mut link).await?;
-        let Predecessor { pid, path, lock, door, .. } = predecessor;
-        self.succession = Some(Succession { link, pid, path, lock, door });
+        // That broker reloads nothing any more.
+        if self.source.has_changed() {
+            return Err("the policy's files have changed in the meantime; try again".to_owned());
+        }
+        let Predecessor { pid, path, lock, door, standing, .. } = predecessor;
+        self.succession = Some(Succession { link, pid, path, lock, door, standing });
         Ok(())
     }
 
@@ -132,14 +136,15 @@ impl Supervisor {
     pub(crate) fn commit(&mut self) -> Result<bool, String> {
         let Some(succession) = &self.succession else { return Ok(false) };
         succession.link.send_now(Handover::Commit).map_err(|error| did_not_wait(&error))?;
-        let Some(Succession { pid, path, lock, door, .. }) = self.succession.take() else {
+        let Some(Succession { pid, path, lock, door, standing, .. }) = self.succession.take()
+        else {
             return Ok(false);
         };
         let beside = beside(&path);
         if let Err(error) = self.listener.take_place(path, lock) {
             self.log.warn(&format!("the socket that was taken over: {error}"));
         }
-        self.door = Door::with(door, beside);
+        self.door = Door::with(door, beside, standing);
         let deposits = self.deposits.all().len();
         self.log.info(&format!("took over from broker {pid}, with deposits: {deposits}"));
         Ok(true)

@@ -78,6 +78,10 @@ impl Copies {
     fn write_all(&self) {
         while let Some(texts) = self.next() {
             let kept = self.place.keep(&texts);
+            if kept.is_err() {
+                // An older one must not be taken for the last good one: it may allow what has been revoked.
+                let _ = self.place.forget();
+            }
             self.note(&mut self.state(), kept);
         }
     }
@@ -100,7 +104,7 @@ impl Copies {
                 }
             }
             Err(error) if !std::mem::replace(&mut state.fails, true) => self.told.bad(format!(
-                "the policy in force cannot be kept as the last good one in {path}: {error}; set \
+                "the policy in force cannot be kept as the last good one in {path}: {error}; an older copy is removed; set \
                  StateDirectory=fdbroker in the unit, or start the broker with --state-directory"
             )),
             Err(_) => {}
@@ -114,9 +118,25 @@ impl Copies {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use tokio::sync::mpsc::unbounded_channel;
 
     use super::*;
+
+    #[test]
+    fn a_copy_that_cannot_be_replaced_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = LastGood::at(directory.path().join("copy"), Path::new("/policy"));
+        let (told, _news) = unbounded_channel();
+        let text = |text: &str| vec![PolicyText { path: "/policy".into(), text: text.into() }];
+        place.keep(&text("allows")).unwrap();
+        // A directory where the new copy is to be written: it fails, as on a full disk.
+        std::fs::create_dir(directory.path().join(".copy.new")).unwrap();
+        let state = Mutex::new(State { next: Some(text("revokes")), ..State::default() });
+        Copies { place: place.clone(), told: Told(told), state }.write_all();
+        assert!(place.read().unwrap().is_none(), "the older policy is still there");
+    }
 
     #[test]
     fn without_a_place_nothing_is_kept() {

@@ -76,7 +76,7 @@ impl LastGood {
         directory.map(|directory| Self::at(directory.join(NAME), policy))
     }
 
-    fn at(file: PathBuf, policy: &Path) -> Self {
+    pub(super) fn at(file: PathBuf, policy: &Path) -> Self {
         let policy = std::path::absolute(policy).unwrap_or_else(|_| policy.to_owned());
         Self { file, policy: policy.to_string_lossy().into_owned() }
     }
@@ -108,6 +108,14 @@ impl LastGood {
         let saved: jiff::Timestamp =
             copy.saved.parse().map_err(|error: jiff::Error| error.to_string())?;
         Ok(Some(Kept { stamp: stamp(saved, &copy.sha256), sources }))
+    }
+
+    /// Removes the copy.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn forget(&self) -> io::Result<()> {
+        remove_private_file(&self.file)
     }
 
     /// Replaces the copy; removes it if the policy has no files. Returns what to call it.

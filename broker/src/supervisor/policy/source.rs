@@ -122,6 +122,18 @@ impl PolicySource {
         self.named.as_deref().unwrap_or(Path::new(DEFAULT_POLICY))
     }
 
+    /// Whether its files do not say any more what was read of them.
+    pub(crate) fn has_changed(&self) -> bool {
+        let sources = fdbroker_host::read_policy(self.path(), &[Uid(0), owner()]);
+        match sources {
+            Ok(sources) => {
+                let read = sources.iter().map(|source| (&source.path, &source.text));
+                !read.eq(self.texts.iter().map(|text| (&text.path, &text.text)))
+            }
+            Err(_) => !self.texts.is_empty(),
+        }
+    }
+
     /// Reads it again, from the same place.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use std::os::unix::net::UnixStream as StdStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fdbroker_host::{has_same_user_ids, is_less_confined};
+use fdbroker_host::{Standing, has_same_user_ids, is_less_confined};
 use fdbroker_wire::Handover;
 use nix::sys::socket::{getsockopt, sockopt};
 use rustix::fs::Mode;
@@ -44,6 +44,8 @@ pub(crate) struct Door(Option<Open>);
 struct Open {
     socket: OwnedFd,
     path: PathBuf,
+    /// What this broker might do when it began: what takes its place may do as much.
+    standing: Standing,
     identity: Option<(u64, u64)>,
     watched: Option<Watched>,
     visitor: Option<Visitor>,
@@ -72,13 +74,13 @@ pub(crate) fn beside(path: &Path) -> PathBuf {
 impl Door {
     /// Opens it beside the socket that peers connect to. A broker that was started by a service manager has none: that
     /// would take the end of this process for the end of the broker.
-    pub(crate) fn open(path: &Path, log: &Log) -> Self {
+    pub(crate) fn open(path: &Path, standing: Option<Standing>, log: &Log) -> Self {
         if is_managed() {
             return Self(None);
         }
         let path = beside(path);
         match make(&path) {
-            Ok(socket) => Self::with(socket, path),
+            Ok(socket) => Self::with(socket, path, standing),
             Err(error) => {
                 log.warn(&format!(
                     "this broker cannot be replaced while it runs: cannot listen on {}: {error}",
@@ -90,14 +92,14 @@ impl Door {
     }
 
     /// Goes on with the one of a predecessor, if this broker is to have one.
-    pub(crate) fn with(socket: OwnedFd, path: PathBuf) -> Self {
-        if is_managed() {
+    pub(crate) fn with(socket: OwnedFd, path: PathBuf, standing: Option<Standing>) -> Self {
+        let Some(standing) = standing.filter(|_| !is_managed()) else {
             // Nobody is to wait there.
             let _ = fs::remove_file(&path);
             return Self(None);
-        }
+        };
         let identity = identity(&path).ok();
-        Self(Some(Open { socket, path, identity, watched: None, visitor: None }))
+        Self(Some(Open { socket, path, standing, identity, watched: None, visitor: None }))
     }
 
     /// Waits until another broker is ready to have everything. Can be dropped and called again.
@@ -153,7 +155,7 @@ impl Open {
         let Some(watched) = &self.watched else { return Ok(None) };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let stream = watched.read(|socket| Ok(accept_with(socket, flags)?)).await?;
-        match may_ask(&stream) {
+        match may_ask(&stream, self.standing) {
             Ok(pid) => {
                 let stream = UnixStream::from_std(StdStream::from(stream))?;
                 let link = Box::new(Link::new(stream, close_queue.clone())?);
@@ -203,9 +205,9 @@ impl Visitor {
 }
 
 /// Whether a process at the other end of a socket may have everything: it runs as this broker's own user, in its namespace of
-/// users. Where that is not root, the worker and all that the broker has started run as the same user; but they are
+/// users, and may do all that this broker might when it began. So root in a container may not. Where the user is not root, the worker and all that the broker has started run as the same user; but they are
 /// confined as the broker is, and more.
-fn may_ask(stream: &OwnedFd) -> Result<Pid, String> {
+fn may_ask(stream: &OwnedFd, standing: Standing) -> Result<Pid, String> {
     let peer = getsockopt(stream, sockopt::PeerCredentials).map_err(|error| error.to_string())?;
     let (uid, own) = (peer.uid(), geteuid());
     let pid = Pid::from_raw(peer.pid()).ok_or("it is in another namespace of processes")?;
@@ -215,6 +217,12 @@ fn may_ask(stream: &OwnedFd) -> Result<Pid, String> {
     }
     if !has_same_user_ids(pid) {
         return Err(format!("{asker} is in another user namespace"));
+    }
+    if !Standing::of(pid).is_some_and(|its| its.is_at_least(standing)) {
+        return Err(format!(
+            "{asker} may do less than this broker might when it began: it has fewer capabilities, more filters of system \
+             calls, or is in a namespace of processes further in"
+        ));
     }
     if !own.is_root() && !is_less_confined(pid) {
         return Err(format!(

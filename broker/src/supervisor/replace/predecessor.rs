@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream as StdStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use fdbroker_host::Standing;
 use fdbroker_wire::{Decoder, Handover, Limits, Message};
 use nix::sys::socket::{getsockopt, sockopt};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -31,6 +32,8 @@ pub(crate) struct Predecessor {
     pub(crate) path: PathBuf,
     pub(crate) lock: OwnedFd,
     pub(crate) door: OwnedFd,
+    /// What this process might do when it began.
+    pub(crate) standing: Option<Standing>,
 }
 
 /// What it shares.
@@ -46,7 +49,10 @@ impl Predecessor {
     ///
     /// # Errors
     /// Why it does not hand over.
-    pub(crate) fn find(path: &Path) -> Result<Option<(Self, OwnedFd)>, String> {
+    pub(crate) fn find(
+        path: &Path,
+        standing: Option<Standing>,
+    ) -> Result<Option<(Self, OwnedFd)>, String> {
         let Some(stream) = reach(&beside(path))? else { return Ok(None) };
         let peer = getsockopt(&stream, sockopt::PeerCredentials).map_err(|it| it.to_string())?;
         if peer.uid() != geteuid().as_raw() {
@@ -59,7 +65,7 @@ impl Predecessor {
             .map_err(|error| format!("it cannot be asked: {error}"))?;
         let (listener, lock, door) = shared(&stream)?;
         let (pid, path) = (peer.pid(), path.to_owned());
-        Ok(Some((Self { stream, pid, path, lock, door }, listener)))
+        Ok(Some((Self { stream, pid, path, lock, door, standing }, listener)))
     }
 
     /// The connection to it, for the event loop.

@@ -3,6 +3,8 @@
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+use fdbroker_host::Standing;
+
 use crate::supervisor::workers::link::Link;
 
 /// The way to that broker, and what it shares.
@@ -12,4 +14,5 @@ pub(crate) struct Succession {
     pub(crate) path: PathBuf,
     pub(crate) lock: OwnedFd,
     pub(crate) door: OwnedFd,
+    pub(crate) standing: Option<Standing>,
 }

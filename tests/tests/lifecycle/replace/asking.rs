@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::process::Command;
 
 use fdbroker_tests::newcomer::{Newcomer, door_of};
 use fdbroker_tests::{
@@ -42,6 +43,26 @@ fn another_user_the_worker_included_is_refused_even_if_it_may_connect() {
         assert!(newcomer.asks(Handover::<()>::VERSION).is_none(), "{user} was answered");
         wait_until("it is said", || daemon.log().text().matches(REFUSED).count() > count);
     }
+    daemon.connect().is_served((1, 0));
+}
+
+/// Connects, and ends when the other end does, or with 1 when it is answered.
+const ASKS: &str = "import socket, sys
+s = socket.socket(socket.AF_UNIX); s.settimeout(60); s.connect(sys.argv[1])
+sys.exit(len(s.recv(1)))";
+
+#[test]
+fn root_without_a_capability_that_the_broker_began_with_is_refused() {
+    if !needs_root("root with fewer capabilities") {
+        return;
+    }
+    let site = Site::new();
+    let daemon = site.broker().start();
+    let mut asks = Command::new("setpriv");
+    asks.args(["--bounding-set=-sys_ptrace", "--inh-caps=-all", "python3", "-c", ASKS]);
+    let ended = asks.arg(door_of(&site.socket())).status().unwrap();
+    assert_eq!(ended.code(), Some(0), "it was answered");
+    assert!(daemon.log().text().contains("it has fewer capabilities"));
     daemon.connect().is_served((1, 0));
 }
 
