@@ -67,7 +67,7 @@ fn check_notes_that_a_required_trail_takes_a_file() {
 fn check_refuses_users_that_do_not_exist() {
     let place = Place::new();
     let rule = "version = 1\n[tags.a]\nid = 1\n[broker]\nuser = 4242\n\
-                [[rules]]\nallow = [\"get\"]\nslots = [\"a/0\"]\nuser = \"no-such-user\"\n";
+                [[rules]]\ndeny = [\"get\"]\nslots = [\"a/0\"]\nuser = \"no-such-user\"\n";
     let said = place.says(1, &["check", &place.write("rule.toml", rule)]);
     assert!(said.contains("there is no user \"no-such-user\""), "{said}");
     let worker = format!("{POLICY}[broker]\nuser = \"no-such-user\"\n");

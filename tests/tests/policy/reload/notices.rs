@@ -112,15 +112,18 @@ fn a_policy_that_a_new_worker_begins_with_is_said_to_be_in_force_with_what_it_le
     });
 }
 
-/// Reads what the service manager was told until a READY=1 has come that nothing follows: it was
-/// told that each reload has ended.
+/// Reads what the service manager was told until a READY=1 has come that no RELOADING=1 follows: it was
+/// told that each reload has ended. What it is told of its store does not count.
 fn drained(notices: &Notices) {
     let mut last = String::new();
     wait_until("the last reload has ended", || {
         notices.0.set_nonblocking(true).unwrap();
         let mut message = [0; 4096];
         while let Ok(length) = notices.0.recv(&mut message) {
-            last = String::from_utf8_lossy(&message[..length]).into_owned();
+            let told = String::from_utf8_lossy(&message[..length]).into_owned();
+            if ["READY=1", "RELOADING=1"].iter().any(|begin| told.starts_with(begin)) {
+                last = told;
+            }
         }
         last.starts_with("READY=1")
     });
