@@ -13,13 +13,6 @@ pub fn has_same_user_ids(pid: Pid) -> bool {
     map(pid).is_ok_and(|its| map(getpid()).is_ok_and(|own| own == its))
 }
 
-/// Whether fewer filters of system calls hold for a process than for this one (Linux 5.9). One that this process started, or
-/// that such a one started, has as many at least. False where the kernel does not tell.
-#[must_use]
-pub fn is_less_confined(pid: Pid) -> bool {
-    filters(pid).is_some_and(|its| filters(getpid()).is_some_and(|own| its < own))
-}
-
 /// What a process may do beyond what its user may: see capabilities(7), pid_namespaces(7) and seccomp(2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Standing {
@@ -38,7 +31,7 @@ impl Standing {
         Self::of(getpid())
     }
 
-    /// That of a process. `None` where /proc does not tell.
+    /// That of a process. `None` where /proc does not tell: the filters, before Linux 5.9.
     #[must_use]
     pub fn of(pid: Pid) -> Option<Self> {
         let status = fs::read_to_string(path(pid, "status")).ok()?;
@@ -46,7 +39,7 @@ impl Standing {
         Some(Self {
             capabilities: u64::from_str_radix(field("CapPrm:")?.trim(), 16).ok()?,
             depth: field("NSpid:")?.split_whitespace().count(),
-            filters: filters(pid)?,
+            filters: field("Seccomp_filters:")?.trim().parse().ok()?,
         })
     }
 
@@ -57,12 +50,13 @@ impl Standing {
             && self.depth <= other.depth
             && self.filters <= other.filters
     }
-}
 
-fn filters(pid: Pid) -> Option<u32> {
-    let status = fs::read_to_string(path(pid, "status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("Seccomp_filters:"))?;
-    line.trim().parse().ok()
+    /// Whether fewer filters of system calls hold for a process of this standing than for one of the other. One that a
+    /// process started, or that such a one started, has as many at least.
+    #[must_use]
+    pub fn is_less_confined(self, other: Self) -> bool {
+        self.filters < other.filters
+    }
 }
 
 fn path(pid: Pid, name: &str) -> PathBuf {
@@ -80,7 +74,8 @@ mod tests {
         let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
         let pid = Pid::from_child(&child);
         assert!(has_same_user_ids(pid));
-        assert!(!is_less_confined(pid));
+        let (its, own) = (Standing::of(pid).unwrap(), Standing::own().unwrap());
+        assert!(!its.is_less_confined(own));
         child.kill().unwrap();
         child.wait().unwrap();
     }
@@ -103,6 +98,6 @@ mod tests {
     #[test]
     fn nothing_is_said_of_a_process_that_is_not_there() {
         let Some(nobody) = Pid::from_raw(i32::MAX) else { return };
-        assert!(!has_same_user_ids(nobody) && !is_less_confined(nobody));
+        assert!(!has_same_user_ids(nobody) && Standing::of(nobody).is_none());
     }
 }

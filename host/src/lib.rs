@@ -33,7 +33,7 @@ pub use account::{AccountError, Identity, account};
 pub use credential::{CredentialFault, certificate_fault, credential_fault, open_credential};
 pub use error::PolicyFileError;
 pub use fdbroker_policy::unit_of_cgroup;
-pub use kinship::{Standing, has_same_user_ids, is_less_confined};
+pub use kinship::{Standing, has_same_user_ids};
 pub use names::SystemNames;
 pub use namespace::sees_units;
 pub use policy_file::{MAX_POLICY_BYTES, load_policy, policy_files, read_policy};

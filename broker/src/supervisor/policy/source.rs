@@ -124,8 +124,7 @@ impl PolicySource {
 
     /// Whether its files do not say any more what was read of them.
     pub(crate) fn has_changed(&self) -> bool {
-        let sources = fdbroker_host::read_policy(self.path(), &[Uid(0), owner()]);
-        match sources {
+        match sources_of(self.path()) {
             Ok(sources) => {
                 let read = sources.iter().map(|source| (&source.path, &source.text));
                 !read.eq(self.texts.iter().map(|text| (&text.path, &text.text)))
@@ -247,9 +246,13 @@ fn with_account((policy, texts, names): Parts) -> Result<WithAccount, PolicyErro
 }
 
 fn from_file(path: &Path, before: &[KnownName]) -> Result<Parts, PolicyError> {
-    let trusted = [Uid(0), owner()];
-    let sources = fdbroker_host::read_policy(path, &trusted).map_err(PolicyError::File)?;
+    let sources = sources_of(path).map_err(PolicyError::File)?;
     from_sources(sources, Recorder::after(before))
+}
+
+/// The texts of a policy file and its drop-ins.
+fn sources_of(path: &Path) -> Result<Vec<SourceText>, PolicyFileError> {
+    fdbroker_host::read_policy(path, &[Uid(0), owner()])
 }
 
 fn from_sources(sources: Vec<SourceText>, names: Recorder<'_>) -> Result<Parts, PolicyError> {

@@ -12,7 +12,7 @@ use std::os::unix::net::UnixStream as StdStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fdbroker_host::{Standing, has_same_user_ids, is_less_confined};
+use fdbroker_host::{Standing, has_same_user_ids};
 use fdbroker_wire::Handover;
 use nix::sys::socket::{getsockopt, sockopt};
 use rustix::fs::Mode;
@@ -218,13 +218,16 @@ fn may_ask(stream: &OwnedFd, standing: Standing) -> Result<Pid, String> {
     if !has_same_user_ids(pid) {
         return Err(format!("{asker} is in another user namespace"));
     }
-    if !Standing::of(pid).is_some_and(|its| its.is_at_least(standing)) {
+    let its = Standing::of(pid);
+    if !its.is_some_and(|its| its.is_at_least(standing)) {
         return Err(format!(
             "{asker} may do less than this broker might when it began: it has fewer capabilities, more filters of system \
              calls, or is in a namespace of processes further in"
         ));
     }
-    if !own.is_root() && !is_less_confined(pid) {
+    let now = Standing::own();
+    let is_free = its.zip(now).is_some_and(|(its, own)| its.is_less_confined(own));
+    if !own.is_root() && !is_free {
         return Err(format!(
             "{asker} is as confined as this broker: it may be one that the broker started"
         ));
