@@ -1,4 +1,5 @@
-//! What worker and supervisor say to each other, and what a worker makes of it at its start.
+//! What worker and supervisor say to each other, and what a worker makes of it at its start; and what two brokers say of
+//! which one takes over.
 //!
 //! A message that reads is written and read as the same; no bytes make a worker panic, or leave a
 //! descriptor open that it does not hold.
@@ -7,7 +8,7 @@
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use fdbroker_fuzz::{Input, Ledger, Token};
-use fdbroker_wire::{Control, Decoder, Limits, Message};
+use fdbroker_wire::{Control, Decoder, Handover, Limits, Message};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -50,6 +51,13 @@ fn messages<F>(
 
 fn again(message: Message<Token>) {
     let Message::Extended(message) = message else { return };
+    if Handover::is(&message) {
+        let Ok(handover) = Handover::from_extended(message) else { return };
+        let written = handover.into_extended();
+        let body = written.body.clone();
+        let read = Handover::from_extended(written).expect("what was written can be read");
+        return assert_eq!(read.into_extended().body, body);
+    }
     let Ok(control) = Control::from_extended(message) else { return };
     let written = control.into_extended();
     let body = written.body.clone();

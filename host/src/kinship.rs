@@ -51,6 +51,12 @@ impl Standing {
             && self.filters <= other.filters
     }
 
+    /// Whether a process of this standing may look into others of other users (CAP_SYS_PTRACE).
+    #[must_use]
+    pub fn may_trace(self) -> bool {
+        self.capabilities & TRACE != 0
+    }
+
     /// Whether fewer filters of system calls hold for a process of this standing than for one of the other. One that a
     /// process started, or that such a one started, has as many at least.
     #[must_use]
@@ -58,6 +64,9 @@ impl Standing {
         self.filters < other.filters
     }
 }
+
+/// The bit of CAP_SYS_PTRACE, see linux/capability.h.
+const TRACE: u64 = 1 << 19;
 
 fn path(pid: Pid, name: &str) -> PathBuf {
     PathBuf::from(format!("/proc/{}/{name}", pid.as_raw_nonzero()))
@@ -92,6 +101,7 @@ mod tests {
         ] {
             assert!(!lower.is_at_least(own), "{lower:?}");
         }
+        assert!(!own.may_trace() && Standing { capabilities: TRACE, ..own }.may_trace());
         assert_eq!(Standing::own(), Standing::of(getpid()));
     }
 

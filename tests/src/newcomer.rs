@@ -5,13 +5,30 @@ use std::path::{Path, PathBuf};
 
 use fdbroker_wire::{Decoder, Handover, Limits, Message};
 
-use crate::Peer;
+use crate::{HelperProcess, Peer};
 
 /// One connection to a running broker, where it is asked to hand over.
 #[derive(Debug)]
 pub struct Newcomer {
     peer: Peer,
     decoder: Decoder<OwnedFd>,
+    /// The broker that is asked.
+    broker: u32,
+    /// What that one has shown.
+    shown: Option<i32>,
+}
+
+/// The listening socket of a broker that hands over, and what else decides who listens.
+#[derive(Debug)]
+pub struct Place {
+    /// The socket.
+    pub socket: OwnedFd,
+    /// Device and inode of its file.
+    pub file: (u64, u64),
+    /// The locked file.
+    pub lock: OwnedFd,
+    /// Where the broker is asked.
+    pub door: OwnedFd,
 }
 
 /// Where a broker is asked that listens on this socket.
@@ -21,16 +38,31 @@ pub fn door_of(socket: &Path) -> PathBuf {
     name.into()
 }
 
+/// Who holds the lock of a socket's place, as its file says.
+pub fn locked_by(socket: &Path) -> u32 {
+    let mut name = socket.as_os_str().to_owned();
+    name.push(".lock");
+    std::fs::read_to_string(name).unwrap().trim().parse().unwrap()
+}
+
 impl Newcomer {
-    /// Over this connection.
-    pub fn over(peer: Peer) -> Self {
-        Self { peer, decoder: Decoder::new(Limits::CONTROL) }
+    /// Over this connection, to the broker of this number.
+    pub fn over(peer: Peer, broker: u32) -> Self {
+        Self { peer, decoder: Decoder::new(Limits::CONTROL), broker, shown: None }
     }
 
     /// Connects where the broker is asked that listens on this socket.
     #[track_caller]
     pub fn at(socket: &Path) -> Self {
-        Self::over(Peer::connect(&door_of(socket)).expect("the broker can be asked"))
+        let peer = Peer::connect(&door_of(socket)).expect("the broker can be asked");
+        Self::over(peer, locked_by(socket))
+    }
+
+    /// The same of another process.
+    #[track_caller]
+    pub fn of(helper: &HelperProcess, socket: &Path) -> Self {
+        let peer = helper.try_connect(&door_of(socket), None).expect("the broker can be asked");
+        Self::over(peer, locked_by(socket))
     }
 
     /// Says something. Returns whether the broker still takes it.
@@ -46,12 +78,40 @@ impl Newcomer {
         self.hears()
     }
 
-    /// Asks, and is given the three descriptors that a broker shares beforehand.
+    /// Asks, and may.
     #[track_caller]
     pub fn is_let_in(&mut self) {
-        assert!(matches!(self.asks(Handover::<()>::VERSION), Some(Handover::Listener(_))));
-        assert!(matches!(self.hears(), Some(Handover::Lock(_))));
-        assert!(matches!(self.hears(), Some(Handover::Door(_))));
+        let answer = self.asks(Handover::<()>::VERSION);
+        let Some(Handover::Welcome { shown, .. }) = answer else { panic!("{answer:?}") };
+        self.shown = Some(shown);
+    }
+
+    /// Says that it is ready, with room for everything. Returns whether the broker still takes it.
+    #[track_caller]
+    pub fn is_ready(&mut self) -> bool {
+        self.is_ready_with(u64::MAX)
+    }
+
+    /// The same with room for so many descriptors.
+    #[track_caller]
+    pub fn is_ready_with(&mut self, room: u64) -> bool {
+        let shown = self.shown.expect("it was let in");
+        let name = std::fs::read_link(format!("/proc/{}/fd/{shown}", self.broker));
+        let name = name.map(|name| name.to_str().unwrap().to_owned()).unwrap_or_default();
+        self.says(Handover::Begin { room, name })
+    }
+
+    /// Reads what is shared first: who listens where.
+    #[track_caller]
+    pub fn hears_place(&mut self) -> Place {
+        let state = self.hears();
+        assert!(matches!(state, Some(Handover::State { .. })), "{state:?}");
+        let Some(Handover::Listener { socket, device, inode }) = self.hears() else {
+            panic!("no listening socket")
+        };
+        let Some(Handover::Lock(lock)) = self.hears() else { panic!("no lock") };
+        let Some(Handover::Door(door)) = self.hears() else { panic!("no door") };
+        Place { socket, file: (device, inode), lock, door }
     }
 
     /// The broker's next message of this kind, whatever comes before it; `None` if there is no further one.
@@ -72,6 +132,13 @@ impl Newcomer {
     /// Reads everything that the broker has to hand over.
     #[track_caller]
     pub fn hears_everything(&mut self) {
-        while !matches!(self.hears(), Some(Handover::Complete { .. })) {}
+        loop {
+            match self.hears() {
+                Some(Handover::Complete { .. }) => return,
+                Some(Handover::Refused(why)) => panic!("{why}"),
+                Some(_) => {}
+                None => panic!("the broker goes on"),
+            }
+        }
     }
 }

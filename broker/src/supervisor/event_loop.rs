@@ -12,12 +12,12 @@ use super::StartError;
 use super::audit::records::Records;
 use super::deposits::mirror::Mirror;
 use super::deposits::mirror::resume::Stored;
-use super::hand_over::HandOver;
+use super::hand_over::{HandOver, to_hand_over};
 use super::leases::returned::Accounts;
 use super::news::News;
 use super::notify;
 use super::policy::reload::{Asker, Done};
-use super::replace::door::Successor;
+use super::replace::visitor::Successor;
 use super::resources::entry::OpenAnswer;
 use super::signals::{Order, Signals};
 use super::state::Supervisor;
@@ -186,7 +186,7 @@ impl Supervisor {
                     let asked = tokio::select! {
                         () = tokio::time::sleep(pause) => None,
                         () = signals.stop() => return Ok(Ended::Stopped),
-                        successor = self.door.asked(&self.listener, &self.close_queue, &self.log) => Some(successor),
+                        successor = self.door.asked(&self.close_queue, &self.log, || to_hand_over(&self.deposits, &self.leases)) => Some(successor),
                     };
                     if let Some(successor) = asked
                         && let Some(ended) = self.be_replaced(successor, &mut signals).await
@@ -260,7 +260,9 @@ impl Supervisor {
                 order = signals.next() => order.into(),
                 () = &mut waited, if !served => Event::Waited,
                 () = pulse.beat() => Event::Beat,
-                successor = self.door.asked(&self.listener, &self.close_queue, &self.log) => {
+                successor = self.door.asked(&self.close_queue, &self.log, || {
+                    to_hand_over(&self.deposits, &self.leases)
+                }) => {
                     Event::Asked(successor)
                 }
                 done = self.reloads.done() => Event::Reloaded(done),

@@ -9,9 +9,11 @@ use std::time::Duration;
 use fdbroker_wire::{Control, Handover, Message};
 use tokio::time::timeout;
 
-use super::leases::PassedOn;
-use super::replace::door::Successor;
+use super::deposits::Deposits;
+use super::leases::{self, Leases};
+use super::listener::pass_on::PassedOn;
 use super::replace::message::{Said, read};
+use super::replace::visitor::Successor;
 use super::signals::Signals;
 use super::state::Supervisor;
 use super::workers::link::Link;
@@ -41,11 +43,11 @@ impl Supervisor {
         signals: &mut Signals,
     ) -> HandOver {
         let Successor { mut link, pid } = successor;
-        let pid = pid.as_raw_nonzero();
+        let pid = pid.as_raw_pid();
         let deposits = match self.send_everything(&mut link) {
             Ok(deposits) => deposits,
             Err(error) => {
-                return HandOver::Failed(format!("leases cannot be handed over: {error}"));
+                return HandOver::Failed(format!("not everything can be handed over: {error}"));
             }
         };
         let patience = PATIENCE.saturating_add(PATIENCE_PER_DEPOSIT.saturating_mul(deposits));
@@ -86,12 +88,14 @@ impl Supervisor {
     fn send_everything(&mut self, link: &mut Link) -> io::Result<u32> {
         let leases = self.leases.to_pass_on(|uid| self.source.payers.of(uid))?;
         self.deposits.takers.forget_ended();
-        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        let aside = self.deposits.aside.all().count();
-        let descriptors = number(self.deposits.descriptors() + aside + leases.len() * 2);
-        link.handover(Handover::State { instance: self.source.instance(), descriptors });
-        for kept in self.deposits.aside.all() {
-            link.handover(Handover::Aside);
+        link.handover(Handover::State {
+            instance: self.source.instance(),
+            descriptors: to_hand_over(&self.deposits, &self.leases),
+            last_lease: self.opener.last_lease().0,
+        });
+        self.send_place(link)?;
+        for (kept, is_readmitted) in self.deposits.aside.all() {
+            link.handover(Handover::Aside { is_readmitted });
             link.deposit(kept);
         }
         self.deposits.all().for_each(|kept| link.deposit(kept));
@@ -106,14 +110,37 @@ impl Supervisor {
                 link.note(message, &Rc::clone(&taker.process));
             }
         }
-        for PassedOn { held, socket, process } in leases {
+        for leases::PassedOn { held, socket, process } in leases {
             process.into_iter().for_each(|process| link.handover(Handover::Holder(process)));
             link.handover_of(Handover::Lease(held, &*socket), &socket);
         }
-        let deposits = number(self.deposits.all().len() + aside);
+        let deposits = number(self.deposits.all().len() + self.deposits.aside.all().count());
         link.handover(Handover::Complete { deposits });
         Ok(deposits)
     }
+
+    /// Shares what decides who listens at the path: nobody accepts from the socket any more.
+    fn send_place(&self, link: &mut Link) -> io::Result<()> {
+        let not_ours = || Err(io::ErrorKind::Unsupported.into());
+        let PassedOn { socket, file: (device, inode), lock } =
+            self.listener.to_pass_on().unwrap_or_else(not_ours)?;
+        let door =
+            self.door.to_pass_on().unwrap_or_else(|| Err(io::ErrorKind::Unsupported.into()))?;
+        link.handover(Handover::Listener { socket, device, inode });
+        link.handover(Handover::Lock(lock));
+        link.handover(Handover::Door(door));
+        Ok(())
+    }
+}
+
+/// How many descriptors there are to be handed over.
+pub(crate) fn to_hand_over(deposits: &Deposits, leases: &Leases) -> u32 {
+    let aside = deposits.aside.all().count();
+    number(deposits.descriptors() + aside + deposits.takers.all().count() + leases.len() * 2)
+}
+
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// Sends what is queued, and waits until everything is the successor's. Can be dropped and called again.

@@ -31,7 +31,6 @@ mod workers;
 
 use fdbroker_host::Standing;
 use fdbroker_types::quoted;
-use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -142,12 +141,12 @@ fn prepare(
     Ok(supervisor)
 }
 
-/// The broker that is to be replaced and its socket, if one is to be, and runs.
+/// The broker that is to be replaced, if one is to be, and runs.
 fn predecessor(
     arguments: &Arguments,
     has_socket: bool,
     standing: Option<Standing>,
-) -> Result<Option<(Predecessor, OwnedFd)>, StartError> {
+) -> Result<Option<Predecessor>, StartError> {
     if !arguments.replace {
         return Ok(None);
     }
@@ -163,19 +162,21 @@ fn predecessor(
     Ok(found)
 }
 
-/// The socket that peers connect to: passed in, or shared by the broker that is to be replaced, or bound here.
+/// The socket that peers connect to: passed in, or bound here; or that of the broker that is to be replaced, which shares
+/// it later.
 fn listen(
     arguments: &Arguments,
     passed: Option<Listener>,
-    found: Option<(Predecessor, OwnedFd)>,
+    found: Option<Predecessor>,
     close_queue: &CloseQueue,
 ) -> Result<(Listener, Option<Predecessor>), StartError> {
     if let Some(mut listener) = passed {
         listener.let_all_in();
         return Ok((listener, None));
     }
-    if let Some((predecessor, socket)) = found {
-        return Ok((Listener::shared(socket, close_queue.clone()), Some(predecessor)));
+    if let Some(predecessor) = found {
+        let listener = Listener::yet_to_come(close_queue.clone()).map_err(StartError::Runtime)?;
+        return Ok((listener, Some(predecessor)));
     }
     let path = listener::place(arguments.socket.as_deref())?;
     match Listener::bind(path.clone(), close_queue.clone()) {

@@ -1,6 +1,7 @@
 //! The side of the new broker: it takes what the other one has, and commits when its own worker is ready.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use fdbroker_policy::Uid;
@@ -10,18 +11,18 @@ use tokio::time::timeout;
 
 use super::error::StartError;
 use super::leases::LeaseNumber;
+use super::listener::Listener;
 use super::replace::door::{Door, beside};
 use super::replace::message::{Said, read};
 use super::replace::predecessor::Predecessor;
-use super::replace::succession::Succession;
+use super::replace::room::has_room_for;
+use super::replace::succession::{Shared, Succession};
 use super::state::Supervisor;
 use super::workers::link::Link;
 use crate::fd::{Depositor, PeerFd, table};
 
 /// How long the other one may take until its next message.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How many descriptors this process has beside those that it takes over.
-const OWN: u64 = 128;
 
 impl Supervisor {
     /// Takes what a predecessor has, if there is one.
@@ -51,33 +52,41 @@ impl Supervisor {
         let stream = predecessor.stream().and_then(UnixStream::from_std);
         let link = stream.and_then(|stream| Link::new(stream, self.close_queue.clone()));
         let mut link = link.map_err(|error| error.to_string())?;
-        link.handover(Handover::Begin);
-        self.take_everything(&mut link).await?;
+        let Predecessor { pid, path, name, standing, .. } = predecessor;
+        link.handover(Handover::Begin { room: table::size(), name });
+        let shared = self.take_everything(&mut link).await?;
         // That broker reloads nothing any more.
         if self.source.has_changed() {
             return Err("the policy's files have changed in the meantime; try again".to_owned());
         }
-        let Predecessor { pid, path, lock, door, standing, .. } = predecessor;
-        self.succession = Some(Succession { link, pid, path, lock, door, standing });
+        self.succession = Some(Succession { link, pid, path, shared, standing });
         Ok(())
     }
 
-    async fn take_everything(&mut self, link: &mut Link) -> Result<(), String> {
-        let (mut taken, mut is_aside, mut holder) = (0, false, None);
+    async fn take_everything(&mut self, link: &mut Link) -> Result<Shared, String> {
+        let (mut taken, mut aside, mut holder) = (0, None, None);
+        let mut place = Place::default();
         loop {
             let message = timeout(PATIENCE, link.message()).await;
             let message = message.map_err(|_| "it sends nothing any more".to_owned())?;
             match read(message.map_err(|error| format!("it ended in between: {error}"))?)? {
-                Said::Handover(Handover::State { instance, descriptors }) => {
-                    has_room_for(descriptors)?;
+                Said::Handover(Handover::Refused(why)) => return Err(why),
+                Said::Handover(Handover::State { instance, descriptors, last_lease }) => {
+                    has_room_for(descriptors, table::size())?;
                     self.source.go_on_as(instance);
+                    self.opener.skip_leases(LeaseNumber(last_lease));
                 }
-                Said::Handover(Handover::Aside) => is_aside = true,
+                Said::Handover(Handover::Listener { socket, device, inode }) => {
+                    place.file = socket.into_inner().map(|socket| (socket, (device, inode)));
+                }
+                Said::Handover(Handover::Lock(file)) => place.lock = file.into_inner(),
+                Said::Handover(Handover::Door(socket)) => place.door = socket.into_inner(),
+                Said::Handover(Handover::Aside { is_readmitted }) => aside = Some(is_readmitted),
                 Said::Deposit(add) => {
                     let slot = add.slot;
                     taken += u32::from(self.deposits.keep(add, &self.source.payers));
-                    if std::mem::take(&mut is_aside) {
-                        self.deposits.set_aside(slot);
+                    if let Some(is_readmitted) = aside.take() {
+                        self.deposits.set_aside_as(slot, is_readmitted);
                     }
                 }
                 Said::Control(control) => self.take_process(control)?,
@@ -85,9 +94,7 @@ impl Supervisor {
                 Said::Handover(Handover::Lease(held, socket)) => {
                     self.take_lease(held, socket, holder.take())?;
                 }
-                Said::Handover(Handover::Complete { deposits }) if deposits == taken => {
-                    return Ok(());
-                }
+                Said::Handover(Handover::Complete { deposits }) if deposits == taken => break,
                 Said::Handover(Handover::Complete { deposits }) => {
                     return Err(format!("of its {deposits} deposits, {taken} arrived"));
                 }
@@ -95,6 +102,16 @@ impl Supervisor {
             }
             tokio::task::consume_budget().await;
         }
+        self.take_place(place)
+    }
+
+    /// Has the worker that comes accept from the socket that was shared.
+    fn take_place(&mut self, place: Place) -> Result<Shared, String> {
+        let Place { file: Some((socket, file)), lock: Some(lock), door: Some(door) } = place else {
+            return Err("it does not share its listening socket".to_owned());
+        };
+        self.listener = Listener::shared(socket, self.close_queue.clone());
+        Ok(Shared { file, lock, door })
     }
 
     /// Notes the owner of a tag, or who takes what.
@@ -136,15 +153,15 @@ impl Supervisor {
     pub(crate) fn commit(&mut self) -> Result<bool, String> {
         let Some(succession) = &self.succession else { return Ok(false) };
         succession.link.send_now(Handover::Commit).map_err(|error| did_not_wait(&error))?;
-        let Some(Succession { pid, path, lock, door, standing, .. }) = self.succession.take()
-        else {
+        let Some(Succession { pid, path, shared, standing, .. }) = self.succession.take() else {
             return Ok(false);
         };
-        let beside = beside(&path);
-        if let Err(error) = self.listener.take_place(path, lock) {
+        let (Shared { file, lock, door }, beside) = (shared, beside(&path));
+        if let Err(error) = self.listener.take_place(path, file, lock) {
             self.log.warn(&format!("the socket that was taken over: {error}"));
         }
         self.door = Door::with(door, beside, standing);
+        let pid = pid.as_raw_pid();
         let deposits = self.deposits.all().len();
         self.log.info(&format!("took over from broker {pid}, with deposits: {deposits}"));
         Ok(true)
@@ -155,12 +172,11 @@ fn did_not_wait(error: &io::Error) -> String {
     format!("it did not wait until this one was ready: {error}")
 }
 
-fn has_room_for(descriptors: u32) -> Result<(), String> {
-    let (needed, limit) = (u64::from(descriptors) + OWN, table::size());
-    if needed <= limit {
-        return Ok(());
-    }
-    Err(format!(
-        "it has {descriptors} descriptors, and this process may have {limit}; raise LimitNOFILE= or ulimit -n"
-    ))
+/// What was shared so far of what decides who listens at a path.
+#[derive(Default)]
+struct Place {
+    /// The listening socket, and what its file is.
+    file: Option<(OwnedFd, (u64, u64))>,
+    lock: Option<OwnedFd>,
+    door: Option<OwnedFd>,
 }

@@ -292,5 +292,15 @@ fn a_lease_goes_on_with_a_broker_that_takes_over() {
         answer => Some(connection(answer, &daemon).1),
     });
     let next = fdbroker_wire::Connection::parse(&next).unwrap().text(LEASE).unwrap().to_owned();
-    assert!(next.parse::<u64>().unwrap() > number, "a number is used twice");
+    let next = next.parse::<u64>().unwrap();
+    assert!(next > number, "a number is used twice");
+    // Nor is one whose lease has ended already.
+    operator(&daemon).end_lease(next).unwrap();
+    let newer = Daemon::with_policy(&policy).socket(daemon.socket().to_owned());
+    let last = newer.argument("--replace").start();
+    let mut daemon = daemon;
+    daemon.is_replaced();
+    let (_, last) = connection(last.connect().get(SLOT), &last);
+    let last = fdbroker_wire::Connection::parse(&last).unwrap().text(LEASE).unwrap().to_owned();
+    assert!(last.parse::<u64>().unwrap() > next, "the number of a lease that ended is used again");
 }

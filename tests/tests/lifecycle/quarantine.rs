@@ -37,7 +37,7 @@ fn a_deposit_without_a_record_is_not_kept() {
 }
 
 /// Deposits something in slot 1/5 on which three workers die; false where we may not.
-fn set_aside(daemon: &Daemon, what: &str) -> bool {
+pub(super) fn set_aside(daemon: &Daemon, what: &str) -> bool {
     daemon.connect().add((1, 5), what).done();
     let suspect = Control::<OwnedFd>::Suspect(Slot::new(1, 5).unwrap()).into_extended();
     let suspect = Message::Extended(suspect).to_bytes();

@@ -22,6 +22,7 @@ const COMPLETE: i16 = 168;
 const COMMIT: i16 = 169;
 const HOLDER: i16 = 170;
 const LEASE: i16 = 171;
+const WELCOME: i16 = 172;
 
 /// A message between a broker that runs and one that takes over from it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,23 +34,48 @@ pub enum Handover<F> {
     },
     /// Predecessor: I go on, and why.
     Refused(String),
-    /// Predecessor: the socket that peers connect to.
-    Listener(F),
-    /// Predecessor: the locked file beside it.
-    Lock(F),
-    /// Predecessor: the socket at which I am asked this. The last of its answers to [`Handover::Ask`].
-    Door(F),
+    /// Predecessor: you may ask. The answer to [`Handover::Ask`].
+    Welcome {
+        /// How many descriptors I would hand over now.
+        descriptors: u32,
+        /// The number of a descriptor of mine. What /proc calls it is to be told with [`Handover::Begin`]. None is
+        /// negative.
+        shown: i32,
+    },
     /// Successor: all that I can do without your state is done.
-    Begin,
+    Begin {
+        /// For how many descriptors I have room.
+        room: u64,
+        /// The name of the descriptor that was shown.
+        name: String,
+    },
     /// Predecessor: my worker has ended, and this is what I have. The first answer to [`Handover::Begin`].
     State {
         /// The number of this broker: see [`Setup::instance`](super::Setup::instance).
         instance: i64,
         /// How many descriptors follow.
         descriptors: u32,
+        /// The highest number that a lease has had.
+        last_lease: u64,
     },
+    /// Predecessor: the socket that peers connect to, which nobody accepts from.
+    Listener {
+        /// The socket.
+        socket: F,
+        /// The device of the socket's file.
+        device: u64,
+        /// The inode of that file.
+        inode: u64,
+    },
+    /// Predecessor: the locked file beside it.
+    Lock(F),
+    /// Predecessor: the socket at which I am asked all this.
+    Door(F),
     /// Predecessor: the deposit that follows is set aside.
-    Aside,
+    Aside {
+        /// Whether the next worker is to be given it.
+        is_readmitted: bool,
+    },
     /// Predecessor: the process (a pidfd) that has the lease that follows.
     Holder(F),
     /// Predecessor: a lease, and what was handed out on it.
@@ -86,7 +112,7 @@ pub struct HeldLease {
 
 impl<F> Handover<F> {
     /// The version of all this. A predecessor refuses every other one.
-    pub const VERSION: u32 = 1;
+    pub const VERSION: u32 = 2;
 
     /// The message as it is sent.
     pub fn into_extended(self) -> Extended<F> {
@@ -100,15 +126,28 @@ impl<F> Handover<F> {
                 out.string(&why);
                 (REFUSED, None)
             }
-            Self::Listener(socket) => (LISTENER, Some(socket)),
+            Self::Welcome { descriptors, shown } => {
+                out.u32(descriptors).i32(shown);
+                (WELCOME, None)
+            }
+            Self::Listener { socket, device, inode } => {
+                out.u64(device).u64(inode);
+                (LISTENER, Some(socket))
+            }
             Self::Lock(file) => (LOCK, Some(file)),
             Self::Door(socket) => (DOOR, Some(socket)),
-            Self::Begin => (BEGIN, None),
-            Self::State { instance, descriptors } => {
-                out.i64(instance).u32(descriptors);
+            Self::Begin { room, name } => {
+                out.u64(room).string(&name);
+                (BEGIN, None)
+            }
+            Self::State { instance, descriptors, last_lease } => {
+                out.i64(instance).u32(descriptors).u64(last_lease);
                 (STATE, None)
             }
-            Self::Aside => (ASIDE, None),
+            Self::Aside { is_readmitted } => {
+                out.u32(u32::from(is_readmitted));
+                (ASIDE, None)
+            }
             Self::Holder(process) => (HOLDER, Some(process)),
             Self::Lease(lease, socket) => {
                 out.lease(&lease);
@@ -126,7 +165,7 @@ impl<F> Handover<F> {
 
     /// Whether a message is of this kind.
     pub fn is(message: &Extended<F>) -> bool {
-        (ASK..=LEASE).contains(&message.op)
+        (ASK..=WELCOME).contains(&message.op)
     }
 
     /// Reads a message.
@@ -144,12 +183,23 @@ impl<F> Handover<F> {
         Some(match op {
             ASK => Self::Ask { version: fields.u32()? },
             REFUSED => Self::Refused(fields.string()?),
-            LISTENER => Self::Listener(descriptor?),
+            WELCOME => {
+                let (descriptors, shown) = (fields.u32()?, fields.i32()?);
+                Self::Welcome { descriptors, shown }
+            }
+            LISTENER => {
+                let (device, inode) = (fields.u64()?, fields.u64()?);
+                Self::Listener { socket: descriptor?, device, inode }
+            }
             LOCK => Self::Lock(descriptor?),
             DOOR => Self::Door(descriptor?),
-            BEGIN => Self::Begin,
-            STATE => Self::State { instance: fields.i64()?, descriptors: fields.u32()? },
-            ASIDE => Self::Aside,
+            BEGIN => Self::Begin { room: fields.u64()?, name: fields.string()? },
+            STATE => Self::State {
+                instance: fields.i64()?,
+                descriptors: fields.u32()?,
+                last_lease: fields.u64()?,
+            },
+            ASIDE => Self::Aside { is_readmitted: fields.u32()? != 0 },
             HOLDER => Self::Holder(descriptor?),
             LEASE => Self::Lease(fields.lease()?, descriptor?),
             COMPLETE => Self::Complete { deposits: fields.u32()? },
@@ -200,12 +250,13 @@ mod tests {
         let all = [
             Handover::Ask { version: 7 },
             Handover::Refused("no".to_owned()),
-            Handover::Listener(1),
+            Handover::Welcome { descriptors: 7, shown: -1 },
+            Handover::Listener { socket: 1, device: 1 << 33, inode: 1 << 40 },
             Handover::Lock(2),
             Handover::Door(3),
-            Handover::Begin,
-            Handover::State { instance: -5, descriptors: 6 },
-            Handover::Aside,
+            Handover::Begin { room: 1 << 33, name: "memory".to_owned() },
+            Handover::State { instance: -5, descriptors: 6, last_lease: 1 << 40 },
+            Handover::Aside { is_readmitted: true },
             Handover::Holder(4),
             Handover::Lease(lease(None), 5),
             Handover::Lease(lease(Some(10)), 5),
@@ -221,7 +272,7 @@ mod tests {
 
     #[test]
     fn what_lacks_its_descriptor_or_a_field_is_refused() {
-        let sent = Handover::<()>::Listener(()).into_extended();
+        let sent = Handover::<()>::Listener { socket: (), device: 1, inode: 2 }.into_extended();
         let bare = Extended { descriptors: Vec::new(), ..sent };
         assert_eq!(Handover::from_extended(bare), Err(Malformed { op: LISTENER }));
         let short = Extended { op: STATE, flags: 0, body: [0; 8][..].into(), descriptors: vec![] };

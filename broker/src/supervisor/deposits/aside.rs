@@ -30,8 +30,8 @@ impl Aside {
         self.0.len() < MAX
     }
 
-    pub(crate) fn add(&mut self, kept: Rc<Kept>) {
-        self.0.push(One { kept, readmitted: false });
+    pub(crate) fn add(&mut self, kept: Rc<Kept>, readmitted: bool) {
+        self.0.push(One { kept, readmitted });
     }
 
     /// Says of all that they may be given to workers again. Returns how many that are.
@@ -56,9 +56,9 @@ impl Aside {
         given_back
     }
 
-    /// All of them, oldest first.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Rc<Kept>> {
-        self.0.iter().map(|one| &one.kept)
+    /// All of them, oldest first, and whether they may be given to workers again.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&Rc<Kept>, bool)> {
+        self.0.iter().map(|one| (&one.kept, one.readmitted))
     }
 
     /// Their slots.

@@ -117,11 +117,16 @@ impl Deposits {
 
     /// Sets a deposit aside: no worker is given it. Returns whether there was one, and room for it.
     pub(crate) fn set_aside(&mut self, slot: Slot) -> bool {
+        self.set_aside_as(slot, false)
+    }
+
+    /// The same of one that was set aside before, and that workers may get again if it `is_readmitted`.
+    pub(crate) fn set_aside_as(&mut self, slot: Slot, is_readmitted: bool) -> bool {
         if !self.aside.has_room() {
             return false;
         }
         let kept = self.kept.remove(&slot);
-        kept.map(|kept| self.aside.add(kept)).is_some()
+        kept.map(|kept| self.aside.add(kept, is_readmitted)).is_some()
     }
 
     /// Puts what was set aside and readmitted back into slots that are empty: a new worker comes.

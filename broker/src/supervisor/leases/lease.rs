@@ -107,6 +107,11 @@ impl Numbers {
         self.0.fetch_max(number, Ordering::Relaxed);
     }
 
+    /// The highest that has been used.
+    pub(crate) fn last(&self) -> LeaseNumber {
+        LeaseNumber(self.0.load(Ordering::Relaxed))
+    }
+
     pub(crate) fn next(&self) -> LeaseNumber {
         LeaseNumber(self.0.fetch_add(1, Ordering::Relaxed) + 1)
     }

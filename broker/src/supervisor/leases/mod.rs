@@ -116,6 +116,11 @@ impl Leases {
         Ok(())
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.held.borrow().len()
+    }
+
     /// Returns all of them, for a successor.
     ///
     /// # Errors

@@ -9,7 +9,7 @@
 mod access;
 mod acl;
 mod floods;
-mod pass_on;
+pub(super) mod pass_on;
 mod repair;
 mod shut_out;
 

@@ -8,30 +8,22 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::UnixStream as StdStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fdbroker_host::{Standing, has_same_user_ids};
-use fdbroker_wire::Handover;
-use nix::sys::socket::{getsockopt, sockopt};
+use fdbroker_host::Standing;
 use rustix::fs::Mode;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, socket_with,
 };
-use rustix::process::{Pid, geteuid, getpid, umask};
-use tokio::net::UnixStream;
-use tokio::time::{Instant, timeout_at};
+use rustix::process::{getpid, umask};
 
-use super::message::{Said, read};
+use super::asker::may_ask;
+use super::visitor::{Successor, Visitor};
 use crate::fd::CloseQueue;
 use crate::log::Log;
-use crate::supervisor::listener::Listener;
-use crate::supervisor::workers::link::Link;
 use crate::sys::watch::Watched;
 
-/// How long one may take from its first word until it is ready to have everything.
-const PREPARING: Duration = Duration::from_secs(60);
 /// How many wait until another one has asked.
 const WAITING: i32 = 4;
 /// The pause after an accept that failed.
@@ -49,19 +41,6 @@ struct Open {
     identity: Option<(u64, u64)>,
     watched: Option<Watched>,
     visitor: Option<Visitor>,
-}
-
-/// One that asks.
-struct Visitor {
-    link: Box<Link>,
-    pid: Pid,
-    until: Instant,
-}
-
-/// One that is ready to have everything.
-pub(crate) struct Successor {
-    pub(crate) link: Box<Link>,
-    pub(crate) pid: Pid,
 }
 
 /// Where the broker is asked that listens at a path.
@@ -98,16 +77,24 @@ impl Door {
             let _ = fs::remove_file(&path);
             return Self(None);
         };
+        // Brokers that ask see who called this last.
+        let _ = listen(&socket, WAITING);
         let identity = identity(&path).ok();
         Self(Some(Open { socket, path, standing, identity, watched: None, visitor: None }))
     }
 
-    /// Waits until another broker is ready to have everything. Can be dropped and called again.
+    /// A duplicate of it, for a successor; `None` if there is none.
+    pub(crate) fn to_pass_on(&self) -> Option<io::Result<OwnedFd>> {
+        self.0.as_ref().map(|open| open.socket.try_clone())
+    }
+
+    /// Waits until another broker is ready to have everything, and has room for it: for as many descriptors as `needed`
+    /// says. Can be dropped and called again.
     pub(crate) async fn asked(
         &mut self,
-        listener: &Listener,
         close_queue: &CloseQueue,
         log: &Log,
+        needed: impl Fn() -> u32,
     ) -> Successor {
         let Some(open) = &mut self.0 else { return std::future::pending().await };
         loop {
@@ -118,11 +105,11 @@ impl Door {
                 }
                 continue;
             };
-            match visitor.asks(listener, &open.socket).await {
+            match visitor.asks(log, &needed).await {
                 Ok(false) => {}
                 Ok(true) => {
-                    if let Some(Visitor { link, pid, .. }) = open.visitor.take() {
-                        return Successor { link, pid };
+                    if let Some(visitor) = open.visitor.take() {
+                        return visitor.into_successor();
                     }
                 }
                 // It has gone, or makes no sense.
@@ -155,84 +142,16 @@ impl Open {
         let Some(watched) = &self.watched else { return Ok(None) };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let stream = watched.read(|socket| Ok(accept_with(socket, flags)?)).await?;
-        match may_ask(&stream, self.standing) {
-            Ok(pid) => {
-                let stream = UnixStream::from_std(StdStream::from(stream))?;
-                let link = Box::new(Link::new(stream, close_queue.clone())?);
-                let until = Instant::now() + PREPARING;
-                Ok(Some(Visitor { link, pid, until }))
-            }
+        match may_ask(&stream, self.standing)
+            .and_then(|pid| Visitor::new(stream, pid, self.standing, close_queue))
+        {
+            Ok(visitor) => Ok(Some(visitor)),
             Err(why) => {
                 log.warn(&format!("a process that asked to replace this broker is refused: {why}"));
                 Ok(None)
             }
         }
     }
-}
-
-impl Visitor {
-    /// Reads its next message; returns whether it is ready. Can be dropped and called again.
-    async fn asks(&mut self, listener: &Listener, door: &OwnedFd) -> Result<bool, String> {
-        let message = timeout_at(self.until, self.link.message()).await;
-        let message = message.map_err(|_| "it takes too long".to_owned())?;
-        match read(message.map_err(|error| error.to_string())?)? {
-            Said::Handover(Handover::Ask { version }) => self.answer(version, listener, door),
-            Said::Handover(Handover::Begin) => return Ok(true),
-            _ => return Err("it does not ask".to_owned()),
-        }
-        Ok(false)
-    }
-
-    fn answer(&mut self, version: u32, listener: &Listener, door: &OwnedFd) {
-        let own = Handover::<OwnedFd>::VERSION;
-        if version != own {
-            let why = format!("it speaks version {version} of the hand-over, and I version {own}");
-            return self.link.handover(Handover::Refused(why));
-        }
-        let shared = listener.to_pass_on().unwrap_or_else(|| Err(ErrorKind::Unsupported.into()));
-        match shared.and_then(|(socket, lock)| Ok((socket, lock, door.try_clone()?))) {
-            Ok((socket, lock, door)) => {
-                self.link.handover(Handover::Listener(socket));
-                self.link.handover(Handover::Lock(lock));
-                self.link.handover(Handover::Door(door));
-            }
-            Err(error) => {
-                let why = format!("my listening socket cannot be passed on: {error}");
-                self.link.handover(Handover::Refused(why));
-            }
-        }
-    }
-}
-
-/// Whether a process at the other end of a socket may have everything: it runs as this broker's own user, in its namespace of
-/// users, and may do all that this broker might when it began. So root in a container may not. Where the user is not root, the worker and all that the broker has started run as the same user; but they are
-/// confined as the broker is, and more.
-fn may_ask(stream: &OwnedFd, standing: Standing) -> Result<Pid, String> {
-    let peer = getsockopt(stream, sockopt::PeerCredentials).map_err(|error| error.to_string())?;
-    let (uid, own) = (peer.uid(), geteuid());
-    let pid = Pid::from_raw(peer.pid()).ok_or("it is in another namespace of processes")?;
-    let asker = format!("process {} of user {uid}", peer.pid());
-    if uid != own.as_raw() || pid == getpid() {
-        return Err(format!("{asker}; this broker runs as user {}", own.as_raw()));
-    }
-    if !has_same_user_ids(pid) {
-        return Err(format!("{asker} is in another user namespace"));
-    }
-    let its = Standing::of(pid);
-    if !its.is_some_and(|its| its.is_at_least(standing)) {
-        return Err(format!(
-            "{asker} may do less than this broker might when it began: it has fewer capabilities, more filters of system \
-             calls, or is in a namespace of processes further in"
-        ));
-    }
-    let now = Standing::own();
-    let is_free = its.zip(now).is_some_and(|(its, own)| its.is_less_confined(own));
-    if !own.is_root() && !is_free {
-        return Err(format!(
-            "{asker} is as confined as this broker: it may be one that the broker started"
-        ));
-    }
-    Ok(pid)
 }
 
 /// Whether a service manager started this process, and watches it.

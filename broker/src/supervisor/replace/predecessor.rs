@@ -14,9 +14,12 @@ use nix::sys::socket::{getsockopt, sockopt};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
-use rustix::process::geteuid;
+use rustix::process::{Pid, geteuid};
 
 use super::door::beside;
+use super::room::has_room_for;
+use super::shown::name_of;
+use crate::fd::table;
 use crate::look::timespec;
 use crate::sys::receive::receive;
 use crate::transmit::{rest, transmit};
@@ -24,48 +27,41 @@ use crate::transmit::{rest, transmit};
 /// How long it may take to answer: at worst, another one is asking at the moment.
 const ANSWERS: Duration = Duration::from_secs(10);
 
-/// A broker that agrees to hand over, and what it shares beforehand.
+/// A broker that agrees to hand over.
 pub(crate) struct Predecessor {
     pub(crate) stream: OwnedFd,
-    pub(crate) pid: i32,
+    pub(crate) pid: Pid,
     /// Where peers connect.
     pub(crate) path: PathBuf,
-    pub(crate) lock: OwnedFd,
-    pub(crate) door: OwnedFd,
+    /// What that broker calls what it has shown.
+    pub(crate) name: String,
     /// What this process might do when it began.
     pub(crate) standing: Option<Standing>,
 }
 
-/// What it shares.
-#[derive(Default)]
-struct Shared {
-    listener: Option<OwnedFd>,
-    lock: Option<OwnedFd>,
-    door: Option<OwnedFd>,
-}
-
 impl Predecessor {
-    /// Asks the broker that listens at a path; returns it, and its listening socket. `None` if none is to be asked there.
+    /// Asks the broker that listens at a path. `None` if none is to be asked there.
     ///
     /// # Errors
-    /// Why it does not hand over.
-    pub(crate) fn find(
-        path: &Path,
-        standing: Option<Standing>,
-    ) -> Result<Option<(Self, OwnedFd)>, String> {
+    /// Why it does not hand over, or why it would be in vain.
+    pub(crate) fn find(path: &Path, standing: Option<Standing>) -> Result<Option<Self>, String> {
         let Some(stream) = reach(&beside(path))? else { return Ok(None) };
         let peer = getsockopt(&stream, sockopt::PeerCredentials).map_err(|it| it.to_string())?;
         if peer.uid() != geteuid().as_raw() {
             return Err(format!("user {} listens at {}", peer.uid(), beside(path).display()));
         }
+        let pid = Pid::from_raw(peer.pid()).ok_or("it is in another namespace of processes")?;
         let version = Handover::<OwnedFd>::VERSION;
         let question = Handover::<OwnedFd>::Ask { version }.into_extended();
         let head = question.head();
         transmit(stream.as_fd(), &rest([&head[..], &question.body[..]], 0), &[])
             .map_err(|error| format!("it cannot be asked: {error}"))?;
-        let (listener, lock, door) = shared(&stream)?;
-        let (pid, path) = (peer.pid(), path.to_owned());
-        Ok(Some((Self { stream, pid, path, lock, door, standing }, listener)))
+        let (descriptors, shown) = welcomed(&stream)?;
+        has_room_for(descriptors, table::most())?;
+        let name = name_of(pid, shown).map_err(|error| {
+            format!("this process may not look into it (/proc/{pid}/fd): {error}; {MORE_CONFINED}")
+        })?;
+        Ok(Some(Self { stream, pid, path: path.to_owned(), name, standing }))
     }
 
     /// The connection to it, for the event loop.
@@ -73,6 +69,9 @@ impl Predecessor {
         Ok(StdStream::from(self.stream.try_clone()?))
     }
 }
+
+const MORE_CONFINED: &str =
+    "start it outside of the Landlock domain, or the profile of a security module, that it is in";
 
 fn reach(path: &Path) -> Result<Option<OwnedFd>, String> {
     let failed = |error: Errno| format!("{}: {error}", path.display());
@@ -89,24 +88,13 @@ fn reach(path: &Path) -> Result<Option<OwnedFd>, String> {
 }
 
 /// Reads its answer.
-fn shared(stream: &OwnedFd) -> Result<(OwnedFd, OwnedFd, OwnedFd), String> {
+fn welcomed(stream: &OwnedFd) -> Result<(u32, i32), String> {
     let (mut decoder, until) = (Decoder::new(Limits::CONTROL), Instant::now() + ANSWERS);
-    let mut shared = Shared::default();
-    loop {
-        match next(stream, &mut decoder, until)? {
-            Handover::Listener(socket) => shared.listener = Some(socket),
-            Handover::Lock(file) => shared.lock = Some(file),
-            Handover::Door(socket) => shared.door = Some(socket),
-            Handover::Refused(why) => return Err(why),
-            _ => return Err(NO_ANSWER.to_owned()),
-        }
-        if let Shared { listener: Some(_), lock: Some(_), door: Some(_) } = shared {
-            break;
-        }
+    match next(stream, &mut decoder, until)? {
+        Handover::Welcome { descriptors, shown } => Ok((descriptors, shown)),
+        Handover::Refused(why) => Err(why),
+        _ => Err(NO_ANSWER.to_owned()),
     }
-    let Shared { listener, lock, door } = shared;
-    let all = listener.zip(lock).zip(door).map(|((listener, lock), door)| (listener, lock, door));
-    all.ok_or_else(|| NO_ANSWER.to_owned())
 }
 
 const NO_ANSWER: &str = "it does not answer what it was asked";

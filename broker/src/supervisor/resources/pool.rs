@@ -104,6 +104,16 @@ impl Opener {
         open.map(|entry| entry.openable.resource())
     }
 
+    /// The highest number that a lease has had.
+    pub(crate) fn last_lease(&self) -> LeaseNumber {
+        self.numbers.last()
+    }
+
+    /// No lease has this number, or a lower one, from now on.
+    pub(crate) fn skip_leases(&self, last: LeaseNumber) {
+        self.numbers.skip(last);
+    }
+
     /// Takes a place among the holders of a resource, for a lease of a predecessor's, whose number is not used
     /// again. `None` if they are not counted, or there is no such resource any more.
     pub(crate) fn hold(&self, name: &str, number: LeaseNumber) -> Option<OwnedSemaphorePermit> {

@@ -4,9 +4,11 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 
+use fdbroker_tests::binaries::binaries;
+use fdbroker_tests::daemon::TRIER;
 use fdbroker_tests::newcomer::{Newcomer, door_of};
 use fdbroker_tests::{
-    Daemon, HelperProcess, Ids, Peer, WORKER, is_root, needs_root, process, wait_until,
+    Daemon, HelperProcess, Ids, Peer, WORKER, is_root, needs_root, process, skip, wait_until,
 };
 use fdbroker_wire::Handover;
 
@@ -39,7 +41,7 @@ fn another_user_the_worker_included_is_refused_even_if_it_may_connect() {
     fs::set_permissions(&door, fs::Permissions::from_mode(0o666)).unwrap();
     for (count, user) in [STRANGER, WORKER].into_iter().enumerate() {
         let other = HelperProcess::user(user);
-        let mut newcomer = Newcomer::over(other.try_connect(&door, None).unwrap());
+        let mut newcomer = Newcomer::of(&other, &site.socket());
         assert!(newcomer.asks(Handover::<()>::VERSION).is_none(), "{user} was answered");
         wait_until("it is said", || daemon.log().text().matches(REFUSED).count() > count);
     }
@@ -70,19 +72,58 @@ fn root_without_a_capability_that_the_broker_began_with_is_refused() {
 fn what_is_as_confined_as_a_users_broker_is_refused() {
     let Some(builder) = Daemon::built_in("a user's broker that is to be replaced") else { return };
     let daemon = builder.start();
-    let door = door_of(daemon.socket());
     // A process of the same user, which the broker did not start.
-    let own = if is_root() {
-        HelperProcess::user(fdbroker_tests::daemon::TRIER)
-    } else {
-        HelperProcess::same()
-    };
-    let mut newcomer = Newcomer::over(own.try_connect(&door, None).unwrap());
+    let own = if is_root() { HelperProcess::user(TRIER) } else { HelperProcess::same() };
+    let mut newcomer = Newcomer::of(&own, daemon.socket());
     newcomer.is_let_in();
     drop(newcomer);
     let supervisor = process::status(daemon.supervisor_pid(), "Seccomp_filters");
     let worker = process::status(daemon.worker_pid(), "Seccomp_filters");
     assert!(worker.parse::<u32>().unwrap() >= supervisor.parse::<u32>().unwrap());
+}
+
+/// Becomes the program that is named, in a Landlock domain that refuses no more than to make device nodes.
+const CONFINED: &str = r#"#!/usr/bin/env python3
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+def call(number, *rest):
+    found = libc.syscall(number, *rest)
+    if found < 0: raise OSError(ctypes.get_errno(), f"system call {number}")
+    return found
+MAKE_BLOCK = (ctypes.c_uint64 * 1)(1 << 11)
+rules = call(444, ctypes.byref(MAKE_BLOCK), ctypes.c_size_t(8), 0)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+call(446, rules, 0)
+os.execv("DAEMON", ["DAEMON"] + sys.argv[1:])
+"#;
+
+#[test]
+fn what_landlock_alone_confines_is_refused() {
+    let what = "a new broker in a Landlock domain";
+    let Some(builder) = Daemon::built_in(what) else { return };
+    let daemon = builder.start();
+    let program = CONFINED.replace("DAEMON", binaries().daemon.to_str().unwrap());
+    let program = daemon.directory().file("confined", program, 0o755);
+    let confined = || Daemon::built_in(what).unwrap().daemon(program.clone());
+    let (_, said) = confined().argument("--version").fail();
+    if said.contains("system call 444") {
+        return skip(what, "the kernel has no Landlock, or it is switched off");
+    }
+    let newer = confined().socket(daemon.socket().to_owned()).argument("--replace");
+    let (status, said) = newer.fail();
+    assert!(status == 1 && said.contains("this process may not look into it"), "{said}");
+    // Nor does it help not to look.
+    let own = if is_root() { HelperProcess::user(TRIER) } else { HelperProcess::same() };
+    let mut newcomer = Newcomer::of(&own, daemon.socket());
+    newcomer.is_let_in();
+    assert!(newcomer.says(Handover::Begin { room: u64::MAX, name: "/memfd:x".to_owned() }));
+    let answer = newcomer.hears();
+    assert!(
+        matches!(&answer, Some(Handover::Refused(why)) if why.contains("Landlock")),
+        "{answer:?}"
+    );
+    assert!(daemon.log().text().contains(REFUSED));
+    own.connect(&daemon).is_served((1, 0));
 }
 
 #[test]
@@ -91,7 +132,7 @@ fn another_version_is_refused_with_the_reason() {
     let daemon = site.broker().start();
     match Newcomer::at(&site.socket()).asks(7) {
         Some(Handover::Refused(why)) => {
-            assert_eq!(why, "it speaks version 7 of the hand-over, and I version 1");
+            assert_eq!(why, "it speaks version 7 of the hand-over, and I version 2");
         }
         other => panic!("{other:?}"),
     }

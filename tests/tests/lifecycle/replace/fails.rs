@@ -4,12 +4,12 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use fdbroker_tests::newcomer::Newcomer;
+use fdbroker_tests::newcomer::{Newcomer, locked_by};
 use fdbroker_tests::{Daemon, fixtures, wait_until};
 use fdbroker_wire::Handover;
 use rustix::process::Signal;
 
-use super::{GOES_ON, Site, locked_by};
+use super::{GOES_ON, Site};
 
 /// A broker with a deposit.
 fn with_deposit(site: &Site) -> Daemon {
@@ -65,6 +65,31 @@ fn the_last_good_policy_is_no_reason_to_take_over() {
 }
 
 #[test]
+fn too_few_descriptors_are_told_before_anything_stops() {
+    const DEPOSITS: i32 = 300;
+    let site = Site::new();
+    let daemon = with_deposit(&site);
+    let mut peer = daemon.connect();
+    for index in 1..DEPOSITS {
+        let file = fixtures::file_saying("kept");
+        peer.add_descriptor((1, index), file.as_fd(), b"").done();
+    }
+    let worker = daemon.worker_pid();
+    let (status, said) = site.newer().descriptor_limit(400).fail();
+    assert_eq!(status, 1, "{said}");
+    assert!(said.contains("it needs 428; raise its `ulimit -Hn`"), "{said}");
+    assert_eq!(daemon.worker_pid(), worker);
+    // The same, of one that asked while there was less.
+    let mut newcomer = Newcomer::at(&site.socket());
+    newcomer.is_let_in();
+    assert!(newcomer.is_ready_with(400));
+    let answer = newcomer.hears();
+    assert!(matches!(&answer, Some(Handover::Refused(why)) if why.contains("428")), "{answer:?}");
+    assert_eq!(daemon.worker_pid(), worker);
+    assert!(peer.del((1, 1)).errno() == 0, "its connection was cut");
+}
+
+#[test]
 fn an_audit_file_that_cannot_be_opened_disturbs_nobody() {
     let site = Site::new();
     let daemon = with_deposit(&site);
@@ -96,13 +121,13 @@ fn one_that_leaves_after_it_asked_for_everything_has_taken_nothing() {
     let daemon = with_deposit(&site);
     let mut newcomer = Newcomer::at(&site.socket());
     newcomer.is_let_in();
-    assert!(newcomer.says(Handover::Begin));
+    assert!(newcomer.is_ready());
     drop(newcomer);
     wait_until("it goes on", || times(&daemon) == 1);
     goes_on(&site, &daemon);
     let mut newcomer = Newcomer::at(&site.socket());
     newcomer.is_let_in();
-    assert!(newcomer.says(Handover::Begin));
+    assert!(newcomer.is_ready());
     newcomer.hears_everything();
     drop(newcomer);
     wait_until("it goes on", || times(&daemon) == 2);
@@ -116,9 +141,9 @@ fn one_that_talks_nonsense_has_taken_nothing() {
     let daemon = with_deposit(&site);
     let mut newcomer = Newcomer::at(&site.socket());
     newcomer.is_let_in();
-    assert!(newcomer.says(Handover::Begin));
+    assert!(newcomer.is_ready());
     newcomer.hears_everything();
-    newcomer.says(Handover::Aside);
+    newcomer.says(Handover::Aside { is_readmitted: true });
     wait_until("it goes on", || times(&daemon) == 1);
     assert!(!newcomer.says(Handover::Commit), "its commit was taken");
     goes_on(&site, &daemon);
@@ -131,7 +156,7 @@ fn one_that_hangs_is_given_up_after_10_s_and_cannot_commit_any_more() {
     let began = Instant::now();
     let mut newcomer = Newcomer::at(&site.socket());
     newcomer.is_let_in();
-    assert!(newcomer.says(Handover::Begin));
+    assert!(newcomer.is_ready());
     newcomer.hears_everything();
     // A client that asks now waits in the queue.
     let mut peer = daemon.connect();
@@ -149,7 +174,7 @@ fn a_broker_that_is_told_to_stop_in_between_stops() {
     let mut daemon = with_deposit(&site);
     let mut newcomer = Newcomer::at(&site.socket());
     newcomer.is_let_in();
-    assert!(newcomer.says(Handover::Begin));
+    assert!(newcomer.is_ready());
     newcomer.hears_everything();
     assert_eq!(daemon.end(Signal::TERM).code(), Some(0));
     assert!(!newcomer.says(Handover::Commit), "its commit was taken");
@@ -163,7 +188,7 @@ fn a_commit_is_the_end_of_the_old_broker() {
     let mut daemon = with_deposit(&site);
     let mut newcomer = Newcomer::at(&site.socket());
     newcomer.is_let_in();
-    assert!(newcomer.says(Handover::Begin));
+    assert!(newcomer.is_ready());
     newcomer.hears_everything();
     assert!(newcomer.says(Handover::Commit));
     daemon.is_replaced();

@@ -4,13 +4,16 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::{UnixListener, UnixStream};
 
 use fdbroker::{Broker, Slot};
-use fdbroker_tests::{HelperProcess, fixtures, process, request, wait_until};
+use fdbroker_tests::newcomer::{Newcomer, locked_by};
+use fdbroker_tests::{HelperProcess, fixtures, process, request, skip, wait_until};
 use rustix::process::Signal;
 
-use super::{Site, locked_by};
+use super::super::quarantine::set_aside;
+use super::Site;
 
 /// How many connections are deposited.
 const CONNECTIONS: i32 = 1000;
@@ -78,6 +81,49 @@ fn the_socket_and_its_lock_pass_over_and_the_last_broker_removes_them() {
     let left = fs::read_dir(site.directory.path()).unwrap();
     let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_second_replace_names_the_broker_that_ran() {
+    let site = Site::new();
+    let first = site.broker().start();
+    let second = site.replace(first);
+    let pid = second.supervisor_pid();
+    let third = site.replace(second);
+    let told = format!("took over from broker {pid}, ");
+    assert!(third.log().text().contains(&told), "{}", third.log().text());
+}
+
+#[test]
+fn the_socket_is_shared_as_it_is_when_nobody_accepts_any_more() {
+    let site = Site::new();
+    let daemon = site.broker().start();
+    let mut newcomer = Newcomer::at(&site.socket());
+    newcomer.is_let_in();
+    fs::remove_file(site.socket()).unwrap();
+    wait_until("it is bound again", || site.socket().exists());
+    let file = fs::metadata(site.socket()).unwrap();
+    wait_until("it is said", || daemon.log().text().contains("it has been recreated"));
+    assert!(newcomer.is_ready());
+    let place = newcomer.hears_place();
+    assert_eq!(place.file, (file.dev(), file.ino()));
+    drop(UnixStream::connect(site.socket()).unwrap());
+    assert!(UnixListener::from(place.socket).accept().is_ok(), "another socket was shared");
+}
+
+#[test]
+fn what_was_set_aside_and_readmitted_comes_back() {
+    let site = Site::new();
+    let daemon = site.broker().start();
+    if !set_aside(&daemon, "poisoned") {
+        return skip("a readmitted deposit", "descriptors of others cannot be taken");
+    }
+    wait_until("the next one serves", || {
+        daemon.says(&["status"]).contains("deposits_set_aside=1/5")
+    });
+    daemon.reload_files();
+    let daemon = site.replace(daemon);
+    assert_eq!(daemon.connect().get((1, 5)).payload(), b"poisoned");
 }
 
 fn inode(found: &fs::Metadata) -> u64 {

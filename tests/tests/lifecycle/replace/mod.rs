@@ -10,7 +10,7 @@ mod fails;
 mod kept;
 mod load;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use fdbroker_tests::{Builder, Daemon, Directory, fixtures};
 
@@ -56,10 +56,3 @@ impl Site {
 
 /// What the log says when a broker goes on.
 const GOES_ON: &str = "this broker goes on";
-
-/// Who holds the lock of a socket's place, as its file says.
-fn locked_by(socket: &Path) -> u32 {
-    let mut name = socket.as_os_str().to_owned();
-    name.push(".lock");
-    std::fs::read_to_string(name).unwrap().trim().parse().unwrap()
-}
