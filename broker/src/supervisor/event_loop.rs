@@ -143,7 +143,8 @@ impl Supervisor {
     /// Goes on from what an earlier supervisor left with the service manager.
     fn resume(&mut self, stored: Stored) -> io::Result<Mirror> {
         let payers = &self.source.payers;
-        let leases = self.deposits.resume(stored, &self.close_queue, payers, &self.log)?;
+        let (leases, has_losses) =
+            self.deposits.resume(stored, &self.close_queue, payers, &self.log)?;
         let accounts = Accounts {
             payers,
             unclosed: &self.unclosed,
@@ -151,6 +152,7 @@ impl Supervisor {
         };
         let mirror = self.deposits.mirror.clone();
         self.leases.resume(mirror.clone(), leases, &accounts);
+        mirror.resumed(has_losses);
         Ok(mirror)
     }
 

@@ -71,7 +71,8 @@ impl Deposits {
     }
 
     /// Goes on from what an earlier supervisor left with the service manager, and mirrors what happens
-    /// from now on. Returns the leases that come back. To be called within the event loop's runtime.
+    /// from now on. Returns the leases that come back, and whether something does not: once the leases are entered, the
+    /// mirror is to be told that. To be called within the event loop's runtime.
     ///
     /// # Errors
     /// When the service manager cannot be reached, or there is no memory.
@@ -81,7 +82,7 @@ impl Deposits {
         close_queue: &CloseQueue,
         payers: &Payers,
         log: &Rc<Log>,
-    ) -> io::Result<Vec<ReturnedLease>> {
+    ) -> io::Result<(Vec<ReturnedLease>, bool)> {
         let Returned { deposits, owners, leases, has_losses } =
             self.mirror.resume(stored, close_queue, log)?;
         for resumed in deposits {
@@ -93,10 +94,7 @@ impl Deposits {
         for Owner { tag, pid, process } in owners {
             self.note(tag, pid, Some(process));
         }
-        if has_losses {
-            self.mirror.forget_lost();
-        }
-        Ok(leases)
+        Ok((leases, has_losses))
     }
 
     fn enter(&mut self, add: Add<PeerFd>, payers: &Payers) -> Option<Rc<Kept>> {

@@ -234,8 +234,11 @@ impl Mirror {
     }
 
     /// All that came back has been entered. What did not come back must be in the journal no more.
-    pub(crate) fn forget_lost(&self) {
-        self.change(State::rewrite);
+    pub(crate) fn resumed(&self, has_losses: bool) {
+        self.change(|state| {
+            state.resumed(has_losses);
+            Ok(())
+        });
     }
 
     fn begin(&mut self, state: State, store: Store, log: Rc<Log>) {

@@ -336,6 +336,43 @@ mod tests {
         assert_eq!(resumed(vec![("j5", pipe())]), (vec![], told));
     }
 
+    /// Starts with a journal that has deposits; returns how many came back.
+    fn start_with(journal: &Journal) -> usize {
+        let (mut stored, log) = (Stored::default(), Log::open(Format::Text).unwrap());
+        assert!(stored.take("j1", journal.share().unwrap()).is_ok());
+        let (mut state, returned) = stored.resume(&CloseQueue::new(), &log).unwrap();
+        let count = returned.deposits.len();
+        for resumed in returned.deposits {
+            let (Add { slot, ufd, payload, .. }, Mirrored { number, at }) = resumed.into_parts();
+            let (payer, descriptor, leaving) = (Payer::named(7), None, None);
+            let kept = Rc::new(Kept { slot, payer, ufd, payload, descriptor, leaving });
+            let entered = state.change(|state| {
+                state.enter(&kept, number, at);
+                Ok(())
+            });
+            entered.unwrap();
+        }
+        let resumed = state.change(|state| {
+            state.resumed(returned.has_losses);
+            Ok(())
+        });
+        resumed.unwrap();
+        count
+    }
+
+    #[test]
+    fn a_long_journal_comes_back_as_a_whole_at_each_start() {
+        let mut journal = Journal::begin().unwrap();
+        // More than what is not tidied.
+        for index in 0..100 {
+            let slot = Slot::new(1, index).unwrap();
+            let (payer, payload) = (Payer::named(7), vec![1; 1 << 14].into());
+            let kept = Kept { slot, payer, ufd: -1, payload, descriptor: None, leaving: None };
+            journal.append(&Record::Kept(&kept, None)).unwrap();
+        }
+        assert_eq!([(); 3].map(|()| start_with(&journal)), [100; 3]);
+    }
+
     #[test]
     fn the_newest_journal_counts_and_others_are_removed() {
         let left = vec![("j3", journal(3, None)), ("j4", journal(4, Some(1))), ("o1", pipe())];

@@ -52,6 +52,8 @@ pub(super) struct State {
     pub(super) is_full: bool,
     /// The journal lacks something.
     is_behind: bool,
+    /// The journal has more than was entered here so far.
+    resumes: bool,
 }
 
 /// Why a descriptor is not stored.
@@ -78,6 +80,7 @@ impl State {
             has_new_room: false,
             is_full: false,
             is_behind: false,
+            resumes: false,
         }
     }
 
@@ -93,14 +96,15 @@ impl State {
         Ok(state)
     }
 
-    /// The same with the newest journal of an earlier supervisor, or what is wrong with it.
+    /// The same with the newest journal of an earlier supervisor, or what is wrong with it. Until all that it has
+    /// is entered ([`State::resumed`]), nothing of it is given up.
     pub(super) fn open(
         memory: std::os::fd::OwnedFd,
         number: u64,
         room: Room,
     ) -> Result<(Self, Entries), String> {
         let (journal, entries) = Journal::open(memory)?;
-        Ok((Self::of(journal, number, room), entries))
+        Ok((Self { resumes: true, ..Self::of(journal, number, room) }, entries))
     }
 
     /// How much room there is.
@@ -155,13 +159,25 @@ impl State {
         &mut self,
         change: impl FnOnce(&mut Self) -> io::Result<()>,
     ) -> io::Result<()> {
-        let changed = change(self).and_then(|()| self.use_room()).and_then(|()| self.tidy());
+        let changed = change(self).and_then(|()| self.use_room());
+        if self.resumes {
+            // The next supervisor needs what is not entered yet.
+            self.is_behind |= changed.is_err();
+            return changed;
+        }
+        let changed = changed.and_then(|()| self.tidy());
         if changed.is_err() || self.is_behind {
             self.is_behind = true;
             self.rewrite()?;
             self.is_behind = false;
         }
         Ok(())
+    }
+
+    /// All that the journal has, and that is still so, has been entered. To be called within [`State::change`].
+    pub(super) fn resumed(&mut self, has_losses: bool) {
+        self.resumes = false;
+        self.is_behind |= has_losses;
     }
 
     /// Enters a deposit.
@@ -450,7 +466,7 @@ impl State {
     ///
     /// # Errors
     /// When there is no memory for that.
-    pub(super) fn rewrite(&mut self) -> io::Result<()> {
+    fn rewrite(&mut self) -> io::Result<()> {
         let keys = self.content.keys();
         let records = keys.iter().filter_map(|key| self.content.record(*key));
         let places = self.journal.rewrite(records)?;
