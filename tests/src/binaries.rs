@@ -25,10 +25,18 @@ pub struct Binaries {
     pub upgrader: PathBuf,
     /// The many users of [`crate::siege`].
     pub load: PathBuf,
+    /// The processes of [`crate::traffic`].
+    pub traffic: PathBuf,
 }
 
-const NAMES: [&str; 5] =
-    ["fdbrokerd", "fdbroker", "fdbroker-test-peer", "fdbroker-test-upgrader", "fdbroker-load"];
+const NAMES: [&str; 6] = [
+    "fdbrokerd",
+    "fdbroker",
+    "fdbroker-test-peer",
+    "fdbroker-test-upgrader",
+    "fdbroker-load",
+    "fdbroker-test-traffic",
+];
 const READY_MADE: &str = "FDBROKER_TEST_BINARIES";
 
 /// The programs; built by the first call.
@@ -44,8 +52,8 @@ pub fn binaries() -> &'static Binaries {
 }
 
 fn in_directory(directory: &Path) -> Binaries {
-    let [daemon, command, peer, upgrader, load] = NAMES.map(|name| directory.join(name));
-    Binaries { daemon, command, peer, upgrader, load }
+    let [daemon, command, peer, upgrader, load, traffic] = NAMES.map(|name| directory.join(name));
+    Binaries { daemon, command, peer, upgrader, load, traffic }
 }
 
 /// Builds an example of this package in the profile of this process; returns its path.
@@ -81,7 +89,7 @@ pub fn escrow_library() -> PathBuf {
     own.ancestors().nth(2).expect("a program of cargo's lies deep enough").to_owned()
 }
 
-fn built() -> [PathBuf; 5] {
+fn built() -> [PathBuf; 6] {
     let packages = ["-p", "fdbrokerd", "-p", "fdbroker-cli", "-p", "fdbroker-tests", "--bins"];
     let built = build(&packages);
     NAMES.map(|name| {
@@ -127,7 +135,7 @@ fn of_this_process() -> (PathBuf, String) {
 }
 
 /// Copies the programs to where every user can run them.
-fn reachable(built: &[PathBuf; 5]) -> Binaries {
+fn reachable(built: &[PathBuf; 6]) -> Binaries {
     if !crate::is_root() {
         return in_directory(built[0].parent().unwrap());
     }

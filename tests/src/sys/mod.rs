@@ -4,6 +4,7 @@
 //! says on what that rests.
 
 mod beginning;
+mod connection;
 mod message;
 mod page;
 mod process;
@@ -15,6 +16,7 @@ pub use beginning::{
     become_before, in_a_child, in_own_session, limit_before, pass_descriptors, start_with_pid,
     with_signals_blocked,
 };
+pub use connection::{Progress, progress, same_description};
 pub use message::{Control, Received, receive, send, send_all, send_controls, send_out_of_band};
 pub use page::Page;
 pub use process::{at_exit, become_user, limit_descriptors, pin, processors, raise_descriptors};

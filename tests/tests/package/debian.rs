@@ -1,13 +1,9 @@
 //! The Debian package, from the first installation to the purge.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::OnceLock;
 
-use fdbroker_tests::{is_root, skip, systemd::ServiceManager};
-
-use super::{built, is_there, making_a_package, root, succeed};
+use fdbroker_tests::package::{install, machine_with_packages};
+use fdbroker_tests::systemd::ServiceManager;
 
 const SERVICE: &str = "fdbrokerd.service";
 const SOCKET: &str = "fdbrokerd.socket";
@@ -29,58 +25,6 @@ allow = ["operate"]
 user = "root"
 "#;
 
-/// Two packages of this version, the second to upgrade to; built by the first call.
-fn packages() -> Result<&'static [PathBuf; 2], String> {
-    static PACKAGES: OnceLock<[PathBuf; 2]> = OnceLock::new();
-    if !is_root() {
-        return Err("only root can install a package".to_owned());
-    }
-    for tool in ["cargo-deb", "dpkg", "make", "ld", "objcopy"] {
-        if !is_there(tool) {
-            return Err(format!("there is no {tool}"));
-        }
-    }
-    Ok(PACKAGES.get_or_init(|| ["1", "2"].map(package)))
-}
-
-fn package(revision: &str) -> PathBuf {
-    let built = built();
-    let _alone = making_a_package();
-    let mut make = Command::new("make");
-    make.arg("deb")
-        .env("BUILT", &built)
-        .env("FAST", "1")
-        .env("REVISION", revision)
-        .env_remove("MAKEFLAGS");
-    succeed(make.current_dir(root()));
-    let end = format!("-{revision}_");
-    let files = fs::read_dir(&built).unwrap().map(|entry| entry.unwrap().path());
-    let mut packages = files.filter(|path| {
-        let name = path.file_name().unwrap().to_string_lossy();
-        name.starts_with("fdbroker_") && name.contains(&end) && name.ends_with(".deb")
-    });
-    packages.next().expect("a package was made")
-}
-
-/// A machine without the broker, and with both packages below /root.
-fn booted(what: &str) -> Option<ServiceManager> {
-    let packages = packages().map_err(|reason| skip(what, &reason)).ok()?;
-    let booted = ServiceManager::boot_without_broker();
-    let manager = booted.map_err(|reason| skip(what, &reason)).ok()?;
-    for (package, name) in packages.iter().zip(["first", "second"]) {
-        fs::copy(package, manager.path(&format!("/root/{name}.deb"))).unwrap();
-    }
-    Some(manager)
-}
-
-/// What dpkg said.
-#[track_caller]
-fn install(manager: &ServiceManager, name: &str) -> String {
-    let package = format!("/root/{name}.deb");
-    let script = format!("dpkg --force-confold -i {package} 2>&1");
-    manager.succeed(&["sh", "-c", &script])
-}
-
 fn add(manager: &ServiceManager, payload: &str, command: &[&str]) {
     let added = manager.run_with(payload, &[&["fdbroker", "add"], command].concat());
     assert!(added.status.success(), "{added:?}");
@@ -98,7 +42,7 @@ fn main_process(manager: &ServiceManager) -> String {
 
 #[test]
 fn an_unprivileged_users_first_request_starts_the_broker_which_grants_nothing() {
-    let Some(manager) = booted("the Debian package") else { return };
+    let Some(manager) = machine_with_packages("the Debian package") else { return };
     install(&manager, "first");
     assert_eq!(manager.property(SOCKET, "ActiveState"), "active");
     assert_eq!(manager.property(SOCKET, "UnitFileState"), "enabled");
@@ -120,7 +64,7 @@ fn an_unprivileged_users_first_request_starts_the_broker_which_grants_nothing() 
 #[test]
 fn an_upgrade_loses_no_deposit_and_a_purge_leaves_nothing() {
     const DEPOSITS: usize = 10;
-    let Some(manager) = booted("an upgrade of the Debian package") else { return };
+    let Some(manager) = machine_with_packages("an upgrade of the Debian package") else { return };
     let before_all = traces(&manager);
     install(&manager, "first");
     let policy = manager.path(POLICY);

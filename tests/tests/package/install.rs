@@ -5,9 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use fdbroker_tests::package::{built, checkout, is_there, making_a_package, succeed};
 use fdbroker_tests::{Directory, is_root, skip, systemd::ServiceManager};
-
-use super::{built, is_there, root, succeed};
 
 /// What is installed, but for the pages, below a prefix.
 const FILES: [&str; 30] = [
@@ -53,13 +52,13 @@ fn make(what: &str, prefix: &str, directory: &Path) -> String {
     let mut make = Command::new("make");
     make.arg(what).arg(format!("PREFIX={prefix}")).arg(format!("DESTDIR={}", directory.display()));
     make.env("BUILT", built()).env("PYTHONDIR", format!("{prefix}/lib/python3/dist-packages"));
-    succeed(make.env_remove("MAKEFLAGS").current_dir(root()))
+    succeed(make.env_remove("MAKEFLAGS").current_dir(checkout()))
 }
 
 /// The pages and the examples for systemd.
 fn pages(prefix: &str) -> Vec<String> {
     let names = |directory: &str, part: &str| {
-        let entries = fs::read_dir(root().join(directory)).unwrap();
+        let entries = fs::read_dir(checkout().join(directory)).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let wanted = names.filter(|name| name.contains(part));
         wanted.map(|name| format!("{prefix}/share/doc/fdbroker/{directory}/{name}")).collect()
@@ -114,10 +113,10 @@ fn an_rpm_package_is_made() {
     if !is_root() {
         return skip(what, "only root makes packages here");
     }
-    let _alone = super::making_a_package();
+    let _alone = making_a_package();
     let mut make = Command::new("make");
     make.arg("rpm").env("BUILT", built()).env("FAST", "1").env_remove("MAKEFLAGS");
-    succeed(make.current_dir(root()));
+    succeed(make.current_dir(checkout()));
     let mut packages = fs::read_dir(built()).unwrap().map(|entry| entry.unwrap().path());
     let package = packages.find(|path| path.extension() == Some("rpm".as_ref())).unwrap();
     assert!(fs::read(package).unwrap().starts_with(b"\xed\xab\xee\xdb"), "it is no RPM package");
@@ -135,7 +134,7 @@ fn what_make_install_installs_serves_after_the_lines_of_the_readme() {
         Err(reason) => return skip(what, &reason),
     };
     make("install", "/usr/local", &manager.path("/"));
-    let page = fs::read_to_string(root().join("README.md")).unwrap();
+    let page = fs::read_to_string(checkout().join("README.md")).unwrap();
     let lines = page.split("sudo make install\n").nth(1).unwrap().split("```").next().unwrap();
     let script = lines.replace("sudo ", "");
     assert!(script.contains("systemctl enable"), "{script}");
