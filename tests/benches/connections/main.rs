@@ -4,7 +4,7 @@
 //! `cargo bench -p fdbroker-tests --bench connections`, with a real PostgreSQL server, in turns in one run:
 //! - a GET of a connection that is ready, a GET of one that is made for it, connecting and logging in with
 //!   SCRAM-SHA-256 as a program does by itself, and a GET of a deposit;
-//! - queries over a connection that was handed over, and over one of the program's own;
+//! - queries over a connection that was handed over, and over one of the program's own, without TLS and with it;
 //! - programs that measure throughput: straight to the server, by a relay that does nothing but copy, by
 //!   `fdbroker exec`, and for PostgreSQL by pgbouncer. The relay that only copies is the bound for any relay.
 //!
@@ -12,6 +12,7 @@
 
 mod bare_relay;
 mod bouncer;
+mod encrypted;
 mod own_session;
 mod queries;
 mod throughput;
@@ -33,10 +34,13 @@ struct Effort {
     turns: usize,
     /// Transactions, or requests, of each client in one turn.
     transactions: u32,
+    /// Answers of a mebibyte in one turn.
+    long_answers: usize,
 }
 
-const FULL: Effort = Effort { rounds: 15, ready: 16, turns: 7, transactions: 10_000 };
-const QUICK: Effort = Effort { rounds: 1, ready: 2, turns: 1, transactions: 10 };
+const FULL: Effort =
+    Effort { rounds: 15, ready: 16, turns: 7, transactions: 10_000, long_answers: 100 };
+const QUICK: Effort = Effort { rounds: 1, ready: 2, turns: 1, transactions: 10, long_answers: 1 };
 
 const PASSWORD: &str = "hunter2";
 const READY: i32 = 5;
@@ -48,6 +52,7 @@ fn main() {
     let effort = if has("--quick") || !has("--bench") { QUICK } else { FULL };
     throughput::redis(effort);
     throughput::mariadb(effort);
+    encrypted::compare(effort);
     let access = "host all all 127.0.0.1/32 scram-sha-256";
     let Some(server) = Postgres::start("the bench of connections", access) else { return };
     server.execute(&format!("CREATE ROLE orders LOGIN PASSWORD '{PASSWORD}'"));
