@@ -137,6 +137,10 @@ fn a_log_in_is_answered_and_no_password_is_looked_at() {
     let said = setup.hears(&hello);
     assert!(said.starts_with(&format!("{other}\r\n%7\r\n$6\r\nserver\r\n")), "{said}");
     assert!(said.contains(" name=shop ") && said.contains(" resp=3"), "{said}");
+    let after = ["HELLO 2", "AUTH anything", "HELLO 3", "AUTH orders anything", "ACL WHOAMI"];
+    let said = setup.hears(&after);
+    assert!(said.starts_with("*14\r\n") && said.ends_with("+OK\r\n$6\r\norders\r\n+OK"), "{said}");
+    assert_eq!(said.matches("+OK\r\n").count(), 2, "{said}");
     let log = setup.cli(&["ACL", "LOG"]);
     assert_eq!(log, "", "the server has heard of a log-in");
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::io;
 use std::process::{ExitCode, ExitStatus};
 
 use std::os::unix::process::ExitStatusExt;
@@ -47,10 +48,8 @@ impl Program {
         arguments: &[OsString],
         environment: &Environment,
     ) -> Result<Self, Failure> {
-        let failed = |error| Failure::local("exec: cannot handle signals", error);
-        let streams = PASSED.map(|signal| {
-            unix::signal(SignalKind::from_raw(signal.as_raw())).map(|stream| (signal, stream))
-        });
+        let streams =
+            streams().map_err(|error| Failure::local("exec: cannot handle signals", error))?;
         let mut command = Command::new(program);
         command.args(arguments);
         for (name, value) in &environment.0 {
@@ -63,8 +62,7 @@ impl Program {
         let child =
             command.spawn().map_err(|source| Failure::NotRun { program: name(), source })?;
         let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-        for stream in streams {
-            let (signal, mut stream) = stream.map_err(failed)?;
+        for (signal, mut stream) in streams {
             tokio::spawn(async move {
                 while stream.recv().await.is_some() {
                     pass_on(signal, pid);
@@ -81,6 +79,13 @@ impl Program {
             .map(exit_code)
             .map_err(|error| Failure::local("exec: waiting for the program", error))
     }
+}
+
+/// What hears the signals that are passed on.
+fn streams() -> io::Result<Vec<(Signal, unix::Signal)>> {
+    let stream =
+        |signal: Signal| Ok((signal, unix::signal(SignalKind::from_raw(signal.as_raw()))?));
+    PASSED.into_iter().map(stream).collect()
 }
 
 /// Passes a signal on, but for one that the terminal has sent to the program, too.

@@ -89,9 +89,9 @@ async fn relay(
 /// Has the server speak RESP2.
 async fn switch(client: &mut UnixStream, socket: &mut UnixStream) -> io::Result<()> {
     socket.write_all(&command::command(&[b"HELLO", b"2"])).await?;
-    let (refusal, rest) = reply::read(socket).await?;
-    match refusal {
-        None => client.write_all(&rest).await,
+    let reply = reply::read(socket).await?;
+    match reply.refusal {
+        None => client.write_all(&reply.after).await,
         Some(words) => {
             let text = format!("the server does not switch to RESP2: {}", quoted(&words));
             client.write_all(&reply::error("ERR", text)).await?;
@@ -117,11 +117,11 @@ async fn lead(
                 said.drain(..length);
             }
             First::Hello { user, rest, length } if has_hello => {
-                let refusal = user.and_then(|user| other_user(&user, connection));
                 said.drain(..length);
-                match refusal {
+                match user.and_then(|user| other_user(&user, connection)) {
                     Some(refusal) => client.write_all(&refusal).await?,
-                    None => return socket.write_all(&[rest, said].concat()).await.map(|()| true),
+                    // The answers to a log-in that follows come after the server's to this.
+                    None => in_time(pass_on(&rest, client, socket)).await?,
                 }
             }
             First::Hello { length, .. } => {
@@ -131,6 +131,17 @@ async fn lead(
             First::Other => return socket.write_all(&said).await.map(|()| true),
         }
     }
+}
+
+/// Has the server answer one command.
+async fn pass_on(
+    command: &[u8],
+    client: &mut UnixStream,
+    socket: &mut UnixStream,
+) -> io::Result<()> {
+    socket.write_all(command).await?;
+    let reply = reply::read(socket).await?;
+    client.write_all(&[reply.bytes, reply.after].concat()).await
 }
 
 /// Reads more of what the client says. What it has begun, it must go on with.
