@@ -114,7 +114,9 @@ fn reports_are_given_and_a_failure_carries_them() {
         Request::Purge(None) => report(None, "2 deposits deleted"),
         Request::Purge(Some(place)) if place == slot("1/2") => report(None, "deleted"),
         Request::Status => report(None, "well"),
-        Request::Leases => report(None, "lease=1"),
+        Request::Leases { after: 0 } => report(None, "lease=1 uid=2\nlease=3 uid=2\n"),
+        Request::Leases { after: 3 } => report(None, "lease=4 uid=3\n"),
+        Request::Leases { after: 4 } => report(None, ""),
         Request::EndLease(_) => report(None, "lease 1 has ended"),
         other => panic!("{other:?}"),
     });

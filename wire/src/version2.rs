@@ -79,8 +79,11 @@ pub enum Request {
     Purge(Option<Slot>),
     /// STATUS: how are you?
     Status,
-    /// LEASES: who has what on terms?
-    Leases,
+    /// LEASES: who has what on terms? As many as a report has room for.
+    Leases {
+        /// Only leases with greater numbers; 0 for the first ones.
+        after: u64,
+    },
     /// END_LEASE: end the lease of this number.
     EndLease(u64),
 }
@@ -203,7 +206,7 @@ impl Listing {
 pub struct Report {
     /// Why it was not done; `None` if it was.
     pub error: Option<Errno>,
-    /// What there is to say. Sent as [`MAX_REPORT`] bytes at most.
+    /// What there is to say. Of more than [`MAX_REPORT`] bytes the first lines are sent, and one that says so.
     pub text: String,
 }
 
@@ -229,7 +232,10 @@ impl Request {
                 opcode::PURGE
             }
             Self::Status => opcode::STATUS,
-            Self::Leases => opcode::LEASES,
+            Self::Leases { after } => {
+                out.u64(after);
+                opcode::LEASES
+            }
             Self::EndLease(number) => {
                 out.u64(number);
                 opcode::END_LEASE
@@ -278,7 +284,7 @@ impl Request {
             opcode::RELOAD => Self::Reload,
             opcode::PURGE => Self::Purge(fields.optional_slot()?),
             opcode::STATUS => Self::Status,
-            opcode::LEASES => Self::Leases,
+            opcode::LEASES => Self::Leases { after: fields.u64()? },
             opcode::END_LEASE => Self::EndLease(fields.u64()?),
             _ => return None,
         };
@@ -302,7 +308,7 @@ impl Answer {
             }
             Self::Report(report) => {
                 out.i32(-report.error.map_or(0, |errno| i32::from(errno.get())));
-                out.bytes(cut(&report.text, MAX_REPORT).as_bytes());
+                out.bytes(fitting(report.text).as_bytes());
                 opcode::REPORT
             }
         };
@@ -328,6 +334,8 @@ impl Answer {
     }
 }
 
+/// The last line of a report that had more to say.
+const NO_ROOM: &str = "(a report has no room for the rest)\n";
 const NONE_16: i16 = -1;
 const NONE_32: i32 = -1;
 const IS_SLOT: i16 = 0;
@@ -471,4 +479,14 @@ impl Fields<'_> {
         let text = self.rest().filter(|text| text.len() <= MAX_REPORT)?;
         Some(Report { error, text: text.to_owned() })
     }
+}
+
+/// Returns a text as long as it may be: whole lines of it, and one that says so if there were more.
+fn fitting(text: String) -> String {
+    if text.len() <= MAX_REPORT {
+        return text;
+    }
+    let kept = cut(&text, MAX_REPORT - NO_ROOM.len());
+    let whole = kept.rfind('\n').map_or(kept, |end| cut(kept, end + 1));
+    [whole, NO_ROOM].concat()
 }

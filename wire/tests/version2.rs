@@ -30,6 +30,8 @@ fn request() -> impl Strategy<Value = Request> {
         Just(Request::Reload),
         option::of(slot()).prop_map(Request::Purge),
         Just(Request::Status),
+        any::<u64>().prop_map(|after| Request::Leases { after }),
+        any::<u64>().prop_map(Request::EndLease),
     ]
 }
 
@@ -180,6 +182,8 @@ fn the_bytes_are_those_of_the_page() {
         (70, Request::Purge(None), [none16, zero, none32].concat()),
         (70, Request::Purge(Some(slot)), [tag, zero, index].concat()),
         (72, Request::Status, Vec::new()),
+        (86, Request::Leases { after: 3 }, 3_u64.to_ne_bytes().to_vec()),
+        (88, Request::EndLease(4), 4_u64.to_ne_bytes().to_vec()),
     ];
     for (op, request, body) in requests {
         assert_eq!(request.into_extended(), message(op, &body));
@@ -312,16 +316,24 @@ fn a_listing_that_announces_more_entries_than_it_has_is_refused() {
 }
 
 #[test]
-fn a_report_that_is_too_long_is_cut_at_a_character() {
-    let text = format!("x{}", "é".repeat(MAX_REPORT));
-    let report = Report { error: None, text: text.clone() };
-    let Ok(Answer::Report(came)) =
-        Answer::from_extended(Answer::Report(report).into_extended::<u32>())
-    else {
-        panic!("no report")
+fn a_report_that_is_too_long_ends_with_a_whole_line_and_says_so() {
+    let came = |text: &str| {
+        let report = Report { error: None, text: text.to_owned() };
+        let sent = Answer::Report(report).into_extended::<u32>();
+        let Ok(Answer::Report(came)) = Answer::from_extended(sent) else { panic!("no report") };
+        assert!(came.text.len() <= MAX_REPORT);
+        came.text
     };
-    assert_eq!(came.text.len(), MAX_REPORT - 1);
-    assert!(text.starts_with(&came.text));
+    let fits = "x".repeat(MAX_REPORT);
+    assert_eq!(came(&fits), fits);
+    let lines: String = (0..MAX_REPORT).map(|number| format!("uid={number}\n")).collect();
+    let cut = came(&lines);
+    let (whole, said) = cut.split_at(cut.rfind('(').unwrap());
+    assert_eq!(said, "(a report has no room for the rest)\n");
+    assert!(lines.starts_with(whole) && whole.ends_with('\n'));
+    assert!(whole.len() > MAX_REPORT - 100);
+    // Without lines, at a character.
+    assert!(came(&"é".repeat(MAX_REPORT)).ends_with(&format!("é{said}")));
     for rc in [5, i32::MIN, -4096] {
         refused(Answer::from_extended(message(69, &i32::to_ne_bytes(rc))));
     }

@@ -113,8 +113,9 @@ impl Supervisor {
                 self.tell_health(link);
             }
             Control::WantCloser { uid } => self.give_closer(Payer::named(uid), link),
-            Control::Leases { ticket } => {
-                link.control(Control::Told { ticket, outcome: Ok(self.leases.report()) });
+            Control::Leases { ticket, after } => {
+                let outcome = Ok(self.leases.report(LeaseNumber(after)));
+                link.control(Control::Told { ticket, outcome });
             }
             Control::Durable { ticket, slot } if self.deposits.mirror.is_there() => {
                 self.deposits.mirror.wait(ticket, slot);

@@ -19,6 +19,7 @@ pub(crate) mod names {
     pub(crate) use crate::deposit::{Deposit, ManyDeposits, NewDeposit};
     pub(crate) use crate::error::{Error, Operation};
     pub(crate) use crate::request::claim::{Claim, OfClaimed};
+    pub(crate) use crate::request::leases::Leases;
     pub(crate) use crate::request::many::{AddMany, DelMany, GetMany};
     pub(crate) use crate::request::slot::{Add, Del, Get, HowMuch};
     pub(crate) use crate::request::version2::{Find, Greet, List, Operate};
@@ -146,7 +147,7 @@ macro_rules! requests {
             /// Asks who has what on terms, and returns a line for each lease. Needs the right `operate`.
             #[errors = "[`Error::Refused`] without the right."]
             fn leases() -> String as Report {
-                Operate::leases()
+                Leases::new()
             }
 
             /// Ends a lease by its number, which the payload of what was handed out has as `lease`. What was

@@ -142,10 +142,6 @@ impl Operate {
         Self { operation: Operation::Purge(slot), message: encoded(WireRequest::Purge(slot)) }
     }
 
-    pub(crate) fn leases() -> Self {
-        Self { operation: Operation::Leases, message: encoded(WireRequest::Leases) }
-    }
-
     pub(crate) fn end_lease(number: u64) -> Self {
         let message = encoded(WireRequest::EndLease(number));
         Self { operation: Operation::EndLease(number), message }
@@ -177,10 +173,7 @@ impl Request for Operate {
         context: &AnswerContext<'_>,
     ) -> Result<Option<String>, Error> {
         match context.read(self.operation(), answer)? {
-            Answer::Report(Report { error: None, text }) => Ok(Some(text)),
-            Answer::Report(Report { error: Some(errno), text }) => {
-                Err(Error::Reported { attempt: context.attempt(self.operation()), errno, text })
-            }
+            Answer::Report(report) => context.told(self.operation(), report).map(Some),
             _ => Err(context.nonsense(self.operation())),
         }
     }
@@ -220,12 +213,25 @@ impl Request for Greet {
 }
 
 impl AnswerContext<'_> {
-    fn read(&self, operation: Operation, answer: Message<OwnedFd>) -> Result<Answer, Error> {
+    pub(super) fn read(
+        &self,
+        operation: Operation,
+        answer: Message<OwnedFd>,
+    ) -> Result<Answer, Error> {
         self.extended(operation, answer, Answer::from_extended)
+    }
+
+    /// The text of a report, or the failure that it tells of.
+    pub(super) fn told(&self, operation: Operation, report: Report) -> Result<String, Error> {
+        let Report { error, text } = report;
+        match error {
+            None => Ok(text),
+            Some(errno) => Err(Error::Reported { attempt: self.attempt(operation), errno, text }),
+        }
     }
 }
 
-fn encoded(asked: WireRequest) -> Encoded {
+pub(super) fn encoded(asked: WireRequest) -> Encoded {
     Encoded::new(asked.into_extended())
 }
 

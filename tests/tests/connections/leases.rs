@@ -216,6 +216,31 @@ fn leases_that_cannot_be_ended_keep_nobody_from_opening_something() {
     drop(held);
 }
 
+/// More than one report has room for, by far.
+const MANY: usize = 420;
+
+#[test]
+fn all_leases_of_a_user_are_listed_and_revoked_however_many_there_are() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = server.local_addr().unwrap().port();
+    let accepts = std::thread::spawn(move || server.incoming().take(MANY).collect::<Vec<_>>());
+    // A line of the list is long with such a name.
+    let name = "o".repeat(60);
+    let policy = connecting(&tcp(port), "revocable = true").replace("orders", &name);
+    let daemon = Daemon::open().policy(&format!("{policy}\n{OPERATORS}")).start();
+    let mut peer = daemon.connect();
+    // The lease does not end when the caller's copy is closed.
+    (0..MANY).for_each(|_| drop(connection(peer.get(SLOT), &daemon)));
+    let _held = accepts.join().unwrap();
+    let listed = leases(&daemon);
+    assert_eq!(listed.len(), MANY);
+    assert!(listed.iter().all(|line| line.ends_with("relay=direct")));
+    let user = rustix::process::getuid().as_raw().to_string();
+    let said = daemon.says(&["revoke", "--user", &user]);
+    assert_eq!(said.lines().count(), MANY);
+    assert!(leases(&daemon).is_empty());
+}
+
 #[test]
 fn so_many_may_hold_a_connection_and_the_next_one_waits_until_one_is_given_back() {
     let what = "so many may hold a connection";

@@ -151,6 +151,8 @@ pub enum Control<F> {
     Leases {
         /// What the answer is to carry; chosen by the worker.
         ticket: u32,
+        /// Only those with greater numbers.
+        after: u64,
     },
     /// Worker: end a lease.
     EndLease {
@@ -246,8 +248,8 @@ impl<F> Control<F> {
                 out.u32(generation).u32(resource).u32(ticket).u32(uid).u32(pid.unsigned_abs());
                 (OPEN, process)
             }
-            Self::Leases { ticket } => {
-                out.u32(ticket);
+            Self::Leases { ticket, after } => {
+                out.u32(ticket).u64(after);
                 (LEASES, None)
             }
             Self::EndLease { ticket, number, by } => {
@@ -376,7 +378,7 @@ impl<F> Control<F> {
                 pid: i32::try_from(fields.u32()?).ok()?,
                 process: descriptor,
             },
-            LEASES => Self::Leases { ticket: fields.u32()? },
+            LEASES => Self::Leases { ticket: fields.u32()?, after: fields.u64()? },
             END_LEASE => Self::EndLease {
                 ticket: fields.u32()?,
                 number: fields.u64()?,

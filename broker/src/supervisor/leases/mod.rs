@@ -203,9 +203,9 @@ impl Leases {
         Ok(format!("lease {number} has ended"))
     }
 
-    /// Returns all of them, a line each.
-    pub(crate) fn report(&self) -> String {
-        report::of(&self.0.held.borrow())
+    /// Returns those with greater numbers than this one, a line each, as many as a report has room for.
+    pub(crate) fn report(&self, after: LeaseNumber) -> String {
+        report::of(&self.0.held.borrow(), after)
     }
 
     fn next_expiry(&self) -> Option<Instant> {

@@ -1,15 +1,25 @@
 //! Leases as the operator is told of them: a line each, with `key=value`.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::time::{Duration, SystemTime};
 
 use fdbroker_types::quoted;
+use fdbroker_wire::version2::MAX_REPORT;
 
 use super::lease::{Lease, LeaseNumber};
 
-/// Returns all of them, by number.
-pub(super) fn of(held: &BTreeMap<LeaseNumber, Lease>) -> String {
-    held.iter().map(|(number, lease)| line(*number, lease)).collect()
+/// Returns those with greater numbers than this one, by number, as many as a report has room for.
+pub(super) fn of(held: &BTreeMap<LeaseNumber, Lease>, after: LeaseNumber) -> String {
+    let mut text = String::new();
+    for (number, lease) in held.range((Bound::Excluded(after), Bound::Unbounded)) {
+        let line = line(*number, lease);
+        if text.len() + line.len() > MAX_REPORT {
+            break;
+        }
+        text.push_str(&line);
+    }
+    text
 }
 
 fn line(number: LeaseNumber, lease: &Lease) -> String {

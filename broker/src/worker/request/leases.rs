@@ -12,11 +12,15 @@ use crate::log::{Kind, Verdict};
 use crate::worker::disconnected::Disconnected;
 use crate::worker::state::Worker;
 
-/// Reports all leases, in lines of `key=value`.
+/// Reports the leases with greater numbers than this one, as many as a report has room for, in lines of `key=value`.
 ///
 /// # Errors
 /// If the supervisor has gone.
-pub(crate) async fn list(worker: &Worker, requester: &Requester) -> Result<Answer, Disconnected> {
+pub(crate) async fn list(
+    worker: &Worker,
+    requester: &Requester,
+    after: u64,
+) -> Result<Answer, Disconnected> {
     let rules = worker.policy.now();
     let context = RequestContext::new(worker, &rules, requester, Right::Operate, Place::broker());
     context.count(1);
@@ -25,7 +29,7 @@ pub(crate) async fn list(worker: &Worker, requester: &Requester) -> Result<Answe
     }
     // It changes nothing, and discloses no deposit.
     let _ = context.record(Kind::Decision, Verdict::Granted, "the leases were sent");
-    let told = worker.link.ask(|ticket| Control::Leases { ticket }).await?;
+    let told = worker.link.ask(|ticket| Control::Leases { ticket, after }).await?;
     Ok(Answer::Report(report(told)))
 }
 

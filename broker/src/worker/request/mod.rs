@@ -80,7 +80,9 @@ pub(crate) async fn serve(
         Request::Version2(Version2::Purge(slot)) => {
             admin::purge(worker, &requester, session, slot).await
         }
-        Request::Version2(Version2::Leases) => leases::list(worker, &requester).await,
+        Request::Version2(Version2::Leases { after }) => {
+            leases::list(worker, &requester, after).await
+        }
         Request::Version2(Version2::EndLease(number)) => {
             leases::end(worker, &requester, number).await
         }
