@@ -112,6 +112,12 @@ impl Who {
                 && (peer.out_of_sight || in_place())
     }
 
+    /// Returns whether no peer meets the conditions: all users or groups that a rule names are unknown here.
+    pub fn is_nobody(&self) -> bool {
+        self.users.as_ref().is_some_and(|users| users.is_empty())
+            || self.groups.as_ref().is_some_and(|groups| groups.is_empty())
+    }
+
     /// Returns whom a rule keeps out that denies: a name that could not be looked up may be anybody's.
     #[must_use]
     pub fn kept_out(&self) -> Cow<'_, Self> {

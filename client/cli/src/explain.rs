@@ -197,6 +197,8 @@ impl Answer<'_> {
             Reason::PartOfTag => "it covers only a part of the tag".to_owned(),
             Reason::NotYet(from) => format!("it applies from {from} on"),
             Reason::NoLonger(until) => format!("it applied until {until}"),
+            Reason::User { wanted: [], .. } => "it names no user that exists here".to_owned(),
+            Reason::Group { wanted: [], .. } => "it names no group that exists here".to_owned(),
             Reason::User { wanted, is } => {
                 let wanted = or(wanted.iter().map(|uid| self.describer.user(*uid)).collect());
                 format!("the user is {}, not {wanted}", self.describer.user(*is))

@@ -136,7 +136,7 @@ impl<'p> Share<'p> {
         let taken =
             affordable.filter(|deny| includes(&deny.rule.who.kept_out(), &self.rule.who, budget));
         self.rights = taken.fold(self.rights, |rights, deny| deny.left_of(&self, rights));
-        if self.rights.is_empty() {
+        if self.rights.is_empty() || self.rule.who.is_nobody() {
             return None;
         }
         let affordable = denies.iter().take_while(|deny| budget.take(deny.steps_with(&self)));
@@ -187,6 +187,7 @@ impl<'p> Share<'p> {
             common.rights = others.collect();
         }
         if common.rights.is_empty()
+            || self.rule.who.kept_out().is_nobody()
             || is_disjoint(&self.rule.who.kept_out(), &holder.rule.who, budget)
         {
             return None;
@@ -341,6 +342,18 @@ mod tests {
                 assert!(found.except.iter().all(|it| holder.except.contains(it)), "{steps}");
             }
         }
+    }
+
+    #[test]
+    fn a_rule_for_an_account_that_does_not_exist_grants_nobody_anything() {
+        let rules = "[[rules]]\nallow = [\"get\"]\nslots = [\"web/*\"]\nuser = \"gone\"\n\
+                     [[rules]]\nallow = [\"get\"]\nslots = [\"web/*\"]\ngroup = \"gone\"\n\
+                     [[rules]]\nallow = [\"get\"]\nslots = [\"web/*\"]\nuser = [\"gone\", 7]\n";
+        let policy = policy(rules);
+        let target = Target::Tag(Tag::new(10).expect("a tag"));
+        let found = grants(&policy, target, Moment::new(0, 0));
+        let users: Vec<_> = found.iter().map(|grant| &grant.who.users[..]).collect();
+        assert_eq!(users, [[fdbroker_policy::Uid(7)]]);
     }
 
     #[test]

@@ -24,6 +24,19 @@ fn who_lists_holders_and_what_is_taken_from_them() {
 }
 
 #[test]
+fn an_account_that_does_not_exist_is_nobody_and_not_anyone() {
+    let place = Place::new();
+    let rule = "id = \"root may get zero\"\n";
+    let policy = POLICY.replacen(rule, &format!("{rule}unit = \"x.service\"\n"), 1);
+    let policy = policy.replacen("user = \"root\"", "user = \"no-such-account\"", 1);
+    place.write("policy.toml", &policy);
+    let said = place.says(0, &["who", "zero"]);
+    assert!(said.contains("nobody holds a right"), "{said}");
+    let said = place.says(0, &["explain", "--user", "root", "get", "zero"]);
+    assert!(said.contains("it names no user that exists here"), "{said}");
+}
+
+#[test]
 fn who_without_a_slot_lists_those_who_operate_the_broker() {
     let place = Place::new();
     let said = place.says(0, &["who", "--at", "2029-01-01T00:00:00Z"]);
