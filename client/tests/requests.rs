@@ -279,7 +279,10 @@ fn only_requests_on_a_tag_that_find_no_answer_suspect_another_session() {
     let on_a_tag = broker(&fake).get(slot("1/1")).unwrap_err().to_string();
     assert!(on_a_tag.contains("another session may hold the tag"), "{on_a_tag}");
     let without = broker(&other).find("web").unwrap_err().to_string();
-    assert!(without.contains("the broker may be overloaded, or hang"), "{without}");
+    assert!(
+        without.contains("the broker may be overloaded, hang, or not start; its log says why"),
+        "{without}"
+    );
 }
 
 #[test]

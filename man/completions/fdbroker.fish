@@ -26,7 +26,7 @@ end
 
 complete -c fdbroker -n "__fish_fdbroker_needs_command" -l socket -d 'The broker\'s socket [default: $FDBROKER_SOCKET, else /run/fdbroker/fdbroker.sock, else $XDG_RUNTIME_DIR/fdbroker.sock]' -r -F
 complete -c fdbroker -n "__fish_fdbroker_needs_command" -l trust-uid -d 'Trust only a broker that runs as this user id, instead of root or you' -r
-complete -c fdbroker -n "__fish_fdbroker_needs_command" -l timeout -d 'Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on a serial tag waits for its turn]' -r
+complete -c fdbroker -n "__fish_fdbroker_needs_command" -l timeout -d 'Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on a serial tag waits for its turn; 10s for status and leases]' -r
 complete -c fdbroker -n "__fish_fdbroker_needs_command" -l policy -d 'Look names up in this policy file instead of asking the broker [default: $FDBROKER_POLICY; without either, the broker is asked]' -r -F
 complete -c fdbroker -n "__fish_fdbroker_needs_command" -l trust-anyone -d 'Trust a broker that runs as any user'
 complete -c fdbroker -n "__fish_fdbroker_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -48,7 +48,7 @@ complete -c fdbroker -n "__fish_fdbroker_needs_command" -f -a "who" -d 'Show who
 complete -c fdbroker -n "__fish_fdbroker_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand get" -l socket -d 'The broker\'s socket [default: $FDBROKER_SOCKET, else /run/fdbroker/fdbroker.sock, else $XDG_RUNTIME_DIR/fdbroker.sock]' -r -F
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand get" -l trust-uid -d 'Trust only a broker that runs as this user id, instead of root or you' -r
-complete -c fdbroker -n "__fish_fdbroker_using_subcommand get" -l timeout -d 'Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on a serial tag waits for its turn]' -r
+complete -c fdbroker -n "__fish_fdbroker_using_subcommand get" -l timeout -d 'Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on a serial tag waits for its turn; 10s for status and leases]' -r
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand get" -l policy -d 'Look names up in this policy file instead of asking the broker [default: $FDBROKER_POLICY; without either, the broker is asked]' -r -F
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand get" -l json -d 'Write one JSON object instead: slot, ufd, payload or connection, descriptor'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand get" -l trust-anyone -d 'Trust a broker that runs as any user'
@@ -62,72 +62,72 @@ read-write\t''"
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand add" -l listen -d 'Listen, and deposit the listening socket: tcp:ADDRESS:PORT or unix:PATH' -r
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand add" -l socket -d 'The broker\'s socket [default: $FDBROKER_SOCKET, else /run/fdbroker/fdbroker.sock, else $XDG_RUNTIME_DIR/fdbroker.sock]' -r -F
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand add" -l trust-uid -d 'Trust only a broker that runs as this user id, instead of root or you' -r
-complete -c fdbroker -n "__fish_fdbroker_using_subcommand add" -l timeout -d 'Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on a serial tag waits for its turn]' -r
+complete -c fdbroker -n "__fish_fdbroker_using_subcommand add" -l timeout -d 'Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on a serial tag waits for its turn; 10s for status and leases]' -r
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand add" -l policy -d 'Look names up in this policy file instead of asking the broker [default: $FDBROKER_POLICY; without either, the broker is asked]' -r -F
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand add" -l trust-anyone -d 'Trust a broker that runs as any user'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand add" -s h -l help -d 'Print help'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand del" -l socket -d 'The broker\'s socket [default: $FDBROKER_SOCKET, else /run/fdbroker/fdbroker.sock, else $XDG_RUNTIME_DIR/fdbroker.sock]' -r -F
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand del" -l trust-uid -d 'Trust only a broker that runs as this user id, instead of root or you' -r
-complete -c fdbroker -n "__fish_fdbroker_using_subcommand del" -l timeout -d 'Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on a serial tag waits for its turn]' -r
+complete -c fdbroker -n "__fish_fdbroker_using_subcommand del" -l timeout -d 'Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on a serial tag waits for its turn; 10s for status and leases]' -r
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand del" -l policy -d 'Look names up in this policy file instead of asking the broker [default: $FDBROKER_POLICY; without either, the broker is asked]' -r -F
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand del" -l trust-anyone -d 'Trust a broker that runs as any user'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand del" -s h -l help -d 'Print help'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand tag" -l socket -d 'The broker\'s socket [default: $FDBROKER_SOCKET, else /run/fdbroker/fdbroker.sock, else $XDG_RUNTIME_DIR/fdbroker.sock]' -r -F
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand tag" -l trust-uid -d 'Trust only a broker that runs as this user id, instead of root or you' -r
-complete -c fdbroker -n "__fish_fdbroker_using_subcommand tag" -l timeout -d 'Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on a serial tag waits for its turn]' -r
+complete -c fdbroker -n "__fish_fdbroker_using_subcommand tag" -l timeout -d 'Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on a serial tag waits for its turn; 10s for status and leases]' -r
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand tag" -l policy -d 'Look names up in this policy file instead of asking the broker [default: $FDBROKER_POLICY; without either, the broker is asked]' -r -F
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand tag" -l json -d 'Write one JSON object instead: tag, used, total'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand tag" -l trust-anyone -d 'Trust a broker that runs as any user'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand tag" -s h -l help -d 'Print help'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand list" -l socket -d 'The broker\'s socket [default: $FDBROKER_SOCKET, else /run/fdbroker/fdbroker.sock, else $XDG_RUNTIME_DIR/fdbroker.sock]' -r -F
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand list" -l trust-uid -d 'Trust only a broker that runs as this user id, instead of root or you' -r
-complete -c fdbroker -n "__fish_fdbroker_using_subcommand list" -l timeout -d 'Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on a serial tag waits for its turn]' -r
+complete -c fdbroker -n "__fish_fdbroker_using_subcommand list" -l timeout -d 'Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on a serial tag waits for its turn; 10s for status and leases]' -r
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand list" -l policy -d 'Look names up in this policy file instead of asking the broker [default: $FDBROKER_POLICY; without either, the broker is asked]' -r -F
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand list" -l json -d 'Write one JSON array instead, of objects with: slot, name, kind, resource, relay, unreachable, here_only, owner, payload_bytes'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand list" -l trust-anyone -d 'Trust a broker that runs as any user'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand list" -s h -l help -d 'Print help'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand exec" -l socket -d 'The broker\'s socket [default: $FDBROKER_SOCKET, else /run/fdbroker/fdbroker.sock, else $XDG_RUNTIME_DIR/fdbroker.sock]' -r -F
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand exec" -l trust-uid -d 'Trust only a broker that runs as this user id, instead of root or you' -r
-complete -c fdbroker -n "__fish_fdbroker_using_subcommand exec" -l timeout -d 'Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on a serial tag waits for its turn]' -r
+complete -c fdbroker -n "__fish_fdbroker_using_subcommand exec" -l timeout -d 'Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on a serial tag waits for its turn; 10s for status and leases]' -r
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand exec" -l policy -d 'Look names up in this policy file instead of asking the broker [default: $FDBROKER_POLICY; without either, the broker is asked]' -r -F
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand exec" -l trust-anyone -d 'Trust a broker that runs as any user'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand exec" -s h -l help -d 'Print help'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand reload" -l socket -d 'The broker\'s socket [default: $FDBROKER_SOCKET, else /run/fdbroker/fdbroker.sock, else $XDG_RUNTIME_DIR/fdbroker.sock]' -r -F
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand reload" -l trust-uid -d 'Trust only a broker that runs as this user id, instead of root or you' -r
-complete -c fdbroker -n "__fish_fdbroker_using_subcommand reload" -l timeout -d 'Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on a serial tag waits for its turn]' -r
+complete -c fdbroker -n "__fish_fdbroker_using_subcommand reload" -l timeout -d 'Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on a serial tag waits for its turn; 10s for status and leases]' -r
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand reload" -l policy -d 'Look names up in this policy file instead of asking the broker [default: $FDBROKER_POLICY; without either, the broker is asked]' -r -F
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand reload" -l trust-anyone -d 'Trust a broker that runs as any user'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand reload" -s h -l help -d 'Print help'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand purge" -l socket -d 'The broker\'s socket [default: $FDBROKER_SOCKET, else /run/fdbroker/fdbroker.sock, else $XDG_RUNTIME_DIR/fdbroker.sock]' -r -F
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand purge" -l trust-uid -d 'Trust only a broker that runs as this user id, instead of root or you' -r
-complete -c fdbroker -n "__fish_fdbroker_using_subcommand purge" -l timeout -d 'Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on a serial tag waits for its turn]' -r
+complete -c fdbroker -n "__fish_fdbroker_using_subcommand purge" -l timeout -d 'Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on a serial tag waits for its turn; 10s for status and leases]' -r
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand purge" -l policy -d 'Look names up in this policy file instead of asking the broker [default: $FDBROKER_POLICY; without either, the broker is asked]' -r -F
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand purge" -l all -d 'Every deposit that no rule of the policy reaches'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand purge" -l trust-anyone -d 'Trust a broker that runs as any user'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand purge" -s h -l help -d 'Print help'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand status" -l socket -d 'The broker\'s socket [default: $FDBROKER_SOCKET, else /run/fdbroker/fdbroker.sock, else $XDG_RUNTIME_DIR/fdbroker.sock]' -r -F
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand status" -l trust-uid -d 'Trust only a broker that runs as this user id, instead of root or you' -r
-complete -c fdbroker -n "__fish_fdbroker_using_subcommand status" -l timeout -d 'Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on a serial tag waits for its turn]' -r
+complete -c fdbroker -n "__fish_fdbroker_using_subcommand status" -l timeout -d 'Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on a serial tag waits for its turn; 10s for status and leases]' -r
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand status" -l policy -d 'Look names up in this policy file instead of asking the broker [default: $FDBROKER_POLICY; without either, the broker is asked]' -r -F
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand status" -l trust-anyone -d 'Trust a broker that runs as any user'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand status" -s h -l help -d 'Print help'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand leases" -l socket -d 'The broker\'s socket [default: $FDBROKER_SOCKET, else /run/fdbroker/fdbroker.sock, else $XDG_RUNTIME_DIR/fdbroker.sock]' -r -F
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand leases" -l trust-uid -d 'Trust only a broker that runs as this user id, instead of root or you' -r
-complete -c fdbroker -n "__fish_fdbroker_using_subcommand leases" -l timeout -d 'Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on a serial tag waits for its turn]' -r
+complete -c fdbroker -n "__fish_fdbroker_using_subcommand leases" -l timeout -d 'Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on a serial tag waits for its turn; 10s for status and leases]' -r
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand leases" -l policy -d 'Look names up in this policy file instead of asking the broker [default: $FDBROKER_POLICY; without either, the broker is asked]' -r -F
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand leases" -l trust-anyone -d 'Trust a broker that runs as any user'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand leases" -s h -l help -d 'Print help'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand revoke" -l user -d 'End all leases of this user, by name or number; with SLOT, those of that slot' -r
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand revoke" -l socket -d 'The broker\'s socket [default: $FDBROKER_SOCKET, else /run/fdbroker/fdbroker.sock, else $XDG_RUNTIME_DIR/fdbroker.sock]' -r -F
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand revoke" -l trust-uid -d 'Trust only a broker that runs as this user id, instead of root or you' -r
-complete -c fdbroker -n "__fish_fdbroker_using_subcommand revoke" -l timeout -d 'Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on a serial tag waits for its turn]' -r
+complete -c fdbroker -n "__fish_fdbroker_using_subcommand revoke" -l timeout -d 'Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on a serial tag waits for its turn; 10s for status and leases]' -r
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand revoke" -l policy -d 'Look names up in this policy file instead of asking the broker [default: $FDBROKER_POLICY; without either, the broker is asked]' -r -F
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand revoke" -l trust-anyone -d 'Trust a broker that runs as any user'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand revoke" -s h -l help -d 'Print help'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand check" -l at -d 'With --diff: compare for this time, such as 2026-12-31T23:00:00Z [default: now]' -r
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand check" -l socket -d 'The broker\'s socket [default: $FDBROKER_SOCKET, else /run/fdbroker/fdbroker.sock, else $XDG_RUNTIME_DIR/fdbroker.sock]' -r -F
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand check" -l trust-uid -d 'Trust only a broker that runs as this user id, instead of root or you' -r
-complete -c fdbroker -n "__fish_fdbroker_using_subcommand check" -l timeout -d 'Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on a serial tag waits for its turn]' -r
+complete -c fdbroker -n "__fish_fdbroker_using_subcommand check" -l timeout -d 'Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on a serial tag waits for its turn; 10s for status and leases]' -r
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand check" -l policy -d 'Look names up in this policy file instead of asking the broker [default: $FDBROKER_POLICY; without either, the broker is asked]' -r -F
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand check" -l diff -d 'Compare two files, OLD and NEW: who gains and who loses which right, and which resources, tags and settings change'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand check" -l json -d 'With --diff: write one JSON object instead of a table'
@@ -142,7 +142,7 @@ complete -c fdbroker -n "__fish_fdbroker_using_subcommand explain" -l pid -d 'As
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand explain" -l at -d 'Ask for this time, such as 2026-12-31T23:00:00Z [default: now]' -r
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand explain" -l socket -d 'The broker\'s socket [default: $FDBROKER_SOCKET, else /run/fdbroker/fdbroker.sock, else $XDG_RUNTIME_DIR/fdbroker.sock]' -r -F
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand explain" -l trust-uid -d 'Trust only a broker that runs as this user id, instead of root or you' -r
-complete -c fdbroker -n "__fish_fdbroker_using_subcommand explain" -l timeout -d 'Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on a serial tag waits for its turn]' -r
+complete -c fdbroker -n "__fish_fdbroker_using_subcommand explain" -l timeout -d 'Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on a serial tag waits for its turn; 10s for status and leases]' -r
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand explain" -l policy -d 'Look names up in this policy file instead of asking the broker [default: $FDBROKER_POLICY; without either, the broker is asked]' -r -F
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand explain" -l json -d 'Write one JSON object instead'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand explain" -l trust-anyone -d 'Trust a broker that runs as any user'
@@ -150,7 +150,7 @@ complete -c fdbroker -n "__fish_fdbroker_using_subcommand explain" -s h -l help 
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand who" -l at -d 'Show the rights at this time, such as 2026-12-31T23:00:00Z [default: now]' -r
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand who" -l socket -d 'The broker\'s socket [default: $FDBROKER_SOCKET, else /run/fdbroker/fdbroker.sock, else $XDG_RUNTIME_DIR/fdbroker.sock]' -r -F
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand who" -l trust-uid -d 'Trust only a broker that runs as this user id, instead of root or you' -r
-complete -c fdbroker -n "__fish_fdbroker_using_subcommand who" -l timeout -d 'Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on a serial tag waits for its turn]' -r
+complete -c fdbroker -n "__fish_fdbroker_using_subcommand who" -l timeout -d 'Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on a serial tag waits for its turn; 10s for status and leases]' -r
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand who" -l policy -d 'Look names up in this policy file instead of asking the broker [default: $FDBROKER_POLICY; without either, the broker is asked]' -r -F
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand who" -l json -d 'Write one JSON object instead of a table'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand who" -l trust-anyone -d 'Trust a broker that runs as any user'

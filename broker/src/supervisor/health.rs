@@ -92,14 +92,16 @@ impl Supervisor {
             self.opener.failed_ones().map(|name| quoted(name).to_string()).collect();
         let degraded = [
             (self.source.older.is_some(), "policy"),
+            (self.reloads.last_failed(), "reload"),
             (names.has_unknown(), "names"),
             (!failed.is_empty(), "resources"),
         ];
         let degraded = degraded.into_iter().filter(|(is, _)| *is);
         let degraded: Vec<_> = degraded.map(|(_, what)| what.to_owned()).collect();
         format!(
-            "degraded={}\npolicy_from={from}\nlast_good_policy={}\nnames_unknown={}\nnames_absent={}\nresources_failed={}\n",
+            "degraded={}\npolicy_from={from}\nlast_reload={}\nlast_good_policy={}\nnames_unknown={}\nnames_absent={}\nresources_failed={}\n",
             or_none(&degraded),
+            self.reloads.last(),
             self.keeper.seen(),
             names.unknown(),
             names.absent(),

@@ -138,6 +138,8 @@ impl Supervisor {
             self.records.suffice(&fresh.source.policy)?;
             Ok(fresh)
         });
+        let first = outcome.as_ref().map(|_| ()).map_err(first_line);
+        self.reloads.note(first.as_ref().copied().map_err(String::as_str));
         let outcome = match outcome {
             Ok(fresh) => Ok(self.take_over(*fresh, serving.as_deref_mut())),
             Err(error) => Err(self.stay(&error, &askers)),
@@ -256,6 +258,10 @@ impl Supervisor {
             )),
         }
     }
+}
+
+fn first_line(error: &ReloadError) -> String {
+    error.lines().into_iter().next().unwrap_or_default()
 }
 
 /// What a peer that asked for the reload is told, and its error number.

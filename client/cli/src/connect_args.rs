@@ -9,6 +9,9 @@ use fdbroker::{Broker, Connector, Trust, environment};
 
 use crate::failure::Failure;
 
+/// How long an answer may take that waits for nobody.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+
 const POLICY_VARIABLE: &str = "FDBROKER_POLICY";
 
 #[derive(Args, Debug)]
@@ -24,7 +27,7 @@ pub(crate) struct ConnectArgs {
     #[arg(long, global = true)]
     trust_anyone: bool,
     /// Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on
-    /// a serial tag waits for its turn]
+    /// a serial tag waits for its turn; 10s for status and leases]
     #[arg(long, global = true, value_name = "TIME", value_parser = duration)]
     timeout: Option<Duration>,
     /// Look names up in this policy file instead of asking the broker [default:
@@ -37,6 +40,12 @@ impl ConnectArgs {
     /// Connects to the broker.
     pub(crate) fn connect(&self) -> Result<Broker, Failure> {
         Ok(self.connector().connect()?)
+    }
+
+    /// Connects to the broker, for questions that need no turn: without another limit, each answer may take so long.
+    pub(crate) fn connect_for_answers(&self) -> Result<Broker, Failure> {
+        let limit = self.timeout.unwrap_or(ANSWER_LIMIT);
+        Ok(self.connector().timeout(Some(limit)).connect()?)
     }
 
     /// How to connect to the broker.

@@ -29,6 +29,6 @@ Needs the right operate. Prints a line of KEY=VALUE for each:
 impl Leases {
     /// Runs it.
     pub(crate) fn run(self, args: &ConnectArgs) -> Result<(), Failure> {
-        output::report(&args.connect()?.leases()?)
+        output::report(&args.connect_for_answers()?.leases()?)
     }
 }

@@ -63,8 +63,10 @@ Needs the right operate. Prints lines of the form KEY=VALUE:
   sandbox                 full, partial or none: the worker's; the log says what is missing
   audit                   ok, failing or none: whether the audit file takes records
   audit_lost              records that are missing in the audit file since it began to fail
-  degraded                what is not as the policy says: policy, names, resources; or none
+  degraded                what is not as the policy says: policy, reload, names,
+                          resources; or none
   policy_from             files, built-in, or last good with its date and hash
+  last_reload             none, ok or failed, with its time, and why it failed
   last_good_policy        the copy for the next start: its date and hash; none, off or failing
   names_unknown           names of the policy that could not be looked up, or none
   names_absent            names of the policy that nobody has, or none
@@ -100,7 +102,7 @@ impl Purge {
 impl Status {
     /// Runs it.
     pub(crate) fn run(self, args: &ConnectArgs) -> Result<(), Failure> {
-        let report = args.connect()?.status()?;
+        let report = args.connect_for_answers()?.status()?;
         output::report(&report)
     }
 }

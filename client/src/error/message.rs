@@ -155,7 +155,7 @@ fn silence(operation: &Operation) -> &'static str {
     if operation.waits_for_a_tag() {
         "another session may hold the tag, or the broker may hang"
     } else {
-        "the broker may be overloaded, or hang"
+        "the broker may be overloaded, hang, or not start; its log says why, and `fdbroker check` whether its policy loads"
     }
 }
 

@@ -165,6 +165,28 @@ fn what_a_reload_puts_in_force_is_the_last_good_policy() {
 }
 
 #[test]
+fn a_reload_that_failed_is_in_the_status_until_one_succeeds() {
+    let machine = Machine::new();
+    let daemon = machine.broker().start();
+    assert!(status_has(&daemon, "last_reload=none"), "{}", daemon.says(&["status"]));
+    machine.break_it();
+    assert_eq!(daemon.run(&["reload"]).status, 1);
+    let status = daemon.says(&["status"]);
+    assert!(status.contains("degraded=reload\n"), "{status}");
+    assert!(
+        status.contains("last_reload=failed, 20") && status.contains("50-bad.toml"),
+        "{status}"
+    );
+    fs::remove_file(machine.0.join("policy.d/50-bad.toml")).unwrap();
+    daemon.says(&["reload"]);
+    let status = daemon.says(&["status"]);
+    assert!(
+        status.contains("degraded=none\n") && status.contains("last_reload=ok, 20"),
+        "{status}"
+    );
+}
+
+#[test]
 fn without_a_copy_a_policy_that_does_not_load_keeps_the_broker_from_starting() {
     let machine = Machine::new();
     machine.break_it();

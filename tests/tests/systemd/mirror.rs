@@ -76,6 +76,27 @@ fn deposits_are_there_after_a_restart_and_a_crash_of_the_broker() {
     manager.end();
 }
 
+#[test]
+fn a_socket_file_that_was_deleted_comes_back_as_the_log_says_with_the_deposits() {
+    let what = "a deleted socket file of the service manager's";
+    let manager = match ServiceManager::boot(POLICY) {
+        Ok(manager) => manager,
+        Err(reason) => return skip(what, &reason),
+    };
+    manager.succeed(&["systemctl", "start", "fdbrokerd.socket"]);
+    add(&manager, "secret", &["10/0", "--payload", "-"]);
+    is_mirrored(&manager, 1);
+    manager.succeed(&["rm", "/run/fdbroker/fdbroker.sock"]);
+    let cure = "systemctl stop fdbrokerd.socket; systemctl restart fdbrokerd.service";
+    let is_said = |entry: &serde_json::Value| {
+        entry["MESSAGE"].as_str().is_some_and(|message| message.contains(cure))
+    };
+    wait_until("the log says how", || manager.journal(SERVICE).iter().any(is_said));
+    manager.succeed(&["sh", "-c", cure]);
+    assert_eq!(manager.succeed(&["fdbroker", "get", "10/0"]), "secret");
+    manager.end();
+}
+
 /// Deposits again the descriptor that another slot has.
 fn duplicate(manager: &ServiceManager, from: &str, to: &str) {
     manager.succeed(&["fdbroker", "exec", from, "--", "fdbroker", "add", to, "--fd", "3"]);

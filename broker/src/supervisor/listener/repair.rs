@@ -109,7 +109,7 @@ const SHUT_DOWN: &str = "the listening socket has been shut down: only a comprom
 do that";
 const SWITCHED_OFF: &str = "SO_PASSCRED of the listening socket has been switched off: only a \
 compromised worker can do that";
-const CURE: &str = "; the service manager still holds the broken one; to replace it, which \
-empties all slots, run systemctl stop fdbrokerd.service; systemctl restart fdbrokerd.socket";
-const NOT_OURS: &str = "only the service manager can create it again; to have that done, which \
-empties all slots, run systemctl stop fdbrokerd.service; systemctl restart fdbrokerd.socket";
+const CURE: &str = "; the service manager still holds the broken one; to replace it, run \
+systemctl stop fdbrokerd.socket; systemctl restart fdbrokerd.service, which keeps what is stored";
+const NOT_OURS: &str = "only the service manager can create it again; to have that done, run \
+systemctl stop fdbrokerd.socket; systemctl restart fdbrokerd.service, which keeps what is stored";

@@ -5,9 +5,10 @@
 //! nothing: a policy that does not load, a resource that does not open, or a change that needs a
 //! restart leaves everything as it was.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use fdbroker_policy::Resource;
+use fdbroker_policy::{Moment, Resource};
+use fdbroker_types::quoted;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
 
@@ -18,6 +19,8 @@ use crate::supervisor::resources::pool::Opener;
 
 /// How long one may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How much of the reason why one has failed is told in the status, in characters.
+const LONGEST_REASON: usize = 300;
 /// How many that were given up may still be under way before no other is begun.
 const MAX_STUCK: usize = 4;
 
@@ -67,6 +70,8 @@ pub(crate) struct Reloads {
     /// How many have been given up and have not ended.
     stuck: usize,
     next: u64,
+    /// What became of the last one, and when.
+    last: Option<(Moment, Result<(), String>)>,
     outcomes: UnboundedSender<(u64, Outcome)>,
     done: UnboundedReceiver<(u64, Outcome)>,
 }
@@ -81,7 +86,8 @@ struct UnderWay {
 impl Reloads {
     pub(crate) fn new() -> Self {
         let (outcomes, done) = unbounded_channel();
-        Self { under_way: None, waiting: Vec::new(), stuck: 0, next: 0, outcomes, done }
+        let (under_way, waiting) = (None, Vec::new());
+        Self { under_way, waiting, stuck: 0, next: 0, last: None, outcomes, done }
     }
 
     /// Asks for a reload; one is begun unless one is under way.
@@ -144,6 +150,27 @@ impl Reloads {
             let askers = self.under_way.take().map(|reload| reload.askers);
             return (outcome, askers.unwrap_or_default());
         }
+    }
+
+    /// Notes what became of one; a failure with its reason.
+    pub(crate) fn note(&mut self, outcome: Result<(), &str>) {
+        let now = Moment::new(Moment::from(SystemTime::now()).seconds(), 0);
+        let shortened = |reason: &str| reason.chars().take(LONGEST_REASON).collect();
+        self.last = Some((now, outcome.map_err(shortened)));
+    }
+
+    /// What became of the last one, on one line.
+    pub(crate) fn last(&self) -> String {
+        match &self.last {
+            None => "none".to_owned(),
+            Some((when, Ok(()))) => format!("ok, {when}"),
+            Some((when, Err(reason))) => format!("failed, {when}: {}", quoted(reason)),
+        }
+    }
+
+    /// Whether the last one has failed.
+    pub(crate) fn last_failed(&self) -> bool {
+        self.last.as_ref().is_some_and(|(_, outcome)| outcome.is_err())
     }
 
     /// Whether a thread hangs that was given up.
