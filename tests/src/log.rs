@@ -32,6 +32,12 @@ pub struct Line {
     pub sender_uid: Option<u32>,
     pub sender_gid: Option<u32>,
     pub sender_pid: Option<i32>,
+    pub lease: Option<u64>,
+    pub peer: Option<String>,
+    pub session: Option<u64>,
+    pub since: Option<String>,
+    pub ended: Option<String>,
+    pub by_uid: Option<u32>,
     pub rule: Option<String>,
     pub reason: String,
     /// 0 where it is not said: one.

@@ -26,8 +26,8 @@ pub mod version2;
 
 pub use connection::{Connection, ConnectionWriter};
 pub use control::{
-    Account, Control, DepositNumber, Handover, HeldLease, Joined, KnownName, Malformed, NameKind,
-    Opened, PolicyText, Setup, Subordinates, Tally,
+    Account, Control, DepositNumber, Described, Handover, HeldLease, Joined, KnownName, Malformed,
+    NameKind, Opened, PolicyText, Relay, Setup, Subordinates, Tally,
 };
 pub use decode::Decoder;
 pub use fault::Fault;

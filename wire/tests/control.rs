@@ -2,9 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use fdbroker_wire::{
-    Account, Control, Decoder, DepositNumber, Errno, Extended, Index, Joined, KnownName, Limits,
-    MAX_PAYLOAD, Malformed, Message, NameKind, Opened, Payload, PolicyText, Setup, Slot,
-    Subordinates, Tag, Tally, opcode,
+    Account, Control, Decoder, DepositNumber, Described, Errno, Extended, Index, Joined, KnownName,
+    Limits, MAX_PAYLOAD, Malformed, Message, NameKind, Opened, Payload, PolicyText, Relay, Setup,
+    Slot, Subordinates, Tag, Tally, opcode,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -41,8 +41,9 @@ fn control() -> impl Strategy<Value = Control<u32>> {
         (any::<u32>(), slot.clone(), slot.clone())
             .prop_map(|(ticket, first, last)| Control::HereOnly { ticket, first, last }),
         (any::<u32>(), slot.clone()).prop_map(|(ticket, slot)| Control::Durable { ticket, slot }),
-        (any::<u32>(), any::<u64>(), option::of(any::<u32>()))
-            .prop_map(|(ticket, number, by)| Control::EndLease { ticket, number, by }),
+        any::<(u32, u64, u32, bool)>().prop_map(|(ticket, number, by, of_anybody)| {
+            Control::EndLease { ticket, number, by, of_anybody }
+        }),
         (any::<u32>(), report.clone())
             .prop_map(|(ticket, outcome)| Control::Told { ticket, outcome }),
         (any::<u32>(), outcome).prop_map(|(ticket, outcome)| Control::Opened { ticket, outcome }),
@@ -71,9 +72,19 @@ fn control() -> impl Strategy<Value = Control<u32>> {
 
 fn opened() -> impl Strategy<Value = Opened<u32>> {
     let others = vec(any::<u32>(), 0..=Opened::<u32>::MOST_OTHERS);
-    (any::<u32>(), others, vec(any::<u8>(), 0..MAX_PAYLOAD)).prop_map(
-        |(descriptor, others, payload)| Opened::new(descriptor, others, payload.into()).unwrap(),
+    let payload = vec(any::<u8>(), 0..MAX_PAYLOAD);
+    (any::<u32>(), others, payload, option::of(any::<u64>()), option::of(described())).prop_map(
+        |(descriptor, others, payload, lease, described)| {
+            let opened = Opened::new(descriptor, others, payload.into()).unwrap().leased(lease);
+            described.into_iter().fold(opened, Opened::connected)
+        },
     )
+}
+
+fn described() -> impl Strategy<Value = Described> {
+    let relay = prop_oneof![Just(Relay::Direct), Just(Relay::Ktls), Just(Relay::Relayed)];
+    (relay, "[a-zä\n]{0,60}", option::of(any::<u64>()))
+        .prop_map(|(relay, peer, session)| Described { relay, peer, session })
 }
 
 fn taking() -> impl Strategy<Value = Control<u32>> {
@@ -139,7 +150,7 @@ fn a_resource_brings_no_more_than_the_bounds_allow() {
     assert!(Opened::new(1, vec![2; most], payload(MAX_PAYLOAD)).is_some());
     assert_eq!(Opened::new(1, vec![2; most + 1], payload(0)), None);
     assert_eq!(Opened::new(1, vec![], payload(MAX_PAYLOAD + 1)), None);
-    let good = |payload: &[u8]| [&[0; 4], payload].concat();
+    let good = |payload: &[u8]| [&[0; 16], payload].concat();
     assert!(answer(&good(&vec![7; MAX_PAYLOAD]), vec![1; most + 1]).is_ok());
     assert!(answer(&good(&vec![7; MAX_PAYLOAD + 1]), vec![1]).is_err());
     assert!(answer(&good(&[]), vec![1; most + 2]).is_err());

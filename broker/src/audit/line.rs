@@ -18,8 +18,33 @@ pub(super) fn line(record: &Record<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use fdbroker_policy::Uid;
+
     use super::line;
-    use crate::log::sample_of_a_run;
+    use crate::log::{HandedOut, Kind, LeaseEnd, Record, sample, sample_of_a_run};
+
+    #[test]
+    fn the_end_of_a_lease_says_since_when_why_and_by_whom() {
+        let since = jiff::Timestamp::from_millisecond(1_000_000_000_123).unwrap();
+        let end = LeaseEnd { since, ended: "revoked", by: Some(Uid(4)) };
+        let handed_out = HandedOut { lease: Some(3), peer: Some("a\n{\"b"), session: None };
+        let record =
+            Record { kind: Kind::LeaseEnd, gid: None, handed_out, end: Some(end), ..sample(7) };
+        let text = line(&record);
+        assert_eq!(text.matches('\n').count(), 1);
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["FDBROKER_SINCE"], "2001-09-09T01:46:40.123Z");
+        assert_eq!(
+            (&value["FDBROKER_ENDED"], &value["FDBROKER_BY_UID"]),
+            (&"revoked".into(), &4.into())
+        );
+        assert_eq!(
+            (&value["FDBROKER_LEASE"], &value["FDBROKER_PEER"]),
+            (&3.into(), &"a\n{\"b".into())
+        );
+        assert!(value.get("FDBROKER_GID").is_none() && value.get("FDBROKER_SESSION").is_none());
+        assert_eq!(value["MESSAGE"], "end of lease 3 of  of uid 1 pid 7: no rule allows it");
+    }
 
     #[test]
     fn a_run_of_slots_is_named_by_both_ends_and_its_length() {

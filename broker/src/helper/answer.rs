@@ -1,13 +1,14 @@
 //! What a helper answers, in one message: a payload with the socket as a descriptor, or why there is none.
 //!
 //! Its supervisor runs as root and believes none of it: it takes the payload as it is, and shortens and escapes
-//! the text.
+//! the text. What is recorded of a connection stands before the payload.
 
 use fdbroker_types::escape;
-use fdbroker_wire::MAX_PAYLOAD;
+
+use super::new_connection::NewConnection;
 
 /// The longest answer.
-pub(crate) const MAX_ANSWER: usize = 1 + MAX_PAYLOAD;
+pub(crate) const MAX_ANSWER: usize = 1 + NewConnection::MAX_SIZE;
 /// The longest text of a failure, in bytes before it is escaped.
 const MAX_TEXT: usize = 600;
 
@@ -38,11 +39,11 @@ pub(crate) struct Failure {
 /// A helper's answer, without the descriptor.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) enum Answer<'a> {
-    /// There is a connection, and this is its payload.
-    Made(&'a [u8]),
+    /// There is a connection.
+    Made(NewConnection<'a>),
     /// The same, and the helper stays: the descriptor is the caller's end of a pair, and the helper passes on what
     /// goes over it.
-    Relayed(&'a [u8]),
+    Relayed(NewConnection<'a>),
     Failed(Failure),
 }
 
@@ -89,8 +90,8 @@ impl<'a> Answer<'a> {
     /// Returns the message.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         match self {
-            Self::Made(payload) => [&[MADE], *payload].concat(),
-            Self::Relayed(payload) => [&[RELAYED], *payload].concat(),
+            Self::Made(connection) => connection.to_bytes(MADE),
+            Self::Relayed(connection) => connection.to_bytes(RELAYED),
             Self::Failed(failure) => {
                 let kind = if failure.timed_out { TIMED_OUT } else { FAILED };
                 [&[kind, failure.step.number()], shortened(failure.text.as_bytes())].concat()
@@ -101,10 +102,9 @@ impl<'a> Answer<'a> {
     /// Returns the answer, or `None` if the message is none.
     pub(crate) fn from_bytes(bytes: &'a [u8]) -> Option<Self> {
         let (kind, rest) = bytes.split_first()?;
-        let payload = || (rest.len() <= MAX_PAYLOAD).then_some(rest);
         match *kind {
-            MADE => return payload().map(Self::Made),
-            RELAYED => return payload().map(Self::Relayed),
+            MADE => return NewConnection::from_bytes(rest).map(Self::Made),
+            RELAYED => return NewConnection::from_bytes(rest).map(Self::Relayed),
             _ => {}
         }
         let (step, text) = rest.split_first()?;
@@ -132,7 +132,9 @@ mod tests {
                 assert_eq!(Answer::from_bytes(&answer.to_bytes()), Some(answer));
             }
         }
-        for made in [Answer::Made(b"x"), Answer::Relayed(b"x")] {
+        let connection = NewConnection { peer: "unix:/ü", session: Some(7), payload: b"x" };
+        let without = NewConnection { session: None, ..connection };
+        for made in [Answer::Made(connection), Answer::Relayed(without)] {
             assert_eq!(Answer::from_bytes(&made.to_bytes()), Some(made));
         }
     }
@@ -155,5 +157,7 @@ mod tests {
         assert_eq!(Answer::from_bytes(&[FAILED, 9, 65]), None);
         assert_eq!(Answer::from_bytes(&[7, 0, 65]), None);
         assert_eq!(Answer::from_bytes(&[0; MAX_ANSWER + 1]), None);
+        let cut = NewConnection { peer: "tcp", session: None, payload: b"" }.to_bytes(MADE);
+        (1..cut.len()).for_each(|length| assert_eq!(Answer::from_bytes(&cut[..length]), None));
     }
 }

@@ -20,6 +20,7 @@ pub(crate) mod job;
 mod line;
 mod log_in;
 mod mysql;
+pub(crate) mod new_connection;
 mod patience;
 mod postgres;
 mod redis;
@@ -57,6 +58,7 @@ use answer::{Answer, Failure, Step};
 use connect::Connected;
 use handed::Memories;
 use job::{Encryption, Job, MAX_JOB};
+use new_connection::NewConnection;
 use patience::Patience;
 use relay::Relay;
 use stream::Stream;
@@ -190,7 +192,7 @@ fn hand_over(link: &OwnedFd, socket: &OwnedFd, payload: &Payload) -> Result<(), 
     fcntl_getfl(socket)
         .and_then(|flags| fcntl_setfl(socket, flags - OFlags::NONBLOCK))
         .map_err(|error| cannot_go_on(&error.into()))?;
-    answer(link, &Answer::Made(payload), Some(socket))
+    answer(link, &Answer::Made(NewConnection::of(payload)), Some(socket))
 }
 
 /// Hands one end of a pair over, and passes on what goes over it.
@@ -201,7 +203,7 @@ fn stay(
     session: TlsSession,
 ) -> Result<(), String> {
     let (ours, callers) = relay::pair().map_err(|error| cannot_go_on(&error))?;
-    answer(link, &Answer::Relayed(payload), Some(&callers))?;
+    answer(link, &Answer::Relayed(NewConnection::of(payload)), Some(&callers))?;
     drop(callers);
     end_no_more();
     give_back_unused();

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tracing::dispatcher::{Dispatch, with_default};
 use tracing_subscriber::layer::SubscriberExt;
 
-use super::fields::with_fields;
+use super::fields::{shown, with_fields};
 use super::record::{Entry, Kind, Level, OwnedRecord, Record};
 
 const MAX_WAITING: usize = 4096;
@@ -161,6 +161,9 @@ macro_rules! in_journal {
     };
     (Rule $value:expr) => {
         $value.unwrap_or("none")
+    };
+    (MaybeTime $value:expr) => {
+        $value.map(shown)
     };
     ($kind:ident $value:expr) => {
         $value

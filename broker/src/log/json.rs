@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::ser::{CompactFormatter, Compound};
 
-use super::fields::{Field, Value};
+use super::fields::{Field, Value, shown};
 use super::record::Entry;
 
 /// A JSON object that is being written.
@@ -55,6 +55,7 @@ impl Serialize for Value<'_> {
             Self::Subject(subject) => serializer.collect_str(subject),
             Self::Name(name) => serializer.collect_str(name),
             Self::Rule(rule) => rule.serialize(serializer),
+            Self::Time(time) => serializer.serialize_str(&shown(*time)),
         }
     }
 }

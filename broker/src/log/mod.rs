@@ -6,9 +6,11 @@
 //! Everything that came from outside is escaped by the form that is written.
 
 mod fields;
+mod handed_out;
 mod journal;
 mod json;
 mod record;
+mod sentence;
 mod standard_error;
 mod stream;
 mod text;
@@ -21,6 +23,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 pub(crate) use fields::{Field, Value};
+pub(crate) use handed_out::{HandedOut, LeaseEnd};
 pub(crate) use json::object;
 pub(crate) use record::{Entry, Kind, Level, Name, OwnedRecord, Record, Subject, Verdict};
 #[cfg(test)]

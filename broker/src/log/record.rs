@@ -5,6 +5,8 @@ use std::fmt;
 use fdbroker_policy::{Gid, Uid};
 use fdbroker_wire::{Index, Slot, Tag};
 
+use super::handed_out::{HandedOut, LeaseEnd};
+
 /// One entry.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry<'a> {
@@ -48,7 +50,8 @@ impl Level {
 pub(crate) struct Record<'a> {
     pub(crate) kind: Kind,
     pub(crate) uid: Uid,
-    pub(crate) gid: Gid,
+    /// `None` if it was not kept.
+    pub(crate) gid: Option<Gid>,
     /// 0 for a process in a pid namespace that the broker does not see.
     pub(crate) pid: i32,
     /// The service manager's unit that it runs in; `none`, or `unknown` when it could not be read.
@@ -62,6 +65,10 @@ pub(crate) struct Record<'a> {
     pub(crate) rule: Option<&'a str>,
     /// Who wrote the request, where that is not who connected.
     pub(crate) sender: Option<(Uid, Gid, i32)>,
+    /// Which connection was handed out, or was held.
+    pub(crate) handed_out: HandedOut<'a>,
+    /// How that has ended, where this is the record of the end.
+    pub(crate) end: Option<LeaseEnd>,
     /// The result, or why it was refused.
     pub(crate) reason: &'a str,
     /// How many equal ones it stands for.
@@ -84,12 +91,21 @@ pub(crate) enum Kind {
     Connection,
     /// Something happened to a claim of a tag.
     TakeOver,
+    /// A lease has ended.
+    LeaseEnd,
 }
 
 impl Kind {
     /// In the order of their discriminants.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Decision, Self::Open, Self::Reload, Self::CutOff, Self::Connection, Self::TakeOver];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Decision,
+        Self::Open,
+        Self::Reload,
+        Self::CutOff,
+        Self::Connection,
+        Self::TakeOver,
+        Self::LeaseEnd,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -99,6 +115,7 @@ impl Kind {
             Self::CutOff => "cut-off",
             Self::Connection => "connection",
             Self::TakeOver => "take-over",
+            Self::LeaseEnd => "lease-end",
         }
     }
 
@@ -110,6 +127,7 @@ impl Kind {
             Self::CutOff => "170fe7c695654831a2c328deab9ede6a",
             Self::Connection => "7d292cd6da7a4443a745b59b6f58d07e",
             Self::TakeOver => "f3059c1e1d074179940853ceeff8bdad",
+            Self::LeaseEnd => "dc871bb0d4b243b4bb9729bc3b2f3c1e",
         }
     }
 }
@@ -168,6 +186,7 @@ pub(crate) struct OwnedRecord {
     right: String,
     name: String,
     rule: Option<String>,
+    peer: Option<String>,
     reason: String,
     pub(crate) count: u32,
 }
@@ -206,6 +225,7 @@ impl OwnedRecord {
             right: &self.right,
             name: if self.name.is_empty() { Name::None } else { Name::Plain(&self.name) },
             rule: self.rule.as_deref(),
+            handed_out: HandedOut { peer: self.peer.as_deref(), ..self.rest.handed_out },
             reason: &self.reason,
             count: self.count,
             ..self.rest
@@ -219,7 +239,7 @@ impl<'a> Record<'a> {
         Self {
             kind: Kind::Decision,
             uid,
-            gid,
+            gid: Some(gid),
             pid,
             unit,
             right: "none",
@@ -228,6 +248,8 @@ impl<'a> Record<'a> {
             verdict: Verdict::Granted,
             rule: None,
             sender: None,
+            handed_out: HandedOut { lease: None, peer: None, session: None },
+            end: None,
             reason: "",
             count: 1,
         }
@@ -236,13 +258,16 @@ impl<'a> Record<'a> {
 
 impl Record<'_> {
     pub(crate) fn owned(self) -> OwnedRecord {
-        let rest = Record { unit: "", right: "", name: Name::None, rule: None, reason: "", ..self };
+        let handed_out = self.handed_out.without_texts();
+        let (name, rule) = (Name::None, None);
+        let rest = Record { unit: "", right: "", name, rule, handed_out, reason: "", ..self };
         OwnedRecord {
             rest,
             unit: self.unit.to_owned(),
             right: self.right.to_owned(),
             name: self.name.to_string(),
             rule: self.rule.map(str::to_owned),
+            peer: self.handed_out.peer.map(str::to_owned),
             reason: self.reason.to_owned(),
             count: self.count,
         }
@@ -251,36 +276,13 @@ impl Record<'_> {
     /// What makes two records of one user equal, beside the user: not the process, and not which
     /// slot of the tag it was.
     pub(crate) fn question(&self) -> impl std::hash::Hash {
-        let who =
-            (self.uid.0, self.gid.0, self.unit, self.sender.map(|(uid, gid, _)| (uid.0, gid.0)));
+        let gid = self.gid.map(|gid| gid.0);
+        let who = (self.uid.0, gid, self.unit, self.sender.map(|(uid, gid, _)| (uid.0, gid.0)));
         // What is no slot or tag has nothing but its name.
         let name = (self.subject == Subject::Nothing).then_some(self.name);
         let what = (self.right, self.subject.tag(), name);
         (who, self.kind, what, self.verdict, self.rule, self.reason)
     }
-
-    /// The record as a sentence.
-    pub(crate) fn sentence(&self) -> String {
-        let Self { kind, verdict, right, subject, uid, pid, reason, count, .. } = self;
-        let (verdict, times) = (verdict.name(), times(*count));
-        let slots = subject.slots().map_or(String::new(), |slots| format!(" ({slots} slots)"));
-        let who = format!("uid {uid} pid {pid}");
-        let what = match (kind, subject) {
-            (Kind::Decision, Subject::Nothing) => format!("{verdict} {right} to {who}"),
-            (Kind::Decision, subject) => format!("{verdict} {right} {subject}{slots} to {who}"),
-            (Kind::Open, subject) => format!("opening {subject} for {who}"),
-            (Kind::Reload, _) => format!("reloading the policy: {verdict}"),
-            (Kind::CutOff, _) => format!("cut off {who}"),
-            (Kind::TakeOver, subject) => format!("taking over {subject} by {who}"),
-            (Kind::Connection, _) => format!("refused the connection of {who}"),
-        };
-        format!("{what}: {reason}{times}")
-    }
-}
-
-/// How often, where that is more than once.
-fn times(count: u32) -> String {
-    if count > 1 { format!(" ({count} times)") } else { String::new() }
 }
 
 impl Subject {

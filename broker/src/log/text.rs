@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use fdbroker_types::{write_escaped, write_in_quotes};
 
-use super::fields::{Field, Value};
+use super::fields::{Field, Value, shown};
 use super::record::{Entry, Kind, Name, Record, Subject};
 
 /// The entry as a line, its newline included.
@@ -34,6 +34,7 @@ fn audit(line: &mut String, record: &Record<'_>) {
         // Writing to a String cannot fail.
         Value::Word(word) => drop(write!(line, " {name}={word}")),
         Value::Number(number) => drop(write!(line, " {name}={number}")),
+        Value::Time(time) => drop(write!(line, " {name}={}", shown(time))),
         Value::Subject(subject) => drop(write!(line, " {name}={subject}")),
         Value::Rule(None) => drop(write!(line, " {name}=none")),
         Value::Text(text) | Value::Rule(Some(text)) => quoted(line, name, &text),
@@ -60,6 +61,7 @@ impl std::fmt::Write for Quoted<'_> {
 mod tests {
     use fdbroker_policy::{Gid, Uid};
 
+    use super::super::handed_out::HandedOut;
     use super::super::record::{Entry, Level, Record, sample, sample_of_a_run};
     use super::line;
 
@@ -87,6 +89,15 @@ mod tests {
         let text = line(&Entry::audit(record));
         assert!(text.contains(" sender_uid=4 sender_gid=5 sender_pid=6 "), "{text}");
         assert!(text.contains(r#"rule="x\" verdict=granted \\" reason="refused""#), "{text}");
+    }
+
+    #[test]
+    fn a_peer_that_a_helper_tells_forges_no_field() {
+        let peer = Some("x\" verdict=granted\n");
+        let handed_out = HandedOut { lease: Some(3), peer, session: Some(815) };
+        let text = line(&Entry::audit(Record { handed_out, ..sample(3) }));
+        let said = r#" lease=3 peer="x\" verdict=granted\n" session=815 rule=none "#;
+        assert!(text.contains(said) && text.matches('\n').count() == 1, "{text}");
     }
 
     #[test]

@@ -113,6 +113,7 @@ impl Supervisor {
             mirror.catch_up().await;
             if matches!(result, Ok(Ended::Stopped)) {
                 self.tell_what_is_lost();
+                leases.leave();
             }
             result
         });

@@ -129,8 +129,8 @@ impl Supervisor {
                 let slots: Vec<_> = slots.iter().map(|slot| slot.to_string()).collect();
                 link.control(Control::Told { ticket, outcome: Ok(slots.join(" ")) });
             }
-            Control::EndLease { ticket, number, by } => {
-                let outcome = self.leases.give_up(LeaseNumber(number), by.map(Uid));
+            Control::EndLease { ticket, number, by, of_anybody } => {
+                let outcome = self.leases.give_up(LeaseNumber(number), Uid(by), of_anybody);
                 link.control(Control::Told { ticket, outcome });
             }
             Control::Suspect(slot) => self.quarantine.name(slot),

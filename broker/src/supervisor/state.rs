@@ -94,6 +94,8 @@ impl Supervisor {
         let unclosed = Unclosed::default();
         let (told, news) = unbounded_channel();
         let deposits = Deposits::new(unclosed.clone());
+        let (tells, audit) = (Told(told.clone()), Rc::clone(&records.audit));
+        let leases = Leases::new(tells, audit, close_queue.clone())?;
         Ok(Self {
             spawner,
             log: Rc::clone(records.log()),
@@ -110,7 +112,7 @@ impl Supervisor {
             predecessor: None,
             succession: None,
             opener,
-            leases: Leases::new(Told(told.clone()), close_queue.clone())?,
+            leases,
             told: Told(told),
             news,
             has_other_trail: false,

@@ -7,10 +7,11 @@ use fdbroker::{Broker, Error};
 use fdbroker_tests::postgres::select;
 use fdbroker_tests::stuck::HeldByPage;
 use fdbroker_tests::{
-    Daemon, Directory, HelperProcess, Line, PATIENCE, Peer, Postgres, needs_root, skip, wait_for,
-    wait_until,
+    Daemon, Directory, HelperProcess, Line, PATIENCE, Peer, Postgres, needs_root, request, skip,
+    wait_for, wait_until,
 };
 use fdbroker_wire::connection::{BACKEND_PID, LEASE};
+use fdbroker_wire::opcode;
 
 use crate::resource::{SLOT, connecting, connection, logged_in, tcp};
 
@@ -100,7 +101,7 @@ fn a_lease_is_listed_and_ends_with_the_process_that_asked_for_whoever_has_the_co
     handed_out.ends(&server);
     wait_until("the lease has ended", || leases(&daemon).is_empty());
     daemon.log().wait_for("the log says so", |line| {
-        line.message.ends_with("its process has ended") && line.message.starts_with("lease ")
+        line.kind == "lease-end" && line.reason == "its process has ended"
     });
 }
 
@@ -132,6 +133,29 @@ fn a_connection_is_revoked_by_its_own_user_and_by_an_operator_and_by_nobody_else
     let gone = operator(&daemon).end_lease(second.lease).unwrap_err();
     assert!(matches!(gone, Error::Reported { .. }), "{gone}");
     assert!(leases(&daemon).is_empty());
+}
+
+#[test]
+fn another_user_ends_no_lease_by_the_connection_of_its_holder() {
+    let what = "another user ends no lease by the connection of its holder";
+    if !needs_root(what) {
+        return;
+    }
+    let Some(server) = Postgres::start(what, TRUST) else { return };
+    let daemon = daemon(&server, "revocable = true");
+    let (holder, other) = (HelperProcess::user(HOLDER), HelperProcess::user(STRANGER));
+    let handed_out = get(&mut holder.connect(&daemon), &daemon);
+    let holders = holder.open_connection(daemon.socket()).unwrap();
+    let mut writer = other.take_over(holders.share().unwrap());
+    assert_eq!(writer.ask(&request::hello(), &[]).errno(), 0);
+    let end = request::extended(opcode::END_LEASE, &handed_out.lease.to_ne_bytes());
+    assert_eq!(writer.ask(&end, &[]).errno(), libc::EACCES);
+    assert!(handed_out.works());
+    let mut own = holder.take_over(holders.share().unwrap());
+    own.ask(&end, &[]);
+    wait_until("the holder itself ends it", || leases(&daemon).is_empty());
+    let end = daemon.log().wait_for("it is recorded", |line| line.kind == "lease-end");
+    assert_eq!((end.by_uid, end.ended.as_deref()), (Some(HOLDER), Some("given-back")));
 }
 
 #[test]
@@ -173,12 +197,13 @@ fn a_lease_ends_when_the_server_hangs_up_and_when_its_time_is_up() {
     let mut peer = daemon.connect();
     let (first, mut second) = (get(&mut peer, &daemon), get(&mut peer, &daemon));
     server.execute(&format!("SELECT pg_terminate_backend({})", first.backend));
-    let hung_up = format!("lease {} of resource \"orders\" ended", first.lease);
-    let line = daemon.log().wait_for("the first ends", |line| line.message.starts_with(&hung_up));
-    assert!(line.message.ends_with("the connection has ended"), "{}", line.message);
+    let end_of = |lease| {
+        let is_end = |line: &Line| line.kind == "lease-end" && line.lease == Some(lease);
+        daemon.log().wait_for("its end is recorded", is_end).reason
+    };
+    assert_eq!(end_of(first.lease), "the connection has ended");
     second.ends(&server);
-    let line = daemon.log().wait_for("the second ends", |line| line.message.ends_with("(`ttl`)"));
-    assert!(line.message.contains(&format!("lease {}", second.lease)), "{}", line.message);
+    assert_eq!(end_of(second.lease), "its time is up (`ttl`)");
     assert!(leases(&daemon).is_empty());
 }
 

@@ -16,6 +16,7 @@
 //! - [`program`]: programs that log in for the broker
 //! - [`proxies`]: real proxies, and a web server behind them
 //! - [`ready`]: connections that are made before somebody asks
+//! - [`recorded`]: what the audit trail says of a connection
 //! - [`redis`]: a real Redis server
 //! - [`relays`]: helpers that stay, since a server speaks TLS
 //! - [`secrets`]: how a password is kept, and where it is found afterwards: nowhere
@@ -39,6 +40,7 @@ mod postgres;
 mod program;
 mod proxies;
 mod ready;
+mod recorded;
 mod redis;
 mod relays;
 mod resource;

@@ -5,6 +5,7 @@
 //! from 96 up, which no peer is ever served.
 
 mod account;
+mod described;
 mod handover;
 mod malformed;
 mod opened;
@@ -12,6 +13,7 @@ mod setup;
 mod values;
 
 pub use self::account::{DepositNumber, Joined, Tally};
+pub use self::described::{Described, Relay};
 pub use self::handover::{Handover, HeldLease};
 pub use self::malformed::Malformed;
 pub use self::opened::Opened;
@@ -160,8 +162,10 @@ pub enum Control<F> {
         ticket: u32,
         /// Which.
         number: u64,
-        /// Only if this user has it; `None` if anybody has it.
-        by: Option<u32>,
+        /// Who says so.
+        by: u32,
+        /// Whether it may be another user's.
+        of_anybody: bool,
     },
     /// Worker: tell me when the last change of this slot outlives both of us.
     Durable {
@@ -252,8 +256,8 @@ impl<F> Control<F> {
                 out.u32(ticket).u64(after);
                 (LEASES, None)
             }
-            Self::EndLease { ticket, number, by } => {
-                out.u32(ticket).u64(number).u32(u32::from(by.is_some())).u32(by.unwrap_or(0));
+            Self::EndLease { ticket, number, by, of_anybody } => {
+                out.u32(ticket).u64(number).u32(u32::from(of_anybody)).u32(by);
                 (END_LEASE, None)
             }
             Self::Durable { ticket, slot } => {
@@ -382,7 +386,8 @@ impl<F> Control<F> {
             END_LEASE => Self::EndLease {
                 ticket: fields.u32()?,
                 number: fields.u64()?,
-                by: fields.optional_user()?,
+                of_anybody: fields.u32()? != 0,
+                by: fields.u32()?,
             },
             DURABLE => Self::Durable { ticket: fields.u32()?, slot: fields.slot()? },
             HERE_ONLY => Self::HereOnly {

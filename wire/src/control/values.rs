@@ -35,12 +35,6 @@ impl Fields<'_> {
         Index::new(i32::try_from(self.u32()?).ok()?)
     }
 
-    /// One and a user id, or zero and nothing that counts.
-    pub(super) fn optional_user(&mut self) -> Option<Option<u32>> {
-        let (is_there, uid) = (self.u32()?, self.u32()?);
-        Some((is_there != 0).then_some(uid))
-    }
-
     /// Indices to the end.
     pub(super) fn indices_to_the_end(&mut self) -> Option<Vec<Index>> {
         let mut indices = Vec::new();

@@ -20,7 +20,7 @@ use crate::supervisor::policy_error::PolicyError;
 
 /// The supervisor's audit trail.
 pub(crate) struct Records {
-    pub(crate) audit: Audit,
+    pub(crate) audit: Rc<Audit>,
     file: Option<AuditFile>,
     /// When it is looked whether somebody has deleted the file. Kept, since to begin to wait for a time
     /// costs a system call.
@@ -48,7 +48,8 @@ impl Records {
     ) -> Result<Self, StartError> {
         let shared =
             file.as_ref().map(AuditFile::share).transpose().map_err(StartError::AuditCopy)?;
-        let records = Self { audit: Audit::new(log, shared), file, looks: RefCell::default() };
+        let records =
+            Self { audit: Rc::new(Audit::new(log, shared)), file, looks: RefCell::default() };
         records.suffice(policy)?;
         records.follow(policy);
         Ok(records)

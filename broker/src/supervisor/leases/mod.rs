@@ -5,6 +5,7 @@
 //! so. Then what was handed out is shut down, in every process that has it, and its place is free. Nothing of it is in the
 //! worker: leases outlive that.
 
+mod end;
 mod ends;
 mod lease;
 mod pass_on;
@@ -21,21 +22,27 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use fdbroker_policy::Uid;
-use fdbroker_types::quoted;
 use fdbroker_wire::connection::RELAYED;
 use fdbroker_wire::{Errno, HeldLease};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use self::end::{Ending, Why};
 use self::ends::{End, Ends};
 use self::lease::Lease;
 pub(crate) use self::lease::{LeaseNumber, LeaseOffer, Numbers};
 pub(crate) use self::pass_on::PassedOn;
+use crate::audit::{Audit, NotRecorded};
 use crate::fd::{CloseQueue, Depositor, PeerFd};
 use crate::payer::Payer;
 use crate::process_number;
 use crate::supervisor::deposits::mirror::Mirror;
 use crate::supervisor::news::Told;
+
+/// How many end at once because their time is up, before others are served.
+const AT_ONCE: usize = 64;
+
+const UNRECORDED: &str = "the audit trail cannot be written, and nothing may be done unrecorded";
 
 /// All leases.
 #[derive(Clone)]
@@ -47,28 +54,19 @@ struct All {
     /// There is another one, whose time may be up sooner.
     begun: Notify,
     told: Told,
+    audit: Rc<Audit>,
     /// What the next supervisor has of them.
     mirror: RefCell<Mirror>,
     close_queue: CloseQueue,
 }
 
-/// Why a lease has ended, for the log.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Why {
-    ProcessEnded,
-    HungUp,
-    TimeUp,
-    GivenBack,
-    Revoked,
-}
-
 impl Leases {
     /// # Errors
     /// As epoll_create1(2).
-    pub(crate) fn new(told: Told, close_queue: CloseQueue) -> io::Result<Self> {
+    pub(crate) fn new(told: Told, audit: Rc<Audit>, close_queue: CloseQueue) -> io::Result<Self> {
         let (held, ends, begun) = (RefCell::default(), Ends::new()?, Notify::new());
         let mirror = RefCell::default();
-        Ok(Self(Rc::new(All { held, ends, begun, told, mirror, close_queue })))
+        Ok(Self(Rc::new(All { held, ends, begun, told, audit, mirror, close_queue })))
     }
 
     /// Begins a lease of what is about to be sent.
@@ -178,29 +176,46 @@ impl Leases {
                 () = time => self.expire(),
                 () = self.0.begun.notified() => {}
             }
+            // Each end is recorded, and many may come at once: others are served in between.
+            tokio::task::yield_now().await;
         }
     }
 
-    /// Ends a lease, if the user has it; without a user, anybody's.
+    /// Ends a lease because a user says so: its own, or anybody's.
     ///
     /// # Errors
-    /// If there is no such lease of this user's.
+    /// If there is no such lease that this user may end, or if that cannot be recorded and must be.
     pub(crate) fn give_up(
         &self,
         number: LeaseNumber,
-        by: Option<Uid>,
+        by: Uid,
+        of_anybody: bool,
     ) -> Result<String, (Errno, String)> {
-        let holder = self.0.held.borrow().get(&number).map(|lease| lease.uid);
-        let why = match (holder, by) {
-            (Some(_), None) => Why::Revoked,
-            (Some(holder), Some(by)) if holder == by => Why::GivenBack,
-            (Some(_), Some(_)) => {
-                return Err((Errno::ACCES, format!("lease {number} is another user's")));
-            }
-            (None, _) => return Err((Errno::NOENT, format!("there is no lease {number}"))),
+        let held = self.0.held.borrow();
+        let Some(lease) = held.get(&number) else {
+            return Err((Errno::NOENT, format!("there is no lease {number}")));
         };
-        self.end(number, why);
+        let why = match lease.uid {
+            holder if holder == by => Why::GivenBack(by),
+            _ if of_anybody => Why::Revoked(by),
+            _ => return Err((Errno::ACCES, format!("lease {number} is another user's"))),
+        };
+        let recorded = Ending::of(number, lease, why).record(&self.0.audit);
+        recorded.map_err(|NotRecorded| (Errno::IO, UNRECORDED.to_owned()))?;
+        drop(held);
+        self.end_recorded(number);
         Ok(format!("lease {number} has ended"))
+    }
+
+    /// The broker ends: what the next one does not know has ended.
+    pub(crate) fn leave(&self) {
+        let mirror = self.0.mirror.borrow().clone();
+        for (number, lease) in &*self.0.held.borrow() {
+            if !mirror.has_lease(number.0) {
+                // It ends all the same.
+                let _ = Ending::of(*number, lease, Why::BrokerEnded).record(&self.0.audit);
+            }
+        }
     }
 
     /// Returns those with greater numbers than this one, a line each, as many as a report has room for.
@@ -216,7 +231,7 @@ impl Leases {
         let now = Instant::now();
         let held = self.0.held.borrow();
         let over = held.iter().filter(|(_, lease)| lease.expiry().is_some_and(|it| it <= now));
-        let over: Vec<_> = over.map(|(number, _)| *number).collect();
+        let over: Vec<_> = over.map(|(number, _)| *number).take(AT_ONCE).collect();
         drop(held);
         over.into_iter().for_each(|number| self.end(number, Why::TimeUp));
     }
@@ -228,30 +243,23 @@ impl Leases {
         }
     }
 
+    /// A lease ends by itself. That is not held back by a trail that cannot be written: it would leave a connection with
+    /// somebody who is to have it no longer.
     fn end(&self, number: LeaseNumber, why: Why) {
+        if let Some(lease) = self.0.held.borrow().get(&number) {
+            let _ = Ending::of(number, lease, why).record(&self.0.audit);
+        }
+        self.end_recorded(number);
+    }
+
+    fn end_recorded(&self, number: LeaseNumber) {
         let Some(lease) = self.0.held.borrow_mut().remove(&number) else { return };
         self.0.mirror.borrow().end_lease(number.0);
         let process = lease.process.as_ref().map(AsFd::as_fd);
         self.0.ends.watch_no_longer(lease.socket.descriptor(), process);
-        let Lease { resource, uid, pid, socket, .. } = lease;
-        self.0.told.good(format!(
-            "lease {number} of resource {} ended (user {uid}, pid {pid}): {why}",
-            quoted(&resource)
-        ));
+        let Lease { socket, .. } = lease;
         // Not here: a socket's lock can be held for as long as a holder likes. Only that user waits then.
         socket.shut_when_closed(true);
         socket.close_soon();
-    }
-}
-
-impl std::fmt::Display for Why {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::ProcessEnded => "its process has ended",
-            Self::HungUp => "the connection has ended",
-            Self::TimeUp => "its time is up (`ttl`)",
-            Self::GivenBack => "it was given back",
-            Self::Revoked => "an operator revoked it",
-        })
     }
 }

@@ -7,11 +7,12 @@ use fdbroker_types::quoted;
 use fdbroker_wire::connection::{DIRECT, KTLS};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::Leases;
+use super::end::{Ending, Why};
 use super::lease::{self, Lease, LeaseNumber};
-use super::{Leases, Why};
 use crate::payer::Payers;
 use crate::supervisor::deposits::mirror::Mirror;
-use crate::supervisor::deposits::mirror::leased::ReturnedLease;
+use crate::supervisor::deposits::mirror::leased::{Leased, ReturnedLease};
 use crate::supervisor::deposits::unclosed::Unclosed;
 
 /// On whose account they are, and how they are counted.
@@ -33,13 +34,18 @@ impl Leases {
         self.0.mirror.replace(mirror);
         for lease in returned {
             let number = LeaseNumber(lease.leased.number);
-            let name = lease.leased.resource.clone();
+            let leased = lease.leased.clone();
             if let Err(error) = self.go_on(number, lease, accounts) {
                 self.0.told.bad(format!(
                     "lease {number} of resource {}: it cannot be watched any more: {error}; its \
                      connection stays, and nothing ends it; raise LimitNOFILE=",
-                    quoted(&name)
+                    quoted(&leased.resource)
                 ));
+                let Leased { ref resource, slot, uid, pid, .. } = leased;
+                let ((since, _), why) = (lease::times(&leased), Why::Unwatched);
+                let ending = Ending { number, resource, slot, uid, pid, since, why };
+                // It is no lease any more, recorded or not.
+                let _ = ending.record(&self.0.audit);
             }
         }
     }

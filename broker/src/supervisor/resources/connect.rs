@@ -14,7 +14,7 @@ use crate::helper::answer::{Failure, Step};
 use crate::helper::handed::Handed;
 use crate::payer::Payer;
 use crate::supervisor::workers::charges::{Account, Charge, FEW};
-use crate::supervisor::workers::helper::{Helpers, margin};
+use crate::supervisor::workers::helper::{Helpers, Made, margin};
 use crate::supervisor::workers::relays::{LAST, MOST_OF_A_USER, Place};
 
 /// Opens connections to one server.
@@ -83,10 +83,12 @@ impl ConnectOpener {
             .helpers
             .connect(&self.connect, &handed, place, self.within)
             .and_then(|made| self.have_program_log_in(made, began));
-        let (socket, payload) = made.map_err(|failure| told(&failure, began.elapsed()))?;
+        let Made { descriptor, payload, described } =
+            made.map_err(|failure| told(&failure, began.elapsed()))?;
         let too_large =
             || OpenFailure { errno: Errno::IO, text: "its payload is too large".into() };
-        Opened::new(socket, Vec::new(), payload).ok_or_else(too_large)
+        let opened = Opened::new(descriptor, Vec::new(), payload).ok_or_else(too_large)?;
+        Ok(opened.connected(described))
     }
 
     /// Returns the place of its relay, if it needs one.
@@ -101,17 +103,14 @@ impl ConnectOpener {
     }
 
     /// Has the program log in on a connection, where the log-in is a program's, and adds what it wrote to the payload.
-    fn have_program_log_in(
-        &self,
-        (socket, payload): (OwnedFd, Payload),
-        began: Instant,
-    ) -> Result<(OwnedFd, Payload), Failure> {
-        let Some(Auth::Program(auth)) = &self.connect.auth else { return Ok((socket, payload)) };
+    fn have_program_log_in(&self, made: Made, began: Instant) -> Result<Made, Failure> {
+        let Some(Auth::Program(auth)) = &self.connect.auth else { return Ok(made) };
         let password = auth.password.as_ref().map(credential::in_memory).transpose();
         let password = password.map_err(|text| Failure::new(Step::Begin, text))?;
         let until = began + self.within.saturating_sub(margin(self.within));
-        let output = self.helpers.have_program_log_in(auth, &socket, password.as_ref(), until)?;
-        Ok((socket, with_output(payload, &output)?))
+        let (socket, password) = (&made.descriptor, password.as_ref());
+        let output = self.helpers.have_program_log_in(auth, socket, password, until)?;
+        Ok(Made { payload: with_output(made.payload, &output)?, ..made })
     }
 
     /// Returns what the helper is handed beside its job. The password of a program is the program's alone.

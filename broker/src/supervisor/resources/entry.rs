@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use fdbroker_policy::Opening;
 use fdbroker_types::quoted;
-use fdbroker_wire::connection::{DIRECT, KTLS, LEASE, RELAY, RELAYED};
-use fdbroker_wire::{Connection, Errno, MAX_PAYLOAD, Opened, Payload, named};
+use fdbroker_wire::connection::LEASE;
+use fdbroker_wire::{Errno, MAX_PAYLOAD, Opened, Payload, Relay, named};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -241,11 +241,14 @@ impl Entry {
         let (ticket, notice) = (caller.ticket, caller.notice());
         let number = self.openable.resource().lease.map(|_| self.numbers.next());
         let outcome = outcome.map(|opened| {
+            let opened = opened.leased(number.map(|LeaseNumber(number)| number));
+            let is_connection = opened.connection().is_some();
+            let number = number.filter(|_| is_connection);
             let opened = opened.with_payload(|payload| numbered(payload, number));
             Arc::new(caller.held(opened, &notice, &self.close_queue))
         });
-        let relay = outcome.as_ref().map_or(DIRECT, |opened| relay(opened.payload()));
-        let lease = outcome.as_ref().ok().and_then(|_| self.offer(number?, relay, caller, notice));
+        let opened = outcome.as_ref().ok();
+        let lease = opened.and_then(|opened| self.offer(number?, relay(opened), caller, notice));
         // A closed channel means that the worker has gone, and its question with it.
         let _ = answer.send(OpenAnswer { lease, ..self.answer(ticket, outcome) });
     }
@@ -351,18 +354,15 @@ fn refuse_user(caller: &Caller, failure: OpenFailure, answer: &UnboundedSender<O
     let _ = answer.send(OpenAnswer { ticket: caller.ticket, outcome, said, lease });
 }
 
-/// How the descriptor leads to the server, as its payload has it.
-fn relay(payload: &[u8]) -> &'static str {
-    let told = Connection::parse(payload).and_then(|connection| connection.text(RELAY));
-    [KTLS, RELAYED].into_iter().find(|known| Some(*known) == told).unwrap_or(DIRECT)
+/// How the descriptor leads to the server.
+fn relay<F>(opened: &Opened<F>) -> &'static str {
+    opened.connection().map_or(Relay::Direct, |described| described.relay).name()
 }
 
-/// Adds the number of its lease to the payload of a connection. Where there is no room for that, the process
-/// can still end.
+/// Adds the number of its lease to the payload of a connection, which is not read for that. Where there is no room, the
+/// process can still end.
 fn numbered(payload: Payload, number: Option<LeaseNumber>) -> Payload {
-    let Some(number) = number.filter(|_| Connection::parse(&payload).is_some()) else {
-        return payload;
-    };
+    let Some(number) = number else { return payload };
     let (mut bytes, value) = (payload.to_vec(), number.to_string());
     let fits = bytes.len() + named::size(LEASE, value.as_bytes()) <= MAX_PAYLOAD;
     if fits && named::push(&mut bytes, LEASE, value.as_bytes()).is_ok() {

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use fdbroker_policy::ConnectSource;
-use fdbroker_wire::{Account, Payload};
+use fdbroker_wire::{Account, Described, Payload, Relay};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, getpeername, socketpair, sockopt};
 use tokio::task::spawn_blocking;
@@ -24,6 +24,7 @@ use super::spawner::Spawner;
 use crate::helper::answer::{Answer, Failure, MAX_ANSWER, Step};
 use crate::helper::handed::Handed;
 use crate::helper::job::{Encryption, Job};
+use crate::helper::new_connection::NewConnection;
 use crate::sys::receive::receive;
 use crate::transmit::transmit;
 
@@ -55,11 +56,18 @@ impl Drop for AtWork {
 }
 
 /// A connection that a helper has made.
-struct Made {
-    descriptor: OwnedFd,
-    payload: Payload,
-    /// Whether the helper passes on what goes over it.
-    is_relayed: bool,
+pub(crate) struct Made {
+    pub(crate) descriptor: OwnedFd,
+    pub(crate) payload: Payload,
+    pub(crate) described: Described,
+}
+
+impl Made {
+    fn new(descriptor: OwnedFd, connection: NewConnection<'_>, relay: Relay) -> Self {
+        let NewConnection { peer, session, payload } = connection;
+        let described = Described { relay, peer: peer.to_owned(), session };
+        Self { descriptor, payload: payload.into(), described }
+    }
 }
 
 impl Helpers {
@@ -92,7 +100,7 @@ impl Helpers {
         });
     }
 
-    /// Has a helper make a connection; returns the descriptor and the payload. Blocks for that long at most, and for
+    /// Has a helper make a connection. Blocks for that long at most, and for
     /// the end of a helper that does not stay, for which there is the `place`.
     ///
     /// # Errors
@@ -103,7 +111,7 @@ impl Helpers {
         handed: &[(Handed, OwnedFd)],
         place: Option<Place>,
         within: Duration,
-    ) -> Result<(OwnedFd, Payload), Failure> {
+    ) -> Result<Made, Failure> {
         let until = Instant::now() + within;
         let margin = margin(within);
         let job = Job {
@@ -118,7 +126,7 @@ impl Helpers {
         let _counted = self.at_work();
         let answer = answer(&link, &job, until - margin / 2);
         let kept = match (&answer, place) {
-            (Ok(made), Some(place)) if made.is_relayed => {
+            (Ok(made), Some(place)) if made.described.relay == Relay::Relayed => {
                 self.relays.add(place, &made.descriptor, helper, link)
             }
             _ => Err(helper),
@@ -126,7 +134,7 @@ impl Helpers {
         if let Err(helper) = kept {
             self.end(helper);
         }
-        answer.map(|made| (made.descriptor, made.payload))
+        answer
     }
 
     fn start(&self, job: &Job, handed: &[(Handed, OwnedFd)]) -> io::Result<(OwnedFd, Child)> {
@@ -198,15 +206,16 @@ fn answer(link: &OwnedFd, job: &Job, until: Instant) -> Result<Made, Failure> {
     let Ok(received) = received else { return failed("it ended without an answer") };
     let message = bytes.get(..received.length).unwrap_or_default();
     match (Answer::from_bytes(message), received.descriptors.into_iter().next()) {
-        (Some(Answer::Made(payload)), Some(descriptor))
+        (Some(Answer::Made(connection)), Some(descriptor))
             if (job.tls.is_none() || job.is_for_kernel()) && is_connection(&descriptor) =>
         {
-            Ok(Made { descriptor, payload: payload.into(), is_relayed: false })
+            let relay = if job.tls.is_some() { Relay::Ktls } else { Relay::Direct };
+            Ok(Made::new(descriptor, connection, relay))
         }
-        (Some(Answer::Relayed(payload)), Some(descriptor))
+        (Some(Answer::Relayed(connection)), Some(descriptor))
             if job.tls.is_some() && is_connection(&descriptor) =>
         {
-            Ok(Made { descriptor, payload: payload.into(), is_relayed: true })
+            Ok(Made::new(descriptor, connection, Relay::Relayed))
         }
         (Some(Answer::Failed(failure)), None) => Err(failure),
         _ if message.is_empty() => failed("it ended without an answer"),

@@ -4,13 +4,14 @@ use std::borrow::Cow;
 use std::time::Instant;
 
 use fdbroker_policy::Right;
+use fdbroker_wire::Opened;
 
 use super::answer::Answer;
 use super::decision::{Decision, Requester};
 use super::error::{Denial, Failure};
 use super::place::Place;
 use crate::audit::NotRecorded;
-use crate::log::{Kind, Record, Verdict};
+use crate::log::{HandedOut, Kind, Record, Verdict};
 use crate::worker::policy::active::Rules;
 use crate::worker::state::Worker;
 
@@ -113,6 +114,17 @@ impl<'a> RequestContext<'a> {
         self.record(Kind::Decision, Verdict::Granted, reason).map_err(|_| Failure::unrecorded())
     }
 
+    /// The same of a resource that is about to be handed out: of a connection, which one it is.
+    ///
+    /// # Errors
+    /// As [`Self::record_first`].
+    pub(crate) fn record_handed_out<F>(&self, opened: &Opened<F>) -> Result<(), Failure> {
+        let handed_out = HandedOut::of(opened);
+        let record = self.describe(&self.place, Kind::Decision, Verdict::Granted, "done");
+        let recorded = self.worker.audit.record(&Record { handed_out, ..record });
+        recorded.map_err(|_| Failure::unrecorded())
+    }
+
     /// Records something else that was done for the request.
     pub(crate) fn record(
         &self,
@@ -131,21 +143,29 @@ impl<'a> RequestContext<'a> {
         verdict: Verdict,
         reason: &str,
     ) -> Result<(), NotRecorded> {
-        self.worker.audit.record(&Record {
+        self.worker.audit.record(&self.describe(place, kind, verdict, reason))
+    }
+
+    fn describe<'r>(
+        &'r self,
+        place: &'r Place<'_>,
+        kind: Kind,
+        verdict: Verdict,
+        reason: &'r str,
+    ) -> Record<'r> {
+        let sender = self.requester.other_writer();
+        Record {
             kind,
             right: self.right.name(),
             subject: place.subject(),
             name: place.name(),
             verdict,
             rule: self.decision.rule,
-            sender: self
-                .requester
-                .other_writer()
-                .map(|writer| (writer.uid, writer.gid, writer.pid)),
+            sender: sender.map(|writer| (writer.uid, writer.gid, writer.pid)),
             reason,
             unit: self.requester.unit(),
             ..self.requester.connection().record()
-        })
+        }
     }
 
     /// Records the result of the request, and returns its answer.

@@ -160,7 +160,7 @@ async fn wait(
         };
         let opened = match open(&context, resource).await {
             Ok(None) => continue,
-            Ok(Some(opened)) => context.record_first("done").map(|()| opened),
+            Ok(Some(opened)) => context.record_handed_out(&opened).map(|()| opened),
             Err(failure) => Err(failure),
         };
         context.count(1);

@@ -1,12 +1,13 @@
 //! Leases: who has what on terms, and giving it back. The supervisor has them.
 
 use fdbroker_policy::Right;
-use fdbroker_wire::Control;
 use fdbroker_wire::version2::Report;
+use fdbroker_wire::{Control, Errno};
 
 use super::answer::Answer;
 use super::context::RequestContext;
 use super::decision::Requester;
+use super::error::Failure;
 use super::place::Place;
 use crate::log::{Kind, Verdict};
 use crate::worker::disconnected::Disconnected;
@@ -45,15 +46,22 @@ pub(crate) async fn end(
     let rules = worker.policy.now();
     let context = RequestContext::new(worker, &rules, requester, Right::Operate, Place::broker());
     context.count(1);
-    let by = (!context.decision.granted).then(|| requester.connection().uid.0);
-    let question = |ticket| Control::EndLease { ticket, number, by };
+    let of_anybody = context.decision.granted;
+    // What is somebody's own it ends itself: not another process that writes on its connection.
+    if !of_anybody && !requester.is(requester.connection().uid) {
+        return Ok(context.fail(context.refused()));
+    }
+    let by = requester.asking().uid.0;
+    let question = |ticket| Control::EndLease { ticket, number, by, of_anybody };
     match worker.link.ask(question).await? {
         Ok(text) => {
+            // The supervisor has recorded the end before it happened.
             let _ = context.record(Kind::Decision, Verdict::Granted, &text);
             Ok(Answer::Report(report(Ok(text))))
         }
+        Err((Errno::IO, _)) => Ok(context.fail(Failure::unrecorded())),
         // Whether there is another user's is not for everybody to know.
-        Err(_) if by.is_some() => Ok(context.fail(context.refused())),
+        Err(_) if !of_anybody => Ok(context.fail(context.refused())),
         Err(failure) => {
             let _ = context.record(Kind::Decision, Verdict::Failed, &failure.1);
             Ok(Answer::Report(report(Err(failure))))
@@ -61,7 +69,7 @@ pub(crate) async fn end(
     }
 }
 
-fn report(told: Result<String, (fdbroker_wire::Errno, String)>) -> Report {
+fn report(told: Result<String, (Errno, String)>) -> Report {
     match told {
         Ok(text) => Report { error: None, text },
         Err((errno, text)) => Report { error: Some(errno), text },

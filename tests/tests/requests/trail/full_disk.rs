@@ -1,48 +1,11 @@
 //! What becomes of the trail on a disk that is full.
 
+use fdbroker_tests::SmallDisk;
+
 use super::*;
 
-/// A small file system of its own, until it is dropped.
-struct SmallDisk(Directory);
-
-impl SmallDisk {
-    fn mount(what: &str) -> Option<Self> {
-        if !is_root() {
-            skip(what, "only root can mount a file system");
-            return None;
-        }
-        let directory = Directory::new();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=64k,mode=755", "tmpfs"]).arg(directory.path());
-        match mount.output() {
-            Ok(output) if output.status.success() => Some(Self(directory)),
-            refused => {
-                skip(what, &format!("a file system cannot be mounted: {refused:?}"));
-                None
-            }
-        }
-    }
-
-    fn trail(&self) -> Trail {
-        Trail(self.0.join("audit.log"))
-    }
-
-    /// Leaves no room but in the page that the audit file ends in.
-    fn fill(&self) {
-        let mut filler = fs::File::create(self.0.join("filler")).unwrap();
-        while filler.write_all(&[b'.'; 4096]).is_ok() {}
-    }
-
-    fn make_room(&self) {
-        fs::remove_file(self.0.join("filler")).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
-        assert!(unmounted.is_ok_and(|status| status.success()), "it stays mounted");
-    }
+fn trail_on(disk: &SmallDisk) -> Trail {
+    Trail(disk.path().join("audit.log"))
 }
 
 #[test]
@@ -50,7 +13,7 @@ fn on_a_full_disk_a_required_trail_refuses_requests_and_does_not_do_them() {
     let Some(disk) = SmallDisk::mount("a full disk") else { return };
     let builder = Daemon::with_policy(&(POLICY.to_owned() + OPERATORS));
     let builder = builder.setting("audit = \"required\"");
-    let trail = disk.trail();
+    let trail = trail_on(&disk);
     let daemon = builder.argument("--audit-file").argument(&trail.0).start();
     let mut peer = daemon.connect();
     peer.add((1, 0), "kept").done();
@@ -133,7 +96,7 @@ fn many_are_withheld(daemon: &Daemon) {
 #[test]
 fn on_a_full_disk_a_trail_of_best_effort_goes_on_and_the_log_says_so_once() {
     let Some(disk) = SmallDisk::mount("a full disk") else { return };
-    let trail = disk.trail();
+    let trail = trail_on(&disk);
     let daemon = Daemon::with_policy(POLICY).argument("--audit-file").argument(&trail.0).start();
     let mut peer = daemon.connect();
     peer.add((1, 0), "kept").done();
@@ -172,7 +135,7 @@ fn on_a_full_disk_a_trail_of_best_effort_goes_on_and_the_log_says_so_once() {
 fn what_was_lost_is_told_once_another_file_takes_a_record() {
     let Some(disk) = SmallDisk::mount("a full disk") else { return };
     for setting in ["best-effort", "required"] {
-        let trail = disk.trail();
+        let trail = trail_on(&disk);
         let builder = Daemon::with_policy(POLICY).setting(&format!("audit = \"{setting}\""));
         let daemon = builder.argument("--audit-file").argument(&trail.0).start();
         let mut peer = daemon.connect();
@@ -213,7 +176,7 @@ fn what_was_lost_is_told_once_another_file_takes_a_record() {
 #[test]
 fn a_line_that_a_full_disk_tore_swallows_no_record_whoever_writes_it() {
     let Some(disk) = SmallDisk::mount("a full disk") else { return };
-    let trail = disk.trail();
+    let trail = trail_on(&disk);
     let daemon = Daemon::with_policy(POLICY).argument("--audit-file").argument(&trail.0).start();
     let mut peer = daemon.connect();
     let torn = |peer: &mut Peer| {
@@ -263,7 +226,7 @@ fn a_line_that_a_full_disk_tore_swallows_no_record_whoever_writes_it() {
 #[test]
 fn a_line_that_was_torn_swallows_no_record_of_who_begins_on_the_full_disk() {
     let Some(disk) = SmallDisk::mount("a full disk") else { return };
-    let trail = disk.trail();
+    let trail = trail_on(&disk);
     let start = || {
         let builder = Daemon::with_policy(POLICY).setting("audit = \"required\"");
         builder.argument("--audit-file").argument(&trail.0).start()

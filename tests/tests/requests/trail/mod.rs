@@ -7,17 +7,15 @@ mod rotation;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use fdbroker::{Broker, Errno, Error, Index, Slot, Tag};
 use fdbroker_tests::hostile::Attack;
 use fdbroker_tests::{
-    Answer, Builder, Daemon, Directory, HelperProcess, Ids, Peer, is_root, process, request, skip,
+    Answer, Builder, Daemon, Directory, HelperProcess, Ids, Peer, is_root, process, request,
     wait_until,
 };
 use fdbroker_wire::version2::{Name, Request};

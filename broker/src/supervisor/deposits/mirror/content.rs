@@ -97,6 +97,10 @@ impl Content {
         found.map(|(number, _)| *number)
     }
 
+    pub(super) fn has_lease(&self, number: u64) -> bool {
+        self.leases.contains_key(&number)
+    }
+
     pub(super) fn end_lease(&mut self, number: u64) -> Option<Held> {
         self.leases.remove(&number)
     }

@@ -143,6 +143,11 @@ impl Mirror {
         self.change(|state| state.lease_again(leased, connection, object));
     }
 
+    /// Whether the next broker has a lease, as far as this one knows.
+    pub(crate) fn has_lease(&self, number: u64) -> bool {
+        self.shared().is_some_and(|shared| shared.state.borrow().has_lease(number))
+    }
+
     /// A lease has ended.
     pub(crate) fn end_lease(&self, number: u64) {
         self.change(|state| state.end_lease(number));

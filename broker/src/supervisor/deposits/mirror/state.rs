@@ -434,6 +434,11 @@ impl State {
         self.append(Key::Lease(number))
     }
 
+    /// Whether it has a lease.
+    pub(super) fn has_lease(&self, number: u64) -> bool {
+        self.content.has_lease(number)
+    }
+
     /// A lease has ended.
     ///
     /// # Errors
