@@ -26,7 +26,7 @@ pub struct Features(i32);
 impl Features {
     /// FIND and LIST.
     pub const LISTING: Self = Self(1);
-    /// RELOAD, PURGE and STATUS.
+    /// RELOAD, PURGE, STATUS, LEASES and END_LEASE.
     pub const OPERATE: Self = Self(2);
     /// GET_MANY, ADD_MANY and DEL_MANY.
     pub const MANY: Self = Self(4);

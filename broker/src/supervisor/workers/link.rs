@@ -34,7 +34,7 @@ const BURST: Duration = Duration::from_millis(1);
 /// How many bytes are read at once, and gathered into one write.
 const CHUNK: usize = 64 * 1024;
 
-/// A connection to one worker.
+/// A connection to one worker, or to another broker.
 pub(crate) struct Link {
     stream: UnixStream,
     /// The same socket, to be closed last: with it the kernel closes what the worker sent and nobody

@@ -5,14 +5,18 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::rc::Rc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use fdbroker_policy::{Moment, Policy, SourceText, Uid};
 use fdbroker_wire::Setup;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::names::KnownNames;
 use crate::payer::Payers;
+
+/// How long a policy that the supervisor has sent may take to be in force here.
+const SWAP: Duration = Duration::from_secs(30);
 
 /// A policy, and which one it is.
 pub(crate) struct Rules {
@@ -83,8 +87,13 @@ impl ActivePolicy {
         std::ptr::eq(&**self.rules.borrow(), rules)
     }
 
-    /// Waits until a policy of this generation, or a later one, is in force.
-    pub(crate) async fn reached(&self, generation: u32) {
+    /// Waits until a policy of this generation, or a later one, is in force, but for 30 seconds at most. Returns whether it
+    /// is.
+    pub(crate) async fn is_reached(&self, generation: u32) -> bool {
+        timeout(SWAP, self.reached(generation)).await.is_ok()
+    }
+
+    async fn reached(&self, generation: u32) {
         loop {
             let swapped = self.swapped.notified();
             if self.rules.borrow().generation >= generation {

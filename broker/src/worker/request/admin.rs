@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::pin::pin;
 
 use fdbroker_policy::Right;
-use fdbroker_wire::Slot;
 use fdbroker_wire::version2::Report;
+use fdbroker_wire::{Errno, Slot};
 
 use super::answer::Answer;
 use super::context::{Outcome, RequestContext};
@@ -20,6 +20,10 @@ use crate::worker::peer::session::Session;
 use crate::worker::policy::active::Rules;
 use crate::worker::state::Worker;
 use crate::worker::supervisor_link::at_hand;
+
+/// Said of a policy that was read and is not in force in time.
+const LATE: &str = "the new policy has been read, and is not in force after 30 seconds; the old one \
+counts until then: see the log, and fdbroker status";
 
 fn context<'a>(
     worker: &'a Worker,
@@ -46,10 +50,10 @@ pub(crate) async fn reload(worker: &Worker, requester: &Requester) -> Result<Ans
     }
     let reloaded = worker.link.reload().await?;
     let report = match reloaded.outcome {
-        Ok(text) => {
-            worker.policy.reached(reloaded.generation).await;
+        Ok(text) if worker.policy.is_reached(reloaded.generation).await => {
             Report { error: None, text }
         }
+        Ok(_) => Report { error: Some(Errno::TIMEDOUT), text: LATE.to_owned() },
         Err((errno, text)) => Report { error: Some(errno), text },
     };
     Ok(context.finish(Outcome::Recorded(Answer::Report(report))))

@@ -1,11 +1,9 @@
 //! The opening of a resource for a request. The supervisor opens it; a caller waits for room first.
 
 use std::os::fd::AsFd;
-use std::time::Duration;
 
 use fdbroker_policy::{Resource, ResourceIndex};
 use fdbroker_wire::{Errno, Opened};
-use tokio::time::timeout;
 
 use super::context::RequestContext;
 use super::error::Failure;
@@ -16,9 +14,6 @@ use crate::worker::limits::quota::{Exceeded, OpeningCharge};
 use crate::worker::limits::room_wait::RoomWait;
 use crate::worker::state::Worker;
 use crate::worker::supervisor_link::write::Asker;
-
-/// How long a policy that the supervisor has sent may take to be in force here.
-const SWAP: Duration = Duration::from_secs(30);
 
 /// Opens a resource, and records that. Returns `None` if the supervisor has another policy than the one
 /// that the request was decided by: then the next one is in force, and it has to be decided again.
@@ -54,8 +49,10 @@ pub(crate) async fn open(
 }
 
 async fn next_policy(worker: &Worker, generation: u32) -> Result<(), Failure> {
-    let late = |_| Failure::not_opened(Errno::AGAIN, "the policy is being replaced");
-    timeout(SWAP, worker.policy.reached(generation + 1)).await.map_err(late)
+    match worker.policy.is_reached(generation + 1).await {
+        true => Ok(()),
+        false => Err(Failure::not_opened(Errno::AGAIN, "the policy is being replaced")),
+    }
 }
 
 /// Charges the opening of a resource, where its user has room for it: that is waited for, but not for
