@@ -91,6 +91,7 @@ _EXTENDED = range(64, 96)
 _FEATURE_LISTING = 1
 
 _HELLO = struct.Struct("=hhiq")
+_GREETING = _HELLO.pack(_HEL, 0, _FEATURE_LISTING, 0)
 _ADD_HEAD = struct.Struct("=hhiii")
 _SLOT = struct.Struct("=hhi")
 _REPLY_HEAD = struct.Struct("=hhh")
@@ -637,6 +638,18 @@ class Broker:
             if not page:
                 self._protocol(operation, "the listing does not go on")
 
+    def instance(self) -> int:
+        """Asks for the broker's instance number, which is another one after each of its starts.
+
+        A service that keeps something there asks now and then, and adds it again once the number
+        has changed: what the broker could not store beyond its own end is gone by then.
+        """
+        operation = "instance"
+        answer, _ = self._ask(operation, _Request(_GREETING))
+        if answer.op != _HEL:
+            self._refused_greeting(operation, answer)
+        return self._instance(operation, answer)
+
     def close(self) -> None:
         """Ends the session, and with it the hold on serial tags."""
         with self._lock:
@@ -691,15 +704,22 @@ class Broker:
 
     def _greet(self, operation: str, connection: _Connection) -> Optional[_Answer]:
         """Says HEL. Gives the answer of a broker that is starting, and is to be asked again."""
-        hello = _HELLO.pack(_HEL, 0, _FEATURE_LISTING, 0)
-        answer = self._exchange(operation, connection, _Request(hello))
+        answer = self._exchange(operation, connection, _Request(_GREETING))
         if answer.op == _HEL:
-            if _HELLO.unpack(answer.data)[3] <= 0:
-                self._protocol(operation, "an instance number that is none")
+            self._instance(operation, answer)
             connection.greeted = True
             return None
         if answer.error() == errno.EAGAIN:
             return answer
+        self._refused_greeting(operation, answer)
+
+    def _instance(self, operation: str, answer: _Answer) -> int:
+        number = _HELLO.unpack(answer.data)[3]
+        if number <= 0:
+            self._protocol(operation, "an instance number that is none")
+        return int(number)
+
+    def _refused_greeting(self, operation: str, answer: _Answer) -> NoReturn:
         if answer.error() == errno.EPROTO:
             what = "speaks version 1 of the protocol only, which has no such request"
             raise Version1(self._sentence(operation, what), errno.EPROTO)

@@ -329,15 +329,18 @@ class RealBroker(WithDaemon):
         broker = self.connect(retry_for=PATIENCE)
         broker.add("1/0", payload=b"kept")
         broker.find("open")
+        instance = broker.instance()
         self.daemon.kill_worker()
         self.assertEqual(broker.get("1/0").payload, b"kept")
         self.assertEqual(broker.find("open").tag, 1)
+        self.assertEqual(broker.instance(), instance)
         self.daemon.kill()
         starts = threading.Timer(MEANWHILE, self.daemon.start)
         starts.start()
         with self.assertRaises(fdbroker.Absent):
             broker.get("1/0")
         starts.join()
+        self.assertNotEqual(broker.instance(), instance)
         self.daemon.kill()
         with self.assertRaises(fdbroker.Broken):
             self.connect(retry_for=0)
