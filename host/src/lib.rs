@@ -40,7 +40,9 @@ pub use policy_file::{MAX_POLICY_BYTES, load_policy, policy_files, read_policy};
 pub use private_file::{
     PrivateFileError, read_private_file, remove_private_file, write_private_file,
 };
-pub use process::{MAX_GROUPS, Process, ProcessError, cgroup_of, has_exited, is_alive};
+pub use process::{
+    MAX_GROUPS, Process, ProcessError, cgroup_of, has_exited, is_alive, name_of, program_of,
+};
 pub use program::{ProgramFault, program_fault};
 pub use stamp::Stamp;
 pub use subordinate::{

@@ -169,6 +169,20 @@ fn path(pid: Pid, name: &str) -> PathBuf {
     PathBuf::from(format!("/proc/{}/{name}", pid.as_raw_nonzero()))
 }
 
+/// The program that a process executes: its path, or its name where the path is not to be seen.
+#[must_use]
+pub fn program_of(pid: Pid) -> Option<String> {
+    let path = std::fs::read_link(path(pid, "exe"));
+    path.ok().map(|path| path.to_string_lossy().into_owned()).or_else(|| name_of(pid))
+}
+
+/// The name of a process, which it can change: see /proc/PID/comm in proc(5).
+#[must_use]
+pub fn name_of(pid: Pid) -> Option<String> {
+    let name = String::from_utf8_lossy(&read(pid, "comm").ok()?).into_owned();
+    Some(name.trim_end_matches('\n').to_owned())
+}
+
 /// Whether the process has not ended. While it has not, nobody else has its number.
 #[must_use]
 pub fn is_alive(pidfd: BorrowedFd<'_>) -> bool {

@@ -1,7 +1,6 @@
 //! How a daemon is to be started.
 
 use std::ffi::OsString;
-use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -179,20 +178,7 @@ impl Builder {
     /// Starts a daemon that is expected to fail; returns its exit status and what it said.
     #[track_caller]
     pub fn fail(self) -> (i32, String) {
-        let mut started = self.spawn();
-        if !sys::readable(&started.ready, crate::PATIENCE) {
-            started.child.kill().unwrap();
-            started.child.wait().unwrap();
-            panic!("the daemon neither came up nor gave up: {}", started.log.text());
-        }
-        let mut ready = String::new();
-        started.ready.read_to_string(&mut ready).unwrap();
-        if ready == "\n" {
-            drop(Daemon::new(started));
-            panic!("the daemon came up, and was not to");
-        }
-        let status = started.child.wait().unwrap();
-        (status.code().unwrap_or(-1), started.log.text())
+        self.begin().fails()
     }
 
     fn spawn(self) -> Started {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fdbroker_wire::{Decoder, Handover, Limits, Message};
 
+use crate::helper_process::Connection;
 use crate::{HelperProcess, Peer};
 
 /// One connection to a running broker, where it is asked to hand over.
@@ -16,6 +17,8 @@ pub struct Newcomer {
     broker: u32,
     /// What that one has shown.
     shown: Option<i32>,
+    _connection: Connection,
+    helper: HelperProcess,
 }
 
 /// The listening socket of a broker that hands over, and what else decides who listens.
@@ -46,23 +49,24 @@ pub fn locked_by(socket: &Path) -> u32 {
 }
 
 impl Newcomer {
-    /// Over this connection, to the broker of this number.
-    pub fn over(peer: Peer, broker: u32) -> Self {
-        Self { peer, decoder: Decoder::new(Limits::CONTROL), broker, shown: None }
-    }
-
-    /// Connects where the broker is asked that listens on this socket.
+    /// Another process connects where the broker is asked that listens on this socket. This one speaks.
     #[track_caller]
     pub fn at(socket: &Path) -> Self {
-        let peer = Peer::connect(&door_of(socket)).expect("the broker can be asked");
-        Self::over(peer, locked_by(socket))
+        Self::of(HelperProcess::same(), socket)
     }
 
-    /// The same of another process.
+    /// The same of this process.
     #[track_caller]
-    pub fn of(helper: &HelperProcess, socket: &Path) -> Self {
-        let peer = helper.try_connect(&door_of(socket), None).expect("the broker can be asked");
-        Self::over(peer, locked_by(socket))
+    pub fn of(helper: HelperProcess, socket: &Path) -> Self {
+        let connection = helper.open_connection(&door_of(socket)).expect("the broker can be asked");
+        let peer = Peer::over(connection.share().unwrap());
+        let (decoder, broker) = (Decoder::new(Limits::CONTROL), locked_by(socket));
+        Self { peer, decoder, broker, shown: None, _connection: connection, helper }
+    }
+
+    /// The process that has connected.
+    pub fn pid(&self) -> u32 {
+        self.helper.pid()
     }
 
     /// Says something. Returns whether the broker still takes it.

@@ -29,6 +29,25 @@ impl Starting {
         Daemon::new(started)
     }
 
+    /// Waits until it fails; returns its exit status and what it said.
+    #[track_caller]
+    pub fn fails(self) -> (i32, String) {
+        let mut started = self.0;
+        if !crate::sys::readable(&started.ready, crate::PATIENCE) {
+            started.child.kill().unwrap();
+            started.child.wait().unwrap();
+            panic!("the daemon neither came up nor gave up: {}", started.log.text());
+        }
+        let mut ready = String::new();
+        started.ready.read_to_string(&mut ready).unwrap();
+        if ready == "\n" {
+            drop(Daemon::new(started));
+            panic!("the daemon came up, and was not to");
+        }
+        let status = started.child.wait().unwrap();
+        (status.code().unwrap_or(-1), started.log.text())
+    }
+
     /// Stops it where it is, and kills it, unless it has taken over from a broker by then: returns it in that case.
     #[track_caller]
     pub fn killed_unless_it_took_over(self, former: u32) -> Option<Daemon> {

@@ -93,11 +93,13 @@ pub(crate) enum Kind {
     TakeOver,
     /// A lease has ended.
     LeaseEnd,
+    /// Another broker was to take this one's place.
+    HandOver,
 }
 
 impl Kind {
     /// In the order of their discriminants.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Decision,
         Self::Open,
         Self::Reload,
@@ -105,6 +107,7 @@ impl Kind {
         Self::Connection,
         Self::TakeOver,
         Self::LeaseEnd,
+        Self::HandOver,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -116,6 +119,7 @@ impl Kind {
             Self::Connection => "connection",
             Self::TakeOver => "take-over",
             Self::LeaseEnd => "lease-end",
+            Self::HandOver => "hand-over",
         }
     }
 
@@ -128,6 +132,7 @@ impl Kind {
             Self::Connection => "7d292cd6da7a4443a745b59b6f58d07e",
             Self::TakeOver => "f3059c1e1d074179940853ceeff8bdad",
             Self::LeaseEnd => "dc871bb0d4b243b4bb9729bc3b2f3c1e",
+            Self::HandOver => "5c7597bc375e41b2a9149dbff8103c03",
         }
     }
 }

@@ -21,6 +21,7 @@ impl Record<'_> {
             (Kind::CutOff, _) => format!("cut off {who}"),
             (Kind::TakeOver, subject) => format!("taking over {subject} by {who}"),
             (Kind::LeaseEnd, subject) => format!("end of lease {lease} of {subject} of {who}"),
+            (Kind::HandOver, _) => format!("replacing the broker by {who}: {verdict}"),
             (Kind::Connection, _) => format!("refused the connection of {who}"),
         };
         format!("{what}: {reason}{times}")

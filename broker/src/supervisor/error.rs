@@ -37,7 +37,12 @@ pub(crate) enum StartError {
     Mirror(io::Error),
     Worker(String),
     ReplacePassed,
-    Replace(PathBuf, String),
+    Replace {
+        path: PathBuf,
+        why: String,
+        /// Whether the broker that was to be replaced has ended in the meantime.
+        has_ended: bool,
+    },
 }
 
 impl StartError {
@@ -148,14 +153,18 @@ impl fmt::Display for StartError {
             Self::ReplacePassed => f.write_str(
                 "--replace takes over the socket of the broker that runs: it does not go with LISTEN_FDS",
             ),
-            Self::Replace(path, problem) => write!(
+            Self::Replace { path, why, has_ended } => write!(
                 f,
-                "cannot take over from the broker on {}: {problem}; that broker goes on",
-                path.display()
+                "cannot take over from the broker on {}: {why}; {}",
+                path.display(),
+                if *has_ended { ENDED } else { "that broker goes on" }
             ),
         }
     }
 }
+
+const ENDED: &str =
+    "that broker has ended in the meantime, and what it had is lost; start this one again";
 
 /// What to do about another broker, which is named where it is known.
 fn stop_it(f: &mut fmt::Formatter<'_>, pid: Option<i32>) -> fmt::Result {

@@ -121,7 +121,7 @@ impl Supervisor {
         runtime.shutdown_background();
         self.records.audit.settle();
         // What another broker has is not ours to remove.
-        let is_ours = !matches!(result, Ok(Ended::Replaced) | Err(StartError::Replace(..)));
+        let is_ours = !matches!(result, Ok(Ended::Replaced) | Err(StartError::Replace { .. }));
         if is_ours && !self.is_to_take_over() {
             self.remove_files();
         }
@@ -189,7 +189,7 @@ impl Supervisor {
                     let asked = tokio::select! {
                         () = tokio::time::sleep(pause) => None,
                         () = signals.stop() => return Ok(Ended::Stopped),
-                        successor = self.door.asked(&self.close_queue, &self.log, || to_hand_over(&self.deposits, &self.leases)) => Some(successor),
+                        successor = self.door.asked(&self.close_queue, &self.records, || to_hand_over(&self.deposits, &self.leases)) => Some(successor),
                     };
                     if let Some(successor) = asked
                         && let Some(ended) = self.be_replaced(successor, &mut signals).await
@@ -263,7 +263,7 @@ impl Supervisor {
                 order = signals.next() => order.into(),
                 () = &mut waited, if !served => Event::Waited,
                 () = pulse.beat() => Event::Beat,
-                successor = self.door.asked(&self.close_queue, &self.log, || {
+                successor = self.door.asked(&self.close_queue, &self.records, || {
                     to_hand_over(&self.deposits, &self.leases)
                 }) => {
                     Event::Asked(successor)
@@ -284,7 +284,7 @@ impl Supervisor {
                     return End::Stopped;
                 }
                 Event::Asked(successor) => {
-                    let pid = successor.pid.as_raw_nonzero();
+                    let pid = successor.process.pid();
                     self.log.info(&format!("broker {pid} takes over: the worker ends"));
                     self.freeze(process, link, &answers).await;
                     return End::Asked(successor);

@@ -12,12 +12,15 @@ use tokio::time::timeout;
 use super::deposits::Deposits;
 use super::leases::{self, Leases};
 use super::listener::pass_on::PassedOn;
+use super::replace::end::end;
 use super::replace::message::{Said, read};
+use super::replace::process::BrokerProcess;
 use super::replace::visitor::Successor;
 use super::signals::Signals;
 use super::state::Supervisor;
 use super::workers::link::Link;
 use crate::fd::PeerFd;
+use crate::log::Verdict;
 
 /// How long a successor may take until it has everything and serves, and how much longer for each deposit.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -42,42 +45,81 @@ impl Supervisor {
         successor: Successor,
         signals: &mut Signals,
     ) -> HandOver {
-        let Successor { mut link, pid } = successor;
-        let pid = pid.as_raw_pid();
-        let deposits = match self.send_everything(&mut link) {
-            Ok(deposits) => deposits,
-            Err(error) => {
-                return HandOver::Failed(format!("not everything can be handed over: {error}"));
+        let Successor { mut link, process } = successor;
+        let outcome = self.transfer(&mut link, signals).await;
+        // It sees that there is nothing more.
+        drop(link);
+        match outcome {
+            Ok(deposits) => {
+                self.is_replaced(&process, deposits);
+                HandOver::Done
             }
-        };
+            Err(why) => self.is_not_replaced(&process, why).await,
+        }
+    }
+
+    /// Sends everything, and waits until it is the successor's; returns how many deposits that are. An error says
+    /// why it is not, but for being told to stop.
+    async fn transfer(
+        &mut self,
+        link: &mut Link,
+        signals: &mut Signals,
+    ) -> Result<u32, Option<String>> {
+        let deposits = self.send_everything(link);
+        let deposits =
+            deposits.map_err(|error| Some(format!("not everything can be sent: {error}")))?;
         let patience = PATIENCE.saturating_add(PATIENCE_PER_DEPOSIT.saturating_mul(deposits));
         let awaited = tokio::select! {
             biased;
             () = signals.stop() => Err(None),
-            outcome = timeout(patience, committed(&mut link)) => outcome.unwrap_or_else(|_| {
+            outcome = timeout(patience, committed(link)) => outcome.unwrap_or_else(|_| {
                 Err(format!("it did not serve within {} s", patience.as_secs()))
             }).map_err(Some),
         };
         // If it commits now, that fails. What it sent before counts.
         link.stop_taking();
-        let outcome = match awaited {
+        match awaited {
             Err(why) => {
-                let late = timeout(LAST_WORDS, committed(&mut link)).await;
-                if matches!(late, Ok(Ok(()))) { Ok(()) } else { Err(why) }
+                let late = timeout(LAST_WORDS, committed(link)).await;
+                if matches!(late, Ok(Ok(()))) { Ok(deposits) } else { Err(why) }
             }
-            Ok(()) => Ok(()),
-        };
-        match outcome {
-            Ok(()) => {
-                self.log.info(&format!(
-                    "broker {pid} has taken over, with deposits: {deposits}; this one ends"
-                ));
-                self.listener.leave();
-                self.door.leave();
-                HandOver::Done
+            Ok(()) => Ok(deposits),
+        }
+    }
+
+    /// Everything is another broker's.
+    fn is_replaced(&mut self, process: &BrokerProcess, deposits: u32) {
+        let pid = process.pid();
+        self.log.info(&format!(
+            "broker {pid} has taken over, with deposits: {deposits}; this one ends"
+        ));
+        let leases = self.leases.len();
+        let told =
+            format!("{} took over, with deposits: {deposits}, leases: {leases}", process.program());
+        // It is done in any case.
+        let _ = self.records.audit.record(&process.record(Verdict::Granted, &told));
+        self.listener.leave();
+        self.door.leave();
+    }
+
+    /// The other broker does not go on: it would keep duplicates of everything.
+    async fn is_not_replaced(&mut self, process: &BrokerProcess, why: Option<String>) -> HandOver {
+        let (pid, program) = (process.pid(), process.program());
+        let ended = end(process).await.unwrap_or_else(|problem| {
+            self.log.error(&format!(
+                "broker {pid} cannot be ended: {problem}; it may keep duplicates of all deposits; end it with kill -9 {pid}"
+            ));
+            "it cannot be ended"
+        });
+        let reason = why.as_deref().unwrap_or("this broker was told to stop");
+        let told = format!("{program} did not take over: {reason}; {ended}");
+        // This broker goes on in any case.
+        let _ = self.records.audit.record(&process.record(Verdict::Failed, &told));
+        match why {
+            None => HandOver::Stopped,
+            Some(why) => {
+                HandOver::Failed(format!("broker {pid} did not take over: {why}; {ended}"))
             }
-            Err(None) => HandOver::Stopped,
-            Err(Some(why)) => HandOver::Failed(format!("broker {pid} did not take over: {why}")),
         }
     }
 

@@ -43,7 +43,7 @@ use crate::sys::{adopt, signal};
 use audit::file::AuditFile;
 use listener::Listener;
 use replace::door::Door;
-use replace::predecessor::Predecessor;
+use replace::predecessor::{NotReplaced, Predecessor};
 use workers::helper::Helpers;
 use workers::spawner::Spawner;
 
@@ -155,9 +155,12 @@ fn predecessor(
     }
     let path = listener::place(arguments.socket.as_deref())?;
     let found = Predecessor::find(&path, standing);
-    let found = found.map_err(|why| StartError::Replace(path.clone(), why))?;
+    let found = found.map_err(|NotReplaced { why, has_ended }| {
+        let path = path.clone();
+        StartError::Replace { path, why, has_ended }
+    })?;
     if found.is_some() && std::env::var_os("NOTIFY_SOCKET").is_some() {
-        return Err(StartError::Replace(path, HAS_A_STORE.to_owned()));
+        return Err(StartError::Replace { path, why: HAS_A_STORE.to_owned(), has_ended: false });
     }
     Ok(found)
 }
@@ -181,7 +184,8 @@ fn listen(
     let path = listener::place(arguments.socket.as_deref())?;
     match Listener::bind(path.clone(), close_queue.clone()) {
         Err(error) if arguments.replace && error.is_for_another_broker() => {
-            Err(StartError::Replace(path, NOT_TO_BE_ASKED.to_owned()))
+            let why = NOT_TO_BE_ASKED.to_owned();
+            Err(StartError::Replace { path, why, has_ended: false })
         }
         bound => Ok((bound?, None)),
     }

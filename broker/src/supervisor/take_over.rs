@@ -2,6 +2,8 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdStream;
+use std::path::Path;
 use std::time::Duration;
 
 use fdbroker_policy::Uid;
@@ -15,11 +17,13 @@ use super::listener::Listener;
 use super::replace::door::{Door, beside};
 use super::replace::message::{Said, read};
 use super::replace::predecessor::Predecessor;
+use super::replace::process::BrokerProcess;
 use super::replace::room::has_room_for;
 use super::replace::succession::{Shared, Succession};
 use super::state::Supervisor;
 use super::workers::link::Link;
 use crate::fd::{Depositor, PeerFd, table};
+use crate::log::Verdict;
 
 /// How long the other one may take until its next message.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -28,39 +32,50 @@ impl Supervisor {
     /// Takes what a predecessor has, if there is one.
     ///
     /// # Errors
-    /// Why not; then that broker goes on.
+    /// Why not; then that broker goes on, if it lives.
     pub(crate) async fn take_over_if_asked(&mut self) -> Result<(), StartError> {
-        let Some(predecessor) = self.predecessor.take() else { return Ok(()) };
-        let path = predecessor.path.clone();
-        let taken = self.succeed(predecessor).await;
-        taken.map_err(|why| StartError::Replace(path, why))
+        let Some(Predecessor { stream, process, path, name, standing }) = self.predecessor.take()
+        else {
+            return Ok(());
+        };
+        match self.succeed(stream, name).await {
+            Ok((link, shared)) => {
+                self.succession = Some(Succession { link, process, path, shared, standing });
+                Ok(())
+            }
+            Err(why) => Err(self.not_taken(&process, &path, why)),
+        }
     }
 
     /// Why the broker has not started, whose first worker has ended.
     pub(crate) fn not_started(&self, status: String) -> StartError {
         match &self.succession {
-            Some(succession) => StartError::Replace(succession.path.clone(), status),
+            Some(Succession { process, path, .. }) => self.not_taken(process, path, status),
             None => StartError::Worker(status),
         }
+    }
+
+    fn not_taken(&self, process: &BrokerProcess, path: &Path, why: String) -> StartError {
+        let told = format!("did not take over from broker {}: {why}", process.pid());
+        self.records.took_over(Verdict::Failed, &told);
+        StartError::Replace { path: path.to_owned(), why, has_ended: process.is_ending() }
     }
 
     /// Takes what a predecessor has, which has ended its worker for that.
     ///
     /// # Errors
     /// Why not; then it goes on.
-    async fn succeed(&mut self, predecessor: Predecessor) -> Result<(), String> {
-        let stream = predecessor.stream().and_then(UnixStream::from_std);
+    async fn succeed(&mut self, stream: OwnedFd, name: String) -> Result<(Link, Shared), String> {
+        let stream = UnixStream::from_std(StdStream::from(stream));
         let link = stream.and_then(|stream| Link::new(stream, self.close_queue.clone()));
         let mut link = link.map_err(|error| error.to_string())?;
-        let Predecessor { pid, path, name, standing, .. } = predecessor;
         link.handover(Handover::Begin { room: table::size(), name });
         let shared = self.take_everything(&mut link).await?;
         // That broker reloads nothing any more.
         if self.source.has_changed() {
             return Err("the policy's files have changed in the meantime; try again".to_owned());
         }
-        self.succession = Some(Succession { link, pid, path, shared, standing });
-        Ok(())
+        Ok((link, shared))
     }
 
     async fn take_everything(&mut self, link: &mut Link) -> Result<Shared, String> {
@@ -153,7 +168,8 @@ impl Supervisor {
     pub(crate) fn commit(&mut self) -> Result<bool, String> {
         let Some(succession) = &self.succession else { return Ok(false) };
         succession.link.send_now(Handover::Commit).map_err(|error| did_not_wait(&error))?;
-        let Some(Succession { pid, path, shared, standing, .. }) = self.succession.take() else {
+        let Some(Succession { process, path, shared, standing, .. }) = self.succession.take()
+        else {
             return Ok(false);
         };
         let (Shared { file, lock, door }, beside) = (shared, beside(&path));
@@ -161,9 +177,13 @@ impl Supervisor {
             self.log.warn(&format!("the socket that was taken over: {error}"));
         }
         self.door = Door::with(door, beside, standing);
-        let pid = pid.as_raw_pid();
+        let pid = process.pid();
         let deposits = self.deposits.all().len();
+        let leases = self.leases.len();
         self.log.info(&format!("took over from broker {pid}, with deposits: {deposits}"));
+        let told =
+            format!("took over from broker {pid}, with deposits: {deposits}, leases: {leases}");
+        self.records.took_over(Verdict::Granted, &told);
         Ok(true)
     }
 }

@@ -128,6 +128,18 @@ impl Records {
         });
     }
 
+    /// Records that this broker took over from another one, or did not.
+    pub(crate) fn took_over(&self, verdict: Verdict, reason: &str) {
+        // Nobody is to be stopped by that any more.
+        let _ = self.audit.record(&Record {
+            kind: Kind::HandOver,
+            right: "replace",
+            verdict,
+            reason,
+            ..own()
+        });
+    }
+
     /// Records the result of a reload.
     pub(crate) fn reloaded(&self, verdict: Verdict, reason: &str) {
         // The old policy or the new one holds in any case.

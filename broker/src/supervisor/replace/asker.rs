@@ -1,20 +1,24 @@
 //! Which process may ask a broker to hand over.
 
-use std::os::fd::OwnedFd;
-
 use fdbroker_host::{Standing, has_same_user_ids};
-use nix::sys::socket::{getsockopt, sockopt};
 use rustix::process::{Pid, geteuid, getpid};
 
-/// Whether a process at the other end of a socket may have everything: it runs as this broker's own user, in its namespace of
-/// users, and may do all that this broker might when it began. So root in a container may not. Where the user is not root, the worker and all that the broker has started run as the same user; but they are
-/// confined as the broker is, and more.
-pub(super) fn may_ask(stream: &OwnedFd, standing: Standing) -> Result<Pid, String> {
-    let peer = getsockopt(stream, sockopt::PeerCredentials).map_err(|error| error.to_string())?;
-    let (uid, own) = (peer.uid(), geteuid());
-    let pid = Pid::from_raw(peer.pid()).ok_or("it is in another namespace of processes")?;
-    let asker = format!("process {} of user {uid}", peer.pid());
-    if uid != own.as_raw() || pid == getpid() {
+use super::process::BrokerProcess;
+use crate::log::Verdict;
+use crate::supervisor::audit::records::Records;
+
+/// Whether a process may have everything: it runs as this broker's own user, in its namespace of
+/// users, and may do all that this broker might when it began. So root in a container may not. Where the user is not
+/// root, the worker and all that the broker has started run as the same user; but they are confined as the broker
+/// is, and more.
+///
+/// # Errors
+/// Why not.
+pub(super) fn may_ask(process: &BrokerProcess, standing: Standing) -> Result<(), String> {
+    let own = geteuid();
+    let pid = Pid::from_raw(process.pid()).ok_or("it is in another namespace of processes")?;
+    let asker = format!("process {} of user {}", process.pid(), process.uid().0);
+    if process.uid().0 != own.as_raw() || pid == getpid() {
         return Err(format!("{asker}; this broker runs as user {}", own.as_raw()));
     }
     if !has_same_user_ids(pid) {
@@ -24,7 +28,7 @@ pub(super) fn may_ask(stream: &OwnedFd, standing: Standing) -> Result<Pid, Strin
     if !its.is_some_and(|its| its.is_at_least(standing)) {
         return Err(format!(
             "{asker} may do less than this broker might when it began: it has fewer capabilities, more filters of system \
-             calls, or is in a namespace of processes further in"
+                 calls, or is in a namespace of processes further in"
         ));
     }
     let now = Standing::own();
@@ -34,7 +38,15 @@ pub(super) fn may_ask(stream: &OwnedFd, standing: Standing) -> Result<Pid, Strin
             "{asker} is as confined as this broker: it may be one that the broker started"
         ));
     }
-    Ok(pid)
+    Ok(())
+}
+
+/// Says and records that a process is refused.
+pub(super) fn refuse(process: &BrokerProcess, why: &str, records: &Records) {
+    // It is refused in any case.
+    let _ = records.audit.record(&process.record(Verdict::Refused, why));
+    let said = format!("a process that asked to replace this broker is refused: {why}");
+    records.log().warn(&said);
 }
 
 /// Whether one that asks must be able to look into this process. A process of root's can do that only with the

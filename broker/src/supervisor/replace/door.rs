@@ -18,10 +18,12 @@ use rustix::net::{
 };
 use rustix::process::{getpid, umask};
 
-use super::asker::may_ask;
+use super::asker::{may_ask, refuse};
+use super::process::BrokerProcess;
 use super::visitor::{Successor, Visitor};
 use crate::fd::CloseQueue;
 use crate::log::Log;
+use crate::supervisor::audit::records::Records;
 use crate::sys::watch::Watched;
 
 /// How many wait until another one has asked.
@@ -93,19 +95,19 @@ impl Door {
     pub(crate) async fn asked(
         &mut self,
         close_queue: &CloseQueue,
-        log: &Log,
+        records: &Records,
         needed: impl Fn() -> u32,
     ) -> Successor {
         let Some(open) = &mut self.0 else { return std::future::pending().await };
         loop {
             let Some(visitor) = &mut open.visitor else {
-                match open.next(close_queue, log).await {
+                match open.next(close_queue, records).await {
                     Ok(visitor) => open.visitor = visitor,
                     Err(_) => tokio::time::sleep(PAUSE).await,
                 }
                 continue;
             };
-            match visitor.asks(log, &needed).await {
+            match visitor.asks(records, &needed).await {
                 Ok(false) => {}
                 Ok(true) => {
                     if let Some(visitor) = open.visitor.take() {
@@ -135,22 +137,28 @@ impl Door {
 
 impl Open {
     /// The next one that connects, if it may ask.
-    async fn next(&mut self, close_queue: &CloseQueue, log: &Log) -> io::Result<Option<Visitor>> {
+    async fn next(
+        &mut self,
+        close_queue: &CloseQueue,
+        records: &Records,
+    ) -> io::Result<Option<Visitor>> {
         if self.watched.is_none() {
             self.watched = Some(Watched::new(self.socket.try_clone()?)?);
         }
         let Some(watched) = &self.watched else { return Ok(None) };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let stream = watched.read(|socket| Ok(accept_with(socket, flags)?)).await?;
-        match may_ask(&stream, self.standing)
-            .and_then(|pid| Visitor::new(stream, pid, self.standing, close_queue))
-        {
-            Ok(visitor) => Ok(Some(visitor)),
-            Err(why) => {
-                log.warn(&format!("a process that asked to replace this broker is refused: {why}"));
-                Ok(None)
-            }
+        let Ok(process) = BrokerProcess::of(&stream) else { return Ok(None) };
+        if let Err(why) = may_ask(&process, self.standing) {
+            refuse(&process, &why, records);
+            return Ok(None);
         }
+        let visitor = Visitor::new(stream, process, self.standing, close_queue);
+        visitor.map(Some).inspect_err(|error| {
+            records
+                .log()
+                .warn(&format!("a broker that asks to replace this one is not heard: {error}"));
+        })
     }
 }
 

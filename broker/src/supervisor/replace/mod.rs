@@ -5,8 +5,10 @@
 
 mod asker;
 pub(crate) mod door;
+pub(crate) mod end;
 pub(crate) mod message;
 pub(crate) mod predecessor;
+pub(crate) mod process;
 pub(crate) mod room;
 mod shown;
 pub(crate) mod succession;

@@ -4,19 +4,18 @@
 
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream as StdStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fdbroker_host::Standing;
 use fdbroker_wire::{Decoder, Handover, Limits, Message};
-use nix::sys::socket::{getsockopt, sockopt};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::{Pid, geteuid};
 
 use super::door::beside;
+use super::process::BrokerProcess;
 use super::room::has_room_for;
 use super::shown::name_of;
 use crate::fd::table;
@@ -30,7 +29,7 @@ const ANSWERS: Duration = Duration::from_secs(10);
 /// A broker that agrees to hand over.
 pub(crate) struct Predecessor {
     pub(crate) stream: OwnedFd,
-    pub(crate) pid: Pid,
+    pub(crate) process: BrokerProcess,
     /// Where peers connect.
     pub(crate) path: PathBuf,
     /// What that broker calls what it has shown.
@@ -44,30 +43,44 @@ impl Predecessor {
     ///
     /// # Errors
     /// Why it does not hand over, or why it would be in vain.
-    pub(crate) fn find(path: &Path, standing: Option<Standing>) -> Result<Option<Self>, String> {
-        let Some(stream) = reach(&beside(path))? else { return Ok(None) };
-        let peer = getsockopt(&stream, sockopt::PeerCredentials).map_err(|it| it.to_string())?;
-        if peer.uid() != geteuid().as_raw() {
-            return Err(format!("user {} listens at {}", peer.uid(), beside(path).display()));
+    pub(crate) fn find(
+        path: &Path,
+        standing: Option<Standing>,
+    ) -> Result<Option<Self>, NotReplaced> {
+        let failed = |why: String| NotReplaced { why, has_ended: false };
+        let Some(stream) = reach(&beside(path)).map_err(failed)? else { return Ok(None) };
+        let process = BrokerProcess::of(&stream).map_err(failed)?;
+        if process.uid().0 != geteuid().as_raw() {
+            let door = beside(path);
+            return Err(failed(format!("user {} listens at {}", process.uid().0, door.display())));
         }
-        let pid = Pid::from_raw(peer.pid()).ok_or("it is in another namespace of processes")?;
-        let version = Handover::<OwnedFd>::VERSION;
-        let question = Handover::<OwnedFd>::Ask { version }.into_extended();
-        let head = question.head();
-        transmit(stream.as_fd(), &rest([&head[..], &question.body[..]], 0), &[])
-            .map_err(|error| format!("it cannot be asked: {error}"))?;
-        let (descriptors, shown) = welcomed(&stream)?;
-        has_room_for(descriptors, table::most())?;
-        let name = name_of(pid, shown).map_err(|error| {
-            format!("this process may not look into it (/proc/{pid}/fd): {error}; {MORE_CONFINED}")
-        })?;
-        Ok(Some(Self { stream, pid, path: path.to_owned(), name, standing }))
+        let name = is_let_in(&stream, process.pid());
+        let name = name.map_err(|why| NotReplaced { why, has_ended: process.is_ending() })?;
+        Ok(Some(Self { stream, process, path: path.to_owned(), name, standing }))
     }
+}
 
-    /// The connection to it, for the event loop.
-    pub(crate) fn stream(&self) -> std::io::Result<StdStream> {
-        Ok(StdStream::from(self.stream.try_clone()?))
-    }
+/// Why a broker was not replaced.
+#[derive(Debug)]
+pub(crate) struct NotReplaced {
+    pub(crate) why: String,
+    /// Whether that broker has ended in the meantime.
+    pub(crate) has_ended: bool,
+}
+
+/// Asks whether it hands over; returns the name of what it shows.
+fn is_let_in(stream: &OwnedFd, pid: i32) -> Result<String, String> {
+    let pid = Pid::from_raw(pid).ok_or("it is in another namespace of processes")?;
+    let version = Handover::<OwnedFd>::VERSION;
+    let question = Handover::<OwnedFd>::Ask { version }.into_extended();
+    let head = question.head();
+    transmit(stream.as_fd(), &rest([&head[..], &question.body[..]], 0), &[])
+        .map_err(|error| format!("it cannot be asked: {error}"))?;
+    let (descriptors, shown) = welcomed(stream)?;
+    has_room_for(descriptors, table::most())?;
+    name_of(pid, shown).map_err(|error| {
+        format!("this process may not look into it (/proc/{pid}/fd): {error}; {MORE_CONFINED}")
+    })
 }
 
 const MORE_CONFINED: &str =

@@ -4,8 +4,8 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use fdbroker_host::Standing;
-use rustix::process::Pid;
 
+use super::process::BrokerProcess;
 use crate::supervisor::workers::link::Link;
 
 /// What decides who listens at a path.
@@ -19,7 +19,7 @@ pub(crate) struct Shared {
 /// The way to that broker, and what it shares.
 pub(crate) struct Succession {
     pub(crate) link: Link,
-    pub(crate) pid: Pid,
+    pub(crate) process: BrokerProcess,
     pub(crate) path: PathBuf,
     pub(crate) shared: Shared,
     pub(crate) standing: Option<Standing>,

@@ -1,21 +1,22 @@
 //! A broker that asks to take over, until it is ready to have everything.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::time::Duration;
 
 use fdbroker_host::Standing;
 use fdbroker_wire::Handover;
-use rustix::process::Pid;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::asker::must_see;
+use super::asker::{must_see, refuse};
 use super::message::{Said, read};
+use super::process::BrokerProcess;
 use super::room::has_room_for;
 use super::shown::Shown;
 use crate::fd::CloseQueue;
-use crate::log::Log;
+use crate::supervisor::audit::records::Records;
 use crate::supervisor::workers::link::Link;
 
 /// How long one may take from its first word until it is ready to have everything.
@@ -24,7 +25,7 @@ const PREPARING: Duration = Duration::from_secs(60);
 /// One that asks.
 pub(super) struct Visitor {
     link: Box<Link>,
-    pid: Pid,
+    process: BrokerProcess,
     until: Instant,
     shown: Shown,
     is_welcome: bool,
@@ -33,7 +34,7 @@ pub(super) struct Visitor {
 /// One that is ready to have everything.
 pub(crate) struct Successor {
     pub(crate) link: Box<Link>,
-    pub(crate) pid: Pid,
+    pub(crate) process: BrokerProcess,
 }
 
 impl Visitor {
@@ -41,23 +42,21 @@ impl Visitor {
     /// If there is no descriptor left, or no memory.
     pub(super) fn new(
         stream: OwnedFd,
-        pid: Pid,
+        process: BrokerProcess,
         standing: Standing,
         close_queue: &CloseQueue,
-    ) -> Result<Self, String> {
-        let failed = |error: std::io::Error| error.to_string();
-        let stream = UnixStream::from_std(StdStream::from(stream)).map_err(failed)?;
-        let link = Box::new(Link::new(stream, close_queue.clone()).map_err(failed)?);
-        let shown =
-            if must_see(standing) { Shown::new().map_err(failed)? } else { Shown::nothing() };
+    ) -> io::Result<Self> {
+        let stream = UnixStream::from_std(StdStream::from(stream))?;
+        let link = Box::new(Link::new(stream, close_queue.clone())?);
+        let shown = if must_see(standing) { Shown::new()? } else { Shown::nothing() };
         let until = Instant::now() + PREPARING;
-        Ok(Self { link, pid, until, shown, is_welcome: false })
+        Ok(Self { link, process, until, shown, is_welcome: false })
     }
 
     /// Reads its next message; returns whether it is ready. Can be dropped and called again.
     pub(super) async fn asks(
         &mut self,
-        log: &Log,
+        records: &Records,
         needed: &impl Fn() -> u32,
     ) -> Result<bool, String> {
         let message = timeout_at(self.until, self.link.message()).await;
@@ -65,7 +64,7 @@ impl Visitor {
         match read(message.map_err(|error| error.to_string())?)? {
             Said::Handover(Handover::Ask { version }) => self.answer(version, needed()),
             Said::Handover(Handover::Begin { room, name }) if self.is_welcome => {
-                return Ok(self.may_begin(room, &name, needed(), log));
+                return Ok(self.may_begin(room, &name, needed(), records));
             }
             _ => return Err("it does not ask".to_owned()),
         }
@@ -84,13 +83,12 @@ impl Visitor {
     }
 
     /// Whether nothing speaks against it. Nothing has been stopped yet.
-    fn may_begin(&mut self, room: u64, name: &str, descriptors: u32, log: &Log) -> bool {
+    fn may_begin(&mut self, room: u64, name: &str, descriptors: u32, records: &Records) -> bool {
         let problem = if self.shown.is_called(name) {
             has_room_for(descriptors, room).err()
         } else {
-            let pid = self.pid.as_raw_pid();
-            let why = format!("process {pid} {MAY_NOT_LOOK}");
-            log.warn(&format!("a process that asked to replace this broker is refused: {why}"));
+            let why = format!("process {} {MAY_NOT_LOOK}", self.process.pid());
+            refuse(&self.process, &why, records);
             Some(why)
         };
         let may = problem.is_none();
@@ -99,7 +97,7 @@ impl Visitor {
     }
 
     pub(super) fn into_successor(self) -> Successor {
-        Successor { link: self.link, pid: self.pid }
+        Successor { link: self.link, process: self.process }
     }
 }
 

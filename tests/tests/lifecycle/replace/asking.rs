@@ -41,7 +41,7 @@ fn another_user_the_worker_included_is_refused_even_if_it_may_connect() {
     fs::set_permissions(&door, fs::Permissions::from_mode(0o666)).unwrap();
     for (count, user) in [STRANGER, WORKER].into_iter().enumerate() {
         let other = HelperProcess::user(user);
-        let mut newcomer = Newcomer::of(&other, &site.socket());
+        let mut newcomer = Newcomer::of(other, &site.socket());
         assert!(newcomer.asks(Handover::<()>::VERSION).is_none(), "{user} was answered");
         wait_until("it is said", || daemon.log().text().matches(REFUSED).count() > count);
     }
@@ -74,7 +74,7 @@ fn what_is_as_confined_as_a_users_broker_is_refused() {
     let daemon = builder.start();
     // A process of the same user, which the broker did not start.
     let own = if is_root() { HelperProcess::user(TRIER) } else { HelperProcess::same() };
-    let mut newcomer = Newcomer::of(&own, daemon.socket());
+    let mut newcomer = Newcomer::of(own, daemon.socket());
     newcomer.is_let_in();
     drop(newcomer);
     let supervisor = process::status(daemon.supervisor_pid(), "Seccomp_filters");
@@ -114,7 +114,7 @@ fn what_landlock_alone_confines_is_refused() {
     assert!(status == 1 && said.contains("this process may not look into it"), "{said}");
     // Nor does it help not to look.
     let own = if is_root() { HelperProcess::user(TRIER) } else { HelperProcess::same() };
-    let mut newcomer = Newcomer::of(&own, daemon.socket());
+    let mut newcomer = Newcomer::of(own.clone(), daemon.socket());
     newcomer.is_let_in();
     assert!(newcomer.says(Handover::Begin { room: u64::MAX, name: "/memfd:x".to_owned() }));
     let answer = newcomer.hears();

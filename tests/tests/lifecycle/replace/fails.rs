@@ -4,8 +4,8 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use fdbroker_tests::newcomer::{Newcomer, locked_by};
-use fdbroker_tests::{Daemon, fixtures, wait_until};
+use fdbroker_tests::newcomer::{Newcomer, door_of, locked_by};
+use fdbroker_tests::{Daemon, fixtures, process, wait_until};
 use fdbroker_wire::Handover;
 use rustix::process::Signal;
 
@@ -132,6 +132,7 @@ fn one_that_leaves_after_it_asked_for_everything_has_taken_nothing() {
     drop(newcomer);
     wait_until("it goes on", || times(&daemon) == 2);
     goes_on(&site, &daemon);
+    assert!(daemon.log().text().contains("its own log says why; it has ended; this broker"));
     drop(site.replace(daemon));
 }
 
@@ -164,7 +165,9 @@ fn one_that_hangs_is_given_up_after_10_s_and_cannot_commit_any_more() {
     let waited = began.elapsed();
     assert!((Duration::from_secs(9)..Duration::from_secs(15)).contains(&waited), "{waited:?}");
     assert!(!newcomer.says(Handover::Commit), "its commit was taken");
-    assert!(daemon.log().text().contains("it did not serve within 10 s"));
+    // It has duplicates of all deposits.
+    assert!(process::has_ended(newcomer.pid()), "it still has everything");
+    assert!(daemon.log().text().contains("it did not serve within 10 s; it hung, and was killed"));
     goes_on(&site, &daemon);
 }
 
@@ -180,6 +183,24 @@ fn a_broker_that_is_told_to_stop_in_between_stops() {
     assert!(!newcomer.says(Handover::Commit), "its commit was taken");
     assert!(!site.socket().exists());
     assert_eq!(fs::read_dir(site.directory.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn that_the_old_broker_goes_on_is_not_said_of_a_dead_one() {
+    let site = Site::new();
+    let mut daemon = with_deposit(&site);
+    process::signal(daemon.supervisor_pid(), Signal::STOP);
+    let newer = site.newer().begin();
+    let door = door_of(&site.socket());
+    let sockets = || {
+        let all = fs::read_to_string("/proc/net/unix").unwrap();
+        all.lines().filter(|line| line.ends_with(door.to_str().unwrap())).count()
+    };
+    wait_until("it asks", || sockets() == 2);
+    daemon.kill();
+    let (status, said) = newer.fails();
+    assert_eq!(status, 1, "{said}");
+    assert!(said.contains("has ended in the meantime") && !said.contains("goes on"), "{said}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use fdbroker::{Broker, Slot};
+use fdbroker_tests::binaries::binaries;
 use fdbroker_tests::newcomer::{Newcomer, locked_by};
 use fdbroker_tests::{HelperProcess, fixtures, process, request, skip, wait_until};
 use rustix::process::Signal;
@@ -239,12 +240,19 @@ fn without_a_broker_the_new_one_starts_as_any_other() {
 }
 
 #[test]
-fn the_audit_file_goes_on() {
+fn the_audit_file_goes_on_and_both_brokers_record_the_hand_over() {
     let site = Site::new();
     let trail = site.directory.join("audit.log");
     let with = |builder: fdbroker_tests::Builder| builder.argument("--audit-file").argument(&trail);
     let mut daemon = with(site.broker()).start();
     daemon.connect().add((1, 0), b"x").done();
+    let mut newcomer = Newcomer::at(&site.socket());
+    newcomer.is_let_in();
+    assert!(newcomer.is_ready());
+    newcomer.hears_everything();
+    let failed = newcomer.pid();
+    drop(newcomer);
+    wait_until("it is recorded", || records(&trail).len() == 1);
     let newer = with(site.newer()).start();
     daemon.is_replaced();
     newer.connect().del((1, 0)).done();
@@ -253,4 +261,34 @@ fn the_audit_file_goes_on() {
         text.contains("\"FDBROKER_RIGHT\":\"add\"") && text.contains("\"FDBROKER_RIGHT\":\"del\"")
     });
     assert!(!process::runs(daemon.supervisor_pid()));
+    let (old, new) = (daemon.supervisor_pid(), newer.supervisor_pid());
+    let mut told = records(&trail);
+    told.sort();
+    let program = binaries().daemon.display().to_string();
+    let expected = [
+        format!("failed pid={failed}"),
+        // Root's broker lets nobody see which file it executes.
+        format!("granted pid={new} \"fdbrokerd\" took over, with deposits: 1, leases: 0"),
+        format!("granted pid={new} took over from broker {old}, with deposits: 1, leases: 0"),
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:?}");
+    for (told, expected) in told.iter().zip(&expected) {
+        let told = told.replace(&program, "fdbrokerd");
+        assert!(told.starts_with(expected), "{told} is not {expected}");
+    }
+}
+
+/// Verdict, process and reason of each record of a hand-over.
+fn records(trail: &std::path::Path) -> Vec<String> {
+    let text = fs::read_to_string(trail).unwrap();
+    let lines =
+        text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let records = lines.filter(|line| line["FDBROKER_KIND"] == "hand-over");
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let one = |line: serde_json::Value| {
+        assert_eq!(line["FDBROKER_RIGHT"], "replace");
+        let (verdict, reason) = (text(&line["FDBROKER_VERDICT"]), text(&line["FDBROKER_REASON"]));
+        format!("{verdict} pid={} {reason}", line["FDBROKER_PID"])
+    };
+    records.map(one).collect()
 }
