@@ -319,6 +319,8 @@ impl Supervisor {
                 Event::News(News::Good(text)) => self.log.info(&text),
                 Event::News(News::Bad(text)) => self.log.error(&text),
                 Event::News(News::Opened(resource)) => self.has_opened(&resource),
+                Event::News(News::Seen) if served => self.tell_health(&mut link),
+                Event::News(News::Seen) => {}
                 Event::Appeared => self.open_again(),
                 Event::Hangup => self.hang_up(served.then_some(&mut link)),
                 Event::NamesDue => self.look_names_up(),

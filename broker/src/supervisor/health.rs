@@ -29,6 +29,7 @@ impl Supervisor {
             return Err("it tampered with the listening socket".to_owned());
         }
         self.look_for_socket(link, false);
+        self.look_for_door(false);
         self.tell_health(link);
         Ok(())
     }
@@ -44,6 +45,14 @@ impl Supervisor {
             Err(error) => self.log.error(&format!(
                 "cannot send the new listening socket to the worker: {error}; raise LimitNOFILE="
             )),
+        }
+    }
+
+    /// Makes the deleted file of the socket again at which this broker is asked to hand over.
+    pub(crate) fn look_for_door(&mut self, asked: bool) {
+        // Without the other one, another broker may listen here by now.
+        if self.listener.is_in_place() {
+            self.door.restore_file(&self.log, asked);
         }
     }
 

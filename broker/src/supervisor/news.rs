@@ -1,9 +1,9 @@
-//! What happens to a resource while nobody asks for it, on its way to the log.
+//! What happens while nobody asks for it, on its way to the log.
 
 use fdbroker_policy::Resource;
 use tokio::sync::mpsc::UnboundedSender;
 
-/// A line of the log.
+/// Mostly a line of the log.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) enum News {
     /// Something works again.
@@ -12,6 +12,8 @@ pub(crate) enum News {
     Bad(String),
     /// A resource was opened that all share.
     Opened(Box<Resource>),
+    /// Something that the status tells of, and that is no line of the log.
+    Seen,
 }
 
 /// Where it goes. A closed channel means that the broker ends.
@@ -21,6 +23,10 @@ pub(crate) struct Told(pub(crate) UnboundedSender<News>);
 impl Told {
     pub(crate) fn good(&self, text: String) {
         let _ = self.0.send(News::Good(text));
+    }
+
+    pub(crate) fn seen(&self) {
+        let _ = self.0.send(News::Seen);
     }
 
     pub(crate) fn opened(&self, resource: Resource) {

@@ -23,6 +23,7 @@ impl Supervisor {
         // For a worker that is not ready yet, the next beat does it.
         if let Some(link) = serving.as_deref_mut() {
             self.look_for_socket(link, true);
+            self.look_for_door(true);
         }
         self.reopen_audit_file(serving);
         self.reload(Asker::Operator);

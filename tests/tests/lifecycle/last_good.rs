@@ -69,6 +69,15 @@ fn keeps_one(daemon: &Daemon) -> bool {
 }
 
 #[test]
+fn a_copy_that_is_there_is_not_called_none_after_a_start() {
+    let machine = Machine::new();
+    machine.served();
+    let daemon = machine.broker().start();
+    let status = daemon.says(&["status"]);
+    assert!(!status.contains("last_good_policy=none"), "{status}");
+}
+
+#[test]
 fn a_policy_that_does_not_load_at_start_is_replaced_by_the_last_good_one() {
     let machine = Machine::new();
     machine.served();

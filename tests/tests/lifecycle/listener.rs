@@ -61,7 +61,7 @@ fn a_listener_passed_in_is_replaced_at_its_path_with_its_mode() {
     shutdown(&listener, Shutdown::Both).unwrap();
     wait_until("clients are served again", || is_served(&daemon));
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
-    logs(&daemon, "systemctl restart fdbrokerd.socket");
+    logs(&daemon, "systemctl restart fdbrokerd.service");
 }
 
 /// A passed-in socket of a user and group, shut down and made again; returns where it is.

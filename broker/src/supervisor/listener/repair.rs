@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::socket::{setsockopt, sockopt};
 
 use super::access::Access;
-use super::{Listener, is_in_place, lock_beside};
+use super::{Listener, identity, is_in_place, lock_beside};
 use crate::log::Log;
 
 const REPLACED: &str = "replaced";
@@ -84,6 +84,12 @@ impl Listener {
         }
         self.state = BROKEN;
         false
+    }
+
+    /// Whether the socket file is there, and is ours.
+    pub(in crate::supervisor) fn is_in_place(&self) -> bool {
+        let made = self.made.as_ref();
+        made.is_some_and(|file| identity(&file.path).ok() == Some(file.identity))
     }
 
     /// The path of the socket file, if it was there and is not any more.

@@ -34,7 +34,9 @@ struct State {
 
 impl Keeper {
     pub(crate) fn new(place: Option<LastGood>, told: Told) -> Self {
-        let seen = "none".to_owned();
+        // Until the next one is kept. What is not believed is as good as none.
+        let there = place.as_ref().and_then(|place| place.read().ok().flatten());
+        let seen = there.map_or("none".to_owned(), |kept| kept.stamp);
         let state = Mutex::new(State { seen, ..State::default() });
         Self(place.map(|place| Arc::new(Copies { place, told, state })))
     }
@@ -99,6 +101,7 @@ impl Copies {
         match kept {
             Ok(stamp) => {
                 state.seen = stamp.unwrap_or_else(|| "none".to_owned());
+                self.told.seen();
                 if std::mem::take(&mut state.fails) {
                     self.told.good(format!("the last good policy is kept in {path} again"));
                 }
@@ -136,6 +139,18 @@ mod tests {
         let state = Mutex::new(State { next: Some(text("revokes")), ..State::default() });
         Copies { place: place.clone(), told: Told(told), state }.write_all();
         assert!(place.read().unwrap().is_none(), "the older policy is still there");
+    }
+
+    #[test]
+    fn a_copy_that_is_there_already_is_seen_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = LastGood::at(directory.path().join("copy"), Path::new("/policy"));
+        let (told, _news) = unbounded_channel();
+        let keeper = || Keeper::new(Some(place.clone()), Told(told.clone()));
+        assert_eq!(keeper().seen(), "none");
+        let text = PolicyText { path: "/policy".into(), text: "allows".into() };
+        let stamp = place.keep(&[text]).unwrap();
+        assert_eq!(Some(keeper().seen()), stamp);
     }
 
     #[test]

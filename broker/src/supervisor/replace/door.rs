@@ -41,6 +41,8 @@ struct Open {
     /// What this broker might do when it began: what takes its place may do as much.
     standing: Standing,
     identity: Option<(u64, u64)>,
+    /// It has been said that the file is missing.
+    is_missing: bool,
     watched: Option<Watched>,
     visitor: Option<Visitor>,
 }
@@ -60,7 +62,7 @@ impl Door {
             return Self(None);
         }
         let path = beside(path);
-        match make(&path) {
+        match clear(&path).and_then(|()| make(&path)) {
             Ok(socket) => Self::with(socket, path, standing),
             Err(error) => {
                 log.warn(&format!(
@@ -82,7 +84,8 @@ impl Door {
         // Brokers that ask see who called this last.
         let _ = listen(&socket, WAITING);
         let identity = identity(&path).ok();
-        Self(Some(Open { socket, path, standing, identity, watched: None, visitor: None }))
+        let (watched, visitor, is_missing) = (None, None, false);
+        Self(Some(Open { socket, path, standing, identity, is_missing, watched, visitor }))
     }
 
     /// A duplicate of it, for a successor; `None` if there is none.
@@ -120,6 +123,29 @@ impl Door {
         }
     }
 
+    /// Listens again if somebody has deleted its file. If that fails, the reason is logged once, or each time if `asked`.
+    /// To be called while the socket that peers connect to is in its place.
+    pub(crate) fn restore_file(&mut self, log: &Log, asked: bool) {
+        let Some(open) = &mut self.0 else { return };
+        let looked = fs::symlink_metadata(&open.path);
+        if !looked.is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+            open.is_missing = false;
+            return;
+        }
+        let shown = open.path.display();
+        match make(&open.path) {
+            Ok(socket) => {
+                log.warn(&format!("the socket file {shown} was deleted; it has been recreated"));
+                open.listen_on(socket);
+            }
+            Err(_) if std::mem::replace(&mut open.is_missing, true) && !asked => {}
+            Err(error) => log.warn(&format!(
+                "the socket file {shown} was deleted: this broker cannot be replaced while it runs; it cannot be \
+                 recreated: {error}"
+            )),
+        }
+    }
+
     /// Removes its file, if it is still the same.
     pub(crate) fn remove(&self) {
         let Some(open) = &self.0 else { return };
@@ -136,6 +162,12 @@ impl Door {
 }
 
 impl Open {
+    /// Has those that ask from now on connect to another socket.
+    fn listen_on(&mut self, socket: OwnedFd) {
+        self.identity = identity(&self.path).ok();
+        (self.socket, self.watched, self.is_missing) = (socket, None, false);
+    }
+
     /// The next one that connects, if it may ask.
     async fn next(
         &mut self,
@@ -170,16 +202,19 @@ fn is_managed() -> bool {
         || std::env::var("SYSTEMD_EXEC_PID").is_ok_and(is_main)
 }
 
-/// Listens for this user only. What is there of an earlier broker goes: we have the lock.
+/// Removes what is there of an earlier broker: we have the lock.
+fn clear(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Listens for this user only.
 fn make(path: &Path) -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     let address = SocketAddrUnix::new(path)?;
-    if let Err(error) = fs::remove_file(path)
-        && error.kind() != ErrorKind::NotFound
-    {
-        return Err(error);
-    }
     let before = umask(Mode::from_raw_mode(0o177));
     let bound = bind(socket.as_fd(), &address);
     umask(before);

@@ -27,6 +27,21 @@ fn only_the_brokers_own_user_may_connect() {
 }
 
 #[test]
+fn a_deleted_file_of_the_door_is_made_again() {
+    let site = Site::new();
+    let daemon = site.broker().start();
+    let door = door_of(&site.socket());
+    fs::remove_file(&door).unwrap();
+    wait_until("it is made again", || door.exists());
+    assert_eq!(fs::metadata(&door).unwrap().permissions().mode() & 0o777, 0o600);
+    let said = format!("the socket file {} was deleted; it has been recreated", door.display());
+    wait_until("it is said", || daemon.log().text().contains(&said));
+    let mut daemon = site.replace(daemon);
+    assert!(daemon.end(rustix::process::Signal::TERM).success());
+    assert!(!door.exists(), "it was left behind");
+}
+
+#[test]
 fn another_user_the_worker_included_is_refused_even_if_it_may_connect() {
     if !needs_root("another user that asks a broker to hand over") {
         return;
