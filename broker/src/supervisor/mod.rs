@@ -6,6 +6,7 @@
 //! server sends is read by a helper, which is trusted with one connection and its credential.
 //! It never looks into a payload, except for the depositor's uid in the record before it.
 
+mod attend;
 mod audit;
 mod deposits;
 mod error;
