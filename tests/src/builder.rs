@@ -23,6 +23,7 @@ pub struct Builder {
     arguments: Vec<OsString>,
     environment: Vec<(&'static str, OsString)>,
     listening: Option<OwnedFd>,
+    stored: Vec<(String, OwnedFd)>,
     own_session: bool,
     badly_started: bool,
     socket: Option<PathBuf>,
@@ -73,6 +74,7 @@ impl Builder {
             arguments: Vec::new(),
             environment: Vec::new(),
             listening: None,
+            stored: Vec::new(),
             own_session: false,
             badly_started: false,
             socket: None,
@@ -126,6 +128,12 @@ impl Builder {
     /// Passes a listening socket in, as a service manager does.
     pub fn listening(mut self, socket: impl Into<OwnedFd>) -> Self {
         self.listening = Some(socket.into());
+        self
+    }
+
+    /// Passes in, beside a listening socket, what a service manager has stored, under its names.
+    pub fn stored(mut self, stored: Vec<(String, OwnedFd)>) -> Self {
+        self.stored = stored;
         self
     }
 
@@ -194,6 +202,7 @@ impl Builder {
         command.args(&self.arguments).envs(self.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.open());
         let mut passed: Vec<OwnedFd> = self.listening.into_iter().collect();
+        passed.extend(self.stored.into_iter().map(|(_, descriptor)| descriptor));
         command.arg("--ready-fd").arg((3 + passed.len()).to_string());
         passed.push(tells);
         sys::pass_descriptors(&mut command, passed);
@@ -222,12 +231,18 @@ impl Builder {
             None => Command::new(daemon),
             Some(_) => {
                 let mut shell = Command::new("/bin/sh");
-                shell.args(["-c", "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\""]);
-                shell.arg(daemon);
+                shell.args(["-c", "LISTEN_PID=$$ exec \"$0\" \"$@\""]).arg(daemon);
                 shell
             }
         };
         command.env_remove("NOTIFY_SOCKET").env_remove("LISTEN_FDS").current_dir("/");
+        if self.listening.is_some() {
+            let names = self.stored.iter().map(|(name, _)| format!(":{name}"));
+            let names: String =
+                std::iter::once("fdbrokerd.socket".to_owned()).chain(names).collect();
+            command.env("LISTEN_FDS", (1 + self.stored.len()).to_string());
+            command.env("LISTEN_FDNAMES", names);
+        }
         command
     }
 

@@ -25,6 +25,7 @@ pub mod helper_process;
 pub mod helper_protocol;
 pub mod hostile;
 pub mod ids;
+pub mod keeper;
 pub mod load;
 pub mod log;
 mod mail;

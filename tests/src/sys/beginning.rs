@@ -87,9 +87,10 @@ pub fn with_signals_blocked(command: &mut std::process::Command) {
 pub fn pass_descriptors(command: &mut std::process::Command, descriptors: Vec<OwnedFd>) {
     use std::os::unix::process::CommandExt;
     // First out of the way of the numbers to be given, then there.
+    let beyond = i32::try_from(descriptors.len()).unwrap() + 100;
     let high: Vec<OwnedFd> = descriptors
         .into_iter()
-        .map(|descriptor| rustix::io::fcntl_dupfd_cloexec(descriptor, 100).unwrap())
+        .map(|descriptor| rustix::io::fcntl_dupfd_cloexec(descriptor, beyond).unwrap())
         .collect();
     // SAFETY: dup2(2) is async-signal-safe; the numbers stay open in the parent because the
     // closure owns them.

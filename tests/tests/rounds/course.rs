@@ -11,13 +11,13 @@ use super::serving::Serving;
 use super::site::{Site, THINGS};
 
 /// How often each way has its turn, if nothing else is said.
-const TURNS: usize = 2;
+const TIMES: usize = 2;
 
 /// How often each way has its turn.
-pub(super) fn turns() -> usize {
+pub(super) fn times() -> usize {
     match std::env::var("FDBROKER_ROUNDS") {
-        Ok(turns) => turns.parse().expect("FDBROKER_ROUNDS is a number"),
-        Err(_) => TURNS,
+        Ok(times) => times.parse().expect("FDBROKER_ROUNDS is a number"),
+        Err(_) => TIMES,
     }
 }
 

@@ -4,16 +4,17 @@ use std::cell::Cell;
 use std::fs;
 
 use fdbroker_tests::package::{install, machine_with_packages};
-use fdbroker_tests::{process, systemd::ServiceManager, wait_for, wait_until};
+use fdbroker_tests::{process, systemd::ServiceManager, turns, wait_for, wait_until};
 use rustix::process::Signal;
 
-use super::course::{Course, turns};
+use super::course::{Course, times};
 use super::site::Site;
 
 const SERVICE: &str = "fdbrokerd.service";
 
 #[test]
 fn rounds_under_systemd_lose_nothing_that_was_acknowledged() {
+    let _turn = turns::alone();
     let Some(manager) = machine_with_packages("rounds under systemd") else { return };
     let site = Site::within(&manager);
     let journal = Journal(&manager);
@@ -23,7 +24,7 @@ fn rounds_under_systemd_lose_nothing_that_was_acknowledged() {
     manager.succeed(&["systemctl", "start", SERVICE]);
     let installed = Cell::new(["second", "first"]);
     let mut course = Course::begin(&site);
-    for _ in 0..turns() {
+    for _ in 0..times() {
         course.round("kill -9 of the worker", || kill_the_worker(&manager));
         course.round("kill -9 of the supervisor", || {
             another_serves(&manager, || {

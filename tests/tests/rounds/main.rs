@@ -2,7 +2,7 @@
 //! the time: no connection breaks, no byte is lost, no deposit is missing, and no owner has changed.
 //!
 //! A program of its own: it measures how long a client of the broker waits, so nothing else of the suite runs
-//! beside it. `FDBROKER_ROUNDS` says how often each way has its turn.
+//! beside it, and its tests run one after the other. `FDBROKER_ROUNDS` says how often each way has its turn.
 //!
 //! - [`by_hand`]: a broker without a service manager, which is replaced
 //! - [`course`]: a round, and what it took
