@@ -194,7 +194,7 @@ fn listen(
 
 /// Deposits that are in both would be lost, or come back although they were deleted.
 const HAS_A_STORE: &str = "a service manager starts this broker, and may have deposits of its own for it ($NOTIFY_SOCKET); \
-stop the one that runs first";
+start this one without $NOTIFY_SOCKET, or stop the one that runs first, which empties its slots";
 
 const NOT_TO_BE_ASKED: &str = "it is not to be asked: a service manager started it (then use systemctl restart \
 fdbrokerd), it is of a version without --replace, or it does not serve yet";

@@ -309,6 +309,29 @@ fn a_caller_that_leaves_while_it_waits_keeps_no_place() {
 }
 
 #[test]
+fn a_caller_that_waits_for_a_place_gets_it_of_the_broker_that_takes_over() {
+    let what = "a caller waits for a place while the broker is replaced";
+    let Some(server) = Postgres::start(what, TRUST) else { return };
+    let terms = "holders = 1\nwait = \"1h\"";
+    let mut former = daemon(&server, terms);
+    let first = get(&mut former.connect(), &former);
+    let mut waits = Broker::connect_to(former.socket()).unwrap();
+    let slot = fdbroker::Slot::new(SLOT.0, SLOT.1).unwrap();
+    let waiting = std::thread::spawn(move || waits.get(slot).map(|deposit| deposit.payload));
+    // It is not given a place before, as long as the first one has it.
+    former.connect().add((1, 9), b"after it").done();
+    let policy = policy(&server, former.directory(), terms);
+    let newer = Daemon::with_policy(&policy).socket(former.socket().to_owned());
+    let daemon = newer.argument("--replace").start();
+    former.is_replaced();
+    assert!(!waiting.is_finished(), "{:?}", waiting.join());
+    operator(&daemon).end_lease(first.lease).unwrap();
+    let payload = waiting.join().unwrap().unwrap();
+    let connection = fdbroker_wire::Connection::parse(&payload).unwrap();
+    assert_ne!(connection.text(LEASE), Some(first.lease.to_string().as_str()));
+}
+
+#[test]
 fn a_lease_goes_on_with_a_broker_that_takes_over() {
     let what = "a lease goes on with a broker that takes over";
     if !needs_root(what) {

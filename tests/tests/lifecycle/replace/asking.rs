@@ -155,6 +155,17 @@ fn another_version_is_refused_with_the_reason() {
 }
 
 #[test]
+fn one_that_a_service_manager_starts_says_what_is_to_be_done() {
+    let site = Site::new();
+    let daemon = site.broker().start();
+    let notify = site.directory.join("notify");
+    let _manager = std::os::unix::net::UnixDatagram::bind(&notify).unwrap();
+    let (status, said) = site.newer().environment("NOTIFY_SOCKET", notify).fail();
+    assert!(status == 1 && said.contains("start this one without $NOTIFY_SOCKET"), "{said}");
+    daemon.connect().is_served((1, 0));
+}
+
+#[test]
 fn a_broker_of_a_service_manager_is_not_replaced() {
     let site = Site::new();
     let manager = std::os::unix::net::UnixDatagram::bind(site.directory.join("notify")).unwrap();

@@ -4,11 +4,13 @@
 //! - [`fails`]: the new one does not come up, at each step
 //! - [`kept`]: what it takes over
 //! - [`load`]: under load, again and again
+//! - [`waits`]: who waits for a turn
 
 mod asking;
 mod fails;
 mod kept;
 mod load;
+mod waits;
 
 use std::path::PathBuf;
 
