@@ -19,6 +19,7 @@ use crate::describe::{Describer, right_names, rights};
 use crate::failure::Failure;
 use crate::notes::{note_private_sockets, note_strict_tags};
 use crate::output;
+use crate::plain_text::note_plain_passwords;
 use crate::policy_names::DEFAULT_POLICY;
 use crate::running;
 use crate::sockets::note_open_directories;
@@ -162,6 +163,7 @@ fn check(file: &Path) -> Result<Result<(), Failure>, Failure> {
     note_private_sockets(&shown, &policy);
     note_strict_tags(&shown, &policy);
     note_open_directories(&shown, &policy);
+    note_plain_passwords(&shown, &policy);
     if policy.settings().audit == Audit::Required {
         terminal::complain(format_args!(
             "{shown}: note: audit = \"required\": the broker loads this only when started with --audit-file"

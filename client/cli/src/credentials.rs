@@ -121,8 +121,7 @@ fn problem(path: &str, content: Content) -> Option<String> {
     };
     match (fault(&metadata, Uid(geteuid().as_raw())), content) {
         (Some(fault), _) => Some(fault.to_string()),
-        (None, Content::Password) => None,
-        (None, _) => content.is_missing_in(&read(file, &metadata)?).map(str::to_owned),
+        (None, content) => content.is_missing_in(&read(file, &metadata)?).map(str::to_owned),
     }
 }
 
@@ -140,6 +139,9 @@ impl Content {
     fn is_missing_in(self, text: &[u8]) -> Option<&'static str> {
         let has = |part: &str| text.windows(part.len()).any(|found| found == part.as_bytes());
         match self {
+            Self::Password if matches!(text, b"" | b"\n" | b"\r\n") => {
+                Some("it is empty, and the broker logs in with no empty password")
+            }
             Self::Certificates if !has("-----BEGIN CERTIFICATE-----") => {
                 Some("it holds no certificate in PEM")
             }
@@ -172,6 +174,9 @@ mod tests {
     fn a_file_is_known_by_its_headings() {
         let said = |content: Content, text: &str| content.is_missing_in(text.as_bytes());
         assert_eq!(said(Content::Password, "x"), None);
+        for empty in ["", "\n", "\r\n"] {
+            assert!(said(Content::Password, empty).is_some_and(|said| said.contains("empty")));
+        }
         assert_eq!(said(Content::Certificates, "-----BEGIN CERTIFICATE-----\nx"), None);
         assert!(said(Content::Certificates, "").is_some());
         for good in ["-----BEGIN PRIVATE KEY-----", "-----BEGIN EC PRIVATE KEY-----"] {

@@ -24,6 +24,7 @@ mod listen;
 mod notes;
 mod operate;
 mod output;
+mod plain_text;
 mod policy_names;
 mod revoke;
 mod running;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -186,4 +187,26 @@ fn a_session_outlives_the_broker_and_a_changed_password() {
     daemon.kill_both();
     server.execute("ALTER ROLE orders PASSWORD 'another'");
     assert_eq!(select(&socket, b"", asked).unwrap(), before);
+}
+
+#[test]
+fn a_password_goes_to_no_socket_that_any_user_could_make() {
+    let what = "a password goes to no socket that any user could make";
+    let Some(server) = Postgres::start(what, SCRAM) else { return };
+    server.execute("CREATE ROLE orders LOGIN PASSWORD 'hunter2'");
+    let daemon = daemon(&unix(&server), "hunter2", "");
+    let directory = server.socket().parent().unwrap().to_owned();
+    let with_mode = |mode| {
+        fs::set_permissions(&directory, fs::Permissions::from_mode(mode)).unwrap();
+        daemon.connect().get(SLOT)
+    };
+    for open in [0o777, 0o1777] {
+        assert_eq!(with_mode(open).errno(), libc::EIO, "{open:o}");
+        let said = failure(&daemon);
+        let cure = "move it where only the server's user may write";
+        let names = format!("any user may write \"{}\"", directory.display());
+        assert!(said.contains(&names) && said.contains(cure), "{said}");
+    }
+    assert_eq!(current_user(with_mode(0o2775), &daemon), "orders", "as Debian's directory");
+    assert!(!server.log().contains("hunter2"));
 }

@@ -1,12 +1,15 @@
 //! Opens connections: has a helper make each, with credentials and certificates as they are at that moment.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use fdbroker_host::Stamp;
-use fdbroker_policy::{Auth, ConnectSource, Tls};
+use fdbroker_host::{Stamp, server_socket_fault};
+use fdbroker_policy::{Auth, ConnectSource, ServerAddress, Tls, Uid};
+use fdbroker_types::quoted;
 use fdbroker_wire::connection::OUTPUT;
 use fdbroker_wire::{Errno, MAX_PAYLOAD, Opened, Payload, named};
+use rustix::process::geteuid;
 
 use super::failure::OpenFailure;
 use super::{certificates, credential};
@@ -113,8 +116,25 @@ impl ConnectOpener {
         Ok(Made { payload: with_output(made.payload, &output)?, ..made })
     }
 
+    /// Looks whether others could have made a socket that is sent a password.
+    fn sockets_are_safe(&self) -> Result<(), String> {
+        if self.connect.password().is_none() {
+            return Ok(());
+        }
+        let own = Uid(geteuid().as_raw());
+        let fault = |address: &ServerAddress| match address {
+            ServerAddress::Unix(path) => {
+                let fault = server_socket_fault(Path::new(path), own)?;
+                Some(format!("{}: {fault}", quoted(path)))
+            }
+            ServerAddress::Tcp { .. } => None,
+        };
+        self.connect.addresses.iter().find_map(fault).map_or(Ok(()), Err)
+    }
+
     /// Returns what the helper is handed beside its job. The password of a program is the program's alone.
     fn handed(&self) -> Result<Vec<(Handed, OwnedFd)>, String> {
+        self.sockets_are_safe()?;
         let mut handed = Vec::new();
         let is_programs = matches!(&self.connect.auth, Some(Auth::Program(_)));
         if let Some(password) = self.connect.password().filter(|_| !is_programs) {

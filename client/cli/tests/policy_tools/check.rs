@@ -107,6 +107,73 @@ fn check_notes_sockets_that_any_user_could_make() {
 }
 
 #[test]
+fn check_notes_passwords_that_go_in_plain_text_to_another_machine() {
+    let place = Place::new();
+    let said = |address: &str, auth: &str| {
+        let lines = format!("connect = \"{address}\"\nauth = {{ {auth} }}");
+        noted(&place, &lines)
+    };
+    let remote = "tcp:db.example.net:7";
+    let password = "password = \"credential:x\"";
+    let script = format!("script = {{ {password}, steps = [\"send:PASS {{password}}\"] }}");
+    let imap = format!("imap = {{ user = \"x\", {password} }}");
+    let redis = format!("redis = {{ {password} }}");
+    let postgres =
+        |methods| format!("postgres = {{ user = \"x\", {password}, methods = [\"{methods}\"] }}");
+    for auth in [&script, &imap, &redis, &postgres("password")] {
+        let noted = said(remote, auth);
+        assert!(noted.contains("in plain text; add `tls`"), "{auth}: {noted}");
+        for here in ["tcp:127.0.0.1:7", "tcp:[::1]:7", "tcp:localhost:7"] {
+            assert_eq!(said(here, auth), "", "{auth}");
+        }
+    }
+    let mysql = format!("mysql = {{ user = \"x\", {password} }}");
+    for auth in [&mysql, &postgres("scram-sha-256"), &"redis = {}".to_owned()] {
+        assert_eq!(said(remote, auth), "", "{auth}");
+    }
+}
+
+#[test]
+fn check_notes_ports_that_expect_tls_at_another_moment() {
+    let place = Place::new();
+    let ca = place.write("good.pem", "-----BEGIN CERTIFICATE-----\n");
+    let said = |port: u16, start: &str| {
+        let lines = format!(
+            "connect = \"tcp:mail.example.net:{port}\"\ntls = {{ ca = \"{ca}\"{start} }}\n\
+             auth = {{ imap = {{ user = \"x\", password = \"credential:x\" }} }}"
+        );
+        noted(&place, &lines)
+    };
+    let starttls = ", start = \"starttls\"";
+    assert!(said(993, starttls).contains("on port 993, TLS begins with the first byte"));
+    assert!(
+        said(143, "").contains("on port 143, a server is asked for TLS; add start = \"starttls\"")
+    );
+    for (port, start) in [(993, ""), (143, starttls), (1143, ""), (1143, starttls)] {
+        assert_eq!(said(port, start), "", "{port}");
+    }
+}
+
+#[test]
+fn check_notes_scripts_without_a_variable_and_files_that_are_empty() {
+    let place = Place::new();
+    let script = |keys: &str, step: &str| {
+        let lines = format!(
+            "connect = \"tcp:localhost:7\"\nauth = {{ script = {{ {keys} steps = [\"{step}\"] }} }}"
+        );
+        noted(&place, &lines)
+    };
+    assert!(script("", "send:PASS hunter2").contains("if a password is written into one"));
+    assert_eq!(script("user = \"x\",", "send:USER {user}"), "");
+    assert_eq!(script("", "expect:+OK"), "");
+    let file = place.write("password", "\n");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let auth = format!("auth = {{ redis = {{ password = \"file:{file}\" }} }}");
+    let said = noted(&place, &format!("connect = \"tcp:localhost:7\"\n{auth}"));
+    assert!(said.contains("it is empty"), "{said}");
+}
+
+#[test]
 fn check_notes_files_that_hold_no_certificate_and_no_key() {
     let place = Place::new();
     let certificate = place.write("good.pem", "-----BEGIN CERTIFICATE-----\n");
