@@ -92,7 +92,7 @@ impl Supervisor {
         let accounts = Accounts {
             payers,
             unclosed: &self.unclosed,
-            place: &|resource, number| self.opener.hold(resource, number),
+            place: &|resource, number, payer| self.opener.hold(resource, number, payer),
         };
         let mirror = self.deposits.mirror.clone();
         self.leases.resume(mirror.clone(), leases, &accounts);

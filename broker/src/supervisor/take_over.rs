@@ -154,9 +154,9 @@ impl Supervisor {
         process: Option<PeerFd>,
     ) -> Result<(), String> {
         let (number, uid) = (LeaseNumber(held.number), Uid(held.uid));
-        let place = self.opener.hold(&held.resource, number);
         let notice = self.unclosed.opening(uid, self.unclosed.worker());
         let payer = self.source.payers.of(uid);
+        let place = self.opener.hold(&held.resource, number, payer);
         let taken = self.leases.take_over(held, socket, process, payer, (notice, place));
         taken.map_err(|error| format!("lease {number} cannot be watched: {error}"))
     }

@@ -290,6 +290,38 @@ fn so_many_may_hold_a_connection_and_the_next_one_waits_until_one_is_given_back(
 }
 
 #[test]
+fn one_user_leaves_the_last_places_among_the_holders_to_others() {
+    let what = "one user leaves the last places among the holders to others";
+    if !needs_root(what) {
+        return;
+    }
+    let Some(server) = Postgres::start(what, TRUST) else { return };
+    let daemon = daemon(&server, "holders = 8\nwait = \"100ms\"");
+    let users = [HOLDER, STRANGER, STRANGER + 1].map(HelperProcess::user);
+    let [mut many, mut few, mut other] = users.each_ref().map(|user| user.connect(&daemon));
+    let mut held: Vec<_> = (0..7).map(|_| get(&mut many, &daemon)).collect();
+    assert_eq!(many.get(SLOT).errno(), libc::EBUSY, "the last one is for others");
+    let reason = daemon.log().wait_for("it is recorded", |line| line.reason.contains("the last"));
+    let expected =
+        "all 8 are held (`holders`) or the last 1 are left, for users who have fewer than 2";
+    assert!(reason.reason.contains(expected), "{}", reason.reason);
+    let last = get(&mut few, &daemon);
+    assert_eq!(other.get(SLOT).errno(), libc::EBUSY, "all are held");
+    operator(&daemon).end_lease(last.lease).unwrap();
+    assert_eq!(many.get(SLOT).errno(), libc::EBUSY);
+    let _others = wait_for("its place is free", || match other.get(SLOT) {
+        answer if answer.errno() == libc::EBUSY => None,
+        answer => Some(connection(answer, &daemon)),
+    });
+    held.truncate(5);
+    drop(many);
+    users[0].kill();
+    wait_until("its leases have ended", || leases(&daemon).len() == 1);
+    held.extend((0..6).map(|_| get(&mut few, &daemon)));
+    assert_eq!(few.get(SLOT).errno(), libc::EBUSY, "it has many now");
+}
+
+#[test]
 fn a_caller_that_leaves_while_it_waits_keeps_no_place() {
     let what = "a caller that leaves while it waits keeps no place";
     let Some(server) = Postgres::start(what, TRUST) else { return };

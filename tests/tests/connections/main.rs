@@ -1,6 +1,7 @@
 //! Connections to servers: the broker connects and logs in, and the caller gets the socket and no password.
 //!
 //! - [`adopted`]: client libraries that take a socket
+//! - [`beginning`]: the first example of the page
 //! - [`between`]: somebody who speaks TLS with the broker and with its server
 //! - [`confined`]: what a helper can do that a server has taken over
 //! - [`descriptor`]: libraries and programs that take a descriptor
@@ -25,6 +26,7 @@
 //! - [`tls`]: servers that speak TLS, and their certificates
 
 mod adopted;
+mod beginning;
 mod between;
 mod confined;
 mod descriptor;

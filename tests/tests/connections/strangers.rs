@@ -199,3 +199,22 @@ fn a_caller_who_leaves_costs_nothing() {
     wait_until("all helpers are gone", || process::helpers(supervisor).is_empty());
     daemon.connect().add((1, 9), b"served").done();
 }
+
+#[test]
+fn a_reset_right_after_the_log_in_is_told_as_what_it_is() {
+    let port = server(|mut stream| {
+        rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+        let _ = stream.write_all(b"+OK\r\n");
+    });
+    let line = "auth.script = { protocol = \"lines\", steps = [\"expect:+OK\"] }";
+    let daemon = Daemon::open().policy(&in_time(&tcp(port), line, "30s")).start();
+    let mut peer = daemon.connect();
+    // Sometimes the reset comes later, or sooner.
+    wait_until("it comes right after the log-in", || {
+        let failed = peer.get(SLOT).errno() == libc::EIO;
+        failed
+            && failure(&daemon)
+                .contains("the server has reset the connection right after the log-in")
+    });
+    assert!(!daemon.log().text().contains("taken over"), "{}", daemon.log().text());
+}

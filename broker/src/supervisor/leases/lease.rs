@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use fdbroker_policy::{LeaseTerms, Slot, Uid};
 use fdbroker_wire::connection::KTLS;
 use rustix::time::{ClockId, clock_gettime};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use super::holders::HolderPlace;
 use crate::fd::PeerFd;
 use crate::payer::Payer;
 use crate::process_identity::ProcessIdentity;
@@ -34,7 +34,7 @@ pub(crate) struct LeaseOffer {
     pub(crate) relay: &'static str,
     pub(crate) terms: LeaseTerms,
     /// Its place among the holders.
-    pub(crate) place: Option<OwnedSemaphorePermit>,
+    pub(crate) place: Option<HolderPlace>,
     pub(crate) uid: Uid,
     /// On whose account the duplicate is closed.
     pub(crate) payer: Payer,

@@ -7,6 +7,7 @@
 
 mod end;
 mod ends;
+pub(crate) mod holders;
 mod lease;
 mod pass_on;
 mod report;

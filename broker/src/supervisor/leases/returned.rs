@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use fdbroker_types::quoted;
 use fdbroker_wire::connection::{DIRECT, KTLS};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::Leases;
 use super::end::{Ending, Why};
+use super::holders::HolderPlace;
 use super::lease::{self, Lease, LeaseNumber};
-use crate::payer::Payers;
+use crate::payer::{Payer, Payers};
 use crate::supervisor::deposits::mirror::Mirror;
 use crate::supervisor::deposits::mirror::leased::{Leased, ReturnedLease};
 use crate::supervisor::deposits::unclosed::Unclosed;
@@ -20,7 +20,7 @@ pub(crate) struct Accounts<'a> {
     pub(crate) payers: &'a Payers,
     pub(crate) unclosed: &'a Unclosed,
     /// Finds a place among the holders of a resource.
-    pub(crate) place: &'a dyn Fn(&str, LeaseNumber) -> Option<OwnedSemaphorePermit>,
+    pub(crate) place: &'a dyn Fn(&str, LeaseNumber, Payer) -> Option<HolderPlace>,
 }
 
 impl Leases {
@@ -60,7 +60,7 @@ impl Leases {
         let payer = payers.of(leased.uid);
         // It counts for its user with the next worker too.
         let charge = Arc::new(unclosed.opening(leased.uid, unclosed.worker()));
-        let until_closed = (Arc::clone(&charge), place(&leased.resource, number));
+        let until_closed = (Arc::clone(&charge), place(&leased.resource, number, payer));
         let connection = returned.connection().ok_or(io::ErrorKind::NotConnected)?;
         let socket = self.duplicate(connection, payer, until_closed)?;
         let process = leased.process.map(|process| process.open());

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use fdbroker_policy::Uid;
 use fdbroker_wire::Opened;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::fd::{CloseQueue, Depositor, PeerFd};
 use crate::payer::Payer;
 use crate::supervisor::deposits::unclosed::{OpeningNotice, Unclosed};
+use crate::supervisor::leases::holders::HolderPlace;
 use crate::supervisor::workers::charges::Charge;
 
 /// Who asks for a resource.
@@ -23,7 +23,7 @@ pub(crate) struct Caller {
     pub(crate) pid: i32,
     pub(crate) process: Option<PeerFd>,
     /// Its place among those who hold the resource, where these are counted.
-    pub(crate) place: Option<OwnedSemaphorePermit>,
+    pub(crate) place: Option<HolderPlace>,
     /// What it has been charged with, until that is what it gets.
     pub(crate) charge: Option<Charge>,
     /// By which worker it asks, and where that is told when the copy has been closed.

@@ -11,7 +11,6 @@ use fdbroker_types::quoted;
 use fdbroker_wire::connection::LEASE;
 use fdbroker_wire::{Errno, MAX_PAYLOAD, Opened, Payload, Relay, named};
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::caller::Caller;
@@ -22,7 +21,9 @@ use super::openable::Openable;
 use super::ready::ReadyPool;
 use super::shared::Shared;
 use crate::fd::{CloseQueue, PeerFd};
+use crate::payer::Payer;
 use crate::supervisor::deposits::unclosed::OpeningNotice;
+use crate::supervisor::leases::holders::{FEW, HolderPlace, Holders};
 use crate::supervisor::leases::{LeaseNumber, LeaseOffer, Numbers};
 use crate::supervisor::news::Told;
 use crate::supervisor::workers::charges::Charge;
@@ -55,7 +56,7 @@ pub(super) struct Entry {
     shared: Option<Arc<Shared>>,
     ready: Option<Arc<ReadyPool>>,
     /// As many places as there may be holders.
-    places: Option<Arc<Semaphore>>,
+    holders: Option<Holders>,
     numbers: Numbers,
     lane: Lane,
     waiting: Arc<AtomicUsize>,
@@ -82,8 +83,8 @@ impl Entry {
         let ready = ready.map(|terms| ReadyPool::new(terms, close_queue.clone()));
         let holders = openable.resource().lease.and_then(|terms| terms.holders);
         let holders = holders.and_then(|holders| usize::try_from(holders.get()).ok());
-        let places = holders.map(|holders| Arc::new(Semaphore::new(holders.min(MAX_PLACES))));
-        Self { openable, shared, ready, places, numbers, lane, waiting, failures, close_queue }
+        let holders = holders.map(|holders| Holders::new(holders.min(MAX_PLACES)));
+        Self { openable, shared, ready, holders, numbers, lane, waiting, failures, close_queue }
     }
 
     /// Opens it, where it is opened once. `open` may have a bound.
@@ -146,12 +147,13 @@ impl Entry {
 
     /// Has what is to be ready kept ready. On the event loop.
     pub(super) fn keep_ready(&self, told: &Told) {
-        self.ready.iter().for_each(|pool| pool.keep(&self.openable, told));
+        let keep = |pool: &Arc<ReadyPool>| pool.keep(&self.openable, &self.lane, told);
+        self.ready.iter().for_each(keep);
     }
 
-    /// Takes a place among the holders, where these are counted.
-    pub(super) fn place(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(self.places.as_ref()?).try_acquire_owned().ok()
+    /// Takes a place among the holders for somebody who has had one, where these are counted.
+    pub(super) fn place_again(&self, payer: Payer) -> Option<HolderPlace> {
+        self.holders.as_ref()?.take_again(payer)
     }
 
     /// Whether the next policy can keep it as it is: what is open is what its path leads to. Can block.
@@ -190,19 +192,19 @@ impl Entry {
         if let Some(shared) = &self.shared {
             return self.open_shared(shared, caller, answer);
         }
-        let Some(places) = &self.places else { return self.open_now(caller, answer) };
-        if let Ok(place) = Arc::clone(places).try_acquire_owned() {
+        let Some(holders) = &self.holders else { return self.open_now(caller, answer) };
+        if let Some(place) = holders.try_take(caller.payer) {
             caller.place = Some(place);
             return self.open_now(caller, answer);
         }
         let Some(waits) = self.waits() else { return self.refuse(caller, &answer) };
-        let (entry, places) = (self.clone(), Arc::clone(places));
+        let (entry, holders) = (self.clone(), holders.clone());
         tokio::spawn(async move {
             let wait = entry.openable.resource().lease.map_or(HANGS, |terms| terms.wait);
-            let place = timeout(wait, places.acquire_owned()).await;
+            let place = timeout(wait, holders.take(caller.payer)).await;
             drop(waits);
             match place {
-                Ok(Ok(place)) => entry.open_now(Caller { place: Some(place), ..caller }, answer),
+                Ok(Some(place)) => entry.open_now(Caller { place: Some(place), ..caller }, answer),
                 _ => entry.refuse_holder(&caller, &answer),
             }
         });
@@ -283,9 +285,10 @@ impl Entry {
         let holders = resource.lease.and_then(|terms| terms.holders).map_or(0, |it| it.get());
         let wait = resource.lease.map_or(HANGS, |terms| terms.wait);
         let text = format!(
-            "resource {name}: all {holders} are held (`holders`), and none was given back within \
+            "resource {name}: all {holders} are held (`holders`){last}, and none was given back within \
              {} ms (`wait`); `fdbroker leases` tells an operator who has them",
             wait.as_millis(),
+            last = but_for_the_last(self.holders.as_ref().map_or(0, Holders::kept)),
             name = quoted(self.openable.name())
         );
         refuse_user(caller, OpenFailure { errno: Errno::BUSY, text }, answer);
@@ -352,6 +355,14 @@ fn refuse_user(caller: &Caller, failure: OpenFailure, answer: &UnboundedSender<O
     let (outcome, said, lease) = (Err(failure), None, None);
     // A closed channel means that the worker has gone, and its question with it.
     let _ = answer.send(OpenAnswer { ticket: caller.ticket, outcome, said, lease });
+}
+
+/// Which places a user who has many does not get.
+fn but_for_the_last(kept: usize) -> String {
+    if kept == 0 {
+        return String::new();
+    }
+    format!(" or the last {kept} are left, for users who have fewer than {FEW}")
 }
 
 /// How the descriptor leads to the server.

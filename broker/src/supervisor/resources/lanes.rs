@@ -1,6 +1,7 @@
 //! How many threads open something at once: what does not respond must not take the threads of what does.
 //!
-//! There is a bound for each resource, and one for all that lead to servers, and for all others.
+//! There is a bound for each resource, and one for all that lead to servers, and for all others. Connections that are to be
+//! ready, for which nobody waits, have a bound of their own.
 
 use std::sync::Arc;
 
@@ -13,11 +14,15 @@ pub(super) const MAX_OPENING: usize = 32;
 /// supervisor's threads for other work.
 pub(super) const MAX_OF_KIND: usize = 112;
 
+/// How many connections are made at once to be ready. With the two others they leave threads for other work.
+pub(super) const MAX_MAKING: usize = 16;
+
 /// The bounds that all resources share.
 #[derive(Clone)]
 pub(super) struct Lanes {
     to_servers: Arc<Semaphore>,
     others: Arc<Semaphore>,
+    making: Arc<Semaphore>,
 }
 
 /// The bounds of one resource.
@@ -25,6 +30,7 @@ pub(super) struct Lanes {
 pub(super) struct Lane {
     own: Arc<Semaphore>,
     of_kind: Arc<Semaphore>,
+    making: Arc<Semaphore>,
 }
 
 /// Being one of those that open it. Ends when it is dropped.
@@ -36,7 +42,7 @@ pub(super) struct Permits {
 impl Default for Lanes {
     fn default() -> Self {
         let [to_servers, others] = [(); 2].map(|()| Arc::new(Semaphore::new(MAX_OF_KIND)));
-        Self { to_servers, others }
+        Self { to_servers, others, making: Arc::new(Semaphore::new(MAX_MAKING)) }
     }
 }
 
@@ -47,7 +53,8 @@ impl Lanes {
             Source::Connect(_) => &self.to_servers,
             Source::Device { .. } | Source::File { .. } => &self.others,
         };
-        Lane { own: Arc::new(Semaphore::new(MAX_OPENING)), of_kind: Arc::clone(of_kind) }
+        let own = Arc::new(Semaphore::new(MAX_OPENING));
+        Lane { own, of_kind: Arc::clone(of_kind), making: Arc::clone(&self.making) }
     }
 }
 
@@ -58,6 +65,11 @@ impl Lane {
         let own = Arc::clone(&self.own).try_acquire_owned().ok()?;
         let of_kind = Arc::clone(&self.of_kind).try_acquire_owned().ok()?;
         Some(Permits { _own: own, _of_kind: of_kind })
+    }
+
+    /// Waits until one more may be made that is to be ready. Can be dropped.
+    pub(super) async fn make(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.making).acquire_owned().await.ok()
     }
 
     /// Enters as soon as there is room. Can be dropped.

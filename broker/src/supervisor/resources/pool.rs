@@ -8,7 +8,6 @@ use std::sync::{Arc, mpsc};
 use fdbroker_policy::Resource;
 use fdbroker_types::quoted;
 use fdbroker_wire::{Errno, Opened};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::caller::Caller;
@@ -17,6 +16,8 @@ use super::failure::OpenFailure;
 use super::lanes::Lanes;
 use super::openable::Openable;
 use crate::fd::CloseQueue;
+use crate::payer::Payer;
+use crate::supervisor::leases::holders::HolderPlace;
 use crate::supervisor::leases::{LeaseNumber, Numbers};
 use crate::supervisor::news::Told;
 use crate::supervisor::policy_error::PolicyError;
@@ -116,9 +117,14 @@ impl Opener {
 
     /// Takes a place among the holders of a resource, for a lease of a predecessor's, whose number is not used
     /// again. `None` if they are not counted, or there is no such resource any more.
-    pub(crate) fn hold(&self, name: &str, number: LeaseNumber) -> Option<OwnedSemaphorePermit> {
+    pub(crate) fn hold(
+        &self,
+        name: &str,
+        number: LeaseNumber,
+        payer: Payer,
+    ) -> Option<HolderPlace> {
         self.numbers.skip(number);
-        self.entries.iter().find(|entry| entry.openable.name() == name)?.place()
+        self.entries.iter().find(|entry| entry.openable.name() == name)?.place_again(payer)
     }
 
     /// The names of those that are opened once and have failed.

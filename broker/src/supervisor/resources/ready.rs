@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::attempts::Attempts;
 use super::failure::OpenFailure;
+use super::lanes::Lane;
 use super::lasting::{Lasting, TOO_SOON};
 use super::openable::Openable;
 use crate::fd::{CloseQueue, Depositor};
@@ -76,20 +77,21 @@ impl ReadyPool {
     }
 
     /// Has a task of the event loop keep it full from now on, if none does.
-    pub(super) fn keep(self: &Arc<Self>, openable: &Arc<Openable>, told: &Told) {
+    pub(super) fn keep(self: &Arc<Self>, openable: &Arc<Openable>, lane: &Lane, told: &Told) {
         if !self.kept.swap(true, Ordering::Relaxed) {
             let pool = Arc::downgrade(self);
-            tokio::spawn(Self::keep_full(pool, Arc::clone(openable), told.clone()));
+            let (openable, lane) = (Arc::clone(openable), lane.clone());
+            tokio::spawn(Self::keep_full(pool, openable, lane, told.clone()));
         }
     }
 
     /// Keeps it full until nobody has it any more.
-    async fn keep_full(pool: Weak<Self>, openable: Arc<Openable>, told: Told) {
+    async fn keep_full(pool: Weak<Self>, openable: Arc<Openable>, lane: Lane, told: Told) {
         let mut attempts = Attempts::default();
         loop {
             let Some(strong) = pool.upgrade() else { return };
             let taken = Arc::clone(&strong.taken);
-            let looked = strong.look(&openable).await;
+            let looked = strong.look(&openable, &lane).await;
             if let Some(count) = attempts.succeeded(&strong.lasting) {
                 told.good(are_ready_again(openable.name(), count));
             }
@@ -121,22 +123,32 @@ impl ReadyPool {
     }
 
     /// Drops what cannot be used, and makes one if one is missing: returns the result.
-    async fn look(self: &Arc<Self>, openable: &Arc<Openable>) -> Option<Result<(), OpenFailure>> {
-        let (pool, openable) = (Arc::clone(self), Arc::clone(openable));
+    async fn look(
+        self: &Arc<Self>,
+        openable: &Arc<Openable>,
+        lane: &Lane,
+    ) -> Option<Result<(), OpenFailure>> {
+        let (pool, looked_at) = (Arc::clone(self), Arc::clone(openable));
         let looked = spawn_blocking(move || {
-            let credentials = openable.credentials();
-            pool.keep_good(&credentials);
-            if pool.lasting.take_ended() {
-                return Some(Err(hangs_up(openable.name())));
-            }
-            pool.misses_one().then(|| {
-                let opened = openable.open(None)?;
-                pool.add(opened, credentials);
-                Ok(())
-            })
+            pool.keep_good(&looked_at.credentials());
+            pool.lasting.take_ended()
         });
         // A thread that cannot be had is as good as nothing missing.
-        looked.await.unwrap_or_default()
+        if looked.await.ok()? {
+            return Some(Err(hangs_up(openable.name())));
+        }
+        if !self.misses_one() {
+            return None;
+        }
+        let permit = lane.make().await?;
+        let (pool, openable) = (Arc::clone(self), Arc::clone(openable));
+        let made = spawn_blocking(move || {
+            let credentials = openable.credentials();
+            let made = openable.open(None).map(|opened| pool.add(opened, credentials));
+            drop(permit);
+            made
+        });
+        made.await.ok()
     }
 
     fn keep_good(&self, credentials: &[Option<Stamp>]) {

@@ -217,6 +217,12 @@ fn answer(link: &OwnedFd, job: &Job, until: Instant) -> Result<Made, Failure> {
         {
             Ok(Made::new(descriptor, connection, Relay::Relayed))
         }
+        (Some(Answer::Made(_) | Answer::Relayed(_)), Some(descriptor))
+            if is_stream(&descriptor) && getpeername(&descriptor) == Err(Errno::NOTCONN) =>
+        {
+            let text = "the server has reset the connection right after the log-in";
+            Err(Failure::new(Step::LogIn, text))
+        }
         (Some(Answer::Failed(failure)), None) => Err(failure),
         _ if message.is_empty() => failed("it ended without an answer"),
         _ => failed("its answer is not valid; it may have been taken over by the server"),
@@ -225,8 +231,11 @@ fn answer(link: &OwnedFd, job: &Job, until: Instant) -> Result<Made, Failure> {
 
 /// Whether a descriptor is a stream socket that is connected, as far as the kernel says.
 pub(super) fn is_connection(socket: &OwnedFd) -> bool {
+    is_stream(socket) && getpeername(socket).is_ok()
+}
+
+fn is_stream(socket: &OwnedFd) -> bool {
     let families = [AddressFamily::UNIX, AddressFamily::INET, AddressFamily::INET6];
     let is_of_family = sockopt::socket_domain(socket).is_ok_and(|found| families.contains(&found));
-    let is_stream = sockopt::socket_type(socket) == Ok(SocketType::STREAM);
-    is_of_family && is_stream && getpeername(socket).is_ok()
+    is_of_family && sockopt::socket_type(socket) == Ok(SocketType::STREAM)
 }
