@@ -36,7 +36,10 @@ impl Shown {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let random = u128::from_ne_bytes(bytes);
-        let descriptor = memfd_create(format!("fdbroker-{random:032x}"), MemfdFlags::CLOEXEC)?;
+        let called = format!("fdbroker-{random:032x}");
+        // Linux 6.3 and later may refuse what could be executed (vm.memfd_noexec); earlier ones do not know the flag.
+        let descriptor = memfd_create(&called, MemfdFlags::CLOEXEC | MemfdFlags::NOEXEC_SEAL)
+            .or_else(|_| memfd_create(&called, MemfdFlags::CLOEXEC))?;
         let name = read("self", descriptor.as_raw_fd())?;
         Ok(Self(Some(Memory { descriptor, name })))
     }
