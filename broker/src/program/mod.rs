@@ -22,7 +22,7 @@ use crate::helper::answer::{Answer, Failure, Step};
 use crate::sandbox::{self, credentials, memory};
 use crate::sys::signal;
 use crate::transmit::transmit;
-use order::{MAX_ORDER, Order};
+use order::{MAX_ORDER, ProgramOrder};
 
 /// The descriptor of the connection. That of the password, if there is one, is the next.
 const SOCKET: RawFd = 3;
@@ -47,7 +47,7 @@ pub(crate) fn main() -> ExitCode {
 fn run() -> Result<(), String> {
     let inherited = child::begin(c"fdbroker-program")?;
     let (bytes, descriptors) = child::first_message(&inherited, MAX_ORDER)?;
-    let order = Order::from_bytes(&bytes).ok_or("it was told no program")?;
+    let order = ProgramOrder::from_bytes(&bytes).ok_or("it was told no program")?;
     let descriptors = Descriptors::of(descriptors).ok_or("it was not handed a connection")?;
     // The program has another standard input.
     let link =
@@ -60,14 +60,14 @@ fn run() -> Result<(), String> {
 }
 
 /// Returns why it cannot be.
-fn become_program(order: &Order, descriptors: Descriptors) -> String {
+fn become_program(order: &ProgramOrder, descriptors: Descriptors) -> String {
     confine(order)
         .and_then(|()| execute(order, descriptors).map_err(|error| error.to_string()))
         .map_or_else(|text| text, |never| match never {})
 }
 
 /// Drops every privilege, as a helper does.
-fn confine(order: &Order) -> Result<(), String> {
+fn confine(order: &ProgramOrder) -> Result<(), String> {
     credentials::give_up(order.account).map_err(|error| error.to_string())?;
     // It is forgotten with every change of credentials. Without it, only the supervisor ends the program.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
@@ -79,7 +79,7 @@ fn confine(order: &Order) -> Result<(), String> {
 
 enum Never {}
 
-fn execute(order: &Order, descriptors: Descriptors) -> io::Result<Never> {
+fn execute(order: &ProgramOrder, descriptors: Descriptors) -> io::Result<Never> {
     let (path, arguments) = order.command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let Descriptors { socket, output, errors, password } = descriptors;
     let nothing = openat(CWD, "/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;

@@ -6,7 +6,7 @@ use fdbroker_wire::named::{Fields, NotAField, push};
 
 /// Which program, and as whom.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Order {
+pub(crate) struct ProgramOrder {
     /// Whom to become; `None` if the broker was not started by root.
     pub(crate) account: Option<Account>,
     /// The program's path and its arguments.
@@ -23,7 +23,7 @@ const ACCOUNT: &str = "account";
 const WORD: &str = "word";
 const USER: &str = "user";
 
-impl Order {
+impl ProgramOrder {
     /// Returns the message.
     ///
     /// # Errors
@@ -63,8 +63,8 @@ impl Order {
 mod tests {
     use super::*;
 
-    fn order() -> Order {
-        Order {
+    fn order() -> ProgramOrder {
+        ProgramOrder {
             account: Some(Account { uid: 7, gid: 8 }),
             command: vec!["/x".to_owned(), String::new(), "a b".to_owned()],
             user: Some("ü".to_owned()),
@@ -73,31 +73,33 @@ mod tests {
 
     #[test]
     fn an_order_comes_back_as_it_was() {
-        let bare = Order { account: None, user: None, ..order() };
+        let bare = ProgramOrder { account: None, user: None, ..order() };
         for order in [order(), bare] {
-            assert_eq!(Order::from_bytes(&order.to_bytes().unwrap()), Some(order));
+            assert_eq!(ProgramOrder::from_bytes(&order.to_bytes().unwrap()), Some(order));
         }
     }
 
     #[test]
     fn the_largest_order_fits_into_a_message() {
         let command = vec!["x".repeat(64); 64];
-        let order = Order { command, user: Some("u".repeat(255)), ..order() };
+        let order = ProgramOrder { command, user: Some("u".repeat(255)), ..order() };
         assert!(order.to_bytes().unwrap().len() <= MAX_ORDER);
     }
 
     #[test]
     fn a_message_that_tells_no_order_is_refused() {
         let bytes = order().to_bytes().unwrap();
-        assert_eq!(Order::from_bytes(b""), None);
-        assert_eq!(Order::from_bytes(&bytes[..bytes.len() - 1]), None);
+        assert_eq!(ProgramOrder::from_bytes(b""), None);
+        assert_eq!(ProgramOrder::from_bytes(&bytes[..bytes.len() - 1]), None);
         for (name, value) in [("other", ""), ("account", "7:x")] {
             let mut other = bytes.clone();
             push(&mut other, name, value.as_bytes()).unwrap();
-            assert_eq!(Order::from_bytes(&other), None, "{name}");
+            assert_eq!(ProgramOrder::from_bytes(&other), None, "{name}");
         }
         assert_eq!(
-            Order::from_bytes(&Order { command: vec![], ..order() }.to_bytes().unwrap()),
+            ProgramOrder::from_bytes(
+                &ProgramOrder { command: vec![], ..order() }.to_bytes().unwrap()
+            ),
             None
         );
     }

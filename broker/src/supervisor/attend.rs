@@ -14,7 +14,7 @@ use super::notify;
 use super::policy::reload::{Asker, Done};
 use super::replace::visitor::Successor;
 use super::resources::entry::OpenAnswer;
-use super::signals::{Order, Signals};
+use super::signals::{SignalOrder, Signals};
 use super::state::Supervisor;
 use super::workers::link::Link;
 use super::workers::process::{self, GRACE, WorkerProcess, patience};
@@ -230,11 +230,11 @@ impl Supervisor {
     }
 }
 
-impl From<Order> for Event {
-    fn from(order: Order) -> Self {
+impl From<SignalOrder> for Event {
+    fn from(order: SignalOrder) -> Self {
         match order {
-            Order::Stop => Self::Stop,
-            Order::Reload => Self::Hangup,
+            SignalOrder::Stop => Self::Stop,
+            SignalOrder::Reload => Self::Hangup,
         }
     }
 }

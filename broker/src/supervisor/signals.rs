@@ -19,7 +19,7 @@ struct Stops {
 
 /// What a signal asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Order {
+pub(crate) enum SignalOrder {
     /// The broker is to stop.
     Stop,
     /// The policy is to be read again.
@@ -41,11 +41,11 @@ impl Signals {
     }
 
     /// Waits for a signal. Can be dropped.
-    pub(crate) async fn next(&mut self) -> Order {
+    pub(crate) async fn next(&mut self) -> SignalOrder {
         tokio::select! {
             biased;
-            () = self.stops.next() => Order::Stop,
-            _ = self.hangup.recv() => Order::Reload,
+            () = self.stops.next() => SignalOrder::Stop,
+            _ = self.hangup.recv() => SignalOrder::Reload,
         }
     }
 

@@ -5,7 +5,7 @@ use crate::fields::{Body, Fields};
 /// What a user had, and is of no use any more.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Tally {
-    /// Whose it was.
+    /// Whose it was: of connections the user who pays, of the rest the user itself.
     pub uid: u32,
     /// How many descriptors that have left their slots.
     pub deposits: u32,

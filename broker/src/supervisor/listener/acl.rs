@@ -32,11 +32,11 @@ const SHUT_OUT: u16 = 0o1;
 
 /// The list of one file.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Acl(Vec<Entry>);
+pub(super) struct Acl(Vec<AclEntry>);
 
 /// The order is that in which the kernel wants them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct Entry {
+struct AclEntry {
     tag: u16,
     id: u32,
     permits: u16,
@@ -66,11 +66,11 @@ impl Acl {
 
     /// The same with exactly these users shut out. One who has an entry of the operator's keeps it.
     pub(super) fn shutting_out(&self, users: &BTreeSet<Uid>) -> Self {
-        let is_ours = |entry: &Entry| entry.tag == USER && entry.permits == SHUT_OUT;
+        let is_ours = |entry: &AclEntry| entry.tag == USER && entry.permits == SHUT_OUT;
         let mut entries: Vec<_> = self.0.iter().filter(|entry| !is_ours(entry)).copied().collect();
         let named = |uid: u32| entries.iter().any(|entry| entry.tag == USER && entry.id == uid);
         let ours = users.iter().map(|user| user.0).filter(|uid| !named(*uid));
-        let ours: Vec<_> = ours.map(|id| Entry { tag: USER, id, permits: SHUT_OUT }).collect();
+        let ours: Vec<_> = ours.map(|id| AclEntry { tag: USER, id, permits: SHUT_OUT }).collect();
         entries.extend(ours);
         entries.sort_unstable();
         Self(entries).with_fitting_mask()
@@ -78,7 +78,7 @@ impl Acl {
 
     /// Whether an entry of ours keeps this user out.
     pub(super) fn shuts_out(&self, user: Uid) -> bool {
-        self.0.contains(&Entry { tag: USER, id: user.0, permits: SHUT_OUT })
+        self.0.contains(&AclEntry { tag: USER, id: user.0, permits: SHUT_OUT })
     }
 
     /// A list with names in it has a mask. One without needs none, and is no more than a mode.
@@ -92,7 +92,7 @@ impl Acl {
             }
             None if has_names => {
                 let permits = self.group_mut().fold(0, |_, group| group.permits);
-                self.0.push(Entry { tag: MASK, id: NOBODY, permits });
+                self.0.push(AclEntry { tag: MASK, id: NOBODY, permits });
                 self.0.sort_unstable();
             }
             _ => {}
@@ -100,14 +100,14 @@ impl Acl {
         self
     }
 
-    fn group_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
+    fn group_mut(&mut self) -> impl Iterator<Item = &mut AclEntry> {
         self.0.iter_mut().filter(|entry| entry.tag == GROUP)
     }
 
     fn of_mode(mode: u32) -> Self {
         let entry = |tag, shift: u32| {
             let permits = u16::try_from(mode >> shift & 0o7).unwrap_or(0);
-            Entry { tag, id: NOBODY, permits }
+            AclEntry { tag, id: NOBODY, permits }
         };
         Self(vec![entry(OWNER, 6), entry(GROUP, 3), entry(OTHERS, 0)])
     }
@@ -118,7 +118,7 @@ impl Acl {
             return None;
         }
         let (entries, rest) = entries.as_chunks::<ENTRY>();
-        rest.is_empty().then(|| Self(entries.iter().map(Entry::parse).collect()))
+        rest.is_empty().then(|| Self(entries.iter().map(AclEntry::parse).collect()))
     }
 
     fn to_bytes(&self) -> Vec<u8> {
@@ -132,7 +132,7 @@ fn by_number(file: BorrowedFd<'_>) -> String {
     format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
-impl Entry {
+impl AclEntry {
     fn parse([a, b, c, d, e, f, g, h]: &[u8; ENTRY]) -> Self {
         Self {
             tag: u16::from_le_bytes([*a, *b]),
@@ -178,8 +178,8 @@ mod tests {
     #[test]
     fn the_operators_entries_stay() {
         let mut list = Acl::of_mode(0o660);
-        list.0.push(Entry { tag: USER, id: ALICE.0, permits: 6 });
-        list.0.push(Entry { tag: MASK, id: NOBODY, permits: 6 });
+        list.0.push(AclEntry { tag: USER, id: ALICE.0, permits: 6 });
+        list.0.push(AclEntry { tag: MASK, id: NOBODY, permits: 6 });
         list.0.sort_unstable();
         let during = list.shutting_out(&users([ALICE, BOB]));
         assert!(!during.shuts_out(ALICE) && during.shuts_out(BOB));

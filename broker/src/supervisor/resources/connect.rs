@@ -18,7 +18,7 @@ use crate::helper::handed::Handed;
 use crate::payer::Payer;
 use crate::supervisor::workers::charges::{Account, Charge, FEW};
 use crate::supervisor::workers::helper::{Helpers, Made, margin};
-use crate::supervisor::workers::relays::{LAST, MOST_OF_A_USER, Place};
+use crate::supervisor::workers::relays::{LAST, MOST_OF_A_USER, RelayPlace};
 
 /// Opens connections to one server.
 pub(crate) struct ConnectOpener {
@@ -95,7 +95,7 @@ impl ConnectOpener {
     }
 
     /// Returns the place of its relay, if it needs one.
-    fn place(&self, charge: Option<Charge>) -> Result<Option<Place>, OpenFailure> {
+    fn place(&self, charge: Option<Charge>) -> Result<Option<RelayPlace>, OpenFailure> {
         if !self.is_relayed() {
             return Ok(None);
         }

@@ -50,7 +50,7 @@ pub(crate) struct OpenAnswer {
 struct Waits(Arc<AtomicUsize>);
 
 #[derive(Clone)]
-pub(super) struct Entry {
+pub(super) struct ResourceEntry {
     pub(super) openable: Arc<Openable>,
     /// Opened once, where the policy says so.
     shared: Option<Arc<Shared>>,
@@ -65,7 +65,7 @@ pub(super) struct Entry {
     close_queue: CloseQueue,
 }
 
-impl Entry {
+impl ResourceEntry {
     pub(super) fn new(
         openable: Openable,
         numbers: Numbers,

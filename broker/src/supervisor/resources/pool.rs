@@ -11,7 +11,7 @@ use fdbroker_wire::{Errno, Opened};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::caller::Caller;
-use super::entry::{Entry, OpenAnswer};
+use super::entry::{OpenAnswer, ResourceEntry};
 use super::failure::OpenFailure;
 use super::lanes::Lanes;
 use super::openable::Openable;
@@ -26,7 +26,7 @@ use crate::supervisor::workers::helper::Helpers;
 /// The policy's resources, ready to be opened.
 #[derive(Clone)]
 pub(crate) struct Opener {
-    entries: Vec<Entry>,
+    entries: Vec<ResourceEntry>,
     helpers: Helpers,
     /// For the leases of all resources.
     numbers: Numbers,
@@ -49,7 +49,7 @@ impl Opener {
         let (numbers, lanes) = (Numbers::default(), Lanes::default());
         let entry = |resource| {
             let openable = Openable::new(resource, &helpers);
-            Entry::new(openable, numbers.clone(), lanes.of(resource), &close_queue)
+            ResourceEntry::new(openable, numbers.clone(), lanes.of(resource), &close_queue)
         };
         let entries = resources.iter().map(entry).collect();
         Self { entries, helpers, numbers, lanes, close_queue }
@@ -57,7 +57,8 @@ impl Opener {
 
     /// Opens those that are opened at start, each within its `open_timeout`. Returns what failed.
     pub(crate) fn open_at_start(&self) -> Vec<String> {
-        let open = |entry: &Entry| entry.open_once(in_time).err().map(|failure| failure.text);
+        let open =
+            |entry: &ResourceEntry| entry.open_once(in_time).err().map(|failure| failure.text);
         self.entries.iter().filter_map(open).collect()
     }
 
@@ -65,7 +66,8 @@ impl Opener {
     /// opened where they are opened at start. Says what changes.
     pub(crate) fn again(&self, resources: &[Resource]) -> Result<(Self, Changes), PolicyError> {
         let same = |resource: &Resource| {
-            let is_same = |entry: &&Entry| entry.openable.is(resource) && entry.is_current();
+            let is_same =
+                |entry: &&ResourceEntry| entry.openable.is(resource) && entry.is_current();
             self.entries.iter().find(is_same)
         };
         let mut entries = Vec::with_capacity(resources.len());
@@ -80,7 +82,7 @@ impl Opener {
                     // A reload has a bound of its own.
                     let openable = Openable::new(resource, &self.helpers);
                     let (numbers, lane) = (self.numbers.clone(), self.lanes.of(resource));
-                    let entry = Entry::new(openable, numbers, lane, &self.close_queue);
+                    let entry = ResourceEntry::new(openable, numbers, lane, &self.close_queue);
                     let tried = entry.open_once(|it| it.open(None));
                     tried.map_err(|failure| PolicyError::Resource(failure.text))?;
                     opened.extend(entry.is_open().then(|| resource.clone()));
@@ -134,7 +136,7 @@ impl Opener {
 
     /// The paths where something may appear that is to be opened.
     pub(crate) fn watched_paths(&self) -> Vec<PathBuf> {
-        self.entries.iter().filter_map(Entry::watched_path).collect()
+        self.entries.iter().filter_map(ResourceEntry::watched_path).collect()
     }
 
     /// Has threads open what has failed, and devices that have taken the place of others.

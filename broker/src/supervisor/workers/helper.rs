@@ -19,7 +19,7 @@ use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
 use super::killed::{self, wait_until};
-use super::relays::{Place, Relays};
+use super::relays::{RelayPlace, Relays};
 use super::spawner::Spawner;
 use crate::helper::answer::{Answer, Failure, MAX_ANSWER, Step};
 use crate::helper::handed::Handed;
@@ -109,7 +109,7 @@ impl Helpers {
         &self,
         connect: &ConnectSource,
         handed: &[(Handed, OwnedFd)],
-        place: Option<Place>,
+        place: Option<RelayPlace>,
         within: Duration,
     ) -> Result<Made, Failure> {
         let until = Instant::now() + within;

@@ -48,7 +48,7 @@ struct All {
 struct CallersEnd(u64);
 
 /// A place for one that is being made, and the account that it is on.
-pub(crate) struct Place {
+pub(crate) struct RelayPlace {
     _permit: OwnedSemaphorePermit,
     charge: Charge,
 }
@@ -56,7 +56,7 @@ pub(crate) struct Place {
 struct Relay {
     /// It ends when this is closed.
     _link: OwnedFd,
-    place: Place,
+    place: RelayPlace,
 }
 
 impl Relays {
@@ -83,9 +83,9 @@ impl Relays {
     }
 
     /// Returns a place, or `None` if all are taken that the account may have. Not to be called on the loop.
-    pub(crate) fn place(&self, charge: Charge) -> Option<Place> {
+    pub(crate) fn place(&self, charge: Charge) -> Option<RelayPlace> {
         let permit = self.after_look(|| self.permit(&charge));
-        permit.map(|permit| Place { _permit: permit, charge })
+        permit.map(|permit| RelayPlace { _permit: permit, charge })
     }
 
     fn permit(&self, charge: &Charge) -> Option<OwnedSemaphorePermit> {
@@ -107,7 +107,7 @@ impl Relays {
     /// The helper, if it cannot be told from others: it is to be ended.
     pub(crate) fn add(
         &self,
-        place: Place,
+        place: RelayPlace,
         end: &OwnedFd,
         helper: Child,
         link: OwnedFd,
@@ -190,12 +190,12 @@ mod tests {
     const ANOTHER: Account = Account::User(Payer::named(8));
     const BOUNDS: Bounds = Bounds { of_a_user: 2, ready: 1 };
 
-    fn place(relays: &Relays, account: Account) -> Option<Place> {
+    fn place(relays: &Relays, account: Account) -> Option<RelayPlace> {
         relays.place(relays.charge_after_look(account)?)
     }
 
     /// A process that ends with its link, as a relay does, and the caller's end.
-    fn add(relays: &Relays, place: Place) -> OwnedFd {
+    fn add(relays: &Relays, place: RelayPlace) -> OwnedFd {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let mut helper = Command::new("cat");
         helper.stdin(OwnedFd::from(theirs)).stdout(Stdio::null());
@@ -223,7 +223,7 @@ mod tests {
         let relays = Relays::of(MOST, Bounds { of_a_user: MOST_OF_A_USER, ready: MOST_READY });
         let user = |number| Account::User(Payer::named(number));
         let all_of = |account| std::iter::from_fn(|| place(&relays, account)).collect::<Vec<_>>();
-        let counts = |held: &[Vec<Place>]| held.iter().map(Vec::len).collect::<Vec<_>>();
+        let counts = |held: &[Vec<RelayPlace>]| held.iter().map(Vec::len).collect::<Vec<_>>();
         let many: Vec<_> = (1..=4).map(|number| all_of(user(number))).collect();
         assert_eq!(counts(&many), [128, 128, 128, MOST - LAST - 3 * 128]);
         let few: Vec<_> = (5..).map(|number| all_of(user(number))).take(LAST / FEW).collect();

@@ -30,13 +30,13 @@ pub(crate) struct Spawner {
 }
 
 struct Apart {
-    orders: Sender<Order>,
+    orders: Sender<SpawnOrder>,
     /// What an order's process gets goes here.
     descriptors: OwnedFd,
 }
 
 /// A process that is to be started.
-struct Order {
+struct SpawnOrder {
     arguments: Vec<String>,
     reply: Sender<io::Result<Child>>,
 }
@@ -85,7 +85,7 @@ impl Spawner {
             sent => sent?,
         };
         let (reply, child) = channel();
-        orders.send(Order { arguments, reply }).map_err(|_| ended())?;
+        orders.send(SpawnOrder { arguments, reply }).map_err(|_| ended())?;
         child.recv().map_err(|_| ended())?
     }
 }
@@ -95,8 +95,8 @@ fn ended() -> io::Error {
 }
 
 /// What the thread does.
-fn serve(descriptors: &OwnedFd, orders: &Receiver<Order>) {
-    for Order { arguments, reply } in orders {
+fn serve(descriptors: &OwnedFd, orders: &Receiver<SpawnOrder>) {
+    for SpawnOrder { arguments, reply } in orders {
         let child = receive(descriptors)
             .and_then(|(link, errors)| this_binary(&arguments, link, errors).spawn());
         // The caller that ordered the process waits for it.

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
-use fdbroker_wire::many::{DEPOSIT_HEAD, Deposit as Entry, ManyAnswer, ROOM};
+use fdbroker_wire::many::{DEPOSIT_HEAD, Deposit as ManyDeposit, ManyAnswer, ROOM};
 use fdbroker_wire::{Index, Opened, Slot, Tag};
 
 use super::decision::Requester;
@@ -236,16 +236,16 @@ impl Found {
         }
     }
 
-    fn entry(&self) -> Entry<BorrowedFd<'_>, &[u8]> {
+    fn entry(&self) -> ManyDeposit<BorrowedFd<'_>, &[u8]> {
         match self {
-            Self::Deposit(deposit) => Entry {
+            Self::Deposit(deposit) => ManyDeposit {
                 index: deposit.slot.index,
                 ufd: deposit.ufd,
                 payload: &deposit.payload,
                 descriptor: deposit.descriptor.as_ref().and_then(PeerFd::descriptor),
             },
             // No process deposited it: 0 stands for the number it had.
-            Self::Resource(index, opened) => Entry {
+            Self::Resource(index, opened) => ManyDeposit {
                 index: *index,
                 ufd: 0,
                 payload: opened.payload(),

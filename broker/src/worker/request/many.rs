@@ -1,7 +1,7 @@
 //! Many slots of a tag in one request. GET_MANY goes to [`super::get`]. In ADD_MANY and DEL_MANY each slot
 //! is a request of its own: each is a message to the supervisor in any case.
 
-use fdbroker_wire::many::{Deposit as Entry, ManyRequest};
+use fdbroker_wire::many::{Deposit as ManyDeposit, ManyRequest};
 use fdbroker_wire::{Add, Errno, Slot};
 
 use super::answer::Answer;
@@ -30,7 +30,7 @@ pub(crate) async fn serve(
         }
         ManyRequest::Add { tag, deposits } => {
             let mut outcomes = Vec::with_capacity(deposits.len());
-            for Entry { index, ufd, payload, descriptor } in deposits {
+            for ManyDeposit { index, ufd, payload, descriptor } in deposits {
                 session.turn.take().await;
                 let add = Add { slot: Slot { tag, index }, ufd, payload, descriptor };
                 let answer =

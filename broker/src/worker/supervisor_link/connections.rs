@@ -63,7 +63,7 @@ struct Connection {
 }
 
 /// A connection's entry in the table, until this is dropped.
-pub(crate) struct Entry {
+pub(crate) struct TableEntry {
     number: u32,
     table: Rc<Table>,
 }
@@ -99,7 +99,7 @@ impl Connections {
         payer: Payer,
         stream: &Rc<Watched>,
         charge: &Arc<ConnectionCharge>,
-    ) -> Entry {
+    ) -> TableEntry {
         let table = &self.0;
         let number = table.next.replace(table.next.get().wrapping_add(1));
         let (stream, charge) = (Rc::downgrade(stream), Arc::downgrade(charge));
@@ -107,7 +107,7 @@ impl Connections {
         table.open.borrow_mut().insert(number, connection);
         table.joined.borrow_mut().push(number);
         table.news.notify_one();
-        Entry { number, table: Rc::clone(table) }
+        TableEntry { number, table: Rc::clone(table) }
     }
 
     /// The supervisor has closed its duplicates of these.
@@ -151,7 +151,7 @@ impl Connections {
     }
 }
 
-impl Drop for Entry {
+impl Drop for TableEntry {
     fn drop(&mut self) {
         let connection = self.table.open.borrow_mut().remove(&self.number);
         let Some(Connection { payer, announced, .. }) = connection else { return };
@@ -244,7 +244,7 @@ mod tests {
     struct Served {
         _stream: Rc<Watched>,
         _charge: Arc<ConnectionCharge>,
-        entry: Entry,
+        entry: TableEntry,
     }
 
     fn serve(connections: &Connections, quotas: &Quotas) -> Served {

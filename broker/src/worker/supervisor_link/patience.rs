@@ -18,14 +18,14 @@ pub(super) const GIVE_UP: Duration = Duration::from_secs(30);
 
 /// The bounds of one message's wait.
 #[derive(Clone, Copy)]
-pub(super) struct Patience {
+pub(super) struct SendPatience {
     /// While the supervisor has not read all that was sent to it.
     behind: Duration,
     /// While it has, and the kernel takes no more descriptors in flight.
     in_flight: Duration,
 }
 
-impl Patience {
+impl SendPatience {
     /// For what has to be sent, or this worker ends.
     pub(super) const LAST: Self = Self { behind: GIVE_UP, in_flight: GIVE_UP };
     /// For what a peer waits for.

@@ -18,7 +18,7 @@ use tokio::sync::{Mutex, MutexGuard, Notify};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::copies::Copies;
-use super::patience::{GIVE_UP, Patience};
+use super::patience::{GIVE_UP, SendPatience};
 use super::questions::{OpenOutcome, Questions, Reloaded};
 use crate::fd::PeerFd;
 use crate::payer::Payer;
@@ -111,7 +111,7 @@ impl SupervisorLink {
         let process = process.filter(|_| resource.lease.is_some());
         let resource = index.0;
         let message = Control::Open { generation, resource, ticket, uid: uid.0, pid, process };
-        if guard.send(message, Patience::until(until)).await.is_err() {
+        if guard.send(message, SendPatience::until(until)).await.is_err() {
             self.questions.withdraw(ticket);
             return Err(again());
         }
@@ -200,7 +200,7 @@ impl LinkGuard<'_> {
         let descriptor = deposit.descriptor.as_ref().and_then(PeerFd::descriptor);
         let record = record.to_bytes();
         let head = add_head(*slot, *ufd, record.len() + payload.len());
-        self.write(&[&head, &record, payload], descriptor.as_slice(), Patience::PEER).await?;
+        self.write(&[&head, &record, payload], descriptor.as_slice(), SendPatience::PEER).await?;
         self.link.copies.sent(deposit);
         Ok(())
     }
@@ -210,7 +210,7 @@ impl LinkGuard<'_> {
     /// # Errors
     /// When this worker ends.
     pub(crate) async fn forget(&self, slot: Slot) -> Result<(), Unsent> {
-        self.write(&[&del(slot), &[], &[]], &[], Patience::LAST).await?;
+        self.write(&[&del(slot), &[], &[]], &[], SendPatience::LAST).await?;
         self.link.copies.sent_away(slot);
         Ok(())
     }
@@ -220,7 +220,7 @@ impl LinkGuard<'_> {
     /// # Errors
     /// When this worker ends.
     pub(crate) async fn control(&self, message: Control<BorrowedFd<'_>>) -> Result<(), Unsent> {
-        self.send(message, Patience::LAST).await
+        self.send(message, SendPatience::LAST).await
     }
 
     /// The same, where it can be sent another time.
@@ -231,13 +231,13 @@ impl LinkGuard<'_> {
         &self,
         message: Control<BorrowedFd<'_>>,
     ) -> Result<(), Unsent> {
-        self.send(message, Patience::BRIEF).await
+        self.send(message, SendPatience::BRIEF).await
     }
 
     async fn send(
         &self,
         message: Control<BorrowedFd<'_>>,
-        patience: Patience,
+        patience: SendPatience,
     ) -> Result<(), Unsent> {
         let message = message.into_extended();
         let parts = [&message.head()[..], &message.body, &[]];
@@ -250,7 +250,7 @@ impl LinkGuard<'_> {
         &self,
         parts: &[&[u8]; 3],
         descriptors: &[BorrowedFd<'_>],
-        patience: Patience,
+        patience: SendPatience,
     ) -> Result<(), Unsent> {
         let total: usize = parts.iter().map(|part| part.len()).sum();
         let whole = rest(*parts, 0);

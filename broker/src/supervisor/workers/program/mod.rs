@@ -29,7 +29,7 @@ use self::output::Output;
 use super::helper::{Helpers, is_connection};
 use crate::helper::answer::{Answer, Failure, MAX_ANSWER, Step};
 use crate::look::timespec;
-use crate::program::order::Order;
+use crate::program::order::ProgramOrder;
 use crate::sys::receive::receive;
 
 /// The most that a program may write for the payload.
@@ -91,7 +91,8 @@ impl Helpers {
         password: Option<&OwnedFd>,
     ) -> io::Result<Running> {
         let account = self.account();
-        let order = Order { account, command: auth.command.clone(), user: auth.user.clone() };
+        let order =
+            ProgramOrder { account, command: auth.command.clone(), user: auth.user.clone() };
         let bytes = order.to_bytes().map_err(|_| io::ErrorKind::InvalidInput)?;
         let (output, writes_output) = Output::new(MAX_OUTPUT)?;
         let (errors, writes_errors) = Output::new(SHOWN)?;
