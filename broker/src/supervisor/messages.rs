@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
-use fdbroker_policy::Uid;
+use fdbroker_policy::{Durability, Uid};
 use fdbroker_types::quoted;
 use fdbroker_wire::{Control, Errno, Extended, Message, Opened, Slot};
 use tokio::sync::mpsc::UnboundedSender;
@@ -38,7 +38,10 @@ impl Supervisor {
         match message {
             Message::Add(add) => {
                 let slot = add.slot;
-                let kept = self.deposits.keep(add, &self.source.payers);
+                let settings = self.source.policy.tag(slot.tag);
+                let is_strict =
+                    settings.is_some_and(|settings| settings.durability == Durability::Strict);
+                let kept = self.deposits.keep(add, &self.source.payers, is_strict);
                 if !kept {
                     self.log.error(&format!(
                         "the worker sent a deposit for slot {slot} without a record of its owner: \

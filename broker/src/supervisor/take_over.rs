@@ -99,7 +99,7 @@ impl Supervisor {
                 Said::Handover(Handover::Aside { is_readmitted }) => aside = Some(is_readmitted),
                 Said::Deposit(add) => {
                     let slot = add.slot;
-                    taken += u32::from(self.deposits.keep(add, &self.source.payers));
+                    taken += u32::from(self.deposits.keep(add, &self.source.payers, false));
                     if let Some(is_readmitted) = aside.take() {
                         self.deposits.set_aside_as(slot, is_readmitted);
                     }

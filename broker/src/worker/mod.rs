@@ -143,7 +143,7 @@ async fn start(
         let slot = deposit.slot;
         let restore = || store::deposit::Deposit::restored(deposit, &quotas, &rules.payers);
         match at_hand::on(slot, restore) {
-            Ok(deposit) => slots.put(deposit),
+            Ok(deposit) => slots.put(Rc::new(deposit)),
             // The others are worth more than it: it stays with the supervisor.
             Err(problem) => log.error(&format!("{problem}; it is left out")),
         }

@@ -20,6 +20,7 @@ mod broker;
 mod connections;
 mod ends;
 mod hardening;
+mod killed;
 mod leases;
 mod many;
 mod memory;

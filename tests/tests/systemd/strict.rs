@@ -54,3 +54,21 @@ fn a_strict_tag_refuses_what_cannot_be_stored_and_says_why() {
     }
     manager.end();
 }
+
+#[test]
+fn what_a_strict_tag_refuses_leaves_the_deposit_that_was_there() {
+    let Some(manager) = booted("what a strict tag refuses to replace") else { return };
+    let [.., (_, kill_both)] = ways();
+    manager.succeed(&["fdbroker", "add", "10/1", "--listen", "unix:/run/kept"]);
+    for (end, when) in [(None, "at once"), (Some(kill_both), "after a kill")] {
+        let refused = manager.run(&["fdbroker", "add", "10/1", "--open", "/dev/null"]);
+        assert!(!refused.status.success(), "{when}: {refused:?}");
+        end.into_iter().for_each(|end| end(&manager));
+        let socket = &["fdbroker", "exec", "10/1", "--", "test", "-S", "/proc/self/fd/3"];
+        manager.succeed(socket);
+        let listed = manager.succeed(&["fdbroker", "list"]);
+        assert!(!listed.contains("here-only"), "{when}: {listed}");
+    }
+    manager.succeed(&["fdbroker", "del", "10/1"]);
+    manager.end();
+}

@@ -64,9 +64,10 @@ impl Deposits {
 
     /// Keeps a deposit in the place of what was there. Returns whether it has the record that a
     /// worker needs to restore it; without, nothing is kept.
-    pub(crate) fn keep(&mut self, add: Add<PeerFd>, payers: &Payers) -> bool {
+    /// With `is_strict`, what was there comes back also where the new one cannot.
+    pub(crate) fn keep(&mut self, add: Add<PeerFd>, payers: &Payers, is_strict: bool) -> bool {
         let Some(kept) = self.enter(add, payers) else { return false };
-        self.mirror.keep(&kept);
+        self.mirror.keep(&kept, is_strict);
         true
     }
 
@@ -130,16 +131,23 @@ impl Deposits {
     /// Puts what was set aside and readmitted back into slots that are empty: a new worker comes.
     pub(crate) fn give_back(&mut self) {
         let given_back = self.aside.give_back(&mut self.kept);
-        given_back.iter().for_each(|kept| self.mirror.keep(kept));
+        given_back.iter().for_each(|kept| self.mirror.keep(kept, false));
     }
 
     /// Forgets a deposit; whether there was one.
     pub(crate) fn forget(&mut self, slot: Slot) -> bool {
-        self.remove(slot, |_| true)
+        let kept = self.remove(slot, |_| true);
+        kept.iter().for_each(|kept| self.mirror.leave(kept));
+        kept.is_some()
     }
 
-    /// Removes a deposit; closes its descriptor at once if the worker's answer waits for that.
-    fn remove(&mut self, slot: Slot, soon: impl Fn(Option<BorrowedFd<'_>>) -> bool) -> bool {
+    /// Removes a deposit, but not from the mirror; closes its descriptor at once if the worker's answer waits for
+    /// that.
+    fn remove(
+        &mut self,
+        slot: Slot,
+        soon: impl Fn(Option<BorrowedFd<'_>>) -> bool,
+    ) -> Option<Rc<Kept>> {
         self.takers.forget(slot);
         let kept = self.kept.remove(&slot);
         kept.iter().for_each(|_| self.freed.count());
@@ -148,8 +156,7 @@ impl Deposits {
         awaited.into_iter().for_each(PeerFd::close_soon);
         let leaving = kept.as_ref().and_then(|kept| kept.leaving.as_ref());
         leaving.into_iter().for_each(|leaving| self.unclosed.leaves(leaving));
-        kept.iter().for_each(|kept| self.mirror.leave(kept));
-        kept.is_some()
+        kept
     }
 
     /// Notes which process is about to take the deposits of some slots; without `process`, that
@@ -229,7 +236,7 @@ mod tests {
     }
 
     fn keep(deposits: &mut Deposits, add: Add<PeerFd>) -> bool {
-        deposits.keep(add, &Payers::default())
+        deposits.keep(add, &Payers::default(), false)
     }
 
     /// Which deposits are given to workers, by the numbers of their depositors.

@@ -1,6 +1,7 @@
 //! ADD, DEL and TAG: decide, wait for a turn where the tag is serial, act, record.
 
 use std::pin::pin;
+use std::rc::Rc;
 
 use fdbroker_policy::{Accept, Right};
 use fdbroker_wire::{Add, Control, DepositNumber, Index, Slot, Tag};
@@ -159,37 +160,61 @@ async fn keep(
     }
     if let Some(before) = &before {
         worker.link.copies.leaves(before);
-        session.closes.replaced(before);
+        if !context.place.is_strict() {
+            session.closes.replaced(before);
+        }
         worker.freed.count();
     }
     worker.taking.forget(slot);
     let number = deposit.record.number;
-    worker.slots.borrow_mut().put(deposit);
+    worker.slots.borrow_mut().put(Rc::new(deposit));
     drop(guard);
     if context.place.is_strict() {
-        return outlives(context, session, slot, number).await;
+        return outlives(context, session, slot, number, before).await;
     }
     Ok(Outcome::Recorded(Answer::Done))
 }
 
-/// Waits until a new deposit outlives the broker. One that does not is not kept.
+/// Waits until a new deposit outlives the broker. One that does not is not kept: what it replaced is put back.
 async fn outlives(
     context: &RequestContext<'_>,
     session: &Session,
     slot: Slot,
     number: DepositNumber,
+    before: Option<Rc<Deposit>>,
 ) -> Result<Outcome, Disconnected> {
     let worker = context.worker;
     let told = worker.link.ask(|ticket| Control::Durable { ticket, slot }).await?;
-    let Err((errno, reason)) = told else { return Ok(Outcome::Recorded(Answer::Done)) };
+    let Err((errno, reason)) = told else {
+        before.iter().for_each(|before| session.closes.replaced(before));
+        return Ok(Outcome::Recorded(Answer::Done));
+    };
     let guard = worker.link.lock().await;
     let kept = worker.slots.borrow().get(slot).cloned();
     // Another one can have replaced it by now.
     if let Some(kept) = kept.filter(|kept| kept.record.number == number) {
         session.closes.deleted(&kept);
-        delete(worker, &guard, &kept).await?;
+        match before {
+            Some(before) => put_back(worker, &guard, &kept, before).await?,
+            None => delete(worker, &guard, &kept).await?,
+        }
     }
     Ok(Outcome::Failed(Failure::not_durable(errno, &reason)))
+}
+
+/// Puts what a deposit replaced back into its slot.
+async fn put_back(
+    worker: &Worker,
+    guard: &LinkGuard<'_>,
+    refused: &Deposit,
+    before: Rc<Deposit>,
+) -> Result<(), Disconnected> {
+    guard.keep_again(&before).await?;
+    worker.link.copies.leaves(refused);
+    worker.taking.forget(before.slot);
+    worker.slots.borrow_mut().put(before);
+    worker.freed.count();
+    Ok(())
 }
 
 /// Forgets a deposit, at the supervisor first.

@@ -32,11 +32,11 @@ impl Slots {
     }
 
     /// Puts a deposit in its slot, in the place of what lay there.
-    pub(crate) fn put(&mut self, deposit: Deposit) {
+    pub(crate) fn put(&mut self, deposit: Rc<Deposit>) {
         let Slot { tag, index } = deposit.slot;
         let group = self.0.entry(tag).or_default();
         group.bytes += deposit.payload.len();
-        let before = group.deposits.insert(index, Rc::new(deposit));
+        let before = group.deposits.insert(index, deposit);
         group.bytes -= before.map_or(0, |before| before.payload.len());
     }
 

@@ -207,7 +207,7 @@ mod tests {
             if let Some(before) = self.slots.get(self.slot) {
                 self.copies.leaves(before);
             }
-            self.slots.put(deposit);
+            self.slots.put(std::rc::Rc::new(deposit));
         }
 
         fn del(&mut self) {

@@ -196,11 +196,23 @@ impl LinkGuard<'_> {
     /// # Errors
     /// [`Unsent::Later`] if there was no room in time, and nothing went.
     pub(crate) async fn keep(&self, deposit: &Deposit) -> Result<(), Unsent> {
+        self.keep_within(deposit, SendPatience::PEER).await
+    }
+
+    /// The same of one that must not be lost.
+    ///
+    /// # Errors
+    /// When this worker ends.
+    pub(crate) async fn keep_again(&self, deposit: &Deposit) -> Result<(), Unsent> {
+        self.keep_within(deposit, SendPatience::LAST).await
+    }
+
+    async fn keep_within(&self, deposit: &Deposit, patience: SendPatience) -> Result<(), Unsent> {
         let Deposit { slot, record, ufd, payload, .. } = deposit;
         let descriptor = deposit.descriptor.as_ref().and_then(PeerFd::descriptor);
         let record = record.to_bytes();
         let head = add_head(*slot, *ufd, record.len() + payload.len());
-        self.write(&[&head, &record, payload], descriptor.as_slice(), SendPatience::PEER).await?;
+        self.write(&[&head, &record, payload], descriptor.as_slice(), patience).await?;
         self.link.copies.sent(deposit);
         Ok(())
     }

@@ -21,11 +21,13 @@ const LEASE: usize = 64;
 #[derive(Default)]
 pub(super) struct Content {
     deposits: BTreeMap<Slot, Entered>,
+    /// What was in their slots before, as long as the journal has that too.
+    formers: BTreeMap<Slot, Former>,
     owners: BTreeMap<Tag, ProcessIdentity>,
     leases: BTreeMap<u64, Held>,
     /// How many deposits are here only.
     here: usize,
-    /// How many bytes of the journal the others have.
+    /// How many bytes of the journal the others and the former ones have.
     bytes: usize,
 }
 
@@ -45,6 +47,13 @@ pub(super) enum Place {
     Store(ObjectNumber),
 }
 
+/// A deposit that was replaced. It comes back as long as the next one may not.
+struct Former {
+    entered: Entered,
+    /// Whether it stays where the next one never comes back.
+    is_held: bool,
+}
+
 /// A lease, and its connection in the store.
 pub(super) struct Held {
     pub(super) leased: Leased,
@@ -59,21 +68,53 @@ impl Content {
 
     /// Enters a deposit in a slot of which nothing is entered.
     pub(super) fn insert(&mut self, kept: &Rc<Kept>, place: Place) {
-        match place {
-            Place::Here => self.here += 1,
-            Place::Journal | Place::Store(_) => self.bytes += journal::size(kept.payload.len()),
-        }
+        self.here += usize::from(place == Place::Here);
+        self.bytes += size(kept, place);
         self.deposits.insert(kept.slot, Entered { kept: Rc::clone(kept), place });
     }
 
     pub(super) fn remove(&mut self, slot: Slot) -> Option<Entered> {
         let entered = self.deposits.remove(&slot)?;
-        match entered.place {
-            Place::Here => self.here -= 1,
-            Place::Journal | Place::Store(_) => {
-                self.bytes -= journal::size(entered.kept.payload.len());
-            }
+        self.here -= usize::from(entered.place == Place::Here);
+        self.bytes -= size(&entered.kept, entered.place);
+        Some(entered)
+    }
+
+    /// Takes out the deposit of a slot, which is replaced. It becomes the former one, if there is none and the journal
+    /// has it. If not, returns it.
+    pub(super) fn replace(&mut self, slot: Slot, is_held: bool) -> Option<Entered> {
+        let entered = self.remove(slot)?;
+        if let Some(former) = self.formers.get_mut(&slot) {
+            former.is_held = is_held;
+            return Some(entered);
         }
+        if entered.place == Place::Here {
+            return Some(entered);
+        }
+        self.bytes += size(&entered.kept, entered.place);
+        self.formers.insert(slot, Former { entered, is_held });
+        None
+    }
+
+    /// Whether a slot has a former deposit.
+    pub(super) fn has_former(&self, slot: Slot) -> bool {
+        self.formers.contains_key(&slot)
+    }
+
+    /// Whether it has one that stays where the next one never comes back.
+    pub(super) fn holds_former(&self, slot: Slot) -> bool {
+        self.formers.get(&slot).is_some_and(|former| former.is_held)
+    }
+
+    /// Whether this is the former deposit of its slot.
+    pub(super) fn is_former(&self, kept: &Rc<Kept>) -> bool {
+        let former = self.formers.get(&kept.slot);
+        former.is_some_and(|former| Rc::ptr_eq(&former.entered.kept, kept))
+    }
+
+    pub(super) fn remove_former(&mut self, slot: Slot) -> Option<Entered> {
+        let Former { entered, .. } = self.formers.remove(&slot)?;
+        self.bytes -= size(&entered.kept, entered.place);
         Some(entered)
     }
 
@@ -133,10 +174,11 @@ impl Content {
         self.bytes + owners + self.leases.len() * journal::size(LEASE)
     }
 
-    /// Everything that is in the journal.
+    /// Everything that is in the journal, each former deposit before the next one.
     pub(super) fn keys(&self) -> Vec<Key> {
         let deposits = self.deposits.iter().filter(|(_, entered)| entered.place != Place::Here);
         let deposits = deposits.map(|(slot, _)| Key::Deposit(*slot));
+        let deposits = self.formers.keys().map(|slot| Key::Former(*slot)).chain(deposits);
         let owners = self.owners.keys().map(|tag| Key::Owner(*tag));
         let leases = self.leases.keys().map(|number| Key::Lease(*number));
         deposits.chain(owners).chain(leases).collect()
@@ -145,14 +187,8 @@ impl Content {
     /// What the journal has of something.
     pub(super) fn record(&self, key: Key) -> Option<Record<'_>> {
         match key {
-            Key::Deposit(slot) => {
-                let Entered { kept, place } = self.deposits.get(&slot)?;
-                match place {
-                    Place::Here => None,
-                    Place::Journal => Some(Record::Kept(kept, None)),
-                    Place::Store(object) => Some(Record::Kept(kept, Some(*object))),
-                }
-            }
+            Key::Deposit(slot) => self.deposits.get(&slot)?.record(),
+            Key::Former(slot) => self.formers.get(&slot)?.entered.record(),
             Key::Owner(tag) => Some(Record::Owned(tag, self.owners.get(&tag).copied())),
             Key::Lease(number) => {
                 let Held { leased, object, .. } = self.leases.get(&number)?;
@@ -160,4 +196,20 @@ impl Content {
             }
         }
     }
+}
+
+impl Entered {
+    fn record(&self) -> Option<Record<'_>> {
+        let Self { kept, place } = self;
+        match place {
+            Place::Here => None,
+            Place::Journal => Some(Record::Kept(kept, None)),
+            Place::Store(object) => Some(Record::Kept(kept, Some(*object))),
+        }
+    }
+}
+
+/// How many bytes of the journal a deposit has.
+fn size(kept: &Kept, place: Place) -> usize {
+    if place == Place::Here { 0 } else { journal::size(kept.payload.len()) }
 }

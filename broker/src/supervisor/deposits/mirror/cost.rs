@@ -52,7 +52,7 @@ fn kept(index: i32, queue: &CloseQueue) -> Rc<Kept> {
 /// Sends everything.
 fn send(state: &mut State, longest: &mut Longest) {
     while longest.time(|| state.orders.next().map(|_| state.sent())).is_some() {}
-    state.orders.read();
+    state.read();
 }
 
 /// Deposits so many, deletes nearly all of them, and deposits one again and again.
@@ -61,7 +61,7 @@ fn longest_change(deposits: i32) -> Duration {
     let mut state = State::begin(1, Room::told()).unwrap();
     let all: Vec<_> = (0..deposits).map(|index| kept(index, &queue)).collect();
     for kept in &all {
-        longest.time(|| state.change(|state| state.keep(kept))).unwrap();
+        longest.time(|| state.change(|state| state.keep(kept, false))).unwrap();
     }
     send(&mut state, &mut longest);
     longest.time(|| state.count());
@@ -70,9 +70,8 @@ fn longest_change(deposits: i32) -> Duration {
     }
     send(&mut state, &mut longest);
     for _ in 0..deposits {
-        for change in [State::leave, State::keep] {
-            longest.time(|| state.change(|state| change(state, &all[0]))).unwrap();
-        }
+        longest.time(|| state.change(|state| state.leave(&all[0]))).unwrap();
+        longest.time(|| state.change(|state| state.keep(&all[0], false))).unwrap();
     }
     send(&mut state, &mut longest);
     longest.0

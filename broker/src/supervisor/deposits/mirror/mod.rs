@@ -11,18 +11,20 @@
 mod content;
 #[cfg(test)]
 mod cost;
+#[cfg(test)]
+mod halfway;
 mod journal;
 pub(crate) mod leased;
 mod objects;
 mod orders;
 mod positions;
 pub(crate) mod resume;
+mod sending;
 mod state;
 mod storable;
 mod store;
 mod waiting;
 
-use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::io;
 use std::ops::RangeInclusive;
@@ -30,25 +32,19 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use fdbroker_wire::{Errno, Payload, Slot, Tag};
-use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use self::leased::{Leased, ReturnedLease};
-use self::orders::Order;
+use self::sending::Shared;
 use self::state::State;
-use self::store::{Name, Probe, Store};
-use self::waiting::{Told, Waiting};
+use self::store::Store;
+use self::waiting::Told;
 use super::kept::Kept;
 use crate::fd::{Depositor, PeerFd};
 use crate::log::Log;
 use crate::payer::Payer;
 use crate::process_identity::ProcessIdentity;
 
-/// How much is sent at most before the service manager's answer is awaited; half as much after one that took long.
-const BATCH: usize = 64;
-/// What takes long, and what does not.
-const LONG: Duration = Duration::from_millis(50);
-const SHORT: Duration = Duration::from_millis(10);
 /// How many times as long as the service manager took to read a batch nothing is sent then: it has other things to do,
 /// and each descriptor is compared with all that it has.
 const REST: u32 = 3;
@@ -59,12 +55,7 @@ const CATCHING_UP: Duration = Duration::from_secs(3);
 /// The pause before something is sent again that the service manager did not take.
 const AGAIN: Duration = Duration::from_secs(1);
 
-const KEEPS_NOTHING: &str = "the service manager keeps no descriptors of this unit: nothing outlives the broker; set \
-     FileDescriptorStoreMax=16384 in the unit, as the packaged one does, and restart the broker";
 const VOID: &str = "the service manager keeps no descriptors of this unit";
-const FULL: &str = "the service manager's store of descriptors is full: deposits beyond that are lost when the \
-     broker ends; raise FileDescriptorStoreMax= of the unit; `fdbroker list` marks them";
-
 /// Why nothing outlives the broker.
 pub(crate) const NO_MIRROR: &str =
     "no service manager that keeps descriptors started the broker (NOTIFY_SOCKET)";
@@ -72,27 +63,6 @@ pub(crate) const NO_MIRROR: &str =
 /// The mirror; nothing, where no service manager started the broker.
 #[derive(Clone, Default)]
 pub(crate) struct Mirror(Option<Rc<Shared>>);
-
-struct Shared {
-    state: RefCell<State>,
-    news: Notify,
-    store: Store,
-    log: Rc<Log>,
-    /// How much is sent before the service manager's answer is awaited.
-    batch: Cell<usize>,
-    /// Whether something was sent that the service manager may not have read.
-    unread: Cell<bool>,
-    /// Who waits until a change outlives the broker.
-    waiting: RefCell<Waiting>,
-    /// Some of them may wait no longer.
-    settled: Notify,
-    /// Whether it has been said that the journal cannot be written.
-    short: Cell<bool>,
-    /// Whether it has been said that the service manager takes nothing.
-    trouble: Cell<bool>,
-    /// Whether the service manager keeps nothing.
-    is_void: Cell<bool>,
-}
 
 /// What is to be seen of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -108,9 +78,10 @@ pub(crate) struct Seen {
 }
 
 impl Mirror {
-    /// A deposit is kept, in a slot that was empty.
-    pub(crate) fn keep(&self, kept: &Rc<Kept>) {
-        self.change(|state| state.keep(kept));
+    /// A deposit is kept, in the place of what was there. If that is stored, it comes back until the new one is
+    /// stored too; with `is_strict` also where the new one never is.
+    pub(crate) fn keep(&self, kept: &Rc<Kept>, is_strict: bool) {
+        self.change(|state| state.keep(kept, is_strict));
     }
 
     /// A deposit leaves its slot.
@@ -247,22 +218,7 @@ impl Mirror {
     }
 
     fn begin(&mut self, state: State, store: Store, log: Rc<Log>) {
-        let [unread, short, trouble, is_void] = [(); 4].map(|()| Cell::new(false));
-        let (state, waiting) = (RefCell::new(state), RefCell::default());
-        let (news, settled) = (Notify::new(), Notify::new());
-        self.0 = Some(Rc::new(Shared {
-            state,
-            news,
-            store,
-            log,
-            batch: Cell::new(BATCH),
-            waiting,
-            settled,
-            unread,
-            short,
-            trouble,
-            is_void,
-        }));
+        self.0 = Some(Rc::new(Shared::new(state, store, log)));
     }
 
     fn change(&self, change: impl FnOnce(&mut State) -> io::Result<()>) {
@@ -281,131 +237,4 @@ impl Mirror {
 fn lease_connection(leased: &Leased, payer: Payer, connection: PeerFd) -> Rc<Kept> {
     let (slot, payload, descriptor) = (leased.slot, Payload::default(), Some(connection));
     Rc::new(Kept { slot, payer, ufd: -1, payload, descriptor, leaving: None })
-}
-
-impl Shared {
-    fn change(&self, change: impl FnOnce(&mut State) -> io::Result<()>) {
-        let changed = self.state.borrow_mut().change(change);
-        if changed.is_err() != self.short.replace(changed.is_err()) {
-            self.say_whether_written(changed);
-        }
-        self.news.notify_one();
-    }
-
-    /// The more the service manager has, the longer it takes with each.
-    fn adapt(&self, took: Duration) {
-        let batch = self.batch.get();
-        if took > LONG {
-            self.batch.set((batch / 2).max(1));
-        } else if took < SHORT {
-            self.batch.set((batch * 2).min(BATCH));
-        }
-    }
-
-    /// Whether something is to be sent, or to be answered.
-    fn has_more(&self) -> bool {
-        !self.state.borrow().orders.is_empty() || self.unread.get()
-    }
-
-    /// Carries out some orders, and says if that does not succeed any more, or again. Returns whether it did.
-    async fn send_and_say(&self) -> bool {
-        let sent = self.send_batch().await;
-        let succeeded = sent.is_ok();
-        self.say(sent);
-        succeeded
-    }
-
-    /// Carries out some orders, and waits until the service manager has read that.
-    async fn send_batch(&self) -> io::Result<()> {
-        let mut gone = Vec::new();
-        let sees_room = !self.state.borrow().room().is_told();
-        for _ in 0..self.batch.get() {
-            let Some(order) = self.state.borrow_mut().orders.next() else { break };
-            if sees_room && !self.state.borrow_mut().orders.next_goes_with_sent() {
-                break;
-            }
-            self.unread.set(true);
-            self.send(&order).await?;
-            drop(order);
-            gone.extend(self.state.borrow_mut().sent());
-        }
-        if self.trouble.get() {
-            // Whether what answers no more ever lets go of them is not known.
-            gone.clear();
-        }
-        if self.unread.get() {
-            let stores = self.state.borrow().orders.has_sent_any();
-            let probe = if sees_room && stores { Some(self.store.probe().await?) } else { None };
-            self.store.barrier().await?;
-            self.unread.set(false);
-            match probe {
-                Some(probe) => self.see_room(&probe).await?,
-                None => self.state.borrow_mut().orders.read(),
-            }
-            self.settled.notify_one();
-        }
-        // What has left may have made room.
-        self.change(|_| Ok(()));
-        Ok(())
-    }
-
-    /// Sees whether all that was sent was stored.
-    async fn see_room(&self, probe: &Probe) -> io::Result<()> {
-        let found_room = probe.found_room()?;
-        let lost_journal = !found_room && self.state.borrow().has_sent_journal();
-        if found_room {
-            self.state.borrow_mut().orders.read();
-        } else if lost_journal {
-            self.is_void.set(true);
-            self.state.borrow_mut().give_up_all();
-            self.log.error(KEEPS_NOTHING);
-        } else {
-            if !self.state.borrow().is_full {
-                self.log.error(FULL);
-            }
-            self.change(State::refuse_last);
-        }
-        self.store.remove(Name::Probe).await
-    }
-
-    async fn send(&self, order: &Order) -> io::Result<()> {
-        match order {
-            Order::Put(name, what) => match what.descriptor() {
-                Some(descriptor) => self.store.put(*name, descriptor).await,
-                None => Ok(()),
-            },
-            Order::Remove(name) => self.store.remove(*name).await,
-        }
-    }
-
-    fn say_whether_written(&self, outcome: io::Result<()>) {
-        match outcome {
-            Err(error) => self.log.error(&format!(
-                "the journal of the deposits cannot be written: {error}; if the supervisor ends \
-                 now, newer deposits are lost, and what was deleted comes back; find what takes \
-                 the memory"
-            )),
-            Ok(()) => self.log.info("the journal of the deposits is up to date again"),
-        }
-    }
-
-    /// Says that it fails, and that it works again, once.
-    fn say(&self, outcome: io::Result<()>) {
-        let fails = outcome.is_err();
-        if fails {
-            self.state.borrow_mut().objects.let_go();
-        }
-        if self.trouble.replace(fails) == fails {
-            return;
-        }
-        match outcome {
-            Err(error) => self.log.error(&format!(
-                "the service manager does not take descriptors into its store: {error}; if the \
-                 supervisor ends now, deposits that are newer are lost; it is tried again"
-            )),
-            Ok(()) => {
-                self.log.info("the service manager's store of descriptors is up to date again")
-            }
-        }
-    }
 }

@@ -99,13 +99,6 @@ impl Orders {
         self.sent.contains(&name)
     }
 
-    /// It has read everything that was sent, and not kept all of it. Returns what was to be stored.
-    pub(super) fn refused(&mut self) -> Vec<Name> {
-        let sent = std::mem::take(&mut self.sent);
-        self.unread.retain(|name| !sent.contains(name));
-        sent
-    }
-
     /// Whether what is next may be sent in one batch with what was sent, where room is seen and not told: what is
     /// removed makes room behind it, and without the journal all is of no use.
     pub(super) fn next_goes_with_sent(&mut self) -> bool {
@@ -114,11 +107,11 @@ impl Orders {
         self.sent.is_empty() || !has_journal && !removes
     }
 
-    /// It has read everything that was sent.
-    pub(super) fn read(&mut self) {
-        for name in self.sent.drain(..) {
-            self.unread.remove(&name);
-        }
+    /// It has read everything that was sent. Returns what was to be stored.
+    pub(super) fn read(&mut self) -> Vec<Name> {
+        let sent = std::mem::take(&mut self.sent);
+        self.unread.retain(|name| !sent.contains(name));
+        sent
     }
 
     /// Gives up storing something that is still to be sent. Returns whether that was so.

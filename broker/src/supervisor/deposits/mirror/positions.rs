@@ -10,6 +10,8 @@ use super::journal::At;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Key {
     Deposit(Slot),
+    /// What was there before, as long as that may come back.
+    Former(Slot),
     Owner(Tag),
     Lease(u64),
 }

@@ -50,7 +50,7 @@ pub(crate) struct Returned {
     pub(crate) deposits: Vec<Resumed>,
     pub(crate) owners: Vec<Owner>,
     pub(crate) leases: Vec<ReturnedLease>,
-    /// Whether there is more in the journal than came back.
+    /// Whether there is more in the journal than came back, or was chosen from there.
     pub(crate) has_losses: bool,
 }
 
@@ -109,8 +109,13 @@ impl Mirror {
 }
 
 impl Stored {
-    fn resume(mut self, close_queue: &CloseQueue, log: &Log) -> io::Result<(State, Returned)> {
-        let (mut state, entries) = self.state(log)?;
+    pub(super) fn resume(
+        mut self,
+        close_queue: &CloseQueue,
+        log: &Log,
+    ) -> io::Result<(State, Returned)> {
+        let (mut state, mut entries) = self.state(log)?;
+        let with_former = entries.choose(|object| self.objects.contains_key(&object.0));
         let Entries { deposits, owners, leases } = entries;
         let all = deposits.len() + owners.len() + leases.len();
         if let Some((last, _)) = self.objects.last_key_value() {
@@ -120,7 +125,7 @@ impl Stored {
         let deposits = self.deposits(deposits, &mut uses, close_queue, log);
         let leases = self.leases(leases, &mut uses, close_queue, log);
         let owners = self::owners(owners, close_queue, log);
-        let has_losses = deposits.len() + owners.len() + leases.len() < all;
+        let has_losses = with_former > 0 || deposits.len() + owners.len() + leases.len() < all;
         // What nothing in the journal names.
         for (number, object) in self.objects {
             drop(close_queue.hold(Depositor::Nobody, object));
@@ -267,7 +272,7 @@ fn owners(
 
 impl JournalEntry {
     fn with(self, descriptor: Option<OwnedFd>, close_queue: &CloseQueue) -> Resumed {
-        let Self { slot, ufd, object: number, payload, at } = self;
+        let Self { slot, ufd, object: number, payload, at, .. } = self;
         // Whose it is, is seen when it is entered.
         let descriptor =
             descriptor.map(|descriptor| close_queue.hold(Depositor::Nobody, descriptor));

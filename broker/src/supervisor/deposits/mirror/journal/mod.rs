@@ -5,24 +5,24 @@
 //! half of one. What is still so at its beginning is moved to its end bit by bit, and the memory before is given up.
 //! Numbers are in this machine's byte order: a journal does not leave its kernel.
 
+mod entries;
 mod record;
+#[cfg(test)]
+mod tests;
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 
-use fdbroker_wire::{Payload, Slot, Tag};
+use fdbroker_wire::Payload;
 use rustix::fs::{AtFlags, FallocateFlags, MemfdFlags, StatxFlags, fallocate, memfd_create, statx};
 use rustix::io::pwritev;
 
-use self::record::{Fields, HEAD, Head, Mark, Said};
-use super::leased::Leased;
-use super::objects::ObjectNumber;
-use crate::process_identity::ProcessIdentity;
+use self::record::{Fields, HEAD, Head, LEFT, Mark};
 
-pub(super) use self::record::Record;
+pub(super) use self::entries::{Entries, JournalEntry};
+pub(super) use self::record::{At, Record};
 
 /// What a journal of this broker begins with.
 const MARK: [u8; 8] = *b"fdbroker";
@@ -44,31 +44,6 @@ pub(super) struct Journal {
     mark: Mark,
     start: u64,
     end: u64,
-}
-
-/// Where an entry is in it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct At(u64);
-
-/// A deposit, as a journal has it.
-#[derive(PartialEq, Eq, Debug)]
-pub(super) struct JournalEntry {
-    pub(super) slot: Slot,
-    pub(super) ufd: i32,
-    /// The descriptor's, where there is one.
-    pub(super) object: Option<ObjectNumber>,
-    pub(super) payload: Payload,
-    pub(super) at: At,
-}
-
-/// What is so at its end.
-#[derive(Default)]
-pub(super) struct Entries {
-    pub(super) deposits: BTreeMap<Slot, JournalEntry>,
-    /// The owners of tags that were noted while this kernel ran.
-    pub(super) owners: BTreeMap<Tag, ProcessIdentity>,
-    /// The leases likewise, by their numbers, and their connections.
-    pub(super) leases: BTreeMap<u64, (Leased, ObjectNumber)>,
 }
 
 /// How many bytes an entry with so much payload has.
@@ -142,6 +117,15 @@ impl Journal {
     /// As write(2).
     pub(super) fn wipe(&self, At(at): At, payload: usize) -> io::Result<()> {
         self.memory.write_all_at(&vec![0; payload], at + HEAD as u64)
+    }
+
+    /// Has an entry say that its slot is empty, and wipes its payload. What follows it counts as before.
+    ///
+    /// # Errors
+    /// As write(2).
+    pub(super) fn cancel(&self, at: At, payload: usize) -> io::Result<()> {
+        self.memory.write_all_at(&LEFT.to_ne_bytes(), at.0)?;
+        self.wipe(at, payload)
     }
 
     /// Whether more than half of it is of no use any more, when so many bytes are.
@@ -238,25 +222,6 @@ impl Journal {
     }
 }
 
-impl Entries {
-    fn take(&mut self, said: Said, head: &Head, payload: Payload, at: At) {
-        let (slot, ufd, object) = (head.slot, head.number, head.object);
-        match said {
-            Said::Kept => {
-                self.deposits.insert(slot, JournalEntry { slot, ufd, object, payload, at });
-            }
-            Said::Left => drop(self.deposits.remove(&slot)),
-            Said::Owned(Some(owner)) => drop(self.owners.insert(slot.tag, owner)),
-            Said::Owned(None) => drop(self.owners.remove(&slot.tag)),
-            Said::Leased(lease) => {
-                let lease = lease.zip(object);
-                lease.map(|(lease, object)| self.leases.insert(lease.number, (lease, object)));
-            }
-            Said::Ended(number) => drop(self.leases.remove(&number)),
-        }
-    }
-}
-
 /// From where to where a journal with this head is valid, or what is wrong with it.
 fn range(head: &[u8; 32]) -> Result<(u64, u64), String> {
     let mut fields = Fields(head);
@@ -284,209 +249,4 @@ fn mark(memory: &File) -> io::Result<Mark> {
     let mut mark = [0; 16];
     mark.copy_from_slice(&[found.stx_ino, time].map(u64::to_ne_bytes).concat());
     Ok(mark)
-}
-
-#[cfg(test)]
-mod tests {
-    use fdbroker_policy::Uid;
-
-    use super::*;
-    use crate::supervisor::deposits::kept::Kept;
-
-    const SLOT: Slot = Slot::new(7, 8).unwrap();
-    const OTHER: Slot = Slot::new(7, 9).unwrap();
-    const PROCESS: ProcessIdentity = ProcessIdentity { pid: 7, number: 8, start: 9 };
-    const TAGS: [Tag; 2] = [SLOT.tag, Slot::new(8, 0).unwrap().tag];
-
-    fn kept(slot: Slot, payload: &[u8]) -> Kept {
-        let payer = crate::payer::Payer::named(7);
-        Kept { slot, payer, ufd: 5, payload: payload.into(), descriptor: None, leaving: None }
-    }
-
-    fn keep(journal: &mut Journal, kept: &Kept) -> At {
-        journal.append(&Record::Kept(kept, None)).unwrap()
-    }
-
-    fn open(journal: &Journal) -> Result<Entries, String> {
-        Journal::open(journal.share().unwrap()).map(|(_, entries)| entries)
-    }
-
-    fn read(journal: &Journal) -> Result<Vec<(Slot, Vec<u8>)>, String> {
-        let deposits = open(journal)?.deposits.into_iter();
-        Ok(deposits.map(|(slot, entry)| (slot, entry.payload.to_vec())).collect())
-    }
-
-    fn owners(journal: &Journal) -> Vec<(Tag, ProcessIdentity)> {
-        open(journal).unwrap().owners.into_iter().collect()
-    }
-
-    fn lease(number: u64) -> Leased {
-        Leased {
-            number,
-            resource: "database".to_owned(),
-            slot: SLOT,
-            by_kernel: true,
-            uid: Uid(7),
-            pid: 7,
-            process: Some(PROCESS),
-            since: 70,
-            expires: Some(71),
-        }
-    }
-
-    fn all(journal: &Journal) -> Vec<u8> {
-        let length = journal.memory.metadata().unwrap().len();
-        let mut bytes = vec![0; usize::try_from(length).unwrap()];
-        journal.memory.read_exact_at(&mut bytes, 0).unwrap();
-        bytes
-    }
-
-    /// Blocks of memory.
-    fn memory(journal: &Journal) -> u64 {
-        std::os::unix::fs::MetadataExt::blocks(&journal.memory.metadata().unwrap())
-    }
-
-    #[test]
-    fn what_is_kept_at_the_end_is_read() {
-        let mut journal = Journal::begin().unwrap();
-        journal.append(&Record::Kept(&kept(SLOT, b"first"), Some(ObjectNumber(4)))).unwrap();
-        keep(&mut journal, &kept(OTHER, b""));
-        journal.append(&Record::Left(OTHER)).unwrap();
-        let last = Record::Kept(&kept(SLOT, &[1; 70000]), Some(ObjectNumber(6)));
-        let at = journal.append(&last).unwrap();
-        let (mut journal, entries) = Journal::open(journal.share().unwrap()).unwrap();
-        let payload = vec![1; 70000].into();
-        let last = JournalEntry { slot: SLOT, ufd: 5, object: Some(ObjectNumber(6)), payload, at };
-        assert_eq!(entries.deposits.into_values().collect::<Vec<_>>(), [last]);
-        // And it goes on from there.
-        keep(&mut journal, &kept(OTHER, b"more"));
-        assert_eq!(read(&journal).unwrap().len(), 2);
-    }
-
-    #[test]
-    fn the_last_owner_of_each_tag_is_read() {
-        let mut journal = Journal::begin().unwrap();
-        let mut own = |tag, owner| journal.append(&Record::Owned(tag, owner)).map(drop).unwrap();
-        let other = ProcessIdentity { number: 0, ..PROCESS };
-        own(TAGS[0], Some(PROCESS));
-        own(TAGS[1], Some(other));
-        own(TAGS[0], None);
-        own(TAGS[0], Some(other));
-        own(TAGS[1], Some(PROCESS));
-        assert_eq!(owners(&journal), [(TAGS[0], other), (TAGS[1], PROCESS)]);
-        journal.append(&Record::Owned(TAGS[0], None)).unwrap();
-        assert_eq!(owners(&journal), [(TAGS[1], PROCESS)]);
-    }
-
-    #[test]
-    fn leases_that_have_not_ended_are_read() {
-        let mut journal = Journal::begin().unwrap();
-        let bare = Leased { process: None, expires: None, by_kernel: false, ..lease(2) };
-        for leased in [&lease(1), &bare, &lease(3)] {
-            journal.append(&Record::Leased(leased, ObjectNumber(leased.number + 10))).unwrap();
-        }
-        journal.append(&Record::Ended(&lease(3))).unwrap();
-        let leases: Vec<_> = open(&journal).unwrap().leases.into_values().collect();
-        assert_eq!(leases, [(lease(1), ObjectNumber(11)), (bare, ObjectNumber(12))]);
-    }
-
-    #[test]
-    fn what_was_noted_of_processes_under_another_kernel_is_not_read() {
-        let mut journal = Journal::begin().unwrap();
-        journal.append(&Record::Owned(TAGS[0], Some(PROCESS))).unwrap();
-        journal.append(&Record::Leased(&lease(1), ObjectNumber(1))).unwrap();
-        let mut other = Journal::begin().unwrap();
-        other.memory.write_all_at(&all(&journal), 0).unwrap();
-        other.set_range(journal.start, journal.end).unwrap();
-        let entries = open(&other).unwrap();
-        assert_eq!((entries.owners.len(), entries.leases.len()), (0, 0));
-        let entries = open(&journal).unwrap();
-        assert_eq!((entries.owners.len(), entries.leases.len()), (1, 1));
-    }
-
-    #[test]
-    fn a_journal_of_the_version_before_is_read_and_goes_on_as_one_of_this() {
-        let mut journal = Journal::begin().unwrap();
-        keep(&mut journal, &kept(SLOT, b"payload"));
-        journal.memory.write_all_at(&BEFORE.to_ne_bytes(), VERSION_AT).unwrap();
-        let (mut journal, entries) = Journal::open(journal.share().unwrap()).unwrap();
-        assert_eq!(entries.deposits.len(), 1);
-        journal.append(&Record::Owned(TAGS[0], Some(PROCESS))).unwrap();
-        let mut version = [0; 4];
-        journal.memory.read_exact_at(&mut version, VERSION_AT).unwrap();
-        assert_eq!(u32::from_ne_bytes(version), VERSION);
-        assert_eq!((read(&journal).unwrap().len(), owners(&journal).len()), (1, 1));
-    }
-
-    #[test]
-    fn an_entry_that_was_half_written_does_not_count() {
-        let mut journal = Journal::begin().unwrap();
-        keep(&mut journal, &kept(SLOT, b"whole"));
-        journal.write_record(journal.end, &Record::Kept(&kept(OTHER, b"half"), None)).unwrap();
-        assert_eq!(read(&journal).unwrap(), [(SLOT, b"whole".to_vec())]);
-        // And the next one takes its place.
-        journal.append(&Record::Left(SLOT)).unwrap();
-        assert!(read(&journal).unwrap().is_empty());
-    }
-
-    #[test]
-    fn what_is_wiped_is_not_there() {
-        let mut journal = Journal::begin().unwrap();
-        let at = keep(&mut journal, &kept(SLOT, b"secret"));
-        keep(&mut journal, &kept(OTHER, b"another"));
-        journal.wipe(at, 6).unwrap();
-        let found = |text: &[u8]| all(&journal).windows(text.len()).any(|bytes| bytes == text);
-        assert!(!found(b"secret") && found(b"another"));
-    }
-
-    #[test]
-    fn what_is_no_journal_of_this_version_is_refused() {
-        let mut journal = Journal::begin().unwrap();
-        keep(&mut journal, &kept(SLOT, b"payload"));
-        let refused = |at: u64, bytes: &[u8]| {
-            let mut before = vec![0; bytes.len()];
-            journal.memory.read_exact_at(&mut before, at).unwrap();
-            journal.memory.write_all_at(bytes, at).unwrap();
-            let result = read(&journal).unwrap_err();
-            journal.memory.write_all_at(&before, at).unwrap();
-            result
-        };
-        assert!(refused(0, b"x").contains("no journal"));
-        assert!(refused(8, &3_u32.to_ne_bytes()).contains("has version 3; this broker reads"));
-        assert!(refused(16, &1_000_u64.to_ne_bytes()).contains("is valid from"));
-        assert!(refused(24, &1_000_u64.to_ne_bytes()).contains("is valid from"));
-        assert!(refused(32, &9_u32.to_ne_bytes()).contains("kind 9"));
-        assert!(refused(36, &u32::MAX.to_ne_bytes()).contains("a payload of"));
-        assert!(refused(36, &8_u32.to_ne_bytes()).contains("cannot be read"));
-        assert!(refused(40, &(-1_i32).to_ne_bytes()).contains("names no slot"));
-        assert!(read(&journal).is_ok());
-        let null = File::open("/dev/null").unwrap().into();
-        assert!(Journal::open(null).err().unwrap().contains("cannot be read"));
-    }
-
-    #[test]
-    fn what_is_given_up_takes_no_memory() {
-        let mut journal = Journal::begin().unwrap();
-        let (large, other) = (kept(SLOT, &[1; 30000]), kept(OTHER, b"other"));
-        for _ in 0..30 {
-            keep(&mut journal, &large);
-        }
-        assert!(!journal.is_wasteful(30000), "it is short");
-        for _ in 0..30 {
-            keep(&mut journal, &large);
-        }
-        assert!(journal.is_wasteful(30000));
-        assert!(!journal.is_wasteful(1_200_000));
-        let before = memory(&journal);
-        let last = keep(&mut journal, &large);
-        journal.forget_before(Some(last)).unwrap();
-        assert!(memory(&journal) < before / 10, "{} of {before}", memory(&journal));
-        assert_eq!(read(&journal).unwrap(), [(SLOT, vec![1; 30000])]);
-        let records = [Record::Kept(&large, None), Record::Kept(&other, None)];
-        assert_eq!(journal.rewrite(records.into_iter()).unwrap().len(), 2);
-        assert!(memory(&journal) < before / 10, "{} of {before}", memory(&journal));
-        assert_eq!(read(&journal).unwrap().len(), 2);
-        journal.forget_before(None).unwrap();
-        assert_eq!(read(&journal).unwrap(), []);
-    }
 }

@@ -16,7 +16,8 @@ pub(super) const HEAD: usize = 32;
 const LONGEST: usize = 1 << 20;
 
 const KEPT: u32 = 1;
-const LEFT: u32 = 2;
+/// A slot is empty; its payload says nothing.
+pub(super) const LEFT: u32 = 2;
 /// Without what follows, nobody owns the tag.
 const OWNED: u32 = 3;
 const LEASED: u32 = 4;
@@ -24,6 +25,10 @@ const ENDED: u32 = 5;
 
 /// What a memory is known by to the kernel that made it.
 pub(super) type Mark = [u8; 16];
+
+/// Where an entry is in a journal.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(in super::super) struct At(pub(super) u64);
 
 /// What is appended.
 pub(in super::super) enum Record<'a> {
