@@ -76,6 +76,10 @@ pub struct Arguments {
     /// the other end of standard input.
     #[arg(long, hide = true, conflicts_with_all = ["worker", "closer", "helper"])]
     pub(crate) program: bool,
+
+    /// This process looks names up; the supervisor is at the other end of standard input.
+    #[arg(long, hide = true, conflicts_with_all = ["worker", "closer", "helper", "program"])]
+    pub(crate) lookup: bool,
 }
 
 /// Which of the broker's processes this is.
@@ -86,17 +90,20 @@ pub(crate) enum Role {
     Closer,
     Helper,
     Program,
+    Lookup,
 }
 
 impl Arguments {
     pub(crate) fn role(&self) -> Role {
-        match (self.worker, self.closer, self.helper, self.program) {
-            (true, ..) => Role::Worker,
-            (_, true, ..) => Role::Closer,
-            (_, _, true, _) => Role::Helper,
-            (.., true) => Role::Program,
-            _ => Role::Supervisor,
-        }
+        let roles = [
+            (self.worker, Role::Worker),
+            (self.closer, Role::Closer),
+            (self.helper, Role::Helper),
+            (self.program, Role::Program),
+            (self.lookup, Role::Lookup),
+        ];
+        let chosen = roles.into_iter().find(|(is_chosen, _)| *is_chosen);
+        chosen.map_or(Role::Supervisor, |(_, role)| role)
     }
 }
 

@@ -3,7 +3,8 @@
 //! Processes of this one binary. The [`supervisor`] keeps the privilege: it opens what the
 //! policy names and holds a copy of every deposit. The [`worker`] has none: it talks to peers,
 //! decides, and records. Where somebody leaves descriptors unread in a connection, a [`closer`] closes
-//! that. A [`helper`] makes one connection to a server, and a [`program`] of the operator's may log in there. A request goes: accept ([`worker::accept`]) → identity
+//! that. A [`helper`] makes one connection to a server, and a [`program`] of the operator's may log in there.
+//! While the broker starts, a process looks names up ([`lookup`]). A request goes: accept ([`worker::accept`]) → identity
 //! ([`worker::identity`]) → decode ([`worker::peer::inbox`]) → decide ([`worker::request::decision`]) → act
 //! ([`worker::request`]) → record ([`log`]) → answer ([`worker::peer::outbox`]).
 #![deny(unsafe_code)]
@@ -17,6 +18,7 @@ mod fd;
 mod helper;
 mod log;
 mod look;
+mod lookup;
 mod memory;
 mod payer;
 mod process_identity;
@@ -58,5 +60,6 @@ pub fn main() -> ExitCode {
         Role::Closer => closer::main(),
         Role::Helper => helper::main(),
         Role::Program => program::main(),
+        Role::Lookup => lookup::main(),
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fdbroker_host::{
-    CountedRange, SUBUID, SubordinateIds, SystemNames, subordinate_ids, unknown_subordinate_ids,
+    CountedRange, Lookup, SUBUID, SubordinateIds, subordinate_ids, unknown_subordinate_ids,
 };
 use fdbroker_policy::Uid;
 use fdbroker_wire::Subordinates;
@@ -49,8 +49,12 @@ impl fmt::Display for Payer {
 impl Payers {
     /// Reads `file`, or else the system's, for subordinate ids. Returns also what is to be logged. Where it cannot be read, what was
     /// read `before` holds on; where nothing was, all ids that can be subordinate ones have one payer.
-    pub(crate) fn read(file: Option<&Path>, before: Option<&Self>) -> (Self, Vec<String>) {
-        match subordinate_ids(file.unwrap_or(Path::new(SUBUID)), &SystemNames) {
+    pub(crate) fn read(
+        file: Option<&Path>,
+        before: Option<&Self>,
+        names: &dyn Lookup,
+    ) -> (Self, Vec<String>) {
+        match subordinate_ids(file.unwrap_or(Path::new(SUBUID)), names) {
             Ok((ids, odd)) => (Self(Arc::new(ids)), odd),
             Err(error) => {
                 let (payers, until_then) = match before {

@@ -2,10 +2,17 @@
 
 use std::ffi::CString;
 use std::fmt;
+use std::time::Duration;
 
-use fdbroker_policy::{Account, Gid, Uid};
+use fdbroker_policy::{Account, Gid, LookupError, Uid};
 use fdbroker_types::quoted;
-use nix::unistd::{User, getgrouplist};
+use nix::unistd::getgrouplist;
+
+use crate::names::threads::in_time;
+use crate::names::{Entry, Lookup, Question, SystemNames};
+
+/// How long the groups of a user may take.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// A user with its primary group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,20 +46,22 @@ pub enum AccountError {
 /// # Errors
 /// [`AccountError`] where the name does not exist or the name service fails.
 pub fn account(account: &Account) -> Result<Identity, AccountError> {
-    let failed = |errno: nix::Error| AccountError::Lookup {
-        account: account.clone(),
-        reason: errno.desc().to_owned(),
-    };
+    account_by(account, &SystemNames::default())
+}
+
+/// The same, by these names.
+///
+/// # Errors
+/// As [`account()`].
+pub fn account_by(account: &Account, names: &dyn Lookup) -> Result<Identity, AccountError> {
+    let failed = |LookupError(reason)| AccountError::Lookup { account: account.clone(), reason };
     match account {
-        Account::Name(name) if name.is_empty() || name.contains('\0') => {
-            Err(AccountError::NotFound(name.clone()))
+        Account::Name(name) => {
+            let found = names.look_up(&Question::User(name.clone())).map_err(failed)?;
+            found.map(Identity::from).ok_or_else(|| AccountError::NotFound(name.clone()))
         }
-        Account::Name(name) => User::from_name(name)
-            .map_err(failed)?
-            .map(Identity::from)
-            .ok_or_else(|| AccountError::NotFound(name.clone())),
         Account::Number(uid) => {
-            let found = User::from_uid(uid.0.into()).map_err(failed)?;
+            let found = names.look_up(&Question::Number(*uid)).map_err(failed)?;
             Ok(found.map_or_else(|| Identity::nameless(*uid), Identity::from))
         }
     }
@@ -68,8 +77,10 @@ impl Identity {
         let failed =
             |reason: String| AccountError::Lookup { account: Account::Name(name.clone()), reason };
         let c_name = CString::new(name.as_str()).map_err(|error| failed(error.to_string()))?;
-        let groups = getgrouplist(&c_name, self.gid.0.into())
-            .map_err(|errno| failed(errno.desc().to_owned()))?;
+        let gid = self.gid.0.into();
+        let groups = in_time(LONGEST, move || getgrouplist(&c_name, gid));
+        let groups = groups.ok_or_else(|| failed("the name service does not answer".to_owned()))?;
+        let groups = groups.map_err(|errno| failed(errno.desc().to_owned()))?;
         Ok(groups.into_iter().map(|gid| Gid(gid.as_raw())).collect())
     }
 
@@ -78,9 +89,9 @@ impl Identity {
     }
 }
 
-impl From<User> for Identity {
-    fn from(user: User) -> Self {
-        Self { uid: Uid(user.uid.as_raw()), gid: Gid(user.gid.as_raw()), name: Some(user.name) }
+impl From<Entry> for Identity {
+    fn from(user: Entry) -> Self {
+        Self { uid: Uid(user.id), gid: Gid(user.gid), name: Some(user.name) }
     }
 }
 

@@ -30,12 +30,15 @@ mod subordinate;
 mod swap;
 mod writers;
 
-pub use account::{AccountError, Identity, account};
+pub use account::{AccountError, Identity, account, account_by};
 pub use credential::{CredentialFault, certificate_fault, credential_fault, open_credential};
 pub use error::PolicyFileError;
 pub use fdbroker_policy::unit_of_cgroup;
 pub use kinship::{Standing, has_same_user_ids};
-pub use names::SystemNames;
+pub use names::{
+    Answer, BoundedNames, Entry, Lookup, NameService, OnThreads, Question, SystemNames,
+    ask_name_service,
+};
 pub use namespace::sees_units;
 pub use policy_file::{MAX_POLICY_BYTES, load_policy, policy_files, read_policy};
 pub use private_file::{

@@ -55,7 +55,7 @@ pub fn read_policy(path: &Path, trusted: &[Uid]) -> Result<Vec<SourceText>, Poli
 pub fn load_policy(path: &Path) -> Result<(Vec<SourceText>, Policy), PolicyFileError> {
     let trusted = [Uid::ROOT, Uid(rustix::process::geteuid().as_raw())];
     let (sources, findings) = read(path, &trusted)?;
-    let loaded = load(&sources, &SystemNames);
+    let loaded = load(&sources, &SystemNames::default());
     match (Findings::new(findings), loaded) {
         (None, Ok(policy)) => Ok((sources, policy)),
         (Some(findings), Ok(_)) | (None, Err(findings)) => Err(PolicyFileError::Findings(findings)),

@@ -23,7 +23,7 @@ _fdbrokerd() {
 
     case "${cmd}" in
         fdbrokerd)
-            opts="-h -V --policy --socket --log-format --audit-file --state-directory --subuid --replace --ready-fd --worker --closer --helper --program --help --version"
+            opts="-h -V --policy --socket --log-format --audit-file --state-directory --subuid --replace --ready-fd --worker --closer --helper --program --lookup --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -12,5 +12,6 @@ complete -c fdbrokerd -l worker -d 'This process is the worker; the supervisor i
 complete -c fdbrokerd -l closer -d 'This process is a closer; its worker is at the other end of standard input'
 complete -c fdbrokerd -l helper -d 'This process is a helper, which makes one connection; the supervisor is at the other end of standard input'
 complete -c fdbrokerd -l program -d 'This process becomes a program of the operator\'s, which logs in to a server; the supervisor is at the other end of standard input'
+complete -c fdbrokerd -l lookup -d 'This process looks names up; the supervisor is at the other end of standard input'
 complete -c fdbrokerd -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c fdbrokerd -s V -l version -d 'Print version'

@@ -55,6 +55,11 @@ pub fn helpers(supervisor: u32) -> Vec<u32> {
     with_argument(supervisor, "--helper")
 }
 
+/// The processes of a broker that look names up.
+pub fn lookups(supervisor: u32) -> Vec<u32> {
+    with_argument(supervisor, "--lookup")
+}
+
 fn with_argument(parent: u32, argument: &str) -> Vec<u32> {
     let has = |pid: &u32| {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();

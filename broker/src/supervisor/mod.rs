@@ -30,7 +30,7 @@ mod state;
 mod take_over;
 mod workers;
 
-use fdbroker_host::Standing;
+use fdbroker_host::{BoundedNames, Standing};
 use fdbroker_types::quoted;
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -39,6 +39,7 @@ use std::sync::Arc;
 use crate::arguments::Arguments;
 use crate::fd::{CloseQueue, table};
 use crate::log::{Format, Log, StandardError};
+use crate::lookup::asker::ByProcess;
 use crate::sandbox::{self, capabilities, memory};
 use crate::sys::{adopt, signal};
 use audit::file::AuditFile;
@@ -98,7 +99,9 @@ fn prepare(
     let found = predecessor(arguments, socket.is_some(), standing)?;
     let last_good = policy::last_good::LastGood::chosen(arguments);
     let fallback = last_good.as_ref().filter(|_| found.is_none());
-    let source = policy::source::PolicySource::read(arguments, fallback)?;
+    let names = BoundedNames::new(ByProcess::default());
+    let source = policy::source::PolicySource::read(arguments, fallback, &names)?;
+    drop(names);
     let (listener, predecessor) = listen(arguments, socket, found, &close_queue)?;
     capabilities::keep_only_needed(&source.policy)?;
     let confinement = sandbox::confine_supervisor()?;

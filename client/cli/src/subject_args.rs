@@ -116,7 +116,8 @@ fn group_number(group: &str) -> Result<Gid, Failure> {
     if let Ok(number) = group.parse() {
         return Ok(Gid(number));
     }
-    let found = SystemNames.group(group).map_err(|error| Failure::local("explain", error))?;
+    let found =
+        SystemNames::default().group(group).map_err(|error| Failure::local("explain", error))?;
     found.ok_or_else(|| {
         Failure::Usage(format!("explain: there is no group {group}", group = quoted(group)))
     })

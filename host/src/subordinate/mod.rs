@@ -55,7 +55,7 @@ pub struct SubordinateError {
 /// When the file cannot be read, or has more in it than is read.
 pub fn subordinate_ids(
     path: &Path,
-    names: &impl Names,
+    names: &dyn Names,
 ) -> Result<(SubordinateIds, Vec<String>), SubordinateError> {
     let failed = |problem: String| SubordinateError { path: path.to_owned(), problem };
     let text = file::read(path, MOST_BYTES).map_err(|error| failed(error.to_string()))?;
@@ -87,8 +87,8 @@ fn accounts() -> Accounts {
 }
 
 /// The file, as far as it has been read.
-struct Reading<'n, N> {
-    names: &'n N,
+struct Reading<'n> {
+    names: &'n dyn Names,
     accounts: Accounts,
     found: BTreeMap<String, Option<u32>>,
     until: Instant,
@@ -104,8 +104,8 @@ struct Lines {
     first: Option<usize>,
 }
 
-impl<'n, N: Names> Reading<'n, N> {
-    fn new(names: &'n N) -> Self {
+impl<'n> Reading<'n> {
+    fn new(names: &'n dyn Names) -> Self {
         Self {
             names,
             accounts: accounts(),

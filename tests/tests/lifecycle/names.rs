@@ -3,9 +3,11 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
+use fdbroker_tests::binaries::binaries;
 use fdbroker_tests::{
-    Builder, Daemon, Directory, HelperProcess, is_root, needs_root, skip, wait_until,
+    Builder, Daemon, Directory, HelperProcess, is_root, needs_root, process, skip, wait_until,
 };
 use rustix::process::Signal;
 
@@ -16,8 +18,8 @@ const REMOTE: u32 = 64123;
 
 const OPERATORS: &str = "[[rules]]\nid = \"operators\"\nallow = [\"operate\"]\nanyone = true\n";
 
-/// Takes the place of the C library's lookup of `remote`: it fails as long as the file `down` is there, and nobody has the
-/// name as long as `gone` is.
+/// Takes the place of the C library's lookup of `remote`: it does not return as long as the file `hangs` is there, it fails
+/// as long as `down` is, and nobody has the name as long as `gone` is.
 const STAND_IN: &str = r#"
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -34,6 +36,8 @@ int getpwnam_r(const char *name, struct passwd *entry, char *buffer, size_t size
         return real(name, entry, buffer, size, found);
     }
     *found = NULL;
+    while (access(DIRECTORY "/hangs", F_OK) == 0)
+        usleep(20000);
     if (access(DIRECTORY "/down", F_OK) == 0)
         return errno = EIO;
     if (access(DIRECTORY "/gone", F_OK) == 0)
@@ -83,9 +87,9 @@ impl Machine {
         self.files.join("policy.toml")
     }
 
-    /// Whether lookups fail (`down`), or find nobody (`gone`).
+    /// Whether lookups do not return (`hangs`), fail (`down`), or find nobody (`gone`).
     fn is(&self, state: &str) {
-        for other in ["down", "gone"] {
+        for other in ["hangs", "down", "gone"] {
             // Not there, as a rule.
             let _ = fs::remove_file(self.files.join(other));
         }
@@ -209,6 +213,54 @@ fn the_last_good_policy_starts_although_a_user_whom_it_denies_was_removed() {
     wait_until("the new policy is in force", || status_has(&daemon, "degraded=none"));
     logs(&daemon, "policy 1 is in force");
     peer.add((1, 0), "x").done();
+}
+
+/// Longer than all lookups of a policy together may take, and far shorter than those here would.
+const BOUND: Duration = Duration::from_secs(25);
+
+#[test]
+fn a_name_service_that_hangs_keeps_the_broker_neither_from_starting_nor_from_reloading() {
+    if !needs_root("a user of a directory service that hangs") {
+        return;
+    }
+    let others = rule("allow = [\"get\"]", "user = [\"root\", \"remote\"]");
+    let Some(machine) = Machine::new(&(allow_remote() + &others)) else { return };
+    machine.is("hangs");
+    binaries();
+    let began = Instant::now();
+    let daemon = machine.broker().start();
+    assert!(began.elapsed() < BOUND, "it took {:?}", began.elapsed());
+    logs(
+        &daemon,
+        "the user \\\"remote\\\" could not be looked up: the name service does not answer",
+    );
+    assert!(status_has(&daemon, "names_unknown=user \"remote\""));
+    assert_eq!(process::lookups(daemon.supervisor_pid()), [0; 0], "none is left");
+    let began = Instant::now();
+    daemon.says(&["reload"]);
+    assert!(began.elapsed() < BOUND, "it took {:?}", began.elapsed());
+    machine.is("up");
+    wait_until("the name is known", || status_has(&daemon, "names_unknown=none"));
+    HelperProcess::user(REMOTE).connect(&daemon).add((1, 0), "x").done();
+    // Nobody loses a right since it hangs again.
+    machine.is("hangs");
+    daemon.says(&["reload"]);
+    HelperProcess::user(REMOTE).connect(&daemon).add((1, 0), "x").done();
+    machine.is("up");
+}
+
+#[test]
+fn a_check_waits_for_a_name_service_that_hangs_within_a_bound() {
+    let Some(machine) = Machine::new(&allow_remote()) else { return };
+    machine.is("hangs");
+    let mut command = Command::new(&binaries().command);
+    let began = Instant::now();
+    command.env("LD_PRELOAD", &machine.stand_in).arg("check").arg(machine.policy());
+    let checked = command.output().unwrap();
+    machine.is("up");
+    let said = String::from_utf8_lossy(&checked.stderr);
+    assert!(began.elapsed() < BOUND, "it took {:?}", began.elapsed());
+    assert!(checked.status.success() && said.contains("does not answer"), "{checked:?}");
 }
 
 /// What a rule lacks can only make tests fail that expect a grant.

@@ -9,7 +9,7 @@ pub(super) const SERVICE: &str = "fdbrokerd.service";
 pub(super) type End = fn(&ServiceManager);
 
 /// Every way in which it ends.
-pub(super) fn ways() -> [(&'static str, End); 3] {
+pub(super) fn ways() -> [(&'static str, End); 4] {
     fn main(manager: &ServiceManager) -> String {
         manager.property(SERVICE, "MainPID")
     }
@@ -25,6 +25,11 @@ pub(super) fn ways() -> [(&'static str, End); 3] {
         ("kill -9 of the supervisor", |manager| {
             let before = main(manager);
             process::signal(process::named_below(manager.init(), "fdbrokerd"), Signal::KILL);
+            again(manager, &before);
+        }),
+        ("kill of the supervisor", |manager| {
+            let before = main(manager);
+            process::signal(process::named_below(manager.init(), "fdbrokerd"), Signal::TERM);
             again(manager, &before);
         }),
         ("kill -9 of both at once", |manager| {

@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 
-use fdbroker_host::SystemNames;
+use fdbroker_host::Lookup;
 use fdbroker_policy::{Gid, LookupError, Names, Uid};
 use fdbroker_types::quoted;
 use fdbroker_wire::{KnownName, NameKind};
@@ -15,6 +15,7 @@ const SHOWN: usize = 20;
 
 /// Looks names up and remembers what was found.
 pub(super) struct Recorder<'b> {
+    names: &'b dyn Lookup,
     /// What was known before.
     before: &'b [KnownName],
     /// Whether a name that nobody has counts as one that could not be looked up.
@@ -33,8 +34,8 @@ pub(crate) struct FoundNames {
 
 impl<'b> Recorder<'b> {
     /// For a policy after another one, whose names were these.
-    pub(super) fn after(before: &'b [KnownName]) -> Self {
-        Self { before, forgives: false, found: RefCell::default() }
+    pub(super) fn after(before: &'b [KnownName], names: &'b dyn Lookup) -> Self {
+        Self { names, before, forgives: false, found: RefCell::default() }
     }
 
     /// For the last good policy, which must load whatever accounts have gone: as long as one has, a rule that denies by
@@ -75,12 +76,12 @@ impl<'b> Recorder<'b> {
 
 impl Names for Recorder<'_> {
     fn user(&self, name: &str) -> Result<Option<Uid>, LookupError> {
-        let looked_up = SystemNames.user(name).map(|found| found.map(|uid| uid.0));
+        let looked_up = self.names.user(name).map(|found| found.map(|uid| uid.0));
         Ok(self.record(NameKind::User, name, looked_up)?.map(Uid))
     }
 
     fn group(&self, name: &str) -> Result<Option<Gid>, LookupError> {
-        let looked_up = SystemNames.group(name).map(|found| found.map(|gid| gid.0));
+        let looked_up = self.names.group(name).map(|found| found.map(|gid| gid.0));
         Ok(self.record(NameKind::Group, name, looked_up)?.map(Gid))
     }
 }
@@ -97,13 +98,13 @@ impl FoundNames {
     }
 
     /// Looks the open names up again; whether an answer is another one now. This can block.
-    pub(super) fn have_changed(&self) -> bool {
+    pub(super) fn have_changed(&self, names: &dyn Lookup) -> bool {
         let unknown = self.known.iter().filter(|name| name.id.is_none());
         let mut unknown = unknown.map(|known| (known.kind, &known.name));
         let absent = self.absent.iter().map(|(kind, name)| (*kind, name));
         // One that could not be looked up may turn out to be nobody's; for the last good policy that is the same.
-        unknown.any(|(kind, name)| is_there(kind, name) == Some(true))
-            || absent.into_iter().any(|(kind, name)| is_there(kind, name) == Some(true))
+        unknown.any(|(kind, name)| is_there(names, kind, name) == Some(true))
+            || absent.into_iter().any(|(kind, name)| is_there(names, kind, name) == Some(true))
     }
 
     /// Those that could not be looked up, for the status.
@@ -119,10 +120,10 @@ impl FoundNames {
 }
 
 /// Whether somebody has a name; `None` if it cannot be looked up.
-fn is_there(kind: NameKind, name: &str) -> Option<bool> {
+fn is_there(names: &dyn Lookup, kind: NameKind, name: &str) -> Option<bool> {
     match kind {
-        NameKind::User => SystemNames.user(name).ok().map(|found| found.is_some()),
-        NameKind::Group => SystemNames.group(name).ok().map(|found| found.is_some()),
+        NameKind::User => names.user(name).ok().map(|found| found.is_some()),
+        NameKind::Group => names.group(name).ok().map(|found| found.is_some()),
     }
 }
 
@@ -141,6 +142,8 @@ fn shown<'n>(names: impl Iterator<Item = (NameKind, &'n str)>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use fdbroker_host::SystemNames;
+
     use super::*;
 
     fn failing() -> Result<Option<u32>, LookupError> {
@@ -150,7 +153,8 @@ mod tests {
     #[test]
     fn a_name_that_was_known_keeps_its_number_while_it_cannot_be_looked_up() {
         let before = [KnownName { kind: NameKind::User, name: "ann".into(), id: Some(7) }];
-        let names = Recorder::after(&before);
+        let system = SystemNames::default();
+        let names = Recorder::after(&before, &system);
         assert_eq!(names.record(NameKind::User, "ann", failing()), Ok(Some(7)));
         assert!(names.record(NameKind::Group, "ann", failing()).is_err());
         assert_eq!(names.record(NameKind::User, "bob", Ok(None)), Ok(None));
@@ -163,10 +167,11 @@ mod tests {
 
     #[test]
     fn for_the_last_good_policy_a_name_that_nobody_has_is_open() {
-        let names = Recorder::after(&[]).forgiving();
+        let system = SystemNames::default();
+        let names = Recorder::after(&[], &system).forgiving();
         assert!(names.record(NameKind::User, "bob", Ok(None)).is_err());
         let found = names.into_found();
-        assert!(found.has_unknown() && found.are_open() && !found.have_changed());
+        assert!(found.has_unknown() && found.are_open() && !found.have_changed(&system));
         assert_eq!(found.absent(), "none");
     }
 }

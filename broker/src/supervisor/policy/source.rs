@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use fdbroker_host::PolicyFileError;
+use fdbroker_host::{Lookup, PolicyFileError, SystemNames};
 use fdbroker_policy::{Policy, SourceText, Uid};
 use fdbroker_wire::{Account, KnownName, PolicyText, Setup};
 use rustix::process::{getegid, geteuid};
@@ -87,20 +87,29 @@ impl PolicySource {
     ///
     /// # Errors
     /// When there is none.
-    pub(crate) fn read(arguments: &Arguments, last: Option<&LastGood>) -> Result<Self, NoPolicy> {
-        match read(arguments.policy.as_deref(), &[]) {
-            Ok(parts) => Ok(Self::new(arguments, parts, None)),
+    pub(crate) fn read(
+        arguments: &Arguments,
+        last: Option<&LastGood>,
+        system: &dyn Lookup,
+    ) -> Result<Self, NoPolicy> {
+        match read(arguments.policy.as_deref(), &[], system) {
+            Ok(parts) => Ok(Self::new(arguments, parts, None, system)),
             Err(error) => {
-                let (parts, older) = fall_back(error, last)?;
-                Ok(Self::new(arguments, parts, Some(older)))
+                let (parts, older) = fall_back(error, last, system)?;
+                Ok(Self::new(arguments, parts, Some(older), system))
             }
         }
     }
 
-    fn new(arguments: &Arguments, parts: WithAccount, older: Option<Older>) -> Self {
+    fn new(
+        arguments: &Arguments,
+        parts: WithAccount,
+        older: Option<Older>,
+        system: &dyn Lookup,
+    ) -> Self {
         let (policy, texts, names, account) = parts;
         let subuid = arguments.subuid.clone();
-        let (payers, odd) = Payers::read(subuid.as_deref(), None);
+        let (payers, odd) = Payers::read(subuid.as_deref(), None, system);
         Self {
             named: arguments.policy.clone(),
             subuid,
@@ -138,14 +147,16 @@ impl PolicySource {
     /// # Errors
     /// When it is not valid; when its files have gone; or when it takes a restart.
     pub(crate) fn read_again(&self) -> Result<Self, ReloadError> {
-        let (policy, texts, names, account) = read(self.named.as_deref(), &self.names.known)?;
+        let system = SystemNames::default();
+        let (policy, texts, names, account) =
+            read(self.named.as_deref(), &self.names.known, &system)?;
         if texts.is_empty() && !self.texts.is_empty() {
             return Err(ReloadError::Gone(DEFAULT_POLICY.into()));
         }
         if account != self.account {
             return Err(ReloadError::AccountChanges);
         }
-        let (payers, odd) = Payers::read(self.subuid.as_deref(), Some(&self.payers));
+        let (payers, odd) = Payers::read(self.subuid.as_deref(), Some(&self.payers), &system);
         let (named, subuid) = (self.named.clone(), self.subuid.clone());
         let generation = self.generation.wrapping_add(1);
         let older = None;
@@ -157,11 +168,12 @@ impl PolicySource {
     /// # Errors
     /// When they do not load any more: a name that is denied something belongs to nobody.
     pub(crate) fn with_names_again(&self) -> Result<Option<Self>, ReloadError> {
-        if !self.names.have_changed() {
+        let system = SystemNames::default();
+        if !self.names.have_changed(&system) {
             return Ok(None);
         }
         let texts = self.texts.iter().map(|file| SourceText::new(&*file.path, &*file.text));
-        let names = Recorder::after(&self.names.known);
+        let names = Recorder::after(&self.names.known, &system);
         let names = if self.older.is_some() { names.forgiving() } else { names };
         let (policy, texts, names) = from_sources(texts.collect(), names)?;
         let generation = self.generation.wrapping_add(1);
@@ -207,23 +219,28 @@ type Parts = (Policy, Vec<PolicyText>, FoundNames);
 type WithAccount = (Policy, Vec<PolicyText>, FoundNames, Option<Account>);
 
 /// Reads a policy file, or the default one, or else takes the built-in policy. `before` is what names meant before.
-fn read(named: Option<&Path>, before: &[KnownName]) -> Result<WithAccount, PolicyError> {
+fn read(
+    named: Option<&Path>,
+    before: &[KnownName],
+    system: &dyn Lookup,
+) -> Result<WithAccount, PolicyError> {
     let (policy, texts, names) = match named {
-        Some(path) => from_file(path, before)?,
-        None => match from_file(Path::new(DEFAULT_POLICY), before) {
+        Some(path) => from_file(path, before, system)?,
+        None => match from_file(Path::new(DEFAULT_POLICY), before, system) {
             Err(PolicyError::File(PolicyFileError::NotFound(_))) => {
                 (fdbroker_policy::built_in(owner()), Vec::new(), FoundNames::default())
             }
             read => read?,
         },
     };
-    with_account((policy, texts, names))
+    with_account((policy, texts, names), system)
 }
 
 /// The last good policy, and why it is needed. A policy file that has gone is no mistake in it, but somebody's decision.
 fn fall_back(
     error: PolicyError,
     last: Option<&LastGood>,
+    system: &dyn Lookup,
 ) -> Result<(WithAccount, Older), NoPolicy> {
     let is_gone = matches!(&error, PolicyError::File(PolicyFileError::NotFound(_)));
     let Some(last) = last.filter(|_| !is_gone) else { return Err(error.into()) };
@@ -233,21 +250,25 @@ fn fall_back(
         Ok(None) => return Err(error.into()),
         Err(reason) => return Err(fails(error, reason)),
     };
-    match from_sources(sources, Recorder::after(&[]).forgiving()).and_then(with_account) {
+    let names = Recorder::after(&[], system).forgiving();
+    match from_sources(sources, names).and_then(|parts| with_account(parts, system)) {
         Ok(parts) => Ok((parts, Older { stamp, reasons: error.lines() })),
         Err(reason) => Err(fails(error, format!("it does not load either: {reason}"))),
     }
 }
 
 /// With the account that root's worker needs.
-fn with_account((policy, texts, names): Parts) -> Result<WithAccount, PolicyError> {
-    let account = if geteuid().is_root() { Some(worker_account(&policy)?) } else { None };
+fn with_account(
+    (policy, texts, names): Parts,
+    system: &dyn Lookup,
+) -> Result<WithAccount, PolicyError> {
+    let account = if geteuid().is_root() { Some(worker_account(&policy, system)?) } else { None };
     Ok((policy, texts, names, account))
 }
 
-fn from_file(path: &Path, before: &[KnownName]) -> Result<Parts, PolicyError> {
+fn from_file(path: &Path, before: &[KnownName], system: &dyn Lookup) -> Result<Parts, PolicyError> {
     let sources = sources_of(path).map_err(PolicyError::File)?;
-    from_sources(sources, Recorder::after(before))
+    from_sources(sources, Recorder::after(before, system))
 }
 
 /// The texts of a policy file and its drop-ins.
@@ -268,8 +289,9 @@ fn owner() -> Uid {
 }
 
 /// Whom the worker becomes; root is no answer.
-fn worker_account(policy: &Policy) -> Result<Account, PolicyError> {
-    let found = fdbroker_host::account(&policy.settings().user).map_err(PolicyError::Account)?;
+fn worker_account(policy: &Policy, system: &dyn Lookup) -> Result<Account, PolicyError> {
+    let found = fdbroker_host::account_by(&policy.settings().user, system);
+    let found = found.map_err(PolicyError::Account)?;
     if found.uid.0 == 0 || found.gid.0 == getegid().as_raw() {
         return Err(PolicyError::WorkerIsRoot);
     }
