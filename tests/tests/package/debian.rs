@@ -93,6 +93,8 @@ fn an_upgrade_loses_no_deposit_and_a_purge_leaves_nothing() {
     assert_eq!(main_process(&manager), before);
     assert_eq!(manager.succeed(&["fdbroker", "get", "10/0"]), "secret");
 
+    // The administrator wants it at each boot.
+    manager.succeed(&["systemctl", "enable", SERVICE]);
     manager.succeed(&["dpkg", "-r", "fdbroker"]);
     manager.succeed(&["test", "-e", POLICY]);
     assert!(!manager.run(&["systemctl", "--quiet", "is-active", SERVICE]).status.success());
@@ -100,5 +102,47 @@ fn an_upgrade_loses_no_deposit_and_a_purge_leaves_nothing() {
     manager.succeed(&["dpkg", "-P", "fdbroker"]);
     assert_eq!(traces(&manager), before_all);
     assert!(!manager.run(&["getent", "passwd", "fdbroker"]).status.success());
+    manager.end();
+}
+
+#[test]
+fn an_upgrade_checks_the_policy_that_the_unit_names() {
+    let Some(manager) = machine_with_packages("an upgrade of a unit with a drop-in") else {
+        return;
+    };
+    // An account that was there before the package is somebody else's.
+    manager.succeed(&["useradd", "--system", "--no-create-home", "fdbroker"]);
+    install(&manager, "first");
+    let other = "/etc/fdbroker/other.toml";
+    manager.succeed(&["cp", POLICY, other]);
+    let drop_in = format!("[Service]\nExecStart=\nExecStart=/usr/bin/fdbrokerd --policy {other}\n");
+    let directory = manager.path("/etc/systemd/system/fdbrokerd.service.d");
+    fs::create_dir(&directory).unwrap();
+    fs::write(directory.join("policy.conf"), drop_in).unwrap();
+    manager.succeed(&["systemctl", "daemon-reload"]);
+    manager.succeed(&["systemctl", "start", SERVICE]);
+
+    // The default policy is nobody's here.
+    fs::write(manager.path(POLICY), "nonsense").unwrap();
+    let before = main_process(&manager);
+    install(&manager, "second");
+    assert_ne!(main_process(&manager), before);
+
+    fs::write(manager.path(other), "nonsense").unwrap();
+    let before = main_process(&manager);
+    let said = install(&manager, "first");
+    assert!(said.contains("the broker of before goes on"), "{said}");
+    assert!(said.contains(&format!("fdbroker check {other}")), "{said}");
+    assert_eq!(main_process(&manager), before);
+
+    // Another program's unit is not ours to check.
+    let drop_in = "[Service]\nExecStart=\nExecStart=/bin/sh -c 'exec /usr/bin/fdbrokerd'\n";
+    fs::write(directory.join("policy.conf"), drop_in).unwrap();
+    manager.succeed(&["systemctl", "daemon-reload"]);
+    let said = install(&manager, "second");
+    assert!(!said.contains("the broker of before goes on"), "{said}");
+
+    manager.succeed(&["dpkg", "-P", "fdbroker"]);
+    manager.succeed(&["getent", "passwd", "fdbroker"]);
     manager.end();
 }
