@@ -55,8 +55,9 @@ Examples:
 
 Each finding has its place, the line, and what to do. The exit status is 0 without findings, else
 1. Without FILE it is 1 too if the running broker serves under an older policy, since this one did
-not load; that is known to users with the right operate. With --diff, a difference is not a finding. The check also refuses files that users other than
-root and you could write: run it as root for a broker that root runs.
+not load; the user that runs the broker is told, with the right operate. With --diff, a difference
+is not a finding. The check also refuses files that users other than root and you could write: run
+it as root for a broker that root runs.
 
 A line of --diff concerns everybody who meets the conditions in its column WHO. Lines that begin
 with unless are exceptions: another rule applies to them, so nothing changes, or another line

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use fdbroker::{Broker, Connector, Trust, environment};
+use rustix::process::geteuid;
 
 use crate::failure::Failure;
 
@@ -50,10 +51,19 @@ impl ConnectArgs {
 
     /// How to connect to the broker.
     pub(crate) fn connector(&self) -> Connector {
+        self.connector_to(Trust::RootOrSelf)
+    }
+
+    /// How to connect to a broker that this user runs, if nothing else is said.
+    pub(crate) fn connector_to_own(&self) -> Connector {
+        self.connector_to(Trust::Uid(geteuid().as_raw()))
+    }
+
+    fn connector_to(&self, otherwise: Trust) -> Connector {
         let trust = match (self.trust_uid, self.trust_anyone) {
             (Some(uid), _) => Trust::Uid(uid),
             (None, true) => Trust::Anyone,
-            (None, false) => Trust::RootOrSelf,
+            (None, false) => otherwise,
         };
         let mut connector = Connector::new().trust(trust).timeout(self.timeout);
         if let Some(path) = &self.socket {

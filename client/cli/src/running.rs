@@ -12,13 +12,13 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// What `status` says of an older policy.
 const OLDER: &str = "policy_from=last good, of ";
 
-/// Whether no broker runs under an older policy. One that this user may not ask, or that does not answer, counts as
-/// one that does not run.
+/// Whether no broker runs under an older policy. One that does not answer counts as one that does not run, and so does
+/// root's broker for others: it would record that they asked for what no rule allows.
 ///
 /// # Errors
 /// When one does; that has been said.
 pub(crate) fn is_current(args: &ConnectArgs) -> Result<(), Failure> {
-    let connector = args.connector().timeout(Some(PATIENCE));
+    let connector = args.connector_to_own().timeout(Some(PATIENCE));
     let Ok(status) = connector.connect().and_then(|mut broker| broker.status()) else {
         return Ok(());
     };
