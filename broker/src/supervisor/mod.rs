@@ -35,6 +35,7 @@ use fdbroker_types::quoted;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::arguments::Arguments;
 use crate::fd::{CloseQueue, table};
@@ -51,16 +52,21 @@ use workers::spawner::Spawner;
 
 pub(crate) use error::StartError;
 
+/// How long a start that fails takes at least under a service manager: clients that wait would have it start one broker
+/// after the other.
+const FAILED_START: Duration = Duration::from_secs(2);
+
 /// Runs the supervisor to its end.
 pub(crate) fn main(arguments: &Arguments) -> ExitCode {
+    let began = Instant::now();
     let mut readiness = notify::Readiness::default();
     let mut supervisor = match prepare(arguments, &mut readiness) {
         Ok(supervisor) => supervisor,
-        Err(error) => return failed(readiness, &error),
+        Err(error) => return failed(readiness, &error, began),
     };
     let status = match supervisor.run() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(std::mem::take(&mut supervisor.readiness), &error),
+        Err(error) => failed(std::mem::take(&mut supervisor.readiness), &error, began),
     };
     supervisor.log.end();
     // Never dropped: with the listening socket the kernel closes what peers that nobody accepted
@@ -69,10 +75,16 @@ pub(crate) fn main(arguments: &Arguments) -> ExitCode {
     status
 }
 
-/// Tells the starter of the broker and standard error; returns the exit status.
-fn failed(readiness: notify::Readiness, error: &StartError) -> ExitCode {
+/// Tells the starter of the broker and standard error; returns the exit status. A service manager, which starts the next
+/// broker at once, is told only after a while if this one has never served.
+fn failed(readiness: notify::Readiness, error: &StartError, began: Instant) -> ExitCode {
+    let paces = !readiness.is_told() && notify::is_managed();
     readiness.fail(error);
-    error.report()
+    let status = error.report();
+    if paces {
+        std::thread::sleep(FAILED_START.saturating_sub(began.elapsed()));
+    }
+    status
 }
 
 /// Does everything that can fail before a worker exists.
@@ -163,7 +175,7 @@ fn predecessor(
         let path = path.clone();
         StartError::Replace { path, why, has_ended }
     })?;
-    if found.is_some() && std::env::var_os("NOTIFY_SOCKET").is_some() {
+    if found.is_some() && notify::is_managed() {
         return Err(StartError::Replace { path, why: HAS_A_STORE.to_owned(), has_ended: false });
     }
     Ok(found)

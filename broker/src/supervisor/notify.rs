@@ -12,6 +12,11 @@ use super::StartError;
 use crate::log::Log;
 use crate::sys::adopt::adopt;
 
+/// Whether there is a service manager to be told.
+pub(crate) fn is_managed() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some()
+}
+
 /// Whom to tell.
 #[derive(Default)]
 pub(crate) struct Readiness {

@@ -1,5 +1,6 @@
 //! The broker under systemd, with the units that come with it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
@@ -326,6 +327,10 @@ fn clients_that_wait_are_served_once_the_policy_is_corrected() {
             manager.property(SERVICE, "NRestarts").parse::<u32>().unwrap() >= 2
         });
         assert_eq!(manager.property(SOCKET, "Result"), "success");
+        let begun = beginnings(&manager);
+        assert!(begun.len() >= 2, "{begun:?}");
+        let apart = |two: &[u64]| two[1] - two[0] > 1_500_000;
+        assert!(begun.windows(2).all(apart), "they follow each other too closely: {begun:?}");
         fs::write(manager.path("/etc/fdbroker/policy.toml"), POLICY).unwrap();
         for client in clients {
             let said = client.join().unwrap();
@@ -335,6 +340,21 @@ fn clients_that_wait_are_served_once_the_policy_is_corrected() {
     });
     assert_eq!(manager.property(SERVICE, "ActiveState"), "active");
     manager.end();
+}
+
+/// When each process of the broker said its first word, in microseconds.
+fn beginnings(manager: &ServiceManager) -> Vec<u64> {
+    let mut begun = BTreeMap::new();
+    for entry in manager.journal(SERVICE) {
+        if entry["SYSLOG_IDENTIFIER"] == "fdbrokerd" {
+            let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+            let when: u64 = text("__MONOTONIC_TIMESTAMP").parse().unwrap();
+            begun.entry(text("_PID")).or_insert(when);
+        }
+    }
+    let mut begun: Vec<_> = begun.into_values().collect();
+    begun.sort_unstable();
+    begun
 }
 
 #[test]
