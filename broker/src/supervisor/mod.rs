@@ -135,7 +135,8 @@ fn prepare(
     let spawner = Arc::new(Spawner::start(format, &log));
     raise_descriptor_limit(&log);
     let records = open_records(arguments, &source, &log)?;
-    let helpers = Helpers::new(Arc::clone(&spawner), source.account());
+    // Of their own: those who open resources are not to keep the event loop from a new worker.
+    let helpers = Helpers::new(Arc::new(Spawner::start(format, &log)), source.account());
     let resources = source.policy.resources();
     let opener = resources::pool::Opener::new(resources, helpers, close_queue.clone());
     opener.open_at_start().iter().for_each(|failure| log.error(failure));

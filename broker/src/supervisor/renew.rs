@@ -140,9 +140,13 @@ impl Supervisor {
             Ok(fresh)
         });
         let first = outcome.as_ref().map(|_| ()).map_err(first_line);
+        // Names are looked up again and again, for ever if need be.
+        let is_known = askers.iter().all(|asker| *asker == Asker::Names)
+            && first.as_ref().err().is_some_and(|first| self.reloads.last_failed_by(first));
         self.reloads.note(first.as_ref().copied().map_err(String::as_str));
         let outcome = match outcome {
             Ok(fresh) => Ok(self.take_over(*fresh, serving.as_deref_mut())),
+            Err(error) if is_known => Err(failure(&error)),
             Err(error) => Err(self.stay(&error, &askers)),
         };
         let generation = self.source.generation;

@@ -1,6 +1,8 @@
 //! Which process may ask a broker to hand over.
 
-use fdbroker_host::{Standing, has_same_user_ids};
+use std::os::fd::AsFd;
+
+use fdbroker_host::{Standing, has_same_user_ids, is_alive};
 use rustix::process::{Pid, geteuid, getpid};
 
 use super::process::BrokerProcess;
@@ -37,6 +39,10 @@ pub(super) fn may_ask(process: &BrokerProcess, standing: Standing) -> Result<(),
         return Err(format!(
             "{asker} is as confined as this broker: it may be one that the broker started"
         ));
+    }
+    // What was read by its number was of the process that connected.
+    if process.pidfd().is_none_or(|pidfd| !is_alive(pidfd.as_fd())) {
+        return Err(format!("{asker} has ended"));
     }
     Ok(())
 }

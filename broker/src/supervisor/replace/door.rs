@@ -7,7 +7,7 @@
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -202,8 +202,11 @@ fn is_managed() -> bool {
         || std::env::var("SYSTEMD_EXEC_PID").is_ok_and(is_main)
 }
 
-/// Removes what is there of an earlier broker: we have the lock.
+/// Removes the socket of an earlier broker: we have the lock. Anything else is left.
 fn clear(path: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(path).is_ok_and(|found| !found.file_type().is_socket()) {
+        return Err(io::Error::new(ErrorKind::AlreadyExists, "what is there is no socket"));
+    }
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),

@@ -1,9 +1,8 @@
 //! Connections that are made before somebody asks, and wait to be handed out. Each is handed out once.
 //!
-//! A task of its own keeps them: it makes those that are missing, one after the other, and replaces those
-//! that are too old, whose server has hung up or said something, or whose credential has changed. A server
-//! that does not take more, or that hangs up soon after the log-in, is asked again later and later. The task
-//! ends with the pool.
+//! Two tasks of its own keep them. One drops those that are too old, whose server has hung up or said something, or
+//! whose credential has changed. The other makes those that are missing, one after the other. A server that does not
+//! take more, or that hangs up soon after the log-in, is asked again later and later. The tasks end with the pool.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -76,12 +75,24 @@ impl ReadyPool {
         }
     }
 
-    /// Has a task of the event loop keep it full from now on, if none does.
+    /// Has tasks of the event loop keep it full and good from now on, if none do.
     pub(super) fn keep(self: &Arc<Self>, openable: &Arc<Openable>, lane: &Lane, told: &Told) {
         if !self.kept.swap(true, Ordering::Relaxed) {
             let pool = Arc::downgrade(self);
+            tokio::spawn(Self::keep_looking(pool.clone(), Arc::clone(openable)));
             let (openable, lane) = (Arc::clone(openable), lane.clone());
             tokio::spawn(Self::keep_full(pool, openable, lane, told.clone()));
+        }
+    }
+
+    /// Drops what cannot be used, until nobody has it any more: also while a server does not let the next one in.
+    async fn keep_looking(pool: Weak<Self>, openable: Arc<Openable>) {
+        loop {
+            sleep(LOOK).await;
+            let Some(pool) = pool.upgrade() else { return };
+            let looked_at = Arc::clone(&openable);
+            // A thread that cannot be had is there the next time.
+            let _ = spawn_blocking(move || pool.keep_good(&looked_at.credentials())).await;
         }
     }
 

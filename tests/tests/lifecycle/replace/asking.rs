@@ -42,6 +42,18 @@ fn a_deleted_file_of_the_door_is_made_again() {
 }
 
 #[test]
+fn what_is_no_socket_is_left_where_the_door_would_be() {
+    let site = Site::new();
+    let door = door_of(&site.socket());
+    fs::write(&door, "somebody's file").unwrap();
+    let daemon = site.broker().start();
+    daemon.log().wait_for("it is said", |line| {
+        line.message.contains("cannot be replaced") && line.message.contains("is no socket")
+    });
+    assert_eq!(fs::read_to_string(&door).unwrap(), "somebody's file");
+}
+
+#[test]
 fn another_user_the_worker_included_is_refused_even_if_it_may_connect() {
     if !needs_root("another user that asks a broker to hand over") {
         return;
