@@ -140,7 +140,7 @@ impl Content {
         let has = |part: &str| text.windows(part.len()).any(|found| found == part.as_bytes());
         match self {
             Self::Password if matches!(text, b"" | b"\n" | b"\r\n") => {
-                Some("it is empty, and the broker logs in with no empty password")
+                Some("it is empty; write the password into it")
             }
             Self::Certificates if !has("-----BEGIN CERTIFICATE-----") => {
                 Some("it holds no certificate in PEM")

@@ -83,9 +83,9 @@ fn unexpected_start(connect: &ConnectSource, auth: &Auth) -> Option<String> {
 fn written_out(auth: &Auth) -> Option<String> {
     let Auth::Script(auth) = auth else { return None };
     let sends = auth.steps.iter().any(|step| step.sent().is_some());
-    let is_suspect = sends && fills(auth).next().is_none();
+    let is_suspect = sends && !fills(auth).any(ScriptFill::has_password);
     is_suspect.then(|| {
-        "no step sends {user} or {password}; if a password is written into one, everybody who may read \
+        "no step sends {password}; if a password is written into one, everybody who may read \
          the policy can read it: keep it in a file, and name that as `password`"
             .to_owned()
     })

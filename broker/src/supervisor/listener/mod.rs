@@ -14,11 +14,11 @@ mod repair;
 mod shut_out;
 
 use std::fmt;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use fdbroker_host::has_exited;
@@ -211,8 +211,10 @@ const SOCKET_NAME: &str = "fdbroker.sock";
 
 fn make_directory(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o755).create(path) {
+        // Peers go through it, whatever the umask of the shell that started this.
+        Ok(()) => fs::set_permissions(path, Permissions::from_mode(0o755)),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        result => result,
+        Err(error) => Err(error),
     }
 }
 

@@ -164,7 +164,12 @@ fn check_notes_scripts_without_a_variable_and_files_that_are_empty() {
         noted(&place, &lines)
     };
     assert!(script("", "send:PASS hunter2").contains("if a password is written into one"));
-    assert_eq!(script("user = \"x\",", "send:USER {user}"), "");
+    let with_user = script("user = \"x\",", "send:USER {user}\", \"send:PASS hunter2");
+    assert!(with_user.contains("if a password is written into one"), "{with_user}");
+    assert_eq!(
+        script("password = \"file:/none\",", "send:PASS {password}").matches("written").count(),
+        0
+    );
     assert_eq!(script("", "expect:+OK"), "");
     let file = place.write("password", "\n");
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
