@@ -12,7 +12,7 @@ use crate::{Directory, Ids, Signed, is_root, skip, sys, wait_for};
 
 const PROGRAM: &str = "/usr/bin/redis-server";
 /// Whom it runs as where the tests run as root.
-const ACCOUNT: u32 = 64033;
+const ACCOUNT: u32 = 633;
 
 /// A server that runs. Ends when dropped.
 #[derive(Debug)]

@@ -15,10 +15,12 @@ use rustix::net::{
 };
 
 use super::answer::{Failure, Step};
+use super::job::SocketOwners;
 use super::patience::Patience;
 
 /// The most addresses of one name that are tried.
 const MOST_OF_A_NAME: usize = 16;
+const ROOT: u32 = 0;
 /// The pause before a Unix socket whose queue is full is tried again.
 const RETRY: Duration = Duration::from_millis(10);
 
@@ -40,9 +42,10 @@ pub(crate) struct Connected {
 /// What was tried, and why each failed.
 pub(crate) fn connect(
     source: &ConnectSource,
+    owners: &SocketOwners,
     patience: Patience<'_>,
 ) -> Result<Connected, Failure> {
-    let mut attempts = Attempts::default();
+    let mut attempts = Attempts { owners: owners.clone(), ..Attempts::default() };
     for address in &source.addresses {
         if let Some(connected) = attempts.of(address, source, patience) {
             return Ok(connected);
@@ -57,6 +60,8 @@ pub(crate) fn connect(
 /// What was tried in vain.
 #[derive(Default)]
 struct Attempts {
+    /// Who may be the server of a Unix socket, beside root.
+    owners: SocketOwners,
     texts: Vec<String>,
     connected_somewhere: bool,
     all_timed_out: Option<bool>,
@@ -71,7 +76,13 @@ impl Attempts {
     ) -> Option<Connected> {
         let ServerAddress::Tcp { host, port } = address else {
             let ServerAddress::Unix(path) = address else { return None };
-            return self.note(&address.to_string(), true, unix(path, source, patience));
+            let connected = unix(path, source, patience).and_then(|connected| {
+                self.owners
+                    .get(path)
+                    .map_or(Ok(()), |owner| refuse_others(&connected.socket, *owner))?;
+                Ok(connected)
+            });
+            return self.note(&address.to_string(), true, connected);
         };
         let found = match look_up(host, *port, source.source) {
             Ok(found) => found,
@@ -182,6 +193,18 @@ fn unix(path: &str, source: &ConnectSource, patience: Patience<'_>) -> io::Resul
     Ok(Connected { socket, peer: format!("unix:{path}"), transport: "unix", host: None })
 }
 
+/// The password is for the owner of the socket, and for root, who listens for services (systemd.socket(5)).
+fn refuse_others(socket: &OwnedFd, owner: u32) -> io::Result<()> {
+    let server = sockopt::socket_peercred(socket)?.uid.as_raw();
+    if server == ROOT || server == owner {
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "its server runs as user {server}, but the socket belonged to user {owner}; nothing was sent; try again, or have \
+         the server run as the owner of its socket or as root"
+    )))
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
@@ -213,7 +236,7 @@ mod tests {
     /// What comes of it within a time.
     fn connected(source: &ConnectSource, within: Duration) -> Result<Connected, Failure> {
         let (link, _supervisor) = UnixStream::pair().unwrap();
-        connect(source, Patience::new(link.as_fd(), within))
+        connect(source, &SocketOwners::new(), Patience::new(link.as_fd(), within))
     }
 
     const LONG: Duration = Duration::from_secs(60);
@@ -230,6 +253,15 @@ mod tests {
         ];
         let connected = connected(&source(addresses), LONG).unwrap();
         assert_eq!((connected.peer, connected.transport), (format!("unix:{path}"), "unix"));
+    }
+
+    #[test]
+    fn the_server_of_a_socket_is_its_owner_or_root() {
+        let (ours, _server) = UnixStream::pair().unwrap();
+        let (socket, own) = (OwnedFd::from(ours), rustix::process::geteuid().as_raw());
+        assert!(refuse_others(&socket, own).is_ok());
+        let others = refuse_others(&socket, own + 1);
+        assert_eq!(others.is_ok(), own == ROOT, "{others:?}");
     }
 
     #[test]

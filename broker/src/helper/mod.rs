@@ -123,7 +123,7 @@ fn ports(job: &Job) -> Vec<u16> {
 fn serve(job: &Job, memories: Vec<OwnedFd>, patience: Patience<'_>) -> Result<Made, Failure> {
     let memories = Memories::read(&job.handed, memories)
         .map_err(|error| Failure::new(Step::Begin, error.to_string()))?;
-    let connected = connect::connect(&job.connect, patience)?;
+    let connected = connect::connect(&job.connect, &job.owners, patience)?;
     let mut stream = Stream::new(&connected.socket, patience);
     if let Some(encryption) = job.tls {
         encrypt(job, encryption, &memories, &connected, &mut stream, patience)?;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fdbroker_host::server_socket_fault;
+use fdbroker_host::server_socket_owner;
 use fdbroker_policy::{Policy, ServerAddress, Source, Uid};
 use fdbroker_types::quoted;
 use rustix::process::geteuid;
@@ -18,7 +18,8 @@ pub(crate) fn note_open_directories(shown: &str, policy: &Policy) {
         }
         for address in &connect.addresses {
             let ServerAddress::Unix(path) = address else { continue };
-            if let Some(fault) = server_socket_fault(Path::new(path), Uid(geteuid().as_raw())) {
+            let own = Uid(geteuid().as_raw());
+            if let Err(fault) = server_socket_owner(Path::new(path), own) {
                 note(shown, resource, format_args!("{}: {fault}", quoted(path)));
             }
         }

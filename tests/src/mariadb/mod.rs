@@ -20,7 +20,7 @@ const PROGRAM: &str = "/usr/sbin/mariadbd";
 const TABLES: [&str; 2] =
     ["/usr/share/mysql/mysql_system_tables.sql", "/usr/share/mysql/mysql_system_tables_data.sql"];
 /// Whom it runs as where the tests run as root.
-const ACCOUNT: u32 = 64036;
+const ACCOUNT: u32 = 636;
 
 /// A server that runs. Ends when dropped.
 #[derive(Debug)]

@@ -30,6 +30,7 @@ mod beginning;
 mod between;
 mod confined;
 mod descriptor;
+mod exchanged;
 mod exec;
 mod kernel_tls;
 mod leases;

@@ -13,6 +13,7 @@ mod redis;
 mod script;
 mod values;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fdbroker_policy::{Auth, ConnectSource, ServerAddress};
@@ -36,7 +37,12 @@ pub(crate) struct Job {
     pub(crate) tls: Option<Encryption>,
     /// What the descriptors that come beside it hold, in their order.
     pub(crate) handed: Vec<Handed>,
+    /// Who owns the socket of a server that is sent a password.
+    pub(crate) owners: SocketOwners,
 }
+
+/// The owner of the socket, by its path: nobody but this user and root may be the server there.
+pub(crate) type SocketOwners = BTreeMap<String, u32>;
 
 /// The longest message: 16 addresses, and two names or the steps of a script.
 pub(crate) const MAX_JOB: usize = 16 * 1024;
@@ -52,6 +58,8 @@ const USER_TIMEOUT: &str = "user_timeout";
 const TLS: &str = "tls";
 /// Once for each descriptor.
 const HANDED: &str = "handed";
+/// Once for each Unix socket with an owner to look for.
+const OWNER: &str = "owner";
 /// The kind of the log-in, as the policy calls it.
 const AUTH: &str = "auth";
 /// Before the key of what that kind is told.
@@ -71,7 +79,7 @@ impl Job {
     /// When a text of the policy is longer than the policy allows.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, NotAField> {
         let mut bytes = Vec::new();
-        let Self { account, within, connect, tls, handed } = self;
+        let Self { account, within, connect, tls, handed, owners } = self;
         if let Some(account) = account {
             push(&mut bytes, ACCOUNT, account.to_string().as_bytes())?;
         }
@@ -99,6 +107,9 @@ impl Job {
         }
         for handed in handed {
             push(&mut bytes, HANDED, handed.name().as_bytes())?;
+        }
+        for (path, owner) in owners {
+            push(&mut bytes, OWNER, format!("{owner} {path}").as_bytes())?;
         }
         if let Some(auth) = &connect.auth {
             push(&mut bytes, AUTH, auth.name().as_bytes())?;
@@ -132,6 +143,7 @@ struct Reader {
     source: Option<std::net::IpAddr>,
     tls: Option<Encryption>,
     handed: Vec<Handed>,
+    owners: SocketOwners,
     auth: Option<String>,
     values: Values,
 }
@@ -149,6 +161,10 @@ impl Reader {
             SOURCE => self.source = Some(value.parse().ok()?),
             TLS => self.tls = Some(Encryption::read(value)?),
             HANDED => self.handed.push(Handed::of(value)?),
+            OWNER => {
+                let (owner, path) = value.split_once(' ')?;
+                self.owners.insert(path.to_owned(), owner.parse().ok()?);
+            }
             AUTH => self.auth = Some(value.to_owned()),
             _ => self.values.add(name.strip_prefix(AUTH_VALUE)?, value),
         }
@@ -170,8 +186,8 @@ impl Reader {
             tls: None,
             auth,
         };
-        let Self { account, tls, handed, .. } = self;
-        Some(Job { account, within: self.within?, connect, tls, handed })
+        let Self { account, tls, handed, owners, .. } = self;
+        Some(Job { account, within: self.within?, connect, tls, handed, owners })
     }
 }
 
@@ -220,6 +236,7 @@ mod tests {
                 kernel: true,
             }),
             handed: vec![Handed::Password, Handed::Authorities, Handed::Certificate, Handed::Key],
+            owners: SocketOwners::from([("/run/a b".to_owned(), 101)]),
         }
     }
 
@@ -299,6 +316,7 @@ mod tests {
             ("tls", "verify-ca later kernel"),
             ("tls", "verify-ca implicit"),
             ("handed", "other"),
+            ("owner", "postgres /run/a"),
         ] {
             let mut other = bytes.clone();
             push(&mut other, name, value.as_bytes()).unwrap();

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use fdbroker_host::{Stamp, server_socket_fault};
+use fdbroker_host::{Stamp, server_socket_owner};
 use fdbroker_policy::{Auth, ConnectSource, ServerAddress, Tls, Uid};
 use fdbroker_types::quoted;
 use fdbroker_wire::connection::OUTPUT;
@@ -15,6 +15,7 @@ use super::failure::OpenFailure;
 use super::{certificates, credential};
 use crate::helper::answer::{Failure, Step};
 use crate::helper::handed::Handed;
+use crate::helper::job::SocketOwners;
 use crate::payer::Payer;
 use crate::supervisor::workers::charges::{Account, Charge, FEW};
 use crate::supervisor::workers::helper::{Helpers, Made, margin};
@@ -81,10 +82,12 @@ impl ConnectOpener {
     pub(crate) fn open(&self, charge: Option<Charge>) -> Result<Opened<OwnedFd>, OpenFailure> {
         let began = Instant::now();
         let place = self.place(charge)?;
-        let handed = self.handed().map_err(|text| OpenFailure { errno: Errno::IO, text })?;
+        let failed = |text| OpenFailure { errno: Errno::IO, text };
+        let owners = self.socket_owners().map_err(failed)?;
+        let handed = self.handed().map_err(failed)?;
         let made = self
             .helpers
-            .connect(&self.connect, &handed, place, self.within)
+            .connect(&self.connect, (&handed, owners), place, self.within)
             .and_then(|made| self.have_program_log_in(made, began));
         let Made { descriptor, payload, described } =
             made.map_err(|failure| told(&failure, began.elapsed()))?;
@@ -116,25 +119,26 @@ impl ConnectOpener {
         Ok(Made { payload: with_output(made.payload, &output)?, ..made })
     }
 
-    /// Looks whether others could have made a socket that is sent a password.
-    fn sockets_are_safe(&self) -> Result<(), String> {
+    /// Returns who owns each socket that is sent a password, if no others could have made it. One that is not there yet
+    /// counts as root's: it is judged when it is there.
+    fn socket_owners(&self) -> Result<SocketOwners, String> {
         if self.connect.password().is_none() {
-            return Ok(());
+            return Ok(SocketOwners::new());
         }
         let own = Uid(geteuid().as_raw());
-        let fault = |address: &ServerAddress| match address {
+        let owner = |address: &ServerAddress| match address {
             ServerAddress::Unix(path) => {
-                let fault = server_socket_fault(Path::new(path), own)?;
-                Some(format!("{}: {fault}", quoted(path)))
+                let owner = server_socket_owner(Path::new(path), own);
+                let owner = owner.map(|owner| (path.clone(), owner.unwrap_or(Uid::ROOT).0));
+                Some(owner.map_err(|fault| format!("{}: {fault}", quoted(path))))
             }
             ServerAddress::Tcp { .. } => None,
         };
-        self.connect.addresses.iter().find_map(fault).map_or(Ok(()), Err)
+        self.connect.addresses.iter().filter_map(owner).collect()
     }
 
     /// Returns what the helper is handed beside its job. The password of a program is the program's alone.
     fn handed(&self) -> Result<Vec<(Handed, OwnedFd)>, String> {
-        self.sockets_are_safe()?;
         let mut handed = Vec::new();
         let is_programs = matches!(&self.connect.auth, Some(Auth::Program(_)));
         if let Some(password) = self.connect.password().filter(|_| !is_programs) {

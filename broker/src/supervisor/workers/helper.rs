@@ -23,7 +23,7 @@ use super::relays::{RelayPlace, Relays};
 use super::spawner::Spawner;
 use crate::helper::answer::{Answer, Failure, MAX_ANSWER, Step};
 use crate::helper::handed::Handed;
-use crate::helper::job::{Encryption, Job};
+use crate::helper::job::{Encryption, Job, SocketOwners};
 use crate::helper::new_connection::NewConnection;
 use crate::sys::receive::receive;
 use crate::transmit::transmit;
@@ -108,7 +108,7 @@ impl Helpers {
     pub(crate) fn connect(
         &self,
         connect: &ConnectSource,
-        handed: &[(Handed, OwnedFd)],
+        (handed, owners): (&[(Handed, OwnedFd)], SocketOwners),
         place: Option<RelayPlace>,
         within: Duration,
     ) -> Result<Made, Failure> {
@@ -120,6 +120,7 @@ impl Helpers {
             connect: connect.clone(),
             tls: connect.tls.as_deref().map(Encryption::of),
             handed: handed.iter().map(|(handed, _)| *handed).collect(),
+            owners,
         };
         let begins = |error: io::Error| Failure::new(Step::Begin, error.to_string());
         let (link, helper) = self.start(&job, handed).map_err(begins)?;
