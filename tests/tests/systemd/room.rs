@@ -33,13 +33,18 @@ user = "root"
 /// One with room for so many descriptors.
 fn booted(what: &str, most: u32) -> Option<ServiceManager> {
     let manager = ServiceManager::boot(POLICY).map_err(|reason| skip(what, &reason)).ok()?;
+    set_most(&manager, most);
+    manager.succeed(&["systemctl", "start", SERVICE]);
+    Some(manager)
+}
+
+/// Changes how many descriptors the service manager keeps, as an operator does.
+fn set_most(manager: &ServiceManager, most: u32) {
     let drop_ins = manager.path("/etc/systemd/system/fdbrokerd.service.d");
     fs::create_dir_all(&drop_ins).unwrap();
     let text = format!("[Service]\nFileDescriptorStoreMax={most}\n");
     fs::write(drop_ins.join("store.conf"), text).unwrap();
     manager.succeed(&["systemctl", "daemon-reload"]);
-    manager.succeed(&["systemctl", "start", SERVICE]);
-    Some(manager)
 }
 
 #[track_caller]
@@ -77,13 +82,32 @@ fn a_full_store_is_noticed_once_and_used_when_there_is_room() {
     let listed = manager.succeed(&["fdbroker", "list", "services"]);
     assert_eq!(listed.matches("here-only").count(), 3, "{listed}");
     assert_eq!(times_logged(&manager, "store of descriptors is full"), 1);
-    for slot in ["10/0", "10/1", "10/2"] {
+    for slot in ["10/0", "10/1"] {
         manager.succeed(&["fdbroker", "del", slot]);
     }
-    is_said(&manager, "mirror=2 stored, 2 here only, 0 to be sent, full");
+    is_said(&manager, "mirror=4 stored, 1 here only, 0 to be sent, full");
+    for slot in ["10/2", "10/3"] {
+        manager.succeed(&["fdbroker", "del", slot]);
+    }
+    is_said(&manager, "mirror=3 stored, 0 here only, 0 to be sent");
+    assert!(add(&manager, "11/0").status.success(), "there is room for a strict one");
     let [.., (_, kill_both)] = ways();
     kill_both(&manager);
-    is_said(&manager, "mirror=2 stored, 0 here only, 0 to be sent");
+    is_said(&manager, "mirror=4 stored, 0 here only, 0 to be sent");
+    manager.end();
+}
+
+#[test]
+fn room_that_an_operator_makes_is_found() {
+    let Some(manager) = booted("a store that becomes larger", 4) else { return };
+    for index in 0..5 {
+        assert!(add(&manager, &format!("10/{index}")).status.success());
+    }
+    is_said(&manager, "mirror=2 stored, 3 here only, 0 to be sent, full");
+    set_most(&manager, 16);
+    is_said(&manager, "mirror=5 stored, 0 here only, 0 to be sent");
+    assert_eq!(times_logged(&manager, "has room again"), 1);
+    assert!(add(&manager, "11/0").status.success());
     manager.end();
 }
 

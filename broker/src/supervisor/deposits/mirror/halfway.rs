@@ -218,6 +218,39 @@ fn what_the_store_refuses_of_a_strict_tag_leaves_the_former_deposit() {
 }
 
 #[test]
+fn of_several_that_did_not_all_fit_those_are_stored_that_do() {
+    // A journal, and three more.
+    const MOST: usize = 4;
+    let mut case = Case::new();
+    case.send();
+    case.read();
+    let slots = (0..5).map(|index| Slot::new(1, index).unwrap());
+    let all: Vec<_> = slots.map(|slot| case.kept(slot, "", What::Stored)).collect();
+    all.iter().for_each(|kept| case.keep(kept, false));
+    while case.send() {}
+    case.state.change(State::refuse_last).unwrap();
+    assert_eq!(case.state.count(), (0, 5));
+    while case.send() {
+        if !case.state.orders.has_sent_any() {
+            case.state.change(|_| Ok(())).unwrap();
+        } else if case.stored.len() <= MOST {
+            case.state.accept_last();
+            case.state.change(|_| Ok(())).unwrap();
+        } else {
+            case.state.change(State::refuse_last).unwrap();
+        }
+    }
+    assert_eq!((case.state.count(), case.stored.len()), ((3, 2), MOST));
+    // One leaves, and the next one is stored.
+    let left = all.iter().find(|kept| case.state.outlives(kept.slot).is_ok()).unwrap();
+    case.leave(left);
+    while case.send() {
+        case.read();
+    }
+    assert_eq!((case.state.count(), case.stored.len()), ((3, 1), MOST));
+}
+
+#[test]
 fn nothing_that_the_store_refused_counts_if_the_journal_cannot_be_written() {
     let mut case = Case::new();
     case.send();

@@ -8,6 +8,7 @@
 //!
 //! Only what can do the service manager no harm is stored: see [`storable`].
 
+mod capacity;
 mod content;
 #[cfg(test)]
 mod cost;
@@ -174,15 +175,21 @@ impl Mirror {
     pub(crate) fn seen(&self) -> Option<Seen> {
         let state = self.shared()?.state.borrow();
         let (deposits, left_out) = state.count();
-        Some(Seen { deposits, left_out, waiting: state.orders.len(), is_full: state.is_full })
+        Some(Seen {
+            deposits,
+            left_out,
+            waiting: state.orders.len(),
+            is_full: state.objects.is_full(),
+        })
     }
 
     /// Sends the service manager what changes, for ever.
     pub(crate) async fn keep_up(&self) -> Infallible {
         let Some(shared) = &self.0 else { return std::future::pending().await };
         loop {
+            shared.try_room();
             if !shared.has_more() {
-                shared.news.notified().await;
+                shared.wait_for_news().await;
                 continue;
             }
             let began = Instant::now();

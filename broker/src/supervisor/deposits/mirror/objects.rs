@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
+use super::capacity::Capacity;
 use crate::fd::PeerFd;
 use crate::payer::Payer;
 use crate::supervisor::deposits::kept::Kept;
@@ -33,8 +34,7 @@ struct Object {
 
 /// All of them, in the kernel's order.
 pub(super) struct Objects {
-    /// How many there may be.
-    most: usize,
+    capacity: Capacity,
     sorted: Vec<Object>,
     /// Those that are to be removed from the store, by the last deposit that had each.
     leaving: BTreeMap<ObjectNumber, Rc<Kept>>,
@@ -75,7 +75,8 @@ impl Objects {
     /// Room for so many.
     pub(super) fn new(most: usize) -> Self {
         let (sorted, leaving, ghosts, owned) = Default::default();
-        Self { most, sorted, leaving, ghosts, last: 0, names: 0, owned }
+        let capacity = Capacity::new(most);
+        Self { capacity, sorted, leaving, ghosts, last: 0, names: 0, owned }
     }
 
     /// Enters a deposit that has a descriptor: under `number` if the store has it already. Returns
@@ -168,9 +169,39 @@ impl Objects {
         self.sorted.retain(|object| !is_leaving(object));
     }
 
-    /// There is no room for what was stored last under so many names.
-    pub(super) fn is_full(&mut self, refused: usize) {
-        self.most = (self.sorted.len() + self.ghosts.len()).saturating_sub(refused);
+    /// What was stored last found no room. So many are to be stored behind it.
+    pub(super) fn refuse_last(&mut self, unsent: usize) {
+        self.capacity.refuse(self.count().saturating_sub(unsent));
+    }
+
+    /// All is stored but so many. Returns whether the store has more room than was known.
+    pub(super) fn accept_last(&mut self, unsent: usize) -> bool {
+        self.capacity.accept(self.count().saturating_sub(unsent))
+    }
+
+    /// One more may be stored, to see whether there is room by now.
+    pub(super) fn try_one(&mut self) {
+        self.capacity.try_one();
+    }
+
+    /// Whether the store has turned out to have room for no more.
+    pub(super) fn is_full(&self) -> bool {
+        self.capacity.is_full(self.count())
+    }
+
+    /// Whether something has found no room, so that one at a time is stored.
+    pub(super) fn is_bounded(&self) -> bool {
+        self.capacity.is_found()
+    }
+
+    /// How many the store has, or may have.
+    fn count(&self) -> usize {
+        self.sorted.len() + self.ghosts.len()
+    }
+
+    /// How many of them a user has.
+    pub(super) fn owned(&self, payer: Payer) -> usize {
+        self.owned.get(&payer).copied().unwrap_or(0)
     }
 
     /// The deposits that have one.
@@ -180,9 +211,7 @@ impl Objects {
     }
 
     pub(super) fn has_room(&self, payer: Payer) -> bool {
-        let left = self.most.saturating_sub(self.sorted.len() + self.ghosts.len());
-        let owned = self.owned.get(&payer).copied().unwrap_or(0);
-        owned < left && self.names < MOST_NAMES
+        self.names < MOST_NAMES && self.capacity.has_room(self.count(), self.owned(payer))
     }
 
     /// No number up to this one is used again.

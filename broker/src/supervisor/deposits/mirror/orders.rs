@@ -94,6 +94,16 @@ impl Orders {
         !self.sent.is_empty()
     }
 
+    /// How many are to be stored that were not sent.
+    pub(super) fn unsent(&self) -> usize {
+        self.unread.len().saturating_sub(self.sent.len())
+    }
+
+    /// Whether nothing is to be stored that the service manager has not read.
+    pub(super) fn has_stored_all(&self) -> bool {
+        self.unread.is_empty()
+    }
+
     /// Whether something is among what was sent to be stored, and is not read.
     pub(super) fn has_sent(&self, name: Name) -> bool {
         self.sent.contains(&name)
@@ -101,10 +111,11 @@ impl Orders {
 
     /// Whether what is next may be sent in one batch with what was sent, where room is seen and not told: what is
     /// removed makes room behind it, and without the journal all is of no use.
-    pub(super) fn next_goes_with_sent(&mut self) -> bool {
+    /// With `one_by_one`, nothing does.
+    pub(super) fn next_goes_with_sent(&mut self, one_by_one: bool) -> bool {
         let has_journal = self.sent.iter().any(|name| matches!(name, Name::Journal(_)));
         let removes = matches!(self.next(), Some(Order::Remove(_)));
-        self.sent.is_empty() || !has_journal && !removes
+        self.sent.is_empty() || !one_by_one && !has_journal && !removes
     }
 
     /// It has read everything that was sent. Returns what was to be stored.

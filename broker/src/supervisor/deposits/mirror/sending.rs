@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 
 use super::orders::Order;
 use super::state::State;
@@ -20,6 +21,9 @@ const LONG: Duration = Duration::from_millis(50);
 const SHORT: Duration = Duration::from_millis(10);
 const KEEPS_NOTHING: &str = "the service manager keeps no descriptors of this unit: nothing outlives the broker; set \
      FileDescriptorStoreMax=16384 in the unit, as the packaged one does, and restart the broker";
+/// How long a store that was full is left alone before one more is tried.
+const TRY_AGAIN: Duration = Duration::from_secs(10);
+const HAS_ROOM: &str = "the service manager's store of descriptors has room again";
 const FULL: &str = "the service manager's store of descriptors is full: deposits beyond that are lost when the \
      broker ends; raise FileDescriptorStoreMax= of the unit; `fdbroker list` marks them";
 
@@ -41,6 +45,8 @@ pub(super) struct Shared {
     short: Cell<bool>,
     /// Whether it has been said that the service manager takes nothing.
     trouble: Cell<bool>,
+    /// When one more is tried in a store that was full.
+    next_trial: Cell<Instant>,
     /// Whether the service manager keeps nothing.
     pub(super) is_void: Cell<bool>,
 }
@@ -50,8 +56,21 @@ impl Shared {
         let [unread, short, trouble, is_void] = [(); 4].map(|()| Cell::new(false));
         let (state, waiting) = (RefCell::new(state), RefCell::default());
         let (news, settled) = (Notify::new(), Notify::new());
-        let batch = Cell::new(BATCH);
-        Self { state, news, store, log, batch, unread, waiting, settled, short, trouble, is_void }
+        let (batch, next_trial) = (Cell::new(BATCH), Cell::new(Instant::now()));
+        Self {
+            state,
+            news,
+            store,
+            log,
+            batch,
+            unread,
+            waiting,
+            settled,
+            short,
+            trouble,
+            next_trial,
+            is_void,
+        }
     }
 
     pub(super) fn change(&self, change: impl FnOnce(&mut State) -> io::Result<()>) {
@@ -77,6 +96,33 @@ impl Shared {
         !self.state.borrow().orders.is_empty() || self.unread.get()
     }
 
+    /// Waits until there is news, or until one more is to be tried in a store that was full.
+    pub(super) async fn wait_for_news(&self) {
+        let news = self.news.notified();
+        if !self.is_bounded() {
+            return news.await;
+        }
+        // What there is by then is seen by the caller.
+        let _ = timeout_at(self.next_trial.get(), news).await;
+    }
+
+    /// Tries one more in a store that was full, if none was tried for a while.
+    pub(super) fn try_room(&self) {
+        if self.is_bounded() && Instant::now() >= self.next_trial.get() {
+            self.put_off_trial();
+            self.state.borrow_mut().try_room();
+            self.change(|_| Ok(()));
+        }
+    }
+
+    fn put_off_trial(&self) {
+        self.next_trial.set(Instant::now() + TRY_AGAIN);
+    }
+
+    fn is_bounded(&self) -> bool {
+        self.state.borrow().objects.is_bounded()
+    }
+
     /// Carries out some orders, and says if that does not succeed any more, or again. Returns whether it did.
     pub(super) async fn send_and_say(&self) -> bool {
         let sent = self.send_batch().await;
@@ -89,9 +135,10 @@ impl Shared {
     async fn send_batch(&self) -> io::Result<()> {
         let mut gone = Vec::new();
         let sees_room = !self.state.borrow().room().is_told();
+        let one_by_one = self.is_bounded();
         for _ in 0..self.batch.get() {
             let Some(order) = self.state.borrow_mut().orders.next() else { break };
-            if sees_room && !self.state.borrow_mut().orders.next_goes_with_sent() {
+            if sees_room && !self.state.borrow_mut().orders.next_goes_with_sent(one_by_one) {
                 break;
             }
             self.unread.set(true);
@@ -124,15 +171,18 @@ impl Shared {
         let found_room = probe.found_room()?;
         let lost_journal = !found_room && self.state.borrow().has_sent_journal();
         if found_room {
-            self.state.borrow_mut().read();
+            if self.state.borrow_mut().accept_last() {
+                self.log.info(HAS_ROOM);
+            }
         } else if lost_journal {
             self.is_void.set(true);
             self.state.borrow_mut().give_up_all();
             self.log.error(KEEPS_NOTHING);
         } else {
-            if !self.state.borrow().is_full {
+            if !self.is_bounded() {
                 self.log.error(FULL);
             }
+            self.put_off_trial();
             self.change(State::refuse_last);
         }
         self.store.remove(Name::Probe).await

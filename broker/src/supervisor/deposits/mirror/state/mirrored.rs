@@ -43,8 +43,6 @@ pub(in super::super) struct State {
     pub(super) ready: BTreeSet<Slot>,
     /// There may be room for some of them.
     pub(super) has_new_room: bool,
-    /// The store has turned out to be full.
-    pub(in super::super) is_full: bool,
     /// The journal lacks something.
     pub(super) is_behind: bool,
     /// The journal has more than was entered here so far.
@@ -69,7 +67,6 @@ impl State {
             awaited,
             ready,
             has_new_room: false,
-            is_full: false,
             is_behind: false,
             resumes: false,
         }

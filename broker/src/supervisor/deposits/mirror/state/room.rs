@@ -24,7 +24,12 @@ impl State {
         if !std::mem::take(&mut self.has_new_room) {
             return Ok(());
         }
-        for _ in 0..STORED_AT_ONCE {
+        let at_once = if self.objects.is_bounded() { 1 } else { STORED_AT_ONCE };
+        if at_once == 1 && !self.orders.has_stored_all() {
+            self.has_new_room = true;
+            return Ok(());
+        }
+        for _ in 0..at_once {
             let Some(kept) = self.next_with_room() else { return Ok(()) };
             self.without_room.remove(&(kept.payer, kept.slot));
             self.content.remove(kept.slot);
@@ -40,17 +45,31 @@ impl State {
         Ok(())
     }
 
-    /// A deposit of a user for which there is room now.
+    /// A deposit for which there is room now, of the user who has least in the store.
     fn next_with_room(&self) -> Option<Rc<Kept>> {
         let mut behind = Bound::Unbounded;
-        loop {
+        let first_of_each = std::iter::from_fn(|| {
             let mut later = self.without_room.range((behind, Bound::Unbounded));
             let ((payer, _), kept) = later.next()?;
-            if self.objects.has_room(*payer) {
-                return Some(Rc::clone(kept));
-            }
             behind = Bound::Excluded((*payer, LAST_SLOT));
-        }
+            Some(kept)
+        });
+        let with_room = first_of_each.filter(|kept| self.objects.has_room(kept.payer));
+        with_room.min_by_key(|kept| self.objects.owned(kept.payer)).map(Rc::clone)
+    }
+
+    /// The service manager has read and stored all that was sent. Returns whether it has more room than it had.
+    pub(in super::super) fn accept_last(&mut self) -> bool {
+        self.orders.read();
+        let has_more = self.objects.accept_last(self.orders.unsent());
+        self.has_new_room |= has_more;
+        has_more
+    }
+
+    /// Stores one more, to see whether a store that was full has room by now.
+    pub(in super::super) fn try_room(&mut self) {
+        self.objects.try_one();
+        self.has_new_room = true;
     }
 
     /// The service manager has not kept all that was sent last. It does not say what of it: none of that counts.
@@ -59,8 +78,7 @@ impl State {
     /// When the journal cannot be written. Nothing of it counts all the same.
     pub(in super::super) fn refuse_last(&mut self) -> io::Result<()> {
         let refused = self.orders.read();
-        self.is_full = true;
-        self.objects.is_full(refused.len());
+        self.objects.refuse_last(self.orders.unsent());
         let mut written = Ok(());
         for name in refused {
             let Name::Object(number) = name else { continue };

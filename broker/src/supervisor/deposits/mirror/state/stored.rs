@@ -38,7 +38,8 @@ impl State {
         let (name, account) = (Name::Object(found.number), Some(found.payer));
         let is_there = match found.standing {
             Standing::Shared => true,
-            Standing::Leaving => self.orders.withdraw_remove(name),
+            // In a store without room, it may never have been.
+            Standing::Leaving => self.orders.withdraw_remove(name) && !self.objects.is_bounded(),
             Standing::New => false,
         };
         if !is_there {
