@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::StartError;
 use super::attend::End;
+use super::deposits::counted_slots::CountedSlots;
 use super::deposits::mirror::Mirror;
 use super::deposits::mirror::resume::Stored;
 use super::hand_over::{HandOver, to_hand_over};
@@ -17,8 +18,6 @@ use super::state::Supervisor;
 use super::workers::restarts::Death;
 use super::workers::spawn;
 
-/// How many slots are named whose deposits are lost.
-const NAMED: usize = 50;
 /// Threads for opening; each resource may take a part of them only.
 const MAX_OPENERS: usize = 256;
 
@@ -189,12 +188,10 @@ impl Supervisor {
         let all = self.deposits.all().map(|kept| kept.slot);
         let lost = self.deposits.mirror.left_out().unwrap_or_else(|| all.collect());
         let left = self.deposits.all().len().saturating_sub(lost.len());
-        let named: Vec<_> = lost.iter().take(NAMED).map(|slot| slot.to_string()).collect();
-        let named = if lost.is_empty() { "none".to_owned() } else { named.join(" ") };
         self.log.info(&format!(
-            "deposits left with the service manager: {left}; lost: {} ({named}{})",
-            lost.len(),
-            if lost.len() > NAMED { " …" } else { "" }
+            "deposits left with the service manager, which keeps them if this is a restart: {left}; \
+             lost: {}",
+            CountedSlots(&lost)
         ));
     }
 }

@@ -62,6 +62,10 @@ impl Supervisor {
         let shut_out: Vec<_> =
             self.listener.shut_out_now().iter().map(|user| user.to_string()).collect();
         let mirror = self.deposits.mirror.seen();
+        let lost = match self.deposits.mirror.lost_at_start() {
+            0 => String::new(),
+            lost => format!(", {lost} lost at start"),
+        };
         let mirror = mirror.map_or("none".to_owned(), |seen| {
             format!(
                 "{} stored, {} here only, {} to be sent{}",
@@ -72,7 +76,7 @@ impl Supervisor {
             )
         });
         let health = format!(
-            "{}worker_restarts={}\nworkers_left_behind={}\nclosers={}\nhelpers={}\nrelays={}\ndeposits_set_aside={}\nlistener={}\nshut_out={}\nmirror={mirror}\n",
+            "{}worker_restarts={}\nworkers_left_behind={}\nclosers={}\nhelpers={}\nrelays={}\ndeposits_set_aside={}\nlistener={}\nshut_out={}\nmirror={mirror}{lost}\n",
             self.policy_lines(),
             self.restarts.total(),
             self.left_behind.len(),
@@ -104,6 +108,7 @@ impl Supervisor {
             (self.reloads.last_failed(), "reload"),
             (names.has_unknown(), "names"),
             (!failed.is_empty(), "resources"),
+            (self.deposits.mirror.lost_at_start() > 0, "mirror"),
         ];
         let degraded = degraded.into_iter().filter(|(is, _)| *is);
         let degraded: Vec<_> = degraded.map(|(_, what)| what.to_owned()).collect();

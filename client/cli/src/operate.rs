@@ -64,7 +64,7 @@ Needs the right operate. Prints lines of the form KEY=VALUE:
   audit                   ok, failing or none: whether the audit file takes records
   audit_lost              records that are missing in the audit file since it began to fail
   degraded                what is not as the policy says: policy, reload, names,
-                          resources; or none
+                          resources, mirror; or none
   policy_from             files, built-in, or last good with its date and hash
   last_reload             none, ok or failed, with its time, and why it failed
   last_good_policy        the copy for the next start: its date and hash; none, off or failing

@@ -112,6 +112,38 @@ fn room_that_an_operator_makes_is_found() {
 }
 
 #[test]
+fn what_a_store_that_became_smaller_has_lost_is_said() {
+    let Some(manager) = booted("a store that becomes smaller", 16) else { return };
+    for index in 0..5 {
+        assert!(add(&manager, &format!("10/{index}")).status.success());
+    }
+    is_said(&manager, "mirror=5 stored, 0 here only, 0 to be sent");
+    set_most(&manager, 3);
+    manager.succeed(&["systemctl", "restart", SERVICE]);
+    let without_journal = "without the journal of the deposits, and are closed: 3";
+    let is_told = |entry: &serde_json::Value| {
+        let message = entry["MESSAGE"].as_str();
+        message.is_some_and(|message| message.contains(without_journal)) && entry["PRIORITY"] == "3"
+    };
+    wait_until("it is logged", || manager.journal(SERVICE).iter().any(is_told));
+    is_said(&manager, "mirror=0 stored, 0 here only, 0 to be sent, 3 lost at start");
+    is_said(&manager, "degraded=mirror");
+    // What is of no use any more makes room.
+    assert!(add(&manager, "11/0").status.success());
+    is_said(&manager, "mirror=1 stored, 0 here only, 0 to be sent, 3 lost at start");
+    assert!(add(&manager, "10/7").status.success());
+    is_said(&manager, "mirror=1 stored, 1 here only, 0 to be sent, full, 3 lost at start");
+    let [.., (_, kill_both)] = ways();
+    kill_both(&manager);
+    is_said(&manager, "mirror=1 stored, 0 here only, 0 to be sent");
+    is_said(&manager, "degraded=none");
+    // The journal does not know of the other one, and that is said.
+    assert_eq!(times_logged(&manager, "store: 1; lost, since"), 1);
+    assert_eq!(times_logged(&manager, "that only the last broker had"), 1);
+    manager.end();
+}
+
+#[test]
 fn a_unit_without_a_store_is_noticed() {
     let Some(manager) = booted("a unit without a store of descriptors", 0) else { return };
     is_said(&manager, "mirror=none");

@@ -4,6 +4,7 @@
 //! the record before a payload, is read: on whose account a descriptor is closed.
 
 pub(crate) mod aside;
+pub(crate) mod counted_slots;
 pub(crate) mod kept;
 pub(crate) mod mirror;
 pub(crate) mod quarantine;

@@ -183,6 +183,11 @@ impl Mirror {
         })
     }
 
+    /// How much of what the last broker had did not come back.
+    pub(crate) fn lost_at_start(&self) -> usize {
+        self.0.as_ref().map_or(0, |shared| shared.state.borrow().lost_at_start)
+    }
+
     /// Sends the service manager what changes, for ever.
     pub(crate) async fn keep_up(&self) -> Infallible {
         let Some(shared) = &self.0 else { return std::future::pending().await };

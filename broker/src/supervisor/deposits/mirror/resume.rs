@@ -17,6 +17,7 @@ use super::store::{Name, Room, Store};
 use crate::fd::{CloseQueue, Depositor, PeerFd};
 use crate::log::Log;
 use crate::process_identity::ProcessIdentity;
+use crate::supervisor::deposits::counted_slots::CountedSlots;
 use crate::supervisor::deposits::kept::Kept;
 
 /// What was in the store.
@@ -114,23 +115,23 @@ impl Stored {
         close_queue: &CloseQueue,
         log: &Log,
     ) -> io::Result<(State, Returned)> {
-        let (mut state, mut entries) = self.state(log)?;
+        let last = self.objects.last_key_value().map(|(last, _)| ObjectNumber(*last));
+        let (mut state, mut entries) = self.state(close_queue, log)?;
+        last.into_iter().for_each(|last| state.objects.skip(last));
         let with_former = entries.choose(|object| self.objects.contains_key(&object.0));
         let Entries { deposits, owners, leases } = entries;
         let all = deposits.len() + owners.len() + leases.len();
-        if let Some((last, _)) = self.objects.last_key_value() {
-            state.objects.skip(ObjectNumber(*last));
-        }
         let mut uses = uses(&deposits, &leases);
-        let deposits = self.deposits(deposits, &mut uses, close_queue, log);
+        let (deposits, lost) = self.deposits(deposits, &mut uses, close_queue);
+        state.lost_at_start += lost.len();
+        if state.resumes() {
+            tell_restored(deposits.len(), &lost, log);
+        }
         let leases = self.leases(leases, &mut uses, close_queue, log);
         let owners = self::owners(owners, close_queue, log);
         let has_losses = with_former > 0 || deposits.len() + owners.len() + leases.len() < all;
         // What nothing in the journal names.
-        for (number, object) in self.objects {
-            drop(close_queue.hold(Depositor::Nobody, object));
-            state.orders.push(None, Order::Remove(Name::Object(ObjectNumber(number))));
-        }
+        self.discard(&mut state, close_queue);
         if self.probe.is_some() {
             state.orders.push(None, Order::Remove(Name::Probe));
         }
@@ -140,7 +141,7 @@ impl Stored {
     }
 
     /// Goes on with the newest journal, or begins one where there is none that can be read.
-    fn state(&mut self, log: &Log) -> io::Result<(State, Entries)> {
+    fn state(&mut self, close_queue: &CloseQueue, log: &Log) -> io::Result<(State, Entries)> {
         let newest = self.journals.pop_last();
         let number = newest.as_ref().map_or(0, |(number, _)| *number);
         let room = Room::told();
@@ -148,11 +149,12 @@ impl Stored {
         let (mut state, entries) = match opened {
             Some(Ok(opened)) => opened,
             opened => {
-                let mut state = State::begin(number + 1, room)?;
-                if let Some(Err(problem)) = opened {
-                    log.error(&format!(
-                        "the journal of the deposits {problem}; what the last broker had is lost"
-                    ));
+                let mut state = State::begin_unsent(number + 1, room)?;
+                state.lost_at_start = self.discard(&mut state, close_queue);
+                tell_without_journal(state.lost_at_start, opened.as_ref(), log);
+                // Behind what is removed, which may take all the room that there is.
+                state.send_journal()?;
+                if opened.is_some() {
                     // In this order: until the new one is there, the old one counts.
                     state.orders.push(None, Order::Remove(Name::Journal(number)));
                 }
@@ -165,30 +167,32 @@ impl Stored {
         Ok((state, entries))
     }
 
+    /// Closes what nothing in a journal names, and has it removed. Returns how much that is.
+    fn discard(&mut self, state: &mut State, close_queue: &CloseQueue) -> usize {
+        let objects = std::mem::take(&mut self.objects);
+        let count = objects.len();
+        for (number, object) in objects {
+            drop(close_queue.hold(Depositor::Nobody, object));
+            state.orders.push(None, Order::Remove(Name::Object(ObjectNumber(number))));
+        }
+        count
+    }
+
+    /// The deposits that come back, and the slots of those that do not.
     fn deposits(
         &mut self,
         entries: BTreeMap<Slot, JournalEntry>,
         uses: &mut Uses,
         close_queue: &CloseQueue,
-        log: &Log,
-    ) -> Vec<Resumed> {
-        let all = entries.len();
-        let resumed: Vec<_> = entries
-            .into_values()
-            .filter_map(|entry| {
-                let descriptor = self.descriptor(entry.object, uses)?;
-                Some(entry.with(descriptor, close_queue))
-            })
-            .collect();
-        if all > 0 {
-            log.info(&format!(
-                "deposits restored from the service manager's store: {}; lost, since their \
-                 descriptors were not there yet, or cannot be duplicated: {}",
-                resumed.len(),
-                all - resumed.len()
-            ));
+    ) -> (Vec<Resumed>, Vec<Slot>) {
+        let (mut resumed, mut lost) = (Vec::new(), Vec::new());
+        for entry in entries.into_values() {
+            match self.descriptor(entry.object, uses) {
+                Some(descriptor) => resumed.push(entry.with(descriptor, close_queue)),
+                None => lost.push(entry.slot),
+            }
         }
-        resumed
+        (resumed, lost)
     }
 
     fn leases(
@@ -230,6 +234,34 @@ impl Stored {
             return self.objects.remove(&number.0).map(Some);
         }
         self.objects.get(&number.0)?.try_clone().ok().map(Some)
+    }
+}
+
+/// What the last broker had beyond its journal is known to nobody: nothing is said of how much that was.
+fn tell_restored(restored: usize, lost: &[Slot], log: &Log) {
+    let said = format!(
+        "deposits restored from the service manager's store: {restored}; lost, since their \
+         descriptors are not there, or cannot be duplicated: {}; deposits that only the last broker \
+         had (here-only) are lost too, and no journal names them",
+        CountedSlots(lost)
+    );
+    if lost.is_empty() { log.info(&said) } else { log.error(&said) }
+}
+
+/// Descriptors came back, and nothing says whose they are.
+fn tell_without_journal<T>(discarded: usize, opened: Option<&Result<T, String>>, log: &Log) {
+    if let Some(Err(problem)) = opened {
+        log.error(&format!(
+            "the journal of the deposits {problem}; what the last broker had is lost; descriptors \
+             that came back without it, and are closed: {discarded}"
+        ));
+    } else if discarded > 0 {
+        log.error(&format!(
+            "descriptors that came back from the service manager's store without the journal of \
+             the deposits, and are closed: {discarded}; what the last broker had is lost: the \
+             service manager keeps fewer than it did; raise FileDescriptorStoreMax= of the unit, \
+             run systemctl daemon-reload, and deposit again"
+        ));
     }
 }
 
@@ -382,6 +414,29 @@ mod tests {
     fn the_newest_journal_counts_and_others_are_removed() {
         let left = vec![("j3", journal(3, None)), ("j4", journal(4, Some(1))), ("o1", pipe())];
         assert_eq!(resumed(left), (vec![4], vec!["-j3".to_owned()]));
+    }
+
+    #[test]
+    fn what_came_without_a_journal_makes_room_for_one_and_is_counted() {
+        let (mut stored, log) = (Stored::default(), Log::open(Format::Text).unwrap());
+        for name in ["o3", "o4", "p"] {
+            assert!(stored.take(name, pipe()).is_ok(), "{name}");
+        }
+        let (mut state, _) = stored.resume(&CloseQueue::new(), &log).unwrap();
+        assert_eq!(state.lost_at_start, 2);
+        for name in [3, 4].map(|number| Name::Object(ObjectNumber(number))) {
+            assert!(matches!(state.orders.next(), Some(Order::Remove(removed)) if removed == name));
+            state.sent();
+        }
+        assert!(matches!(state.orders.next(), Some(Order::Put(Name::Journal(1), _))));
+    }
+
+    #[test]
+    fn a_deposit_whose_descriptor_is_not_there_is_lost_and_counted() {
+        let (mut stored, log) = (Stored::default(), Log::open(Format::Text).unwrap());
+        assert!(stored.take("j4", journal(4, Some(2))).is_ok());
+        let (state, _) = stored.resume(&CloseQueue::new(), &log).unwrap();
+        assert_eq!(state.lost_at_start, 1);
     }
 
     #[test]

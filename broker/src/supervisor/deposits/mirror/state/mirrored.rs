@@ -45,6 +45,8 @@ pub(in super::super) struct State {
     pub(super) has_new_room: bool,
     /// The journal lacks something.
     pub(super) is_behind: bool,
+    /// How much of what the last broker had did not come back.
+    pub(in super::super) lost_at_start: usize,
     /// The journal has more than was entered here so far.
     pub(super) resumes: bool,
 }
@@ -68,6 +70,7 @@ impl State {
             ready,
             has_new_room: false,
             is_behind: false,
+            lost_at_start: 0,
             resumes: false,
         }
     }
@@ -76,12 +79,29 @@ impl State {
     ///
     /// # Errors
     /// As memfd_create(2).
+    #[cfg(test)]
     pub(in super::super) fn begin(number: u64, room: Room) -> io::Result<Self> {
-        let journal = Journal::begin()?;
-        let memory = ToStore::Journal(Rc::new(journal.share()?));
-        let mut state = Self::of(journal, number, room);
-        state.orders.push(None, Order::Put(state.name, memory));
+        let mut state = Self::begin_unsent(number, room)?;
+        state.send_journal()?;
         Ok(state)
+    }
+
+    /// The same, where something else is to be sent first.
+    ///
+    /// # Errors
+    /// As memfd_create(2).
+    pub(in super::super) fn begin_unsent(number: u64, room: Room) -> io::Result<Self> {
+        Ok(Self::of(Journal::begin()?, number, room))
+    }
+
+    /// Has the journal sent, behind what is to be sent by now.
+    ///
+    /// # Errors
+    /// As dup(2).
+    pub(in super::super) fn send_journal(&mut self) -> io::Result<()> {
+        let memory = ToStore::Journal(Rc::new(self.journal.share()?));
+        self.orders.push(None, Order::Put(self.name, memory));
+        Ok(())
     }
 
     /// The same with the newest journal of an earlier supervisor, or what is wrong with it. Until all that it has

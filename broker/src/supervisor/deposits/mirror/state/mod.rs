@@ -41,6 +41,11 @@ impl State {
         given_up
     }
 
+    /// Whether the journal is an earlier one, which has more than was entered so far.
+    pub(super) fn resumes(&self) -> bool {
+        self.resumes
+    }
+
     /// All that the journal has, and that is still so, has been entered. To be called within [`State::change`].
     pub(super) fn resumed(&mut self, has_losses: bool) {
         self.resumes = false;
