@@ -77,12 +77,20 @@ pub fn write_private_file(path: &Path, text: &str) -> io::Result<()> {
     beside.push(".new");
     let beside = directory.join(beside);
     remove_private_file(&beside)?;
-    // It is made here, so no link of somebody else's is followed.
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
+    let replaced = write_new(&beside, text).and_then(|()| fs::rename(&beside, path));
+    if replaced.is_err() {
+        // It may be half written, and takes room.
+        let _ = remove_private_file(&beside);
+    }
+    replaced?;
     File::open(directory)?.sync_all()
+}
+
+fn write_new(path: &Path, text: &str) -> io::Result<()> {
+    // It is made here, so no link of somebody else's is followed.
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
 }
 
 /// Removes a private file, if there is one.
@@ -152,6 +160,15 @@ mod tests {
         fs::write(directory.path().join(".kept.new"), "half").unwrap();
         write_private_file(&path, "whole").unwrap();
         assert_eq!(read(&path).unwrap().as_deref(), Some("whole"));
+    }
+
+    #[test]
+    fn nothing_half_done_is_left_where_it_fails() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("kept");
+        fs::create_dir(&path).unwrap();
+        write_private_file(&path, "text").unwrap_err();
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
     #[test]

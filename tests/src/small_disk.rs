@@ -35,6 +35,13 @@ impl SmallDisk {
         self.0.path()
     }
 
+    /// Refuses all changes from now on.
+    pub fn make_read_only(&self) {
+        let mut mount = Command::new("mount");
+        mount.args(["-o", "remount,ro"]).arg(self.0.path());
+        assert!(mount.status().unwrap().success(), "it stays writable");
+    }
+
     /// Leaves no room but in the page that a file ends in.
     pub fn fill(&self) {
         let mut filler = fs::File::create(self.0.join("filler")).unwrap();

@@ -1,5 +1,7 @@
 //! How everything is, looked at with each beat; and what the worker's status says of it.
 
+use std::time::Instant;
+
 use fdbroker_types::quoted;
 use fdbroker_wire::Control;
 
@@ -22,6 +24,7 @@ impl Supervisor {
         self.closers.reap(&self.log);
         self.opener.helpers().reap_soon();
         self.deposits.freed.give_back();
+        self.keeper.try_again(Instant::now());
         let Some(link) = link else { return Ok(()) };
         pulse.judge(process.has_ended())?;
         link.control(Control::Ping);
@@ -109,6 +112,7 @@ impl Supervisor {
             (names.has_unknown(), "names"),
             (!failed.is_empty(), "resources"),
             (self.deposits.mirror.lost_at_start() > 0, "mirror"),
+            (self.keeper.fails(), "last-good"),
         ];
         let degraded = degraded.into_iter().filter(|(is, _)| *is);
         let degraded: Vec<_> = degraded.map(|(_, what)| what.to_owned()).collect();

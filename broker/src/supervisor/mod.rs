@@ -109,7 +109,7 @@ fn prepare(
     let standard_error = StandardError::open();
     // If it is to be replaced by a broker whose policy does not load, it goes on: an older policy is no reason.
     let found = predecessor(arguments, socket.is_some(), standing)?;
-    let last_good = policy::last_good::LastGood::chosen(arguments);
+    let last_good = last_good(arguments, socket.as_ref());
     let fallback = last_good.as_ref().filter(|_| found.is_none());
     let names = BoundedNames::new(ByProcess::default());
     let source = policy::source::PolicySource::read(arguments, fallback, &names)?;
@@ -156,6 +156,19 @@ fn prepare(
     supervisor.keep_policy_in(last_good);
     (supervisor.door, supervisor.predecessor) = (door, predecessor);
     Ok(supervisor)
+}
+
+/// Where the last good policy is kept, with a note beside the socket.
+fn last_good(
+    arguments: &Arguments,
+    passed: Option<&Listener>,
+) -> Option<policy::last_good::LastGood> {
+    let socket = match passed {
+        Some(listener) => listener.path(),
+        None => listener::place(arguments.socket.as_deref()).ok(),
+    };
+    let last_good = policy::last_good::LastGood::chosen(arguments)?;
+    Some(last_good.noting_beside(socket.as_deref()))
 }
 
 /// The broker that is to be replaced, if one is to be, and runs.

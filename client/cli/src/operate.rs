@@ -64,10 +64,11 @@ Needs the right operate. Prints lines of the form KEY=VALUE:
   audit                   ok, failing or none: whether the audit file takes records
   audit_lost              records that are missing in the audit file since it began to fail
   degraded                what is not as the policy says: policy, reload, names,
-                          resources, mirror; or none
+                          resources, mirror, last-good; or none
   policy_from             files, built-in, or last good with its date and hash
   last_reload             none, ok or failed, with its time, and why it failed
-  last_good_policy        the copy for the next start: its date and hash; none, off or failing
+  last_good_policy        the copy for the next start: its date and hash; none, off,
+                          or failing with the reason
   names_unknown           names of the policy that could not be looked up, or none
   names_absent            names of the policy that nobody has, or none
   resources_failed        resources to be opened at start that could not be, or none

@@ -41,7 +41,7 @@ impl fmt::Display for Error {
             }
             Self::Failed { errno, text, .. } => {
                 write!(f, "{what} answered {errno}: {text}", text = quoted(text))?;
-                cure(&what.operation, *errno).map_or(Ok(()), |cure| write!(f, "; {cure}"))
+                cure(&what.operation, *errno, text).map_or(Ok(()), |cure| write!(f, "; {cure}"))
             }
             Self::Reported { errno, text, .. } => {
                 write!(f, "{what} failed ({errno}): {text}", text = quoted(text))
@@ -160,10 +160,15 @@ fn silence(operation: &Operation) -> &'static str {
 }
 
 /// What to do about an answer that is no refusal; `None` if its text says it.
-fn cure(operation: &Operation, errno: Errno) -> Option<&'static str> {
+fn cure(operation: &Operation, errno: Errno, text: &str) -> Option<&'static str> {
     Some(match errno {
         // A rule reaches the deposit, as long as nobody changes that.
         Errno::BUSY if matches!(operation, Operation::Purge(_)) => return None,
+        // A strict tag, or a socket of the broker's own.
+        Errno::OPNOTSUPP if text.contains("`durability`") => {
+            "deposit it in a tag whose `durability` is not strict"
+        }
+        Errno::OPNOTSUPP if text.contains("own sockets") => return None,
         Errno::OPNOTSUPP => {
             "deposit a kind that the tag accepts, or ask its administrator to add this one to `accept`"
         }
@@ -252,6 +257,24 @@ mod tests {
         };
         assert!(message(Operation::Purge(None)).ends_with(r#"EBUSY: "why""#));
         assert!(message(Operation::Get("1/0".parse().unwrap())).ends_with("; try again later"));
+    }
+
+    #[test]
+    fn what_a_tag_does_not_keep_is_cured_by_the_reason() {
+        let message = |text: &str| {
+            let operation = Operation::Add("1/0".parse().unwrap());
+            let attempt = Attempt { operation, socket: Path::new("/run/s").into() };
+            Error::answered(attempt, Errno::OPNOTSUPP, text.to_owned()).to_string()
+        };
+        let of_a_kind = message("the tag does not accept a deposit of kind tun; it accepts pipe");
+        assert!(of_a_kind.ends_with("add this one to `accept`"), "{of_a_kind}");
+        let strict = message(
+            "the tag is strict (`durability`), and the service manager cannot keep descriptors of \
+             ordinary users before systemd 254; the slot is empty",
+        );
+        assert!(strict.ends_with("whose `durability` is not strict"), "{strict}");
+        let own = message("the broker does not accept its own sockets");
+        assert!(own.ends_with("own sockets\""), "{own}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 
 use fdbroker_tests::{
-    Builder, Daemon, Directory, PATIENCE, fixtures, is_root, needs_root, wait_until,
+    Builder, Daemon, Directory, PATIENCE, SmallDisk, fixtures, is_root, needs_root, wait_until,
 };
 use rustix::process::Signal;
 
@@ -66,6 +66,10 @@ impl Machine {
 fn keeps_one(daemon: &Daemon) -> bool {
     let status = daemon.says(&["status"]);
     status.lines().any(|line| line.starts_with("last_good_policy=") && line.contains(" sha256 "))
+}
+
+fn is_failing(daemon: &Daemon) -> bool {
+    daemon.says(&["status"]).contains("last_good_policy=failing: ")
 }
 
 #[test]
@@ -270,7 +274,58 @@ fn a_directory_that_cannot_be_written_is_told_once_and_the_broker_serves() {
     let machine = Machine::new();
     machine.0.file("state", "no directory", 0o644);
     let daemon = machine.broker().start();
-    wait_until("the failure is told", || status_has(&daemon, "last_good_policy=failing"));
+    wait_until("the failure is told", || is_failing(&daemon));
     logs(&daemon, "the policy in force cannot be kept as the last good one");
+    assert!(status_has(&daemon, "degraded=last-good"), "{}", daemon.says(&["status"]));
     daemon.connect().is_served((1, 0));
+}
+
+/// A policy that allows less than the first one of a [`Machine`].
+fn without_add() -> String {
+    format!("{}{OPERATORS}", fixtures::OPEN.replace("allow = [\"*\"]", "allow = [\"get\"]"))
+}
+
+#[test]
+fn a_copy_that_cannot_be_removed_does_not_bring_rights_back() {
+    let Some(disk) = SmallDisk::mount("a state directory that becomes read-only") else { return };
+    let machine = Machine::new();
+    let broker = || {
+        let builder = Daemon::with_policy_file(&machine.policy()).socket(machine.0.join("socket"));
+        builder.argument("--state-directory").argument(disk.path())
+    };
+    let mut daemon = broker().start();
+    wait_until("the policy is kept", || keeps_one(&daemon));
+    assert!(!machine.0.join("socket.policy").exists(), "there is nothing to note");
+    disk.make_read_only();
+    machine.write(&without_add());
+    daemon.says(&["reload"]);
+    wait_until("the failure is told", || is_failing(&daemon));
+    let log = daemon.log().text();
+    assert!(log.contains("make its directory writable; the older copy cannot be removed"), "{log}");
+    assert!(status_has(&daemon, "degraded=last-good"), "{}", daemon.says(&["status"]));
+    assert_eq!(daemon.end(Signal::TERM).code(), Some(0));
+    machine.break_it();
+    let (status, said) = broker().fail();
+    assert_eq!(status, 78, "{said}");
+    assert!(said.contains("another policy was in force after it"), "{said}");
+    assert!(said.contains("socket.policy"), "{said}");
+}
+
+#[test]
+fn a_full_disk_is_no_reason_to_change_the_unit() {
+    let Some(disk) = SmallDisk::mount("a full state directory") else { return };
+    let machine = Machine::new();
+    disk.fill();
+    let builder = Daemon::with_policy_file(&machine.policy());
+    let daemon = builder.argument("--state-directory").argument(disk.path()).start();
+    wait_until("the failure is told", || is_failing(&daemon));
+    let log = daemon.log().text();
+    assert!(log.contains("make room in its file system; there is no older copy any more"), "{log}");
+    assert!(!log.contains("StateDirectory="), "{log}");
+    let left = fs::read_dir(disk.path()).unwrap().count();
+    assert_eq!(left, 1, "only what fills it is there");
+    disk.make_room();
+    daemon.says(&["reload"]);
+    wait_until("the policy is kept", || keeps_one(&daemon));
+    assert!(status_has(&daemon, "degraded=none"));
 }

@@ -120,7 +120,7 @@ impl Listener {
     }
 
     /// The path of the socket's file.
-    fn path(&self) -> Option<PathBuf> {
+    pub(super) fn path(&self) -> Option<PathBuf> {
         if let Some(file) = &self.made {
             return Some(file.path.clone());
         }

@@ -1,15 +1,20 @@
 //! Keeps a copy of each policy that is in force, on a thread of its own: a disk may be slow.
 //!
-//! Bounded: one copy is being written, and one waits, which is the newest.
+//! Bounded: one copy is being written, and one waits, which is the newest. One that could not be written is tried again
+//! at most once a minute.
 
-use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use fdbroker_types::quoted;
 use fdbroker_wire::PolicyText;
 
 use super::last_good::LastGood;
+use super::not_kept::NotKept;
 use crate::supervisor::news::Told;
+
+/// The pause before a copy is tried again that could not be written.
+const AGAIN: Duration = Duration::from_secs(60);
 
 /// Writes the copies, where any are to be kept.
 #[derive(Clone)]
@@ -29,7 +34,16 @@ struct State {
     next: Option<Vec<PolicyText>>,
     /// What is said of the copy that is there.
     seen: String,
-    fails: bool,
+    failure: Option<Failure>,
+}
+
+/// A copy that could not be written.
+struct Failure {
+    /// The policy in force.
+    texts: Vec<PolicyText>,
+    /// Why, and what to do.
+    why: String,
+    at: Instant,
 }
 
 impl Keeper {
@@ -50,7 +64,21 @@ impl Keeper {
     pub(crate) fn seen(&self) -> String {
         let Some(copies) = &self.0 else { return "off".to_owned() };
         let state = copies.state();
-        if state.fails { "failing".to_owned() } else { state.seen.clone() }
+        let failing = state.failure.as_ref().map(|failure| format!("failing: {}", failure.why));
+        failing.unwrap_or_else(|| state.seen.clone())
+    }
+
+    /// Whether the policy in force is not kept.
+    pub(crate) fn fails(&self) -> bool {
+        self.0.iter().any(|copies| copies.state().failure.is_some())
+    }
+
+    /// Tries again what could not be kept, if that is `now` long enough ago.
+    pub(crate) fn try_again(&self, now: Instant) {
+        let Some(copies) = &self.0 else { return };
+        if let Some(texts) = copies.due(now) {
+            self.keep(&texts);
+        }
     }
 
     /// Keeps a policy's texts, later.
@@ -69,7 +97,8 @@ impl Keeper {
             Ok(_) => state.is_busy = true,
             Err(error) => {
                 state.next = None;
-                copies.note(&mut state, Err(error));
+                let failure = copies.place.cannot_keep(texts, error);
+                copies.note(&mut state, texts.to_vec(), Err(failure));
             }
         }
     }
@@ -80,11 +109,7 @@ impl Copies {
     fn write_all(&self) {
         while let Some(texts) = self.next() {
             let kept = self.place.keep(&texts);
-            if kept.is_err() {
-                // An older one must not be taken for the last good one: it may allow what has been revoked.
-                let _ = self.place.forget();
-            }
-            self.note(&mut self.state(), kept);
+            self.note(&mut self.state(), texts, kept);
         }
     }
 
@@ -95,22 +120,40 @@ impl Copies {
         next
     }
 
-    /// Remembers how it went. It is told once that it fails, and once that it works again.
-    fn note(&self, state: &mut State, kept: io::Result<Option<String>>) {
+    /// What is to be tried again.
+    fn due(&self, now: Instant) -> Option<Vec<PolicyText>> {
+        let state = self.state();
+        let failure = state.failure.as_ref().filter(|_| !state.is_busy)?;
+        let is_due = now.saturating_duration_since(failure.at) >= AGAIN;
+        is_due.then(|| failure.texts.clone())
+    }
+
+    /// Remembers how it went. It is told why it fails, unless it failed so before, and once that it works again.
+    fn note(
+        &self,
+        state: &mut State,
+        texts: Vec<PolicyText>,
+        kept: Result<Option<String>, NotKept>,
+    ) {
         let path = quoted(self.place.path()).to_string();
+        let before = state.failure.take().map(|failure| failure.why);
         match kept {
             Ok(stamp) => {
                 state.seen = stamp.unwrap_or_else(|| "none".to_owned());
                 self.told.seen();
-                if std::mem::take(&mut state.fails) {
+                if before.is_some() {
                     self.told.good(format!("the last good policy is kept in {path} again"));
                 }
             }
-            Err(error) if !std::mem::replace(&mut state.fails, true) => self.told.bad(format!(
-                "the policy in force cannot be kept as the last good one in {path}: {error}; an older copy is removed; set \
-                 StateDirectory=fdbroker in the unit, or start the broker with --state-directory"
-            )),
-            Err(_) => {}
+            Err(failure) => {
+                let why = failure.to_string();
+                if before.as_ref() != Some(&why) {
+                    self.told.bad(format!(
+                        "the policy in force cannot be kept as the last good one in {path}: {why}"
+                    ));
+                }
+                state.failure = Some(Failure { texts, why, at: Instant::now() });
+            }
         }
     }
 
@@ -135,10 +178,31 @@ mod tests {
         let text = |text: &str| vec![PolicyText { path: "/policy".into(), text: text.into() }];
         place.keep(&text("allows")).unwrap();
         // A directory where the new copy is to be written: it fails, as on a full disk.
-        std::fs::create_dir(directory.path().join(".copy.new")).unwrap();
+        let blocked = directory.path().join(".copy.new");
+        std::fs::create_dir(&blocked).unwrap();
         let state = Mutex::new(State { next: Some(text("revokes")), ..State::default() });
-        Copies { place: place.clone(), told: Told(told), state }.write_all();
+        let copies = Arc::new(Copies { place: place.clone(), told: Told(told), state });
+        copies.write_all();
         assert!(place.read().unwrap().is_none(), "the older policy is still there");
+        let keeper = Keeper(Some(Arc::clone(&copies)));
+        assert!(keeper.fails() && keeper.seen().starts_with("failing: "), "{}", keeper.seen());
+        std::fs::remove_dir(&blocked).unwrap();
+        assert!(copies.due(Instant::now()).is_none(), "it is not tried in each beat");
+        copies.state().next = copies.due(Instant::now() + AGAIN);
+        copies.write_all();
+        assert!(!keeper.fails() && keeper.seen().contains(" sha256 "), "{}", keeper.seen());
+    }
+
+    #[test]
+    fn a_copy_of_the_policy_in_force_stays_where_it_cannot_be_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = LastGood::at(directory.path().join("copy"), Path::new("/policy"));
+        let texts = [PolicyText { path: "/policy".into(), text: "allows".into() }];
+        place.keep(&texts).unwrap();
+        std::fs::create_dir(directory.path().join(".copy.new")).unwrap();
+        let said = place.keep(&texts).unwrap_err().to_string();
+        assert!(said.contains("has the same text"), "{said}");
+        assert!(place.read().unwrap().is_some());
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The last policy that was in force, kept in a file for a start with one that does not load.
 //!
 //! The copy has the text of each file with its path, so what is said of it names the right lines. It is
-//! believed only if nobody but this user could have written it, if its hash is right, and if it is of the
-//! same policy file.
+//! believed only if nobody but this user could have written it, if its hash is right, if it is of the same
+//! policy file, and if no other policy was in force after it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,8 @@ use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::in_force::InForce;
+use super::not_kept::{NotKept, Older};
 use crate::arguments::{Arguments, DEFAULT_POLICY};
 
 /// Where it is kept if the service manager names no directory.
@@ -33,6 +35,8 @@ pub(crate) struct LastGood {
     file: PathBuf,
     /// Of which policy file, by its absolute path.
     policy: String,
+    /// Where it is noted which policy is in force while that is not kept.
+    in_force: Option<InForce>,
 }
 
 /// A policy as it was kept.
@@ -41,6 +45,7 @@ pub(crate) struct Kept {
     /// When it was kept, and its hash.
     pub(crate) stamp: String,
     pub(crate) sources: Vec<SourceText>,
+    sha256: String,
 }
 
 /// What the file holds.
@@ -78,7 +83,12 @@ impl LastGood {
 
     pub(super) fn at(file: PathBuf, policy: &Path) -> Self {
         let policy = std::path::absolute(policy).unwrap_or_else(|_| policy.to_owned());
-        Self { file, policy: policy.to_string_lossy().into_owned() }
+        Self { file, policy: policy.to_string_lossy().into_owned(), in_force: None }
+    }
+
+    /// The same; what cannot be kept is noted beside this socket.
+    pub(crate) fn noting_beside(self, socket: Option<&Path>) -> Self {
+        Self { in_force: socket.map(InForce::beside), ..self }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -90,6 +100,15 @@ impl LastGood {
     /// # Errors
     /// Why it is not believed.
     pub(crate) fn read(&self) -> Result<Option<Kept>, String> {
+        let kept = self.there()?;
+        if let (Some(kept), Some(in_force)) = (&kept, &self.in_force) {
+            in_force.permits(&kept.sha256)?;
+        }
+        Ok(kept)
+    }
+
+    /// The copy that is there, even if another policy was in force after it.
+    fn there(&self) -> Result<Option<Kept>, String> {
         let text = read_private_file(&self.file, MAX_BYTES).map_err(|error| error.to_string())?;
         let Some(text) = text else { return Ok(None) };
         let copy: Copy = serde_json::from_str(&text).map_err(|error| error.to_string())?;
@@ -107,28 +126,65 @@ impl LastGood {
         }
         let saved: jiff::Timestamp =
             copy.saved.parse().map_err(|error: jiff::Error| error.to_string())?;
-        Ok(Some(Kept { stamp: stamp(saved, &copy.sha256), sources }))
-    }
-
-    /// Removes the copy.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub(super) fn forget(&self) -> io::Result<()> {
-        remove_private_file(&self.file)
+        Ok(Some(Kept { stamp: stamp(saved, &copy.sha256), sources, sha256: copy.sha256 }))
     }
 
     /// Replaces the copy; removes it if the policy has no files. Returns what to call it.
     ///
+    /// The policy is noted first: the copy of an older one is not used even if this never ends.
+    ///
     /// # Errors
-    /// What the system says; then the copy that was there stays.
-    pub(super) fn keep(&self, texts: &[PolicyText]) -> io::Result<Option<String>> {
+    /// Why it is not kept. Then an older copy is removed, if possible: it may allow what has been revoked.
+    pub(super) fn keep(&self, texts: &[PolicyText]) -> Result<Option<String>, NotKept> {
+        let sha256 = self.hash(texts);
+        let noted = self.note(&sha256);
+        match self.replace(texts, &sha256) {
+            Ok(stamp) => {
+                // It permits this copy, should it stay.
+                let _ = self.in_force.as_ref().map(InForce::forget);
+                Ok(stamp)
+            }
+            Err(error) => Err(NotKept { error, older: self.remove_older(&sha256, noted) }),
+        }
+    }
+
+    /// Notes that a policy is in force that is not kept for this reason.
+    pub(super) fn cannot_keep(&self, texts: &[PolicyText], error: io::Error) -> NotKept {
+        // Only that: the disk may be slow.
+        let noted = self.note(&self.hash(texts));
+        let untried = error.kind().into();
+        NotKept { error, older: if noted { Older::Noted(untried) } else { Older::Usable(untried) } }
+    }
+
+    /// Returns whether it is noted that the policy with this hash is in force.
+    fn note(&self, sha256: &str) -> bool {
+        self.in_force.as_ref().is_some_and(|in_force| in_force.note(sha256).is_ok())
+    }
+
+    /// Removes the copy, unless it is of the policy with this hash.
+    fn remove_older(&self, sha256: &str, noted: bool) -> Older {
+        if self.there().is_ok_and(|there| there.is_some_and(|it| it.sha256 == sha256)) {
+            return Older::Same;
+        }
+        match remove_private_file(&self.file) {
+            Ok(()) => Older::Gone,
+            // There is no directory, so there is no copy.
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => Older::Gone,
+            Err(error) if noted => Older::Noted(error),
+            Err(error) => Older::Usable(error),
+        }
+    }
+
+    fn hash(&self, texts: &[PolicyText]) -> String {
+        hash(&self.policy, texts.iter().map(|it| (it.path.as_str(), it.text.as_str())))
+    }
+
+    fn replace(&self, texts: &[PolicyText], sha256: &str) -> io::Result<Option<String>> {
         if texts.is_empty() {
             return remove_private_file(&self.file).map(|()| None);
         }
         let saved = now();
-        let files = texts.iter().map(|it| (it.path.as_str(), it.text.as_str()));
-        let sha256 = hash(&self.policy, files);
+        let sha256 = sha256.to_owned();
         let stamp = stamp(saved, &sha256);
         let file = |it: &PolicyText| Text { path: it.path.clone(), text: it.text.clone() };
         let files = texts.iter().map(file).collect();

@@ -245,7 +245,7 @@ fn fall_back(
     let is_gone = matches!(&error, PolicyError::File(PolicyFileError::NotFound(_)));
     let Some(last) = last.filter(|_| !is_gone) else { return Err(error.into()) };
     let fails = |error, reason| NoPolicy { error, last: Some((last.path().to_owned(), reason)) };
-    let Kept { stamp, sources } = match last.read() {
+    let Kept { stamp, sources, .. } = match last.read() {
         Ok(Some(kept)) => kept,
         Ok(None) => return Err(error.into()),
         Err(reason) => return Err(fails(error, reason)),
