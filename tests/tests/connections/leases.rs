@@ -7,11 +7,12 @@ use fdbroker::{Broker, Error};
 use fdbroker_tests::postgres::select;
 use fdbroker_tests::stuck::HeldByPage;
 use fdbroker_tests::{
-    Daemon, Directory, HelperProcess, Line, PATIENCE, Peer, Postgres, needs_root, request, skip,
-    wait_for, wait_until,
+    Daemon, Directory, HelperProcess, Line, PATIENCE, Peer, Postgres, needs_root, process, request,
+    skip, wait_for, wait_until,
 };
 use fdbroker_wire::connection::{BACKEND_PID, LEASE};
 use fdbroker_wire::opcode;
+use rustix::process::Signal;
 
 use crate::resource::{SLOT, connecting, connection, logged_in, tcp};
 
@@ -159,6 +160,77 @@ fn another_user_ends_no_lease_by_the_connection_of_its_holder() {
 }
 
 #[test]
+fn a_lease_is_of_the_user_and_the_process_that_wrote_the_request() {
+    let what = "a lease is of the process that wrote the request";
+    if !needs_root(what) {
+        return;
+    }
+    let Some(server) = Postgres::start(what, TRUST) else { return };
+    let daemon = daemon(&server, "revocable = true");
+    let (connects, writes) = (HelperProcess::user(HOLDER), HelperProcess::user(STRANGER));
+    let socket = connects.open_connection(daemon.socket()).unwrap();
+    let mut writer = writes.take_over(socket.share().unwrap());
+    let mut handed_out = get(&mut writer, &daemon);
+    let listed = leases(&daemon);
+    let expected = format!(" uid={STRANGER} pid={} ", writes.pid());
+    assert!(listed.len() == 1 && listed[0].contains(&expected), "{listed:?}");
+    let number = handed_out.lease.to_string();
+    assert_eq!(daemon.run_as(HOLDER, &["revoke", &number]).status, 3);
+    assert_eq!(daemon.run_as(STRANGER, &["revoke", &number]).status, 0);
+    handed_out.ends(&server);
+    let end = daemon.log().wait_for("it is recorded", |line| line.kind == "lease-end");
+    assert_eq!((end.uid, end.by_uid), (STRANGER, Some(STRANGER)));
+}
+
+/// A process that does nothing until this is dropped.
+struct Stopped(u32);
+
+impl Stopped {
+    fn new(pid: u32) -> Self {
+        process::signal(pid, Signal::STOP);
+        Self(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        process::signal(self.0, Signal::CONT);
+    }
+}
+
+/// A policy whose connection to a server on `port` has these terms, and a device beside it.
+fn with_device(port: u16, terms: &str) -> String {
+    let null = "[resources.null]\nslot = \"open/8\"\ndevice = \"/dev/null\"\n";
+    format!("{}\n{null}\n{OPERATORS}", connecting(&tcp(port), terms))
+}
+
+#[test]
+fn a_request_of_a_process_that_has_ended_gets_no_lease() {
+    let what = "a request of a process that has ended gets no lease";
+    if !needs_root(what) {
+        return;
+    }
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = server.local_addr().unwrap().port();
+    let policy = with_device(port, "holders = 1\nwait = \"100ms\"");
+    let daemon = Daemon::open().policy(&policy).start();
+    let parent = HelperProcess::user(HOLDER);
+    // It has written and ended before the worker looks.
+    let worker = Stopped::new(daemon.worker_pid());
+    let socket = parent.open_connection(daemon.socket()).unwrap().share().unwrap();
+    let mut own = parent.take_over(&socket);
+    let mut child = HelperProcess::user(HOLDER).take_over(&socket);
+    own.send(&request::get(SLOT), &[]);
+    parent.kill();
+    drop(worker);
+    assert_eq!(child.answer().errno(), libc::EACCES);
+    let line = daemon.log().wait_for("it says why", |line| line.reason.contains("has ended"));
+    assert!(line.reason.contains("no process to tie a lease to"), "{}", line.reason);
+    assert!(leases(&daemon).is_empty());
+    let _next = connection(daemon.connect().get(SLOT), &daemon);
+}
+
+#[test]
 fn the_connections_of_a_slot_or_of_a_user_are_revoked_at_once() {
     let what = "the connections of a slot or of a user are revoked at once";
     if !needs_root(what) {
@@ -280,8 +352,11 @@ fn so_many_may_hold_a_connection_and_the_next_one_waits_until_one_is_given_back(
     operator(&daemon).end_lease(first.lease).unwrap();
     let (stream, _) = connection(next.answer(), &daemon);
     assert!(select(&stream, &[], "SELECT 1").is_ok());
-    daemon.reload(&policy(&server, daemon.directory(), "holders = 1\nwait = \"100ms\""));
+    daemon.reload(&policy(&server, daemon.directory(), "holders = 2\nwait = \"100ms\""));
+    assert_eq!(daemon.connect().get(SLOT).errno(), libc::EBUSY, "both places are still taken");
+    daemon.reload(&policy(&server, daemon.directory(), "holders = 3\nwait = \"100ms\""));
     let _third = get(&mut peer, &daemon);
+    daemon.reload(&policy(&server, daemon.directory(), "holders = 1\nwait = \"100ms\""));
     assert_eq!(daemon.connect().get(SLOT).errno(), libc::EBUSY);
     let said = daemon.run(&["get", "orders"]).err;
     let expected = "all 1 are held (`holders`), and none was given back within 100 ms (`wait`)";

@@ -14,9 +14,12 @@ const KEPT: usize = 8;
 /// A user who has fewer is one who has few.
 pub(crate) const FEW: usize = 2;
 
-/// The places of one resource.
+/// The places of one resource: how many a policy has, and who has them under any policy.
 #[derive(Clone)]
-pub(crate) struct Holders(Arc<Mutex<State>>);
+pub(crate) struct Holders {
+    state: Arc<Mutex<State>>,
+    places: usize,
+}
 
 /// A place, until this is dropped.
 pub(crate) struct HolderPlace {
@@ -24,44 +27,55 @@ pub(crate) struct HolderPlace {
     payer: Payer,
 }
 
+#[derive(Default)]
 struct State {
-    free: usize,
-    /// How many are for users who have few.
-    kept: usize,
+    taken: usize,
     /// How many each user has.
     had: BTreeMap<Payer, usize>,
     /// Who waits, in this order.
-    waiting: VecDeque<(Payer, Sender<HolderPlace>)>,
+    waiting: VecDeque<Waiter>,
+}
+
+/// One that waits for one of so many places.
+struct Waiter {
+    payer: Payer,
+    places: usize,
+    give: Sender<HolderPlace>,
 }
 
 impl Holders {
     /// So many places.
     pub(crate) fn new(places: usize) -> Self {
-        let (had, waiting) = (BTreeMap::new(), VecDeque::new());
-        Self(Arc::new(Mutex::new(State { free: places, kept: places / KEPT, had, waiting })))
+        Self { state: Arc::default(), places }
+    }
+
+    /// So many places of the same resource under another policy: those that are taken stay taken.
+    pub(crate) fn resized(&self, places: usize) -> Self {
+        Self { state: Arc::clone(&self.state), places }
     }
 
     /// Returns how many are for users who have few.
     pub(crate) fn kept(&self) -> usize {
-        self.lock().kept
+        kept(self.places)
     }
 
     /// Takes a place, if one is free that this user may have.
     pub(crate) fn try_take(&self, payer: Payer) -> Option<HolderPlace> {
-        let taken = self.lock().take(payer);
+        let taken = self.lock().take(payer, self.places);
         taken.then(|| self.place(payer))
     }
 
-    /// Takes one of those that are free, also of the last ones: the user has had it before.
-    pub(crate) fn take_again(&self, payer: Payer) -> Option<HolderPlace> {
-        let taken = self.lock().take_any(payer);
-        taken.then(|| self.place(payer))
+    /// Takes a place for a user who has had it before, also where there are fewer by now.
+    pub(crate) fn take_again(&self, payer: Payer) -> HolderPlace {
+        self.lock().count(payer);
+        self.place(payer)
     }
 
     /// Takes a place as soon as one is free that this user may have. Can be dropped.
     pub(crate) async fn take(&self, payer: Payer) -> Option<HolderPlace> {
         let (give, given) = channel();
-        self.lock().waiting.push_back((payer, give));
+        let waiter = Waiter { payer, places: self.places, give };
+        self.lock().waiting.push_back(waiter);
         self.hand_on();
         given.await.ok()
     }
@@ -77,10 +91,11 @@ impl Holders {
     /// The first one that waits and may have a place, which is taken.
     fn next(&self) -> Option<(Payer, Sender<HolderPlace>)> {
         let mut state = self.lock();
-        state.waiting.retain(|(_, give)| !give.is_closed());
-        let first = state.waiting.iter().position(|(payer, _)| state.may_take(*payer))?;
-        let (payer, give) = state.waiting.remove(first)?;
-        state.take(payer).then_some((payer, give))
+        state.waiting.retain(|waiter| !waiter.give.is_closed());
+        let may_take = |waiter: &Waiter| state.may_take(waiter.payer, waiter.places);
+        let first = state.waiting.iter().position(may_take)?;
+        let Waiter { payer, places, give } = state.waiting.remove(first)?;
+        state.take(payer, places).then_some((payer, give))
     }
 
     fn place(&self, payer: Payer) -> HolderPlace {
@@ -89,30 +104,37 @@ impl Holders {
 
     /// A panic while it is locked leaves it whole.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// How many of so many places are for users who have few.
+const fn kept(places: usize) -> usize {
+    places / KEPT
+}
+
 impl State {
-    fn may_take(&self, payer: Payer) -> bool {
+    fn may_take(&self, payer: Payer, places: usize) -> bool {
         let has_few = self.had.get(&payer).is_none_or(|had| *had < FEW);
-        self.free > if has_few { 0 } else { self.kept }
+        places.saturating_sub(self.taken) > if has_few { 0 } else { kept(places) }
     }
 
-    fn take(&mut self, payer: Payer) -> bool {
-        self.may_take(payer) && self.take_any(payer)
+    fn take(&mut self, payer: Payer, places: usize) -> bool {
+        let may_take = self.may_take(payer, places);
+        if may_take {
+            self.count(payer);
+        }
+        may_take
     }
 
-    fn take_any(&mut self, payer: Payer) -> bool {
-        let Some(free) = self.free.checked_sub(1) else { return false };
-        self.free = free;
+    fn count(&mut self, payer: Payer) {
+        self.taken = self.taken.saturating_add(1);
         let had = self.had.entry(payer).or_default();
         *had = had.saturating_add(1);
-        true
     }
 
     fn give_back(&mut self, payer: Payer) {
-        self.free = self.free.saturating_add(1);
+        self.taken = self.taken.saturating_sub(1);
         let Some(had) = self.had.get_mut(&payer) else { return };
         *had = had.saturating_sub(1);
         if *had == 0 {
@@ -203,9 +225,27 @@ mod tests {
     }
 
     #[test]
-    fn what_was_handed_out_by_a_predecessor_takes_any_place() {
+    fn places_stay_taken_when_their_number_changes() {
+        let before = Holders::new(2);
+        let held = all_of(&before, user(1));
+        assert_eq!(held.len(), 2);
+        let fewer = before.resized(1);
+        let more = fewer.resized(3);
+        let another = more.try_take(user(2));
+        assert!(another.is_some() && more.try_take(user(2)).is_none());
+        drop(held);
+        assert!(fewer.try_take(user(1)).is_none(), "its only place is taken");
+        drop(another);
+        assert!(fewer.try_take(user(1)).is_some());
+    }
+
+    #[test]
+    fn what_was_handed_out_by_a_predecessor_counts_also_beyond_the_last_place() {
         let holders = Holders::new(8);
-        let again: Vec<_> = std::iter::from_fn(|| holders.take_again(user(1))).collect();
-        assert_eq!(again.len(), 8);
+        let mut again: Vec<_> = (0..9).map(|_| holders.take_again(user(1))).collect();
+        again.pop();
+        assert!(holders.try_take(user(2)).is_none());
+        again.pop();
+        assert!(holders.try_take(user(2)).is_some());
     }
 }

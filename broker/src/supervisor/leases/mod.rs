@@ -77,11 +77,14 @@ impl Leases {
     pub(crate) fn begin(&self, offer: LeaseOffer, handed_out: BorrowedFd<'_>) -> io::Result<()> {
         let LeaseOffer { number, resource, slot, relay, terms, place, uid, payer, pid, .. } = offer;
         let (process, until_closed) = (offer.process, offer.until_closed);
+        // Without it, nothing would end the lease of a client that leaves.
+        let process = process.and_then(process_number::pidfd);
+        let process = process.ok_or_else(|| io::Error::other("its process is not known"))?;
         let charge = Arc::clone(&until_closed);
         let socket = self.duplicate(handed_out, payer, (until_closed, place))?;
-        let process = process.and_then(process_number::pidfd);
         let expires = terms.ttl.map(|ttl| (Instant::now() + ttl, SystemTime::now() + ttl));
         let since = SystemTime::now();
+        let process = Some(process);
         let lease = Lease { resource, slot, relay, uid, pid, since, expires, socket, process };
         let mirrored = lease.mirrored(number);
         // A relay ends with this supervisor.

@@ -55,8 +55,8 @@ pub(super) struct ResourceEntry {
     /// Opened once, where the policy says so.
     shared: Option<Arc<Shared>>,
     ready: Option<Arc<ReadyPool>>,
-    /// As many places as there may be holders.
-    holders: Option<Holders>,
+    /// As many places as there may be holders. They are counted for the next policy, too.
+    holders: Holders,
     numbers: Numbers,
     lane: Lane,
     waiting: Arc<AtomicUsize>,
@@ -66,11 +66,13 @@ pub(super) struct ResourceEntry {
 }
 
 impl ResourceEntry {
+    /// The leases of a `former` entry, of the same name in the policy before, keep their places.
     pub(super) fn new(
         openable: Openable,
         numbers: Numbers,
         lane: Lane,
         close_queue: &CloseQueue,
+        former: Option<&Self>,
     ) -> Self {
         let openable = Arc::new(openable);
         let shared = match openable.resource().opening {
@@ -83,7 +85,11 @@ impl ResourceEntry {
         let ready = ready.map(|terms| ReadyPool::new(terms, close_queue.clone()));
         let holders = openable.resource().lease.and_then(|terms| terms.holders);
         let holders = holders.and_then(|holders| usize::try_from(holders.get()).ok());
-        let holders = holders.map(|holders| Holders::new(holders.min(MAX_PLACES)));
+        let places = holders.map_or(usize::MAX, |holders| holders.min(MAX_PLACES));
+        let holders = match former {
+            Some(former) => former.holders.resized(places),
+            None => Holders::new(places),
+        };
         Self { openable, shared, ready, holders, numbers, lane, waiting, failures, close_queue }
     }
 
@@ -151,9 +157,9 @@ impl ResourceEntry {
         self.ready.iter().for_each(keep);
     }
 
-    /// Takes a place among the holders for somebody who has had one, where these are counted.
-    pub(super) fn place_again(&self, payer: Payer) -> Option<HolderPlace> {
-        self.holders.as_ref()?.take_again(payer)
+    /// Takes a place among the holders for somebody who has had one.
+    pub(super) fn place_again(&self, payer: Payer) -> HolderPlace {
+        self.holders.take_again(payer)
     }
 
     /// Whether the next policy can keep it as it is: what is open is what its path leads to. Can block.
@@ -192,16 +198,21 @@ impl ResourceEntry {
         if let Some(shared) = &self.shared {
             return self.open_shared(shared, caller, answer);
         }
-        let Some(holders) = &self.holders else { return self.open_now(caller, answer) };
-        if let Some(place) = holders.try_take(caller.payer) {
+        if self.openable.resource().lease.is_none() {
+            return self.open_now(caller, answer);
+        }
+        if caller.process.is_none() {
+            return self.refuse_unknown(&caller, &answer);
+        }
+        if let Some(place) = self.holders.try_take(caller.payer) {
             caller.place = Some(place);
             return self.open_now(caller, answer);
         }
         let Some(waits) = self.waits() else { return self.refuse(caller, &answer) };
-        let (entry, holders) = (self.clone(), holders.clone());
+        let entry = self.clone();
         tokio::spawn(async move {
             let wait = entry.openable.resource().lease.map_or(HANGS, |terms| terms.wait);
-            let place = timeout(wait, holders.take(caller.payer)).await;
+            let place = timeout(wait, entry.holders.take(caller.payer)).await;
             drop(waits);
             match place {
                 Ok(Some(place)) => entry.open_now(Caller { place: Some(place), ..caller }, answer),
@@ -279,6 +290,16 @@ impl ResourceEntry {
         })
     }
 
+    /// Refuses a lease that would not end with the process that asked.
+    fn refuse_unknown(&self, caller: &Caller, answer: &UnboundedSender<OpenAnswer>) {
+        let name = quoted(self.openable.name());
+        let text = format!(
+            "resource {name}: the process that asked has ended, or the kernel does not name it: there \
+             is no process to tie a lease to"
+        );
+        refuse_user(caller, OpenFailure { errno: Errno::ACCES, text }, answer);
+    }
+
     /// Everybody who may hold it does, and nobody has given it back in time.
     fn refuse_holder(&self, caller: &Caller, answer: &UnboundedSender<OpenAnswer>) {
         let resource = self.openable.resource();
@@ -288,7 +309,7 @@ impl ResourceEntry {
             "resource {name}: all {holders} are held (`holders`){last}, and none was given back within \
              {} ms (`wait`); `fdbroker leases` tells an operator who has them",
             wait.as_millis(),
-            last = but_for_the_last(self.holders.as_ref().map_or(0, Holders::kept)),
+            last = but_for_the_last(self.holders.kept()),
             name = quoted(self.openable.name())
         );
         refuse_user(caller, OpenFailure { errno: Errno::BUSY, text }, answer);

@@ -49,7 +49,7 @@ impl Opener {
         let (numbers, lanes) = (Numbers::default(), Lanes::default());
         let entry = |resource| {
             let openable = Openable::new(resource, &helpers);
-            ResourceEntry::new(openable, numbers.clone(), lanes.of(resource), &close_queue)
+            ResourceEntry::new(openable, numbers.clone(), lanes.of(resource), &close_queue, None)
         };
         let entries = resources.iter().map(entry).collect();
         Self { entries, helpers, numbers, lanes, close_queue }
@@ -82,7 +82,9 @@ impl Opener {
                     // A reload has a bound of its own.
                     let openable = Openable::new(resource, &self.helpers);
                     let (numbers, lane) = (self.numbers.clone(), self.lanes.of(resource));
-                    let entry = ResourceEntry::new(openable, numbers, lane, &self.close_queue);
+                    let former = self.of_name(&resource.name);
+                    let entry =
+                        ResourceEntry::new(openable, numbers, lane, &self.close_queue, former);
                     let tried = entry.open_once(|it| it.open(None));
                     tried.map_err(|failure| PolicyError::Resource(failure.text))?;
                     opened.extend(entry.is_open().then(|| resource.clone()));
@@ -91,8 +93,7 @@ impl Opener {
             });
         }
         let (new, gone) = (entries.len() - kept, self.entries.len().saturating_sub(kept));
-        let Self { helpers, numbers, lanes, close_queue, .. } = self.clone();
-        let opener = Self { entries, helpers, numbers, lanes, close_queue };
+        let opener = Self { entries, ..self.clone() };
         Ok((opener, Changes { kept, gone, new, opened }))
     }
 
@@ -118,7 +119,7 @@ impl Opener {
     }
 
     /// Takes a place among the holders of a resource, for a lease of a predecessor's, whose number is not used
-    /// again. `None` if they are not counted, or there is no such resource any more.
+    /// again. `None` if there is no such resource any more.
     pub(crate) fn hold(
         &self,
         name: &str,
@@ -126,7 +127,11 @@ impl Opener {
         payer: Payer,
     ) -> Option<HolderPlace> {
         self.numbers.skip(number);
-        self.entries.iter().find(|entry| entry.openable.name() == name)?.place_again(payer)
+        Some(self.of_name(name)?.place_again(payer))
+    }
+
+    fn of_name(&self, name: &str) -> Option<&ResourceEntry> {
+        self.entries.iter().find(|entry| entry.openable.name() == name)
     }
 
     /// The names of those that are opened once and have failed.

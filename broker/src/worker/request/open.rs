@@ -31,8 +31,7 @@ pub(crate) async fn open(
     let generation = context.rules.generation;
     let by = context.requester.asking();
     let process = by.process.as_ref().map(|process| process.as_fd());
-    let uid = context.requester.connection().uid;
-    let asker = Asker { uid, payer, pid: by.pid, process };
+    let asker = Asker { uid: by.uid, payer, pid: by.pid, process };
     let opened = worker.link.open(generation, index, resource, asker, charge).await;
     match opened {
         Ok(opened) => {
