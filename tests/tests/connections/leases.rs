@@ -324,7 +324,7 @@ fn all_leases_of_a_user_are_listed_and_revoked_however_many_there_are() {
     // A line of the list is long with such a name.
     let name = "o".repeat(60);
     let policy = connecting(&tcp(port), "revocable = true").replace("orders", &name);
-    let daemon = Daemon::open().policy(&format!("{policy}\n{OPERATORS}")).start();
+    let daemon = Daemon::open().policy(&format!("{policy}\n{}", crate::tls::OPERATORS)).start();
     let mut peer = daemon.connect();
     // The lease does not end when the caller's copy is closed.
     (0..MANY).for_each(|_| drop(connection(peer.get(SLOT), &daemon)));
