@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod acl;
 mod credential;
 mod error;
 mod kinship;
@@ -31,6 +32,7 @@ mod swap;
 mod writers;
 
 pub use account::{AccountError, Identity, account, account_by};
+pub use acl::{AclEntry, read_acl, write_acl};
 pub use credential::{CredentialFault, certificate_fault, credential_fault, open_credential};
 pub use error::PolicyFileError;
 pub use fdbroker_policy::unit_of_cgroup;

@@ -1,21 +1,12 @@
 //! Whom the access control list of a directory (acl(5)) lets write, beside its owner and everybody.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
-use rustix::fs::{Stat, getxattr};
+use rustix::fs::Stat;
 use rustix::io::Errno;
 
-const NAME: &str = "system.posix_acl_access";
-/// The only version there is: see linux/posix_acl_xattr.h, as for the layout.
-const VERSION: u32 = 2;
-const ENTRY: usize = 8;
-/// The kernel's limit of extended attributes.
-const LONGEST: usize = 65_536;
+use crate::acl::{AclEntry, read_acl};
 
-const USER: u16 = 0x02;
-const GROUP: u16 = 0x04;
-const NAMED_GROUP: u16 = 0x08;
-const MASK: u16 = 0x10;
 const WRITES: u16 = 0o2;
 const GROUP_WRITES: u32 = 0o020;
 
@@ -29,12 +20,10 @@ pub(super) struct Writers {
 impl Writers {
     /// Those of a directory that is open, with O_PATH too. Without a list, they are those of its mode.
     pub(super) fn of(directory: BorrowedFd<'_>, stat: &Stat) -> Result<Self, Errno> {
-        // fgetxattr(2) takes no descriptor that was opened with O_PATH.
-        let name = format!("/proc/self/fd/{}", directory.as_raw_fd());
-        let mut bytes = Vec::with_capacity(LONGEST);
-        match getxattr(name, NAME, rustix::buffer::spare_capacity(&mut bytes)) {
-            Ok(_) => Self::parse(&bytes, stat.st_gid).ok_or(Errno::INVAL),
-            Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(Self::of_mode(stat)),
+        let read = read_acl(directory);
+        match read.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL)) {
+            Ok(Some(entries)) => Ok(Self::of_list(&entries, stat.st_gid)),
+            Ok(None) | Err(Errno::OPNOTSUPP) => Ok(Self::of_mode(stat)),
             Err(errno) => Err(errno),
         }
     }
@@ -47,64 +36,51 @@ impl Writers {
         }
     }
 
-    /// `None` if this is no list.
-    fn parse(bytes: &[u8], gid: u32) -> Option<Self> {
-        let (version, entries) = bytes.split_first_chunk()?;
-        let (entries, rest) = entries.as_chunks::<ENTRY>();
-        if u32::from_le_bytes(*version) != VERSION || !rest.is_empty() {
-            return None;
-        }
-        let entries = || entries.iter().map(entry);
-        let is_masked = entries().any(|(tag, permits, _)| tag == MASK && permits & WRITES == 0);
+    fn of_list(entries: &[AclEntry], gid: u32) -> Self {
+        let writes = |entry: &&AclEntry| entry.permits & WRITES != 0;
+        let mask = entries.iter().find(|entry| entry.tag == AclEntry::MASK);
         let mut writers = Self::default();
-        for (tag, _, id) in entries().filter(|(_, permits, _)| permits & WRITES != 0 && !is_masked)
-        {
-            match tag {
-                USER => writers.users.push(id),
-                GROUP => writers.groups.push(gid),
-                NAMED_GROUP => writers.groups.push(id),
+        if mask.is_some_and(|mask| !writes(&mask)) {
+            return writers;
+        }
+        for entry in entries.iter().filter(writes) {
+            match entry.tag {
+                AclEntry::USER => writers.users.push(entry.id),
+                AclEntry::GROUP => writers.groups.push(gid),
+                AclEntry::NAMED_GROUP => writers.groups.push(entry.id),
                 _ => {}
             }
         }
-        Some(writers)
+        writers
     }
-}
-
-/// The tag, what it permits, and for whom.
-fn entry([a, b, c, d, e, f, g, h]: &[u8; ENTRY]) -> (u16, u16, u32) {
-    let id = u32::from_le_bytes([*e, *f, *g, *h]);
-    (u16::from_le_bytes([*a, *b]), u16::from_le_bytes([*c, *d]), id)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn writers(entries: &[(u16, u16, u32)]) -> Option<Writers> {
-        let mut bytes = VERSION.to_le_bytes().to_vec();
-        for (tag, permits, id) in entries {
-            bytes.extend(tag.to_le_bytes().into_iter().chain(permits.to_le_bytes()));
-            bytes.extend(id.to_le_bytes());
-        }
-        Writers::parse(&bytes, 7)
+    const USER: u16 = AclEntry::USER;
+    const GROUP: u16 = AclEntry::GROUP;
+    const NAMED_GROUP: u16 = AclEntry::NAMED_GROUP;
+    const MASK: u16 = AclEntry::MASK;
+
+    fn writers(entries: &[(u16, u16, u32)]) -> Writers {
+        let entry = |(tag, permits, id): &(u16, u16, u32)| AclEntry {
+            tag: *tag,
+            id: *id,
+            permits: *permits,
+        };
+        let entries: Vec<_> = entries.iter().map(entry).collect();
+        Writers::of_list(&entries, 7)
     }
 
     #[test]
     fn a_list_names_who_may_write_unless_the_mask_takes_it() {
         let named = [(USER, 6, 70_001), (USER, 5, 70_002), (GROUP, 5, 0), (NAMED_GROUP, 2, 70_003)];
         let found = Writers { users: vec![70_001], groups: vec![70_003] };
-        assert_eq!(writers(&[&named[..], &[(MASK, 7, 0)]].concat()), Some(found));
-        assert_eq!(writers(&[&named[..], &[(MASK, 5, 0)]].concat()), Some(Writers::default()));
-        let groups = Some(Writers { users: vec![], groups: vec![7] });
+        assert_eq!(writers(&[&named[..], &[(MASK, 7, 0)]].concat()), found);
+        assert_eq!(writers(&[&named[..], &[(MASK, 5, 0)]].concat()), Writers::default());
+        let groups = Writers { users: vec![], groups: vec![7] };
         assert_eq!(writers(&[(GROUP, 7, 0)]), groups, "the directory's own");
-    }
-
-    #[test]
-    fn what_is_no_list_is_none() {
-        let list = [2, 0, 0, 0, 2, 0, 6, 0, 1, 0, 0, 0];
-        assert_ne!(Writers::parse(&list, 7), None);
-        assert_eq!(Writers::parse(&list[..9], 7), None);
-        assert_eq!(Writers::parse(&[3, 0, 0, 0], 7), None);
-        assert_eq!(Writers::parse(&[], 7), None);
     }
 }

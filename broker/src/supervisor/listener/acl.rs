@@ -5,27 +5,17 @@
 //! nothing for a socket and which no operator writes: by that they are found again, also by a later broker.
 
 use std::collections::BTreeSet;
-use std::io::{self, ErrorKind};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::io;
+use std::os::fd::BorrowedFd;
 
+use fdbroker_host::{AclEntry, read_acl, write_acl};
 use fdbroker_policy::Uid;
-use rustix::fs::{XattrFlags, fstat, getxattr, setxattr};
-use rustix::io::Errno;
+use rustix::fs::fstat;
 
-const NAME: &str = "system.posix_acl_access";
-/// The only version there is: see linux/posix_acl_xattr.h, as for the layout.
-const VERSION: u32 = 2;
-const ENTRY: usize = 8;
-/// How long a list may be that is read: the kernel's limit of extended attributes.
-const LONGEST: usize = 65_536;
-
-const OWNER: u16 = 0x01;
-const USER: u16 = 0x02;
-const GROUP: u16 = 0x04;
-const NAMED_GROUP: u16 = 0x08;
-const MASK: u16 = 0x10;
-const OTHERS: u16 = 0x20;
-const NOBODY: u32 = u32::MAX;
+const USER: u16 = AclEntry::USER;
+const GROUP: u16 = AclEntry::GROUP;
+const MASK: u16 = AclEntry::MASK;
+const NOBODY: u32 = AclEntry::NOBODY;
 
 /// What an entry of ours permits.
 const SHUT_OUT: u16 = 0o1;
@@ -34,25 +24,15 @@ const SHUT_OUT: u16 = 0o1;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Acl(Vec<AclEntry>);
 
-/// The order is that in which the kernel wants them.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct AclEntry {
-    tag: u16,
-    id: u32,
-    permits: u16,
-}
-
 impl Acl {
     /// That of a file that is open, with O_PATH too.
     ///
     /// # Errors
     /// As getxattr(2): among others when its file system has no access control lists.
     pub(super) fn of(file: BorrowedFd<'_>) -> io::Result<Self> {
-        let mut bytes = Vec::with_capacity(LONGEST);
-        match getxattr(by_number(file), NAME, rustix::buffer::spare_capacity(&mut bytes)) {
-            Ok(_) => Self::parse(&bytes).ok_or_else(|| ErrorKind::InvalidData.into()),
-            Err(Errno::NODATA) => Ok(Self::of_mode(fstat(file)?.st_mode)),
-            Err(error) => Err(error.into()),
+        match read_acl(file)? {
+            Some(entries) => Ok(Self(entries)),
+            None => Ok(Self::of_mode(fstat(file)?.st_mode)),
         }
     }
 
@@ -61,7 +41,7 @@ impl Acl {
     /// # Errors
     /// As setxattr(2).
     pub(super) fn apply(&self, file: BorrowedFd<'_>) -> io::Result<()> {
-        Ok(setxattr(by_number(file), NAME, &self.to_bytes(), XattrFlags::empty())?)
+        write_acl(file, &self.0)
     }
 
     /// The same with exactly these users shut out. One who has an entry of the operator's keeps it.
@@ -83,7 +63,8 @@ impl Acl {
 
     /// A list with names in it has a mask. One without needs none, and is no more than a mode.
     fn with_fitting_mask(mut self) -> Self {
-        let has_names = self.0.iter().any(|entry| matches!(entry.tag, USER | NAMED_GROUP));
+        let has_names =
+            self.0.iter().any(|entry| matches!(entry.tag, USER | AclEntry::NAMED_GROUP));
         let mask = self.0.iter().position(|entry| entry.tag == MASK);
         match mask {
             Some(at) if !has_names => {
@@ -109,42 +90,7 @@ impl Acl {
             let permits = u16::try_from(mode >> shift & 0o7).unwrap_or(0);
             AclEntry { tag, id: NOBODY, permits }
         };
-        Self(vec![entry(OWNER, 6), entry(GROUP, 3), entry(OTHERS, 0)])
-    }
-
-    fn parse(bytes: &[u8]) -> Option<Self> {
-        let (version, entries) = bytes.split_first_chunk()?;
-        if u32::from_le_bytes(*version) != VERSION {
-            return None;
-        }
-        let (entries, rest) = entries.as_chunks::<ENTRY>();
-        rest.is_empty().then(|| Self(entries.iter().map(AclEntry::parse).collect()))
-    }
-
-    fn to_bytes(&self) -> Vec<u8> {
-        let entries = self.0.iter().flat_map(|entry| entry.to_bytes());
-        VERSION.to_le_bytes().into_iter().chain(entries).collect()
-    }
-}
-
-/// A name of an open file: fgetxattr(2) takes no descriptor that was opened with O_PATH.
-fn by_number(file: BorrowedFd<'_>) -> String {
-    format!("/proc/self/fd/{}", file.as_raw_fd())
-}
-
-impl AclEntry {
-    fn parse([a, b, c, d, e, f, g, h]: &[u8; ENTRY]) -> Self {
-        Self {
-            tag: u16::from_le_bytes([*a, *b]),
-            permits: u16::from_le_bytes([*c, *d]),
-            id: u32::from_le_bytes([*e, *f, *g, *h]),
-        }
-    }
-
-    fn to_bytes(self) -> [u8; ENTRY] {
-        let ([a, b], [c, d]) = (self.tag.to_le_bytes(), self.permits.to_le_bytes());
-        let [e, f, g, h] = self.id.to_le_bytes();
-        [a, b, c, d, e, f, g, h]
+        Self(vec![entry(AclEntry::OWNER, 6), entry(GROUP, 3), entry(AclEntry::OTHERS, 0)])
     }
 }
 
@@ -157,14 +103,6 @@ mod tests {
 
     fn users<const N: usize>(users: [Uid; N]) -> BTreeSet<Uid> {
         users.into()
-    }
-
-    #[test]
-    fn a_list_is_read_as_it_was_written() {
-        let list = Acl::of_mode(0o666).shutting_out(&users([ALICE, BOB]));
-        assert_eq!(Acl::parse(&list.to_bytes()), Some(list));
-        assert_eq!(Acl::parse(&[2, 0, 0, 0, 1]), None);
-        assert_eq!(Acl::parse(&[3, 0, 0, 0]), None);
     }
 
     #[test]
