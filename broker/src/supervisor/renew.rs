@@ -128,7 +128,8 @@ impl Supervisor {
 
     /// Takes the new policy over and hands it to the worker; or leaves everything as it was.
     pub(crate) fn reloaded(&mut self, (outcome, askers): Done, mut serving: Option<&mut Link>) {
-        if askers.iter().all(|asker| *asker == Asker::Names) && outcome.is_err() {
+        let is_of_names = askers.iter().all(|asker| *asker == Asker::Names);
+        if is_of_names && outcome.is_err() {
             self.retry.again();
             if matches!(outcome, Err(ReloadError::NoNews)) {
                 self.reloads.begin(&self.source, &self.opener);
@@ -139,11 +140,9 @@ impl Supervisor {
             self.records.suffice(&fresh.source.policy)?;
             Ok(fresh)
         });
-        let first = outcome.as_ref().map(|_| ()).map_err(first_line);
+        let is_as_before = self.reloads.note(outcome.as_ref().map(|_| ()).map_err(first_line));
         // Names are looked up again and again, for ever if need be.
-        let is_known = askers.iter().all(|asker| *asker == Asker::Names)
-            && first.as_ref().err().is_some_and(|first| self.reloads.last_failed_by(first));
-        self.reloads.note(first.as_ref().copied().map_err(String::as_str));
+        let is_known = is_of_names && is_as_before;
         let outcome = match outcome {
             Ok(fresh) => Ok(self.take_over(*fresh, serving.as_deref_mut())),
             Err(error) if is_known => Err(failure(&error)),

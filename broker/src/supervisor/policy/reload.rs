@@ -152,16 +152,13 @@ impl Reloads {
         }
     }
 
-    /// Notes what became of one; a failure with its reason.
-    pub(crate) fn note(&mut self, outcome: Result<(), &str>) {
+    /// Notes what became of one; a failure with its reason. Returns whether the same became of the last one.
+    pub(crate) fn note(&mut self, outcome: Result<(), String>) -> bool {
         let now = Moment::new(Moment::from(SystemTime::now()).seconds(), 0);
-        self.last = Some((now, outcome.map_err(shortened)));
-    }
-
-    /// Whether the last one has failed for this reason.
-    pub(crate) fn last_failed_by(&self, reason: &str) -> bool {
-        let last = self.last.as_ref().and_then(|(_, outcome)| outcome.as_ref().err());
-        last.is_some_and(|last| *last == shortened(reason))
+        let outcome =
+            outcome.map_err(|reason| reason.chars().take(LONGEST_REASON).collect::<String>());
+        let before = self.last.replace((now, outcome.clone()));
+        before.is_some_and(|(_, before)| before == outcome)
     }
 
     /// What became of the last one, on one line.
@@ -198,10 +195,6 @@ impl Reloads {
             }
         }
     }
-}
-
-fn shortened(reason: &str) -> String {
-    reason.chars().take(LONGEST_REASON).collect()
 }
 
 /// The policy in force, with the names that are known now.
