@@ -52,6 +52,7 @@ fn control() -> impl Strategy<Value = Control<u32>> {
         tally.prop_map(Control::Closed),
         setup().prop_map(Control::Policy),
         any::<u32>().prop_map(|ticket| Control::Reload { ticket }),
+        any::<u32>().prop_map(|ticket| Control::Left { ticket }),
         (any::<(u32, u32)>(), report).prop_map(|((ticket, generation), outcome)| {
             Control::Reloaded { ticket, generation, outcome }
         }),

@@ -93,6 +93,7 @@ impl Supervisor {
                     let _ = answers.send(stale(ticket));
                 }
             }
+            Control::Left { ticket } => self.opener.withdraw(self.unclosed.worker(), ticket),
             Control::Reload { ticket } => self.reload(Asker::Session(ticket)),
             Control::InForce { generation } => self.in_force(generation),
             Control::Note { tag, pid, mut process } => {

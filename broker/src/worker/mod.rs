@@ -217,6 +217,7 @@ async fn run_tasks(
         () = worker.log().keep_flushing() => Ok(()),
         () = worker.audit.keep_counting() => Ok(()),
         () = write::resend_copies(&worker.link, &worker.slots) => Ok(()),
+        () = write::withdraw_questions(&worker.link) => Ok(()),
         () = owner_changes::run_timers(&worker) => Ok(()),
         result = heartbeat::answer(&worker.heartbeat, &worker.link) => result,
         () = worker.connections.announce(&worker.link, &worker.close_queue) => Ok(()),

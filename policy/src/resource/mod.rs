@@ -48,6 +48,12 @@ pub struct Resource {
 impl Resource {
     /// How long a caller waits if the policy does not say.
     pub const DEFAULT_OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+
+    /// Whether only so many callers may have it at once, so that others wait for a place among the holders.
+    #[must_use]
+    pub fn counts_holders(&self) -> bool {
+        self.lease.is_some_and(|terms| terms.holders.is_some())
+    }
 }
 
 /// The position of a resource in its policy, in the order of the file, from 0.

@@ -231,6 +231,21 @@ fn a_request_of_a_process_that_has_ended_gets_no_lease() {
 }
 
 #[test]
+fn callers_that_leave_while_they_wait_for_a_place_keep_nothing_from_their_user() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = server.local_addr().unwrap().port();
+    let policy = with_device(port, "holders = 1\nwait = \"1h\"");
+    let daemon = Daemon::open().policy(&policy).start();
+    let _held = connection(daemon.connect().get(SLOT), &daemon);
+    let mut leave: Vec<_> = (0..8).map(|_| daemon.connect()).collect();
+    leave.iter_mut().for_each(|peer| peer.send_and_be_read(&request::get(SLOT)));
+    let mut other = daemon.connect();
+    assert_eq!(other.get((1, 8)).errno(), libc::EBUSY, "so many wait at once");
+    drop(leave);
+    wait_until("a device is opened again", || other.get((1, 8)).errno() == 0);
+}
+
+#[test]
 fn the_connections_of_a_slot_or_of_a_user_are_revoked_at_once() {
     let what = "the connections of a slot or of a user are revoked at once";
     if !needs_root(what) {

@@ -51,6 +51,7 @@ const FLOOD: i16 = 123;
 const HOLD: i16 = 124;
 const DURABLE: i16 = 125;
 const HERE_ONLY: i16 = 126;
+const LEFT: i16 = 127;
 
 /// A message between worker and supervisor.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -90,6 +91,12 @@ pub enum Control<F> {
         pid: i32,
         /// The process itself (a pidfd), where the kernel names it.
         process: Option<F>,
+    },
+    /// Worker: the caller of an [`Control::Open`] has left. If that waits for a place among the holders, it
+    /// is answered at once.
+    Left {
+        /// The question's.
+        ticket: u32,
     },
     /// Supervisor: the answer to an [`Control::Open`].
     Opened {
@@ -252,6 +259,10 @@ impl<F> Control<F> {
                 out.u32(generation).u32(resource).u32(ticket).u32(uid).u32(pid.unsigned_abs());
                 (OPEN, process)
             }
+            Self::Left { ticket } => {
+                out.u32(ticket);
+                (LEFT, None)
+            }
             Self::Leases { ticket, after } => {
                 out.u32(ticket).u64(after);
                 (LEASES, None)
@@ -382,6 +393,7 @@ impl<F> Control<F> {
                 pid: i32::try_from(fields.u32()?).ok()?,
                 process: descriptor,
             },
+            LEFT => Self::Left { ticket: fields.u32()? },
             LEASES => Self::Leases { ticket: fields.u32()?, after: fields.u64()? },
             END_LEASE => Self::EndLease {
                 ticket: fields.u32()?,

@@ -20,6 +20,7 @@ use super::lanes::{Lane, MAX_OF_KIND, MAX_OPENING, Permits};
 use super::openable::Openable;
 use super::ready::ReadyPool;
 use super::shared::Shared;
+use super::withdrawals::Withdrawals;
 use crate::fd::{CloseQueue, PeerFd};
 use crate::payer::Payer;
 use crate::supervisor::deposits::unclosed::OpeningNotice;
@@ -194,7 +195,12 @@ impl ResourceEntry {
     }
 
     /// Opens it for a caller, once there is a place among the holders.
-    pub(super) fn open(&self, mut caller: Caller, answer: UnboundedSender<OpenAnswer>) {
+    pub(super) fn open(
+        &self,
+        mut caller: Caller,
+        answer: UnboundedSender<OpenAnswer>,
+        withdrawals: &Withdrawals,
+    ) {
         if let Some(shared) = &self.shared {
             return self.open_shared(shared, caller, answer);
         }
@@ -209,10 +215,16 @@ impl ResourceEntry {
             return self.open_now(caller, answer);
         }
         let Some(waits) = self.waits() else { return self.refuse(caller, &answer) };
+        let mut question = withdrawals.enter((caller.worker, caller.ticket));
         let entry = self.clone();
         tokio::spawn(async move {
             let wait = entry.openable.resource().lease.map_or(HANGS, |terms| terms.wait);
-            let place = timeout(wait, entry.holders.take(caller.payer)).await;
+            let place = tokio::select! {
+                place = timeout(wait, entry.holders.take(caller.payer)) => place,
+                () = question.withdrawn() => return refuse_user(&caller, has_left(), &answer),
+                // The worker has gone.
+                () = answer.closed() => return,
+            };
             drop(waits);
             match place {
                 Ok(Some(place)) => entry.open_now(Caller { place: Some(place), ..caller }, answer),
@@ -376,6 +388,11 @@ fn refuse_user(caller: &Caller, failure: OpenFailure, answer: &UnboundedSender<O
     let (outcome, said, lease) = (Err(failure), None, None);
     // A closed channel means that the worker has gone, and its question with it.
     let _ = answer.send(OpenAnswer { ticket: caller.ticket, outcome, said, lease });
+}
+
+/// The answer to a caller that has left. It ends the charge of the question; nobody reads it.
+fn has_left() -> OpenFailure {
+    OpenFailure { errno: Errno::AGAIN, text: "the caller has left".to_owned() }
 }
 
 /// Which places a user who has many does not get.

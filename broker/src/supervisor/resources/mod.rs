@@ -18,3 +18,4 @@ pub(crate) mod pool;
 mod ready;
 mod sealed;
 mod shared;
+mod withdrawals;

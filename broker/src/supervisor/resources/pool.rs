@@ -15,6 +15,7 @@ use super::entry::{OpenAnswer, ResourceEntry};
 use super::failure::OpenFailure;
 use super::lanes::Lanes;
 use super::openable::Openable;
+use super::withdrawals::Withdrawals;
 use crate::fd::CloseQueue;
 use crate::payer::Payer;
 use crate::supervisor::leases::holders::HolderPlace;
@@ -31,6 +32,7 @@ pub(crate) struct Opener {
     /// For the leases of all resources.
     numbers: Numbers,
     lanes: Lanes,
+    withdrawals: Withdrawals,
     close_queue: CloseQueue,
 }
 
@@ -52,7 +54,8 @@ impl Opener {
             ResourceEntry::new(openable, numbers.clone(), lanes.of(resource), &close_queue, None)
         };
         let entries = resources.iter().map(entry).collect();
-        Self { entries, helpers, numbers, lanes, close_queue }
+        let withdrawals = Withdrawals::default();
+        Self { entries, helpers, numbers, lanes, withdrawals, close_queue }
     }
 
     /// Opens those that are opened at start, each within its `open_timeout`. Returns what failed.
@@ -161,11 +164,16 @@ impl Opener {
         self.entries.iter().for_each(|entry| entry.keep_ready(told));
     }
 
+    /// A caller of this worker has left. If it waits for a place among the holders, it waits no longer.
+    pub(crate) fn withdraw(&self, worker: u32, ticket: u32) {
+        self.withdrawals.withdraw((worker, ticket));
+    }
+
     /// Opens resource number `position` of the policy for a caller, and sends the result to `answer`.
     pub(crate) fn open(&self, position: u32, caller: Caller, answer: &UnboundedSender<OpenAnswer>) {
         let entry = usize::try_from(position).ok().and_then(|position| self.entries.get(position));
         match entry {
-            Some(entry) => entry.open(caller, answer.clone()),
+            Some(entry) => entry.open(caller, answer.clone(), &self.withdrawals),
             // A closed channel means that the worker has gone, and its question with it.
             None => drop(answer.send(unknown(caller.ticket, position))),
         }

@@ -107,9 +107,21 @@ impl Session {
         if pause.is_zero() {
             return Ok(());
         }
+        self.during(worker, tokio::time::sleep(pause)).await
+    }
+
+    /// Waits for something that can be dropped.
+    ///
+    /// # Errors
+    /// If the peer leaves before that.
+    pub(crate) async fn during<T>(
+        &mut self,
+        worker: &Worker,
+        awaited: impl Future<Output = T>,
+    ) -> Result<T, Disconnected> {
         tokio::select! {
             biased;
-            () = tokio::time::sleep(pause) => Ok(()),
+            done = awaited => Ok(done),
             () = self.inbox.departed(shared(worker)) => Err(Disconnected),
         }
     }

@@ -6,19 +6,21 @@
 use std::pin::pin;
 use std::rc::Rc;
 
-use fdbroker_policy::Right;
-use fdbroker_wire::{Index, MAX_PAYLOAD, Slot, Tag};
+use fdbroker_policy::{Resource, ResourceIndex, Right};
+use fdbroker_wire::{Index, MAX_PAYLOAD, Opened, Slot, Tag};
 
 use super::admission::Admission;
 use super::answer::Answer;
 use super::batch::{BatchBuilder, BatchReply, Found};
 use super::context::RequestContext;
 use super::decision::Requester;
-use super::error::Denial;
+use super::error::{Denial, Failure};
 use super::open::open;
 use super::place::Place;
 use super::runs::{self, Question};
 use super::takers;
+use crate::fd::PeerFd;
+use crate::log::{Kind, Verdict};
 use crate::worker::disconnected::Disconnected;
 use crate::worker::peer::session::Session;
 use crate::worker::state::Worker;
@@ -131,6 +133,23 @@ fn may_be_taken(
         .map_err(|failure| context.deny(failure))
 }
 
+/// Opens a resource. A caller that waits for a place among the holders may leave, and waits no longer then.
+async fn until_open(
+    context: &RequestContext<'_>,
+    session: &mut Session,
+    resource: (ResourceIndex, &Resource),
+) -> Result<Result<Option<Box<Opened<PeerFd>>>, Failure>, Disconnected> {
+    let opens = open(context, resource);
+    if !resource.1.counts_holders() {
+        return Ok(opens.await);
+    }
+    let opened = session.during(context.worker, opens).await;
+    opened.inspect_err(|Disconnected| {
+        // It is not answered in any case.
+        let _ = context.record(Kind::Open, Verdict::Failed, "its caller has left");
+    })
+}
+
 /// Opens the resource in a slot, or gets the slot when the turn on its serial tag has come.
 async fn wait(
     worker: &Worker,
@@ -158,7 +177,7 @@ async fn wait(
             runs::get(worker, question, &[slot.index], batch);
             return Ok(());
         };
-        let opened = match open(&context, resource).await {
+        let opened = match until_open(&context, session, resource).await? {
             Ok(None) => continue,
             Ok(Some(opened)) => context.record_handed_out(&opened).map(|()| opened),
             Err(failure) => Err(failure),

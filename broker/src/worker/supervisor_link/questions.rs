@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use fdbroker_policy::{Opening, Uid};
 use fdbroker_wire::{Errno, Opened};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::openings::Openings;
 use crate::fd::{Depositor, PeerFd};
@@ -32,8 +32,17 @@ pub(crate) struct Questions {
     reloading: RefCell<HashMap<u32, oneshot::Sender<Reloaded>>>,
     asking: RefCell<HashMap<u32, oneshot::Sender<Told>>>,
     next_ticket: Cell<u32>,
+    /// Questions for resources whose requests have ended, of which the supervisor is to be told.
+    left: RefCell<Vec<u32>>,
+    has_left: Notify,
     /// What has been opened, and the supervisor has still to close.
     pub(crate) openings: Openings,
+}
+
+/// A question for a resource whose request still waits. If this is dropped before the answer, the question is withdrawn.
+pub(super) struct Asked<'a> {
+    questions: &'a Questions,
+    ticket: u32,
 }
 
 /// A request that waits for a resource.
@@ -70,6 +79,16 @@ impl Waiter {
     }
 }
 
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        let Self { questions, ticket } = self;
+        if questions.opening.borrow().contains_key(ticket) {
+            questions.left.borrow_mut().push(*ticket);
+            questions.has_left.notify_one();
+        }
+    }
+}
+
 impl Questions {
     /// Returns the ticket of a question for a resource, and what receives the answer.
     pub(super) fn open(
@@ -82,6 +101,22 @@ impl Questions {
         let ticket = self.ticket();
         self.opening.borrow_mut().insert(ticket, Waiter { answer, opening, uid, payer, charge });
         (ticket, opened)
+    }
+
+    /// A question for a resource that can be withdrawn was sent.
+    pub(super) fn asked(&self, ticket: u32) -> Asked<'_> {
+        Asked { questions: self, ticket }
+    }
+
+    /// Returns the tickets of questions whose requests have ended, once there are any. Can be dropped.
+    pub(super) async fn left(&self) -> Vec<u32> {
+        loop {
+            let left = self.left.take();
+            if !left.is_empty() {
+                return left;
+            }
+            self.has_left.notified().await;
+        }
     }
 
     /// A question for a resource was not sent.
@@ -160,6 +195,23 @@ mod tests {
         questions.opened(ticket, Ok(opened(&close_queue, 3)));
         let opened = answer.await.unwrap().unwrap();
         assert_eq!((&opened.payload()[..], opened.descriptors().count()), (&b"what it is"[..], 4));
+    }
+
+    #[tokio::test]
+    async fn a_question_is_withdrawn_if_its_request_ends_before_the_answer() {
+        let (questions, close_queue) = (Questions::default(), CloseQueue::new());
+        let quotas = Quotas::new(&Settings::default(), 4096);
+        let ask = || {
+            let charge = quotas.opening(USER).unwrap();
+            questions.open(Opening::PerRequest, (USER.uid(), USER), charge)
+        };
+        let (answered, _answer) = ask();
+        let asked = questions.asked(answered);
+        questions.opened(answered, Ok(opened(&close_queue, 0)));
+        drop(asked);
+        let (leaves, _answer) = ask();
+        drop(questions.asked(leaves));
+        assert_eq!(questions.left().await, [leaves]);
     }
 
     #[test]

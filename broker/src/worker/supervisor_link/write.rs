@@ -109,6 +109,7 @@ impl SupervisorLink {
         let guard = timeout_at(until, self.lock()).await.map_err(late)?;
         let (ticket, opened) = self.questions.open(resource.opening, (uid, payer), charge);
         let process = process.filter(|_| resource.lease.is_some());
+        let may_wait = resource.counts_holders();
         let resource = index.0;
         let message = Control::Open { generation, resource, ticket, uid: uid.0, pid, process };
         if guard.send(message, SendPatience::until(until)).await.is_err() {
@@ -116,6 +117,7 @@ impl SupervisorLink {
             return Err(again());
         }
         drop(guard);
+        let _asked = may_wait.then(|| self.questions.asked(ticket));
         timeout_at(until, opened).await.map_err(late)?.unwrap_or_else(|_| Err(again()))
     }
 
@@ -154,6 +156,17 @@ impl SupervisorLink {
     /// Waits until the supervisor cannot be written to any more.
     pub(crate) async fn broken(&self) {
         self.broken.notified().await;
+    }
+}
+
+/// Tells the supervisor of callers that have left while they may have waited for a place among the
+/// holders. Never ends.
+pub(crate) async fn withdraw_questions(link: &SupervisorLink) {
+    loop {
+        for ticket in link.questions.left().await {
+            // It fails when the supervisor has gone; then this worker ends too.
+            let _ = link.lock().await.control(Control::Left { ticket }).await;
+        }
     }
 }
 
