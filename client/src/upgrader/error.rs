@@ -100,6 +100,14 @@ pub enum UpgradeError {
         /// Where it is bound.
         found: Address,
     },
+    /// Nobody can reach the inherited listening socket of this name any more. It was shut down, or its path has gone or
+    /// is another file by now.
+    Dead {
+        /// The name.
+        name: String,
+        /// Why, in words.
+        why: &'static str,
+    },
     /// A later version of this library left the deposit of this name, or it is damaged.
     Unreadable {
         /// The name.
@@ -211,6 +219,12 @@ impl fmt::Display for UpgradeError {
                 f,
                 "{name} is bound at {found}, and not at {}: remove the name first to bind it there, or take it wherever it is, with any_address",
                 Listed(asked),
+                name = quoted(name)
+            ),
+            Self::Dead { name, why } => write!(
+                f,
+                "{name}: nobody can reach the inherited socket any more: {why}; make it again with listen or \
+                 listen_with, where its address is free, or remove the name",
                 name = quoted(name)
             ),
             Self::Unreadable { name } => write!(

@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use fdbroker_wire::Index;
 
 use super::payload::{Found, Record};
+use super::socket_file::SocketFile;
 use super::{ConnectionState, Role, UpgradeError};
 use crate::Deposit;
 
@@ -25,7 +26,7 @@ pub(crate) struct Inventory {
     unwanted: BTreeSet<Index>,
     /// Listening sockets that are at the broker, by their names. They are deposited again at a
     /// broker that was restarted: no other process could make them while this one serves.
-    spares: BTreeMap<String, OwnedFd>,
+    spares: BTreeMap<String, Contents>,
     /// Every slot that holds something, of ours or of others.
     taken: BTreeSet<Index>,
     /// Below this, every slot is taken.
@@ -59,6 +60,8 @@ pub(crate) enum Held {
 pub(crate) struct Contents {
     pub(crate) descriptor: Option<OwnedFd>,
     pub(crate) state: ConnectionState,
+    /// The file of a Unix socket that others come to.
+    pub(crate) file: Option<SocketFile>,
 }
 
 /// What is left to do at the broker.
@@ -92,8 +95,9 @@ impl Inventory {
             Found::Record(record) if self.entries.contains_key(&record.name) => {
                 self.unwanted.insert(index);
             }
-            Found::Record(Record { name, role, state }) => {
-                let held = Held::Inherited(Contents { descriptor: deposit.descriptor, state });
+            Found::Record(Record { name, role, state, file }) => {
+                let contents = Contents { descriptor: deposit.descriptor, state, file };
+                let held = Held::Inherited(contents);
                 self.entries.insert(name, Entry { index, role, held, at_broker: true });
             }
         }
@@ -125,15 +129,14 @@ impl Inventory {
     fn stage_spare(&mut self, name: &str) {
         if let Some(listener) = self.spares.remove(name) {
             let index = self.free();
-            let contents = Contents { descriptor: Some(listener), ..Contents::default() };
-            self.stage(name, index, Role::Listener, contents);
+            self.stage(name, index, Role::Listener, listener);
         }
     }
 
     /// Keeps a listening socket that is at the broker too.
     pub(crate) fn spare(&mut self, name: &str, role: Role, contents: Contents) {
-        if let (Role::Listener, Some(listener)) = (role, contents.descriptor) {
-            self.spares.insert(name.to_owned(), listener);
+        if role == Role::Listener && contents.descriptor.is_some() {
+            self.spares.insert(name.to_owned(), contents);
         }
     }
 
@@ -232,8 +235,8 @@ impl Inventory {
     pub(crate) fn due(&self) -> Due<'_> {
         let staged = self.entries.iter().filter_map(|(name, entry)| match &entry.held {
             Held::Staged(contents) => {
-                let state = contents.state.clone();
-                let record = Record { name: name.clone(), role: entry.role, state };
+                let (state, file) = (contents.state.clone(), contents.file.clone());
+                let record = Record { name: name.clone(), role: entry.role, state, file };
                 let descriptor = contents.descriptor.as_ref().map(AsFd::as_fd);
                 Some((name.as_str(), entry.index, descriptor, record.to_bytes()))
             }

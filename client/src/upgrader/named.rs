@@ -1,11 +1,12 @@
 //! Sockets, connections and files by name: what was inherited, or else something new.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use super::inventory::Contents;
+use super::reachable::{SHUT_DOWN, has_stopped_listening, listen_again, why_dead};
 use super::whereabouts::is_at;
 use super::{
     Address, BindAddress, ConnectAddress, Connecting, ConnectionState, Inherit, Listening, Options,
@@ -21,7 +22,11 @@ impl Upgrader {
     /// has changed, [`Upgrader::remove`] the name first; to ignore it, see
     /// [`super::Builder::any_address`].
     ///
+    /// A socket that nobody can reach any more is made again. It was shut down, or it is a Unix socket whose path has
+    /// gone or is another file by now. A TCP socket that was shut down keeps its port, and listens again.
+    ///
     /// # Errors
+    /// [`UpgradeError::Dead`] when such a socket cannot be made again, since its address is taken;
     /// [`UpgradeError::SocketKind`] and [`UpgradeError::Address`] when what was inherited is a socket of
     /// another type, or at another address; [`UpgradeError::Io`] when the address cannot be
     /// resolved, or a new one cannot be made; [`UpgradeError::Made`] when that is of another type;
@@ -33,10 +38,9 @@ impl Upgrader {
     ) -> Result<T, UpgradeError> {
         let asked = self.asked(name, || address.addresses())?;
         let at = |socket: BorrowedFd<'_>| check_address(name, socket, &asked);
-        if let Some((inherited, _)) = self.socket(name, Role::Listener, at)? {
-            return Ok(inherited);
-        }
-        self.make_listener(name, || address.bind(&Options::new()))
+        let inherited = self.socket(name, Role::Listener, at);
+        let inherited = inherited.map(|found| found.map(|(socket, _)| socket));
+        self.or_make(name, inherited, || address.bind(&Options::new()))
     }
 
     /// [`Upgrader::listen`], where `make` makes the new socket. One that was inherited may be bound
@@ -49,16 +53,14 @@ impl Upgrader {
         name: &str,
         make: impl FnOnce() -> io::Result<T>,
     ) -> Result<T, UpgradeError> {
-        if let Some(inherited) = self.listener(name)? {
-            return Ok(inherited);
-        }
-        self.make_listener(name, make)
+        self.or_make(name, self.listener(name), make)
     }
 
     /// Returns the inherited listening socket of this name, or `None`.
     ///
     /// # Errors
-    /// Those of [`Upgrader::listen`], except those of making one.
+    /// [`UpgradeError::Dead`] when nobody can reach it any more; those of [`Upgrader::listen`], except those of making
+    /// one.
     pub fn listener<T: Listening>(&self, name: &str) -> Result<Option<T>, UpgradeError> {
         Ok(self.socket(name, Role::Listener, |_| Ok(()))?.map(|(socket, _)| socket))
     }
@@ -132,6 +134,26 @@ impl Upgrader {
         Ok(contents.and_then(|contents| contents.descriptor).map(File::from))
     }
 
+    /// Returns what was inherited. If there is nothing, or nobody can reach it any more, makes it.
+    fn or_make<T: Listening>(
+        &self,
+        name: &str,
+        inherited: Result<Option<T>, UpgradeError>,
+        make: impl FnOnce() -> io::Result<T>,
+    ) -> Result<T, UpgradeError> {
+        match inherited {
+            Ok(Some(inherited)) => Ok(inherited),
+            Ok(None) => self.make_listener(name, make),
+            Err(UpgradeError::Dead { name, why }) => match self.make_listener(&name, make) {
+                Err(UpgradeError::Io { source, .. }) if source.kind() == ErrorKind::AddrInUse => {
+                    Err(UpgradeError::Dead { name, why })
+                }
+                made => made,
+            },
+            Err(error) => Err(error),
+        }
+    }
+
     fn make_listener<T: Listening>(
         &self,
         name: &str,
@@ -183,17 +205,31 @@ impl Upgrader {
     ) -> Result<Option<(T, ConnectionState)>, UpgradeError> {
         let other =
             |found| UpgradeError::SocketKind { name: name.to_owned(), asked: T::KIND, found };
+        let dead = |why| UpgradeError::Dead { name: name.to_owned(), why };
         let fits = |contents: &Contents| match &contents.descriptor {
-            Some(descriptor) if T::KIND.fits(descriptor) => at(descriptor.as_fd()),
+            Some(descriptor) if T::KIND.fits(descriptor) => {
+                let listener = Some(descriptor.as_fd()).filter(|_| role == Role::Listener);
+                let why = listener.and_then(|it| why_dead(it, contents.file.as_ref()));
+                why.map_or_else(|| at(descriptor.as_fd()), |why| Err(dead(why)))
+            }
+            Some(descriptor) if may_listen_again::<T>(role, descriptor.as_fd()) => {
+                at(descriptor.as_fd())?;
+                listen_again(descriptor.as_fd()).map_err(|_| dead(SHUT_DOWN))
+            }
             Some(descriptor) => Err(other(SocketKind::describe(descriptor))),
             None => Err(other(NOTHING)),
         };
         let Some(contents) = self.contents(name, role, fits)? else { return Ok(None) };
-        let Contents { descriptor, state } = contents;
+        let Contents { descriptor, state, .. } = contents;
         let descriptor: OwnedFd = descriptor.ok_or_else(|| other(NOTHING))?;
         let failed = |source| UpgradeError::Io { name: name.to_owned(), source };
         Ok(Some((T::inherit(descriptor).map_err(failed)?, state)))
     }
+}
+
+/// Whether a socket is a TCP listener that was shut down, where one is asked for.
+fn may_listen_again<T: Inherit>(role: Role, socket: BorrowedFd<'_>) -> bool {
+    T::KIND == SocketKind::TcpListener && role == Role::Listener && has_stopped_listening(socket)
 }
 
 /// Checks that a socket that is to be kept has the type that the next process asks for.

@@ -11,6 +11,7 @@
 //! field that is not known is skipped; a field that changes what the others mean takes another
 //! major version.
 
+use super::socket_file::SocketFile;
 use super::{Address, ConnectionState};
 
 /// What a deposit of an upgrader is for.
@@ -33,6 +34,8 @@ pub(crate) struct Record {
     pub(crate) role: Role,
     /// Of a [`Role::Stored`], only `extra` means anything.
     pub(crate) state: ConnectionState,
+    /// The file of a Unix socket that others come to.
+    pub(crate) file: Option<SocketFile>,
 }
 
 /// What a payload turned out to be.
@@ -60,6 +63,7 @@ mod field {
     pub(super) const PROTOCOL: u16 = 3;
     pub(super) const BUFFERED: u16 = 4;
     pub(super) const EXTRA: u16 = 5;
+    pub(super) const FILE: u16 = 6;
 }
 
 impl Role {
@@ -84,7 +88,7 @@ impl Record {
     /// A record without a state.
     #[cfg(test)]
     pub(crate) fn plain(name: &str, role: Role) -> Self {
-        Self { name: name.to_owned(), role, state: ConnectionState::default() }
+        Self { name: name.to_owned(), role, state: ConnectionState::default(), file: None }
     }
 
     /// The payload. The name has at most [`MAX_NAME`] bytes.
@@ -110,6 +114,9 @@ impl Record {
                 put(&mut out, number, bytes);
             }
         }
+        if let Some(file) = &self.file {
+            put(&mut out, field::FILE, &file.to_bytes());
+        }
         out
     }
 }
@@ -119,8 +126,10 @@ impl Found {
     pub(crate) fn read(payload: &[u8]) -> Self {
         let Some(head) = Head::read(payload) else { return Self::Foreign };
         let name = head.name.to_owned();
-        match (head.major, head.role, state(head.rest)) {
-            (MAJOR, Some(role), Some(state)) => Self::Record(Record { name, role, state }),
+        match (head.major, head.role, Fields::read(head.rest)) {
+            (MAJOR, Some(role), Some(Fields { state, file })) => {
+                Self::Record(Record { name, role, state, file })
+            }
             _ => Self::Unreadable(name),
         }
     }
@@ -164,26 +173,42 @@ fn put(out: &mut Vec<u8>, field: u16, bytes: &[u8]) {
     out.extend(bytes);
 }
 
-/// Reads the fields; returns `None` if they are cut off, or a known one makes no sense.
-fn state(mut rest: &[u8]) -> Option<ConnectionState> {
-    let mut state = ConnectionState::default();
-    while !rest.is_empty() {
-        let (id, behind) = number(rest)?;
-        let (_zero, behind) = number(behind)?;
-        let (length, behind) = behind.split_first_chunk()?;
-        let length = usize::try_from(u32::from_ne_bytes(*length)).ok()?;
-        let (bytes, behind) = behind.split_at_checked(length)?;
+/// What the fields say.
+#[derive(Default)]
+struct Fields {
+    state: ConnectionState,
+    file: Option<SocketFile>,
+}
+
+impl Fields {
+    /// Returns `None` if they are cut off, or a known one makes no sense.
+    fn read(mut rest: &[u8]) -> Option<Self> {
+        let mut fields = Self::default();
+        while !rest.is_empty() {
+            let (id, behind) = number(rest)?;
+            let (_zero, behind) = number(behind)?;
+            let (length, behind) = behind.split_first_chunk()?;
+            let length = usize::try_from(u32::from_ne_bytes(*length)).ok()?;
+            let (bytes, behind) = behind.split_at_checked(length)?;
+            fields.take(id, bytes)?;
+            rest = behind;
+        }
+        Some(fields)
+    }
+
+    fn take(&mut self, id: u16, bytes: &[u8]) -> Option<()> {
+        let text = || String::from_utf8(bytes.to_vec()).ok();
         match id {
-            field::PEER => state.peer = Some(Address::from_bytes(bytes)?),
-            field::LOCAL => state.local = Some(Address::from_bytes(bytes)?),
-            field::PROTOCOL => state.protocol = Some(String::from_utf8(bytes.to_vec()).ok()?),
-            field::BUFFERED => state.buffered = bytes.to_vec(),
-            field::EXTRA => state.extra = bytes.to_vec(),
+            field::PEER => self.state.peer = Some(Address::from_bytes(bytes)?),
+            field::LOCAL => self.state.local = Some(Address::from_bytes(bytes)?),
+            field::PROTOCOL => self.state.protocol = Some(text()?),
+            field::BUFFERED => self.state.buffered = bytes.to_vec(),
+            field::EXTRA => self.state.extra = bytes.to_vec(),
+            field::FILE => self.file = Some(SocketFile::from_bytes(bytes)?),
             _ => {}
         }
-        rest = behind;
+        Some(())
     }
-    Some(state)
 }
 
 #[cfg(test)]
@@ -218,9 +243,11 @@ mod tests {
             protocol in prop::option::of(".{0,20}"),
             buffered in bytes(),
             extra in bytes(),
+            file in prop::option::of((any::<[u64; 4]>(), "[a-z/é]{1,100}")),
         ) -> Record {
             let state = ConnectionState { peer, local, protocol, buffered, extra };
-            Record { name, role, state }
+            let file = file.map(|(numbers, path)| SocketFile::numbered(path.into(), numbers));
+            Record { name, role, state, file }
         }
     }
 
@@ -252,7 +279,7 @@ mod tests {
 
         #[test]
         fn a_field_of_a_later_version_is_skipped(
-            record in records(), id in 6_u16.., later in bytes(),
+            record in records(), id in 7_u16.., later in bytes(),
         ) {
             let mut payload = record.to_bytes();
             put(&mut payload, id, &later);

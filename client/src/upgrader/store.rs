@@ -9,6 +9,7 @@ use fdbroker_wire::{MAX_PAYLOAD, Slot};
 use super::inventory::{Contents, Held, Inventory};
 use super::payload::{Found, Record, is_name};
 use super::shared::Guard;
+use super::socket_file::SocketFile;
 use super::state_machine::{Place, StateMachine};
 use super::{ConnectionState, Role, UpgradeError, Upgrader};
 use crate::shown::Bytes;
@@ -67,7 +68,10 @@ impl Upgrader {
     /// [`UpgradeError::Lost`].
     pub fn stored(&self, name: &str) -> Result<Option<Stored>, UpgradeError> {
         let contents = self.contents(name, Role::Stored, |_| Ok(()))?;
-        Ok(contents.map(|Contents { descriptor, state }| Stored { descriptor, bytes: state.extra }))
+        Ok(contents.map(|contents| Stored {
+            descriptor: contents.descriptor,
+            bytes: contents.state.extra,
+        }))
     }
 
     /// Removes what is kept under a name, whatever it is; whether there was anything. A
@@ -102,7 +106,9 @@ impl Upgrader {
         descriptor: Option<BorrowedFd<'_>>,
         state: ConnectionState,
     ) -> Result<(), UpgradeError> {
-        let record = Record { name: checked(name)?.to_owned(), role, state };
+        let listener = descriptor.filter(|_| role == Role::Listener);
+        let file = listener.and_then(SocketFile::of);
+        let record = Record { name: checked(name)?.to_owned(), role, state, file };
         let payload = record.to_bytes();
         if payload.len() > MAX_PAYLOAD {
             return Err(UpgradeError::TooLarge { name: record.name, size: payload.len() });
@@ -124,12 +130,12 @@ impl Upgrader {
         payload: &[u8],
     ) -> Result<(), UpgradeError> {
         let tag = state.terms.tag;
-        let Record { name, role, .. } = record;
+        let Record { name, role, file, .. } = record;
         let add = |broker: &mut Broker, inventory: &mut Inventory| {
             let index = inventory.slot(name);
             broker.add(Slot { tag, index }, descriptor, payload)?;
             inventory.deposited(name, index, *role);
-            inventory.spare(name, *role, duplicate(descriptor));
+            inventory.spare(name, *role, duplicate(descriptor, file.clone()));
             Ok(())
         };
         let done = self.shared.ask(state, at_broker, add);
@@ -153,7 +159,8 @@ impl Upgrader {
                 fits(contents)?;
                 let contents = std::mem::take(contents);
                 entry.held = Held::Deposited;
-                let spare = duplicate(contents.descriptor.as_ref().map(AsFd::as_fd));
+                let descriptor = contents.descriptor.as_ref().map(AsFd::as_fd);
+                let spare = duplicate(descriptor, contents.file.clone());
                 state.inventory.spare(name, role, spare);
                 Ok(Some(contents))
             }
@@ -180,7 +187,8 @@ impl Upgrader {
         let Some(deposit) = deposit else { return Ok(None) };
         match Found::read(&deposit.payload) {
             Found::Record(record) if record.name == name => {
-                Ok(Some(Contents { descriptor: deposit.descriptor, state: record.state }))
+                let Record { state, file, .. } = record;
+                Ok(Some(Contents { descriptor: deposit.descriptor, state, file }))
             }
             // Somebody else has written into our slot.
             _ => Err(UpgradeError::Unreadable { name: name.to_owned() }),
@@ -199,15 +207,15 @@ impl fmt::Debug for Stored {
 impl Contents {
     fn try_clone(&self) -> io::Result<Self> {
         let descriptor = self.descriptor.as_ref().map(OwnedFd::try_clone).transpose()?;
-        Ok(Self { descriptor, state: self.state.clone() })
+        Ok(Self { descriptor, state: self.state.clone(), file: self.file.clone() })
     }
 }
 
 /// Duplicates a descriptor, to deposit it again later. Without room for the duplicate there is
 /// none: that matters only if the broker loses the deposit.
-fn duplicate(descriptor: Option<BorrowedFd<'_>>) -> Contents {
+fn duplicate(descriptor: Option<BorrowedFd<'_>>, file: Option<SocketFile>) -> Contents {
     let descriptor = descriptor.and_then(|descriptor| descriptor.try_clone_to_owned().ok());
-    Contents { descriptor, ..Contents::default() }
+    Contents { descriptor, file, ..Contents::default() }
 }
 
 fn stage(
@@ -215,11 +223,11 @@ fn stage(
     descriptor: Option<BorrowedFd<'_>>,
     record: Record,
 ) -> Result<(), UpgradeError> {
-    let Record { name, role, state } = record;
+    let Record { name, role, state, file } = record;
     let descriptor = descriptor.map(|descriptor| descriptor.try_clone_to_owned()).transpose();
     let descriptor = descriptor.map_err(|source| failed(&name, source))?;
     let index = inventory.slot(&name);
-    inventory.stage(&name, index, role, Contents { descriptor, state });
+    inventory.stage(&name, index, role, Contents { descriptor, state, file });
     Ok(())
 }
 

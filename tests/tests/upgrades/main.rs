@@ -6,6 +6,7 @@
 //! - [`handed_on`]: what an upgrader hands on
 //! - [`on_tokio`]: the same on tokio
 //! - [`processes`]: real processes that are killed or hang
+//! - [`unreachable`]: listening sockets that nobody can reach any more
 
 mod addresses;
 mod course;
@@ -13,3 +14,4 @@ mod edges;
 mod handed_on;
 mod on_tokio;
 mod processes;
+mod unreachable;
