@@ -599,7 +599,7 @@ _fdbroker() {
             return 0
             ;;
         fdbroker__subcmd__leases)
-            opts="-h --socket --trust-uid --trust-anyone --timeout --policy --help"
+            opts="-h --json --socket --trust-uid --trust-anyone --timeout --policy --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

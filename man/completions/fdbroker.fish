@@ -115,6 +115,7 @@ complete -c fdbroker -n "__fish_fdbroker_using_subcommand leases" -l socket -d '
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand leases" -l trust-uid -d 'Trust only a broker that runs as this user id, instead of root or you' -r
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand leases" -l timeout -d 'Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on a serial tag waits for its turn; 10s for status and leases]' -r
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand leases" -l policy -d 'Look names up in this policy file instead of asking the broker [default: $FDBROKER_POLICY; without either, the broker is asked]' -r -F
+complete -c fdbroker -n "__fish_fdbroker_using_subcommand leases" -l json -d 'Write one JSON array instead, of objects with the same keys; never and none are null'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand leases" -l trust-anyone -d 'Trust a broker that runs as any user'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand leases" -s h -l help -d 'Print help'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand revoke" -l user -d 'End all leases of this user, by name or number; with SLOT, those of that slot' -r

@@ -26,7 +26,7 @@ pub mod version2;
 
 pub use connection::{Connection, ConnectionWriter};
 pub use control::{
-    Account, Control, DepositNumber, Described, Handover, HeldLease, Joined, KnownName, Malformed,
+    Account, Control, DepositNumber, Described, Handover, Joined, KnownName, Lease, Malformed,
     NameKind, Opened, PolicyText, Relay, Setup, Subordinates, Tally,
 };
 pub use decode::Decoder;

@@ -1,7 +1,7 @@
 //! What a record says of a connection: what was handed out, and how a lease of it has ended.
 
 use fdbroker_policy::Uid;
-use fdbroker_wire::Opened;
+use fdbroker_wire::{Described, Lease, Opened};
 use jiff::Timestamp;
 
 /// What tells a connection that was handed out from others. All but the lease's number is what the helper says, or the
@@ -30,9 +30,17 @@ pub(crate) struct LeaseEnd {
 impl<'a> HandedOut<'a> {
     /// Returns what is to be recorded of something that was opened: nothing, if it is no connection.
     pub(crate) fn of<F>(opened: &'a Opened<F>) -> Self {
-        let (lease, connection) = (opened.lease(), opened.connection());
-        let peer = connection.map(|described| &*described.peer);
-        Self { lease, peer, session: connection.and_then(|described| described.session) }
+        let connection = opened.connection().map(Self::connected).unwrap_or_default();
+        Self { lease: opened.lease(), ..connection }
+    }
+
+    /// Returns what is to be recorded of a connection that is had on terms.
+    pub(crate) fn of_lease(lease: &'a Lease) -> Self {
+        Self { lease: Some(lease.number), ..Self::connected(&lease.connection) }
+    }
+
+    fn connected(connection: &'a Described) -> Self {
+        Self { lease: None, peer: connection.known_peer(), session: connection.session }
     }
 
     pub(super) fn lease_number(self) -> Option<i64> {

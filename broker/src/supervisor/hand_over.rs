@@ -10,7 +10,7 @@ use fdbroker_wire::{Control, Handover, Message};
 use tokio::time::timeout;
 
 use super::deposits::Deposits;
-use super::leases::{self, Leases};
+use super::leases::{Leases, pass_on};
 use super::listener::pass_on::PassedOn;
 use super::replace::end::end;
 use super::replace::message::{Said, read};
@@ -152,9 +152,9 @@ impl Supervisor {
                 link.note(message, &Rc::clone(&taker.process));
             }
         }
-        for leases::PassedOn { held, socket, process } in leases {
+        for pass_on::PassedOn { lease, socket, process } in leases {
             process.into_iter().for_each(|process| link.handover(Handover::Holder(process)));
-            link.handover_of(Handover::Lease(held, &*socket), &socket);
+            link.handover_of(Handover::Lease(lease, &*socket), &socket);
         }
         let deposits = number(self.deposits.all().len() + self.deposits.aside.all().count());
         link.handover(Handover::Complete { deposits });

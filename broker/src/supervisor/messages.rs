@@ -236,7 +236,7 @@ impl Supervisor {
     }
 
     fn begin_lease(&self, offer: LeaseOffer, opened: &Opened<PeerFd>) -> Result<(), OpenFailure> {
-        let name = quoted(&offer.resource).to_string();
+        let name = quoted(&offer.lease.resource).to_string();
         let descriptor = opened.descriptor().descriptor();
         let begun = descriptor.map_or(Err(io::ErrorKind::NotConnected.into()), |descriptor| {
             self.leases.begin(offer, descriptor)

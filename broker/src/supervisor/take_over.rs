@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use fdbroker_policy::Uid;
-use fdbroker_wire::{Control, Handover, HeldLease};
+use fdbroker_wire::{Control, Handover, Lease};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
@@ -106,8 +106,8 @@ impl Supervisor {
                 }
                 Said::Control(control) => self.take_process(control)?,
                 Said::Handover(Handover::Holder(process)) => holder = Some(process),
-                Said::Handover(Handover::Lease(held, socket)) => {
-                    self.take_lease(held, socket, holder.take())?;
+                Said::Handover(Handover::Lease(lease, socket)) => {
+                    self.take_lease(lease, socket, holder.take())?;
                 }
                 Said::Handover(Handover::Complete { deposits }) if deposits == taken => break,
                 Said::Handover(Handover::Complete { deposits }) => {
@@ -149,15 +149,15 @@ impl Supervisor {
     /// Goes on with a lease: its place among the holders is taken, and its user is charged.
     fn take_lease(
         &self,
-        held: HeldLease,
+        lease: Lease,
         socket: PeerFd,
         process: Option<PeerFd>,
     ) -> Result<(), String> {
-        let (number, uid) = (LeaseNumber(held.number), Uid(held.uid));
+        let (number, uid) = (LeaseNumber(lease.number), Uid(lease.uid));
         let notice = self.unclosed.opening(uid, self.unclosed.worker());
         let payer = self.source.payers.of(uid);
-        let place = self.opener.hold(&held.resource, number, payer);
-        let taken = self.leases.take_over(held, socket, process, payer, (notice, place));
+        let place = self.opener.hold(&lease.resource, number, payer);
+        let taken = self.leases.take_over(lease, socket, process, payer, (notice, place));
         taken.map_err(|error| format!("lease {number} cannot be watched: {error}"))
     }
 

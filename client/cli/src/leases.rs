@@ -4,16 +4,22 @@ use clap::Args;
 
 use crate::connect_args::ConnectArgs;
 use crate::failure::Failure;
+use crate::lease_line::LeaseLine;
 use crate::output;
 
 /// List who has connections that can be revoked
 #[derive(Args, Debug)]
 #[command(after_help = LEASES)]
-pub(crate) struct Leases {}
+pub(crate) struct Leases {
+    /// Write one JSON array instead, of objects with the same keys; never and none are null
+    #[arg(long)]
+    json: bool,
+}
 
 const LEASES: &str = "\
-Example:
+Examples:
   fdbroker leases
+  fdbroker leases --json | jq '.[] | select(.session == 4711)'
 
 Needs the right operate. Prints a line of KEY=VALUE for each:
   lease    its number, for fdbroker revoke
@@ -24,11 +30,18 @@ Needs the right operate. Prints a line of KEY=VALUE for each:
   held     for how many seconds
   ends_in  in how many seconds it ends (ttl), or never
   relay    direct: it is the socket to the server; ktls: the same, and the kernel encrypts it;
-           relayed: the broker encrypts it";
+           relayed: the broker encrypts it
+  peer     the address of the server
+  session  the number by which the server knows the session, or none";
 
 impl Leases {
     /// Runs it.
     pub(crate) fn run(self, args: &ConnectArgs) -> Result<(), Failure> {
-        output::report(&args.connect_for_answers()?.leases()?)
+        let report = args.connect_for_answers()?.leases()?;
+        if self.json {
+            let leases = report.lines().filter_map(LeaseLine::parse);
+            return output::json(&leases.map(|lease| lease.to_json()).collect());
+        }
+        output::report(&report)
     }
 }

@@ -18,6 +18,7 @@ mod failure;
 mod get;
 mod inherited;
 mod lazy_broker;
+mod lease_line;
 mod leases;
 mod list;
 mod listen;

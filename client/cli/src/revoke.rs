@@ -7,6 +7,7 @@ use fdbroker_policy::Uid;
 use crate::connect_args::ConnectArgs;
 use crate::failure::Failure;
 use crate::lazy_broker::LazyBroker;
+use crate::lease_line::LeaseLine;
 use crate::output;
 use crate::subject_args::user_named;
 
@@ -39,14 +40,6 @@ process that has it";
 const OF_OTHERS: &str = "revoke: there is no such lease: all that there are belong to other users; \
 fdbroker leases lists them";
 
-/// What a line of the list of leases says.
-#[derive(PartialEq, Eq, Debug)]
-struct Listed {
-    number: u64,
-    slot: Slot,
-    uid: Uid,
-}
-
 impl Revoke {
     /// Runs it.
     pub(crate) fn run(self, args: &ConnectArgs) -> Result<(), Failure> {
@@ -75,18 +68,20 @@ impl Revoke {
 /// Ends every lease of these slots, and of this user; without slots, of any.
 fn end_all(broker: &mut Broker, slots: &[Slot], user: Option<Uid>) -> Result<(), Failure> {
     let report = broker.leases()?;
-    let is_there = |lease: &Listed| slots.is_empty() || slots.contains(&lease.slot);
+    let is_there = |lease: &LeaseLine| {
+        slots.is_empty() || lease.slot().is_some_and(|slot| slots.contains(&slot))
+    };
     let (found, others): (Vec<_>, Vec<_>) = report
         .lines()
-        .filter_map(Listed::parse)
+        .filter_map(LeaseLine::parse)
         .filter(is_there)
-        .partition(|lease| user.is_none_or(|user| user == lease.uid));
+        .partition(|lease| user.is_none_or(|user| lease.uid() == Some(user)));
     if found.is_empty() {
         let text = if others.is_empty() { NONE } else { OF_OTHERS };
         return Err(Failure::Absent(text.to_owned()));
     }
-    for lease in found {
-        match broker.end_lease(lease.number) {
+    for number in found.iter().filter_map(LeaseLine::number) {
+        match broker.end_lease(number) {
             Ok(report) => output::report(&report)?,
             // It has ended by itself.
             Err(Error::Reported { errno: Errno::NOENT, .. }) => {}
@@ -101,19 +96,6 @@ fn number(text: &str) -> Option<u64> {
     text.strip_prefix("lease=").unwrap_or(text).parse().ok()
 }
 
-impl Listed {
-    fn parse(line: &str) -> Option<Self> {
-        let value = |key: &str| {
-            line.split(' ').find_map(|field| field.strip_prefix(key)?.strip_prefix('='))
-        };
-        Some(Self {
-            number: value("lease")?.parse().ok()?,
-            slot: value("slot")?.parse().ok()?,
-            uid: Uid(value("uid")?.parse().ok()?),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,14 +104,5 @@ mod tests {
     fn a_lease_is_named_as_the_list_has_it() {
         assert_eq!([number("17"), number("lease=17")], [Some(17); 2]);
         assert_eq!([number("1/5"), number("lease=x"), number("orders")], [None; 3]);
-    }
-
-    #[test]
-    fn a_line_of_the_list_is_read() {
-        let line =
-            "lease=17 slot=1/5 name=\"orders\" uid=33 pid=4 held=0 ends_in=never relay=direct";
-        let expected = Listed { number: 17, slot: "1/5".parse().unwrap(), uid: Uid(33) };
-        assert_eq!(Listed::parse(line), Some(expected));
-        assert_eq!(Listed::parse("lease=x slot=1/5 uid=33"), None);
     }
 }

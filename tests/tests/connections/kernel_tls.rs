@@ -87,7 +87,7 @@ for name in aes128 aes256 chacha20 old without; do
     echo $name: $(relay $name)
     su -s /bin/sh -c "fdbroker exec $name -- sh /etc/ask $name" caller
 done
-fdbroker exec aes256 -- fdbroker leases | sed 's/.* name="\([^ ]*\)" .* relay=/lease of \1: /'
+fdbroker exec aes256 -- fdbroker leases | sed 's/.* name="\([^ ]*\)" .* relay=\([^ ]*\) .*/lease of \1: \2/'
 fdbroker list
 cat /run/log
 "#;

@@ -75,6 +75,23 @@ impl HandedOut {
     }
 }
 
+/// What the list says of a connection that a user holds, but for how long it has been held.
+fn told(held: &HandedOut, holder: &HelperProcess, server: &Postgres) -> String {
+    format!(
+        "lease={} slot=1/5 name=\"orders\" uid={HOLDER} pid={} ends_in=never relay=direct \
+         peer=\"tcp:127.0.0.1:{}\" session={}",
+        held.lease,
+        holder.pid(),
+        server.port(),
+        held.backend
+    )
+}
+
+fn without_time(line: &str) -> String {
+    let words = line.split(' ').filter(|word| !word.starts_with("held="));
+    words.collect::<Vec<_>>().join(" ")
+}
+
 #[test]
 fn a_lease_is_listed_and_ends_with_the_process_that_asked_for_whoever_has_the_connection() {
     let what = "a lease ends with the process that asked";
@@ -87,13 +104,8 @@ fn a_lease_is_listed_and_ends_with_the_process_that_asked_for_whoever_has_the_co
     // It came to another process too, this one.
     let mut handed_out = get(&mut holder.connect(&daemon), &daemon);
     let listed = leases(&daemon);
-    let expected = format!(
-        "lease={} slot=1/5 name=\"orders\" uid={HOLDER} pid={} held=0 ends_in=never",
-        handed_out.lease,
-        holder.pid()
-    );
     assert_eq!(listed.len(), 1);
-    assert_eq!(listed[0].split(" held=").next(), expected.split(" held=").next());
+    assert_eq!(without_time(&listed[0]), told(&handed_out, &holder, &server));
     assert!(handed_out.works());
     daemon.kill_worker();
     assert_eq!(leases(&daemon).len(), 1, "it outlives the worker");
@@ -346,7 +358,8 @@ fn all_leases_of_a_user_are_listed_and_revoked_however_many_there_are() {
     let _held = accepts.join().unwrap();
     let listed = leases(&daemon);
     assert_eq!(listed.len(), MANY);
-    assert!(listed.iter().all(|line| line.ends_with("relay=direct")));
+    let end = format!(" relay=direct peer=\"tcp:127.0.0.1:{port}\" session=none");
+    assert!(listed.iter().all(|line| line.ends_with(&end)), "{}", listed[0]);
     let user = rustix::process::getuid().as_raw().to_string();
     let said = daemon.says(&["revoke", "--user", &user]);
     assert_eq!(said.lines().count(), MANY);
@@ -469,12 +482,8 @@ fn a_lease_goes_on_with_a_broker_that_takes_over() {
     let daemon = newer.argument("--replace").start();
     former.is_replaced();
     let listed = leases(&daemon);
-    let expected = format!(
-        "lease={} slot=1/5 name=\"orders\" uid={HOLDER} pid={} held=",
-        handed_out.lease,
-        holder.pid()
-    );
-    assert!(listed.len() == 1 && listed[0].starts_with(&expected), "{listed:?}");
+    let expected = told(&handed_out, &holder, &server);
+    assert!(listed.len() == 1 && without_time(&listed[0]) == expected, "{listed:?}");
     assert!(handed_out.works());
     let mut other = daemon.connect();
     assert_eq!(other.get(SLOT).errno(), libc::EBUSY, "its place is taken");
@@ -482,6 +491,9 @@ fn a_lease_goes_on_with_a_broker_that_takes_over() {
     holder.kill();
     handed_out.ends(&server);
     wait_until("the lease has ended", || leases(&daemon).is_empty());
+    let end = daemon.log().wait_for("it is recorded", |line| line.kind == "lease-end");
+    let peer = format!("tcp:127.0.0.1:{}", server.port());
+    assert_eq!((end.peer, end.session), (Some(peer), handed_out.backend.parse().ok()));
     let next = wait_for("its place is free", || match other.get(SLOT) {
         answer if answer.errno() == libc::EBUSY => None,
         answer => Some(connection(answer, &daemon).1),

@@ -78,6 +78,7 @@ impl Trail {
         if let Some(end) = &end {
             assert_eq!([number(end, "UID"), number(end, "PID")], who(&grants[0]), "{end}");
             assert!(text(end, "SINCE") <= time(end), "{end}");
+            assert_eq!((text(end, "PEER"), number(end, "SESSION")), (peer, Some(session)));
         }
         let [uid, pid] = who(&grants[0]).map(Option::unwrap);
         let from = time(&grants[0]).to_owned();

@@ -4,11 +4,15 @@ use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use fdbroker_tests::{HelperProcess, skip, systemd::ServiceManager, wait_until};
+use fdbroker_tests::{HelperProcess, skip, systemd::ServiceManager, wait_for, wait_until};
+use serde_json::Value;
 
 use super::ends::{SERVICE, ways};
 
 const SOCKET: &str = "/run/fdbroker/fdbroker.sock";
+
+/// The server, as the list of leases has it.
+const PEER: &str = " peer=\"unix:/run/server.sock\"";
 
 const POLICY: &str = r#"
 version = 1
@@ -77,6 +81,7 @@ fn a_lease_is_held_and_revoked_after_a_restart_and_a_crash_of_the_broker() {
         end(&manager);
         let listed = leases(&manager);
         assert!(listed.lines().count() == 1 && listed.contains("10/0"), "{way}: {listed}");
+        assert!(listed.contains(PEER) && listed.contains(" session=none"), "{way}: {listed}");
         // Its place is taken.
         let refused = manager.run(&["fdbroker", "get", "10/0"]);
         let said = String::from_utf8_lossy(&refused.stderr);
@@ -85,6 +90,9 @@ fn a_lease_is_held_and_revoked_after_a_restart_and_a_crash_of_the_broker() {
     manager.succeed(&["fdbroker", "revoke", "10/0"]);
     assert_eq!(held.read(&mut [0; 9]).unwrap(), 0, "it was shut down");
     wait_until("its place is free", || manager.run(&["fdbroker", "get", "10/0"]).status.success());
+    let is_end = |entry: &Value| entry["FDBROKER_KIND"] == "lease-end";
+    let end = wait_for("its end is recorded", || manager.journal(SERVICE).into_iter().find(is_end));
+    assert_eq!(end["FDBROKER_PEER"], "unix:/run/server.sock", "{end}");
     manager.end();
 }
 

@@ -4,9 +4,10 @@ use crate::connection::{DIRECT, KTLS, RELAYED};
 use crate::fields::{Body, Fields};
 
 /// How a descriptor leads to its server.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Relay {
     /// It is the server's socket.
+    #[default]
     Direct,
     /// It is the server's socket, and the kernel encrypts what goes over it.
     Ktls,
@@ -15,11 +16,11 @@ pub enum Relay {
 }
 
 /// A connection, told from others.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Described {
     /// How its descriptor leads to the server.
     pub relay: Relay,
-    /// The address that answered.
+    /// The address that answered; empty where that is not known.
     pub peer: String,
     /// The number by which the server knows the session, where it has told one.
     pub session: Option<u64>,
@@ -28,6 +29,12 @@ pub struct Described {
 impl Described {
     /// The most bytes of an address that are told. No honest one is longer.
     pub const MAX_PEER: usize = 128;
+
+    /// Returns the address that answered, where that is known.
+    #[must_use]
+    pub fn known_peer(&self) -> Option<&str> {
+        Some(&*self.peer).filter(|peer| !peer.is_empty())
+    }
 }
 
 impl Relay {

@@ -6,9 +6,10 @@
 //! [`Control::Note`]: super::Control::Note
 //! [`Control::Taking`]: super::Control::Taking
 
+use super::Lease;
 use super::malformed::Malformed;
+use crate::Extended;
 use crate::fields::{Body, Fields};
-use crate::{Extended, Slot};
 
 const ASK: i16 = 160;
 const REFUSED: i16 = 161;
@@ -79,7 +80,7 @@ pub enum Handover<F> {
     /// Predecessor: the process (a pidfd) that has the lease that follows.
     Holder(F),
     /// Predecessor: a lease, and what was handed out on it.
-    Lease(HeldLease, F),
+    Lease(Lease, F),
     /// Predecessor: that was everything.
     Complete {
         /// How many deposits there were, those that are set aside included.
@@ -89,30 +90,9 @@ pub enum Handover<F> {
     Commit,
 }
 
-/// What somebody has on terms.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct HeldLease {
-    /// Its number.
-    pub number: u64,
-    /// The slot of the resource.
-    pub slot: Slot,
-    /// Who has it.
-    pub uid: u32,
-    /// The process that asked for it.
-    pub pid: i32,
-    /// For how many milliseconds it has been held.
-    pub held: u64,
-    /// How many milliseconds are left of its time, where that has an end.
-    pub left: Option<u64>,
-    /// How the descriptor leads to the server.
-    pub relay: String,
-    /// The resource's name.
-    pub resource: String,
-}
-
 impl<F> Handover<F> {
     /// The version of all this. A predecessor refuses every other one.
-    pub const VERSION: u32 = 2;
+    pub const VERSION: u32 = 3;
 
     /// The message as it is sent.
     pub fn into_extended(self) -> Extended<F> {
@@ -209,39 +189,22 @@ impl<F> Handover<F> {
     }
 }
 
-impl Body {
-    fn lease(&mut self, lease: &HeldLease) {
-        self.u64(lease.number).slot(lease.slot);
-        self.u32(lease.uid).u32(lease.pid.unsigned_abs()).u64(lease.held);
-        self.u32(u32::from(lease.left.is_some())).u64(lease.left.unwrap_or(0));
-        self.string(&lease.relay).string(&lease.resource);
-    }
-}
-
-impl Fields<'_> {
-    fn lease(&mut self) -> Option<HeldLease> {
-        let (number, slot) = (self.u64()?, self.slot()?);
-        let (uid, pid, held) = (self.u32()?, i32::try_from(self.u32()?).ok()?, self.u64()?);
-        let (ends, left) = (self.u32()? != 0, self.u64()?);
-        let (left, relay, resource) = (ends.then_some(left), self.string()?, self.string()?);
-        Some(HeldLease { number, slot, uid, pid, held, left, relay, resource })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Described, Relay, Slot};
 
-    fn lease(left: Option<u64>) -> HeldLease {
-        HeldLease {
+    fn lease(session: Option<u64>, expires: Option<u64>) -> Lease {
+        let peer = "tcp:192.0.2.7:5432".to_owned();
+        Lease {
             number: 1 << 40,
+            resource: "orders".to_owned(),
             slot: Slot::new(1, 5).unwrap(),
+            connection: Described { relay: Relay::Ktls, peer, session },
             uid: 7,
             pid: 8,
-            held: 9,
-            left,
-            relay: "ktls".to_owned(),
-            resource: "orders".to_owned(),
+            since: 9,
+            expires,
         }
     }
 
@@ -258,8 +221,8 @@ mod tests {
             Handover::State { instance: -5, descriptors: 6, last_lease: 1 << 40 },
             Handover::Aside { is_readmitted: true },
             Handover::Holder(4),
-            Handover::Lease(lease(None), 5),
-            Handover::Lease(lease(Some(10)), 5),
+            Handover::Lease(lease(None, None), 5),
+            Handover::Lease(lease(Some(815), Some(10)), 5),
             Handover::Complete { deposits: 8 },
             Handover::Commit,
         ];

@@ -7,6 +7,7 @@
 mod account;
 mod described;
 mod handover;
+mod lease;
 mod malformed;
 mod opened;
 mod setup;
@@ -14,7 +15,8 @@ mod values;
 
 pub use self::account::{DepositNumber, Joined, Tally};
 pub use self::described::{Described, Relay};
-pub use self::handover::{Handover, HeldLease};
+pub use self::handover::Handover;
+pub use self::lease::Lease;
 pub use self::malformed::Malformed;
 pub use self::opened::Opened;
 pub use self::setup::{Account, KnownName, NameKind, PolicyText, Setup, Subordinates};

@@ -1,12 +1,11 @@
 //! Why a lease has ended, and the record of it.
 
 use std::fmt;
-use std::time::SystemTime;
 
-use fdbroker_policy::{Gid, Slot, Uid};
+use fdbroker_policy::{Gid, Uid};
+use fdbroker_wire::Lease;
 use jiff::Timestamp;
 
-use super::lease::{Lease, LeaseNumber};
 use crate::audit::{Audit, NotRecorded};
 use crate::log::{HandedOut, Kind, LeaseEnd, Name, Record, Subject};
 
@@ -26,38 +25,29 @@ pub(super) enum Why {
 
 /// A lease that ends.
 pub(super) struct Ending<'a> {
-    pub(super) number: LeaseNumber,
-    pub(super) resource: &'a str,
-    pub(super) slot: Slot,
-    pub(super) uid: Uid,
-    pub(super) pid: i32,
-    pub(super) since: SystemTime,
+    pub(super) lease: &'a Lease,
     pub(super) why: Why,
 }
 
-impl<'a> Ending<'a> {
-    pub(super) fn of(number: LeaseNumber, lease: &'a Lease, why: Why) -> Self {
-        let Lease { ref resource, slot, uid, pid, since, .. } = *lease;
-        Self { number, resource, slot, uid, pid, since, why }
-    }
-
+impl Ending<'_> {
     /// Records it.
     ///
     /// # Errors
     /// If that cannot be done, and must be.
     pub(super) fn record(&self, audit: &Audit) -> Result<(), NotRecorded> {
-        let Self { number: LeaseNumber(number), resource, slot, uid, pid, since, why } = *self;
-        let reason = why.to_string();
-        let since = Timestamp::try_from(since).unwrap_or_default();
+        let Self { lease, why } = self;
+        let since = i64::try_from(lease.since).ok();
+        let since = since.and_then(|since| Timestamp::from_millisecond(since).ok());
+        let end = LeaseEnd { since: since.unwrap_or_default(), ended: why.word(), by: why.by() };
         audit.record(&Record {
             kind: Kind::LeaseEnd,
             gid: None,
-            subject: Subject::Slot(slot),
-            name: Name::Plain(resource),
-            handed_out: HandedOut { lease: Some(number), ..HandedOut::default() },
-            end: Some(LeaseEnd { since, ended: why.word(), by: why.by() }),
-            reason: &reason,
-            ..Record::of(uid, Gid(0), pid, "unknown")
+            subject: Subject::Slot(lease.slot),
+            name: Name::Plain(&lease.resource),
+            handed_out: HandedOut::of_lease(lease),
+            end: Some(end),
+            reason: &why.to_string(),
+            ..Record::of(Uid(lease.uid), Gid(0), lease.pid, "unknown")
         })
     }
 }

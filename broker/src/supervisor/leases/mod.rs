@@ -9,30 +9,28 @@ mod end;
 mod ends;
 pub(crate) mod holders;
 mod lease;
-mod pass_on;
+pub(crate) mod pass_on;
 mod report;
 pub(crate) mod returned;
+pub(crate) mod times;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use fdbroker_policy::Uid;
-use fdbroker_wire::connection::RELAYED;
-use fdbroker_wire::{Errno, HeldLease};
+use fdbroker_wire::{Errno, Relay};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use self::end::{Ending, Why};
 use self::ends::{End, Ends};
-use self::lease::Lease;
+use self::lease::HeldLease;
 pub(crate) use self::lease::{LeaseNumber, LeaseOffer, Numbers};
-pub(crate) use self::pass_on::PassedOn;
 use crate::audit::{Audit, NotRecorded};
 use crate::fd::{CloseQueue, Depositor, PeerFd};
 use crate::payer::Payer;
@@ -50,7 +48,7 @@ const UNRECORDED: &str = "the audit trail cannot be written, and nothing may be 
 pub(crate) struct Leases(Rc<All>);
 
 struct All {
-    held: RefCell<BTreeMap<LeaseNumber, Lease>>,
+    held: RefCell<BTreeMap<LeaseNumber, HeldLease>>,
     ends: Ends,
     /// There is another one, whose time may be up sooner.
     begun: Notify,
@@ -75,22 +73,18 @@ impl Leases {
     /// # Errors
     /// If it cannot be watched: then it must not be handed out.
     pub(crate) fn begin(&self, offer: LeaseOffer, handed_out: BorrowedFd<'_>) -> io::Result<()> {
-        let LeaseOffer { number, resource, slot, relay, terms, place, uid, payer, pid, .. } = offer;
-        let (process, until_closed) = (offer.process, offer.until_closed);
+        let LeaseOffer { lease, place, payer, process, until_closed } = offer;
         // Without it, nothing would end the lease of a client that leaves.
         let process = process.and_then(process_number::pidfd);
         let process = process.ok_or_else(|| io::Error::other("its process is not known"))?;
         let charge = Arc::clone(&until_closed);
         let socket = self.duplicate(handed_out, payer, (until_closed, place))?;
-        let expires = terms.ttl.map(|ttl| (Instant::now() + ttl, SystemTime::now() + ttl));
-        let since = SystemTime::now();
-        let process = Some(process);
-        let lease = Lease { resource, slot, relay, uid, pid, since, expires, socket, process };
-        let mirrored = lease.mirrored(number);
         // A relay ends with this supervisor.
-        let connection =
-            (relay != RELAYED).then(|| self.duplicate(handed_out, payer, charge)).transpose()?;
-        self.hold(number, lease)?;
+        let goes_on = lease.connection.relay != Relay::Relayed;
+        let held = HeldLease { lease, socket, process: Some(process) };
+        let mirrored = held.mirrored();
+        let connection = goes_on.then(|| self.duplicate(handed_out, payer, charge)).transpose()?;
+        self.hold(held)?;
         if let Some(connection) = connection {
             self.0.mirror.borrow().lease(mirrored, payer, connection);
         }
@@ -110,10 +104,11 @@ impl Leases {
     }
 
     /// Watches a lease, until it ends.
-    fn hold(&self, number: LeaseNumber, lease: Lease) -> io::Result<()> {
-        let process = lease.process.as_ref().map(AsFd::as_fd);
-        self.0.ends.watch(number, lease.socket.descriptor(), process)?;
-        self.0.held.borrow_mut().insert(number, lease);
+    fn hold(&self, held: HeldLease) -> io::Result<()> {
+        let number = LeaseNumber(held.lease.number);
+        let process = held.process.as_ref().map(AsFd::as_fd);
+        self.0.ends.watch(number, held.socket.descriptor(), process)?;
+        self.0.held.borrow_mut().insert(number, held);
         self.0.begun.notify_one();
         Ok(())
     }
@@ -121,44 +116,6 @@ impl Leases {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.0.held.borrow().len()
-    }
-
-    /// Returns all of them, for a successor.
-    ///
-    /// # Errors
-    /// As dup(2).
-    pub(crate) fn to_pass_on(&self, payer: impl Fn(Uid) -> Payer) -> io::Result<Vec<PassedOn>> {
-        let held = self.0.held.borrow();
-        let pass_on = |(number, lease): (&LeaseNumber, &Lease)| {
-            let socket = lease.socket.descriptor().ok_or(io::ErrorKind::NotConnected)?;
-            let socket = socket.try_clone_to_owned()?;
-            let socket = self.0.close_queue.hold(Depositor::Opened(payer(lease.uid)), socket);
-            let process = lease.process.as_ref().map(OwnedFd::try_clone).transpose()?;
-            Ok(PassedOn { held: lease.to_tell(*number), socket: Rc::new(socket), process })
-        };
-        held.iter().map(pass_on).collect()
-    }
-
-    /// Goes on with a lease of a predecessor's. What belongs to it stays until its socket is closed.
-    ///
-    /// # Errors
-    /// If it cannot be watched.
-    pub(crate) fn take_over(
-        &self,
-        held: HeldLease,
-        mut socket: PeerFd,
-        process: Option<PeerFd>,
-        payer: Payer,
-        belongs: impl Send + Sync + 'static,
-    ) -> io::Result<()> {
-        socket.move_to(Depositor::Opened(payer));
-        socket.keep_until_closed(belongs);
-        let process = process.and_then(process_number::pidfd);
-        let number = LeaseNumber(held.number);
-        self.0.ends.watch(number, socket.descriptor(), process.as_ref().map(AsFd::as_fd))?;
-        self.0.held.borrow_mut().insert(number, Lease::told(held, socket, process));
-        self.0.begun.notify_one();
-        Ok(())
     }
 
     /// Ends leases when their time has come.
@@ -196,15 +153,15 @@ impl Leases {
         of_anybody: bool,
     ) -> Result<String, (Errno, String)> {
         let held = self.0.held.borrow();
-        let Some(lease) = held.get(&number) else {
+        let Some(HeldLease { lease, .. }) = held.get(&number) else {
             return Err((Errno::NOENT, format!("there is no lease {number}")));
         };
-        let why = match lease.uid {
+        let why = match Uid(lease.uid) {
             holder if holder == by => Why::GivenBack(by),
             _ if of_anybody => Why::Revoked(by),
             _ => return Err((Errno::ACCES, format!("lease {number} is another user's"))),
         };
-        let recorded = Ending::of(number, lease, why).record(&self.0.audit);
+        let recorded = Ending { lease, why }.record(&self.0.audit);
         recorded.map_err(|NotRecorded| (Errno::IO, UNRECORDED.to_owned()))?;
         drop(held);
         self.end_recorded(number);
@@ -214,10 +171,10 @@ impl Leases {
     /// The broker ends: what the next one does not know has ended.
     pub(crate) fn leave(&self) {
         let mirror = self.0.mirror.borrow().clone();
-        for (number, lease) in &*self.0.held.borrow() {
-            if !mirror.has_lease(number.0) {
+        for HeldLease { lease, .. } in self.0.held.borrow().values() {
+            if !mirror.has_lease(lease.number) {
                 // It ends all the same.
-                let _ = Ending::of(*number, lease, Why::BrokerEnded).record(&self.0.audit);
+                let _ = Ending { lease, why: Why::BrokerEnded }.record(&self.0.audit);
             }
         }
     }
@@ -228,13 +185,18 @@ impl Leases {
     }
 
     fn next_expiry(&self) -> Option<Instant> {
-        self.0.held.borrow().values().filter_map(Lease::expiry).min()
+        let held = self.0.held.borrow();
+        let next = held.values().filter_map(|held| held.lease.expires).min()?;
+        // A time beyond what the clock can show never comes.
+        Instant::now().checked_add(times::left(next))
     }
 
     fn expire(&self) {
-        let now = Instant::now();
+        let is_over = |held: &HeldLease| {
+            held.lease.expires.is_some_and(|expires| times::left(expires).is_zero())
+        };
         let held = self.0.held.borrow();
-        let over = held.iter().filter(|(_, lease)| lease.expiry().is_some_and(|it| it <= now));
+        let over = held.iter().filter(|(_, held)| is_over(held));
         let over: Vec<_> = over.map(|(number, _)| *number).take(AT_ONCE).collect();
         drop(held);
         over.into_iter().for_each(|number| self.end(number, Why::TimeUp));
@@ -250,18 +212,18 @@ impl Leases {
     /// A lease ends by itself. That is not held back by a trail that cannot be written: it would leave a connection with
     /// somebody who is to have it no longer.
     fn end(&self, number: LeaseNumber, why: Why) {
-        if let Some(lease) = self.0.held.borrow().get(&number) {
-            let _ = Ending::of(number, lease, why).record(&self.0.audit);
+        if let Some(HeldLease { lease, .. }) = self.0.held.borrow().get(&number) {
+            let _ = Ending { lease, why }.record(&self.0.audit);
         }
         self.end_recorded(number);
     }
 
     fn end_recorded(&self, number: LeaseNumber) {
-        let Some(lease) = self.0.held.borrow_mut().remove(&number) else { return };
+        let Some(held) = self.0.held.borrow_mut().remove(&number) else { return };
         self.0.mirror.borrow().end_lease(number.0);
-        let process = lease.process.as_ref().map(AsFd::as_fd);
-        self.0.ends.watch_no_longer(lease.socket.descriptor(), process);
-        let Lease { socket, .. } = lease;
+        let process = held.process.as_ref().map(AsFd::as_fd);
+        self.0.ends.watch_no_longer(held.socket.descriptor(), process);
+        let HeldLease { socket, .. } = held;
         // Not here: a socket's lock can be held for as long as a holder likes. Only that user waits then.
         socket.shut_when_closed(true);
         socket.close_soon();

@@ -1,58 +1,58 @@
 //! Leases as they pass from one broker to the next, on the same terms.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
 
 use fdbroker_policy::Uid;
-use fdbroker_wire::HeldLease;
-use fdbroker_wire::connection::{DIRECT, KTLS, RELAYED};
-use tokio::time::Instant;
+use fdbroker_wire::Lease;
 
-use super::lease::{Lease, LeaseNumber};
-use crate::fd::PeerFd;
+use super::Leases;
+use super::lease::HeldLease;
+use crate::fd::{Depositor, PeerFd};
+use crate::payer::Payer;
+use crate::process_number;
 
 /// A lease, and duplicates of what belongs to it.
 pub(crate) struct PassedOn {
-    pub(crate) held: HeldLease,
+    pub(crate) lease: Lease,
     pub(crate) socket: Rc<PeerFd>,
     pub(crate) process: Option<OwnedFd>,
 }
 
-impl Lease {
-    pub(super) fn to_tell(&self, number: LeaseNumber) -> HeldLease {
-        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let left = self.expiry().map(|end| end.saturating_duration_since(Instant::now()));
-        HeldLease {
-            number: number.0,
-            slot: self.slot,
-            uid: self.uid.0,
-            pid: self.pid,
-            held: milliseconds(self.since.elapsed().unwrap_or_default()),
-            left: left.map(milliseconds),
-            relay: self.relay.to_owned(),
-            resource: self.resource.clone(),
-        }
+impl Leases {
+    /// Returns all of them, for a successor.
+    ///
+    /// # Errors
+    /// As dup(2).
+    pub(crate) fn to_pass_on(&self, payer: impl Fn(Uid) -> Payer) -> io::Result<Vec<PassedOn>> {
+        let held = self.0.held.borrow();
+        let pass_on = |HeldLease { lease, socket, process }: &HeldLease| {
+            let socket = socket.descriptor().ok_or(io::ErrorKind::NotConnected)?;
+            let (depositor, socket) =
+                (Depositor::Opened(payer(Uid(lease.uid))), socket.try_clone_to_owned()?);
+            let socket = self.0.close_queue.hold(depositor, socket);
+            let process = process.as_ref().map(OwnedFd::try_clone).transpose()?;
+            Ok(PassedOn { lease: lease.clone(), socket: Rc::new(socket), process })
+        };
+        held.values().map(pass_on).collect()
     }
 
-    pub(super) fn told(held: HeldLease, socket: PeerFd, process: Option<OwnedFd>) -> Self {
-        let HeldLease { slot, uid, pid, held: since, left, relay, resource, .. } = held;
-        let now = SystemTime::now();
-        let ends = |left| {
-            let left = Duration::from_millis(left);
-            Some((Instant::now().checked_add(left)?, now.checked_add(left)?))
-        };
-        let known = [KTLS, RELAYED].into_iter().find(|known| *known == relay);
-        Self {
-            resource,
-            slot,
-            relay: known.unwrap_or(DIRECT),
-            uid: Uid(uid),
-            pid,
-            since: now.checked_sub(Duration::from_millis(since)).unwrap_or(now),
-            expires: left.and_then(ends),
-            socket,
-            process,
-        }
+    /// Goes on with a lease of a predecessor's. What belongs to it stays until its socket is closed.
+    ///
+    /// # Errors
+    /// If it cannot be watched.
+    pub(crate) fn take_over(
+        &self,
+        lease: Lease,
+        mut socket: PeerFd,
+        process: Option<PeerFd>,
+        payer: Payer,
+        belongs: impl Send + Sync + 'static,
+    ) -> io::Result<()> {
+        socket.move_to(Depositor::Opened(payer));
+        socket.keep_until_closed(belongs);
+        let process = process.and_then(process_number::pidfd);
+        self.hold(HeldLease { lease, socket, process })
     }
 }

@@ -1,19 +1,20 @@
-//! Leases as the operator is told of them: a line each, with `key=value`.
+//! Leases as users are told of them: a line each, with `key=value`.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::time::{Duration, SystemTime};
 
 use fdbroker_types::quoted;
 use fdbroker_wire::version2::MAX_REPORT;
+use fdbroker_wire::{Described, Lease};
 
-use super::lease::{Lease, LeaseNumber};
+use super::lease::{HeldLease, LeaseNumber};
+use super::times;
 
 /// Returns those with greater numbers than this one, by number, as many as a report has room for.
-pub(super) fn of(held: &BTreeMap<LeaseNumber, Lease>, after: LeaseNumber) -> String {
+pub(super) fn of(held: &BTreeMap<LeaseNumber, HeldLease>, after: LeaseNumber) -> String {
     let mut text = String::new();
-    for (number, lease) in held.range((Bound::Excluded(after), Bound::Unbounded)) {
-        let line = line(*number, lease);
+    for held in held.range((Bound::Excluded(after), Bound::Unbounded)).map(|(_, held)| held) {
+        let line = line(&held.lease);
         if text.len() + line.len() > MAX_REPORT {
             break;
         }
@@ -22,14 +23,44 @@ pub(super) fn of(held: &BTreeMap<LeaseNumber, Lease>, after: LeaseNumber) -> Str
     text
 }
 
-fn line(number: LeaseNumber, lease: &Lease) -> String {
-    let Lease { resource, slot, relay, uid, pid, since, expires, .. } = lease;
-    let seconds = |time: Duration| time.as_secs();
-    let held = seconds(since.elapsed().unwrap_or_default());
-    let left = |end: SystemTime| seconds(end.duration_since(SystemTime::now()).unwrap_or_default());
-    let ends = expires.map_or("never".to_owned(), |(_, end)| left(end).to_string());
+fn line(lease: &Lease) -> String {
+    let Lease { number, resource, slot, connection, uid, pid, since, expires } = lease;
+    let Described { relay, session, .. } = connection;
+    let held = times::held(*since).as_secs();
+    let ends = expires.map_or("never".to_owned(), |end| times::left(end).as_secs().to_string());
+    let session = session.map_or("none".to_owned(), |session| session.to_string());
+    let peer = connection.known_peer().map_or("none".to_owned(), |peer| quoted(peer).to_string());
     format!(
-        "lease={number} slot={slot} name={name} uid={uid} pid={pid} held={held} ends_in={ends} relay={relay}\n",
-        name = quoted(resource)
+        "lease={number} slot={slot} name={name} uid={uid} pid={pid} held={held} ends_in={ends} \
+         relay={relay} peer={peer} session={session}\n",
+        name = quoted(resource),
+        relay = relay.name()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use fdbroker_wire::{Relay, Slot};
+
+    use super::*;
+
+    fn lease(connection: Described) -> Lease {
+        let (resource, slot) = ("orders".to_owned(), Slot::new(1, 5).unwrap());
+        let (since, expires) = times::from_now(None);
+        Lease { number: 3, resource, slot, connection, uid: 7, pid: 8, since, expires }
+    }
+
+    #[test]
+    fn a_lease_is_a_line_whatever_its_peer_is_called() {
+        let peer = "unix:/run/\" uid=0\nlease=4".to_owned();
+        let line = line(&lease(Described { relay: Relay::Ktls, peer, session: Some(815) }));
+        let expected = r#"lease=3 slot=1/5 name="orders" uid=7 pid=8 held=0 ends_in=never relay=ktls peer="unix:/run/\" uid=0\nlease=4" session=815"#;
+        assert_eq!(line, format!("{expected}\n"));
+    }
+
+    #[test]
+    fn what_an_earlier_broker_did_not_note_is_none() {
+        let line = line(&lease(Described::default()));
+        assert!(line.ends_with(" relay=direct peer=none session=none\n"), "{line}");
+    }
 }

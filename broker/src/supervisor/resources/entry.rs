@@ -9,7 +9,7 @@ use std::time::Duration;
 use fdbroker_policy::Opening;
 use fdbroker_types::quoted;
 use fdbroker_wire::connection::LEASE;
-use fdbroker_wire::{Errno, MAX_PAYLOAD, Opened, Payload, Relay, named};
+use fdbroker_wire::{Errno, Lease, MAX_PAYLOAD, Opened, Payload, named};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::timeout;
 
@@ -25,7 +25,7 @@ use crate::fd::{CloseQueue, PeerFd};
 use crate::payer::Payer;
 use crate::supervisor::deposits::unclosed::OpeningNotice;
 use crate::supervisor::leases::holders::{FEW, HolderPlace, Holders};
-use crate::supervisor::leases::{LeaseNumber, LeaseOffer, Numbers};
+use crate::supervisor::leases::{LeaseNumber, LeaseOffer, Numbers, times};
 use crate::supervisor::news::Told;
 use crate::supervisor::workers::charges::Charge;
 
@@ -273,33 +273,32 @@ impl ResourceEntry {
             Arc::new(caller.held(opened, &notice, &self.close_queue))
         });
         let opened = outcome.as_ref().ok();
-        let lease = opened.and_then(|opened| self.offer(number?, relay(opened), caller, notice));
+        let lease = opened.and_then(|opened| self.offer(number?, opened, caller, notice));
         // A closed channel means that the worker has gone, and its question with it.
         let _ = answer.send(OpenAnswer { lease, ..self.answer(ticket, outcome) });
     }
 
     fn offer(
         &self,
-        number: LeaseNumber,
-        relay: &'static str,
+        LeaseNumber(number): LeaseNumber,
+        opened: &Opened<PeerFd>,
         caller: Caller,
         notice: Arc<Option<OpeningNotice>>,
     ) -> Option<LeaseOffer> {
         let resource = self.openable.resource();
+        let (since, expires) = times::from_now(resource.lease?.ttl);
         let Caller { uid, payer, pid, process, place, .. } = caller;
-        Some(LeaseOffer {
+        let lease = Lease {
             number,
             resource: resource.name.clone(),
             slot: resource.slot,
-            relay,
-            terms: resource.lease?,
-            place,
-            uid,
-            payer,
+            connection: opened.connection().cloned().unwrap_or_default(),
+            uid: uid.0,
             pid,
-            process,
-            until_closed: notice,
-        })
+            since,
+            expires,
+        };
+        Some(LeaseOffer { lease, place, payer, process, until_closed: notice })
     }
 
     /// Refuses a lease that would not end with the process that asked.
@@ -401,11 +400,6 @@ fn but_for_the_last(kept: usize) -> String {
         return String::new();
     }
     format!(" or the last {kept} are left, for users who have fewer than {FEW}")
-}
-
-/// How the descriptor leads to the server.
-fn relay<F>(opened: &Opened<F>) -> &'static str {
-    opened.connection().map_or(Relay::Direct, |described| described.relay).name()
 }
 
 /// Adds the number of its lease to the payload of a connection, which is not read for that. Where there is no room, the

@@ -159,7 +159,7 @@ fn another_version_is_refused_with_the_reason() {
     let daemon = site.broker().start();
     match Newcomer::at(&site.socket()).asks(7) {
         Some(Handover::Refused(why)) => {
-            assert_eq!(why, "it speaks version 7 of the hand-over, and I version 2");
+            assert_eq!(why, "it speaks version 7 of the hand-over, and I version 3");
         }
         other => panic!("{other:?}"),
     }

@@ -15,7 +15,7 @@ use crate::supervisor::deposits::kept::Kept;
 
 /// Bytes that follow the head of an owner, and about as many as follow that of a lease.
 const OWNER: usize = 32;
-const LEASE: usize = 64;
+const LEASE: usize = 112;
 
 /// All of it.
 #[derive(Default)]
@@ -128,7 +128,7 @@ impl Content {
     }
 
     pub(super) fn lease(&mut self, held: Held) {
-        self.leases.insert(held.leased.number, held);
+        self.leases.insert(held.leased.lease.number, held);
     }
 
     /// The lease that has this connection.

@@ -2,7 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use fdbroker_policy::{Slot, Uid};
+use fdbroker_wire::Lease;
 
 use super::objects::ObjectNumber;
 use crate::fd::PeerFd;
@@ -11,19 +11,10 @@ use crate::process_identity::ProcessIdentity;
 /// What comes back of a lease, beside its connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Leased {
-    pub(crate) number: u64,
-    pub(crate) resource: String,
-    pub(crate) slot: Slot,
-    /// Whether the kernel encrypts what goes over its connection.
-    pub(crate) by_kernel: bool,
-    pub(crate) uid: Uid,
-    pub(crate) pid: i32,
+    /// It is never relayed.
+    pub(crate) lease: Lease,
     /// The process that asked, where there was one that can be told from others.
     pub(crate) process: Option<ProcessIdentity>,
-    /// When it began, in milliseconds since 1970.
-    pub(crate) since: u64,
-    /// When it ends at the latest, by the monotonic clock, in milliseconds.
-    pub(crate) expires: Option<u64>,
 }
 
 /// A lease that comes back.

@@ -247,6 +247,6 @@ impl Mirror {
 
 /// A connection that is held on terms, as something that is stored.
 fn lease_connection(leased: &Leased, payer: Payer, connection: PeerFd) -> Rc<Kept> {
-    let (slot, payload, descriptor) = (leased.slot, Payload::default(), Some(connection));
+    let (slot, payload, descriptor) = (leased.lease.slot, Payload::default(), Some(connection));
     Rc::new(Kept { slot, payer, ufd: -1, payload, descriptor, leaving: None })
 }

@@ -78,7 +78,8 @@ impl Entries {
             Said::Owned(None) => drop(self.owners.remove(&slot.tag)),
             Said::Leased(lease) => {
                 let lease = lease.zip(object);
-                lease.map(|(lease, object)| self.leases.insert(lease.number, (lease, object)));
+                lease
+                    .map(|(lease, object)| self.leases.insert(lease.lease.number, (lease, object)));
             }
             Said::Ended(number) => drop(self.leases.remove(&number)),
         }

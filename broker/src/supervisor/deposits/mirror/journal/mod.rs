@@ -6,6 +6,8 @@
 //! Numbers are in this machine's byte order: a journal does not leave its kernel.
 
 mod entries;
+mod fields;
+mod lease;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -19,7 +21,8 @@ use fdbroker_wire::Payload;
 use rustix::fs::{AtFlags, FallocateFlags, MemfdFlags, StatxFlags, fallocate, memfd_create, statx};
 use rustix::io::pwritev;
 
-use self::record::{Fields, HEAD, Head, LEFT, Mark};
+use self::fields::{Fields, Mark};
+use self::record::{HEAD, Head, LEFT};
 
 pub(super) use self::entries::{Entries, JournalEntry};
 pub(super) use self::record::{At, Record};
@@ -27,9 +30,9 @@ pub(super) use self::record::{At, Record};
 /// What a journal of this broker begins with.
 const MARK: [u8; 8] = *b"fdbroker";
 /// The version of what follows. One that is not known is not read.
-const VERSION: u32 = 2;
-/// The one before: without owners and leases.
-const BEFORE: u32 = 1;
+const VERSION: u32 = 3;
+/// The one before: its leases have no peer and no session.
+const BEFORE: u32 = 2;
 const VERSION_AT: u64 = 8;
 /// Mark, version, four bytes of nothing, and from where to where it is valid.
 const FIRST: u64 = 32;

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
-use fdbroker_policy::Uid;
 use fdbroker_wire::{Index, Slot, Tag};
 
 use super::super::leased::Leased;
 use super::super::objects::ObjectNumber;
+use super::fields::{Fields, Mark};
+use super::lease;
 use crate::process_identity::ProcessIdentity;
 use crate::supervisor::deposits::kept::Kept;
 
@@ -20,11 +21,10 @@ const KEPT: u32 = 1;
 pub(super) const LEFT: u32 = 2;
 /// Without what follows, nobody owns the tag.
 const OWNED: u32 = 3;
-const LEASED: u32 = 4;
+/// A lease of the version before: without the peer and the session.
+const LEASED_BEFORE: u32 = 4;
 const ENDED: u32 = 5;
-
-/// What a memory is known by to the kernel that made it.
-pub(super) type Mark = [u8; 16];
+const LEASED: u32 = 6;
 
 /// Where an entry is in a journal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -82,12 +82,12 @@ impl Record<'_> {
                 (OWNED, of(*tag), owner.pid, None, Cow::Owned(owner_to_bytes(mark, *owner)))
             }
             Self::Leased(leased, object) => {
-                let payload = Cow::Owned(lease_to_bytes(mark, leased));
-                (LEASED, leased.slot, leased.pid, Some(*object), payload)
+                let payload = Cow::Owned(lease::to_bytes(mark, leased));
+                (LEASED, leased.lease.slot, leased.lease.pid, Some(*object), payload)
             }
-            Self::Ended(leased) => {
-                let payload = leased.number.to_ne_bytes().to_vec();
-                (ENDED, leased.slot, leased.pid, None, Cow::Owned(payload))
+            Self::Ended(Leased { lease, .. }) => {
+                let payload = lease.number.to_ne_bytes().to_vec();
+                (ENDED, lease.slot, lease.pid, None, Cow::Owned(payload))
             }
         };
         let length = payload.len();
@@ -97,15 +97,6 @@ impl Record<'_> {
 
 fn owner_to_bytes(mark: Mark, ProcessIdentity { number, start, .. }: ProcessIdentity) -> Vec<u8> {
     [&mark[..], &number.to_ne_bytes(), &start.to_ne_bytes()].concat()
-}
-
-fn lease_to_bytes(mark: Mark, leased: &Leased) -> Vec<u8> {
-    let (number, start) = leased.process.map_or((0, 0), |process| (process.number, process.start));
-    let numbers = [leased.number, number, start, leased.since, leased.expires.unwrap_or(0)];
-    let kind = u32::from(leased.process.is_some()) | u32::from(leased.by_kernel) << 1;
-    let fixed = [leased.uid.0, kind].map(u32::to_ne_bytes).concat();
-    let numbers = numbers.map(u64::to_ne_bytes).concat();
-    [&mark[..], &numbers, &fixed, leased.resource.as_bytes()].concat()
 }
 
 impl Head {
@@ -149,7 +140,12 @@ impl Head {
             KEPT => Said::Kept,
             LEFT => Said::Left,
             OWNED => Said::Owned(self.owner(mark, payload)),
-            LEASED => Said::Leased(self.lease(mark, payload)),
+            LEASED => {
+                Said::Leased(lease::from_bytes(mark, (self.slot, self.number), payload, false))
+            }
+            LEASED_BEFORE => {
+                Said::Leased(lease::from_bytes(mark, (self.slot, self.number), payload, true))
+            }
             ENDED => Said::Ended(u64::from_ne_bytes(Fields(payload).take())),
             other => return Err(format!("has an entry of kind {other}")),
         })
@@ -160,38 +156,5 @@ impl Head {
         let is_of_this_kernel = fields.take() == mark;
         let [number, start] = [(); 2].map(|()| u64::from_ne_bytes(fields.take()));
         is_of_this_kernel.then_some(ProcessIdentity { pid: self.number, number, start })
-    }
-
-    fn lease(&self, mark: Mark, payload: &[u8]) -> Option<Leased> {
-        let mut fields = Fields(payload);
-        let is_of_this_kernel = fields.take() == mark;
-        let [number, process, start, since, expires] =
-            [(); 5].map(|()| u64::from_ne_bytes(fields.take()));
-        let [uid, kind] = [(); 2].map(|()| u32::from_ne_bytes(fields.take()));
-        let resource = String::from_utf8(fields.0.to_vec()).ok()?;
-        let process = ProcessIdentity { pid: self.number, number: process, start };
-        is_of_this_kernel.then_some(Leased {
-            number,
-            resource,
-            slot: self.slot,
-            by_kernel: kind & 2 != 0,
-            uid: Uid(uid),
-            pid: self.number,
-            process: (kind & 1 != 0).then_some(process),
-            since,
-            expires: Some(expires).filter(|expires| *expires != 0),
-        })
-    }
-}
-
-/// Fields of a fixed size, one after the other; zeroes behind the last.
-pub(super) struct Fields<'a>(pub(super) &'a [u8]);
-
-impl Fields<'_> {
-    pub(super) fn take<const N: usize>(&mut self) -> [u8; N] {
-        let split = self.0.split_first_chunk();
-        let (field, rest) = split.map_or(([0; N], &[][..]), |(field, rest)| (*field, rest));
-        self.0 = rest;
-        field
     }
 }

@@ -1,7 +1,6 @@
 //! What is written to a journal is read again.
 
-use fdbroker_policy::Uid;
-use fdbroker_wire::{Slot, Tag};
+use fdbroker_wire::{Described, Lease, Relay, Slot, Tag};
 
 use super::super::leased::Leased;
 use super::super::objects::ObjectNumber;
@@ -37,17 +36,32 @@ fn owners(journal: &Journal) -> Vec<(Tag, ProcessIdentity)> {
 }
 
 fn lease(number: u64) -> Leased {
-    Leased {
+    let peer = "tcp:192.0.2.7:5432".to_owned();
+    let lease = Lease {
         number,
         resource: "database".to_owned(),
         slot: SLOT,
-        by_kernel: true,
-        uid: Uid(7),
+        connection: Described { relay: Relay::Ktls, peer, session: Some(815) },
+        uid: 7,
         pid: 7,
-        process: Some(PROCESS),
         since: 70,
         expires: Some(71),
-    }
+    };
+    Leased { lease, process: Some(PROCESS) }
+}
+
+/// The same lease of the version before: how it is written there, and what is read of it.
+fn lease_of_before(journal: &Journal, number: u64, object: u64) -> (Vec<u8>, Leased) {
+    let numbers = [number, PROCESS.number, PROCESS.start, 70, 71].map(u64::to_ne_bytes).concat();
+    let payload = [&journal.mark[..], &numbers, &[7_u32, 3].map(u32::to_ne_bytes).concat()];
+    let payload = [&payload.concat()[..], b"database"].concat();
+    let (tag, index) = (i32::from(SLOT.tag.get()), SLOT.index.get());
+    let head = [tag, index, 7, 0].map(i32::to_ne_bytes).concat();
+    let kind = [4, u32::try_from(payload.len()).unwrap()].map(u32::to_ne_bytes).concat();
+    let entry = [&kind[..], &head, &object.to_ne_bytes(), &payload].concat();
+    let mut leased = lease(number);
+    leased.lease.connection = Described { relay: Relay::Ktls, ..Described::default() };
+    (entry, leased)
 }
 
 fn all(journal: &Journal) -> Vec<u8> {
@@ -105,9 +119,10 @@ fn the_last_owner_of_each_tag_is_read() {
 #[test]
 fn leases_that_have_not_ended_are_read() {
     let mut journal = Journal::begin().unwrap();
-    let bare = Leased { process: None, expires: None, by_kernel: false, ..lease(2) };
+    let mut bare = Leased { process: None, ..lease(2) };
+    (bare.lease.connection, bare.lease.expires) = (Described::default(), None);
     for leased in [&lease(1), &bare, &lease(3)] {
-        journal.append(&Record::Leased(leased, ObjectNumber(leased.number + 10))).unwrap();
+        journal.append(&Record::Leased(leased, ObjectNumber(leased.lease.number + 10))).unwrap();
     }
     journal.append(&Record::Ended(&lease(3))).unwrap();
     let leases: Vec<_> = open(&journal).unwrap().leases.into_values().collect();
@@ -133,8 +148,17 @@ fn a_journal_of_the_version_before_is_read_and_goes_on_as_one_of_this() {
     let mut journal = Journal::begin().unwrap();
     keep(&mut journal, &kept(SLOT, b"payload"));
     journal.memory.write_all_at(&BEFORE.to_ne_bytes(), VERSION_AT).unwrap();
+    let (entry, leased) = lease_of_before(&journal, 1, 11);
+    journal.memory.write_all_at(&entry, journal.end).unwrap();
+    journal.set_range(journal.start, journal.end + entry.len() as u64).unwrap();
     let (mut journal, entries) = Journal::open(journal.share().unwrap()).unwrap();
     assert_eq!(entries.deposits.len(), 1);
+    let found: Vec<_> = entries.leases.into_values().collect();
+    assert_eq!(found, [(leased.clone(), ObjectNumber(11))]);
+    // Both ways of writing a lease are read beside each other.
+    journal.append(&Record::Leased(&lease(2), ObjectNumber(12))).unwrap();
+    let found: Vec<_> = open(&journal).unwrap().leases.into_values().collect();
+    assert_eq!(found, [(leased, ObjectNumber(11)), (lease(2), ObjectNumber(12))]);
     journal.append(&Record::Owned(TAGS[0], Some(PROCESS))).unwrap();
     let mut version = [0; 4];
     journal.memory.read_exact_at(&mut version, VERSION_AT).unwrap();
@@ -176,7 +200,8 @@ fn what_is_no_journal_of_this_version_is_refused() {
         result
     };
     assert!(refused(0, b"x").contains("no journal"));
-    assert!(refused(8, &3_u32.to_ne_bytes()).contains("has version 3; this broker reads"));
+    assert!(refused(8, &4_u32.to_ne_bytes()).contains("has version 4; this broker reads"));
+    assert!(refused(8, &1_u32.to_ne_bytes()).contains("has version 1; this broker reads"));
     assert!(refused(16, &1_000_u64.to_ne_bytes()).contains("is valid from"));
     assert!(refused(24, &1_000_u64.to_ne_bytes()).contains("is valid from"));
     assert!(refused(32, &9_u32.to_ne_bytes()).contains("kind 9"));

@@ -50,7 +50,7 @@ impl State {
         leased: Leased,
         connection: Rc<Kept>,
     ) -> io::Result<()> {
-        let number = leased.number;
+        let number = leased.lease.number;
         let Ok(object) = self.object(&connection) else { return Ok(()) };
         self.content.lease(Held { leased, connection, object });
         self.append(Key::Lease(number))
@@ -66,7 +66,7 @@ impl State {
         connection: Rc<Kept>,
         object: ObjectNumber,
     ) -> io::Result<()> {
-        let number = leased.number;
+        let number = leased.lease.number;
         let added = self.objects.add(&connection, Some(object))?;
         let Some(Numbered { number: object, .. }) = added else { return Ok(()) };
         self.content.lease(Held { leased, connection, object });
