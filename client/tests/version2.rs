@@ -124,12 +124,24 @@ fn reports_are_given_and_a_failure_carries_them() {
     assert_eq!(broker.status().unwrap(), "well");
     assert_eq!(broker.purge(None).unwrap(), "2 deposits deleted");
     assert_eq!(broker.purge(Some(slot("1/2"))).unwrap(), "deleted");
+    assert_eq!(broker.leases().unwrap().lines().count(), 3);
     let error = broker.reload().unwrap_err();
     let said = error.to_string();
     assert!(said.contains("reload") && !said.contains(['\x1b', '\n']), "{said:?}");
     assert_eq!(error.errno(), Some(Errno::INVAL));
     let Error::Reported { text, .. } = error else { panic!("{error:?}") };
     assert!(text.ends_with("and more"));
+}
+
+#[test]
+fn behind_a_note_of_the_list_of_leases_nothing_is_asked_for() {
+    let fake = Fake::answering(|request| match request {
+        Request::Leases { after: 0 } => report(None, "lease=1 uid=2\n"),
+        Request::Leases { after: 1 } => report(None, "# these are your own\n"),
+        other => panic!("{other:?}"),
+    });
+    let listed = Broker::connect_to(fake.path()).unwrap().leases().unwrap();
+    assert_eq!(listed, "lease=1 uid=2\n# these are your own\n");
 }
 
 #[test]

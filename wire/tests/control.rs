@@ -37,7 +37,11 @@ fn control() -> impl Strategy<Value = Control<u32>> {
                 process
             }
         ),
-        any::<(u32, u64)>().prop_map(|(ticket, after)| Control::Leases { ticket, after }),
+        any::<(u32, u64, Option<u32>)>().prop_map(|(ticket, after, of)| Control::Leases {
+            ticket,
+            after,
+            of
+        }),
         (any::<u32>(), slot.clone(), slot.clone())
             .prop_map(|(ticket, first, last)| Control::HereOnly { ticket, first, last }),
         (any::<u32>(), slot.clone()).prop_map(|(ticket, slot)| Control::Durable { ticket, slot }),

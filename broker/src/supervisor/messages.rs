@@ -117,8 +117,8 @@ impl Supervisor {
                 self.tell_health(link);
             }
             Control::WantCloser { uid } => self.give_closer(Payer::named(uid), link),
-            Control::Leases { ticket, after } => {
-                let outcome = Ok(self.leases.report(LeaseNumber(after)));
+            Control::Leases { ticket, after, of } => {
+                let outcome = Ok(self.leases.report(LeaseNumber(after), of.map(Uid)));
                 link.control(Control::Told { ticket, outcome });
             }
             Control::Durable { ticket, slot } if self.deposits.mirror.is_there() => {

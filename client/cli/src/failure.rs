@@ -21,6 +21,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// Something here: a file, a descriptor, a socket.
     Local(String),
+    /// It takes a right that this user does not have.
+    Denied(String),
     /// What is asked for is not there.
     Absent(String),
     /// The program to run did not run.
@@ -54,6 +56,7 @@ impl Failure {
             Self::Findings => 1,
             Self::Usage(_) => 2,
             Self::Broker(error) => status_of(error),
+            Self::Denied(_) => 3,
             Self::Absent(_) => 4,
             Self::Local(_) => 8,
             Self::NotRun { source, .. } if source.kind() == io::ErrorKind::NotFound => 127,
@@ -99,7 +102,9 @@ impl fmt::Display for Failure {
             }
             Self::Broker(error) => error.fmt(f),
             Self::Findings => f.write_str("the policy has mistakes, which are reported above"),
-            Self::Usage(text) | Self::Local(text) | Self::Absent(text) => f.write_str(text),
+            Self::Usage(text) | Self::Local(text) | Self::Denied(text) | Self::Absent(text) => {
+                f.write_str(text)
+            }
             Self::NotRun { program, source } => {
                 write!(f, "exec: {program} cannot be run: {source}", program = quoted(program))
             }

@@ -6,6 +6,14 @@ use fdbroker::Slot;
 use fdbroker_policy::Uid;
 use serde_json::Value;
 
+/// What a line begins with that is no lease: only those of the own user are listed.
+pub(crate) const NOTE: char = '#';
+
+/// Whether a line of the list is a note.
+pub(crate) fn is_note(line: &str) -> bool {
+    line.starts_with(NOTE)
+}
+
 /// What a line says.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) struct LeaseLine(Vec<(String, Said)>);

@@ -4,10 +4,11 @@ use clap::Args;
 
 use crate::connect_args::ConnectArgs;
 use crate::failure::Failure;
-use crate::lease_line::LeaseLine;
+use crate::lease_line::{LeaseLine, NOTE, is_note};
 use crate::output;
+use crate::terminal;
 
-/// List who has connections that can be revoked
+/// List who has connections that can be revoked: you, or as an operator everybody
 #[derive(Args, Debug)]
 #[command(after_help = LEASES)]
 pub(crate) struct Leases {
@@ -21,7 +22,8 @@ Examples:
   fdbroker leases
   fdbroker leases --json | jq '.[] | select(.session == 4711)'
 
-Needs the right operate. Prints a line of KEY=VALUE for each:
+Without the right operate, these are the leases of your own user, and standard error says so.
+Prints a line of KEY=VALUE for each:
   lease    its number, for fdbroker revoke
   slot     of the resource
   name     of the resource
@@ -38,10 +40,15 @@ impl Leases {
     /// Runs it.
     pub(crate) fn run(self, args: &ConnectArgs) -> Result<(), Failure> {
         let report = args.connect_for_answers()?.leases()?;
+        let (notes, leases): (Vec<_>, Vec<_>) = report.lines().partition(|line| is_note(line));
+        for note in notes {
+            let note = note.trim_start_matches([NOTE, ' ']);
+            terminal::complain(format_args!("fdbroker: {note}"));
+        }
         if self.json {
-            let leases = report.lines().filter_map(LeaseLine::parse);
+            let leases = leases.into_iter().filter_map(LeaseLine::parse);
             return output::json(&leases.map(|lease| lease.to_json()).collect());
         }
-        output::report(&report)
+        output::report(&leases.join("\n"))
     }
 }

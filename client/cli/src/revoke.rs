@@ -3,11 +3,12 @@
 use clap::Args;
 use fdbroker::{Broker, Errno, Error, Slot};
 use fdbroker_policy::Uid;
+use fdbroker_types::escape;
 
 use crate::connect_args::ConnectArgs;
 use crate::failure::Failure;
 use crate::lazy_broker::LazyBroker;
-use crate::lease_line::LeaseLine;
+use crate::lease_line::{LeaseLine, is_note};
 use crate::output;
 use crate::subject_args::user_named;
 
@@ -30,8 +31,8 @@ Examples:
   fdbroker revoke --user www-data         all leases of a user
   fdbroker revoke --user www-data orders  those of both
 
-A user can end its own leases by their numbers. Those of others, and slots and --user, need the right
-operate. The connection is shut down for every process that has it.";
+A user can end its own leases by their numbers, which fdbroker leases lists. Those of others, and
+slots and --user, need the right operate. The connection is shut down for every process that has it.";
 
 const NONE: &str = "revoke: there is no such lease. What was handed out of a connection that has \
 neither `revocable` nor `holders` nor `ttl` in the policy has none, and cannot be revoked: end the \
@@ -61,13 +62,29 @@ impl Revoke {
         for number in numbers {
             output::report(&broker.end_lease(number)?)?;
         }
-        if slots.is_empty() && user.is_none() { Ok(()) } else { end_all(broker, &slots, user) }
+        if slots.is_empty() && user.is_none() {
+            return Ok(());
+        }
+        end_all(broker, &slots, user).map_err(|error| self.named(error))
+    }
+
+    /// Has a refusal say what was to be revoked.
+    fn named(&self, failure: Failure) -> Failure {
+        let Failure::Denied(why) = failure else { return failure };
+        let user = self.user.iter().map(|user| format!("--user {}", escape(user)));
+        let which =
+            self.which.iter().filter(|text| number(text).is_none()).map(|text| escape(text));
+        let what = user.chain(which).collect::<Vec<_>>().join(" ");
+        Failure::Denied(format!("revoke {what}: {why}"))
     }
 }
 
 /// Ends every lease of these slots, and of this user; without slots, of any.
 fn end_all(broker: &mut Broker, slots: &[Slot], user: Option<Uid>) -> Result<(), Failure> {
-    let report = broker.leases()?;
+    let report = match broker.leases() {
+        Err(Error::Refused { .. }) => return Err(denied("")),
+        report => report?,
+    };
     let is_there = |lease: &LeaseLine| {
         slots.is_empty() || lease.slot().is_some_and(|slot| slots.contains(&slot))
     };
@@ -76,6 +93,9 @@ fn end_all(broker: &mut Broker, slots: &[Slot], user: Option<Uid>) -> Result<(),
         .filter_map(LeaseLine::parse)
         .filter(is_there)
         .partition(|lease| user.is_none_or(|user| lease.uid() == Some(user)));
+    if report.lines().any(is_note) {
+        return Err(denied(&numbers(&found)));
+    }
     if found.is_empty() {
         let text = if others.is_empty() { NONE } else { OF_OTHERS };
         return Err(Failure::Absent(text.to_owned()));
@@ -89,6 +109,23 @@ fn end_all(broker: &mut Broker, slots: &[Slot], user: Option<Uid>) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// What a user is told who may not end the leases of a slot or of a user, and has these of its own there.
+fn denied(own: &str) -> Failure {
+    let cure = match own {
+        "" => "you have no lease there".to_owned(),
+        own => format!("end your own by their numbers: fdbroker revoke {own}"),
+    };
+    Failure::Denied(format!(
+        "refused: all leases of a slot or of a user are ended by an operator; ask the broker's administrator for \
+         the right `operate`; {cure}"
+    ))
+}
+
+fn numbers(leases: &[LeaseLine]) -> String {
+    let numbers = leases.iter().filter_map(LeaseLine::number).map(|number| number.to_string());
+    numbers.collect::<Vec<_>>().join(" ")
 }
 
 /// Returns the number of a lease, which may be copied from the list of leases.

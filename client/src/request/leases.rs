@@ -10,7 +10,10 @@ use crate::core::outgoing::Outgoing;
 use crate::request::{AnswerContext, Encoded, Request};
 use crate::{Error, Feature, Operation};
 
-/// Its outcome is a line for each lease.
+/// What a line begins with that is no lease. Behind it is nothing.
+const NOTE: char = '#';
+
+/// Its outcome is a line for each lease, and maybe a note.
 #[derive(Debug)]
 pub(crate) struct Leases {
     /// The number of the last one that was told.
@@ -25,7 +28,7 @@ impl Leases {
     }
 
     fn take_page(&mut self, page: &str, context: &AnswerContext<'_>) -> Result<(), Error> {
-        for line in page.lines() {
+        for line in page.lines().filter(|line| !line.starts_with(NOTE)) {
             self.last = number(line)
                 .filter(|number| *number > self.last)
                 .ok_or_else(|| context.protocol(self.operation(), "the leases are out of order"))?;
@@ -60,10 +63,9 @@ impl Request for Leases {
             Answer::Report(report) => context.told(self.operation(), report)?,
             _ => return Err(context.nonsense(self.operation())),
         };
-        if page.is_empty() {
-            return Ok(Some(std::mem::take(&mut self.told)));
-        }
-        self.take_page(&page, context).map(|()| None)
+        self.take_page(&page, context)?;
+        let is_last = page.is_empty() || page.lines().any(|line| line.starts_with(NOTE));
+        Ok(is_last.then(|| std::mem::take(&mut self.told)))
     }
 }
 

@@ -144,8 +144,9 @@ macro_rules! requests {
                 Operate::status()
             }
 
-            /// Asks who has what on terms, and returns a line for each lease. Needs the right `operate`.
-            #[errors = "[`Error::Refused`] without the right."]
+            /// Asks who has what on terms, and returns a line for each lease. Without the right `operate`, these are
+            /// the leases of the own user, and the last line begins with `#` and says so.
+            #[errors = "What can happen to any request."]
             fn leases() -> String as Report {
                 Leases::new()
             }

@@ -163,6 +163,8 @@ fn another_user_ends_no_lease_by_the_connection_of_its_holder() {
     assert_eq!(writer.ask(&request::hello(), &[]).errno(), 0);
     let end = request::extended(opcode::END_LEASE, &handed_out.lease.to_ne_bytes());
     assert_eq!(writer.ask(&end, &[]).errno(), libc::EACCES);
+    let list = request::extended(opcode::LEASES, &0_u64.to_ne_bytes());
+    assert_eq!(writer.ask(&list, &[]).errno(), libc::EACCES, "it sees the leases of the holder");
     assert!(handed_out.works());
     let mut own = holder.take_over(holders.share().unwrap());
     own.ask(&end, &[]);
@@ -192,6 +194,62 @@ fn a_lease_is_of_the_user_and_the_process_that_wrote_the_request() {
     handed_out.ends(&server);
     let end = daemon.log().wait_for("it is recorded", |line| line.kind == "lease-end");
     assert_eq!((end.uid, end.by_uid), (STRANGER, Some(STRANGER)));
+}
+
+#[test]
+fn a_user_sees_its_own_leases_and_an_operator_sees_all() {
+    let what = "a user sees its own leases";
+    if !needs_root(what) {
+        return;
+    }
+    let Some(server) = Postgres::start(what, TRUST) else { return };
+    let daemon = daemon(&server, "revocable = true");
+    let (holder, other) = (HelperProcess::user(HOLDER), HelperProcess::user(STRANGER));
+    let none = daemon.run_as(HOLDER, &["leases"]);
+    assert_eq!((none.status, &*none.out), (0, ""), "{}", none.err);
+    let own = get(&mut holder.connect(&daemon), &daemon);
+    let _others = [(); 2].map(|()| get(&mut other.connect(&daemon), &daemon));
+    let said = daemon.run_as(HOLDER, &["leases"]);
+    assert_eq!(without_time(said.out.trim_end()), told(&own, &holder, &server));
+    let note = "fdbroker: these are the leases of your own user; those of others are listed only for users with the right";
+    for said in [&none, &said] {
+        assert!(said.err.starts_with(note) && said.err.lines().count() == 1, "{}", said.err);
+    }
+    let json = daemon.run_as(HOLDER, &["leases", "--json"]).out;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let [only] = json.as_array().unwrap().as_slice() else { panic!("{json}") };
+    assert_eq!(
+        (only["lease"].as_u64(), only["uid"].as_u64()),
+        (Some(own.lease), Some(HOLDER.into()))
+    );
+    assert_eq!((only["ends_in"].is_null(), only["session"].to_string()), (true, own.backend));
+    let all = daemon.run(&["leases"]);
+    assert_eq!((all.out.lines().count(), &*all.err), (3, ""));
+    let reason = "only its own leases were sent: no rule allows it";
+    let record = daemon.log().wait_for("it is recorded", |line| line.reason == reason);
+    let Line { verdict, right, uid, .. } = record;
+    assert_eq!((&*verdict, &*right, uid), ("refused", "operate", HOLDER));
+}
+
+#[test]
+fn a_user_sees_all_of_its_own_leases_however_many_there_are() {
+    if !needs_root("a user sees all of its own leases") {
+        return;
+    }
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = server.local_addr().unwrap().port();
+    let accepts = std::thread::spawn(move || server.incoming().take(MANY + 2).collect::<Vec<_>>());
+    let name = "o".repeat(60);
+    let policy = connecting(&tcp(port), "revocable = true").replace("orders", &name);
+    let daemon = Daemon::open().policy(&format!("{policy}\n{OPERATORS}")).start();
+    let (holder, other) = (HelperProcess::user(HOLDER), HelperProcess::user(STRANGER));
+    let (mut peer, mut others) = (holder.connect(&daemon), other.connect(&daemon));
+    drop(connection(others.get(SLOT), &daemon));
+    (0..MANY).for_each(|_| drop(connection(peer.get(SLOT), &daemon)));
+    drop(connection(others.get(SLOT), &daemon));
+    let _held = accepts.join().unwrap();
+    assert_eq!(daemon.run_as(HOLDER, &["leases"]).out.lines().count(), MANY);
+    assert_eq!(daemon.run_as(STRANGER, &["leases"]).out.lines().count(), 2);
 }
 
 /// A process that does nothing until this is dropped.
@@ -270,6 +328,18 @@ fn the_connections_of_a_slot_or_of_a_user_are_revoked_at_once() {
     let user = HOLDER.to_string();
     let refused = daemon.run_as(STRANGER, &["revoke", "--user", &user]);
     assert_eq!(refused.status, 3, "{}", refused.err);
+    let expected = format!("revoke --user {user}: refused: ");
+    assert!(refused.err.contains(&expected), "{}", refused.err);
+    assert!(refused.err.contains("you have no lease there"), "{}", refused.err);
+    let refused = daemon.run_as(STRANGER, &["revoke", "orders"]);
+    assert_eq!(refused.status, 3, "{}", refused.err);
+    let cure = format!(
+        "the right `operate`; end your own by their numbers: fdbroker revoke {} {}",
+        held[1].lease, held[2].lease
+    );
+    assert!(refused.err.contains("revoke orders: refused: "), "{}", refused.err);
+    assert!(refused.err.contains(&cure), "{}", refused.err);
+    assert!(held.iter().all(HandedOut::works), "a refusal ends a lease");
     let said = daemon.says(&["revoke", "--user", &user, "orders"]);
     assert_eq!(said, format!("lease {} has ended\n", held[0].lease));
     held[0].ends(&server);

@@ -164,6 +164,8 @@ pub enum Control<F> {
         ticket: u32,
         /// Only those with greater numbers.
         after: u64,
+        /// Only those of this user; without, of all.
+        of: Option<u32>,
     },
     /// Worker: end a lease.
     EndLease {
@@ -265,8 +267,8 @@ impl<F> Control<F> {
                 out.u32(ticket);
                 (LEFT, None)
             }
-            Self::Leases { ticket, after } => {
-                out.u32(ticket).u64(after);
+            Self::Leases { ticket, after, of } => {
+                out.u32(ticket).u64(after).u32(u32::from(of.is_some())).u32(of.unwrap_or(0));
                 (LEASES, None)
             }
             Self::EndLease { ticket, number, by, of_anybody } => {
@@ -396,7 +398,10 @@ impl<F> Control<F> {
                 process: descriptor,
             },
             LEFT => Self::Left { ticket: fields.u32()? },
-            LEASES => Self::Leases { ticket: fields.u32()?, after: fields.u64()? },
+            LEASES => {
+                let (ticket, after, of_one) = (fields.u32()?, fields.u64()?, fields.u32()? != 0);
+                Self::Leases { ticket, after, of: Some(fields.u32()?).filter(|_| of_one) }
+            }
             END_LEASE => Self::EndLease {
                 ticket: fields.u32()?,
                 number: fields.u64()?,

@@ -18,6 +18,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
+use std::ops::Bound;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -179,9 +180,13 @@ impl Leases {
         }
     }
 
-    /// Returns those with greater numbers than this one, a line each, as many as a report has room for.
-    pub(crate) fn report(&self, after: LeaseNumber) -> String {
-        report::of(&self.0.held.borrow(), after)
+    /// Returns those with greater numbers than this one, of one user or of all: a line each, as many as a report has room
+    /// for.
+    pub(crate) fn report(&self, after: LeaseNumber, of: Option<Uid>) -> String {
+        let held = self.0.held.borrow();
+        let behind = held.range((Bound::Excluded(after), Bound::Unbounded));
+        let leases = behind.map(|(_, held)| &held.lease);
+        report::of(leases.filter(|lease| of.is_none_or(|user| lease.uid == user.0)))
     }
 
     fn next_expiry(&self) -> Option<Instant> {

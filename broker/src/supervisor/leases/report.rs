@@ -1,20 +1,15 @@
 //! Leases as users are told of them: a line each, with `key=value`.
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
-
 use fdbroker_types::quoted;
 use fdbroker_wire::version2::MAX_REPORT;
 use fdbroker_wire::{Described, Lease};
 
-use super::lease::{HeldLease, LeaseNumber};
 use super::times;
 
-/// Returns those with greater numbers than this one, by number, as many as a report has room for.
-pub(super) fn of(held: &BTreeMap<LeaseNumber, HeldLease>, after: LeaseNumber) -> String {
+/// Returns as many of these as a report has room for.
+pub(super) fn of<'a>(leases: impl Iterator<Item = &'a Lease>) -> String {
     let mut text = String::new();
-    for held in held.range((Bound::Excluded(after), Bound::Unbounded)).map(|(_, held)| held) {
-        let line = line(&held.lease);
+    for line in leases.map(line) {
         if text.len() + line.len() > MAX_REPORT {
             break;
         }
