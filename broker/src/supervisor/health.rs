@@ -65,10 +65,13 @@ impl Supervisor {
         let shut_out: Vec<_> =
             self.listener.shut_out_now().iter().map(|user| user.to_string()).collect();
         let mirror = self.deposits.mirror.seen();
-        let lost = match self.deposits.mirror.lost_at_start() {
+        let mut lost = match self.deposits.mirror.lost_at_start() {
             0 => String::new(),
             lost => format!(", {lost} lost at start"),
         };
+        if self.deposits.mirror.was_damaged() {
+            lost.push_str(", journal damaged at start");
+        }
         let mirror = mirror.map_or("none".to_owned(), |seen| {
             format!(
                 "{} stored, {} here only, {} to be sent{}",
@@ -103,7 +106,7 @@ impl Supervisor {
             None if self.source.texts.is_empty() => "built-in".to_owned(),
             None => "files".to_owned(),
         };
-        let names = &self.source.names;
+        let (names, mirror) = (&self.source.names, &self.deposits.mirror);
         let failed: Vec<_> =
             self.opener.failed_ones().map(|name| quoted(name).to_string()).collect();
         let degraded = [
@@ -111,7 +114,7 @@ impl Supervisor {
             (self.reloads.last_failed(), "reload"),
             (names.has_unknown(), "names"),
             (!failed.is_empty(), "resources"),
-            (self.deposits.mirror.lost_at_start() > 0, "mirror"),
+            (mirror.lost_at_start() > 0 || mirror.was_damaged(), "mirror"),
             (self.keeper.fails(), "last-good"),
         ];
         let degraded = degraded.into_iter().filter(|(is, _)| *is);

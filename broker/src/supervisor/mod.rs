@@ -103,8 +103,9 @@ fn prepare(
     // No thread starts before something is to be closed.
     let close_queue = CloseQueue::new();
     *readiness = notify::Readiness::take(arguments.ready_fd)?;
-    let passed = passed::Passed::take()?;
-    let socket = listener::passed_in(passed.sockets, close_queue.clone())?;
+    let mut passed = passed::Passed::take()?;
+    let sockets = std::mem::take(&mut passed.sockets);
+    let socket = listener::passed_in(sockets, close_queue.clone())?;
     adopt::seal_inherited().map_err(StartError::Seal)?;
     let standard_error = StandardError::open();
     // If it is to be replaced by a broker whose policy does not load, it goes on: an older policy is no reason.
@@ -124,6 +125,7 @@ fn prepare(
     }
     confinement.missing().iter().for_each(|missing| log.warn(missing));
     source.odd.iter().for_each(|odd| log.warn(odd));
+    passed.tell(&log);
     if fdbroker_host::can_be_swapped() {
         log.warn(SWAPPED);
     }

@@ -39,10 +39,15 @@ fn booted(what: &str) -> Option<ServiceManager> {
 /// Waits until the status has no change left to be sent.
 #[track_caller]
 fn is_mirrored(manager: &ServiceManager, deposits: usize) {
-    let line = format!("mirror={deposits} stored, 0 here only, 0 to be sent");
-    wait_until(&line, || {
+    is_mirrored_as(manager, &format!("mirror={deposits} stored, 0 here only, 0 to be sent"));
+}
+
+/// Waits until a line of the status begins with this.
+#[track_caller]
+fn is_mirrored_as(manager: &ServiceManager, line: &str) {
+    wait_until(line, || {
         let said = manager.succeed(&["fdbroker", "status"]);
-        said.lines().any(|said| said == line)
+        said.lines().any(|said| said.starts_with(line))
     });
 }
 
@@ -194,4 +199,77 @@ fn the_payload_of_a_deleted_deposit_is_not_in_the_memory_that_is_stored() {
     manager.succeed(&["fdbroker", "del", "10/1"]);
     wait_until("it is wiped", || !is_there("another"));
     manager.end();
+}
+
+/// Leaves descriptors in the store before the broker starts: two newer journals that it cannot read, second ones under
+/// names that are there, and what nobody names.
+const LEAVE: &str = r#"#!/usr/bin/python3
+import array, os, socket
+def store(name, content):
+    memory = os.memfd_create('left')
+    os.write(memory, content)
+    to = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    to.connect(os.environ['NOTIFY_SOCKET'].replace('@', '\0', 1))
+    said = f'FDSTORE=1\nFDPOLL=0\nFDNAME={name}'.encode()
+    to.sendmsg([said], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [memory]))])
+store('jff', b'fdbroker' + (77).to_bytes(4, 'little') + bytes(20))
+store('jfe', b'garbage' * 1000)
+store('j1', b'garbage' * 10)
+store('o2', b'another')
+store('offff', b'named by no journal')
+store('jffffffffffffffff', b'of nobody')
+store('stored', b'of nobody')
+"#;
+
+#[test]
+fn what_is_garbled_or_foreign_in_the_store_hides_nothing_else() {
+    let Some(manager) = booted("a garbled store") else { return };
+    add(&manager, "secret", &["10/0", "--payload", "-"]);
+    add(&manager, "", &["10/1", "--listen", "unix:/run/kept"]);
+    add(&manager, "", &["10/2", "--listen", "unix:/run/other"]);
+    is_mirrored(&manager, 3);
+    std::fs::write(manager.path("/usr/local/bin/leave"), LEAVE).unwrap();
+    manager.succeed(&["chmod", "755", "/usr/local/bin/leave"]);
+    let drop_in = "/run/systemd/system/fdbrokerd.service.d";
+    manager.succeed(&["mkdir", "-p", drop_in]);
+    let lines = "[Service]\nNotifyAccess=all\nExecStartPre=/usr/local/bin/leave\n";
+    std::fs::write(manager.path(drop_in).join("leave.conf"), lines).unwrap();
+    manager.succeed(&["systemctl", "daemon-reload"]);
+    manager.succeed(&["systemctl", "restart", SERVICE]);
+    assert_eq!(manager.succeed(&["fdbroker", "get", "10/0"]), "secret");
+    manager.succeed(&["fdbroker", "exec", "10/1", "--", "true"]);
+    // Which of the two it is, nothing says.
+    assert_eq!(manager.run(&["fdbroker", "exec", "10/2", "--", "true"]).status.code(), Some(4));
+    let status = manager.succeed(&["fdbroker", "status"]);
+    assert!(status.contains("degraded=mirror\n"), "{status}");
+    assert!(status.contains("journal damaged at start\n"), "{status}");
+    for (said, priority) in [
+        ("has version 77; this broker reads versions ", "3"),
+        ("; an older one is used: what was deposited since is lost, ", "3"),
+        ("and are closed: ", "3"),
+        ("are there twice, or cannot be duplicated: 1 (10/2)", "3"),
+        ("under the name of the journal", "4"),
+        ("are not the broker's: 2 (", "4"),
+    ] {
+        is_logged(&manager, said, priority);
+    }
+    // All is as it should be from then on.
+    std::fs::remove_file(manager.path(drop_in).join("leave.conf")).unwrap();
+    manager.succeed(&["systemctl", "daemon-reload"]);
+    is_mirrored_as(&manager, "mirror=2 stored, 0 here only, 0 to be sent");
+    manager.succeed(&["systemctl", "restart", SERVICE]);
+    assert_eq!(manager.succeed(&["fdbroker", "get", "10/0"]), "secret");
+    let status = manager.succeed(&["fdbroker", "status"]);
+    assert!(status.contains("degraded=none\n"), "{status}");
+    manager.end();
+}
+
+/// Waits for an entry in the journal.
+#[track_caller]
+fn is_logged(manager: &ServiceManager, said: &str, priority: &str) {
+    let is_it = |entry: &serde_json::Value| {
+        entry["PRIORITY"] == priority
+            && entry["MESSAGE"].as_str().is_some_and(|message| message.contains(said))
+    };
+    wait_until(said, || manager.journal(SERVICE).iter().any(is_it));
 }

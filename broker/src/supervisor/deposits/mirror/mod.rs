@@ -15,12 +15,14 @@ mod cost;
 #[cfg(test)]
 mod halfway;
 mod journal;
+mod journals;
 pub(crate) mod leased;
 mod objects;
 mod orders;
 mod positions;
 pub(crate) mod resume;
 mod sending;
+mod start_report;
 mod state;
 mod storable;
 mod store;
@@ -186,6 +188,11 @@ impl Mirror {
     /// How much of what the last broker had did not come back.
     pub(crate) fn lost_at_start(&self) -> usize {
         self.0.as_ref().map_or(0, |shared| shared.state.borrow().lost_at_start)
+    }
+
+    /// Whether a journal that the last broker left could not be read, or not to its end.
+    pub(crate) fn was_damaged(&self) -> bool {
+        self.0.as_ref().is_some_and(|shared| shared.state.borrow().was_damaged)
     }
 
     /// Sends the service manager what changes, for ever.

@@ -9,38 +9,40 @@ use fdbroker_wire::{Add, Slot, Tag};
 
 use super::Mirror;
 use super::journal::{At, Entries, JournalEntry};
+use super::journals::{Journals, Unreadable};
 use super::leased::{Leased, ReturnedLease};
 use super::objects::ObjectNumber;
 use super::orders::Order;
+use super::start_report::{tell_journals, tell_restored, tell_without_journal};
 use super::state::State;
 use super::store::{Name, Room, Store};
 use crate::fd::{CloseQueue, Depositor, PeerFd};
 use crate::log::Log;
 use crate::process_identity::ProcessIdentity;
-use crate::supervisor::deposits::counted_slots::CountedSlots;
 use crate::supervisor::deposits::kept::Kept;
 
 /// What was in the store.
 #[derive(Default)]
 pub(crate) struct Stored {
-    journals: BTreeMap<u64, OwnedFd>,
-    objects: BTreeMap<u64, OwnedFd>,
+    journals: Named,
+    objects: Named,
     /// What was to see whether there is room.
-    probe: Option<OwnedFd>,
-    /// What has a name that another one has.
-    surplus: Vec<OwnedFd>,
+    probes: Vec<OwnedFd>,
 }
+
+/// What has each number in its name: one, unless somebody else has stored things here too.
+type Named = BTreeMap<u64, Vec<OwnedFd>>;
 
 impl Stored {
     /// Takes a descriptor that was passed under this name, or returns it if it is none of the store's.
     pub(crate) fn take(&mut self, name: &str, descriptor: OwnedFd) -> Result<(), OwnedFd> {
-        let former = match name.parse() {
-            Ok(Name::Journal(number)) => self.journals.insert(number, descriptor),
-            Ok(Name::Object(ObjectNumber(number))) => self.objects.insert(number, descriptor),
-            Ok(Name::Probe) => self.probe.replace(descriptor),
+        let of_its_name = match name.parse() {
+            Ok(Name::Journal(number)) => self.journals.entry(number).or_default(),
+            Ok(Name::Object(ObjectNumber(number))) => self.objects.entry(number).or_default(),
+            Ok(Name::Probe) => &mut self.probes,
             Err(()) => return Err(descriptor),
         };
-        self.surplus.extend(former);
+        of_its_name.push(descriptor);
         Ok(())
     }
 }
@@ -116,10 +118,10 @@ impl Stored {
         log: &Log,
     ) -> io::Result<(State, Returned)> {
         let last = self.objects.last_key_value().map(|(last, _)| ObjectNumber(*last));
-        let (mut state, mut entries) = self.state(close_queue, log)?;
+        let (mut state, mut entries, damage) = self.state(close_queue, log)?;
         last.into_iter().for_each(|last| state.objects.skip(last));
-        let with_former = entries.choose(|object| self.objects.contains_key(&object.0));
-        let Entries { deposits, owners, leases } = entries;
+        let with_former = entries.choose(|object| self.object(object).is_some());
+        let Entries { deposits, owners, leases, .. } = entries;
         let all = deposits.len() + owners.len() + leases.len();
         let mut uses = uses(&deposits, &leases);
         let (deposits, lost) = self.deposits(deposits, &mut uses, close_queue);
@@ -129,50 +131,73 @@ impl Stored {
         }
         let leases = self.leases(leases, &mut uses, close_queue, log);
         let owners = self::owners(owners, close_queue, log);
-        let has_losses = with_former > 0 || deposits.len() + owners.len() + leases.len() < all;
-        // What nothing in the journal names.
-        self.discard(&mut state, close_queue);
-        if self.probe.is_some() {
+        let has_losses = with_former > 0
+            || damage.is_some()
+            || deposits.len() + owners.len() + leases.len() < all;
+        let unnamed = self.discard(&mut state, close_queue);
+        if let Some(damage) = damage {
+            state.lost_at_start += unnamed;
+            log.error(&format!(
+                "{damage}; descriptors that no entry names, and are closed: {unnamed}"
+            ));
+        }
+        if !self.probes.is_empty() {
             state.orders.push(None, Order::Remove(Name::Probe));
         }
-        self.surplus.extend(self.probe);
-        self.surplus.into_iter().for_each(|one| drop(close_queue.hold(Depositor::Nobody, one)));
+        self.probes.into_iter().for_each(|one| drop(close_queue.hold(Depositor::Nobody, one)));
         Ok((state, Returned { deposits, owners, leases, has_losses }))
     }
 
-    /// Goes on with the newest journal, or begins one where there is none that can be read.
-    fn state(&mut self, close_queue: &CloseQueue, log: &Log) -> io::Result<(State, Entries)> {
-        let newest = self.journals.pop_last();
-        let number = newest.as_ref().map_or(0, |(number, _)| *number);
-        let room = Room::told();
-        let opened = newest.map(|(number, memory)| State::open(memory, number, room));
-        let (mut state, entries) = match opened {
-            Some(Ok(opened)) => opened,
-            opened => {
-                let mut state = State::begin_unsent(number + 1, room)?;
-                state.lost_at_start = self.discard(&mut state, close_queue);
-                tell_without_journal(state.lost_at_start, opened.as_ref(), log);
-                // Behind what is removed, which may take all the room that there is.
-                state.send_journal()?;
-                if opened.is_some() {
-                    // In this order: until the new one is there, the old one counts.
-                    state.orders.push(None, Order::Remove(Name::Journal(number)));
-                }
-                (state, Entries::default())
+    /// Goes on with the newest journal of those that can be read, or begins one. Returns also what it has, and what is
+    /// wrong with it.
+    fn state(
+        &mut self,
+        close_queue: &CloseQueue,
+        log: &Log,
+    ) -> io::Result<(State, Entries, Option<String>)> {
+        let numbers: Vec<_> = self.journals.keys().copied().collect();
+        let journals = std::mem::take(&mut self.journals);
+        let Journals { opened, unreadable } = Journals::open(journals, close_queue);
+        let (number, mut state, entries) = match opened {
+            Some((number, (state, entries))) => (Some(number), state, entries),
+            None => {
+                (None, self.begin(&numbers, &unreadable, close_queue, log)?, Entries::default())
             }
         };
-        for number in self.journals.keys() {
-            state.orders.push(None, Order::Remove(Name::Journal(*number)));
+        // In this order: until a new one is there, the old ones count.
+        for other in numbers.into_iter().filter(|other| Some(*other) != number) {
+            state.orders.push(None, Order::Remove(Name::Journal(other)));
         }
-        Ok((state, entries))
+        let damage = number.and_then(|number| tell_journals(number, &unreadable, &entries, log));
+        state.was_damaged = damage.is_some() || number.is_none() && !unreadable.is_empty();
+        Ok((state, entries, damage))
+    }
+
+    /// Begins a journal, since none of these can be read.
+    fn begin(
+        &mut self,
+        numbers: &[u64],
+        unreadable: &[Unreadable],
+        close_queue: &CloseQueue,
+        log: &Log,
+    ) -> io::Result<State> {
+        let newest = numbers.last().copied().unwrap_or(0);
+        let mut state = State::begin_unsent(newest + 1, Room::told())?;
+        state.lost_at_start = self.discard(&mut state, close_queue);
+        tell_without_journal(state.lost_at_start, unreadable, log);
+        // Behind what is removed, which may take all the room that there is.
+        state.send_journal()?;
+        Ok(state)
     }
 
     /// Closes what nothing in a journal names, and has it removed. Returns how much that is.
     fn discard(&mut self, state: &mut State, close_queue: &CloseQueue) -> usize {
         let objects = std::mem::take(&mut self.objects);
         let count = objects.len();
-        for (number, object) in objects {
-            drop(close_queue.hold(Depositor::Nobody, object));
+        for (number, objects) in objects {
+            for object in objects {
+                drop(close_queue.hold(Depositor::Nobody, object));
+            }
             state.orders.push(None, Order::Remove(Name::Object(ObjectNumber(number))));
         }
         count
@@ -220,6 +245,14 @@ impl Stored {
         returned
     }
 
+    /// An object, unless several have its name: nothing says which is meant.
+    fn object(&self, number: ObjectNumber) -> Option<&OwnedFd> {
+        match self.objects.get(&number.0)?.as_slice() {
+            [object] => Some(object),
+            _ => None,
+        }
+    }
+
     /// A deposit's descriptor, where it has one: a duplicate, but for the last that has it. `None` if it is
     /// not there.
     fn descriptor(
@@ -228,40 +261,12 @@ impl Stored {
         uses: &mut Uses,
     ) -> Option<Option<OwnedFd>> {
         let Some(number) = number else { return Some(None) };
-        let left = uses.get_mut(&number)?;
+        let (left, object) = (uses.get_mut(&number)?, self.object(number)?);
         *left -= 1;
-        if *left == 0 {
-            return self.objects.remove(&number.0).map(Some);
+        if *left > 0 {
+            return object.try_clone().ok().map(Some);
         }
-        self.objects.get(&number.0)?.try_clone().ok().map(Some)
-    }
-}
-
-/// What the last broker had beyond its journal is known to nobody: nothing is said of how much that was.
-fn tell_restored(restored: usize, lost: &[Slot], log: &Log) {
-    let said = format!(
-        "deposits restored from the service manager's store: {restored}; lost, since their \
-         descriptors are not there, or cannot be duplicated: {}; deposits that only the last broker \
-         had (here-only) are lost too, and no journal names them",
-        CountedSlots(lost)
-    );
-    if lost.is_empty() { log.info(&said) } else { log.error(&said) }
-}
-
-/// Descriptors came back, and nothing says whose they are.
-fn tell_without_journal<T>(discarded: usize, opened: Option<&Result<T, String>>, log: &Log) {
-    if let Some(Err(problem)) = opened {
-        log.error(&format!(
-            "the journal of the deposits {problem}; what the last broker had is lost; descriptors \
-             that came back without it, and are closed: {discarded}"
-        ));
-    } else if discarded > 0 {
-        log.error(&format!(
-            "descriptors that came back from the service manager's store without the journal of \
-             the deposits, and are closed: {discarded}; what the last broker had is lost: the \
-             service manager keeps fewer than it did; raise FileDescriptorStoreMax= of the unit, \
-             run systemctl daemon-reload, and deposit again"
-        ));
+        self.objects.remove(&number.0)?.pop().map(Some)
     }
 }
 
@@ -314,142 +319,4 @@ impl JournalEntry {
 }
 
 #[cfg(test)]
-mod tests {
-    use rustix::fs::{MemfdFlags, memfd_create};
-
-    use super::super::journal::{Journal, Record};
-    use super::*;
-    use crate::log::Format;
-    use crate::payer::Payer;
-
-    fn pipe() -> OwnedFd {
-        std::io::pipe().unwrap().0.into()
-    }
-
-    /// A journal that has a deposit in this slot, which names this object.
-    fn journal(index: i32, object: Option<u64>) -> OwnedFd {
-        let mut journal = Journal::begin().unwrap();
-        let slot = Slot::new(1, index).unwrap();
-        let (payer, payload) = (Payer::named(7), b"payload"[..].into());
-        let kept = Kept { slot, payer, ufd: 3, payload, descriptor: None, leaving: None };
-        journal.append(&Record::Kept(&kept, object.map(ObjectNumber))).unwrap();
-        journal.share().unwrap()
-    }
-
-    fn garbled() -> OwnedFd {
-        let memory = memfd_create(c"garbled", MemfdFlags::CLOEXEC).unwrap();
-        rustix::io::write(&memory, &[0x5a; 4096]).unwrap();
-        memory
-    }
-
-    /// What comes back of it: deposits, and what the service manager is told.
-    fn resumed(left: Vec<(&str, OwnedFd)>) -> (Vec<i32>, Vec<String>) {
-        let (mut stored, log) = (Stored::default(), Log::open(Format::Text).unwrap());
-        for (name, descriptor) in left {
-            assert!(stored.take(name, descriptor).is_ok(), "{name}");
-        }
-        let (mut state, returned) = stored.resume(&CloseQueue::new(), &log).unwrap();
-        let told = std::iter::from_fn(|| {
-            let told = match state.orders.next()? {
-                Order::Put(name, _) => format!("+{name}"),
-                Order::Remove(name) => format!("-{name}"),
-            };
-            state.sent();
-            Some(told)
-        });
-        let mut told: Vec<_> = told.collect();
-        told.sort();
-        let deposits = returned.deposits.into_iter();
-        (deposits.map(|resumed| resumed.into_parts().0.slot.index.get()).collect(), told)
-    }
-
-    #[test]
-    fn what_is_no_journal_and_what_none_names_is_removed_and_does_no_harm() {
-        let left = vec![("j5", garbled()), ("o7", pipe()), ("o7", pipe()), ("p", pipe())];
-        let told = ["+j6", "-j5", "-o7", "-p"].map(str::to_owned).to_vec();
-        assert_eq!(resumed(left), (vec![], told));
-        // What is no memory at all.
-        let told = ["+j6", "-j5"].map(str::to_owned).to_vec();
-        assert_eq!(resumed(vec![("j5", pipe())]), (vec![], told));
-    }
-
-    /// Starts with a journal that has deposits; returns how many came back.
-    fn start_with(journal: &Journal) -> usize {
-        let (mut stored, log) = (Stored::default(), Log::open(Format::Text).unwrap());
-        assert!(stored.take("j1", journal.share().unwrap()).is_ok());
-        let (mut state, returned) = stored.resume(&CloseQueue::new(), &log).unwrap();
-        let count = returned.deposits.len();
-        for resumed in returned.deposits {
-            let (Add { slot, ufd, payload, .. }, Mirrored { number, at }) = resumed.into_parts();
-            let (payer, descriptor, leaving) = (Payer::named(7), None, None);
-            let kept = Rc::new(Kept { slot, payer, ufd, payload, descriptor, leaving });
-            let entered = state.change(|state| {
-                state.enter(&kept, number, at);
-                Ok(())
-            });
-            entered.unwrap();
-        }
-        let resumed = state.change(|state| {
-            state.resumed(returned.has_losses);
-            Ok(())
-        });
-        resumed.unwrap();
-        count
-    }
-
-    #[test]
-    fn a_long_journal_comes_back_as_a_whole_at_each_start() {
-        let mut journal = Journal::begin().unwrap();
-        // More than what is not tidied.
-        for index in 0..100 {
-            let slot = Slot::new(1, index).unwrap();
-            let (payer, payload) = (Payer::named(7), vec![1; 1 << 14].into());
-            let kept = Kept { slot, payer, ufd: -1, payload, descriptor: None, leaving: None };
-            journal.append(&Record::Kept(&kept, None)).unwrap();
-        }
-        assert_eq!([(); 3].map(|()| start_with(&journal)), [100; 3]);
-    }
-
-    #[test]
-    fn the_newest_journal_counts_and_others_are_removed() {
-        let left = vec![("j3", journal(3, None)), ("j4", journal(4, Some(1))), ("o1", pipe())];
-        assert_eq!(resumed(left), (vec![4], vec!["-j3".to_owned()]));
-    }
-
-    #[test]
-    fn what_came_without_a_journal_makes_room_for_one_and_is_counted() {
-        let (mut stored, log) = (Stored::default(), Log::open(Format::Text).unwrap());
-        for name in ["o3", "o4", "p"] {
-            assert!(stored.take(name, pipe()).is_ok(), "{name}");
-        }
-        let (mut state, _) = stored.resume(&CloseQueue::new(), &log).unwrap();
-        assert_eq!(state.lost_at_start, 2);
-        for name in [3, 4].map(|number| Name::Object(ObjectNumber(number))) {
-            assert!(matches!(state.orders.next(), Some(Order::Remove(removed)) if removed == name));
-            state.sent();
-        }
-        assert!(matches!(state.orders.next(), Some(Order::Put(Name::Journal(1), _))));
-    }
-
-    #[test]
-    fn a_deposit_whose_descriptor_is_not_there_is_lost_and_counted() {
-        let (mut stored, log) = (Stored::default(), Log::open(Format::Text).unwrap());
-        assert!(stored.take("j4", journal(4, Some(2))).is_ok());
-        let (state, _) = stored.resume(&CloseQueue::new(), &log).unwrap();
-        assert_eq!(state.lost_at_start, 1);
-    }
-
-    #[test]
-    fn a_deposit_whose_descriptor_is_not_there_does_not_come_back() {
-        let left = vec![("j4", journal(4, Some(2))), ("o1", pipe())];
-        assert_eq!(resumed(left), (vec![], vec!["-o1".to_owned()]));
-    }
-
-    #[test]
-    fn what_has_no_name_of_ours_is_left_to_others() {
-        let mut stored = Stored::default();
-        for name in ["fdbrokerd.socket", "stored", "o", "j-1", "o01"] {
-            assert!(stored.take(name, pipe()).is_err(), "{name}");
-        }
-    }
-}
+mod tests;

@@ -23,6 +23,8 @@ use crate::transmit::transmit;
 const ANSWERS: Duration = Duration::from_secs(5);
 
 const PROBE: &str = "p";
+/// No broker counts that far.
+const LAST: u64 = u64::MAX / 4;
 
 /// What something is called in the store: made of a number of ours, and of nothing that a user says. Short, since
 /// all names together come back in one variable of the environment.
@@ -53,6 +55,10 @@ impl FromStr for Name {
         }
         let (kind, digits) = text.split_at_checked(1).ok_or(())?;
         let number = u64::from_str_radix(digits, 16).map_err(|_| ())?;
+        // Behind each number there is another one.
+        if number > LAST {
+            return Err(());
+        }
         let name = match kind {
             "j" => Self::Journal(number),
             "o" => Self::Object(ObjectNumber(number)),
@@ -198,8 +204,19 @@ mod tests {
         ] {
             assert_eq!(name.to_string().parse(), Ok(name));
         }
-        for other in ["", "o", "j", "oABC", "o01", "o+1", "x1", "fdbrokerd.socket", "unknown", "é1"]
-        {
+        for other in [
+            "",
+            "o",
+            "j",
+            "oABC",
+            "o01",
+            "o+1",
+            "x1",
+            "fdbrokerd.socket",
+            "unknown",
+            "é1",
+            "jffffffffffffffff",
+        ] {
             assert_eq!(other.parse::<Name>(), Err(()), "{other}");
         }
     }

@@ -22,7 +22,7 @@ pub(in super::super) struct JournalEntry {
     pub(in super::super) former: Option<Box<JournalEntry>>,
 }
 
-/// What is so at its end.
+/// What is so at its end, or before its first damage.
 #[derive(Default)]
 pub(in super::super) struct Entries {
     pub(in super::super) deposits: BTreeMap<Slot, JournalEntry>,
@@ -30,6 +30,16 @@ pub(in super::super) struct Entries {
     pub(in super::super) owners: BTreeMap<Tag, ProcessIdentity>,
     /// The leases likewise, by their numbers, and their connections.
     pub(in super::super) leases: BTreeMap<u64, (Leased, ObjectNumber)>,
+    /// Where it cannot be read any further.
+    pub(in super::super) damage: Option<Damage>,
+}
+
+/// What is wrong with a journal from some byte on.
+pub(in super::super) struct Damage {
+    pub(in super::super) problem: String,
+    pub(super) at: u64,
+    /// How many bytes of it are not read.
+    pub(in super::super) lost: u64,
 }
 
 impl JournalEntry {

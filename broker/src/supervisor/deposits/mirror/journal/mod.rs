@@ -22,9 +22,9 @@ use rustix::fs::{AtFlags, FallocateFlags, MemfdFlags, StatxFlags, fallocate, mem
 use rustix::io::pwritev;
 
 use self::fields::{Fields, Mark};
-use self::record::{HEAD, Head, LEFT};
+use self::record::{HEAD, Head, LEFT, Said};
 
-pub(super) use self::entries::{Entries, JournalEntry};
+pub(super) use self::entries::{Damage, Entries, JournalEntry};
 pub(super) use self::record::{At, Record};
 
 /// What a journal of this broker begins with.
@@ -72,10 +72,11 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Goes on with one that an earlier supervisor wrote; returns also what it has.
+    /// Goes on with one that an earlier supervisor wrote; returns also what it has. Of a damaged one, that is what stands
+    /// before the damage, and it goes on from there.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// What is wrong with it, if nothing of it can be read.
     pub(super) fn open(memory: OwnedFd) -> Result<(Self, Entries), String> {
         let unreadable = |error: io::Error| format!("cannot be read: {error}");
         let memory = File::from(memory);
@@ -83,16 +84,26 @@ impl Journal {
         memory.read_exact_at(&mut head, 0).map_err(unreadable)?;
         let (start, end) = range(&head)?;
         let length = memory.metadata().map_err(unreadable)?.len();
-        if end > length || start > end {
+        if start > end || start > length {
             return Err(format!("is valid from byte {start} to {end}, and has {length}"));
         }
         let mark = mark(&memory).map_err(unreadable)?;
-        let journal = Self { memory, mark, start, end };
-        let entries = journal.entries()?;
-        // What follows is of this version.
-        let written = journal.memory.write_all_at(&VERSION.to_ne_bytes(), VERSION_AT);
+        let mut journal = Self { memory, mark, start, end };
+        let entries = journal.entries();
+        if let Some(damage) = entries.damage.as_ref().filter(|damage| damage.at == start) {
+            return Err(damage.problem.clone());
+        }
+        let written = journal.go_on_behind(entries.damage.as_ref());
         written.map_err(|error| format!("cannot be written: {error}"))?;
         Ok((journal, entries))
+    }
+
+    /// What follows is of this version, and takes the place of what is damaged.
+    fn go_on_behind(&mut self, damage: Option<&Damage>) -> io::Result<()> {
+        if let Some(damage) = damage {
+            self.set_range(self.start, damage.at)?;
+        }
+        self.memory.write_all_at(&VERSION.to_ne_bytes(), VERSION_AT)
     }
 
     /// Its memory, to be stored.
@@ -201,27 +212,35 @@ impl Journal {
         Ok(())
     }
 
-    fn entries(&self) -> Result<Entries, String> {
+    /// What it has, up to its end or the first damage.
+    fn entries(&self) -> Entries {
         let (mut at, mut entries) = (self.start, Entries::default());
         while at < self.end {
-            let wrong = |problem: String| format!("{problem} at byte {at}");
-            let (head, payload) = self.read(at).map_err(wrong)?;
-            let said = head.say(self.mark, &payload).map_err(wrong)?;
-            let place = At(at);
-            at += size(payload.len()) as u64;
-            entries.take(said, &head, payload, place);
+            match self.read(at) {
+                Ok((head, payload, said)) => {
+                    let place = At(at);
+                    at += size(payload.len()) as u64;
+                    entries.take(said, &head, payload, place);
+                }
+                Err(problem) => {
+                    let problem = format!("{problem} at byte {at}");
+                    entries.damage = Some(Damage { problem, at, lost: self.end - at });
+                    break;
+                }
+            }
         }
-        Ok(entries)
+        entries
     }
 
-    fn read(&self, at: u64) -> Result<(Head, Payload), String> {
+    fn read(&self, at: u64) -> Result<(Head, Payload, Said), String> {
         let short = |error| format!("cannot be read: {error}");
         let mut head = [0; HEAD];
         self.memory.read_exact_at(&mut head, at).map_err(short)?;
         let head = Head::read(&head)?;
         let mut payload = Payload::from(vec![0; head.length]);
         self.memory.read_exact_at(&mut payload, at + HEAD as u64).map_err(short)?;
-        Ok((head, payload))
+        let said = head.say(self.mark, &payload)?;
+        Ok((head, payload, said))
     }
 }
 

@@ -203,7 +203,6 @@ fn what_is_no_journal_of_this_version_is_refused() {
     assert!(refused(8, &4_u32.to_ne_bytes()).contains("has version 4; this broker reads"));
     assert!(refused(8, &1_u32.to_ne_bytes()).contains("has version 1; this broker reads"));
     assert!(refused(16, &1_000_u64.to_ne_bytes()).contains("is valid from"));
-    assert!(refused(24, &1_000_u64.to_ne_bytes()).contains("is valid from"));
     assert!(refused(32, &9_u32.to_ne_bytes()).contains("kind 9"));
     assert!(refused(36, &u32::MAX.to_ne_bytes()).contains("a payload of"));
     assert!(refused(36, &8_u32.to_ne_bytes()).contains("cannot be read"));
@@ -211,6 +210,44 @@ fn what_is_no_journal_of_this_version_is_refused() {
     assert!(read(&journal).is_ok());
     let null = File::open("/dev/null").unwrap().into();
     assert!(Journal::open(null).err().unwrap().contains("cannot be read"));
+}
+
+/// What can be wrong with an entry.
+enum Damaged {
+    Kind,
+    /// Its end is missing.
+    Cut,
+    /// The journal has no end behind the last one.
+    End,
+}
+
+impl Damaged {
+    fn make(&self, journal: &Journal, At(at): At) {
+        let written = match self {
+            Self::Kind => journal.memory.write_all_at(&9_u32.to_ne_bytes(), at),
+            Self::Cut => journal.memory.set_len(at + 7),
+            Self::End => journal.memory.write_all_at(&(at + 9000).to_ne_bytes(), 24),
+        };
+        written.unwrap();
+    }
+}
+
+#[test]
+fn what_stands_before_the_damage_is_read_and_goes_on_from_there() {
+    for damage in [Damaged::Kind, Damaged::Cut, Damaged::End] {
+        let mut journal = Journal::begin().unwrap();
+        keep(&mut journal, &kept(SLOT, b"before"));
+        let at = keep(&mut journal, &kept(OTHER, b"damaged"));
+        keep(&mut journal, &kept(SLOT, b"behind"));
+        damage.make(&journal, at);
+        let (mut journal, entries) = Journal::open(journal.share().unwrap()).unwrap();
+        let found = entries.damage.unwrap();
+        assert!(found.lost > 0 && found.problem.contains("at byte"), "{}", found.problem);
+        assert!(entries.deposits.contains_key(&SLOT));
+        keep(&mut journal, &kept(OTHER, b"next"));
+        assert!(open(&journal).unwrap().damage.is_none());
+        assert_eq!(read(&journal).unwrap().last(), Some(&(OTHER, b"next".to_vec())));
+    }
 }
 
 #[test]

@@ -47,6 +47,8 @@ pub(in super::super) struct State {
     pub(super) is_behind: bool,
     /// How much of what the last broker had did not come back.
     pub(in super::super) lost_at_start: usize,
+    /// Whether a journal of the last broker could not be read, or not to its end.
+    pub(in super::super) was_damaged: bool,
     /// The journal has more than was entered here so far.
     pub(super) resumes: bool,
 }
@@ -71,6 +73,7 @@ impl State {
             has_new_room: false,
             is_behind: false,
             lost_at_start: 0,
+            was_damaged: false,
             resumes: false,
         }
     }
