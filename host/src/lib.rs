@@ -5,7 +5,8 @@
 //! policy file and its drop-ins, if nobody but the administrator and the broker's own user could
 //! have written them ([`load_policy`]). It looks whether a file is fit to hold a secret ([`credential_fault`]), whether
 //! others could exchange a program ([`program_fault`]) or the socket of a server ([`server_socket_owner`]), and which user ids belong to another user ([`subordinate_ids`]).
-//! It reads and replaces a file that nobody else may use ([`read_private_file`]).
+//! It reads and replaces a file that nobody else may use ([`read_private_file`]), and such a note of a reload
+//! ([`ReloadNote`]).
 //!
 //! It also reads what the kernel says of a living process ([`Process`]), and which unit that is
 //! ([`unit_of_cgroup()`]), and whether memory can reach swap ([`can_be_swapped`]).
@@ -25,6 +26,7 @@ mod policy_file;
 mod private_file;
 mod process;
 mod program;
+mod reload_note;
 mod server_socket;
 mod stamp;
 mod subordinate;
@@ -50,6 +52,7 @@ pub use process::{
     MAX_GROUPS, Process, ProcessError, cgroup_of, has_exited, is_alive, name_of, program_of,
 };
 pub use program::{ProgramFault, program_fault};
+pub use reload_note::ReloadNote;
 pub use server_socket::{SocketFault, server_socket_owner};
 pub use stamp::Stamp;
 pub use subordinate::{

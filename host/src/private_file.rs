@@ -69,6 +69,18 @@ fn text(file: File, limit: u64) -> Result<String, PrivateFileError> {
 /// # Errors
 /// What the system says; then the old file is still there.
 pub fn write_private_file(path: &Path, text: &str) -> io::Result<()> {
+    replace(path, text, true)
+}
+
+/// The same of a file that a crash of the machine may take: it is not waited for the disk.
+///
+/// # Errors
+/// As [`write_private_file`].
+pub(crate) fn write_passing_file(path: &Path, text: &str) -> io::Result<()> {
+    replace(path, text, false)
+}
+
+fn replace(path: &Path, text: &str, lasts: bool) -> io::Result<()> {
     let directory = path.parent().ok_or(ErrorKind::InvalidInput)?;
     let name = path.file_name().ok_or(ErrorKind::InvalidInput)?;
     make_directory(directory)?;
@@ -77,20 +89,21 @@ pub fn write_private_file(path: &Path, text: &str) -> io::Result<()> {
     beside.push(".new");
     let beside = directory.join(beside);
     remove_private_file(&beside)?;
-    let replaced = write_new(&beside, text).and_then(|()| fs::rename(&beside, path));
+    let written = write_new(&beside, text, lasts);
+    let replaced = written.and_then(|()| fs::rename(&beside, path));
     if replaced.is_err() {
         // It may be half written, and takes room.
         let _ = remove_private_file(&beside);
     }
     replaced?;
-    File::open(directory)?.sync_all()
+    if lasts { File::open(directory)?.sync_all() } else { Ok(()) }
 }
 
-fn write_new(path: &Path, text: &str) -> io::Result<()> {
+fn write_new(path: &Path, text: &str, lasts: bool) -> io::Result<()> {
     // It is made here, so no link of somebody else's is followed.
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())?;
-    file.sync_all()
+    if lasts { file.sync_all() } else { Ok(()) }
 }
 
 /// Removes a private file, if there is one.

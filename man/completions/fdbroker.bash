@@ -689,12 +689,16 @@ _fdbroker() {
             return 0
             ;;
         fdbroker__subcmd__reload)
-            opts="-h --socket --trust-uid --trust-anyone --timeout --policy --help"
+            opts="-h --signal --socket --trust-uid --trust-anyone --timeout --policy --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --signal)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

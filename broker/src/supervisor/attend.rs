@@ -98,10 +98,10 @@ impl Supervisor {
                     Event::Asked(successor)
                 }
                 done = self.reloads.done() => Event::Reloaded(done),
-                () = self.watch.changed() => Event::PolicyChanged,
+                () = self.watches.policy.changed() => Event::PolicyChanged,
                 () = self.retry.is_due() => Event::NamesDue,
                 () = mirror.settled() => Event::Settled,
-                () = self.devices.appeared() => Event::Appeared,
+                () = self.watches.devices.appeared() => Event::Appeared,
                 Some(news) = self.news.recv() => Event::News(news),
                 event = next(&mut link, &mut opened, &self.close_queue, &self.records) => event,
             };
@@ -153,7 +153,10 @@ impl Supervisor {
                 Event::Appeared => self.open_again(),
                 Event::Hangup => self.hang_up(served.then_some(&mut link)),
                 Event::NamesDue => self.look_names_up(),
-                Event::PolicyChanged => self.reload(Asker::Files),
+                Event::PolicyChanged => {
+                    self.watches.policy_moved(&self.log);
+                    self.reload(Asker::Files);
+                }
                 Event::NoAuditFile => self.make_audit_file(served.then_some(&mut link)),
                 Event::Reloaded(done) => self.reloaded(done, served.then_some(&mut link)),
             }

@@ -12,6 +12,7 @@ use super::deposits::mirror::resume::Stored;
 use super::hand_over::{HandOver, to_hand_over};
 use super::leases::returned::Accounts;
 use super::notify;
+use super::policy::reload_notes::ReloadNotes;
 use super::replace::visitor::Successor;
 use super::signals::Signals;
 use super::state::Supervisor;
@@ -72,6 +73,7 @@ impl Supervisor {
 
     fn remove_files(&mut self) {
         self.door.remove();
+        ReloadNotes::forget(self.listener.path());
         self.listener.let_all_in();
         if let Err(error) = self.listener.remove() {
             self.log.warn(&format!("the socket file could not be removed: {error}"));

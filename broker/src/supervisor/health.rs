@@ -24,6 +24,7 @@ impl Supervisor {
         self.closers.reap(&self.log);
         self.opener.helpers().reap_soon();
         self.deposits.freed.give_back();
+        self.watches.try_again(self.source.path(), || self.opener.watched_paths(), &self.log);
         self.keeper.try_again(Instant::now());
         let Some(link) = link else { return Ok(()) };
         pulse.judge(process.has_ended())?;
@@ -109,6 +110,7 @@ impl Supervisor {
         let (names, mirror) = (&self.source.names, &self.deposits.mirror);
         let failed: Vec<_> =
             self.opener.failed_ones().map(|name| quoted(name).to_string()).collect();
+        let unwatched = self.watches.failing();
         let degraded = [
             (self.source.older.is_some(), "policy"),
             (self.reloads.last_failed(), "reload"),
@@ -116,17 +118,19 @@ impl Supervisor {
             (!failed.is_empty(), "resources"),
             (mirror.lost_at_start() > 0 || mirror.was_damaged(), "mirror"),
             (self.keeper.fails(), "last-good"),
+            (!unwatched.is_empty(), "watches"),
         ];
         let degraded = degraded.into_iter().filter(|(is, _)| *is);
         let degraded: Vec<_> = degraded.map(|(_, what)| what.to_owned()).collect();
         format!(
-            "degraded={}\npolicy_from={from}\nlast_reload={}\nlast_good_policy={}\nnames_unknown={}\nnames_absent={}\nresources_failed={}\n",
+            "degraded={}\npolicy_from={from}\nlast_reload={}\nlast_good_policy={}\nnames_unknown={}\nnames_absent={}\nresources_failed={}\nunwatched={}\n",
             or_none(&degraded),
             self.reloads.last(),
             self.keeper.seen(),
             names.unknown(),
             names.absent(),
             or_none(&failed),
+            or_none(&unwatched),
         )
     }
 }

@@ -28,6 +28,7 @@ mod resources;
 mod signals;
 mod state;
 mod take_over;
+mod watches;
 mod workers;
 
 use fdbroker_host::{BoundedNames, Standing};

@@ -137,6 +137,12 @@ impl PathWatch {
     }
 }
 
+/// Whether it fails since inotify instances, watches, or what they take are used up: it can succeed later.
+pub(crate) fn is_used_up(error: &io::Error) -> bool {
+    let used_up = [Errno::MFILE, Errno::NFILE, Errno::NOSPC, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|error| used_up.contains(&error))
+}
+
 fn name_of(event: &inotify::Event<'_>) -> OsString {
     let name = event.file_name().map(|name| name.to_bytes().to_vec());
     OsString::from_vec(name.unwrap_or_default())

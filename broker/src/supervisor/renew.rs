@@ -10,9 +10,8 @@ use fdbroker_wire::{Control, Errno};
 use super::deposits::mirror::NO_MIRROR;
 use super::notify;
 use super::policy::reload::{Asker, Done, Fresh};
-use super::policy::watch::PolicyWatch;
+use super::policy::reload_notes::Awaited;
 use super::policy_error::ReloadError;
-use super::resources::device_watch::DeviceWatch;
 use super::state::Supervisor;
 use super::workers::link::Link;
 use crate::log::Verdict;
@@ -77,15 +76,20 @@ impl Supervisor {
 
     /// A policy is in force at the worker.
     pub(crate) fn in_force(&mut self, generation: u32) {
-        if self.awaited == Some(generation) {
-            self.awaited = None;
+        if let Some(awaited) = self.awaited.take_if(|it| it.generation == generation) {
             // An older one is kept already.
             if self.source.older.is_none() {
                 self.keeper.keep(&self.source.texts);
             }
             self.tell_of_strict_tags();
             self.tell_reloaded("serving under the new policy");
+            self.note_reload(awaited.began, Ok(awaited.report));
         }
+    }
+
+    /// Notes what became of a reload, for those who asked by a signal.
+    fn note_reload(&self, began: Option<u64>, outcome: Result<String, String>) {
+        self.reload_notes.note(self.listener.path(), began, outcome, &self.told);
     }
 
     /// Says which tags refuse all deposits, since nothing outlives this broker.
@@ -144,7 +148,7 @@ impl Supervisor {
         // Names are looked up again and again, for ever if need be.
         let is_known = is_of_names && is_as_before;
         let outcome = match outcome {
-            Ok(fresh) => Ok(self.take_over(*fresh, serving.as_deref_mut())),
+            Ok(fresh) => Ok(self.take_over(*fresh, &askers, serving.as_deref_mut())),
             Err(error) if is_known => Err(failure(&error)),
             Err(error) => Err(self.stay(&error, &askers)),
         };
@@ -177,10 +181,17 @@ impl Supervisor {
             None => self.tell_reloaded("the policy could not be reloaded; see the log"),
             Some(older) => self.tell_reloaded(&older.status()),
         }
-        failure(error)
+        let (errno, text) = failure(error);
+        self.note_reload(self.began_for(askers), Err(text.clone()));
+        (errno, text)
     }
 
-    fn take_over(&mut self, fresh: Fresh, serving: Option<&mut Link>) -> String {
+    /// When the reload that has ended began, if some asked for it by a signal.
+    fn began_for(&self, askers: &[Asker]) -> Option<u64> {
+        askers.contains(&Asker::Operator).then(|| self.reloads.began())
+    }
+
+    fn take_over(&mut self, fresh: Fresh, askers: &[Asker], serving: Option<&mut Link>) -> String {
         let Fresh { source, opener, opened, changes } = fresh;
         let policy = &source.policy;
         let (rules, tags) = (policy.rule_count(), policy.tags().count());
@@ -196,12 +207,15 @@ impl Supervisor {
             ));
         }
         source.odd.iter().for_each(|odd| self.log.warn(odd));
-        self.awaited = Some(source.generation);
+        // Who asked for the one before, which no worker has put in force yet, hears of this one.
+        let before = self.awaited.take().and_then(|awaited| awaited.began);
+        let (generation, began) = (source.generation, self.began_for(askers).or(before));
+        self.awaited = Some(Awaited { generation, began, report: text.clone() });
         if source.older.is_none() {
             if self.source.older.is_some() {
                 self.log.info("the policy loads again; it takes the place of the last good one");
             }
-            self.watch = PolicyWatch::default();
+            self.watches.over_no_policy();
         }
         self.source = source;
         self.tell_names();
@@ -224,18 +238,12 @@ impl Supervisor {
 
     /// Looks from now on where resources that are opened once may appear.
     pub(crate) fn watch_devices(&mut self) {
-        match DeviceWatch::over(&self.opener.watched_paths()) {
-            Ok(watch) => self.devices = watch,
-            Err(error) => self.log.warn(&format!(
-                "it cannot be watched whether devices appear: {error}; those of open = \"startup\" \
-                 are tried again when somebody asks"
-            )),
-        }
+        self.watches.over_devices(&self.opener.watched_paths(), &self.log);
     }
 
     /// Opens what has appeared.
     pub(crate) fn open_again(&mut self) {
-        self.devices.look_at(&self.opener.watched_paths());
+        self.watches.devices_moved(&self.opener.watched_paths(), &self.log);
         self.opener.look_again(&self.told);
     }
 
@@ -243,7 +251,7 @@ impl Supervisor {
     pub(crate) fn has_opened(&mut self, resource: &Resource) {
         self.log.info(&format!("resource {} is open", quoted(&resource.name)));
         self.records.opened(resource);
-        self.devices.look_at(&self.opener.watched_paths());
+        self.watches.devices_moved(&self.opener.watched_paths(), &self.log);
     }
 
     /// Says that an older policy is in force, and watches for one that loads.
@@ -255,12 +263,7 @@ impl Supervisor {
         let first = older.reasons.first().map_or("", String::as_str);
         let reason = format!("started under the last good policy of {}: {first}", older.stamp);
         self.records.reloaded(Verdict::Failed, &reason);
-        match PolicyWatch::over(self.source.path()) {
-            Ok(watch) => self.watch = watch,
-            Err(error) => self.log.warn(&format!(
-                "the policy files cannot be watched: {error}; reload once they are corrected"
-            )),
-        }
+        self.watches.over_policy(self.source.path(), &self.log);
     }
 }
 

@@ -18,14 +18,14 @@ use super::notify::Readiness;
 use super::policy::keeper::Keeper;
 use super::policy::last_good::LastGood;
 use super::policy::reload::Reloads;
+use super::policy::reload_notes::{Awaited, ReloadNotes};
 use super::policy::retry::Retry;
 use super::policy::source::PolicySource;
-use super::policy::watch::PolicyWatch;
 use super::replace::door::Door;
 use super::replace::predecessor::Predecessor;
 use super::replace::succession::Succession;
-use super::resources::device_watch::DeviceWatch;
 use super::resources::pool::Opener;
+use super::watches::Watches;
 use super::workers::closers::Closers;
 use super::workers::connections::ConnectionCopies;
 use super::workers::process::LeftBehind;
@@ -44,10 +44,7 @@ pub(crate) struct Supervisor {
     pub(crate) source: PolicySource,
     /// Keeps what is in force as the last good policy.
     pub(crate) keeper: Keeper,
-    /// Looks at the policy files while an older policy is in force.
-    pub(crate) watch: PolicyWatch,
-    /// Looks where resources that are opened once may appear.
-    pub(crate) devices: DeviceWatch,
+    pub(crate) watches: Watches,
     /// When names are looked up again.
     pub(crate) retry: Retry,
     pub(crate) listener: Listener,
@@ -65,7 +62,9 @@ pub(crate) struct Supervisor {
     /// The audit file has been opened again since the worker was given it, which does not serve yet.
     pub(crate) has_other_trail: bool,
     /// The policy that was read and that no worker has put in force yet.
-    pub(crate) awaited: Option<u32>,
+    pub(crate) awaited: Option<Awaited>,
+    /// Notes what became of reloads.
+    pub(crate) reload_notes: ReloadNotes,
     pub(crate) deposits: Deposits,
     /// What an earlier supervisor left with the service manager, until it is resumed.
     pub(crate) stored: Stored,
@@ -104,8 +103,7 @@ impl Supervisor {
             readiness,
             source,
             keeper: Keeper::new(None, Told(told.clone())),
-            watch: PolicyWatch::default(),
-            devices: DeviceWatch::default(),
+            watches: Watches::default(),
             retry: Retry::default(),
             listener,
             door: Door::default(),
@@ -117,6 +115,7 @@ impl Supervisor {
             news,
             has_other_trail: false,
             awaited: None,
+            reload_notes: ReloadNotes::default(),
             deposits,
             stored: Stored::default(),
             connections: ConnectionCopies::new(unclosed.clone()),

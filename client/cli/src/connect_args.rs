@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use fdbroker::{Broker, Connector, Trust, environment};
+use fdbroker::{Broker, Connector, Trust, default_socket, environment};
 use rustix::process::geteuid;
 
 use crate::failure::Failure;
@@ -52,6 +52,16 @@ impl ConnectArgs {
     /// How to connect to the broker.
     pub(crate) fn connector(&self) -> Connector {
         self.connector_to(Trust::RootOrSelf)
+    }
+
+    /// The path of the broker's socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.socket.clone().unwrap_or_else(default_socket)
+    }
+
+    /// The time limit, if there is one.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.timeout
     }
 
     /// How to connect to a broker that this user runs, if nothing else is said.

@@ -10,6 +10,9 @@ use fdbroker_types::quoted;
 
 use crate::terminal;
 
+const NOT_LOADED: &str =
+    "reload: the policy was not loaded; correct what is reported above and reload again";
+
 /// Why the command did not do what it should.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -19,6 +22,10 @@ pub(crate) enum Failure {
     Findings,
     /// The command line asks for what cannot be meant.
     Usage(String),
+    /// A reload that was asked for by a signal, and what the broker says of it.
+    NotLoaded(String),
+    /// The broker has not said in time what became of it.
+    Unanswered(String),
     /// Something here: a file, a descriptor, a socket.
     Local(String),
     /// It takes a right that this user does not have.
@@ -45,6 +52,9 @@ impl Failure {
         if let Self::Broker(Error::Reported { text, .. }) = &self {
             terminal::complain(format_args!("{}", text.trim_end()));
         }
+        if let Self::NotLoaded(report) = &self {
+            terminal::complain(format_args!("{}", report.trim_end()));
+        }
         if !matches!(self, Self::Findings) {
             terminal::complain(format_args!("fdbroker: {self}"));
         }
@@ -53,11 +63,12 @@ impl Failure {
 
     fn status(&self) -> u8 {
         match self {
-            Self::Findings => 1,
+            Self::Findings | Self::NotLoaded(_) => 1,
             Self::Usage(_) => 2,
             Self::Broker(error) => status_of(error),
             Self::Denied(_) => 3,
             Self::Absent(_) => 4,
+            Self::Unanswered(_) => 7,
             Self::Local(_) => 8,
             Self::NotRun { source, .. } if source.kind() == io::ErrorKind::NotFound => 127,
             Self::NotRun { .. } => 126,
@@ -93,18 +104,19 @@ impl fmt::Display for Failure {
             Self::Broker(Error::Reported { attempt, errno: Errno::INVAL, .. })
                 if attempt.operation == Operation::Reload =>
             {
-                f.write_str(
-                    "reload: the policy was not loaded; correct what is reported above and reload again",
-                )
+                f.write_str(NOT_LOADED)
             }
+            Self::NotLoaded(_) => f.write_str(NOT_LOADED),
             Self::Broker(Error::Reported { attempt, errno, .. }) => {
                 write!(f, "{attempt} failed ({errno}), as reported above")
             }
             Self::Broker(error) => error.fmt(f),
             Self::Findings => f.write_str("the policy has mistakes, which are reported above"),
-            Self::Usage(text) | Self::Local(text) | Self::Denied(text) | Self::Absent(text) => {
-                f.write_str(text)
-            }
+            Self::Usage(text)
+            | Self::Local(text)
+            | Self::Denied(text)
+            | Self::Absent(text)
+            | Self::Unanswered(text) => f.write_str(text),
             Self::NotRun { program, source } => {
                 write!(f, "exec: {program} cannot be run: {source}", program = quoted(program))
             }

@@ -27,6 +27,7 @@ mod operate;
 mod output;
 mod plain_text;
 mod policy_names;
+mod reload_signal;
 mod revoke;
 mod running;
 mod sockets;

@@ -9,18 +9,25 @@ use crate::connect_args::ConnectArgs;
 use crate::failure::Failure;
 use crate::lazy_broker::LazyBroker;
 use crate::output;
+use crate::reload_signal;
 
 /// Tell the broker to read its policy again
 #[derive(Args, Debug)]
 #[command(after_help = RELOAD)]
-pub(crate) struct Reload {}
+pub(crate) struct Reload {
+    /// Ask by SIGHUP, which needs no rule, and wait until it is done: the broker's process id
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
+    signal: Option<i32>,
+}
 
 const RELOAD: &str = "\
-Example:
+Examples:
   fdbroker check && fdbroker reload
+  fdbroker reload --signal \"$MAINPID\"
 
-Needs the right operate. If the new policy has findings, they go to standard error, the old
-policy stays in force, and the exit status is 1.";
+Needs the right operate, or with --signal to be root or the broker's user. It fails if the new
+policy has findings, or if a new or changed resource of open = \"startup\" cannot be opened. Then
+the reasons go to standard error, the old policy stays in force, and the exit status is 1.";
 
 /// Delete deposits that no rule of the policy reaches any more
 #[derive(Args, Debug)]
@@ -64,7 +71,7 @@ Needs the right operate. Prints lines of the form KEY=VALUE:
   audit                   ok, failing or none: whether the audit file takes records
   audit_lost              records that are missing in the audit file since it began to fail
   degraded                what is not as the policy says: policy, reload, names,
-                          resources, mirror, last-good; or none
+                          resources, mirror, last-good, watches; or none
   policy_from             files, built-in, or last good with its date and hash
   last_reload             none, ok or failed, with its time, and why it failed
   last_good_policy        the copy for the next start: its date and hash; none, off,
@@ -72,6 +79,7 @@ Needs the right operate. Prints lines of the form KEY=VALUE:
   names_unknown           names of the policy that could not be looked up, or none
   names_absent            names of the policy that nobody has, or none
   resources_failed        resources to be opened at start that could not be, or none
+  unwatched               what cannot be watched for changes: devices, policy; or none
   worker_restarts         workers that have died; the log says why
   workers_left_behind     dead workers that are blocked in the kernel
   closers                 processes that close descriptors that peers left unread
@@ -85,7 +93,10 @@ Needs the right operate. Prints lines of the form KEY=VALUE:
 impl Reload {
     /// Runs it.
     pub(crate) fn run(self, args: &ConnectArgs) -> Result<(), Failure> {
-        let report = args.connect()?.reload()?;
+        let report = match self.signal {
+            Some(pid) => reload_signal::reload(pid, &args.socket(), args.timeout())?,
+            None => args.connect()?.reload()?,
+        };
         output::report(&report)
     }
 }

@@ -12,6 +12,7 @@
 //! - [`signals`]: signals to both
 //! - [`startup`]: how the daemon starts and ends, and what keeps it from starting
 //! - [`takes`]: deposits that are being taken
+//! - [`unwatched`]: a user without inotify instances
 
 mod absent;
 mod hanging;
@@ -25,6 +26,7 @@ mod signals;
 mod startup;
 mod stuck;
 mod takes;
+mod unwatched;
 
 use fdbroker_tests::{Daemon, fixtures, wait_until};
 

@@ -143,6 +143,41 @@ fn a_reload_of_the_unit_takes_a_policy_over_and_the_journal_tells_by_message_id(
 }
 
 #[test]
+fn a_reload_of_the_unit_fails_if_a_new_resource_cannot_be_opened_and_says_why() {
+    let manager = match ServiceManager::boot(POLICY) {
+        Ok(manager) => manager,
+        Err(reason) => return skip("a reload whose resource cannot be opened", &reason),
+    };
+    manager.succeed(&["systemctl", "start", SERVICE]);
+    let resource = "[resources.later]\nslot = \"services/9\"\nopen = \"startup\"\nfile = \"/run/later\"\naccess = \"read\"\n";
+    let policy = manager.path("/etc/fdbroker/policy.toml");
+    let anyone = POLICY.replace("user = \"root\"", "anyone = true");
+    fs::write(&policy, format!("{anyone}{resource}")).unwrap();
+    let refused = manager.run(&["systemctl", "reload", SERVICE]);
+    assert!(!refused.status.success(), "{refused:?}");
+    let get = || manager.run_as(12345, &["fdbroker", "get", "10/3"]).status.code();
+    assert_eq!(get(), Some(3), "the old policy is in force");
+    assert_eq!(manager.property(SERVICE, "ActiveState"), "active");
+    // Once by the broker, once by the command of the unit.
+    wait_until("the journal says why", || {
+        let entries = manager.journal(SERVICE);
+        let is_said = |by: &str, text: &str| {
+            entries.iter().any(|entry| {
+                entry["SYSLOG_IDENTIFIER"] == by
+                    && entry["MESSAGE"].as_str().is_some_and(|message| message.contains(text))
+            })
+        };
+        is_said("fdbrokerd", "resource \"later\": ")
+            && is_said("fdbroker", "resource \"later\": ")
+            && is_said("fdbroker", "the policy was not loaded")
+    });
+    manager.succeed(&["touch", "/run/later"]);
+    manager.succeed(&["systemctl", "reload", SERVICE]);
+    assert_eq!(get(), Some(4), "the new policy is in force");
+    manager.end();
+}
+
+#[test]
 fn a_stopped_journald_keeps_nobody_waiting_and_what_was_dropped_is_told_when_it_goes_on() {
     const REQUESTS: u64 = 8000;
     let manager = match ServiceManager::boot(POLICY) {

@@ -6,6 +6,7 @@ pub(crate) mod last_good;
 pub(crate) mod names;
 pub(crate) mod not_kept;
 pub(crate) mod reload;
+pub(crate) mod reload_notes;
 pub(crate) mod retry;
 pub(crate) mod source;
 pub(crate) mod watch;

@@ -7,6 +7,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use fdbroker_host::ReloadNote;
 use fdbroker_policy::{Moment, Resource};
 use fdbroker_types::quoted;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -72,6 +73,8 @@ pub(crate) struct Reloads {
     next: u64,
     /// What became of the last one, and when.
     last: Option<(Moment, Result<(), String>)>,
+    /// When the last one that has ended began.
+    began: u64,
     outcomes: UnboundedSender<(u64, Outcome)>,
     done: UnboundedReceiver<(u64, Outcome)>,
 }
@@ -79,6 +82,7 @@ pub(crate) struct Reloads {
 /// The one that is under way.
 struct UnderWay {
     number: u64,
+    began: u64,
     askers: Vec<Asker>,
     until: Instant,
 }
@@ -87,7 +91,7 @@ impl Reloads {
     pub(crate) fn new() -> Self {
         let (outcomes, done) = unbounded_channel();
         let (under_way, waiting) = (None, Vec::new());
-        Self { under_way, waiting, stuck: 0, next: 0, last: None, outcomes, done }
+        Self { under_way, waiting, stuck: 0, next: 0, last: None, began: 0, outcomes, done }
     }
 
     /// Asks for a reload; one is begun unless one is under way.
@@ -111,7 +115,8 @@ impl Reloads {
     fn begin_with(&mut self, read: impl FnOnce() -> Outcome + Send + 'static) {
         let (number, askers) = (self.next, std::mem::take(&mut self.waiting));
         self.next += 1;
-        self.under_way = Some(UnderWay { number, askers, until: Instant::now() + PATIENCE });
+        let (began, until) = (ReloadNote::now(), Instant::now() + PATIENCE);
+        self.under_way = Some(UnderWay { number, began, askers, until });
         if self.stuck >= MAX_STUCK {
             // This end is open as long as the other.
             let _ = self.outcomes.send((number, Err(ReloadError::Hangs)));
@@ -147,9 +152,17 @@ impl Reloads {
                     Err(ReloadError::Hangs)
                 }
             };
-            let askers = self.under_way.take().map(|reload| reload.askers);
-            return (outcome, askers.unwrap_or_default());
+            let Some(UnderWay { began, askers, .. }) = self.under_way.take() else {
+                return (outcome, Vec::new());
+            };
+            self.began = began;
+            return (outcome, askers);
         }
+    }
+
+    /// When the last one that has ended began, as a [`ReloadNote`] has it.
+    pub(crate) fn began(&self) -> u64 {
+        self.began
     }
 
     /// Notes what became of one; a failure with its reason. Returns whether the same became of the last one.

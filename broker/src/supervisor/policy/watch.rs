@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::supervisor::path_watch::{Interest, Pace, PathWatch};
+use crate::supervisor::path_watch::{Interest, Pace, PathWatch, is_used_up};
 
 /// How long to wait after a change: more of them may follow.
 const SETTLED: Duration = Duration::from_millis(200);
@@ -52,12 +52,19 @@ impl PolicyWatch {
                     // The event loop has ended.
                     Err(_) => pending().await,
                 },
-                () = watching.pace.is_due() => {
-                    watching.look_again();
-                    return;
-                }
+                () = watching.pace.is_due() => return,
             }
         }
+    }
+
+    /// There may be other directories now. If they cannot be looked at, those before are.
+    ///
+    /// # Errors
+    /// As [`PolicyWatch::over`].
+    pub(crate) fn look_again(&mut self) -> io::Result<()> {
+        let Some(watching) = &mut self.0 else { return Ok(()) };
+        (watching.paths, watching.takes_all) = look_at(&watching.policy)?;
+        Ok(())
     }
 }
 
@@ -74,13 +81,6 @@ impl Watching {
             || Some(name.as_os_str()) == self.policy.file_name()
             || Path::new(name).extension().is_some_and(|end| end == "toml" || end == "d")
     }
-
-    /// There may be other directories now. If they cannot be looked at, those before are.
-    fn look_again(&mut self) {
-        if let Ok((paths, takes_all)) = look_at(&self.policy) {
-            (self.paths, self.takes_all) = (paths, takes_all);
-        }
-    }
 }
 
 /// Looks at the directories of a policy; says whether links are among its files.
@@ -89,15 +89,19 @@ fn look_at(policy: &Path) -> io::Result<(PathWatch, bool)> {
     let directory = policy.parent().unwrap_or(Path::new("/"));
     paths.add(directory)?;
     // Not there, as a rule.
-    let _ = paths.add(&directory.join("policy.d"));
+    unless_used_up(paths.add(&directory.join("policy.d")))?;
     let mut takes_all = false;
     for file in fdbroker_host::policy_files(policy).unwrap_or_default() {
         let Some(target) = led_elsewhere(&file) else { continue };
         takes_all = true;
         // Beyond the bound, a reload by hand is needed.
-        let _ = paths.add(&target);
+        unless_used_up(paths.add(&target))?;
     }
     Ok((paths, takes_all))
+}
+
+fn unless_used_up(added: io::Result<()>) -> io::Result<()> {
+    added.or_else(|error| if is_used_up(&error) { Err(error) } else { Ok(()) })
 }
 
 /// The directory that a file is in, if links lead to it.
@@ -131,6 +135,7 @@ mod tests {
         assert!(tells(&mut watch).await, "of the file");
         fs::create_dir(path("policy.d")).unwrap();
         assert!(tells(&mut watch).await, "of the directory");
+        watch.look_again().unwrap();
         fs::write(path("policy.d/a.toml"), "y").unwrap();
         assert!(tells(&mut watch).await, "of a drop-in in it");
     }

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::supervisor::path_watch::{Interest, Pace, PathWatch};
+use crate::supervisor::path_watch::{Interest, Pace, PathWatch, is_used_up};
 
 /// How long to wait after a change: a device gets its owner and its links a moment later.
 const SETTLED: Duration = Duration::from_millis(100);
@@ -24,14 +24,13 @@ impl DeviceWatch {
     /// Looks at these paths, and tells first that something may have appeared before.
     ///
     /// # Errors
-    /// When nothing can be looked at.
+    /// When there are no inotify instances or watches left.
     pub(crate) fn over(paths: &[PathBuf]) -> io::Result<Self> {
         if paths.is_empty() {
             return Ok(Self::default());
         }
         let mut watch = PathWatch::new(Interest::Appearance)?;
-        // Beyond the bound, each caller still tries.
-        paths.iter().for_each(|path| drop(look_at(path, &mut watch)));
+        look_at_all(paths, &mut watch)?;
         let mut pace = Pace::new(SETTLED, APART);
         pace.note();
         Ok(Self(Some((watch, pace))))
@@ -53,14 +52,23 @@ impl DeviceWatch {
     }
 
     /// Looks at these paths from now on, for which there may be other directories. Those before stay if that fails.
-    pub(crate) fn look_at(&mut self, paths: &[PathBuf]) {
-        let Some((watch, _)) = &mut self.0 else { return };
-        if let Ok(mut other) = PathWatch::new(Interest::Appearance) {
-            // As above.
-            paths.iter().for_each(|path| drop(look_at(path, &mut other)));
-            *watch = other;
-        }
+    ///
+    /// # Errors
+    /// As [`DeviceWatch::over`].
+    pub(crate) fn look_at(&mut self, paths: &[PathBuf]) -> io::Result<()> {
+        let Some((watch, _)) = &mut self.0 else { return Ok(()) };
+        let mut other = PathWatch::new(Interest::Appearance)?;
+        look_at_all(paths, &mut other)?;
+        *watch = other;
+        Ok(())
     }
+}
+
+/// Looks at the directories of all that it can. Of what is beyond the bound, or may not be looked at, each caller still
+/// tries.
+fn look_at_all(paths: &[PathBuf], watch: &mut PathWatch) -> io::Result<()> {
+    let looked = paths.iter().map(|path| look_at(path, watch));
+    looked.filter_map(Result::err).find(is_used_up).map_or(Ok(()), Err)
 }
 
 /// Looks at the nearest directory that there is, and at the one that links lead to.
@@ -73,6 +81,7 @@ fn look_at(path: &Path, watch: &mut PathWatch) -> io::Result<()> {
     for directory in path.ancestors().skip(1) {
         match watch.add(directory) {
             Ok(()) => return Ok(()),
+            Err(error) if is_used_up(&error) => return Err(error),
             Err(error) => last = error,
         }
     }
@@ -98,7 +107,7 @@ mod tests {
         assert!(!tells(&mut watch).await);
         fs::create_dir_all(directory.path().join("bus/1")).unwrap();
         assert!(tells(&mut watch).await, "of the directory");
-        watch.look_at(&paths);
+        watch.look_at(&paths).unwrap();
         fs::write(&paths[0], "x").unwrap();
         assert!(tells(&mut watch).await, "of the device");
         fs::write(&paths[0], "y").unwrap();

@@ -2,6 +2,7 @@
 
 mod notices;
 mod reach;
+mod signal;
 mod storm;
 
 use std::fs;
