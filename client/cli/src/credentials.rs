@@ -142,6 +142,10 @@ impl Content {
             Self::Password if matches!(text, b"" | b"\n" | b"\r\n") => {
                 Some("it is empty; write the password into it")
             }
+            Self::Password if is_blank_at_an_end(text) => Some(
+                "the password begins or ends with a space or a newline, or has several lines: all but one newline \
+                 at the end of the file is part of it; write it with printf %s, if that is not meant",
+            ),
             Self::Certificates if !has("-----BEGIN CERTIFICATE-----") => {
                 Some("it holds no certificate in PEM")
             }
@@ -154,6 +158,13 @@ impl Content {
             _ => None,
         }
     }
+}
+
+/// Whether a password has a blank at an end, or a line break; the newline that ends the file is no part of it.
+fn is_blank_at_an_end(text: &[u8]) -> bool {
+    let text = text.strip_suffix(b"\n").unwrap_or(text);
+    let text = text.strip_suffix(b"\r").unwrap_or(text);
+    text.trim_ascii() != text || text.iter().any(|byte| matches!(byte, b'\r' | b'\n'))
 }
 
 #[cfg(test)]
@@ -176,6 +187,13 @@ mod tests {
         assert_eq!(said(Content::Password, "x"), None);
         for empty in ["", "\n", "\r\n"] {
             assert!(said(Content::Password, empty).is_some_and(|said| said.contains("empty")));
+        }
+        for plain in ["x\n", "x\r\n", "two words"] {
+            assert_eq!(said(Content::Password, plain), None, "{plain:?}");
+        }
+        for blank in ["x\n\n", "x ", "x \n", " x", "x\ty\t\n", "x\ny", "\n\n"] {
+            let said = said(Content::Password, blank);
+            assert!(said.is_some_and(|said| said.contains("part of it")), "{blank:?}");
         }
         assert_eq!(said(Content::Certificates, "-----BEGIN CERTIFICATE-----\nx"), None);
         assert!(said(Content::Certificates, "").is_some());

@@ -34,19 +34,25 @@ fn in_plain_text(connect: &ConnectSource, auth: &Auth) -> Option<String> {
     }
     let remote = connect.addresses.iter().find(|address| is_elsewhere(address))?;
     let remote = remote.to_string();
-    Some(format!(
-        "{}: the password goes to another machine in plain text; add `tls`, or use a network that you trust",
-        quoted(&remote)
-    ))
+    let cure = match auth {
+        Auth::Socks5(_) | Auth::HttpProxy(_) => {
+            "a proxy cannot be asked for TLS: use a network that you trust, or a password that opens \
+             nothing else"
+        }
+        _ => "add `tls`, or use a network that you trust",
+    };
+    Some(format!("{}: the password goes to another machine in plain text; {cure}", quoted(&remote)))
 }
 
-/// A proxy cannot be asked for TLS, so nothing is said of those; MySQL is told the password by TLS only.
+/// MySQL is told the password by TLS only.
 fn may_send_it_as_it_is(auth: &Auth) -> bool {
     match auth {
-        Auth::Imap(_) | Auth::Smtp(_) | Auth::Redis(_) => true,
+        Auth::Imap(_) | Auth::Smtp(_) | Auth::Redis(_) | Auth::Socks5(_) | Auth::HttpProxy(_) => {
+            true
+        }
         Auth::Postgres(auth) => auth.methods.contains(&PostgresMethod::Cleartext),
         Auth::Script(auth) => fills(auth).any(ScriptFill::has_password),
-        Auth::Mysql(_) | Auth::Socks5(_) | Auth::HttpProxy(_) | Auth::Program(_) => false,
+        Auth::Mysql(_) | Auth::Program(_) => false,
     }
 }
 

@@ -143,6 +143,26 @@ fn a_refusal_of_the_server_is_told_to_the_administrator_alone() {
 }
 
 #[test]
+fn a_refusal_of_the_server_says_what_to_do() {
+    let what = "a refusal of the server says what to do";
+    let Some(server) = Postgres::start(what, "host all all 127.0.0.1/32 trust") else { return };
+    server.execute("CREATE ROLE orders LOGIN");
+    let daemon = daemon(&tcp(server.port()), "hunter2", "");
+    let says = |sentence: &str| {
+        assert_eq!(daemon.connect().get(SLOT).errno(), libc::EIO);
+        daemon.log().wait_for(sentence, |line| line.reason.contains(sentence));
+    };
+    server.execute("ALTER ROLE orders CONNECTION LIMIT 0");
+    says("FATAL 53300: \"too many connections for role \\\"orders\\\"\"; raise `max_connections`");
+    server.execute("ALTER ROLE orders NOLOGIN CONNECTION LIMIT -1");
+    says("permitted to log in\"; see whether the role may log in");
+    server.execute("ALTER ROLE orders LOGIN");
+    let policy = logged_in(&tcp(server.port()), &daemon.directory().join("password"), "");
+    daemon.reload(&policy.replace("database = \"postgres\"", "database = \"nope\""));
+    says("FATAL 3D000: \"database \\\"nope\\\" does not exist\"; correct `database`");
+}
+
+#[test]
 fn a_credential_that_others_may_read_is_not_used() {
     let what = "a credential that others may read is not used";
     let Some(server) = Postgres::start(what, SCRAM) else { return };

@@ -19,7 +19,26 @@ fn text(body: &[u8], told: Told<'_>) -> Result<String, Failure> {
     let severity = Some(field(b'V')).filter(|it| !it.is_empty()).unwrap_or(field(b'S'));
     let severity = word(severity, SEVERITIES.contains(&severity), told)?;
     let code = word(field(b'C'), is_sqlstate(field(b'C')), told)?;
-    Ok(format!("the server says {severity} {code}: {}", shown(field(b'M'), b"", told)?))
+    let said = format!("the server says {severity} {code}: {}", shown(field(b'M'), b"", told)?);
+    Ok(cure(field(b'C')).map_or(said.clone(), |cure| format!("{said}; {cure}")))
+}
+
+/// What to do about a refusal with this SQLSTATE.
+fn cure(code: &[u8]) -> Option<&'static str> {
+    match code {
+        b"28P01" => Some(
+            "correct `user`, the password in its file, or the role's on the server; a changed `credential:` counts \
+             after a restart of the unit",
+        ),
+        b"28000" => Some(
+            "see whether the role may log in, and what pg_hba.conf of the server demands of it: TLS, or a certificate",
+        ),
+        b"3D000" => Some("correct `database`, or create it on the server"),
+        b"53300" => Some(
+            "raise `max_connections` of the server or of the role, or lower `holders` and `ready`, which add up there",
+        ),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -48,8 +67,27 @@ mod tests {
         let body = b"SFATAL\0VFATAL\0C28P01\0Mpassword authentication failed for user \"x\"\0\0";
         assert_eq!(
             said(body),
-            r#"the server says FATAL 28P01: "password authentication failed for user \"x\"""#
+            format!(
+                r#"the server says FATAL 28P01: "password authentication failed for user \"x\""; {}"#,
+                cure(b"28P01").unwrap()
+            )
         );
+    }
+
+    #[test]
+    fn what_can_be_cured_is_said_by_the_code() {
+        let told = |code: &str| said(format!("VFATAL\0C{code}\0Mno\0\0").as_bytes());
+        for (code, named) in [
+            ("28P01", "`user`"),
+            ("28000", "pg_hba.conf"),
+            ("3D000", "`database`"),
+            ("53300", "`max_connections`"),
+        ] {
+            let said = told(code);
+            assert!(said.starts_with(&format!("the server says FATAL {code}: \"no\"; ")), "{said}");
+            assert!(said.contains(named), "{said}");
+        }
+        assert_eq!(told("57P03"), "the server says FATAL 57P03: \"no\"");
     }
 
     #[test]

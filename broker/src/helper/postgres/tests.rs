@@ -317,9 +317,9 @@ fn a_server_that_was_told_the_password_is_not_quoted() {
         payload.unwrap_err().text
     };
     let said = refused_by(PostgresMethod::Cleartext, question(3, b""));
-    assert_eq!(said, format!("the server says FATAL 28P01: \"…\" {HIDDEN}"));
+    assert!(said.starts_with(&format!("the server says FATAL 28P01: \"…\" {HIDDEN}; ")), "{said}");
     let said = refused_by(PostgresMethod::Md5, question(5, b"salt"));
-    assert_eq!(said, "the server says FATAL 28P01: \"wrong: MIEHEG\"");
+    assert!(said.starts_with("the server says FATAL 28P01: \"wrong: MIEHEG\"; "), "{said}");
 }
 
 #[test]

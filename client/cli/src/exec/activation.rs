@@ -23,15 +23,24 @@ const SIMILAR: f64 = 0.7;
 /// The first descriptor that is passed on: SD_LISTEN_FDS_START.
 const FIRST: RawFd = 3;
 
+/// A slot whose descriptor is passed on.
+pub(super) struct Passed<'a> {
+    pub(super) slot: Slot,
+    /// As the command line calls the slot.
+    pub(super) given: &'a str,
+    /// What the descriptor is called: another name than the slot's only if somebody chose it.
+    pub(super) name: &'a str,
+}
+
 /// Runs the program; returns only if that fails.
 pub(super) fn run(
     broker: Broker,
-    slots: &[Slot],
-    names: &[&str],
+    wanted: &[Passed<'_>],
     program: &OsString,
     arguments: &[OsString],
 ) -> Failure {
-    let passed = match fetch(broker, slots, names).map(place) {
+    let names: Vec<_> = wanted.iter().map(|passed| passed.name).collect();
+    let passed = match fetch(broker, wanted).map(place) {
         Ok(Ok(passed)) => passed,
         Ok(Err(error)) => return Failure::local("exec: passing descriptors on", error),
         Err(failure) => return failure,
@@ -47,17 +56,19 @@ pub(super) fn run(
 }
 
 /// Gets all of them, or none; the connection ends here, so that its number is free again.
-fn fetch(mut broker: Broker, slots: &[Slot], names: &[&str]) -> Result<Vec<OwnedFd>, Failure> {
-    let all = slots.iter().zip(names);
-    all.map(|(&slot, name)| fetch_one(&mut broker, slot, name)).collect()
+fn fetch(mut broker: Broker, wanted: &[Passed<'_>]) -> Result<Vec<OwnedFd>, Failure> {
+    wanted.iter().map(|passed| fetch_one(&mut broker, passed)).collect()
 }
 
-fn fetch_one(broker: &mut Broker, slot: Slot, name: &str) -> Result<OwnedFd, Failure> {
+fn fetch_one(broker: &mut Broker, passed: &Passed<'_>) -> Result<OwnedFd, Failure> {
+    let slot = passed.slot;
     let got = broker.get(slot)?;
-    if let Some(note) = meant_for_a_relay(&got.payload, name) {
-        terminal::complain(format_args!("exec: note: {slot}: {note}"));
-    }
-    if let Some(note) = has_early_bytes(&got.payload) {
+    let relay = if passed.is_named() {
+        meant_for_a_relay(&got.payload, passed.name)
+    } else {
+        could_be_relayed(&got.payload, passed.given)
+    };
+    for note in [relay, has_early_bytes(&got.payload)].into_iter().flatten() {
         terminal::complain(format_args!("exec: note: {slot}: {note}"));
     }
     got.descriptor.ok_or_else(|| {
@@ -65,6 +76,23 @@ fn fetch_one(broker: &mut Broker, slot: Slot, name: &str) -> Result<OwnedFd, Fai
             "exec: slot {slot} holds a payload and no descriptor; see it with: fdbroker get {slot}"
         ))
     })
+}
+
+impl Passed<'_> {
+    /// Whether the command line names the descriptor.
+    fn is_named(&self) -> bool {
+        self.name != self.given.replace('/', ".")
+    }
+}
+
+/// Says that a program that connects by itself does not find the connection: it gets a descriptor.
+fn could_be_relayed(payload: &[u8], given: &str) -> Option<String> {
+    let protocol = Connection::parse(payload)?.protocol();
+    Protocol::named(protocol)?;
+    Some(format!(
+        "the connection speaks {protocol}, and the program gets it as a descriptor; for a program that connects by \
+         itself, write {given}={protocol}; for one that takes the descriptor, name that, such as {given}=session"
+    ))
 }
 
 /// Says that the name of a descriptor reads like the protocol of its connection, and is only a name.

@@ -13,6 +13,7 @@ use clap::Args;
 use crate::connect_args::ConnectArgs;
 use crate::failure::Failure;
 use crate::lazy_broker::LazyBroker;
+use activation::Passed;
 use relay::Relay;
 use wanted::{Form, Wanted};
 
@@ -70,25 +71,22 @@ impl Exec {
             return Err(Failure::Usage("exec: no program to run".to_owned()));
         };
         let mut lazy = LazyBroker::new(args);
-        let (mut slots, mut names, mut relays) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut passed, mut relays) = (Vec::new(), Vec::new());
         for wanted in &self.slots {
             let slot = lazy.slot(&wanted.slot)?;
             match &wanted.form {
-                Form::Descriptor(name) => {
-                    slots.push(slot);
-                    names.push(name.as_str());
-                }
+                Form::Descriptor(name) => passed.push(Passed { slot, given: &wanted.slot, name }),
                 Form::Relay { protocol, prefix } => {
                     relays.push(Relay::new(slot, *protocol, prefix))
                 }
             }
         }
-        match (slots.is_empty(), relays.is_empty()) {
+        match (passed.is_empty(), relays.is_empty()) {
             (true, _) => relay::run(&relays, &args.connector(), program, arguments),
             (false, false) => Err(Failure::Usage(MIXED.to_owned())),
             (false, true) => {
                 let broker = lazy.into_broker()?;
-                Err(activation::run(broker, &slots, &names, program, arguments))
+                Err(activation::run(broker, &passed, program, arguments))
             }
         }
     }

@@ -120,9 +120,12 @@ fn check_notes_passwords_that_go_in_plain_text_to_another_machine() {
     let redis = format!("redis = {{ {password} }}");
     let postgres =
         |methods| format!("postgres = {{ user = \"x\", {password}, methods = [\"{methods}\"] }}");
-    for auth in [&script, &imap, &redis, &postgres("password")] {
+    let proxy = |kind| format!("{kind} = {{ target = \"web:443\", user = \"x\", {password} }}");
+    let (socks5, http_proxy) = (proxy("socks5"), proxy("http-proxy"));
+    for auth in [&script, &imap, &redis, &postgres("password"), &socks5, &http_proxy] {
         let noted = said(remote, auth);
-        assert!(noted.contains("in plain text; add `tls`"), "{auth}: {noted}");
+        let cure = if auth.contains("target") { "a proxy cannot" } else { "add `tls`" };
+        assert!(noted.contains(&format!("in plain text; {cure}")), "{auth}: {noted}");
         for here in ["tcp:127.0.0.1:7", "tcp:[::1]:7", "tcp:localhost:7"] {
             assert_eq!(said(here, auth), "", "{auth}");
         }
@@ -174,8 +177,14 @@ fn check_notes_scripts_without_a_variable_and_files_that_are_empty() {
     let file = place.write("password", "\n");
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
     let auth = format!("auth = {{ redis = {{ password = \"file:{file}\" }} }}");
-    let said = noted(&place, &format!("connect = \"tcp:localhost:7\"\n{auth}"));
-    assert!(said.contains("it is empty"), "{said}");
+    let said = || noted(&place, &format!("connect = \"tcp:localhost:7\"\n{auth}"));
+    assert!(said().contains("it is empty"), "{}", said());
+    std::fs::write(&file, "hunter2\n\n").unwrap();
+    let blank = said();
+    assert!(blank.contains("/password\": the password begins or ends with"), "{blank}");
+    assert!(!blank.contains("hunter2"), "{blank}");
+    std::fs::write(&file, "hunter2\n").unwrap();
+    assert_eq!(said(), "");
 }
 
 #[test]

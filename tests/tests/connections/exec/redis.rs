@@ -211,6 +211,21 @@ fn a_descriptor_whose_name_reads_like_its_protocol_is_pointed_out() {
 }
 
 #[test]
+fn a_descriptor_that_nobody_named_is_pointed_out_where_a_relay_is_meant() {
+    let what = "a descriptor that nobody named is pointed out";
+    let Some(setup) = Setup::new(what) else { return };
+    let said = |wanted| setup.caller.daemon.run(&["exec", wanted, "--", "true"]);
+    for given in ["1/5", "orders"] {
+        let unnamed = said(given);
+        assert_eq!(unnamed.status, 0, "{unnamed:?}");
+        let note =
+            "note: 1/5: the connection speaks redis, and the program gets it as a descriptor";
+        assert!(unnamed.err.contains(note), "{unnamed:?}");
+        assert!(unnamed.err.contains(&format!("write {given}=redis;")), "{unnamed:?}");
+    }
+}
+
+#[test]
 fn bytes_that_the_program_does_not_get_are_pointed_out() {
     let port = server(|mut stream| {
         // The broker may have gone.
