@@ -17,7 +17,8 @@ use super::ToOwnedAddress;
 use crate::UpgradeError;
 use crate::upgrader::shared::Shared;
 use crate::upgrader::{
-    BindAddress, Builder, ConnectAddress, Connecting, ConnectionState, Happening, Listening, Stored,
+    BindAddress, Builder, ConnectAddress, Connecting, ConnectionState, Happening, Listening,
+    Stored, Surplus,
 };
 
 /// [`crate::Upgrader`] for programs on tokio. Its clones are one upgrader; when the last is
@@ -221,6 +222,15 @@ impl Upgrader {
     pub async fn remove(&self, name: &str) -> Result<bool, UpgradeError> {
         let name = name.to_owned();
         self.run(move |upgrader| upgrader.remove(&name)).await
+    }
+
+    /// [`crate::Upgrader::surplus`]. Its connections are waited for on a thread for blocking calls
+    /// ([`spawn_blocking`]).
+    ///
+    /// # Errors
+    /// Those of [`crate::Upgrader::surplus`].
+    pub async fn surplus(&self) -> Result<Surplus, UpgradeError> {
+        self.run(crate::Upgrader::surplus).await
     }
 
     /// [`crate::Upgrader::ready`].

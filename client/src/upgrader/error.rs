@@ -46,6 +46,11 @@ pub enum UpgradeError {
         /// The tag.
         tag: Tag,
     },
+    /// This process has not said [`super::Upgrader::ready`] yet: its predecessor may have to go on with these sockets.
+    NotReady {
+        /// The tag.
+        tag: Tag,
+    },
     /// While the broker was being restarted, somebody changed what this process had already
     /// inherited: it has to start again.
     Changed {
@@ -177,6 +182,10 @@ impl fmt::Display for UpgradeError {
             Self::Unclaimed { tag } => {
                 write!(f, "tag {tag} is claimed by nobody: there is nothing to release it for")
             }
+            Self::NotReady { tag } => write!(
+                f,
+                "tag {tag} is not this process's yet: drain its sockets after ready has succeeded"
+            ),
             Self::Changed { tag } => write!(
                 f,
                 "tag {tag} changed while the broker was restarted: start again, to inherit what is there now"

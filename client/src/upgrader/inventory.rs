@@ -4,15 +4,17 @@
 //! It makes no requests. Until this process is ready its changes are only noted here; then
 //! [`Inventory::due`] says what is left to do at the broker.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use fdbroker_wire::Index;
 
+use super::group::Group;
 use super::payload::{Found, Record};
 use super::socket_file::SocketFile;
-use super::{ConnectionState, Role, UpgradeError};
+use super::{Address, ConnectionState, Role, SocketKind, UpgradeError};
 use crate::Deposit;
 
 /// The names of a tag.
@@ -231,6 +233,45 @@ impl Inventory {
         }
     }
 
+    /// Takes the inherited TCP listeners at an address at which this process has another one. Their slots are to be deleted.
+    pub(crate) fn take_surplus(&mut self) -> Vec<Group> {
+        let mut groups = self.kept_groups();
+        let surplus =
+            |entry: &Entry| surplus_address(entry).is_some_and(|at| groups.contains_key(&at));
+        let taken = self.entries.extract_if(.., |_, entry| surplus(entry));
+        let taken: Vec<_> = taken.map(|(_, entry)| entry).collect();
+        for entry in taken {
+            self.unwanted.insert(entry.index);
+            let group = surplus_address(&entry).and_then(|at| groups.get_mut(&at));
+            if let (Some(group), Held::Inherited(contents)) = (group, entry.held) {
+                group.surplus.extend(contents.descriptor.map(TcpListener::from));
+            }
+        }
+        groups.into_values().filter(|group| !group.surplus.is_empty()).collect()
+    }
+
+    /// The addresses of the TCP listeners that this process has asked for.
+    fn kept_groups(&self) -> HashMap<Address, Group> {
+        let mut groups: HashMap<Address, Group> = HashMap::new();
+        for listener in self.entries.iter().filter_map(|(name, entry)| self.kept(name, entry)) {
+            let Some(address) = tcp_address(listener) else { continue };
+            let Ok(member) = listener.as_fd().try_clone_to_owned() else { continue };
+            let new = || Group { kept: 0, member, surplus: Vec::new() };
+            groups.entry(address).or_insert_with(new).kept += 1;
+        }
+        groups
+    }
+
+    /// The descriptor of a name that this process has asked for, if it is kept here.
+    fn kept<'a>(&'a self, name: &str, entry: &'a Entry) -> Option<&'a OwnedFd> {
+        let contents = match &entry.held {
+            Held::Inherited(_) => None,
+            Held::Deposited => self.spares.get(name),
+            Held::Staged(contents) => Some(contents),
+        };
+        contents.and_then(|contents| contents.descriptor.as_ref())
+    }
+
     /// What is left to do at the broker.
     pub(crate) fn due(&self) -> Due<'_> {
         let staged = self.entries.iter().filter_map(|(name, entry)| match &entry.held {
@@ -270,6 +311,20 @@ impl Inventory {
         self.full_below = found.get();
         found
     }
+}
+
+/// Where a TCP listener is bound that nobody has asked for.
+fn surplus_address(entry: &Entry) -> Option<Address> {
+    match &entry.held {
+        Held::Inherited(contents) => contents.descriptor.as_ref().and_then(tcp_address),
+        Held::Deposited | Held::Staged(_) => None,
+    }
+}
+
+/// Where a TCP listener is bound; `None` for anything else.
+fn tcp_address(listener: &OwnedFd) -> Option<Address> {
+    let listener = Some(listener).filter(|it| SocketKind::TcpListener.fits(it))?;
+    Address::of_local(listener).ok().flatten()
 }
 
 impl fmt::Debug for Inventory {

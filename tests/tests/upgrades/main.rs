@@ -3,6 +3,7 @@
 //! - [`addresses`]: where sockets are bound, and of which kind they are
 //! - [`course`]: who may change what at which time, and what everybody is told
 //! - [`edges`]: processes that fail, hang, are many or are of another version
+//! - [`group`]: a group of sockets at one address that shrinks
 //! - [`handed_on`]: what an upgrader hands on
 //! - [`on_tokio`]: the same on tokio
 //! - [`processes`]: real processes that are killed or hang
@@ -11,6 +12,7 @@
 mod addresses;
 mod course;
 mod edges;
+mod group;
 mod handed_on;
 mod on_tokio;
 mod processes;
