@@ -29,9 +29,23 @@ impl Starting {
         Daemon::new(started)
     }
 
+    /// The process id of its supervisor.
+    pub fn pid(&self) -> u32 {
+        self.0.child.id()
+    }
+
     /// Waits until it fails; returns its exit status and what it said.
     #[track_caller]
     pub fn fails(self) -> (i32, String) {
+        match self.comes_up() {
+            Ok(_) => panic!("the daemon came up, and was not to"),
+            Err(failed) => failed,
+        }
+    }
+
+    /// Waits until it serves, or fails; then returns its exit status and what it said.
+    #[track_caller]
+    pub fn comes_up(self) -> Result<Daemon, (i32, String)> {
         let mut started = self.0;
         if !crate::sys::readable(&started.ready, crate::PATIENCE) {
             started.child.kill().unwrap();
@@ -41,11 +55,10 @@ impl Starting {
         let mut ready = String::new();
         started.ready.read_to_string(&mut ready).unwrap();
         if ready == "\n" {
-            drop(Daemon::new(started));
-            panic!("the daemon came up, and was not to");
+            return Ok(Daemon::new(started));
         }
         let status = started.child.wait().unwrap();
-        (status.code().unwrap_or(-1), started.log.text())
+        Err((status.code().unwrap_or(-1), started.log.text()))
     }
 
     /// Stops it where it is, and kills it, unless it has taken over from a broker by then: returns it in that case.

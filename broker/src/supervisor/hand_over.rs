@@ -28,6 +28,8 @@ const PATIENCE_PER_DEPOSIT: Duration = Duration::from_millis(1);
 /// How long what it sent at the last moment is awaited.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+const TOLD_TO_STOP: &str = "this broker was told to stop";
+
 /// What has come of it.
 pub(crate) enum HandOver {
     /// Everything is the successor's.
@@ -47,6 +49,11 @@ impl Supervisor {
     ) -> HandOver {
         let Successor { mut link, process } = successor;
         let outcome = self.transfer(&mut link, signals).await;
+        if let Err(why) = &outcome {
+            // If this broker dies from now on, the other one must not go on in its place. One that hears it no more ends.
+            let why = why.clone().unwrap_or_else(|| TOLD_TO_STOP.to_owned());
+            let _ = link.send_now(Handover::Refused(why));
+        }
         // It sees that there is nothing more.
         drop(link);
         match outcome {
@@ -111,7 +118,7 @@ impl Supervisor {
             ));
             "it cannot be ended"
         });
-        let reason = why.as_deref().unwrap_or("this broker was told to stop");
+        let reason = why.as_deref().unwrap_or(TOLD_TO_STOP);
         let told = format!("{program} did not take over: {reason}; {ended}");
         // This broker goes on in any case.
         let _ = self.records.audit.record(&process.record(Verdict::Failed, &told));

@@ -1,6 +1,5 @@
 //! The side of the new broker: it takes what the other one has, and commits when its own worker is ready.
 
-use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::Path;
@@ -19,7 +18,7 @@ use super::replace::message::{Said, read};
 use super::replace::predecessor::Predecessor;
 use super::replace::process::BrokerProcess;
 use super::replace::room::has_room_for;
-use super::replace::succession::{Shared, Succession};
+use super::replace::succession::{Committed, Shared, Succession};
 use super::state::Supervisor;
 use super::workers::link::Link;
 use crate::fd::{Depositor, PeerFd, table};
@@ -166,8 +165,8 @@ impl Supervisor {
     /// # Errors
     /// If the other broker goes on: then nothing must be served here.
     pub(crate) fn commit(&mut self) -> Result<bool, String> {
-        let Some(succession) = &self.succession else { return Ok(false) };
-        succession.link.send_now(Handover::Commit).map_err(|error| did_not_wait(&error))?;
+        let Some(succession) = &mut self.succession else { return Ok(false) };
+        let committed = succession.commit()?;
         let Some(Succession { process, path, shared, standing, .. }) = self.succession.take()
         else {
             return Ok(false);
@@ -181,15 +180,21 @@ impl Supervisor {
         let deposits = self.deposits.all().len();
         let leases = self.leases.len();
         self.log.info(&format!("took over from broker {pid}, with deposits: {deposits}"));
-        let told =
-            format!("took over from broker {pid}, with deposits: {deposits}, leases: {leases}");
+        let died = match committed {
+            Committed::Told => "",
+            Committed::Alone => {
+                self.log.warn(&format!(
+                    "broker {pid} died before it knew that this one had everything; nothing is lost by that"
+                ));
+                ", which has died"
+            }
+        };
+        let told = format!(
+            "took over from broker {pid}{died}, with deposits: {deposits}, leases: {leases}"
+        );
         self.records.took_over(Verdict::Granted, &told);
         Ok(true)
     }
-}
-
-fn did_not_wait(error: &io::Error) -> String {
-    format!("it did not wait until this one was ready: {error}")
 }
 
 /// What was shared so far of what decides who listens at a path.

@@ -207,6 +207,19 @@ impl Link {
         transmit(self.stream.as_fd(), &rest([&head[..], &message.body[..]], 0), &[]).map(drop)
     }
 
+    /// Returns the next message of an other end that takes nothing any more, if it sent one before that. Does not wait.
+    pub(crate) fn last_word(&mut self) -> Option<Message<PeerFd>> {
+        let Self { stream, decoder, close_queue, unread, chunk, .. } = self;
+        if let Some(message) = decoder.message() {
+            return message.ok();
+        }
+        let hold = |descriptor| close_queue.hold(*unread, descriptor);
+        let received = receive(stream.as_fd(), chunk, hold).ok()?;
+        let bytes = chunk.get(..received.length).unwrap_or_default();
+        decoder.feed(bytes, received.descriptors, received.truncated);
+        decoder.message()?.ok()
+    }
+
     /// Takes no further message. What the other end has sent before is still read; what it sends from now on fails.
     pub(crate) fn stop_taking(&self) {
         // It fails when the other end has gone.

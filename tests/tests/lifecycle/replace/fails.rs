@@ -146,6 +146,9 @@ fn one_that_talks_nonsense_has_taken_nothing() {
     newcomer.hears_everything();
     newcomer.says(Handover::Aside { is_readmitted: true });
     wait_until("it goes on", || times(&daemon) == 1);
+    // So that it does not go on in the place of a broker that dies later.
+    let last = newcomer.hears();
+    assert!(matches!(&last, Some(Handover::Refused(why)) if why.contains("something else")));
     assert!(!newcomer.says(Handover::Commit), "its commit was taken");
     goes_on(&site, &daemon);
 }

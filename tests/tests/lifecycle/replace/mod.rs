@@ -1,12 +1,14 @@
 //! A new broker takes over from one that runs (`--replace`).
 //!
 //! - [`asking`]: who may ask for that
+//! - [`dies`]: the old one is killed in between
 //! - [`fails`]: the new one does not come up, at each step
 //! - [`kept`]: what it takes over
 //! - [`load`]: under load, again and again
 //! - [`waits`]: who waits for a turn
 
 mod asking;
+mod dies;
 mod fails;
 mod kept;
 mod load;
