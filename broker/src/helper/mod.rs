@@ -43,8 +43,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
 use fdbroker_policy::ServerAddress;
-use fdbroker_wire::connection::{DIRECT, KTLS, PEER, RELAY, RELAYED};
-use fdbroker_wire::{ConnectionWriter, Payload};
+use fdbroker_wire::connection::{PEER, RELAY};
+use fdbroker_wire::{self as wire, ConnectionWriter, Payload};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use zeroize::Zeroizing;
@@ -133,19 +133,19 @@ fn serve(job: &Job, memories: Vec<OwnedFd>, patience: Patience<'_>) -> Result<Ma
     let session = stream.take_session();
     drop(stream);
     let (session, relay) = match session {
-        None => (None, DIRECT),
+        None => (None, wire::Relay::Direct),
         Some(session) if job.is_for_kernel() => {
             match tls::hand_over(session, &connected.socket, patience)? {
                 Handover::Done(more) => {
                     early.extend_from_slice(&more);
-                    (None, KTLS)
+                    (None, wire::Relay::Ktls)
                 }
-                Handover::Kept(session) => (Some(*session), RELAYED),
+                Handover::Kept(session) => (Some(*session), wire::Relay::Relayed),
             }
         }
-        Some(session) => (Some(session), RELAYED),
+        Some(session) => (Some(session), wire::Relay::Relayed),
     };
-    payload.add(RELAY, relay).map_err(log_in::too_large)?;
+    payload.add(RELAY, relay.name()).map_err(log_in::too_large)?;
     log_in::add_early(&early, &mut payload)?;
     Ok(Made { socket: connected.socket, payload: payload.finish(), session })
 }

@@ -47,9 +47,9 @@ pub(crate) fn note_faults(shown: &str, policy: &Policy) {
                 note(shown, resource, format_args!("{}: {problem}", quoted(path)));
             }
         }
-        for name in named(connect) {
-            if let Some(problem) = missing_problem(&directory, name) {
-                note(shown, resource, problem);
+        for (name, content) in named(connect) {
+            if let Some(problem) = named_problem(&directory, name, content) {
+                note(shown, resource, format_args!("credential:{name}: {problem}"));
             }
         }
         if let Some(problem) = program_problem(connect) {
@@ -59,28 +59,28 @@ pub(crate) fn note_faults(shown: &str, policy: &Policy) {
 }
 
 /// The names of the credentials that the service manager is to bring.
-fn named(connect: &ConnectSource) -> impl Iterator<Item = &str> {
+fn named(connect: &ConnectSource) -> impl Iterator<Item = (&str, Content)> {
     let key = connect.tls.as_deref().and_then(|tls| Some(&tls.client.as_ref()?.key));
-    connect.password().into_iter().chain(key).filter_map(|credential| match credential {
-        Credential::Named(name) => Some(name.as_str()),
+    let key = key.map(|key| (key, Content::Key));
+    let password = connect.password().map(|password| (password, Content::Password));
+    password.into_iter().chain(key).filter_map(|(credential, content)| match credential {
+        Credential::Named(name) => Some((name.as_str(), content)),
         Credential::File(_) => None,
     })
 }
 
-/// What to do about a credential that is not among those that the unit has.
-fn missing_problem(directory: &Path, name: &str) -> Option<String> {
+/// What is wrong with a credential that the unit is to have.
+fn named_problem(directory: &Path, name: &str, content: Content) -> Option<String> {
     // Without the directory the unit has none, or does not run; or this user may not know.
-    let is_missing = directory.read_dir().is_ok()
-        && directory
-            .join(name)
-            .symlink_metadata()
-            .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
-    is_missing.then(|| {
-        format!(
-            "credential:{name}: the broker's unit has no such credential; add \
-             LoadCredential={name}:PATH to the unit, and restart it"
-        )
-    })
+    directory.read_dir().ok()?;
+    let path = directory.join(name);
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some(format!(
+            "the broker's unit has no such credential; add LoadCredential={name}:PATH to the unit, \
+             and restart it"
+        )),
+        _ => problem(path.to_str()?, content),
+    }
 }
 
 /// What is wrong with the program that logs in, if one does.
@@ -169,16 +169,31 @@ fn is_blank_at_an_end(text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
     fn a_credential_is_missed_where_the_unit_has_others() {
         let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("orders"), "x").unwrap();
-        assert_eq!(missing_problem(directory.path(), "orders"), None);
-        let said = missing_problem(directory.path(), "stock").unwrap();
-        assert!(said.contains("LoadCredential=stock:PATH"), "{said}");
-        assert_eq!(missing_problem(&directory.path().join("none"), "stock"), None);
+        let path = directory.path().join("orders");
+        std::fs::write(&path, "x").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o400)).unwrap();
+        let said = |name| named_problem(directory.path(), name, Content::Password);
+        assert_eq!(said("orders"), None);
+        assert!(said("stock").is_some_and(|said| said.contains("LoadCredential=stock:PATH")));
+        let none = directory.path().join("none");
+        assert_eq!(named_problem(&none, "stock", Content::Password), None);
+    }
+
+    #[test]
+    fn a_credential_of_the_unit_is_looked_into() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("orders");
+        std::fs::write(&path, "x\n\n").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let said = named_problem(directory.path(), "orders", Content::Password).unwrap();
+        assert!(said.contains("part of it"), "{said}");
     }
 
     #[test]
