@@ -8,6 +8,7 @@ use fdbroker_wire::claim::{Claimed, MAX_TIME, Mode};
 use fdbroker_wire::version2::Found;
 
 use super::inventory::Inventory;
+use super::program::Program;
 use super::shared::{Link, Shared, State, Terms, is_passing};
 use super::snapshot::{Snapshot, fetch};
 use super::state_machine::{Stage, StateMachine};
@@ -24,6 +25,7 @@ pub struct Builder {
     timeout: Duration,
     patience: Duration,
     any_address: bool,
+    program: Option<String>,
 }
 
 /// A tag, by number or by a name that the broker knows.
@@ -51,7 +53,8 @@ impl Builder {
         let connector = Connector::new();
         let minute = Duration::from_secs(60);
         let mode = Mode::Live;
-        Self { tag, connector, mode, timeout: minute, patience: minute, any_address: false }
+        let (timeout, patience) = (minute, minute);
+        Self { tag, connector, mode, timeout, patience, any_address: false, program: None }
     }
 
     /// How to connect to the broker. The default is [`Connector::new`].
@@ -95,12 +98,24 @@ impl Builder {
         self
     }
 
+    /// The name of the program, for a tag that no other program may take over. The default is the name of the
+    /// executable, without a version at the end: `shop` for `/opt/shop/bin/shop-1.2`.
+    ///
+    /// It is noted with what is deposited, and [`Builder::start`] takes nothing that another program has deposited. So two
+    /// programs that have one tag by mistake do not take it from each other. Several services of one executable, each
+    /// with a tag of its own, need names of their own for that.
+    pub fn program(mut self, name: impl Into<String>) -> Self {
+        self.program = Some(name.into());
+        self
+    }
+
     /// Claims the tag, waits until its turn has come, and fetches the deposits of the predecessor.
     ///
     /// # Errors
     /// [`UpgradeError::TimedOut`] if the turn did not come. [`UpgradeError::Broker`] if there is no
     /// broker, it does not serve claims, or its policy does not allow it; with [`Mode::Again`],
-    /// also if another process owns the tag. Nothing has changed then.
+    /// also if another process owns the tag. [`UpgradeError::OtherProgram`] if the tag is another program's. Nothing has
+    /// changed then.
     pub fn start(self) -> Result<Upgrader, UpgradeError> {
         self.begin()?.finish()
     }
@@ -147,6 +162,7 @@ impl Builder {
             mode: self.mode,
             time: self.timeout,
             any_address: self.any_address,
+            program: Program::this(self.program.clone()),
             retry_for: self.connector.patience_limit().min(LONGEST),
             connector: self.connector.clone().without_repeating(ANSWER),
         }
@@ -223,12 +239,26 @@ fn begin(terms: &Terms) -> Result<Begun, Error> {
     }
 }
 
+/// Fails if another program has deposited something.
+fn is_ours(terms: &Terms, inventory: &Inventory) -> Result<(), UpgradeError> {
+    let Terms { tag, program: this, .. } = terms;
+    let Some((program, name)) = inventory.programs().find(|(program, _)| this.is_another(program))
+    else {
+        return Ok(());
+    };
+    let (name, program) = (name.to_owned(), program.to_owned());
+    let this = this.name().unwrap_or_default().to_owned();
+    Err(UpgradeError::OtherProgram { tag: *tag, name, program, this })
+}
+
 fn inherit(shared: &Shared) -> Result<(), UpgradeError> {
     let state = shared.lock();
     let tag = state.terms.tag;
     let get = |broker: &mut Broker, _: &mut _| fetch(broker, tag);
     let (mut state, (fetched, snapshot)) = shared.ask(state, |machine| machine.is_alive(), get)?;
-    state.inventory = Inventory::of(fetched);
+    let inventory = Inventory::of(fetched);
+    is_ours(&state.terms, &inventory)?;
+    state.inventory = inventory.noting(state.terms.program.name().map(Into::into));
     state.snapshot = snapshot;
     state.doubtful = false;
     Ok(())

@@ -57,6 +57,17 @@ pub enum UpgradeError {
         /// The tag.
         tag: Tag,
     },
+    /// Another program has deposited what is in the tag: see [`super::Builder::program`]. Nothing was taken.
+    OtherProgram {
+        /// The tag.
+        tag: Tag,
+        /// The name of something that it has deposited.
+        name: String,
+        /// The program that has deposited it.
+        program: String,
+        /// This program.
+        this: String,
+    },
     /// A name has 1 to 255 bytes and no NUL.
     BadName {
         /// The name.
@@ -189,6 +200,15 @@ impl fmt::Display for UpgradeError {
             Self::Changed { tag } => write!(
                 f,
                 "tag {tag} changed while the broker was restarted: start again, to inherit what is there now"
+            ),
+            Self::OtherProgram { tag, name, program, this } => write!(
+                f,
+                "tag {tag} belongs to the program {program}, which has deposited {name} there, and this program is \
+                 {this}: use a tag of its own for each; if it is the same program under another name, say \
+                 Builder::program({program}), or delete what is there with fdbroker del",
+                program = quoted(program),
+                name = quoted(name),
+                this = quoted(this)
             ),
             Self::BadName { name } => {
                 write!(

@@ -34,6 +34,10 @@ pub(crate) struct Inventory {
     /// Below this, every slot is taken.
     full_below: i32,
     inherited: usize,
+    /// What programs have deposited, with a name of each.
+    programs: BTreeMap<String, String>,
+    /// The program that is noted with what is deposited.
+    program: Option<String>,
 }
 
 /// A named deposit.
@@ -97,7 +101,11 @@ impl Inventory {
             Found::Record(record) if self.entries.contains_key(&record.name) => {
                 self.unwanted.insert(index);
             }
-            Found::Record(Record { name, role, state, file }) => {
+            Found::Record(record) => {
+                let Record { name, role, state, file, program } = *record;
+                if let Some(program) = program {
+                    self.programs.insert(program, name.clone());
+                }
                 let contents = Contents { descriptor: deposit.descriptor, state, file };
                 let held = Held::Inherited(contents);
                 self.entries.insert(name, Entry { index, role, held, at_broker: true });
@@ -112,7 +120,7 @@ impl Inventory {
         found: impl IntoIterator<Item = (Index, Option<Deposit>)>,
     ) -> Vec<String> {
         let before = std::mem::take(self);
-        *self = Self { inherited: before.inherited, ..Self::of(found) };
+        *self = Self { inherited: before.inherited, ..Self::of(found).noting(before.program) };
         self.entries.values_mut().for_each(|entry| entry.held = Held::Deposited);
         self.spares = before.spares;
         let mut gone = Vec::new();
@@ -145,6 +153,21 @@ impl Inventory {
     /// Closes the descriptors that were only kept for a broker that is restarted.
     pub(crate) fn drop_spares(&mut self) {
         self.spares.clear();
+    }
+
+    /// Has a program noted with what is deposited.
+    pub(crate) fn noting(self, program: Option<String>) -> Self {
+        Self { program, ..self }
+    }
+
+    /// The program that is noted.
+    pub(crate) fn program(&self) -> Option<String> {
+        self.program.clone()
+    }
+
+    /// The programs that have deposited something, each with a name of what it has deposited.
+    pub(crate) fn programs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.programs.iter().map(|(program, name)| (program.as_str(), name.as_str()))
     }
 
     /// How many names were inherited.
@@ -277,7 +300,8 @@ impl Inventory {
         let staged = self.entries.iter().filter_map(|(name, entry)| match &entry.held {
             Held::Staged(contents) => {
                 let (state, file) = (contents.state.clone(), contents.file.clone());
-                let record = Record { name: name.clone(), role: entry.role, state, file };
+                let (role, program) = (entry.role, self.program());
+                let record = Record { name: name.clone(), role, state, file, program };
                 let descriptor = contents.descriptor.as_ref().map(AsFd::as_fd);
                 Some((name.as_str(), entry.index, descriptor, record.to_bytes()))
             }

@@ -22,6 +22,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! A tag is one program's: what another one has left there is taken by nobody else, see [`Builder::program`].
+//!
 //! The names are the keys. A socket that was inherited has to be bound where it is asked for, unless
 //! [`Builder::any_address`] says otherwise.
 //!
@@ -50,6 +52,7 @@ mod lifecycle;
 mod named;
 mod options;
 pub(crate) mod payload;
+mod program;
 mod reachable;
 pub(crate) mod shared;
 mod snapshot;

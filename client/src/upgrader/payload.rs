@@ -36,13 +36,15 @@ pub(crate) struct Record {
     pub(crate) state: ConnectionState,
     /// The file of a Unix socket that others come to.
     pub(crate) file: Option<SocketFile>,
+    /// The program that deposits it.
+    pub(crate) program: Option<String>,
 }
 
 /// What a payload turned out to be.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Found {
     /// Of an upgrader.
-    Record(Record),
+    Record(Box<Record>),
     /// Of an upgrader, under this name, and not to be understood by this version.
     Unreadable(String),
     /// Of somebody else.
@@ -64,6 +66,7 @@ mod field {
     pub(super) const BUFFERED: u16 = 4;
     pub(super) const EXTRA: u16 = 5;
     pub(super) const FILE: u16 = 6;
+    pub(super) const PROGRAM: u16 = 7;
 }
 
 impl Role {
@@ -88,7 +91,13 @@ impl Record {
     /// A record without a state.
     #[cfg(test)]
     pub(crate) fn plain(name: &str, role: Role) -> Self {
-        Self { name: name.to_owned(), role, state: ConnectionState::default(), file: None }
+        Self {
+            name: name.to_owned(),
+            role,
+            state: ConnectionState::default(),
+            file: None,
+            program: None,
+        }
     }
 
     /// The payload. The name has at most [`MAX_NAME`] bytes.
@@ -117,6 +126,9 @@ impl Record {
         if let Some(file) = &self.file {
             put(&mut out, field::FILE, &file.to_bytes());
         }
+        if let Some(program) = &self.program {
+            put(&mut out, field::PROGRAM, program.as_bytes());
+        }
         out
     }
 }
@@ -127,8 +139,8 @@ impl Found {
         let Some(head) = Head::read(payload) else { return Self::Foreign };
         let name = head.name.to_owned();
         match (head.major, head.role, Fields::read(head.rest)) {
-            (MAJOR, Some(role), Some(Fields { state, file })) => {
-                Self::Record(Record { name, role, state, file })
+            (MAJOR, Some(role), Some(Fields { state, file, program })) => {
+                Self::Record(Box::new(Record { name, role, state, file, program }))
             }
             _ => Self::Unreadable(name),
         }
@@ -178,6 +190,7 @@ fn put(out: &mut Vec<u8>, field: u16, bytes: &[u8]) {
 struct Fields {
     state: ConnectionState,
     file: Option<SocketFile>,
+    program: Option<String>,
 }
 
 impl Fields {
@@ -205,6 +218,7 @@ impl Fields {
             field::BUFFERED => self.state.buffered = bytes.to_vec(),
             field::EXTRA => self.state.extra = bytes.to_vec(),
             field::FILE => self.file = Some(SocketFile::from_bytes(bytes)?),
+            field::PROGRAM => self.program = Some(text()?),
             _ => {}
         }
         Some(())
@@ -244,17 +258,18 @@ mod tests {
             buffered in bytes(),
             extra in bytes(),
             file in prop::option::of((any::<[u64; 4]>(), "[a-z/é]{1,100}")),
+            program in prop::option::of(".{0,20}"),
         ) -> Record {
             let state = ConnectionState { peer, local, protocol, buffered, extra };
             let file = file.map(|(numbers, path)| SocketFile::numbered(path.into(), numbers));
-            Record { name, role, state, file }
+            Record { name, role, state, file, program }
         }
     }
 
     proptest! {
         #[test]
         fn what_is_written_is_read_again(record in records()) {
-            prop_assert_eq!(Found::read(&record.to_bytes()), Found::Record(record));
+            prop_assert_eq!(Found::read(&record.to_bytes()), Found::Record(Box::new(record)));
         }
 
         #[test]
@@ -279,11 +294,11 @@ mod tests {
 
         #[test]
         fn a_field_of_a_later_version_is_skipped(
-            record in records(), id in 7_u16.., later in bytes(),
+            record in records(), id in 8_u16.., later in bytes(),
         ) {
             let mut payload = record.to_bytes();
             put(&mut payload, id, &later);
-            prop_assert_eq!(Found::read(&payload), Found::Record(record));
+            prop_assert_eq!(Found::read(&payload), Found::Record(Box::new(record)));
         }
 
         #[test]
@@ -308,7 +323,7 @@ mod tests {
         let record = Record::plain("http", Role::Listener);
         let mut payload = record.to_bytes();
         payload[10..12].copy_from_slice(&7_u16.to_ne_bytes());
-        assert_eq!(Found::read(&payload), Found::Record(record));
+        assert_eq!(Found::read(&payload), Found::Record(Box::new(record)));
     }
 
     #[test]

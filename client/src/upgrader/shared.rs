@@ -18,6 +18,7 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use super::UpgradeError;
 use super::inventory::Inventory;
+use super::program::Program;
 use super::snapshot::Snapshot;
 use super::state_machine::{Duty, Stage, StateMachine};
 use crate::{Broker, Connector, Error};
@@ -33,6 +34,8 @@ pub(crate) struct Terms {
     pub(crate) any_address: bool,
     /// How long a request waits for a broker that is being restarted.
     pub(crate) retry_for: Duration,
+    /// Whose tag it is.
+    pub(crate) program: Program,
     /// Never repeats a request by itself.
     pub(crate) connector: Connector,
 }

@@ -108,12 +108,14 @@ impl Upgrader {
     ) -> Result<(), UpgradeError> {
         let listener = descriptor.filter(|_| role == Role::Listener);
         let file = listener.and_then(SocketFile::of);
-        let record = Record { name: checked(name)?.to_owned(), role, state, file };
+        let name = checked(name)?;
+        let mut guard = self.shared.lock();
+        let program = guard.inventory.program();
+        let record = Record { name: name.to_owned(), role, state, file, program };
         let payload = record.to_bytes();
         if payload.len() > MAX_PAYLOAD {
             return Err(UpgradeError::TooLarge { name: record.name, size: payload.len() });
         }
-        let mut guard = self.shared.lock();
         let place = guard.machine.place()?;
         guard.inventory.find(name, role)?;
         match place {
@@ -187,7 +189,7 @@ impl Upgrader {
         let Some(deposit) = deposit else { return Ok(None) };
         match Found::read(&deposit.payload) {
             Found::Record(record) if record.name == name => {
-                let Record { state, file, .. } = record;
+                let Record { state, file, .. } = *record;
                 Ok(Some(Contents { descriptor: deposit.descriptor, state, file }))
             }
             // Somebody else has written into our slot.
@@ -223,7 +225,7 @@ fn stage(
     descriptor: Option<BorrowedFd<'_>>,
     record: Record,
 ) -> Result<(), UpgradeError> {
-    let Record { name, role, state, file } = record;
+    let Record { name, role, state, file, .. } = record;
     let descriptor = descriptor.map(|descriptor| descriptor.try_clone_to_owned()).transpose();
     let descriptor = descriptor.map_err(|source| failed(&name, source))?;
     let index = inventory.slot(&name);

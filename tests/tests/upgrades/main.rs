@@ -7,6 +7,7 @@
 //! - [`handed_on`]: what an upgrader hands on
 //! - [`on_tokio`]: the same on tokio
 //! - [`processes`]: real processes that are killed or hang
+//! - [`programs`]: two programs that have one tag by mistake
 //! - [`unreachable`]: listening sockets that nobody can reach any more
 
 mod addresses;
@@ -16,4 +17,5 @@ mod group;
 mod handed_on;
 mod on_tokio;
 mod processes;
+mod programs;
 mod unreachable;
