@@ -61,6 +61,20 @@ fn device_number(descriptor: BorrowedFd<'_>) -> Option<(u32, u32)> {
     Some((found.stx_dev_major, found.stx_dev_minor))
 }
 
+/// What a file is known by: its device and its number there. Another open file can have the same; the same one has another
+/// only if its file system numbers it again.
+pub(crate) type FileNumber = (u32, u32, u64);
+
+/// Returns that of an open file, without asking a server.
+///
+/// # Errors
+/// As statx(2).
+pub(crate) fn file_number(descriptor: BorrowedFd<'_>) -> std::io::Result<FileNumber> {
+    let no_server = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    let found = statx(descriptor, "", no_server, StatxFlags::INO)?;
+    Ok((found.stx_dev_major, found.stx_dev_minor, found.stx_ino))
+}
+
 fn socket(socket: BorrowedFd<'_>) -> Kind {
     let listens = socket_acceptconn(socket).unwrap_or(false);
     let (Ok(family), Ok(kind)) = (socket_domain(socket), socket_type(socket)) else {

@@ -8,7 +8,7 @@ use fdbroker_wire::{Slot, Tag};
 
 use super::journal::{self, Record};
 use super::leased::Leased;
-use super::objects::ObjectNumber;
+use super::object_number::ObjectNumber;
 use super::positions::Key;
 use crate::process_identity::ProcessIdentity;
 use crate::supervisor::deposits::kept::Kept;

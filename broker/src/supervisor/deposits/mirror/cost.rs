@@ -3,11 +3,14 @@
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::rc::Rc;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use fdbroker_wire::Slot;
 use rustix::time::{ClockId, clock_gettime};
 
+use super::object_number::ObjectNumber;
+use super::objects::Objects;
 use super::state::State;
 use super::store::Room;
 use crate::fd::{CloseQueue, Depositor, table};
@@ -17,6 +20,9 @@ use crate::supervisor::deposits::kept::Kept;
 const PAYLOAD: usize = 4096;
 /// What else the test has open.
 const SPARE: u64 = 200;
+
+/// One test after the other has the table.
+static TABLE: Mutex<()> = Mutex::new(());
 
 /// The longest of some changes.
 #[derive(Default)]
@@ -79,6 +85,7 @@ fn longest_change(deposits: i32) -> Duration {
 
 #[test]
 fn no_change_takes_long_however_much_is_kept() {
+    let _table = TABLE.lock().unwrap_or_else(PoisonError::into_inner);
     table::enlarge().unwrap();
     for deposits in [1_000_i32, 16_000] {
         if table::size() < u64::from(deposits.unsigned_abs()) + SPARE {
@@ -90,4 +97,29 @@ fn no_change_takes_long_however_much_is_kept() {
         // Far more than it takes, also without optimization.
         assert!(took < Duration::from_millis(100), "{} µs", took.as_micros());
     }
+}
+
+/// Enters so many at a start; returns how long that takes.
+fn entering(deposits: i32) -> Duration {
+    let (queue, mut objects) = (CloseQueue::new(), Objects::new(16_000));
+    let all: Vec<_> = (0..deposits).map(|index| kept(index, &queue)).collect();
+    let began = used();
+    for (kept, number) in all.iter().zip(1..) {
+        objects.add(kept, Some(ObjectNumber(number))).unwrap();
+    }
+    used().saturating_sub(began)
+}
+
+#[test]
+fn a_start_with_many_deposits_compares_few_descriptors() {
+    let _table = TABLE.lock().unwrap_or_else(PoisonError::into_inner);
+    table::enlarge().unwrap();
+    let deposits = 8_000_i32;
+    if table::size() < u64::from(deposits.unsigned_abs()) + SPARE {
+        eprintln!("skipped: the limit of open descriptors is below {deposits}");
+        return;
+    }
+    let took = entering(deposits);
+    eprintln!("to enter {deposits} deposits: {} µs", took.as_micros());
+    assert!(took < Duration::from_secs(1), "{} µs", took.as_micros());
 }

@@ -210,7 +210,7 @@ fn what_the_store_refuses_of_a_strict_tag_leaves_the_former_deposit() {
         case.keep(&second, is_strict);
         while case.send() {}
         // It was not kept.
-        case.stored.retain(|name, _| *name != Name::Object(super::objects::ObjectNumber(2)));
+        case.stored.retain(|name, _| *name != Name::Object(super::object_number::ObjectNumber(2)));
         case.state.change(State::refuse_last).unwrap();
         assert_eq!(case.left(SLOT).as_deref(), is_strict.then_some("first"));
         assert!(case.state.outlives(SLOT).is_err());

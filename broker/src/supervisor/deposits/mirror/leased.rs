@@ -4,7 +4,7 @@ use std::os::fd::BorrowedFd;
 
 use fdbroker_wire::Lease;
 
-use super::objects::ObjectNumber;
+use super::object_number::ObjectNumber;
 use crate::fd::PeerFd;
 use crate::process_identity::ProcessIdentity;
 

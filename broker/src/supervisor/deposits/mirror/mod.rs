@@ -17,6 +17,8 @@ mod halfway;
 mod journal;
 mod journals;
 pub(crate) mod leased;
+mod object_number;
+mod object_table;
 mod objects;
 mod orders;
 mod positions;

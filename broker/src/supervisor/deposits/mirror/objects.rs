@@ -5,37 +5,22 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
 use super::capacity::Capacity;
-use crate::fd::PeerFd;
+use super::object_number::ObjectNumber;
+use super::object_table::{Object, ObjectTable, Spot, descriptor};
 use crate::payer::Payer;
 use crate::supervisor::deposits::kept::Kept;
-use crate::sys::same::compare;
-
-/// What an open file description is called in the store. No number is used twice: a slot that was empty
-/// for a moment must not come back with what it had before.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) struct ObjectNumber(pub(super) u64);
 
 /// How many bytes their names have, each with a separator: they come back in one variable of the environment, of
 /// which execve(2) takes 128 KiB. With more, no service manager could start the broker again.
 const MOST_NAMES: usize = 120_000;
 
-/// One, and the deposits that have it. The last that had it stays until the store does not have it any more: it may
-/// be deposited again before that, and the store would take no second one.
-struct Object {
-    number: ObjectNumber,
-    /// On whose account it is.
-    payer: Payer,
-    holders: Vec<Rc<Kept>>,
-}
-
-/// All of them, in the kernel's order.
+/// All of them.
 pub(super) struct Objects {
     capacity: Capacity,
-    sorted: Vec<Object>,
+    table: ObjectTable,
     /// Those that are to be removed from the store, by the last deposit that had each.
     leaving: BTreeMap<ObjectNumber, Rc<Kept>>,
     /// Those that the store may have still, and whose descriptors are closed here.
@@ -44,13 +29,6 @@ pub(super) struct Objects {
     /// Bytes of all names, and how many each user has: of what the store has, or is to have.
     names: usize,
     owned: BTreeMap<Payer, usize>,
-}
-
-impl ObjectNumber {
-    /// How many bytes it takes in the list of all names: a letter, the number, and a separator.
-    fn name_size(self) -> usize {
-        format!("o{:x}:", self.0).len()
-    }
 }
 
 /// Which one a deposit has, and on whose account it is.
@@ -74,9 +52,9 @@ pub(super) enum Standing {
 impl Objects {
     /// Room for so many.
     pub(super) fn new(most: usize) -> Self {
-        let (sorted, leaving, ghosts, owned) = Default::default();
+        let (table, leaving, ghosts, owned) = Default::default();
         let capacity = Capacity::new(most);
-        Self { capacity, sorted, leaving, ghosts, last: 0, names: 0, owned }
+        Self { capacity, table, leaving, ghosts, last: 0, names: 0, owned }
     }
 
     /// Enters a deposit that has a descriptor: under `number` if the store has it already. Returns
@@ -90,7 +68,7 @@ impl Objects {
         number: Option<ObjectNumber>,
     ) -> io::Result<Option<Numbered>> {
         let Some(descriptor) = descriptor(kept) else { return Ok(None) };
-        match self.position(descriptor)? {
+        match self.table.position(descriptor)? {
             Ok(at) => Ok(self.take(at, kept)),
             Err(_) if number.is_none() && !self.has_room(kept.payer) => Ok(None),
             Err(at) => Ok(Some(self.insert(at, kept, number))),
@@ -98,8 +76,8 @@ impl Objects {
     }
 
     /// Has one that is there have one more deposit.
-    fn take(&mut self, at: usize, kept: &Rc<Kept>) -> Option<Numbered> {
-        let object = self.sorted.get_mut(at)?;
+    fn take(&mut self, at: Spot, kept: &Rc<Kept>) -> Option<Numbered> {
+        let object = self.table.at(at)?;
         let is_leaving = self.leaving.remove(&object.number).is_some();
         let standing = if is_leaving { Standing::Leaving } else { Standing::Shared };
         if is_leaving {
@@ -109,14 +87,14 @@ impl Objects {
         Some(Numbered { number: object.number, payer: object.payer, standing })
     }
 
-    fn insert(&mut self, at: usize, kept: &Rc<Kept>, number: Option<ObjectNumber>) -> Numbered {
+    fn insert(&mut self, at: Spot, kept: &Rc<Kept>, number: Option<ObjectNumber>) -> Numbered {
         let number = number.unwrap_or_else(|| ObjectNumber(self.last.saturating_add(1)));
         let payer = kept.payer;
         self.last = self.last.max(number.0);
         self.names += number.name_size();
         *self.owned.entry(payer).or_default() += 1;
         let holders = vec![Rc::clone(kept)];
-        self.sorted.insert(at, Object { number, payer, holders });
+        self.table.insert(at, Object { number, payer, holders });
         Numbered { number, payer, standing: Standing::New }
     }
 
@@ -127,8 +105,11 @@ impl Objects {
     /// As kcmp(2).
     pub(super) fn remove(&mut self, kept: &Rc<Kept>) -> io::Result<Option<(ObjectNumber, Payer)>> {
         let Some(descriptor) = descriptor(kept) else { return Ok(None) };
-        let Ok(at) = self.position(descriptor)? else { return Ok(None) };
-        let Some(object) = self.sorted.get_mut(at) else { return Ok(None) };
+        let object = match self.table.position(descriptor)? {
+            Ok(at) => self.table.at(at),
+            Err(_) => self.table.holding(kept),
+        };
+        let Some(object) = object else { return Ok(None) };
         let is_last = object.holders.iter().all(|holder| Rc::ptr_eq(holder, kept));
         if is_last {
             self.leaving.insert(object.number, Rc::clone(kept));
@@ -141,7 +122,7 @@ impl Objects {
     /// The store does not have it any more, unless it was deposited again. Returns the last deposit that had it.
     pub(super) fn gone(&mut self, number: ObjectNumber) -> Option<Rc<Kept>> {
         let last = self.leaving.remove(&number);
-        let object = last.as_ref().and_then(|last| self.take_out(number, last));
+        let object = last.as_ref().and_then(|_| self.table.remove(number));
         let payer = object.map(|object| object.payer);
         let payer = payer.or_else(|| self.ghosts.remove(&number))?;
         self.names -= number.name_size();
@@ -153,20 +134,11 @@ impl Objects {
         last
     }
 
-    fn take_out(&mut self, number: ObjectNumber, last: &Rc<Kept>) -> Option<Object> {
-        let found = descriptor(last).and_then(|last| self.position(last).ok()?.ok());
-        // The kernel has compared them before. Should it not do that any more, it takes longer.
-        let at = found.or_else(|| self.sorted.iter().position(|object| object.number == number))?;
-        Some(self.sorted.remove(at))
-    }
-
     /// Closes those that are to be removed from the store: it does not answer.
     pub(super) fn let_go(&mut self) {
         let leaving = std::mem::take(&mut self.leaving);
-        let is_leaving = |object: &Object| leaving.contains_key(&object.number);
-        let gone = self.sorted.iter().filter(|object| is_leaving(object));
+        let gone = leaving.keys().filter_map(|number| self.table.remove(*number));
         self.ghosts.extend(gone.map(|object| (object.number, object.payer)));
-        self.sorted.retain(|object| !is_leaving(object));
     }
 
     /// What was stored last found no room. So many are to be stored behind it.
@@ -196,7 +168,7 @@ impl Objects {
 
     /// How many the store has, or may have.
     fn count(&self) -> usize {
-        self.sorted.len() + self.ghosts.len()
+        self.table.len() + self.ghosts.len()
     }
 
     /// How many of them a user has.
@@ -206,8 +178,7 @@ impl Objects {
 
     /// The deposits that have one.
     pub(super) fn holders(&self, number: ObjectNumber) -> Vec<Rc<Kept>> {
-        let found = self.sorted.iter().find(|object| object.number == number);
-        found.map(|object| object.holders.clone()).unwrap_or_default()
+        self.table.with(number).map(|object| object.holders.clone()).unwrap_or_default()
     }
 
     pub(super) fn has_room(&self, payer: Payer) -> bool {
@@ -218,25 +189,6 @@ impl Objects {
     pub(super) fn skip(&mut self, number: ObjectNumber) {
         self.last = self.last.max(number.0);
     }
-
-    /// Where it is, or where it belongs.
-    fn position(&self, wanted: BorrowedFd<'_>) -> io::Result<Result<usize, usize>> {
-        let mut failed = None;
-        let found = self.sorted.binary_search_by(|object| {
-            let own = object.holders.first().and_then(descriptor);
-            let compared =
-                own.map_or(Err(io::ErrorKind::NotFound.into()), |own| compare(own, wanted));
-            compared.unwrap_or_else(|error| {
-                failed = Some(error);
-                std::cmp::Ordering::Equal
-            })
-        });
-        failed.map_or(Ok(found), Err)
-    }
-}
-
-fn descriptor(kept: &Rc<Kept>) -> Option<BorrowedFd<'_>> {
-    kept.descriptor.as_ref().and_then(PeerFd::descriptor)
 }
 
 #[cfg(test)]
@@ -246,7 +198,7 @@ mod tests {
     use fdbroker_wire::Slot;
 
     use super::*;
-    use crate::fd::{CloseQueue, Depositor};
+    use crate::fd::{CloseQueue, Depositor, PeerFd};
 
     const MOST: usize = 1000;
     const USER: Payer = Payer::named(7);
@@ -300,7 +252,7 @@ mod tests {
         objects.remove(&twins[1]).unwrap();
         // What is let go counts until the store has let go of it too.
         objects.let_go();
-        assert_eq!((objects.sorted.len(), objects.owned[&USER]), (0, 1));
+        assert_eq!((objects.table.len(), objects.owned[&USER]), (0, 1));
         assert!(objects.gone(ObjectNumber(1)).is_none());
         assert_eq!((objects.names, objects.owned.len(), objects.ghosts.len()), (0, 0, 0));
     }
@@ -315,7 +267,30 @@ mod tests {
             assert_eq!(objects.remove(kept).unwrap(), Some((number, USER)));
             assert!(objects.gone(number).is_some());
         }
-        assert_eq!((objects.sorted.len(), objects.names, objects.owned.len()), (0, 0, 0));
+        assert_eq!((objects.table.len(), objects.names, objects.owned.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn those_of_one_file_are_told_apart_and_found_under_its_other_number() {
+        let (queue, mut objects) = (CloseQueue::new(), Objects::new(MOST));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let open = || OwnedFd::from(std::fs::File::open(file.path()).unwrap());
+        let all: Vec<_> = (0..50).map(|index| kept(index, Some(open()), &queue)).collect();
+        for (kept, number) in all.iter().zip(1..) {
+            let added = objects.add(kept, None).unwrap().unwrap();
+            assert_eq!((added.number, added.standing), (ObjectNumber(number), Standing::New));
+        }
+        let descriptor = all[7].descriptor.as_ref().and_then(PeerFd::descriptor).unwrap();
+        let twin = descriptor.try_clone_to_owned().unwrap();
+        let twin = kept(99, Some(twin), &queue);
+        let added = objects.add(&twin, None).unwrap().unwrap();
+        assert_eq!((added.number, added.standing), (ObjectNumber(8), Standing::Shared));
+        for (kept, number) in all.iter().zip(1..).filter(|(_, number)| *number != 8) {
+            assert_eq!(objects.remove(kept).unwrap(), Some((ObjectNumber(number), USER)));
+            assert!(objects.gone(ObjectNumber(number)).is_some());
+        }
+        assert_eq!(objects.table.len(), 1);
+        assert!(objects.table.holding(&twin).is_some_and(|object| object.number == added.number));
     }
 
     #[test]

@@ -185,7 +185,7 @@ impl Orders {
 
 #[cfg(test)]
 mod tests {
-    use super::super::objects::ObjectNumber;
+    use super::super::object_number::ObjectNumber;
     use super::*;
 
     const USERS: [Account; 3] = [None, Some(Payer::named(7)), Some(Payer::named(8))];

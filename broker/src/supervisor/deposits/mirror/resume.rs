@@ -11,7 +11,7 @@ use super::Mirror;
 use super::journal::{At, Entries, JournalEntry};
 use super::journals::{Journals, Unreadable};
 use super::leased::{Leased, ReturnedLease};
-use super::objects::ObjectNumber;
+use super::object_number::ObjectNumber;
 use super::orders::Order;
 use super::start_report::{tell_journals, tell_restored, tell_without_journal};
 use super::state::State;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use rustix::event::PollFlags;
 use tokio::time::timeout;
 
-use super::objects::ObjectNumber;
+use super::object_number::ObjectNumber;
 use crate::look::look;
 use crate::payer::Payer;
 use crate::sys::watch::Watched;

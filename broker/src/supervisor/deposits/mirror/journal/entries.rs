@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fdbroker_wire::{Payload, Slot, Tag};
 
 use super::super::leased::Leased;
-use super::super::objects::ObjectNumber;
+use super::super::object_number::ObjectNumber;
 use super::record::{At, Head, Said};
 use crate::process_identity::ProcessIdentity;
 

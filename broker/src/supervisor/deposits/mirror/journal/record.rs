@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use fdbroker_wire::{Index, Slot, Tag};
 
 use super::super::leased::Leased;
-use super::super::objects::ObjectNumber;
+use super::super::object_number::ObjectNumber;
 use super::fields::{Fields, Mark};
 use super::lease;
 use crate::process_identity::ProcessIdentity;

@@ -3,7 +3,7 @@
 use fdbroker_wire::{Described, Lease, Relay, Slot, Tag};
 
 use super::super::leased::Leased;
-use super::super::objects::ObjectNumber;
+use super::super::object_number::ObjectNumber;
 use super::*;
 use crate::process_identity::ProcessIdentity;
 use crate::supervisor::deposits::kept::Kept;

@@ -10,7 +10,7 @@ use super::stored::NotStored;
 use crate::supervisor::deposits::kept::Kept;
 use crate::supervisor::deposits::mirror::content::{Entered, Place};
 use crate::supervisor::deposits::mirror::journal::{At, Record};
-use crate::supervisor::deposits::mirror::objects::ObjectNumber;
+use crate::supervisor::deposits::mirror::object_number::ObjectNumber;
 use crate::supervisor::deposits::mirror::orders::Order;
 use crate::supervisor::deposits::mirror::positions::Key;
 use crate::supervisor::deposits::mirror::store::Name;

@@ -11,7 +11,8 @@ use crate::supervisor::deposits::kept::Kept;
 use crate::supervisor::deposits::mirror::content::Held;
 use crate::supervisor::deposits::mirror::journal::Record;
 use crate::supervisor::deposits::mirror::leased::Leased;
-use crate::supervisor::deposits::mirror::objects::{Numbered, ObjectNumber};
+use crate::supervisor::deposits::mirror::object_number::ObjectNumber;
+use crate::supervisor::deposits::mirror::objects::Numbered;
 use crate::supervisor::deposits::mirror::positions::Key;
 
 impl State {
