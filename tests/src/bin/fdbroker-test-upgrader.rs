@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::io::{self, BufRead, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::UnixListener;
 use std::process::{Command, exit};
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ fn main() {
 struct State {
     upgrader: Option<Upgrader>,
     listeners: HashMap<String, TcpListener>,
+    unix: Vec<UnixListener>,
     connections: HashMap<String, (TcpStream, ConnectionState)>,
     datagrams: HashMap<String, UdpSocket>,
 }
@@ -91,6 +93,10 @@ impl State {
                 let address = listener.local_addr()?.to_string();
                 self.listeners.insert((*name).to_owned(), listener);
                 Ok(address)
+            }
+            ("listen-unix", [name, path]) => {
+                self.unix.push(upgrader.listen(name, *path)?);
+                Ok(done)
             }
             ("listen-udp", [name, address]) => {
                 let socket: UdpSocket = upgrader.listen(name, *address)?;

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixListener;
 use std::process::{Command, Output, Stdio};
 
 use fdbroker_tests::binaries::binaries;
@@ -161,6 +162,27 @@ fn exec_activates_a_service_that_knows_nothing_of_brokers() {
     TcpStream::connect(&address).unwrap().read_to_string(&mut answer).unwrap();
     assert_eq!(answer, "activated as http\nactivated as http\n");
     assert!(service.wait().unwrap().success());
+}
+
+#[test]
+fn exec_notes_a_unix_socket_that_nobody_can_reach() {
+    let accept = "[tags.store]\naccept = [\"unix-listener\"]";
+    let daemon = Daemon::with_policy(&POLICY.replace("[tags.store]", accept)).start();
+    let path = daemon.directory().join("parked");
+    says(&daemon, &["add", "store/1", "--listen", &format!("unix:{}", path.display())]);
+    let noted = |slot: &str| {
+        let output = run(&daemon, &["exec", slot, "--", "true"]);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert_eq!(noted("store/1"), "");
+    std::fs::remove_file(&path).unwrap();
+    let note = noted("store/1");
+    assert!(note.contains("exec: note: 1/1: no socket is at") && note.contains("parked"), "{note}");
+    let shut = UnixListener::bind(&path).unwrap();
+    rustix::net::shutdown(&shut, rustix::net::Shutdown::Read).unwrap();
+    daemon.connect().add_descriptor((1, 2), &shut, "").done();
+    assert!(noted("store/2").contains("exec: note: 1/2: the socket was shut down"));
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! - [`ends`]: how a broker ends
 //! - [`hardening`]: what the units leave to the broker
 //! - [`leases`]: leases that outlive the broker
+//! - [`listeners`]: Unix sockets in a directory that is made again at a restart
 //! - [`many`]: what many deposits cost the next broker
 //! - [`memory`]: memory that runs out
 //! - [`mirror`]: deposits that outlive the broker
@@ -22,6 +23,7 @@ mod ends;
 mod hardening;
 mod killed;
 mod leases;
+mod listeners;
 mod many;
 mod memory;
 mod mirror;

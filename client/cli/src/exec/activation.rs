@@ -13,6 +13,7 @@ use fdbroker::{Broker, Connection, Slot};
 use fdbroker_types::quoted;
 use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 
+use super::lost_listener;
 use super::relay::Protocol;
 use crate::failure::Failure;
 use crate::terminal;
@@ -68,7 +69,8 @@ fn fetch_one(broker: &mut Broker, passed: &Passed<'_>) -> Result<OwnedFd, Failur
     } else {
         could_be_relayed(&got.payload, passed.given)
     };
-    for note in [relay, has_early_bytes(&got.payload)].into_iter().flatten() {
+    let lost = got.descriptor.as_ref().and_then(lost_listener::note);
+    for note in [relay, has_early_bytes(&got.payload), lost].into_iter().flatten() {
         terminal::complain(format_args!("exec: note: {slot}: {note}"));
     }
     got.descriptor.ok_or_else(|| {

@@ -2,6 +2,7 @@
 //! leads to a server ([`relay`]).
 
 mod activation;
+mod lost_listener;
 mod relay;
 mod wanted;
 
