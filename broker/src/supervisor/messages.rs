@@ -76,8 +76,10 @@ impl Supervisor {
                     let (uid, place, charge) = (Uid(uid), None, None);
                     let payer = self.source.payers.of(uid);
                     let (worker, unclosed) = (self.unclosed.worker(), self.unclosed.clone());
+                    let question = self.opener.question(worker, ticket);
                     let caller = Caller {
                         ticket,
+                        question,
                         uid,
                         payer,
                         pid,

@@ -49,10 +49,10 @@ impl Resource {
     /// How long a caller waits if the policy does not say.
     pub const DEFAULT_OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
-    /// Whether only so many callers may have it at once, so that others wait for a place among the holders.
+    /// Whether it is a connection: to make one can take long, and a caller may wait for a place among the holders.
     #[must_use]
-    pub fn counts_holders(&self) -> bool {
-        self.lease.is_some_and(|terms| terms.holders.is_some())
+    pub const fn is_connection(&self) -> bool {
+        matches!(self.source, Source::Connect(_))
     }
 }
 

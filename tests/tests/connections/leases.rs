@@ -268,12 +268,6 @@ impl Drop for Stopped {
     }
 }
 
-/// A policy whose connection to a server on `port` has these terms, and a device beside it.
-fn with_device(port: u16, terms: &str) -> String {
-    let null = "[resources.null]\nslot = \"open/8\"\ndevice = \"/dev/null\"\n";
-    format!("{}\n{null}\n{OPERATORS}", connecting(&tcp(port), terms))
-}
-
 #[test]
 fn a_request_of_a_process_that_has_ended_gets_no_lease() {
     let what = "a request of a process that has ended gets no lease";
@@ -282,7 +276,8 @@ fn a_request_of_a_process_that_has_ended_gets_no_lease() {
     }
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = server.local_addr().unwrap().port();
-    let policy = with_device(port, "holders = 1\nwait = \"100ms\"");
+    let policy = connecting(&tcp(port), "holders = 1\nwait = \"100ms\"");
+    let policy = format!("{policy}\n{OPERATORS}");
     let daemon = Daemon::open().policy(&policy).start();
     let parent = HelperProcess::user(HOLDER);
     // It has written and ended before the worker looks.
@@ -298,21 +293,6 @@ fn a_request_of_a_process_that_has_ended_gets_no_lease() {
     assert!(line.reason.contains("no process to tie a lease to"), "{}", line.reason);
     assert!(leases(&daemon).is_empty());
     let _next = connection(daemon.connect().get(SLOT), &daemon);
-}
-
-#[test]
-fn callers_that_leave_while_they_wait_for_a_place_keep_nothing_from_their_user() {
-    let server = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = server.local_addr().unwrap().port();
-    let policy = with_device(port, "holders = 1\nwait = \"1h\"");
-    let daemon = Daemon::open().policy(&policy).start();
-    let _held = connection(daemon.connect().get(SLOT), &daemon);
-    let mut leave: Vec<_> = (0..8).map(|_| daemon.connect()).collect();
-    leave.iter_mut().for_each(|peer| peer.send_and_be_read(&request::get(SLOT)));
-    let mut other = daemon.connect();
-    assert_eq!(other.get((1, 8)).errno(), libc::EBUSY, "so many wait at once");
-    drop(leave);
-    wait_until("a device is opened again", || other.get((1, 8)).errno() == 0);
 }
 
 #[test]

@@ -24,6 +24,7 @@
 //! - [`start_tls`]: mail servers that are asked for TLS, and somebody between
 //! - [`strangers`]: servers that lie, stall and flood
 //! - [`tls`]: servers that speak TLS, and their certificates
+//! - [`waiting`]: callers that wait for a connection, and leave, or whose policy changes
 
 mod adopted;
 mod beginning;
@@ -52,3 +53,4 @@ mod secrets;
 mod start_tls;
 mod strangers;
 mod tls;
+mod waiting;

@@ -47,6 +47,25 @@ fn whoever_asks_faster_than_a_rule_allows_waits() {
 }
 
 #[test]
+fn an_answer_that_is_held_back_is_decided_again_when_the_policy_changes() {
+    let rule = fixtures::OPEN.replace("anyone = true", "anyone = true\nrequests_per_second = 1");
+    let operators = "[[rules]]\nid = \"operators\"\nallow = [\"operate\"]\nanyone = true\n";
+    let policy = |rule: &str| format!("{rule}\n{operators}");
+    let daemon = Daemon::with_policy(&policy(fixtures::OPEN)).start();
+    for index in 0..3 {
+        daemon.connect().add((1, index), "kept").done();
+    }
+    daemon.reload(&policy(&rule));
+    let mut one = daemon.connect();
+    // The first second's worth comes at once.
+    one.send(&request::get((1, 0)).repeat(4), &[]);
+    assert_eq!(one.answer().errno(), 0);
+    daemon.reload(&policy(&rule.replace("[\"*\"]\nslots", "[\"list\"]\nslots")));
+    let answers: Vec<_> = (0..3).map(|_| one.answer().errno()).collect();
+    assert_eq!(answers, [libc::EACCES; 3]);
+}
+
+#[test]
 fn many_slots_at_once_count_as_many_requests() {
     let rule = format!("{}requests_per_second = 100\n", fixtures::OPEN);
     let of_rule = Daemon::with_policy(&rule);

@@ -94,8 +94,8 @@ pub enum Control<F> {
         /// The process itself (a pidfd), where the kernel names it.
         process: Option<F>,
     },
-    /// Worker: the caller of an [`Control::Open`] has left. If that waits for a place among the holders, it
-    /// is answered at once.
+    /// Worker: the caller of an [`Control::Open`] has left. It is answered at once, and a connection that is being
+    /// made for it is given up.
     Left {
         /// The question's.
         ticket: u32,

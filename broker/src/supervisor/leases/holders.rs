@@ -59,6 +59,11 @@ impl Holders {
         kept(self.places)
     }
 
+    /// Whether anybody has a place.
+    pub(crate) fn are_there(&self) -> bool {
+        self.lock().taken > 0
+    }
+
     /// Takes a place, if one is free that this user may have.
     pub(crate) fn try_take(&self, payer: Payer) -> Option<HolderPlace> {
         let taken = self.lock().take(payer, self.places);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use fdbroker_policy::Uid;
 use fdbroker_wire::Opened;
 
+use super::withdrawals::Withdrawable;
 use crate::fd::{CloseQueue, Depositor, PeerFd};
 use crate::payer::Payer;
 use crate::supervisor::deposits::unclosed::{OpeningNotice, Unclosed};
@@ -22,6 +23,8 @@ pub(crate) struct Caller {
     /// The process that asked.
     pub(crate) pid: i32,
     pub(crate) process: Option<PeerFd>,
+    /// Its question, which it can withdraw.
+    pub(crate) question: Withdrawable,
     /// Its place among those who hold the resource, where these are counted.
     pub(crate) place: Option<HolderPlace>,
     /// What it has been charged with, until that is what it gets.

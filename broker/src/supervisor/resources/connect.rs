@@ -17,6 +17,7 @@ use crate::helper::answer::{Failure, Step};
 use crate::helper::handed::Handed;
 use crate::helper::job::SocketOwners;
 use crate::payer::Payer;
+use crate::supervisor::workers::abandonment::Abandonment;
 use crate::supervisor::workers::charges::{Account, Charge, FEW};
 use crate::supervisor::workers::helper::{Helpers, Made, margin};
 use crate::supervisor::workers::relays::{LAST, MOST_OF_A_USER, RelayPlace};
@@ -78,8 +79,12 @@ impl ConnectOpener {
     }
 
     /// Connects and logs in, for a user who has been charged, or else to be ready. Blocks, for as long as a caller
-    /// waits.
-    pub(crate) fn open(&self, charge: Option<Charge>) -> Result<Opened<OwnedFd>, OpenFailure> {
+    /// waits, or until it is abandoned.
+    pub(crate) fn open(
+        &self,
+        charge: Option<Charge>,
+        abandonment: &Abandonment,
+    ) -> Result<Opened<OwnedFd>, OpenFailure> {
         let began = Instant::now();
         let place = self.place(charge)?;
         let failed = |text| OpenFailure { errno: Errno::IO, text };
@@ -87,7 +92,7 @@ impl ConnectOpener {
         let handed = self.handed().map_err(failed)?;
         let made = self
             .helpers
-            .connect(&self.connect, (&handed, owners), place, self.within)
+            .connect(&self.connect, (&handed, owners), place, (self.within, abandonment))
             .and_then(|made| self.have_program_log_in(made, began));
         let Made { descriptor, payload, described } =
             made.map_err(|failure| told(&failure, began.elapsed()))?;

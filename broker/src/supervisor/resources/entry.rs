@@ -20,7 +20,7 @@ use super::lanes::{Lane, MAX_OF_KIND, MAX_OPENING, Permits};
 use super::openable::Openable;
 use super::ready::ReadyPool;
 use super::shared::Shared;
-use super::withdrawals::Withdrawals;
+use super::withdrawals::Why;
 use crate::fd::{CloseQueue, PeerFd};
 use crate::payer::Payer;
 use crate::supervisor::deposits::unclosed::OpeningNotice;
@@ -67,13 +67,13 @@ pub(super) struct ResourceEntry {
 }
 
 impl ResourceEntry {
-    /// The leases of a `former` entry, of the same name in the policy before, keep their places.
+    /// The leases of a resource of the same name in a policy before keep their places, which are `former`.
     pub(super) fn new(
         openable: Openable,
         numbers: Numbers,
         lane: Lane,
         close_queue: &CloseQueue,
-        former: Option<&Self>,
+        former: Option<&Holders>,
     ) -> Self {
         let openable = Arc::new(openable);
         let shared = match openable.resource().opening {
@@ -88,7 +88,7 @@ impl ResourceEntry {
         let holders = holders.and_then(|holders| usize::try_from(holders.get()).ok());
         let places = holders.map_or(usize::MAX, |holders| holders.min(MAX_PLACES));
         let holders = match former {
-            Some(former) => former.holders.resized(places),
+            Some(former) => former.resized(places),
             None => Holders::new(places),
         };
         Self { openable, shared, ready, holders, numbers, lane, waiting, failures, close_queue }
@@ -158,6 +158,11 @@ impl ResourceEntry {
         self.ready.iter().for_each(keep);
     }
 
+    /// Those who hold it.
+    pub(super) fn holders(&self) -> &Holders {
+        &self.holders
+    }
+
     /// Takes a place among the holders for somebody who has had one.
     pub(super) fn place_again(&self, payer: Payer) -> HolderPlace {
         self.holders.take_again(payer)
@@ -195,12 +200,7 @@ impl ResourceEntry {
     }
 
     /// Opens it for a caller, once there is a place among the holders.
-    pub(super) fn open(
-        &self,
-        mut caller: Caller,
-        answer: UnboundedSender<OpenAnswer>,
-        withdrawals: &Withdrawals,
-    ) {
+    pub(super) fn open(&self, mut caller: Caller, answer: UnboundedSender<OpenAnswer>) {
         if let Some(shared) = &self.shared {
             return self.open_shared(shared, caller, answer);
         }
@@ -215,13 +215,12 @@ impl ResourceEntry {
             return self.open_now(caller, answer);
         }
         let Some(waits) = self.waits() else { return self.refuse(caller, &answer) };
-        let mut question = withdrawals.enter((caller.worker, caller.ticket));
         let entry = self.clone();
         tokio::spawn(async move {
             let wait = entry.openable.resource().lease.map_or(HANGS, |terms| terms.wait);
             let place = tokio::select! {
                 place = timeout(wait, entry.holders.take(caller.payer)) => place,
-                () = question.withdrawn() => return refuse_user(&caller, has_left(), &answer),
+                why = caller.question.withdrawn() => return withdrawn(why, &caller, &answer),
                 // The worker has gone.
                 () = answer.closed() => return,
             };
@@ -335,7 +334,10 @@ impl ResourceEntry {
         }
         let Some(waits) = self.waits() else { return self.refuse(caller, &answer) };
         tokio::spawn(async move {
-            let permits = timeout(HANGS, entry.lane.enter()).await;
+            let permits = tokio::select! {
+                permits = timeout(HANGS, entry.lane.enter()) => permits,
+                why = caller.question.withdrawn() => return withdrawn(why, &caller, &answer),
+            };
             drop(waits);
             match permits {
                 Ok(Some(permits)) => entry.open_on_thread(permits, caller, answer),
@@ -357,8 +359,12 @@ impl ResourceEntry {
             };
             // One may have become ready.
             let ready = self.take_ready(&mut charge);
-            let outcome = ready.map_or_else(|| self.openable.open(charge), Ok);
+            let abandonment = caller.question.abandonment();
+            let outcome = ready.map_or_else(|| self.openable.open(charge, abandonment), Ok);
             drop(permits);
+            if let Some(why) = caller.question.why() {
+                return withdrawn(why, &caller, &answer);
+            }
             self.hand_out(outcome, caller, &answer);
         });
     }
@@ -389,9 +395,13 @@ fn refuse_user(caller: &Caller, failure: OpenFailure, answer: &UnboundedSender<O
     let _ = answer.send(OpenAnswer { ticket: caller.ticket, outcome, said, lease });
 }
 
-/// The answer to a caller that has left. It ends the charge of the question; nobody reads it.
-fn has_left() -> OpenFailure {
-    OpenFailure { errno: Errno::AGAIN, text: "the caller has left".to_owned() }
+/// Answers a question that is withdrawn, which ends its charge. To a caller that has left nobody reads it.
+fn withdrawn(why: Why, caller: &Caller, answer: &UnboundedSender<OpenAnswer>) {
+    let failure = match why {
+        Why::Left => OpenFailure { errno: Errno::AGAIN, text: "the caller has left".to_owned() },
+        Why::Stale => OpenFailure::stale(),
+    };
+    refuse_user(caller, failure, answer);
 }
 
 /// Which places a user who has many does not get.

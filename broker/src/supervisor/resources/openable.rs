@@ -12,6 +12,7 @@ use super::connect::ConnectOpener;
 use super::failure::OpenFailure;
 use super::path::PathOpener;
 use crate::payer::Payer;
+use crate::supervisor::workers::abandonment::Abandonment;
 use crate::supervisor::workers::charges::Charge;
 use crate::supervisor::workers::helper::Helpers;
 
@@ -125,14 +126,26 @@ impl Openable {
         &self.resource.name
     }
 
-    /// Opens it, for a user who has been charged, or for nobody yet. Can block.
+    /// Opens it for nobody yet. Can block.
+    ///
+    /// # Errors
+    /// What the log says.
+    pub(crate) fn open_for_nobody(&self) -> Result<Opened<OwnedFd>, OpenFailure> {
+        self.open(None, &Abandonment::default())
+    }
+
+    /// Opens it, for a user who has been charged. Can block; a connection that is abandoned ends it.
     ///
     /// # Errors
     /// What the peer is answered, and what the log says.
-    pub(crate) fn open(&self, charge: Option<Charge>) -> Result<Opened<OwnedFd>, OpenFailure> {
+    pub(crate) fn open(
+        &self,
+        charge: Option<Charge>,
+        abandonment: &Abandonment,
+    ) -> Result<Opened<OwnedFd>, OpenFailure> {
         let opened = match &self.opener {
             Opener::Path(path) => path.open(&self.resource.capabilities).map(Opened::one),
-            Opener::Connect(connect) => connect.open(charge),
+            Opener::Connect(connect) => connect.open(charge, abandonment),
         };
         opened.map_err(|failure| self.named(failure))
     }

@@ -1,5 +1,6 @@
 //! Opening resources on threads of their own: an open that hangs stops nobody else.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -15,10 +16,10 @@ use super::entry::{OpenAnswer, ResourceEntry};
 use super::failure::OpenFailure;
 use super::lanes::Lanes;
 use super::openable::Openable;
-use super::withdrawals::Withdrawals;
+use super::withdrawals::{Withdrawable, Withdrawals};
 use crate::fd::CloseQueue;
 use crate::payer::Payer;
-use crate::supervisor::leases::holders::HolderPlace;
+use crate::supervisor::leases::holders::{HolderPlace, Holders};
 use crate::supervisor::leases::{LeaseNumber, Numbers};
 use crate::supervisor::news::Told;
 use crate::supervisor::policy_error::PolicyError;
@@ -28,6 +29,8 @@ use crate::supervisor::workers::helper::Helpers;
 #[derive(Clone)]
 pub(crate) struct Opener {
     entries: Vec<ResourceEntry>,
+    /// Of resources that the policy no longer has, and that are still held: they may come back.
+    former: BTreeMap<String, Holders>,
     helpers: Helpers,
     /// For the leases of all resources.
     numbers: Numbers,
@@ -55,7 +58,8 @@ impl Opener {
         };
         let entries = resources.iter().map(entry).collect();
         let withdrawals = Withdrawals::default();
-        Self { entries, helpers, numbers, lanes, withdrawals, close_queue }
+        let former = BTreeMap::new();
+        Self { entries, former, helpers, numbers, lanes, withdrawals, close_queue }
     }
 
     /// Opens those that are opened at start, each within its `open_timeout`. Returns what failed.
@@ -85,10 +89,10 @@ impl Opener {
                     // A reload has a bound of its own.
                     let openable = Openable::new(resource, &self.helpers);
                     let (numbers, lane) = (self.numbers.clone(), self.lanes.of(resource));
-                    let former = self.of_name(&resource.name);
+                    let former = self.holders(&resource.name);
                     let entry =
                         ResourceEntry::new(openable, numbers, lane, &self.close_queue, former);
-                    let tried = entry.open_once(|it| it.open(None));
+                    let tried = entry.open_once(|it| it.open_for_nobody());
                     tried.map_err(|failure| PolicyError::Resource(failure.text))?;
                     opened.extend(entry.is_open().then(|| resource.clone()));
                     entry
@@ -96,8 +100,25 @@ impl Opener {
             });
         }
         let (new, gone) = (entries.len() - kept, self.entries.len().saturating_sub(kept));
-        let opener = Self { entries, ..self.clone() };
+        let former = self.held_without(&entries);
+        let opener = Self { entries, former, ..self.clone() };
         Ok((opener, Changes { kept, gone, new, opened }))
+    }
+
+    /// Those who hold a resource, or held it when the policy still had it.
+    fn holders(&self, name: &str) -> Option<&Holders> {
+        let now = self.of_name(name).map(ResourceEntry::holders);
+        now.or_else(|| self.former.get(name))
+    }
+
+    /// The holders of resources that are not among these, where there are any.
+    fn held_without(&self, entries: &[ResourceEntry]) -> BTreeMap<String, Holders> {
+        let now = self.entries.iter().map(|entry| (entry.openable.name(), entry.holders()));
+        let former = self.former.iter().map(|(name, holders)| (name.as_str(), holders));
+        let names: BTreeSet<&str> = entries.iter().map(|entry| entry.openable.name()).collect();
+        let all = now.chain(former).filter(|(name, _)| !names.contains(name));
+        let held = all.filter(|(_, holders)| holders.are_there());
+        held.map(|(name, holders)| (name.to_owned(), holders.clone())).collect()
     }
 
     /// What makes the connections.
@@ -164,16 +185,26 @@ impl Opener {
         self.entries.iter().for_each(|entry| entry.keep_ready(told));
     }
 
-    /// A caller of this worker has left. If it waits for a place among the holders, it waits no longer.
+    /// A question of this worker, until what is returned is dropped.
+    pub(crate) fn question(&self, worker: u32, ticket: u32) -> Withdrawable {
+        self.withdrawals.enter((worker, ticket))
+    }
+
+    /// A caller of this worker has left. It waits no longer, and no connection is made for it.
     pub(crate) fn withdraw(&self, worker: u32, ticket: u32) {
         self.withdrawals.withdraw((worker, ticket));
+    }
+
+    /// Has those decided again who wait: the policy has been replaced.
+    pub(crate) fn send_back(&self) {
+        self.withdrawals.send_back();
     }
 
     /// Opens resource number `position` of the policy for a caller, and sends the result to `answer`.
     pub(crate) fn open(&self, position: u32, caller: Caller, answer: &UnboundedSender<OpenAnswer>) {
         let entry = usize::try_from(position).ok().and_then(|position| self.entries.get(position));
         match entry {
-            Some(entry) => entry.open(caller, answer.clone(), &self.withdrawals),
+            Some(entry) => entry.open(caller, answer.clone()),
             // A closed channel means that the worker has gone, and its question with it.
             None => drop(answer.send(unknown(caller.ticket, position))),
         }
@@ -194,7 +225,7 @@ fn in_time(openable: &Arc<Openable>) -> Result<Opened<OwnedFd>, OpenFailure> {
     let thread = std::thread::Builder::new().name("open".to_owned());
     let begun = thread.spawn({
         let openable = Arc::clone(openable);
-        move || drop(answer.send(openable.open(None)))
+        move || drop(answer.send(openable.open_for_nobody()))
     });
     let failed = |errno, why: &str| {
         let name = quoted(openable.name());
@@ -211,9 +242,7 @@ fn in_time(openable: &Arc<Openable>) -> Result<Opened<OwnedFd>, OpenFailure> {
 
 /// The answer to a question about another policy than the one in force. It is asked again, and no news.
 pub(crate) fn stale(ticket: u32) -> OpenAnswer {
-    let failure =
-        OpenFailure { errno: Errno::STALE, text: "the policy has been replaced".to_owned() };
-    OpenAnswer { ticket, outcome: Err(failure), said: None, lease: None }
+    OpenAnswer { ticket, outcome: Err(OpenFailure::stale()), said: None, lease: None }
 }
 
 fn unknown(ticket: u32, position: u32) -> OpenAnswer {

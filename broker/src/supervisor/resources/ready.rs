@@ -155,7 +155,7 @@ impl ReadyPool {
         let (pool, openable) = (Arc::clone(self), Arc::clone(openable));
         let made = spawn_blocking(move || {
             let credentials = openable.credentials();
-            let made = openable.open(None).map(|opened| pool.add(opened, credentials));
+            let made = openable.open_for_nobody().map(|opened| pool.add(opened, credentials));
             drop(permit);
             made
         });

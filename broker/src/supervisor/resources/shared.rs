@@ -43,7 +43,7 @@ impl Shared {
         let _turn = lock(&self.turn);
         match self.get() {
             Some(opened) => Ok(opened),
-            None => openable.open(None).map(|opened| self.keep(opened)),
+            None => openable.open_for_nobody().map(|opened| self.keep(opened)),
         }
     }
 
@@ -58,7 +58,7 @@ impl Shared {
         if self.get().is_some() && (!openable.is_device() || self.is_current(openable)) {
             return Ok(false);
         }
-        openable.open(None).map(|opened| drop(self.keep(opened))).map(|()| true)
+        openable.open_for_nobody().map(|opened| drop(self.keep(opened))).map(|()| true)
     }
 
     /// Whether what is open is what its path leads to. What has failed, and what has gone, has not changed.

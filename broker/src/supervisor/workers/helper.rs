@@ -18,6 +18,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, getpeername, socketpai
 use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
+use super::abandonment::Abandonment;
 use super::killed::{self, wait_until};
 use super::relays::{RelayPlace, Relays};
 use super::spawner::Spawner;
@@ -100,7 +101,7 @@ impl Helpers {
         });
     }
 
-    /// Has a helper make a connection. Blocks for that long at most, and for
+    /// Has a helper make a connection. Blocks for that long at most, or until it is abandoned, and for
     /// the end of a helper that does not stay, for which there is the `place`.
     ///
     /// # Errors
@@ -110,7 +111,7 @@ impl Helpers {
         connect: &ConnectSource,
         (handed, owners): (&[(Handed, OwnedFd)], SocketOwners),
         place: Option<RelayPlace>,
-        within: Duration,
+        (within, abandonment): (Duration, &Abandonment),
     ) -> Result<Made, Failure> {
         let until = Instant::now() + within;
         let margin = margin(within);
@@ -125,7 +126,12 @@ impl Helpers {
         let begins = |error: io::Error| Failure::new(Step::Begin, error.to_string());
         let (link, helper) = self.start(&job, handed).map_err(begins)?;
         let _counted = self.at_work();
-        let answer = answer(&link, &job, until - margin / 2);
+        let linked = abandonment.link(link.as_fd());
+        let answer = match &linked {
+            Ok(_) => answer(&link, &job, until - margin / 2),
+            Err(error) => Err(Failure::new(Step::Begin, error.to_string())),
+        };
+        drop(linked);
         let kept = match (&answer, place) {
             (Ok(made), Some(place)) if made.described.relay == Relay::Relayed => {
                 self.relays.add(place, &made.descriptor, helper, link)

@@ -1,5 +1,6 @@
 //! The worker's process: started, watched, written to; its connections, and the closers beside it.
 
+pub(crate) mod abandonment;
 pub(crate) mod charges;
 pub(crate) mod closers;
 pub(crate) mod connections;

@@ -105,9 +105,9 @@ impl Requester {
         self.pause.set(self.pause.get().max(pause));
     }
 
-    /// How long its answer is to be held back.
-    pub(crate) fn pause(&self) -> Duration {
-        self.pause.get()
+    /// How long its answer is to be held back from now on; what is returned is waited for by the one that asks.
+    pub(crate) fn take_pause(&self) -> Duration {
+        self.pause.take()
     }
 
     /// The unit for the audit trail: of the one who connected, or of the one who has its pid now.

@@ -45,10 +45,17 @@ pub(crate) async fn one(
     requester: &Requester,
     slot: Slot,
 ) -> Result<Answer, Disconnected> {
-    let mut batch = BatchBuilder::new(1, 1);
     let range = Range { tag: slot.tag, indices: &[slot.index], take: false };
-    at_hand::during(Some(slot), pin!(gather(worker, session, requester, range, &mut batch)))
-        .await?;
+    let batch = loop {
+        let mut batch = BatchBuilder::new(1, 1);
+        {
+            let gathered = pin!(gather(worker, session, requester, range, &mut batch));
+            at_hand::during(Some(slot), gathered).await?;
+        }
+        if !is_outlasted(worker, session, requester).await? {
+            break batch;
+        }
+    };
     Ok(match batch.into_only() {
         Ok(Found::Deposit(deposit)) => Answer::Deposit(deposit),
         Ok(Found::Resource(_, opened)) => Answer::Resource(slot, opened),
@@ -66,11 +73,15 @@ pub(crate) async fn many(
     requester: Requester,
     range: Range<'_>,
 ) -> Result<BatchReply, Disconnected> {
-    let most = session.outbox.most_at_once();
-    let mut batch = BatchBuilder::new(range.indices.len(), most);
-    gather(worker, session, &requester, range, &mut batch).await?;
+    let mut batch = loop {
+        let most = session.outbox.most_at_once();
+        let mut batch = BatchBuilder::new(range.indices.len(), most);
+        gather(worker, session, &requester, range, &mut batch).await?;
+        if !is_outlasted(worker, session, &requester).await? {
+            break batch;
+        }
+    };
     let rules = worker.policy.now();
-    session.pause(worker, requester.pause()).await?;
     // Others may have left no room for as many while this one waited.
     batch.cut(session.outbox.most_at_once());
     session.outbox.keep_room(batch.descriptors());
@@ -78,6 +89,18 @@ pub(crate) async fn many(
     takers::announce(worker, range.tag, &reply.takes.reservations, &reply.takes.participant)
         .await?;
     Ok(reply)
+}
+
+/// Holds an answer back for as long as it must be; returns whether another policy is in force by then, so
+/// that what it has is to be decided again.
+async fn is_outlasted(
+    worker: &Worker,
+    session: &mut Session,
+    requester: &Requester,
+) -> Result<bool, Disconnected> {
+    let (pause, before) = (requester.take_pause(), worker.policy.now().generation);
+    session.pause(worker, pause).await?;
+    Ok(worker.policy.now().generation != before)
 }
 
 /// Gets slots run by run, and what has to be waited for slot by slot, as long as there is room.
@@ -133,14 +156,14 @@ fn may_be_taken(
         .map_err(|failure| context.deny(failure))
 }
 
-/// Opens a resource. A caller that waits for a place among the holders may leave, and waits no longer then.
+/// Opens a resource. A caller that waits for a connection may leave, and none is made for it then.
 async fn until_open(
     context: &RequestContext<'_>,
     session: &mut Session,
     resource: (ResourceIndex, &Resource),
 ) -> Result<Result<Option<Box<Opened<PeerFd>>>, Failure>, Disconnected> {
     let opens = open(context, resource);
-    if !resource.1.counts_holders() {
+    if !resource.1.is_connection() {
         return Ok(opens.await);
     }
     let opened = session.during(context.worker, opens).await;
@@ -179,6 +202,8 @@ async fn wait(
         };
         let opened = match until_open(&context, session, resource).await? {
             Ok(None) => continue,
+            // What was decided by the last policy is decided again; what was opened for that is closed.
+            Ok(Some(_)) if worker.policy.now().generation != rules.generation => continue,
             Ok(Some(opened)) => context.record_handed_out(&opened).map(|()| opened),
             Err(failure) => Err(failure),
         };

@@ -38,7 +38,7 @@ pub(crate) async fn serve(
                 outcomes.push(done(&answer));
             }
             session.closes.closed().await;
-            session.pause(worker, requester.pause()).await?;
+            session.pause(worker, requester.take_pause()).await?;
             Ok(Answer::DoneMany(tag, outcomes))
         }
         ManyRequest::Del { tag, indices } => {
@@ -49,7 +49,7 @@ pub(crate) async fn serve(
                 outcomes.push(done(&slots::serve(worker, session, &requester, del).await?));
             }
             session.closes.closed().await;
-            session.pause(worker, requester.pause()).await?;
+            session.pause(worker, requester.take_pause()).await?;
             Ok(Answer::DoneMany(tag, outcomes))
         }
     }

@@ -89,7 +89,7 @@ pub(crate) async fn serve(
         Request::Version2(Version2::Status) => Ok(admin::status(worker, &requester)),
     };
     session.closes.closed().await;
-    session.pause(worker, requester.pause()).await?;
+    session.pause(worker, requester.take_pause()).await?;
     answer
 }
 

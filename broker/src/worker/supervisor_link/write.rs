@@ -109,7 +109,7 @@ impl SupervisorLink {
         let guard = timeout_at(until, self.lock()).await.map_err(late)?;
         let (ticket, opened) = self.questions.open(resource.opening, (uid, payer), charge);
         let process = process.filter(|_| resource.lease.is_some());
-        let may_wait = resource.counts_holders();
+        let is_connection = resource.is_connection();
         let resource = index.0;
         let message = Control::Open { generation, resource, ticket, uid: uid.0, pid, process };
         if guard.send(message, SendPatience::until(until)).await.is_err() {
@@ -117,7 +117,7 @@ impl SupervisorLink {
             return Err(again());
         }
         drop(guard);
-        let _asked = may_wait.then(|| self.questions.asked(ticket));
+        let _asked = is_connection.then(|| self.questions.asked(ticket));
         timeout_at(until, opened).await.map_err(late)?.unwrap_or_else(|_| Err(again()))
     }
 
