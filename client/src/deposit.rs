@@ -34,7 +34,7 @@ impl Deposit {
     /// Returns what the descriptor is connected to, or `None` if the payload is none of a connection.
     ///
     /// The broker writes it for a resource of the kind `connect`. In any other slot it is as true as whatever the
-    /// depositor wrote.
+    /// depositor wrote: `find` returns [`Found::Resource`](crate::Found::Resource) for a slot that the broker fills.
     #[must_use]
     pub fn connection(&self) -> Option<Connection<'_>> {
         self.descriptor.as_ref().and_then(|_| Connection::parse(&self.payload))

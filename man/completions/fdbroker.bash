@@ -257,7 +257,7 @@ _fdbroker() {
             return 0
             ;;
         fdbroker__subcmd__exec)
-            opts="-h --socket --trust-uid --trust-anyone --timeout --policy --help"
+            opts="-h --trust-depositor --socket --trust-uid --trust-anyone --timeout --policy --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

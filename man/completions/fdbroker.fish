@@ -90,6 +90,7 @@ complete -c fdbroker -n "__fish_fdbroker_using_subcommand exec" -l socket -d 'Th
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand exec" -l trust-uid -d 'Trust only a broker that runs as this user id, instead of root or you' -r
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand exec" -l timeout -d 'Time limit for an answer, such as 500ms, 10s or 2m [default: no limit, since a request on a serial tag waits for its turn; 10s for status and leases]' -r
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand exec" -l policy -d 'Look names up in this policy file instead of asking the broker [default: $FDBROKER_POLICY; without either, the broker is asked]' -r -F
+complete -c fdbroker -n "__fish_fdbroker_using_subcommand exec" -l trust-depositor -d 'With SLOT=PROTOCOL, accept a connection that a user has deposited, too. Its depositor then says which server it leads to, and as which user'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand exec" -l trust-anyone -d 'Trust a broker that runs as any user'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand exec" -s h -l help -d 'Print help'
 complete -c fdbroker -n "__fish_fdbroker_using_subcommand reload" -l signal -d 'Ask by SIGHUP, which needs no rule, and wait until it is done: the broker\'s process id' -r

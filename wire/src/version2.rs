@@ -4,7 +4,8 @@
 //! version 1; it is answered by one [`Answer`], or by a [`crate::Reply`] that tells a failure.
 //! Both travel as [`Extended`] messages, without descriptors.
 //!
-//! Where the layout says zero, zero is written, and anything is read; the same holds for the flags.
+//! Where the layout says zero, zero is written, and anything is read; the same holds for the flags, but for one of
+//! FOUND.
 
 pub use fdbroker_types::Kind;
 
@@ -120,10 +121,31 @@ impl Name {
 /// What a name means.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Found {
-    /// A slot.
+    /// A slot that users fill.
     Slot(Slot),
+    /// A slot that the broker itself fills: each payload is the broker's.
+    Resource(Slot),
     /// A whole tag.
     Tag(Tag),
+}
+
+impl Found {
+    /// Returns the slot, of either kind, or `None` for a tag.
+    #[must_use]
+    pub const fn slot(self) -> Option<Slot> {
+        match self {
+            Self::Slot(slot) | Self::Resource(slot) => Some(slot),
+            Self::Tag(_) => None,
+        }
+    }
+
+    /// The flags of the message: clients that know none leave them aside.
+    const fn flags(self) -> u8 {
+        match self {
+            Self::Resource(_) => IS_RESOURCE,
+            Self::Slot(_) | Self::Tag(_) => 0,
+        }
+    }
 }
 
 /// One slot of a listing.
@@ -299,7 +321,7 @@ impl Answer {
         let op = match self {
             Self::Found(found) => {
                 out.found(found);
-                opcode::FOUND
+                return Extended { flags: found.flags(), ..extended(opcode::FOUND, out) };
             }
             Self::Listing(listing) => {
                 out.0.reserve_exact(LISTING_HEAD + listing.size);
@@ -325,7 +347,7 @@ impl Answer {
         }
         let mut fields = Fields(&message.body);
         match message.op {
-            opcode::FOUND => fields.found().map(Self::Found),
+            opcode::FOUND => fields.found(message.flags).map(Self::Found),
             opcode::LISTING => fields.listing().map(Self::Listing),
             opcode::REPORT => fields.report().map(Self::Report),
             _ => return Err(UNKNOWN),
@@ -340,6 +362,7 @@ const NONE_16: i16 = -1;
 const NONE_32: i32 = -1;
 const IS_SLOT: i16 = 0;
 const IS_TAG: i16 = 1;
+const IS_RESOURCE: u8 = 1;
 const RESOURCE: u8 = 1;
 const UNREACHABLE: u8 = 2;
 const HERE_ONLY: u8 = 16;
@@ -364,7 +387,7 @@ pub(crate) fn extended<F>(op: i16, body: Body) -> Extended<F> {
 impl Body {
     fn found(&mut self, found: Found) {
         match found {
-            Found::Slot(slot) => {
+            Found::Slot(slot) | Found::Resource(slot) => {
                 self.i16(slot.tag.get()).i16(IS_SLOT).i32(slot.index.get());
             }
             Found::Tag(tag) => {
@@ -422,10 +445,11 @@ impl Fields<'_> {
         }
     }
 
-    fn found(&mut self) -> Option<Found> {
+    fn found(&mut self, flags: u8) -> Option<Found> {
+        let fill = if flags & IS_RESOURCE == 0 { Found::Slot } else { Found::Resource };
         let tag = Tag::new(self.i16()?)?;
         let found = match (self.i16()?, self.i32()?) {
-            (IS_SLOT, index) => Found::Slot(Slot { tag, index: Index::new(index)? }),
+            (IS_SLOT, index) => fill(Slot { tag, index: Index::new(index)? }),
             (IS_TAG, NONE_32) => Found::Tag(tag),
             _ => return None,
         };

@@ -39,6 +39,7 @@ fn answer() -> impl Strategy<Value = Answer> {
     let errno = (1..4096_i32).prop_map(|errno| Errno::new(errno).unwrap());
     prop_oneof![
         slot().prop_map(|slot| Answer::Found(Found::Slot(slot))),
+        slot().prop_map(|slot| Answer::Found(Found::Resource(slot))),
         tag().prop_map(|tag| Answer::Found(Found::Tag(tag))),
         (any::<bool>(), vec(entry(), 0..20)).prop_map(|(more, entries)| {
             let mut listing = Listing::new();
@@ -220,6 +221,9 @@ fn the_bytes_are_those_of_the_page() {
     for (op, answer, body) in answers {
         assert_eq!(answer.into_extended(), message(op, &body));
     }
+    // A client that knows no flags reads the slot all the same.
+    let resource = Extended { flags: 1, ..message(65, &[tag, zero, index].concat()) };
+    assert_eq!(Answer::Found(Found::Resource(slot)).into_extended(), resource);
 }
 
 #[test]

@@ -46,7 +46,7 @@ impl<'a> LazyBroker<'a> {
         }
         in_range(text)?;
         match self.find(text)? {
-            Some(Found::Slot(slot)) => Ok(slot),
+            Some(Found::Slot(slot) | Found::Resource(slot)) => Ok(slot),
             Some(Found::Tag(_)) => Err(Failure::Usage(format!(
                 "slot {shown}: that is a tag; name a slot in it, such as {text}/0",
                 shown = quoted(text)
@@ -63,7 +63,7 @@ impl<'a> LazyBroker<'a> {
         tag_in_range("tag", text, text)?;
         match self.find(text)? {
             Some(Found::Tag(tag)) => Ok(tag),
-            Some(Found::Slot(slot)) => Err(Failure::Usage(format!(
+            Some(Found::Slot(slot) | Found::Resource(slot)) => Err(Failure::Usage(format!(
                 "tag {text}: that is a slot, {slot}; its tag is {}",
                 slot.tag,
                 text = quoted(text)

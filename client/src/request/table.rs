@@ -104,7 +104,8 @@ macro_rules! requests {
                 DelMany::new(tag, indices)
             }
 
-            /// Asks what a name means: a resource's name, `tagname/7`, `7/3`, or a tag's name alone.
+            /// Asks what a name means: a resource's name, `tagname/7`, `7/3`, or a tag's name alone. Of a slot, that tells
+            /// whether the broker fills it, or users do.
             #[errors = "[`Error::Refused`] if there is no such name, or no right of this process on what it \
                 names: the broker does not tell which. [`Error::BadName`] for what cannot be a name."]
             fn find(name: &str) -> Found as Found {

@@ -152,7 +152,7 @@ impl Builder {
         let found = connected.and_then(|mut broker| broker.find(name));
         match found.map_err(UpgradeError::Broker)? {
             Found::Tag(tag) => Ok(tag),
-            Found::Slot(_) => Err(UpgradeError::NoTag { name: name.clone() }),
+            Found::Slot(_) | Found::Resource(_) => Err(UpgradeError::NoTag { name: name.clone() }),
         }
     }
 

@@ -95,7 +95,9 @@ impl Expected {
             return Self::Claimed(Claimed::from_extended(message).expect("it is CLAIMED").state);
         }
         match Answer::from_extended(message).expect("it is an answer") {
-            Answer::Found(Found::Slot(slot)) => Self::Found(slot.tag.get(), Some(slot.index.get())),
+            Answer::Found(Found::Slot(slot) | Found::Resource(slot)) => {
+                Self::Found(slot.tag.get(), Some(slot.index.get()))
+            }
             Answer::Found(Found::Tag(tag)) => Self::Found(tag.get(), None),
             Answer::Listing(listing) => {
                 assert!(!listing.more(), "so few slots fit");

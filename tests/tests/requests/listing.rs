@@ -212,14 +212,14 @@ fn names_are_found_without_a_policy_file_in_every_subcommand() {
     daemon.complains(3, &["get", "nowhere/5"]);
 
     let mut broker = Broker::connect_to(daemon.socket()).unwrap();
-    assert_eq!(broker.find("words").unwrap(), Found::Slot(slot(12, 7)));
-    assert_eq!(broker.find("dev/7").unwrap(), Found::Slot(slot(12, 7)));
+    assert_eq!(broker.find("words").unwrap(), Found::Resource(slot(12, 7)));
+    assert_eq!(broker.find("dev/7").unwrap(), Found::Resource(slot(12, 7)));
     assert_eq!(broker.find("12/8").unwrap(), Found::Slot(slot(12, 8)));
     assert!(matches!(broker.find("web").unwrap(), Found::Tag(tag) if tag.get() == 10));
     assert!(matches!(broker.find("nothing"), Err(Error::Refused { .. })));
     // After a reload it is another name.
     daemon.reload(&policy().replace("resources.words", "resources.sentences"));
-    assert_eq!(broker.find("sentences").unwrap(), Found::Slot(slot(12, 7)));
+    assert_eq!(broker.find("sentences").unwrap(), Found::Resource(slot(12, 7)));
     assert!(matches!(broker.find("words"), Err(Error::Refused { .. })));
 }
 

@@ -48,8 +48,10 @@ pub(crate) fn greet(
 pub(crate) fn find(worker: &Worker, requester: &Requester, name: &Name) -> Answer {
     let rules = worker.policy.now();
     let (found, place) = match meaning(&rules.policy, name.as_str()) {
-        Some(Found::Slot(slot)) => (Some(Found::Slot(slot)), Place::slot(&rules.policy, slot)),
-        Some(Found::Tag(tag)) => (Some(Found::Tag(tag)), Place::tag(&rules.policy, tag)),
+        Some(found @ (Found::Slot(slot) | Found::Resource(slot))) => {
+            (Some(found), Place::slot(&rules.policy, slot))
+        }
+        Some(found @ Found::Tag(tag)) => (Some(found), Place::tag(&rules.policy, tag)),
         None => (None, Place::unknown(name.as_str())),
     };
     let mut context =
@@ -81,7 +83,10 @@ fn with_any_right(context: RequestContext<'_>) -> RequestContext<'_> {
 }
 
 fn meaning(policy: &Policy, name: &str) -> Option<Found> {
-    let slot = policy.resolve(name).map(Found::Slot);
+    let slot = policy.resolve(name).map(|slot| match policy.resource_at(slot) {
+        Some(_) => Found::Resource(slot),
+        None => Found::Slot(slot),
+    });
     slot.or_else(|| policy.resolve_tag(name).map(Found::Tag))
 }
 

@@ -10,12 +10,13 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Args;
+use fdbroker::Slot;
 
 use crate::connect_args::ConnectArgs;
 use crate::failure::Failure;
 use crate::lazy_broker::LazyBroker;
 use activation::Passed;
-use relay::Relay;
+use relay::{Relay, Source};
 use wanted::{Form, Wanted};
 
 /// Run a program with the descriptors of slots as 3, 4, ..., as socket activation does, or with a
@@ -29,6 +30,10 @@ pub(crate) struct Exec {
     /// instead
     #[arg(required = true, value_name = "SLOT[=NAME]", value_parser = Wanted::parse)]
     slots: Vec<Wanted>,
+    /// With SLOT=PROTOCOL, accept a connection that a user has deposited, too. Its depositor then
+    /// says which server it leads to, and as which user
+    #[arg(long)]
+    trust_depositor: bool,
     /// The program and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -78,18 +83,22 @@ impl Exec {
             match &wanted.form {
                 Form::Descriptor(name) => passed.push(Passed { slot, given: &wanted.slot, name }),
                 Form::Relay { protocol, prefix } => {
-                    relays.push(Relay::new(slot, *protocol, prefix))
+                    relays.push(Relay::new(self.source(slot, args), *protocol, prefix));
                 }
             }
         }
         match (passed.is_empty(), relays.is_empty()) {
-            (true, _) => relay::run(&relays, &args.connector(), program, arguments),
+            (true, _) => relay::run(&relays, program, arguments),
             (false, false) => Err(Failure::Usage(MIXED.to_owned())),
             (false, true) => {
                 let broker = lazy.into_broker()?;
                 Err(activation::run(broker, &passed, program, arguments))
             }
         }
+    }
+
+    fn source(&self, slot: Slot, args: &ConnectArgs) -> Source {
+        Source { connector: args.connector(), slot, takes_deposits: self.trust_depositor }
     }
 }
 

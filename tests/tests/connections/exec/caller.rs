@@ -29,7 +29,17 @@ impl Caller {
 
     /// The command `exec` for what is wanted, and this program.
     pub fn exec(&self, wanted: &str, program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
-        let mut command = self.daemon.command(&["exec", wanted, "--"]);
+        self.exec_with(&[wanted], program, arguments)
+    }
+
+    /// The same, with these options and slots.
+    pub fn exec_with(
+        &self,
+        wanted: &[&str],
+        program: impl AsRef<OsStr>,
+        arguments: &[&str],
+    ) -> Command {
+        let mut command = self.daemon.command(&[&["exec"], wanted, &["--"]].concat());
         command.arg(program).args(arguments).current_dir("/");
         command.env("XDG_RUNTIME_DIR", &self.runtime).env("LC_ALL", "C");
         if is_root() {

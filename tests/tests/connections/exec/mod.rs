@@ -1,5 +1,6 @@
 //! Unmodified programs with sessions of the broker's, by `fdbroker exec`.
 //!
+//! - [`deposited`]: connections that a user has deposited, who may lie
 //! - [`http_proxy`]: curl, by a proxy that asks for CONNECT
 //! - [`mysql`]: mysql, and PyMySQL
 //! - [`postgres`]: psql and pgbench; signals, the end, and what is left behind: nothing
@@ -8,6 +9,7 @@
 //! - [`socks5`]: curl, by a proxy
 
 mod caller;
+mod deposited;
 mod http_proxy;
 mod mysql;
 mod postgres;

@@ -7,17 +7,21 @@
 mod abandoned;
 mod arguments;
 mod both_ways;
+mod contents;
 mod directory;
 mod listener;
 mod loopback;
 mod mysql;
+mod no_session;
 mod parent;
 mod postgres;
 mod program;
 mod protocol;
 mod proxied;
 mod redis;
+mod session;
 mod sessions;
+mod source;
 mod start_up;
 mod url;
 
@@ -26,7 +30,6 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use fdbroker::{Connector, Slot};
 use tokio::runtime::Builder;
 
 use crate::failure::Failure;
@@ -36,18 +39,19 @@ use listener::Listener;
 use program::{Environment, Program};
 pub(super) use protocol::Protocol;
 use sessions::Sessions;
+pub(super) use source::Source;
 
 /// A slot, and how to lead to its server.
 #[derive(Debug)]
 pub(super) struct Relay<'a> {
-    slot: Slot,
+    source: Source,
     protocol: Protocol,
     prefix: &'a str,
 }
 
 impl<'a> Relay<'a> {
-    pub(super) fn new(slot: Slot, protocol: Protocol, prefix: &'a str) -> Self {
-        Self { slot, protocol, prefix }
+    pub(super) fn new(source: Source, protocol: Protocol, prefix: &'a str) -> Self {
+        Self { source, protocol, prefix }
     }
 
     fn is_like(&self, other: &Self) -> bool {
@@ -58,7 +62,6 @@ impl<'a> Relay<'a> {
 /// Runs the program to its end, and returns its exit status.
 pub(super) fn run(
     relays: &[Relay<'_>],
-    connector: &Connector,
     program: &OsString,
     arguments: &[OsString],
 ) -> Result<ExitCode, Failure> {
@@ -75,7 +78,7 @@ pub(super) fn run(
     let outcome = runtime.block_on(async {
         let mut environment = Environment::default();
         for (relay, directory) in relays.iter().zip(&directories) {
-            begin(relay, directory, connector.clone(), &mut environment).await?;
+            begin(relay, directory, &mut environment).await?;
         }
         Program::start(program, &arguments, &environment)?.wait().await
     });
@@ -119,16 +122,15 @@ fn paths(relays: &[Relay<'_>], directories: &[Directory]) -> Paths {
 async fn begin(
     relay: &Relay<'_>,
     directory: &Directory,
-    connector: Connector,
     environment: &mut Environment,
 ) -> Result<(), Failure> {
-    let first = sessions::first(&connector, relay.slot, relay.protocol.spoken()).await?;
+    let first = sessions::first(&relay.source, relay.protocol.spoken()).await?;
     let listener = match relay.protocol.socket_name() {
         Some(name) => Listener::at(&directory.join(name))?,
         None => Listener::on_loopback().await?,
     };
     relay.protocol.set(&first, directory, listener.address(), relay.prefix, environment)?;
-    let server = relay.protocol.server(Sessions::new(connector, relay.slot, first));
+    let server = relay.protocol.server(Sessions::new(relay.source.clone(), first));
     tokio::spawn(listener::serve(listener, server));
     Ok(())
 }

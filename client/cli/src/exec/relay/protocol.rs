@@ -8,7 +8,8 @@ use super::directory::Directory;
 use super::program::Environment;
 use super::proxied::http_proxy::{self, HttpProxy};
 use super::proxied::socks5::{self, Socks5};
-use super::sessions::{Session, Sessions};
+use super::session::Session;
+use super::sessions::Sessions;
 use super::{mysql, postgres, proxied, redis};
 use crate::failure::Failure;
 
@@ -114,7 +115,7 @@ impl Protocol {
         environment: &mut Environment,
     ) -> Result<(), Failure> {
         match self {
-            Self::Postgres => postgres::set(first, directory, prefix, environment),
+            Self::Postgres => postgres::set(first, directory, prefix, environment)?,
             Self::Mysql => mysql::set(first, directory, prefix, environment)?,
             Self::Redis => redis::set(directory, prefix, environment),
             Self::Socks5 => socks5::set(directory, prefix, environment),

@@ -19,9 +19,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
 use super::both_ways;
+use super::contents::{Place, checked};
 use super::directory::Directory;
 use super::program::Environment;
-use super::sessions::{Session, Sessions};
+use super::session::Session;
+use super::sessions::Sessions;
 use super::start_up::in_time;
 use crate::failure::Failure;
 use packet::packet;
@@ -46,17 +48,20 @@ pub(super) fn set(
     let text = |name| first.connection().and_then(|it| it.text(name)).unwrap_or_default();
     let name = |name: &str| format!("{prefix}{name}");
     let (socket, options) = (directory.join(SOCKET), directory.join(OPTIONS));
-    let [user, path] =
-        [text(USER), &socket.to_string_lossy()].map(|text| text.replace('\\', "\\\\"));
-    let content = format!("[client]\nuser=\"{user}\"\nsocket=\"{path}\"\n");
+    let user = checked("user", checked("user", text(USER), Place::Variable)?, Place::Quotes)?;
+    let database = checked("database", text(DATABASE), Place::Variable)?;
+    let path = socket.to_string_lossy();
+    let path = checked("path", &path, Place::Quotes)?;
+    let [name_of_user, path] = [user, path].map(|text| text.replace('\\', "\\\\"));
+    let content = format!("[client]\nuser=\"{name_of_user}\"\nsocket=\"{path}\"\n");
     fs::write(&options, content).map_err(|error| {
         let options = quoted(&options);
         Failure::local(format_args!("exec: cannot write {options}"), error)
     })?;
     environment.set(name("MYSQL_HOME"), directory.path());
     environment.set(name("MYSQL_UNIX_PORT"), socket);
-    environment.set(name("MYSQL_USER"), text(USER));
-    environment.set(name("MYSQL_DATABASE"), text(DATABASE));
+    environment.set(name("MYSQL_USER"), user);
+    environment.set(name("MYSQL_DATABASE"), database);
     for removed in REMOVED {
         environment.remove(name(removed));
     }

@@ -17,10 +17,13 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
 use super::both_ways;
+use super::contents::{Place, checked};
 use super::directory::Directory;
 use super::program::Environment;
-use super::sessions::{Session, Sessions};
+use super::session::Session;
+use super::sessions::Sessions;
 use super::start_up::in_time;
+use crate::failure::Failure;
 use cancel::Keys;
 
 /// The name of the protocol.
@@ -38,17 +41,20 @@ pub(super) fn set(
     directory: &Directory,
     prefix: &str,
     environment: &mut Environment,
-) {
+) -> Result<(), Failure> {
     let text = |name| first.connection().and_then(|it| it.text(name)).unwrap_or_default();
     let name = |name: &str| format!("{prefix}{name}");
+    let user = checked("user", text(USER), Place::Variable)?;
+    let database = checked("database", text(DATABASE), Place::ConnectionString)?;
     environment.set(name("PGHOST"), directory.path());
     environment.set(name("PGPORT"), PORT);
-    environment.set(name("PGUSER"), text(USER));
-    environment.set(name("PGDATABASE"), text(DATABASE));
+    environment.set(name("PGUSER"), user);
+    environment.set(name("PGDATABASE"), database);
     environment.set(name("PGSSLMODE"), "disable");
     for removed in REMOVED {
         environment.remove(name(removed));
     }
+    Ok(())
 }
 
 /// What the connections to one socket share.
@@ -93,7 +99,7 @@ impl Server {
             return client.write_all(&no_server().message()).await;
         };
         let mut socket = session.socket()?;
-        let _key = self.keys.register(connection);
+        let _key = self.keys.register(connection, session.server());
         let mut exchange = Exchange::begun(session.payload().to_vec(), start_up, rest);
         if in_time(start_up::finish(&mut exchange, &mut client, &mut socket)).await? {
             both_ways::copy(client, socket).await?;

@@ -11,12 +11,14 @@ mod target;
 use std::io;
 use std::marker::PhantomData;
 
-use fdbroker::{Connection, Error};
+use fdbroker::Connection;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
 use super::both_ways;
-use super::sessions::{Session, Sessions};
+use super::no_session::NoSession;
+use super::session::Session;
+use super::sessions::Sessions;
 use super::start_up::in_time;
 use target::Target;
 
@@ -49,7 +51,7 @@ pub(super) enum Refusal {
     /// The session leads to another server.
     OtherServer,
     /// The broker has none.
-    NoSession(Error),
+    NoSession(NoSession),
 }
 
 /// What the connections to one socket, or one port, share.

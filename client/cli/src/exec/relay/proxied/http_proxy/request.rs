@@ -2,10 +2,10 @@
 
 use std::io;
 
-use fdbroker::Error;
 use fdbroker_types::escape;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use crate::exec::relay::no_session::NoSession;
 use crate::exec::relay::proxied::Asked;
 
 /// The longest head of a request.
@@ -39,7 +39,7 @@ impl Answer {
     }
 
     /// The broker has none.
-    pub(super) fn no_session(error: &Error) -> Self {
+    pub(super) fn no_session(error: &NoSession) -> Self {
         Self { status: "502 Bad Gateway", text: error.to_string() }
     }
 
