@@ -1,6 +1,7 @@
 //! What `check` says of log-ins that show a password to others: in plain text, by a port that expects something else, or in
 //! the policy itself.
 
+use std::fs;
 use std::net::IpAddr;
 
 use fdbroker_policy::{
@@ -15,13 +16,20 @@ use crate::notes::note;
 const IMPLICIT: [u16; 2] = [465, 993];
 const STARTTLS: [u16; 3] = [25, 143, 587];
 
+const PORT_OF_USERS: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+const USUAL_PORT_OF_USERS: u16 = 1024;
+
 /// Prints a note for each.
 pub(crate) fn note_plain_passwords(shown: &str, policy: &Policy) {
     for resource in policy.resources() {
         let Source::Connect(connect) = &resource.source else { continue };
         let Some(auth) = &connect.auth else { continue };
-        let problems =
-            [in_plain_text(connect, auth), unexpected_start(connect, auth), written_out(auth)];
+        let problems = [
+            in_plain_text(connect, auth),
+            at_a_free_port(connect, auth, first_port_of_users()),
+            unexpected_start(connect, auth),
+            written_out(auth),
+        ];
         problems.into_iter().flatten().for_each(|problem| note(shown, resource, problem));
     }
 }
@@ -42,6 +50,33 @@ fn in_plain_text(connect: &ConnectSource, auth: &Auth) -> Option<String> {
         _ => "add `tls`, or use a network that you trust",
     };
     Some(format!("{}: the password goes to another machine in plain text; {cure}", quoted(&remote)))
+}
+
+/// A password that goes as it is to a port of this machine where any user can listen while the server does not.
+fn at_a_free_port(connect: &ConnectSource, auth: &Auth, first_of_users: u16) -> Option<String> {
+    connect.password()?;
+    if connect.tls.is_some() || !may_send_it_as_it_is(auth) {
+        return None;
+    }
+    let is_free = |address: &&ServerAddress| match address {
+        ServerAddress::Tcp { port, .. } => !is_elsewhere(address) && *port >= first_of_users,
+        ServerAddress::Unix(_) => false,
+    };
+    let address = connect.addresses.iter().find(is_free)?.to_string();
+    let cure = match auth {
+        Auth::Socks5(_) | Auth::HttpProxy(_) => "connect to a Unix socket",
+        _ => "connect to the server's Unix socket, or add `tls`",
+    };
+    Some(format!(
+        "{}: while the server is down, any user of this machine can listen there, and is sent the password; {cure}",
+        quoted(&address)
+    ))
+}
+
+/// The first port at which any user may listen (ip(7)).
+fn first_port_of_users() -> u16 {
+    let text = fs::read_to_string(PORT_OF_USERS).ok();
+    text.and_then(|text| text.trim().parse().ok()).unwrap_or(USUAL_PORT_OF_USERS)
 }
 
 /// MySQL is told the password by TLS only.
