@@ -20,6 +20,7 @@ mod log;
 mod look;
 mod lookup;
 mod memory;
+mod opening_cost;
 mod payer;
 mod process_identity;
 mod process_number;

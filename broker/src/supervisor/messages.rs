@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::deposits::mirror::NO_MIRROR;
 use super::deposits::takers::Taker;
-use super::deposits::unclosed::Closed;
+use super::deposits::unclosed::{Closed, OpeningNotice};
 use super::leases::{LeaseNumber, LeaseOffer};
 use super::policy::reload::Asker;
 use super::policy::source::Older;
@@ -240,13 +240,28 @@ impl Supervisor {
     fn begin_lease(&self, offer: LeaseOffer, opened: &Opened<PeerFd>) -> Result<(), OpenFailure> {
         let name = quoted(&offer.lease.resource).to_string();
         let descriptor = opened.descriptor().descriptor();
+        let notice = Arc::clone(&offer.until_closed);
         let begun = descriptor.map_or(Err(io::ErrorKind::NotConnected.into()), |descriptor| {
             self.leases.begin(offer, descriptor)
         });
-        begun.map_err(|error| OpenFailure {
-            errno: Errno::AGAIN,
-            text: format!("resource {name}: no lease of it can be kept: {error}"),
+        begun.map_err(|error| {
+            // The worker has charged nothing for it.
+            notice.iter().for_each(OpeningNotice::is_refused);
+            self.lease_failure(&name, &error)
         })
+    }
+
+    fn lease_failure(&self, name: &str, error: &io::Error) -> OpenFailure {
+        let failed = format!("resource {name}: no lease of it can be kept");
+        if error.raw_os_error() != Some(Errno::MFILE.get().into()) {
+            return OpenFailure { errno: Errno::AGAIN, text: format!("{failed}: {error}") };
+        }
+        let text = format!(
+            "{failed}: the broker's descriptor table is nearly full (leases: {}); end some (`fdbroker leases` lists \
+             them), or raise LimitNOFILE=",
+            self.leases.len()
+        );
+        OpenFailure { errno: Errno::MFILE, text }
     }
 
     pub(crate) fn pass_on(&self, answer: OpenAnswer, link: &mut Link) {

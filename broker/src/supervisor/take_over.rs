@@ -23,6 +23,7 @@ use super::state::Supervisor;
 use super::workers::link::Link;
 use crate::fd::{Depositor, PeerFd, table};
 use crate::log::Verdict;
+use crate::opening_cost::OF_A_LEASE;
 
 /// How long the other one may take until its next message.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -153,7 +154,7 @@ impl Supervisor {
         process: Option<PeerFd>,
     ) -> Result<(), String> {
         let (number, uid) = (LeaseNumber(lease.number), Uid(lease.uid));
-        let notice = self.unclosed.opening(uid, self.unclosed.worker());
+        let notice = self.unclosed.opening(uid, self.unclosed.worker(), OF_A_LEASE);
         let payer = self.source.payers.of(uid);
         let place = self.opener.hold(&lease.resource, number, payer);
         let taken = self.leases.take_over(lease, socket, process, payer, (notice, place));

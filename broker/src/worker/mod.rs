@@ -265,6 +265,10 @@ fn leave_room(rules: &policy::active::Rules) -> io::Result<u64> {
 
 /// How many descriptors the supervisor may have beside those that it keeps for its worker.
 fn of_the_supervisor(rules: &policy::active::Rules) -> u64 {
-    let known = rules.policy.resources().len() + rules.policy.tags().count();
-    u64::try_from(known).unwrap_or(u64::MAX).saturating_mul(2).saturating_add(64)
+    let resources = rules.policy.resources();
+    let known = resources.len() + rules.policy.tags().count();
+    let known = u64::try_from(known).unwrap_or(u64::MAX).saturating_mul(2).saturating_add(64);
+    let ready = resources.iter().filter_map(|resource| resource.ready);
+    let ready = ready.map(|ready| u64::from(ready.number)).sum::<u64>();
+    known.saturating_add(ready)
 }

@@ -21,6 +21,7 @@
 //! - [`redis`]: a real Redis server
 //! - [`relays`]: helpers that stay, since a server speaks TLS
 //! - [`secrets`]: how a password is kept, and where it is found afterwards: nowhere
+//! - [`shares`]: how many connections users have together
 //! - [`start_tls`]: mail servers that are asked for TLS, and somebody between
 //! - [`strangers`]: servers that lie, stall and flood
 //! - [`tls`]: servers that speak TLS, and their certificates
@@ -50,6 +51,7 @@ mod relays;
 mod resource;
 mod script;
 mod secrets;
+mod shares;
 mod start_tls;
 mod strangers;
 mod tls;

@@ -13,6 +13,7 @@
 
 use std::collections::BTreeMap;
 use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use fdbroker_policy::Uid;
@@ -78,7 +79,19 @@ pub(crate) struct ConnectionNotice {
 /// they have been closed.
 pub(crate) struct OpeningNotice {
     user: Uid,
+    /// How many entries of the table they are.
+    entries: u32,
+    /// For which worker it was opened.
+    worker: u32,
+    refused: AtomicBool,
     unclosed: Unclosed,
+}
+
+impl OpeningNotice {
+    /// It does not go to the worker, which has charged nothing for it.
+    pub(crate) fn is_refused(&self) {
+        self.refused.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Unclosed {
@@ -87,13 +100,14 @@ impl Unclosed {
         self.lock().worker
     }
 
-    /// Returns the notice of a resource that has been opened for a user of this worker's. `None` if
-    /// there is another worker by now, which has no charge for it.
-    pub(crate) fn opening(&self, user: Uid, worker: u32) -> Option<OpeningNotice> {
+    /// Returns the notice of a resource that has been opened for a user of this worker's, and takes so many entries of
+    /// the table. `None` if there is another worker by now, which has no charge for it.
+    pub(crate) fn opening(&self, user: Uid, worker: u32, entries: u32) -> Option<OpeningNotice> {
         let mut state = self.lock();
         (state.worker == worker).then(|| {
-            tally(&mut state.waiting, user).openings += 1;
-            OpeningNotice { user, unclosed: self.clone() }
+            tally(&mut state.waiting, user).openings += entries;
+            let (refused, unclosed) = (AtomicBool::new(false), self.clone());
+            OpeningNotice { user, entries, worker, refused, unclosed }
         })
     }
 
@@ -153,11 +167,16 @@ fn tally(tallies: &mut BTreeMap<u32, Tally>, Uid(uid): Uid) -> &mut Tally {
 }
 
 impl State {
-    /// Something of a user's waits no longer: `one` of what a tally counts.
-    fn waits_no_longer(&mut self, Uid(uid): Uid, one: impl FnOnce(&mut Tally) -> &mut u32) {
+    /// Something of a user's waits no longer: so many of `one` of what a tally counts.
+    fn waits_no_longer(
+        &mut self,
+        Uid(uid): Uid,
+        number: u32,
+        one: impl FnOnce(&mut Tally) -> &mut u32,
+    ) {
         let Some(tally) = self.waiting.get_mut(&uid) else { return };
         let count = one(tally);
-        *count = count.saturating_sub(1);
+        *count = count.saturating_sub(number);
         if *tally == (Tally { uid, ..Tally::default() }) {
             self.waiting.remove(&uid);
         }
@@ -168,7 +187,7 @@ impl Drop for DepositNotice {
     fn drop(&mut self) {
         let mut state = self.unclosed.lock();
         let Some(left) = self.left.get() else { return };
-        state.waits_no_longer(self.record.owner, |tally| &mut tally.deposits);
+        state.waits_no_longer(self.record.owner, 1, |tally| &mut tally.deposits);
         if left.worker == state.worker {
             state.removed.push(self.record.number);
         } else {
@@ -180,7 +199,7 @@ impl Drop for DepositNotice {
 impl Drop for ConnectionNotice {
     fn drop(&mut self) {
         let mut state = self.unclosed.lock();
-        state.waits_no_longer(self.owner.uid(), |tally| &mut tally.connections);
+        state.waits_no_longer(self.owner.uid(), 1, |tally| &mut tally.connections);
         if self.worker == state.worker {
             state.parted.push(self.number);
         } else {
@@ -192,8 +211,11 @@ impl Drop for ConnectionNotice {
 impl Drop for OpeningNotice {
     fn drop(&mut self) {
         let mut state = self.unclosed.lock();
-        state.waits_no_longer(self.user, |tally| &mut tally.openings);
-        tally(&mut state.closed, self.user).openings += 1;
+        state.waits_no_longer(self.user, self.entries, |tally| &mut tally.openings);
+        // The next worker has been told of it in any case.
+        if state.worker != self.worker || !self.refused.load(Ordering::Relaxed) {
+            tally(&mut state.closed, self.user).openings += self.entries;
+        }
     }
 }
 
@@ -219,13 +241,30 @@ mod tests {
         let unclosed = Unclosed::default();
         let openings = |openings| Tally { openings, ..tally(0, 0) };
         let first = unclosed.worker();
-        drop(unclosed.opening(OWNER, first));
+        drop(unclosed.opening(OWNER, first, 1));
         assert_eq!(unclosed.take(), tallies(&[openings(1)]));
-        let held = unclosed.opening(OWNER, first);
-        assert_eq!(unclosed.next_worker(), [openings(1)]);
-        assert!(unclosed.opening(OWNER, first).is_none(), "it was opened for the last worker");
+        let held = unclosed.opening(OWNER, first, 3);
+        assert_eq!(unclosed.next_worker(), [openings(3)]);
+        assert!(unclosed.opening(OWNER, first, 1).is_none(), "it was opened for the last worker");
         drop(held);
-        assert_eq!(unclosed.take(), tallies(&[openings(1)]));
+        assert_eq!(unclosed.take(), tallies(&[openings(3)]));
+    }
+
+    #[test]
+    fn a_worker_is_not_told_of_what_was_refused_but_the_next_one_is() {
+        let unclosed = Unclosed::default();
+        let openings = |openings| Tally { openings, ..tally(0, 0) };
+        let refused = || {
+            let notice = unclosed.opening(OWNER, unclosed.worker(), 3).unwrap();
+            notice.is_refused();
+            notice
+        };
+        drop(refused());
+        assert_eq!(unclosed.take(), Closed::default());
+        let held = refused();
+        assert_eq!(unclosed.next_worker(), [openings(3)]);
+        drop(held);
+        assert_eq!(unclosed.take(), tallies(&[openings(3)]));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::fd::PeerFd;
 use crate::payer::Payer;
 use crate::process_identity::ProcessIdentity;
 use crate::supervisor::deposits::mirror::leased::Leased;
+use crate::supervisor::deposits::unclosed::OpeningNotice;
 
 /// A lease's number. It is in the payload of what is handed out.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -30,8 +31,8 @@ pub(crate) struct LeaseOffer {
     pub(crate) payer: Payer,
     /// The process that asked, where the kernel names it.
     pub(crate) process: Option<PeerFd>,
-    /// The charge for the supervisor's duplicate.
-    pub(crate) until_closed: Arc<dyn Send + Sync>,
+    /// The charge for what the supervisor keeps of it.
+    pub(crate) until_closed: Arc<Option<OpeningNotice>>,
 }
 
 /// What is held.

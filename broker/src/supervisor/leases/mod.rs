@@ -33,7 +33,7 @@ use self::ends::{End, Ends};
 use self::lease::HeldLease;
 pub(crate) use self::lease::{LeaseNumber, LeaseOffer, Numbers};
 use crate::audit::{Audit, NotRecorded};
-use crate::fd::{CloseQueue, Depositor, PeerFd};
+use crate::fd::{CloseQueue, Depositor, PeerFd, table};
 use crate::payer::Payer;
 use crate::process_number;
 use crate::supervisor::deposits::mirror::Mirror;
@@ -72,7 +72,8 @@ impl Leases {
     /// Begins a lease of what is about to be sent.
     ///
     /// # Errors
-    /// If it cannot be watched: then it must not be handed out.
+    /// If it cannot be watched: then it must not be handed out. EMFILE if the table is so full that other things had no
+    /// room beside it: then the worker could not be read from.
     pub(crate) fn begin(&self, offer: LeaseOffer, handed_out: BorrowedFd<'_>) -> io::Result<()> {
         let LeaseOffer { lease, place, payer, process, until_closed } = offer;
         // Without it, nothing would end the lease of a client that leaves.
@@ -80,6 +81,9 @@ impl Leases {
         let process = process.ok_or_else(|| io::Error::other("its process is not known"))?;
         let charge = Arc::clone(&until_closed);
         let socket = self.duplicate(handed_out, payer, (until_closed, place))?;
+        if socket.number() >= table::crowded_from() {
+            return Err(rustix::io::Errno::MFILE.into());
+        }
         // A relay ends with this supervisor.
         let goes_on = lease.connection.relay != Relay::Relayed;
         let held = HeldLease { lease, socket, process: Some(process) };

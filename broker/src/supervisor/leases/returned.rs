@@ -10,6 +10,7 @@ use super::Leases;
 use super::end::{Ending, Why};
 use super::holders::HolderPlace;
 use super::lease::{HeldLease, LeaseNumber};
+use crate::opening_cost::OF_A_LEASE;
 use crate::payer::{Payer, Payers};
 use crate::supervisor::deposits::mirror::Mirror;
 use crate::supervisor::deposits::mirror::leased::{Leased, ReturnedLease};
@@ -56,7 +57,7 @@ impl Leases {
         let (number, uid) = (LeaseNumber(lease.number), Uid(lease.uid));
         let payer = payers.of(uid);
         // It counts for its user with the next worker too.
-        let charge = Arc::new(unclosed.opening(uid, unclosed.worker()));
+        let charge = Arc::new(unclosed.opening(uid, unclosed.worker(), OF_A_LEASE));
         let until_closed = (Arc::clone(&charge), place(&lease.resource, number, payer));
         let connection = returned.connection().ok_or(io::ErrorKind::NotConnected)?;
         let socket = self.duplicate(connection, payer, until_closed)?;

@@ -3,11 +3,12 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use fdbroker_policy::Uid;
+use fdbroker_policy::{Resource, Uid};
 use fdbroker_wire::Opened;
 
 use super::withdrawals::Withdrawable;
 use crate::fd::{CloseQueue, Depositor, PeerFd};
+use crate::opening_cost::OpeningCost;
 use crate::payer::Payer;
 use crate::supervisor::deposits::unclosed::{OpeningNotice, Unclosed};
 use crate::supervisor::leases::holders::HolderPlace;
@@ -35,9 +36,10 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// Returns what stands for what is opened: it counts for the caller until that has been closed.
-    pub(super) fn notice(&self) -> Arc<Option<OpeningNotice>> {
-        Arc::new(self.unclosed.opening(self.uid, self.worker))
+    /// Returns what stands for what is `opened`, if anything is: it counts for the caller until that has been closed.
+    pub(super) fn notice(&self, opened: Option<&Resource>) -> Arc<Option<OpeningNotice>> {
+        let entries = opened.map(|resource| OpeningCost::of(resource).kept);
+        Arc::new(entries.and_then(|entries| self.unclosed.opening(self.uid, self.worker, entries)))
     }
 
     /// Has the supervisor's copy closed on the caller's account: what is sent to a caller can make its

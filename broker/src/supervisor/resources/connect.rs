@@ -20,7 +20,7 @@ use crate::payer::Payer;
 use crate::supervisor::workers::abandonment::Abandonment;
 use crate::supervisor::workers::charges::{Account, Charge, FEW};
 use crate::supervisor::workers::helper::{Helpers, Made, margin};
-use crate::supervisor::workers::relays::{LAST, MOST_OF_A_USER, RelayPlace};
+use crate::supervisor::workers::relays::RelayPlace;
 
 /// Opens connections to one server.
 pub(crate) struct ConnectOpener {
@@ -60,10 +60,12 @@ impl ConnectOpener {
         if !self.is_relayed() || charge.is_some() {
             return Ok(charge);
         }
-        let charge = self.helpers.relays().charge_after_look(Account::User(user));
+        let relays = self.helpers.relays();
+        let charge = relays.charge_after_look(Account::User(user));
         charge.map(Some).ok_or_else(|| {
+            let most = relays.most_of_a_user();
             busy(format!(
-                "user {user} has {MOST_OF_A_USER} connections with TLS, and no user may have more"
+                "user {user} has {most} connections with TLS, and no user may have more"
             ))
         })
     }
@@ -110,7 +112,7 @@ impl ConnectOpener {
         let relays = self.helpers.relays();
         let charge = charge.or_else(|| relays.charge_after_look(Account::Ready));
         let place = charge.and_then(|charge| relays.place(charge));
-        place.map(Some).ok_or_else(no_place)
+        place.map(Some).ok_or_else(|| no_place(relays.kept()))
     }
 
     /// Has the program log in on a connection, where the log-in is a program's, and adds what it wrote to the payload.
@@ -175,9 +177,9 @@ fn busy(text: String) -> OpenFailure {
     OpenFailure { errno: Errno::BUSY, text }
 }
 
-fn no_place() -> OpenFailure {
+fn no_place(last: usize) -> OpenFailure {
     busy(format!(
-        "there are as many connections with TLS as may be (`relays` of `fdbroker status`); the last {LAST} are for \
+        "there are as many connections with TLS as may be (`relays` of `fdbroker status`); the last {last} are for \
          users who have fewer than {FEW}"
     ))
 }

@@ -262,7 +262,8 @@ impl ResourceEntry {
         caller: Caller,
         answer: &UnboundedSender<OpenAnswer>,
     ) {
-        let (ticket, notice) = (caller.ticket, caller.notice());
+        let opened = outcome.is_ok().then(|| self.openable.resource());
+        let (ticket, notice) = (caller.ticket, caller.notice(opened));
         let number = self.openable.resource().lease.map(|_| self.numbers.next());
         let outcome = outcome.map(|opened| {
             let opened = opened.leased(number.map(|LeaseNumber(number)| number));

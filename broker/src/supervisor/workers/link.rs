@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fdbroker_wire::{
-    Control, Decoder, Errno, Extended, Handover, Limits, MAX_DESCRIPTORS, Message, Opened, Payload,
-    add_head, opcode, reply,
+    Control, Decoder, Errno, Extended, Handover, Limits, Message, Opened, Payload, add_head,
+    opcode, reply,
 };
 use rustix::net::{Shutdown, shutdown};
 use tokio::io::Interest;
@@ -95,7 +95,7 @@ impl Link {
             last_read: Instant::now(),
             is_change: false,
             chunk: vec![0; CHUNK].into_boxed_slice(),
-            full_from: full_from(),
+            full_from: table::full_from(),
         })
     }
 
@@ -335,13 +335,6 @@ impl Link {
         }
         Ok(())
     }
-}
-
-/// Room for the descriptors of one more message must be left; in a small table it is a quarter.
-fn full_from() -> i32 {
-    let table = table::size();
-    let reserve = (table / 4).min(MAX_DESCRIPTORS as u64);
-    i32::try_from(table - reserve).unwrap_or(i32::MAX)
 }
 
 impl Drop for Link {

@@ -15,16 +15,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::charges::{Account, Bounds, Charge, Charges};
 use super::killed;
+use crate::fd::table;
 
 /// The most in all. Each has less than 3 MiB of memory of its own.
 const MOST: usize = 512;
+/// The part of the descriptor table that their links may have. No worker charges anybody for these.
+const PART: u64 = 4;
 /// The last ones are for users who have few: so that a few users with many do not shut out all others. Which part of
 /// all these are.
 const KEPT: usize = 8;
-/// How many that are.
-pub(crate) const LAST: usize = MOST / KEPT;
-/// The most that one user has.
-pub(crate) const MOST_OF_A_USER: usize = MOST / 4;
+/// The most that one user has: which part of all.
+const OF_A_USER: usize = 4;
 /// The most that are ready. No policy asks for more.
 const MOST_READY: usize = Ready::MOST_ENCRYPTED as usize;
 
@@ -33,8 +34,7 @@ const MOST_READY: usize = Ready::MOST_ENCRYPTED as usize;
 pub(crate) struct Relays(Arc<All>);
 
 struct All {
-    /// How many are for users who have few.
-    kept: usize,
+    most: usize,
     places: Arc<Semaphore>,
     charges: Charges,
     /// Never locked for longer than it takes to look one up.
@@ -61,15 +61,25 @@ struct Relay {
 
 impl Relays {
     pub(crate) fn new() -> Self {
-        Self::of(MOST, Bounds { of_a_user: MOST_OF_A_USER, ready: MOST_READY })
+        let most = MOST.min(table::part(PART));
+        Self::of(most, Bounds { of_a_user: most / OF_A_USER, ready: MOST_READY.min(most) })
     }
 
     /// So many at most, and so many of each account.
     fn of(most: usize, bounds: Bounds) -> Self {
         let (places, charges) = (Arc::new(Semaphore::new(most)), Charges::within(bounds));
         let (running, helpers) = (Mutex::default(), Mutex::default());
-        let kept = most / KEPT;
-        Self(Arc::new(All { kept, places, charges, running, helpers }))
+        Self(Arc::new(All { most, places, charges, running, helpers }))
+    }
+
+    /// Returns how many one user may have.
+    pub(crate) fn most_of_a_user(&self) -> usize {
+        self.0.most / OF_A_USER
+    }
+
+    /// Returns how many are for users who have few.
+    pub(crate) fn kept(&self) -> usize {
+        self.0.most / KEPT
     }
 
     /// Charges an account; `None` if it has as many as it may have. One that has ended counts until it is reaped.
@@ -90,7 +100,7 @@ impl Relays {
 
     fn permit(&self, charge: &Charge) -> Option<OwnedSemaphorePermit> {
         let permit = Arc::clone(&self.0.places).try_acquire_owned().ok()?;
-        let is_one_of_the_last = self.0.places.available_permits() < self.0.kept;
+        let is_one_of_the_last = self.0.places.available_permits() < self.kept();
         (!is_one_of_the_last || charge.is_one_of_few()).then_some(permit)
     }
 
@@ -220,14 +230,16 @@ mod tests {
 
     #[test]
     fn the_last_relays_are_for_users_who_have_few() {
-        let relays = Relays::of(MOST, Bounds { of_a_user: MOST_OF_A_USER, ready: MOST_READY });
+        let bounds = Bounds { of_a_user: MOST / OF_A_USER, ready: MOST_READY };
+        let relays = Relays::of(MOST, bounds);
+        assert_eq!((relays.most_of_a_user(), relays.kept()), (128, 64));
         let user = |number| Account::User(Payer::named(number));
         let all_of = |account| std::iter::from_fn(|| place(&relays, account)).collect::<Vec<_>>();
         let counts = |held: &[Vec<RelayPlace>]| held.iter().map(Vec::len).collect::<Vec<_>>();
         let many: Vec<_> = (1..=4).map(|number| all_of(user(number))).collect();
-        assert_eq!(counts(&many), [128, 128, 128, MOST - LAST - 3 * 128]);
-        let few: Vec<_> = (5..).map(|number| all_of(user(number))).take(LAST / FEW).collect();
-        assert_eq!(counts(&few), [FEW; LAST / FEW]);
+        assert_eq!(counts(&many), [128, 128, 128, MOST - 64 - 3 * 128]);
+        let few: Vec<_> = (5..).map(|number| all_of(user(number))).take(64 / FEW).collect();
+        assert_eq!(counts(&few), [FEW; 64 / FEW]);
         assert!(place(&relays, user(1000)).is_none(), "all places are taken");
         drop((many, few));
         assert_eq!(all_of(Account::Ready).len(), MOST_READY);

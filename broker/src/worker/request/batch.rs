@@ -11,6 +11,7 @@ use super::decision::Requester;
 use super::error::Denial;
 use super::place::Place;
 use crate::fd::PeerFd;
+use crate::opening_cost::OpeningCost;
 use crate::worker::ownership::participant::Participant;
 use crate::worker::peer::outbox::Outbox;
 use crate::worker::policy::active::Rules;
@@ -124,9 +125,15 @@ impl BatchBuilder {
         requester: &Requester,
         slot: Slot,
     ) -> bool {
-        let opens = || Place::slot(&worker.policy.now().policy, slot).resource.is_some();
-        let full = || worker.quotas.may_open(requester.payer()).is_err();
-        self.full |= !self.outcomes.is_empty() && opens() && full();
+        let is_full = || {
+            let rules = worker.policy.now();
+            let resource = Place::slot(&rules.policy, slot).resource;
+            resource.is_some_and(|(_, resource)| {
+                let cost = OpeningCost::of(resource);
+                worker.quotas.may_open(requester.payer(), cost).is_err()
+            })
+        };
+        self.full |= !self.outcomes.is_empty() && is_full();
         !self.full
     }
 

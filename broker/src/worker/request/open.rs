@@ -9,6 +9,7 @@ use super::context::RequestContext;
 use super::error::Failure;
 use crate::fd::PeerFd;
 use crate::log::{Kind, Verdict};
+use crate::opening_cost::OpeningCost;
 use crate::payer::Payer;
 use crate::worker::limits::quota::{Exceeded, OpeningCharge};
 use crate::worker::limits::room_wait::RoomWait;
@@ -25,9 +26,10 @@ pub(crate) async fn open(
     (index, resource): (ResourceIndex, &Resource),
 ) -> Result<Option<Box<Opened<PeerFd>>>, Failure> {
     let (worker, payer) = (context.worker, context.requester.payer());
-    let charge = room_to_open(worker, payer).await.inspect_err(|failure| {
-        let _ = context.record(Kind::Open, Verdict::Failed, &failure.reason);
-    })?;
+    let charge =
+        room_to_open(worker, payer, OpeningCost::of(resource)).await.inspect_err(|failure| {
+            let _ = context.record(Kind::Open, Verdict::Failed, &failure.reason);
+        })?;
     let generation = context.rules.generation;
     let by = context.requester.asking();
     let process = by.process.as_ref().map(|process| process.as_fd());
@@ -56,10 +58,14 @@ async fn next_policy(worker: &Worker, generation: u32) -> Result<(), Failure> {
 
 /// Charges the opening of a resource, where its user has room for it: that is waited for, but not for
 /// long, since what was sent before it may still have to be closed.
-async fn room_to_open(worker: &Worker, payer: Payer) -> Result<OpeningCharge, Failure> {
+async fn room_to_open(
+    worker: &Worker,
+    payer: Payer,
+    cost: OpeningCost,
+) -> Result<OpeningCharge, Failure> {
     let mut wait = RoomWait::default();
     loop {
-        let charge = worker.quotas.opening(payer);
+        let charge = worker.quotas.opening(payer, cost);
         let is_full = matches!(charge, Err(Exceeded::Opened | Exceeded::Table));
         if !is_full || !wait.pause().await {
             return charge.map_err(|exceeded| Failure::no_room_to_open(&exceeded));

@@ -17,16 +17,17 @@ use crate::worker::limits::quota::{BroughtCharge, Quotas};
 pub(crate) struct Openings(RefCell<BTreeMap<Uid, Vec<BroughtCharge>>>);
 
 impl Openings {
-    /// Something has been opened for a user, and the supervisor will close its copy.
-    pub(super) fn opened(&self, uid: Uid, charge: BroughtCharge) {
-        self.0.borrow_mut().entry(uid).or_default().push(charge);
+    /// Something has been opened for a user, of which the supervisor keeps as many entries of its table until it
+    /// closes them.
+    pub(super) fn opened(&self, uid: Uid, charges: Vec<BroughtCharge>) {
+        self.0.borrow_mut().entry(uid).or_default().extend(charges);
     }
 
     /// Charges what was opened for an earlier worker, and the supervisor has still to close.
     pub(crate) fn wait_for(&self, tally: Tally, quotas: &Quotas, payers: &Payers) {
         let uid = Uid(tally.uid);
         let reader = quotas.reader(payers.of(uid));
-        (0..tally.openings).for_each(|_| self.opened(uid, reader.charge()));
+        self.opened(uid, (0..tally.openings).map(|_| reader.charge()).collect());
     }
 
     /// The supervisor has closed so many of them.
@@ -46,6 +47,7 @@ mod tests {
     use fdbroker_policy::Settings;
 
     use super::*;
+    use crate::opening_cost::OpeningCost;
     use crate::payer::Payer;
 
     const USER: Payer = Payer::named(7);
@@ -55,10 +57,11 @@ mod tests {
         // So small that four are the share of one user.
         let (openings, quotas) = (Openings::default(), Quotas::new(&Settings::default(), 64));
         let tally = |openings| Tally { uid: USER.uid().0, openings, ..Tally::default() };
+        let may_open = |payer| quotas.may_open(payer, OpeningCost::LEAST).is_ok();
         openings.wait_for(tally(4), &quotas, &Payers::default());
-        assert!(quotas.may_open(USER).is_err());
-        assert!(quotas.may_open(Payer::named(8)).is_ok());
+        assert!(!may_open(USER));
+        assert!(may_open(Payer::named(8)));
         openings.closed(tally(4));
-        assert!(quotas.may_open(USER).is_ok());
+        assert!(may_open(USER));
     }
 }

@@ -62,7 +62,7 @@ impl Waiter {
         let Self { answer, opening, uid, payer, charge } = self;
         let is_for_one = opening == Opening::PerRequest;
         if outcome.is_ok() && is_for_one {
-            openings.opened(uid, charge.opened());
+            openings.opened(uid, charge.kept());
         }
         // Also what nobody waits for any more is closed on this user's account.
         let outcome = outcome.map(|opened| {
@@ -176,9 +176,14 @@ mod tests {
 
     use super::*;
     use crate::fd::CloseQueue;
+    use crate::opening_cost::OpeningCost;
     use crate::worker::limits::quota::Quotas;
 
     const USER: Payer = Payer::named(7);
+
+    fn opening(quotas: &Quotas) -> OpeningCharge {
+        quotas.opening(USER, OpeningCost::LEAST).unwrap()
+    }
 
     fn opened(close_queue: &CloseQueue, others: usize) -> Opened<PeerFd> {
         let descriptor = || close_queue.hold(USER, std::io::pipe().unwrap().0.into());
@@ -191,7 +196,7 @@ mod tests {
         let (questions, close_queue) = (Questions::default(), CloseQueue::new());
         let quotas = Quotas::new(&Settings::default(), 4096);
         let (ticket, answer) =
-            questions.open(Opening::PerRequest, (USER.uid(), USER), quotas.opening(USER).unwrap());
+            questions.open(Opening::PerRequest, (USER.uid(), USER), opening(&quotas));
         questions.opened(ticket, Ok(opened(&close_queue, 3)));
         let opened = answer.await.unwrap().unwrap();
         assert_eq!((&opened.payload()[..], opened.descriptors().count()), (&b"what it is"[..], 4));
@@ -202,7 +207,7 @@ mod tests {
         let (questions, close_queue) = (Questions::default(), CloseQueue::new());
         let quotas = Quotas::new(&Settings::default(), 4096);
         let ask = || {
-            let charge = quotas.opening(USER).unwrap();
+            let charge = opening(&quotas);
             questions.open(Opening::PerRequest, (USER.uid(), USER), charge)
         };
         let (answered, _answer) = ask();
@@ -220,10 +225,10 @@ mod tests {
         // So small that four are more than the share of one user.
         let quotas = Quotas::new(&Settings::default(), 64);
         let (ticket, mut answer) =
-            questions.open(Opening::PerRequest, (USER.uid(), USER), quotas.opening(USER).unwrap());
+            questions.open(Opening::PerRequest, (USER.uid(), USER), opening(&quotas));
         questions.opened(ticket, Ok(opened(&close_queue, 3)));
         let held = answer.try_recv().unwrap();
-        assert!(quotas.may_open(USER).is_err());
+        assert!(quotas.may_open(USER, OpeningCost::LEAST).is_err());
         drop(held);
     }
 }

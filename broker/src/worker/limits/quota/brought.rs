@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use super::charge::{Account, BroughtCharge, OpeningCharge, Reader};
 use super::exceeded::{Exceeded, MAX_OPENING};
 use super::quotas::Quotas;
+use crate::opening_cost::OpeningCost;
 use crate::payer::Payer;
 use crate::worker::limits::table::Counted;
 
@@ -75,29 +76,35 @@ impl Quotas {
         account.brought.load(Ordering::Relaxed) > self.table.size() / STUCK
     }
 
-    /// Whether one more resource may be opened for `payer`. The bound on its entries in the table is
-    /// a little less than what it may bring. So resources opened for a user never keep the broker
-    /// from reading its requests.
+    /// Whether one more resource may be opened for `payer`, which takes so many entries. The bound on
+    /// its entries in the table is a little less than what it may bring. So resources opened for a user
+    /// never keep the broker from reading its requests.
     ///
     /// # Errors
     /// The limit that would be passed.
-    pub(crate) fn may_open(&self, payer: Payer) -> Result<(), Exceeded> {
+    pub(crate) fn may_open(&self, payer: Payer, cost: OpeningCost) -> Result<(), Exceeded> {
         let share = self.share()?;
         let own = self.account(payer).brought.load(Ordering::Relaxed);
-        if own > 0 && own.saturating_add(1) >= share { Err(Exceeded::Opened) } else { Ok(()) }
+        let is_over = own.saturating_add(cost.at_work.max(cost.kept)) >= share;
+        if own > 0 && is_over { Err(Exceeded::Opened) } else { Ok(()) }
     }
 
-    /// Charges the opening of a resource for `payer`, and the place in the table that it will take.
+    /// Charges the opening of a resource for `payer`, and the entries of the table that it takes.
     ///
     /// # Errors
     /// When as many are being opened for it as may be, or as many are open as [`Quotas::may_open`].
-    pub(crate) fn opening(&self, payer: Payer) -> Result<OpeningCharge, Exceeded> {
-        self.may_open(payer)?;
+    pub(crate) fn opening(
+        &self,
+        payer: Payer,
+        cost: OpeningCost,
+    ) -> Result<OpeningCharge, Exceeded> {
+        self.may_open(payer, cost)?;
         let account = self.account(payer);
         if account.opening.load(Ordering::Relaxed) >= MAX_OPENING {
             return Err(Exceeded::Opening);
         }
-        Ok(OpeningCharge { _opening: Counted::of(&account.opening), place: account.brings() })
+        let (opening, at_work) = (Counted::of(&account.opening), account.brings_many(cost.at_work));
+        Ok(OpeningCharge { account, _opening: opening, _at_work: at_work, kept: cost.kept })
     }
 }
 
@@ -108,8 +115,12 @@ mod tests {
     use fdbroker_policy::Settings;
 
     use super::super::quotas::tests::{quotas, settings};
-    use super::{Exceeded, Quotas};
+    use super::{Exceeded, OpeningCharge, OpeningCost, Quotas};
     use crate::payer::Payer;
+
+    fn opening(quotas: &Quotas, payer: Payer) -> Result<OpeningCharge, Exceeded> {
+        quotas.opening(payer, OpeningCost::LEAST)
+    }
 
     impl Quotas {
         /// Whether it has been told that no room is left, since this was last asked.
@@ -188,32 +199,47 @@ mod tests {
     fn no_user_may_have_many_resources_opened_at_once() {
         let quotas = quotas();
         let mut under_way: Vec<_> =
-            (0..8).map(|_| quotas.opening(Payer::named(1)).expect("not too many yet")).collect();
-        assert_eq!(quotas.opening(Payer::named(1)).err(), Some(Exceeded::Opening));
-        assert!(quotas.opening(Payer::named(2)).is_ok());
+            (0..8).map(|_| opening(&quotas, Payer::named(1)).expect("not too many yet")).collect();
+        assert_eq!(opening(&quotas, Payer::named(1)).err(), Some(Exceeded::Opening));
+        assert!(opening(&quotas, Payer::named(2)).is_ok());
         under_way.pop();
-        assert!(quotas.opening(Payer::named(1)).is_ok());
+        assert!(opening(&quotas, Payer::named(1)).is_ok());
     }
 
     #[test]
     fn what_was_opened_counts_until_it_is_closed_and_leaves_the_user_to_be_read_from() {
         let quotas = Quotas::new(&settings(), 4096);
         let mut open = Vec::new();
-        while let Ok(charge) = quotas.opening(Payer::named(1)) {
+        while let Ok(charge) = opening(&quotas, Payer::named(1)) {
             open.push(charge.opened());
             assert!(open.len() < 256, "it is not to have more than what it may bring");
         }
         assert!(open.len() > 250, "{} were opened", open.len());
-        assert_eq!(quotas.opening(Payer::named(1)).err(), Some(Exceeded::Opened));
+        assert_eq!(opening(&quotas, Payer::named(1)).err(), Some(Exceeded::Opened));
         assert_eq!(quotas.may_read(&quotas.reader(Payer::named(1))), Ok(()));
-        assert!(quotas.opening(Payer::named(2)).is_ok());
+        assert!(opening(&quotas, Payer::named(2)).is_ok());
         open.pop();
-        assert!(quotas.opening(Payer::named(1)).is_ok());
+        assert!(opening(&quotas, Payer::named(1)).is_ok());
+    }
+
+    #[test]
+    fn leases_of_all_users_leave_room_for_one_message() {
+        for table in [64, 256, 1024, 4096] {
+            let quotas = Quotas::new(&settings(), table);
+            let lease = OpeningCost { at_work: 8, kept: 3 };
+            let begun = |uid| Some(quotas.opening(Payer::named(uid), lease).ok()?.kept());
+            let of_user = |uid| std::iter::repeat_with(move || begun(uid)).map_while(|it| it);
+            let leases: Vec<_> = (0..100).flat_map(of_user).collect();
+            let kept = u64::try_from(3 * leases.len()).unwrap();
+            // The supervisor stops at three quarters, or where one message less fits.
+            let full = table - (table / 4).min(253);
+            assert!(kept < full && !leases.is_empty(), "{kept} entries of {table}");
+        }
     }
 
     #[test]
     fn in_the_smallest_table_a_resource_can_be_opened_too() {
         let quotas = Quotas::new(&settings(), 64);
-        assert!(quotas.opening(Payer::named(1)).is_ok());
+        assert!(opening(&quotas, Payer::named(1)).is_ok());
     }
 }

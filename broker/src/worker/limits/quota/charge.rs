@@ -33,6 +33,11 @@ impl Account {
         self.all_brought.fetch_add(1, Ordering::Relaxed);
         BroughtCharge(Arc::clone(self))
     }
+
+    /// Charges as many.
+    pub(super) fn brings_many(self: &Arc<Self>, number: u32) -> Vec<BroughtCharge> {
+        (0..number).map(|_| self.brings()).collect()
+    }
 }
 
 /// A connection, on its user's account and on the broker's.
@@ -119,15 +124,22 @@ pub(crate) struct LateCharge {
     pub(super) _brought: BroughtCharge,
 }
 
-/// A resource that is being opened for a user, and its place in the table once it is.
+/// A resource that is being opened for a user, and the entries of the table that it takes until then.
 pub(crate) struct OpeningCharge {
+    pub(super) account: Arc<Account>,
     pub(super) _opening: Counted,
-    pub(super) place: BroughtCharge,
+    pub(super) _at_work: Vec<BroughtCharge>,
+    pub(super) kept: u32,
 }
 
 impl OpeningCharge {
     /// Charges a descriptor that was opened: from now on it counts as what its user brought, until it is closed.
     pub(crate) fn opened(&self) -> BroughtCharge {
-        self.place.0.brings()
+        self.account.brings()
+    }
+
+    /// Charges what the supervisor keeps of it, an entry each, until that is closed.
+    pub(crate) fn kept(&self) -> Vec<BroughtCharge> {
+        self.account.brings_many(self.kept)
     }
 }

@@ -63,7 +63,7 @@ impl fmt::Display for Exceeded {
             }
             Self::Opened => {
                 "resources opened for this user use up its share of the broker's descriptor \
-                 table; read the answers, and try again"
+                 table; read the answers, end leases, and try again"
                     .to_owned()
             }
         })
