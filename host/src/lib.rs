@@ -4,7 +4,7 @@
 //! names ([`SystemNames`]), and the account that the worker runs as ([`account()`]). It reads the
 //! policy file and its drop-ins, if nobody but the administrator and the broker's own user could
 //! have written them ([`load_policy`]). It looks whether a file is fit to hold a secret ([`credential_fault`]), whether
-//! others could exchange a program ([`program_fault`]) or the socket of a server ([`server_socket_owner`]), and which user ids belong to another user ([`subordinate_ids`]).
+//! others could exchange a program ([`program_fault`]) or the socket of a server ([`server_socket()`]), and which user ids belong to another user ([`subordinate_ids`]).
 //! It reads and replaces a file that nobody else may use ([`read_private_file`]), and such a note of a reload
 //! ([`ReloadNote`]).
 //!
@@ -53,7 +53,7 @@ pub use process::{
 };
 pub use program::{ProgramFault, program_fault};
 pub use reload_note::ReloadNote;
-pub use server_socket::{SocketFault, server_socket_owner};
+pub use server_socket::{ServerSocket, SocketFault, server_socket};
 pub use stamp::Stamp;
 pub use subordinate::{
     CountedRange, SUBUID, SubordinateError, SubordinateIds, subordinate_ids,

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use fdbroker_host::server_socket_owner;
+use fdbroker_host::server_socket;
 use fdbroker_policy::Uid;
 use rustix::fs::{XattrFlags, setxattr};
 
@@ -54,7 +54,7 @@ impl Site {
 
     fn fault(&self, socket: &str) -> Option<String> {
         let own = Uid(rustix::process::geteuid().as_raw());
-        server_socket_owner(&self.at(socket), own).err().map(|fault| fault.to_string())
+        server_socket(&self.at(socket), own).err().map(|fault| fault.to_string())
     }
 
     #[track_caller]

@@ -10,17 +10,16 @@ use fdbroker_types::escape;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect as connect_to,
-    getpeername, getsockname, socket_with, sockopt,
+    AddressFamily, SocketFlags, SocketType, bind, connect as connect_to, getpeername, getsockname,
+    socket_with, sockopt,
 };
 
 use super::answer::{Failure, Step};
-use super::job::SocketOwners;
 use super::patience::Patience;
+use super::server_sockets::ServerSockets;
 
 /// The most addresses of one name that are tried.
 const MOST_OF_A_NAME: usize = 16;
-const ROOT: u32 = 0;
 /// The pause before a Unix socket whose queue is full is tried again.
 const RETRY: Duration = Duration::from_millis(10);
 
@@ -42,12 +41,12 @@ pub(crate) struct Connected {
 /// What was tried, and why each failed.
 pub(crate) fn connect(
     source: &ConnectSource,
-    owners: &SocketOwners,
+    sockets: &ServerSockets,
     patience: Patience<'_>,
 ) -> Result<Connected, Failure> {
-    let mut attempts = Attempts { owners: owners.clone(), ..Attempts::default() };
+    let mut attempts = Attempts::default();
     for address in &source.addresses {
-        if let Some(connected) = attempts.of(address, source, patience) {
+        if let Some(connected) = attempts.of(address, source, sockets, patience) {
             return Ok(connected);
         }
         if patience.is_over() {
@@ -60,8 +59,6 @@ pub(crate) fn connect(
 /// What was tried in vain.
 #[derive(Default)]
 struct Attempts {
-    /// Who may be the server of a Unix socket, beside root.
-    owners: SocketOwners,
     texts: Vec<String>,
     connected_somewhere: bool,
     all_timed_out: Option<bool>,
@@ -72,16 +69,12 @@ impl Attempts {
         &mut self,
         address: &ServerAddress,
         source: &ConnectSource,
+        sockets: &ServerSockets,
         patience: Patience<'_>,
     ) -> Option<Connected> {
         let ServerAddress::Tcp { host, port } = address else {
             let ServerAddress::Unix(path) = address else { return None };
-            let connected = unix(path, source, patience).and_then(|connected| {
-                self.owners
-                    .get(path)
-                    .map_or(Ok(()), |owner| refuse_others(&connected.socket, *owner))?;
-                Ok(connected)
-            });
+            let connected = unix(path, source, sockets, patience);
             return self.note(&address.to_string(), true, connected);
         };
         let found = match look_up(host, *port, source.source) {
@@ -179,9 +172,14 @@ fn refuse_oneself(socket: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-fn unix(path: &str, source: &ConnectSource, patience: Patience<'_>) -> io::Result<Connected> {
+fn unix(
+    path: &str,
+    source: &ConnectSource,
+    sockets: &ServerSockets,
+    patience: Patience<'_>,
+) -> io::Result<Connected> {
     let patience = patience.at_most(source.connect_timeout);
-    let address = SocketAddrUnix::new(path)?;
+    let address = sockets.address(path)?;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, FLAGS, None)?;
     // Where its queue is full, a socket of this family does not connect later.
     while let Err(error) = connect_to(&socket, &address) {
@@ -190,19 +188,8 @@ fn unix(path: &str, source: &ConnectSource, patience: Patience<'_>) -> io::Resul
         }
         patience.pause(RETRY)?;
     }
+    sockets.refuse_others(path, &socket)?;
     Ok(Connected { socket, peer: format!("unix:{path}"), transport: "unix", host: None })
-}
-
-/// The password is for the owner of the socket, and for root, who listens for services (systemd.socket(5)).
-fn refuse_others(socket: &OwnedFd, owner: u32) -> io::Result<()> {
-    let server = sockopt::socket_peercred(socket)?.uid.as_raw();
-    if server == ROOT || server == owner {
-        return Ok(());
-    }
-    Err(io::Error::other(format!(
-        "its server runs as user {server}, but the socket belonged to user {owner}; nothing was sent; try again, or have \
-         the server run as the owner of its socket or as root"
-    )))
 }
 
 #[cfg(test)]
@@ -236,7 +223,7 @@ mod tests {
     /// What comes of it within a time.
     fn connected(source: &ConnectSource, within: Duration) -> Result<Connected, Failure> {
         let (link, _supervisor) = UnixStream::pair().unwrap();
-        connect(source, &SocketOwners::new(), Patience::new(link.as_fd(), within))
+        connect(source, &ServerSockets::default(), Patience::new(link.as_fd(), within))
     }
 
     const LONG: Duration = Duration::from_secs(60);
@@ -253,15 +240,6 @@ mod tests {
         ];
         let connected = connected(&source(addresses), LONG).unwrap();
         assert_eq!((connected.peer, connected.transport), (format!("unix:{path}"), "unix"));
-    }
-
-    #[test]
-    fn the_server_of_a_socket_is_its_owner_or_root() {
-        let (ours, _server) = UnixStream::pair().unwrap();
-        let (socket, own) = (OwnedFd::from(ours), rustix::process::geteuid().as_raw());
-        assert!(refuse_others(&socket, own).is_ok());
-        let others = refuse_others(&socket, own + 1);
-        assert_eq!(others.is_ok(), own == ROOT, "{others:?}");
     }
 
     #[test]

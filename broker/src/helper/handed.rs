@@ -1,4 +1,5 @@
-//! What a helper is handed beside its job: secrets and certificates, each in memory that nobody can change.
+//! What a helper is handed beside its job: secrets and certificates, each in memory that nobody can change, and the
+//! sockets of servers.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
@@ -12,7 +13,7 @@ use super::secret::{MAX_SECRET, Secret};
 /// The largest file of certificates: some seven times those of all public authorities.
 pub(crate) const MAX_CERTIFICATES: usize = 1 << 20;
 
-/// What a piece of memory holds.
+/// What a descriptor is: memory, but for the last.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Handed {
     /// The password of the log-in.
@@ -23,6 +24,8 @@ pub(crate) enum Handed {
     Certificate,
     /// The private key of that.
     Key,
+    /// The Unix socket of a server that is sent the password, with O_PATH.
+    Socket,
 }
 
 /// All of it, read.
@@ -32,14 +35,17 @@ pub(crate) struct Memories {
     pub(crate) authorities: Vec<u8>,
     pub(crate) certificate: Vec<u8>,
     pub(crate) key: Option<Secret>,
+    /// In their order.
+    pub(crate) sockets: Vec<OwnedFd>,
 }
 
 impl Handed {
-    const ALL: [(Self, &str); 4] = [
+    const ALL: [(Self, &str); 5] = [
         (Self::Password, "password"),
         (Self::Authorities, "ca"),
         (Self::Certificate, "client_certificate"),
         (Self::Key, "client_key"),
+        (Self::Socket, "socket"),
     ];
 
     /// What a job calls it.
@@ -53,7 +59,7 @@ impl Handed {
 }
 
 impl Memories {
-    /// Reads what a job says that its descriptors hold, and closes them.
+    /// Reads what a job says that its descriptors hold, and closes them; sockets stay open.
     ///
     /// # Errors
     /// InvalidInput if they are not as many; as [`read`].
@@ -68,6 +74,7 @@ impl Memories {
                 Handed::Key => memories.key = Some(Secret::read(&memory)?),
                 Handed::Authorities => memories.authorities = certificates(&memory)?,
                 Handed::Certificate => memories.certificate = certificates(&memory)?,
+                Handed::Socket => memories.sockets.push(memory),
             }
         }
         Ok(memories)

@@ -28,6 +28,7 @@ mod relay;
 mod sasl;
 mod script;
 pub(crate) mod secret;
+mod server_sockets;
 mod server_words;
 mod smtp;
 mod socks5;
@@ -38,7 +39,7 @@ mod stream;
 mod test_server;
 mod tls;
 
-use std::io::{ErrorKind, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
@@ -61,6 +62,7 @@ use job::{Encryption, Job, MAX_JOB};
 use new_connection::NewConnection;
 use patience::Patience;
 use relay::Relay;
+use server_sockets::ServerSockets;
 use stream::Stream;
 use tls::{Handover, TlsSession};
 
@@ -121,9 +123,12 @@ fn ports(job: &Job) -> Vec<u16> {
 
 /// Connects, encrypts and logs in, and leaves the encryption to the kernel where that is to be.
 fn serve(job: &Job, memories: Vec<OwnedFd>, patience: Patience<'_>) -> Result<Made, Failure> {
-    let memories = Memories::read(&job.handed, memories)
-        .map_err(|error| Failure::new(Step::Begin, error.to_string()))?;
-    let connected = connect::connect(&job.connect, &job.owners, patience)?;
+    let begins = |error: io::Error| Failure::new(Step::Begin, error.to_string());
+    let mut memories = Memories::read(&job.handed, memories).map_err(begins)?;
+    let sockets = std::mem::take(&mut memories.sockets);
+    let sockets = ServerSockets::of(&job.owners, sockets).map_err(begins)?;
+    let connected = connect::connect(&job.connect, &sockets, patience)?;
+    drop(sockets);
     let mut stream = Stream::new(&connected.socket, patience);
     if let Some(encryption) = job.tls {
         encrypt(job, encryption, &memories, &connected, &mut stream, patience)?;

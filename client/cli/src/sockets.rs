@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fdbroker_host::server_socket_owner;
+use fdbroker_host::server_socket;
 use fdbroker_policy::{Policy, ServerAddress, Source, Uid};
 use fdbroker_types::quoted;
 use rustix::process::geteuid;
@@ -19,7 +19,7 @@ pub(crate) fn note_open_directories(shown: &str, policy: &Policy) {
         for address in &connect.addresses {
             let ServerAddress::Unix(path) = address else { continue };
             let own = Uid(geteuid().as_raw());
-            if let Err(fault) = server_socket_owner(Path::new(path), own) {
+            if let Err(fault) = server_socket(Path::new(path), own) {
                 note(shown, resource, format_args!("{}: {fault}", quoted(path)));
             }
         }

@@ -8,6 +8,7 @@ mod acl;
 mod way;
 
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use fdbroker_policy::{Account, Uid};
@@ -34,6 +35,16 @@ enum Problem {
     Unreadable(Errno),
 }
 
+/// The Unix socket of a server, as it was judged. What is connected to must be this one: by its path, another can be
+/// found by then.
+#[derive(Debug)]
+pub struct ServerSocket {
+    /// Who owns it. Its server is root or this user.
+    pub owner: Uid,
+    /// The socket itself, opened with O_PATH.
+    pub socket: OwnedFd,
+}
+
 /// Whom to trust on the way.
 struct Judge {
     own: Uid,
@@ -45,20 +56,20 @@ struct Judge {
 const FIRST_ORDINARY_USER: u32 = 1000;
 const OTHERS_WRITE: u32 = 0o002;
 
-/// Returns the owner of the socket at this absolute path, or `None` if it is not there. Its server is root or this owner.
+/// Returns the socket at this absolute path, or `None` if it is not there.
 ///
 /// # Errors
 /// Why the broker of the user `own` is to send no password there: others could have made the socket, or could exchange it.
-pub fn server_socket_owner(path: &Path, own: Uid) -> Result<Option<Uid>, SocketFault> {
+pub fn server_socket(path: &Path, own: Uid) -> Result<Option<ServerSocket>, SocketFault> {
     let unreadable = |(place, errno)| SocketFault { place, problem: Problem::Unreadable(errno) };
     let way = way(path).map_err(unreadable)?;
-    let owner = way.socket.map(|stat| Uid(stat.st_uid));
-    let judge = Judge { own, owner };
+    let socket = way.socket.map(|(socket, stat)| ServerSocket { owner: Uid(stat.st_uid), socket });
+    let judge = Judge { own, owner: socket.as_ref().map(|socket| socket.owner) };
     let fault = way.places.into_iter().rev().find_map(|place| {
         let problem = judge.problem(&place)?;
         Some(SocketFault { place: place.path, problem })
     });
-    fault.map_or(Ok(owner), Err)
+    fault.map_or(Ok(socket), Err)
 }
 
 impl Judge {

@@ -32,7 +32,7 @@ pub(super) struct Place {
 #[derive(Default)]
 pub(super) struct Way {
     pub(super) places: Vec<Place>,
-    pub(super) socket: Option<Stat>,
+    pub(super) socket: Option<(OwnedFd, Stat)>,
 }
 
 /// Walks to what is at this absolute path.
@@ -93,7 +93,7 @@ impl Walk {
             }
             FileType::Symlink => self.follow(&entry, stat, name).map(|()| true),
             _ if self.ahead.is_empty() => {
-                self.way.socket = Some(stat);
+                self.way.socket = Some((entry, stat));
                 Ok(false)
             }
             _ => Err(Errno::NOTDIR),

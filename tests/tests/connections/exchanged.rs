@@ -5,8 +5,12 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
-use fdbroker_tests::{Daemon, Postgres, is_root, skip};
+use fdbroker_tests::{Daemon, Postgres, is_root, request, skip};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::resource::{SLOT, current_user, daemon, failure, unix};
 
@@ -45,6 +49,54 @@ fn a_user_who_exchanges_a_socket_gets_no_password() {
         server.set_nonblocking(true).unwrap();
         assert_eq!(server.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "nobody came");
     }
+}
+
+/// A system account's directory, where its group may write, and two sockets on which root listens: the account's, and a
+/// user's. Another thread exchanges them as long as the connections last.
+#[test]
+fn a_member_of_the_servers_group_who_exchanges_its_socket_gets_no_password() {
+    let what = "a member of the server's group who exchanges its socket gets no password";
+    if !is_root() {
+        return skip(what, "only root can be others");
+    }
+    let directory = fdbroker_tests::Directory::new();
+    let place = directory.join("run");
+    fs::create_dir(&place).unwrap();
+    give(&place, Some(SYSTEM), Some(SYSTEM));
+    fs::set_permissions(&place, Permissions::from_mode(0o2775)).unwrap();
+    let [socket, other] = ["socket", "other"].map(|name| place.join(name));
+    let [servers, users] = [(&socket, SYSTEM), (&other, ALICE)].map(|(path, owner)| {
+        let listener = UnixListener::bind(path).unwrap();
+        give(path, Some(owner), Some(owner));
+        fs::set_permissions(path, Permissions::from_mode(0o666)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        listener
+    });
+    let daemon = daemon(&format!("\"unix:{}\"", socket.display()), "hunter2", "");
+    let done = AtomicBool::new(false);
+    let (came, stolen) = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                renameat_with(CWD, &socket, CWD, &other, RenameFlags::EXCHANGE).unwrap();
+                thread::yield_now();
+            }
+        });
+        let (mut came, mut stolen) = (0, 0);
+        let mut peer = daemon.connect();
+        for _ in 0..60 {
+            peer.send(&request::get(SLOT), &[]);
+            // Each hangs up at once, if somebody comes.
+            while !peer.is_answered(Duration::from_millis(1)) {
+                came += u32::from(servers.accept().is_ok());
+                stolen += u32::from(users.accept().is_ok());
+            }
+            assert_eq!(peer.answer().errno(), libc::EIO);
+        }
+        done.store(true, Ordering::Relaxed);
+        (came, stolen)
+    });
+    assert_eq!(stolen, 0, "connections that the user's socket had");
+    assert!(came > 0, "the server's socket is found at times: {}", daemon.log().text());
 }
 
 #[test]

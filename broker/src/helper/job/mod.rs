@@ -41,8 +41,9 @@ pub(crate) struct Job {
     pub(crate) owners: SocketOwners,
 }
 
-/// The owner of the socket, by its path: nobody but this user and root may be the server there.
-pub(crate) type SocketOwners = BTreeMap<String, u32>;
+/// The owner of the socket, by its path: nobody but this user and root may be the server there. `None` if there was no
+/// socket. The others come beside the job, in this order.
+pub(crate) type SocketOwners = BTreeMap<String, Option<u32>>;
 
 /// The longest message: 16 addresses, and two names or the steps of a script.
 pub(crate) const MAX_JOB: usize = 16 * 1024;
@@ -60,6 +61,8 @@ const TLS: &str = "tls";
 const HANDED: &str = "handed";
 /// Once for each Unix socket with an owner to look for.
 const OWNER: &str = "owner";
+/// In the place of the owner of a socket that is not there.
+const MISSING: &str = "none";
 /// The kind of the log-in, as the policy calls it.
 const AUTH: &str = "auth";
 /// Before the key of what that kind is told.
@@ -109,6 +112,7 @@ impl Job {
             push(&mut bytes, HANDED, handed.name().as_bytes())?;
         }
         for (path, owner) in owners {
+            let owner = owner.map_or(MISSING.to_owned(), |owner| owner.to_string());
             push(&mut bytes, OWNER, format!("{owner} {path}").as_bytes())?;
         }
         if let Some(auth) = &connect.auth {
@@ -163,7 +167,8 @@ impl Reader {
             HANDED => self.handed.push(Handed::of(value)?),
             OWNER => {
                 let (owner, path) = value.split_once(' ')?;
-                self.owners.insert(path.to_owned(), owner.parse().ok()?);
+                let owner = if owner == MISSING { None } else { Some(owner.parse().ok()?) };
+                self.owners.insert(path.to_owned(), owner);
             }
             AUTH => self.auth = Some(value.to_owned()),
             _ => self.values.add(name.strip_prefix(AUTH_VALUE)?, value),
@@ -236,7 +241,10 @@ mod tests {
                 kernel: true,
             }),
             handed: vec![Handed::Password, Handed::Authorities, Handed::Certificate, Handed::Key],
-            owners: SocketOwners::from([("/run/a b".to_owned(), 101)]),
+            owners: SocketOwners::from([
+                ("/run/a b".to_owned(), Some(101)),
+                ("/run/c".to_owned(), None),
+            ]),
         }
     }
 

@@ -1,10 +1,11 @@
 //! Opens connections: has a helper make each, with credentials and certificates as they are at that moment.
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use fdbroker_host::{Stamp, server_socket_owner};
+use fdbroker_host::{ServerSocket, Stamp, server_socket};
 use fdbroker_policy::{Auth, ConnectSource, ServerAddress, Tls, Uid};
 use fdbroker_types::quoted;
 use fdbroker_wire::connection::OUTPUT;
@@ -64,9 +65,7 @@ impl ConnectOpener {
         let charge = relays.charge_after_look(Account::User(user));
         charge.map(Some).ok_or_else(|| {
             let most = relays.most_of_a_user();
-            busy(format!(
-                "user {user} has {most} connections with TLS, and no user may have more"
-            ))
+            busy(format!("user {user} has {most} connections with TLS, and no user may have more"))
         })
     }
 
@@ -90,8 +89,9 @@ impl ConnectOpener {
         let began = Instant::now();
         let place = self.place(charge)?;
         let failed = |text| OpenFailure { errno: Errno::IO, text };
-        let owners = self.socket_owners().map_err(failed)?;
-        let handed = self.handed().map_err(failed)?;
+        let mut handed = self.handed().map_err(failed)?;
+        let (owners, sockets) = self.server_sockets().map_err(failed)?;
+        handed.extend(sockets.into_iter().map(|socket| (Handed::Socket, socket)));
         let made = self
             .helpers
             .connect(&self.connect, (&handed, owners), place, (self.within, abandonment))
@@ -126,22 +126,26 @@ impl ConnectOpener {
         Ok(Made { payload: with_output(made.payload, &output)?, ..made })
     }
 
-    /// Returns who owns each socket that is sent a password, if no others could have made it. One that is not there yet
-    /// counts as root's: it is judged when it is there.
-    fn socket_owners(&self) -> Result<SocketOwners, String> {
+    /// Returns each socket that is sent a password, in the order of their paths, and who owns it, if no others could have
+    /// made it. The helper connects to no other, and to none that is not there yet.
+    fn server_sockets(&self) -> Result<(SocketOwners, Vec<OwnedFd>), String> {
         if self.connect.password().is_none() {
-            return Ok(SocketOwners::new());
+            return Ok(Default::default());
         }
         let own = Uid(geteuid().as_raw());
-        let owner = |address: &ServerAddress| match address {
+        let socket = |address: &ServerAddress| match address {
             ServerAddress::Unix(path) => {
-                let owner = server_socket_owner(Path::new(path), own);
-                let owner = owner.map(|owner| (path.clone(), owner.unwrap_or(Uid::ROOT).0));
-                Some(owner.map_err(|fault| format!("{}: {fault}", quoted(path))))
+                let socket = server_socket(Path::new(path), own);
+                let socket = socket.map(|socket| (path.clone(), socket));
+                Some(socket.map_err(|fault| format!("{}: {fault}", quoted(path))))
             }
             ServerAddress::Tcp { .. } => None,
         };
-        self.connect.addresses.iter().filter_map(owner).collect()
+        let judged = self.connect.addresses.iter().filter_map(socket);
+        let judged = judged.collect::<Result<BTreeMap<_, _>, String>>()?;
+        let owner = |socket: &Option<ServerSocket>| socket.as_ref().map(|socket| socket.owner.0);
+        let owners = judged.iter().map(|(path, socket)| (path.clone(), owner(socket))).collect();
+        Ok((owners, judged.into_values().flatten().map(|judged| judged.socket).collect()))
     }
 
     /// Returns what the helper is handed beside its job. The password of a program is the program's alone.
