@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use fdbroker_tests::{
@@ -36,7 +37,9 @@ fn a_client_starts_it_and_the_journal_has_what_was_decided() {
     manager.succeed(&["systemctl", "start", SOCKET]);
     assert_eq!(manager.property(SERVICE, "ActiveState"), "inactive");
 
-    // Connecting starts it.
+    // Connecting starts it, also where nobody allows anything to the one that connects.
+    let refused = manager.run_as(12345, &["fdbroker", "get", "10/3"]);
+    assert_eq!(refused.status.code(), Some(3), "{refused:?}");
     let added = manager.run_with("kept", &["fdbroker", "add", "10/3", "--payload", "-"]);
     assert!(added.status.success(), "{added:?}\n{}", status(&manager));
     assert_eq!(manager.succeed(&["fdbroker", "get", "10/3"]), "kept");
@@ -274,6 +277,57 @@ fn a_service_has_what_its_unit_is_allowed_and_nobody_else_has() {
     assert_eq!(granted["FDBROKER_UNIT"], "vpn@one.service");
     let listed = &["/usr/local/bin/fdbroker", "list"];
     assert_eq!(run_in("any.service", listed), Some(0));
+    manager.end();
+}
+
+/// A service of a user, which calls itself as one of the system's that has rights.
+const OF_A_USER: &str = "[Service]
+Type=oneshot
+ExecStart=sh -c 'fdbroker get 10/3; echo $? >/tmp/by-its-name; fdbroker get 10/4; echo $? >/tmp/by-its-user'
+";
+
+#[test]
+fn a_service_of_a_user_has_what_its_user_may_whatever_it_calls_itself() {
+    let policy = format!(
+        "{BY_UNIT}
+[[rules]]
+id = \"the own services of this user may get\"
+allow = [\"get\"]
+slots = [\"services/4\"]
+user = 1
+unit = \"user@1.service\"
+"
+    );
+    let manager = match ServiceManager::boot(&policy) {
+        Ok(manager) => manager,
+        Err(reason) => return skip("rights of a user's own services", &reason),
+    };
+    manager.succeed(&["systemctl", "start", SOCKET]);
+    let units = manager.path("/etc/systemd/user");
+    fs::write(units.join("vpn@one.service"), OF_A_USER).unwrap();
+    let wanted = units.join("default.target.wants");
+    fs::create_dir_all(&wanted).unwrap();
+    symlink("../vpn@one.service", wanted.join("vpn@one.service")).unwrap();
+    // Without the service that makes it when somebody logs in.
+    manager.succeed(&["install", "-d", "-m", "700", "-o", "1", "-g", "1", "/run/user/1"]);
+    let drop_in = manager.path("/etc/systemd/system/user@1.service.d");
+    fs::create_dir_all(&drop_in).unwrap();
+    let alone = "[Unit]\nRequires=\n[Service]\nPAMName=\nEnvironment=XDG_RUNTIME_DIR=/run/user/1\n";
+    fs::write(drop_in.join("alone.conf"), alone).unwrap();
+    manager.succeed(&["systemctl", "daemon-reload"]);
+    let started = manager.run(&["systemctl", "start", "user@1.service"]);
+    assert!(started.status.success(), "{:?}", manager.journal("user@1.service"));
+    let said = |file: &str| {
+        wait_for("the user's service has asked", || {
+            let said = fs::read_to_string(manager.path(file)).ok();
+            said.filter(|said| said.ends_with('\n'))
+        })
+    };
+    assert_eq!(said("/tmp/by-its-name"), "3\n", "{}", status(&manager));
+    // It may get what is in the slot, where nothing is.
+    assert_eq!(said("/tmp/by-its-user"), "4\n", "{}", status(&manager));
+    let refused = wait_for_record(&manager, "refused", "get");
+    assert_eq!(refused["FDBROKER_UNIT"], "user@1.service");
     manager.end();
 }
 
