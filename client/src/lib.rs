@@ -52,7 +52,7 @@ pub use deposit::{Deposit, ManyDeposits, NewDeposit};
 pub use error::{Attempt, Error, Feature, Operation};
 pub use fdbroker_wire::claim::{Claimed, Event, Mode, State, What};
 pub use fdbroker_wire::connection;
-pub use fdbroker_wire::version2::{Entry as Listed, Found, Kind, Route};
+pub use fdbroker_wire::version2::{Entry as Listed, Found, Inspected, Kind, Route};
 pub use fdbroker_wire::{Connection, Errno, Index, Info, MAX_PAYLOAD, NotANumber, Slot, Tag};
 pub use polled::{Outcome, Polled, Ticket};
 pub use transport::connector::{Connector, default_socket};

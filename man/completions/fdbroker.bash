@@ -46,11 +46,17 @@ _fdbroker() {
             fdbroker,purge)
                 cmd="fdbroker__subcmd__purge"
                 ;;
+            fdbroker,quota)
+                cmd="fdbroker__subcmd__quota"
+                ;;
             fdbroker,reload)
                 cmd="fdbroker__subcmd__reload"
                 ;;
             fdbroker,revoke)
                 cmd="fdbroker__subcmd__revoke"
+                ;;
+            fdbroker,sessions)
+                cmd="fdbroker__subcmd__sessions"
                 ;;
             fdbroker,status)
                 cmd="fdbroker__subcmd__status"
@@ -91,11 +97,17 @@ _fdbroker() {
             fdbroker__subcmd__help,purge)
                 cmd="fdbroker__subcmd__help__subcmd__purge"
                 ;;
+            fdbroker__subcmd__help,quota)
+                cmd="fdbroker__subcmd__help__subcmd__quota"
+                ;;
             fdbroker__subcmd__help,reload)
                 cmd="fdbroker__subcmd__help__subcmd__reload"
                 ;;
             fdbroker__subcmd__help,revoke)
                 cmd="fdbroker__subcmd__help__subcmd__revoke"
+                ;;
+            fdbroker__subcmd__help,sessions)
+                cmd="fdbroker__subcmd__help__subcmd__sessions"
                 ;;
             fdbroker__subcmd__help,status)
                 cmd="fdbroker__subcmd__help__subcmd__status"
@@ -113,7 +125,7 @@ _fdbroker() {
 
     case "${cmd}" in
         fdbroker)
-            opts="-h -V --socket --trust-uid --trust-anyone --timeout --policy --help --version get add del tag list exec reload purge status leases revoke check explain who help"
+            opts="-h -V --socket --trust-uid --trust-anyone --timeout --policy --help --version get add del tag list exec reload purge status sessions quota leases revoke check explain who help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -375,7 +387,7 @@ _fdbroker() {
             return 0
             ;;
         fdbroker__subcmd__help)
-            opts="get add del tag list exec reload purge status leases revoke check explain who help"
+            opts="get add del tag list exec reload purge status sessions quota leases revoke check explain who help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -528,6 +540,20 @@ _fdbroker() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        fdbroker__subcmd__help__subcmd__quota)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         fdbroker__subcmd__help__subcmd__reload)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -543,6 +569,20 @@ _fdbroker() {
             return 0
             ;;
         fdbroker__subcmd__help__subcmd__revoke)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        fdbroker__subcmd__help__subcmd__sessions)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -688,6 +728,36 @@ _fdbroker() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        fdbroker__subcmd__quota)
+            opts="-h --json --socket --trust-uid --trust-anyone --timeout --policy --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --trust-uid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --policy)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         fdbroker__subcmd__reload)
             opts="-h --signal --socket --trust-uid --trust-anyone --timeout --policy --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -733,6 +803,36 @@ _fdbroker() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --trust-uid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --policy)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        fdbroker__subcmd__sessions)
+            opts="-h --json --socket --trust-uid --trust-anyone --timeout --policy --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -4,7 +4,7 @@ use crate::pattern::Pattern;
 use crate::policy::Parts;
 use crate::rights::Rights;
 use crate::rule::{Rule, Who};
-use crate::{Accept, Durability, Policy, Rates, Right, Tag, TagSettings, Uid, Validity};
+use crate::{Accept, Durability, Policy, Rates, Tag, TagSettings, Uid, Validity};
 
 /// The id of the only rule of the built-in policy.
 pub const BUILT_IN_RULE: &str = "built-in: the user that started the broker";
@@ -27,7 +27,7 @@ pub fn built_in(owner: Uid) -> Policy {
 fn rule(owner: Uid) -> Rule {
     Rule {
         id: BUILT_IN_RULE.to_owned(),
-        allow: Rights::of_slots().with(Right::Operate),
+        allow: Rights::of_slots().and(Rights::of_broker()),
         deny: Rights::NONE,
         slots: Box::new([Pattern::Everything]),
         who: Who { users: Some(Box::new([owner])), ..Who::default() },
@@ -49,7 +49,7 @@ fn tag(id: Tag) -> TagSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Gid, Index, Moment, Peer, Slot, Target, Verdict};
+    use crate::{Gid, Index, Moment, Peer, Right, Slot, Target, Verdict};
 
     const OWNER: Uid = Uid(1000);
     const NOW: Moment = Moment::new(0, 0);
@@ -65,7 +65,7 @@ mod tests {
     fn target(right: Right, tag: i16) -> Target {
         match right {
             Right::Tag | Right::Claim => Target::Tag(slot(tag).tag),
-            Right::Operate => Target::Broker,
+            Right::Inspect | Right::Operate => Target::Broker,
             _ => Target::Slot(slot(tag)),
         }
     }

@@ -31,7 +31,7 @@ impl RuleIndex {
         for (position, rule) in rules.iter().enumerate() {
             let Some(number) = RuleNumber::new(position) else { break };
             rule.slots.iter().for_each(|pattern| draft.add(*pattern, number));
-            if rule.rights().contains(Right::Operate) {
+            if rule.is_of_broker() {
                 draft.broker.push(number);
             }
         }

@@ -4,7 +4,7 @@ use crate::Right;
 
 /// A set of rights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rights(u8);
+pub struct Rights(u16);
 
 impl Rights {
     /// No right.
@@ -13,6 +13,11 @@ impl Rights {
     /// Every right to a slot, and to a tag.
     pub fn of_slots() -> Self {
         Right::ALL.into_iter().filter(|right| !right.is_of_broker()).collect()
+    }
+
+    /// Every right to the broker itself.
+    pub fn of_broker() -> Self {
+        Right::ALL.into_iter().filter(|right| right.is_of_broker()).collect()
     }
 
     /// The set with this right added.
@@ -57,7 +62,7 @@ impl FromIterator<Right> for Rights {
     }
 }
 
-const fn bit(right: Right) -> u8 {
+const fn bit(right: Right) -> u16 {
     1 << right as u8
 }
 
@@ -73,10 +78,11 @@ mod tests {
     }
 
     #[test]
-    fn the_rights_to_slots_are_all_but_the_one_to_the_broker() {
+    fn the_rights_to_slots_are_all_but_those_to_the_broker() {
         let others: Vec<_> =
             Right::ALL.into_iter().filter(|right| !Rights::of_slots().contains(*right)).collect();
-        assert_eq!(others, [Right::Operate]);
+        assert_eq!(others, [Right::Inspect, Right::Operate]);
+        assert_eq!(others, Rights::of_broker().iter().collect::<Vec<_>>());
     }
 
     #[test]

@@ -56,6 +56,11 @@ impl Rule {
         self.allow.and(self.deny)
     }
 
+    /// Whether it says something about a right to the broker itself.
+    pub fn is_of_broker(&self) -> bool {
+        !self.rights().common(Rights::of_broker()).is_empty()
+    }
+
     /// Whether it says something about a right to a target, given that its tag is declared.
     pub fn concerns(&self, right: Right, target: Target) -> bool {
         self.rights().contains(right) && self.covers(right, target)
@@ -64,7 +69,7 @@ impl Rule {
     /// Whether it covers what a right counts of.
     pub fn covers(&self, right: Right, target: Target) -> bool {
         let target = target.for_right(right);
-        let of_broker = target == Target::Broker && self.rights().contains(Right::Operate);
+        let of_broker = target == Target::Broker && self.is_of_broker();
         of_broker || self.slots.iter().any(|pattern| pattern.covers(target))
     }
 }

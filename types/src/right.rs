@@ -20,7 +20,9 @@ pub enum Right {
     Replace,
     /// See that there is something in the slot, what it is called and of which kind it is.
     List,
-    /// Reload, purge, ask how the broker is. Counts of the broker, not of a slot.
+    /// See all that the broker has: its deposits, connections and leases, and how it is. Counts of the broker, not of a slot.
+    Inspect,
+    /// Reload, purge, revoke, ask how the broker is. Counts of the broker, not of a slot.
     Operate,
 }
 
@@ -30,7 +32,7 @@ pub struct UnknownRight;
 
 impl Right {
     /// Every right, in the order of the reference.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Get,
         Self::Add,
         Self::Del,
@@ -38,6 +40,7 @@ impl Right {
         Self::Claim,
         Self::Replace,
         Self::List,
+        Self::Inspect,
         Self::Operate,
     ];
 
@@ -52,6 +55,7 @@ impl Right {
             Self::Claim => "claim",
             Self::Replace => "replace",
             Self::List => "list",
+            Self::Inspect => "inspect",
             Self::Operate => "operate",
         }
     }
@@ -59,7 +63,7 @@ impl Right {
     /// Whether it counts of the broker, and not of slots. `"*"` does not include it.
     #[must_use]
     pub const fn is_of_broker(self) -> bool {
-        matches!(self, Self::Operate)
+        matches!(self, Self::Inspect | Self::Operate)
     }
 
     /// Whether it counts of a whole tag: a rule that covers a part of one says nothing about it.

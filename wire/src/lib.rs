@@ -15,6 +15,7 @@ mod decode;
 mod fault;
 mod fields;
 mod frame;
+mod inspected;
 pub mod many;
 mod message;
 pub mod named;

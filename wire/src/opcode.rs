@@ -28,7 +28,7 @@ pub const LIST: i16 = 66;
 pub const LISTING: i16 = 67;
 /// Asks the broker to read its policy again.
 pub const RELOAD: i16 = 68;
-/// Answers a [`RELOAD`], a [`PURGE`], a [`STATUS`], [`LEASES`] and an [`END_LEASE`].
+/// Answers a [`RELOAD`], a [`PURGE`], a [`STATUS`], [`LEASES`], an [`END_LEASE`] and an [`INSPECT`].
 pub const REPORT: i16 = 69;
 /// Asks to delete deposits of any owner.
 pub const PURGE: i16 = 70;
@@ -60,6 +60,8 @@ pub const EVENT: i16 = 85;
 pub const LEASES: i16 = 86;
 /// Asks to end a lease.
 pub const END_LEASE: i16 = 88;
+/// Asks for all deposits, connections or users.
+pub const INSPECT: i16 = 90;
 /// The first opcode that is never served to a peer.
 pub const FIRST_PRIVATE: i16 = 96;
 /// The supervisor's answer to a worker that asks for a resource.

@@ -8,8 +8,8 @@ pub const MAX_TEXT: usize = 1024;
 pub const MAX_DESCRIPTORS: usize = 253;
 /// The room that one answer of version 1 can take: an ADD with the largest payload.
 pub const MAX_ANSWER: usize = ADD_HEAD + MAX_PAYLOAD;
-/// What the worker puts before each payload that it deposits with the supervisor, in bytes.
-pub const MAX_RECORD: usize = 16;
+/// The most that the worker puts before a payload that it deposits with the supervisor, in bytes.
+pub const MAX_RECORD: usize = 30 + 255;
 
 /// Sizes of the fixed parts, in bytes.
 pub(crate) const HELLO_SIZE: usize = 16;

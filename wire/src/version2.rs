@@ -9,6 +9,7 @@
 
 pub use fdbroker_types::Kind;
 
+pub use crate::inspected::Inspected;
 pub use crate::route::Route;
 
 use crate::fields::{Body, Fields};
@@ -33,8 +34,11 @@ impl Features {
     pub const MANY: Self = Self(4);
     /// CLAIM, RELEASE, READY and WITHDRAW; and being told by EVENT.
     pub const CLAIM: Self = Self(8);
+    /// INSPECT.
+    pub const INSPECT: Self = Self(16);
     /// All that are specified.
-    pub const ALL: Self = Self(Self::LISTING.0 | Self::OPERATE.0 | Self::MANY.0 | Self::CLAIM.0);
+    pub const ALL: Self =
+        Self(Self::LISTING.0 | Self::OPERATE.0 | Self::MANY.0 | Self::CLAIM.0 | Self::INSPECT.0);
 
     /// The features of a HEL, those that nobody knows included.
     pub const fn from_flags(flags: i32) -> Self {
@@ -87,6 +91,13 @@ pub enum Request {
     },
     /// END_LEASE: end the lease of this number.
     EndLease(u64),
+    /// INSPECT: which of these are there? As many as a report has room for.
+    Inspect {
+        /// Of which sort.
+        what: Inspected,
+        /// Only those behind the one that had this number; 0 for the first ones.
+        after: u64,
+    },
 }
 
 /// What a broker answers when it does not fail.
@@ -96,7 +107,7 @@ pub enum Answer {
     Found(Found),
     /// LISTING answers LIST.
     Listing(Listing),
-    /// REPORT answers RELOAD, PURGE, STATUS, LEASES and END_LEASE.
+    /// REPORT answers RELOAD, PURGE, STATUS, LEASES, END_LEASE and INSPECT.
     Report(Report),
 }
 
@@ -262,6 +273,10 @@ impl Request {
                 out.u64(number);
                 opcode::END_LEASE
             }
+            Self::Inspect { what, after } => {
+                out.i16(what.number()).i16(0).i32(0).u64(after);
+                opcode::INSPECT
+            }
         };
         extended(op, out)
     }
@@ -282,6 +297,7 @@ impl Request {
                 | opcode::STATUS
                 | opcode::LEASES
                 | opcode::END_LEASE
+                | opcode::INSPECT
         ) {
             return Err(UNKNOWN);
         }
@@ -308,6 +324,12 @@ impl Request {
             opcode::STATUS => Self::Status,
             opcode::LEASES => Self::Leases { after: fields.u64()? },
             opcode::END_LEASE => Self::EndLease(fields.u64()?),
+            opcode::INSPECT => {
+                let what = Inspected::from_number(fields.i16()?)?;
+                fields.i16()?;
+                fields.i32()?;
+                Self::Inspect { what, after: fields.u64()? }
+            }
             _ => return None,
         };
         fields.end().map(|()| request)

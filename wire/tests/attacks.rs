@@ -115,7 +115,7 @@ fn a_body_or_payload_of_the_largest_size_is_waited_for_and_one_byte_more_ends_th
         assert_eq!(limits.message(), 8 + limits.body);
     }
     let sizes = [Limits::PEER, Limits::CONTROL].map(|limits| (limits.payload, limits.body));
-    assert_eq!(sizes, [(32 << 10, 64 << 10), ((32 << 10) + 16, 17 << 20)]);
+    assert_eq!(sizes, [(32 << 10, 64 << 10), ((32 << 10) + 285, 17 << 20)]);
 }
 
 #[test]

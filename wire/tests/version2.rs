@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use fdbroker_wire::version2::{
-    Answer, Entry, Features, Found, Kind, Listing, MAX_NAME, MAX_REPORT, Name, Report, Request,
-    Route, greeting,
+    Answer, Entry, Features, Found, Inspected, Kind, Listing, MAX_NAME, MAX_REPORT, Name, Report,
+    Request, Route, greeting,
 };
 use fdbroker_wire::{
     Decoder, Errno, Extended, Fault, Hello, Index, Limits, Message, Slot, Tag, opcode,
@@ -32,6 +32,8 @@ fn request() -> impl Strategy<Value = Request> {
         Just(Request::Status),
         any::<u64>().prop_map(|after| Request::Leases { after }),
         any::<u64>().prop_map(Request::EndLease),
+        (0..3_usize, any::<u64>())
+            .prop_map(|(what, after)| Request::Inspect { what: Inspected::ALL[what], after }),
     ]
 }
 
@@ -167,6 +169,7 @@ fn the_bytes_are_those_of_the_page() {
     let [tag, index] = [&10_i16.to_ne_bytes()[..], &3_i32.to_ne_bytes()];
     let (none16, none32) = (&[0xff; 2][..], &[0xff; 4][..]);
     let zero = &[0, 0][..];
+    let inspect = [&[2, 0][..], zero, zero, zero, &5_u64.to_ne_bytes()].concat();
     let requests = [
         (64, Request::Find(Name::new("web/3").unwrap()), b"web/3".to_vec()),
         (
@@ -185,6 +188,7 @@ fn the_bytes_are_those_of_the_page() {
         (72, Request::Status, Vec::new()),
         (86, Request::Leases { after: 3 }, 3_u64.to_ne_bytes().to_vec()),
         (88, Request::EndLease(4), 4_u64.to_ne_bytes().to_vec()),
+        (90, Request::Inspect { what: Inspected::Sessions, after: 5 }, inspect),
     ];
     for (op, request, body) in requests {
         assert_eq!(request.into_extended(), message(op, &body));
@@ -356,10 +360,10 @@ fn numbers_and_names_of_kinds_are_each_others() {
 
 #[test]
 fn features_are_asked_for_in_a_hello() {
-    assert_eq!(greeting(Features::ALL), Hello { tags: 0, flags: 15, key: 0 });
+    assert_eq!(greeting(Features::ALL), Hello { tags: 0, flags: 31, key: 0 });
     let asked = Features::from_flags(0x7fff_fff1);
     let granted = asked.and(Features::ALL);
-    assert_eq!(granted.flags(), 1);
+    assert_eq!(granted.flags(), 17);
     assert!(granted.contains(Features::LISTING) && !granted.contains(Features::OPERATE));
     assert!(!granted.contains(Features::from_flags(3)), "one of two is not both");
     assert!(Features::ALL.contains(granted) && !granted.contains(Features::ALL));

@@ -37,13 +37,14 @@ pub(crate) async fn serve(
     let stream = Rc::new(stream);
     let charge = Arc::new(charge);
     let entry = worker.connections.enter(payer, &stream, &charge);
-    let connection = worker.sessions.add(payer, &stream, &turn, charge);
+    let participant = worker.ownership.participant(&identity);
+    let connection = worker.sessions.add((payer, &participant), &stream, &turn, charge);
     let patience = worker.policy.now().policy.settings().frame_timeout;
     let ledger = worker.in_flight.ledger(payer, &stream);
     let reader = worker.quotas.reader(payer);
     let (own, who) = (Rc::clone(&stream), Rc::clone(&identity));
     let mut session = Session {
-        participant: worker.ownership.participant(&identity),
+        participant,
         inbox: Inbox::new(own, Rc::clone(&turn), (who, payer), reader.clone(), patience),
         identity,
         touched: Vec::new(),

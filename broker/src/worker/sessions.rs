@@ -7,12 +7,14 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::ioctl_fionread;
 
 use super::limits::forgetful::Forgetful;
 use super::limits::loop_time::Turn;
 use super::limits::quota::ConnectionCharge;
+use super::ownership::participant::Participant;
 use crate::payer::Payer;
 use crate::sys::socket::unread;
 use crate::sys::watch::Watched;
@@ -40,6 +42,9 @@ struct User {
 pub(crate) struct Connection {
     /// On whose account it is.
     pub(crate) payer: Payer,
+    /// Its session: whose it is, and its number.
+    pub(crate) participant: Rc<Participant>,
+    pub(crate) since: Timestamp,
     pub(crate) stream: Rc<Watched>,
     pub(crate) turn: Rc<Turn>,
     charge: RefCell<Option<Arc<ConnectionCharge>>>,
@@ -60,17 +65,19 @@ enum Doing {
 pub(crate) struct Late(Rc<Cell<u32>>);
 
 impl Sessions {
-    /// Adds a connection of `payer`.
+    /// Adds a connection of `payer`, of this session.
     pub(crate) fn add(
         &self,
-        payer: Payer,
+        (payer, participant): (Payer, &Rc<Participant>),
         stream: &Rc<Watched>,
         turn: &Rc<Turn>,
         charge: Arc<ConnectionCharge>,
     ) -> Rc<Connection> {
         let (stream, turn) = (Rc::clone(stream), Rc::clone(turn));
         let (charge, doing) = (RefCell::new(Some(charge)), Cell::new(Doing::Waits));
-        let connection = Rc::new(Connection { payer, stream, turn, charge, doing });
+        let (participant, since) = (Rc::clone(participant), Timestamp::now());
+        let connection =
+            Rc::new(Connection { payer, participant, since, stream, turn, charge, doing });
         let mut users = self.users.borrow_mut();
         let connections = &mut users.entry(payer, User::is_here).or_default().connections;
         if connections.len() == connections.capacity() {
@@ -78,6 +85,15 @@ impl Sessions {
         }
         connections.push(Rc::downgrade(&connection));
         connection
+    }
+
+    /// Those whose sessions have greater numbers than `after`, less one, in their order.
+    pub(crate) fn after(&self, after: u64) -> Vec<Rc<Connection>> {
+        let users = self.users.borrow();
+        let all = users.values().flat_map(|user| &user.connections).filter_map(Weak::upgrade);
+        let mut found: Vec<_> = all.filter(|it| it.participant.id >= after).collect();
+        found.sort_unstable_by_key(|connection| connection.participant.id);
+        found
     }
 
     /// Lets one more connection of `payer` wait, or `None` if too many do.
@@ -160,6 +176,11 @@ impl Connection {
         self.doing.set(if at_work { Doing::Serves } else { Doing::Waits });
     }
 
+    /// Whether a request of it is being served.
+    pub(crate) fn is_at_work(&self) -> bool {
+        self.doing.get() == Doing::Serves
+    }
+
     /// Says that the session ends. It counts until it has.
     pub(crate) fn set_ending(&self) {
         self.doing.set(Doing::Ends);
@@ -191,8 +212,10 @@ mod tests {
 
     use fdbroker_policy::Settings;
 
+    use super::super::identity::Identity;
     use super::super::limits::loop_time::{IdleCount, LoopTime};
     use super::super::limits::quota::Quotas;
+    use super::super::ownership::registry::OwnershipRegistry;
     use super::*;
 
     const USER: Payer = Payer::named(7);
@@ -202,11 +225,13 @@ mod tests {
         let settings = Settings { max_connections_per_uid: 1, ..Settings::default() };
         let quotas = Quotas::new(&settings, 4096);
         let (ours, theirs) = UnixStream::pair().unwrap();
+        let identity = Rc::new(Identity::of(&ours, true).unwrap());
+        let participant = OwnershipRegistry::default().participant(&identity);
         let stream = Rc::new(Watched::new(ours.into()).unwrap());
         let turn = Rc::new(LoopTime::new(IdleCount::default())).turn(USER);
         let sessions = Sessions::default();
         let charge = Arc::new(quotas.connection(USER).unwrap());
-        let connection = sessions.add(USER, &stream, &turn, charge);
+        let connection = sessions.add((USER, &participant), &stream, &turn, charge);
         connection.set_at_work(true);
         drop(theirs);
         sessions.reap(USER, Instant::now());

@@ -66,7 +66,8 @@ impl Explain {
             None if self.right.is_of_broker() => Ok(Target::Broker),
             None => usage("say which slot is meant"),
             Some(_) if self.right.is_of_broker() => {
-                usage("the right operate is for the broker: leave the slot out")
+                let right = self.right;
+                usage(&format!("the right {right} is for the broker: leave the slot out"))
             }
             Some(text) => match target(policy, text)? {
                 Target::Tag(_) if !self.right.is_of_tag() => {

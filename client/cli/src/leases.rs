@@ -22,7 +22,7 @@ Examples:
   fdbroker leases
   fdbroker leases --json | jq '.[] | select(.session == 4711)'
 
-Without the right operate, these are the leases of your own user, and standard error says so.
+Without the right inspect or operate, these are the leases of your own user, and standard error says so.
 Prints a line of KEY=VALUE for each:
   lease    its number, for fdbroker revoke
   slot     of the resource

@@ -17,6 +17,7 @@ mod explain;
 mod failure;
 mod get;
 mod inherited;
+mod inspect;
 mod lazy_broker;
 mod lease_line;
 mod leases;
@@ -68,6 +69,8 @@ enum Task {
     Reload(operate::Reload),
     Purge(operate::Purge),
     Status(operate::Status),
+    Sessions(inspect::sessions::Sessions),
+    Quota(inspect::quota::Quota),
     Leases(leases::Leases),
     Revoke(revoke::Revoke),
     Check(check::Check),
@@ -108,6 +111,8 @@ pub fn main() -> ExitCode {
         Task::Reload(reload) => reload.run(&args),
         Task::Purge(purge) => purge.run(&args),
         Task::Status(status) => status.run(&args),
+        Task::Sessions(sessions) => sessions.run(&args),
+        Task::Quota(quota) => quota.run(&args),
         Task::Leases(leases) => leases.run(&args),
         Task::Revoke(revoke) => revoke.run(&args),
         Task::Check(check) => check.run(&args),

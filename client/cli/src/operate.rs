@@ -58,7 +58,7 @@ const STATUS: &str = "\
 Example:
   fdbroker status
 
-Needs the right operate. Prints lines of the form KEY=VALUE:
+Needs the right inspect, or operate. Prints lines of the form KEY=VALUE:
   instance                another number after each start of the broker
   version                 of the broker
   policy                  how often reloads have changed the policy

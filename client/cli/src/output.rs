@@ -34,17 +34,43 @@ pub(crate) fn table<const N: usize>(
     heading: [&str; N],
     rows: Vec<[String; N]>,
 ) -> Result<(), Failure> {
-    let rows: Vec<_> = std::iter::once(heading.map(str::to_owned)).chain(rows).collect();
-    let rows: Vec<_> = rows.iter().map(|row| row.each_ref().map(|cell| escape(cell))).collect();
+    let rows = std::iter::once(heading.map(str::to_owned)).chain(rows);
+    lines(rows.map(Vec::from).collect())
+}
+
+/// Writes rows with as many cells each.
+fn lines(rows: Vec<Vec<String>>) -> Result<(), Failure> {
+    let harmless = |row: &Vec<String>| row.iter().map(|cell| escape(cell)).collect();
+    let rows: Vec<Vec<_>> = rows.iter().map(harmless).collect();
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
     };
-    let widths: Vec<_> = (0..N).map(|column| width(column).unwrap_or(0)).collect();
+    let widths: Vec<_> = (0..).map_while(width).collect();
     for row in &rows {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
         line(cells.collect::<Vec<_>>().join("  ").trim_end())?;
     }
     Ok(())
+}
+
+/// Stands in a table for what is not known.
+pub(crate) const NONE: &str = "-";
+
+/// Writes a table to standard output, without the columns in which nothing is known.
+pub(crate) fn table_of_what_is_there<const N: usize>(
+    heading: [&str; N],
+    rows: Vec<[String; N]>,
+) -> Result<(), Failure> {
+    let is_there = |column: usize| {
+        let mut cells = rows.iter().filter_map(|row| row.get(column));
+        cells.any(|cell| cell != NONE)
+    };
+    let columns: Vec<_> = (0..N).filter(|column| is_there(*column)).collect();
+    let of = |row: &[String]| -> Vec<String> {
+        columns.iter().filter_map(|column| row.get(*column)).cloned().collect()
+    };
+    let heading = of(&heading.map(str::to_owned));
+    lines(std::iter::once(heading).chain(rows.iter().map(|row| of(row))).collect())
 }
 
 /// Writes what the broker reports; an empty report is no line.

@@ -119,21 +119,29 @@ fn entry(place: &str, name: &str) -> Listed {
     }
 }
 
+/// A user that has no name here.
+const NAMELESS: u32 = 4_000_000_033;
+
 fn listing() -> Fake {
     let entries = vec![
         Listed { resource: true, route: Some(Route::Relayed), ..entry("1/0", "latency") },
         Listed {
             kind: Some(Kind::TcpListener),
-            owner: Some(33),
+            owner: Some(NAMELESS),
             payload: Some(120),
             ..entry("10/3", "web/3")
         },
         Listed { unreachable: true, ..entry("10/4", "a \x1b[2J\nb\u{9b}") },
         entry("11/0", ""),
     ];
-    Fake::answering(move |request| {
-        let Request::List { tag, after: None } = request else {
-            return Answer::Found(Found::Tag(slot("10/0").tag));
+    Fake::greeting(move |peer, message| {
+        let Message::Extended(message) = message else { panic!("no version 2") };
+        let tag = match Request::from_extended(message).unwrap() {
+            Request::List { tag, after: None } => tag,
+            Request::Inspect { .. } => {
+                return peer.send(&reply(-Errno::ACCES.get(), "refused"), &[]);
+            }
+            _ => return peer.answer(Answer::Found(Found::Tag(slot("10/0").tag))),
         };
         let mut page = Listing::new();
         for entry in &entries {
@@ -141,7 +149,7 @@ fn listing() -> Fake {
                 assert!(page.push(entry.clone()));
             }
         }
-        Answer::Listing(page)
+        peer.answer(Answer::Listing(page));
     })
 }
 
@@ -153,7 +161,7 @@ fn list_writes_a_table_that_a_terminal_and_a_script_can_read() {
     let expected: &[&[&str]] = &[
         &["SLOT", "NAME", "KIND", "OWNER", "BYTES", "NOTE"],
         &["1/0", "latency", "-", "-", "-", "resource,relayed"],
-        &["10/3", "web/3", "tcp-listener", "33", "120", "-"],
+        &["10/3", "web/3", "tcp-listener", "4000000033", "120", "-"],
         &["10/4", r"a\u{20}\u{1b}[2J\nb\u{9b}", "-", "-", "-", "unreachable"],
         &["11/0", "-", "-", "-", "-", "-"],
     ];
@@ -173,7 +181,9 @@ fn list_writes_json_in_which_nothing_is_lost_or_obeyed() {
         json[1],
         serde_json::json!({
             "slot": "10/3", "name": "web/3", "kind": "tcp-listener", "resource": false,
-            "relay": null, "unreachable": false, "here_only": false, "owner": 33, "payload_bytes": 120,
+            "relay": null, "unreachable": false, "here_only": false, "owner": NAMELESS,
+            "user": null, "payload_bytes": 120, "pid": null, "unit": null, "since": null, "age": null,
+            "address": null,
         })
     );
     assert_eq!((&json[0]["resource"], &json[0]["relay"]), (&true.into(), &"relayed".into()));
@@ -227,6 +237,7 @@ fn operating_without_the_right_is_refused() {
     let fake = Fake::greeting(|peer, _| peer.send(&reply(-Errno::ACCES.get(), "refused"), &[]));
     for arguments in [&["reload"][..], &["purge", "--all"], &["purge", "1/0"], &["status"]] {
         let (_, err) = status(&at(&fake, arguments), 3);
-        assert!(err.contains("the right `operate`"), "{err}");
+        let right = if arguments == ["status"] { "the right `inspect`, or" } else { "the right" };
+        assert!(err.contains(&format!("{right} `operate`")), "{err}");
     }
 }

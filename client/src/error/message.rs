@@ -112,9 +112,11 @@ fn plea(operation: &Operation) -> &'static str {
         Operation::Find(_) => {
             "check the name; if it is right, ask its administrator for a right on it"
         }
-        Operation::Reload | Operation::Purge(_) | Operation::Status | Operation::Leases => {
-            "ask its administrator for the right `operate`"
+        Operation::Reload | Operation::Purge(_) => "ask its administrator for the right `operate`",
+        Operation::Status | Operation::Leases => {
+            "ask its administrator for the right `inspect`, or `operate`"
         }
+        Operation::Inspect(_) => "ask its administrator for the right `inspect`",
         Operation::EndLease(_) => {
             "check the number: without the right `operate`, a process can end leases of its own user only"
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fdbroker_types::quoted;
-use fdbroker_wire::version2::Features;
+use fdbroker_wire::version2::{Features, Inspected};
 use fdbroker_wire::{Slot, Tag};
 
 /// What was tried, and where.
@@ -43,6 +43,8 @@ pub enum Operation {
     Status,
     /// Asking who has what on terms.
     Leases,
+    /// Asking for all that there is of one sort.
+    Inspect(Inspected),
     /// Ending a lease, by its number.
     EndLease(u64),
     /// Asking for the broker's instance number.
@@ -83,6 +85,8 @@ pub enum Feature {
     Many,
     /// Claims of tags, and their events.
     Claim,
+    /// Seeing all that the broker has.
+    Inspect,
 }
 
 impl Feature {
@@ -93,6 +97,7 @@ impl Feature {
             Self::Operate => Features::OPERATE,
             Self::Many => Features::MANY,
             Self::Claim => Features::CLAIM,
+            Self::Inspect => Features::INSPECT,
         }
     }
 }
@@ -119,6 +124,9 @@ impl fmt::Display for Operation {
             Self::Purge(None) => f.write_str("purge of what no rule reaches"),
             Self::Status => f.write_str("status"),
             Self::Leases => f.write_str("leases"),
+            Self::Inspect(Inspected::Slots) => f.write_str("inspection of the slots"),
+            Self::Inspect(Inspected::Sessions) => f.write_str("inspection of the sessions"),
+            Self::Inspect(Inspected::Users) => f.write_str("inspection of the users"),
             Self::EndLease(number) => write!(f, "end of lease {number}"),
             Self::Instance => f.write_str("instance"),
             Self::GetMany(tag) => write!(f, "get {tag}/*"),
@@ -141,6 +149,7 @@ impl fmt::Display for Feature {
         f.write_str(match self {
             Self::Listing => "names and listings (LISTING)",
             Self::Operate => "operators (OPERATE)",
+            Self::Inspect => "inspection (INSPECT)",
             Self::Many => "many slots in one message (MANY)",
             Self::Claim => "claims (CLAIM)",
         })

@@ -4,6 +4,7 @@ use std::io;
 
 use crate::request::Detach;
 use crate::request::claim::{Claim, OfClaimed};
+use crate::request::inspect::Inspect;
 use crate::request::leases::Leases;
 use crate::request::many::{DelMany, GetMany};
 use crate::request::slot::{Del, Get, HowMuch};
@@ -22,5 +23,6 @@ macro_rules! detach_as_they_are {
 }
 
 detach_as_they_are!(
-    Get, Del, HowMuch, GetMany, DelMany, Find, List, Leases, Operate, Greet, Claim, OfClaimed,
+    Get, Del, HowMuch, GetMany, DelMany, Find, List, Leases, Inspect, Operate, Greet, Claim,
+    OfClaimed,
 );

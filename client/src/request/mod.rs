@@ -6,6 +6,7 @@
 
 pub(crate) mod claim;
 mod detach;
+pub(crate) mod inspect;
 pub(crate) mod leases;
 pub(crate) mod many;
 pub(crate) mod slot;

@@ -13,12 +13,13 @@ pub(crate) mod names {
     pub(crate) use std::time::Duration;
 
     pub(crate) use fdbroker_wire::claim::{Claimed, Mode};
-    pub(crate) use fdbroker_wire::version2::{Entry as Listed, Found};
+    pub(crate) use fdbroker_wire::version2::{Entry as Listed, Found, Inspected};
     pub(crate) use fdbroker_wire::{Index, Info, Slot, Tag};
 
     pub(crate) use crate::deposit::{Deposit, ManyDeposits, NewDeposit};
     pub(crate) use crate::error::{Error, Operation};
     pub(crate) use crate::request::claim::{Claim, OfClaimed};
+    pub(crate) use crate::request::inspect::Inspect;
     pub(crate) use crate::request::leases::Leases;
     pub(crate) use crate::request::many::{AddMany, DelMany, GetMany};
     pub(crate) use crate::request::slot::{Add, Del, Get, HowMuch};
@@ -145,11 +146,18 @@ macro_rules! requests {
                 Operate::status()
             }
 
-            /// Asks who has what on terms, and returns a line for each lease. Without the right `operate`, these are
+            /// Asks who has what on terms, and returns a line for each lease. Without the right `inspect` or `operate`, these are
             /// the leases of the own user, and the last line begins with `#` and says so.
             #[errors = "What can happen to any request."]
             fn leases() -> String as Report {
                 Leases::new()
+            }
+
+            /// Asks for all slots that hold something, all connections to the broker, or all users who have something
+            /// there. Returns a line for each, a JSON object. Needs the right `inspect`.
+            #[errors = "[`Error::Refused`] without the right."]
+            fn inspect(what: Inspected) -> String as Report {
+                Inspect::new(what)
             }
 
             /// Ends a lease by its number, which the payload of what was handed out has as `lease`. What was

@@ -114,11 +114,11 @@ impl<'d, 'n> Rules<'d, 'n> {
             let unknown = allow.names_unknown || deny.names_unknown;
             match given {
                 // What is not known may be a right to slots, and may be none.
-                None if unknown || rights.contains(Right::Operate) => return None,
-                Some(span) if !unknown && rights.contains(Right::Operate) => {
-                    let message = "the right `operate` is for the broker, not for slots";
+                None if unknown || !rights.is_empty() => return None,
+                Some(span) if !unknown && let Some(right) = rights.iter().next() => {
+                    let message = format!("the right `{right}` is for the broker, not for slots");
                     let remedy = "remove the line `slots`, or name a right to slots";
-                    report.add(&span, message, remedy);
+                    report.add(&span, &message, remedy);
                     return None;
                 }
                 _ => {}

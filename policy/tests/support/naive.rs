@@ -106,14 +106,14 @@ impl Rule {
     }
 
     fn has(rights: &BTreeSet<&'static str>, right: Right) -> bool {
-        rights.contains(right.name()) || (rights.contains("*") && right != Right::Operate)
+        rights.contains(right.name()) || (rights.contains("*") && !right.is_of_broker())
     }
 
     fn covers(&self, target: Target, right: Right) -> bool {
         match target {
-            Target::Broker => right == Right::Operate,
+            Target::Broker => right.is_of_broker(),
             _ => {
-                right != Right::Operate
+                !right.is_of_broker()
                     && self.slots.iter().any(|pattern| pattern.covers(target, right))
             }
         }

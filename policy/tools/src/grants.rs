@@ -122,7 +122,7 @@ impl<'p> Share<'p> {
         });
         let whole = target.tag().is_some() && rule.covers(Right::Tag, target);
         let of = |right| match right {
-            Right::Operate => target == Target::Broker,
+            Right::Inspect | Right::Operate => target == Target::Broker,
             Right::Tag | Right::Claim => whole,
             _ => !slots.is_empty(),
         };
@@ -161,7 +161,7 @@ impl<'p> Share<'p> {
         let all_slots = joined([&self.slots[..], &other.slots].concat()) == self.slots;
         let taken = |right: &Right| {
             let everywhere = match right {
-                Right::Operate => true,
+                Right::Inspect | Right::Operate => true,
                 Right::Tag | Right::Claim => self.whole,
                 _ => all_slots,
             };
@@ -203,7 +203,7 @@ impl<'p> Share<'p> {
 
     fn on(&self, rights: Rights) -> Vec<Scope> {
         let mut on = Vec::new();
-        if rights.contains(Right::Operate) {
+        if rights.iter().any(Right::is_of_broker) {
             on.push(Scope::Broker);
         }
         if let Some(Scope::Slots { tag, .. }) =

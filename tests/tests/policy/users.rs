@@ -219,7 +219,12 @@ fn ask(peer: &mut Peer, right: Right, place: (i16, i32)) -> Answer {
         Right::Get => peer.get(place),
         Right::Add => peer.add(place, "new"),
         Right::Del => peer.del(place),
-        Right::Tag | Right::Claim | Right::Replace | Right::List | Right::Operate => {
+        Right::Tag
+        | Right::Claim
+        | Right::Replace
+        | Right::List
+        | Right::Inspect
+        | Right::Operate => {
             unreachable!("not a request about a slot")
         }
     }

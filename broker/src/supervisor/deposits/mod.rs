@@ -226,12 +226,13 @@ mod tests {
     use fdbroker_wire::DepositNumber;
 
     use super::*;
+    use crate::deposit_record::Origin;
     use crate::fd::Depositor;
 
     fn add(slot: Slot, queue: &CloseQueue) -> Add<PeerFd> {
         let end: OwnedFd = std::io::pipe().unwrap().0.into();
         let record = DepositRecord { owner: Uid(7), number: DepositNumber(1) };
-        let payload = record.to_bytes().to_vec().into();
+        let payload = record.to_bytes(&Origin::default()).into();
         let descriptor = Some(queue.hold(Depositor::Nobody, end));
         Add { slot, ufd: 7, payload, descriptor }
     }

@@ -213,6 +213,11 @@ impl Identity {
         }
     }
 
+    /// Its unit, if it is known to have one.
+    pub(crate) fn known_unit(&self) -> Option<&str> {
+        self.place()?.unit()
+    }
+
     /// A record of a request of its, that says nothing yet.
     pub(crate) fn record(&self) -> Record<'_> {
         Record::of(self.uid, self.gid, self.pid, self.unit())

@@ -28,7 +28,28 @@ pub(crate) struct OwnershipRegistry {
     timer_changed: Notify,
 }
 
+/// Which sessions own a tag, or wait for it, by their numbers.
+pub(crate) struct Standing {
+    pub(crate) tag: Tag,
+    /// `None` if it is kept for a process that has not come back.
+    pub(crate) owner: Option<u64>,
+    pub(crate) waiting: Vec<u64>,
+}
+
 impl OwnershipRegistry {
+    /// What each tag that has an owner is to the sessions.
+    pub(crate) fn standings(&self) -> Vec<Standing> {
+        let by_tag = self.by_tag.borrow();
+        let standing = |(tag, ownership): (&Tag, &TagOwnership)| {
+            let owner = match ownership.owner_id() {
+                OwnerId::Session(number) => Some(number),
+                OwnerId::Nobody | OwnerId::Process => None,
+            };
+            Standing { tag: *tag, owner, waiting: ownership.waiting() }
+        };
+        by_tag.iter().map(standing).collect()
+    }
+
     /// A new session.
     pub(crate) fn participant(&self, identity: &Rc<Identity>) -> Rc<Participant> {
         let id = self.next.replace(self.next.get() + 1);

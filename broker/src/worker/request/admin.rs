@@ -133,7 +133,8 @@ async fn purge_one(
 /// deposit, and the operator who repairs the audit trail needs it.
 pub(crate) fn status(worker: &Worker, requester: &Requester) -> Answer {
     let rules = worker.policy.now();
-    let context = context(worker, &rules, requester);
+    let context = RequestContext::to_see(worker, &rules, requester);
+    context.count(1);
     if !context.decision.granted {
         return context.fail(context.refused());
     }

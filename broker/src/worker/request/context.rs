@@ -49,6 +49,12 @@ impl<'a> RequestContext<'a> {
         Self::without_rule(worker, rules, requester, right, place).decided(right, decision)
     }
 
+    /// Decides whether somebody may see how the broker is: that takes either right to the broker itself.
+    pub(crate) fn to_see(worker: &'a Worker, rules: &'a Rules, requester: &'a Requester) -> Self {
+        let context = Self::new(worker, rules, requester, Right::Inspect, Place::broker());
+        if context.decision.granted { context } else { context.with_right(Right::Operate) }
+    }
+
     /// One that takes no right.
     pub(crate) fn without_rule(
         worker: &'a Worker,

@@ -8,10 +8,11 @@
 use std::cell::Cell;
 use std::os::fd::AsFd;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fdbroker_policy::{Right, Target, Uid, Verdict};
 
+use crate::deposit_record::Origin;
 use crate::payer::Payer;
 use crate::worker::identity::writer::{Other, Writer};
 use crate::worker::identity::{Identity, Unreadable};
@@ -115,6 +116,13 @@ impl Requester {
         let connection = self.connection();
         let heir = self.other_writer().filter(|writer| writer.pid == connection.pid);
         heir.unwrap_or(connection).unit()
+    }
+
+    /// Where what it deposits comes from.
+    pub(crate) fn origin(&self) -> Origin {
+        let asking = self.asking();
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        Origin { since, pid: asking.pid, unit: asking.known_unit().map(Box::from) }
     }
 
     /// Whether who connected wrote it, and nobody else.

@@ -14,6 +14,7 @@ use super::place::Place;
 use crate::fd::{PeerFd, kind};
 use crate::worker::limits::loop_time::Turn;
 use crate::worker::peer::session::{Greeted, Session};
+use crate::worker::policy::active::Rules;
 use crate::worker::state::Worker;
 
 /// How many slots are looked up at once.
@@ -90,8 +91,8 @@ fn meaning(policy: &Policy, name: &str) -> Option<Found> {
     slot.or_else(|| policy.resolve_tag(name).map(Found::Tag))
 }
 
-/// Answers LIST: the slots that hold something and that this peer may list; for operators also
-/// those that no rule reaches. Nothing at all is an answer too, and no rule grants that one.
+/// Answers LIST: the slots that hold something and that this peer may list; all of them, if it may inspect; for
+/// operators also those that no rule reaches. Nothing at all is an answer too, and no rule grants that one.
 pub(crate) async fn list(
     worker: &Worker,
     requester: &Requester,
@@ -102,15 +103,17 @@ pub(crate) async fn list(
     let rules = worker.policy.now();
     let place = tag.map_or_else(Place::nowhere, |tag| Place::tag(&rules.policy, tag));
     let context = RequestContext::new(worker, &rules, requester, Right::List, place);
-    let operates = requester.decide(&rules, Right::Operate, Place::broker().target);
+    let of_broker = |right| requester.decide(&rules, right, Place::broker().target);
+    let (inspects, operates) = (of_broker(Right::Inspect), of_broker(Right::Operate));
+    let sight = Sight { inspects: inspects.granted, operates: operates.granted };
     let (mut listing, mut last, mut shown) = (Listing::new(), after, None);
     'full: loop {
-        let some = some_slots(&context, tag, last);
+        let some = some_slots(worker, &rules, (tag, last));
         let Some(end) = some.last() else { break };
         last = Some(*end);
         for slot in some {
             turn.take().await;
-            let Some((entry, listed)) = entry(&context, operates.granted, slot) else { continue };
+            let Some((entry, listed)) = entry(&context, sight, slot) else { continue };
             if !listing.push(entry) {
                 break 'full;
             }
@@ -118,7 +121,8 @@ pub(crate) async fn list(
         }
     }
     mark_here_only(worker, &mut listing).await;
-    let context = by_what_was_shown(context, shown, operates);
+    let context =
+        by_what_was_shown(context, shown, [(Right::Inspect, inspects), (Right::Operate, operates)]);
     context.count(1);
     let told = match context.decision.granted {
         true => format!("slots listed: {}", listing.entries().len()),
@@ -139,25 +143,40 @@ async fn mark_here_only(worker: &Worker, listing: &mut Listing) {
 }
 
 /// The case as the rule decided it by which something was `shown`, where none grants to list the whole; an
-/// operator may ask in any case.
+/// peer with a right to the broker itself may ask in any case.
 fn by_what_was_shown<'p>(
     context: RequestContext<'p>,
     shown: Option<Decision<'p>>,
-    operates: Decision<'p>,
+    of_broker: [(Right, Decision<'p>); 2],
 ) -> RequestContext<'p> {
-    match shown {
-        _ if context.decision.granted => context,
-        Some(shown) => context.decided(Right::List, shown),
-        None if operates.granted => context.decided(Right::Operate, operates),
+    if context.decision.granted {
+        return context;
+    }
+    let shown = shown.map(|shown| (Right::List, shown));
+    match shown.into_iter().chain(of_broker).find(|(_, decision)| decision.granted) {
+        Some((right, decision)) => context.decided(right, decision),
         None => context,
     }
 }
 
-/// The next slots that hold something, in order: deposits and resources.
-fn some_slots(context: &RequestContext<'_>, tag: Option<Tag>, after: Option<Slot>) -> Vec<Slot> {
-    let resources = context.rules.policy.resource_slots(tag, after);
+/// What a peer is told of others' slots.
+#[derive(Clone, Copy)]
+struct Sight {
+    /// Everything.
+    inspects: bool,
+    /// What no rule reaches, and who left what.
+    operates: bool,
+}
+
+/// The next slots that hold something, of a tag or of all, behind one, in order: deposits and resources.
+pub(crate) fn some_slots(
+    worker: &Worker,
+    rules: &Rules,
+    (tag, after): (Option<Tag>, Option<Slot>),
+) -> Vec<Slot> {
+    let resources = rules.policy.resource_slots(tag, after);
     let mut slots: Vec<Slot> = resources.iter().copied().take(AT_ONCE).collect();
-    slots.extend(context.worker.slots.borrow().after(tag, after).take(AT_ONCE));
+    slots.extend(worker.slots.borrow().after(tag, after).take(AT_ONCE));
     slots.sort_unstable();
     slots.dedup();
     slots.truncate(AT_ONCE);
@@ -167,15 +186,16 @@ fn some_slots(context: &RequestContext<'_>, tag: Option<Tag>, after: Option<Slot
 /// What the peer is told of a slot, if anything, and by which rule if not as an operator, who is told more.
 fn entry<'p>(
     context: &RequestContext<'p>,
-    operates: bool,
+    sight: Sight,
     slot: Slot,
 ) -> Option<(Entry, Option<Decision<'p>>)> {
     let rules = context.rules;
     let place = Place::slot(&rules.policy, slot);
     let held = context.worker.slots.borrow().get(slot).is_some();
-    let unreachable = operates && held && is_unreachable(rules, slot);
+    let is_told = sight.inspects || sight.operates;
+    let unreachable = is_told && held && is_unreachable(rules, slot);
     let listed = context.requester.decide(rules, Right::List, place.target);
-    if !listed.granted && !unreachable {
+    if !listed.granted && !unreachable && !sight.inspects {
         return None;
     }
     let deposits = context.worker.slots.borrow();
@@ -184,7 +204,7 @@ fn entry<'p>(
         Some((_, resource)) => resource.source.descriptor_kind(),
         None => Some(kind::of(deposit?.descriptor.as_ref().and_then(PeerFd::descriptor))),
     };
-    let told = deposit.filter(|_| operates);
+    let told = deposit.filter(|_| is_told);
     let entry = Entry {
         slot,
         kind,
@@ -200,7 +220,7 @@ fn entry<'p>(
 }
 
 /// How the connections of a resource lead to their server.
-fn route(source: &Source) -> Option<Route> {
+pub(crate) fn route(source: &Source) -> Option<Route> {
     let Source::Connect(connect) = source else { return None };
     Some(match &connect.tls {
         None => Route::Direct,

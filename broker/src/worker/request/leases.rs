@@ -19,7 +19,7 @@ const OWN_ONLY: &str = "# these are the leases of your own user; those of others
                         right `operate`\n";
 
 /// Reports the leases with greater numbers than this one, as many as a report has room for, in lines of `key=value`:
-/// to an operator all of them, to others those of their own user.
+/// to those who may see everything all of them, to others those of their own user.
 ///
 /// # Errors
 /// If the supervisor has gone.
@@ -29,7 +29,7 @@ pub(crate) async fn list(
     after: u64,
 ) -> Result<Answer, Disconnected> {
     let rules = worker.policy.now();
-    let context = RequestContext::new(worker, &rules, requester, Right::Operate, Place::broker());
+    let context = RequestContext::to_see(worker, &rules, requester);
     context.count(1);
     let of_all = context.decision.granted;
     // Its own are told to a process itself: not to another one that writes on its connection.

@@ -13,6 +13,7 @@ pub(crate) mod discover;
 pub(crate) mod error;
 pub(crate) mod get;
 pub(crate) mod handover;
+pub(crate) mod inspect;
 pub(crate) mod leases;
 mod many;
 pub(crate) mod open;
@@ -86,6 +87,9 @@ pub(crate) async fn serve(
         Request::Version2(Version2::EndLease(number)) => {
             leases::end(worker, &requester, number).await
         }
+        Request::Version2(Version2::Inspect { what, after }) => {
+            Ok(inspect::inspect(worker, &requester, &session.turn, (what, after)).await)
+        }
         Request::Version2(Version2::Status) => Ok(admin::status(worker, &requester)),
     };
     session.closes.closed().await;
@@ -141,6 +145,7 @@ impl Request {
     fn feature(&self) -> Features {
         match self {
             Self::Version2(Version2::Find(_) | Version2::List { .. }) => Features::LISTING,
+            Self::Version2(Version2::Inspect { .. }) => Features::INSPECT,
             Self::Version2(_) => Features::OPERATE,
             Self::Many(_) => Features::MANY,
             Self::Claim(_) => Features::CLAIM,

@@ -152,7 +152,8 @@ async fn keep(
         Err(failure) => return Ok(Outcome::Failed(failure)),
     };
     let record = DepositRecord { owner, number: worker.link.copies.next_number() };
-    let deposit = Deposit::new(add, record, payer, charge);
+    let origin = context.requester.origin();
+    let deposit = Deposit::new(add, (record, origin), payer, charge);
     match guard.keep(&deposit).await {
         Ok(()) => {}
         Err(Unsent::Later) => return Ok(Outcome::Failed(Failure::supervisor_full())),

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use fdbroker_policy::Uid;
-use fdbroker_wire::{Add, MAX_RECORD, Payload, Slot};
+use fdbroker_wire::{Add, Payload, Slot};
 
-use crate::deposit_record::DepositRecord;
+use crate::deposit_record::{self, DepositRecord, Origin};
 use crate::fd::PeerFd;
 use crate::payer::{Payer, Payers};
 use crate::worker::limits::quota::{DepositCharge, Quotas};
@@ -15,6 +15,7 @@ pub(crate) struct Deposit {
     pub(crate) slot: Slot,
     /// Who deposited it, and which it is.
     pub(crate) record: DepositRecord,
+    pub(crate) origin: Origin,
     /// The number that its depositor gave; returned unchanged.
     pub(crate) ufd: i32,
     pub(crate) payload: Payload,
@@ -27,7 +28,7 @@ impl Deposit {
     /// A deposit of `payer`'s, or of a user for whom that pays.
     pub(crate) fn new(
         add: Add<PeerFd>,
-        record: DepositRecord,
+        (record, origin): (DepositRecord, Origin),
         payer: Payer,
         charge: DepositCharge,
     ) -> Self {
@@ -37,7 +38,7 @@ impl Deposit {
             descriptor.move_to(payer);
             descriptor.keep_until_closed(Arc::clone(&charge));
         }
-        Self { slot, record, ufd, payload, descriptor, charge }
+        Self { slot, record, origin, ufd, payload, descriptor, charge }
     }
 
     pub(crate) fn owner(&self) -> Uid {
@@ -51,11 +52,12 @@ impl Deposit {
         payers: &Payers,
     ) -> Result<Self, String> {
         let Add { slot, ufd, mut payload, descriptor } = add;
-        let record = DepositRecord::before(&payload)
+        let (record, origin, rest) = deposit_record::read(&payload)
             .ok_or_else(|| format!("the deposit in slot {slot} has no record"))?;
-        payload.remove_first(MAX_RECORD);
+        let length = payload.len() - rest.len();
+        payload.remove_first(length);
         let payer = payers.of(record.owner);
         let charge = quotas.restored_deposit(payer, payload.len(), descriptor.is_some());
-        Ok(Self::new(Add { slot, ufd, payload, descriptor }, record, payer, charge))
+        Ok(Self::new(Add { slot, ufd, payload, descriptor }, (record, origin), payer, charge))
     }
 }

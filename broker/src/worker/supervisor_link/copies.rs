@@ -170,7 +170,7 @@ mod tests {
     use fdbroker_wire::Add;
 
     use super::*;
-    use crate::deposit_record::DepositRecord;
+    use crate::deposit_record::{DepositRecord, Origin};
     use crate::fd::CloseQueue;
     use crate::payer::Payer;
 
@@ -201,8 +201,8 @@ mod tests {
             let descriptor = Some(CloseQueue::new().hold(PAYER, descriptor));
             let add = Add { slot: self.slot, ufd: 0, payload: b"".as_slice().into(), descriptor };
             let record = DepositRecord { owner: OWNER, number: self.copies.next_number() };
-            let deposit =
-                Deposit::new(add, record, PAYER, self.quotas.restored_deposit(PAYER, 0, true));
+            let charge = self.quotas.restored_deposit(PAYER, 0, true);
+            let deposit = Deposit::new(add, (record, Origin::default()), PAYER, charge);
             self.copies.sent(&deposit);
             if let Some(before) = self.slots.get(self.slot) {
                 self.copies.leaves(before);

@@ -221,9 +221,9 @@ impl LinkGuard<'_> {
     }
 
     async fn keep_within(&self, deposit: &Deposit, patience: SendPatience) -> Result<(), Unsent> {
-        let Deposit { slot, record, ufd, payload, .. } = deposit;
+        let Deposit { slot, record, origin, ufd, payload, .. } = deposit;
         let descriptor = deposit.descriptor.as_ref().and_then(PeerFd::descriptor);
-        let record = record.to_bytes();
+        let record = record.to_bytes(origin);
         let head = add_head(*slot, *ufd, record.len() + payload.len());
         self.write(&[&head, &record, payload], descriptor.as_slice(), patience).await?;
         self.link.copies.sent(deposit);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fdbroker_policy::rules::{Pattern, Rule};
+use fdbroker_policy::rules::{Pattern, Rights, Rule};
 use fdbroker_policy::{Index, Policy, Right, Slot, Tag, Target};
 
 use crate::scope::Scope;
@@ -16,8 +16,8 @@ pub(super) struct Place {
 
 /// Everything that there are rights to, cut wherever a rule begins or ends.
 pub(super) fn places(policies: [&Policy; 2], rules: &[&Rule]) -> Vec<Place> {
-    let broker =
-        Place { scope: Scope::Broker, target: Target::Broker, rights: vec![Right::Operate] };
+    let rights = Rights::of_broker().iter().collect();
+    let broker = Place { scope: Scope::Broker, target: Target::Broker, rights };
     let mut places = vec![broker];
     let tags: BTreeSet<Tag> =
         policies.iter().flat_map(|policy| policy.tags().map(|tag| tag.id)).collect();

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::oneshot;
 
+use super::holding::Holding;
 use crate::worker::limits::table::{Counted, Counter};
 
 /// While so many deposits of a user are late, nobody waits for others. Each would take a second.
@@ -27,6 +28,17 @@ pub(super) struct Account {
 }
 
 impl Account {
+    /// What is charged to it.
+    pub(super) fn holding(&self) -> Holding {
+        Holding {
+            connections: self.connections.load(Ordering::Relaxed),
+            deposits: self.slots.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            descriptors: self.descriptors.load(Ordering::Relaxed),
+            opening: self.opening.load(Ordering::Relaxed),
+        }
+    }
+
     /// Charges a descriptor that the user brought.
     pub(super) fn brings(self: &Arc<Self>) -> BroughtCharge {
         self.brought.fetch_add(1, Ordering::Relaxed);

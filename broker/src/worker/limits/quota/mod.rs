@@ -9,10 +9,12 @@ mod charge;
 mod connections;
 mod deposits;
 mod exceeded;
+mod holding;
 mod quotas;
 
 pub(crate) use charge::{
     BroughtCharge, ConnectionCharge, DepositCharge, LateCharge, OpeningCharge, Reader,
 };
 pub(crate) use exceeded::Exceeded;
+pub(crate) use holding::Holding;
 pub(crate) use quotas::Quotas;

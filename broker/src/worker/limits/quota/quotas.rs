@@ -1,12 +1,14 @@
 //! The accounts of all users, and the limits of each.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use fdbroker_policy::Settings;
 
 use super::charge::Account;
+use super::holding::Holding;
 use crate::payer::Payer;
 use crate::worker::limits::forgetful::Forgetful;
 use crate::worker::limits::table::Table;
@@ -79,6 +81,25 @@ impl Quotas {
             connections: self.table.connections.load(Ordering::Relaxed),
             descriptors: self.table.deposits.load(Ordering::Relaxed),
             descriptor_limit: self.limits.get().all_descriptors,
+        }
+    }
+
+    /// Returns what each user holds, in the order of their ids; those who hold nothing are left out.
+    pub(crate) fn holdings(&self) -> BTreeMap<Payer, Holding> {
+        let accounts = self.accounts.borrow();
+        let holdings = accounts.iter().map(|(payer, account)| (*payer, account.holding()));
+        holdings.filter(|(_, has)| *has != Holding::default()).collect()
+    }
+
+    /// Returns how much a user may have.
+    pub(crate) fn most(&self) -> Holding {
+        let limits = self.limits.get();
+        Holding {
+            connections: limits.connections_per_uid,
+            deposits: limits.slots,
+            bytes: limits.bytes,
+            descriptors: limits.descriptors,
+            opening: 0,
         }
     }
 

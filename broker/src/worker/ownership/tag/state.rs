@@ -89,6 +89,12 @@ impl TagOwnership {
         }
     }
 
+    /// The sessions that claim it or wait for it, by their numbers.
+    pub(crate) fn waiting(&self) -> Vec<u64> {
+        let claims = self.claims.iter().map(|claim| claim.participant.id);
+        claims.chain(self.waiting.iter().map(|waiter| waiter.participant.id)).collect()
+    }
+
     /// The process that owns it, for the supervisor.
     pub(crate) fn process(&self) -> Option<(i32, Rc<OwnedFd>)> {
         match &self.owner {
