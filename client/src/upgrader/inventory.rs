@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
-use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use fdbroker_wire::Index;
@@ -257,17 +256,20 @@ impl Inventory {
     }
 
     /// Takes the inherited TCP listeners at an address at which this process has another one. Their slots are to be deleted.
+    /// A second name of a socket that this process has stays: what is done to the one is done to the other.
     pub(crate) fn take_surplus(&mut self) -> Vec<Group> {
         let mut groups = self.kept_groups();
-        let surplus =
-            |entry: &Entry| surplus_address(entry).is_some_and(|at| groups.contains_key(&at));
+        let surplus = |entry: &Entry| {
+            let found = surplus_listener(entry);
+            found.is_some_and(|(at, it)| groups.get(&at).is_some_and(|group| !group.has(it)))
+        };
         let taken = self.entries.extract_if(.., |_, entry| surplus(entry));
         let taken: Vec<_> = taken.map(|(_, entry)| entry).collect();
         for entry in taken {
             self.unwanted.insert(entry.index);
-            let group = surplus_address(&entry).and_then(|at| groups.get_mut(&at));
+            let group = surplus_listener(&entry).and_then(|(at, _)| groups.get_mut(&at));
             if let (Some(group), Held::Inherited(contents)) = (group, entry.held) {
-                group.surplus.extend(contents.descriptor.map(TcpListener::from));
+                contents.descriptor.into_iter().for_each(|socket| group.add_surplus(socket));
             }
         }
         groups.into_values().filter(|group| !group.surplus.is_empty()).collect()
@@ -279,8 +281,7 @@ impl Inventory {
         for listener in self.entries.iter().filter_map(|(name, entry)| self.kept(name, entry)) {
             let Some(address) = tcp_address(listener) else { continue };
             let Ok(member) = listener.as_fd().try_clone_to_owned() else { continue };
-            let new = || Group { kept: 0, member, surplus: Vec::new() };
-            groups.entry(address).or_insert_with(new).kept += 1;
+            groups.entry(address).or_insert_with(|| Group::of(member)).keep(listener);
         }
         groups
     }
@@ -337,12 +338,11 @@ impl Inventory {
     }
 }
 
-/// Where a TCP listener is bound that nobody has asked for.
-fn surplus_address(entry: &Entry) -> Option<Address> {
-    match &entry.held {
-        Held::Inherited(contents) => contents.descriptor.as_ref().and_then(tcp_address),
-        Held::Deposited | Held::Staged(_) => None,
-    }
+/// A TCP listener that nobody has asked for, and where it is bound.
+fn surplus_listener(entry: &Entry) -> Option<(Address, &OwnedFd)> {
+    let Held::Inherited(contents) = &entry.held else { return None };
+    let listener = contents.descriptor.as_ref()?;
+    Some((tcp_address(listener)?, listener))
 }
 
 /// Where a TCP listener is bound; `None` for anything else.

@@ -231,3 +231,25 @@ fn a_socket_of_no_group_is_no_surplus() {
     second.ready().unwrap();
     assert_eq!(second.names(), ["http"]);
 }
+
+#[test]
+fn a_second_name_of_a_socket_that_stays_is_no_surplus() {
+    let daemon = Daemon::of_upgrades();
+    let mut listeners = Vec::new();
+    let _first = serving(&daemon, |first| {
+        listeners = group(first, 0..2, ([127, 0, 0, 1], 0).into());
+        for (name, listener) in [("web", &listeners[0]), ("web-too", &listeners[1])] {
+            let _: TcpListener = first.listen_with(name, || listener.try_clone()).unwrap();
+        }
+    });
+    let address = listeners[0].local_addr().unwrap();
+    let second = start(&daemon);
+    let kept = group(&second, 0..1, address);
+    let surplus = second.surplus().unwrap();
+    assert_eq!(surplus.len(), 1, "a socket with two names is one");
+    second.ready().unwrap();
+    assert_eq!(second.names(), ["http-0"]);
+    assert_eq!(surplus.drain().unwrap().count(), 0);
+    let clients: Vec<_> = (0..20).map(|_| TcpStream::connect(address).unwrap()).collect();
+    clients.iter().for_each(|_| drop(kept[0].accept().unwrap()));
+}
