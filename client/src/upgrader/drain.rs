@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -28,10 +29,19 @@ const BEGUN: Duration = Duration::from_millis(400);
 /// How often the places of the sockets are looked for.
 const TRIES: u32 = 3;
 
+/// How long all of it may take. Its steps take 5.4 s; the rest is for a program that works on each connection before it
+/// asks for the next. Without this, a busy server that cannot be steered would drain for ever.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// How long to wait after an error: what waits is there at once again, and descriptors need time to become free.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// The connections that wait in surplus sockets: see [`super::Surplus::drain`].
 #[derive(Debug)]
 pub struct Drain {
     groups: Vec<Draining>,
+    until: Instant,
+    has_failed: bool,
 }
 
 #[derive(Debug)]
@@ -56,7 +66,19 @@ enum Step {
 
 impl Drain {
     pub(super) fn begin(groups: Vec<Group>) -> Self {
-        Self { groups: groups.into_iter().map(Draining::begin).collect() }
+        Self::begin_within(groups, LONGEST)
+    }
+
+    fn begin_within(groups: Vec<Group>, longest: Duration) -> Self {
+        let until = Instant::now() + longest;
+        let groups = groups.into_iter().map(Draining::begin).collect();
+        Self { groups, until, has_failed: false }
+    }
+
+    fn pause_after_an_error(&mut self) {
+        if std::mem::take(&mut self.has_failed) {
+            sleep(PAUSE);
+        }
     }
 
     fn wait(&self) {
@@ -73,9 +95,11 @@ impl Iterator for Drain {
     type Item = io::Result<TcpStream>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while !self.groups.is_empty() {
+        self.pause_after_an_error();
+        while !self.groups.is_empty() && Instant::now() < self.until {
             let is_over: Vec<_> = self.groups.iter_mut().map(Draining::go_on).collect();
             if let Some(accepted) = self.groups.iter_mut().find_map(Draining::accept) {
+                self.has_failed = accepted.is_err();
                 return Some(accepted);
             }
             // What is dropped is shut down.
@@ -83,6 +107,7 @@ impl Iterator for Drain {
             self.groups.retain(|_| is_over.next() != Some(true));
             self.wait();
         }
+        self.groups.clear();
         None
     }
 }
@@ -200,5 +225,59 @@ fn accept(socket: &TcpListener) -> Option<io::Result<(TcpStream, SocketAddr)>> {
             | ErrorKind::InvalidInput => None,
             _ => Some(Err(error)),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::net::UdpSocket;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::super::Options;
+
+    fn listener() -> TcpListener {
+        Options::new().reuse_port(true).bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap()
+    }
+
+    /// The member is of another group, as good as one that cannot be steered.
+    fn unsteered(surplus: TcpListener) -> Group {
+        let mut group = Group::of(listener().into());
+        group.keep(listener());
+        group.add_surplus(surplus.into());
+        group
+    }
+
+    #[test]
+    fn a_drain_of_a_busy_server_that_cannot_be_steered_ends_at_its_time() {
+        let surplus = listener();
+        let address = surplus.local_addr().unwrap();
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let _ = TcpStream::connect(address);
+                }
+            });
+            let began = Instant::now();
+            let longest = Duration::from_millis(300);
+            let mut drain = Drain::begin_within(vec![unsteered(surplus)], longest);
+            let patience = Duration::from_secs(2);
+            let served = drain.by_ref().take_while(|_| began.elapsed() < patience).count();
+            is_over.store(true, Ordering::Relaxed);
+            assert!(served > 0 && began.elapsed() < patience);
+            assert!(drain.next().is_none());
+        });
+    }
+
+    #[test]
+    fn a_drain_pauses_after_each_error() {
+        // Nothing can be accepted from it.
+        let surplus: std::os::fd::OwnedFd = UdpSocket::bind("127.0.0.1:0").unwrap().into();
+        let longest = Duration::from_millis(500);
+        let drain = Drain::begin_within(vec![unsteered(surplus.into())], longest);
+        let errors = drain.take(1000).inspect(|accepted| assert!(accepted.is_err())).count();
+        assert!((1..=6).contains(&errors), "{errors} errors");
     }
 }

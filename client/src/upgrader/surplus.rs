@@ -47,8 +47,9 @@ impl Surplus {
         self.groups.is_empty()
     }
 
-    /// Returns the connections that wait in the sockets, one after the other, for about two seconds. Then it shuts the
-    /// sockets down, for other processes too. It ends at once if there is no socket.
+    /// Returns the connections that wait in the sockets, one after the other, for about two seconds, and for 5.4 seconds if
+    /// it has to try again. Then it shuts the sockets down, for other processes too. It ends at once if there is no
+    /// socket, and after 30 seconds in any case: what waits then is reset. After an error it pauses for 0.1 seconds.
     ///
     /// From its call on, the kernel puts new connections into the sockets that this process has taken. The others do not
     /// block from then on. A BPF program that the group had is replaced.
