@@ -1,6 +1,6 @@
 //! `fdbroker reload --signal`, as the unit has it: it needs no rule, and waits for the outcome.
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use fdbroker_tests::Daemon;
 
@@ -81,9 +81,17 @@ fn a_broker_that_does_not_say_what_became_of_it_is_no_success() {
     assert!(said.contains("has not said in 0.3 s what became of it"), "{said}");
     daemon.go_on();
     succeeds(&daemon);
-    // Another process has this number at most for a moment.
-    let mut other = std::process::Command::new("true").spawn().unwrap();
-    other.wait().unwrap();
-    let said = daemon.complains(8, &["reload", "--signal", &other.id().to_string()]);
-    assert!(said.contains("cannot send SIGHUP to"), "{said}");
+}
+
+#[test]
+fn a_process_that_is_no_broker_gets_no_signal() {
+    let daemon = Daemon::with_policy(&everything()).start();
+    // It ends with its standard input, and would end by SIGHUP.
+    let mut stranger = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+    let said = daemon.complains(8, &["reload", "--signal", &stranger.id().to_string()]);
+    assert!(said.contains("is \"cat\", and no broker: it got no signal"), "{said}");
+    assert!(stranger.wait().unwrap().success(), "it was not killed");
+    // Greater than every process id.
+    let said = daemon.complains(8, &["reload", "--signal", &i32::MAX.to_string()]);
+    assert!(said.contains("cannot send SIGHUP to 2147483647"), "{said}");
 }
