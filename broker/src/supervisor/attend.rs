@@ -79,6 +79,8 @@ impl Supervisor {
     ) -> End {
         let (answers, mut opened) = unbounded_channel();
         let mut served = false;
+        // Its words were not read to their end where that took too long.
+        self.reads_last_words = false;
         self.reloads.forget_tickets();
         let patience = patience(self.deposits.all().len());
         let mut waited = pin!(tokio::time::sleep(patience));
@@ -224,12 +226,14 @@ impl Supervisor {
 
     /// What a worker acknowledged before it ended still counts, however it ended.
     async fn read_to_the_end(&mut self, mut link: Link, answers: &UnboundedSender<OpenAnswer>) {
+        self.reads_last_words = true;
         // A thread that sleeps in the kernel keeps the link of a dead worker from ending.
         while let Ok(Ok(message)) = tokio::time::timeout(SILENCE, link.message()).await {
             // A message that makes no sense is as good as none: its worker has gone.
             let _ = self.answer(message, &mut link, answers, &mut false);
             tokio::task::consume_budget().await;
         }
+        self.reads_last_words = false;
     }
 }
 

@@ -140,6 +140,8 @@ impl Supervisor {
                 link.control(Control::Told { ticket, outcome });
             }
             Control::Suspect(slot) => self.quarantine.name(slot),
+            // Else a broker that is told to stop would take over first, and end with everything.
+            Control::Serving if self.reads_last_words => {}
             Control::Serving => {
                 let is_held = self.commit()?;
                 *served = true;

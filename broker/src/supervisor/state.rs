@@ -54,6 +54,8 @@ pub(crate) struct Supervisor {
     pub(crate) predecessor: Option<Predecessor>,
     /// What was taken over and is not this broker's yet.
     pub(crate) succession: Option<Succession>,
+    /// What is read now was said by a worker that is to serve nobody any more.
+    pub(crate) reads_last_words: bool,
     pub(crate) opener: Opener,
     /// What happens to resources while nobody asks for them.
     pub(crate) told: Told,
@@ -109,6 +111,7 @@ impl Supervisor {
             door: Door::default(),
             predecessor: None,
             succession: None,
+            reads_last_words: false,
             opener,
             leases,
             told: Told(told),

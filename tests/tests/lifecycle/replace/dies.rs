@@ -58,6 +58,30 @@ fn one_that_has_everything_goes_on_when_the_old_one_is_killed() {
 }
 
 #[test]
+fn one_that_is_told_to_stop_before_it_has_taken_over_leaves_everything_where_it_is() {
+    for delay in (0..40).map(Duration::from_millis) {
+        let site = Site::new();
+        let daemon = with_deposits(&site);
+        let newer = site.newer().begin();
+        wait_for("it starts a worker", || process::workers(newer.pid()).into_iter().next());
+        // Any moment until that serves.
+        std::thread::sleep(delay);
+        process::signal(newer.pid(), Signal::TERM);
+        let said = match newer.comes_up() {
+            Ok(newer) => newer.log().text(),
+            Err((_, said)) => said,
+        };
+        let (stops, takes_over) = (said.find("stopping because"), said.find("took over from"));
+        match (stops, takes_over) {
+            (Some(stops), Some(takes_over)) => assert!(takes_over < stops, "{said}"),
+            (_, None) => has_everything(&daemon),
+            // It was told when it had.
+            (None, Some(_)) => {}
+        }
+    }
+}
+
+#[test]
 fn whenever_the_old_one_is_killed_the_new_one_has_all_or_says_that_it_has_nothing() {
     for delay in (0..20).map(|step| Duration::from_millis(step * 8)) {
         let site = Site::new();
