@@ -220,7 +220,6 @@ impl Supervisor {
         self.source = source;
         self.tell_names();
         self.opener = opener;
-        self.opener.send_back();
         self.opener.keep_ready(&self.told);
         self.watch_devices();
         self.records.follow(&self.source.policy);

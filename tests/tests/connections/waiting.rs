@@ -107,6 +107,20 @@ fn a_caller_that_waits_is_decided_again_when_its_connection_leads_elsewhere() {
 }
 
 #[test]
+fn a_reload_that_leaves_the_resource_as_it_is_changes_nothing_for_those_who_wait() {
+    let (_server, address) = silent();
+    let policy = with_device(&address, ONE);
+    let daemon = Daemon::open().policy(&policy).start();
+    let _held = connection(daemon.connect().get(SLOT), &daemon);
+    let (mut first, mut second) = (waits(&daemon), waits(&daemon));
+    daemon.reload(&format!("{policy}\n[tags.another]\nid = 9\n"));
+    end_the_only_lease(&daemon);
+    let _first = connection(first.answer(), &daemon);
+    end_the_only_lease(&daemon);
+    connection(second.answer(), &daemon);
+}
+
+#[test]
 fn a_caller_that_waits_is_refused_when_its_right_or_the_resource_is_gone() {
     let (_server, address) = silent();
     let policy = with_device(&address, ONE);

@@ -21,7 +21,7 @@ pub(crate) struct Accounts<'a> {
     pub(crate) payers: &'a Payers,
     pub(crate) unclosed: &'a Unclosed,
     /// Finds a place among the holders of a resource.
-    pub(crate) place: &'a dyn Fn(&str, LeaseNumber, Payer) -> Option<HolderPlace>,
+    pub(crate) place: &'a dyn Fn(&str, LeaseNumber, Payer) -> HolderPlace,
 }
 
 impl Leases {

@@ -95,7 +95,7 @@ impl ConnectOpener {
         let made = self
             .helpers
             .connect(&self.connect, (&handed, owners), place, (self.within, abandonment))
-            .and_then(|made| self.have_program_log_in(made, began));
+            .and_then(|made| self.have_program_log_in(made, (began, abandonment)));
         let Made { descriptor, payload, described } =
             made.map_err(|failure| told(&failure, began.elapsed()))?;
         let too_large =
@@ -116,13 +116,18 @@ impl ConnectOpener {
     }
 
     /// Has the program log in on a connection, where the log-in is a program's, and adds what it wrote to the payload.
-    fn have_program_log_in(&self, made: Made, began: Instant) -> Result<Made, Failure> {
+    fn have_program_log_in(
+        &self,
+        made: Made,
+        (began, abandonment): (Instant, &Abandonment),
+    ) -> Result<Made, Failure> {
         let Some(Auth::Program(auth)) = &self.connect.auth else { return Ok(made) };
         let password = auth.password.as_ref().map(credential::in_memory).transpose();
         let password = password.map_err(|text| Failure::new(Step::Begin, text))?;
         let until = began + self.within.saturating_sub(margin(self.within));
         let (socket, password) = (&made.descriptor, password.as_ref());
-        let output = self.helpers.have_program_log_in(auth, socket, password, until)?;
+        let output =
+            self.helpers.have_program_log_in(auth, socket, password, (until, abandonment))?;
         Ok(Made { payload: with_output(made.payload, &output)?, ..made })
     }
 

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fdbroker_policy::Opening;
 use fdbroker_types::quoted;
@@ -20,7 +20,6 @@ use super::lanes::{Lane, MAX_OF_KIND, MAX_OPENING, Permits};
 use super::openable::Openable;
 use super::ready::ReadyPool;
 use super::shared::Shared;
-use super::withdrawals::Why;
 use crate::fd::{CloseQueue, PeerFd};
 use crate::payer::Payer;
 use crate::supervisor::deposits::unclosed::OpeningNotice;
@@ -220,7 +219,7 @@ impl ResourceEntry {
             let wait = entry.openable.resource().lease.map_or(HANGS, |terms| terms.wait);
             let place = tokio::select! {
                 place = timeout(wait, entry.holders.take(caller.payer)) => place,
-                why = caller.question.withdrawn() => return withdrawn(why, &caller, &answer),
+                () = caller.question.withdrawn() => return refuse_user(&caller, has_left(), &answer),
                 // The worker has gone.
                 () = answer.closed() => return,
             };
@@ -337,7 +336,7 @@ impl ResourceEntry {
         tokio::spawn(async move {
             let permits = tokio::select! {
                 permits = timeout(HANGS, entry.lane.enter()) => permits,
-                why = caller.question.withdrawn() => return withdrawn(why, &caller, &answer),
+                () = caller.question.withdrawn() => return refuse_user(&caller, has_left(), &answer),
             };
             drop(waits);
             match permits {
@@ -358,16 +357,32 @@ impl ResourceEntry {
                 Ok(charge) => charge,
                 Err(failure) => return refuse_user(&caller, failure, &answer),
             };
+            let began = Instant::now();
             // One may have become ready.
             let ready = self.take_ready(&mut charge);
             let abandonment = caller.question.abandonment();
             let outcome = ready.map_or_else(|| self.openable.open(charge, abandonment), Ok);
-            drop(permits);
-            if let Some(why) = caller.question.why() {
-                return withdrawn(why, &caller, &answer);
+            if abandonment.is_abandoned() {
+                // Closed before anybody else may open it.
+                drop(outcome);
+                return self.was_left(&caller, began.elapsed(), &answer);
             }
+            drop(permits);
             self.hand_out(outcome, caller, &answer);
         });
+    }
+
+    /// Its caller has left while it was being opened. That a server keeps its callers waiting is said like a failure: else
+    /// nobody would hear of it where all of them give up.
+    fn was_left(&self, caller: &Caller, after: Duration, answer: &UnboundedSender<OpenAnswer>) {
+        let name = quoted(self.openable.name());
+        let text =
+            format!("resource {name}: its callers leave before they have it; check the server");
+        let is_news = after >= HANGS && self.failures().failed(&text);
+        let said = is_news.then(|| format!("{text}; one after {} ms", after.as_millis()));
+        let outcome = Err(has_left());
+        // A closed channel means that the worker has gone, and its question with it.
+        let _ = answer.send(OpenAnswer { ticket: caller.ticket, outcome, said, lease: None });
     }
 
     fn refuse(&self, caller: Caller, answer: &UnboundedSender<OpenAnswer>) {
@@ -396,13 +411,9 @@ fn refuse_user(caller: &Caller, failure: OpenFailure, answer: &UnboundedSender<O
     let _ = answer.send(OpenAnswer { ticket: caller.ticket, outcome, said, lease });
 }
 
-/// Answers a question that is withdrawn, which ends its charge. To a caller that has left nobody reads it.
-fn withdrawn(why: Why, caller: &Caller, answer: &UnboundedSender<OpenAnswer>) {
-    let failure = match why {
-        Why::Left => OpenFailure { errno: Errno::AGAIN, text: "the caller has left".to_owned() },
-        Why::Stale => OpenFailure::stale(),
-    };
-    refuse_user(caller, failure, answer);
+/// The answer to a caller that has left. It ends the charge of the question; nobody reads it.
+fn has_left() -> OpenFailure {
+    OpenFailure { errno: Errno::AGAIN, text: "the caller has left".to_owned() }
 }
 
 /// Which places a user who has many does not get.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 use fdbroker_policy::Resource;
 use fdbroker_types::quoted;
@@ -30,7 +30,7 @@ use crate::supervisor::workers::helper::Helpers;
 pub(crate) struct Opener {
     entries: Vec<ResourceEntry>,
     /// Of resources that the policy no longer has, and that are still held: they may come back.
-    former: BTreeMap<String, Holders>,
+    former: Arc<Mutex<BTreeMap<String, Holders>>>,
     helpers: Helpers,
     /// For the leases of all resources.
     numbers: Numbers,
@@ -58,7 +58,7 @@ impl Opener {
         };
         let entries = resources.iter().map(entry).collect();
         let withdrawals = Withdrawals::default();
-        let former = BTreeMap::new();
+        let former = Arc::default();
         Self { entries, former, helpers, numbers, lanes, withdrawals, close_queue }
     }
 
@@ -90,6 +90,7 @@ impl Opener {
                     let openable = Openable::new(resource, &self.helpers);
                     let (numbers, lane) = (self.numbers.clone(), self.lanes.of(resource));
                     let former = self.holders(&resource.name);
+                    let former = former.as_ref();
                     let entry =
                         ResourceEntry::new(openable, numbers, lane, &self.close_queue, former);
                     let tried = entry.open_once(|it| it.open_for_nobody());
@@ -100,25 +101,30 @@ impl Opener {
             });
         }
         let (new, gone) = (entries.len() - kept, self.entries.len().saturating_sub(kept));
-        let former = self.held_without(&entries);
-        let opener = Self { entries, former, ..self.clone() };
+        self.remember_without(&entries);
+        let opener = Self { entries, ..self.clone() };
         Ok((opener, Changes { kept, gone, new, opened }))
     }
 
     /// Those who hold a resource, or held it when the policy still had it.
-    fn holders(&self, name: &str) -> Option<&Holders> {
-        let now = self.of_name(name).map(ResourceEntry::holders);
-        now.or_else(|| self.former.get(name))
+    fn holders(&self, name: &str) -> Option<Holders> {
+        let now = self.of_name(name).map(ResourceEntry::holders).cloned();
+        now.or_else(|| self.former().get(name).cloned())
     }
 
-    /// The holders of resources that are not among these, where there are any.
-    fn held_without(&self, entries: &[ResourceEntry]) -> BTreeMap<String, Holders> {
-        let now = self.entries.iter().map(|entry| (entry.openable.name(), entry.holders()));
-        let former = self.former.iter().map(|(name, holders)| (name.as_str(), holders));
+    /// Remembers the holders of resources that are not among these. Those that nobody holds by now are forgotten.
+    fn remember_without(&self, entries: &[ResourceEntry]) {
         let names: BTreeSet<&str> = entries.iter().map(|entry| entry.openable.name()).collect();
-        let all = now.chain(former).filter(|(name, _)| !names.contains(name));
-        let held = all.filter(|(_, holders)| holders.are_there());
-        held.map(|(name, holders)| (name.to_owned(), holders.clone())).collect()
+        let gone = self.entries.iter().filter(|entry| !names.contains(entry.openable.name()));
+        let gone = gone.map(|entry| (entry.openable.name().to_owned(), entry.holders().clone()));
+        let mut former = self.former();
+        former.retain(|name, holders| holders.are_there() && !names.contains(name.as_str()));
+        former.extend(gone);
+    }
+
+    fn former(&self) -> MutexGuard<'_, BTreeMap<String, Holders>> {
+        // A panic while it is locked leaves it whole.
+        self.former.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What makes the connections.
@@ -143,15 +149,17 @@ impl Opener {
     }
 
     /// Takes a place among the holders of a resource, for a lease of a predecessor's, whose number is not used
-    /// again. `None` if there is no such resource any more.
-    pub(crate) fn hold(
-        &self,
-        name: &str,
-        number: LeaseNumber,
-        payer: Payer,
-    ) -> Option<HolderPlace> {
+    /// again. There may be no such resource any more: it may come back.
+    pub(crate) fn hold(&self, name: &str, number: LeaseNumber, payer: Payer) -> HolderPlace {
         self.numbers.skip(number);
-        Some(self.of_name(name)?.place_again(payer))
+        match self.of_name(name) {
+            Some(entry) => entry.place_again(payer),
+            None => {
+                let mut former = self.former();
+                let holders = former.entry(name.to_owned());
+                holders.or_insert_with(|| Holders::new(usize::MAX)).take_again(payer)
+            }
+        }
     }
 
     fn of_name(&self, name: &str) -> Option<&ResourceEntry> {
@@ -193,11 +201,6 @@ impl Opener {
     /// A caller of this worker has left. It waits no longer, and no connection is made for it.
     pub(crate) fn withdraw(&self, worker: u32, ticket: u32) {
         self.withdrawals.withdraw((worker, ticket));
-    }
-
-    /// Has those decided again who wait: the policy has been replaced.
-    pub(crate) fn send_back(&self) {
-        self.withdrawals.send_back();
     }
 
     /// Opens resource number `position` of the policy for a caller, and sends the result to `answer`.

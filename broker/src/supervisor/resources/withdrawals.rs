@@ -1,5 +1,4 @@
-//! Questions of callers who wait for a connection: they may leave before they have one, and are sent back when
-//! the policy is replaced.
+//! Questions of callers who wait for a connection, and may leave before they have one.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,17 +25,7 @@ pub(crate) struct Withdrawable {
 struct Withdrawn {
     /// It ends the making of the connection, too.
     left: Abandonment,
-    is_stale: Mutex<bool>,
     told: Notify,
-}
-
-/// Why a question is not to be waited for any more.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Why {
-    /// Its caller has left.
-    Left,
-    /// It was decided by a policy that is no longer in force.
-    Stale,
 }
 
 impl Withdrawals {
@@ -55,14 +44,6 @@ impl Withdrawals {
         }
     }
 
-    /// Sends all back who wait: the policy has been replaced.
-    pub(super) fn send_back(&self) {
-        for withdrawn in self.lock().values() {
-            *withdrawn.is_stale.lock().unwrap_or_else(PoisonError::into_inner) = true;
-            withdrawn.told.notify_one();
-        }
-    }
-
     /// A panic while it is locked leaves it whole.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Question, Arc<Withdrawn>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -70,26 +51,14 @@ impl Withdrawals {
 }
 
 impl Withdrawable {
-    /// Waits until the question is withdrawn, and returns why. Can be dropped.
-    pub(super) async fn withdrawn(&self) -> Why {
-        loop {
-            if let Some(why) = self.why() {
-                return why;
-            }
+    /// Waits until the caller has left. Can be dropped.
+    pub(super) async fn withdrawn(&self) {
+        while !self.withdrawn.left.is_abandoned() {
             self.withdrawn.told.notified().await;
         }
     }
 
-    /// Why it has been withdrawn, if it has.
-    pub(super) fn why(&self) -> Option<Why> {
-        if self.withdrawn.left.is_abandoned() {
-            return Some(Why::Left);
-        }
-        let is_stale = *self.withdrawn.is_stale.lock().unwrap_or_else(PoisonError::into_inner);
-        is_stale.then_some(Why::Stale)
-    }
-
-    /// What ends the making of its connection when the caller leaves.
+    /// What says whether the caller has left, and ends the making of its connection then.
     pub(super) fn abandonment(&self) -> &Abandonment {
         &self.withdrawn.left
     }
@@ -110,25 +79,10 @@ mod tests {
         let withdrawals = Withdrawals::default();
         let (first, second) = (withdrawals.enter((0, 7)), withdrawals.enter((1, 7)));
         withdrawals.withdraw((0, 7));
-        assert_eq!(first.withdrawn().await, Why::Left);
+        first.withdrawn().await;
         assert!(first.abandonment().is_abandoned());
-        assert_eq!(second.why(), None, "it is another worker's");
+        assert!(!second.abandonment().is_abandoned(), "it is another worker's");
         drop((first, second));
         assert!(withdrawals.lock().is_empty());
-    }
-
-    #[tokio::test]
-    async fn all_are_sent_back_and_none_is_abandoned_by_that() {
-        let withdrawals = Withdrawals::default();
-        let waits = [1, 2].map(|ticket| withdrawals.enter((0, ticket)));
-        withdrawals.send_back();
-        for question in &waits {
-            assert_eq!(question.withdrawn().await, Why::Stale);
-            assert!(!question.abandonment().is_abandoned());
-        }
-        withdrawals.withdraw((0, 1));
-        assert_eq!(waits[0].why(), Some(Why::Left), "it has left since");
-        let later = withdrawals.enter((0, 3));
-        assert_eq!(later.why(), None);
     }
 }

@@ -5,6 +5,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::net::{Shutdown, shutdown};
+use rustix::process::{Signal, pidfd_send_signal};
 
 /// Whether a connection is still wanted, for those who make it, from any thread.
 #[derive(Clone, Default)]
@@ -13,20 +14,31 @@ pub(crate) struct Abandonment(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     is_abandoned: bool,
-    /// Of the helper that makes the connection now.
-    link: Option<OwnedFd>,
+    /// What makes the connection now.
+    maker: Option<Maker>,
 }
 
-/// The link of a helper, until this is dropped.
-pub(super) struct Linked<'a>(&'a Abandonment);
+enum Maker {
+    /// A helper, by its link.
+    Helper(OwnedFd),
+    /// A program that logs in, by its pidfd.
+    Program(OwnedFd),
+}
+
+/// What makes the connection, until this is dropped.
+pub(super) struct Making<'a>(&'a Abandonment);
 
 impl Abandonment {
-    /// The connection is not wanted any more: the helper that makes it finds its link shut.
+    /// The connection is not wanted any more: the helper that makes it finds its link shut, or the program is killed.
     pub(crate) fn abandon(&self) {
         let mut state = self.lock();
         state.is_abandoned = true;
-        // A helper that has ended already is told nothing.
-        let _ = state.link.as_ref().map(|link| shutdown(link, Shutdown::Both));
+        // One that has ended already is told nothing.
+        let _ = match &state.maker {
+            Some(Maker::Helper(link)) => shutdown(link, Shutdown::Both),
+            Some(Maker::Program(process)) => pidfd_send_signal(process, Signal::KILL),
+            None => Ok(()),
+        };
     }
 
     pub(crate) fn is_abandoned(&self) -> bool {
@@ -37,13 +49,25 @@ impl Abandonment {
     ///
     /// # Errors
     /// If nobody waits any more, or there is no room for another descriptor.
-    pub(super) fn link(&self, link: BorrowedFd<'_>) -> io::Result<Linked<'_>> {
+    pub(super) fn link(&self, link: BorrowedFd<'_>) -> io::Result<Making<'_>> {
+        self.made_by(Maker::Helper(link.try_clone_to_owned()?))
+    }
+
+    /// Has the program of this pidfd end with it.
+    ///
+    /// # Errors
+    /// As [`Self::link`].
+    pub(super) fn program(&self, process: BorrowedFd<'_>) -> io::Result<Making<'_>> {
+        self.made_by(Maker::Program(process.try_clone_to_owned()?))
+    }
+
+    fn made_by(&self, maker: Maker) -> io::Result<Making<'_>> {
         let mut state = self.lock();
         if state.is_abandoned {
             return Err(io::Error::other("the caller has left"));
         }
-        state.link = Some(link.try_clone_to_owned()?);
-        Ok(Linked(self))
+        state.maker = Some(maker);
+        Ok(Making(self))
     }
 
     /// A panic while it is locked leaves it whole.
@@ -52,9 +76,9 @@ impl Abandonment {
     }
 }
 
-impl Drop for Linked<'_> {
+impl Drop for Making<'_> {
     fn drop(&mut self) {
-        self.0.lock().link = None;
+        self.0.lock().maker = None;
     }
 }
 

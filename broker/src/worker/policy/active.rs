@@ -93,7 +93,8 @@ impl ActivePolicy {
         timeout(SWAP, self.reached(generation)).await.is_ok()
     }
 
-    async fn reached(&self, generation: u32) {
+    /// Waits until a policy of this generation, or a later one, is in force. Can be dropped.
+    pub(crate) async fn reached(&self, generation: u32) {
         loop {
             let swapped = self.swapped.notified();
             if self.rules.borrow().generation >= generation {

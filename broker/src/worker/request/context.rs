@@ -79,7 +79,8 @@ impl<'a> RequestContext<'a> {
 
     /// Counts so many requests by the rule that grants this one.
     pub(crate) fn count(&self, number: usize) {
-        let rule = self.decision.rule.filter(|_| self.decision.granted);
+        let counts = self.decision.granted && self.requester.counts();
+        let rule = self.decision.rule.filter(|_| counts);
         let Some((rule, rate)) = rule.and_then(|rule| Some((rule, self.rules.rate_of(rule)?)))
         else {
             return;

@@ -29,6 +29,7 @@ pub(crate) struct Requester {
     _charge: Option<BroughtCharge>,
     /// How long the answer is held back, since requests came faster than a rule allows.
     pause: Cell<Duration>,
+    has_counted: Cell<bool>,
 }
 
 /// Reads the identity of a process that wrote on a connection and may not be the one that made it.
@@ -78,7 +79,14 @@ impl Requester {
             Writer::Unknown => Err(Unreadable::NO_CREDENTIALS),
         };
         let connection = Rc::clone(connection);
-        Self { connection, payer, writer, _charge: charge, pause: Cell::default() }
+        Self {
+            connection,
+            payer,
+            writer,
+            _charge: charge,
+            pause: Cell::default(),
+            has_counted: Cell::default(),
+        }
     }
 
     /// On whose account its connection is.
@@ -104,6 +112,16 @@ impl Requester {
     /// Its answer is held back for so long, at least.
     pub(crate) fn hold_back(&self, pause: Duration) {
         self.pause.set(self.pause.get().max(pause));
+    }
+
+    /// It has counted by the rates, and is only decided again.
+    pub(crate) fn counts_no_more(&self) {
+        self.has_counted.set(true);
+    }
+
+    /// Whether it counts by the rates.
+    pub(crate) fn counts(&self) -> bool {
+        !self.has_counted.get()
     }
 
     /// How long its answer is to be held back from now on; what is returned is waited for by the one that asks.

@@ -15,7 +15,7 @@ use super::batch::{BatchBuilder, BatchReply, Found};
 use super::context::RequestContext;
 use super::decision::Requester;
 use super::error::{Denial, Failure};
-use super::open::open;
+use super::open::{ask, opened};
 use super::place::Place;
 use super::runs::{self, Question};
 use super::takers;
@@ -100,7 +100,12 @@ async fn is_outlasted(
 ) -> Result<bool, Disconnected> {
     let (pause, before) = (requester.take_pause(), worker.policy.now().generation);
     session.pause(worker, pause).await?;
-    Ok(worker.policy.now().generation != before)
+    let is_outlasted = worker.policy.now().generation != before;
+    if is_outlasted {
+        // It has waited for what it counts as.
+        requester.counts_no_more();
+    }
+    Ok(is_outlasted)
 }
 
 /// Gets slots run by run, and what has to be waited for slot by slot, as long as there is room.
@@ -156,13 +161,18 @@ fn may_be_taken(
         .map_err(|failure| context.deny(failure))
 }
 
-/// Opens a resource. A caller that waits for a connection may leave, and none is made for it then.
+/// Opens a resource. A caller that waits for a connection may leave, and none is made for it then. Returns `None` if it
+/// has to be decided again.
 async fn until_open(
     context: &RequestContext<'_>,
     session: &mut Session,
     resource: (ResourceIndex, &Resource),
 ) -> Result<Result<Option<Box<Opened<PeerFd>>>, Failure>, Disconnected> {
-    let opens = open(context, resource);
+    let asked = match ask(context, resource).await {
+        Ok(asked) => asked,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    let opens = while_it_holds(context, resource.1, opened(context, asked));
     if !resource.1.is_connection() {
         return Ok(opens.await);
     }
@@ -171,6 +181,39 @@ async fn until_open(
         // It is not answered in any case.
         let _ = context.record(Kind::Open, Verdict::Failed, "its caller has left");
     })
+}
+
+/// Waits for a resource as long as each policy that comes into force decides as before, about the same resource.
+async fn while_it_holds<T>(
+    context: &RequestContext<'_>,
+    resource: &Resource,
+    opens: impl Future<Output = Result<Option<T>, Failure>>,
+) -> Result<Option<T>, Failure> {
+    let (policy, mut opens) = (&context.worker.policy, pin!(opens));
+    let mut generation = context.rules.generation;
+    loop {
+        let opened = tokio::select! {
+            biased;
+            opened = &mut opens => Some(opened),
+            () = policy.reached(generation + 1) => None,
+        };
+        let holds = holds_still(context, resource);
+        match opened {
+            // What was opened for a request that is to be decided again is closed.
+            Some(Ok(_)) | None if !holds => return Ok(None),
+            Some(opened) => return opened,
+            None => generation = policy.now().generation,
+        }
+    }
+}
+
+/// Whether the policy in force grants the same resource.
+fn holds_still(context: &RequestContext<'_>, resource: &Resource) -> bool {
+    let rules = context.worker.policy.now();
+    let place = Place::slot(&rules.policy, resource.slot);
+    let is_same = place.resource.is_some_and(|(_, found)| found == resource);
+    let decides = || context.requester.decide(&rules, Right::Get, place.target).granted;
+    std::ptr::eq(&*rules, context.rules) || (is_same && decides())
 }
 
 /// Opens the resource in a slot, or gets the slot when the turn on its serial tag has come.
@@ -200,10 +243,13 @@ async fn wait(
             runs::get(worker, question, &[slot.index], batch);
             return Ok(());
         };
-        let opened = match until_open(&context, session, resource).await? {
+        let opened = until_open(&context, session, resource).await?;
+        // By the policy that is in force by now, and decides likewise.
+        let rules = worker.policy.now();
+        let place = Place::slot(&rules.policy, slot);
+        let context = RequestContext::new(worker, &rules, requester, Right::Get, place);
+        let opened = match opened {
             Ok(None) => continue,
-            // What was decided by the last policy is decided again; what was opened for that is closed.
-            Ok(Some(_)) if worker.policy.now().generation != rules.generation => continue,
             Ok(Some(opened)) => context.record_handed_out(&opened).map(|()| opened),
             Err(failure) => Err(failure),
         };

@@ -14,17 +14,16 @@ use crate::payer::Payer;
 use crate::worker::limits::quota::{Exceeded, OpeningCharge};
 use crate::worker::limits::room_wait::RoomWait;
 use crate::worker::state::Worker;
-use crate::worker::supervisor_link::write::Asker;
+use crate::worker::supervisor_link::write::{Asker, ToBeOpened};
 
-/// Opens a resource, and records that. Returns `None` if the supervisor has another policy than the one
-/// that the request was decided by: then the next one is in force, and it has to be decided again.
+/// Has a resource opened. Not to be dropped.
 ///
 /// # Errors
-/// Why it is not open.
-pub(crate) async fn open(
-    context: &RequestContext<'_>,
+/// Why nobody could be asked.
+pub(crate) async fn ask<'a>(
+    context: &RequestContext<'a>,
     (index, resource): (ResourceIndex, &Resource),
-) -> Result<Option<Box<Opened<PeerFd>>>, Failure> {
+) -> Result<ToBeOpened<'a>, Failure> {
     let (worker, payer) = (context.worker, context.requester.payer());
     let charge =
         room_to_open(worker, payer, OpeningCost::of(resource)).await.inspect_err(|failure| {
@@ -34,19 +33,34 @@ pub(crate) async fn open(
     let by = context.requester.asking();
     let process = by.process.as_ref().map(|process| process.as_fd());
     let asker = Asker { uid: by.uid, payer, pid: by.pid, process };
-    let opened = worker.link.open(generation, index, resource, asker, charge).await;
-    match opened {
+    let asked = worker.link.ask_to_open(generation, index, resource, asker, charge).await;
+    asked.map_err(|failure| failed(context, failure))
+}
+
+/// Waits for a resource, and records what became of it. Returns `None` if the supervisor has another policy than the
+/// one that the request was decided by: then the next one is in force, and it has to be decided again. Can be dropped.
+///
+/// # Errors
+/// Why it is not open.
+pub(crate) async fn opened(
+    context: &RequestContext<'_>,
+    asked: ToBeOpened<'_>,
+) -> Result<Option<Box<Opened<PeerFd>>>, Failure> {
+    let generation = context.rules.generation;
+    match asked.outcome().await {
         Ok(opened) => {
             // The record of the decision, which follows, is the one that counts.
             let _ = context.record(Kind::Open, Verdict::Granted, "opened");
             Ok(Some(Box::new(opened)))
         }
-        Err((Errno::STALE, _)) => next_policy(worker, generation).await.map(|()| None),
-        Err((errno, reason)) => {
-            let _ = context.record(Kind::Open, Verdict::Failed, &reason);
-            Err(Failure::not_opened(errno, &reason))
-        }
+        Err((Errno::STALE, _)) => next_policy(context.worker, generation).await.map(|()| None),
+        Err(failure) => Err(failed(context, failure)),
     }
+}
+
+fn failed(context: &RequestContext<'_>, (errno, reason): (Errno, String)) -> Failure {
+    let _ = context.record(Kind::Open, Verdict::Failed, &reason);
+    Failure::not_opened(errno, &reason)
 }
 
 async fn next_policy(worker: &Worker, generation: u32) -> Result<(), Failure> {

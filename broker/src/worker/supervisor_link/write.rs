@@ -14,12 +14,13 @@ use std::time::Duration;
 
 use fdbroker_policy::{Resource, ResourceIndex, Uid};
 use fdbroker_wire::{Control, Errno, Slot, add_head, del};
-use tokio::sync::{Mutex, MutexGuard, Notify};
+use tokio::sync::{Mutex, MutexGuard, Notify, oneshot};
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::copies::Copies;
 use super::patience::{GIVE_UP, SendPatience};
-use super::questions::{OpenOutcome, Questions, Reloaded};
+use super::questions::{Asked, OpenOutcome, Questions, Reloaded};
 use crate::fd::PeerFd;
 use crate::payer::Payer;
 use crate::sys::watch::Watched;
@@ -88,20 +89,19 @@ impl SupervisorLink {
         LinkGuard { link: self, _turn: turn }
     }
 
-    /// Has the supervisor open a resource, by its position in the policy of that generation, and waits
-    /// for it as long as the resource's `open_timeout`.
+    /// Has the supervisor open a resource, by its position in the policy of that generation. Not to be dropped: a message
+    /// goes whole.
     ///
     /// # Errors
-    /// What the peer is answered, and why, when it was not opened in time or at all.
-    pub(crate) async fn open(
+    /// What the peer is answered, and why, when that could not be sent in time or at all.
+    pub(crate) async fn ask_to_open(
         &self,
         generation: u32,
         index: ResourceIndex,
         resource: &Resource,
         asker: Asker<'_>,
         charge: OpeningCharge,
-    ) -> OpenOutcome {
-        let late = |_| (Errno::TIMEDOUT, "opening it timed out".to_owned());
+    ) -> Result<ToBeOpened<'_>, (Errno, String)> {
         // Where holders are counted, one may have to give its place back first.
         let wait = resource.lease.map_or(Duration::ZERO, |terms| terms.wait);
         let until = Instant::now() + resource.open_timeout + wait;
@@ -117,8 +117,8 @@ impl SupervisorLink {
             return Err(again());
         }
         drop(guard);
-        let _asked = is_connection.then(|| self.questions.asked(ticket));
-        timeout_at(until, opened).await.map_err(late)?.unwrap_or_else(|_| Err(again()))
+        let asked = is_connection.then(|| self.questions.asked(ticket));
+        Ok(ToBeOpened { _asked: asked, opened, until })
     }
 
     /// Has the supervisor say which leases there are, or end one.
@@ -157,6 +157,27 @@ impl SupervisorLink {
     pub(crate) async fn broken(&self) {
         self.broken.notified().await;
     }
+}
+
+/// A resource that the supervisor has been asked to open.
+pub(crate) struct ToBeOpened<'a> {
+    _asked: Option<Asked<'a>>,
+    opened: oneshot::Receiver<OpenOutcome>,
+    until: Instant,
+}
+
+impl ToBeOpened<'_> {
+    /// Waits for it, as long as the resource's `open_timeout`. Can be dropped: a connection is given up then.
+    ///
+    /// # Errors
+    /// What the peer is answered, and why, when it was not opened in time or at all.
+    pub(crate) async fn outcome(self) -> OpenOutcome {
+        timeout_at(self.until, self.opened).await.map_err(late)?.unwrap_or_else(|_| Err(again()))
+    }
+}
+
+fn late(_: Elapsed) -> (Errno, String) {
+    (Errno::TIMEDOUT, "opening it timed out".to_owned())
 }
 
 /// Tells the supervisor of callers that have left while they may have waited for a place among the

@@ -26,6 +26,7 @@ use rustix::process::{
 };
 
 use self::output::Output;
+use super::abandonment::Abandonment;
 use super::helper::{Helpers, is_connection};
 use crate::helper::answer::{Answer, Failure, MAX_ANSWER, Step};
 use crate::look::timespec;
@@ -60,7 +61,7 @@ impl Helpers {
         auth: &ProgramAuth,
         socket: &OwnedFd,
         password: Option<&OwnedFd>,
-        until: Instant,
+        (until, abandonment): (Instant, &Abandonment),
     ) -> Result<Vec<u8>, Failure> {
         let owner = Uid(geteuid().as_raw());
         if let Some(fault) = program_fault(Path::new(auth.path()), owner) {
@@ -69,7 +70,7 @@ impl Helpers {
         let _counted = self.at_work();
         let begins = |error: io::Error| Failure::new(Step::Begin, error.to_string());
         let mut running = self.begin(auth, socket, password).map_err(begins)?;
-        let outcome = running.wait(until);
+        let outcome = running.wait_unless_abandoned(until, abandonment);
         let Running { mut process, output, errors, .. } = running.end_group();
         let group = Pid::from_child(&process);
         let status = process.try_wait().ok().flatten();
@@ -130,6 +131,19 @@ impl Running {
                 return Ok(());
             }
         }
+    }
+
+    /// Waits, until nobody does any more.
+    fn wait_unless_abandoned(
+        &mut self,
+        until: Instant,
+        abandonment: &Abandonment,
+    ) -> Result<(), Failure> {
+        let ends = self.ends.try_clone();
+        let begins = |error: io::Error| Failure::new(Step::LogIn, error.to_string());
+        let ends = ends.map_err(begins)?;
+        let _making = abandonment.program(ends.as_fd()).map_err(begins)?;
+        self.wait(until)
     }
 
     /// Waits until something happens. Returns what: at its link, its end, and at what it writes.

@@ -43,6 +43,8 @@ fn text(address: SocketAddrAny) -> Option<String> {
 fn unix(address: &SocketAddrUnix) -> Option<String> {
     match (address.path_bytes(), address.abstract_name()) {
         (Some(path), _) => Some(String::from_utf8_lossy(path).into_owned()),
+        // One that is not bound.
+        (None, Some([])) => None,
         (None, Some(name)) => Some(format!("@{}", String::from_utf8_lossy(name))),
         (None, None) => None,
     }
