@@ -62,6 +62,7 @@ struct Attempts {
     texts: Vec<String>,
     connected_somewhere: bool,
     all_timed_out: Option<bool>,
+    unit_may_refuse: bool,
 }
 
 impl Attempts {
@@ -101,6 +102,7 @@ impl Attempts {
         let timed_out = error.kind() == ErrorKind::TimedOut;
         self.connected_somewhere |= was_found;
         self.all_timed_out = Some(self.all_timed_out.unwrap_or(true) && timed_out);
+        self.unit_may_refuse |= may_be_of_the_unit(address, &error);
         let why = if timed_out { "no answer".to_owned() } else { escape(&error.to_string()) };
         self.texts.push(format!("{address}: {why}"));
         None
@@ -109,8 +111,20 @@ impl Attempts {
     fn failure(self, patience: Patience<'_>) -> Failure {
         let step = if self.connected_somewhere { Step::Connect } else { Step::Lookup };
         let timed_out = patience.is_over() || self.all_timed_out == Some(true);
-        Failure { step, timed_out, text: self.texts.join("; ") }
+        let cure = if self.unit_may_refuse { NO_NETWORK } else { "" };
+        Failure { step, timed_out, text: self.texts.join("; ") + cure }
     }
+}
+
+/// What to do where the service manager lets the broker reach no network.
+const NO_NETWORK: &str = "; the broker's unit may allow no network: set RestrictAddressFamilies= and \
+IPAddressAllow= in a drop-in";
+
+/// Whether it may be the broker's unit that refuses a TCP connection, and no server.
+fn may_be_of_the_unit(address: &str, error: &io::Error) -> bool {
+    const REFUSALS: [Errno; 3] = [Errno::AFNOSUPPORT, Errno::PERM, Errno::ACCESS];
+    let errno = Errno::from_io_error(error);
+    address.starts_with("tcp:") && errno.is_some_and(|errno| REFUSALS.contains(&errno))
 }
 
 /// Returns the addresses of a host, of the family of `source`.
@@ -267,6 +281,22 @@ mod tests {
         assert_eq!((failure.step, failure.timed_out), (Step::Connect, false));
         let refused = |port| format!("tcp:127.0.0.1:{port}: Connection refused (os error 111)");
         assert_eq!(failure.text, format!("{}; {}", refused(one), refused(other)));
+    }
+
+    #[test]
+    fn what_the_unit_may_refuse_has_its_cure() {
+        let failure = |address: &str, errno: Errno| {
+            let mut attempts = Attempts::default();
+            attempts.note(address, true, Err(errno.into()));
+            let (link, _supervisor) = UnixStream::pair().unwrap();
+            attempts.failure(Patience::new(link.as_fd(), LONG)).text
+        };
+        for errno in [Errno::AFNOSUPPORT, Errno::PERM, Errno::ACCESS] {
+            let text = failure("tcp:192.0.2.1:5432", errno);
+            assert!(text.ends_with(NO_NETWORK), "{text}");
+        }
+        assert!(!failure("tcp:192.0.2.1:5432", Errno::CONNREFUSED).contains("unit"));
+        assert!(!failure("unix:/run/server", Errno::ACCESS).contains("unit"));
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub(crate) enum StartError {
     SocketDirectory(PathBuf, io::Error),
     SocketLocked(PathBuf, Option<i32>),
     SocketAlive(PathBuf, Option<i32>),
+    /// The service manager listens there, and no broker does.
+    SocketOfSystemd(PathBuf),
     SocketInTheWay(PathBuf),
     Socket(PathBuf, io::Error),
     Sandbox(SandboxError),
@@ -48,7 +50,7 @@ pub(crate) enum StartError {
 impl StartError {
     /// Whether another broker serves or starts at the same socket.
     pub(super) fn is_for_another_broker(&self) -> bool {
-        matches!(self, Self::SocketLocked(..) | Self::SocketAlive(..))
+        matches!(self, Self::SocketLocked(..) | Self::SocketAlive(..) | Self::SocketOfSystemd(_))
     }
 
     /// Reports the error on standard error, and returns the exit status.
@@ -106,6 +108,12 @@ impl fmt::Display for StartError {
                 write!(f, "another broker is starting or running on {}", path.display())?;
                 stop_it(f, *pid)
             }
+            Self::SocketOfSystemd(path) => write!(
+                f,
+                "systemd already listens on {} (pid 1), for fdbrokerd.socket; start the broker with \
+                 `systemctl start fdbrokerd`, or give --socket PATH",
+                path.display()
+            ),
             Self::SocketAlive(path, pid) => {
                 write!(f, "a broker already listens on {}", path.display())?;
                 stop_it(f, *pid)

@@ -70,7 +70,7 @@ Needs the right inspect, or operate. Prints lines of the form KEY=VALUE:
   sandbox                 full, partial or none: the worker's; the log says what is missing
   audit                   ok, failing or none: whether the audit file takes records
   audit_lost              records that are missing in the audit file since it began to fail
-  degraded                what is not as the policy says: policy, reload, names,
+  degraded                what is not as the policy says: audit, policy, reload, names,
                           resources, mirror, last-good, watches; or none
   policy_from             files, built-in, or last good with its date and hash
   last_reload             none, ok or failed, with its time, and why it failed

@@ -34,11 +34,10 @@ Examples:
 A user can end its own leases by their numbers, which fdbroker leases lists. Those of others, and
 slots and --user, need the right operate. The connection is shut down for every process that has it.";
 
-const NONE: &str = "revoke: there is no such lease. What was handed out of a connection that has \
-neither `revocable` nor `holders` nor `ttl` in the policy has none, and cannot be revoked: end the \
-process that has it";
+const NONE: &str = "nobody has such a lease; what was handed out before the broker's last start may go on. So may \
+a connection with neither `revocable` nor `holders` nor `ttl` in the policy: end the process that has it";
 
-const OF_OTHERS: &str = "revoke: there is no such lease: all that there are belong to other users; \
+const OF_OTHERS: &str = "there is no such lease: all that there are belong to other users; \
 fdbroker leases lists them";
 
 impl Revoke {
@@ -68,14 +67,17 @@ impl Revoke {
         end_all(broker, &slots, user).map_err(|error| self.named(error))
     }
 
-    /// Has a refusal say what was to be revoked.
+    /// Has a refusal, or that there is nothing, say what was to be revoked.
     fn named(&self, failure: Failure) -> Failure {
-        let Failure::Denied(why) = failure else { return failure };
         let user = self.user.iter().map(|user| format!("--user {}", escape(user)));
         let which =
             self.which.iter().filter(|text| number(text).is_none()).map(|text| escape(text));
         let what = user.chain(which).collect::<Vec<_>>().join(" ");
-        Failure::Denied(format!("revoke {what}: {why}"))
+        match failure {
+            Failure::Denied(why) => Failure::Denied(format!("revoke {what}: {why}")),
+            Failure::Absent(why) => Failure::Absent(format!("revoke {what}: {why}")),
+            other => other,
+        }
     }
 }
 
@@ -97,8 +99,7 @@ fn end_all(broker: &mut Broker, slots: &[Slot], user: Option<Uid>) -> Result<(),
         return Err(denied(&numbers(&found)));
     }
     if found.is_empty() {
-        let text = if others.is_empty() { NONE } else { OF_OTHERS };
-        return Err(Failure::Absent(text.to_owned()));
+        return Err(Failure::Absent(if others.is_empty() { NONE } else { OF_OTHERS }.to_owned()));
     }
     for number in found.iter().filter_map(LeaseLine::number) {
         match broker.end_lease(number) {

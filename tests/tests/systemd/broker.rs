@@ -78,6 +78,29 @@ fn a_client_starts_it_and_the_journal_has_what_was_decided() {
 }
 
 #[test]
+fn a_broker_started_by_hand_and_a_connection_without_a_network_have_cures() {
+    let server = "\n[resources.server]\nslot = \"services/9\"\nconnect = \"tcp:127.0.0.1:1\"\n";
+    let manager = match ServiceManager::boot(&format!("{POLICY}{server}")) {
+        Ok(manager) => manager,
+        Err(reason) => return skip("cures under systemd", &reason),
+    };
+    manager.succeed(&["systemctl", "start", SOCKET]);
+    let by_hand = manager.run(&["fdbrokerd"]);
+    let said = String::from_utf8_lossy(&by_hand.stderr);
+    assert_eq!(by_hand.status.code(), Some(1), "{by_hand:?}");
+    assert!(said.contains("systemd already listens on"), "{said}");
+    assert!(said.contains("`systemctl start fdbrokerd`"), "{said}");
+
+    assert!(!manager.run(&["fdbroker", "get", "server"]).status.success());
+    wait_until("the journal has the cure", || {
+        let journal = manager.journal(SERVICE);
+        let mut messages = journal.iter().filter_map(|line| line["MESSAGE"].as_str());
+        messages.any(|line| line.contains("RestrictAddressFamilies= and IPAddressAllow="))
+    });
+    manager.end();
+}
+
+#[test]
 fn a_reload_of_the_unit_takes_a_policy_over_and_the_journal_tells_by_message_id() {
     let manager = match ServiceManager::boot(POLICY) {
         Ok(manager) => manager,

@@ -299,6 +299,9 @@ fn signature(file: &mut File) -> Option<i32> {
 
 const MAX_SIGNATURE: u64 = 32;
 
+/// Is there where systemd is process 1: sd_booted(3). In a container, the broker may be that.
+const SYSTEMD_RUNS: &str = "/run/systemd/system";
+
 /// Removes the socket file of a broker that has died; anything else in its place is an error.
 fn clear_stale(path: &Path) -> Result<(), StartError> {
     let failed = |error| StartError::Socket(path.to_owned(), error);
@@ -313,6 +316,9 @@ fn clear_stale(path: &Path) -> Result<(), StartError> {
             // Its socket listens for as long as a thread of it sleeps in the kernel.
             Ok(Some(Some(pid))) if Pid::from_raw(pid).is_some_and(has_exited) => {
                 fs::remove_file(path).map_err(failed)
+            }
+            Ok(Some(Some(1))) if Path::new(SYSTEMD_RUNS).is_dir() => {
+                Err(StartError::SocketOfSystemd(path.to_owned()))
             }
             Ok(Some(pid)) => Err(StartError::SocketAlive(path.to_owned(), pid)),
             Err(error) => Err(failed(error)),

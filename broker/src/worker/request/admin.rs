@@ -127,6 +127,17 @@ async fn purge_one(
     delete(worker, &guard, &deposit).await.map(Ok)
 }
 
+/// Adds `audit` to what the supervisor says is degraded, if the audit file fails: only this worker knows that.
+fn with_audit(health: &str, fails: bool) -> String {
+    let Some(degraded) = health.strip_prefix("degraded=").filter(|_| fails) else {
+        return health.to_owned();
+    };
+    match degraded.strip_prefix("none\n") {
+        Some(rest) => format!("degraded=audit\n{rest}"),
+        None => format!("degraded=audit {degraded}"),
+    }
+}
+
 /// Reports the broker's health, in lines of `key=value`.
 ///
 /// The report is sent even if the request cannot be recorded: it changes nothing and discloses no
@@ -164,6 +175,19 @@ pub(crate) fn status(worker: &Worker, requester: &Requester) -> Answer {
     ];
     let mut text: String = lines.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
     // What only the supervisor knows.
-    text.push_str(&worker.health.borrow());
+    text.push_str(&with_audit(&worker.health.borrow(), audit == "failing"));
     context.finish(Outcome::Recorded(Answer::Report(Report { error: None, text })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_audit;
+
+    #[test]
+    fn a_failing_audit_file_is_among_what_is_degraded() {
+        assert_eq!(with_audit("degraded=none\nx=1\n", true), "degraded=audit\nx=1\n");
+        assert_eq!(with_audit("degraded=names\nx=1\n", true), "degraded=audit names\nx=1\n");
+        assert_eq!(with_audit("degraded=none\nx=1\n", false), "degraded=none\nx=1\n");
+        assert_eq!(with_audit("", true), "");
+    }
 }

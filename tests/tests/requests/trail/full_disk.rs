@@ -35,6 +35,7 @@ fn on_a_full_disk_a_required_trail_refuses_requests_and_does_not_do_them() {
     let said = daemon.says(&["status"]);
     let lost = said.lines().find_map(|line| line.strip_prefix("audit_lost=")).unwrap();
     assert!(said.contains("audit=failing\n") && lost.parse::<u32>().unwrap() > 1, "{said}");
+    assert!(said.contains("degraded=audit\n"), "{said}");
     // A refusal is one all the same.
     assert_eq!(peer.get((1, 13)).errno(), libc::EACCES);
     let mut other = HelperProcess::same().connect(&daemon);
@@ -51,6 +52,7 @@ fn on_a_full_disk_a_required_trail_refuses_requests_and_does_not_do_them() {
     disk.make_room();
     assert_eq!(peer.get((1, 0)).payload(), b"kept");
     assert_eq!(peer.get((1, 1)).errno(), libc::ENOENT);
+    assert!(daemon.says(&["status"]).contains("degraded=none\n"));
     daemon.log().wait_for("it is said", |line| line.message.contains("can be written again"));
     daemon.wait_for_descriptors(before);
     daemon.kill_worker();
