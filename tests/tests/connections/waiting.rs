@@ -1,6 +1,7 @@
 //! Callers that wait for a connection: they leave, or the policy changes before they have it.
 
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 
 use fdbroker::Broker;
 use fdbroker_tests::{Daemon, Peer, fixtures, request, wait_until};
@@ -134,6 +135,25 @@ fn a_caller_that_waits_is_refused_when_its_right_or_the_resource_is_gone() {
         assert!(matches!(errno, libc::EACCES | libc::ENOENT), "{errno}");
         end_the_only_lease(&daemon);
     }
+}
+
+#[test]
+fn a_caller_whose_right_runs_out_while_it_waits_is_refused() {
+    let (_server, address) = silent();
+    let soon = Command::new("date").args(["-u", "-d", "+3 seconds", "+%FT%TZ"]).output().unwrap();
+    let soon = format!("anyone = true\nvalid_until = {}", text(&soon.stdout));
+    let policy = with_device(&address, ONE).replacen("anyone = true", &soon, 1);
+    let daemon = Daemon::open().policy(&policy).start();
+    let _held = connection(daemon.connect().get(SLOT), &daemon);
+    let mut next = waits(&daemon);
+    wait_until("its right has run out", || daemon.connect().get((1, 8)).errno() == libc::EACCES);
+    end_the_only_lease(&daemon);
+    assert_eq!(next.answer().errno(), libc::EACCES);
+    wait_until("what was made for it is closed", || leases(&daemon).is_empty());
+}
+
+fn text(bytes: &[u8]) -> &str {
+    str::from_utf8(bytes).unwrap().trim()
 }
 
 #[test]

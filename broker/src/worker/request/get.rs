@@ -244,12 +244,13 @@ async fn wait(
             return Ok(());
         };
         let opened = until_open(&context, session, resource).await?;
-        // By the policy that is in force by now, and decides likewise.
+        // By the policy that is in force by now, and decides likewise; but a right can have run out.
         let rules = worker.policy.now();
         let place = Place::slot(&rules.policy, slot);
         let context = RequestContext::new(worker, &rules, requester, Right::Get, place);
         let opened = match opened {
             Ok(None) => continue,
+            Ok(Some(_)) if !context.decision.granted => Err(context.refused()),
             Ok(Some(opened)) => context.record_handed_out(&opened).map(|()| opened),
             Err(failure) => Err(failure),
         };
