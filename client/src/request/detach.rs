@@ -4,9 +4,8 @@ use std::io;
 
 use crate::request::Detach;
 use crate::request::claim::{Claim, OfClaimed};
-use crate::request::inspect::Inspect;
-use crate::request::leases::Leases;
 use crate::request::many::{DelMany, GetMany};
+use crate::request::pages::Pages;
 use crate::request::slot::{Del, Get, HowMuch};
 use crate::request::version2::{Find, Greet, List, Operate};
 
@@ -23,6 +22,5 @@ macro_rules! detach_as_they_are {
 }
 
 detach_as_they_are!(
-    Get, Del, HowMuch, GetMany, DelMany, Find, List, Leases, Inspect, Operate, Greet, Claim,
-    OfClaimed,
+    Get, Del, HowMuch, GetMany, DelMany, Find, List, Pages, Operate, Greet, Claim, OfClaimed,
 );

@@ -6,9 +6,8 @@
 
 pub(crate) mod claim;
 mod detach;
-pub(crate) mod inspect;
-pub(crate) mod leases;
 pub(crate) mod many;
+pub(crate) mod pages;
 pub(crate) mod slot;
 pub(crate) mod table;
 pub(crate) mod version2;

@@ -19,9 +19,8 @@ pub(crate) mod names {
     pub(crate) use crate::deposit::{Deposit, ManyDeposits, NewDeposit};
     pub(crate) use crate::error::{Error, Operation};
     pub(crate) use crate::request::claim::{Claim, OfClaimed};
-    pub(crate) use crate::request::inspect::Inspect;
-    pub(crate) use crate::request::leases::Leases;
     pub(crate) use crate::request::many::{AddMany, DelMany, GetMany};
+    pub(crate) use crate::request::pages::Pages;
     pub(crate) use crate::request::slot::{Add, Del, Get, HowMuch};
     pub(crate) use crate::request::version2::{Find, Greet, List, Operate};
 }
@@ -150,14 +149,14 @@ macro_rules! requests {
             /// the leases of the own user, and the last line begins with `#` and says so.
             #[errors = "What can happen to any request."]
             fn leases() -> String as Report {
-                Leases::new()
+                Pages::leases()
             }
 
             /// Asks for all slots that hold something, all connections to the broker, or all users who have something
             /// there. Returns a line for each, a JSON object. Needs the right `inspect`.
             #[errors = "[`Error::Refused`] without the right."]
             fn inspect(what: Inspected) -> String as Report {
-                Inspect::new(what)
+                Pages::inspect(what)
             }
 
             /// Ends a lease by its number, which the payload of what was handed out has as `lease`. What was
