@@ -123,7 +123,7 @@ mod tests {
     fn who_writes_an_unknown_right_is_told_the_rights() {
         assert_eq!(
             UnknownRight.to_string(),
-            "not the name of a right; the rights are get, add, del, tag, claim, replace, list, operate"
+            "not the name of a right; the rights are get, add, del, tag, claim, replace, list, inspect, operate"
         );
     }
 }
