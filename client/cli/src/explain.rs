@@ -23,7 +23,7 @@ use crate::who::{target, target_object};
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES, group = ArgGroup::new("identity").required(true))]
 pub(crate) struct Explain {
-    /// The right: get, add, del, tag, claim, replace, list, operate
+    /// The right: get, add, del, tag, claim, replace, list, inspect, operate
     right: Right,
     /// The slot, such as 10/3, web/3 or tun; or a tag for the rights tag and claim; none for operate
     slot: Option<String>,
