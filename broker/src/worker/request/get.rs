@@ -207,13 +207,15 @@ async fn while_it_holds<T>(
     }
 }
 
-/// Whether the policy in force grants the same resource.
+/// Whether the policy in force grants the same resource. Where nothing changes with time, the policy that granted it does.
 fn holds_still(context: &RequestContext<'_>, resource: &Resource) -> bool {
     let rules = context.worker.policy.now();
+    if std::ptr::eq(&*rules, context.rules) && !rules.policy.is_timed() {
+        return true;
+    }
     let place = Place::slot(&rules.policy, resource.slot);
     let is_same = place.resource.is_some_and(|(_, found)| found == resource);
-    let decides = || context.requester.decide(&rules, Right::Get, place.target).granted;
-    std::ptr::eq(&*rules, context.rules) || (is_same && decides())
+    is_same && context.requester.decide(&rules, Right::Get, place.target).granted
 }
 
 /// Opens the resource in a slot, or gets the slot when the turn on its serial tag has come.
@@ -244,13 +246,16 @@ async fn wait(
             return Ok(());
         };
         let opened = until_open(&context, session, resource).await?;
-        // By the policy that is in force by now, and decides likewise; but a right can have run out.
-        let rules = worker.policy.now();
-        let place = Place::slot(&rules.policy, slot);
-        let context = RequestContext::new(worker, &rules, requester, Right::Get, place);
+        // Recorded by the policy that is in force by now, and decides likewise.
+        let now = worker.policy.now();
+        let context = if Rc::ptr_eq(&now, &rules) {
+            context
+        } else {
+            let place = Place::slot(&now.policy, slot);
+            RequestContext::new(worker, &now, requester, Right::Get, place)
+        };
         let opened = match opened {
             Ok(None) => continue,
-            Ok(Some(_)) if !context.decision.granted => Err(context.refused()),
             Ok(Some(opened)) => context.record_handed_out(&opened).map(|()| opened),
             Err(failure) => Err(failure),
         };
