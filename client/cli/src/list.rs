@@ -168,8 +168,8 @@ impl Shown {
         let or_none = |text: Option<String>| text.unwrap_or_else(|| NONE.to_owned());
         let name = match self.name.as_str() {
             "" => NONE.to_owned(),
-            // On one line, and one word: a row is a line, and a cell has no space in it.
-            name => escape(name).replace(' ', "\\u{20}"),
+            // One word: a cell has no space in it.
+            name => name.replace(' ', "\\u{20}"),
         };
         [
             self.slot.to_string(),

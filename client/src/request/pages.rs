@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use fdbroker_wire::Message;
-use fdbroker_wire::version2::{Answer, Inspected, Request as WireRequest};
+use fdbroker_wire::version2::{Inspected, Request as WireRequest};
 
 use super::version2::encoded;
 use crate::core::outgoing::Outgoing;
@@ -104,10 +104,7 @@ impl Request for Pages {
         answer: Message<OwnedFd>,
         context: &AnswerContext<'_>,
     ) -> Result<Option<String>, Error> {
-        let page = match context.read(self.operation(), answer)? {
-            Answer::Report(report) => context.told(self.operation(), report)?,
-            _ => return Err(context.nonsense(self.operation())),
-        };
+        let page = context.told(self.operation(), answer)?;
         self.take_page(&page, context)?;
         let is_last = page.is_empty() || page.lines().any(|line| self.asked.is_note(line));
         Ok(is_last.then(|| std::mem::take(&mut self.told)))

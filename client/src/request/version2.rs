@@ -172,10 +172,7 @@ impl Request for Operate {
         answer: Message<OwnedFd>,
         context: &AnswerContext<'_>,
     ) -> Result<Option<String>, Error> {
-        match context.read(self.operation(), answer)? {
-            Answer::Report(report) => context.told(self.operation(), report).map(Some),
-            _ => Err(context.nonsense(self.operation())),
-        }
+        context.told(self.operation(), answer).map(Some)
     }
 }
 
@@ -222,8 +219,14 @@ impl AnswerContext<'_> {
     }
 
     /// The text of a report, or the failure that it tells of.
-    pub(super) fn told(&self, operation: Operation, report: Report) -> Result<String, Error> {
-        let Report { error, text } = report;
+    pub(super) fn told(
+        &self,
+        operation: Operation,
+        answer: Message<OwnedFd>,
+    ) -> Result<String, Error> {
+        let Answer::Report(Report { error, text }) = self.read(operation.clone(), answer)? else {
+            return Err(self.nonsense(operation));
+        };
         match error {
             None => Ok(text),
             Some(errno) => Err(Error::Reported { attempt: self.attempt(operation), errno, text }),

@@ -106,7 +106,7 @@ pub fn explain<'p>(
 /// Whether a rule covers a target or a part of it.
 fn touches(rule: &Rule, target: Target) -> bool {
     match target {
-        Target::Broker => rule.covers(Right::Operate, target),
+        Target::Broker => rule.is_of_broker(),
         Target::Slot(_) => rule.covers(Right::Get, target),
         Target::Tag(asked) => rule.slots.iter().any(|pattern| match pattern {
             Pattern::Everything => true,

@@ -380,9 +380,7 @@ impl ResourceEntry {
             format!("resource {name}: its callers leave before they have it; check the server");
         let is_news = after >= HANGS && self.failures().failed(&text);
         let said = is_news.then(|| format!("{text}; one after {} ms", after.as_millis()));
-        let outcome = Err(has_left());
-        // A closed channel means that the worker has gone, and its question with it.
-        let _ = answer.send(OpenAnswer { ticket: caller.ticket, outcome, said, lease: None });
+        refuse(caller, has_left(), said, answer);
     }
 
     fn refuse(&self, caller: Caller, answer: &UnboundedSender<OpenAnswer>) {
@@ -406,7 +404,17 @@ impl ResourceEntry {
 
 /// Refuses a caller for what it, or others, have already. It is no fault of the resource: the record says it.
 fn refuse_user(caller: &Caller, failure: OpenFailure, answer: &UnboundedSender<OpenAnswer>) {
-    let (outcome, said, lease) = (Err(failure), None, None);
+    refuse(caller, failure, None, answer);
+}
+
+/// Refuses a caller; the log says this of it.
+fn refuse(
+    caller: &Caller,
+    failure: OpenFailure,
+    said: Option<String>,
+    answer: &UnboundedSender<OpenAnswer>,
+) {
+    let (outcome, lease) = (Err(failure), None);
     // A closed channel means that the worker has gone, and its question with it.
     let _ = answer.send(OpenAnswer { ticket: caller.ticket, outcome, said, lease });
 }

@@ -1,14 +1,13 @@
 //! What of the broker a peer may see: HEL, a slot by its name, and what there is.
 
-use std::collections::BTreeSet;
-
 use fdbroker_policy::{Policy, Right, Source};
 use fdbroker_wire::version2::{Entry, Features, Found, Listing, Name, Route};
-use fdbroker_wire::{Control, Hello, Slot, Tag};
+use fdbroker_wire::{Hello, Slot, Tag};
 
 use super::answer::Answer;
 use super::context::{Outcome, RequestContext};
 use super::decision::{Decision, Requester};
+use super::here_only;
 use super::orphans::is_unreachable;
 use super::place::Place;
 use crate::fd::{PeerFd, kind};
@@ -120,7 +119,9 @@ pub(crate) async fn list(
             shown = shown.or(listed);
         }
     }
-    mark_here_only(worker, &mut listing).await;
+    let slots: Vec<Slot> = listing.entries().iter().map(|entry| entry.slot).collect();
+    let here_only = here_only::among(worker, &slots).await;
+    listing.mark_here_only(|slot| here_only.contains(&slot));
     let context =
         by_what_was_shown(context, shown, [(Right::Inspect, inspects), (Right::Operate, operates)]);
     context.count(1);
@@ -129,17 +130,6 @@ pub(crate) async fn list(
         false => format!("there is nothing that it may list: {}", context.decision.reason),
     };
     context.finish(Outcome::Told(Answer::Listing(listing), told))
-}
-
-/// Marks what is lost when the broker ends, which the supervisor knows.
-async fn mark_here_only(worker: &Worker, listing: &mut Listing) {
-    let slots = listing.entries().iter().map(|entry| entry.slot);
-    let (Some(first), Some(last)) = (slots.clone().min(), slots.max()) else { return };
-    let asked = worker.link.ask(|ticket| Control::HereOnly { ticket, first, last }).await;
-    // Without a supervisor, this worker ends.
-    let Ok(Ok(told)) = asked else { return };
-    let slots: BTreeSet<Slot> = told.split(' ').filter_map(|slot| slot.parse().ok()).collect();
-    listing.mark_here_only(|slot| slots.contains(&slot));
 }
 
 /// The case as the rule decided it by which something was `shown`, where none grants to list the whole; an

@@ -13,6 +13,7 @@ pub(crate) mod discover;
 pub(crate) mod error;
 pub(crate) mod get;
 pub(crate) mod handover;
+pub(crate) mod here_only;
 pub(crate) mod inspect;
 pub(crate) mod leases;
 mod many;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Object, UserNames};
 use crate::connect_args::ConnectArgs;
 use crate::failure::Failure;
-use crate::output;
+use crate::output::{self, NONE};
 use crate::subject_args::user_named;
 
 /// Show how much of the broker users have, of what they may have
@@ -59,7 +59,7 @@ fn row(user: &Object, names: &mut UserNames) -> [String; 6] {
     let number = |key: &str| user.number(key).unwrap_or(0);
     let of = |key: &str| format!("{}/{}", number(key), number(&format!("max_{key}")));
     [
-        user.id("uid").map_or_else(|| "-".to_owned(), |uid| names.shown(uid)),
+        user.id("uid").map_or_else(|| NONE.to_owned(), |uid| names.shown(uid)),
         of("connections"),
         of("deposits"),
         of("bytes"),

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Object, UserNames, age};
 use crate::connect_args::ConnectArgs;
 use crate::failure::Failure;
-use crate::output;
+use crate::output::{self, NONE};
 
 /// List who is connected to the broker, what each owns, and what it waits for
 #[derive(Args, Debug)]
@@ -52,9 +52,9 @@ fn object(session: Object, names: &mut UserNames) -> Value {
 }
 
 fn row(session: &Object, names: &mut UserNames) -> [String; 8] {
-    let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| NONE.to_owned());
     let tags = |key| match session.texts(key).join(",") {
-        none if none.is_empty() => "-".to_owned(),
+        none if none.is_empty() => NONE.to_owned(),
         tags => tags,
     };
     [

@@ -139,10 +139,8 @@ impl Running {
         until: Instant,
         abandonment: &Abandonment,
     ) -> Result<(), Failure> {
-        let ends = self.ends.try_clone();
-        let begins = |error: io::Error| Failure::new(Step::LogIn, error.to_string());
-        let ends = ends.map_err(begins)?;
-        let _making = abandonment.program(ends.as_fd()).map_err(begins)?;
+        let making = abandonment.program(self.ends.as_fd());
+        let _making = making.map_err(|error| Failure::new(Step::LogIn, error.to_string()))?;
         self.wait(until)
     }
 

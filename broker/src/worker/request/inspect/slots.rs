@@ -1,12 +1,11 @@
 //! Slots that hold something, as INSPECT shows them, in their order: deposits and resources.
 
-use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
 use fdbroker_policy::Kind;
 use fdbroker_wire::version2::Route;
-use fdbroker_wire::{Control, Index, Slot, Tag};
+use fdbroker_wire::{Index, Slot, Tag};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -16,6 +15,7 @@ use crate::fd::{PeerFd, kind};
 use crate::worker::limits::loop_time::Turn;
 use crate::worker::policy::active::Rules;
 use crate::worker::request::discover::{route, some_slots};
+use crate::worker::request::here_only;
 use crate::worker::request::orphans::is_unreachable;
 use crate::worker::request::place::Place;
 use crate::worker::state::Worker;
@@ -59,7 +59,7 @@ struct DepositLine {
 pub(super) async fn page(worker: &Worker, turn: &Turn, after: u64) -> Page {
     let rules = worker.policy.now();
     let slots = some_slots(worker, &rules, (None, slot(after)));
-    let here_only = here_only(worker, &slots).await;
+    let here_only = here_only::among(worker, &slots).await;
     let mut page = Page::default();
     for slot in slots {
         turn.take().await;
@@ -105,16 +105,6 @@ fn of_deposit(rules: &Rules, deposit: &Deposit, here_only: bool) -> DepositLine 
 
 fn descriptor(deposit: &Deposit) -> Option<BorrowedFd<'_>> {
     deposit.descriptor.as_ref().and_then(PeerFd::descriptor)
-}
-
-/// Which of these are lost when the broker ends. The supervisor knows that; without it, this worker ends.
-async fn here_only(worker: &Worker, slots: &[Slot]) -> BTreeSet<Slot> {
-    let (Some(&first), Some(&last)) = (slots.first(), slots.last()) else {
-        return BTreeSet::new();
-    };
-    let asked = worker.link.ask(|ticket| Control::HereOnly { ticket, first, last }).await;
-    let Ok(Ok(told)) = asked else { return BTreeSet::new() };
-    told.split(' ').filter_map(|slot| slot.parse().ok()).collect()
 }
 
 fn time(since: u64) -> Option<String> {
